@@ -1,0 +1,280 @@
+"""Frozen typed records that pass between the stages: generate, run, judge, report.
+
+Three things are kept apart in every result: how the process ended (`Termination`), what the solver
+said (`Claim`), and what the judge makes of it (`Judgement`). Nothing here does any work.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Record(BaseModel):
+    """Base of all records: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Truth(StrEnum):
+    """Verdict of an instance whose answer is known. The query is the negated property: sat = falsified."""
+
+    SAT = "sat"
+    UNSAT = "unsat"
+    UNKNOWN = "unknown"
+
+
+class Evidence(StrEnum):
+    """How an expected verdict is known."""
+
+    ENUMERATED = "enumerated"
+    PLANTED = "planted"
+    PROVED = "proved"
+    UNKNOWN = "unknown"
+
+
+class Vacuity(Record):
+    """How far an instance is from being trivially true or false.
+
+    `delta_star_upper` is the smallest delta for which sampling found a violation (an upper bound on
+    delta*, the smallest delta that has one); None when no sampled point left the class.
+    """
+
+    delta_over_saliency: float | None = None
+    delta_star_upper: float | None = None
+    samples: int = 0
+
+
+class Facts(Record):
+    """What an instance is about, as written to the manifest, the ONNX metadata and the VNN-LIB header."""
+
+    family: str
+    network: str
+    dataset: str
+    index: int
+    label: int
+    gradient_of: str
+    condition: str
+    targets: tuple[int, ...]
+    epsilon: float
+    delta: float | None = None
+    clip: tuple[float, float] | None = None
+    input_shape: tuple[int, ...]
+    logits: int
+    saliencies: int
+    relu_derivative_at_zero: Literal[0] = 0
+    tie_rule: str = "a tie z_k = z_l counts as a violation"
+    expected: Truth = Truth.UNKNOWN
+    evidence: Evidence = Evidence.UNKNOWN
+    vacuity: Vacuity = Vacuity()
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class Instance(Record):
+    """One query of a suite. Paths are relative to the folder of the instance set."""
+
+    id: str
+    suite: str
+    name: str
+    onnx: str
+    vnnlib: str
+    vnnlib2: str
+    network: str
+    timeout: float
+    operators: tuple[str, ...]
+    facts: Facts
+
+
+class Manifest(Record):
+    """`manifest.json` of an instance set."""
+
+    suite: str
+    version: str
+    seed: int
+    title: str
+    description: str
+    salver: str
+    instances: tuple[Instance, ...]
+
+
+class StagedInstance(Record):
+    """An instance with private, uncompressed copies of its files inside a run's working directory."""
+
+    instance: Instance
+    onnx: Path
+    vnnlib: Path
+    vnnlib2: Path
+
+
+class Limits(Record):
+    """Hard limits of one run. Wall seconds, CPU seconds, MiB of memory, cores."""
+
+    wall_s: float = Field(gt=0)
+    cpu_s: float | None = Field(default=None, gt=0)
+    memory_mb: int = Field(default=8000, gt=0)
+    cores: int = Field(default=1, gt=0)
+    grace_s: float = Field(default=1.0, ge=0)
+    output_mb: int = Field(default=64, gt=0)
+
+
+class Job(Record):
+    """One solver on one instance, once. `key` names the result for ever; resume relies on it."""
+
+    instance_id: str
+    solver: str
+    solver_version: str
+    options: dict[str, str] = Field(default_factory=dict)
+    limits: Limits
+    repetition: int = 0
+
+    @property
+    def key(self) -> str:
+        """Hash of instance, solver and its version, options, limits and repetition (20 hex digits)."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:20]
+
+
+class Termination(StrEnum):
+    """How the solver's process tree ended."""
+
+    EXITED = "exited"
+    WALLTIME = "walltime"
+    CPUTIME = "cputime"
+    MEMORY = "memory"
+    CRASHED = "crashed"
+    UNSUPPORTED = "unsupported"
+    INFRASTRUCTURE = "infrastructure"
+
+
+class Finished(Record):
+    """A run as the supervisor saw it, before anyone interprets it.
+
+    `stdout` and `stderr` are decoded with replacement and cut to `Limits.output_mb`; `files` holds
+    the text of the files the runner declared as results, by name, where they exist.
+    """
+
+    termination: Termination
+    exit_code: int | None
+    signal: int | None
+    wall_s: float
+    cpu_s: float
+    memory_mb: float
+    stdout: str = ""
+    stderr: str = ""
+    files: dict[str, str] = Field(default_factory=dict)
+    reason: str = ""
+
+
+class Claim(StrEnum):
+    """What the solver said."""
+
+    SAT = "sat"
+    UNSAT = "unsat"
+    UNKNOWN = "unknown"
+    TIMEOUT = "timeout"
+    ERROR = "error"
+    NONE = "none"
+
+
+class Answer(Record):
+    """A solver's claim with the raw text of its witness (VNN-LIB 1.0 or 2.0 form), if it printed one."""
+
+    claim: Claim
+    witness: str | None = None
+    reason: str = ""
+
+
+class RunRecord(Record):
+    """One finished job as stored in `events.jsonl`. Paths are relative to the run's folder."""
+
+    key: str
+    suite: str
+    instance_id: str
+    instance: str
+    family: str
+    solver: str
+    solver_version: str
+    repetition: int
+    limit_s: float
+    termination: Termination
+    exit_code: int | None
+    signal: int | None
+    wall_s: float
+    cpu_s: float
+    memory_mb: float
+    claim: Claim
+    reason: str
+    witness: str | None = None
+    logs: str | None = None
+    started: str = ""
+    host: str = ""
+
+
+class WitnessVerdict(StrEnum):
+    """Outcome of replaying a witness under the 2026 rule of VNN-COMP."""
+
+    NONE = "none"
+    CORRECT = "correct"
+    UP_TO_TOLERANCE = "up_to_tolerance"
+    INVALID = "invalid"
+    MISSING = "missing"
+    MALFORMED = "malformed"
+    UNCHECKABLE = "uncheckable"
+
+
+class ProofVerdict(StrEnum):
+    """State of the proof behind an `unsat`."""
+
+    ABSENT = "absent"
+    CHECKED = "checked"
+    REJECTED = "rejected"
+
+
+class Consistency(StrEnum):
+    """A claim against the known truth and the other solvers' established answers."""
+
+    CONSISTENT = "consistent"
+    CONTRADICTED = "contradicted"
+    DISPUTED = "disputed"
+
+
+class Outcome(StrEnum):
+    """The leaderboard column a run is counted in."""
+
+    VERIFIED = "verified"
+    FALSIFIED = "falsified"
+    TIMEOUT = "timeout"
+    MEMOUT = "memout"
+    UNKNOWN = "unknown"
+    ERROR = "error"
+    WRONG = "wrong"
+    UNSUPPORTED = "unsupported"
+
+
+class Judgement(Record):
+    """What the judge makes of one run record.
+
+    `gradient` is the second opinion on a witness: the saliency recomputed from the original network
+    by automatic differentiation (`agrees`, `differs`, or `none` where it does not apply).
+    """
+
+    key: str
+    outcome: Outcome
+    witness: WitnessVerdict = WitnessVerdict.NONE
+    gradient: Literal["none", "agrees", "differs"] = "none"
+    proof: ProofVerdict = ProofVerdict.ABSENT
+    consistency: Consistency = Consistency.CONSISTENT
+    truth: Truth = Truth.UNKNOWN
+    detail: str = ""
+
+
+class JudgedRun(Record):
+    """A run record with its judgement: one row of the results table."""
+
+    run: RunRecord
+    judgement: Judgement

@@ -1,0 +1,144 @@
+"""The runner contract: a solver is one small declarative file.
+
+A runner says what its tool is, needs and supports, how to call it and how to read what it printed.
+It never runs, times, kills or judges anything itself (the engine does), after BenchExec's `tools/*.py`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import Field
+
+from salver.model import Answer, Claim, Finished, Instance, Limits, Record, StagedInstance
+
+CANONICAL_OPERATORS = frozenset(
+    "Gemm MatMul Add Conv ConvTranspose Relu Sign Mul Flatten Reshape Concat Sub AveragePool ReduceMean Abs".split()
+)
+
+VERDICT_WORDS = {
+    "sat": Claim.SAT,
+    "violated": Claim.SAT,
+    "unsat": Claim.UNSAT,
+    "holds": Claim.UNSAT,
+    "unknown": Claim.UNKNOWN,
+    "timeout": Claim.TIMEOUT,
+    "timed-out": Claim.TIMEOUT,
+    "error": Claim.ERROR,
+}
+
+
+class Resources(Record):
+    """What one run of a solver asks of the machine."""
+
+    cpus: int = Field(default=1, gt=0)
+    memory_mb: int = Field(default=4000, gt=0)
+    gpus: int = Field(default=0, ge=0)
+
+
+class Runner(ABC):
+    """Declares one solver. Class attributes are data the engine reads; methods are pure.
+
+    Attributes:
+        name: key of the solver in commands and tables.
+        url: where the tool lives.
+        needs: importable Python modules the tool needs, checked without importing them.
+        environment_variables: variables that must name an existing folder, such as `ABCROWN_HOME`.
+        resources: cores, memory and GPUs of one run.
+        operators: ONNX operators the tool accepts; an instance with others is `unsupported`.
+        devices: `cpu`, `cuda`.
+        vnnlib_versions: VNN-LIB versions the tool reads; the first is what it is given.
+        result_files: file names in the working directory whose text is handed to `parse`.
+        complete: whether the tool decides every instance given time.
+        by_default: whether `run` uses it when no solvers are named.
+    """
+
+    name: ClassVar[str]
+    url: ClassVar[str] = ""
+    needs: ClassVar[tuple[str, ...]] = ()
+    environment_variables: ClassVar[tuple[str, ...]] = ()
+    resources: ClassVar[Resources] = Resources()
+    operators: ClassVar[frozenset[str]] = CANONICAL_OPERATORS
+    devices: ClassVar[frozenset[str]] = frozenset({"cpu"})
+    vnnlib_versions: ClassVar[tuple[str, ...]] = ("1.0",)
+    result_files: ClassVar[tuple[str, ...]] = ()
+    complete: ClassVar[bool] = False
+    by_default: ClassVar[bool] = True
+
+    def __init__(self, device: str = "cpu") -> None:
+        self.device = device
+
+    def unavailable(self) -> str | None:
+        """Why the tool cannot run here, or None when it can. Imports nothing."""
+        for module in self.needs:
+            if importlib.util.find_spec(module) is None:
+                return f"Python module {module} is not installed"
+        for variable in self.environment_variables:
+            folder = os.environ.get(variable, "")
+            if not folder:
+                return f"{variable} is not set"
+            if not Path(folder).is_dir():
+                return f"{variable}={folder} is not a folder"
+        if self.device not in self.devices:
+            return f"runs on {', '.join(sorted(self.devices))} only, not on {self.device}"
+        return None
+
+    @abstractmethod
+    def version(self) -> str:
+        """Version of the tool; part of a job's identity."""
+
+    def supports(self, instance: Instance) -> str | None:
+        """Why the tool cannot take this instance, or None when it can."""
+        missing = sorted(set(instance.operators) - self.operators)
+        return f"operators not supported: {', '.join(missing)}" if missing else None
+
+    @abstractmethod
+    def command(self, staged: StagedInstance, workdir: Path, limits: Limits) -> list[str]:
+        """Argument vector of one run; no shell is involved."""
+
+    def environment(self) -> dict[str, str]:
+        """Variables added to the run's environment."""
+        return {}
+
+    @abstractmethod
+    def parse(self, instance: Instance, finished: Finished) -> Answer:
+        """What the solver said. Pure, so stored logs can be judged again."""
+
+
+def answer_from_words(text: str) -> Answer:
+    """Reads `sat|unsat|unknown|timed-out|...` on the first line, then the witness (either VNN-LIB form)."""
+    first, _, rest = text.lstrip().partition("\n")
+    claim = VERDICT_WORDS.get(first.strip().lower())
+    if claim is None:
+        return Answer(claim=Claim.NONE, reason=f"no verdict in the first line {first[:60]!r}")
+    witness = rest.strip() if claim is Claim.SAT else ""
+    return Answer(claim=claim, witness=witness or None, reason="" if claim is Claim.SAT else rest.strip()[:200])
+
+
+class EmbeddedRunner(Runner):
+    """A solver of this package, called through its stand-alone command `salver-solve`."""
+
+    url = "https://salver.readthedocs.io"
+    def version(self) -> str:
+        from salver import __version__
+
+        return __version__
+
+    def command(self, staged: StagedInstance, workdir: Path, limits: Limits) -> list[str]:
+        return [
+            sys.executable, "-m", "salver.solvers", self.name, "verify", str(staged.vnnlib),
+            "--network", f"N={staged.onnx}", "--timeout", f"{limits.wall_s:g}",
+            "--threads", str(self.resources.cpus), "--device", self.device,
+        ]  # fmt: skip
+
+    def environment(self) -> dict[str, str]:
+        threads = str(self.resources.cpus)
+        return {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+
+    def parse(self, instance: Instance, finished: Finished) -> Answer:
+        return answer_from_words(finished.stdout)
