@@ -18,7 +18,8 @@ from pydantic import Field
 from salver.model import Answer, Claim, Finished, Instance, Limits, Record, StagedInstance
 
 CANONICAL_OPERATORS = frozenset(
-    "Gemm MatMul Add Conv ConvTranspose Relu Sign Mul Flatten Reshape Concat Sub AveragePool ReduceMean Abs".split()
+    "Gemm MatMul Add Sub Mul Conv ConvTranspose Relu Sign Abs Flatten Reshape Concat AveragePool "
+    "ReduceMean".split()
 )
 
 VERDICT_WORDS = {
@@ -117,13 +118,16 @@ def answer_from_words(text: str) -> Answer:
     if claim is None:
         return Answer(claim=Claim.NONE, reason=f"no verdict in the first line {first[:60]!r}")
     witness = rest.strip() if claim is Claim.SAT else ""
-    return Answer(claim=claim, witness=witness or None, reason="" if claim is Claim.SAT else rest.strip()[:200])
+    return Answer(
+        claim=claim, witness=witness or None, reason="" if claim is Claim.SAT else rest.strip()[:200]
+    )
 
 
 class EmbeddedRunner(Runner):
     """A solver of this package, called through its stand-alone command `salver-solve`."""
 
     url = "https://salver.readthedocs.io"
+
     def version(self) -> str:
         from salver import __version__
 

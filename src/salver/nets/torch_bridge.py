@@ -1,0 +1,194 @@
+"""torch <-> `Network`: import of plain sequential modules, and evaluation with automatic differentiation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from salver.errors import SalverError
+from salver.nets.fold import fold_scales
+from salver.nets.network import (
+    Abs,
+    Add,
+    Concat,
+    Conv,
+    ConvTranspose,
+    Linear,
+    Mul,
+    Network,
+    Node,
+    Operator,
+    Relu,
+    Reshape,
+    Scale,
+    Shape,
+    Sign,
+    Sub,
+    conv_output_shape,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+
+def from_torch(module: torch.nn.Module, input_size: int) -> Network:
+    """Converts a (nested) `torch.nn.Sequential` over flat inputs [batch, n] into a network.
+
+    Raises:
+        SalverError: a layer that is not supported is named.
+    """
+    nodes: list[Node] = []
+    name = "X"
+    shape: Shape = (input_size,)
+    for number, layer in enumerate(_layers(module)):
+        for operator, new_shape in _convert(layer, shape):
+            node = Node(f"n{number}_{len(nodes)}", operator, (name,), new_shape)
+            nodes.append(node)
+            name, shape = node.name, new_shape
+    if len(shape) > 1:
+        nodes.append(Node("flat", Reshape(), (name,), (math.prod(shape),)))
+    return fold_scales(Network("X", input_size, tuple(nodes), nodes[-1].name))
+
+
+def _layers(module: torch.nn.Module) -> list[torch.nn.Module]:
+    import torch
+
+    if isinstance(module, torch.nn.Sequential):
+        return [layer for child in module for layer in _layers(child)]
+    return [module]
+
+
+def _convert(layer: Any, shape: Shape) -> list[tuple[Operator, Shape]]:
+    from torch import nn
+
+    match layer:
+        case nn.Linear():
+            bias = _numpy(layer.bias) if layer.bias is not None else np.zeros(layer.out_features, np.float32)
+            flat = [(Reshape(), (math.prod(shape),))] if len(shape) > 1 else []
+            return [*flat, (Linear(_numpy(layer.weight), bias), (layer.out_features,))]
+        case nn.ReLU():
+            return [(Relu(), shape)]
+        case nn.Flatten():
+            return [(Reshape(), (math.prod(shape),))] if len(shape) > 1 else []
+        case nn.Unflatten():
+            return [(Reshape(), tuple(layer.unflattened_size))]
+        case nn.Identity() | nn.Dropout():
+            return []
+        case nn.BatchNorm1d() | nn.BatchNorm2d():
+            return [(_batch_norm(layer, shape), shape)]
+        case nn.Conv2d() if layer.padding_mode == "zeros" and not isinstance(layer.padding, str):
+            operator = _conv2d(layer)
+            return [(operator, conv_output_shape(shape, operator))]
+        case nn.AvgPool2d() if layer.divisor_override is None and not layer.ceil_mode:
+            operator = _pool2d(layer, shape[0])
+            return [(operator, conv_output_shape(shape, operator))]
+        case nn.AdaptiveAvgPool2d() if layer.output_size in (1, (1, 1)):
+            weight = np.full((shape[0], 1, *shape[1:]), 1.0 / math.prod(shape[1:]), np.float32)
+            return [(Conv(weight, np.zeros(shape[0], np.float32), groups=shape[0]), (shape[0], 1, 1))]
+    raise SalverError(
+        f"layer {layer} is not supported", "torch module", "see docs/networks.md for the layers that are"
+    )
+
+
+def _numpy(tensor: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
+    array: np.ndarray[Any, np.dtype[np.float32]] = tensor.detach().cpu().float().numpy().copy()
+    return array
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    return (int(value), int(value)) if isinstance(value, int) else (int(value[0]), int(value[1]))
+
+
+def _conv2d(layer: Any) -> Conv:
+    bias = _numpy(layer.bias) if layer.bias is not None else np.zeros(layer.out_channels, np.float32)
+    pad = _pair(layer.padding)
+    return Conv(
+        _numpy(layer.weight), bias, _pair(layer.stride), (*pad, *pad), _pair(layer.dilation), layer.groups
+    )
+
+
+def _pool2d(layer: Any, channels: int) -> Conv:
+    kernel, pad = _pair(layer.kernel_size), _pair(layer.padding)
+    if any(pad) and not layer.count_include_pad:
+        raise SalverError(
+            "AvgPool2d with count_include_pad=False and padding is not supported", "torch module"
+        )
+    weight = np.full((channels, 1, *kernel), 1.0 / math.prod(kernel), np.float32)
+    return Conv(weight, np.zeros(channels, np.float32), _pair(layer.stride), (*pad, *pad), groups=channels)
+
+
+def _batch_norm(layer: Any, shape: Shape) -> Scale:
+    variance = layer.running_var.detach().double().numpy()
+    scale = 1.0 / np.sqrt(variance + layer.eps)
+    shift = -layer.running_mean.detach().double().numpy() * scale
+    if layer.affine:
+        gain = layer.weight.detach().double().numpy()
+        scale, shift = scale * gain, shift * gain + layer.bias.detach().double().numpy()
+    spread = (len(scale), *([1] * (len(shape) - 1)))
+    full = [np.broadcast_to(part.reshape(spread), shape).astype(np.float32) for part in (scale, shift)]
+    return Scale(full[0], full[1])
+
+
+def to_torch(network: Network, dtype: Any = None, device: str = "cpu") -> Callable[[Any], Any]:
+    """A differentiable function X [batch, n] -> Y [batch, outputs] with torch's own derivatives."""
+    import torch
+
+    kind = dtype or torch.float32
+    weights = {
+        (node.name, part): torch.as_tensor(getattr(node.operator, part), dtype=kind, device=device)
+        for node in network.nodes
+        for part in ("weight", "bias", "scale", "shift")
+        if hasattr(node.operator, part)
+    }
+
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        values = {network.input: x}
+        for node in network.nodes:
+            arguments = [values[name] for name in node.inputs]
+            values[node.name] = _torch_apply(node, arguments, weights)
+        return values[network.output]
+
+    return forward
+
+
+def _torch_apply(node: Node, arguments: list[Any], weights: dict[tuple[str, str], Any]) -> Any:
+    import torch
+    from torch.nn import functional
+
+    operator, first = node.operator, arguments[0]
+    part = {key: value for (name, key), value in weights.items() if name == node.name}
+    match operator:
+        case Linear():
+            return functional.linear(first, part["weight"], part["bias"])
+        case Conv():
+            top, left, bottom, right = operator.pads
+            padded = functional.pad(first, (left, right, top, bottom))
+            rest = (operator.strides, 0, operator.dilations, operator.groups)
+            return functional.conv2d(padded, part["weight"], part["bias"], *rest)
+        case ConvTranspose():
+            top, left, bottom, right = operator.pads
+            full = functional.conv_transpose2d(
+                first, part["weight"], None, operator.strides, 0, 0, operator.groups, operator.dilations
+            )
+            return full[..., top : full.shape[-2] - bottom, left : full.shape[-1] - right]
+        case Scale():
+            return first * part["scale"] + part["shift"]
+        case Relu():
+            return torch.relu(first)
+        case Sign():
+            return torch.sign(first)
+        case Abs():
+            return torch.abs(first)
+        case Mul():
+            return first * arguments[1]
+        case Add():
+            return first + arguments[1]
+        case Sub():
+            return first - arguments[1]
+        case Concat():
+            return torch.cat(arguments, dim=1)
+        case Reshape():
+            return first.reshape(first.shape[0], *node.shape)

@@ -1,0 +1,1 @@
+"""Saliency maps as networks: the classifier and its own explanation unrolled into one graph."""

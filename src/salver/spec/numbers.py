@@ -1,0 +1,39 @@
+"""Numbers as they stand in a query: binary32 values, written out exactly.
+
+A bound that every reader turns into the same real number, whatever its precision, leaves no room
+for two tools to answer two different questions.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+
+
+def float32_down(values: npt.ArrayLike) -> Array:
+    """Largest binary32 values not above `values`, as float64 of the same shape."""
+    exact = np.asarray(values, dtype=np.float64)
+    nearest = exact.astype(np.float32)
+    lower = np.where(nearest.astype(np.float64) > exact, np.nextafter(nearest, np.float32(-np.inf)), nearest)
+    return lower.astype(np.float64) + 0.0
+
+
+def float32_up(values: npt.ArrayLike) -> Array:
+    """Smallest binary32 values not below `values`, as float64 of the same shape."""
+    return -float32_down(-np.asarray(values, dtype=np.float64)) + 0.0
+
+
+def decimal(value: float) -> str:
+    """Exact decimal expansion of a binary32 value, without exponent, with a point.
+
+    Raises:
+        ValueError: the value is not finite or is no binary32 number.
+    """
+    if not np.isfinite(value) or float(np.float32(value)) != value:
+        raise ValueError(f"{value!r} is no finite binary32 number")
+    text = format(Decimal(value + 0.0), "f")
+    return text if "." in text else text + ".0"

@@ -1,0 +1,115 @@
+"""The property of an instance: a box over the input and a condition over the output, as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+Relation = Literal["<=", ">="]
+
+
+@dataclass(frozen=True)
+class Atom:
+    """`Y[left] relation Y[other]`, or `Y[left] relation constant` when `other` is None.
+
+    No arithmetic and no strict comparison: VNN-LIB 1.0 has neither, so both versions say the same.
+    """
+
+    left: int
+    relation: Relation
+    other: int | None = None
+    constant: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not np.isfinite(self.constant):
+            raise ValueError(f"bound on Y[{self.left}] is not finite")
+
+    def slack(self, y: Array) -> Array:
+        """How far the atom is from being violated at outputs `y` [..., outputs]; negative = violated."""
+        right = y[..., self.other] if self.other is not None else self.constant
+        difference: Array = y[..., self.left] - right
+        return difference if self.relation == ">=" else -difference
+
+
+Clause = tuple[tuple[Atom, ...], ...]
+"""A disjunction of conjunctions of atoms: the shape of one VNN-LIB 1.0 assertion."""
+
+
+@dataclass(frozen=True, eq=False)
+class Property:
+    """The query: is there X in the box whose Y satisfies every clause?
+
+    Attributes:
+        input_lower, input_upper: float64 [n], every value a binary32 number, lower <= upper.
+        clauses: conjunction of clauses over Y.
+        output_count: number of output entries.
+    """
+
+    input_lower: Array
+    input_upper: Array
+    clauses: tuple[Clause, ...]
+    output_count: int
+
+    def __post_init__(self) -> None:
+        lower, upper = self.input_lower, self.input_upper
+        if lower.shape != upper.shape or lower.ndim != 1:
+            raise ValueError(f"input bounds have shapes {lower.shape} and {upper.shape}, expected one [n]")
+        if not (np.isfinite(lower).all() and np.isfinite(upper).all()):
+            raise ValueError("an input bound is not finite")
+        if (lower > upper).any():
+            index = int(np.argmax(lower > upper))
+            raise ValueError(f"empty box: X[{index}] >= {lower[index]} and X[{index}] <= {upper[index]}")
+        for atom in self.atoms():
+            if not (0 <= atom.left < self.output_count and (atom.other or 0) < self.output_count):
+                raise ValueError(f"{atom} is outside the {self.output_count} outputs")
+
+    def atoms(self) -> Iterable[Atom]:
+        """Every atom, clause by clause."""
+        return (atom for clause in self.clauses for conjunction in clause for atom in conjunction)
+
+    def outputs_satisfied(self, y: npt.ArrayLike, tolerance: float = 0.0) -> bool:
+        """Whether outputs `y` [outputs] satisfy every clause, each atom up to `tolerance`."""
+        return bool(self.margin(np.asarray(y, dtype=np.float64)) >= -tolerance)
+
+    def margin(self, y: Array) -> Array:
+        """Least slack over the clauses at outputs `y` [..., outputs]; >= 0 exactly when satisfied."""
+        worst = np.full(y.shape[:-1], np.inf)
+        for clause in self.clauses:
+            best = np.full(y.shape[:-1], -np.inf)
+            for conjunction in clause:
+                slacks = [atom.slack(y) for atom in conjunction]
+                best = np.maximum(best, np.minimum.reduce(slacks) if slacks else np.inf)
+            worst = np.minimum(worst, best)
+        return worst
+
+    def inputs_inside(self, x: npt.ArrayLike, tolerance: float = 0.0) -> bool:
+        """Whether `x` [n] lies in the box, up to `tolerance`."""
+        point = np.asarray(x, dtype=np.float64)
+        return bool(
+            (point >= self.input_lower - tolerance).all() and (point <= self.input_upper + tolerance).all()
+        )
+
+    def same_query(self, other: Property) -> bool:
+        """Whether both ask exactly the same (bounds bit for bit, clauses in order)."""
+        return (
+            np.array_equal(self.input_lower, other.input_lower)
+            and np.array_equal(self.input_upper, other.input_upper)
+            and self.clauses == other.clauses
+            and self.output_count == other.output_count
+        )
+
+
+def box_clauses(first: int, lower: Array, upper: Array) -> tuple[Clause, ...]:
+    """Clauses `lower[j] <= Y[first + j] <= upper[j]`; an infinite side gives no clause."""
+    clauses: list[Clause] = []
+    for offset, (low, high) in enumerate(zip(lower.tolist(), upper.tolist(), strict=True)):
+        if low != -np.inf:
+            clauses.append(((Atom(first + offset, ">=", constant=low),),))
+        if high != np.inf:
+            clauses.append(((Atom(first + offset, "<=", constant=high),),))
+    return tuple(clauses)

@@ -1,0 +1,257 @@
+"""Reader of VNN-LIB 1.0 and 2.0 queries over one network with one input and one output.
+
+Strict about meaning, lenient about layout: any spacing, comments, `and` at the top, the constant
+first. What it cannot represent exactly (arithmetic, strict comparisons, input atoms inside a
+disjunction) is an error that names the line, never a guess.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from salver.errors import SalverError
+from salver.spec.property import Atom, Clause, Property
+
+_TOKEN = re.compile(r";[^\n]*|[()]|[^\s();\[\]]*\[[^\]\n]*\]|[^\s();]+")
+_FLAT = re.compile(r"^([A-Za-z]\w*?)_(\d+)$")
+_INDEXED = re.compile(r"^([A-Za-z]\w*)\[([\d,\s]*)\]$")
+_SHAPE = re.compile(r"^\[([\d,\s]*)\]$")
+_TYPES = {"real", "float16", "float32", "float64"}
+
+
+@dataclass
+class _Node:
+    items: list[Any]
+    line: int
+
+
+@dataclass(frozen=True)
+class _Variable:
+    role: str
+    index: int
+
+
+@dataclass
+class _Query:
+    """What has been read so far; filled in statement order."""
+
+    where: str
+    shapes: dict[str, tuple[str, tuple[int, ...]]] = field(default_factory=dict)
+    flat: dict[str, set[int]] = field(default_factory=lambda: {"X": set(), "Y": set()})
+    lower: dict[int, float] = field(default_factory=dict)
+    upper: dict[int, float] = field(default_factory=dict)
+    clauses: list[Clause] = field(default_factory=list)
+
+    def fail(self, what: str, line: int) -> SalverError:
+        return SalverError(what, f"{self.where}, line {line}", "mend the VNN-LIB file")
+
+
+def read_vnnlib(path: Path) -> Property:
+    """Reads a query from a file, plain or gzip-compressed.
+
+    Raises:
+        SalverError: the file is missing, is no text, or holds what the reader does not take.
+    """
+    try:
+        raw = path.read_bytes()
+        text = (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode()
+    except (OSError, EOFError, UnicodeDecodeError, gzip.BadGzipFile) as error:
+        raise SalverError(f"cannot be read ({error})", str(path), "check the path") from error
+    return parse_vnnlib(text, str(path))
+
+
+def parse_vnnlib(text: str, where: str = "VNN-LIB text") -> Property:
+    """Parses a query of either version.
+
+    Raises:
+        SalverError: a syntax error or an unsupported construct, with its line.
+    """
+    query = _Query(where)
+    for statement in _statements(text, where):
+        _statement(query, statement)
+    return _finish(query)
+
+
+def _statements(text: str, where: str) -> Iterator[_Node]:
+    stack: list[_Node] = []
+    line, position = 1, 0
+    for match in _TOKEN.finditer(text):
+        line += text.count("\n", position, match.start())
+        position = match.start()
+        token = match.group()
+        if token[0] == ";":
+            continue
+        if token == "(":
+            stack.append(_Node([], line))
+        elif token == ")":
+            if not stack:
+                raise SalverError("one ')' too many", f"{where}, line {line}", "mend the VNN-LIB file")
+            done = stack.pop()
+            if not stack:
+                yield done
+            else:
+                stack[-1].items.append(done)
+        elif not stack:
+            raise SalverError(
+                f"{token!r} stands outside any '('", f"{where}, line {line}", "mend the VNN-LIB file"
+            )
+        else:
+            stack[-1].items.append(token)
+    if stack:
+        raise SalverError("'(' is never closed", f"{where}, line {stack[0].line}", "mend the VNN-LIB file")
+
+
+def _statement(query: _Query, node: _Node) -> None:
+    match node.items:
+        case ["vnnlib-version", str()]:
+            pass
+        case ["declare-const", str(name), str()]:
+            found = _FLAT.match(name)
+            if not found or found[1] not in query.flat:
+                raise query.fail(f"variable {name!r} is neither X_i nor Y_i", node.line)
+            query.flat[found[1]].add(int(found[2]))
+        case ["declare-network", str(), *parts]:
+            _declare_network(query, parts, node.line)
+        case ["assert", expression]:
+            _assert(query, expression, node.line)
+        case [str(head), *_]:
+            raise query.fail(f"statement {head!r} is not supported", node.line)
+        case _:
+            raise query.fail("empty or malformed statement", node.line)
+
+
+def _declare_network(query: _Query, parts: list[Any], line: int) -> None:
+    if query.shapes:
+        raise query.fail("more than one network", line)
+    for part in parts:
+        match part.items if isinstance(part, _Node) else None:
+            case ["declare-input" | "declare-output" as kind, str(name), str(type_), str(shape), *_]:
+                found = _SHAPE.match(shape)
+                if type_.lower() not in _TYPES or not found:
+                    raise query.fail(f"declaration of {name!r} is not `NAME real [shape]`", part.line)
+                role = "X" if kind == "declare-input" else "Y"
+                if name in query.shapes or any(role == seen for seen, _ in query.shapes.values()):
+                    raise query.fail("more than one input or output tensor", part.line)
+                query.shapes[name] = (role, tuple(int(size) for size in found[1].split(",") if size.strip()))
+            case _:
+                raise query.fail("only declare-input and declare-output are supported in a network", line)
+
+
+def _assert(query: _Query, expression: Any, line: int) -> None:
+    if not isinstance(expression, _Node):
+        raise query.fail(f"cannot assert {expression!r}", line)
+    match expression.items:
+        case ["and", *parts]:
+            for part in parts:
+                _assert(query, part, expression.line)
+        case ["or", *parts] if parts:
+            clause = tuple(tuple(_conjunction(query, part, expression.line)) for part in parts)
+            query.clauses.append(clause)
+        case _:
+            for variable, relation, right in _comparison(query, expression):
+                if variable.role == "Y":
+                    query.clauses.append(
+                        ((_output_atom(query, variable, relation, right, expression.line),),)
+                    )
+                elif isinstance(right, float):
+                    _tighten(query, variable.index, relation, right)
+                else:
+                    raise query.fail("an input is compared with a variable", expression.line)
+
+
+def _tighten(query: _Query, index: int, relation: str, bound: float) -> None:
+    if relation == ">=":
+        query.lower[index] = max(bound, query.lower.get(index, -math.inf))
+    else:
+        query.upper[index] = min(bound, query.upper.get(index, math.inf))
+
+
+def _conjunction(query: _Query, expression: Any, line: int) -> Iterator[Atom]:
+    if not isinstance(expression, _Node):
+        raise query.fail(f"{expression!r} is no condition", line)
+    if expression.items and expression.items[0] == "and":
+        for part in expression.items[1:]:
+            yield from _conjunction(query, part, expression.line)
+        return
+    for variable, relation, right in _comparison(query, expression):
+        if variable.role == "X":
+            raise query.fail("an input bound inside a disjunction is not supported", expression.line)
+        yield _output_atom(query, variable, relation, right, expression.line)
+
+
+def _output_atom(query: _Query, variable: _Variable, relation: str, right: Any, line: int) -> Atom:
+    direction: Any = relation
+    if isinstance(right, float):
+        return Atom(variable.index, direction, constant=right)
+    if right.role != "Y":
+        raise query.fail("an output is compared with an input", line)
+    return Atom(variable.index, direction, other=right.index)
+
+
+def _comparison(query: _Query, node: _Node) -> Iterator[tuple[_Variable, str, _Variable | float]]:
+    match node.items:
+        case ["<=" | ">=" | "==" | "=" as relation, left, right]:
+            first, second = _operand(query, left, node.line), _operand(query, right, node.line)
+        case [str(head), *_]:
+            raise query.fail(
+                f"operator {head!r} with {len(node.items) - 1} operands is not supported", node.line
+            )
+        case _:
+            raise query.fail("malformed condition", node.line)
+    if isinstance(first, float):
+        if isinstance(second, float):
+            raise query.fail("both sides are constants", node.line)
+        first, second = second, first
+        relation = {"<=": ">=", ">=": "<="}.get(relation, relation)
+    for direction in ("<=", ">=") if relation in ("==", "=") else (relation,):
+        yield first, direction, second
+
+
+def _operand(query: _Query, token: Any, line: int) -> _Variable | float:
+    if isinstance(token, _Node):
+        raise query.fail("arithmetic is not supported", line)
+    found = _INDEXED.match(token)
+    if found and found[1] in query.shapes:
+        role, shape = query.shapes[found[1]]
+        position = [int(part) for part in found[2].split(",") if part.strip()]
+        if len(position) != len(shape) or any(p >= size for p, size in zip(position, shape, strict=True)):
+            raise query.fail(f"{token!r} does not fit shape {list(shape)}", line)
+        return _Variable(role, int(np.ravel_multi_index(position, shape)) if shape else 0)
+    found = _FLAT.match(token)
+    if found and int(found[2]) in query.flat.get(found[1], ()):
+        return _Variable(found[1], int(found[2]))
+    try:
+        number = float(token)
+    except ValueError:
+        raise query.fail(f"{token!r} is neither a declared variable nor a number", line) from None
+    if not math.isfinite(number):
+        raise query.fail(f"bound {token!r} is not a finite number", line)
+    return number
+
+
+def _finish(query: _Query) -> Property:
+    counts = {role: math.prod(shape) for role, shape in query.shapes.values()}
+    for role, declared in query.flat.items():
+        if declared and declared != set(range(len(declared))):
+            raise SalverError(f"{role}_0 ... {role}_{max(declared)} are not all declared", query.where)
+        counts.setdefault(role, len(declared))
+    if not counts.get("X") or not counts.get("Y"):
+        raise SalverError("declares no input or no output", query.where, "mend the VNN-LIB file")
+    for side, bounds in (("lower", query.lower), ("upper", query.upper)):
+        missing = next((i for i in range(counts["X"]) if i not in bounds), None)
+        if missing is not None:
+            raise SalverError(f"X[{missing}] has no {side} bound", query.where, "bound every input")
+    lower = np.array([query.lower[i] for i in range(counts["X"])])
+    upper = np.array([query.upper[i] for i in range(counts["X"])])
+    try:
+        return Property(lower, upper, tuple(query.clauses), counts["Y"])
+    except ValueError as error:
+        raise SalverError(str(error), query.where, "mend the VNN-LIB file") from error

@@ -1,0 +1,19 @@
+"""Fixtures shared by all tests: the optional data folder and a private cache."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The user's data folder; tests that need it are skipped, with the reason, where it is missing."""
+    folder = Path(os.environ.get("SALVER_DATA", ROOT.parent / "shared" / "data"))
+    if not (folder / "paper").is_dir():
+        pytest.skip(f"no data folder: set SALVER_DATA ({folder} has no paper/)")
+    return folder
