@@ -43,7 +43,8 @@ from salver.nets.network import (
 _ELEMENTWISE: dict[str, Operator] = {"Relu": Relu(), "Sign": Sign(), "Abs": Abs()}
 SUPPORTED = frozenset(
     "Abs Add AveragePool BatchNormalization Cast Concat Constant Conv ConvTranspose Div Dropout Flatten "
-    "Gemm GlobalAveragePool Identity MatMul Mul ReduceMean Relu Reshape Sign Squeeze Sub Transpose Unsqueeze".split()
+    "Gemm GlobalAveragePool Identity MatMul Mul ReduceMean Relu Reshape Sign Squeeze Sub Transpose "
+    "Unsqueeze".split()
 )
 
 

@@ -1,0 +1,146 @@
+"""What an embedded solver is given, and what it must return."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from salver.nets.network import Network
+from salver.nets.onnx_reader import load_model, read_onnx
+from salver.solvers.program import Program, UnsupportedQueryError, lower
+from salver.spec import Property, read_vnnlib
+
+Array = npt.NDArray[np.float64]
+
+
+class Verdict(StrEnum):
+    """First line of a solver's output, in the words of the VNN-LIB standard."""
+
+    SAT = "sat"
+    UNSAT = "unsat"
+    UNKNOWN = "unknown"
+    TIMED_OUT = "timed-out"
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A verdict, the confirmed witness x [n] of a `sat`, and a reason for anything undecided."""
+
+    verdict: Verdict
+    witness: Array | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Wall-clock budget that started when the object was made. Seconds."""
+
+    seconds: float
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def left(self) -> float:
+        """Seconds left; negative when over."""
+        return self.seconds - (time.monotonic() - self.started)
+
+    @property
+    def over(self) -> bool:
+        return self.left <= 0.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line hands to every solver."""
+
+    threads: int = 1
+    device: str = "cpu"
+    seed: int = 0
+    backend: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Query:
+    """One network with one property over it.
+
+    Attributes:
+        onnx: the file, for replay under ONNX Runtime.
+        network: its operators.
+        prop: box and clauses; a satisfying X falsifies the property under test.
+    """
+
+    onnx: Path
+    network: Network
+    prop: Property
+
+    @cached_property
+    def program(self) -> Program:
+        """The lowered network.
+
+        Raises:
+            UnsupportedQueryError: see `lower`.
+        """
+        return lower(self.network)
+
+    @cached_property
+    def _session(self) -> Any:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.log_severity_level = 3
+        return onnxruntime.InferenceSession(
+            load_model(self.onnx).SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+
+    def replay(self, x: Array) -> Array:
+        """Outputs of ONNX Runtime in float32 at `x` [n], the values a judge will see."""
+        source = self._session.get_inputs()[0]
+        point = np.asarray(x, np.float32).reshape([d if isinstance(d, int) else 1 for d in source.shape])
+        outputs = self._session.run(None, {source.name: point})[0]
+        return np.asarray(outputs, np.float64).ravel()
+
+    def clip(self, x: Array) -> Array:
+        """The nearest binary32 point inside the box (the bounds are binary32 numbers themselves)."""
+        nearest = np.asarray(x, np.float32).astype(np.float64)
+        return np.clip(nearest, self.prop.input_lower, self.prop.input_upper)
+
+    def confirm(self, x: Array) -> Array | None:
+        """The witness as it will be printed if it survives strict replay (tolerance 0), else None."""
+        point = self.clip(x)
+        return point if self.prop.outputs_satisfied(self.replay(point)) else None
+
+
+Solver = Callable[[Query, Budget, Options], Result]
+
+
+def read_query(onnx: Path, vnnlib: Path) -> Query:
+    """Reads both files.
+
+    Raises:
+        SalverError: unreadable or malformed files, or sizes that do not fit.
+        UnsupportedQueryError: operators outside `Network`.
+    """
+    from salver.errors import SalverError
+
+    prop = read_vnnlib(vnnlib)
+    try:
+        network = read_onnx(onnx)
+    except SalverError as error:
+        if "is not supported" in error.what:
+            raise UnsupportedQueryError(str(error)) from error
+        raise
+    sizes = (network.input_size, network.output_size)
+    if sizes != (len(prop.input_lower), prop.output_count):
+        what = f"declares {len(prop.input_lower)} inputs and {prop.output_count} outputs"
+        raise SalverError(
+            f"{what}, the network has {sizes[0]} and {sizes[1]}", str(vnnlib), "use its own network"
+        )
+    return Query(onnx, network, prop)
