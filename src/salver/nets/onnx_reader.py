@@ -333,10 +333,10 @@ class _Builder:
             "Add": (one, constant),
             "Sub": (-one, constant) if reverse else (one, -constant),
             "Mul": (constant, zero),
-            "Div": (None, zero) if reverse else (1.0 / constant, zero),
+            "Div": (1.0 / np.where(constant == 0, np.inf, constant), zero),
         }[kind]
-        if scale is None:
-            raise self._fail(node, "by a variable")
+        if kind == "Div" and (reverse or (constant == 0).any()):
+            raise self._fail(node, "by a variable or by zero")
         self._scale(output, name, scale, shift)
         return True
 

