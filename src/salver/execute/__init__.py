@@ -1,0 +1,1 @@
+"""Running solvers: plan, private copies, supervised processes, stored events, engines."""

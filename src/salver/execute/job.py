@@ -1,0 +1,153 @@
+"""One job from the copied files to the record: what every engine does in each of its slots."""
+
+from __future__ import annotations
+
+import platform
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from salver.errors import SalverError
+from salver.execute.logs import store_logs, store_witness
+from salver.execute.plan import PlannedJob
+from salver.execute.process import lost, run_supervised
+from salver.execute.stage import stage
+from salver.model import Answer, Claim, Finished, RunRecord, Termination
+from salver.runner import Runner
+
+_NOTHING = Answer(claim=Claim.NONE)
+_REASON_LENGTH = 300
+
+
+class Folders(NamedTuple):
+    """Where all jobs of a run work.
+
+    `root` is the instance set, `run_dir` receives `logs/` and `cex/`, `scratch` holds the private copies
+    (None: the system's temporary folder).
+    """
+
+    root: Path
+    run_dir: Path
+    scratch: Path | None = None
+
+
+def run_job(
+    planned: PlannedJob,
+    runner: Runner,
+    folders: Folders,
+    *,
+    cores: tuple[int, ...] | None = None,
+    stop: threading.Event | None = None,
+) -> RunRecord:
+    """Stages, runs and parses one job and stores its logs; whatever a tool or runner does, it is recorded.
+
+    A loss on this side (INFRASTRUCTURE) is tried once more; nothing else ever is. `cores` and `stop` are
+    those of `run_supervised`.
+    """
+    stop = stop or threading.Event()
+    record = _attempt(planned, runner, folders, cores, stop)
+    if record.termination is Termination.INFRASTRUCTURE and not stop.is_set():
+        record = _attempt(planned, runner, folders, cores, stop)
+    return record
+
+
+def _attempt(
+    planned: PlannedJob,
+    runner: Runner,
+    folders: Folders,
+    cores: tuple[int, ...] | None,
+    stop: threading.Event,
+) -> RunRecord:
+    started = datetime.now(UTC).isoformat(timespec="milliseconds")
+    finished, answer = _run(planned, runner, folders, cores, stop)
+    logs = witness = None
+    stopped = stop.is_set() and finished.termination is Termination.INFRASTRUCTURE
+    try:
+        if not stopped:
+            logs = store_logs(folders.run_dir, planned.job.key, finished)
+        if answer.witness is not None:
+            witness = store_witness(folders.run_dir, planned.job.key, answer.witness)
+    except OSError as error:
+        finished, answer = lost(f"cannot store logs in {folders.run_dir}: {error.strerror}"), _NOTHING
+    job, instance = planned.job, planned.instance
+    return RunRecord(
+        key=job.key,
+        suite=instance.suite,
+        instance_id=instance.id,
+        instance=instance.name,
+        family=instance.facts.family,
+        solver=job.solver,
+        solver_version=job.solver_version,
+        repetition=job.repetition,
+        limit_s=job.limits.wall_s,
+        termination=finished.termination,
+        exit_code=finished.exit_code,
+        signal=finished.signal,
+        wall_s=finished.wall_s,
+        cpu_s=finished.cpu_s,
+        memory_mb=finished.memory_mb,
+        claim=answer.claim,
+        reason=_reason(finished, answer),
+        witness=witness,
+        logs=logs,
+        started=started,
+        host=platform.node(),
+    )
+
+
+def _run(
+    planned: PlannedJob,
+    runner: Runner,
+    folders: Folders,
+    cores: tuple[int, ...] | None,
+    stop: threading.Event,
+) -> tuple[Finished, Answer]:
+    limits = planned.job.limits
+    try:
+        with stage(planned.instance, folders.root, folders.scratch) as place:
+            try:
+                command = runner.command(place.staged, place.workdir, limits)
+                environment = runner.environment()
+            except Exception as error:
+                finished = lost("").model_copy(update={"termination": Termination.CRASHED})
+                return finished, _failed("command", error)
+            finished = run_supervised(
+                command,
+                place.workdir,
+                limits,
+                environment=environment,
+                cores=cores,
+                result_files=runner.result_files,
+                scratch=place.root,
+                stop=stop,
+            )
+    except SalverError as error:
+        return lost(str(error)), _NOTHING
+    return finished, read_answer(runner, planned, finished)
+
+
+def read_answer(runner: Runner, planned: PlannedJob, finished: Finished) -> Answer:
+    """What the solver said; a runner that cannot read its own tool's output makes it an ERROR."""
+    if finished.termination is Termination.INFRASTRUCTURE:
+        return _NOTHING
+    try:
+        return runner.parse(planned.instance, finished)
+    except Exception as error:
+        return _failed("parse", error)
+
+
+def _failed(method: str, error: Exception) -> Answer:
+    return Answer(claim=Claim.ERROR, reason=f"the runner's {method}() failed: {error!r}")
+
+
+def _reason(finished: Finished, answer: Answer) -> str:
+    """Why the run is not a plain answer, in one line."""
+    parts = [finished.reason, answer.reason]
+    decided = answer.claim in (Claim.SAT, Claim.UNSAT)
+    if finished.termination is Termination.WALLTIME and decided:
+        parts.insert(1, f"its answer {answer.claim} came without ending in time and does not count")
+    if finished.exit_code and not decided:
+        last = finished.stderr.strip().rpartition("\n")[2]
+        parts.append(f"exit code {finished.exit_code}" + (f": {last}" if last else ""))
+    return " ".join("; ".join(filter(None, parts)).split())[:_REASON_LENGTH]

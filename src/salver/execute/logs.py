@@ -1,0 +1,80 @@
+"""What a run printed, kept compressed so that it can be parsed and judged again."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+from pathlib import Path
+
+from salver.errors import SalverError
+from salver.model import Finished, RunRecord
+
+_FILES = "files"
+
+
+def store_logs(run_dir: Path, key: str, finished: Finished) -> str:
+    """Writes `logs/<key>/{stdout,stderr}.gz` and the result files; returns the path within `run_dir`.
+
+    The folder appears whole or not at all. Raises OSError.
+    """
+    name = f"logs/{key}"
+    partial = run_dir / f"{name}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    texts = {"stdout": finished.stdout, "stderr": finished.stderr}
+    texts |= {f"{_FILES}/{file}": text for file, text in finished.files.items()}
+    try:
+        for file, text in texts.items():
+            target = partial / f"{file}.gz"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(gzip.compress(text.encode(errors="replace"), compresslevel=6, mtime=0))
+        shutil.rmtree(run_dir / name, ignore_errors=True)
+        partial.rename(run_dir / name)
+    except OSError:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return name
+
+
+def store_witness(run_dir: Path, key: str, witness: str) -> str:
+    """Writes `cex/<key>.txt` whole or not at all; returns the path within `run_dir`. Raises OSError."""
+    name = f"cex/{key}.txt"
+    partial = run_dir / f"{name}.partial"
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        partial.write_text(witness, encoding="utf-8", errors="replace")
+        partial.rename(run_dir / name)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+    return name
+
+
+def read_finished(run_dir: Path, record: RunRecord) -> Finished:
+    """The run as the supervisor saw it, for `Runner.parse` to read again.
+
+    Raises:
+        SalverError: the logs are missing or corrupt.
+    """
+    folder = run_dir / (record.logs or f"logs/{record.key}")
+    try:
+        stdout, stderr = (_unpacked(folder / f"{name}.gz") for name in ("stdout", "stderr"))
+        packed = sorted(path for path in (folder / _FILES).rglob("*.gz") if path.is_file())
+        files = {str(path.relative_to(folder / _FILES))[:-3]: _unpacked(path) for path in packed}
+    except (OSError, EOFError) as error:
+        raise SalverError(f"cannot read a stored log ({error})", str(folder), "run this job again") from error
+    return Finished(
+        termination=record.termination,
+        exit_code=record.exit_code,
+        signal=record.signal,
+        wall_s=record.wall_s,
+        cpu_s=record.cpu_s,
+        memory_mb=record.memory_mb,
+        stdout=stdout,
+        stderr=stderr,
+        files=files,
+        reason=record.reason,
+    )
+
+
+def _unpacked(path: Path) -> str:
+    return gzip.decompress(path.read_bytes()).decode(errors="replace")

@@ -1,0 +1,232 @@
+"""The engine's side of the supervisor: start it, wait, read back what it saw."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from salver.errors import SalverError
+from salver.model import Finished, Limits, Termination
+
+SUPERVISOR = Path(__file__).with_name("supervisor.py")
+RUN_VARIABLE = "SALVER_RUN"
+STOPPED = "stopped by the user"
+_STOP_EVERY_S = 0.2
+_SUPERVISOR_PATIENCE_S = 60.0
+_SWEEP_PATIENCE_S = 5.0
+
+
+def run_supervised(
+    command: Sequence[str],
+    workdir: Path,
+    limits: Limits,
+    *,
+    environment: Mapping[str, str] | None = None,
+    cores: tuple[int, ...] | None = None,
+    result_files: tuple[str, ...] = (),
+    scratch: Path | None = None,
+    stop: threading.Event | None = None,
+) -> Finished:
+    """Runs a command under hard limits; no process of it is left when this returns.
+
+    Args:
+        command: argument vector; a program without a slash is looked up in PATH.
+        workdir: existing folder the command runs in.
+        limits: wall and CPU seconds, MiB of memory of the whole process tree, MiB of each output
+            stream. The command is killed at `wall_s + grace_s`; ending after `wall_s` is WALLTIME too.
+        environment: variables added to this process's own.
+        cores: CPU numbers the command is pinned to; None leaves it unpinned.
+        result_files: names relative to `workdir` whose text is returned, where they are regular files.
+        scratch: folder of this run alone, holding logs and TMPDIR, which the supervisor removes if this
+            process dies; None makes a temporary one.
+        stop: when set, the run is killed and ends as INFRASTRUCTURE with the reason `STOPPED`.
+
+    Raises:
+        SalverError: not on Linux, on which subreapers, pidfds and /proc depend.
+    """
+    if not sys.platform.startswith("linux"):
+        raise SalverError("solvers can only be run on Linux", mend="use a Linux machine or container")
+    with contextlib.ExitStack() as stack:
+        if scratch is None:
+            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="salver-")))
+        token = uuid.uuid4().hex
+        try:
+            (scratch / "tmp").mkdir(exist_ok=True)
+            added = {**(environment or {}), "TMPDIR": str(scratch / "tmp"), RUN_VARIABLE: token}
+            spec = _specification(command, workdir, limits, scratch, added)
+            spec["cores"] = cores
+            outcome = _supervise(spec, limits, stop or threading.Event())
+        except OSError as error:
+            return lost(f"cannot start the supervisor: {error.strerror}")
+        if isinstance(outcome, str):
+            _sweep(token)
+            return lost(outcome)
+        return _finished(outcome, spec, limits, workdir, result_files)
+
+
+def _specification(
+    command: Sequence[str], workdir: Path, limits: Limits, scratch: Path, added: Mapping[str, str]
+) -> dict[str, Any]:
+    return {
+        "parent": os.getpid(),
+        "command": list(command),
+        "cwd": str(workdir),
+        "environment": {**os.environ, **added},
+        "stdout": str(scratch / "stdout"),
+        "stderr": str(scratch / "stderr"),
+        "output_bytes": limits.output_mb << 20,
+        "wall_s": limits.wall_s,
+        "grace_s": limits.grace_s,
+        "cpu_s": limits.cpu_s,
+        "memory_mb": limits.memory_mb,
+        "scratch": str(scratch),
+    }
+
+
+def _supervise(spec: dict[str, Any], limits: Limits, stop: threading.Event) -> dict[str, Any] | str:
+    """The supervisor's result, or why there is none. Its own session keeps a terminal's Ctrl-C away."""
+    process = subprocess.Popen(
+        [sys.executable, "-I", "-S", str(SUPERVISOR)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    patience = time.monotonic() + limits.wall_s + limits.grace_s + _SUPERVISOR_PATIENCE_S
+    with process:
+        try:
+            output, errors = _communicate(process, json.dumps(spec).encode(), patience, stop)
+        except BaseException:
+            process.terminate()
+            raise
+    try:
+        outcome = json.loads(output)
+    except ValueError:
+        last = errors.decode(errors="replace").strip().rpartition("\n")[2]
+        return f"the supervisor died ({_ending(process.returncode)}) {last}".strip()
+    return outcome if isinstance(outcome, dict) else "the supervisor printed no result"
+
+
+def _communicate(
+    process: subprocess.Popen[bytes], request: bytes | None, patience: float, stop: threading.Event
+) -> tuple[bytes, bytes]:
+    while True:
+        try:
+            return process.communicate(request, timeout=_STOP_EVERY_S)
+        except subprocess.TimeoutExpired:
+            request = None
+            if time.monotonic() > patience:
+                process.kill()
+            elif stop.is_set():
+                process.terminate()
+
+
+def _finished(
+    outcome: dict[str, Any], spec: dict[str, Any], limits: Limits, workdir: Path, result_files: Sequence[str]
+) -> Finished:
+    ending = outcome["termination"]
+    termination = Termination.INFRASTRUCTURE if ending == "stopped" else Termination(ending)
+    cap = limits.output_mb << 20
+    files = {name: text for name in result_files if (text := read_capped(workdir / name, cap)) is not None}
+    return Finished(
+        termination=termination,
+        exit_code=outcome["exit_code"],
+        signal=outcome["signal"],
+        wall_s=outcome["wall_s"],
+        cpu_s=outcome["cpu_s"],
+        memory_mb=outcome["memory_mb"],
+        stdout=read_capped(Path(spec["stdout"]), cap) or "",
+        stderr=read_capped(Path(spec["stderr"]), cap) or "",
+        files=files,
+        reason="; ".join(filter(None, (_explain(ending, outcome, limits), outcome["reason"]))),
+    )
+
+
+def _explain(ending: str, outcome: dict[str, Any], limits: Limits) -> str:
+    texts = {
+        "stopped": STOPPED,
+        "walltime": f"over the wall limit of {limits.wall_s:g} s",
+        "cputime": f"over the CPU limit of {limits.cpu_s or 0:g} s",
+        "memory": f"over the memory limit of {limits.memory_mb} MiB",
+    }
+    if ending == "crashed" and outcome["signal"] is not None:
+        return f"killed by {_ending(-outcome['signal'])}"
+    left = outcome["left_over"]
+    return texts.get(ending, f"{left} left-over processes killed" if left else "")
+
+
+def _ending(returncode: int) -> str:
+    if returncode >= 0:
+        return f"exit code {returncode}"
+    try:
+        return signal.Signals(-returncode).name
+    except ValueError:
+        return f"signal {-returncode}"
+
+
+def lost(reason: str) -> Finished:
+    """A run that this side lost, through no fault of the tool."""
+    return Finished(
+        termination=Termination.INFRASTRUCTURE,
+        exit_code=None,
+        signal=None,
+        wall_s=0.0,
+        cpu_s=0.0,
+        memory_mb=0.0,
+        reason=reason,
+    )
+
+
+def read_capped(path: Path, cap: int) -> str | None:
+    """Text of a regular file up to `cap` bytes, decoded with replacement; None for anything else.
+
+    A tool may leave a link or a pipe under the name it was asked for: neither is followed or waited on.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return None
+        return file.read(cap).decode(errors="replace")
+
+
+def _sweep(token: str) -> None:
+    """SIGKILLs what a lost supervisor left: every process whose environment carries the run's token."""
+    deadline = time.monotonic() + _SWEEP_PATIENCE_S
+    mark = f"{RUN_VARIABLE}={token}".encode()
+    while time.monotonic() < deadline:
+        names = [path.name for path in Path("/proc").iterdir() if path.name.isdigit()]
+        if not sum(_kill_marked(int(name), mark) for name in names):
+            return
+        time.sleep(0.001)
+
+
+def _kill_marked(pid: int, mark: bytes) -> bool:
+    """Kills one process if it carries the mark; the pidfd rules out that its pid is used anew meanwhile."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except OSError:
+        return False
+    try:
+        if mark not in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+            return False
+        signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""Small programs that answer or misbehave in one way each, and a runner that drives them."""

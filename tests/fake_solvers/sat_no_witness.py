@@ -1,0 +1,3 @@
+"""Answers sat and shows nothing for it."""
+
+print("sat")

@@ -1,0 +1,183 @@
+"""The event store: nothing recorded is lost, nothing torn is counted, nobody else writes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from salver.errors import SalverError
+from salver.execute import events
+from salver.execute.events import EventLog
+from salver.model import Claim, RunRecord, Termination
+
+
+def record(key: str, **changes: object) -> RunRecord:
+    values = {
+        "key": key,
+        "suite": "s",
+        "instance_id": "i",
+        "instance": "n",
+        "family": "f",
+        "solver": "x",
+        "solver_version": "1",
+        "repetition": 0,
+        "limit_s": 1.0,
+        "termination": Termination.EXITED,
+        "exit_code": 0,
+        "signal": None,
+        "wall_s": 0.5,
+        "cpu_s": 0.5,
+        "memory_mb": 10.0,
+        "claim": Claim.UNSAT,
+        "reason": "",
+    }
+    return RunRecord.model_validate(values | changes)
+
+
+LOST = {"termination": Termination.INFRASTRUCTURE, "claim": Claim.NONE}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A log of the three records a, b and c."""
+    path = tmp_path / "events.jsonl"
+    with EventLog(path) as log:
+        for key in "abc":
+            log.append(record(key))
+    return path
+
+
+def keys(path: Path) -> list[str]:
+    return [r.key for r in EventLog(path).records()]
+
+
+def test_records_come_back_as_written(path: Path) -> None:
+    assert list(EventLog(path).records()) == [record(key) for key in "abc"]
+    assert path.read_text().count("\n") == 3
+
+
+def test_no_file_is_no_records(tmp_path: Path) -> None:
+    assert keys(tmp_path / "events.jsonl") == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_cut_of_the_last_line_loses_that_line_alone(path: Path) -> None:
+    whole = path.read_bytes()
+    second = whole.rindex(b"\n", 0, -1) + 1
+    for cut in range(second, len(whole)):
+        path.write_bytes(whole[:cut])
+        assert keys(path) == ["a", "b"]
+    with EventLog(path) as log:
+        log.append(record("c"))
+    assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("tail", [b"\0" * 300, b"\0" * 300 + b'"}\n', b'{"key": "d"', b"\xff\xfe\n"])
+def test_what_a_power_cut_leaves_is_cut_off_on_append(path: Path, tail: bytes) -> None:
+    whole = path.read_bytes()
+    path.write_bytes(whole + tail)
+    assert keys(path) == ["a", "b", "c"]
+    EventLog(path).open()
+    assert path.read_bytes() == whole
+
+
+def test_reading_repairs_nothing(path: Path) -> None:
+    torn = path.read_bytes() + b'{"key'
+    path.write_bytes(torn)
+    assert keys(path) == ["a", "b", "c"]
+    assert path.read_bytes() == torn
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [("{torn", "Invalid JSON"), ("", "Invalid JSON"), ('{"key": "d"}', "suite: Field required")],
+)
+def test_a_corrupt_line_in_the_middle_is_named(path: Path, line: str, what: str) -> None:
+    lines = path.read_text().splitlines()
+    lines[1] = line
+    path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(SalverError, match=f"events.jsonl: line 2 is not a run record .*{what}"):
+        keys(path)
+
+
+def test_a_last_line_of_another_shape_is_reported_and_kept(path: Path) -> None:
+    other = path.read_bytes() + b'{"key": "d", "from": "a later version"}\n'
+    path.write_bytes(other)
+    with pytest.raises(SalverError, match="line 4"):
+        keys(path)
+    EventLog(path).open()
+    assert path.read_bytes() == other
+
+
+def test_a_key_counts_once_as_its_first_record(path: Path) -> None:
+    with EventLog(path) as log:
+        log.append(record("b", claim=Claim.SAT))
+    assert [(r.key, r.claim) for r in EventLog(path).records()] == [(key, Claim.UNSAT) for key in "abc"]
+
+
+def test_an_infrastructure_loss_gives_way_to_a_result(path: Path) -> None:
+    log = EventLog(path)
+    with log:
+        for lost in ("a", "d", "e"):
+            log.append(record(lost, **LOST))
+        assert log.completed() == {"a", "b", "c"}
+        log.append(record("d", claim=Claim.SAT))
+        log.append(record("d", claim=Claim.UNKNOWN))
+    assert log.completed() == set("abcd")
+    claims = {r.key: r.claim for r in log.records()}
+    assert claims == dict.fromkeys("abc", Claim.UNSAT) | {"d": Claim.SAT, "e": Claim.NONE}
+
+
+def test_a_second_coordinator_is_refused(path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from salver.execute.events import EventLog;"
+        "EventLog(Path(sys.argv[1])).open()"
+    )
+    with EventLog(path):
+        with pytest.raises(SalverError, match="another salver process is writing this run"):
+            EventLog(path).open()
+        other = subprocess.run(
+            [sys.executable, "-c", code, path], capture_output=True, text=True, check=False
+        )
+        assert "another salver process is writing this run" in other.stderr
+        assert keys(path) == ["a", "b", "c"]
+    with EventLog(path) as log:
+        log.append(record("d"))
+
+
+def test_every_record_is_synced_before_append_returns(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+    with EventLog(path) as log:
+        monkeypatch.setattr(events.os, "fsync", lambda fd: sizes.append(os.fstat(fd).st_size))
+        log.append(record("d"))
+        assert sizes == [path.stat().st_size]
+
+
+def test_a_full_disk_leaves_no_half_line(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, write, room = path.read_bytes(), os.write, [50, 0]
+
+    def full(descriptor: int, data: bytes) -> int:
+        if count := room.pop(0):
+            return write(descriptor, data[:count])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with EventLog(path) as log:
+        monkeypatch.setattr(events.os, "write", full)
+        with pytest.raises(SalverError, match=r"No space left on device.*free some space"):
+            log.append(record("d"))
+        monkeypatch.undo()
+        assert room == []
+        assert path.read_bytes() == whole
+        log.append(record("d"))
+    assert keys(path) == list("abcd")
+
+
+def test_a_folder_that_cannot_be_made_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SalverError, match="cannot open it"):
+        EventLog(tmp_path / "file" / "events.jsonl").open()
