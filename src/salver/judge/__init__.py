@@ -1,0 +1,1 @@
+"""Judging: witness replay, ground truth by enumeration, verdicts and scores."""

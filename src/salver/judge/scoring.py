@@ -1,0 +1,204 @@
+"""Results as data frames: counts, scores, PAR-2 and the virtual best solver.
+
+Every number is a data-frame expression over the one results table, so that any table of a report
+can be computed again from `results.parquet`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import pandas as pd
+
+from salver.errors import SalverError
+from salver.model import JudgedRun, Outcome
+
+By = Literal["suite", "family"]
+
+VIRTUAL_BEST = "virtual best"
+TOTAL = "total"
+OUTCOMES = tuple(str(outcome) for outcome in Outcome)
+SOLVED = (str(Outcome.VERIFIED), str(Outcome.FALSIFIED))
+LEADERBOARD_COLUMNS = ("solver", *OUTCOMES, "score", "par2")
+RESULT_COLUMNS = {
+    "suite": "str",
+    "family": "str",
+    "instance": "str",
+    "instance_id": "str",
+    "solver": "str",
+    "solver_version": "str",
+    "repetition": "int64",
+    "outcome": "str",
+    "claim": "str",
+    "termination": "str",
+    "witness": "str",
+    "gradient": "str",
+    "proof": "str",
+    "consistency": "str",
+    "truth": "str",
+    "wall_s": "float64",
+    "cpu_s": "float64",
+    "memory_mb": "float64",
+    "limit_s": "float64",
+    "detail": "str",
+    "logs": "str",
+    "key": "str",
+}
+
+_CORRECT_POINTS = 10
+_WRONG_POINTS = -150
+# What a portfolio would pick first; a wrong answer last.
+_PREFERENCE = ("verified", "falsified", "unknown", "timeout", "memout", "error", "unsupported", "wrong")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A way to score: a column over the rows of a leaderboard, and whether less is better."""
+
+    name: str
+    title: str
+    score: Callable[[pd.DataFrame, str], pd.Series[float]]
+    ascending: bool = False
+
+
+def _points(board: pd.DataFrame) -> pd.Series[float]:
+    return (_CORRECT_POINTS * _solved(board) + _WRONG_POINTS * board["wrong"]).astype("float64")
+
+
+def _solved(board: pd.DataFrame) -> pd.Series[int]:
+    return board[list(SOLVED)].sum(axis="columns")
+
+
+def _vnncomp2026(board: pd.DataFrame, by: str) -> pd.Series[float]:
+    points = _points(board)
+    real = points.where(board["solver"] != VIRTUAL_BEST)
+    best = real.groupby(board[by]).transform("max")
+    # Points come in tens, so the floor only acts where nobody is above zero and 100 * points / best
+    # would turn the sign around.
+    return 100 * points / best.clip(lower=_CORRECT_POINTS)
+
+
+PROFILES = {
+    profile.name: profile
+    for profile in (
+        Profile("vnncomp2026", "VNN-COMP 2026: +10 correct, -150 wrong, 100 for the best", _vnncomp2026),
+        Profile("par2", "PAR-2: mean seconds, unsolved = twice the limit", lambda b, _: b["par2"], True),
+        Profile("count", "instances solved", lambda b, _: _solved(b).astype("float64")),
+    )
+}
+
+
+def results_frame(judged: Sequence[JudgedRun]) -> pd.DataFrame:
+    """One row per run with the columns and types of `RESULT_COLUMNS`. Times in wall or CPU seconds."""
+    rows = [
+        {
+            **run.run.model_dump(mode="json"),
+            **run.judgement.model_dump(mode="json"),
+            "logs": run.run.logs or "",
+        }
+        for run in judged
+    ]
+    return pd.DataFrame(rows, columns=list(RESULT_COLUMNS)).astype(RESULT_COLUMNS)
+
+
+def virtual_best(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a solver that picks, per instance and repetition, the best of all runs.
+
+    Solved before unsolved, then the shortest wall time; `detail` names the solver it picked.
+    """
+    rank = {outcome: position for position, outcome in enumerate(_PREFERENCE)}
+    rank["falsified"] = rank["verified"]
+    ordered = frame.assign(rank=frame["outcome"].map(rank)).sort_values(["rank", "wall_s", "solver"])
+    picked = ordered.drop_duplicates(["suite", "instance_id", "repetition"]).sort_index()
+    named = picked.assign(detail=picked["solver"], solver=VIRTUAL_BEST, solver_version="")
+    return named.drop(columns="rank").reset_index(drop=True)
+
+
+def leaderboard(frame: pd.DataFrame, profile: str = "vnncomp2026", by: By = "suite") -> pd.DataFrame:
+    """Counts, score and PAR-2 of each solver in each suite or family, best first, virtual best last.
+
+    Args:
+        frame: a `results_frame`.
+        profile: key of `PROFILES`.
+        by: what a benchmark is; scores compare solvers within it.
+
+    Returns:
+        Columns `by` and `LEADERBOARD_COLUMNS`; `par2` is the mean over runs of the wall seconds, with
+        twice the limit for each unsolved run (PAR-2 of the SAT competitions). Under `vnncomp2026` the
+        virtual best may exceed 100: it does not take part in the best points.
+
+    Raises:
+        SalverError: no such profile.
+    """
+    chosen = find_profile(profile)
+    if frame.empty:
+        return pd.DataFrame(columns=[by, *LEADERBOARD_COLUMNS])
+    runs = pd.concat([frame, virtual_best(frame)], ignore_index=True)
+    runs = runs.assign(par2=runs["wall_s"].where(runs["outcome"].isin(SOLVED), 2 * runs["limit_s"]))
+    groups = runs.groupby([by, "solver"])
+    counts = (
+        groups["outcome"].value_counts().unstack(fill_value=0).reindex(columns=list(OUTCOMES), fill_value=0)
+    )
+    board = counts.join(groups["par2"].mean()).reset_index()
+    board = board.assign(score=chosen.score(board, by))[[by, *LEADERBOARD_COLUMNS]]
+    return _ordered(board, chosen, by)
+
+
+def totals(board: pd.DataFrame, profile: str = "vnncomp2026") -> pd.DataFrame:
+    """One row per solver over all groups of a leaderboard: counts and scores summed, PAR-2 over all runs.
+
+    The group column holds `total`. The sum is VNN-COMP's: every benchmark weighs the same.
+    """
+    chosen = find_profile(profile)
+    by = str(board.columns[0])
+    runs = board[list(OUTCOMES)].sum(axis="columns")
+    weighted = board.assign(runs=runs, cost=board["par2"] * runs)
+    summed = weighted.drop(columns=[by, "par2"]).groupby("solver").sum().reset_index()
+    whole = summed.assign(par2=summed["cost"] / summed["runs"])
+    whole[by] = TOTAL
+    if chosen.ascending:
+        whole = whole.assign(score=whole["par2"])
+    return _ordered(whole[[by, *LEADERBOARD_COLUMNS]], chosen, by)
+
+
+def intervals(frame: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
+    """Share of runs each solver solved, with its Wilson score interval (Wilson, 1927).
+
+    Returns:
+        Columns suite, solver, solved, runs, share, low, high; shares lie in [0, 1].
+    """
+    from scipy.stats import binomtest
+
+    marked = frame.assign(solved=frame["outcome"].isin(SOLVED))
+    table = marked.groupby(["suite", "solver"])["solved"].agg(solved="sum", runs="count").reset_index()
+    bounds = [
+        binomtest(solved, runs).proportion_ci(confidence, method="wilson")
+        for solved, runs in zip(table["solved"].tolist(), table["runs"].tolist(), strict=True)
+    ]
+    return table.assign(
+        share=table["solved"] / table["runs"],
+        low=[float(bound.low) for bound in bounds],
+        high=[float(bound.high) for bound in bounds],
+    )
+
+
+def find_profile(name: str) -> Profile:
+    """The scoring profile of that name.
+
+    Raises:
+        SalverError: there is none.
+    """
+    if name not in PROFILES:
+        raise SalverError(f"no scoring profile {name!r}", mend=f"choose one of {', '.join(PROFILES)}")
+    return PROFILES[name]
+
+
+def _ordered(board: pd.DataFrame, profile: Profile, by: str) -> pd.DataFrame:
+    keyed = board.assign(virtual=board["solver"] == VIRTUAL_BEST)
+    order = [by, "virtual", "score", "solver"]
+    ordered = keyed.sort_values(order, ascending=[True, True, profile.ascending, True])
+    ordered = ordered.drop(columns="virtual").reset_index(drop=True)
+    ordered.columns.name = None
+    return ordered

@@ -1,0 +1,266 @@
+"""From run records to judgements: what each answer counts as, against truth and the other solvers.
+
+Pure functions of stored records and replays, so that an old run can be judged again.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+from salver.errors import SalverError
+from salver.judge.witness import Replay
+from salver.model import (
+    Claim,
+    Consistency,
+    Instance,
+    JudgedRun,
+    Judgement,
+    Outcome,
+    Record,
+    RunRecord,
+    Termination,
+    Truth,
+    WitnessVerdict,
+)
+
+_WITHOUT_ANSWER = {
+    Termination.WALLTIME: Outcome.TIMEOUT,
+    Termination.CPUTIME: Outcome.TIMEOUT,
+    Termination.MEMORY: Outcome.MEMOUT,
+    Termination.UNSUPPORTED: Outcome.UNSUPPORTED,
+    Termination.CRASHED: Outcome.ERROR,
+    Termination.INFRASTRUCTURE: Outcome.ERROR,
+}
+_SAT = {
+    WitnessVerdict.CORRECT: Outcome.FALSIFIED,
+    WitnessVerdict.UP_TO_TOLERANCE: Outcome.FALSIFIED,
+    WitnessVerdict.UNCHECKABLE: Outcome.UNKNOWN,
+    WitnessVerdict.MISSING: Outcome.WRONG,
+    WitnessVerdict.MALFORMED: Outcome.WRONG,
+    WitnessVerdict.INVALID: Outcome.WRONG,
+}
+_UNDECIDED = {
+    Claim.UNKNOWN: Outcome.UNKNOWN,
+    Claim.TIMEOUT: Outcome.TIMEOUT,
+    Claim.ERROR: Outcome.ERROR,
+    Claim.NONE: Outcome.ERROR,
+}
+
+
+class GroundTruth(Record):
+    """What is taken as the truth about one instance, and why.
+
+    Attributes:
+        truth: sat, unsat or unknown.
+        basis: `expected` (the instance says so), `witness` (a correct witness), `claimed` (some solver
+            says unsat and nobody showed otherwise: not established) or `none`.
+        witnesses: solvers whose witness is correct.
+    """
+
+    truth: Truth
+    basis: Literal["expected", "witness", "claimed", "none"]
+    witnesses: tuple[str, ...] = ()
+
+    @property
+    def contradicted(self) -> bool:
+        """Whether a correct witness refutes the expected `unsat`: then the instance itself is in doubt."""
+        return self.truth is Truth.UNSAT and bool(self.witnesses)
+
+
+class Disagreement(Record):
+    """One instance on which answers clash with each other, the expected verdict or the true gradient."""
+
+    suite: str
+    family: str
+    instance_id: str
+    instance: str
+    sat: tuple[str, ...]
+    unsat: tuple[str, ...]
+    wrong: tuple[str, ...]
+    truth: Truth
+    detail: str
+
+
+def judge(
+    records: Sequence[RunRecord], instances: Mapping[str, Instance], replays: Mapping[str, Replay]
+) -> list[Judgement]:
+    """Judges every record, in order.
+
+    Args:
+        records: all runs of a report; truth is shared among the solvers.
+        instances: the instances by id.
+        replays: replayed witnesses by `RunRecord.key`. A `sat` without an entry counts as missing its
+            witness when it printed none, else as uncheckable.
+
+    Raises:
+        SalverError: a record names an instance that is not there.
+    """
+    groups: dict[str, list[RunRecord]] = defaultdict(list)
+    for record in records:
+        groups[record.instance_id].append(record)
+    truths = {
+        instance_id: ground_truth(group, _expected(instances, group[0]), replays)
+        for instance_id, group in groups.items()
+    }
+    rivals = {
+        instance_id: sorted({r.solver for r in group if _credible_sat(r, replays)})
+        for instance_id, group in groups.items()
+    }
+    return [
+        _judgement(r, _replay_of(r, replays), truths[r.instance_id], rivals[r.instance_id]) for r in records
+    ]
+
+
+def ground_truth(records: Iterable[RunRecord], expected: Truth, replays: Mapping[str, Replay]) -> GroundTruth:
+    """Truth of one instance from its expected verdict and all its runs.
+
+    VNN-COMP's rule where nothing is expected: sat if any witness is correct (also one found too late),
+    else unsat if any solver claims it in time, else unknown.
+    """
+    group = list(records)
+    correct = {r.solver for r in group if _replay_of(r, replays).verdict is WitnessVerdict.CORRECT}
+    witnesses = tuple(sorted(correct))
+    if expected is not Truth.UNKNOWN:
+        return GroundTruth(truth=expected, basis="expected", witnesses=witnesses)
+    if witnesses:
+        return GroundTruth(truth=Truth.SAT, basis="witness", witnesses=witnesses)
+    if any(_answered(r) and r.claim is Claim.UNSAT for r in group):
+        return GroundTruth(truth=Truth.UNSAT, basis="claimed")
+    return GroundTruth(truth=Truth.UNKNOWN, basis="none")
+
+
+def disagreements(judged: Sequence[JudgedRun]) -> list[Disagreement]:
+    """Instances with both answers given in time, or with any answer not consistent; by suite and name."""
+    groups: dict[str, list[JudgedRun]] = defaultdict(list)
+    for run in judged:
+        if _answered(run.run) and run.run.claim in (Claim.SAT, Claim.UNSAT):
+            groups[run.run.instance_id].append(run)
+    found = [_disagreement(group) for group in groups.values()]
+    return sorted((d for d in found if d is not None), key=lambda d: (d.suite, d.instance, d.instance_id))
+
+
+def _disagreement(group: list[JudgedRun]) -> Disagreement | None:
+    def solvers(chosen: Iterable[JudgedRun]) -> tuple[str, ...]:
+        return tuple(sorted({run.run.solver for run in chosen}))
+
+    sat = solvers(run for run in group if run.run.claim is Claim.SAT)
+    unsat = solvers(run for run in group if run.run.claim is Claim.UNSAT)
+    clashing = [run for run in group if run.judgement.consistency is not Consistency.CONSISTENT]
+    if not (sat and unsat) and not clashing:
+        return None
+    first = group[0].run
+    told = {f"{run.run.solver}: {run.judgement.detail}" for run in clashing if run.judgement.detail}
+    return Disagreement(
+        suite=first.suite,
+        family=first.family,
+        instance_id=first.instance_id,
+        instance=first.instance,
+        sat=sat,
+        unsat=unsat,
+        wrong=solvers(run for run in group if run.judgement.outcome is Outcome.WRONG),
+        truth=group[0].judgement.truth,
+        detail="; ".join(sorted(told)),
+    )
+
+
+def _expected(instances: Mapping[str, Instance], record: RunRecord) -> Truth:
+    instance = instances.get(record.instance_id)
+    if instance is None:
+        raise SalverError(
+            f"the results name an instance {record.instance} ({record.instance_id}) that is not in the set",
+            record.suite,
+            "judge them with the instance set they were made from",
+        )
+    return instance.facts.expected
+
+
+def _in_time(record: RunRecord) -> bool:
+    return record.wall_s <= record.limit_s
+
+
+def _answered(record: RunRecord) -> bool:
+    return record.termination is Termination.EXITED and _in_time(record)
+
+
+def _replay_of(record: RunRecord, replays: Mapping[str, Replay]) -> Replay:
+    if record.key in replays:
+        return replays[record.key]
+    if record.claim is not Claim.SAT:
+        return Replay(verdict=WitnessVerdict.NONE)
+    if record.witness is None:
+        return Replay(verdict=WitnessVerdict.MISSING, detail="the solver gave no witness")
+    return Replay(verdict=WitnessVerdict.UNCHECKABLE, detail="the witness was not replayed")
+
+
+def _credible_sat(record: RunRecord, replays: Mapping[str, Replay]) -> bool:
+    """Whether the run speaks for sat and is not refuted: an `unsat` beside it is disputed."""
+    verdict = _replay_of(record, replays).verdict
+    credible = _answered(record) and verdict in (WitnessVerdict.UP_TO_TOLERANCE, WitnessVerdict.UNCHECKABLE)
+    return verdict is WitnessVerdict.CORRECT or (credible and record.claim is Claim.SAT)
+
+
+def _judgement(record: RunRecord, replay: Replay, truth: GroundTruth, rivals: Sequence[str]) -> Judgement:
+    if not _answered(record) or record.claim not in (Claim.SAT, Claim.UNSAT):
+        outcome, consistency, detail = _undecided(record), Consistency.CONSISTENT, record.reason
+    elif record.claim is Claim.SAT:
+        outcome = _SAT.get(replay.verdict, Outcome.WRONG)
+        consistency, detail = _sat_consistency(outcome, replay, truth)
+    else:
+        outcome, consistency, detail = _unsat(truth, rivals)
+    return Judgement(
+        key=record.key,
+        outcome=outcome,
+        witness=replay.verdict,
+        gradient=replay.gradient,
+        consistency=consistency,
+        truth=truth.truth,
+        detail=detail,
+    )
+
+
+def _undecided(record: RunRecord) -> Outcome:
+    if record.termination in _WITHOUT_ANSWER:
+        return _WITHOUT_ANSWER[record.termination]
+    return _UNDECIDED[record.claim] if _in_time(record) else Outcome.TIMEOUT
+
+
+def _sat_consistency(outcome: Outcome, replay: Replay, truth: GroundTruth) -> tuple[Consistency, str]:
+    details = [replay.detail]
+    consistency = Consistency.CONSISTENT
+    if replay.gradient == "differs":
+        consistency = Consistency.DISPUTED
+        details.append("the original network's gradient at the witness differs from the replayed saliency")
+    if truth.truth is Truth.UNSAT:
+        refuted = outcome is Outcome.WRONG and truth.basis == "expected"
+        consistency = Consistency.CONTRADICTED if refuted else Consistency.DISPUTED
+        if replay.verdict is WitnessVerdict.CORRECT:
+            details.append("a correct witness contradicts the instance, which is expected to be unsat")
+        elif truth.basis == "expected":
+            details.append("the instance is expected to be unsat")
+        else:
+            details.append("other solvers claim unsat, which is not established")
+    return consistency, "; ".join(filter(None, details))
+
+
+def _unsat(truth: GroundTruth, rivals: Sequence[str]) -> tuple[Outcome, Consistency, str]:
+    if truth.truth is Truth.SAT:
+        why = (
+            f"{', '.join(truth.witnesses)} has a correct witness"
+            if truth.witnesses
+            else "the instance is expected to be sat"
+        )
+        return Outcome.WRONG, Consistency.CONTRADICTED, why
+    if truth.contradicted:
+        why = f"expected unsat, yet {', '.join(truth.witnesses)} has a correct witness"
+        return Outcome.VERIFIED, Consistency.DISPUTED, why
+    if rivals:
+        why = f"{', '.join(rivals)} claims sat; unsat is {_standing(truth)}"
+        return Outcome.VERIFIED, Consistency.DISPUTED, why
+    detail = "truth claimed, not established" if truth.basis == "claimed" else ""
+    return Outcome.VERIFIED, Consistency.CONSISTENT, detail
+
+
+def _standing(truth: GroundTruth) -> str:
+    return "expected" if truth.basis == "expected" else "claimed, not established"

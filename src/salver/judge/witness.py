@@ -1,0 +1,287 @@
+"""Replay of witnesses: what a solver's `sat` is worth under the rules of VNN-COMP.
+
+The 2026 rule ignores the outputs a solver prints. Its X is cast to the network's input type and run
+through ONNX Runtime on the CPU; only a point inside the box whose outputs satisfy the query exactly
+establishes `sat`. Saliency queries get a second opinion: the gradient of the original network by
+automatic differentiation, which shares no code with the gradient network.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import ConfigDict, Field
+
+from salver.errors import SalverError
+from salver.model import Instance, Record, WitnessVerdict
+from salver.spec import Property
+
+Array = npt.NDArray[np.float64]
+Gradient = Literal["none", "agrees", "differs"]
+
+_VERDICT_LINE = re.compile(r"\A\s*(?:sat|violated)\s*(?:\n|\Z)", re.IGNORECASE)
+_PAIR = re.compile(r"\(\s*([A-Za-z]\w*?)_(\d{1,9})\s+([^\s()]+)\s*\)")
+_HEADER = re.compile(r"^[ \t]*([A-Za-z_]\w*)[ \t]+([A-Za-z]\w*)[ \t]*\[([\d, \t]*)\][ \t]*$", re.MULTILINE)
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\Z")
+_GRADIENT_OF = re.compile(r"\s*z_(\d+)\s*(?:-\s*z_(\d+)\s*)?\Z")
+_ONNX_TYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16}
+
+
+class MalformedWitness(SalverError):  # noqa: N818 - named after the verdict it leads to
+    """The text is no assignment to the inputs in either form of VNN-LIB."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what, "witness", "print it in the VNN-LIB 1.0 or 2.0 form")
+
+
+class Tolerances(Record):
+    """How far a witness may be off.
+
+    Attributes:
+        inputs: absolute distance to the box up to which a point is still credited.
+        outputs: absolute slack of each output constraint up to which it counts as satisfied.
+        relative_outputs: largest relative distance between the solver's Y and the replayed one;
+            None ignores the solver's Y.
+    """
+
+    inputs: float = Field(default=1e-4, ge=0)
+    outputs: float = Field(default=0.0, ge=0)
+    relative_outputs: float | None = Field(default=None, ge=0)
+
+
+RULE_2026 = Tolerances()
+RULE_UNTIL_2025 = Tolerances(outputs=1e-4, relative_outputs=1e-3)
+
+
+class Replay(Record):
+    """A witness after its replay.
+
+    Attributes:
+        verdict: worth of the witness.
+        point: the input as replayed, after the cast to the network's type [n]; empty when unparsed.
+        outputs: outputs of ONNX Runtime there [m + s]; empty when the network was not run.
+        gradient: the second opinion, see `original_gradient`.
+        detail: what is wrong with it, in one clause; empty when it is correct.
+    """
+
+    # A rejected point may be infinite after the cast; as JSON it must come back the same.
+    model_config = ConfigDict(ser_json_inf_nan="constants")
+
+    verdict: WitnessVerdict
+    point: tuple[float, ...] = ()
+    outputs: tuple[float, ...] = ()
+    gradient: Gradient = "none"
+    detail: str = ""
+
+
+def parse_witness(text: str, inputs: int) -> Array:
+    """Reads X from a witness in the form of VNN-LIB 1.0, `((X_0 0.1) ...)`, or 2.0, `X float32 [1,2]`.
+
+    A leading `sat` line and any spacing are accepted; entries of other variables are not looked at.
+
+    Args:
+        text: the witness as the solver printed it.
+        inputs: n, the number of input entries.
+
+    Returns:
+        X as float64 [n], row-major.
+
+    Raises:
+        MalformedWitness: no assignment, an entry of X missing, given twice, out of range or not finite.
+    """
+    return _variable(text, "X", inputs)
+
+
+def replay(onnx: Path, prop: Property, text: str | None, tolerance: float | Tolerances = RULE_2026) -> Replay:
+    """Replays a witness on the network of its instance.
+
+    Args:
+        onnx: the instance's network, X [1, n] -> Y [1, m + s].
+        prop: the query; its box and its output condition decide.
+        text: the witness as printed; None when there was none.
+        tolerance: the rule's tolerances; a number stands for the 2026 rule with that input tolerance.
+
+    Returns:
+        `correct`: in the box, outputs satisfied, no tolerance used. `up_to_tolerance`: credited, but
+        proves nothing. `uncheckable`: the checker could not run, which is not held against the solver.
+    """
+    rule = tolerance if isinstance(tolerance, Tolerances) else Tolerances(inputs=tolerance)
+    if text is None or not _VERDICT_LINE.sub("", text, count=1).strip():
+        return Replay(verdict=WitnessVerdict.MISSING, detail="the solver gave no witness")
+    try:
+        stated = parse_witness(text, len(prop.input_lower))
+    except MalformedWitness as error:
+        return Replay(verdict=WitnessVerdict.MALFORMED, detail=error.what)
+    try:
+        point, outputs = _run(onnx, stated)
+    except Exception as error:  # ONNX Runtime raises a dozen unrelated types; none is the solver's fault
+        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        return Replay(verdict=WitnessVerdict.UNCHECKABLE, detail=f"ONNX Runtime could not run it: {first}")
+    if outputs.shape != (prop.output_count,):
+        what = f"the network has {outputs.size} outputs, the query {prop.output_count}"
+        return Replay(verdict=WitnessVerdict.UNCHECKABLE, detail=what)
+    verdict, detail = _grade(prop, point, outputs, rule)
+    if rule.relative_outputs is not None and verdict is not WitnessVerdict.INVALID:
+        verdict, detail = _compare_outputs(text, outputs, rule.relative_outputs, verdict, detail)
+    return Replay(verdict=verdict, point=tuple(point), outputs=tuple(outputs), detail=detail)
+
+
+def second_opinion(replayed: Replay, network_onnx: Path, instance: Instance) -> Replay:
+    """The same replay with `gradient` filled in, where the witness is credited and the check applies.
+
+    A network that cannot be read leaves `none` with the reason in `detail`.
+    """
+    if replayed.verdict not in (WitnessVerdict.CORRECT, WitnessVerdict.UP_TO_TOLERANCE):
+        return replayed
+    try:
+        gradient = original_gradient(network_onnx, instance, replayed.point, replayed.outputs)
+    except SalverError as error:
+        detail = "; ".join(filter(None, (replayed.detail, f"no second opinion: {error}")))
+        return replayed.model_copy(update={"detail": detail})
+    return replayed.model_copy(update={"gradient": gradient})
+
+
+def original_gradient(
+    network_onnx: Path,
+    instance: Instance,
+    x: Sequence[float] | Array,
+    outputs: Sequence[float] | Array,
+    tolerance: float = 1e-4,
+) -> Gradient:
+    """Compares replayed saliencies with the original network's gradient, by autograd in float64.
+
+    Args:
+        network_onnx: the classifier the instance was made from.
+        instance: says which gradient (`facts.gradient_of`) and which map of it (`facts.options`).
+        x: the witness [n].
+        outputs: replayed outputs [m + s]: m logits, then s saliencies.
+        tolerance: largest distance per entry, relative to the largest entry where that exceeds 1.
+
+    Returns:
+        `agrees` or `differs`; `none` when the outputs are no plain gradient map.
+
+    Raises:
+        SalverError: the network cannot be read.
+    """
+    facts = instance.facts
+    wanted = _GRADIENT_OF.match(facts.gradient_of)
+    mapping = facts.options.get("map", "raw")
+    saliencies = np.asarray(outputs, dtype=np.float64)[facts.logits :]
+    if wanted is None or mapping not in ("raw", "abs") or saliencies.size != len(x):
+        return "none"
+    plus, minus = int(wanted[1]), None if wanted[2] is None else int(wanted[2])
+    gradient = _autograd(network_onnx, np.asarray(x, dtype=np.float64), plus, minus)
+    expected = np.abs(gradient) if mapping == "abs" else gradient
+    scale = max(1.0, float(np.abs(expected).max(initial=0.0)))
+    return "agrees" if bool((np.abs(saliencies - expected) <= tolerance * scale).all()) else "differs"
+
+
+def _autograd(network_onnx: Path, x: Array, plus: int, minus: int | None) -> Array:
+    import torch
+
+    from salver.nets.onnx_reader import read_onnx
+    from salver.nets.torch_bridge import to_torch
+
+    network = to_torch(read_onnx(network_onnx), torch.float64)
+    point = torch.tensor(x[None, :], dtype=torch.float64, requires_grad=True)
+    logits = network(point).reshape(-1)
+    score = logits[plus] if minus is None else logits[plus] - logits[minus]
+    (gradient,) = torch.autograd.grad(score, point)
+    return np.asarray(gradient.numpy()[0], dtype=np.float64)
+
+
+def _run(onnx: Path, x: Array) -> tuple[Array, Array]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(str(onnx), options, providers=["CPUExecutionProvider"])
+    (source,) = session.get_inputs()
+    shape = [size if isinstance(size, int) else 1 for size in source.shape]
+    with np.errstate(over="ignore"):
+        point = x.astype(_ONNX_TYPES[source.type])
+    (outputs, *_) = session.run(None, {source.name: point.reshape(shape)})
+    return point.astype(np.float64), np.asarray(outputs, dtype=np.float64).reshape(-1)
+
+
+def _grade(prop: Property, point: Array, outputs: Array, rule: Tolerances) -> tuple[WitnessVerdict, str]:
+    outside = float(np.maximum(prop.input_lower - point, point - prop.input_upper).max(initial=0.0))
+    if not outside <= rule.inputs:
+        return WitnessVerdict.INVALID, f"X lies {outside:.3g} outside the box"
+    if not prop.outputs_satisfied(outputs, rule.outputs):
+        margin = float(prop.margin(outputs))
+        return WitnessVerdict.INVALID, f"the replayed outputs miss the condition by {-margin:.3g}"
+    if outside > 0:
+        return WitnessVerdict.UP_TO_TOLERANCE, f"X lies {outside:.3g} outside the box, within the tolerance"
+    if not prop.outputs_satisfied(outputs):
+        return WitnessVerdict.UP_TO_TOLERANCE, "the outputs satisfy the condition only within the tolerance"
+    return WitnessVerdict.CORRECT, ""
+
+
+def _compare_outputs(
+    text: str, outputs: Array, relative: float, verdict: WitnessVerdict, detail: str
+) -> tuple[WitnessVerdict, str]:
+    try:
+        stated = _variable(text, "Y", outputs.size)
+    except MalformedWitness as error:
+        return WitnessVerdict.MALFORMED, error.what
+    distance = float(np.abs(stated - outputs).max(initial=0.0))
+    largest = float(np.abs(outputs).max(initial=0.0))
+    if distance > relative * largest:
+        return WitnessVerdict.INVALID, f"the stated outputs are {distance:.3g} off the replayed ones"
+    return verdict, detail
+
+
+def _variable(text: str, name: str, size: int) -> Array:
+    body = _VERDICT_LINE.sub("", text, count=1).strip()
+    if not body:
+        raise MalformedWitness("is empty")
+    entries = _flat_entries(body, name) if body.startswith("(") else _tensor_entries(body, name)
+    values: dict[int, float] = {}
+    for index, token in entries:
+        if index >= size:
+            raise MalformedWitness(f"{name}_{index} is beyond the {size} entries of {name}")
+        if index in values:
+            raise MalformedWitness(f"{name}_{index} is given twice")
+        values[index] = _number(token, f"{name}_{index}")
+    missing = next((index for index in range(size) if index not in values), None)
+    if missing is not None:
+        raise MalformedWitness(f"{name}_{missing} is missing")
+    return np.array([values[index] for index in range(size)], dtype=np.float64)
+
+
+def _flat_entries(body: str, name: str) -> Iterator[tuple[int, str]]:
+    rest = _PAIR.sub("", body).split()
+    if "".join(rest) not in ("()", ""):
+        raise MalformedWitness(f"is no list of (X_i value) pairs near {rest[0][:40]!r}")
+    return ((int(i), token) for variable, i, token in _PAIR.findall(body) if variable == name)
+
+
+def _tensor_entries(body: str, name: str) -> Iterator[tuple[int, str]]:
+    headers = list(_HEADER.finditer(body))
+    if not headers or headers[0].start() != 0:
+        raise MalformedWitness(f"starts with {body[:40]!r} instead of `X type [shape]`")
+    ends = [header.start() for header in headers[1:]] + [len(body)]
+    blocks = [(h[3], body[h.end() : end]) for h, end in zip(headers, ends, strict=True) if h[1] == name]
+    if len(blocks) > 1:
+        raise MalformedWitness(f"{name} is given twice")
+    for shape, block in blocks:
+        tokens = block.split()
+        declared = math.prod(int(size) for size in shape.replace(",", " ").split())
+        if declared != len(tokens):
+            raise MalformedWitness(f"{name} has shape [{shape}] but {len(tokens)} values")
+        yield from enumerate(tokens)
+
+
+def _number(token: str, where: str) -> float:
+    value = float(token) if _NUMBER.match(token) else math.nan
+    if not math.isfinite(value):
+        raise MalformedWitness(f"{where} is {token[:40]!r}, not a finite number")
+    return value

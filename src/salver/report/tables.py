@@ -1,0 +1,186 @@
+"""Leaderboards and results as text: terminal, Markdown, CSV, LaTeX and VNN-COMP's six columns."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from html import escape
+
+import pandas as pd
+from tabulate import tabulate
+
+from salver.judge.scoring import TOTAL, VIRTUAL_BEST, totals
+from salver.judge.verdicts import Disagreement
+from salver.model import Claim, Instance, JudgedRun, Outcome, RunRecord
+
+HEADERS = {"score": "score", "par2": "PAR-2 (s)"}
+
+
+def with_totals(board: pd.DataFrame, profile: str) -> pd.DataFrame:
+    """A leaderboard followed by its totals, where there is more than one group to sum over."""
+    if board.empty or board.iloc[:, 0].nunique() < 2:
+        return board
+    return pd.concat([board, totals(board, profile)], ignore_index=True)
+
+
+def rounded(board: pd.DataFrame) -> pd.DataFrame:
+    """A leaderboard as text cells for readers: one decimal of score, two of seconds."""
+    return board.assign(
+        score=[f"{value:.1f}" for value in board["score"]], par2=[f"{value:.2f}" for value in board["par2"]]
+    ).rename(columns=HEADERS)
+
+
+def terminal_table(board: pd.DataFrame) -> str:
+    """A leaderboard for a terminal; a rule separates the suites or families."""
+    cells = rounded(board).rename(columns={"unsupported": "unsup."})
+    headers, rows = [str(name) for name in cells.columns], cells.to_numpy().tolist()
+    text = tabulate([headers, *rows], tablefmt="plain", disable_numparse=True, colalign=_alignment(cells))
+    lines = text.splitlines()
+    rule = "-" * max(map(len, lines))
+    # The headings stand in a group of their own.
+    groups = [None, *board.iloc[:, 0].tolist()]
+    for position in range(len(groups) - 1, 0, -1):
+        if groups[position] != groups[position - 1]:
+            lines.insert(position, rule)
+    return "\n".join(lines)
+
+
+def leaderboard_markdown(boards: Sequence[pd.DataFrame], title: str, intervals: pd.DataFrame) -> str:
+    """The leaderboards one after another, then the share solved with its interval, as Markdown."""
+    parts = [f"# Leaderboard\n\nScore: {title}.\n"]
+    parts += [f"## By {board.columns[0]}\n\n{_markdown(board)}\n" for board in boards]
+    alignment = ["left", "left", *["right"] * (len(SHARE_HEADERS) - 2)]
+    rows = share_rows(_escaped(intervals))
+    shares = tabulate(rows, SHARE_HEADERS, "github", disable_numparse=True, colalign=alignment)
+    parts.append(f"## Share solved\n\n{shares}\n")
+    return "\n".join(parts)
+
+
+SHARE_HEADERS = ("suite", "solver", "solved", "runs", "share", "95 % interval")
+
+
+def share_rows(intervals: pd.DataFrame) -> list[list[str]]:
+    """Rows under `SHARE_HEADERS` of the table from `scoring.intervals`."""
+    return [
+        [
+            str(row["suite"]),
+            str(row["solver"]),
+            str(row["solved"]),
+            str(row["runs"]),
+            f"{row['share']:.0%}",
+            f"{row['low']:.0%} to {row['high']:.0%}",
+        ]
+        for row in intervals.to_dict("records")
+    ]
+
+
+def leaderboard_csv(boards: Sequence[pd.DataFrame]) -> str:
+    """All leaderboards in one table; column `by` says what its `group` is."""
+    parts = [
+        board.rename(columns={board.columns[0]: "group"}).assign(by=str(board.columns[0])) for board in boards
+    ]
+    whole = pd.concat(parts, ignore_index=True).round({"score": 3, "par2": 3})
+    columns = ["by", *(name for name in whole.columns if name != "by")]
+    return whole[columns].to_csv(index=False, lineterminator="\n")
+
+
+def leaderboard_latex(boards: Sequence[pd.DataFrame], title: str) -> str:
+    """One `table` per leaderboard in booktabs style (`\\usepackage{booktabs}`), with everything escaped."""
+    parts = []
+    for board in boards:
+        by = str(board.columns[0])
+        tabular = (
+            rounded(board)
+            .style.hide(axis="index")
+            .format(escape="latex")
+            .format_index(escape="latex", axis=1)
+        )
+        alignment = "ll" + "r" * (board.shape[1] - 2)
+        caption = f"Results by {by}. Score: {title}.".replace("%", r"\%")
+        parts.append(
+            tabular.to_latex(hrules=True, column_format=alignment, caption=caption, label=f"tab:by-{by}")
+        )
+    return "\n".join(parts)
+
+
+def disagreements_csv(found: Sequence[Disagreement]) -> str:
+    """Every disagreement, one a line; solvers separated by spaces."""
+    rows = [
+        [
+            d.suite,
+            d.family,
+            d.instance,
+            d.instance_id,
+            *map(" ".join, (d.sat, d.unsat, d.wrong)),
+            d.truth,
+            d.detail,
+        ]
+        for d in found
+    ]
+    header = ["suite", "family", "instance", "instance_id", "sat", "unsat", "wrong", "truth", "detail"]
+    return _csv([header, *rows])
+
+
+def vnncomp_csv(judged: Sequence[JudgedRun], instances: Mapping[str, Instance]) -> str:
+    """VNN-COMP's results of one solver: category,onnx,vnnlib,prepare_time,result,runtime; no header.
+
+    One row per instance (its first repetition). Preparation is part of the run here, so its column
+    is 0; runtime is in wall seconds.
+    """
+    first: dict[tuple[str, str], JudgedRun] = {}
+    for run in sorted(judged, key=lambda j: (j.run.suite, j.run.instance, j.run.repetition)):
+        first.setdefault((run.run.suite, run.run.instance_id), run)
+    return _csv([_vnncomp_row(run, instances[run.run.instance_id]) for run in first.values()])
+
+
+def is_group_best(board: pd.DataFrame) -> list[bool]:
+    """Which rows lead their group; the virtual best never does."""
+    real = board["solver"] != VIRTUAL_BEST
+    return (real & ~board.iloc[:, 0].duplicated()).tolist()
+
+
+def is_summary(board: pd.DataFrame) -> list[bool]:
+    """Which rows are no single solver in a single group: totals and the virtual best."""
+    return ((board["solver"] == VIRTUAL_BEST) | (board.iloc[:, 0] == TOTAL)).tolist()
+
+
+def _vnncomp_row(judged: JudgedRun, instance: Instance) -> list[str]:
+    run = judged.run
+    result = _vnncomp_result(run, judged.judgement.outcome)
+    return [run.suite, instance.onnx, instance.vnnlib, "0.0", result, f"{run.wall_s:.3f}"]
+
+
+def _vnncomp_result(run: RunRecord, outcome: Outcome) -> str:
+    if outcome is Outcome.TIMEOUT:
+        return "timeout"
+    if outcome in (Outcome.MEMOUT, Outcome.ERROR):
+        return "error"
+    return str(run.claim) if run.claim in (Claim.SAT, Claim.UNSAT) else "unknown"
+
+
+def _alignment(table: pd.DataFrame) -> list[str]:
+    """Group and solver to the left, numbers to the right."""
+    return ["left", "left", *["right"] * (table.shape[1] - 2)]
+
+
+def _markdown(board: pd.DataFrame) -> str:
+    cells = _escaped(rounded(board))
+    headers, rows = [str(name) for name in cells.columns], cells.to_numpy().tolist()
+    return tabulate(rows, headers, "github", disable_numparse=True, colalign=_alignment(cells))
+
+
+def _escaped(table: pd.DataFrame) -> pd.DataFrame:
+    """With the text columns escaped: a name must open neither a new Markdown cell nor an HTML tag."""
+    return table.assign(
+        **{
+            str(name): [escape(str(text), quote=False).replace("|", r"\|") for text in table[name]]
+            for name in table.columns[:2]
+        }
+    )
+
+
+def _csv(rows: Sequence[Sequence[str]]) -> str:
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\n").writerows(rows)
+    return stream.getvalue()

@@ -1,0 +1,114 @@
+"""Writes a run's report: every table, every plot and the page."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pandas as pd
+
+from salver.errors import SalverError
+from salver.files import write_atomically
+from salver.judge.scoring import find_profile, intervals, leaderboard, results_frame
+from salver.judge.verdicts import disagreements
+from salver.model import Instance, JudgedRun
+from salver.report import plots, tables
+from salver.report.page import render_page
+
+
+def write_report(
+    run_dir: Path,
+    judged: Sequence[JudgedRun],
+    manifest_facts: Mapping[str, Any],
+    instances: Mapping[str, Instance],
+    profile: str = "vnncomp2026",
+) -> Path:
+    """Writes the report into a run's folder, each file atomically and the page last.
+
+    Files: `results.parquet`, `leaderboard.{csv,md,tex}`, `results/<solver>.csv` in VNN-COMP's six
+    columns, `disagreements.csv`, `cactus.{svg,pdf}`, `scatter.{svg,pdf}`, `index.html`. All of it is
+    made in memory first, so a run that cannot be reported leaves an older report as it was.
+
+    Args:
+        run_dir: folder of the run.
+        judged: its judged runs.
+        manifest_facts: what the run was made with (suite, seed, versions, machine), for the overview.
+        instances: the instances by id, for the file names in the six-column results.
+        profile: scoring profile, key of `scoring.PROFILES`.
+
+    Returns:
+        Path of `index.html`.
+
+    Raises:
+        SalverError: no results, an unknown profile or instance, a file that cannot be written.
+    """
+    if not judged:
+        raise SalverError("there are no results to report", str(run_dir), "run some solvers first")
+    _check_instances(judged, instances)
+    title = find_profile(profile).title
+    frame = results_frame(judged)
+    boards = [tables.with_totals(leaderboard(frame, profile, by), profile) for by in ("suite", "family")]
+    found = disagreements(judged)
+    shares = intervals(frame)
+    shown = [plot for plot in (plots.cactus(frame), plots.scatter(frame)) if plot is not None]
+    page = render_page(
+        frame,
+        boards=boards,
+        intervals=shares,
+        found=found,
+        plots=shown,
+        facts=manifest_facts,
+        profile_title=title,
+    )
+    files: dict[str, str | bytes] = {
+        "results.parquet": _parquet(frame),
+        "leaderboard.csv": tables.leaderboard_csv(boards),
+        "leaderboard.md": tables.leaderboard_markdown(boards, title, shares),
+        "leaderboard.tex": tables.leaderboard_latex(boards, title),
+        "disagreements.csv": tables.disagreements_csv(found),
+        **_vnncomp_files(judged, instances),
+        **{f"{plot.name}.svg": plot.svg for plot in shown},
+        **{f"{plot.name}.pdf": plot.pdf for plot in shown},
+    }
+    for name, content in files.items():
+        write_atomically(run_dir / name, content)
+    _remove_outdated(run_dir, files)
+    write_atomically(run_dir / "index.html", page)
+    return run_dir / "index.html"
+
+
+def _check_instances(judged: Sequence[JudgedRun], instances: Mapping[str, Instance]) -> None:
+    for run in judged:
+        if run.run.instance_id not in instances:
+            raise SalverError(
+                f"the results name an instance {run.run.instance} that is not in the set",
+                run.run.suite,
+                "report them with the instance set they were made from",
+            )
+
+
+def _vnncomp_files(judged: Sequence[JudgedRun], instances: Mapping[str, Instance]) -> dict[str, str | bytes]:
+    solvers = sorted({run.run.solver for run in judged})
+    return {
+        f"results/{quote(solver, safe=' ')}.csv": tables.vnncomp_csv(
+            [run for run in judged if run.run.solver == solver], instances
+        )
+        for solver in solvers
+    }
+
+
+def _remove_outdated(run_dir: Path, current: Collection[str]) -> None:
+    """A plot or a solver that this report does not have must not stay behind from an earlier one."""
+    pairs = [run_dir / f"{name}{suffix}" for name in ("cactus", "scatter") for suffix in (".svg", ".pdf")]
+    for path in [*pairs, *(run_dir / "results").glob("*.csv")]:
+        if path.relative_to(run_dir).as_posix() not in current:
+            path.unlink(missing_ok=True)
+
+
+def _parquet(frame: pd.DataFrame) -> bytes:
+    stream = io.BytesIO()
+    frame.to_parquet(stream, engine="pyarrow", index=False)
+    return stream.getvalue()
