@@ -17,3 +17,10 @@ def data_dir() -> Path:
     if not (folder / "paper").is_dir():
         pytest.skip(f"no data folder: set SALVER_DATA ({folder} has no paper/)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def data_dir_or_none() -> Path | None:
+    """The user's data folder where there is one."""
+    folder = Path(os.environ.get("SALVER_DATA", ROOT.parent / "shared" / "data"))
+    return folder if (folder / "paper").is_dir() else None

@@ -91,7 +91,7 @@ class Instance(Record):
 
 
 class Manifest(Record):
-    """`manifest.json` of an instance set."""
+    """`manifest.json` of an instance set; `recipe` is a hash of the suite it was made from."""
 
     suite: str
     version: str
@@ -99,6 +99,7 @@ class Manifest(Record):
     title: str
     description: str
     salver: str
+    recipe: str
     instances: tuple[Instance, ...]
 
 

@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Makes .venv with the exact pins of requirements.lock. Safe to run again: it does nothing when up to date.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+fail() { echo "setup: $*" >&2; exit 2; }
+
+python=""
+for candidate in "${SALVER_PYTHON:-}" python3.11 python3 python3.12 python3.13; do
+  [ -n "$candidate" ] && command -v "$candidate" >/dev/null 2>&1 || continue
+  if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+    python=$candidate
+    break
+  fi
+done
+[ -n "$python" ] || fail "needs Python 3.11 or newer (3.11 for Marabou); install it or set SALVER_PYTHON"
+
+wanted=$(cat requirements.lock pyproject.toml scripts/setup.sh | sha256sum | cut -d' ' -f1)
+[ "$(cat .venv/.salver-setup 2>/dev/null || true)" = "$wanted" ] && exit 0
+
+echo "setup: installing into .venv (a few minutes the first time)" >&2
+[ -x .venv/bin/python ] || "$python" -m venv .venv || fail "cannot make .venv; is the venv module installed?"
+pip() { .venv/bin/python -m pip install --quiet --disable-pip-version-check "$@" 2> >(grep -v '^WARNING: Location' >&2); }
+
+# torch first, by its exact pin: an open range may pull a build of several gigabytes. The rest comes
+# without dependency resolution, since auto-LiRPA's metadata asks for a torch it does not need.
+torch=$(grep '^torch==' requirements.lock)
+.venv/bin/python -c "import sys, importlib.metadata as m; sys.exit(m.version('torch').split('+')[0] != '${torch#torch==}')" \
+  2>/dev/null || pip "$torch" || fail "could not install $torch"
+grep -v '^torch==' requirements.lock > .venv/requirements.txt
+pip --no-deps -r .venv/requirements.txt || fail "could not install the pinned packages"
+pip --no-deps -e . || fail "could not install salver itself"
+echo "$wanted" > .venv/.salver-setup

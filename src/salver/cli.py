@@ -1,0 +1,268 @@
+"""The command `salver`: one verb a stage, and `all` for the whole way."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from salver import __version__
+from salver.errors import SalverError
+
+app = typer.Typer(
+    name="salver",
+    help="Benchmarks for the robustness of neural networks' explanations.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+data_app = typer.Typer(help="Data sets: list and fetch them.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+SuiteKey = Annotated[str, typer.Argument(help="key of a suite in benchmarks/, or a .toml file")]
+DataDir = Annotated[Path | None, typer.Option("--data-dir", help="your data folder (default: SALVER_DATA)")]
+Workers = Annotated[int, typer.Option("--workers", "-j", help="jobs side by side")]
+Solvers = Annotated[str, typer.Option("--solvers", help="comma-separated; default: all available")]
+Timeout = Annotated[float | None, typer.Option("--timeout", help="wall seconds a run (default: suite's)")]
+Device = Annotated[str, typer.Option("--device", help="cpu or cuda")]
+Repetitions = Annotated[int, typer.Option("--repetitions", min=1, help="runs of every job")]
+Resume = Annotated[bool, typer.Option("--resume", help="go on with the suite's latest run")]
+Profile = Annotated[str, typer.Option("--profile", help="scoring: vnncomp2026, par2 or count")]
+CORES = len(os.sched_getaffinity(0))
+
+
+@app.command("all")
+def run_all(
+    suite: SuiteKey = "quick",
+    solvers: Solvers = "",
+    timeout: Timeout = None,
+    device: Device = "cpu",
+    workers: Workers = CORES,
+    repetitions: Repetitions = 1,
+    resume: Resume = False,
+    profile: Profile = "vnncomp2026",
+    data_dir: DataDir = None,
+) -> None:
+    """Generate a suite, run every solver, judge, and print the leaderboard.
+
+    Example: salver all quick --solvers milp,hybrid --timeout 20
+    """
+    run(suite, solvers, timeout, device, workers, repetitions, resume, data_dir)
+    report("latest", profile)
+
+
+@app.command()
+def generate(
+    suite: SuiteKey,
+    workers: Workers = CORES,
+    data_dir: DataDir = None,
+    force: Annotated[bool, typer.Option("--force", help="even when the set is up to date")] = False,
+) -> None:
+    """Write a suite's instance set below instances/.
+
+    Example: salver generate digits
+    """
+    from salver.generate import generate as generate_set
+    from salver.generate import up_to_date
+    from salver.instance_set import set_folder
+    from salver.progress import counting
+    from salver.project import project_root
+    from salver.suite import read_suite
+
+    chosen, root = read_suite(suite), project_root()
+    manifest = None if force else up_to_date(chosen, root)
+    folder = set_folder(root, chosen)
+    if manifest is None:
+        with counting(f"generating {chosen.key}") as progress:
+            folder, manifest = generate_set(chosen, root, data_dir, workers, progress)
+    print(f"{chosen.key}: {len(manifest.instances)} instances in {os.path.relpath(folder)}")
+
+
+@app.command()
+def run(
+    suite: SuiteKey,
+    solvers: Solvers = "",
+    timeout: Timeout = None,
+    device: Device = "cpu",
+    workers: Workers = CORES,
+    repetitions: Repetitions = 1,
+    resume: Resume = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Put solvers on a suite; the instance set is generated first where it is missing.
+
+    Example: salver run bandit --solvers falsify,milp -j 2 --resume
+    """
+    from salver.instance_set import read_manifest, set_folder
+    from salver.progress import finishing
+    from salver.project import project_root
+    from salver.run import RunOptions, choose_runners, limits_for, run_suite
+    from salver.suite import parse_record, read_suite
+
+    chosen, root = read_suite(suite), project_root()
+    names = tuple(name.strip() for name in solvers.split(",") if name.strip())
+    raw = {"solvers": names or None, "timeout": timeout, "device": device, "workers": workers}
+    options = parse_record(RunOptions, {**raw, "repetitions": repetitions, "resume": resume}, "command line")
+    limits_for(options, chosen)
+    choose_runners(options)
+    generate(suite, workers, data_dir)
+    folder = set_folder(root, chosen)
+    with finishing() as (on_plan, on_finish):
+        run_dir, summary = run_suite(chosen, read_manifest(folder), folder, root, options, on_plan, on_finish)
+    counts = f"{summary.finished} jobs run, {summary.skipped} done before, {summary.left} left"
+    print(f"{chosen.key}: {counts}; stored in {os.path.relpath(run_dir)}")
+    if summary.left:
+        raise SalverError("stopped before all jobs were run", chosen.key, "go on with --resume")
+
+
+@app.command()
+def report(
+    name: Annotated[str, typer.Argument(help="a run's folder or name, or `latest`")] = "latest",
+    profile: Profile = "vnncomp2026",
+) -> None:
+    """Judge a stored run again and write its report; no solver is started.
+
+    Example: salver report latest --profile par2
+    """
+    from salver.judge.scoring import leaderboard, results_frame
+    from salver.judge.verdicts import disagreements
+    from salver.judging import report_run
+    from salver.project import project_root
+    from salver.report.tables import terminal_table
+    from salver.run import find_run
+
+    root = project_root()
+    judged, page = report_run(find_run(root, name), root, profile)
+    print(terminal_table(leaderboard(results_frame(judged), profile)))
+    for item in disagreements(judged):
+        print(f"disagreement: {item.instance}: {item.detail}")
+    print(f"report: {os.path.relpath(page)}")
+
+
+app.command("rejudge", help="The same as `report`.")(report)
+
+
+@app.command()
+def validate(
+    folder: Annotated[Path, typer.Argument(help="folder of an instance set")],
+) -> None:
+    """Re-read an instance set with ONNX Runtime, our reader and the vnnlib package.
+
+    Example: salver validate instances/quick/1-s0
+    """
+    from salver.validate import validate as validate_set
+
+    manifest, complaints = validate_set(folder)
+    for complaint in complaints:
+        print(f"{complaint.file}: {complaint.what}")
+    if complaints:
+        raise SalverError(f"{len(complaints)} complaints", str(folder), "generate the set again")
+    print(f"{folder}: {len(manifest.instances)} instances valid")
+
+
+@app.command()
+def unroll(
+    network: Annotated[Path, typer.Argument(help="ONNX classifier")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="gradient network to write")],
+    label: Annotated[int, typer.Option("--label", help="class whose logit is explained")],
+    other: Annotated[int | None, typer.Option("--minus", help="class whose logit is subtracted")] = None,
+    absolute: Annotated[bool, typer.Option("--abs", help="absolute values of the gradient")] = False,
+) -> None:
+    """Unroll a network and its input gradient into one ONNX file: Y = [logits, saliency].
+
+    Example: salver unroll net.onnx -o grad.onnx --label 3
+    """
+    from salver.files import write_atomically
+    from salver.nets.onnx_reader import read_onnx
+    from salver.nets.onnx_writer import to_bytes, to_model
+    from salver.saliency.unroll import logit_combination
+    from salver.saliency.unroll import unroll as unroll_network
+
+    classifier = read_onnx(network)
+    combination = logit_combination(classifier.output_size, label, other)
+    graph = unroll_network(classifier, combination, "abs" if absolute else "raw")
+    explained = f"z_{label}" + ("" if other is None else f" - z_{other}")
+    metadata = {"salver.gradient_of": explained, "salver.logits": str(classifier.output_size)}
+    write_atomically(output, to_bytes(to_model(graph, metadata)))
+    print(
+        f"{output}: X [1,{graph.input_size}] -> Y [1,{graph.output_size}] = logits, gradient of {explained}"
+    )
+
+
+@app.command()
+def suites() -> None:
+    """List the suites."""
+    from tabulate import tabulate
+
+    from salver.suite import read_suite, suite_paths
+
+    rows = [(key, read_suite(key).title) for key in suite_paths()]
+    print(tabulate(rows, ["suite", "what it measures"], "plain"))
+
+
+@app.command()
+def families() -> None:
+    """List the instance families with their options."""
+    from salver.plugins import generators
+
+    for name, kind in generators().items():
+        print(f"{name}: {kind.title}")
+        for key, option in kind.parameters.model_fields.items():
+            default = "required" if option.is_required() else f"default {option.default!r}"
+            print(f"  {key:16} {option.description} ({default})")
+
+
+@app.command()
+def doctor() -> None:
+    """Say what works on this machine, what does not, and why."""
+    from salver.doctor import examine
+
+    for finding in examine():
+        print(f"{'ok ' if finding.usable else ' - '} {finding.subject:22} {finding.detail}")
+
+
+@data_app.command("list")
+def data_list() -> None:
+    """List the data sets and where they were found."""
+    from salver.doctor import examine
+
+    for finding in examine():
+        if finding.subject.startswith("data "):
+            print(f"{'ok ' if finding.usable else ' - '} {finding.subject[5:]:12} {finding.detail}")
+
+
+@data_app.command("fetch")
+def data_fetch(
+    name: Annotated[str, typer.Argument(help="data set, such as mnist")],
+    data_dir: DataDir = None,
+) -> None:
+    """Download a data set into the cache and check its hashes.
+
+    Example: salver data fetch mnist
+    """
+    from salver.datasets import fetch
+
+    print(f"{name}: {fetch(name, data_dir)}")
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    print(__version__)
+
+
+def main() -> None:
+    """Entry point; a `SalverError` is one line on stderr and exit status 2."""
+    try:
+        app()
+    except SalverError as error:
+        print(f"salver: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

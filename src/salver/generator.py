@@ -1,0 +1,69 @@
+"""The generator contract: an instance family is one drop-in file that yields drafts."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from salver.model import Facts, Record
+from salver.nets.network import Network
+from salver.spec import Property
+
+
+class Parameters(Record):
+    """Base of every family's parameters; the engine sets `data_dir` from the command line.
+
+    A field's description is its documentation: `salver families` prints it.
+    """
+
+    data_dir: Path | None = Field(default=None, description="the user's data folder")
+
+
+@dataclass(frozen=True, eq=False)
+class InstanceDraft:
+    """One query before it is written.
+
+    Attributes:
+        name: file stem of the VNN-LIB file; unique within a suite.
+        classifier, classifier_name: the original network, kept so that a judge can recompute gradients.
+        graph, graph_name: the network of the query; drafts with one `graph_name` share one ONNX file.
+        prop: input box and output condition.
+        facts: what the instance is about.
+        timeout: wall seconds; None takes the suite's.
+    """
+
+    name: str
+    classifier: Network
+    classifier_name: str
+    graph: Network
+    graph_name: str
+    prop: Property
+    facts: Facts
+    timeout: float | None = None
+
+
+class Generator(ABC):
+    """Declares one instance family.
+
+    Attributes:
+        name: key in `benchmarks/*.toml`.
+        title: one line for people.
+        parameters: record of the options a suite may set; unknown ones are errors.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    parameters: ClassVar[type[Parameters]]
+
+    @abstractmethod
+    def instances(self, params: Any, seed: int) -> Iterator[InstanceDraft]:
+        """Yields the drafts in a fixed order; the same `params` and `seed` give the same drafts.
+
+        Raises:
+            SalverError: missing data, or parameters that allow no instance.
+        """

@@ -1,0 +1,203 @@
+"""An instance set on disk: written once, whole or not at all; the same drafts give the same bytes."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from pathlib import Path
+
+from salver import __version__
+from salver.errors import SalverError
+from salver.generator import InstanceDraft
+from salver.model import Facts, Instance, Manifest
+from salver.nets.onnx_writer import to_bytes, to_model
+from salver.spec import Property, to_vnnlib1, to_vnnlib2
+from salver.suite import Suite
+
+Progress = Callable[[int], None]
+_GRAPH_FACTS = (
+    "family",
+    "network",
+    "dataset",
+    "gradient_of",
+    "logits",
+    "saliencies",
+    "relu_derivative_at_zero",
+)
+
+
+def set_folder(root: Path, suite: Suite) -> Path:
+    """Folder of the suite's set: instances/<suite>/<version>-s<seed>."""
+    return root / "instances" / suite.key / f"{suite.version}-s{suite.seed}"
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Reads `manifest.json`.
+
+    Raises:
+        SalverError: missing or malformed.
+    """
+    path = folder / "manifest.json"
+    try:
+        return Manifest.model_validate_json(path.read_text())
+    except FileNotFoundError:
+        raise SalverError("no instance set here", str(folder), "run `salver generate SUITE` first") from None
+    except (OSError, ValueError) as error:
+        first = str(error).splitlines()[0]
+        raise SalverError(f"is malformed ({first})", str(path), "generate the set again") from error
+
+
+def write_set(
+    folder: Path, suite: Suite, drafts: Iterator[InstanceDraft], pool: Executor, progress: Progress
+) -> Manifest:
+    """Writes a set into `folder`, replacing an older one only when the new one is complete.
+
+    Args:
+        pool: processes that format and compress the texts.
+        progress: called with the number of instances written so far.
+
+    Raises:
+        SalverError: two drafts share a name, no draft at all, no space left.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder.parent))
+    try:
+        manifest = _write(partial, suite, drafts, pool, progress)
+        partial.chmod(0o755)
+        _replace(folder, partial)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise SalverError(f"cannot be written ({reason})", str(folder), "free some space") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return manifest
+
+
+def _replace(folder: Path, new: Path) -> None:
+    """Two renames, so that at no moment a half-written set carries the name."""
+    old = new.with_name(new.name + "-old")
+    if folder.exists():
+        folder.rename(old)
+    new.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class _Text:
+    """The finished files of one property: hash over ONNX and 1.0 text, both versions compressed."""
+
+    id: str
+    vnnlib: bytes
+    vnnlib2: bytes
+
+
+def _write(
+    folder: Path, suite: Suite, drafts: Iterator[InstanceDraft], pool: Executor, progress: Progress
+) -> Manifest:
+    for name in ("onnx", "networks", "vnnlib", "vnnlib2"):
+        (folder / name).mkdir()
+    graphs: dict[str, tuple[str, bytes, tuple[str, ...]]] = {}
+    pending: list[tuple[InstanceDraft, Future[_Text]]] = []
+    instances: list[Instance] = []
+    stems: set[str] = set()
+    for draft in drafts:
+        if draft.name in stems:
+            raise SalverError(
+                "two instances have this name", draft.name, "give the families distinct options"
+            )
+        stems.add(draft.name)
+        _write_networks(folder, draft, graphs)
+        digest = graphs[draft.graph_name][1]
+        pending.append((draft, pool.submit(_format, digest, draft.prop, _header(draft.facts))))
+        while pending and (len(pending) > 32 or pending[0][1].done()):
+            instances.append(_write_texts(folder, suite, *pending.pop(0), graphs))
+            progress(len(instances))
+    for draft, future in pending:
+        instances.append(_write_texts(folder, suite, draft, future, graphs))
+        progress(len(instances))
+    if not instances:
+        raise SalverError("no instance came out of it", f"suite {suite.key}", "loosen the family's options")
+    manifest = Manifest(
+        suite=suite.key,
+        version=suite.version,
+        seed=suite.seed,
+        title=suite.title,
+        description=suite.description,
+        salver=__version__,
+        recipe=suite.recipe,
+        instances=tuple(instances),
+    )
+    rows = (f"{i.onnx},{i.vnnlib},{i.timeout:g}\n" for i in instances)
+    (folder / "instances.csv").write_text("".join(rows))
+    (folder / "manifest.json").write_text(manifest.model_dump_json(indent=1) + "\n")
+    (folder / "SHA256SUMS").write_text(checksums(folder))
+    return manifest
+
+
+def checksums(folder: Path) -> str:
+    """`sha256sum` lines of every file below `folder` but SHA256SUMS itself, sorted by name."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "SHA256SUMS")
+    lines = (f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.relative_to(folder)}\n" for p in files)
+    return "".join(lines)
+
+
+def _write_networks(
+    folder: Path, draft: InstanceDraft, graphs: dict[str, tuple[str, bytes, tuple[str, ...]]]
+) -> None:
+    if draft.graph_name in graphs:
+        return
+    facts = draft.facts.model_dump(mode="json")
+    model = to_model(draft.graph, {f"salver.{key}": str(facts[key]) for key in _GRAPH_FACTS})
+    operators = tuple(sorted({node.op_type for node in model.graph.node}))
+    data = to_bytes(model)
+    graphs[draft.graph_name] = (f"onnx/{draft.graph_name}.onnx", hashlib.sha256(data).digest(), operators)
+    (folder / "onnx" / f"{draft.graph_name}.onnx").write_bytes(data)
+    original = folder / "networks" / f"{draft.classifier_name}.onnx"
+    if not original.exists():
+        original.write_bytes(to_bytes(to_model(draft.classifier)))
+
+
+def _write_texts(
+    folder: Path,
+    suite: Suite,
+    draft: InstanceDraft,
+    future: Future[_Text],
+    graphs: dict[str, tuple[str, bytes, tuple[str, ...]]],
+) -> Instance:
+    text = future.result()
+    onnx, _, operators = graphs[draft.graph_name]
+    instance = Instance(
+        id=text.id,
+        suite=suite.key,
+        name=draft.name,
+        onnx=onnx,
+        vnnlib=f"vnnlib/{draft.name}.vnnlib",
+        vnnlib2=f"vnnlib2/{draft.name}.vnnlib",
+        network=f"networks/{draft.classifier_name}.onnx",
+        timeout=draft.timeout or suite.timeout,
+        operators=operators,
+        facts=draft.facts,
+    )
+    (folder / f"{instance.vnnlib}.gz").write_bytes(text.vnnlib)
+    (folder / f"{instance.vnnlib2}.gz").write_bytes(text.vnnlib2)
+    return instance
+
+
+def _format(graph_digest: bytes, prop: Property, header: list[str]) -> _Text:
+    first, second = to_vnnlib1(prop, header).encode(), to_vnnlib2(prop, header).encode()
+    number = hashlib.sha256(graph_digest + first).hexdigest()[:16]
+    compressed = [gzip.compress(text, compresslevel=6, mtime=0) for text in (first, second)]
+    return _Text(number, compressed[0], compressed[1])
+
+
+def _header(facts: Facts) -> list[str]:
+    """The facts as comment lines; sat means that the property is falsified."""
+    lines = ["salver: sat = the explanation is not robust (falsified), unsat = verified"]
+    for key, value in facts.model_dump(mode="json").items():
+        lines.append(f"{key}: {value}")
+    return lines

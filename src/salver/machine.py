@@ -1,0 +1,49 @@
+"""Facts about the machine and the packages a run was made with, for its manifest and for `doctor`."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+PACKAGES = (
+    *("torch", "auto-LiRPA", "maraboupy", "onnx", "onnxruntime"),
+    *("vnnlib", "highspy", "pyscipopt", "numpy", "scipy"),
+)
+
+
+def package_versions() -> dict[str, str]:
+    """Installed versions of the packages that can change a result; missing ones are left out."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def processor() -> str:
+    """Model name of the CPU, as far as the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()
+
+
+def machine_facts() -> dict[str, Any]:
+    """System, CPU, cores, memory in MiB, Python and package versions. No host name."""
+    return {
+        "system": platform.platform(),
+        "processor": processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_mb": psutil.virtual_memory().total // 2**20,
+        "python": platform.python_version(),
+        "packages": package_versions(),
+    }

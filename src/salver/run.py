@@ -1,0 +1,239 @@
+"""The stage that puts solvers on an instance set: choose, plan, execute, store."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from salver import __version__
+from salver.errors import SalverError
+from salver.execute.local import RunSummary, run_local
+from salver.execute.plan import Plan, plan
+from salver.machine import machine_facts
+from salver.model import Instance, Limits, Manifest, Record, RunRecord
+from salver.plugins import choose, runners
+from salver.runner import Runner
+from salver.suite import Suite
+
+
+class RunOptions(Record):
+    """What the user asked for. `solvers` None means every available one; `timeout` None the suite's."""
+
+    solvers: tuple[str, ...] | None = None
+    timeout: float | None = None
+    device: str = "cpu"
+    workers: int = Field(default=2, ge=1)
+    repetitions: int = Field(default=1, ge=1)
+    resume: bool = False
+
+
+class RunManifest(Record):
+    """`manifest.json` of a run: everything needed to judge and compare it later."""
+
+    suite: str
+    title: str
+    version: str
+    seed: int
+    recipe: str
+    salver: str
+    instance_set: str
+    solvers: dict[str, str]
+    unavailable: dict[str, str]
+    options: RunOptions
+    started: str
+    machine: dict[str, Any]
+
+
+class Chosen(Record, arbitrary_types_allowed=True):
+    """Runners that will be used, and the reasons why others will not."""
+
+    runners: dict[str, Runner]
+    unavailable: dict[str, str]
+
+
+def choose_runners(options: RunOptions) -> Chosen:
+    """The named solvers, or every available one that runs by default.
+
+    Raises:
+        SalverError: an unknown name, a named solver that is not available, an unknown device, none left.
+    """
+    if options.device not in ("cpu", "cuda"):
+        raise SalverError(f"no device {options.device!r}", "--device", "choose cpu or cuda")
+    if options.device == "cuda":
+        _require_cuda()
+    known = runners()
+    names = options.solvers or tuple(name for name, kind in known.items() if kind.by_default)
+    chosen, unavailable = {}, {}
+    for name in names:
+        runner = choose(name, known, "solver")(_device(choose(name, known, "solver"), options))
+        reason = runner.unavailable()
+        if reason is None:
+            chosen[name] = runner
+        elif options.solvers:
+            raise SalverError(f"is not available: {reason}", f"solver {name}", "see `salver doctor`")
+        else:
+            unavailable[name] = reason
+    if not chosen:
+        raise SalverError("no solver is available", "runners/", "see `salver doctor`")
+    return Chosen(runners=chosen, unavailable=unavailable)
+
+
+def _device(kind: type[Runner], options: RunOptions) -> str:
+    """A solver without CUDA code runs on the CPU beside the others unless it was asked for by name."""
+    return options.device if options.device in kind.devices or options.solvers else "cpu"
+
+
+def _require_cuda() -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        raise SalverError("torch finds no CUDA device", "--device cuda", "use --device cpu on this machine")
+
+
+def limits_for(options: RunOptions, suite: Suite) -> Callable[[Instance, Runner], Limits]:
+    """Limits of one job: the instance's timeout unless the user gave one.
+
+    Raises:
+        SalverError: a timeout that is not positive.
+    """
+    if options.timeout is not None and not options.timeout > 0:
+        raise SalverError(f"timeout {options.timeout:g} is not positive", "--timeout", "give seconds above 0")
+
+    def limits(instance: Instance, runner: Runner) -> Limits:
+        return Limits(
+            wall_s=options.timeout or instance.timeout,
+            memory_mb=max(suite.memory_mb, runner.resources.memory_mb),
+            cores=runner.resources.cpus,
+        )
+
+    return limits
+
+
+def run_suite(
+    suite: Suite,
+    manifest: Manifest,
+    set_path: Path,
+    root: Path,
+    options: RunOptions,
+    on_plan: Callable[[Plan], None] = lambda _: None,
+    on_finish: Callable[[RunRecord], None] = lambda _: None,
+) -> tuple[Path, RunSummary]:
+    """Runs a suite's instance set and returns the run's folder and what became of its jobs.
+
+    Raises:
+        SalverError: as `choose_runners`, `limits_for` and the engine.
+    """
+    limits = limits_for(options, suite)
+    chosen = choose_runners(options)
+    planned = plan(manifest.instances, chosen.runners, limits, options.repetitions, suite.seed)
+    run_dir = _run_folder(root, suite, manifest, options)
+    relative = os.path.relpath(set_path, root)
+    _write_manifest(run_dir, suite, manifest, relative, options, chosen)
+    on_plan(planned)
+    workers = min(options.workers, os.cpu_count() or 1)
+    summary = run_local(
+        planned.jobs,
+        chosen.runners,
+        set_path,
+        run_dir,
+        workers=workers,
+        on_finish=on_finish,
+        ready=planned.unsupported,
+    )
+    return run_dir, summary
+
+
+def read_run(run_dir: Path) -> RunManifest:
+    """Reads a run's manifest.
+
+    Raises:
+        SalverError: the folder is no run, or its manifest is malformed.
+    """
+    path = run_dir / "manifest.json"
+    try:
+        return RunManifest.model_validate_json(path.read_text())
+    except FileNotFoundError:
+        raise SalverError("is no run", str(run_dir), "see the folders below reports/") from None
+    except (OSError, ValueError) as error:
+        raise SalverError(f"is malformed ({str(error).splitlines()[0]})", str(path), "run again") from error
+
+
+def find_run(root: Path, name: str) -> Path:
+    """A run's folder from its name, its path, or `latest`.
+
+    Raises:
+        SalverError: there is none.
+    """
+    if name == "latest":
+        found = sorted((root / "reports").glob("*/manifest.json"), key=lambda p: p.stat().st_mtime)
+        if not found:
+            raise SalverError("there is no run yet", "reports/", "run `salver run SUITE` first")
+        return found[-1].parent
+    for candidate in (root / "reports" / name, Path(name)):
+        if (candidate / "manifest.json").is_file():
+            return candidate
+    raise SalverError("no run of that name", name, "see the folders below reports/, or say `latest`")
+
+
+def _run_folder(root: Path, suite: Suite, manifest: Manifest, options: RunOptions) -> Path:
+    reports = root / "reports"
+    if options.resume:
+        for path in sorted(reports.glob(f"{suite.key}-*/manifest.json"), reverse=True):
+            earlier = read_run(path.parent)
+            if earlier.suite == suite.key and earlier.recipe == manifest.recipe:
+                return path.parent
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    folder = reports / f"{suite.key}-{stamp}"
+    number = 1
+    while folder.exists():
+        number += 1
+        folder = reports / f"{suite.key}-{stamp}-{number}"
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise SalverError(f"cannot be made ({error.strerror})", str(folder), "free some space") from error
+    return folder
+
+
+def _write_manifest(
+    run_dir: Path, suite: Suite, manifest: Manifest, set_path: str, options: RunOptions, chosen: Chosen
+) -> None:
+    versions = {name: runner.version() for name, runner in chosen.runners.items()}
+    if (run_dir / "manifest.json").exists():
+        versions = {**read_run(run_dir).solvers, **versions}
+    record = RunManifest(
+        suite=suite.key,
+        title=suite.title,
+        version=suite.version,
+        seed=suite.seed,
+        recipe=manifest.recipe,
+        salver=__version__,
+        instance_set=set_path,
+        solvers=versions,
+        unavailable=chosen.unavailable,
+        options=options,
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        machine=machine_facts(),
+    )
+    text = json.dumps(record.model_dump(mode="json"), indent=1) + "\n"
+    partial = run_dir / ".manifest.json"
+    try:
+        partial.write_text(text)
+        partial.replace(run_dir / "manifest.json")
+    except OSError as error:
+        raise SalverError(f"cannot be written ({error.strerror})", str(run_dir), "free some space") from error
+
+
+def exit_summary(records: Sequence[RunRecord]) -> str:
+    """One line: how many jobs ended how."""
+    counts: dict[str, int] = {}
+    for record in records:
+        word = record.claim.value if record.termination.value == "exited" else record.termination.value
+        counts[word] = counts.get(word, 0) + 1
+    return ", ".join(f"{number} {word}" for word, number in sorted(counts.items()))

@@ -1,0 +1,76 @@
+"""Suites: `benchmarks/*.toml` says what is measured, as data."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from salver.errors import SalverError
+from salver.model import Record
+from salver.plugins import choose
+from salver.project import project_root
+
+
+class FamilyEntry(Record):
+    """One `[[family]]` table: a generator with its parameters."""
+
+    generator: str
+    timeout: float | None = Field(default=None, gt=0)
+    params: dict[str, Any] = Field(default_factory=dict)
+
+
+class Suite(Record):
+    """A benchmark suite. `key` is the file's stem."""
+
+    key: str
+    title: str
+    description: str = ""
+    version: str = "1"
+    seed: int = 0
+    timeout: float = Field(gt=0)
+    memory_mb: int = Field(default=8000, gt=0)
+    family: tuple[FamilyEntry, ...] = Field(min_length=1)
+
+    @property
+    def recipe(self) -> str:
+        """Hash of everything the suite file says (16 hex digits)."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+
+
+def suite_paths() -> dict[str, Path]:
+    """Every suite file by key."""
+    return {path.stem: path for path in sorted((project_root() / "benchmarks").glob("*.toml"))}
+
+
+def read_suite(key: str) -> Suite:
+    """Reads a suite by key, or a file when `key` ends in `.toml`.
+
+    Raises:
+        SalverError: unknown key ("did you mean"), malformed TOML, an unknown or missing entry.
+    """
+    path = Path(key) if key.endswith(".toml") else choose(key, suite_paths(), "suite")
+    try:
+        raw = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SalverError(f"cannot be read ({error})", str(path), "mend the suite file") from error
+    suite: Suite = parse_record(Suite, {"key": path.stem, **raw}, str(path))
+    return suite
+
+
+def parse_record(kind: type[Any], raw: dict[str, Any], where: str) -> Any:
+    """Validates raw data into a record.
+
+    Raises:
+        SalverError: the first violation, with the path of the entry.
+    """
+    try:
+        return kind.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        entry = ".".join(str(part) for part in first["loc"])
+        extra = f" (allowed: {', '.join(kind.model_fields)})" if first["type"] == "extra_forbidden" else ""
+        raise SalverError(f"{entry}: {first['msg']}{extra}", where, "mend this entry") from error

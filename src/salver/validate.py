@@ -1,0 +1,182 @@
+"""Re-reads an instance set with everything a receiver would use, and says what does not fit.
+
+Checksums; ONNX Runtime against the reference evaluation and against the original network's gradient by
+automatic differentiation; our reader on both VNN-LIB versions, compared clause by clause; the `vnnlib`
+package on the 2.0 text, compared clause by clause with ours.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import vnnlib
+
+from salver.errors import SalverError
+from salver.instance_set import checksums, read_manifest
+from salver.model import Instance, Manifest
+from salver.nets.evaluate import evaluate
+from salver.nets.network import Network
+from salver.nets.onnx_reader import load_model, read_onnx
+from salver.nets.runtime import Runtime
+from salver.nets.torch_bridge import to_torch
+from salver.nets.zoo import pinned
+from salver.spec import Atom, Property, parse_vnnlib, to_vnnlib1
+
+POINTS = 8
+TOLERANCE = 1e-4
+"""Relative to the largest output, between float32 and float64 evaluation away from z = 0."""
+
+
+@dataclass(frozen=True)
+class Complaint:
+    """Something that does not fit: which file, and what."""
+
+    file: str
+    what: str
+
+
+def validate(folder: Path) -> tuple[Manifest, list[Complaint]]:
+    """Checks a whole set; an empty list means that everything fits.
+
+    Raises:
+        SalverError: the folder holds no readable manifest.
+    """
+    manifest = read_manifest(folder)
+    complaints = [*_files(folder, manifest), *_pins(folder, manifest)]
+    graphs: dict[str, Network] = {}
+    for instance in manifest.instances:
+        try:
+            if instance.onnx not in graphs:
+                graphs[instance.onnx] = read_onnx(folder / instance.onnx)
+                complaints += _graph(folder, instance, graphs[instance.onnx])
+            complaints += _texts(folder, instance, graphs[instance.onnx])
+        except SalverError as error:
+            complaints.append(Complaint(instance.name, str(error)))
+    return manifest, complaints
+
+
+def _files(folder: Path, manifest: Manifest) -> Iterator[Complaint]:
+    sums = folder / "SHA256SUMS"
+    if not sums.is_file():
+        yield Complaint("SHA256SUMS", "is missing")
+        return
+    listed, present = sums.read_text().splitlines(), checksums(folder).splitlines()
+    for line in sorted(set(listed) ^ set(present)):
+        digest, _, name = line.partition("  ")
+        side = "listed" if line in listed else "found"
+        yield Complaint(name, f"checksum {digest[:12]} is {side} but not on the other side")
+    rows = [f"{i.onnx},{i.vnnlib},{i.timeout:g}" for i in manifest.instances]
+    csv = folder / "instances.csv"
+    if not csv.is_file() or csv.read_text().splitlines() != rows:
+        yield Complaint("instances.csv", "does not list the manifest's instances in their order")
+    stems = {Path(i.vnnlib).stem for i in manifest.instances}
+    if len(stems) != len(manifest.instances):
+        yield Complaint("manifest.json", "file stems are not unique")
+
+
+def _pins(folder: Path, manifest: Manifest) -> Iterator[Complaint]:
+    """Networks of the zoo whose training came out differently here than where they were pinned."""
+    for network in sorted({instance.network for instance in manifest.instances}):
+        pin = pinned(Path(network).stem, manifest.seed)
+        if pin is not None and read_onnx(folder / network).sha256() != pin:
+            yield Complaint(network, "was trained to other weights than the pinned ones on this platform")
+
+
+def _graph(folder: Path, instance: Instance, graph: Network) -> Iterator[Complaint]:
+    """ONNX Runtime, the reference evaluation and autograd on the original network at random points."""
+    facts = instance.facts
+    runtime = Runtime(load_model(folder / instance.onnx).SerializeToString())
+    low, high = facts.clip or (-1.0, 1.0)
+    rng = np.random.default_rng(0)
+    x = rng.uniform(low, high, (POINTS, graph.input_size)).astype(np.float32)
+    run = np.stack([runtime.outputs(row) for row in x])
+    reference = evaluate(graph, x.astype(np.float64))
+    if _differ(run, reference):
+        yield Complaint(instance.onnx, "ONNX Runtime and the reference evaluation differ")
+    original = read_onnx(folder / instance.network)
+    expected = _by_autograd(original, facts.gradient_of, x)
+    if facts.options.get("map") == "abs":
+        expected[:, facts.logits :] = np.abs(expected[:, facts.logits :])
+    if expected.shape != run.shape or _differ(run, expected):
+        yield Complaint(instance.onnx, f"is not the gradient network of {instance.network}")
+
+
+def _differ(first: np.ndarray[Any, Any], second: np.ndarray[Any, Any]) -> bool:
+    """A point on an activation boundary may fall on either side, so most points must agree, not all."""
+    scale = max(1.0, float(np.abs(second).max()))
+    wrong = np.abs(first - second).max(axis=1) > TOLERANCE * scale
+    return int(wrong.sum()) > POINTS // 4
+
+
+def _by_autograd(network: Network, gradient_of: str, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    import torch
+
+    points = torch.tensor(x, dtype=torch.float64, requires_grad=True)
+    logits = to_torch(network, torch.float64)(points)
+    combination = torch.zeros(logits.shape[1], dtype=torch.float64)
+    for sign, name in zip((1.0, -1.0), gradient_of.split(" - "), strict=False):
+        combination[int(name.removeprefix("z_"))] = sign
+    (logits @ combination).sum().backward()
+    assert points.grad is not None
+    joined: np.ndarray[Any, Any] = torch.cat([logits.detach(), points.grad], dim=1).numpy()
+    return joined
+
+
+def _texts(folder: Path, instance: Instance, graph: Network) -> Iterator[Complaint]:
+    first, second = (_text(folder / f"{name}.gz") for name in (instance.vnnlib, instance.vnnlib2))
+    one, two = parse_vnnlib(first, instance.vnnlib), parse_vnnlib(second, instance.vnnlib2)
+    if not one.same_query(two):
+        yield Complaint(instance.name, "its VNN-LIB 1.0 and 2.0 texts ask different questions")
+    if (len(one.input_lower), one.output_count) != (graph.input_size, graph.output_size):
+        yield Complaint(instance.name, "its VNN-LIB text does not fit its network")
+    body = [line for line in first.splitlines() if not line.startswith(";")]
+    if body != to_vnnlib1(one).splitlines():
+        yield Complaint(instance.vnnlib, "a bound is not written as an exact binary32 decimal")
+    try:
+        theirs = _by_package(second, one)
+    except (vnnlib.VNNLibException, ValueError) as error:
+        yield Complaint(instance.vnnlib2, f"the vnnlib package rejects it: {error}")
+        return
+    if not theirs.same_query(one):
+        yield Complaint(instance.vnnlib2, "the vnnlib package reads another question than we do")
+
+
+def _text(path: Path) -> str:
+    try:
+        return gzip.decompress(path.read_bytes()).decode()
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise SalverError(f"cannot be read ({error})", str(path), "generate the set again") from error
+
+
+def _by_package(text: str, ours: Property) -> Property:
+    """The query as the `vnnlib` package reads it."""
+    lower, upper = np.full(len(ours.input_lower), -np.inf), np.full(len(ours.input_lower), np.inf)
+    clauses = []
+    for assertion in vnnlib.parse_query_string(text).assertions:
+        expression: Any = assertion.expr
+        if isinstance(expression, vnnlib.Or):
+            clauses.append(tuple(tuple(_conjuncts(part)) for part in expression.args))
+        elif expression.lhs.name == "X":
+            bound = upper if isinstance(expression, vnnlib.LessEqual) else lower
+            bound[expression.lhs.indices[-1]] = expression.rhs.value
+        else:
+            clauses.append(((_atom(expression),),))
+    return Property(lower, upper, tuple(clauses), ours.output_count)
+
+
+def _conjuncts(expression: Any) -> list[Atom]:
+    parts = expression.args if isinstance(expression, vnnlib.And) else [expression]
+    return [_atom(part) for part in parts]
+
+
+def _atom(comparison: Any) -> Atom:
+    relation: Any = "<=" if isinstance(comparison, vnnlib.LessEqual) else ">="
+    left = comparison.lhs.indices[-1]
+    if isinstance(comparison.rhs, vnnlib.Var):
+        return Atom(left, relation, other=comparison.rhs.indices[-1])
+    return Atom(left, relation, constant=float(comparison.rhs.value))

@@ -1,0 +1,230 @@
+"""The user's way: generate, validate, run, judge, report; and what bad input gets."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pandas as pd
+import pytest
+
+from salver.instance_set import checksums, read_manifest
+from salver.validate import validate
+
+ROOT = Path(__file__).resolve().parents[2]
+SUITE = """
+title = "tiny"
+timeout = 5
+[[family]]
+generator = "vg_box"
+[family.params]
+network = "bandit-6x6"
+points = 1
+epsilons = [0.3, 0.5]
+delta_factors = [0.5, 1.1]
+enumerate = true
+"""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    """A project of its own beside this checkout's generators and runners."""
+    root = tmp_path_factory.mktemp("project")
+    for name in ("generators", "runners"):
+        (root / name).symlink_to(ROOT / name)
+    (root / "benchmarks").mkdir()
+    (root / "benchmarks" / "tiny.toml").write_text(SUITE)
+    return root
+
+
+def salver(project: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "SALVER_ROOT": str(project)}
+    done = subprocess.run(
+        [sys.executable, "-m", "salver.cli", *arguments],
+        cwd=project, env=environment, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert not check or done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def instance_set(project) -> Path:
+    salver(project, "generate", "tiny")
+    return project / "instances" / "tiny" / "1-s0"
+
+
+def test_the_whole_way(project, instance_set):
+    done = salver(project, "all", "tiny", "--solvers", "milp,falsify", "-j", "2")
+    assert "falsify" in done.stdout
+    (run_dir,) = (project / "reports").iterdir()
+    results = pd.read_parquet(run_dir / "results.parquet")
+    count = len(read_manifest(instance_set).instances)
+    assert len(results) == 2 * count
+    assert not (results["outcome"] == "wrong").any()
+    milp = results[results["solver"] == "milp"]
+    assert set(milp["outcome"]) == {"verified", "falsified"}
+    for name in ("index.html", "leaderboard.md", "leaderboard.csv", "leaderboard.tex", "disagreements.csv"):
+        assert (run_dir / name).stat().st_size > 0
+    again = salver(project, "all", "tiny", "--solvers", "milp,falsify", "--resume")
+    assert f"0 jobs run, {2 * count} done before" in again.stdout
+    rejudged = salver(project, "rejudge", "latest", "--profile", "par2")
+    assert "milp" in rejudged.stdout
+
+
+def test_same_seed_same_bytes(project, instance_set):
+    before = (instance_set / "SHA256SUMS").read_text()
+    salver(project, "generate", "tiny", "--force")
+    assert (instance_set / "SHA256SUMS").read_text() == before
+    assert checksums(instance_set) == before
+
+
+def test_a_fresh_set_is_valid(instance_set):
+    manifest, complaints = validate(instance_set)
+    assert len(manifest.instances) >= 2
+    assert complaints == []
+
+
+def test_nothing_half_written_is_left(project, instance_set):
+    assert [p.name for p in instance_set.parent.iterdir()] == [instance_set.name]
+
+
+def _change_bound(folder: Path) -> None:
+    path = next((folder / "vnnlib").iterdir())
+    text = gzip.decompress(path.read_bytes()).decode()
+    path.write_bytes(
+        gzip.compress(
+            text.replace("(assert (>= Y_0 Y_1))", "(assert (>= Y_1 Y_0))", 1)
+            .replace("(assert (>= Y_1 Y_0))", "(assert (<= Y_1 Y_0))", 1)
+            .encode()
+        )
+    )
+
+
+def _change_weight(folder: Path) -> None:
+    path = next((folder / "onnx").iterdir())
+    model = onnx.load(path)
+    tensor = onnx.numpy_helper.to_array(model.graph.initializer[0]) + np.float32(0.5)
+    model.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(tensor, model.graph.initializer[0].name))
+    onnx.save(model, path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda folder: (folder / "instances.csv").write_text("x"), "does not list"),
+        (lambda folder: next((folder / "onnx").iterdir()).write_bytes(b"junk"), "no valid ONNX"),
+        (lambda folder: next((folder / "vnnlib2").iterdir()).unlink(), "cannot be read"),
+        (_change_bound, "different questions"),
+        (_change_weight, "not the gradient network"),
+    ],
+)
+def test_damage_is_noticed(instance_set, tmp_path, damage, message):
+    folder = tmp_path / "copy"
+    shutil.copytree(instance_set, folder)
+    damage(folder)
+    complaints = [complaint.what for complaint in validate(folder)[1]]
+    assert any(message in what for what in complaints), complaints
+    assert any("checksum" in what for what in complaints)
+
+
+BAD = [
+    (["run", "tinny"], "did you mean tiny?"),
+    (["run", "tiny", "--solvers", "mlip"], "did you mean milp?"),
+    (["run", "tiny", "--timeout", "0"], "timeout 0 is not positive"),
+    (["run", "tiny", "--timeout", "-1"], "not positive"),
+    (["run", "tiny", "-j", "0"], "workers"),
+    (["run", "tiny", "--device", "tpu"], "choose cpu or cuda"),
+    (["report", "nowhere"], "no run of that name"),
+    (["validate", "nowhere"], "no instance set here"),
+    (["unroll", "missing.onnx", "-o", "x.onnx", "--label", "0"], "cannot be read"),
+    (["data", "fetch", "mnis"], "mnist"),
+    (["report", "latest", "--profile", "vnncomp2062"], "vnncomp2026"),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"), BAD, ids=lambda value: " ".join(value) if isinstance(value, list) else ""
+)
+def test_bad_input_is_one_clear_line(project, instance_set, arguments, message):
+    before = sorted(p.name for p in (project / "instances" / "tiny").iterdir())
+    done = salver(project, *arguments, check=False)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in done.stderr
+    assert sorted(p.name for p in (project / "instances" / "tiny").iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("title = ", "cannot be read"),
+        ('title = "t"\ntimeout = 5\ncolour = 1\n[[family]]\ngenerator = "vg_box"\n', "colour"),
+        ('title = "t"\ntimeout = 0\n[[family]]\ngenerator = "vg_box"\n', "timeout"),
+        ('title = "t"\ntimeout = 5\n[[family]]\ngenerator = "vg_bix"\n', "did you mean vg_box?"),
+        ('title = "t"\ntimeout = 5\n[[family]]\ngenerator = "vg_box"\n'
+         'params = { network = "x", epsilons = [1] }\n',
+         "no network of that name"),
+        ('title = "t"\ntimeout = 5\n[[family]]\ngenerator = "vg_box"\n'
+         'params = { network = "bandit-6x6", epsilons = [nan], deltas = [1.0] }\n', "epsilon"),
+        ('title = "t"\ntimeout = 5\n[[family]]\ngenerator = "vg_box"\n'
+         'params = { network = "bandit-6x6", epsilons = [0.5], deltas = [-1.0] }\n', "delta"),
+        ('title = "t"\ntimeout = 5\n[[family]]\ngenerator = "vg_box"\n'
+         'params = { network = "bandit-6x6", epsilons = [0.5], condition = "top-k", k = 5 }\n', "k = 5"),
+    ],
+)  # fmt: skip
+def test_bad_suites(project, text, message):
+    (project / "benchmarks" / "bad.toml").write_text(text)
+    try:
+        done = salver(project, "generate", "bad", check=False)
+    finally:
+        (project / "benchmarks" / "bad.toml").unlink()
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not (project / "instances" / "bad").exists() or not list((project / "instances" / "bad").iterdir())
+
+
+def test_missing_data_is_said(project, tmp_path):
+    (project / "benchmarks" / "data.toml").write_text(
+        'title = "t"\ntimeout = 5\n[[family]]\ngenerator = "vg_paper"\n'
+        'params = { table = "bandit", deltas = [1.0] }\n'
+    )
+    try:
+        done = salver(project, "generate", "data", "--data-dir", str(tmp_path), check=False)
+    finally:
+        (project / "benchmarks" / "data.toml").unlink()
+    assert done.returncode == 2
+    assert "SALVER_DATA" in done.stderr
+
+
+def test_unroll_of_a_users_network(project, instance_set, tmp_path):
+    network = next((instance_set / "networks").iterdir())
+    out = tmp_path / "grad.onnx"
+    done = salver(project, "unroll", str(network), "-o", str(out), "--label", "1")
+    assert "Y [1,7]" in done.stdout
+    assert out.exists()
+    bad = salver(
+        project, "unroll", str(network), "-o", str(tmp_path / "no.onnx"), "--label", "9", check=False
+    )
+    assert bad.returncode == 2
+    assert "class 9 does not exist" in bad.stderr
+    assert not (tmp_path / "no.onnx").exists()
+
+
+def test_doctor_says_what_is_missing(project):
+    done = salver(project, "doctor")
+    assert "solver milp" in done.stdout
+    assert "ABCROWN_HOME is not set" in done.stdout
+
+
+def test_listings(project):
+    assert "tiny" in salver(project, "suites").stdout
+    assert "epsilons" in salver(project, "families").stdout
+    assert "digits" in salver(project, "data", "list").stdout
