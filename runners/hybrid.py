@@ -1,0 +1,11 @@
+"""salver's own complete solver: attack, backward saliency propagation, branching, exact leaves."""
+
+from typing import ClassVar
+
+from salver.runner import EmbeddedRunner
+
+
+class Hybrid(EmbeddedRunner):
+    name = "hybrid"
+    needs: ClassVar = ("highspy", "pyscipopt")
+    complete = True

@@ -1,0 +1,185 @@
+"""One node of the search: everything that its decided signs and the property imply, found by bounding.
+
+Forward bounds, the saliency condition read backwards, and the halfspaces that decided signs and class
+conditions cut from the box are repeated until they decide no more neurons.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from salver.solvers.backward import tighten_backwards
+from salver.solvers.bounds import Bounds, Signs, bound_affine, linear_lower, propagate
+from salver.solvers.halfspaces import Halfspaces, cutting, lower_bounds, stack
+from salver.solvers.milp_model import slack_rows
+from salver.solvers.program import Affine, Program
+from salver.solvers.query import Query
+from salver.spec import Property
+
+Array = npt.NDArray[np.float64]
+
+_WORTH_REPEATING = 0.05
+"""Share of the open neurons that a round must decide for another round to pay."""
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """A part of the query: signs decided so far and bounds that hold there."""
+
+    signs: dict[int, Signs]
+    within: Bounds
+    depth: int = 0
+
+
+def root_node(query: Query) -> Node:
+    """The whole query; its bounds include the outputs."""
+    box = (query.prop.input_lower, query.prop.input_upper)
+    bounds = propagate(query.program, *box)
+    return Node(dict(enumerate(bounds.signs)), bounds)
+
+
+def tighten(query: Query, node: Node) -> Bounds | None:
+    """Bounds of a node with all that they imply; None when no x with its signs satisfies the property."""
+    if node.within.infeasible:
+        return None
+    signs, within = node.signs, node.within
+    while True:
+        bounds = _forward_and_back(query, signs, within)
+        if bounds is None:
+            return None
+        open_before = bounds.undecided
+        cuts = _class_cuts(query.program, query.prop, bounds)
+        if cuts is None:
+            return None
+        cut = _cut(query.program, bounds, cuts)
+        if cut is None:
+            return None
+        if open_before - cut.undecided <= _WORTH_REPEATING * open_before:
+            return cut
+        signs, within = dict(enumerate(cut.signs)), cut
+
+
+def children(bounds: Bounds, depth: int) -> list[Node]:
+    """Both sides of the most ambiguous open neuron of the first layer that has one; none when all is decided.
+
+    Layers nearest the input first: once they are decided, the next layer is an affine map of x, and its
+    bounds collapse.
+    """
+    for pre, signs in enumerate(bounds.signs):
+        open_ = np.flatnonzero(signs == 0)
+        if len(open_):
+            balance = np.minimum(-bounds.pre_lower[pre][open_], bounds.pre_upper[pre][open_])
+            chosen = open_[np.argmax(balance)]
+            return [_child(bounds, depth, pre, int(chosen), side) for side in (-1, 1)]
+    return []
+
+
+def _child(bounds: Bounds, depth: int, pre: int, neuron: int, side: int) -> Node:
+    signs = dict(enumerate(bounds.signs))
+    signs[pre] = signs[pre].copy()
+    signs[pre][neuron] = side
+    return Node(signs, bounds, depth + 1)
+
+
+def _forward_and_back(query: Query, signs: dict[int, Signs], within: Bounds) -> Bounds | None:
+    program = query.program
+    while True:
+        box = (within.input_lower, within.input_upper)
+        bounds = propagate(program, *box, fixed=signs, within=within, outputs=False)
+        if bounds.infeasible:
+            return None
+        low, high = bound_affine(program, bounds, program.output, method="interval")
+        low, high = np.maximum(low, within.output_lower), np.minimum(high, within.output_upper)
+        bounds = replace(bounds, output_lower=low, output_upper=high)
+        open_before = bounds.undecided
+        bounds = tighten_backwards(program, query.prop, bounds)
+        if bounds.infeasible:
+            return None
+        if open_before - bounds.undecided <= _WORTH_REPEATING * open_before:
+            return bounds
+        signs, within = dict(enumerate(bounds.signs)), bounds
+
+
+def _class_cuts(program: Program, prop: Property, bounds: Bounds) -> list[Halfspaces] | None:
+    """Halfspaces from clauses with one conjunction left; None when a clause has none.
+
+    Ranges of single outputs are the business of the backward pass; these are the comparisons of outputs.
+    """
+    cuts = []
+    for clause in prop.clauses:
+        live = []
+        for conjunction in clause:
+            pairs = [atom for atom in conjunction if atom.other is not None]
+            if not pairs and len(clause) == 1:
+                continue
+            majorant = _majorant(program, bounds, slack_rows(program.output, conjunction))
+            if _can_hold(majorant, bounds):
+                live.append(majorant)
+        comparisons = len(clause) > 1 or any(atom.other is not None for atom in clause[0])
+        if comparisons and not live:
+            return None
+        if len(live) == 1 and comparisons:
+            cuts.append(live[0])
+    return cuts
+
+
+def _can_hold(majorant: Halfspaces, bounds: Bounds) -> bool:
+    nothing = Halfspaces(np.zeros((0, majorant.matrix.shape[1])), np.zeros(0))
+    box = (bounds.input_lower, bounds.input_upper)
+    return bool((lower_bounds(-majorant.matrix, -majorant.constant, nothing, *box) <= 0).all())
+
+
+def _majorant(program: Program, bounds: Bounds, rows: Affine) -> Halfspaces:
+    """Halfspaces that contain every x of the box where the rows are >= 0."""
+    matrix, constant = linear_lower(program, bounds, _picked(rows, np.arange(rows.size), -1.0))
+    return Halfspaces(-matrix, -constant)
+
+
+def _cut(program: Program, bounds: Bounds, class_cuts: list[Halfspaces]) -> Bounds | None:
+    """Bounds of the open pre-activations over the box cut by decided signs and class conditions."""
+    box = (bounds.input_lower, bounds.input_upper)
+    cuts = cutting(stack([*_sign_cuts(program, bounds), *class_cuts], program.input_size), *box)
+    if not cuts.count:
+        return bounds
+    lows, highs, signs = list(bounds.pre_lower), list(bounds.pre_upper), list(bounds.signs)
+    for number, pre in enumerate(program.pre):
+        open_ = np.flatnonzero(bounds.signs[number] == 0)
+        if not len(open_):
+            continue
+        minorants = [linear_lower(program, bounds, _picked(pre.affine, open_, sign)) for sign in (1.0, -1.0)]
+        rows, constants = (np.concatenate(parts) for parts in zip(*minorants, strict=True))
+        found = lower_bounds(rows, constants, cuts, *box)
+        low, high = lows[number].copy(), highs[number].copy()
+        low[open_] = np.maximum(low[open_], found[: len(open_)])
+        high[open_] = np.minimum(high[open_], -found[len(open_) :])
+        if (low > high).any():
+            return None
+        decided = np.where(low > 0, 1, np.where(high <= 0, -1, 0))
+        signs[number] = np.where(signs[number] != 0, signs[number], decided).astype(np.int8)
+        lows[number], highs[number] = low, high
+    return replace(bounds, pre_lower=lows, pre_upper=highs, signs=signs)
+
+
+def _sign_cuts(program: Program, bounds: Bounds) -> list[Halfspaces]:
+    """Decided signs that the box alone does not imply."""
+    parts = []
+    for number, pre in enumerate(program.pre):
+        signs = bounds.signs[number]
+        for side, unclear in ((1, bounds.pre_lower[number] <= 0), (-1, bounds.pre_upper[number] >= 0)):
+            rows = np.flatnonzero((signs == side) & unclear)
+            if len(rows):
+                parts.append(_majorant(program, bounds, _picked(pre.affine, rows, float(side))))
+    return parts
+
+
+def _picked(affine: Affine, rows: npt.NDArray[np.intp], sign: float) -> Affine:
+    """Chosen rows times a sign."""
+    terms = {
+        block: sign * (matrix[rows] if not sparse.issparse(matrix) else sparse.csr_array(matrix)[rows])
+        for block, matrix in affine.terms.items()
+    }
+    return Affine(terms, sign * affine.constant[rows])

@@ -1,0 +1,87 @@
+"""Linear relaxations of single nonlinear entries: ReLU, mask, gate and absolute value.
+
+All arrays are float64 [size], one entry per neuron; `signs` says what is decided (+1 on, -1 off, 0 open).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+Signs = npt.NDArray[np.int8]
+
+_FLAT = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class Lines:
+    """lower_slope * z + lower_offset <= value <= upper_slope * z + upper_offset."""
+
+    lower_slope: Array
+    lower_offset: Array
+    upper_slope: Array
+    upper_offset: Array
+
+
+@dataclass(frozen=True, eq=False)
+class GateLines:
+    """lower_mask * m + lower_value * v + lower_offset <= m * v <= the same with `upper`."""
+
+    lower_mask: Array
+    lower_value: Array
+    lower_offset: Array
+    upper_mask: Array
+    upper_value: Array
+    upper_offset: Array
+
+
+def relu_lines(signs: Signs, low: Array, high: Array) -> Lines:
+    """The triangle, with the lower slope that leaves less area (CROWN's adaptive choice)."""
+    on, open_ = signs > 0, signs == 0
+    slope = np.where(open_, high / np.where(open_, high - low, 1.0), on)
+    lower = np.where(open_, high > -low, on).astype(np.float64)
+    offset = np.where(open_, -slope * low, 0.0)
+    return Lines(lower, np.zeros_like(low), slope, offset)
+
+
+def mask_lines(signs: Signs, low: Array, high: Array) -> Lines:
+    """The step 1[z > 0]: z / high <= m and m <= 1 - z / low, or the constants 0 and 1.
+
+    Both sides hold at z = 0 for either value of the mask. The sloped line is used where it leaves less
+    area than the constant: below it where high > -low, above it where high < -low. Ranges under `_FLAT`
+    keep the constants, whose rounding cannot blow up.
+    """
+    on, open_ = (signs > 0).astype(np.float64), signs == 0
+    below, above = open_ & (high > np.maximum(-low, _FLAT)), open_ & (low < np.minimum(-high, -_FLAT))
+    lower_slope = np.where(below, 1.0 / np.where(below, high, 1.0), 0.0)
+    upper_slope = np.where(above, -1.0 / np.where(above, low, -1.0), 0.0)
+    return Lines(lower_slope, on, upper_slope, np.where(open_, 1.0, on))
+
+
+def gate_lines(signs: Signs, low: Array, high: Array, pairing: bool) -> GateLines:
+    """McCormick's envelope of m * v for m in [0, 1] and v in [low, high].
+
+    low * m <= m v <= high * m, and with `pairing` v + high * (m - 1) <= m v <= v + low * (m - 1): the
+    first keeps the mask's dependence on x, the second the value's. Neither dominates.
+    """
+    on, open_ = (signs > 0).astype(np.float64), signs == 0
+    zero = np.zeros_like(low)
+    if not pairing:
+        return GateLines(np.where(open_, low, 0.0), on, zero, np.where(open_, high, 0.0), on, zero)
+    value = np.where(open_, 1.0, on)
+    above, below = np.where(open_, high, 0.0), np.where(open_, low, 0.0)
+    return GateLines(above, value, -above, below, value, -below)
+
+
+def abs_lines(low: Array, high: Array) -> Lines:
+    """|v|: the tangent on the wider side below, the chord above."""
+    positive, negative = low >= 0, high <= 0
+    straddles = ~positive & ~negative
+    side = np.where(positive | (straddles & (high > -low)), 1.0, -1.0)
+    width = np.where(straddles, high - low, 1.0)
+    slope = np.where(straddles, (high + low) / width, side)
+    offset = np.where(straddles, -2.0 * high * low / width, 0.0)
+    return Lines(side, np.zeros_like(low), slope, offset)
