@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from salver.nets.network import Network
 from salver.nets.onnx_reader import load_model, read_onnx
+from salver.nets.runtime import Runtime
 from salver.solvers.program import Program, UnsupportedQueryError, lower
 from salver.spec import Property, read_vnnlib
 
@@ -90,22 +90,12 @@ class Query:
         return lower(self.network)
 
     @cached_property
-    def _session(self) -> Any:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.log_severity_level = 3
-        return onnxruntime.InferenceSession(
-            load_model(self.onnx).SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+    def _runtime(self) -> Runtime:
+        return Runtime(load_model(self.onnx).SerializeToString())
 
     def replay(self, x: Array) -> Array:
         """Outputs of ONNX Runtime in float32 at `x` [n], the values a judge will see."""
-        source = self._session.get_inputs()[0]
-        point = np.asarray(x, np.float32).reshape([d if isinstance(d, int) else 1 for d in source.shape])
-        outputs = self._session.run(None, {source.name: point})[0]
-        return np.asarray(outputs, np.float64).ravel()
+        return self._runtime.outputs(x)
 
     def clip(self, x: Array) -> Array:
         """The nearest binary32 point inside the box (the bounds are binary32 numbers themselves)."""

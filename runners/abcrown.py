@@ -1,0 +1,106 @@
+"""The real alpha,beta-CROWN, as its users install it.
+
+`ABCROWN_HOME` names its folder; `ABCROWN_PYTHON` its own Python interpreter, where it lives in a
+separate environment. `abcrown.py` is called directly: the tool's competition scripts assume CUDA and
+kill every Python process of the machine.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+
+from salver.model import Answer, Claim, Finished, Instance, Limits, StagedInstance, Termination
+from salver.revision import commit_of
+from salver.runner import Resources, Runner, answer_from_words
+
+IMPORTED = ("torch", "onnx2pytorch", "gurobipy", "sortedcontainers", "yaml")
+RESULTS = "abcrown_results.txt"
+CONFIG = "abcrown.yaml"
+COUNTEREXAMPLE = "abcrown_counterexample.txt"
+TIMED_OUT = "Time out!!!"
+GAVE_UP = ("all nodes are split", "Maximum number of visited domains has reached")
+
+
+def home() -> Path:
+    """The tool's folder; meaningful only where `ABCROWN_HOME` is set."""
+    return Path(os.environ.get("ABCROWN_HOME", "")).absolute()
+
+
+def code() -> Path:
+    """The folder of `abcrown.py`, whether `ABCROWN_HOME` names it or the repository around it."""
+    inner = home() / "complete_verifier"
+    return inner if inner.is_dir() else home()
+
+
+def interpreter() -> str:
+    """Python that runs the tool."""
+    return os.environ.get("ABCROWN_PYTHON") or sys.executable
+
+
+class AbCrown(Runner):
+    """alpha,beta-CROWN: bound propagation with branch and bound, on CPU or CUDA."""
+
+    name = "abcrown"
+    url = "https://github.com/Verified-Intelligence/alpha-beta-CROWN"
+    environment_variables = ("ABCROWN_HOME",)
+    resources = Resources(cpus=1, memory_mb=16000)
+    devices = frozenset({"cpu", "cuda"})
+    result_files = (RESULTS,)
+
+    def unavailable(self) -> str | None:
+        if reason := super().unavailable():
+            return reason
+        if not (code() / "abcrown.py").is_file():
+            return f"ABCROWN_HOME={home()} has no abcrown.py"
+        if own := os.environ.get("ABCROWN_PYTHON"):
+            return None if shutil.which(own) else f"ABCROWN_PYTHON={own} is not a program"
+        missing = [module for module in IMPORTED if importlib.util.find_spec(module) is None]
+        return f"needs {', '.join(missing)} here, or its own ABCROWN_PYTHON" if missing else None
+
+    def version(self) -> str:
+        package = code() / "__init__.py"
+        text = package.read_text() if package.is_file() else ""
+        found = re.search(r"__version__\s*=\s*['\"]([^'\"]+)", text)
+        release = found[1] if found else "unreleased"
+        commit = commit_of(home())
+        return f"{release}+{commit}" if commit else release
+
+    def command(self, staged: StagedInstance, workdir: Path, limits: Limits) -> list[str]:
+        config = {"general": {"device": self.device, "conv_mode": "matrix"}}
+        (workdir / CONFIG).write_text(json.dumps(config) + "\n")  # JSON is YAML
+        return [
+            interpreter(), str(code() / "abcrown.py"), "--config", str(workdir / CONFIG),
+            "--onnx_path", str(staged.onnx), "--vnnlib_path", str(staged.vnnlib),
+            "--results_file", str(workdir / RESULTS), "--timeout", f"{limits.wall_s:g}",
+            "--save_adv_example", "--cex_path", str(workdir / COUNTEREXAMPLE),
+        ]  # fmt: skip
+
+    def environment(self) -> dict[str, str]:
+        threads = str(self.resources.cpus)
+        bundled = home() / "auto_LiRPA"
+        paths = [home(), bundled] if (bundled / "auto_LiRPA").is_dir() else [home()]
+        return {
+            "PYTHONPATH": os.pathsep.join(map(str, paths)),
+            "OMP_NUM_THREADS": threads,
+            "MKL_NUM_THREADS": threads,
+        }
+
+    def parse(self, instance: Instance, finished: Finished) -> Answer:
+        """The verdict of the results file; `timeout` there may mean `unknown`, which only the log tells."""
+        text = finished.files.get(RESULTS, "")
+        if not text.strip():
+            if finished.termination is not Termination.EXITED:
+                return Answer(claim=Claim.NONE, reason="stopped before it wrote a result")
+            last = finished.stderr.strip().splitlines()[-1:] or ["no results file"]
+            return Answer(claim=Claim.ERROR, reason=last[0][:200])
+        answer = answer_from_words(text)
+        given_up = [phrase for phrase in GAVE_UP if phrase in finished.stdout]
+        if answer.claim is Claim.TIMEOUT and given_up and TIMED_OUT not in finished.stdout:
+            return Answer(claim=Claim.UNKNOWN, reason=given_up[0])
+        return answer

@@ -1,0 +1,337 @@
+"""A query as a mixed-integer linear program, independent of the solver that gets it.
+
+Big-M encoding (Tjeng, Xiao, Tedrake, "Evaluating Robustness of Neural Networks with Mixed Integer
+Programming", ICLR 2019, sec. 4) extended to gradients: one binary per undecided neuron drives its ReLU,
+its mask and every gate of that mask, the gates by the four McCormick inequalities, which are exact for a
+binary mask. Both sides are closed at z = 0, so the program covers the strict mask and more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from salver.solvers.bounds import Bounds, bound_affine
+from salver.solvers.program import AbsBlock, Affine, GateBlock, MaskBlock, Program, ReluBlock
+from salver.spec.property import Atom, Clause, Property
+
+Array = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.intp]
+
+WIDEN = 1e-6
+"""Bounds in the program are moved outwards by this much times 1 + |bound|. Solvers compare with tolerances
+near 1e-9; bounds that are attained exactly made SCIP 10.0 call feasible programs infeasible."""
+
+SLACK = 1e-8
+"""Every clause is relaxed by this much times 1 + |constant|: an `unsat` then does not hang on rounding."""
+
+
+@dataclass(frozen=True, eq=False)
+class Milp:
+    """Find v with lower <= v <= upper, row_lower <= matrix v <= row_upper, v[integer] in {0, 1}.
+
+    Attributes:
+        lower, upper, integer: per column; the input x is columns 0 ... n - 1.
+        matrix: CSR [rows, columns].
+        row_lower, row_upper: per row, -inf and +inf where open.
+        inputs: n.
+    """
+
+    lower: Array
+    upper: Array
+    integer: npt.NDArray[np.bool_]
+    matrix: sparse.csr_array
+    row_lower: Array
+    row_upper: Array
+    inputs: int
+
+    def with_integers(self, values: Array) -> Milp:
+        """The linear program left when every binary takes its (rounded) value in `values` [columns]."""
+        rounded = np.clip(np.round(values), 0.0, 1.0)
+        lower = np.where(self.integer, rounded, self.lower)
+        upper = np.where(self.integer, rounded, self.upper)
+        none = np.zeros_like(self.integer)
+        return Milp(lower, upper, none, self.matrix, self.row_lower, self.row_upper, self.inputs)
+
+
+def build(
+    program: Program, prop: Property, bounds: Bounds, margin: float = 0.0, room: float = 0.0
+) -> Milp | None:
+    """Encodes a query over the box and the fixed signs of `bounds`.
+
+    Args:
+        bounds: bounds of the program with its outputs, not infeasible.
+        margin: 0 for the closed relaxation, which has a solution wherever the query has one. Above 0,
+            |z| >= margin on both sides of every neuron; only good for finding witnesses.
+        room: least slack of every clause, at most a quarter of the distance between two bounds on one
+            output; likewise.
+
+    Returns:
+        None when the bounds alone leave some clause without a chance.
+    """
+    return _Builder(program, bounds, margin, room).run(prop.clauses)
+
+
+@dataclass(frozen=True, eq=False)
+class _Entries:
+    """Where the entries of a block live: a column each, or -1 and a constant."""
+
+    columns: Indices
+    constants: Array
+
+
+@dataclass
+class _Builder:
+    program: Program
+    bounds: Bounds
+    margin: float
+    room: float
+    lower: list[Array] = field(default_factory=list)
+    upper: list[Array] = field(default_factory=list)
+    integer: list[npt.NDArray[np.bool_]] = field(default_factory=list)
+    count: int = 0
+    parts: list[tuple[Indices, Indices, Array]] = field(default_factory=list)
+    row_lower: list[Array] = field(default_factory=list)
+    row_upper: list[Array] = field(default_factory=list)
+    rows: int = 0
+    entries: dict[int, _Entries] = field(default_factory=dict)
+    neurons: dict[int, tuple[Indices, Indices]] = field(default_factory=dict)
+
+    def run(self, clauses: tuple[Clause, ...]) -> Milp | None:
+        columns = self._columns(self.bounds.input_lower, self.bounds.input_upper)
+        self.entries[-1] = _Entries(columns, np.zeros(len(columns)))
+        for number, block in enumerate(self.program.blocks):
+            match block:
+                case ReluBlock():
+                    self.entries[number] = self._relu(number, block)
+                case MaskBlock():
+                    self.entries[number] = self._mask(block)
+                case GateBlock():
+                    self.entries[number] = self._gate(number, block)
+                case AbsBlock():
+                    self.entries[number] = self._abs(number, block)
+        return self._finish() if self._clauses(clauses) else None
+
+    def _finish(self) -> Milp:
+        rows, columns, values = (np.concatenate(part) for part in zip(*self.parts, strict=True))
+        matrix = sparse.csr_array((values, (rows, columns)), shape=(self.rows, self.count))
+        limits = (np.concatenate(self.row_lower), np.concatenate(self.row_upper))
+        variables = (np.concatenate(self.lower), np.concatenate(self.upper), np.concatenate(self.integer))
+        return Milp(*variables, matrix, *limits, self.program.input_size)
+
+    def _columns(self, lower: Array, upper: Array, integer: bool = False) -> Indices:
+        first, self.count = self.count, self.count + len(lower)
+        self.lower.append(np.asarray(lower, np.float64))
+        self.upper.append(np.asarray(upper, np.float64))
+        self.integer.append(np.full(len(lower), integer))
+        return np.arange(first, self.count)
+
+    def _binaries(self, count: int) -> Indices:
+        return self._columns(np.zeros(count), np.ones(count), integer=True)
+
+    def _constrain(
+        self, terms: list[tuple[Indices, Array | float]], lower: Array | float, upper: Array | float
+    ) -> None:
+        """One row per entry: lower <= sum of coefficient * column <= upper."""
+        size = len(terms[0][0])
+        rows = np.arange(self.rows, self.rows + size)
+        for columns, coefficients in terms:
+            self.parts.append((rows, columns, np.broadcast_to(np.asarray(coefficients, np.float64), size)))
+        self._limit(size, lower, upper)
+
+    def _limit(self, size: int, lower: Array | float, upper: Array | float) -> None:
+        self.rows += size
+        self.row_lower.append(np.broadcast_to(np.asarray(lower, np.float64), size))
+        self.row_upper.append(np.broadcast_to(np.asarray(upper, np.float64), size))
+
+    def _affine(
+        self,
+        affine: Affine,
+        pick: Indices,
+        lower: Array | float,
+        upper: Array | float,
+        minus: Indices | None = None,
+        sign: float = 1.0,
+    ) -> None:
+        """Rows lower <= sign * affine[pick] - columns `minus` <= upper."""
+        constant = sign * affine.constant[pick]
+        first = self.rows
+        for block, matrix in affine.terms.items():
+            entries = self.entries[block]
+            picked = sparse.csr_array(matrix[pick])
+            constant = constant + sign * (picked @ entries.constants)
+            coo = sparse.coo_array(picked)
+            columns = entries.columns[coo.coords[1]]
+            live = (columns >= 0) & (coo.data != 0)
+            self.parts.append((coo.coords[0][live] + first, columns[live], sign * coo.data[live]))
+        if minus is not None:
+            self.parts.append((np.arange(first, first + len(pick)), minus, np.full(len(pick), -1.0)))
+        self._limit(len(pick), lower - constant, upper - constant)
+
+    def _neuron(self, pre: int) -> tuple[Indices, Indices]:
+        """Columns of the undecided entries: z, and the binary of its sign."""
+        if pre not in self.neurons:
+            signs, affine = self.bounds.signs[pre], self.program.pre[pre].affine
+            low, high = _widened(self.bounds.pre_lower[pre], self.bounds.pre_upper[pre])
+            pick, margin = np.flatnonzero(signs == 0), self.margin
+            z = self._columns(low[pick], high[pick])
+            on = self._binaries(len(pick))
+            self._affine(affine, pick, 0.0, 0.0, minus=z)
+            self._constrain([(z, 1.0), (on, -high[pick] - margin)], -np.inf, -margin)
+            self._constrain([(z, 1.0), (on, low[pick] - margin)], low[pick], np.inf)
+            off = np.flatnonzero((signs < 0) & (high >= -margin))
+            self._affine(affine, off, -np.inf, -margin)
+            sure = np.flatnonzero((signs > 0) & (low <= margin))
+            self._affine(affine, sure, margin, np.inf)
+            self.neurons[pre] = (z, on)
+        return self.neurons[pre]
+
+    def _relu(self, number: int, block: ReluBlock) -> _Entries:
+        signs = self.bounds.signs[block.pre]
+        low, high = _widened(self.bounds.pre_lower[block.pre], self.bounds.pre_upper[block.pre])
+        z, on = self._neuron(block.pre)
+        columns = np.full(block.size, -1)
+        pick = np.flatnonzero(signs == 0)
+        columns[pick] = value = self._columns(np.zeros(len(pick)), high[pick])
+        self._constrain([(value, 1.0), (z, -1.0)], 0.0, np.inf)
+        self._constrain([(value, 1.0), (on, -high[pick])], -np.inf, 0.0)
+        self._constrain([(value, 1.0), (z, -1.0), (on, -low[pick])], -np.inf, -low[pick])
+        self._linear(columns, self.program.pre[block.pre].affine, np.flatnonzero(signs > 0), low, high)
+        return _Entries(columns, np.zeros(block.size))
+
+    def _mask(self, block: MaskBlock) -> _Entries:
+        signs = self.bounds.signs[block.pre]
+        columns = np.full(block.size, -1)
+        columns[signs == 0] = self._neuron(block.pre)[1]
+        return _Entries(columns, (signs > 0).astype(np.float64))
+
+    def _gate(self, number: int, block: GateBlock) -> _Entries:
+        mask = self.entries[block.mask]
+        low, high = _widened(self.bounds.value_lower[number], self.bounds.value_upper[number])
+        columns = np.full(block.size, -1)
+        pick = np.flatnonzero(mask.columns >= 0)
+        on, least, most = mask.columns[pick], low[pick], high[pick]
+        value = self._columns(least, most)
+        self._affine(block.value, pick, 0.0, 0.0, minus=value)
+        floor, ceiling = _widened(self.bounds.block_lower[number], self.bounds.block_upper[number])
+        columns[pick] = gated = self._columns(floor[pick], ceiling[pick])
+        self._constrain([(gated, 1.0), (on, -most)], -np.inf, 0.0)
+        self._constrain([(gated, 1.0), (on, -least)], 0.0, np.inf)
+        self._constrain([(gated, 1.0), (value, -1.0), (on, -least)], -np.inf, -least)
+        self._constrain([(gated, 1.0), (value, -1.0), (on, -most)], -most, np.inf)
+        self._linear(columns, block.value, np.flatnonzero(mask.constants == 1.0), low, high)
+        return _Entries(columns, np.zeros(block.size))
+
+    def _abs(self, number: int, block: AbsBlock) -> _Entries:
+        low, high = _widened(self.bounds.value_lower[number], self.bounds.value_upper[number])
+        columns = np.full(block.size, -1)
+        self._linear(columns, block.value, np.flatnonzero(low >= 0), low, high)
+        self._linear(columns, block.value, np.flatnonzero((low < 0) & (high <= 0)), -high, -low, sign=-1.0)
+        pick = np.flatnonzero((low < 0) & (high > 0))
+        least, most = low[pick], high[pick]
+        value = self._columns(least, most)
+        self._affine(block.value, pick, 0.0, 0.0, minus=value)
+        columns[pick] = size = self._columns(np.zeros(len(pick)), np.maximum(-least, most))
+        positive = self._binaries(len(pick))
+        self._constrain([(size, 1.0), (value, -1.0)], 0.0, np.inf)
+        self._constrain([(size, 1.0), (value, 1.0)], 0.0, np.inf)
+        self._constrain([(size, 1.0), (value, -1.0), (positive, -2.0 * least)], -np.inf, -2.0 * least)
+        self._constrain([(size, 1.0), (value, 1.0), (positive, -2.0 * most)], -np.inf, 0.0)
+        return _Entries(columns, np.zeros(block.size))
+
+    def _linear(
+        self, columns: Indices, affine: Affine, pick: Indices, low: Array, high: Array, sign: float = 1.0
+    ) -> None:
+        columns[pick] = self._columns(low[pick], high[pick])
+        self._affine(affine, pick, 0.0, 0.0, minus=columns[pick], sign=sign)
+
+    def _clauses(self, clauses: tuple[Clause, ...]) -> bool:
+        """Adds every clause; False when one cannot hold."""
+        ranges: dict[int, tuple[float, float]] = {}
+        for clause in clauses:
+            live = [conjunction for conjunction in clause if self._possible(conjunction)]
+            if not live:
+                return False
+            if len(live) > 1:
+                self._disjunction(live)
+                continue
+            for atom in live[0]:
+                if atom.other is None:
+                    low, high = ranges.get(atom.left, (-np.inf, np.inf))
+                    above = atom.relation == ">="
+                    ranges[atom.left] = (
+                        (max(low, atom.constant), high) if above else (low, min(high, atom.constant))
+                    )
+            pairs = [atom for atom in live[0] if atom.other is not None]
+            if pairs:
+                slack = slack_rows(self.program.output, pairs)
+                self._affine(slack, np.arange(len(pairs)), self.room or -SLACK, np.inf)
+        self._ranges(ranges)
+        return True
+
+    def _possible(self, conjunction: tuple[Atom, ...]) -> bool:
+        for atom in conjunction:
+            if atom.other is None:
+                low, high = self.bounds.output_lower[atom.left], self.bounds.output_upper[atom.left]
+                if low > atom.constant if atom.relation == "<=" else high < atom.constant:
+                    return False
+        pairs = [atom for atom in conjunction if atom.other is not None]
+        if not pairs:
+            return True
+        _, most = bound_affine(self.program, self.bounds, slack_rows(self.program.output, pairs))
+        return bool((most >= 0).all())
+
+    def _disjunction(self, conjunctions: list[tuple[Atom, ...]]) -> None:
+        """One binary per conjunction, at least one of them 1; slack >= least * (1 - binary)."""
+        chosen = self._binaries(len(conjunctions))
+        first, self.rows = self.rows, self.rows + 1
+        self.parts.append((np.full(len(chosen), first), chosen, np.ones(len(chosen))))
+        self.row_lower.append(np.ones(1))
+        self.row_upper.append(np.full(1, np.inf))
+        for column, conjunction in zip(chosen, conjunctions, strict=True):
+            slack = slack_rows(self.program.output, conjunction)
+            least = np.minimum(bound_affine(self.program, self.bounds, slack)[0], 0.0)
+            goal = self.room or -SLACK
+            first, size = self.rows, len(conjunction)
+            self._affine(slack, np.arange(size), least, np.inf)
+            self.parts.append(
+                (np.arange(first, first + size), np.full(size, column), np.minimum(least - goal, 0.0))
+            )
+
+    def _ranges(self, ranges: Mapping[int, tuple[float, float]]) -> None:
+        pick = np.array(sorted(ranges), dtype=np.intp)
+        low, high = (np.array([ranges[i][side] for i in pick]) for side in (0, 1))
+        if self.room:
+            inset = np.minimum(self.room, np.maximum(high - low, 0.0) / 4)
+            low, high = low + inset, high - inset
+        else:
+            slack = [SLACK * (1.0 + np.where(np.isfinite(side), np.abs(side), 0.0)) for side in (low, high)]
+            low, high = low - slack[0], high + slack[1]
+        needed = (self.bounds.output_lower[pick] < low) | (self.bounds.output_upper[pick] > high)
+        self._affine(self.program.output, pick[needed], low[needed], high[needed])
+
+
+def _widened(low: Array, high: Array) -> tuple[Array, Array]:
+    return low - WIDEN * (1.0 + np.abs(low)), high + WIDEN * (1.0 + np.abs(high))
+
+
+def slack_rows(output: Affine, atoms: list[Atom] | tuple[Atom, ...]) -> Affine:
+    """Affine rows [atoms] that are >= 0 exactly where the atoms hold."""
+    signs = np.array([1.0 if atom.relation == ">=" else -1.0 for atom in atoms])
+    left = np.array([atom.left for atom in atoms], dtype=np.intp)
+    pairs = [(row, atom.other) for row, atom in enumerate(atoms) if atom.other is not None]
+    rows, others = np.array(pairs, dtype=np.intp).reshape(-1, 2).T
+    picker = sparse.csr_array(
+        (
+            np.concatenate([signs, -signs[rows]]),
+            (np.concatenate([np.arange(len(atoms)), rows]), np.concatenate([left, others])),
+        ),
+        shape=(len(atoms), output.size),
+    )
+    terms = {block: picker @ matrix for block, matrix in output.terms.items()}
+    constants = np.array([0.0 if atom.other is not None else atom.constant for atom in atoms])
+    return Affine(terms, picker @ output.constant - signs * constants)
