@@ -19,6 +19,7 @@ from salver.solvers.bounds import propagate
 from salver.solvers.halfspaces import Halfspaces, lower_bounds
 from salver.solvers.hybrid import solve
 from salver.solvers.node import children, root_node, tighten
+from salver.solvers.parallel import search_in_parallel
 from salver.solvers.query import Budget, Options, Query, Verdict
 from salver.spec import Atom, Property, float32_down, float32_up
 
@@ -139,7 +140,7 @@ def test_halfspace_bounds_are_sound_and_close(seed):
 
 
 def test_empty_cut_box_is_recognised():
-    cuts = Halfspaces(np.array([[1.0, 0.0], [-1.0, 0.0]]), np.array([-0.5, 0.4]))
+    cuts = Halfspaces(np.array([[1.0, 0.0], [-1.0, 0.0]]), np.array([-0.5, -0.4]))
     bound = lower_bounds(np.array([[0.0, 1.0]]), np.zeros(1), cuts, -np.ones(2), np.ones(2), steps=200)
     assert bound[0] > 1.0
 
@@ -178,3 +179,21 @@ def test_bounds_survive_an_unbounded_range():
     prop = Property(-np.ones(1), np.ones(1), (((Atom(0, ">=", constant=0.5),),),), 1)
     bounds = tighten_backwards(program, prop, propagate(program, prop.input_lower, prop.input_upper))
     assert bounds.signs[0][0] == 1
+
+
+@pytest.mark.parametrize("seed", [3, 7, 12, 21, 25, 30])
+def test_several_processes_agree(seed, tmp_path):
+    query = random_query(seed, tmp_path)
+    alone = solve(query, Budget(20.0), Options())
+    together = search_in_parallel(query, Budget(20.0), Options(threads=2), root_node(query))
+    assert together.verdict is alone.verdict
+    if together.witness is not None:
+        assert query.confirm(together.witness) is not None
+
+
+def test_the_time_limit_is_kept_by_every_process(tmp_path):
+    query = random_query(3, tmp_path)
+    budget = Budget(0.0)
+    assert (
+        search_in_parallel(query, budget, Options(threads=2), root_node(query)).verdict is Verdict.TIMED_OUT
+    )

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from salver.solvers.bounds import Bounds
 from salver.solvers.milp import backend, solve_within
-from salver.solvers.node import Node, children, root_node, tighten
+from salver.solvers.node import Node, children, tighten
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
 
 FIRST_THRESHOLD = 60
@@ -47,8 +48,14 @@ class Statistics:
             print(self.line(), file=sys.stderr, flush=True)
 
 
-def search(query: Query, budget: Budget, options: Options) -> Result:
-    """Decides a query by depth-first search.
+Donate = Callable[[list[Node]], None]
+"""Called between nodes with the pending ones; may take some away for others."""
+
+
+def search(
+    query: Query, budget: Budget, options: Options, pending: list[Node], donate: Donate = lambda _: None
+) -> Result:
+    """Decides the part of a query that the pending nodes cover, by depth-first search.
 
     `unsat` when every leaf is closed; `sat` only with a confirmed witness; `unknown` when some leaf has
     solutions of its closed relaxation but none that survives replay.
@@ -56,7 +63,7 @@ def search(query: Query, budget: Budget, options: Options) -> Result:
     Raises:
         UnsupportedQueryError: operators outside `Program`.
     """
-    return _Search(query, budget, options).run()
+    return _Search(query, budget, options).run(pending, donate)
 
 
 @dataclass
@@ -68,12 +75,12 @@ class _Search:
     doubt: str = ""
     statistics: Statistics = field(default_factory=Statistics)
 
-    def run(self) -> Result:
-        pending = [root_node(self.query)]
+    def run(self, pending: list[Node], donate: Donate) -> Result:
         while pending:
             if self.budget.over:
                 print(self.statistics.line(), file=sys.stderr)
                 return Result(Verdict.TIMED_OUT)
+            donate(pending)
             self.statistics.open = len(pending)
             self.statistics.maybe_print()
             node = pending.pop()
