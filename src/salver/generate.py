@@ -8,6 +8,8 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+from threadpoolctl import threadpool_limits
+
 from salver.errors import SalverError
 from salver.generator import InstanceDraft
 from salver.instance_set import read_manifest, set_folder, write_set
@@ -50,7 +52,8 @@ def generate(
         raise SalverError(f"{workers} workers", "--workers", "use at least one")
     folder = set_folder(root, suite)
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    # One BLAS thread: the matrices are small, and sums come out in the same order on every machine.
+    with threadpool_limits(1), ProcessPoolExecutor(workers, mp_context=context) as pool:
         manifest = write_set(folder, suite, drafts(suite, data_dir), pool, progress)
     return folder, manifest
 

@@ -191,7 +191,7 @@ def _write_texts(
 def _format(graph_digest: bytes, prop: Property, header: list[str]) -> _Text:
     first, second = to_vnnlib1(prop, header).encode(), to_vnnlib2(prop, header).encode()
     number = hashlib.sha256(graph_digest + first).hexdigest()[:16]
-    compressed = [gzip.compress(text, compresslevel=6, mtime=0) for text in (first, second)]
+    compressed = [gzip.compress(text, compresslevel=4, mtime=0) for text in (first, second)]
     return _Text(number, compressed[0], compressed[1])
 
 

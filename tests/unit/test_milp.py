@@ -10,12 +10,13 @@ import pytest
 from salver.errors import SalverError
 from salver.judge.enumerate import enumerate_query
 from salver.model import Truth
+from salver.nets.network import Linear, Network, Node, Relu
 from salver.solvers.bounds import propagate
 from salver.solvers.milp import solve, solve_within
 from salver.solvers.milp_model import build, slack_rows
 from salver.solvers.query import Budget, Options, Query, Verdict
 from salver.spec.property import Atom, Property, box_clauses
-from tests.unit.small_queries import bandit_query, random_query, toy_gap
+from tests.unit.small_queries import bandit_query, random_query, saliency_query, toy_gap
 
 QUICK = (0, 1, 2, 3, 6, 8, 9, 10, 11, 14, 16, 17, 18, 19, 20, 21, 22, 23)
 """Seeds whose networks have at most some 30 activation regions."""
@@ -141,3 +142,20 @@ def _has_binaries(query: Query) -> bool:
     bounds = propagate(query.program, query.prop.input_lower, query.prop.input_upper)
     model = build(query.program, query.prop, bounds)
     return model is not None and bool(model.integer.any())
+
+
+def test_a_dead_neuron_does_not_hide_the_witness(tmp_path: Path) -> None:
+    """A row of zeros gives z = 0 everywhere: the mask is 0, and no margin can be kept around it."""
+    weight = np.array([[1.0, 0.5], [0.0, 0.0]], np.float32)
+    first = Linear(weight, np.zeros(2, np.float32))
+    last = Linear(np.array([[-1.0, 1.0], [1.0, 1.0]], np.float32), np.array([0.2, 0.0], np.float32))
+    nodes = (
+        Node("z", first, ("X",), (2,)),
+        Node("a", Relu(), ("z",), (2,)),
+        Node("y", last, ("a",), (2,)),
+    )
+    classifier = Network("X", 2, nodes, "y")
+    box = (np.full(2, -0.5), np.full(2, 0.5))
+    query = saliency_query(tmp_path, classifier, np.array([0.05, 0.0]), box, 0.25)
+    for backend in BACKENDS:
+        assert _verdict(query, backend) is Verdict.SAT

@@ -121,7 +121,7 @@ def trained(spec: NetSpec, seed: int, data_dir: Path | None = None) -> nn.Sequen
         SalverError: the data set is unknown or not on this machine, or training diverged.
     """
     stored = cache_dir() / "weights" / f"{weights_key(spec, seed, data_dir)}.npz"
-    with isolated_torch(seed):
+    with torch.random.fork_rng(devices=[]):
         cached = read_weights(spec, stored)
     if cached is not None:
         return cached

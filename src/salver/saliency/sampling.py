@@ -76,7 +76,7 @@ def sample_delta_star(classifier: Program, region: Region, seed: int, effort: in
     steps then bring their saliency nearer. `effort` is the batch size.
     """
     search = _Search(classifier, region, np.random.default_rng(seed))
-    search.attack(effort, steps=12)
+    search.attack(effort, steps=8)
     if search.best_point is None:
         return DeltaStarBound(np.inf, None, search.samples)
     search.walk_back(effort)

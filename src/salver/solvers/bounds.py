@@ -173,6 +173,8 @@ class _Pass:
         """Bounds one pre-activation and decides its neurons."""
         affine, found = self.program.pre[number].affine, self.found
         low, high = _interval(affine, found)
+        fixed_rows = constant_rows(affine)
+        low[fixed_rows] = high[fixed_rows] = affine.constant[fixed_rows]
         if self.within is not None:
             low = np.maximum(low, self.within.pre_lower[number])
             high = np.minimum(high, self.within.pre_upper[number])
@@ -209,6 +211,14 @@ class _Pass:
         if self.method == "interval" or not len(rows) or over_input_only:
             return low, high
         return _tightened(self.program, self.found, affine, low, high, rows)
+
+
+def constant_rows(affine: Affine) -> npt.NDArray[np.intp]:
+    """Rows that read nothing: their value is their constant exactly, so a dead neuron is off, not open."""
+    weight = np.zeros(affine.size)
+    for matrix in affine.terms.values():
+        weight += np.asarray(abs(matrix).sum(axis=1)).ravel()
+    return np.flatnonzero(weight == 0.0)
 
 
 def _interval(affine: Affine, bounds: Bounds) -> tuple[Array, Array]:

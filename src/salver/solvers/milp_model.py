@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from salver.solvers.bounds import Bounds, bound_affine
+from salver.solvers.bounds import Bounds, bound_affine, constant_rows
 from salver.solvers.program import AbsBlock, Affine, GateBlock, MaskBlock, Program, ReluBlock
 from salver.spec.property import Atom, Clause, Property
 
@@ -183,9 +183,11 @@ class _Builder:
             self._affine(affine, pick, 0.0, 0.0, minus=z)
             self._constrain([(z, 1.0), (on, -high[pick] - margin)], -np.inf, -margin)
             self._constrain([(z, 1.0), (on, low[pick] - margin)], low[pick], np.inf)
-            off = np.flatnonzero((signs < 0) & (high >= -margin))
+            moves = np.ones(affine.size, bool)
+            moves[constant_rows(affine)] = False
+            off = np.flatnonzero(moves & (signs < 0) & (high >= -margin))
             self._affine(affine, off, -np.inf, -margin)
-            sure = np.flatnonzero((signs > 0) & (low <= margin))
+            sure = np.flatnonzero(moves & (signs > 0) & (low <= margin))
             self._affine(affine, sure, margin, np.inf)
             self.neurons[pre] = (z, on)
         return self.neurons[pre]

@@ -32,12 +32,7 @@ def search_in_parallel(query: Query, budget: Budget, options: Options, root: Nod
     answers: Any = context.Queue()
     shared.nodes.put(root)
     arguments = (query, budget, options, shared, answers, os.getpid())
-    workers = [
-        context.Process(
-            target=_work, args=(query, budget, options, shared, answers, os.getpid()), daemon=True
-        )
-        for _ in range(options.threads)
-    ]
+    workers = [context.Process(target=_work, args=arguments, daemon=True) for _ in range(options.threads)]
     for worker in workers:
         worker.start()
     try:

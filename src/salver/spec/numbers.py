@@ -6,7 +6,10 @@ for two tools to answer two different questions.
 
 from __future__ import annotations
 
+import math
+import struct
 from decimal import Decimal
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -27,13 +30,22 @@ def float32_up(values: npt.ArrayLike) -> Array:
     return -float32_down(-np.asarray(values, dtype=np.float64)) + 0.0
 
 
+@lru_cache(maxsize=65536)
 def decimal(value: float) -> str:
     """Exact decimal expansion of a binary32 value, without exponent, with a point.
 
     Raises:
         ValueError: the value is not finite or is no binary32 number.
     """
-    if not np.isfinite(value) or float(np.float32(value)) != value:
+    if not math.isfinite(value) or _single(value) != value:
         raise ValueError(f"{value!r} is no finite binary32 number")
     text = format(Decimal(value + 0.0), "f")
     return text if "." in text else text + ".0"
+
+
+def _single(value: float) -> float:
+    """The nearest binary32 number, infinite beyond its range."""
+    try:
+        return float(struct.unpack("f", struct.pack("f", value))[0])
+    except OverflowError:
+        return math.inf

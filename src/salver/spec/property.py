@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.intp]
 Relation = Literal["<=", ">="]
 
 
@@ -26,7 +29,7 @@ class Atom:
     constant: float = 0.0
 
     def __post_init__(self) -> None:
-        if not np.isfinite(self.constant):
+        if not math.isfinite(self.constant):
             raise ValueError(f"bound on Y[{self.left}] is not finite")
 
     def slack(self, y: Array) -> Array:
@@ -78,14 +81,29 @@ class Property:
 
     def margin(self, y: Array) -> Array:
         """Least slack over the clauses at outputs `y` [..., outputs]; >= 0 exactly when satisfied."""
-        worst = np.full(y.shape[:-1], np.inf)
+        left, other, constant, sign = self._single_atoms
+        right = np.where(other >= 0, y[..., other], constant)
+        slack = sign * (y[..., left] - right)
+        worst: Array = np.min(slack, axis=-1, initial=np.inf)
         for clause in self.clauses:
+            if len(clause) == 1 and len(clause[0]) == 1:
+                continue
             best = np.full(y.shape[:-1], -np.inf)
             for conjunction in clause:
                 slacks = [atom.slack(y) for atom in conjunction]
                 best = np.maximum(best, np.minimum.reduce(slacks) if slacks else np.inf)
             worst = np.minimum(worst, best)
         return worst
+
+    @cached_property
+    def _single_atoms(self) -> tuple[Indices, Indices, Array, Array]:
+        """The clauses of one atom as arrays, which are thousands for an image."""
+        atoms = [clause[0][0] for clause in self.clauses if len(clause) == 1 and len(clause[0]) == 1]
+        left = np.array([atom.left for atom in atoms], dtype=np.intp)
+        other = np.array([-1 if atom.other is None else atom.other for atom in atoms], dtype=np.intp)
+        constant = np.array([atom.constant for atom in atoms], dtype=np.float64)
+        sign = np.array([1.0 if atom.relation == ">=" else -1.0 for atom in atoms])
+        return left, other, constant, sign
 
     def inputs_inside(self, x: npt.ArrayLike, tolerance: float = 0.0) -> bool:
         """Whether `x` [n] lies in the box, up to `tolerance`."""
