@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from salver import files
 from salver.errors import SalverError
 from salver.files import write_atomically
 from salver.judge.scoring import RESULT_COLUMNS, leaderboard, results_frame
@@ -31,7 +32,7 @@ from salver.model import (
     Truth,
     WitnessVerdict,
 )
-from salver.report import files, terminal_table, write_report
+from salver.report import terminal_table, write_report
 from salver.report.tables import with_totals
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "report"

@@ -49,7 +49,10 @@ class AtomRows:
 def atom_rows(prop: Property) -> AtomRows:
     """Distinct rows of a property; `Y[i] >= c` and `Y[i] <= d` share one."""
     rows: dict[tuple[int, int | None], int] = {}
-    row, sign, offset, clauses = [], [], [], []
+    row: list[int] = []
+    sign: list[float] = []
+    offset: list[float] = []
+    clauses: list[tuple[tuple[int, ...], ...]] = []
     for clause in prop.clauses:
         numbers: list[tuple[int, ...]] = []
         for conjunction in clause:
@@ -169,7 +172,7 @@ def bounded_graph(program: Program, device: str) -> BoundedGraph:
         node = operators[number] = kinds[type(block)].pop(0)
         if isinstance(block, GateBlock):
             value[number] = node.inputs[1].name
-        else:
+        elif isinstance(block, ReluBlock | MaskBlock):
             pre[block.pre] = node.inputs[0].name
         if isinstance(block, MaskBlock):
             mask[number] = node.name
@@ -218,6 +221,7 @@ def _module(program: Program, device: str) -> Any:
                 if isinstance(block, GateBlock):
                     values[number] = gate.apply(values[block.mask], self.value(f"gate{number}", values))
                     continue
+                assert isinstance(block, ReluBlock | MaskBlock)
                 if block.pre not in zs:
                     zs[block.pre] = self.value(f"pre{block.pre}", values)
                 relu = isinstance(block, ReluBlock)

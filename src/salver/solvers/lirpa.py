@@ -128,7 +128,7 @@ def _restore_names() -> None:
     if not hasattr(symbolic_helper, "_set_opset_version"):
         vars(symbolic_helper)["_set_opset_version"] = _set_opset_version
     if not hasattr(torch._C.Node, "__getitem__"):
-        torch._C.Node.__getitem__ = _attribute
+        torch._C.Node.__getitem__ = _attribute  # type: ignore[method-assign]
 
 
 def _set_opset_version(version: int) -> None:
