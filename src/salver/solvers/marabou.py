@@ -18,6 +18,7 @@ from salver.solvers.bounds import Bounds, propagate
 from salver.solvers.crown_graph import without_abs
 from salver.solvers.marabou_child import LinearQuery
 from salver.solvers.marabou_encoding import Margin, encode
+from salver.solvers.marabou_scaling import REACHES, scaled
 from salver.solvers.program import Program
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
 
@@ -41,6 +42,8 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
 def decide(query: Query, program: Program, bounds: Bounds, budget: Budget, workers: int = 1) -> Result:
     """Marabou's verdict given bounds: `unsat` from the relaxed problem alone, `sat` from replay alone.
 
+    An `unsat` must come back twice, in different units: alone it was seen to be false (`marabou_scaling`).
+
     Args:
         program: the query's, without `AbsBlock`.
         bounds: of that program over the query's box.
@@ -52,8 +55,11 @@ def decide(query: Query, program: Program, bounds: Bounds, budget: Budget, worke
     problem = encode(program, query.prop, bounds, None, workers)
     if problem is None:
         return Result(Verdict.UNSAT, reason="the bounds refute a clause")
-    answer = run(problem, budget)
-    if answer is not None and answer["verdict"] == "unsat":
+    for reach in REACHES:
+        answer = run(scaled(problem, reach), budget)
+        if answer is None or answer["verdict"] != "unsat":
+            break
+    else:
         return Result(Verdict.UNSAT)
     margins = iter(MARGINS)
     while answer is not None and answer["verdict"] in ("sat", "unsat"):
@@ -64,7 +70,7 @@ def decide(query: Query, program: Program, bounds: Bounds, budget: Budget, worke
         if margin is None:
             return Result(Verdict.UNKNOWN, reason="no point that satisfies the condition survived replay")
         problem = encode(program, query.prop, bounds, margin, workers)
-        answer = {"verdict": "unsat"} if problem is None else run(problem, budget)
+        answer = {"verdict": "unsat"} if problem is None else run(scaled(problem, REACHES[0]), budget)
     if answer is None:
         return Result(Verdict.TIMED_OUT)
     return Result(Verdict.UNKNOWN, reason=f"Marabou answered {answer['verdict']}")
@@ -81,17 +87,12 @@ def run(problem: LinearQuery, budget: Budget) -> dict[str, Any] | None:
         raise SalverError("maraboupy is not installed", "marabou", mend)
     if budget.over:
         return None
-    command = [sys.executable, "-m", "salver.solvers.marabou_child", str(os.getpid())]
-    # Where it fails, Marabou writes the query into its working directory.
+    given = pickle.dumps(problem)
     with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "salver.solvers.marabou_child", str(os.getpid()), folder]
         try:
             finished = subprocess.run(
-                command,
-                input=pickle.dumps(problem),
-                capture_output=True,
-                timeout=budget.left,
-                check=False,
-                cwd=folder,
+                command, input=given, capture_output=True, timeout=max(budget.left, 0.0), check=False
             )
         except subprocess.TimeoutExpired:
             return None

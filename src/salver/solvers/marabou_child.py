@@ -1,8 +1,9 @@
-"""Marabou in a process of its own: `python -m salver.solvers.marabou_child PARENT_PID`.
+"""Marabou in a process of its own: `python -m salver.solvers.marabou_child PARENT_PID FOLDER`.
 
 maraboupy holds the interpreter lock while it solves, ignores SIGTERM and often its own time limit, so
 the only safe place for it is a process that can be killed. It reads one pickled `LinearQuery` from stdin
-and writes one JSON line to stdout. It imports neither numpy nor the rest of salver: starting must be cheap.
+and writes one JSON line to stdout. FOLDER is where Marabou may leave its dump when it fails. Neither numpy
+nor the rest of salver is imported: starting must be cheap.
 """
 
 from __future__ import annotations
@@ -117,9 +118,11 @@ def ask(query: LinearQuery) -> dict[str, Any]:
 
 def main() -> int:
     """Entry point of the process."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != int(sys.argv[1]):
         return 1
+    os.chdir(sys.argv[2])
     query = pickle.load(sys.stdin.buffer)
     with os.fdopen(os.dup(1), "w") as answers:
         os.dup2(2, 1)

@@ -17,7 +17,6 @@ import numpy.typing as npt
 from salver.solvers.bounds import Bounds
 from salver.solvers.marabou_child import Bound, LinearQuery
 from salver.solvers.marabou_rows import Entries, Row, blocks_read, minus, row_of
-from salver.solvers.marabou_scaling import scaled
 from salver.solvers.program import AbsBlock, Affine, GateBlock, MaskBlock, Program, ReluBlock
 from salver.spec import Atom, Clause, Property
 
@@ -58,9 +57,7 @@ def encode(
         return None
     inputs = [(1.0, shift) for shift in encoder.blocks[-1].shift.tolist()]
     sides = encoder.lower, encoder.upper
-    return scaled(
-        LinearQuery(inputs, *sides, encoder.equations, encoder.relus, encoder.disjunctions, workers)
-    )
+    return LinearQuery(inputs, *sides, encoder.equations, encoder.relus, encoder.disjunctions, workers)
 
 
 Entry = tuple[int, float]

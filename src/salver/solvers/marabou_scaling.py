@@ -13,16 +13,21 @@ from dataclasses import replace
 
 from salver.solvers.marabou_child import LinearQuery
 
-REACH = 12
-"""Variables reach between 2**(REACH - 1) and 2**REACH; 8 to 14 served equally, without a false `unsat`."""
+REACHES = (5, 12)
+"""Variables reach between 2**(r - 1) and 2**r. An `unsat` in the first unit must hold in the second too.
+
+Their failures are opposite. Large units spare narrow ranges from being taken for fixed; small ones spare
+the symbolic bounds, which from 8 on were seen to turn a query with a known point into `unsat` although it
+was `sat` over a smaller box.
+"""
 
 
-def scaled(query: LinearQuery) -> LinearQuery:
-    """The same problem with every variable in its own unit."""
-    reach = [max(-low, high) for low, high in zip(query.lower, query.upper, strict=True)]
+def scaled(query: LinearQuery, reach: int) -> LinearQuery:
+    """The same problem with every variable in a unit of its own, so that it goes up to 2**`reach`."""
+    sizes = [max(-low, high) for low, high in zip(query.lower, query.upper, strict=True)]
     for z, a in query.relus:
-        reach[z] = reach[a] = max(reach[z], reach[a])
-    unit = [2.0 ** (math.frexp(size)[1] - REACH) if size > 0 else 1.0 for size in reach]
+        sizes[z] = sizes[a] = max(sizes[z], sizes[a])
+    unit = [2.0 ** (math.frexp(size)[1] - reach) if size > 0 else 1.0 for size in sizes]
     return replace(
         query,
         inputs=[(factor * one, shift) for (factor, shift), one in zip(query.inputs, unit, strict=False)],
