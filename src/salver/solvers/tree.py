@@ -114,7 +114,7 @@ class _Search:
         seconds = self.budget.left if open_ == 0 else min(ALLOWANCE_S, self.budget.left)
         self.statistics.attempts += 1
         result = solve_within(
-            self.query, bounds, Budget(seconds), self.options, backend(self.options.backend)
+            self.query, bounds, Budget(seconds), self.options, backend(self.options.backend or LEAF_BACKEND)
         )
         match result.verdict:
             case Verdict.TIMED_OUT:
