@@ -42,6 +42,19 @@ class Resources(Record):
     gpus: int = Field(default=0, ge=0)
 
 
+LAST_PYTHON = {"maraboupy": (3, 11)}
+"""Newest Python for which a package has wheels."""
+
+
+def _why_missing(module: str) -> str:
+    """What keeps a package away from this Python, in words that follow "is not installed"."""
+    last = LAST_PYTHON.get(module)
+    if last is None or sys.version_info[:2] <= last:
+        return "; run scripts/setup.sh"
+    here = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return f": it has no wheels for Python {here}, the newest is {last[0]}.{last[1]}"
+
+
 class Runner(ABC):
     """Declares one solver. Class attributes are data the engine reads; methods are pure.
 
@@ -78,7 +91,7 @@ class Runner(ABC):
         """Why the tool cannot run here, or None when it can. Imports nothing."""
         for module in self.needs:
             if importlib.util.find_spec(module) is None:
-                return f"Python module {module} is not installed"
+                return f"Python module {module} is not installed{_why_missing(module)}"
         for variable in self.environment_variables:
             folder = os.environ.get(variable, "")
             if not folder:

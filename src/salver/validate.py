@@ -21,7 +21,8 @@ from salver.instance_set import checksums, read_manifest
 from salver.model import Instance, Manifest
 from salver.nets.evaluate import evaluate
 from salver.nets.network import Network
-from salver.nets.onnx_reader import load_model, read_onnx
+from salver.nets.onnx_file import load_model
+from salver.nets.onnx_reader import read_onnx
 from salver.nets.runtime import Runtime
 from salver.nets.torch_bridge import to_torch
 from salver.nets.zoo import pinned

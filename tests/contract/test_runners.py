@@ -102,3 +102,9 @@ def test_verdict_words(word, claim):
     answer = answer_from_words(f"{word}\n((X_0 0.5))\n")
     assert answer.claim is claim
     assert (answer.witness == "((X_0 0.5))") == (claim is Claim.SAT)
+
+
+def test_a_python_without_wheels_is_named(monkeypatch):
+    monkeypatch.setattr("salver.runner.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("salver.runner.LAST_PYTHON", {"maraboupy": (3, 8)})
+    assert "no wheels for Python 3" in (runners()["marabou"]().unavailable() or "")

@@ -228,3 +228,33 @@ def test_listings(project):
     assert "tiny" in salver(project, "suites").stdout
     assert "epsilons" in salver(project, "families").stdout
     assert "digits" in salver(project, "data", "list").stdout
+
+
+@pytest.mark.parametrize(
+    ("network", "query", "message"),
+    [
+        (b"junk", None, "no valid ONNX"),
+        (None, b"(assert (>= X_0 0)", "never closed"),
+        (None, b"(declare-const X_0 Real)(assert (>= X_0 nan))", "nan"),
+        (
+            None,
+            b"(declare-const X_0 Real)(declare-const Y_0 Real)(assert (>= X_0 0))(assert (<= X_0 1))",
+            "network has",
+        ),
+    ],
+)
+def test_bad_files_stop_a_solver_with_one_line(instance_set, tmp_path, network, query, message):
+    onnx_file, vnnlib_file = tmp_path / "n.onnx", tmp_path / "q.vnnlib"
+    onnx_file.write_bytes(network or next((instance_set / "onnx").iterdir()).read_bytes())
+    text = gzip.decompress(next((instance_set / "vnnlib").iterdir()).read_bytes())
+    vnnlib_file.write_bytes(query or text)
+    for timeout, expected in (("5", message), ("0", "timeout 0 is not positive")):
+        done = subprocess.run(
+            [sys.executable, "-m", "salver.solvers", "milp", "verify", str(vnnlib_file), "--network",
+             f"N={onnx_file}", "--timeout", timeout],
+            capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+        assert done.returncode == 2
+        assert done.stdout == ""
+        assert expected in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1

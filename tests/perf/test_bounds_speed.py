@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from salver.nets.program import lower
 from salver.saliency.unroll import logit_combination, unroll
 from salver.solvers.bounds import propagate
-from salver.solvers.program import lower
 from tests.unit.small_queries import relu_network
 
 

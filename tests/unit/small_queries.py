@@ -10,9 +10,9 @@ import torch
 
 from salver.nets.network import Network
 from salver.nets.onnx_writer import to_bytes, to_model
+from salver.nets.program import lower
 from salver.nets.torch_bridge import from_torch
 from salver.saliency.unroll import SaliencyMap, logit_combination, unroll
-from salver.solvers.program import lower
 from salver.solvers.query import Query
 from salver.spec.property import Atom, Property, box_clauses
 

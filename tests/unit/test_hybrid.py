@@ -173,7 +173,7 @@ def test_toy_gap_is_proved_at_once(tmp_path):
 def test_bounds_survive_an_unbounded_range():
     """One-sided ranges are used for nothing they cannot carry."""
     network = toy_gap()
-    from salver.solvers.program import lower
+    from salver.nets.program import lower
 
     program = lower(network)
     prop = Property(-np.ones(1), np.ones(1), (((Atom(0, ">=", constant=0.5),),),), 1)

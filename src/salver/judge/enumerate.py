@@ -20,7 +20,7 @@ import numpy.typing as npt
 from scipy import optimize
 
 from salver.model import Truth
-from salver.solvers.program import AbsBlock, Affine, GateBlock, MaskBlock, Program, ReluBlock
+from salver.nets.program import AbsBlock, Affine, GateBlock, MaskBlock, Program, ReluBlock
 from salver.spec.property import Atom, Clause, Property
 
 Array = npt.NDArray[np.float64]

@@ -150,7 +150,7 @@ class Network:
         return math.prod(self.shapes[self.output])
 
     def sha256(self) -> str:
-        """Digest of structure and weights; names do not count."""
+        """Digest of structure and weights; names and the sign of a zero do not count."""
         digest = hashlib.sha256(repr((self.input_size, len(self.nodes))).encode())
         numbers = {self.input: 0, **{node.name: i + 1 for i, node in enumerate(self.nodes)}}
         for node in self.nodes:
@@ -160,7 +160,9 @@ class Network:
                 value: Any = getattr(node.operator, part.name)
                 is_array = isinstance(value, np.ndarray)
                 digest.update(
-                    np.ascontiguousarray(value, "<f4").tobytes() if is_array else repr(value).encode()
+                    np.ascontiguousarray(value + np.float32(0), "<f4").tobytes()
+                    if is_array
+                    else repr(value).encode()
                 )
         digest.update(repr(numbers[self.output]).encode())
         return digest.hexdigest()

@@ -39,6 +39,7 @@ from salver.nets.network import (
     conv_output_shape,
     conv_transpose_output_shape,
 )
+from salver.nets.onnx_file import load_model
 
 _ELEMENTWISE: dict[str, Operator] = {"Relu": Relu(), "Sign": Sign(), "Abs": Abs()}
 SUPPORTED = frozenset(
@@ -46,27 +47,6 @@ SUPPORTED = frozenset(
     "Gemm GlobalAveragePool Identity MatMul Mul ReduceMean Relu Reshape Sign Squeeze Sub Transpose "
     "Unsqueeze".split()
 )
-
-
-def load_model(path: Path) -> onnx.ModelProto:
-    """Loads and checks an ONNX file; external data is refused.
-
-    Raises:
-        SalverError: missing, corrupt, or with data outside the file.
-    """
-    try:
-        model = onnx.load(str(path), load_external_data=False)
-        if any(t.data_location == onnx.TensorProto.EXTERNAL for t in model.graph.initializer):
-            raise SalverError("keeps weights in other files", str(path), "save it with its weights inside")
-        onnx.checker.check_model(model)
-    except SalverError:
-        raise
-    except OSError as error:
-        raise SalverError(f"cannot be read ({error.strerror})", str(path), "check the path") from error
-    except Exception as error:  # protobuf and the checker raise many unrelated types
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise SalverError(f"is no valid ONNX file ({first})", str(path), "export the model again") from error
-    return model
 
 
 def read_onnx(path: Path) -> Network:

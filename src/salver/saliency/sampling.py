@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from salver.solvers.program import Program, ReluBlock
+from salver.nets.program import Program, ReluBlock
 
 Array = npt.NDArray[np.float64]
 _POOL = 12

@@ -23,11 +23,11 @@ from salver.judge.enumerate import enumerate_query
 from salver.model import Evidence, Facts, Truth, Vacuity
 from salver.nets.network import Network
 from salver.nets.onnx_writer import to_bytes, to_model
+from salver.nets.program import Program, lower
 from salver.nets.runtime import Runtime
 from salver.saliency import conditions
 from salver.saliency.sampling import DeltaStarBound, Region, logits_and_gradient, sample_delta_star
 from salver.saliency.unroll import SaliencyMap, logit_combination, unroll
-from salver.solvers.program import Program, lower
 from salver.spec import Clause, Property, float32_down, float32_up
 
 Array = npt.NDArray[np.float64]

@@ -17,7 +17,7 @@ import numpy as np
 
 from salver import __version__
 from salver.errors import SalverError
-from salver.solvers.program import UnsupportedQueryError
+from salver.nets.program import UnsupportedQueryError
 from salver.solvers.query import Budget, Options, Query, Result, Solver, Verdict, read_query
 
 SOLVERS = {

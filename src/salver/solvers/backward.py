@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from salver.nets.program import Affine, GateBlock, MaskBlock, Matrix, Program
 from salver.solvers.bounds import ABSOLUTE, RELATIVE, Bounds
-from salver.solvers.program import Affine, GateBlock, MaskBlock, Matrix, Program
 from salver.spec import Property
 
 Array = npt.NDArray[np.float64]

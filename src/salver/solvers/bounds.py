@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from salver.solvers.program import AbsBlock, Affine, GateBlock, MaskBlock, Matrix, Program, ReluBlock
+from salver.nets.program import AbsBlock, Affine, GateBlock, MaskBlock, Matrix, Program, ReluBlock
 from salver.solvers.relaxation import GateLines, Lines, abs_lines, gate_lines, mask_lines, relu_lines
 
 Array = npt.NDArray[np.float64]

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from salver.nets.program import Affine, GateBlock, MaskBlock, Program, ReluBlock
 from salver.solvers.crown_graph import AtomRows, BoundedGraph, bounded_graph, live_blocks
-from salver.solvers.program import Affine, GateBlock, MaskBlock, Program, ReluBlock
 
 
 @dataclass(frozen=True, eq=False)

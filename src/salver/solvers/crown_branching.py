@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from salver.nets.program import GateBlock, MaskBlock, ReluBlock
 from salver.solvers.crown_bounds import Bounder
-from salver.solvers.program import GateBlock, MaskBlock, ReluBlock
 
 
 def branching_scores(bounder: Bounder, low: Any, high: Any, signs: Any, rows: Any, weights: Any) -> Any:

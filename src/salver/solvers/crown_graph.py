@@ -12,9 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from salver.solvers.crown_operators import bound_classes, traced_functions
-from salver.solvers.lirpa import bounded_module
-from salver.solvers.program import (
+from salver.nets.program import (
     AbsBlock,
     Affine,
     Block,
@@ -24,6 +22,8 @@ from salver.solvers.program import (
     Program,
     ReluBlock,
 )
+from salver.solvers.crown_operators import bound_classes, traced_functions
+from salver.solvers.lirpa import bounded_module
 from salver.spec import Property
 
 Array = npt.NDArray[np.float64]

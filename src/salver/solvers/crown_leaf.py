@@ -11,8 +11,8 @@ import numpy.typing as npt
 from scipy import sparse
 from scipy.optimize import linprog
 
+from salver.nets.program import Affine, GateBlock, MaskBlock, Matrix, Program, ReluBlock
 from salver.solvers.crown_graph import AtomRows, live_blocks
-from salver.solvers.program import Affine, GateBlock, MaskBlock, Matrix, Program, ReluBlock
 
 Array = npt.NDArray[np.float64]
 CERTAIN = 1e-9

@@ -11,11 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from salver.nets.program import GateBlock, MaskBlock, ReluBlock
 from salver.solvers.crown_bounds import Bounder, Boxes, Stage
 from salver.solvers.crown_branching import branching_scores
 from salver.solvers.crown_halfspaces import RELATIVE_SLACK, refute_together, tightened
 from salver.solvers.lirpa import linear_bounds
-from salver.solvers.program import GateBlock, MaskBlock, ReluBlock
 from salver.solvers.query import Budget
 
 MOST_ATOMS = 256

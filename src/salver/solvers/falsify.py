@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from salver.nets.program import Program
 from salver.solvers.clause_loss import ClauseArrays, clause_arrays
-from salver.solvers.program import Program
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
 from salver.solvers.surrogate import Surrogate
 

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from salver.nets.program import Affine, GateBlock, MaskBlock, Program, ReluBlock
 from salver.solvers.bounds import Bounds, propagate
 from salver.solvers.crown_graph import bounded_graph, live_blocks, without_abs
 from salver.solvers.lirpa import linear_bounds
 from salver.solvers.marabou import decide
-from salver.solvers.program import Affine, GateBlock, MaskBlock, Program, ReluBlock
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
 
 Array = npt.NDArray[np.float64]
@@ -32,7 +32,7 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
     """Decides one query with `options.threads` workers of Marabou; with one, nothing is divided.
 
     Raises:
-        UnsupportedQueryError: see `salver.solvers.program.lower`.
+        UnsupportedQueryError: see `salver.nets.program.lower`.
         SalverError: auto_LiRPA or Marabou is not installed, or failed.
     """
     import torch

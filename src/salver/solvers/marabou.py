@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from salver.errors import SalverError
+from salver.nets.program import Program
 from salver.solvers.bounds import Bounds, propagate
 from salver.solvers.crown_graph import without_abs
 from salver.solvers.marabou_child import LinearQuery
 from salver.solvers.marabou_encoding import Margin, encode
 from salver.solvers.marabou_scaling import REACHES, scaled
-from salver.solvers.program import Program
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
 
 MARGINS = (Margin(1e-3, 1e-4), Margin(1e-5, 1e-6))
@@ -30,7 +30,7 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
     """Decides one query with one thread of Marabou; `options` make no difference.
 
     Raises:
-        UnsupportedQueryError: see `salver.solvers.program.lower`.
+        UnsupportedQueryError: see `salver.nets.program.lower`.
         SalverError: Marabou is not installed, or failed.
     """
     del options

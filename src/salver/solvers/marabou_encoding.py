@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from salver.nets.program import AbsBlock, Affine, GateBlock, MaskBlock, Program, ReluBlock
 from salver.solvers.bounds import Bounds
 from salver.solvers.marabou_child import Bound, LinearQuery
 from salver.solvers.marabou_rows import Entries, Row, blocks_read, minus, row_of
-from salver.solvers.program import AbsBlock, Affine, GateBlock, MaskBlock, Program, ReluBlock
 from salver.spec import Atom, Clause, Property
 
 Array = npt.NDArray[np.float64]

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from salver.nets.program import AbsBlock, Affine, GateBlock, MaskBlock, Program, ReluBlock
 from salver.solvers.bounds import Bounds, bound_affine, constant_rows
-from salver.solvers.program import AbsBlock, Affine, GateBlock, MaskBlock, Program, ReluBlock
 from salver.spec.property import Atom, Clause, Property
 
 Array = npt.NDArray[np.float64]

@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from salver.nets.program import Affine, Program
 from salver.solvers.backward import tighten_backwards
 from salver.solvers.bounds import Bounds, Signs, bound_affine, linear_lower, propagate
 from salver.solvers.halfspaces import Halfspaces, cutting, lower_bounds, stack
 from salver.solvers.milp_model import slack_rows
-from salver.solvers.program import Affine, Program
 from salver.solvers.query import Query
 from salver.spec import Property
 

@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.nets.network import Network
-from salver.nets.onnx_reader import load_model, read_onnx
+from salver.nets.onnx_file import load_model
+from salver.nets.onnx_reader import read_onnx
+from salver.nets.program import Program, UnsupportedQueryError, lower
 from salver.nets.runtime import Runtime
-from salver.solvers.program import Program, UnsupportedQueryError, lower
 from salver.spec import Property, read_vnnlib
 
 Array = npt.NDArray[np.float64]

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from salver.solvers.program import AbsBlock, Affine, GateBlock, MaskBlock, Program, ReluBlock
+from salver.nets.program import AbsBlock, Affine, GateBlock, MaskBlock, Program, ReluBlock
 
 Array = npt.NDArray[np.float64]
 
