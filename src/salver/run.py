@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from salver import __version__
 from salver.errors import SalverError
 from salver.execute.local import RunSummary, run_local
 from salver.execute.plan import Plan, plan
+from salver.files import write_atomically
 from salver.machine import machine_facts
 from salver.model import Instance, Limits, Manifest, Record, RunRecord
 from salver.plugins import choose, runners
@@ -222,18 +223,4 @@ def _write_manifest(
         machine=machine_facts(),
     )
     text = json.dumps(record.model_dump(mode="json"), indent=1) + "\n"
-    partial = run_dir / ".manifest.json"
-    try:
-        partial.write_text(text)
-        partial.replace(run_dir / "manifest.json")
-    except OSError as error:
-        raise SalverError(f"cannot be written ({error.strerror})", str(run_dir), "free some space") from error
-
-
-def exit_summary(records: Sequence[RunRecord]) -> str:
-    """One line: how many jobs ended how."""
-    counts: dict[str, int] = {}
-    for record in records:
-        word = record.claim.value if record.termination.value == "exited" else record.termination.value
-        counts[word] = counts.get(word, 0) + 1
-    return ", ".join(f"{number} {word}" for word, number in sorted(counts.items()))
+    write_atomically(run_dir / "manifest.json", text)
