@@ -11,6 +11,7 @@ off; the arguments of gates that are on are rows of known range for the blocks b
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,7 @@ _ROUNDS = 3
 _CONDITION = 1e-9
 
 
+@lru_cache(maxsize=4)
 def output_ranges(prop: Property) -> tuple[Array, Array]:
     """Ranges [outputs] that the single-atom clauses with constants allow, infinite where none does."""
     low, high = np.full(prop.output_count, -np.inf), np.full(prop.output_count, np.inf)

@@ -39,6 +39,8 @@ class Milp:
         matrix: CSR [rows, columns].
         row_lower, row_upper: per row, -inf and +inf where open.
         inputs: n.
+        neurons: pre-activation number -> binary columns of its undecided entries, in their order.
+        ranges: the rows that keep outputs within the constants of the property.
     """
 
     lower: Array
@@ -48,6 +50,8 @@ class Milp:
     row_lower: Array
     row_upper: Array
     inputs: int
+    neurons: Mapping[int, Indices] = field(default_factory=dict)
+    ranges: Indices = field(default_factory=lambda: np.zeros(0, np.intp))
 
     def with_integers(self, values: Array) -> Milp:
         """The linear program left when every binary takes its (rounded) value in `values` [columns]."""
@@ -100,6 +104,7 @@ class _Builder:
     rows: int = 0
     entries: dict[int, _Entries] = field(default_factory=dict)
     neurons: dict[int, tuple[Indices, Indices]] = field(default_factory=dict)
+    ranges: Indices = field(default_factory=lambda: np.zeros(0, np.intp))
 
     def run(self, clauses: tuple[Clause, ...]) -> Milp | None:
         columns = self._columns(self.bounds.input_lower, self.bounds.input_upper)
@@ -121,7 +126,8 @@ class _Builder:
         matrix = sparse.csr_array((values, (rows, columns)), shape=(self.rows, self.count))
         limits = (np.concatenate(self.row_lower), np.concatenate(self.row_upper))
         variables = (np.concatenate(self.lower), np.concatenate(self.upper), np.concatenate(self.integer))
-        return Milp(*variables, matrix, *limits, self.program.input_size)
+        binaries = {pre: columns for pre, (_, columns) in self.neurons.items()}
+        return Milp(*variables, matrix, *limits, self.program.input_size, binaries, self.ranges)
 
     def _columns(self, lower: Array, upper: Array, integer: bool = False) -> Indices:
         first, self.count = self.count, self.count + len(lower)
@@ -314,7 +320,9 @@ class _Builder:
             slack = [SLACK * (1.0 + np.where(np.isfinite(side), np.abs(side), 0.0)) for side in (low, high)]
             low, high = low - slack[0], high + slack[1]
         needed = (self.bounds.output_lower[pick] < low) | (self.bounds.output_upper[pick] > high)
+        first = self.rows
         self._affine(self.program.output, pick[needed], low[needed], high[needed])
+        self.ranges = np.arange(first, self.rows)
 
 
 def _widened(low: Array, high: Array) -> tuple[Array, Array]:

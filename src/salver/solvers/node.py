@@ -6,7 +6,7 @@ conditions cut from the box are repeated until they decide no more neurons.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from scipy import sparse
 from salver.nets.program import Affine, Program
 from salver.solvers.backward import tighten_backwards
 from salver.solvers.bounds import Bounds, Signs, bound_affine, linear_lower, propagate
+from salver.solvers.branching import branching_neuron
 from salver.solvers.halfspaces import Halfspaces, cutting, lower_bounds, stack
 from salver.solvers.milp_model import slack_rows
 from salver.solvers.query import Query
@@ -22,17 +23,21 @@ from salver.spec import Property
 
 Array = npt.NDArray[np.float64]
 
-_WORTH_REPEATING = 0.05
+_WORTH_REPEATING = 0.3
 """Share of the open neurons that a round must decide for another round to pay."""
 
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """A part of the query: signs decided so far and bounds that hold there."""
+    """A part of the query: signs decided so far and bounds that hold there.
+
+    `rows` are the range rows that mattered to the parent's linear relaxation (see `LinearRelaxation`).
+    """
 
     signs: dict[int, Signs]
     within: Bounds
     depth: int = 0
+    rows: npt.NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, np.intp))
 
 
 def root_node(query: Query) -> Node:
@@ -63,26 +68,17 @@ def tighten(query: Query, node: Node) -> Bounds | None:
         signs, within = dict(enumerate(cut.signs)), cut
 
 
-def children(bounds: Bounds, depth: int) -> list[Node]:
-    """Both sides of the most ambiguous open neuron of the first layer that has one; none when all is decided.
-
-    Layers nearest the input first: once they are decided, the next layer is an affine map of x, and its
-    bounds collapse.
-    """
-    for pre, signs in enumerate(bounds.signs):
-        open_ = np.flatnonzero(signs == 0)
-        if len(open_):
-            balance = np.minimum(-bounds.pre_lower[pre][open_], bounds.pre_upper[pre][open_])
-            chosen = open_[np.argmax(balance)]
-            return [_child(bounds, depth, pre, int(chosen), side) for side in (-1, 1)]
-    return []
+def children(program: Program, bounds: Bounds, parent: Node) -> list[Node]:
+    """Both sides of the branching neuron; none when every sign is decided."""
+    chosen = branching_neuron(program, bounds)
+    return [] if chosen is None else [_child(bounds, parent, *chosen, side) for side in (-1, 1)]
 
 
-def _child(bounds: Bounds, depth: int, pre: int, neuron: int, side: int) -> Node:
+def _child(bounds: Bounds, parent: Node, pre: int, neuron: int, side: int) -> Node:
     signs = dict(enumerate(bounds.signs))
     signs[pre] = signs[pre].copy()
     signs[pre][neuron] = side
-    return Node(signs, bounds, depth + 1)
+    return Node(signs, bounds, parent.depth + 1, parent.rows)
 
 
 def _forward_and_back(query: Query, signs: dict[int, Signs], within: Bounds) -> Bounds | None:

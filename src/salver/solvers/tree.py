@@ -1,8 +1,9 @@
-"""Branch and bound that decides mask and ReLU together, with exact leaves.
+"""Branch and bound that decides mask and ReLU together.
 
-A node is bounded (`node.tighten`); what is left goes to the mixed-integer back end as soon as few enough
-neurons are open for it to be quick, else the node is split. How many are few enough is learnt while
-searching: an attempt that runs out of its allowance lowers the threshold, a success raises it.
+A node is bounded (`node.tighten`), then its linear relaxation is solved, and where few enough neurons are
+open both sides of each are probed there (`probing`). What remains open is split; a node with hardly any
+open neuron goes to the mixed-integer back end. How few are few enough is learnt while searching: success
+raises a threshold, failure lowers it.
 """
 
 from __future__ import annotations
@@ -17,9 +18,15 @@ import numpy as np
 from salver.solvers.bounds import Bounds
 from salver.solvers.milp import backend, solve_within
 from salver.solvers.node import Node, children, tighten
+from salver.solvers.probing import Probed, probe
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
 
-FIRST_THRESHOLD = 25
+PROBE_FIRST = 50
+"""Open neurons up to which probing is tried at first."""
+LAST_LAYER = 2.0
+"""Where only the last layer is open, probing pays for this many times as many neurons."""
+LEAF_FIRST = 12
+"""Open neurons up to which the mixed-integer back end is tried at first."""
 ALLOWANCE_S = 1.0
 LEAF_BACKEND = "scip"
 """HiGHS is quicker on whole small queries, but was seen to run past its time limit by tens of seconds."""
@@ -28,10 +35,13 @@ _REPORT_EVERY_S = 5.0
 
 @dataclass
 class Statistics:
-    """Counts for the log: nodes bounded, nodes closed by bounds, attempts of the back end, its successes."""
+    """Counts for the log: nodes, those closed by bounds and by linear relaxations, linear programs solved,
+    attempts of the mixed-integer back end and its successes, pending nodes."""
 
     nodes: int = 0
     closed: int = 0
+    refuted: int = 0
+    programs: int = 0
     attempts: int = 0
     solved: int = 0
     open: int = 0
@@ -39,8 +49,8 @@ class Statistics:
 
     def line(self) -> str:
         return (
-            f"nodes {self.nodes} closed-by-bounds {self.closed} back-end {self.solved}/{self.attempts} "
-            f"open {self.open}"
+            f"nodes {self.nodes} closed-by-bounds {self.closed} closed-by-lp {self.refuted} "
+            f"lps {self.programs} back-end {self.solved}/{self.attempts} open {self.open}"
         )
 
     def maybe_print(self) -> None:
@@ -69,11 +79,25 @@ def search(
 
 
 @dataclass
+class _Threshold:
+    """A number of open neurons, learnt: raised by success, lowered by failure."""
+
+    value: float
+
+    def success(self, size: float) -> None:
+        self.value = max(self.value, 1.2 * size)
+
+    def failure(self, size: float) -> None:
+        self.value = min(self.value, 0.9 * size)
+
+
+@dataclass
 class _Search:
     query: Query
     budget: Budget
     options: Options
-    threshold: float = FIRST_THRESHOLD
+    probing: _Threshold = field(default_factory=lambda: _Threshold(PROBE_FIRST))
+    leaf: _Threshold = field(default_factory=lambda: _Threshold(LEAF_FIRST))
     doubt: str = ""
     statistics: Statistics = field(default_factory=Statistics)
 
@@ -85,32 +109,57 @@ class _Search:
             donate(pending)
             self.statistics.open = len(pending)
             self.statistics.maybe_print()
-            node = pending.pop()
             self.statistics.nodes += 1
-            bounds = tighten(self.query, node)
-            if bounds is None:
-                self.statistics.closed += 1
-                continue
-            result = self._attempt(bounds)
-            if result is not None and result.verdict is Verdict.SAT:
-                return result
-            if result is None:
-                pending += self._split(bounds, node)
+            outcome = self._node(pending.pop())
+            if isinstance(outcome, Result):
+                if outcome.verdict is Verdict.SAT:
+                    return outcome
+            else:
+                pending += outcome
         print(self.statistics.line(), file=sys.stderr)
         return Result(Verdict.UNKNOWN, reason=self.doubt) if self.doubt else Result(Verdict.UNSAT)
 
-    def _split(self, bounds: Bounds, node: Node) -> list[Node]:
-        nodes = children(bounds, node.depth)
+    def _node(self, node: Node) -> Result | list[Node]:
+        """A verdict about the node, or the nodes that it is split into."""
+        while True:
+            bounds = tighten(self.query, node)
+            if bounds is None:
+                self.statistics.closed += 1
+                return Result(Verdict.UNSAT)
+            probed = self._probe(bounds, node)
+            if probed.closed:
+                self.statistics.refuted += 1
+                return Result(Verdict.UNSAT)
+            witness = None if probed.point is None else self.query.confirm(probed.point)
+            if witness is not None:
+                return Result(Verdict.SAT, witness)
+            node = Node(probed.signs, bounds, node.depth, probed.rows)
+            if not probed.decided or self.budget.over:
+                break
+        if bounds.undecided == 0 or bounds.undecided <= self.leaf.value:
+            result = self._attempt(bounds)
+            if result is not None:
+                return result
+        nodes = children(self.query.program, bounds, node)
         if not nodes:
             self.doubt = self.doubt or "a leaf was left undecided when the time was over"
         return nodes
 
+    def _probe(self, bounds: Bounds, node: Node) -> Probed:
+        earlier_open = any((np.asarray(signs) == 0).any() for signs in bounds.signs[:-1])
+        size = bounds.undecided / (1.0 if earlier_open else LAST_LAYER)
+        sides = 0 < size <= self.probing.value
+        probed = probe(self.query, bounds, node.rows, self.budget, sides)
+        self.statistics.programs += probed.solves
+        if sides and probed.closed:
+            self.probing.success(size)
+        elif sides and probed.decided < 0.1 * bounds.undecided:
+            self.probing.failure(size)
+        return probed
+
     def _attempt(self, bounds: Bounds) -> Result | None:
         """The back end's answer, or None when the node is to be split."""
         open_ = bounds.undecided
-        first_decided = not (np.asarray(bounds.signs[0]) == 0).any() if bounds.signs else True
-        if open_ and open_ > self.threshold and not (first_decided and open_ <= 2 * self.threshold):
-            return None
         seconds = self.budget.left if open_ == 0 else min(ALLOWANCE_S, self.budget.left)
         self.statistics.attempts += 1
         result = solve_within(
@@ -118,10 +167,10 @@ class _Search:
         )
         match result.verdict:
             case Verdict.TIMED_OUT:
-                self.threshold = min(self.threshold, 0.8 * open_)
+                self.leaf.failure(open_)
                 return None
             case Verdict.UNKNOWN:
                 self.doubt = result.reason
         self.statistics.solved += 1
-        self.threshold = max(self.threshold, 1.1 * open_)
+        self.leaf.success(open_)
         return result
