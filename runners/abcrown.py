@@ -81,8 +81,8 @@ class AbCrown(Runner):
             "--save_adv_example", "--cex_path", str(workdir / COUNTEREXAMPLE),
         ]  # fmt: skip
 
-    def environment(self) -> dict[str, str]:
-        threads = str(self.resources.cpus)
+    def environment(self, limits: Limits) -> dict[str, str]:
+        threads = str(limits.cores)
         bundled = home() / "auto_LiRPA"
         paths = [home(), bundled] if (bundled / "auto_LiRPA").is_dir() else [home()]
         return {

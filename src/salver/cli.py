@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from salver import __version__
+from salver.bench.cli import bench_app
 from salver.errors import SalverError
 
 app = typer.Typer(
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Data sets: list and fetch them.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+app.add_typer(bench_app, name="bench")
 
 SuiteKey = Annotated[str, typer.Argument(help="key of a suite in benchmarks/, or a .toml file")]
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="your data folder (default: SALVER_DATA)")]
@@ -29,6 +31,7 @@ Workers = Annotated[int, typer.Option("--workers", "-j", help="jobs side by side
 Solvers = Annotated[str, typer.Option("--solvers", help="comma-separated; default: all available")]
 Timeout = Annotated[float | None, typer.Option("--timeout", help="wall seconds a run (default: suite's)")]
 Device = Annotated[str, typer.Option("--device", help="cpu or cuda")]
+Cores = Annotated[int | None, typer.Option("--cores", help="cores a run (default: as the solver asks)")]
 Repetitions = Annotated[int, typer.Option("--repetitions", min=1, help="runs of every job")]
 Resume = Annotated[bool, typer.Option("--resume", help="go on with the suite's latest run")]
 Profile = Annotated[str, typer.Option("--profile", help="scoring: vnncomp2026, par2 or count")]
@@ -42,6 +45,7 @@ def run_all(
     timeout: Timeout = None,
     device: Device = "cpu",
     workers: Workers = CORES,
+    cores: Cores = None,
     repetitions: Repetitions = 1,
     resume: Resume = False,
     profile: Profile = "vnncomp2026",
@@ -51,7 +55,7 @@ def run_all(
 
     Example: salver all quick --solvers milp,hybrid --timeout 20
     """
-    run(suite, solvers, timeout, device, workers, repetitions, resume, data_dir)
+    run(suite, solvers, timeout, device, workers, cores, repetitions, resume, data_dir)
     report("latest", profile)
 
 
@@ -89,6 +93,7 @@ def run(
     timeout: Timeout = None,
     device: Device = "cpu",
     workers: Workers = CORES,
+    cores: Cores = None,
     repetitions: Repetitions = 1,
     resume: Resume = False,
     data_dir: DataDir = None,
@@ -106,7 +111,8 @@ def run(
     chosen, root = read_suite(suite), project_root()
     names = tuple(name.strip() for name in solvers.split(",") if name.strip())
     raw = {"solvers": names or None, "timeout": timeout, "device": device, "workers": workers}
-    options = parse_record(RunOptions, {**raw, "repetitions": repetitions, "resume": resume}, "command line")
+    raw |= {"cores": cores, "repetitions": repetitions}
+    options = parse_record(RunOptions, {**raw, "resume": resume}, "command line")
     limits_for(options, chosen)
     choose_runners(options)
     generate(suite, workers, data_dir)

@@ -24,12 +24,14 @@ from salver.suite import Suite
 
 
 class RunOptions(Record):
-    """What the user asked for. `solvers` None means every available one; `timeout` None the suite's."""
+    """What the user asked for. `solvers` None means every available one; `timeout` None the suite's;
+    `cores` None what each solver asks for."""
 
     solvers: tuple[str, ...] | None = None
     timeout: float | None = None
     device: str = "cpu"
     workers: int = Field(default=2, ge=1)
+    cores: int | None = Field(default=None, ge=1)
     repetitions: int = Field(default=1, ge=1)
     resume: bool = False
 
@@ -101,16 +103,19 @@ def limits_for(options: RunOptions, suite: Suite) -> Callable[[Instance, Runner]
     """Limits of one job: the instance's timeout unless the user gave one.
 
     Raises:
-        SalverError: a timeout that is not positive.
+        SalverError: a timeout that is not positive, more cores than there are.
     """
     if options.timeout is not None and not options.timeout > 0:
         raise SalverError(f"timeout {options.timeout:g} is not positive", "--timeout", "give seconds above 0")
+    if options.cores is not None and options.cores > options.workers:
+        what = f"a run of {options.cores} cores does not fit {options.workers} workers"
+        raise SalverError(what, "--cores", "lower it or raise --workers: a run takes one worker per core")
 
     def limits(instance: Instance, runner: Runner) -> Limits:
         return Limits(
             wall_s=options.timeout or instance.timeout,
             memory_mb=max(suite.memory_mb, runner.resources.memory_mb),
-            cores=runner.resources.cpus,
+            cores=options.cores or runner.resources.cpus,
         )
 
     return limits

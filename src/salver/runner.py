@@ -115,7 +115,7 @@ class Runner(ABC):
     def command(self, staged: StagedInstance, workdir: Path, limits: Limits) -> list[str]:
         """Argument vector of one run; no shell is involved."""
 
-    def environment(self) -> dict[str, str]:
+    def environment(self, limits: Limits) -> dict[str, str]:
         """Variables added to the run's environment."""
         return {}
 
@@ -150,11 +150,11 @@ class EmbeddedRunner(Runner):
         return [
             sys.executable, "-m", "salver.solvers", self.name, "verify", str(staged.vnnlib),
             "--network", f"N={staged.onnx}", "--timeout", f"{limits.wall_s:g}",
-            "--threads", str(self.resources.cpus), "--device", self.device,
+            "--threads", str(limits.cores), "--device", self.device,
         ]  # fmt: skip
 
-    def environment(self) -> dict[str, str]:
-        threads = str(self.resources.cpus)
+    def environment(self, limits: Limits) -> dict[str, str]:
+        threads = str(limits.cores)
         return {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
 
     def parse(self, instance: Instance, finished: Finished) -> Answer:

@@ -34,7 +34,7 @@ class FakeRunner(Runner):
     def command(self, staged: StagedInstance, workdir: Path, limits: Limits) -> list[str]:
         return script(self.behaviour, str(staged.vnnlib), *self.arguments)
 
-    def environment(self) -> dict[str, str]:
+    def environment(self, limits: Limits) -> dict[str, str]:
         return {"FAKE_PIDS": str(self.pids)}
 
     def parse(self, instance: Instance, finished: Finished) -> Answer:

@@ -20,7 +20,7 @@ from salver.execute.local import RunSummary, run_local
 from salver.execute.logs import read_finished
 from salver.execute.plan import Plan, plan
 from salver.execute.process import lost
-from salver.model import Claim, Finished, Limits, RunRecord, Termination
+from salver.model import Claim, Finished, Instance, Limits, RunRecord, Termination
 from salver.runner import Runner
 from tests.fake_solvers.runner import BrokenRunner, ChoosyRunner, FakeRunner, FileRunner, alive, fake_instance
 
@@ -39,7 +39,11 @@ class Bench:
 
     def plan(self, runners: Mapping[str, Runner], names: str = "a", limits: Limits = ROOMY) -> Plan:
         instances = [fake_instance(self.root, name) for name in names]
-        return plan(instances, runners, lambda *_: limits, repetitions=1, seed=0)
+
+        def asked(_: Instance, runner: Runner) -> Limits:
+            return limits.model_copy(update={"cores": runner.resources.cpus})
+
+        return plan(instances, runners, asked, repetitions=1, seed=0)
 
     def run(
         self,

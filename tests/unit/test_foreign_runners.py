@@ -48,7 +48,7 @@ def finish(runner: Runner, staged: StagedInstance) -> Finished:
     """Runs the tool as the engine does, without limits."""
     workdir = staged.onnx.parents[1]
     command = runner.command(staged, workdir, LIMITS)
-    environment = {**os.environ, **runner.environment()}
+    environment = {**os.environ, **runner.environment(LIMITS)}
     done = subprocess.run(
         command,
         check=False,

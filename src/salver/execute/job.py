@@ -108,7 +108,7 @@ def _run(
         with stage(planned.instance, folders.root, folders.scratch) as place:
             try:
                 command = runner.command(place.staged, place.workdir, limits)
-                environment = runner.environment()
+                environment = runner.environment(limits)
             except Exception as error:
                 finished = lost("").model_copy(update={"termination": Termination.CRASHED})
                 return finished, _failed("command", error)

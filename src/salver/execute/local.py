@@ -42,7 +42,7 @@ def run_local(
 ) -> RunSummary:
     """Runs the jobs that `run_dir/events.jsonl` does not hold yet, in order, on `workers` slots.
 
-    A job takes as many slots as its runner asks for cores, at most all. Each record is on the disk before
+    A job takes as many slots as its limits say cores, at most all. Each record is on the disk before
     `on_finish` is called with it, in this thread. The first Ctrl-C starts no further jobs and waits for
     those that run; the second, or a SIGTERM, kills them, and they are not recorded.
 
@@ -115,7 +115,7 @@ def _coordinate(
             while running or (wanted and not drain.is_set()):
                 while wanted and not drain.is_set():
                     runner = runners[wanted[0].job.solver]
-                    if (taken := slots.take(runner.resources.cpus)) is None:
+                    if (taken := slots.take(wanted[0].job.limits.cores)) is None:
                         break
                     cores = taken if slots.pinned else None
                     job = wanted.popleft()

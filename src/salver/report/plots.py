@@ -95,6 +95,36 @@ def scatter(frame: pd.DataFrame) -> Plot | None:
     )
 
 
+def time_against(frame: pd.DataFrame, column: str, title: str) -> Plot | None:
+    """Wall time of every run against a number of its instance, both axes logarithmic; None without runs.
+
+    An unsolved run is drawn hollow at its limit. Runs where the number is not positive are left out.
+    """
+    shown = frame[frame[column] > 0]
+    if shown.empty:
+        return None
+    solved = shown["outcome"].isin(SOLVED)
+    seconds = shown["wall_s"].where(solved, shown["limit_s"]).clip(lower=SHORTEST_S).round(3)
+    points = shown.assign(seconds=seconds, solved=solved, number=shown[column])
+    solvers = sorted(points["solver"].unique())
+    colours = alt.Scale(domain=solvers, range=_cycle(_COLOURS, solvers))
+    base = alt.Chart(points[["solver", "seconds", "solved", "number"]]).encode(
+        x=alt.X("number:Q", title=title, scale=alt.Scale(type="log")),
+        y=alt.Y("seconds:Q", title="wall time per run (s)", scale=alt.Scale(type="log")),
+        color=alt.Color("solver:N", sort=solvers, scale=colours, legend=None),
+    )
+    full = base.transform_filter("datum.solved").mark_point(filled=True, size=28, opacity=0.8)
+    hollow = base.transform_filter("!datum.solved").mark_point(filled=False, size=28, opacity=0.8)
+    chart = (
+        alt.layer(full, hollow)
+        .properties(width=240, height=200)
+        .facet(alt.Facet("solver:N", title=None), columns=3)
+    )
+    return _drawn(
+        f"time-{column}", f"Wall time against {title}, by solver; unsolved runs hollow at the limit", chart
+    )
+
+
 def _order(points: pd.DataFrame) -> list[str]:
     counts = points.groupby("solver")["solved"].max().reset_index()
     counts = counts.assign(virtual=counts["solver"] == VIRTUAL_BEST)

@@ -1,0 +1,1 @@
+"""Measurements of salver itself, each by one command that prints a table."""

@@ -1,0 +1,187 @@
+"""`salver bench solvers`: the published tables and the scaling set, each paired in one run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+from tabulate import tabulate
+
+from salver.bench import tables
+from salver.bench.measured import measured_run
+from salver.errors import SalverError
+from salver.files import write_atomically
+from salver.generate import generate, up_to_date
+from salver.instance_set import set_folder
+from salver.model import Manifest
+from salver.plugins import choose
+from salver.progress import counting, finishing
+from salver.report import plots
+from salver.run import RunManifest, RunOptions, run_suite
+from salver.suite import Suite, read_suite
+
+Tables = Callable[[pd.DataFrame], dict[str, pd.DataFrame]]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of the bench: a suite, the conditions of its run, and what is made of the results.
+
+    Attributes:
+        title: heading in the report.
+        suite: key of the suite.
+        cores: cores of each run, also the least number of workers.
+        solvers: default choice; None for all that are available.
+        tables: file stem -> table.
+        compares: whether solvers are compared: adds the aim and the plots.
+    """
+
+    title: str
+    suite: str
+    cores: int
+    solvers: tuple[str, ...] | None
+    tables: Tables
+    compares: bool = False
+
+
+PARTS: dict[str, Part] = {
+    "paper-1": Part(
+        "Table 1 of the paper: BanditNet",
+        "paper-1",
+        1,
+        None,
+        lambda frame: {"paper-1": tables.bandit_table(frame)},
+    ),
+    "paper-2": Part(
+        "Table 2 of the paper: mnist-net_256x2, any target class",
+        "paper-2",
+        2,
+        ("hybrid",),
+        lambda frame: {"paper-2": tables.mnist_table(frame)},
+    ),
+    "scaling": Part(
+        "Scaling: 10 to 1,000 unstable neurons",
+        "scaling",
+        1,
+        None,
+        lambda frame: {
+            "scaling": tables.summary_table(frame),
+            "scaling-by-size": tables.size_table(frame),
+            "scaling-by-condition": tables.condition_table(frame),
+        },
+        compares=True,
+    ),
+}
+
+
+def bench_solvers(
+    root: Path,
+    options: RunOptions,
+    asked: tuple[str, ...] | None = None,
+    data_dir: Path | None = None,
+    say: Callable[[str], None] = print,
+) -> Path:
+    """Runs the chosen parts one after another and writes their tables; returns the folder written.
+
+    A part whose data are missing is skipped with one line, unless it was asked for by name.
+
+    Args:
+        options: of every run; `solvers` and `cores` None mean each part's own choice.
+        asked: keys of `PARTS`; None for all.
+
+    Raises:
+        SalverError: an unknown part, a part asked for by name that cannot be run, or none that can.
+    """
+    chosen = {name: choose(name, PARTS, "table") for name in asked or PARTS}
+    sections, files = [], dict[str, str | bytes]()
+    for name, part in chosen.items():
+        try:
+            section, written = _run_part(part, root, options, data_dir, say)
+        except SalverError as error:
+            if asked:
+                raise
+            say(f"{name}: skipped: {error}")
+            continue
+        sections.append(section)
+        files |= written
+    if not sections:
+        raise SalverError("no table could be made", "bench solvers", "see the lines above")
+    folder = root / "reports" / f"bench-{datetime.now(UTC).strftime('%Y%m%dT%H%M%S')}"
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, content in files.items():
+        write_atomically(folder / file, content)
+    write_atomically(folder / "bench.md", "\n".join(["# salver bench solvers\n", *sections]))
+    say(f"report: {os.path.relpath(folder / 'bench.md')}")
+    return folder
+
+
+def _run_part(
+    part: Part, root: Path, options: RunOptions, data_dir: Path | None, say: Callable[[str], None]
+) -> tuple[str, dict[str, str | bytes]]:
+    """The part's section of the report, and its files by name."""
+    suite = read_suite(part.suite)
+    folder, instances = _instance_set(suite, root, options.workers, data_dir)
+    run_options = options.model_copy(
+        update={
+            "solvers": options.solvers or part.solvers,
+            "cores": options.cores or part.cores,
+            "workers": max(options.workers, options.cores or part.cores),
+        }
+    )
+    with finishing() as (on_plan, on_finish):
+        run_dir, summary = run_suite(suite, instances, folder, root, run_options, on_plan, on_finish)
+    if summary.left:
+        raise SalverError("stopped before all jobs were run", part.suite, "go on with --resume")
+    manifest, frame = measured_run(run_dir, root)
+    made = part.tables(frame)
+    remark = f"Aim: {tables.aim(frame)}." if part.compares else ""
+    say(f"\n{part.title}")
+    for table in made.values():
+        say(_text(table, "plain"))
+    if remark:
+        say(remark)
+    files: dict[str, str | bytes] = {f"{stem}.csv": table.to_csv(index=False) for stem, table in made.items()}
+    if part.compares:
+        files |= _drawings(frame)
+    heading = f"## {part.title}\n\n{_conditions(manifest, frame, run_dir)}\n"
+    texts = [_text(table, "github") for table in made.values()]
+    return "\n".join([heading, *texts, f"{remark}\n" if remark else ""]), files
+
+
+def _instance_set(suite: Suite, root: Path, workers: int, data_dir: Path | None) -> tuple[Path, Manifest]:
+    manifest = up_to_date(suite, root)
+    if manifest is not None:
+        return set_folder(root, suite), manifest
+    with counting(f"generating {suite.key}") as progress:
+        return generate(suite, root, data_dir, workers, progress)
+
+
+def _text(table: pd.DataFrame, form: str) -> str:
+    rows, headers = table.to_numpy().tolist(), [str(name) for name in table.columns]
+    return tabulate(rows, headers, form, disable_numparse=True) + "\n"
+
+
+def _drawings(frame: pd.DataFrame) -> dict[str, str | bytes]:
+    drawn = (plots.cactus(frame), plots.time_against(frame, "unstable", "unstable neurons"))
+    files: dict[str, str | bytes] = {}
+    for plot in drawn:
+        if plot is not None:
+            files |= {f"{plot.name}.svg": plot.svg, f"{plot.name}.pdf": plot.pdf}
+    return files
+
+
+def _conditions(manifest: RunManifest, frame: pd.DataFrame, run_dir: Path) -> str:
+    """One sentence each about machine, limits and solvers, so that the figures can be measured again."""
+    machine = manifest.machine
+    limits = sorted({f"{limit:g}" for limit in frame["limit_s"]}, key=float)
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(manifest.solvers.items()))
+    absent = "".join(f" Not available: {name} ({why})." for name, why in manifest.unavailable.items())
+    return (
+        f"{machine['processor']}, {machine['cores']} cores; {manifest.options.cores} core(s) and "
+        f"{' or '.join(limits)} s a run, {manifest.options.workers} slot(s). Solvers: {versions}.{absent} "
+        f"Run: reports/{run_dir.name}."
+    )
