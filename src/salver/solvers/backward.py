@@ -11,7 +11,6 @@ off; the arguments of gates that are on are rows of known range for the blocks b
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -24,23 +23,6 @@ from salver.spec import Property
 Array = npt.NDArray[np.float64]
 _ROUNDS = 3
 _CONDITION = 1e-9
-
-
-@lru_cache(maxsize=4)
-def output_ranges(prop: Property) -> tuple[Array, Array]:
-    """Ranges [outputs] that the single-atom clauses with constants allow, infinite where none does."""
-    low, high = np.full(prop.output_count, -np.inf), np.full(prop.output_count, np.inf)
-    for clause in prop.clauses:
-        if len(clause) != 1:
-            continue
-        for atom in clause[0]:
-            if atom.other is not None:
-                continue
-            if atom.relation == ">=":
-                low[atom.left] = max(low[atom.left], atom.constant)
-            else:
-                high[atom.left] = min(high[atom.left], atom.constant)
-    return low, high
 
 
 def tighten_backwards(program: Program, prop: Property, bounds: Bounds) -> Bounds:
@@ -68,7 +50,7 @@ class _Backward:
         self.value_low = {k: v.copy() for k, v in b.value_lower.items()}
         self.value_high = {k: v.copy() for k, v in b.value_upper.items()}
         self.signs = [s.copy() for s in b.signs]
-        low, high = output_ranges(self.prop)
+        low, high = self.prop.ranges
         self.output_low = np.maximum(low, b.output_lower)
         self.output_high = np.minimum(high, b.output_upper)
         self.feasible = bool((self.output_low <= self.output_high).all())
@@ -103,9 +85,7 @@ class _Backward:
 
     def _pass(self) -> None:
         output = self.program.output
-        rows = np.flatnonzero(
-            np.isfinite(output_ranges(self.prop)[0]) | np.isfinite(output_ranges(self.prop)[1])
-        )
+        rows = np.flatnonzero(np.isfinite(self.prop.ranges[0]) | np.isfinite(self.prop.ranges[1]))
         self._rows(output, rows, self.output_low, self.output_high)
         for number in reversed(range(len(self.program.blocks))):
             block = self.program.blocks[number]

@@ -6,11 +6,8 @@ most satisfiable ones; what is left is searched (`tree`, `parallel`). docs/solvi
 
 from __future__ import annotations
 
-from salver.solvers.falsify import attack
 from salver.solvers.node import Node, root_node, tighten
-from salver.solvers.parallel import search_in_parallel
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
-from salver.solvers.tree import search
 
 ATTACK_SHARE, ATTACK_MOST_S = 0.1, 3.0
 
@@ -24,11 +21,18 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
     bounds = tighten(query, root_node(query))
     if bounds is None:
         return Result(Verdict.UNSAT, reason="closed by bounds at the root")
+    # The modules of the attack and of the search take longer to import than many queries take to decide.
+    from salver.solvers.falsify import attack
+
     short = Budget(min(ATTACK_MOST_S, ATTACK_SHARE * budget.seconds, budget.left))
     witness = attack(query, short, options.seed, rounds=4)
     if witness is not None:
         return Result(Verdict.SAT, witness)
     root = Node(dict(enumerate(bounds.signs)), bounds)
     if options.threads > 1:
+        from salver.solvers.parallel import search_in_parallel
+
         return search_in_parallel(query, budget, options, root)
+    from salver.solvers.tree import search
+
     return search(query, budget, options, [root])

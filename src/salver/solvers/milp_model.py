@@ -17,7 +17,7 @@ from scipy import sparse
 
 from salver.nets.program import AbsBlock, Affine, GateBlock, MaskBlock, Program, ReluBlock
 from salver.solvers.bounds import Bounds, bound_affine, constant_rows
-from salver.spec.property import Atom, Clause, Property
+from salver.spec.property import Atom, Property
 
 Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
@@ -77,7 +77,7 @@ def build(
     Returns:
         None when the bounds alone leave some clause without a chance.
     """
-    return _Builder(program, bounds, margin, room).run(prop.clauses)
+    return _Builder(program, bounds, margin, room).run(prop)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +106,7 @@ class _Builder:
     neurons: dict[int, tuple[Indices, Indices]] = field(default_factory=dict)
     ranges: Indices = field(default_factory=lambda: np.zeros(0, np.intp))
 
-    def run(self, clauses: tuple[Clause, ...]) -> Milp | None:
+    def run(self, prop: Property) -> Milp | None:
         columns = self._columns(self.bounds.input_lower, self.bounds.input_upper)
         self.entries[-1] = _Entries(columns, np.zeros(len(columns)))
         for number, block in enumerate(self.program.blocks):
@@ -119,7 +119,7 @@ class _Builder:
                     self.entries[number] = self._gate(number, block)
                 case AbsBlock():
                     self.entries[number] = self._abs(number, block)
-        return self._finish() if self._clauses(clauses) else None
+        return self._finish() if self._clauses(prop) else None
 
     def _finish(self) -> Milp:
         rows, columns, values = (np.concatenate(part) for part in zip(*self.parts, strict=True))
@@ -257,62 +257,65 @@ class _Builder:
         columns[pick] = self._columns(low[pick], high[pick])
         self._affine(affine, pick, 0.0, 0.0, minus=columns[pick], sign=sign)
 
-    def _clauses(self, clauses: tuple[Clause, ...]) -> bool:
+    def _clauses(self, prop: Property) -> bool:
         """Adds every clause; False when one cannot hold."""
-        ranges: dict[int, tuple[float, float]] = {}
-        for clause in clauses:
-            live = [conjunction for conjunction in clause if self._possible(conjunction)]
-            if not live:
-                return False
-            if len(live) > 1:
-                self._disjunction(live)
-                continue
-            for atom in live[0]:
-                if atom.other is None:
-                    low, high = ranges.get(atom.left, (-np.inf, np.inf))
-                    above = atom.relation == ">="
-                    ranges[atom.left] = (
-                        (max(low, atom.constant), high) if above else (low, min(high, atom.constant))
-                    )
-            pairs = [atom for atom in live[0] if atom.other is not None]
-            if pairs:
-                slack = slack_rows(self.program.output, pairs)
-                self._affine(slack, np.arange(len(pairs)), self.room or -SLACK, np.inf)
-        self._ranges(ranges)
+        low, high = (side.copy() for side in prop.ranges)
+        if (self.bounds.output_lower > high).any() or (self.bounds.output_upper < low).any():
+            return False
+        atoms = [atom for clause in prop.comparisons for conjunction in clause for atom in conjunction]
+        if atoms:
+            slack = slack_rows(self.program.output, atoms)
+            least, most = self._slack_bounds(slack, atoms)
+            numbers = iter(range(len(atoms)))
+            for clause in prop.comparisons:
+                rows = [np.array([next(numbers) for _ in part], dtype=np.intp) for part in clause]
+                live = [part for part in rows if (most[part] >= 0).all()]
+                if not live:
+                    return False
+                if len(live) > 1:
+                    self._disjunction(slack, least, live)
+                    continue
+                for atom in (atoms[row] for row in live[0]):
+                    if atom.other is None and atom.relation == ">=":
+                        low[atom.left] = max(low[atom.left], atom.constant)
+                    elif atom.other is None:
+                        high[atom.left] = min(high[atom.left], atom.constant)
+                pairs = np.array([row for row in live[0] if atoms[row].other is not None], dtype=np.intp)
+                self._affine(slack, pairs, self.room or -SLACK, np.inf)
+        self._ranges(low, high)
         return True
 
-    def _possible(self, conjunction: tuple[Atom, ...]) -> bool:
-        for atom in conjunction:
+    def _slack_bounds(self, slack: Affine, atoms: list[Atom]) -> tuple[Array, Array]:
+        """Bounds of the atoms' slacks; those of atoms with a constant also by the outputs' own bounds."""
+        least, most = bound_affine(self.program, self.bounds, slack)
+        for row, atom in enumerate(atoms):
             if atom.other is None:
                 low, high = self.bounds.output_lower[atom.left], self.bounds.output_upper[atom.left]
-                if low > atom.constant if atom.relation == "<=" else high < atom.constant:
-                    return False
-        pairs = [atom for atom in conjunction if atom.other is not None]
-        if not pairs:
-            return True
-        _, most = bound_affine(self.program, self.bounds, slack_rows(self.program.output, pairs))
-        return bool((most >= 0).all())
+                sides = (low - atom.constant, high - atom.constant)
+                below, above = sides if atom.relation == ">=" else (-sides[1], -sides[0])
+                least[row], most[row] = max(least[row], below), min(most[row], above)
+        return least, most
 
-    def _disjunction(self, conjunctions: list[tuple[Atom, ...]]) -> None:
+    def _disjunction(self, slack: Affine, least: Array, parts: list[Indices]) -> None:
         """One binary per conjunction, at least one of them 1; slack >= least * (1 - binary)."""
-        chosen = self._binaries(len(conjunctions))
+        chosen = self._binaries(len(parts))
         first, self.rows = self.rows, self.rows + 1
         self.parts.append((np.full(len(chosen), first), chosen, np.ones(len(chosen))))
         self.row_lower.append(np.ones(1))
         self.row_upper.append(np.full(1, np.inf))
-        for column, conjunction in zip(chosen, conjunctions, strict=True):
-            slack = slack_rows(self.program.output, conjunction)
-            least = np.minimum(bound_affine(self.program, self.bounds, slack)[0], 0.0)
-            goal = self.room or -SLACK
-            first, size = self.rows, len(conjunction)
-            self._affine(slack, np.arange(size), least, np.inf)
+        goal = self.room or -SLACK
+        for column, part in zip(chosen, parts, strict=True):
+            floor = np.minimum(least[part], 0.0)
+            first, size = self.rows, len(part)
+            self._affine(slack, part, floor, np.inf)
             self.parts.append(
-                (np.arange(first, first + size), np.full(size, column), np.minimum(least - goal, 0.0))
+                (np.arange(first, first + size), np.full(size, column), np.minimum(floor - goal, 0.0))
             )
 
-    def _ranges(self, ranges: Mapping[int, tuple[float, float]]) -> None:
-        pick = np.array(sorted(ranges), dtype=np.intp)
-        low, high = (np.array([ranges[i][side] for i in pick]) for side in (0, 1))
+    def _ranges(self, low: Array, high: Array) -> None:
+        """Keeps outputs [outputs] within the constants of the property, where their bounds do not."""
+        pick = np.flatnonzero(np.isfinite(low) | np.isfinite(high))
+        low, high = low[pick], high[pick]
         if self.room:
             inset = np.minimum(self.room, np.maximum(high - low, 0.0) / 4)
             low, high = low + inset, high - inset

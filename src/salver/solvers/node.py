@@ -101,32 +101,31 @@ def _forward_and_back(query: Query, signs: dict[int, Signs], within: Bounds) -> 
 
 
 def _class_cuts(program: Program, prop: Property, bounds: Bounds) -> list[Halfspaces] | None:
-    """Halfspaces from clauses with one conjunction left; None when a clause has none.
+    """Halfspaces from comparisons of outputs with one conjunction left; None when a clause has none.
 
-    Ranges of single outputs are the business of the backward pass; these are the comparisons of outputs.
+    Ranges of single outputs are the business of the backward pass.
     """
-    cuts = []
-    for clause in prop.clauses:
-        live = []
-        for conjunction in clause:
-            pairs = [atom for atom in conjunction if atom.other is not None]
-            if not pairs and len(clause) == 1:
-                continue
-            majorant = _majorant(program, bounds, slack_rows(program.output, conjunction))
-            if _can_hold(majorant, bounds):
-                live.append(majorant)
-        comparisons = len(clause) > 1 or any(atom.other is not None for atom in clause[0])
-        if comparisons and not live:
+    atoms = [atom for clause in prop.comparisons for conjunction in clause for atom in conjunction]
+    if not atoms:
+        return [] if all(prop.comparisons) else None
+    majorant = _majorant(program, bounds, slack_rows(program.output, atoms))
+    possible = _can_hold(majorant, bounds)
+    cuts, numbers = [], iter(range(len(atoms)))
+    for clause in prop.comparisons:
+        rows = [np.array([next(numbers) for _ in part], dtype=np.intp) for part in clause]
+        live = [part for part in rows if possible[part].all()]
+        if not live:
             return None
-        if len(live) == 1 and comparisons:
-            cuts.append(live[0])
+        if len(live) == 1:
+            cuts.append(Halfspaces(majorant.matrix[live[0]], majorant.constant[live[0]]))
     return cuts
 
 
-def _can_hold(majorant: Halfspaces, bounds: Bounds) -> bool:
+def _can_hold(majorant: Halfspaces, bounds: Bounds) -> npt.NDArray[np.bool_]:
+    """Which halfspaces [k] meet the box."""
     nothing = Halfspaces(np.zeros((0, majorant.matrix.shape[1])), np.zeros(0))
     box = (bounds.input_lower, bounds.input_upper)
-    return bool((lower_bounds(-majorant.matrix, -majorant.constant, nothing, *box) <= 0).all())
+    return np.asarray(lower_bounds(-majorant.matrix, -majorant.constant, nothing, *box) <= 0)
 
 
 def _majorant(program: Program, bounds: Bounds, rows: Affine) -> Halfspaces:

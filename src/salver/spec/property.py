@@ -96,6 +96,26 @@ class Property:
         return worst
 
     @cached_property
+    def ranges(self) -> tuple[Array, Array]:
+        """Ranges [outputs] that the clauses of one conjunction allow, infinite where none does."""
+        low, high = np.full(self.output_count, -np.inf), np.full(self.output_count, np.inf)
+        for atom in (a for clause in self.clauses if len(clause) == 1 for a in clause[0]):
+            if atom.other is None and atom.relation == ">=":
+                low[atom.left] = max(low[atom.left], atom.constant)
+            elif atom.other is None:
+                high[atom.left] = min(high[atom.left], atom.constant)
+        return low, high
+
+    @cached_property
+    def comparisons(self) -> tuple[Clause, ...]:
+        """The clauses that `ranges` does not say: with a choice, or with two outputs compared."""
+        return tuple(
+            clause
+            for clause in self.clauses
+            if len(clause) != 1 or any(atom.other is not None for atom in clause[0])
+        )
+
+    @cached_property
     def _single_atoms(self) -> tuple[Indices, Indices, Array, Array]:
         """The clauses of one atom as arrays, which are thousands for an image."""
         atoms = [clause[0][0] for clause in self.clauses if len(clause) == 1 and len(clause[0]) == 1]
