@@ -258,3 +258,23 @@ def test_bad_files_stop_a_solver_with_one_line(instance_set, tmp_path, network, 
         assert done.stdout == ""
         assert expected in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_bench_of_the_published_bandit_table(project, data_dir):
+    for name in ("paper-1", "paper-2"):
+        shutil.copy(ROOT / "benchmarks" / f"{name}.toml", project / "benchmarks")
+    asked = ("--tables", "paper-1", "--solvers", "hybrid", "--timeout", "20", "--data-dir", str(data_dir))
+    done = salver(project, "bench", "solvers", *asked)
+    rows = [line.split() for line in done.stdout.splitlines() if line.startswith(("0.5 ", "1.17 "))]
+    assert [row[3] for row in rows] == ["unsat", "sat"]
+    folder = max((project / "reports").glob("bench-*"))
+    assert "solving" in (folder / "paper-1.csv").read_text()
+    assert "BanditNet" in (folder / "bench.md").read_text()
+
+
+def test_bench_says_what_is_wrong_in_one_line(project, tmp_path):
+    part = ("--tables", "paper-1")
+    for asked in (("--tables", "paper"), (*part, "--cores", "99"), (*part, "--solvers", "hybird")):
+        done = salver(project, "bench", "solvers", *asked, check=False)
+        assert done.returncode == 2
+        assert len(done.stderr.strip().splitlines()) == 1

@@ -21,7 +21,7 @@ from salver.model import Manifest
 from salver.plugins import choose
 from salver.progress import counting, finishing
 from salver.report import plots
-from salver.run import RunManifest, RunOptions, run_suite
+from salver.run import RunManifest, RunOptions, choose_runners, run_suite
 from salver.suite import Suite, read_suite
 
 Tables = Callable[[pd.DataFrame], dict[str, pd.DataFrame]]
@@ -34,7 +34,7 @@ class Part:
     Attributes:
         title: heading in the report.
         suite: key of the suite.
-        cores: cores of each run, also the least number of workers.
+        cores: cores of each run, at most the workers there are.
         solvers: default choice; None for all that are available.
         tables: file stem -> table.
         compares: whether solvers are compared: adds the aim and the plots.
@@ -97,15 +97,18 @@ def bench_solvers(
         SalverError: an unknown part, a part asked for by name that cannot be run, or none that can.
     """
     chosen = {name: choose(name, PARTS, "table") for name in asked or PARTS}
+    choose_runners(options)
     sections, files = [], dict[str, str | bytes]()
     for name, part in chosen.items():
         try:
-            section, written = _run_part(part, root, options, data_dir, say)
+            suite, folder, instances = _instance_set(part, root, options.workers, data_dir)
         except SalverError as error:
             if asked:
                 raise
             say(f"{name}: skipped: {error}")
             continue
+        run_dir = _run(part, suite, instances, folder, root, options)
+        section, written = _report(part, *measured_run(run_dir, root), run_dir, say)
         sections.append(section)
         files |= written
     if not sections:
@@ -119,24 +122,27 @@ def bench_solvers(
     return folder
 
 
-def _run_part(
-    part: Part, root: Path, options: RunOptions, data_dir: Path | None, say: Callable[[str], None]
-) -> tuple[str, dict[str, str | bytes]]:
-    """The part's section of the report, and its files by name."""
-    suite = read_suite(part.suite)
-    folder, instances = _instance_set(suite, root, options.workers, data_dir)
-    run_options = options.model_copy(
-        update={
-            "solvers": options.solvers or part.solvers,
-            "cores": options.cores or part.cores,
-            "workers": max(options.workers, options.cores or part.cores),
-        }
-    )
+def _run(
+    part: Part, suite: Suite, instances: Manifest, folder: Path, root: Path, options: RunOptions
+) -> Path:
+    """Runs the part's solvers; returns the run's folder."""
+    own = {
+        "solvers": options.solvers or part.solvers,
+        "cores": options.cores or min(part.cores, options.workers),
+    }
     with finishing() as (on_plan, on_finish):
-        run_dir, summary = run_suite(suite, instances, folder, root, run_options, on_plan, on_finish)
+        run_dir, summary = run_suite(
+            suite, instances, folder, root, options.model_copy(update=own), on_plan, on_finish
+        )
     if summary.left:
         raise SalverError("stopped before all jobs were run", part.suite, "go on with --resume")
-    manifest, frame = measured_run(run_dir, root)
+    return run_dir
+
+
+def _report(
+    part: Part, manifest: RunManifest, frame: pd.DataFrame, run_dir: Path, say: Callable[[str], None]
+) -> tuple[str, dict[str, str | bytes]]:
+    """Prints the part's tables; returns its section of the report, and its files by name."""
     made = part.tables(frame)
     remark = f"Aim: {tables.aim(frame)}." if part.compares else ""
     say(f"\n{part.title}")
@@ -152,12 +158,15 @@ def _run_part(
     return "\n".join([heading, *texts, f"{remark}\n" if remark else ""]), files
 
 
-def _instance_set(suite: Suite, root: Path, workers: int, data_dir: Path | None) -> tuple[Path, Manifest]:
+def _instance_set(
+    part: Part, root: Path, workers: int, data_dir: Path | None
+) -> tuple[Suite, Path, Manifest]:
+    suite = read_suite(part.suite)
     manifest = up_to_date(suite, root)
     if manifest is not None:
-        return set_folder(root, suite), manifest
+        return suite, set_folder(root, suite), manifest
     with counting(f"generating {suite.key}") as progress:
-        return generate(suite, root, data_dir, workers, progress)
+        return suite, *generate(suite, root, data_dir, workers, progress)
 
 
 def _text(table: pd.DataFrame, form: str) -> str:
