@@ -8,4 +8,5 @@ from salver.runner import EmbeddedRunner
 class Hybrid(EmbeddedRunner):
     name = "hybrid"
     needs: ClassVar = ("highspy", "pyscipopt")
+    devices: ClassVar = frozenset({"cpu", "cuda"})
     complete = True

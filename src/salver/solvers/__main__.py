@@ -2,7 +2,13 @@
 
     salver-solve milp verify q.vnnlib --network N=m.onnx --timeout 60
 
-prints `sat|unsat|unknown|timed-out` first, then the assignment; everything else goes to stderr.
+prints `sat|unsat|unknown|timed-out` first, then the assignment; everything else goes to stderr, there
+`reading: S s` and `solving: S s`, the wall seconds spent on the two files and in the solver. The limit
+counts from the start of the process, and an answer that comes after it is none: `timed-out`.
+
+Exit status 0 comes with a verdict; without one it is 1 after an unexpected error (`SALVER_DEBUG=1` shows
+where), 2 after one that the user can mend, 128 + n after signal n (SIGTERM, SIGINT, SIGHUP). Out of memory
+is `unknown`.
 """
 
 from __future__ import annotations
@@ -10,15 +16,19 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib
+import os
 import sys
+import time
+from functools import partial
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from salver import __version__
 from salver.errors import SalverError
-from salver.nets.program import UnsupportedQueryError
-from salver.solvers.query import Budget, Options, Query, Result, Solver, Verdict, read_query
+from salver.solvers.watchdog import Outbox, is_out_of_memory, process_start, watched
+
+if TYPE_CHECKING:
+    from salver.solvers.query import Query, Result, Solver
 
 SOLVERS = {
     "falsify": "salver.solvers.falsify",
@@ -28,6 +38,8 @@ SOLVERS = {
     "hybrid-paper": "salver.solvers.hybrid_paper",
     "hybrid": "salver.solvers.hybrid",
 }
+NEED_TORCH = ("crown", "hybrid-paper")
+"""They import it while solving, on the way to every answer; a second of importing is not solving."""
 SUPPORTS = {
     "onnx-operators": "Abs Add AveragePool Concat Conv ConvTranspose Flatten Gemm MatMul Mul ReduceMean Relu "
     "Reshape Sign Sub",
@@ -35,6 +47,8 @@ SUPPORTS = {
     "onnx-versions": "13",
     "input-types": "real float32",
 }
+MESSAGE_LENGTH = 300
+NUMERIC_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def load(name: str) -> Solver:
@@ -43,75 +57,149 @@ def load(name: str) -> Solver:
     Raises:
         SalverError: no such solver.
     """
-    if name not in SOLVERS:
-        near = difflib.get_close_matches(name, SOLVERS, 1)
-        mend = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(SOLVERS)}"
-        raise SalverError("no such embedded solver", name, mend)
+    _check_name(name)
     solver: Solver = importlib.import_module(SOLVERS[name]).solve
     return solver
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Entry point of the command; returns its exit status."""
+    """Entry point of the command; returns its exit status.
+
+    Args:
+        argv: None for this process's own arguments: the solver then runs in a process that is killed at the
+            limit. Otherwise it runs right here, and keeps the limit as well as it can by itself.
+    """
+    started = process_start() if argv is None else time.monotonic()
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _main(arguments)
+        options = _parser().parse_args(arguments)
+        if options.solver is None or (options.action is None and not (options.name or options.version)):
+            _parser().print_usage(sys.stderr)
+            return 2
+        _check_name(options.solver)
+        if options.name or options.version:
+            print(f"salver-{options.solver}" if options.name else __version__)
+            return 0
+        if options.action == "supports":
+            asked = [key for key in SUPPORTS if getattr(options, key.replace("-", "_"))]
+            print("\n".join(word for key in asked for word in SUPPORTS[key].split()))
+            return 0 if asked else 2
+        if not options.timeout > 0:
+            raise SalverError(
+                f"timeout {options.timeout:g} is not positive", "--timeout", "give seconds above 0"
+            )
     except SalverError as error:
         print(f"salver-solve: {error}", file=sys.stderr)
         return 2
+    if argv is not None:
+        return _verify(options, started, Outbox())
+    _set_numeric_threads(options)
+    if not sys.platform.startswith("linux"):
+        return _verify(options, started, Outbox())
+    return watched(partial(_verify, options, started), started + options.timeout)
 
 
-def _main(arguments: list[str]) -> int:
-    options = _parser().parse_args(arguments)
-    if options.solver is None or (options.action is None and not (options.name or options.version)):
-        _parser().print_usage(sys.stderr)
-        return 2
-    solver = load(options.solver)
-    if options.name or options.version:
-        print(f"salver-{options.solver}" if options.name else __version__)
-        return 0
-    if options.action == "supports":
-        asked = [key for key in SUPPORTS if getattr(options, key.replace("-", "_"))]
-        print("\n".join(word for key in asked for word in SUPPORTS[key].split()))
-        return 0 if asked else 2
-    budget = Budget(options.timeout)
-    if options.timeout <= 0:
-        raise SalverError(f"timeout {options.timeout:g} is not positive", "--timeout", "give seconds above 0")
-    network = Path(options.network.partition("=")[2] or options.network)
-    result, query = _solve(solver, network, options, budget)
-    _print(result, query, options.serialise_assignments)
+def _check_name(name: str) -> None:
+    if name not in SOLVERS:
+        near = difflib.get_close_matches(name, SOLVERS, 1)
+        mend = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(SOLVERS)}"
+        raise SalverError("no such embedded solver", name, mend)
+
+
+def _set_numeric_threads(options: argparse.Namespace) -> None:
+    """One thread per process for linear algebra, before numpy reads it; the user's own number stands.
+
+    Not in the forked workers of `hybrid`: two of them with two threads each on two cores were seen to take
+    five times as long.
+    """
+    forks = options.solver == "hybrid" and options.threads > 1
+    for name in NUMERIC_THREADS:
+        if forks or not os.environ.get(name):
+            os.environ[name] = "1"
+
+
+def _verify(options: argparse.Namespace, started: float, outbox: Outbox) -> int:
+    """Decides the query and reports one answer, or says in one line on stderr why there is none."""
+    try:
+        result, query = _decide(options, started, outbox)
+        text = _text(result, query, options.serialise_assignments)
+        if result.reason:
+            print(result.reason, file=sys.stderr)
+        outbox.answer(text)
+    except Exception as error:
+        if os.environ.get("SALVER_DEBUG") == "1":
+            import traceback
+
+            traceback.print_exc()
+        return _explain(error, outbox)
     return 0
 
 
-def _solve(
-    solver: Solver, network: Path, options: argparse.Namespace, budget: Budget
-) -> tuple[Result, Query | None]:
-    query = None
+def _explain(error: Exception, outbox: Outbox) -> int:
+    message = " ".join(f"{type(error).__name__}: {error}".split())[:MESSAGE_LENGTH]
+    if is_out_of_memory(error):
+        print(f"out of memory ({message})", file=sys.stderr)
+        outbox.answer("unknown")
+        return 0
+    if isinstance(error, SalverError):
+        print(f"salver-solve: {error}", file=sys.stderr)
+        return 2
+    print(f"salver-solve: {message}", file=sys.stderr)
+    return 1
+
+
+def _decide(options: argparse.Namespace, started: float, outbox: Outbox) -> tuple[Result, Query | None]:
+    solver = load(options.solver)
+    if options.solver in NEED_TORCH:
+        importlib.import_module("torch")
+    from salver.nets.program import UnsupportedQueryError
+    from salver.solvers.query import Budget, Options, Result, Verdict, read_query
+
+    budget = Budget(options.timeout, started)
+    network = Path(options.network.partition("=")[2] or options.network)
+    query, phase, since = None, "reading", time.monotonic()
     try:
-        query = read_query(network, options.query)
+        query = read_query(network, _plain_or_compressed(options.query))
+        print(f"reading: {time.monotonic() - since:.3f} s", file=sys.stderr, flush=True)
+        phase, since = "solving", time.monotonic()
+        outbox.solving()
         chosen = Options(options.threads, options.device, options.seed, options.backend)
-        return solver(query, budget, chosen), query
+        result = solver(query, budget, chosen)
     except UnsupportedQueryError as error:
-        return Result(Verdict.UNKNOWN, reason=f"not supported: {error}"), query
+        result = Result(Verdict.UNKNOWN, reason=f"not supported: {error}")
+    finally:
+        if phase == "solving":
+            print(f"solving: {time.monotonic() - since:.3f} s", file=sys.stderr, flush=True)
+    if budget.over and result.verdict is not Verdict.TIMED_OUT:
+        result = Result(
+            Verdict.TIMED_OUT, reason=f"{result.verdict} came {-budget.left:.3f} s after the limit"
+        )
+    return result, query
 
 
-def _print(result: Result, query: Query | None, folder: Path | None) -> None:
-    print(result.verdict.value)
-    if result.witness is not None and query is not None:
-        outputs = query.replay(result.witness)
-        lines = [f"(X_{i} {_number(v)})" for i, v in enumerate(result.witness.tolist())]
-        lines += [f"(Y_{i} {_number(v)})" for i, v in enumerate(outputs.tolist())]
-        print("(" + "\n ".join(lines) + ")")
-        if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-            for name, values in (("X", result.witness), ("Y", outputs)):
-                text = "\n".join(_number(v) for v in values.tolist())
-                (folder / f"{name}.txt").write_text(f"{name} float32 [1,{len(values)}]\n{text}\n")
-    if result.reason:
-        print(result.reason, file=sys.stderr)
+def _plain_or_compressed(path: Path) -> Path:
+    compressed = path.with_name(path.name + ".gz")
+    return compressed if not path.exists() and compressed.exists() else path
+
+
+def _text(result: Result, query: Query | None, folder: Path | None) -> str:
+    """The answer as printed: verdict and assignment, which is also stored in `folder` where one is given."""
+    if result.witness is None or query is None:
+        return result.verdict.value
+    outputs = query.replay(result.witness)
+    named = (("X", result.witness), ("Y", outputs))
+    lines = [f"({name}_{i} {_number(v)})" for name, values in named for i, v in enumerate(values.tolist())]
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, values in named:
+            text = "\n".join(_number(v) for v in values.tolist())
+            (folder / f"{name}.txt").write_text(f"{name} float32 [1,{len(values)}]\n{text}\n")
+    return result.verdict.value + "\n(" + "\n ".join(lines) + ")"
 
 
 def _number(value: float) -> str:
+    import numpy as np
+
     return np.format_float_positional(np.float32(value), unique=True, trim="0")
 
 
@@ -122,7 +210,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="store_true", help="print the solver's version")
     actions = parser.add_subparsers(dest="action")
     verify = actions.add_parser("verify", help="decide one query")
-    verify.add_argument("query", type=Path)
+    verify.add_argument("query", type=Path, help="VNN-LIB 1.0 or 2.0; where it is missing, QUERY.gz")
     verify.add_argument("--network", required=True, help="NAME=FILE.onnx")
     verify.add_argument("--timeout", type=float, default=3600.0, help="wall seconds (default 3600)")
     verify.add_argument("--serialise-assignments", type=Path, metavar="DIR")

@@ -31,13 +31,15 @@ _WORTH_REPEATING = 0.3
 class Node:
     """A part of the query: signs decided so far and bounds that hold there.
 
-    `rows` are the range rows that mattered to the parent's linear relaxation (see `LinearRelaxation`).
+    `rows` are the range rows that mattered to the parent's linear relaxation (see `LinearRelaxation`);
+    `bounded` says that `within` already has the forward bounds of these signs (see `LookAhead`).
     """
 
     signs: dict[int, Signs]
     within: Bounds
     depth: int = 0
     rows: npt.NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, np.intp))
+    bounded: bool = False
 
 
 def root_node(query: Query) -> Node:
@@ -51,9 +53,9 @@ def tighten(query: Query, node: Node) -> Bounds | None:
     """Bounds of a node with all that they imply; None when no x with its signs satisfies the property."""
     if node.within.infeasible:
         return None
-    signs, within = node.signs, node.within
+    signs, within, known = node.signs, node.within, node.bounded
     while True:
-        bounds = _forward_and_back(query, signs, within)
+        bounds = _forward_and_back(query, signs, within, known)
         if bounds is None:
             return None
         open_before = bounds.undecided
@@ -65,7 +67,7 @@ def tighten(query: Query, node: Node) -> Bounds | None:
             return None
         if open_before - cut.undecided <= _WORTH_REPEATING * open_before:
             return cut
-        signs, within = dict(enumerate(cut.signs)), cut
+        signs, within, known = dict(enumerate(cut.signs)), cut, False
 
 
 def children(program: Program, bounds: Bounds, parent: Node) -> list[Node]:
@@ -81,11 +83,15 @@ def _child(bounds: Bounds, parent: Node, pre: int, neuron: int, side: int) -> No
     return Node(signs, bounds, parent.depth + 1, parent.rows)
 
 
-def _forward_and_back(query: Query, signs: dict[int, Signs], within: Bounds) -> Bounds | None:
+def _forward_and_back(query: Query, signs: dict[int, Signs], within: Bounds, known: bool) -> Bounds | None:
+    """Repeats both passes while they decide enough; `known`: the first forward pass is already done."""
     program = query.program
     while True:
         box = (within.input_lower, within.input_upper)
-        bounds = propagate(program, *box, fixed=signs, within=within, outputs=False)
+        bounds = within
+        if not known:
+            bounds = propagate(program, *box, fixed=signs, within=within, outputs=False)
+        known = False
         if bounds.infeasible:
             return None
         low, high = bound_affine(program, bounds, program.output, method="interval")

@@ -11,21 +11,33 @@ import multiprocessing
 import os
 import queue
 import signal
+import traceback
 from dataclasses import dataclass
 from typing import Any
 
 from salver.solvers.node import Node
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
 from salver.solvers.tree import search
+from salver.solvers.watchdog import describe_signal, is_out_of_memory
 
 _POLL_S = 0.05
+_PATIENCE_S = 0.1
+"""How long after the budget's end the workers may still answer."""
 _PR_SET_PDEATHSIG = 1
+_NO_MEMORY = "out of memory in a worker process"
+
+
+class WorkerError(Exception):
+    """A worker process failed unexpectedly; the message is its exception's type and message."""
 
 
 def search_in_parallel(query: Query, budget: Budget, options: Options, root: Node) -> Result:
     """`tree.search` from `root` on `options.threads` processes; same meaning of the verdict.
 
-    A worker that dies (out of memory, say) makes the result `unknown`: its nodes are lost.
+    A worker that is killed or runs out of memory makes the result `unknown`: its nodes are lost.
+
+    Raises:
+        WorkerError: a worker failed in any other way.
     """
     context = multiprocessing.get_context("fork")
     shared = _Shared(context.Queue(), context.Value("i", 1), context.Value("i", 0))
@@ -52,18 +64,29 @@ class _Shared:
     idle: Any
 
 
+@dataclass(frozen=True)
+class _Failure:
+    """What a worker raised, as text: an exception need not survive pickling."""
+
+    message: str
+
+
 def _collect(workers: list[Any], answers: Any, budget: Budget) -> Result:
     finished: list[Result] = []
     while len(finished) < len(workers):
-        if budget.left < -0.2:
+        if budget.left < -_PATIENCE_S:
             return Result(Verdict.TIMED_OUT)
         try:
-            result: Result = answers.get(timeout=_POLL_S)
+            result: Result | _Failure = answers.get(timeout=_POLL_S)
         except queue.Empty:
-            if any(worker.exitcode not in (None, 0) for worker in workers):
-                return Result(Verdict.UNKNOWN, reason="a worker process died")
+            dead = [worker.exitcode for worker in workers if worker.exitcode not in (None, 0)]
+            if dead:
+                ending = describe_signal(-dead[0]) if dead[0] < 0 else f"lost (exit status {dead[0]})"
+                return Result(Verdict.UNKNOWN, reason=f"a worker process was {ending}")
             continue
-        if result.verdict is Verdict.SAT:
+        if isinstance(result, _Failure):
+            raise WorkerError(result.message)
+        if result.verdict is Verdict.SAT or result.reason.startswith(_NO_MEMORY):
             return result
         finished.append(result)
     for verdict in (Verdict.TIMED_OUT, Verdict.UNKNOWN):
@@ -75,6 +98,21 @@ def _collect(workers: list[Any], answers: Any, budget: Budget) -> Result:
 
 def _work(query: Query, budget: Budget, options: Options, shared: _Shared, answers: Any, parent: int) -> None:
     _die_with(parent)
+    try:
+        result: Result | _Failure = _search_share(query, budget, options, shared)
+    except Exception as error:
+        message = " ".join(f"{type(error).__name__}: {error}".split())
+        if os.environ.get("SALVER_DEBUG") == "1":
+            traceback.print_exc()
+        if is_out_of_memory(error):
+            result = Result(Verdict.UNKNOWN, reason=f"{_NO_MEMORY} ({message})")
+        else:
+            result = _Failure(message)
+    answers.put(result)
+
+
+def _search_share(query: Query, budget: Budget, options: Options, shared: _Shared) -> Result:
+    """Searches nodes until none is left anywhere; what that says about all nodes this worker was given."""
     own = Options(1, options.device, options.seed, options.backend)
     worst = Result(Verdict.UNSAT)
     while True:
@@ -91,7 +129,7 @@ def _work(query: Query, budget: Budget, options: Options, shared: _Shared, answe
             worst = result
     if budget.over and worst.verdict is Verdict.UNSAT and shared.outstanding.value > 0:
         worst = Result(Verdict.TIMED_OUT)
-    answers.put(worst)
+    return worst
 
 
 def _next(shared: _Shared, budget: Budget) -> Node | None:

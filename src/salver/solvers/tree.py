@@ -101,6 +101,13 @@ class _Search:
     doubt: str = ""
     statistics: Statistics = field(default_factory=Statistics)
 
+    def __post_init__(self) -> None:
+        self.ahead = None
+        if self.options.device != "cpu":
+            from salver.solvers.lookahead import LookAhead
+
+            self.ahead = LookAhead(self.query.program, self.options.device)
+
     def run(self, pending: list[Node], donate: Donate) -> Result:
         while pending:
             if self.budget.over:
@@ -110,6 +117,8 @@ class _Search:
             self.statistics.open = len(pending)
             self.statistics.maybe_print()
             self.statistics.nodes += 1
+            if self.ahead is not None and not pending[-1].bounded:
+                self.ahead.bound(pending)
             outcome = self._node(pending.pop())
             if isinstance(outcome, Result):
                 if outcome.verdict is Verdict.SAT:

@@ -1,0 +1,113 @@
+"""Rational arithmetic: what a network's output is over the reals, with no rounding at all.
+
+Weights and inputs are binary floating-point numbers, hence rationals, and every operator of a `Network`
+keeps them rational. This is the last word where a floating-point answer hangs on a rounding; it is slow
+and meant for single points and small networks.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from salver.nets.linear_maps import conv_bias, conv_matrix, conv_transpose_matrix
+from salver.nets.network import (
+    Abs,
+    Add,
+    Concat,
+    Conv,
+    ConvTranspose,
+    Linear,
+    Mul,
+    Network,
+    Operator,
+    Relu,
+    Reshape,
+    Scale,
+    Shape,
+    Sign,
+    Sub,
+)
+from salver.spec.property import Property
+
+Values = list[Fraction]
+
+
+def exact_outputs(network: Network, x: npt.ArrayLike) -> Values:
+    """Outputs at the float64 point `x` [n], exactly; the mask is 1[z > 0]."""
+    values: dict[str, Values] = {network.input: _fractions(np.asarray(x, np.float64).ravel())}
+    shapes = network.shapes
+    for node in network.nodes:
+        arguments = [values[name] for name in node.inputs]
+        values[node.name] = _apply(node.operator, arguments, shapes[node.inputs[0]], node.shape)
+    return values[network.output]
+
+
+def exact_margin(network: Network, prop: Property, x: npt.ArrayLike) -> Fraction | float:
+    """Least slack over the clauses at `x` [n]; >= 0 exactly when `x` satisfies them over the reals.
+
+    A property without clauses has margin +inf, an empty clause -inf.
+    """
+    y = exact_outputs(network, x)
+    worst: Fraction | float = float("inf")
+    for clause in prop.clauses:
+        best: Fraction | float = float("-inf")
+        for conjunction in clause:
+            slacks = []
+            for atom in conjunction:
+                right = Fraction(atom.constant) if atom.other is None else y[atom.other]
+                slacks.append(y[atom.left] - right if atom.relation == ">=" else right - y[atom.left])
+            best = max(best, min(slacks, default=float("inf")))
+        worst = min(worst, best)
+    return worst
+
+
+def _apply(operator: Operator, arguments: list[Values], source: Shape, shape: Shape) -> Values:
+    first = arguments[0]
+    match operator:
+        case Linear():
+            return _linear(operator.weight, operator.bias, first)
+        case Conv():
+            return _linear(conv_matrix(operator, source), conv_bias(operator, source), first)
+        case ConvTranspose():
+            matrix = conv_transpose_matrix(operator, source)
+            return _linear(matrix, np.zeros(matrix.shape[0]), first)
+        case Scale():
+            full = [np.broadcast_to(part, shape).ravel() for part in (operator.scale, operator.shift)]
+            factors, shifts = (_fractions(part.astype(np.float64)) for part in full)
+            return [a * v + b for a, v, b in zip(factors, first, shifts, strict=True)]
+        case Relu():
+            return [max(v, Fraction(0)) for v in first]
+        case Sign():
+            return [Fraction((v > 0) - (v < 0)) for v in first]
+        case Abs():
+            return [abs(v) for v in first]
+        case Mul():
+            return [a * b for a, b in zip(*arguments, strict=True)]
+        case Add():
+            return [a + b for a, b in zip(*arguments, strict=True)]
+        case Sub():
+            return [a - b for a, b in zip(*arguments, strict=True)]
+        case Concat():
+            return [v for part in arguments for v in part]
+        case Reshape():
+            return first
+
+
+def _linear(matrix: Any, bias: npt.NDArray[Any], values: Values) -> Values:
+    """Products of single weights alone: a convolution's matrix holds each weight as it is."""
+    rows = sparse.csr_array(matrix)
+    result = _fractions(np.asarray(bias, np.float64))
+    for row in range(rows.shape[0]):
+        span = slice(rows.indptr[row], rows.indptr[row + 1])
+        for column, weight in zip(rows.indices[span].tolist(), rows.data[span].tolist(), strict=True):
+            result[row] += Fraction(weight) * values[column]
+    return result
+
+
+def _fractions(values: npt.NDArray[np.float64]) -> Values:
+    return [Fraction(value) for value in values.tolist()]

@@ -1,0 +1,84 @@
+"""Time to bound the nodes of a search one by one and in batches. Measured, never asserted.
+
+Run with --benchmark-enable and, say, OMP_NUM_THREADS=1; a time divided by `nodes` is the time per node.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from salver.nets.network import Network
+from salver.nets.program import Program, lower
+from salver.nets.torch_bridge import from_torch
+from salver.saliency.unroll import logit_combination, unroll
+from salver.solvers.batched import BatchBounder, Part
+from salver.solvers.bounds import propagate
+from tests.unit.small_queries import relu_network
+
+NETWORKS = {"784-256-256-10": 0.003, "64-64-64-10": 0.03, "conv": 0.004}
+"""Network -> radius of the box that leaves 30 to 90 neurons open."""
+BATCHES = [1, 2, 4, 8, 16, 32]
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+
+
+def _network(name: str, generator: np.random.Generator) -> Network:
+    if name != "conv":
+        return relu_network([int(size) for size in name.split("-")], generator, 1.4)
+    torch.manual_seed(0)
+    classifier = torch.nn.Sequential(
+        torch.nn.Unflatten(1, (1, 28, 28)), torch.nn.Conv2d(1, 8, 4, stride=2, padding=1), torch.nn.ReLU(),
+        torch.nn.Conv2d(8, 16, 4, stride=2, padding=1), torch.nn.ReLU(), torch.nn.Flatten(),
+        torch.nn.Linear(784, 32), torch.nn.ReLU(), torch.nn.Linear(32, 10),
+    )  # fmt: skip
+    return from_torch(classifier, 784)
+
+
+@cache
+def _nodes(name: str) -> tuple[Program, list[Part]]:
+    """Feasible children of the root with four open neurons of the first layer and two of each other fixed."""
+    generator = np.random.default_rng(0)
+    program = lower(unroll(_network(name, generator), logit_combination(10, 3)))
+    centre = generator.uniform(0.0, 1.0, program.input_size)
+    box = (centre - NETWORKS[name], centre + NETWORKS[name])
+    root = propagate(program, *box, outputs=False)
+    parts: list[Part] = []
+    bounder = BatchBounder(program)
+    while len(parts) < max(BATCHES):
+        fixed = {}
+        for number, signs in enumerate(root.signs):
+            open_ = np.flatnonzero(signs == 0)
+            chosen = generator.choice(open_, min(len(open_), 2 if number else 4), replace=False)
+            fixed[number] = np.zeros(len(signs), np.int8)
+            fixed[number][chosen] = generator.choice([-1, 1], len(chosen))
+        part = Part(*box, fixed, root)
+        if not bounder.propagate([part])[0].infeasible:
+            parts.append(part)
+    return program, parts
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_one_by_one_with_numpy(benchmark: BenchmarkFixture, name: str) -> None:
+    program, parts = _nodes(name)
+    found = benchmark(
+        lambda: [
+            propagate(program, part.lower, part.upper, part.fixed, within=part.within, outputs=False)
+            for part in parts[:4]
+        ]
+    )
+    benchmark.extra_info["nodes"] = 4
+    assert all(bounds.undecided for bounds in found)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_in_batches(benchmark: BenchmarkFixture, name: str, batch: int, device: str) -> None:
+    program, parts = _nodes(name)
+    found = benchmark(BatchBounder(program, device).propagate, parts[:batch])
+    benchmark.extra_info["nodes"] = batch
+    assert all(bounds.undecided for bounds in found)

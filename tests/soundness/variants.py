@@ -1,0 +1,63 @@
+"""Ways to ask `hybrid`'s parts alone, so that small queries reach the code that large ones need."""
+
+from __future__ import annotations
+
+from salver.solvers import crown, falsify, hybrid, marabou, milp
+from salver.solvers.node import children, root_node, tighten
+from salver.solvers.parallel import search_in_parallel
+from salver.solvers.query import Budget, Options, Query, Result, Solver, Verdict
+from salver.solvers.tree import search
+
+
+def without_attack(query: Query, budget: Budget, options: Options) -> Result:
+    """The search from the root: every `sat` has to come out of a leaf."""
+    return search(query, budget, options, [root_node(query)])
+
+
+def in_parallel(query: Query, budget: Budget, options: Options) -> Result:
+    """The same on two processes."""
+    return search_in_parallel(query, budget, Options(2, seed=options.seed), root_node(query))
+
+
+def to_the_bottom(query: Query, budget: Budget, options: Options) -> Result:
+    """Branching until no neuron is open; only then the exact back end, on a linear program."""
+    pending, doubt = [root_node(query)], ""
+    while pending:
+        if budget.over:
+            return Result(Verdict.TIMED_OUT)
+        node = pending.pop()
+        bounds = tighten(query, node)
+        if bounds is None:
+            continue
+        pair = children(query.program, bounds, node)
+        pending += pair
+        if not pair:
+            result = milp.solve_within(query, bounds, budget, options, milp.backend("highs"))
+            if result.verdict is Verdict.SAT:
+                return result
+            if result.verdict is not Verdict.UNSAT:
+                doubt = result.reason or result.verdict.value
+    return Result(Verdict.UNKNOWN, reason=doubt) if doubt else Result(Verdict.UNSAT)
+
+
+def milp_highs(query: Query, budget: Budget, options: Options) -> Result:
+    """`milp` by HiGHS."""
+    return milp.solve(query, budget, Options(1, seed=options.seed, backend="highs"))
+
+
+def milp_scip(query: Query, budget: Budget, options: Options) -> Result:
+    """`milp` by SCIP."""
+    return milp.solve(query, budget, Options(1, seed=options.seed, backend="scip"))
+
+
+SOLVERS: dict[str, Solver] = {
+    "hybrid": hybrid.solve,
+    "without-attack": without_attack,
+    "to-the-bottom": to_the_bottom,
+    "in-parallel": in_parallel,
+    "milp": milp_highs,
+    "milp-scip": milp_scip,
+    "marabou": marabou.solve,
+    "crown": crown.solve,
+    "falsify": falsify.solve,
+}
