@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +43,7 @@ def solve(query, budget, options):
 HOLDS_THE_LOCK = "ctypes.PyDLL(None).sleep(60)"
 IGNORES_SIGNALS = "[signal.signal(n, signal.SIG_IGN) for n in (1, 2, 15)]; note('ready'); time.sleep(60)"
 SLEEPING_WORKERS = (
-    "from salver.solvers import parallel; parallel.search = lambda *_: time.sleep(60); "
+    "from salver.solvers import parallel; parallel.search = lambda *_: time.sleep(600); "
     "return parallel.search_in_parallel(query, budget, Options(2), 'root')"
 )
 LIMIT_S = 1.2
@@ -131,8 +131,11 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 @pytest.fixture
-def stub(tmp_path: Path, toy: tuple[Path, Path]) -> Stub:
-    return Stub(tmp_path, toy)
+def stub(tmp_path: Path, toy: tuple[Path, Path]) -> Iterator[Stub]:
+    made = Stub(tmp_path, toy)
+    yield made
+    for process in made.processes():
+        process.kill()
 
 
 def test_the_verdict_comes_first_and_the_times_on_stderr(stub: Stub) -> None:
@@ -257,11 +260,11 @@ def test_a_signal_stops_everything_at_once_and_says_so_in_one_line(
 
 
 def test_nothing_survives_when_the_command_itself_is_killed(stub: Stub) -> None:
-    process = stub.start(SLEEPING_WORKERS)
+    process = stub.start(SLEEPING_WORKERS, limit=600.0)
     until(lambda: len(stub.processes()) == 4)
     process.kill()
-    process.communicate()
     until(lambda: stub.processes() == [])
+    process.communicate()
 
 
 MEMORY = {
