@@ -1,6 +1,6 @@
 """Ranking stability of saliency maps: which features stay among the k most salient ones.
 
-S(x) = |E(x)| per feature and T = the top-k set of S(xhat) (Chen et al., "Provably Robust Saliency-based
+S(x) = |E(x)| per feature and T = the top-k set of S(xhat) (Chen et al., "Provable Robust Saliency-based
 Explanations", NeurIPS 2024). A ranking is broken at x when, with ties broken against T, at least r
 members of T are no longer among the k largest entries: r = 1 asks for any change of the set, r = k - t + 1
 for fewer than t members that stay.
@@ -89,7 +89,7 @@ class Ranking:
     def thickness(self, saliency: Array) -> Array:
         """Share of the points [batch, n] on which S_i > S_j, for every pair [k, n - k].
 
-        The thickness of a pair (Chen et al., definition 4.2) with the points as samples of the ball.
+        The thickness of a pair (Chen et al.) with the points as samples of the ball.
         """
         members, others = saliency[:, self.inside], saliency[:, self.outside]
         return np.stack([(members[:, [i]] > others).mean(axis=0) for i in range(members.shape[1])])

@@ -1,6 +1,6 @@
 """`er-attack`: ERAttack on the ranking of a saliency map; finds counterexamples and never proves anything.
 
-Minimises sum of S over T - sum of S outside T with the label kept (Chen et al., NeurIPS 2024, sec. 5).
+Minimises sum of S over T - sum of S outside T with the label kept (Chen et al., NeurIPS 2024).
 """
 
 from __future__ import annotations

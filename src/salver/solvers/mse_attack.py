@@ -1,7 +1,7 @@
 """`mse-attack`: moves the saliency map as far as it goes; finds counterexamples and never proves anything.
 
 Maximises |S(x) - S(xhat)|^2 with the label kept, the attack that knows nothing of rankings (Chen et al.,
-NeurIPS 2024, sec. 5). A query does not name xhat; it is read off the box.
+NeurIPS 2024). A query does not name xhat; it is read off the box.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Attacks on rankings: gradient descent on a smooth surrogate with the label kept, and how they read a query.
 
-Two losses of Chen et al. (NeurIPS 2024, sec. 5): ERAttack minimises sum of S over T minus sum of S
+Two losses of Chen et al. (NeurIPS 2024): ERAttack minimises sum of S over T minus sum of S
 outside T; the MSE attack maximises |S(x) - S(xhat)|^2 (Ghorbani et al., AAAI 2019; Dombrowski et al.,
 NeurIPS 2019). Both are attacks on the saliency alone, so a hinge on the logits keeps the label.
 """
