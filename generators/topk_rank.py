@@ -32,7 +32,9 @@ class TopkRankParameters(Parameters):
     skip: int = Field(default=0, ge=0, description="how many candidate points to pass over first")
     k: int = Field(default=5, gt=0, description="size of the top-k set")
     stay: int | None = Field(default=None, gt=0, description="members that must stay; all k when not given")
-    gradient: Literal["logit", "difference"] = Field(default="logit", description="of the label, or minus next")
+    gradient: Literal["logit", "difference"] = Field(
+        default="logit", description="of the label, or minus next"
+    )
     epsilons: tuple[float, ...] = Field(default=(), description="radii of the input box")
     epsilon_factors: tuple[float, ...] = Field(default=(), description="radii in sampled epsilon*")
     most: float = Field(default=0.3, gt=0, description="radius up to which epsilon* is sought")
