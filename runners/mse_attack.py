@@ -15,6 +15,6 @@ class MseAttack(EmbeddedRunner):
 
     def supports(self, instance: Instance) -> str | None:
         """Rankings only: the attack has nothing to aim at in other families."""
-        if instance.facts.family != "topk_rank":
-            return f"attacks rankings (topk_rank) only, not {instance.facts.family}"
-        return super().supports(instance)
+        if instance.facts.family == "topk_rank" or super().supports(instance):
+            return super().supports(instance)
+        return f"attacks rankings (topk_rank) only, not {instance.facts.family}"

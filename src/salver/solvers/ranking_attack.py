@@ -25,7 +25,7 @@ Loss = Callable[[Array], Array]
 """From surrogate saliencies [b, n] to the derivative [b, n] of the loss to be minimised by them."""
 
 BATCH, STEPS, CHECK_EVERY = 32, 40, 4
-ROUNDS = 40
+ROUNDS = 16
 LABEL_ROOM = 1e-3
 """Lead of the label, in units of the spread of the logits, below which the hinge pushes back."""
 
