@@ -103,6 +103,9 @@ def _graph(folder: Path, instance: Instance, graph: Network) -> Iterator[Complai
     expected = _by_autograd(original, facts.gradient_of, x)
     if facts.options.get("map") == "abs":
         expected[:, facts.logits :] = np.abs(expected[:, facts.logits :])
+    if facts.family == "topk_rank" and facts.options["extra_outputs"]:
+        left = _members_that_left(expected[:, facts.logits :], facts.options)
+        expected = np.hstack([expected, left[:, None]])
     if expected.shape != run.shape or _differ(run, expected):
         yield Complaint(instance.onnx, f"is not the gradient network of {instance.network}")
 
@@ -126,6 +129,15 @@ def _by_autograd(network: Network, gradient_of: str, x: np.ndarray[Any, Any]) ->
     assert points.grad is not None
     joined: np.ndarray[Any, Any] = torch.cat([logits.detach(), points.grad], dim=1).numpy()
     return joined
+
+
+def _members_that_left(saliency: np.ndarray[Any, Any], options: dict[str, Any]) -> np.ndarray[Any, Any]:
+    """The extra output of a relaxed ranking at saliencies [batch, n], from its definition."""
+    inside = np.array(options["inside"])
+    outside = np.setdiff1d(np.arange(saliency.shape[1]), inside)
+    leave = options["k"] - options["stay"] + 1
+    overtaken = (saliency[:, None, outside] >= saliency[:, inside, None]).sum(axis=2)
+    return np.asarray((overtaken >= leave).sum(axis=1), dtype=np.float64)
 
 
 def _texts(folder: Path, instance: Instance, graph: Network) -> Iterator[Complaint]:

@@ -29,6 +29,14 @@ SMALL = {
             "gradient": "difference", "targets": "runner-up", "deltas": [1.0],
         },
     ],
+    "topk_rank": [
+        {"network": "bandit-6x6", "points": 2, "k": 1, "epsilons": [0.2], "enumerate": True},
+        {"network": "digits-16x16", "points": 1, "k": 5, "epsilon_factors": [0.9, 1.1]},
+        {
+            "network": "digits-16x16", "points": 1, "k": 5, "stay": 3, "gradient": "difference",
+            "epsilon_factors": [1.1],
+        },
+    ],
     "vg_paper": [{"table": "bandit", "deltas": [1.16, 1.17]}],
 }  # fmt: skip
 

@@ -160,7 +160,8 @@ def original_gradient(
         network_onnx: the classifier the instance was made from.
         instance: says which gradient (`facts.gradient_of`) and which map of it (`facts.options`).
         x: the witness [n].
-        outputs: replayed outputs [m + s]: m logits, then s saliencies.
+        outputs: replayed outputs [m + s]: m logits, then s saliencies, of which the last
+            `facts.options["extra_outputs"]` are derived from the others and not looked at.
         tolerance: largest distance per entry, relative to the largest entry where that exceeds 1.
 
     Returns:
@@ -172,7 +173,8 @@ def original_gradient(
     facts = instance.facts
     wanted = _GRADIENT_OF.match(facts.gradient_of)
     mapping = facts.options.get("map", "raw")
-    saliencies = np.asarray(outputs, dtype=np.float64)[facts.logits :]
+    derived = int(facts.options.get("extra_outputs", 0))
+    saliencies = np.asarray(outputs, dtype=np.float64)[facts.logits : len(outputs) - derived]
     if wanted is None or mapping not in ("raw", "abs") or saliencies.size != len(x):
         return "none"
     plus, minus = int(wanted[1]), None if wanted[2] is None else int(wanted[2])

@@ -16,8 +16,10 @@ from torch import nn
 
 from salver.datasets import Dataset
 from salver.errors import SalverError
+from salver.nets.regimes import Plain, Regime, objective
 
 TRAINING_CODE = 1
+PLAIN = Plain()
 WEIGHT_STEP = 2.0**-12
 
 
@@ -53,23 +55,27 @@ def isolated_torch(seed: int) -> Iterator[None]:
             torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
 
 
-def train(module: nn.Sequential, dataset: Dataset, schedule: Schedule, seed: int) -> nn.Sequential:
-    """Minimises cross-entropy with Adam, the rate falling linearly to zero; call inside `isolated_torch`.
+def train(
+    module: nn.Sequential, dataset: Dataset, schedule: Schedule, seed: int, regime: Regime = PLAIN
+) -> nn.Sequential:
+    """Minimises the regime's loss with Adam, the rate falling linearly to zero; call inside `isolated_torch`.
 
     Args:
         module: float64, from inputs of shape (N, n) to logits; trained in place.
         dataset: its training part is used.
         schedule: epochs, batch size, learning rate, weight decay.
         seed: of the order of the rows.
+        regime: what is minimised; random draws in it come from torch's generator.
 
     Returns:
         The module in float32 and evaluation mode, each weight a multiple of 2^-12.
 
     Raises:
-        SalverError: the loss is no longer finite.
+        SalverError: the loss is no longer finite, or the regime does not fit the data set.
     """
     x, y = torch.from_numpy(dataset.train_x), torch.from_numpy(dataset.train_y)
     order = np.random.default_rng(seed)
+    loss_of = objective(regime, dataset)
     optimizer = torch.optim.Adam(
         module.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay
     )
@@ -81,7 +87,7 @@ def train(module: nn.Sequential, dataset: Dataset, schedule: Schedule, seed: int
         for start in range(0, len(rows), schedule.batch_size):
             batch = rows[start : start + schedule.batch_size]
             optimizer.zero_grad()
-            loss = nn.functional.cross_entropy(module(x[batch].double()), y[batch])
+            loss = loss_of(module, x[batch].double(), y[batch])
             torch.autograd.backward(loss)
             optimizer.step()
             decay.step()

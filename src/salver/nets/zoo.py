@@ -21,6 +21,7 @@ from salver.datasets import cache_dir, fingerprint, load
 from salver.errors import SalverError
 from salver.files import write_atomically
 from salver.model import Record
+from salver.nets.regimes import Adversarial, Guided, Plain, R2et, Regime, Softplus
 from salver.nets.torch_bridge import from_torch
 from salver.nets.training import TRAINING_CODE, isolated_torch, train
 
@@ -29,7 +30,7 @@ PINS = Path(__file__).with_name("pins.json")
 
 
 class NetSpec(Record):
-    """A network to be trained: data, architecture and schedule.
+    """A network to be trained: data, architecture, schedule and regime.
 
     `architecture` gives the widths of the hidden layers of a fully connected ReLU network, or names a
     convolutional one: `conv_small` is conv-ReLU-conv-ReLU-flatten-dense, `conv_gap` is
@@ -42,6 +43,7 @@ class NetSpec(Record):
     batch_size: int = Field(default=128, gt=0)
     learning_rate: float = Field(default=3e-3, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
+    regime: Regime = Plain()
 
 
 def digits_net(architecture: Architecture) -> NetSpec:
@@ -64,6 +66,18 @@ def mnist_net(architecture: Architecture, epochs: int = 5, dataset: str = "mnist
 def table_net(dataset: str, architecture: Architecture) -> NetSpec:
     """The schedule of the networks on tables."""
     return NetSpec(dataset=dataset, architecture=architecture, epochs=10, batch_size=128)
+
+
+def in_regimes(spec: NetSpec, adversarial_epsilon: float = 0.05) -> dict[str, NetSpec]:
+    """The same network in every other regime, by the suffix of its key in the zoo."""
+    changes: dict[str, dict[str, object]] = {
+        "wd": {"weight_decay": 3e-3},
+        "softplus": {"regime": Softplus()},
+        "guided": {"regime": Guided()},
+        "r2et": {"regime": R2et()},
+        "adv": {"regime": Adversarial(epsilon=adversarial_epsilon)},
+    }
+    return {suffix: spec.model_copy(update=change) for suffix, change in changes.items()}
 
 
 ZOO: dict[str, NetSpec] = {
@@ -95,6 +109,11 @@ ZOO: dict[str, NetSpec] = {
     "fashion-conv": mnist_net("conv_small", epochs=3, dataset="fashion_mnist"),
     "adult-32x32": table_net("adult", (32, 32)),
     "compas-32x32": table_net("compas", (32, 32)),
+    **{
+        f"digits-{name}-{suffix}": spec
+        for name, widths in (("16x16", (16, 16)), ("32x32", (32, 32)))
+        for suffix, spec in in_regimes(digits_net(widths)).items()
+    },
 }
 
 
@@ -148,15 +167,18 @@ def trained(spec: NetSpec, seed: int, data_dir: Path | None = None) -> nn.Sequen
     dataset = load(spec.dataset, data_dir)
     with isolated_torch(seed):
         classes = len(dataset.classes)
-        module = train(build(spec, dataset.input_shape, classes), dataset, spec, seed)
+        module = train(build(spec, dataset.input_shape, classes), dataset, spec, seed, spec.regime)
     write_atomically(stored, packed(module, dataset.input_shape, classes))
     return module
 
 
 def weights_key(spec: NetSpec, seed: int, data_dir: Path | None = None) -> str:
-    """Name of the weights in the cache: everything they depend on, hashed (20 hex digits)."""
+    """Name of the weights in the cache: everything they depend on, hashed (20 hex digits).
+
+    The plain regime is left out: its weights keep the name they had before there were regimes.
+    """
     parts = [
-        spec.model_dump_json(),
+        spec.model_dump_json(exclude={"regime"} if isinstance(spec.regime, Plain) else None),
         str(seed),
         fingerprint(spec.dataset, data_dir),
         str(TRAINING_CODE),

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 SOLVERS = {
     "falsify": "salver.solvers.falsify",
+    "er-attack": "salver.solvers.er_attack",
+    "mse-attack": "salver.solvers.mse_attack",
     "crown": "salver.solvers.crown",
     "marabou": "salver.solvers.marabou",
     "milp": "salver.solvers.milp",

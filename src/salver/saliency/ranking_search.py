@@ -1,0 +1,138 @@
+"""Sampled measures of a ranking: epsilon*, P@k and thickness, all seeded, none of them a proof.
+
+epsilon* is the smallest radius at which a violation exists; the search returns an upper bound with the
+point that shows it, and suites give radii in units of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from salver.nets.program import Program
+from salver.solvers.ranking_attack import Attack, RankingTarget, er_loss, mse_loss, pair_loss
+
+Array = npt.NDArray[np.float64]
+
+ROUNDS, MISSES, SHARES = 12, 2, 20
+CLEAR = 1e-5
+"""Margin, in units of 1 + the largest saliency, that a violation must have to outlive single precision."""
+
+
+@dataclass(frozen=True, eq=False)
+class EpsilonStarBound:
+    """The nearest violation seen: its distance from xhat (inf when none), the point [n], evaluations."""
+
+    value: float
+    witness: Array | None
+    samples: int
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """Uniform points of a box that keep the label, and what the ranking does on them.
+
+    Attributes:
+        kept: share of the points that keep the label.
+        precision_mean, precision_min: P@k over the kept points; 1 where there is none.
+        thickness_mean, thickness_min: share of the kept points with S_i > S_j, over the pairs.
+    """
+
+    kept: float
+    precision_mean: float
+    precision_min: float
+    thickness_mean: float
+    thickness_min: float
+
+
+def sample_epsilon_star(
+    program: Program,
+    target: RankingTarget,
+    centre: Array,
+    most: float,
+    clip: tuple[float, float],
+    seed: int,
+) -> EpsilonStarBound:
+    """Upper bound on the smallest radius with a violation, at most `most`.
+
+    Each round attacks the box of the present bound with all three losses, then walks from every violating
+    point back towards xhat; a smaller distance becomes the bound. Two rounds without progress end it.
+
+    Args:
+        program: X -> Concat[logits, S].
+        centre: xhat [n], binary32 values.
+        most: radius to start from; clip: data range.
+    """
+    search = _Search(program, target, centre, clip, np.random.default_rng([seed, 29]))
+    misses = 0
+    for _ in range(ROUNDS):
+        before = search.best
+        search.round(min(most, 0.98 * before))
+        misses = 0 if search.best < 0.98 * before else misses + 1
+        if misses == MISSES:
+            break
+    return EpsilonStarBound(search.best, search.witness, search.samples)
+
+
+def sample_measures(
+    program: Program, target: RankingTarget, box: tuple[Array, Array], seed: int, points: int = 256
+) -> Sampled:
+    """P@k and thickness on `points` uniform points of the box [n], [n]."""
+    lower, upper = box
+    x = lower + np.random.default_rng([seed, 31]).random((points, len(lower))) * (upper - lower)
+    outputs, _, _ = program.evaluate(x)
+    kept = target.lead(outputs) >= 0
+    if not kept.any():
+        return Sampled(0.0, 1.0, 1.0, 1.0, 1.0)
+    saliency = target.saliencies(outputs[kept])
+    precision, thickness = target.ranking.precision_at_k(saliency), target.ranking.thickness(saliency)
+    measured = (kept.mean(), precision.mean(), precision.min(), thickness.mean(), thickness.min())
+    return Sampled(*(round(float(value), 6) for value in measured))
+
+
+@dataclass
+class _Search:
+    program: Program
+    target: RankingTarget
+    centre: Array
+    clip: tuple[float, float]
+    generator: np.random.Generator
+    best: float = np.inf
+    witness: Array | None = None
+    samples: int = 0
+
+    def round(self, radius: float) -> None:
+        """Attacks the box of one radius; every violating point is walked back at once."""
+        box = (
+            np.maximum(self.centre - radius, self.clip[0]),
+            np.minimum(self.centre + radius, self.clip[1]),
+        )
+        reference = self.target.saliencies(self.program.evaluate(self.centre[None])[0][0])
+        ranking = self.target.ranking
+        attack = Attack.on(self.program, self.target, box, self.generator)
+        for loss in (pair_loss(ranking), er_loss(ranking), mse_loss(reference)):
+            for points in attack.descend(attack.starts(self.generator, 16), loss, self.generator):
+                broken = self._violating(points)
+                if len(broken):
+                    self._walk_back(broken[:4])
+                    break
+
+    def _violating(self, points: Array) -> Array:
+        """Those of the points, rounded to binary32, that break the ranking with room; nearest is kept."""
+        rounded = points.astype(np.float32).astype(np.float64)
+        outputs, _, _ = self.program.evaluate(rounded)
+        self.samples += len(rounded)
+        room = CLEAR * (1.0 + np.abs(self.target.saliencies(outputs)).max(axis=1))
+        broken = rounded[self.target.margin(outputs) >= room]
+        if len(broken):
+            distance = np.abs(broken - self.centre).max(axis=1)
+            nearest = int(np.argmin(distance))
+            if distance[nearest] < self.best:
+                self.best, self.witness = float(distance[nearest]), broken[nearest]
+        return np.asarray(broken)
+
+    def _walk_back(self, points: Array) -> None:
+        shares = np.linspace(0.05, 1.0, SHARES)[:, None]
+        self._violating(np.vstack([self.centre + shares * (x - self.centre) for x in points]))

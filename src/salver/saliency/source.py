@@ -1,0 +1,47 @@
+"""Where a family's classifier and points come from: a zoo key, or an ONNX file with a data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from salver.datasets import Dataset, load
+from salver.errors import SalverError
+from salver.nets.network import Network
+from salver.nets.onnx_reader import read_onnx
+from salver.nets.program import lower
+from salver.nets.torch_bridge import from_torch
+
+
+def classifier_and_data(
+    network: str, dataset: str | None, seed: int, data_dir: Path | None, family: str
+) -> tuple[Network, Dataset]:
+    """The classifier of a suite's entry and the data it is explained on.
+
+    Raises:
+        SalverError: neither a zoo key nor an .onnx file with `dataset`, missing data, or inputs that differ.
+    """
+    from salver.nets.zoo import ZOO, trained
+
+    if network in ZOO:
+        spec = ZOO[network]
+        data = load(spec.dataset, data_dir)
+        return from_torch(trained(spec, seed, data_dir), data.test_x.shape[1]), data
+    path = Path(network)
+    if path.suffix != ".onnx" or dataset is None:
+        mend = f"choose one of {', '.join(ZOO)}, or an .onnx file together with `dataset`"
+        raise SalverError("no network of that name", f"{family}: {network}", mend)
+    classifier, data = read_onnx(path), load(dataset, data_dir)
+    if classifier.input_size != data.test_x.shape[1]:
+        what = f"takes {classifier.input_size} inputs, {dataset} has {data.test_x.shape[1]}"
+        raise SalverError(what, f"{family}: {network}", "choose the data set the network was trained on")
+    return classifier, data
+
+
+def correct_points(classifier: Network, data: Dataset, seed: int) -> list[int]:
+    """Correctly classified test points in a seeded order."""
+    order = np.random.default_rng([seed, 17]).permutation(len(data.test_x))
+    logits = lower(classifier).evaluate(np.asarray(data.test_x, np.float64))[0]
+    right = np.argmax(logits, axis=1) == data.test_y
+    return [int(i) for i in order if right[i]]
