@@ -37,6 +37,12 @@ SMALL = {
             "epsilon_factors": [1.1],
         },
     ],
+    "training_pairs": [
+        {
+            "network": "digits-16x16", "regimes": ["plain", "wd"], "points": 1, "label_epsilons": [0.1],
+            "box_epsilons": [0.1], "deltas": [1.0], "rank_epsilons": [0.01],
+        },
+    ],
     "vg_paper": [{"table": "bandit", "deltas": [1.16, 1.17]}],
 }  # fmt: skip
 

@@ -50,3 +50,29 @@ def solvers(
     raw = {**asked, "device": device, "resume": resume}
     options = parse_record(RunOptions, raw, "command line")
     bench_solvers(project_root(), options, _names(tables), data_dir)
+
+
+@bench_app.command()
+def training(
+    suite: Annotated[str, typer.Option("--suite", help="a suite of training pairs")] = "training-pairs",
+    solver: Annotated[str, typer.Option("--solver", help="the solver that answers")] = "hybrid",
+    timeout: Annotated[float | None, typer.Option("--timeout", help="wall seconds a run")] = None,
+    cores: Annotated[int, typer.Option("--cores", help="cores a run")] = 1,
+    workers: Annotated[int, typer.Option("--workers", "-j", help="slots of one core")] = len(
+        os.sched_getaffinity(0)
+    ),
+    resume: Annotated[bool, typer.Option("--resume", help="go on with the suite's latest run")] = False,
+    data_dir: Annotated[Path | None, typer.Option("--data-dir", help="your data folder")] = None,
+) -> None:
+    """Compare training regimes: accuracy, attacks, and verified label, saliency and ranking robustness.
+
+    Example: salver bench training --timeout 10
+    """
+    from salver.bench.training import bench_training
+    from salver.project import project_root
+    from salver.run import RunOptions
+    from salver.suite import parse_record
+
+    asked = {"solvers": (solver,), "timeout": timeout, "cores": cores, "workers": workers, "resume": resume}
+    options = parse_record(RunOptions, asked, "command line")
+    bench_training(project_root(), options, suite, data_dir)

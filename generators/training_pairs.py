@@ -1,0 +1,165 @@
+"""training_pairs: one architecture trained in several regimes, asked the same three questions.
+
+Per regime, training seed and test point: label robustness, vg_box (same saliency, other class) and
+ranking stability, with the same points and the same absolute tolerances for all, so that counts of
+different regimes can be compared pair by pair. The points are those that every network in the
+comparison classifies correctly and ranks without ties, in a seeded order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from salver.datasets import Dataset, load
+from salver.errors import SalverError
+from salver.generator import Generator, InstanceDraft, Parameters
+from salver.nets.torch_bridge import from_torch
+from salver.saliency import conditions
+from salver.saliency.conditions import UndefinedConditionError
+from salver.saliency.ranking_query import RankingSource
+from salver.saliency.vanilla import Condition, Point, VanillaQuery, pairings
+from salver.spec import Property
+
+Question = Literal["label", "vg_box", "topk_rank"]
+
+
+class TrainingPairsParameters(Parameters):
+    """What a suite may say about this family."""
+
+    network: str = Field(description="zoo key of the plain network; the regimes' keys add -<regime>")
+    regimes: tuple[str, ...] = Field(
+        default=("plain", "wd", "softplus", "guided", "r2et", "adv"),
+        min_length=2,
+        description="plain and suffixes of the network's other keys in the zoo",
+    )
+    network_seeds: tuple[int, ...] | None = Field(
+        default=None, min_length=1, description="training seeds; the suite's seed when not given"
+    )
+    points: int = Field(default=3, gt=0, description="how many test points to use")
+    skip: int = Field(default=0, ge=0, description="how many candidate points to pass over first")
+    label_epsilons: tuple[float, ...] = Field(default=(), description="radii of the label questions")
+    box_epsilons: tuple[float, ...] = Field(default=(), description="radii of the vg_box questions")
+    deltas: tuple[float, ...] = Field(default=(), description="saliency tolerances of vg_box, absolute")
+    rank_epsilons: tuple[float, ...] = Field(default=(), description="radii of the ranking questions")
+    k: int = Field(default=5, gt=0, description="size of the top-k set")
+
+
+@dataclass(frozen=True, eq=False)
+class _Trained:
+    """One network of the comparison with what drafts its questions."""
+
+    regime: str
+    seed: int
+    vanilla: VanillaQuery
+    ranking: RankingSource
+
+
+class TrainingPairs(Generator):
+    name = "training_pairs"
+    title = "one architecture in several training regimes: label, saliency and ranking robustness"
+    parameters = TrainingPairsParameters
+
+    def instances(self, params: TrainingPairsParameters, seed: int) -> Iterator[InstanceDraft]:
+        if not (params.label_epsilons or (params.box_epsilons and params.deltas) or params.rank_epsilons):
+            mend = "give label_epsilons, rank_epsilons, or box_epsilons with deltas"
+            raise SalverError("no question is asked", f"training_pairs on {params.network}", mend)
+        networks, data = _networks(params, seed)
+        used = 0
+        for index in _common_points(networks, data, seed)[params.skip :]:
+            point = Point(index, data.test_x[index], int(data.test_y[index]))
+            try:
+                drafts = [d for net in networks for d in _of_point(net, point, params, seed)]
+            except UndefinedConditionError:
+                continue
+            yield from drafts
+            used += 1
+            if used == params.points:
+                return
+        if used < params.points:
+            what = f"only {used} test points are classified correctly and ranked without ties by all networks"
+            raise SalverError(what, f"training_pairs on {params.network}", "lower points, skip or k")
+
+
+def _networks(params: TrainingPairsParameters, seed: int) -> tuple[list[_Trained], Dataset]:
+    from salver.nets.zoo import ZOO, trained
+
+    keys = {r: params.network if r == "plain" else f"{params.network}-{r}" for r in params.regimes}
+    missing = [key for key in keys.values() if key not in ZOO]
+    if missing:
+        raise SalverError(f"the zoo has no {missing[0]}", "training_pairs", f"choose among {', '.join(ZOO)}")
+    data = load(ZOO[params.network].dataset, params.data_dir)
+    networks = []
+    for own_seed in params.network_seeds or (seed,):
+        for regime, key in keys.items():
+            classifier = from_torch(trained(ZOO[key], own_seed, params.data_dir), data.test_x.shape[1])
+            common = (classifier, f"{key}-s{own_seed}", data.name, data.input_shape, data.clip)
+            networks.append(_Trained(regime, own_seed, VanillaQuery(*common), RankingSource(*common)))
+    return networks, data
+
+
+def _common_points(networks: list[_Trained], data: Dataset, seed: int) -> list[int]:
+    """Test points that all networks classify correctly, in a seeded order."""
+    order = np.random.default_rng([seed, 17]).permutation(len(data.test_x))
+    right = np.all([net.vanilla.predict(data.test_x) == data.test_y for net in networks], axis=0)
+    return [int(i) for i in order if right[i]]
+
+
+def _of_point(
+    net: _Trained, point: Point, params: TrainingPairsParameters, seed: int
+) -> Iterator[InstanceDraft]:
+    (pairing,) = pairings(net.vanilla, point, "reference", "logit", "all")
+    box = Condition("box")
+    for epsilon in sorted({*params.label_epsilons, *params.box_epsilons}):
+        comparison = net.vanilla.compare(pairing, point, epsilon, seed)
+        # Any delta: the label question keeps only the box and the sampled point of the other class.
+        drafted = net.vanilla.draft(comparison, box, float(np.finfo(np.float32).max) / 4)
+        if epsilon in params.label_epsilons:
+            yield _told(_label_only(drafted, net, point, epsilon), net, "label")
+        if epsilon in params.box_epsilons:
+            for delta in params.deltas:
+                yield _told(net.vanilla.draft(comparison, box, delta), net, "vg_box")
+    if params.rank_epsilons:
+        query = net.ranking.query(point, params.k, 1, difference=False)
+        found = net.ranking.epsilon_star(query, max(params.rank_epsilons), seed)
+        for epsilon in params.rank_epsilons:
+            yield _told(net.ranking.draft(query, epsilon, found, seed), net, "topk_rank")
+
+
+def _label_only(draft: InstanceDraft, net: _Trained, point: Point, epsilon: float) -> InstanceDraft:
+    """The question without its saliency: is another class reached in the box?"""
+    logits = net.vanilla.classifier.output_size
+    beats = conditions.some_class_beats(point.label, draft.facts.targets)
+    facts = draft.facts.model_copy(
+        update={
+            "gradient_of": "none",
+            "condition": "none: the label alone",
+            "delta": None,
+            "saliencies": 0,
+            "vacuity": draft.facts.vacuity.model_copy(
+                update={"delta_over_saliency": None, "delta_star_upper": None}
+            ),
+            "options": {"map": "none"},
+        }
+    )
+    return replace(
+        draft,
+        name=f"{net.vanilla.name}-label-i{point.index}-e{epsilon:g}",
+        graph=net.vanilla.classifier,
+        graph_name=f"{net.vanilla.name}-logits",
+        prop=Property(draft.prop.input_lower, draft.prop.input_upper, beats, logits),
+        facts=facts,
+    )
+
+
+def _told(draft: InstanceDraft, net: _Trained, question: Question) -> InstanceDraft:
+    """The draft as one of this family, with the question, regime and training seed in its facts."""
+    told = {"question": question, "regime": net.regime, "network_seed": net.seed}
+    options = {**draft.facts.options, **told}
+    return replace(
+        draft, facts=draft.facts.model_copy(update={"family": "training_pairs", "options": options})
+    )
