@@ -42,6 +42,7 @@ class SmoothGradTopKParameters(Parameters):
     epsilons: tuple[float, ...] = Field(default=(), description="radii of the input box as they are")
     epsilon_factors: tuple[float, ...] = Field(default=(), description="radii in sampled epsilon*")
     largest: float = Field(default=0.5, gt=0, description="largest radius searched for a violation")
+    smallest: float = Field(default=0.0, ge=0, description="points with a smaller epsilon* are passed over")
     enumerate: bool = Field(default=False, description="find the exact answer (small networks only)")
 
 
@@ -67,8 +68,11 @@ class SmoothGradTopK(Generator):
             params.map,
             params.k,
         )
-        used = 0
+        used, seen = 0, set[bytes]()
         for index in _candidates(query, data, seed)[params.skip :]:
+            if (same := data.test_x[index].tobytes()) in seen:
+                continue
+            seen.add(same)
             point = Point(int(index), data.test_x[index], int(data.test_y[index]))
             drafts = list(_of_point(query, point, params, seed))
             yield from drafts
@@ -90,6 +94,8 @@ def _of_point(
     except UndefinedConditionError:
         return
     star = ranking.found.value
+    if star < params.smallest:
+        return
     relative = [significant(f * star) for f in params.epsilon_factors if np.isfinite(star)]
     for epsilon in dict.fromkeys([*params.epsilons, *relative]):
         yield query.draft(ranking, epsilon, exact=params.enumerate)

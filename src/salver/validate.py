@@ -26,6 +26,7 @@ from salver.nets.onnx_reader import read_onnx
 from salver.nets.runtime import Runtime
 from salver.nets.torch_bridge import to_torch
 from salver.nets.zoo import pinned
+from salver.saliency.smoothgrad import shifted
 from salver.spec import Atom, Property, parse_vnnlib, to_vnnlib1
 
 POINTS = 8
@@ -101,6 +102,9 @@ def _graph(folder: Path, instance: Instance, graph: Network) -> Iterator[Complai
         yield Complaint(instance.onnx, "ONNX Runtime and the reference evaluation differ")
     original = read_onnx(folder / instance.network)
     expected = _by_autograd(original, facts.gradient_of, x)
+    if "noise" in facts.options:
+        draws = [_by_autograd(original, facts.gradient_of, points) for points in shifted(facts.options, x)]
+        expected[:, facts.logits :] = np.mean(draws, axis=0)[:, facts.logits :]
     if facts.options.get("map") == "abs":
         expected[:, facts.logits :] = np.abs(expected[:, facts.logits :])
     if expected.shape != run.shape or _differ(run, expected):

@@ -165,9 +165,12 @@ class SmoothGradQuery:
         if exact:
             truth = enumerate_query(self._lowered(label), prop).truth
             return truth, Evidence.ENUMERATED if truth is not Truth.UNKNOWN else Evidence.UNKNOWN
-        if witness is not None and prop.inputs_inside(witness):
-            if prop.outputs_satisfied(self._runtime(label).outputs(witness)):
-                return Truth.SAT, Evidence.PROVED
+        if (
+            witness is not None
+            and prop.inputs_inside(witness)
+            and prop.outputs_satisfied(self._runtime(label).outputs(witness))
+        ):
+            return Truth.SAT, Evidence.PROVED
         return Truth.UNKNOWN, Evidence.UNKNOWN
 
     def _facts(self, ranking: Ranking, epsilon: float, expected: Truth, evidence: Evidence) -> Facts:
@@ -187,7 +190,7 @@ class SmoothGradQuery:
             input_shape=self.input_shape,
             logits=self.classifier.output_size,
             saliencies=self.classifier.input_size,
-            tie_rule="a tie with an entry of the top-k set counts as a violation; a tie of logits keeps the label",
+            tie_rule="a tie with an entry of the top-k set is a violation; a tie of logits keeps the label",
             expected=expected,
             evidence=evidence,
             vacuity=Vacuity(samples=ranking.found.samples),
