@@ -44,13 +44,17 @@ def by_hand(smoothed: np.ndarray, certificate: Certificate) -> int:
 
 
 def test_golden_values():
-    """n = 10, q = 8192, p = .95: c = sqrt(ln 400 / 16384) = 0.019123. At rho = .03, sigma = .1 the shift
-    is 0.6: element 2 has Phi(Phi^-1(0.930877) - 0.6) - c = 0.790773, above hbar_(5) = 0.5; element 3 has
-    Phi(Phi^-1(0.880877) - 0.6) - c = 0.699179, above hbar_(4) = 0.6."""
+    """n = 10, q = 8192, p = .95: c = sqrt(ln 400 / 16384). With rho = .03, sigma = .1 the shift is 0.6, and
+    element 3 has Phi(Phi^-1(0.9 - c) - 0.6) - c = 0.699711 above hbar_(4) = 0.6. With rho = .06 it is 1.2:
+    element 3 falls to 0.472653 below 0.6, element 2 to 0.592041 above hbar_(5) = 0.5."""
     certificate = Certificate(3, 0.03, 0.1, 8192, 0.95)
-    assert certificate.deviation(10) == pytest.approx(0.0191230, abs=1e-7)
+    c = certificate.deviation(10)
+    assert c == pytest.approx(0.01912302211469, abs=1e-12)
     normal = NormalDist()
-    assert normal.cdf(normal.inv_cdf(0.880877) - 0.6) - 0.019123 == pytest.approx(0.699179, abs=2e-3)
+    reached = [
+        normal.cdf(normal.inv_cdf(HBAR[i] - c) - shift) - c for i, shift in ((2, 0.6), (2, 1.2), (1, 1.2))
+    ]
+    assert reached == pytest.approx([0.699711301, 0.472652224, 0.592041055], abs=1e-8)
     assert certificate.overlap(HBAR) == 3
     assert Certificate(3, 0.06, 0.1, 8192, 0.95).overlap(HBAR) == 2
     assert Certificate(3, 0.2, 0.1, 8192, 0.95).overlap(HBAR) == 0
