@@ -58,14 +58,14 @@ def noise_of(options: Mapping[str, Any]) -> Noise | None:
 def shifted(options: Mapping[str, Any], x: npt.ArrayLike) -> Array:
     """The points [q, ..., n] whose gradients an instance averages at `x` [..., n]: x + n_j, or x alone.
 
-    The sums are rounded to binary32, as the instance's own network rounds them when it is run.
+    The sums are not rounded to binary32, since a query is meant over the reals.
     """
     points = np.asarray(x, np.float64)
     noise = noise_of(options)
     if noise is None:
         return points[None]
     draws = noise.values(points.shape[-1]).reshape(noise.draws, *(1,) * (points.ndim - 1), -1)
-    return (points + draws).astype(np.float32).astype(np.float64)
+    return np.asarray(points + draws)
 
 
 def smoothgrad_network(
