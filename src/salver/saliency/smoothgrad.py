@@ -2,7 +2,7 @@
 
 SmoothGrad (Smilkov et al., 2017) averages the gradient over Gaussian noise around x. With q draws n_j that
 are fixed beforehand, E_q(x) = (1/q) sum_j E(x + n_j) is a deterministic map of x that a network can compute.
-Noisy inputs are not clipped to the data range, as in Levine, Singla and Feizi (2019), eq. 2.
+Noisy inputs are not clipped to the data range: the noise of Levine, Singla and Feizi (2019) is not either.
 """
 
 from __future__ import annotations

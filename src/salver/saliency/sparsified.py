@@ -1,5 +1,5 @@
-"""Sparsified SmoothGrad and its probabilistic certificate (Levine, Singla and Feizi, 2019, "Certifiably
-Robust Interpretation in Deep Learning", sections 3.2 and 3.3).
+"""Sparsified SmoothGrad and its probabilistic certificate (Levine, Singla and Feizi, "Certifiably Robust
+Interpretation in Deep Learning", 2019).
 
 h(x) marks the entries whose |g_i(x)| is among the m largest, and hbar is its mean over q samples of
 x + N(0, sigma^2 I). The expectation of hbar cannot change quickly with x, so that part of its top-K set
