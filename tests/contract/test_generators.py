@@ -51,6 +51,18 @@ SMALL = {
         {"network": "digits-16x16", "points": 1, "draws": 3, "k": 2, "epsilon_factors": [0.6, 1.1]},
         {"network": "digits-16x16", "points": 1, "draws": 2, "k": 2, "map": "raw", "epsilons": [0.01]},
     ],
+    "gradient_width": [
+        {"network": "bandit-6x6", "points": 2, "epsilons": [0.3], "delta_factors": [0.9, 1.3], "enumerate": True},
+        {"network": "digits-16x16", "points": 1, "epsilons": [0.05], "deltas": [0.5]},
+    ],
+    "gradient_sign": [
+        {"network": "bandit-6x6", "points": 2, "epsilons": [0.3], "levels": [0.0], "enumerate": True},
+        {"network": "digits-16x16", "points": 1, "epsilons": [0.1], "level_factors": [0.9, 1.5]},
+    ],
+    "label_robustness": [
+        {"network": "bandit-6x6", "points": 2, "epsilon_factors": [0.9, 1.1], "enumerate": True},
+        {"network": "digits-16x16", "points": 1, "epsilons": [0.05]},
+    ],
     "vg_paper": [{"table": "bandit", "deltas": [1.16, 1.17]}],
 }  # fmt: skip
 

@@ -1,0 +1,83 @@
+"""gradient_sign: whether a gradient entry keeps its sign in a box (monotonicity; Shi et al., NeurIPS 2022).
+
+With s the sign of E_j(xhat), an instance asks for a point with s E_j(x) <= level; level 0 is monotonicity.
+`level_factors` place the level between E_j(xhat) (0) and the lowest value sampled (1) and beyond. Features
+whose gradient is 0 at xhat or was never seen to move are passed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from pydantic import Field
+
+from salver.errors import SalverError
+from salver.generator import Generator, InstanceDraft, Parameters
+from salver.saliency.peers import Neighbourhood, sign_draft
+from salver.saliency.sampling import significant
+from salver.saliency.source import classifier_and_data, correct_points
+from salver.saliency.vanilla import Point, VanillaQuery
+
+
+class GradientSignParameters(Parameters):
+    """What a suite may say about this family."""
+
+    network: str = Field(description="a zoo key, or the path of an ONNX classifier")
+    dataset: str | None = Field(default=None, description="data set of an ONNX classifier")
+    points: int = Field(default=5, gt=0, description="how many test points to use")
+    skip: int = Field(default=0, ge=0, description="how many candidate points to pass over first")
+    epsilons: tuple[float, ...] = Field(min_length=1, description="radii of the input box")
+    features: tuple[int, ...] = Field(default=(), description="which entries; the largest ones when empty")
+    count: int = Field(default=2, gt=0, description="how many of the largest entries")
+    levels: tuple[float, ...] = Field(default=(), description="levels as they are; 0 is monotonicity")
+    level_factors: tuple[float, ...] = Field(default=(), description="levels between xhat and the lowest")
+    enumerate: bool = Field(default=False, description="find the exact answer (small networks only)")
+
+
+class GradientSign(Generator):
+    name = "gradient_sign"
+    title = "a gradient entry loses its sign, or falls to a level"
+    parameters = GradientSignParameters
+
+    def instances(self, params: GradientSignParameters, seed: int) -> Iterator[InstanceDraft]:
+        classifier, data = classifier_and_data(
+            params.network, params.dataset, seed, params.data_dir, self.name
+        )
+        name = Path(params.network).stem
+        source = VanillaQuery(classifier, name, data.name, data.input_shape, data.clip)
+        used = 0
+        for index in correct_points(classifier, data, seed)[params.skip :]:
+            point = Point(index, data.test_x[index], int(data.test_y[index]))
+            drafts = list(_of_point(source, point, params, seed))
+            yield from drafts
+            used += bool(drafts)
+            if used == params.points:
+                return
+        if used == 0:
+            raise SalverError(
+                "no test point has a gradient entry that moves",
+                f"gradient_sign on {params.network}",
+                "raise epsilons or choose other features",
+            )
+
+
+def _of_point(
+    source: VanillaQuery, point: Point, params: GradientSignParameters, seed: int
+) -> Iterator[InstanceDraft]:
+    size = source.classifier.input_size
+    if any(not 0 <= feature < size for feature in params.features):
+        what = f"there is no feature {max(params.features, key=abs)}"
+        raise SalverError(what, f"gradient_sign on {source.name}", f"choose among 0 ... {size - 1}")
+    for epsilon in params.epsilons:
+        place = Neighbourhood.of(source, point, epsilon)
+        largest = np.argsort(-np.abs(place.reference), kind="stable")[: params.count].tolist()
+        for feature in params.features or largest:
+            here = abs(float(place.reference[feature]))
+            found = place.lowest(int(feature), seed)
+            if here == 0.0 or -found.value >= here:
+                continue
+            relative = [significant(here + f * (-found.value - here)) for f in params.level_factors]
+            for level in dict.fromkeys([*params.levels, *relative]):
+                yield sign_draft(place, int(feature), level, found, params.enumerate)

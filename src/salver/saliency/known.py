@@ -1,0 +1,33 @@
+"""What can be said about an instance's answer when it is made."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from salver.judge.enumerate import enumerate_query
+from salver.model import Evidence, Truth
+from salver.nets.network import Network
+from salver.nets.onnx_writer import to_bytes, to_model
+from salver.nets.program import lower
+from salver.nets.runtime import Runtime
+from salver.spec import Property
+
+AGREEMENT = 1e-3
+"""Largest difference of single and double precision at a point, relative to the largest output."""
+
+
+def known_answer(
+    graph: Network, prop: Property, witness: npt.NDArray[np.float64] | None, exact: bool = False
+) -> tuple[Truth, Evidence]:
+    """Exact enumeration where asked for; else a sampled point [n] that replays strictly proves sat."""
+    if exact:
+        truth = enumerate_query(lower(graph), prop).truth
+        return truth, Evidence.ENUMERATED if truth is not Truth.UNKNOWN else Evidence.UNKNOWN
+    if witness is not None and prop.inputs_inside(witness):
+        single = Runtime(to_bytes(to_model(graph))).outputs(witness)
+        double = lower(graph).evaluate(witness[None])[0][0]
+        agree = np.abs(single - double).max() <= AGREEMENT * max(1.0, float(np.abs(double).max()))
+        if agree and prop.outputs_satisfied(single) and prop.outputs_satisfied(double):
+            return Truth.SAT, Evidence.PROVED
+    return Truth.UNKNOWN, Evidence.UNKNOWN
