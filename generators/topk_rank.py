@@ -2,7 +2,8 @@
 
 An instance asks for a point of the box around xhat with the same label at which members of the top-k set
 of |E(xhat)| have left it. Points whose ranks k and k + 1 are tied, which includes a constant saliency, are
-passed over, and so are boxes on which no ReLU can change its sign: there the saliency is constant.
+passed over, and so are boxes on which fewer than `min_open` ReLUs can change their sign by bounds: with
+none the saliency is constant and the answer trivially `unsat`.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class TopkRankParameters(Parameters):
     epsilon_factors: tuple[float, ...] = Field(default=(), description="radii in sampled epsilon*")
     most: float = Field(default=0.3, gt=0, description="radius up to which epsilon* is sought")
     enumerate: bool = Field(default=False, description="find the exact answer (small networks only)")
-    keep_constant: bool = Field(default=False, description="keep boxes on which the saliency is constant")
+    min_open: int = Field(default=1, ge=0, description="ReLUs that bounds must leave open on a box")
 
 
 class TopkRank(Generator):
@@ -90,5 +91,5 @@ def _of_point(
     found = source.epsilon_star(query, params.most, seed)
     relative = [f * found.value for f in params.epsilon_factors if np.isfinite(found.value)]
     for epsilon in dict.fromkeys([*params.epsilons, *map(significant, relative)]):
-        if params.keep_constant or source.open_neurons(point, epsilon):
+        if source.open_neurons(point, epsilon) >= params.min_open:
             yield source.draft(query, epsilon, found, seed, exact=params.enumerate)

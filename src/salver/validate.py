@@ -19,7 +19,7 @@ import vnnlib
 
 from salver.errors import SalverError
 from salver.instance_set import checksums, read_manifest
-from salver.model import Instance, Manifest
+from salver.model import Facts, Instance, Manifest
 from salver.nets.evaluate import evaluate
 from salver.nets.network import Network
 from salver.nets.onnx_file import load_model
@@ -27,6 +27,7 @@ from salver.nets.onnx_reader import read_onnx
 from salver.nets.runtime import Runtime
 from salver.nets.torch_bridge import to_torch
 from salver.nets.zoo import pinned
+from salver.saliency.smoothgrad import shifted
 from salver.spec import Atom, Property, parse_vnnlib, to_vnnlib1
 
 POINTS = 8
@@ -108,17 +109,25 @@ def _graph(folder: Path, instance: Instance, graph: Network) -> Iterator[Complai
     if _differ(run, reference):
         yield Complaint(instance.onnx, "ONNX Runtime and the reference evaluation differ")
     original = read_onnx(folder / instance.network)
-    if facts.saliencies == 0:
-        expected = evaluate(original, x.astype(np.float64))
-    else:
-        expected = _by_autograd(original, facts.gradient_of, x)
-    if facts.options.get("map") == "abs":
-        expected[:, facts.logits :] = np.abs(expected[:, facts.logits :])
-    if facts.family == "topk_rank" and facts.options["extra_outputs"]:
-        left = _members_that_left(expected[:, facts.logits :], facts.options)
-        expected = np.hstack([expected, left[:, None]])
+    expected = _reference(original, facts, x)
     if expected.shape != run.shape or _differ(run, expected):
         yield Complaint(instance.onnx, f"is not the gradient network of {instance.network}")
+
+
+def _reference(original: Network, facts: Facts, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Outputs [batch, m + s] in float64 as the facts define them, by autograd on the original network."""
+    if facts.saliencies == 0:
+        return evaluate(original, x.astype(np.float64))
+    expected = _by_autograd(original, facts.gradient_of, x)
+    if "noise" in facts.options:
+        draws = [_by_autograd(original, facts.gradient_of, points) for points in shifted(facts.options, x)]
+        expected[:, facts.logits :] = np.mean(draws, axis=0)[:, facts.logits :]
+    if facts.options.get("map") == "abs":
+        expected[:, facts.logits :] = np.abs(expected[:, facts.logits :])
+    if facts.options.get("extra_outputs"):
+        left = _members_that_left(expected[:, facts.logits :], facts.options)
+        expected = np.hstack([expected, left[:, None]])
+    return expected
 
 
 def _differ(first: np.ndarray[Any, Any], second: np.ndarray[Any, Any]) -> bool:

@@ -43,6 +43,14 @@ SMALL = {
             "box_epsilons": [0.1], "deltas": [1.0], "rank_epsilons": [0.01],
         },
     ],
+    "smoothgrad_topk": [
+        {
+            "network": "bandit-6x6", "points": 1, "draws": 2, "k": 3, "epsilon_factors": [0.5, 1.1],
+            "enumerate": True,
+        },
+        {"network": "digits-16x16", "points": 1, "draws": 3, "k": 2, "epsilon_factors": [0.6, 1.1]},
+        {"network": "digits-16x16", "points": 1, "draws": 2, "k": 2, "map": "raw", "epsilons": [0.01]},
+    ],
     "vg_paper": [{"table": "bandit", "deltas": [1.16, 1.17]}],
 }  # fmt: skip
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,15 +23,19 @@ from salver.judge.paired import par2_ratio
 from salver.model import Claim, Facts, Instance, JudgedRun, Judgement, Outcome, RunRecord, Termination
 from salver.report.plots import time_against
 from salver.run import RunOptions
+from salver.saliency.vanilla import Condition
 
 V, F, T, W = Outcome.VERIFIED, Outcome.FALSIFIED, Outcome.TIMEOUT, Outcome.WRONG
 LIMIT = 20.0
 
 
-def instance(name: str, delta: float, index: int = 0, condition: str = "box") -> Instance:
+def instance(
+    name: str, delta: float | None, index: int = 0, kind: Literal["box", "top-k"] = "box"
+) -> Instance:
     facts = Facts(
         family="vg_box", network="n", dataset="d", index=index, label=0, gradient_of="z_0",
-        condition=condition, targets=(1,), epsilon=0.05, delta=delta, input_shape=(2,), logits=2,
+        condition=Condition(kind).text(delta), targets=(1,), epsilon=0.05, delta=delta,
+        input_shape=(2,), logits=2,
         saliencies=2,
     )  # fmt: skip
     return Instance(
@@ -65,7 +71,7 @@ def frame(
     return measured_frame(runs, {case.id: case for case in instances}, counts, solving)
 
 
-FOUR = [instance("a", 0.1), instance("b", 0.2), instance("c", 0.1, 1), instance("d", 0.2, 1, "top-k")]
+FOUR = [instance("a", 0.1), instance("b", 0.2), instance("c", 0.1, 1), instance("d", None, 1, "top-k")]
 COMPARED = frame(
     {
         "hybrid": [(V, 1.0), (F, 2.0), (V, 3.0), (T, 20.5)],
@@ -109,8 +115,10 @@ def test_sizes_and_conditions_count_solved_of_all() -> None:
     assert list(table.index) == ["0 to 9", "10 to 29", "30 to 99", "1000 and more"]
     assert table["hybrid"].tolist() == ["1/1", "1/1", "1/1", "0/1"]
     conditions = condition_table(COMPARED).set_index("condition, answer")
-    assert conditions.loc["box, unsat", ["instances", "hybrid", "milp"]].tolist() == ["2", "2/2", "1/2"]
-    assert conditions.loc["top-k, unsat", "milp"] == "1/1"
+    assert conditions.loc[
+        "|E(x) - E(xhat)|_inf <= delta, unsat", ["instances", "hybrid", "milp"]
+    ].tolist() == ["2", "2/2", "1/2"]
+    assert conditions.loc["top-5 set of |E(x)| = that of |E(xhat)|, unsat", "milp"] == "1/1"
 
 
 def test_bandit_rows_show_the_published_verdict_beside_ours() -> None:

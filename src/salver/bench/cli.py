@@ -76,3 +76,37 @@ def training(
     asked = {"solvers": (solver,), "timeout": timeout, "cores": cores, "workers": workers, "resume": resume}
     options = parse_record(RunOptions, asked, "command line")
     bench_training(project_root(), options, suite, data_dir)
+
+
+@bench_app.command()
+def smoothgrad(
+    network: Annotated[str, typer.Option("--network", help="key of the zoo")] = "digits-32x32",
+    points: Annotated[int, typer.Option("--points", help="test points")] = 10,
+    q: Annotated[int, typer.Option("--q", help="samples of a map")] = 8192,
+    p: Annotated[float, typer.Option("--p", help="confidence of a certificate")] = 0.95,
+    k_share: Annotated[float, typer.Option("--k-share", help="size of the top set, K / n")] = 0.2,
+    rho: Annotated[float, typer.Option("--rho", help="l2 radius, in units of the input")] = 0.03,
+    sigmas: Annotated[str, typer.Option("--sigmas", help="noise levels, comma-separated")] = "",
+    taus: Annotated[str, typer.Option("--taus", help="kept shares, comma-separated")] = "",
+    noise: Annotated[str, typer.Option("--noise", help="of the attacked map: fresh or same")] = "fresh",
+    keep_label: Annotated[bool, typer.Option("--keep-label", help="the attack keeps the class")] = False,
+    attack_draws: Annotated[int, typer.Option("--attack-draws", help="samples a step")] = 1024,
+    attack_steps: Annotated[int, typer.Option("--attack-steps", help="steps of a descent")] = 5,
+    seed: Annotated[int, typer.Option("--seed", help="of network, points and samples")] = 0,
+    data_dir: Annotated[Path | None, typer.Option("--data-dir", help="your data folder")] = None,
+) -> None:
+    """Certify and attack sparsified SmoothGrad (Levine et al., 2019): probabilistic, never a proof.
+
+    Example: salver bench smoothgrad --network digits-64x64 --sigmas 0.1,0.2 --taus 0.1,0.2
+    """
+    from salver.bench.smoothgrad import SmoothGradOptions, bench_smoothgrad
+    from salver.project import project_root
+    from salver.suite import parse_record
+
+    raw = {"network": network, "points": points, "draws": q, "confidence": p, "k_share": k_share, "rho": rho}
+    raw |= {"noise": noise, "keep_label": keep_label, "seed": seed}
+    raw |= {"attack_draws": attack_draws, "attack_steps": attack_steps}
+    grids = {"sigmas": _names(sigmas), "taus": _names(taus)}
+    raw |= {name: values for name, values in grids.items() if values}
+    options = parse_record(SmoothGradOptions, raw, "command line")
+    bench_smoothgrad(project_root(), options, data_dir)

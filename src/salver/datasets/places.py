@@ -8,6 +8,7 @@ from pathlib import Path
 from salver.errors import SalverError
 
 SYSTEM_FOLDERS = (Path("/usr/share/dataset-mnist"), Path("/usr/share/mnist"), Path("/usr/local/share/mnist"))
+DEBIAN_DATASETS = Path("/usr/share/datasets")
 PROJECT_ROOT = Path(__file__).parents[3]
 
 
@@ -38,12 +39,13 @@ def locate_user_data() -> Path | None:
     return beside if beside.is_dir() else None
 
 
-def search_folders(name: str, data_dir: Path | None) -> tuple[Path, ...]:
+def search_folders(name: str, data_dir: Path | None, named_only: bool = False) -> tuple[Path, ...]:
     """Folders that may hold the raw files of set `name`: the user's, the cache, the system's.
 
     Args:
         name: key of the data set; a folder of this name inside each root is tried as well.
         data_dir: folder given on the command line; takes the place of `SALVER_DATA`.
+        named_only: only folders that bear the set's name, since another set has files of the same names.
 
     Raises:
         SalverError: `data_dir` or `SALVER_DATA` is given but is not a folder.
@@ -51,5 +53,7 @@ def search_folders(name: str, data_dir: Path | None) -> tuple[Path, ...]:
     if data_dir is not None and not data_dir.is_dir():
         raise SalverError(f"{data_dir} is not a folder", "--data-dir", "give an existing folder")
     own = data_dir if data_dir is not None else locate_user_data()
-    roots = ((own, own / name, own / name.upper() / "raw") if own else ()) + (cache_dir() / name,)
-    return roots + SYSTEM_FOLDERS
+    named = (own / name, own / name.upper() / "raw") if own else ()
+    if named_only:
+        return (*named, cache_dir() / name, DEBIAN_DATASETS / name.replace("_", "-"))
+    return (*((own,) if own else ()), *named, cache_dir() / name, *SYSTEM_FOLDERS)

@@ -23,6 +23,7 @@ class Dataset:
         input_shape: shape of one input before flattening, such as (1, 28, 28) or (5,).
         classes: names of the classes; the label is the position.
         clip: lowest and highest valid value of an input entry.
+        features: names of the input entries where they have any.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Dataset:
     input_shape: tuple[int, ...]
     classes: tuple[str, ...]
     clip: tuple[float, float] = (0.0, 1.0)
+    features: tuple[str, ...] = ()
 
     @cached_property
     def sha256(self) -> str:

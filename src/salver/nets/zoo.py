@@ -58,6 +58,16 @@ def digits_net(architecture: Architecture) -> NetSpec:
     )
 
 
+def mnist_net(architecture: Architecture, epochs: int = 5, dataset: str = "mnist") -> NetSpec:
+    """The schedule of the networks on MNIST and on sets of its shape."""
+    return NetSpec(dataset=dataset, architecture=architecture, epochs=epochs)
+
+
+def table_net(dataset: str, architecture: Architecture) -> NetSpec:
+    """The schedule of the networks on tables."""
+    return NetSpec(dataset=dataset, architecture=architecture, epochs=10, batch_size=128)
+
+
 def in_regimes(spec: NetSpec, adversarial_epsilon: float = 0.05) -> dict[str, NetSpec]:
     """The same network in every other regime, by the suffix of its key in the zoo."""
     changes: dict[str, dict[str, object]] = {
@@ -68,11 +78,6 @@ def in_regimes(spec: NetSpec, adversarial_epsilon: float = 0.05) -> dict[str, Ne
         "adv": {"regime": Adversarial(epsilon=adversarial_epsilon)},
     }
     return {suffix: spec.model_copy(update=change) for suffix, change in changes.items()}
-
-
-def mnist_net(architecture: Architecture, epochs: int = 5) -> NetSpec:
-    """The schedule of the MNIST networks."""
-    return NetSpec(dataset="mnist", architecture=architecture, epochs=epochs)
 
 
 ZOO: dict[str, NetSpec] = {
@@ -96,6 +101,14 @@ ZOO: dict[str, NetSpec] = {
     "mnist-128x128": mnist_net((128, 128)),
     "mnist-256x256": mnist_net((256, 256)),
     "mnist-conv": mnist_net("conv_small", epochs=3),
+    "mnist-512x512": mnist_net((512, 512), epochs=3),
+    "mnist-64x64x64x64": mnist_net((64, 64, 64, 64)),
+    "mnist-32x32x32x32x32x32": mnist_net((32, 32, 32, 32, 32, 32)),
+    "fashion-32x32": mnist_net((32, 32), dataset="fashion_mnist"),
+    "fashion-128x128": mnist_net((128, 128), dataset="fashion_mnist"),
+    "fashion-conv": mnist_net("conv_small", epochs=3, dataset="fashion_mnist"),
+    "adult-32x32": table_net("adult", (32, 32)),
+    "compas-32x32": table_net("compas", (32, 32)),
     **{
         f"digits-{name}-{suffix}": spec
         for name, widths in (("16x16", (16, 16)), ("32x32", (32, 32)))

@@ -1,9 +1,9 @@
 """Ranking stability of saliency maps: which features stay among the k most salient ones.
 
-S(x) = |E(x)| per feature and T = the top-k set of S(xhat) (Chen et al., "Provable Robust Saliency-based
-Explanations", NeurIPS 2024). A ranking is broken at x when, with ties broken against T, at least r
-members of T are no longer among the k largest entries: r = 1 asks for any change of the set, r = k - t + 1
-for fewer than t members that stay.
+S(x) = |E(x)| per feature and T = the top-k set of S(xhat) (Chen et al., "Training for Stable Explanation
+for Free", NeurIPS 2024, arXiv:2212.14106). A ranking is broken at x when, with ties broken against T, at
+least r members of T are no longer among the k largest entries: r = 1 asks for any change of the set,
+r = k - t + 1 for fewer than t members that stay.
 
 Why order statistics suffice. Let a_r be the r-th smallest S_i over T and b_r the r-th largest S_j outside
 T. Ranked by S with outsiders first among equals, b_r has before it exactly r - 1 outsiders and the members

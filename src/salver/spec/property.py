@@ -14,6 +14,8 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
 Relation = Literal["<=", ">="]
+_AtomArrays = tuple[Indices, Indices, Array, Array]
+"""Of every atom: left, other (-1 for a constant), constant, sign of the relation."""
 
 
 @dataclass(frozen=True)
@@ -81,12 +83,10 @@ class Property:
 
     def margin(self, y: Array) -> Array:
         """Least slack over the clauses at outputs `y` [..., outputs]; >= 0 exactly when satisfied."""
-        left, other, constant, sign = self._single_atoms
-        right = np.where(other >= 0, y[..., other], constant)
-        slack = sign * (y[..., left] - right)
-        worst: Array = np.min(slack, axis=-1, initial=np.inf)
-        for clause in self.clauses:
-            if len(clause) == 1 and len(clause[0]) == 1:
+        worst: Array = np.min(_slacks(self._single_atoms, y), axis=-1, initial=np.inf)
+        for clause, alternatives in self._choices:
+            if alternatives is not None:
+                worst = np.minimum(worst, np.max(_slacks(alternatives, y), axis=-1, initial=-np.inf))
                 continue
             best = np.full(y.shape[:-1], -np.inf)
             for conjunction in clause:
@@ -116,14 +116,20 @@ class Property:
         )
 
     @cached_property
-    def _single_atoms(self) -> tuple[Indices, Indices, Array, Array]:
+    def _single_atoms(self) -> _AtomArrays:
         """The clauses of one atom as arrays, which are thousands for an image."""
-        atoms = [clause[0][0] for clause in self.clauses if len(clause) == 1 and len(clause[0]) == 1]
-        left = np.array([atom.left for atom in atoms], dtype=np.intp)
-        other = np.array([-1 if atom.other is None else atom.other for atom in atoms], dtype=np.intp)
-        constant = np.array([atom.constant for atom in atoms], dtype=np.float64)
-        sign = np.array([1.0 if atom.relation == ">=" else -1.0 for atom in atoms])
-        return left, other, constant, sign
+        return _as_arrays(
+            [clause[0][0] for clause in self.clauses if len(clause) == 1 and len(clause[0]) == 1]
+        )
+
+    @cached_property
+    def _choices(self) -> tuple[tuple[Clause, _AtomArrays | None], ...]:
+        """The other clauses; as arrays where every conjunction is one atom, as in a ranking of many pairs."""
+        return tuple(
+            (clause, _as_arrays([part[0] for part in clause]) if all(len(p) == 1 for p in clause) else None)
+            for clause in self.clauses
+            if not (len(clause) == 1 and len(clause[0]) == 1)
+        )
 
     def inputs_inside(self, x: npt.ArrayLike, tolerance: float = 0.0) -> bool:
         """Whether `x` [n] lies in the box, up to `tolerance`."""
@@ -140,6 +146,21 @@ class Property:
             and self.clauses == other.clauses
             and self.output_count == other.output_count
         )
+
+
+def _as_arrays(atoms: list[Atom]) -> _AtomArrays:
+    left = np.array([atom.left for atom in atoms], dtype=np.intp)
+    other = np.array([-1 if atom.other is None else atom.other for atom in atoms], dtype=np.intp)
+    constant = np.array([atom.constant for atom in atoms], dtype=np.float64)
+    sign = np.array([1.0 if atom.relation == ">=" else -1.0 for atom in atoms])
+    return left, other, constant, sign
+
+
+def _slacks(atoms: _AtomArrays, y: Array) -> Array:
+    """Slack of every atom [..., atoms] at outputs `y` [..., outputs]."""
+    left, other, constant, sign = atoms
+    right = np.where(other >= 0, y[..., other], constant)
+    return np.asarray(sign * (y[..., left] - right))
 
 
 def box_clauses(first: int, lower: Array, upper: Array) -> tuple[Clause, ...]:

@@ -1,0 +1,123 @@
+"""smoothgrad_topk: ranking stability of SmoothGrad with fixed noise draws (sibling of Levine et al., 2019).
+
+An instance asks for a point of the box around xhat with the same label at which some entry outside the
+top-k set of xhat's SmoothGrad map is at or above an entry inside it. Points with a tie at rank k are passed
+over. The probabilistic certificate of the paper is `salver bench smoothgrad`, apart from these proofs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from salver.datasets import Dataset, load
+from salver.errors import SalverError
+from salver.generator import Generator, InstanceDraft, Parameters
+from salver.nets.network import Network
+from salver.nets.onnx_reader import read_onnx
+from salver.nets.torch_bridge import from_torch
+from salver.saliency.conditions import UndefinedConditionError
+from salver.saliency.sampling import significant
+from salver.saliency.smoothgrad import Noise
+from salver.saliency.smoothgrad_query import SmoothGradQuery
+from salver.saliency.vanilla import Point
+
+
+class SmoothGradTopKParameters(Parameters):
+    """What a suite may say about this family."""
+
+    network: str = Field(description="a zoo key, or the path of an ONNX classifier")
+    dataset: str | None = Field(default=None, description="data set of an ONNX classifier")
+    points: int = Field(default=10, gt=0, description="how many test points to use")
+    skip: int = Field(default=0, ge=0, description="how many candidate points to pass over first")
+    draws: int = Field(default=4, ge=2, le=8, description="noise draws q of the mean")
+    sigma: float = Field(default=0.1, gt=0, description="standard deviation of the noise")
+    noise_seed: int = Field(default=0, ge=0, description="seed of the noise")
+    k: int = Field(default=5, gt=0, description="size of the top-k set")
+    map: Literal["abs", "raw"] = Field(default="abs", description="rank absolute values, or signed ones")
+    epsilons: tuple[float, ...] = Field(default=(), description="radii of the input box as they are")
+    epsilon_factors: tuple[float, ...] = Field(default=(), description="radii in sampled epsilon*")
+    largest: float = Field(default=0.5, gt=0, description="largest radius searched for a violation")
+    smallest: float = Field(default=0.0, ge=0, description="points with a smaller epsilon* are passed over")
+    enumerate: bool = Field(default=False, description="find the exact answer (small networks only)")
+
+
+class SmoothGradTopK(Generator):
+    name = "smoothgrad_topk"
+    title = "top-k set of SmoothGrad with fixed noise draws, label kept"
+    parameters = SmoothGradTopKParameters
+
+    def instances(self, params: SmoothGradTopKParameters, seed: int) -> Iterator[InstanceDraft]:
+        if not params.epsilons and not params.epsilon_factors:
+            raise SalverError(
+                "neither epsilons nor epsilon_factors given", "smoothgrad_topk", "give one of them"
+            )
+        classifier, data = _network(params, seed)
+        noise = Noise(draws=params.draws, sigma=params.sigma, seed=params.noise_seed)
+        query = SmoothGradQuery(
+            classifier,
+            Path(params.network).stem,
+            data.name,
+            data.input_shape,
+            data.clip,
+            noise,
+            params.map,
+            params.k,
+        )
+        used, seen = 0, set[bytes]()
+        for index in _candidates(query, data, seed)[params.skip :]:
+            if (same := data.test_x[index].tobytes()) in seen:
+                continue
+            seen.add(same)
+            point = Point(int(index), data.test_x[index], int(data.test_y[index]))
+            drafts = list(_of_point(query, point, params, seed))
+            yield from drafts
+            used += bool(drafts)
+            if used == params.points:
+                return
+        if used == 0:
+            what = "no test point has a saliency with a strict rank k and a violation within reach"
+            raise SalverError(
+                what, f"smoothgrad_topk on {params.network}", "raise largest, or change k or sigma"
+            )
+
+
+def _of_point(
+    query: SmoothGradQuery, point: Point, params: SmoothGradTopKParameters, seed: int
+) -> Iterator[InstanceDraft]:
+    try:
+        ranking = query.rank(point, params.largest, seed)
+    except UndefinedConditionError:
+        return
+    star = ranking.found.value
+    if star < params.smallest:
+        return
+    relative = [significant(f * star) for f in params.epsilon_factors if np.isfinite(star)]
+    for epsilon in dict.fromkeys([*params.epsilons, *relative]):
+        yield query.draft(ranking, epsilon, exact=params.enumerate)
+
+
+def _network(params: SmoothGradTopKParameters, seed: int) -> tuple[Network, Dataset]:
+    from salver.nets.zoo import ZOO, trained
+
+    if params.network in ZOO:
+        spec = ZOO[params.network]
+        data = load(spec.dataset, params.data_dir)
+        return from_torch(trained(spec, seed, params.data_dir), data.test_x.shape[1]), data
+    path = Path(params.network)
+    if path.suffix != ".onnx" or params.dataset is None:
+        mend = f"choose one of {', '.join(ZOO)}, or an .onnx file together with `dataset`"
+        raise SalverError("no network of that name", f"smoothgrad_topk: {params.network}", mend)
+    return read_onnx(path), load(params.dataset, params.data_dir)
+
+
+def _candidates(query: SmoothGradQuery, data: Dataset, seed: int) -> list[int]:
+    """Correctly classified test points in a seeded order."""
+    order = np.random.default_rng([seed, 17]).permutation(len(data.test_x))
+    logits = query.program.evaluate(data.test_x.astype(np.float64))[0]
+    right = np.argmax(logits, axis=1) == data.test_y
+    return [int(i) for i in order if right[i]]
