@@ -52,7 +52,9 @@ SMALL = {
         {"network": "digits-16x16", "points": 1, "draws": 2, "k": 2, "map": "raw", "epsilons": [0.01]},
     ],
     "gradient_width": [
-        {"network": "bandit-6x6", "points": 2, "epsilons": [0.3], "delta_factors": [0.9, 1.3], "enumerate": True},
+        {"network": "bandit-6x6", "points": 2, "epsilons": [0.3],
+            "delta_factors": [0.9, 1.3], "enumerate": True,
+        },
         {"network": "digits-16x16", "points": 1, "epsilons": [0.05], "deltas": [0.5]},
     ],
     "gradient_sign": [
