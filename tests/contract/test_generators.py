@@ -29,6 +29,7 @@ SMALL = {
             "gradient": "difference", "targets": "runner-up", "deltas": [1.0],
         },
     ],
+    "cam_topk": [{"network": "digits-gap", "points": 1, "epsilons": [0.002], "k": 5}],
     "vg_paper": [{"table": "bandit", "deltas": [1.16, 1.17]}],
 }  # fmt: skip
 
