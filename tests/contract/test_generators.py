@@ -29,6 +29,7 @@ SMALL = {
             "gradient": "difference", "targets": "runner-up", "deltas": [1.0],
         },
     ],
+    "cam_topk": [{"network": "digits-gap", "points": 1, "epsilons": [0.002], "k": 5}],
     "topk_rank": [
         {"network": "bandit-6x6", "points": 2, "k": 1, "epsilons": [0.2], "enumerate": True},
         {"network": "digits-16x16", "points": 1, "k": 5, "epsilon_factors": [0.9, 1.1]},
@@ -52,7 +53,8 @@ SMALL = {
         {"network": "digits-16x16", "points": 1, "draws": 2, "k": 2, "map": "raw", "epsilons": [0.01]},
     ],
     "gradient_width": [
-        {"network": "bandit-6x6", "points": 2, "epsilons": [0.3],
+        {
+            "network": "bandit-6x6", "points": 2, "epsilons": [0.3],
             "delta_factors": [0.9, 1.3], "enumerate": True,
         },
         {"network": "digits-16x16", "points": 1, "epsilons": [0.05], "deltas": [0.5]},

@@ -1,0 +1,57 @@
+"""Class activation maps as graphs: X [n] -> Concat[logits [m], CAM_c [pixels]] (Gu et al., CORGI, 2020).
+
+CAM_c(x)[p] = sum over channels ch of w[c, ch] A_ch(x)[p], with A the last ReLU before global average
+pooling and w the weights of the dense layer behind it.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from salver.errors import SalverError
+from salver.nets.network import Concat, Conv, Linear, Network, Node, Relu, Reshape
+
+_MEND = "use a classifier that ends in ReLU - global average pooling - dense"
+
+
+def cam_graph(classifier: Network, label: int) -> Network:
+    """The network X [n] -> Concat[logits [m], CAM_label [height * width]].
+
+    Raises:
+        SalverError: the ending is not ReLU - global average pooling - dense, or there is no such class.
+    """
+    made_by = {node.name: node for node in classifier.nodes}
+    dense = made_by[classifier.output]
+    if not isinstance(dense.operator, Linear):
+        raise SalverError("the last layer is not dense", "class activation map", _MEND)
+    pool = made_by.get(dense.inputs[0])
+    while pool is not None and isinstance(pool.operator, Reshape):
+        pool = made_by.get(pool.inputs[0])
+    source = made_by.get(pool.inputs[0]) if pool is not None else None
+    if pool is None or source is None or not isinstance(source.operator, Relu) or not _is_gap(pool, source):
+        raise SalverError("no global average pooling before the dense layer", "class activation map", _MEND)
+    if not 0 <= label < classifier.output_size:
+        mend = f"choose one of 0 ... {classifier.output_size - 1}"
+        raise SalverError(f"class {label} does not exist", "class activation map", mend)
+    channels, height, width = source.shape
+    weight = dense.operator.weight[label].reshape(1, channels, 1, 1)
+    pixels = height * width
+    added = (
+        Node("cam_map", Conv(weight, np.zeros(1, np.float32)), (source.name,), (1, height, width)),
+        Node("cam_flat", Reshape(), ("cam_map",), (pixels,)),
+        Node("cam_output", Concat(), (classifier.output, "cam_flat"), (classifier.output_size + pixels,)),
+    )
+    return Network(classifier.input, classifier.input_size, (*classifier.nodes, *added), "cam_output")
+
+
+def _is_gap(pool: Node, source: Node) -> bool:
+    """Whether `pool` averages every channel of the image that `source` gives."""
+    operator = pool.operator
+    if not isinstance(operator, Conv) or len(source.shape) != 3 or any(operator.pads):
+        return False
+    channels, *image = source.shape
+    share = np.float32(1.0 / math.prod(image))
+    whole = operator.groups == channels and operator.weight.shape == (channels, 1, *image)
+    return whole and not operator.bias.any() and bool(np.allclose(operator.weight, share, rtol=1e-5, atol=0))
