@@ -7,28 +7,30 @@ CAM(xhat) is at or above some pixel inside. Points with tied ranks k and k + 1 a
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 from pydantic import Field
 
-from salver.datasets import load
 from salver.errors import SalverError
 from salver.generator import Generator, InstanceDraft, Parameters
-from salver.model import Facts
-from salver.nets.evaluate import evaluate
-from salver.nets.torch_bridge import from_torch
-from salver.saliency.cam import cam_graph
-from salver.saliency.conditions import UndefinedConditionError, class_is, top_k
-from salver.spec import Atom, Property, float32_down, float32_up
+from salver.saliency.cam_query import CamQuery
+from salver.saliency.conditions import UndefinedConditionError
+from salver.saliency.sampling import significant
+from salver.saliency.source import classifier_and_data, correct_points
+from salver.saliency.vanilla import Point, VanillaQuery
 
 
 class CamTopkParameters(Parameters):
     """What a suite may say about this family."""
 
-    network: str = Field(description="a zoo key of a network with global average pooling")
+    network: str = Field(description="a zoo key or an ONNX classifier, with global average pooling")
+    dataset: str | None = Field(default=None, description="data set of an ONNX classifier")
     points: int = Field(default=10, gt=0, description="how many test points to use")
     skip: int = Field(default=0, ge=0, description="how many candidate points to pass over first")
-    epsilons: tuple[float, ...] = Field(min_length=1, description="radii of the input box")
+    epsilons: tuple[float, ...] = Field(default=(), description="radii of the input box")
+    epsilon_factors: tuple[float, ...] = Field(default=(), description="radii in the sampled attack radius")
+    most: float = Field(default=0.1, gt=0, description="radius up to which the attack radius is sought")
     k: int = Field(default=15, gt=0, description="size of the top-k set")
     same_label: bool = Field(default=True, description="the label of xhat must be kept")
 
@@ -39,46 +41,32 @@ class CamTopk(Generator):
     parameters = CamTopkParameters
 
     def instances(self, params: CamTopkParameters, seed: int) -> Iterator[InstanceDraft]:
-        from salver.nets.zoo import ZOO, trained
-
-        if params.network not in ZOO:
-            raise SalverError("no network of that name", f"cam_topk: {params.network}", "use digits-gap")
-        if any(not (np.isfinite(e) and e > 0) for e in params.epsilons):
-            raise SalverError("an epsilon is not positive", "cam_topk", "give positive epsilons")
-        spec = ZOO[params.network]
-        data = load(spec.dataset, params.data_dir)
-        net = from_torch(trained(spec, seed, params.data_dir), data.test_x.shape[1])
-        wins = np.argmax(evaluate(net, data.test_x.astype(np.float64)), axis=1)
-        order = np.random.default_rng([seed, 17]).permutation(len(data.test_x))
+        where = f"cam_topk on {params.network}"
+        if not params.epsilons and not params.epsilon_factors:
+            raise SalverError("neither epsilons nor epsilon_factors given", where, "give one of them")
+        classifier, data = classifier_and_data(
+            params.network, params.dataset, seed, params.data_dir, self.name
+        )
+        name = Path(params.network).stem
+        source = VanillaQuery(classifier, name, data.name, data.input_shape, data.clip)
         used = 0
-        for index in [int(i) for i in order if wins[i] == data.test_y[i]][params.skip :]:
-            label, x = int(data.test_y[index]), data.test_x[index].astype(np.float64)
-            graph, m = cam_graph(net, label), net.output_size
-            try:
-                inside = top_k(evaluate(graph, x)[0, m:], params.k)
-            except UndefinedConditionError:
-                continue
-            outside = np.setdiff1d(np.arange(graph.output_size - m), inside)
-            moved = tuple((Atom(m + int(j), ">=", other=m + int(i)),) for i in inside for j in outside)
-            clauses = (moved, *(class_is(label, m) if params.same_label else ()))
-            for epsilon in params.epsilons:
-                lower = np.maximum(float32_down(x - epsilon), data.clip[0])
-                upper = np.minimum(float32_up(x + epsilon), data.clip[1])
-                facts = Facts(
-                    family="cam_topk", network=params.network, dataset=data.name, index=index, label=label,
-                    gradient_of=f"CAM_{label}", condition=f"top-{params.k} set of CAM changes",
-                    targets=(label,), epsilon=epsilon, clip=data.clip, input_shape=data.input_shape,
-                    logits=m, saliencies=graph.output_size - m,
-                    tie_rule="a tie CAM_j = CAM_i counts as a violation",
-                    options={"map": "cam", "k": params.k, "same_label": params.same_label},
-                )  # fmt: skip
-                stem = f"{params.network}-cam{label}"
-                kept = "" if params.same_label else "-any"
-                name = f"{stem}-i{index}-e{epsilon:g}-top{params.k}{kept}"
-                prop = Property(lower, upper, clauses, graph.output_size)
-                yield InstanceDraft(name, net, params.network, graph, stem, prop, facts)
-            used += 1
+        for index in correct_points(classifier, data, seed)[params.skip :]:
+            point = Point(index, data.test_x[index], int(data.test_y[index]))
+            drafts = list(_of_point(CamQuery(source, point, params.k, params.same_label), params, seed))
+            yield from drafts
+            used += bool(drafts)
             if used == params.points:
                 return
         if used == 0:
-            raise SalverError("no test point has a defined top-k set", "cam_topk", "choose another k")
+            what = "no test point has a top-k set without ties that an attack can change"
+            raise SalverError(what, where, "choose another k, or raise `most`")
+
+
+def _of_point(query: CamQuery, params: CamTopkParameters, seed: int) -> Iterator[InstanceDraft]:
+    try:
+        radius = query.attack_radius(params.most, seed)
+    except UndefinedConditionError:
+        return
+    relative = [significant(f * radius) for f in params.epsilon_factors if np.isfinite(radius)]
+    for epsilon in dict.fromkeys([*params.epsilons, *relative]):
+        yield query.draft(epsilon, radius, seed)
