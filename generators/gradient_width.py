@@ -7,26 +7,21 @@ the gradient was never seen to move are passed over.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 from pydantic import Field
 
 from salver.errors import SalverError
-from salver.generator import Generator, InstanceDraft, Parameters
+from salver.generator import Generator, InstanceDraft
 from salver.saliency.peers import Neighbourhood, width_draft
 from salver.saliency.sampling import significant
-from salver.saliency.source import classifier_and_data, correct_points
+from salver.saliency.source import NetworkParameters, over_points
 from salver.saliency.vanilla import Point, VanillaQuery
 
 
-class GradientWidthParameters(Parameters):
+class GradientWidthParameters(NetworkParameters):
     """What a suite may say about this family."""
 
-    network: str = Field(description="a zoo key, or the path of an ONNX classifier")
-    dataset: str | None = Field(default=None, description="data set of an ONNX classifier")
-    points: int = Field(default=5, gt=0, description="how many test points to use")
-    skip: int = Field(default=0, ge=0, description="how many candidate points to pass over first")
     epsilons: tuple[float, ...] = Field(min_length=1, description="radii of the input box")
     deltas: tuple[float, ...] = Field(default=(), description="movements as they are")
     delta_factors: tuple[float, ...] = Field(default=(), description="movements in the widest one sampled")
@@ -39,23 +34,10 @@ class GradientWidth(Generator):
     parameters = GradientWidthParameters
 
     def instances(self, params: GradientWidthParameters, seed: int) -> Iterator[InstanceDraft]:
-        classifier, data = classifier_and_data(
-            params.network, params.dataset, seed, params.data_dir, self.name
+        nothing = ("the gradient moves at no test point", "raise epsilons")
+        yield from over_points(
+            params, seed, self.name, lambda source, point: _of_point(source, point, params, seed), nothing
         )
-        name = Path(params.network).stem
-        source = VanillaQuery(classifier, name, data.name, data.input_shape, data.clip)
-        used = 0
-        for index in correct_points(classifier, data, seed)[params.skip :]:
-            point = Point(index, data.test_x[index], int(data.test_y[index]))
-            drafts = list(_of_point(source, point, params, seed))
-            yield from drafts
-            used += bool(drafts)
-            if used == params.points:
-                return
-        if used == 0:
-            raise SalverError(
-                "the gradient moves at no test point", f"gradient_width on {params.network}", "raise epsilons"
-            )
 
 
 def _of_point(

@@ -14,16 +14,13 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from salver.datasets import Dataset, load
 from salver.errors import SalverError
 from salver.generator import Generator, InstanceDraft, Parameters
-from salver.nets.network import Network
-from salver.nets.onnx_reader import read_onnx
-from salver.nets.torch_bridge import from_torch
 from salver.saliency.conditions import UndefinedConditionError
 from salver.saliency.sampling import significant
 from salver.saliency.smoothgrad import Noise
 from salver.saliency.smoothgrad_query import SmoothGradQuery
+from salver.saliency.source import classifier_and_data, correct_points
 from salver.saliency.vanilla import Point
 
 
@@ -56,7 +53,9 @@ class SmoothGradTopK(Generator):
             raise SalverError(
                 "neither epsilons nor epsilon_factors given", "smoothgrad_topk", "give one of them"
             )
-        classifier, data = _network(params, seed)
+        classifier, data = classifier_and_data(
+            params.network, params.dataset, seed, params.data_dir, self.name
+        )
         noise = Noise(draws=params.draws, sigma=params.sigma, seed=params.noise_seed)
         query = SmoothGradQuery(
             classifier,
@@ -69,11 +68,11 @@ class SmoothGradTopK(Generator):
             params.k,
         )
         used, seen = 0, set[bytes]()
-        for index in _candidates(query, data, seed)[params.skip :]:
+        for index in correct_points(classifier, data, seed)[params.skip :]:
             if (same := data.test_x[index].tobytes()) in seen:
                 continue
             seen.add(same)
-            point = Point(int(index), data.test_x[index], int(data.test_y[index]))
+            point = Point(index, data.test_x[index], int(data.test_y[index]))
             drafts = list(_of_point(query, point, params, seed))
             yield from drafts
             used += bool(drafts)
@@ -99,25 +98,3 @@ def _of_point(
     relative = [significant(f * star) for f in params.epsilon_factors if np.isfinite(star)]
     for epsilon in dict.fromkeys([*params.epsilons, *relative]):
         yield query.draft(ranking, epsilon, exact=params.enumerate)
-
-
-def _network(params: SmoothGradTopKParameters, seed: int) -> tuple[Network, Dataset]:
-    from salver.nets.zoo import ZOO, trained
-
-    if params.network in ZOO:
-        spec = ZOO[params.network]
-        data = load(spec.dataset, params.data_dir)
-        return from_torch(trained(spec, seed, params.data_dir), data.test_x.shape[1]), data
-    path = Path(params.network)
-    if path.suffix != ".onnx" or params.dataset is None:
-        mend = f"choose one of {', '.join(ZOO)}, or an .onnx file together with `dataset`"
-        raise SalverError("no network of that name", f"smoothgrad_topk: {params.network}", mend)
-    return read_onnx(path), load(params.dataset, params.data_dir)
-
-
-def _candidates(query: SmoothGradQuery, data: Dataset, seed: int) -> list[int]:
-    """Correctly classified test points in a seeded order."""
-    order = np.random.default_rng([seed, 17]).permutation(len(data.test_x))
-    logits = query.program.evaluate(data.test_x.astype(np.float64))[0]
-    right = np.argmax(logits, axis=1) == data.test_y
-    return [int(i) for i in order if right[i]]

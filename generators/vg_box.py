@@ -14,14 +14,11 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from salver.datasets import Dataset, load
 from salver.errors import SalverError
 from salver.generator import Generator, InstanceDraft, Parameters
-from salver.nets.network import Network
-from salver.nets.onnx_reader import read_onnx
-from salver.nets.torch_bridge import from_torch
 from salver.saliency.conditions import UndefinedConditionError
 from salver.saliency.sampling import significant
+from salver.saliency.source import classifier_and_data, correct_points
 from salver.saliency.vanilla import Condition, Point, VanillaQuery, pairings
 
 
@@ -51,12 +48,14 @@ class VgBox(Generator):
     parameters = VgBoxParameters
 
     def instances(self, params: VgBoxParameters, seed: int) -> Iterator[InstanceDraft]:
-        classifier, data = _network(params, seed)
+        classifier, data = classifier_and_data(
+            params.network, params.dataset, seed, params.data_dir, self.name
+        )
         query = VanillaQuery(classifier, Path(params.network).stem, data.name, data.input_shape, data.clip)
         condition = Condition(params.condition, params.k, params.sign_threshold)
         used = 0
-        for index in _candidates(query, data, seed)[params.skip :]:
-            point = Point(int(index), data.test_x[index], int(data.test_y[index]))
+        for index in correct_points(classifier, data, seed)[params.skip :]:
+            point = Point(index, data.test_x[index], int(data.test_y[index]))
             try:
                 drafts = list(self._of_point(query, point, condition, params, seed))
             except UndefinedConditionError:
@@ -89,24 +88,3 @@ def _tolerances(params: VgBoxParameters, delta_star: float) -> list[float | None
     if not chosen and not params.delta_factors:
         raise SalverError("neither deltas nor delta_factors given", "vg_box", "give one of them")
     return chosen
-
-
-def _network(params: VgBoxParameters, seed: int) -> tuple[Network, Dataset]:
-    from salver.nets.zoo import ZOO, trained
-
-    if params.network in ZOO:
-        spec = ZOO[params.network]
-        data = load(spec.dataset, params.data_dir)
-        return from_torch(trained(spec, seed, params.data_dir), data.test_x.shape[1]), data
-    path = Path(params.network)
-    if path.suffix != ".onnx" or params.dataset is None:
-        mend = f"choose one of {', '.join(ZOO)}, or an .onnx file together with `dataset`"
-        raise SalverError("no network of that name", f"vg_box: {params.network}", mend)
-    return read_onnx(path), load(params.dataset, params.data_dir)
-
-
-def _candidates(query: VanillaQuery, data: Dataset, seed: int) -> list[int]:
-    """Correctly classified test points in a seeded order."""
-    order = np.random.default_rng([seed, 17]).permutation(len(data.test_x))
-    right = query.predict(data.test_x) == data.test_y
-    return [int(i) for i in order if right[i]]

@@ -13,7 +13,7 @@ from salver.nets.program import lower
 from salver.nets.runtime import Runtime
 from salver.spec import Property
 
-AGREEMENT = 1e-3
+AGREEMENT = 1e-5
 """Largest difference of single and double precision at a point, relative to the largest output."""
 
 

@@ -9,13 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.generator import InstanceDraft
-from salver.judge.enumerate import enumerate_query
 from salver.model import Evidence, Facts, Truth, Vacuity
 from salver.nets.network import Network
-from salver.nets.onnx_writer import to_bytes, to_model
 from salver.nets.program import Program, lower
-from salver.nets.runtime import Runtime
 from salver.saliency import conditions
+from salver.saliency.known import known_answer
 from salver.saliency.ranking import enough_departed, ranking_of, some_pair_flips, with_departures
 from salver.saliency.ranking_search import EpsilonStarBound, Sampled, sample_epsilon_star, sample_measures
 from salver.saliency.unroll import logit_combination, unroll
@@ -27,8 +25,6 @@ from salver.spec import Clause, Property, float32_down, float32_up
 Array = npt.NDArray[np.float64]
 Of = tuple[int, int | None]
 """(class, class or None): gradient of z_a or of z_a - z_b."""
-AGREEMENT = 1e-5
-"""Relative difference between single and double precision that a proved witness may have."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +125,7 @@ class RankingSource:
         kept = conditions.class_is(query.target.label, query.target.logits)
         clauses: tuple[Clause, ...] = (*kept, changed)
         prop = Property(*box, clauses, graph.output_size)
-        expected, evidence = _known(graph, prop, found.witness, exact)
+        expected, evidence = known_answer(graph, prop, found.witness, exact)
         measured = sample_measures(query.program, query.target, box, seed * 100_003 + query.point.index)
         facts = self._facts(query, epsilon, found, measured, expected, evidence)
         name = stem if leave > 1 else f"{stem}-i{query.point.index}-{ranks}"
@@ -181,17 +177,3 @@ class RankingSource:
             vacuity=Vacuity(samples=found.samples),
             options=options,
         )
-
-
-def _known(graph: Network, prop: Property, witness: Array | None, exact: bool) -> tuple[Truth, Evidence]:
-    """Exact enumeration where asked for; else a sampled point that replays strictly proves sat."""
-    if exact:
-        truth = enumerate_query(lower(graph), prop).truth
-        return truth, Evidence.ENUMERATED if truth is not Truth.UNKNOWN else Evidence.UNKNOWN
-    if witness is not None and prop.inputs_inside(witness):
-        single = Runtime(to_bytes(to_model(graph))).outputs(witness)
-        double = lower(graph).evaluate(witness[None])[0][0]
-        agree = np.abs(single - double).max() <= AGREEMENT * max(1.0, float(np.abs(double).max()))
-        if agree and prop.outputs_satisfied(single) and prop.outputs_satisfied(double):
-            return Truth.SAT, Evidence.PROVED
-    return Truth.UNKNOWN, Evidence.UNKNOWN

@@ -2,16 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+from pydantic import Field
 
 from salver.datasets import Dataset, load
 from salver.errors import SalverError
+from salver.generator import InstanceDraft, Parameters
 from salver.nets.network import Network
 from salver.nets.onnx_reader import read_onnx
 from salver.nets.program import lower
 from salver.nets.torch_bridge import from_torch
+from salver.saliency.vanilla import Point, VanillaQuery
+
+
+class NetworkParameters(Parameters):
+    """What every family on a network's test points lets a suite say."""
+
+    network: str = Field(description="a zoo key, or the path of an ONNX classifier")
+    dataset: str | None = Field(default=None, description="data set of an ONNX classifier")
+    points: int = Field(default=5, gt=0, description="how many test points to use")
+    skip: int = Field(default=0, ge=0, description="how many candidate points to pass over first")
+
+
+def over_points(
+    params: NetworkParameters,
+    seed: int,
+    family: str,
+    of_point: Callable[[VanillaQuery, Point], Iterator[InstanceDraft]],
+    nothing: tuple[str, str],
+) -> Iterator[InstanceDraft]:
+    """The drafts of the first `params.points` correctly classified points that give any.
+
+    Args:
+        nothing: what to say, and how to mend it, where no point gives a draft.
+
+    Raises:
+        SalverError: as `classifier_and_data`; no point gives a draft.
+    """
+    classifier, data = classifier_and_data(params.network, params.dataset, seed, params.data_dir, family)
+    name = Path(params.network).stem
+    source = VanillaQuery(classifier, name, data.name, data.input_shape, data.clip)
+    used = 0
+    for index in correct_points(classifier, data, seed)[params.skip :]:
+        drafts = list(of_point(source, Point(index, data.test_x[index], int(data.test_y[index]))))
+        yield from drafts
+        used += bool(drafts)
+        if used == params.points:
+            return
+    if used == 0:
+        raise SalverError(nothing[0], f"{family} on {params.network}", nothing[1])
 
 
 def classifier_and_data(
