@@ -47,42 +47,52 @@ class Affine:
 
 @dataclass(frozen=True, eq=False)
 class PreActivation:
-    """z, the argument of a ReLU and / or of its mask."""
+    """z, the argument of a ReLU and / or of its mask; `name` is its tensor in the network."""
 
     affine: Affine
+    name: str = ""
 
 
 @dataclass(frozen=True, eq=False)
 class ReluBlock:
-    """max(z, 0) of pre-activation number `pre`."""
+    """max(z, 0) of pre-activation number `pre`; `name` is its first tensor in the network."""
 
     pre: int
     size: int
+    name: str = ""
 
 
 @dataclass(frozen=True, eq=False)
 class MaskBlock:
-    """1[z > 0] of pre-activation number `pre`."""
+    """1[z > 0] of pre-activation number `pre`; `name` as for a ReLU."""
 
     pre: int
     size: int
+    name: str = ""
 
 
 @dataclass(frozen=True, eq=False)
 class GateBlock:
-    """mask * v: the mask of block `mask`, and the gated affine value v."""
+    """mask * v: the mask of block `mask`, and the gated affine value v.
+
+    `name` and `source` are the tensors of the product and of v in the network.
+    """
 
     mask: int
     value: Affine
     size: int
+    name: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True, eq=False)
 class AbsBlock:
-    """|v|."""
+    """|v|; `name` and `source` are its tensor and that of v in the network."""
 
     value: Affine
     size: int
+    name: str = ""
+    source: str = ""
 
 
 Block = ReluBlock | MaskBlock | GateBlock | AbsBlock
@@ -154,7 +164,7 @@ class _Lowering:
             return
         if isinstance(operator, nets.Relu) and source in self.sign_of:
             number = self._pre(self.sign_of[source])
-            self.affine[node.name] = self._shared(self.mask_of, number, MaskBlock)
+            self.affine[node.name] = self._shared(self.mask_of, number, MaskBlock, node.name)
             return
         for name in node.inputs:
             if name in self.sign_of:
@@ -179,9 +189,9 @@ class _Lowering:
                 scale = sparse.diags_array(operator.scale.ravel().astype(np.float64), format="csr")
                 return _apply(scale, first, operator.shift.ravel())
             case nets.Relu():
-                return self._shared(self.relu_of, self._pre(node.inputs[0]), ReluBlock)
+                return self._shared(self.relu_of, self._pre(node.inputs[0]), ReluBlock, node.name)
             case nets.Abs():
-                return self._append(AbsBlock(_compact(first), first.size))
+                return self._append(AbsBlock(_compact(first), first.size, node.name, node.inputs[0]))
             case nets.Add() | nets.Sub():
                 return _sum(
                     first, self.affine[node.inputs[1]], 1.0 if isinstance(operator, nets.Add) else -1.0
@@ -191,27 +201,29 @@ class _Lowering:
             case nets.Reshape():
                 return first
             case nets.Mul():
-                return self._gate(first, self.affine[node.inputs[1]])
+                return self._gate(node)
         raise UnsupportedQueryError(f"operator {type(operator).__name__}")
 
-    def _gate(self, left: Affine, right: Affine) -> Affine:
-        for mask, value in ((left, right), (right, left)):
-            number = _plain_mask(mask, self.blocks)
+    def _gate(self, node: nets.Node) -> Affine:
+        for mask, source in (node.inputs, node.inputs[::-1]):
+            number, value = _plain_mask(self.affine[mask], self.blocks), self.affine[source]
             if number is not None:
-                return self._append(GateBlock(number, _compact(value), value.size))
+                return self._append(GateBlock(number, _compact(value), value.size, node.name, source))
         raise UnsupportedQueryError("a product of which neither factor is a mask Relu(Sign(z))")
 
     def _pre(self, tensor: str) -> int:
         if tensor not in self.pre_of:
             self.pre_of[tensor] = len(self.pre)
-            self.pre.append(PreActivation(_compact(self.affine[tensor])))
+            self.pre.append(PreActivation(_compact(self.affine[tensor]), tensor))
         return self.pre_of[tensor]
 
-    def _shared(self, known: dict[int, int], pre: int, kind: type[ReluBlock] | type[MaskBlock]) -> Affine:
+    def _shared(
+        self, known: dict[int, int], pre: int, kind: type[ReluBlock] | type[MaskBlock], name: str
+    ) -> Affine:
         size = self.pre[pre].affine.size
         if pre not in known:
             known[pre] = len(self.blocks)
-            self.blocks.append(kind(pre, size))
+            self.blocks.append(kind(pre, size, name))
         return _identity(known[pre], size)
 
     def _append(self, block: GateBlock | AbsBlock) -> Affine:

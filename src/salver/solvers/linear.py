@@ -32,12 +32,12 @@ _VIOLATED = 1e-7
 _ITERATIONS = 1000
 
 
-def scaled(model: Milp) -> tuple[Milp, Array]:
+def scaled(model: Milp) -> tuple[Milp, Array, Array]:
     """The same program in other units, by powers of two, so without rounding: column ranges near 2,
     largest coefficients near 1. Measured: a third of the time of HiGHS's own scaling (docs/solving.md).
 
     Returns:
-        The program, and the factors [columns] by which its columns are to be multiplied.
+        The program, and the factors by which its columns [columns] and rows [rows] are to be multiplied.
     """
     columns = _power_of_two((model.upper - model.lower) / 2)
     matrix = sparse.csr_array(model.matrix @ sparse.diags_array(columns))
@@ -51,7 +51,7 @@ def scaled(model: Milp) -> tuple[Milp, Array]:
         row_lower=model.row_lower / rows,
         row_upper=model.row_upper / rows,
     )
-    return new, columns
+    return new, columns, rows
 
 
 def _power_of_two(sizes: Array) -> Array:
@@ -68,15 +68,18 @@ class LinearRelaxation:
         lower, upper: present column bounds [columns] in those units; fixed binaries have lower == upper.
         point: the last solution found [columns], in the units of the query.
         solves: how many times the simplex method was started.
+        multipliers: those of the last certified infeasibility [rows], in the units of the query; a row with
+            a positive one is used at its lower limit.
     """
 
     def __init__(self, model: Milp, rows: Indices | None = None) -> None:
         """Args: rows: range rows (numbers into `model.ranges`) to start with."""
-        model, self._unit = scaled(model)
+        model, self._unit, self._row_unit = scaled(model)
         self.model = model
         self.lower, self.upper = model.lower.copy(), model.upper.copy()
         self.point = np.zeros(len(model.lower))
         self.solves = 0
+        self.multipliers = np.zeros(model.matrix.shape[0])
         lazy = np.zeros(model.matrix.shape[0], bool)
         lazy[model.ranges] = True
         if rows is not None:
@@ -101,6 +104,11 @@ class LinearRelaxation:
     def rows(self) -> Indices:
         """Range rows in use, as numbers into `model.ranges`."""
         return np.flatnonzero(np.isin(self.model.ranges, self._used))
+
+    def weights(self, multipliers: Array) -> Array:
+        """Coefficients [columns] of the sum of multiplier * row, in the units of the query."""
+        model = self.model
+        return np.asarray(model.matrix.T @ (multipliers * self._row_unit) / self._unit)
 
     def fix(self, column: int, value: float) -> None:
         """Fixes a binary."""
@@ -161,7 +169,12 @@ class LinearRelaxation:
         if not exists:
             return False
         ray = np.asarray(ray, np.float64)
-        return any(self._contradiction(multipliers) for multipliers in (ray, -ray))
+        for multipliers in (ray, -ray):
+            if self._contradiction(multipliers):
+                self.multipliers = np.zeros(self.model.matrix.shape[0])
+                self.multipliers[self._used] = multipliers / self._row_unit[self._used]
+                return True
+        return False
 
     def _contradiction(self, multipliers: Array) -> bool:
         row_lower, row_upper = self.model.row_lower[self._used], self.model.row_upper[self._used]

@@ -31,6 +31,24 @@ SLACK = 1e-8
 
 
 @dataclass(frozen=True, eq=False)
+class Origin:
+    """What rows or columns of a program stand for, for whoever turns multipliers into a proof.
+
+    Attributes:
+        kind: of rows as in `salver.proofs.checker`, `range` for limits of outputs; of columns `pre`, `value`
+            or `block`.
+        number: of the pre-activation or block.
+        entries: one per row or column; for `atom` its number among the atoms of `Property.comparisons`.
+        first: number of the first row or column.
+    """
+
+    kind: str
+    number: int
+    entries: Indices
+    first: int
+
+
+@dataclass(frozen=True, eq=False)
 class Milp:
     """Find v with lower <= v <= upper, row_lower <= matrix v <= row_upper, v[integer] in {0, 1}.
 
@@ -41,6 +59,7 @@ class Milp:
         inputs: n.
         neurons: pre-activation number -> binary columns of its undecided entries, in their order.
         ranges: the rows that keep outputs within the constants of the property.
+        rows_of, columns_of: what rows and defined columns stand for.
     """
 
     lower: Array
@@ -52,6 +71,8 @@ class Milp:
     inputs: int
     neurons: Mapping[int, Indices] = field(default_factory=dict)
     ranges: Indices = field(default_factory=lambda: np.zeros(0, np.intp))
+    rows_of: tuple[Origin, ...] = ()
+    columns_of: tuple[Origin, ...] = ()
 
     def with_integers(self, values: Array) -> Milp:
         """The linear program left when every binary takes its (rounded) value in `values` [columns]."""
@@ -105,6 +126,8 @@ class _Builder:
     entries: dict[int, _Entries] = field(default_factory=dict)
     neurons: dict[int, tuple[Indices, Indices]] = field(default_factory=dict)
     ranges: Indices = field(default_factory=lambda: np.zeros(0, np.intp))
+    rows_of: list[Origin] = field(default_factory=list)
+    columns_of: list[Origin] = field(default_factory=list)
 
     def run(self, prop: Property) -> Milp | None:
         columns = self._columns(self.bounds.input_lower, self.bounds.input_upper)
@@ -127,7 +150,15 @@ class _Builder:
         limits = (np.concatenate(self.row_lower), np.concatenate(self.row_upper))
         variables = (np.concatenate(self.lower), np.concatenate(self.upper), np.concatenate(self.integer))
         binaries = {pre: columns for pre, (_, columns) in self.neurons.items()}
-        return Milp(*variables, matrix, *limits, self.program.input_size, binaries, self.ranges)
+        origins = (tuple(self.rows_of), tuple(self.columns_of))
+        return Milp(*variables, matrix, *limits, self.program.input_size, binaries, self.ranges, *origins)
+
+    def _next_rows(self, kind: str, number: int, entries: Indices) -> None:
+        """Notes what the rows to be added next stand for."""
+        self.rows_of.append(Origin(kind, number, entries, self.rows))
+
+    def _next_columns(self, kind: str, number: int, entries: Indices) -> None:
+        self.columns_of.append(Origin(kind, number, entries, self.count))
 
     def _columns(self, lower: Array, upper: Array, integer: bool = False) -> Indices:
         first, self.count = self.count, self.count + len(lower)
@@ -184,16 +215,21 @@ class _Builder:
             signs, affine = self.bounds.signs[pre], self.program.pre[pre].affine
             low, high = _widened(self.bounds.pre_lower[pre], self.bounds.pre_upper[pre])
             pick, margin = np.flatnonzero(signs == 0), self.margin
+            self._next_columns("pre", pre, pick)
             z = self._columns(low[pick], high[pick])
             on = self._binaries(len(pick))
             self._affine(affine, pick, 0.0, 0.0, minus=z)
+            self._next_rows("step_on", pre, pick)
             self._constrain([(z, 1.0), (on, -high[pick] - margin)], -np.inf, -margin)
+            self._next_rows("step_off", pre, pick)
             self._constrain([(z, 1.0), (on, low[pick] - margin)], low[pick], np.inf)
             moves = np.ones(affine.size, bool)
             moves[constant_rows(affine)] = False
             off = np.flatnonzero(moves & (signs < 0) & (high >= -margin))
+            self._next_rows("high", pre, off)
             self._affine(affine, off, -np.inf, -margin)
             sure = np.flatnonzero(moves & (signs > 0) & (low <= margin))
+            self._next_rows("low", pre, sure)
             self._affine(affine, sure, margin, np.inf)
             self.neurons[pre] = (z, on)
         return self.neurons[pre]
@@ -205,9 +241,13 @@ class _Builder:
         columns = np.full(block.size, -1)
         pick = np.flatnonzero(signs == 0)
         columns[pick] = value = self._columns(np.zeros(len(pick)), high[pick])
+        self._next_rows("relu_z", number, pick)
         self._constrain([(value, 1.0), (z, -1.0)], 0.0, np.inf)
+        self._next_rows("relu_on", number, pick)
         self._constrain([(value, 1.0), (on, -high[pick])], -np.inf, 0.0)
+        self._next_rows("relu_off", number, pick)
         self._constrain([(value, 1.0), (z, -1.0), (on, -low[pick])], -np.inf, -low[pick])
+        self._next_columns("block", number, np.flatnonzero(signs > 0))
         self._linear(columns, self.program.pre[block.pre].affine, np.flatnonzero(signs > 0), low, high)
         return _Entries(columns, np.zeros(block.size))
 
@@ -223,32 +263,46 @@ class _Builder:
         columns = np.full(block.size, -1)
         pick = np.flatnonzero(mask.columns >= 0)
         on, least, most = mask.columns[pick], low[pick], high[pick]
+        self._next_columns("value", number, pick)
         value = self._columns(least, most)
         self._affine(block.value, pick, 0.0, 0.0, minus=value)
         floor, ceiling = _widened(self.bounds.block_lower[number], self.bounds.block_upper[number])
         columns[pick] = gated = self._columns(floor[pick], ceiling[pick])
+        self._next_rows("gate_high", number, pick)
         self._constrain([(gated, 1.0), (on, -most)], -np.inf, 0.0)
+        self._next_rows("gate_low", number, pick)
         self._constrain([(gated, 1.0), (on, -least)], 0.0, np.inf)
+        self._next_rows("gate_off", number, pick)
         self._constrain([(gated, 1.0), (value, -1.0), (on, -least)], -np.inf, -least)
+        self._next_rows("gate_on", number, pick)
         self._constrain([(gated, 1.0), (value, -1.0), (on, -most)], -most, np.inf)
+        self._next_columns("block", number, np.flatnonzero(mask.constants == 1.0))
         self._linear(columns, block.value, np.flatnonzero(mask.constants == 1.0), low, high)
         return _Entries(columns, np.zeros(block.size))
 
     def _abs(self, number: int, block: AbsBlock) -> _Entries:
         low, high = _widened(self.bounds.value_lower[number], self.bounds.value_upper[number])
         columns = np.full(block.size, -1)
-        self._linear(columns, block.value, np.flatnonzero(low >= 0), low, high)
-        self._linear(columns, block.value, np.flatnonzero((low < 0) & (high <= 0)), -high, -low, sign=-1.0)
+        positive, negative = np.flatnonzero(low >= 0), np.flatnonzero((low < 0) & (high <= 0))
+        self._next_columns("block", number, positive)
+        self._linear(columns, block.value, positive, low, high)
+        self._next_columns("block", number, negative)
+        self._linear(columns, block.value, negative, -high, -low, sign=-1.0)
         pick = np.flatnonzero((low < 0) & (high > 0))
         least, most = low[pick], high[pick]
+        self._next_columns("value", number, pick)
         value = self._columns(least, most)
         self._affine(block.value, pick, 0.0, 0.0, minus=value)
         columns[pick] = size = self._columns(np.zeros(len(pick)), np.maximum(-least, most))
-        positive = self._binaries(len(pick))
+        above = self._binaries(len(pick))
+        self._next_rows("abs_pos", number, pick)
         self._constrain([(size, 1.0), (value, -1.0)], 0.0, np.inf)
+        self._next_rows("abs_neg", number, pick)
         self._constrain([(size, 1.0), (value, 1.0)], 0.0, np.inf)
-        self._constrain([(size, 1.0), (value, -1.0), (positive, -2.0 * least)], -np.inf, -2.0 * least)
-        self._constrain([(size, 1.0), (value, 1.0), (positive, -2.0 * most)], -np.inf, 0.0)
+        self._next_rows("abs_on", number, pick)
+        self._constrain([(size, 1.0), (value, -1.0), (above, -2.0 * least)], -np.inf, -2.0 * least)
+        self._next_rows("abs_off", number, pick)
+        self._constrain([(size, 1.0), (value, 1.0), (above, -2.0 * most)], -np.inf, 0.0)
         return _Entries(columns, np.zeros(block.size))
 
     def _linear(
@@ -281,6 +335,7 @@ class _Builder:
                     elif atom.other is None:
                         high[atom.left] = min(high[atom.left], atom.constant)
                 pairs = np.array([row for row in live[0] if atoms[row].other is not None], dtype=np.intp)
+                self._next_rows("atom", 0, pairs)
                 self._affine(slack, pairs, self.room or -SLACK, np.inf)
         self._ranges(low, high)
         return True
@@ -323,6 +378,7 @@ class _Builder:
             slack = [SLACK * (1.0 + np.where(np.isfinite(side), np.abs(side), 0.0)) for side in (low, high)]
             low, high = low - slack[0], high + slack[1]
         needed = (self.bounds.output_lower[pick] < low) | (self.bounds.output_upper[pick] > high)
+        self._next_rows("range", 0, pick[needed])
         first = self.rows
         self._affine(self.program.output, pick[needed], low[needed], high[needed])
         self.ranges = np.arange(first, self.rows)

@@ -136,7 +136,7 @@ def _can_hold(majorant: Halfspaces, bounds: Bounds) -> npt.NDArray[np.bool_]:
 
 def _majorant(program: Program, bounds: Bounds, rows: Affine) -> Halfspaces:
     """Halfspaces that contain every x of the box where the rows are >= 0."""
-    matrix, constant = linear_lower(program, bounds, _picked(rows, np.arange(rows.size), -1.0))
+    matrix, constant = linear_lower(program, bounds, picked(rows, np.arange(rows.size), -1.0))
     return Halfspaces(-matrix, -constant)
 
 
@@ -151,7 +151,7 @@ def _cut(program: Program, bounds: Bounds, class_cuts: list[Halfspaces]) -> Boun
         open_ = np.flatnonzero(bounds.signs[number] == 0)
         if not len(open_):
             continue
-        minorants = [linear_lower(program, bounds, _picked(pre.affine, open_, sign)) for sign in (1.0, -1.0)]
+        minorants = [linear_lower(program, bounds, picked(pre.affine, open_, sign)) for sign in (1.0, -1.0)]
         rows, constants = (np.concatenate(parts) for parts in zip(*minorants, strict=True))
         found = lower_bounds(rows, constants, cuts, *box)
         low, high = lows[number].copy(), highs[number].copy()
@@ -173,11 +173,11 @@ def _sign_cuts(program: Program, bounds: Bounds) -> list[Halfspaces]:
         for side, unclear in ((1, bounds.pre_lower[number] <= 0), (-1, bounds.pre_upper[number] >= 0)):
             rows = np.flatnonzero((signs == side) & unclear)
             if len(rows):
-                parts.append(_majorant(program, bounds, _picked(pre.affine, rows, float(side))))
+                parts.append(_majorant(program, bounds, picked(pre.affine, rows, float(side))))
     return parts
 
 
-def _picked(affine: Affine, rows: npt.NDArray[np.intp], sign: float) -> Affine:
+def picked(affine: Affine, rows: npt.NDArray[np.intp], sign: float) -> Affine:
     """Chosen rows times a sign."""
     terms = {
         block: sign * (matrix[rows] if not sparse.issparse(matrix) else sparse.csr_array(matrix)[rows])

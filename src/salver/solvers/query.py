@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -95,6 +95,12 @@ class Query:
     @cached_property
     def _runtime(self) -> Runtime:
         return Runtime(load_model(self.onnx).SerializeToString())
+
+    def asking(self, prop: Property) -> Query:
+        """The same network with another property; what is known of the network is kept."""
+        other = replace(self, prop=prop)
+        other.__dict__["program"] = self.program
+        return other
 
     def replay(self, x: Array) -> Array:
         """Outputs of ONNX Runtime in float32 at `x` [n], the values a judge will see."""

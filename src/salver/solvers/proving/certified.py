@@ -1,0 +1,46 @@
+"""The checker's facts as bounds that the solvers understand."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from salver.nets.program import AbsBlock, GateBlock, MaskBlock, Program
+from salver.proofs.context import Context
+from salver.proofs.exact import ONE
+from salver.proofs.graph import STEP
+from salver.solvers.bounds import Bounds
+
+Array = npt.NDArray[np.float64]
+
+
+def certified(program: Program, context: Context) -> Bounds:
+    """Bounds that a proof may use: nothing tighter than what `context` says, to the nearest float."""
+    root, network = context.graph.root, context.graph.network
+    bounds = Bounds(*_range(context, network.input))
+    for pre in program.pre:
+        name = root(pre.name)
+        low, high = _range(context, name)
+        bounds.pre_lower.append(low)
+        bounds.pre_upper.append(high)
+        on, off = context.low[STEP + name] > 0, context.high[STEP + name] == 0
+        bounds.signs.append((on.astype(np.int8) - off.astype(np.int8)).astype(np.int8))
+    for number, block in enumerate(program.blocks):
+        if isinstance(block, MaskBlock):
+            name = STEP + root(program.pre[block.pre].name)
+        else:
+            name = block.name
+            context.refresh(name)
+        bounds.block_lower[number], bounds.block_upper[number] = _range(context, name)
+        if isinstance(block, GateBlock | AbsBlock):
+            bounds.value_lower[number], bounds.value_upper[number] = _range(context, root(block.source))
+    low, high = _range(context, network.output)
+    return Bounds(**{**vars(bounds), "output_lower": low, "output_upper": high, "infeasible": context.closed})
+
+
+def _range(context: Context, name: str) -> tuple[Array, Array]:
+    return _floats(context.low[name]), _floats(context.high[name])
+
+
+def _floats(values: npt.NDArray[np.object_]) -> Array:
+    return (values / ONE).astype(np.float64)

@@ -1,0 +1,136 @@
+"""Backward linear bound propagation (CROWN) that says which rows it added up.
+
+The same choice of lines as `relaxation` and `bounds._backward`, as multipliers of the checker's rows: a chord
+of a ReLU is relu_on and relu_off in the proportion in which the step cancels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from salver.nets.program import AbsBlock, Affine, GateBlock, MaskBlock, Program, ReluBlock
+from salver.solvers.bounds import Bounds
+from salver.solvers.relaxation import mask_lines
+
+Array = npt.NDArray[np.float64]
+Record = Callable[[str, int, Array], None]
+"""Takes kind, number and multipliers [deductions, entries] >= 0."""
+
+
+def minimise(
+    program: Program, bounds: Bounds, affine: Affine, pairing: bool, record: Record
+) -> Array:
+    """Lower bounds [k] of affine rows over the box, and through `record` the rows that show them.
+
+    Args:
+        bounds: of the program, with values of every gate and Abs before the rows.
+        pairing: which side of McCormick's envelope a gate gets (see `gate_lines`).
+    """
+    rows = {block: _dense(matrix) for block, matrix in affine.terms.items()}
+    constant = affine.constant.astype(np.float64)
+    for number in reversed(range(len(program.blocks))):
+        weights = rows.pop(number, None)
+        if weights is None:
+            continue
+        block = program.blocks[number]
+        positive, negative = np.maximum(weights, 0.0), np.maximum(-weights, 0.0)
+        match block:
+            case ReluBlock():
+                slope, offset = _relu(number, bounds, block, positive, negative, record)
+                source = program.pre[block.pre].affine
+            case MaskBlock():
+                slope, offset = _mask(bounds, block, positive, negative, record)
+                source = program.pre[block.pre].affine
+            case GateBlock():
+                on_mask, slope, offset = _gate(
+                    program, bounds, number, block, (positive, negative), pairing, record
+                )
+                rows[block.mask] = rows[block.mask] + on_mask if block.mask in rows else on_mask
+                source = block.value
+            case AbsBlock():
+                slope, offset = _abs(number, bounds, positive, negative, record)
+                source = block.value
+        constant = constant + offset + slope @ source.constant
+        for target, matrix in source.terms.items():
+            product = np.asarray(slope @ matrix)
+            rows[target] = rows[target] + product if target in rows else product
+    matrix = rows.get(-1, np.zeros((len(constant), program.input_size)))
+    low, high = bounds.input_lower, bounds.input_upper
+    return np.asarray(constant + matrix @ ((low + high) / 2) - np.abs(matrix) @ ((high - low) / 2))
+
+
+def _relu(
+    number: int, bounds: Bounds, block: ReluBlock, positive: Array, negative: Array, record: Record
+) -> tuple[Array, Array]:
+    signs, low, high = bounds.signs[block.pre], bounds.pre_lower[block.pre], bounds.pre_upper[block.pre]
+    on, open_ = (signs > 0).astype(np.float64), signs == 0
+    share = np.where(open_, high / np.where(open_, high - low, 1.0), 0.0)
+    identity = open_ & (high > -low)
+    record("relu_z", number, positive * identity)
+    record("relu_on", number, negative * np.where(open_, 1.0 - share, 0.0))
+    record("relu_off", number, negative * share)
+    slope = (positive - negative) * on + positive * identity - negative * share
+    return slope, negative @ np.where(open_, share * low, 0.0)
+
+
+def _mask(
+    bounds: Bounds, block: MaskBlock, positive: Array, negative: Array, record: Record
+) -> tuple[Array, Array]:
+    signs, low, high = bounds.signs[block.pre], bounds.pre_lower[block.pre], bounds.pre_upper[block.pre]
+    lines = mask_lines(signs, low, high)
+    record("step_on", block.pre, positive * lines.lower_slope)
+    record("step_off", block.pre, negative * lines.upper_slope)
+    slope = positive * lines.lower_slope - negative * lines.upper_slope
+    return slope, positive @ lines.lower_offset - negative @ lines.upper_offset
+
+
+def _gate(
+    program: Program,
+    bounds: Bounds,
+    number: int,
+    block: GateBlock,
+    weights: tuple[Array, Array],
+    pairing: bool,
+    record: Record,
+) -> tuple[Array, Array, Array]:
+    positive, negative = weights
+    mask = program.blocks[block.mask]
+    assert isinstance(mask, MaskBlock)
+    signs = bounds.signs[mask.pre]
+    on, open_ = (signs > 0).astype(np.float64), signs == 0
+    low = np.where(open_, bounds.value_lower[number], 0.0)
+    high = np.where(open_, bounds.value_upper[number], 0.0)
+    if pairing:
+        record("gate_on", number, positive * open_)
+        record("gate_off", number, negative * open_)
+        on_mask = positive * high - negative * low
+        return on_mask, (positive - negative) * (on + open_), negative @ low - positive @ high
+    record("gate_low", number, positive * open_)
+    record("gate_high", number, negative * open_)
+    return positive * low - negative * high, (positive - negative) * on, np.zeros(len(positive))
+
+
+def _abs(
+    number: int, bounds: Bounds, positive: Array, negative: Array, record: Record
+) -> tuple[Array, Array]:
+    low, high = bounds.value_lower[number], bounds.value_upper[number]
+    above, below = low >= 0, high <= 0
+    open_ = ~above & ~below
+    up = open_ & (high > -low)
+    record("abs_pos", number, positive * up)
+    record("abs_neg", number, positive * (open_ & ~up))
+    width = np.where(open_, high - low, 1.0)
+    record("abs_on", number, negative * np.where(open_, high / width, 0.0))
+    record("abs_off", number, negative * np.where(open_, -low / width, 0.0))
+    sign = np.where(above | up, 1.0, -1.0)
+    chord = np.where(open_, (high + low) / width, sign)
+    return positive * sign - negative * chord, negative @ np.where(open_, 2.0 * high * low / width, 0.0)
+
+
+def _dense(matrix: Any) -> Array:
+    return matrix.toarray() if sparse.issparse(matrix) else np.asarray(matrix, np.float64)

@@ -1,0 +1,153 @@
+"""Multipliers of linear programs and of backward passes as the rows of a proof."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from salver.nets.program import AbsBlock, GateBlock, Program
+from salver.proofs.graph import Graph
+from salver.solvers.linear import LinearRelaxation
+from salver.solvers.milp_model import Origin
+from salver.spec import Atom, Property
+
+Array = npt.NDArray[np.float64]
+_SMALLEST = 1e-11
+"""Multipliers below this share of the largest are left out."""
+
+
+@dataclass(eq=False)
+class Rows:
+    """The `by` of one proof step: groups of rows with multipliers, over several deductions."""
+
+    program: Program
+    graph: Graph
+    prop: Property
+    groups: dict[tuple[str, str], tuple[list[int], list[Any], list[float]]] = field(default_factory=dict)
+
+    def add(self, kind: str, number: int, lemma: int, entries: Any, multipliers: Any) -> None:
+        """Adds rows of one kind at a pre-activation (`step_*`, `low`, `high`) or block."""
+        self._put(kind, self.name(kind, number), lemma, entries, multipliers)
+
+    def name(self, kind: str, number: int) -> str:
+        """The tensor of a kind of rows in the checker's words."""
+        if kind in ("step_on", "step_off", "low", "high", "pre"):
+            return self.graph.root(self.program.pre[number].name)
+        block = self.program.blocks[number]
+        if kind == "value":
+            assert isinstance(block, GateBlock | AbsBlock)
+            return self.graph.root(block.source)
+        return block.name
+
+    def add_atom(self, lemma: int, place: tuple[int, int, int], multiplier: float) -> None:
+        """Adds an atom (clause, conjunction, number)."""
+        self._put("atom", "", lemma, [list(place)], [multiplier])
+
+    def add_infeasible(self, lemma: int, relaxation: LinearRelaxation, places: Places) -> None:
+        """Adds the multipliers of a relaxation that was just refuted."""
+        model, scale = relaxation.model, np.abs(relaxation.multipliers).max(initial=0.0)
+        multipliers = relaxation.multipliers / (scale or 1.0)
+        for origin in model.rows_of:
+            part = multipliers[origin.first : origin.first + len(origin.entries)]
+            if origin.kind == "range":
+                self._ranges(lemma, origin, part, places)
+            elif origin.kind == "atom":
+                for number, value in zip(origin.entries.tolist(), part.tolist(), strict=True):
+                    if value > _SMALLEST:
+                        self.add_atom(lemma, places.comparisons[number], value)
+            else:
+                used = np.abs(part) > _SMALLEST
+                self.add(origin.kind, origin.number, lemma, origin.entries[used], np.abs(part[used]))
+        weights = relaxation.weights(multipliers)
+        for origin in model.columns_of:
+            part = weights[origin.first : origin.first + len(origin.entries)]
+            for kind, side in (("high", part), ("low", -part)):
+                used = side > _SMALLEST
+                name = self.name(origin.kind, origin.number)
+                self._put(kind, name, lemma, origin.entries[used], side[used])
+
+    def pick(self, keep: Any) -> list[Any]:
+        """The groups of the deductions kept [count], numbered anew."""
+        number = np.cumsum(keep) - 1
+        groups = []
+        for (kind, name), (lemmas, entries, multipliers) in sorted(self.groups.items()):
+            chosen = [i for i, lemma in enumerate(lemmas) if keep[lemma]]
+            if chosen:
+                groups.append(
+                    [
+                        kind,
+                        name,
+                        [int(number[lemmas[i]]) for i in chosen],
+                        [entries[i] for i in chosen],
+                        [multipliers[i] for i in chosen],
+                    ]
+                )
+        return groups
+
+    def _ranges(self, lemma: int, origin: Origin, part: Array, places: Places) -> None:
+        for output, value in zip(origin.entries.tolist(), part.tolist(), strict=True):
+            side = places.low if value > 0 else places.high
+            if abs(value) > _SMALLEST and output in side:
+                self.add_atom(lemma, side[output], abs(value))
+
+    def _put(self, kind: str, name: str, lemma: int, entries: Any, multipliers: Any) -> None:
+        if not len(entries):
+            return
+        group = self.groups.setdefault((kind, name), ([], [], []))
+        group[0].extend([lemma] * len(entries))
+        group[1].extend(entries.tolist() if isinstance(entries, np.ndarray) else entries)
+        group[2].extend(float(f"{value:.9g}") for value in np.asarray(multipliers, np.float64).tolist())
+
+
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Where the atoms of the conjunctions that must hold stand in the property.
+
+    Attributes:
+        prop: the property with those clauses alone.
+        comparisons: of every atom of `prop.comparisons` its clause, conjunction and number in the query.
+        low, high: output -> the atom that limits it most on that side.
+    """
+
+    prop: Property
+    comparisons: list[tuple[int, int, int]]
+    low: dict[int, tuple[int, int, int]]
+    high: dict[int, tuple[int, int, int]]
+
+
+def places(prop: Property, alternatives: list[set[int]], assumed: tuple[int, int] | None = None) -> Places:
+    """The certain part of a property: clauses with one conjunction left, and one that is assumed."""
+    kept: list[tuple[int, int]] = []
+    for clause, left in enumerate(alternatives):
+        if assumed is not None and clause == assumed[0]:
+            kept.append(assumed)
+        elif len(left) == 1:
+            kept.append((clause, min(left)))
+    clauses = tuple((prop.clauses[clause][part],) for clause, part in kept)
+    certain = Property(prop.input_lower, prop.input_upper, clauses, prop.output_count)
+    comparisons: list[tuple[int, int, int]] = []
+    low: dict[int, tuple[float, tuple[int, int, int]]] = {}
+    high: dict[int, tuple[float, tuple[int, int, int]]] = {}
+    for clause, part in kept:
+        atoms = prop.clauses[clause][part]
+        if any(atom.other is not None for atom in atoms):
+            comparisons += [(clause, part, number) for number in range(len(atoms))]
+        for number, atom in enumerate(atoms):
+            _tightest(atom, (clause, part, number), low, high)
+    return Places(certain, comparisons, {k: v[1] for k, v in low.items()}, {k: v[1] for k, v in high.items()})
+
+
+def _tightest(atom: Atom, place: tuple[int, int, int], low: dict[int, Any], high: dict[int, Any]) -> None:
+    if atom.other is not None:
+        return
+    side, better = (low, _greater) if atom.relation == ">=" else (high, _less)
+    if atom.left not in side or better(atom.constant, side[atom.left][0]):
+        side[atom.left] = (atom.constant, place)
+
+
+_greater: Callable[[float, float], bool] = float.__gt__
+_less: Callable[[float, float], bool] = float.__lt__
