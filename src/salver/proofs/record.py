@@ -74,5 +74,7 @@ def read_proof(path: Path, network: Network, prop: Property) -> list[Any]:
     expected = header(network, prop)
     for part in ("network", "property"):
         if first.get(part) != expected[part]:
-            raise SalverError(f"proves something about another {part}", where, "give the files it was made for")
+            raise SalverError(
+                f"proves something about another {part}", where, "give the files it was made for"
+            )
     return lines[1:]

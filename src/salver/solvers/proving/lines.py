@@ -22,9 +22,7 @@ Record = Callable[[str, int, Array], None]
 """Takes kind, number and multipliers [deductions, entries] >= 0."""
 
 
-def minimise(
-    program: Program, bounds: Bounds, affine: Affine, pairing: bool, record: Record
-) -> Array:
+def minimise(program: Program, bounds: Bounds, affine: Affine, pairing: bool, record: Record) -> Array:
     """Lower bounds [k] of affine rows over the box, and through `record` the rows that show them.
 
     Args:

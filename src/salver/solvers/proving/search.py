@@ -83,6 +83,8 @@ class _Search:
             self._drop(context)
             if context.closed or not self._relax(context):
                 break
+        if not context.closed:
+            self._bound(context)
         return None if context.closed else self._split(context)
 
     def _apply(self, context: Context, step: Any) -> None:
@@ -297,9 +299,7 @@ class _Search:
         for pre, (rows, at, sides) in found.items():
             switch = self.graph.root(self.program.pre[pre].name)
             step = {"do": "decide", "switch": switch}
-            decided += self._conclude(
-                context, step, {"at": at, "side": sides}, rows, np.ones(len(at), bool)
-            )
+            decided += self._conclude(context, step, {"at": at, "side": sides}, rows, np.ones(len(at), bool))
             if context.closed:
                 break
         return decided
@@ -333,7 +333,10 @@ class _Search:
                 name = self.graph.root(block.source)
                 reach = np.minimum(-context.low[name], context.high[name])
                 entry = int(np.argmax(reach))
-                if reach[entry] > widest and context.low[STEP + name][entry] != context.high[STEP + name][entry]:
+                if (
+                    reach[entry] > widest
+                    and context.low[STEP + name][entry] != context.high[STEP + name][entry]
+                ):
                     best, widest = {"do": "split", "switch": name, "at": entry}, reach[entry]
         return best
 
