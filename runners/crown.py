@@ -10,3 +10,4 @@ class Crown(EmbeddedRunner):
     needs = ("torch", "auto_LiRPA", "onnxruntime", "scipy")
     devices = frozenset({"cpu", "cuda"})
     complete = True
+    proof_file = "unsat.proof"

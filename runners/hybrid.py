@@ -10,3 +10,4 @@ class Hybrid(EmbeddedRunner):
     needs: ClassVar = ("highspy", "pyscipopt")
     devices: ClassVar = frozenset({"cpu", "cuda"})
     complete = True
+    proof_file = "unsat.proof"

@@ -9,3 +9,4 @@ class Milp(EmbeddedRunner):
     name = "milp"
     needs = ("highspy", "onnxruntime", "scipy")
     complete = True
+    proof_file = "unsat.proof"

@@ -34,6 +34,7 @@ Device = Annotated[str, typer.Option("--device", help="cpu or cuda")]
 Cores = Annotated[int | None, typer.Option("--cores", help="cores a run (default: as the solver asks)")]
 Repetitions = Annotated[int, typer.Option("--repetitions", min=1, help="runs of every job")]
 Resume = Annotated[bool, typer.Option("--resume", help="go on with the suite's latest run")]
+Proofs = Annotated[bool, typer.Option("--proofs", help="ask for a proof of every unsat, and check it")]
 Profile = Annotated[str, typer.Option("--profile", help="scoring: vnncomp2026, par2 or count")]
 CORES = len(os.sched_getaffinity(0))
 
@@ -48,6 +49,7 @@ def run_all(
     cores: Cores = None,
     repetitions: Repetitions = 1,
     resume: Resume = False,
+    proofs: Proofs = False,
     profile: Profile = "vnncomp2026",
     data_dir: DataDir = None,
 ) -> None:
@@ -55,7 +57,7 @@ def run_all(
 
     Example: salver all quick --solvers milp,hybrid --timeout 20
     """
-    run(suite, solvers, timeout, device, workers, cores, repetitions, resume, data_dir)
+    run(suite, solvers, timeout, device, workers, cores, repetitions, resume, proofs, data_dir)
     report("latest", profile)
 
 
@@ -96,6 +98,7 @@ def run(
     cores: Cores = None,
     repetitions: Repetitions = 1,
     resume: Resume = False,
+    proofs: Proofs = False,
     data_dir: DataDir = None,
 ) -> None:
     """Put solvers on a suite; the instance set is generated first where it is missing.
@@ -112,7 +115,7 @@ def run(
     names = tuple(name.strip() for name in solvers.split(",") if name.strip())
     raw = {"solvers": names or None, "timeout": timeout, "device": device, "workers": workers}
     raw |= {"cores": cores, "repetitions": repetitions}
-    options = parse_record(RunOptions, {**raw, "resume": resume}, "command line")
+    options = parse_record(RunOptions, {**raw, "resume": resume, "proofs": proofs}, "command line")
     limits_for(options, chosen)
     choose_runners(options)
     generate(suite, workers, data_dir)

@@ -7,6 +7,7 @@ from pathlib import Path
 from salver.errors import SalverError
 from salver.execute.events import EventLog
 from salver.instance_set import read_manifest
+from salver.judge.proofs import check_proofs
 from salver.judge.verdicts import judge
 from salver.judge.witness import Replay, replay, second_opinion
 from salver.model import Claim, Instance, JudgedRun, RunRecord, WitnessVerdict
@@ -30,7 +31,8 @@ def judge_run(run_dir: Path, root: Path) -> tuple[RunManifest, dict[str, Instanc
     instances = {instance.id: instance for instance in manifest.instances}
     records = list(EventLog(run_dir / "events.jsonl").records())
     replays = _replays(records, instances, set_path, run_dir)
-    judgements = judge(records, instances, replays)
+    proofs = check_proofs(records, instances, set_path, run_dir)
+    judgements = judge(records, instances, replays, proofs)
     judged = [JudgedRun(run=r, judgement=j) for r, j in zip(records, judgements, strict=True)]
     return run, instances, judged
 

@@ -34,6 +34,7 @@ class RunOptions(Record):
     cores: int | None = Field(default=None, ge=1)
     repetitions: int = Field(default=1, ge=1)
     resume: bool = False
+    proofs: bool = False
 
 
 class RunManifest(Record):
@@ -74,7 +75,8 @@ def choose_runners(options: RunOptions) -> Chosen:
     names = options.solvers or tuple(name for name, kind in known.items() if kind.by_default)
     chosen, unavailable = {}, {}
     for name in names:
-        runner = choose(name, known, "solver")(_device(choose(name, known, "solver"), options))
+        kind = choose(name, known, "solver")
+        runner = kind(_device(kind, options), options.proofs)
         reason = runner.unavailable()
         if reason is None:
             chosen[name] = runner

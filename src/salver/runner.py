@@ -69,6 +69,7 @@ class Runner(ABC):
         vnnlib_versions: VNN-LIB versions the tool reads; the first is what it is given.
         result_files: file names in the working directory whose text is handed to `parse`.
         complete: whether the tool decides every instance given time.
+        proof_file: result file with a proof of an `unsat` (`salver.proofs`), for tools that can write one.
         by_default: whether `run` uses it when no solvers are named.
     """
 
@@ -82,10 +83,13 @@ class Runner(ABC):
     vnnlib_versions: ClassVar[tuple[str, ...]] = ("1.0",)
     result_files: ClassVar[tuple[str, ...]] = ()
     complete: ClassVar[bool] = False
+    proof_file: ClassVar[str] = ""
     by_default: ClassVar[bool] = True
 
-    def __init__(self, device: str = "cpu") -> None:
+    def __init__(self, device: str = "cpu", proofs: bool = False) -> None:
+        """Args: proofs: a proof of every `unsat` is asked for, where the tool has a `proof_file`."""
         self.device = device
+        self.proofs = proofs and bool(self.proof_file)
 
     def unavailable(self) -> str | None:
         """Why the tool cannot run here, or None when it can. Imports nothing."""
@@ -151,6 +155,7 @@ class EmbeddedRunner(Runner):
             sys.executable, "-m", "salver.solvers", self.name, "verify", str(staged.vnnlib),
             "--network", f"N={staged.onnx}", "--timeout", f"{limits.wall_s:g}",
             "--threads", str(limits.cores), "--device", self.device,
+            *(["--proof", str(workdir / self.proof_file)] if self.proofs else []),
         ]  # fmt: skip
 
     def environment(self, limits: Limits) -> dict[str, str]:

@@ -118,7 +118,7 @@ def _run(
                 limits,
                 environment=environment,
                 cores=cores,
-                result_files=runner.result_files,
+                result_files=(*runner.result_files, *([runner.proof_file] if runner.proofs else [])),
                 scratch=place.root,
                 stop=stop,
             )

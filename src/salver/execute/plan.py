@@ -56,7 +56,7 @@ def plan(
                     instance_id=instance.id,
                     solver=name,
                     solver_version=versions[name],
-                    options={"device": runner.device},
+                    options={"device": runner.device, **({"proofs": "yes"} if runner.proofs else {})},
                     limits=limits_for(instance, runner),
                     repetition=repetition,
                 )

@@ -21,7 +21,8 @@ VIRTUAL_BEST = "virtual best"
 TOTAL = "total"
 OUTCOMES = tuple(str(outcome) for outcome in Outcome)
 SOLVED = (str(Outcome.VERIFIED), str(Outcome.FALSIFIED))
-LEADERBOARD_COLUMNS = ("solver", *OUTCOMES, "score", "par2")
+COUNTS = (*OUTCOMES, "proved")
+LEADERBOARD_COLUMNS = ("solver", *COUNTS, "score", "par2")
 RESULT_COLUMNS = {
     "suite": "str",
     "family": "str",
@@ -125,7 +126,8 @@ def leaderboard(frame: pd.DataFrame, profile: str = "vnncomp2026", by: By = "sui
         by: what a benchmark is; scores compare solvers within it.
 
     Returns:
-        Columns `by` and `LEADERBOARD_COLUMNS`; `par2` is the mean over runs of the wall seconds, with
+        Columns `by` and `LEADERBOARD_COLUMNS`; `proved` counts the verified runs whose own proof was
+        accepted; `par2` is the mean over runs of the wall seconds, with
         twice the limit for each unsolved run (PAR-2 of the SAT competitions). Under `vnncomp2026` the
         virtual best may exceed 100: it does not take part in the best points.
 
@@ -141,6 +143,8 @@ def leaderboard(frame: pd.DataFrame, profile: str = "vnncomp2026", by: By = "sui
     counts = (
         groups["outcome"].value_counts().unstack(fill_value=0).reindex(columns=list(OUTCOMES), fill_value=0)
     )
+    proved = runs.assign(proved=(runs["outcome"] == "verified") & (runs["proof"] == "checked"))
+    counts = counts.join(proved.groupby([by, "solver"])["proved"].sum().astype("int64"))
     board = counts.join(groups["par2"].mean()).reset_index()
     board = board.assign(score=chosen.score(board, by))[[by, *LEADERBOARD_COLUMNS]]
     return _ordered(board, chosen, by)

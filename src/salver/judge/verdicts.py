@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from salver.errors import SalverError
+from salver.judge.proofs import CheckedProof
 from salver.judge.witness import Replay
 from salver.model import (
     Claim,
@@ -18,6 +19,7 @@ from salver.model import (
     JudgedRun,
     Judgement,
     Outcome,
+    ProofVerdict,
     Record,
     RunRecord,
     Termination,
@@ -41,6 +43,7 @@ _SAT = {
     WitnessVerdict.MALFORMED: Outcome.WRONG,
     WitnessVerdict.INVALID: Outcome.WRONG,
 }
+_SEVERITY = (Consistency.CONSISTENT, Consistency.DISPUTED, Consistency.CONTRADICTED)
 _UNDECIDED = {
     Claim.UNKNOWN: Outcome.UNKNOWN,
     Claim.TIMEOUT: Outcome.TIMEOUT,
@@ -54,14 +57,17 @@ class GroundTruth(Record):
 
     Attributes:
         truth: sat, unsat or unknown.
-        basis: `expected` (the instance says so), `witness` (a correct witness), `claimed` (some solver
-            says unsat and nobody showed otherwise: not established) or `none`.
+        basis: `expected` (the instance says so), `witness` (a correct witness), `proof` (a checked proof
+            of unsat), `claimed` (some solver says unsat and nobody showed otherwise: not established) or
+            `none`.
         witnesses: solvers whose witness is correct.
+        provers: solvers whose proof of unsat was accepted.
     """
 
     truth: Truth
-    basis: Literal["expected", "witness", "claimed", "none"]
+    basis: Literal["expected", "witness", "proof", "claimed", "none"]
     witnesses: tuple[str, ...] = ()
+    provers: tuple[str, ...] = ()
 
     @property
     def contradicted(self) -> bool:
@@ -84,7 +90,10 @@ class Disagreement(Record):
 
 
 def judge(
-    records: Sequence[RunRecord], instances: Mapping[str, Instance], replays: Mapping[str, Replay]
+    records: Sequence[RunRecord],
+    instances: Mapping[str, Instance],
+    replays: Mapping[str, Replay],
+    proofs: Mapping[str, CheckedProof] | None = None,
 ) -> list[Judgement]:
     """Judges every record, in order.
 
@@ -93,15 +102,17 @@ def judge(
         instances: the instances by id.
         replays: replayed witnesses by `RunRecord.key`. A `sat` without an entry counts as missing its
             witness when it printed none, else as uncheckable.
+        proofs: checked proofs of `unsat` by `RunRecord.key`.
 
     Raises:
         SalverError: a record names an instance that is not there.
     """
+    proofs = proofs or {}
     groups: dict[str, list[RunRecord]] = defaultdict(list)
     for record in records:
         groups[record.instance_id].append(record)
     truths = {
-        instance_id: ground_truth(group, _expected(instances, group[0]), replays)
+        instance_id: ground_truth(group, _expected(instances, group[0]), replays, proofs)
         for instance_id, group in groups.items()
     }
     rivals = {
@@ -109,23 +120,34 @@ def judge(
         for instance_id, group in groups.items()
     }
     return [
-        _judgement(r, _replay_of(r, replays), truths[r.instance_id], rivals[r.instance_id]) for r in records
+        _judgement(r, _replay_of(r, replays), proofs.get(r.key), truths[r.instance_id], rivals[r.instance_id])
+        for r in records
     ]
 
 
-def ground_truth(records: Iterable[RunRecord], expected: Truth, replays: Mapping[str, Replay]) -> GroundTruth:
+def ground_truth(
+    records: Iterable[RunRecord],
+    expected: Truth,
+    replays: Mapping[str, Replay],
+    proofs: Mapping[str, CheckedProof] | None = None,
+) -> GroundTruth:
     """Truth of one instance from its expected verdict and all its runs.
 
     VNN-COMP's rule where nothing is expected: sat if any witness is correct (also one found too late),
-    else unsat if any solver claims it in time, else unknown.
+    else unsat if a proof was accepted or any solver claims it in time, else unknown.
     """
     group = list(records)
     correct = {r.solver for r in group if _replay_of(r, replays).verdict is WitnessVerdict.CORRECT}
     witnesses = tuple(sorted(correct))
+    known = proofs or {}
+    proven = {r.solver for r in group if r.key in known and known[r.key].verdict is ProofVerdict.CHECKED}
+    shown = {"witnesses": witnesses, "provers": tuple(sorted(proven))}
     if expected is not Truth.UNKNOWN:
-        return GroundTruth(truth=expected, basis="expected", witnesses=witnesses)
+        return GroundTruth(truth=expected, basis="expected", **shown)
     if witnesses:
-        return GroundTruth(truth=Truth.SAT, basis="witness", witnesses=witnesses)
+        return GroundTruth(truth=Truth.SAT, basis="witness", **shown)
+    if proven:
+        return GroundTruth(truth=Truth.UNSAT, basis="proof", **shown)
     if any(_answered(r) and r.claim is Claim.UNSAT for r in group):
         return GroundTruth(truth=Truth.UNSAT, basis="claimed")
     return GroundTruth(truth=Truth.UNKNOWN, basis="none")
@@ -201,7 +223,13 @@ def _credible_sat(record: RunRecord, replays: Mapping[str, Replay]) -> bool:
     return verdict is WitnessVerdict.CORRECT or (credible and record.claim is Claim.SAT)
 
 
-def _judgement(record: RunRecord, replay: Replay, truth: GroundTruth, rivals: Sequence[str]) -> Judgement:
+def _judgement(
+    record: RunRecord,
+    replay: Replay,
+    proof: CheckedProof | None,
+    truth: GroundTruth,
+    rivals: Sequence[str],
+) -> Judgement:
     if not _answered(record) or record.claim not in (Claim.SAT, Claim.UNSAT):
         outcome, consistency, detail = _undecided(record), Consistency.CONSISTENT, record.reason
     elif record.claim is Claim.SAT:
@@ -209,11 +237,15 @@ def _judgement(record: RunRecord, replay: Replay, truth: GroundTruth, rivals: Se
         consistency, detail = _sat_consistency(outcome, replay, truth)
     else:
         outcome, consistency, detail = _unsat(truth, rivals)
+        if proof is not None and proof.verdict is ProofVerdict.REJECTED:
+            consistency = max(consistency, Consistency.DISPUTED, key=_SEVERITY.index)
+            detail = "; ".join(filter(None, [f"its proof is rejected: {proof.detail}", detail]))
     return Judgement(
         key=record.key,
         outcome=outcome,
         witness=replay.verdict,
         gradient=replay.gradient,
+        proof=ProofVerdict.ABSENT if proof is None else proof.verdict,
         consistency=consistency,
         truth=truth.truth,
         detail=detail,
@@ -258,9 +290,14 @@ def _unsat(truth: GroundTruth, rivals: Sequence[str]) -> tuple[Outcome, Consiste
     if rivals:
         why = f"{', '.join(rivals)} claims sat; unsat is {_standing(truth)}"
         return Outcome.VERIFIED, Consistency.DISPUTED, why
+    if truth.provers and truth.witnesses:
+        why = f"{', '.join(truth.witnesses)} has a correct witness against a checked proof"
+        return Outcome.VERIFIED, Consistency.DISPUTED, why
     detail = "truth claimed, not established" if truth.basis == "claimed" else ""
+    if truth.basis == "proof":
+        detail = f"established by the proof of {', '.join(truth.provers)}"
     return Outcome.VERIFIED, Consistency.CONSISTENT, detail
 
 
 def _standing(truth: GroundTruth) -> str:
-    return "expected" if truth.basis == "expected" else "claimed, not established"
+    return {"expected": "expected", "proof": "proven"}.get(truth.basis, "claimed, not established")

@@ -287,25 +287,25 @@ class Sum:
 
 Row = Callable[[str, str, str, Ints, Ints, Ints], tuple[list[tuple[str, Ints]], Ints]]
 STEP_ROWS: dict[str, Row] = {
-    "step_on": lambda _, z, m, one, l, u: ([(m, u), (z, -one)], 0 * one),
-    "step_off": lambda _, z, m, one, l, u: ([(z, one), (m, l)], -l),
+    "step_on": lambda _, z, m, one, lo, up: ([(m, up), (z, -one)], 0 * one),
+    "step_off": lambda _, z, m, one, lo, up: ([(z, one), (m, lo)], -lo),
 }
 RELU_ROWS: dict[str, Row] = {
-    "relu_z": lambda r, z, m, one, l, u: ([(r, one), (z, -one)], 0 * one),
-    "relu_on": lambda r, z, m, one, l, u: ([(m, u), (r, -one)], 0 * one),
-    "relu_off": lambda r, z, m, one, l, u: ([(z, one), (m, l), (r, -one)], -l),
+    "relu_z": lambda r, z, m, one, lo, up: ([(r, one), (z, -one)], 0 * one),
+    "relu_on": lambda r, z, m, one, lo, up: ([(m, up), (r, -one)], 0 * one),
+    "relu_off": lambda r, z, m, one, lo, up: ([(z, one), (m, lo), (r, -one)], -lo),
 }
 GATE_ROWS: dict[str, Row] = {
-    "gate_low": lambda p, v, m, one, l, u: ([(p, one), (m, -l)], 0 * one),
-    "gate_high": lambda p, v, m, one, l, u: ([(m, u), (p, -one)], 0 * one),
-    "gate_on": lambda p, v, m, one, l, u: ([(p, one), (v, -one), (m, -u)], u),
-    "gate_off": lambda p, v, m, one, l, u: ([(v, one), (p, -one), (m, l)], -l),
+    "gate_low": lambda p, v, m, one, lo, up: ([(p, one), (m, -lo)], 0 * one),
+    "gate_high": lambda p, v, m, one, lo, up: ([(m, up), (p, -one)], 0 * one),
+    "gate_on": lambda p, v, m, one, lo, up: ([(p, one), (v, -one), (m, -up)], up),
+    "gate_off": lambda p, v, m, one, lo, up: ([(v, one), (p, -one), (m, lo)], -lo),
 }
 ABS_ROWS: dict[str, Row] = {
-    "abs_pos": lambda a, z, m, one, l, u: ([(a, one), (z, -one)], 0 * one),
-    "abs_neg": lambda a, z, m, one, l, u: ([(a, one), (z, one)], 0 * one),
-    "abs_on": lambda a, z, m, one, l, u: ([(z, one), (a, -one), (m, 2 * l)], -2 * l),
-    "abs_off": lambda a, z, m, one, l, u: ([(m, 2 * u), (a, -one), (z, -one)], 0 * one),
+    "abs_pos": lambda a, z, m, one, lo, up: ([(a, one), (z, -one)], 0 * one),
+    "abs_neg": lambda a, z, m, one, lo, up: ([(a, one), (z, one)], 0 * one),
+    "abs_on": lambda a, z, m, one, lo, up: ([(z, one), (a, -one), (m, 2 * lo)], -2 * lo),
+    "abs_off": lambda a, z, m, one, lo, up: ([(m, 2 * up), (a, -one), (z, -one)], 0 * one),
 }
 
 

@@ -136,7 +136,7 @@ def _limbs(values: Ints) -> list[npt.NDArray[np.float64]]:
     rest = np.abs(values)
     if rest.max(initial=0) < 1 << 62:
         rest = rest.astype(np.int64)
-    parts = []
+    parts: list[npt.NDArray[np.float64]] = []
     while not parts or rest.any():
         parts.append(signs * (rest & ((1 << LIMB) - 1)).astype(np.float64))
         rest = rest >> LIMB

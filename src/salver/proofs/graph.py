@@ -138,7 +138,7 @@ class Graph:
     def _affine(self, node: nets.Node) -> Affine:
         operator, (first, *_) = node.operator, node.inputs
         size, shape = self.sizes[node.name], self._shapes[first]
-        bias = np.zeros(size)
+        bias: Any = np.zeros(size)
         match operator:
             case nets.Linear():
                 terms, bias = [(first, operator.weight)], operator.bias
@@ -186,7 +186,7 @@ def _convolution(
     for i, j in np.ndindex(height, width):
         y = p * operator.strides[0] + i * operator.dilations[0] - operator.pads[0]
         x = q * operator.strides[1] + j * operator.dilations[1] - operator.pads[1]
-        inside = (0 <= y) & (y < source[1]) & (0 <= x) & (x < source[2])
+        inside = (y >= 0) & (y < source[1]) & (x >= 0) & (x < source[2])
         for o, c in np.ndindex(filters, per_group):
             channel = o // (filters // operator.groups) * per_group + c
             rows.append((o * target[1] + p[inside]) * target[2] + q[inside])

@@ -27,6 +27,8 @@ from salver.files import write_atomically
 from salver.nets.network import Network
 from salver.spec import Property
 
+PROOF_FILE = "unsat.proof"
+"""Name of the proof among a run's result files."""
 MOST_BYTES = 1 << 30
 """Largest proof that is read, uncompressed."""
 

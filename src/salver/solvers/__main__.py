@@ -6,6 +6,9 @@ prints `sat|unsat|unknown|timed-out` first, then the assignment; everything else
 `reading: S s` and `solving: S s`, the wall seconds spent on the two files and in the solver. The limit
 counts from the start of the process, and an answer that comes after it is none: `timed-out`.
 
+With `--proof FILE` an `unsat` is followed by a search for its proof in the time that is left; the verdict
+stands without one. `salver-solve check-proof ONNX VNNLIB FILE` checks it (`salver.proofs.command`).
+
 Exit status 0 comes with a verdict; without one it is 1 after an unexpected error (`SALVER_DEBUG=1` shows
 where), 2 after one that the user can mend, 128 + n after signal n (SIGTERM, SIGINT, SIGHUP). Out of memory
 is `unknown`.
@@ -28,7 +31,7 @@ from salver.errors import SalverError
 from salver.solvers.watchdog import Outbox, is_out_of_memory, process_start, watched
 
 if TYPE_CHECKING:
-    from salver.solvers.query import Query, Result, Solver
+    from salver.solvers.query import Budget, Query, Result, Solver
 
 SOLVERS = {
     "falsify": "salver.solvers.falsify",
@@ -42,6 +45,9 @@ SOLVERS = {
 }
 NEED_TORCH = ("crown", "hybrid-paper")
 """They import it while solving, on the way to every answer; a second of importing is not solving."""
+PROVE = ("hybrid", "milp", "crown")
+"""Whose `unsat` can be proven (`salver.solvers.proving`)."""
+PROOF_MARGIN_S = 0.4
 SUPPORTS = {
     "onnx-operators": "Abs Add AveragePool Concat Conv ConvTranspose Flatten Gemm MatMul Mul ReduceMean Relu "
     "Reshape Sign Sub",
@@ -73,6 +79,10 @@ def main(argv: list[str] | None = None) -> int:
     """
     started = process_start() if argv is None else time.monotonic()
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["check-proof"]:
+        from salver.proofs.command import main as check_proof
+
+        return check_proof(arguments[1:])
     try:
         options = _parser().parse_args(arguments)
         if options.solver is None or (options.action is None and not (options.name or options.version)):
@@ -90,6 +100,8 @@ def main(argv: list[str] | None = None) -> int:
             raise SalverError(
                 f"timeout {options.timeout:g} is not positive", "--timeout", "give seconds above 0"
             )
+        if options.proof is not None and options.solver not in PROVE:
+            raise SalverError(f"{options.solver} writes no proofs", "--proof", f"use {', '.join(PROVE)}")
     except SalverError as error:
         print(f"salver-solve: {error}", file=sys.stderr)
         return 2
@@ -167,6 +179,9 @@ def _decide(options: argparse.Namespace, started: float, outbox: Outbox) -> tupl
         outbox.solving()
         chosen = Options(options.threads, options.device, options.seed, options.backend)
         result = solver(query, budget, chosen)
+        if options.proof is not None and result.verdict is Verdict.UNSAT and not budget.over:
+            outbox.certain(result.verdict.value)
+            _prove(query, budget, options.proof)
     except UnsupportedQueryError as error:
         result = Result(Verdict.UNKNOWN, reason=f"not supported: {error}")
     finally:
@@ -177,6 +192,27 @@ def _decide(options: argparse.Namespace, started: float, outbox: Outbox) -> tupl
             Verdict.TIMED_OUT, reason=f"{result.verdict} came {-budget.left:.3f} s after the limit"
         )
     return result, query
+
+
+def _prove(query: Query, budget: Budget, path: Path) -> None:
+    """Writes a proof of `unsat`, or says on stderr why there is none."""
+    from salver.proofs.graph import UnsupportedNetworkError
+    from salver.proofs.record import write_proof
+    from salver.solvers.proving.search import prove
+    from salver.solvers.query import Budget
+
+    since = time.monotonic()
+    try:
+        steps = prove(query, Budget(budget.left - PROOF_MARGIN_S))
+    except UnsupportedNetworkError as error:
+        print(f"no proof: {error}", file=sys.stderr)
+        return
+    print(f"proving: {time.monotonic() - since:.3f} s", file=sys.stderr, flush=True)
+    if steps is None:
+        print("no proof: none was found in time", file=sys.stderr)
+        return
+    write_proof(path, query.network, query.prop, steps)
+    print(f"proof: {len(steps)} steps, {path.stat().st_size} bytes", file=sys.stderr)
 
 
 def _plain_or_compressed(path: Path) -> Path:
@@ -219,6 +255,9 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("--threads", type=int, default=1)
     verify.add_argument("--device", default="cpu", help="cpu or cuda")
     verify.add_argument("--seed", type=int, default=0)
+    verify.add_argument(
+        "--proof", type=Path, metavar="FILE", help="write a proof of an unsat there (.gz packs it)"
+    )
     verify.add_argument("--backend", default="", help="exact back end where the solver has several")
     supports = actions.add_parser("supports", help="print what the solver accepts")
     for key in SUPPORTS:

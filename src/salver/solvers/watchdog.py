@@ -41,6 +41,9 @@ _OWN_STATUS = 64
 """Added to the status of `work`: what is below was chosen by a library that ended the process, as OpenBLAS
 does when it gets no memory."""
 _END = b"\0"
+_CERTAIN = b"\1"
+_HURRY_S = 0.15
+"""How long before the limit an answer is given that was certain already."""
 _CHUNK = 1 << 16
 _START_TIME = 19
 _SIGNS_OF_NO_MEMORY = (
@@ -82,6 +85,9 @@ class Outbox:
     def solving(self) -> None:
         """Reading is over and solving starts."""
 
+    def certain(self, text: str) -> None:
+        """An answer that stands even if the rest, such as a proof, does not get done in time."""
+
     def answer(self, text: str) -> None:
         """The whole answer; nothing may follow."""
         print(text, flush=True)
@@ -95,6 +101,9 @@ class _Pipe(Outbox):
 
     def solving(self) -> None:
         _write(self._descriptor, f"{time.monotonic()!r}\n".encode())
+
+    def certain(self, text: str) -> None:
+        _write(self._descriptor, text.encode() + b"\n" + _CERTAIN)
 
     def answer(self, text: str) -> None:
         sys.stderr.flush()
@@ -118,11 +127,20 @@ class _Ending:
         return None
 
     @property
+    def certain(self) -> bytes | None:
+        """An answer given before the work was over, or None."""
+        text, found, _ = self.said.partition(_CERTAIN)
+        return self._without_start(text) if found else None
+
+    @property
     def answer(self) -> bytes | None:
         """The whole answer, or None."""
         if not self.said.endswith(_END):
             return None
         text = self.said.removesuffix(_END)
+        return text.rpartition(_CERTAIN)[2] if _CERTAIN in text else self._without_start(text)
+
+    def _without_start(self, text: bytes) -> bytes:
         return text if self.solving_since is None else text.partition(b"\n")[2]
 
 
@@ -188,7 +206,7 @@ def _wait(child: int, reader: int, wake: int, last: float) -> _Ending:
     ended = os.pidfd_open(child)
     ending = _Ending()
     while not ending.said.endswith(_END):
-        left = last - time.monotonic()
+        left = last - time.monotonic() - (GRACE_S + _HURRY_S if ending.certain is not None else 0.0)
         if left <= 0.0:
             ending.expired = True
             break
@@ -208,8 +226,9 @@ def _conclude(ending: _Ending, status: int | None) -> int:
     if ending.stopped_by:
         _complain(f"stopped by {signal.Signals(ending.stopped_by).name}")
         return 128 + ending.stopped_by
-    if ending.answer is not None:
-        return _print(ending.answer)
+    answer = ending.answer if ending.answer is not None else ending.certain
+    if answer is not None:
+        return _print(answer)
     if ending.expired:
         if ending.solving_since is not None:
             print(f"solving: {time.monotonic() - ending.solving_since:.3f} s", file=sys.stderr)

@@ -43,4 +43,4 @@ def _range(context: Context, name: str) -> tuple[Array, Array]:
 
 
 def _floats(values: npt.NDArray[np.object_]) -> Array:
-    return (values / ONE).astype(np.float64)
+    return np.asarray(values / ONE, np.float64)

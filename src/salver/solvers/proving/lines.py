@@ -6,7 +6,6 @@ of a ReLU is relu_on and relu_off in the proportion in which the step cancels.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,12 +17,12 @@ from salver.solvers.bounds import Bounds
 from salver.solvers.relaxation import mask_lines
 
 Array = npt.NDArray[np.float64]
-Record = Callable[[str, int, Array], None]
-"""Takes kind, number and multipliers [deductions, entries] >= 0."""
+Record = list[tuple[str, int, Array]]
+"""Kind and number of rows, and their multipliers [deductions, entries] >= 0."""
 
 
 def minimise(program: Program, bounds: Bounds, affine: Affine, pairing: bool, record: Record) -> Array:
-    """Lower bounds [k] of affine rows over the box, and through `record` the rows that show them.
+    """Lower bounds [k] of affine rows over the box, and in `record` the rows that show them.
 
     Args:
         bounds: of the program, with values of every gate and Abs before the rows.
@@ -69,9 +68,9 @@ def _relu(
     on, open_ = (signs > 0).astype(np.float64), signs == 0
     share = np.where(open_, high / np.where(open_, high - low, 1.0), 0.0)
     identity = open_ & (high > -low)
-    record("relu_z", number, positive * identity)
-    record("relu_on", number, negative * np.where(open_, 1.0 - share, 0.0))
-    record("relu_off", number, negative * share)
+    record.append(("relu_z", number, positive * identity))
+    record.append(("relu_on", number, negative * np.where(open_, 1.0 - share, 0.0)))
+    record.append(("relu_off", number, negative * share))
     slope = (positive - negative) * on + positive * identity - negative * share
     return slope, negative @ np.where(open_, share * low, 0.0)
 
@@ -81,8 +80,8 @@ def _mask(
 ) -> tuple[Array, Array]:
     signs, low, high = bounds.signs[block.pre], bounds.pre_lower[block.pre], bounds.pre_upper[block.pre]
     lines = mask_lines(signs, low, high)
-    record("step_on", block.pre, positive * lines.lower_slope)
-    record("step_off", block.pre, negative * lines.upper_slope)
+    record.append(("step_on", block.pre, positive * lines.lower_slope))
+    record.append(("step_off", block.pre, negative * lines.upper_slope))
     slope = positive * lines.lower_slope - negative * lines.upper_slope
     return slope, positive @ lines.lower_offset - negative @ lines.upper_offset
 
@@ -104,12 +103,12 @@ def _gate(
     low = np.where(open_, bounds.value_lower[number], 0.0)
     high = np.where(open_, bounds.value_upper[number], 0.0)
     if pairing:
-        record("gate_on", number, positive * open_)
-        record("gate_off", number, negative * open_)
+        record.append(("gate_on", number, positive * open_))
+        record.append(("gate_off", number, negative * open_))
         on_mask = positive * high - negative * low
         return on_mask, (positive - negative) * (on + open_), negative @ low - positive @ high
-    record("gate_low", number, positive * open_)
-    record("gate_high", number, negative * open_)
+    record.append(("gate_low", number, positive * open_))
+    record.append(("gate_high", number, negative * open_))
     return positive * low - negative * high, (positive - negative) * on, np.zeros(len(positive))
 
 
@@ -120,11 +119,11 @@ def _abs(
     above, below = low >= 0, high <= 0
     open_ = ~above & ~below
     up = open_ & (high > -low)
-    record("abs_pos", number, positive * up)
-    record("abs_neg", number, positive * (open_ & ~up))
+    record.append(("abs_pos", number, positive * up))
+    record.append(("abs_neg", number, positive * (open_ & ~up)))
     width = np.where(open_, high - low, 1.0)
-    record("abs_on", number, negative * np.where(open_, high / width, 0.0))
-    record("abs_off", number, negative * np.where(open_, -low / width, 0.0))
+    record.append(("abs_on", number, negative * np.where(open_, high / width, 0.0)))
+    record.append(("abs_off", number, negative * np.where(open_, -low / width, 0.0)))
     sign = np.where(above | up, 1.0, -1.0)
     chord = np.where(open_, (high + low) / width, sign)
     return positive * sign - negative * chord, negative @ np.where(open_, 2.0 * high * low / width, 0.0)

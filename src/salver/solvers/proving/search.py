@@ -77,7 +77,7 @@ class _Search:
         return self.steps
 
     def _work(self, context: Context) -> Any:
-        """Deduces what it can in one context; the step that splits it, None where nothing is left to split."""
+        """Deduces what it can in one context; the step that splits it, None where nothing is to split."""
         while not context.closed and not self.budget.over:
             self._bound(context)
             self._drop(context)
@@ -155,7 +155,7 @@ class _Search:
         for pairing in (False, True) if gates else (False,):
             record: list[tuple[str, int, Array]] = []
             found.append(record)
-            values.append(minimise(self.program, bounds, affine, pairing, lambda *row: record.append(row)))
+            values.append(minimise(self.program, bounds, affine, pairing, record))
         best = np.argmax(np.stack(values), axis=0)
         for choice, record in enumerate(found):
             for kind, number, multipliers in record:
@@ -216,7 +216,7 @@ class _Search:
         return 0
 
     def _relax(self, context: Context) -> bool:
-        """Closes the context by its linear relaxation, or decides signs; whether it is worth another round."""
+        """Closes the context by its linear relaxation, or decides signs; whether to go another round."""
         bounds = certified(self.program, context)
         where = places(self.query.prop, context.alternatives)
         model = build(self.program, where.prop, bounds)
@@ -255,7 +255,7 @@ class _Search:
         return False
 
     def _candidates(self, bounds: Bounds, where: Places) -> list[tuple[int, int, int]]:
-        """Neurons (pre-activation, entry, side to refute): what float bounds decide, then what may be probed."""
+        """Pre-activation, entry and side to refute: what float bounds decide, or all where few are open."""
         signs = dict(enumerate(bounds.signs))
         found = tighten(self.query.asking(where.prop), Node(signs, bounds))
         candidates: list[tuple[int, int, int]] = []

@@ -1,0 +1,65 @@
+"""Checks the proofs that solvers left behind a run, once each: a verdict is kept beside the run."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from salver.errors import SalverError
+from salver.files import write_atomically
+from salver.model import Claim, Instance, ProofVerdict, Record, RunRecord
+from salver.proofs.checker import RejectedError
+from salver.proofs.command import check_file
+from salver.proofs.graph import UnsupportedNetworkError
+from salver.proofs.record import PROOF_FILE
+
+STORE = "proofs.json"
+
+
+class CheckedProof(Record):
+    """What the checker said of one run's proof. Bytes as stored (compressed), wall seconds of checking."""
+
+    verdict: ProofVerdict
+    detail: str = ""
+    bytes: int = 0
+    seconds: float = 0.0
+
+
+def check_proofs(
+    records: Sequence[RunRecord], instances: Mapping[str, Instance], set_path: Path, run_dir: Path
+) -> dict[str, CheckedProof]:
+    """By `RunRecord.key`, for every `unsat` with a proof. Proofs checked before are not checked again."""
+    known = _read(run_dir / STORE)
+    found: dict[str, CheckedProof] = {}
+    for record in records:
+        path = run_dir / (record.logs or f"logs/{record.key}") / "files" / f"{PROOF_FILE}.gz"
+        instance = instances.get(record.instance_id)
+        if record.claim is not Claim.UNSAT or instance is None or not path.is_file():
+            continue
+        found[record.key] = known.get(record.key) or _check(path, instance, set_path)
+    if found.keys() - known.keys():
+        text = {key: checked.model_dump(mode="json") for key, checked in (known | found).items()}
+        write_atomically(run_dir / STORE, json.dumps(text, indent=1) + "\n")
+    return found
+
+
+def _check(path: Path, instance: Instance, set_path: Path) -> CheckedProof:
+    since, size = time.monotonic(), path.stat().st_size
+    try:
+        check_file(set_path / instance.onnx, set_path / f"{instance.vnnlib}.gz", path)
+    except (RejectedError, UnsupportedNetworkError, SalverError) as error:
+        detail = " ".join(str(error).split())[:300]
+        return CheckedProof(verdict=ProofVerdict.REJECTED, detail=detail, bytes=size)
+    return CheckedProof(verdict=ProofVerdict.CHECKED, bytes=size, seconds=round(time.monotonic() - since, 3))
+
+
+def _read(path: Path) -> dict[str, CheckedProof]:
+    try:
+        stored = json.loads(path.read_text())
+        return {key: CheckedProof.model_validate(value) for key, value in stored.items()}
+    except (OSError, ValueError, ValidationError, AttributeError):
+        return {}

@@ -1,0 +1,50 @@
+"""`salver-solve check-proof ONNX VNNLIB FILE`: exit status 0 only when the proof is accepted.
+
+1 when it is rejected, 2 when something cannot be read. Nothing of the solvers is imported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from salver.errors import SalverError
+from salver.nets.onnx_reader import read_onnx
+from salver.proofs.checker import RejectedError, check
+from salver.proofs.graph import UnsupportedNetworkError
+from salver.proofs.record import read_proof
+from salver.spec import read_vnnlib
+
+
+def check_file(onnx: Path, vnnlib: Path, proof: Path) -> int:
+    """Checks a stored proof; returns how many parts of the query it closed.
+
+    Raises:
+        SalverError: a file cannot be read or does not fit.
+        RejectedError, UnsupportedNetworkError: see `check`.
+    """
+    network, prop = read_onnx(onnx), read_vnnlib(vnnlib)
+    if (network.input_size, network.output_size) != (len(prop.input_lower), prop.output_count):
+        raise SalverError("network and property have different sizes", str(vnnlib), "use its own network")
+    return check(network, prop, read_proof(proof, network, prop))
+
+
+def main(argv: list[str]) -> int:
+    """Entry point; returns the exit status."""
+    parser = argparse.ArgumentParser("salver-solve check-proof", description=__doc__)
+    for name in ("onnx", "vnnlib", "proof"):
+        parser.add_argument(name, type=Path)
+    options, since = parser.parse_args(argv), time.monotonic()
+    try:
+        closed = check_file(options.onnx, options.vnnlib, options.proof)
+    except (RejectedError, UnsupportedNetworkError) as error:
+        print(f"rejected: {error}")
+        return 1
+    except SalverError as error:
+        print(f"salver-solve: {error}", file=sys.stderr)
+        return 2
+    print(f"accepted: unsat, {closed} parts closed")
+    print(f"checking: {time.monotonic() - since:.3f} s", file=sys.stderr)
+    return 0
