@@ -141,6 +141,14 @@ def places(prop: Property, alternatives: list[set[int]], assumed: tuple[int, int
     return Places(certain, comparisons, {k: v[1] for k, v in low.items()}, {k: v[1] for k, v in high.items()})
 
 
+def without_comparisons(prop: Property) -> Property:
+    """The clauses that limit single outputs alone."""
+    clauses = tuple(
+        clause for clause in prop.clauses if len(clause) == 1 and all(a.other is None for a in clause[0])
+    )
+    return Property(prop.input_lower, prop.input_upper, clauses, prop.output_count)
+
+
 def _tightest(atom: Atom, place: tuple[int, int, int], low: dict[int, Any], high: dict[int, Any]) -> None:
     if atom.other is not None:
         return

@@ -24,7 +24,7 @@ from salver.solvers.milp_model import build, slack_rows
 from salver.solvers.node import Node, picked, tighten
 from salver.solvers.proving.certified import certified
 from salver.solvers.proving.lines import minimise
-from salver.solvers.proving.rows import Places, Rows, places
+from salver.solvers.proving.rows import Places, Rows, places, without_comparisons
 from salver.solvers.query import Budget, Query
 
 Array = npt.NDArray[np.float64]
@@ -32,8 +32,10 @@ Indices = npt.NDArray[np.intp]
 
 WORTH_BOUNDING = 0.9
 """A bound is proven when it leaves at most this share of a range, or decides a sign."""
-PROBE_AT_MOST = 50
+PROBE_AT_MOST = 100
 PATIENCE = 15
+WORTH_REPEATING = 0.2
+"""Share of the open neurons whose decision makes another round pay."""
 CASES_AT_MOST = 64
 """Open conjunctions up to which a clause is split before neurons are."""
 
@@ -78,11 +80,12 @@ class _Search:
 
     def _work(self, context: Context) -> Any:
         """Deduces what it can in one context; the step that splits it, None where nothing is to split."""
-        while not context.closed and not self.budget.over:
+        hopes: list[tuple[int, int, int]] = []
+        again = True
+        while again and not self.budget.over:
             self._bound(context)
             self._drop(context)
-            if context.closed or not self._relax(context):
-                break
+            again = not context.closed and self._relax(context, hopes)
         if not context.closed:
             self._bound(context)
         return None if context.closed else self._split(context)
@@ -215,22 +218,29 @@ class _Search:
             keep[np.flatnonzero(keep)[~holds]] = False
         return 0
 
-    def _relax(self, context: Context) -> bool:
-        """Closes the context by its linear relaxation, or decides signs; whether to go another round."""
+    def _relax(self, context: Context, hopes: list[tuple[int, int, int]]) -> bool:
+        """Closes the context by its linear relaxation, or decides signs; whether to go another round.
+
+        Args:
+            hopes: sides that float bounds refuted and that the relaxation could not yet; renewed here.
+        """
         bounds = certified(self.program, context)
         where = places(self.query.prop, context.alternatives)
         model = build(self.program, where.prop, bounds)
         if model is None:
-            return self._out_of_range(context, bounds, where) and False
+            self._out_of_range(context, bounds, where)
+            return False
         relaxation = LinearRelaxation(model)
         if relaxation.refuted():
             rows = self._rows()
             rows.add_infeasible(0, relaxation, where)
             if self._conclude(context, {"do": "close"}, {}, rows, np.ones(1, bool)):
                 return False
-        before = bounds.undecided
-        decided = self._decide(context, relaxation, where, self._candidates(bounds, where))
-        return decided > 0.2 * before
+        hopes[:] = [hope for hope in hopes if bounds.signs[hope[0]][hope[1]] == 0] or self._candidates(
+            bounds, where
+        )
+        decided = self._decide(context, relaxation, where, hopes)
+        return decided > 0 and (decided < len(hopes) or decided > WORTH_REPEATING * bounds.undecided)
 
     def _out_of_range(self, context: Context, bounds: Bounds, where: Places) -> bool:
         """Closes a context in which an output's own bounds leave a clause no value."""
@@ -256,8 +266,10 @@ class _Search:
 
     def _candidates(self, bounds: Bounds, where: Places) -> list[tuple[int, int, int]]:
         """Pre-activation, entry and side to refute: what float bounds decide, or all where few are open."""
-        signs = dict(enumerate(bounds.signs))
-        found = tighten(self.query.asking(where.prop), Node(signs, bounds))
+        node = Node(dict(enumerate(bounds.signs)), bounds)
+        found = tighten(self.query.asking(where.prop), node)
+        if found is None and where.prop.comparisons and bounds.undecided > PROBE_AT_MOST:
+            found = tighten(self.query.asking(without_comparisons(where.prop)), node)
         candidates: list[tuple[int, int, int]] = []
         for pre, before in enumerate(bounds.signs):
             after = before if found is None else found.signs[pre]
@@ -278,10 +290,12 @@ class _Search:
     ) -> int:
         """Refutes sides in the relaxation; returns how many signs were decided."""
         found: dict[int, tuple[Rows, list[int], list[int]]] = {}
-        failures = 0
+        failures = dict.fromkeys((pre for pre, _, _ in candidates), 0)
         for pre, entry, side in candidates:
-            if failures > PATIENCE or self.budget.over:
+            if self.budget.over:
                 break
+            if failures[pre] > PATIENCE:
+                continue
             column = self._column(relaxation, pre, entry)
             if column is None:
                 continue
@@ -291,9 +305,9 @@ class _Search:
                 rows.add_infeasible(len(at), relaxation, where)
                 at.append(entry)
                 sides.append(side)
-                failures = 0
+                failures[pre] = 0
             else:
-                failures += 1
+                failures[pre] += 1
             relaxation.release(column)
         decided = 0
         for pre, (rows, at, sides) in found.items():
