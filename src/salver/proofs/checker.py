@@ -88,6 +88,12 @@ class Checker:
         Raises:
             RejectedError: the step claims something that does not follow.
         """
+        left = self._apply(context, step)
+        for branch in left:
+            branch.refresh()
+        return left
+
+    def _apply(self, context: Context, step: Any) -> list[Context]:
         match step["do"]:
             case "split":
                 sides = [context.copy(), context]
@@ -203,8 +209,6 @@ class Sum:
         """
         for name, form in reversed(self.graph.forms.items()):
             if name in self.terms:
-                if not isinstance(form, Affine):
-                    self.context.refresh(name)
                 self._substitute(name, form, self.terms.pop(name))
         for lemma, (switch, entry, side) in assumed.items():
             coefficients = self._of(STEP + switch)[lemma]

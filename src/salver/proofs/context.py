@@ -53,11 +53,16 @@ class Context:
             if isinstance(form, Affine):
                 self.meet(name, *self._interval(form))
             else:
-                self.refresh(name)
+                self._renew(name)
 
-    def refresh(self, name: str) -> None:
-        """Ranges of a ReLU, gate or Abs from those of what it reads."""
-        match self.graph.forms.get(name):
+    def refresh(self) -> None:
+        """Ranges of every ReLU, gate and Abs from those of what they read."""
+        for name, form in self.graph.forms.items():
+            if not isinstance(form, Affine):
+                self._renew(name)
+
+    def _renew(self, name: str) -> None:
+        match self.graph.forms[name]:
             case Relu(source):
                 on = self.high[STEP + source]
                 self.meet(name, np.maximum(self.low[source], 0), np.maximum(self.high[source], 0) * (on > 0))

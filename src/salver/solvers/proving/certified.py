@@ -18,6 +18,7 @@ def certified(program: Program, context: Context) -> Bounds:
     """Bounds that a proof may use: nothing tighter than what `context` says, to the nearest float."""
     root, network = context.graph.root, context.graph.network
     bounds = Bounds(*_range(context, network.input))
+    bounds.block_lower[-1], bounds.block_upper[-1] = bounds.input_lower, bounds.input_upper
     for pre in program.pre:
         name = root(pre.name)
         low, high = _range(context, name)
@@ -30,7 +31,6 @@ def certified(program: Program, context: Context) -> Bounds:
             name = STEP + root(program.pre[block.pre].name)
         else:
             name = block.name
-            context.refresh(name)
         bounds.block_lower[number], bounds.block_upper[number] = _range(context, name)
         if isinstance(block, GateBlock | AbsBlock):
             bounds.value_lower[number], bounds.value_upper[number] = _range(context, root(block.source))

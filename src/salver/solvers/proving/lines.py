@@ -66,7 +66,7 @@ def _relu(
 ) -> tuple[Array, Array]:
     signs, low, high = bounds.signs[block.pre], bounds.pre_lower[block.pre], bounds.pre_upper[block.pre]
     on, open_ = (signs > 0).astype(np.float64), signs == 0
-    share = np.where(open_, high / np.where(open_, high - low, 1.0), 0.0)
+    share = np.where(open_, high / np.where(high > low, high - low, 1.0), 0.0)
     identity = open_ & (high > -low)
     record.append(("relu_z", number, positive * identity))
     record.append(("relu_on", number, negative * np.where(open_, 1.0 - share, 0.0)))

@@ -18,6 +18,8 @@ from salver.spec import Atom, Property
 Array = npt.NDArray[np.float64]
 _SMALLEST = 1e-11
 """Multipliers below this share of the largest are left out."""
+_LARGEST = 1e12
+"""Rows with larger multipliers come from ranges that are hardly any; without them a deduction is weaker."""
 
 
 @dataclass(eq=False)
@@ -95,12 +97,16 @@ class Rows:
                 self.add_atom(lemma, side[output], abs(value))
 
     def _put(self, kind: str, name: str, lemma: int, entries: Any, multipliers: Any) -> None:
+        values = np.asarray(multipliers, np.float64)
+        finite = np.isfinite(values) & (values < _LARGEST)
+        if not finite.all():
+            entries, values = [e for e, f in zip(entries, finite, strict=True) if f], values[finite]
         if not len(entries):
             return
         group = self.groups.setdefault((kind, name), ([], [], []))
         group[0].extend([lemma] * len(entries))
-        group[1].extend(entries.tolist() if isinstance(entries, np.ndarray) else entries)
-        group[2].extend(float(f"{value:.9g}") for value in np.asarray(multipliers, np.float64).tolist())
+        group[1].extend(e if isinstance(e, list) else int(e) for e in entries)
+        group[2].extend(float(f"{value:.9g}") for value in values.tolist())
 
 
 @dataclass(frozen=True, eq=False)

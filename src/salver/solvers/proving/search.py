@@ -82,9 +82,10 @@ class _Search:
         """Deduces what it can in one context; the step that splits it, None where nothing is to split."""
         hopes: list[tuple[int, int, int]] = []
         again = True
-        while again and not self.budget.over:
+        while again and not context.closed and not self.budget.over:
             self._bound(context)
-            self._drop(context)
+            if not context.closed:
+                self._drop(context)
             again = not context.closed and self._relax(context, hopes)
         if not context.closed:
             self._bound(context)
