@@ -30,7 +30,11 @@ class Stored:
     named_only: bool = False
 
 
-BUILT_IN: dict[str, Callable[[], Dataset]] = {"bandit": synthetic.bandit, "digits": digits.digits}
+BUILT_IN: dict[str, Callable[[], Dataset]] = {
+    "bandit": synthetic.bandit,
+    "digits": digits.digits,
+    "breast_cancer": tabular.breast_cancer,
+}
 STORED: dict[str, Stored] = {
     "mnist": Stored(
         mnist.SHA256,

@@ -68,13 +68,25 @@ def table_net(dataset: str, architecture: Architecture) -> NetSpec:
     return NetSpec(dataset=dataset, architecture=architecture, epochs=10, batch_size=128)
 
 
-def in_regimes(spec: NetSpec, adversarial_epsilon: float = 0.05) -> dict[str, NetSpec]:
-    """The same network in every other regime, by the suffix of its key in the zoo."""
+def breast_net(architecture: Architecture) -> NetSpec:
+    """The schedule of the networks on breast_cancer, whose 455 rows take more passes."""
+    return NetSpec(
+        dataset="breast_cancer",
+        architecture=architecture,
+        epochs=40,
+        batch_size=32,
+        learning_rate=1e-2,
+        weight_decay=1e-4,
+    )
+
+
+def in_regimes(spec: NetSpec, adversarial_epsilon: float = 0.05, k: int = 8) -> dict[str, NetSpec]:
+    """The same network in every other regime, by the suffix of its key in the zoo; `k` is R2ET's."""
     changes: dict[str, dict[str, object]] = {
         "wd": {"weight_decay": 3e-3},
         "softplus": {"regime": Softplus()},
         "guided": {"regime": Guided()},
-        "r2et": {"regime": R2et()},
+        "r2et": {"regime": R2et(k=k)},
         "adv": {"regime": Adversarial(epsilon=adversarial_epsilon)},
     }
     return {suffix: spec.model_copy(update=change) for suffix, change in changes.items()}
@@ -113,6 +125,21 @@ ZOO: dict[str, NetSpec] = {
         f"digits-{name}-{suffix}": spec
         for name, widths in (("16x16", (16, 16)), ("32x32", (32, 32)))
         for suffix, spec in in_regimes(digits_net(widths)).items()
+    },
+    "breast-16x16": breast_net((16, 16)),
+    **{
+        f"{key}-{suffix}": spec
+        for key, plain in (
+            ("adult-32x32", table_net("adult", (32, 32))),
+            ("compas-32x32", table_net("compas", (32, 32))),
+            ("breast-16x16", breast_net((16, 16))),
+        )
+        for suffix, spec in in_regimes(plain, adversarial_epsilon=0.01).items()
+    },
+    **{
+        f"mnist-32x32-{suffix}": spec
+        for suffix, spec in in_regimes(mnist_net((32, 32)), k=50).items()
+        if suffix in ("wd", "softplus", "r2et")
     },
 }
 
