@@ -1,4 +1,4 @@
-"""Adult (Becker and Kohavi, 1996), COMPAS (ProPublica, 2016), breast cancer: tables as points of the unit cube.
+"""Adult (Becker, Kohavi, 1996), COMPAS (ProPublica, 2016), breast cancer: tables as points of the unit cube.
 
 Numbers are scaled to [0, 1] by the training part's range and clipped to it; categories become one column
 per value, values in alphabetical order. Rows with a missing value are left out.
@@ -89,7 +89,7 @@ def compas(folder: Path) -> Dataset:
 
 
 def breast_cancer() -> Dataset:
-    """The 569 tumours of scikit-learn (Wolberg et al., 1995): 30 numbers each, a fifth of each class held out.
+    """The 569 tumours of scikit-learn (Wolberg et al., 1995), 30 numbers each; a fifth is held out.
 
     Raises:
         SalverError: the installed scikit-learn ships another table than the pinned one.
