@@ -69,7 +69,7 @@ def table_net(dataset: str, architecture: Architecture) -> NetSpec:
 
 
 def breast_net(architecture: Architecture) -> NetSpec:
-    """The schedule of the networks on breast_cancer, whose 455 rows take more passes."""
+    """The schedule of the networks on breast_cancer, whose 456 rows take more passes."""
     return NetSpec(
         dataset="breast_cancer",
         architecture=architecture,
