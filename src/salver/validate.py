@@ -118,8 +118,10 @@ def _reference(original: Network, facts: Facts, x: np.ndarray[Any, Any]) -> np.n
     """Outputs [batch, m + s] in float64 as the facts define them, by autograd on the original network."""
     if facts.saliencies == 0:
         return evaluate(original, x.astype(np.float64))
-    if facts.options.get("map") == "cam":
-        return _cam_by_torch(original, facts.label, x)
+    if facts.options.get("map") in ("cam", "grad-cam", "grad-cam-relu"):
+        expected = _cam_by_torch(original, facts.label, x, facts.options["map"])
+        above = _pixels_above(expected[:, facts.logits :], facts.options)
+        return np.hstack([expected, *([above] if "within" in facts.options else [])])
     expected = _by_autograd(original, facts.gradient_of, x)
     if "noise" in facts.options:
         draws = [_by_autograd(original, facts.gradient_of, points) for points in shifted(facts.options, x)]
@@ -139,11 +141,14 @@ def _differ(first: np.ndarray[Any, Any], second: np.ndarray[Any, Any]) -> bool:
     return int(wrong.sum()) > POINTS // 4
 
 
-def _cam_by_torch(network: Network, label: int, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Logits and CAM without the graph's own nodes: pixels * d z_label / dA * A, A the last ReLU."""
+def _cam_by_torch(network: Network, label: int, x: np.ndarray[Any, Any], kind: str) -> np.ndarray[Any, Any]:
+    """Logits and map without the graph's own nodes: sum over channels of mean(d z_label / dA) * A.
+
+    A is the last ReLU over an image; CAM is that sum times the number of pixels.
+    """
     import torch
 
-    last = [node for node in network.nodes if isinstance(node.operator, Relu)][-1]
+    last = [node for node in network.nodes if isinstance(node.operator, Relu) and len(node.shape) == 3][-1]
     head = replace(
         network,
         input=last.name,
@@ -153,8 +158,12 @@ def _cam_by_torch(network: Network, label: int, x: np.ndarray[Any, Any]) -> np.n
     activations = to_torch(replace(network, output=last.name), torch.float64)(points).requires_grad_()
     logits = to_torch(head, torch.float64)(activations)
     (gradient,) = torch.autograd.grad(logits[:, label].sum(), activations)
-    pixels = activations.shape[2] * activations.shape[3]
-    cam = (pixels * gradient * activations).sum(dim=1).flatten(1)
+    alpha = gradient.mean(dim=(2, 3), keepdim=True)
+    cam = (alpha * activations).sum(dim=1).flatten(1)
+    if kind == "cam":
+        cam = cam * activations.shape[2] * activations.shape[3]
+    if kind == "grad-cam-relu":
+        cam = cam.relu()
     joined: np.ndarray[Any, Any] = torch.cat([logits, cam], dim=1).detach().numpy()
     return joined
 
@@ -180,6 +189,13 @@ def _members_that_left(saliency: np.ndarray[Any, Any], options: dict[str, Any]) 
     leave = options["k"] - options["stay"] + 1
     overtaken = (saliency[:, None, outside] >= saliency[:, inside, None]).sum(axis=2)
     return np.asarray((overtaken >= leave).sum(axis=1), dtype=np.float64)
+
+
+def _pixels_above(cam: np.ndarray[Any, Any], options: dict[str, Any]) -> np.ndarray[Any, Any]:
+    """Per member of the top-k set the pixels outside it that are at or above it, at maps [batch, pixels]."""
+    inside = np.array(options.get("inside", []), dtype=int)
+    outside = np.setdiff1d(np.arange(cam.shape[1]), inside)
+    return np.asarray((cam[:, None, outside] >= cam[:, inside, None]).sum(axis=2), dtype=np.float64)
 
 
 def _texts(folder: Path, instance: Instance, graph: Network) -> Iterator[Complaint]:
