@@ -1,7 +1,7 @@
 """Traffic signs drawn from published icons: not photographs, and not GTSRB.
 
 The icons are the sprites of the npm package `mapillary_sprite_source` 1.8.0 (MIT licence). The 43 classes
-are the counterparts of GTSRB's (Stallkamp et al., 2012), in its order; a few are in another country's colours.
+are the counterparts of GTSRB's (Stallkamp et al., 2012), in its order; a few have another country's colours.
 Every image is one icon, scaled, shifted and dimmed over a random background with noise. All arithmetic is in
 integers, so a set is the same everywhere.
 """
@@ -109,15 +109,15 @@ def _icons(folder: Path) -> list[Integers]:
         if not (folder / name).is_file():
             raise SalverError(f"{name} is missing", str(folder), "run `salver data fetch signs-synthetic`")
         raw[name] = read_verified(folder / name, sha256)
-    places = json.loads(raw["sprites@2x.json"])
+    places: dict[str, dict[str, int]] = json.loads(raw["sprites@2x.json"])
     with Image.open(io.BytesIO(raw["sprites@2x.png"])) as sheet:
         pixels: Integers = np.asarray(sheet.convert("RGBA"), np.int64)
-    return [_cut(pixels, **places[sprite]) for sprite in SPRITES]
+    return [_cut(pixels, places[sprite]) for sprite in SPRITES]
 
 
-def _cut(pixels: Integers, x: int, y: int, width: int, height: int, **_: object) -> Integers:
-    cut: Integers = pixels[y : y + height, x : x + width]
-    return cut
+def _cut(pixels: Integers, place: dict[str, int]) -> Integers:
+    x, y = place["x"], place["y"]
+    return pixels[y : y + place["height"], x : x + place["width"]]
 
 
 def _drawn(icon: Integers, rng: np.random.Generator) -> Bytes:
@@ -139,7 +139,8 @@ def _background(rng: np.random.Generator) -> Integers:
     patches = rng.integers(-25, 26, (6, 6, 3)).repeat(SIDE // 6, axis=0).repeat(SIDE // 6, axis=1)
     ramp = np.arange(SIDE) - SIDE // 2
     slant = (slope[0] * ramp[:, None] + slope[1] * ramp[None, :])[:, :, None]
-    return np.clip(colour + patches + slant, 0, 255)
+    image: Integers = np.clip(colour + patches + slant, 0, 255)
+    return image
 
 
 def _resized(icon: Integers, size: int) -> tuple[Integers, Integers]:

@@ -7,7 +7,7 @@ map(x)[p] = sum over channels ch of alpha_ch(x) A_ch(x)[p], with A the last feat
 alpha is piecewise constant but depends on x, so alpha_ch A_ch[p] is a product of two functions of x, which no
 solver takes. The same sum read the other way round is the directional derivative of z_c along A_ch[p] spread
 evenly over channel ch. Carried forward through the head it meets a linear operator as that operator and a
-ReLU as mask * value: the one product that a gradient network has too. The passes of all pixels share the masks.
+ReLU as mask * value: the one product that a gradient network has too. All pixels share the masks.
 """
 
 from __future__ import annotations
