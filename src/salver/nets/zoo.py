@@ -153,9 +153,9 @@ def build(spec: NetSpec, input_shape: tuple[int, ...], classes: int) -> nn.Seque
         ending = [nn.Flatten(), nn.Linear(flat, 16), nn.ReLU(), nn.Linear(16, classes)]
         body = [nn.Conv2d(channels, 8, 4, 2, 1), nn.ReLU()]
     elif spec.architecture == "conv_gap_deep":
-        ending = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, classes)]
         body = [nn.Conv2d(channels, 8, 4, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 4, 2, 1), nn.ReLU()]
         body += [nn.Conv2d(16, 32, 3, 1, 1), nn.ReLU()]
+        ending = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, classes)]
     else:
         ending = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, classes)]
         body = [nn.Conv2d(channels, 8, 3, 1, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 1, 1), nn.ReLU()]
