@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +13,8 @@ from torch import nn
 
 from salver.errors import SalverError
 from salver.judge.enumerate import enumerate_query
-from salver.model import Truth
+from salver.judge.witness import original_gradient
+from salver.model import Evidence, Truth
 from salver.nets.evaluate import evaluate
 from salver.nets.onnx_reader import read_onnx
 from salver.nets.onnx_writer import to_bytes, to_model
@@ -143,3 +146,22 @@ def test_solvers_agree_with_enumeration(within: int | None, tmp_path: Path) -> N
             assert answer.value == exact.truth.value or open_to_rounding, solver
         seen.add(exact.truth)
     assert {Truth.SAT, Truth.UNSAT} <= seen
+
+
+def test_a_known_answer_can_be_enumerated() -> None:
+    query, epsilon = queries(1, None)[0]
+    facts = query.draft(epsilon, 0.1, 0, exact=True).facts
+    assert (facts.expected, facts.evidence) == (Truth.UNSAT, Evidence.ENUMERATED)
+
+
+@pytest.mark.parametrize("kind", ["grad-cam", "grad-cam-relu"])
+def test_the_judges_second_opinion_is_the_original_network(kind: str, tmp_path: Path) -> None:
+    query, epsilon = queries(1, 3)[0]
+    draft = replace(query, kind=kind).draft(epsilon, 0.1, 0)
+    (tmp_path / "net.onnx").write_bytes(to_bytes(to_model(draft.classifier)))
+    instance = SimpleNamespace(facts=draft.facts)
+    x = query.point.x.astype(np.float64)
+    outputs = evaluate(draft.graph, x[None])[0]
+    assert original_gradient(tmp_path / "net.onnx", instance, x, outputs) == "agrees"
+    outputs[4] += 0.01
+    assert original_gradient(tmp_path / "net.onnx", instance, x, outputs) == "differs"

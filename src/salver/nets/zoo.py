@@ -35,8 +35,8 @@ class NetSpec(Record):
     `architecture` gives the widths of the hidden layers of a fully connected ReLU network, or names a
     convolutional one: `conv_small` is conv-ReLU-conv-ReLU-flatten-dense, `conv_gap` is
     conv8-ReLU-conv16-ReLU-global average pooling-dense (class activation maps need that ending),
-    `conv_gap_deep` the same with a third convolution of 32 filters and strides of 2, 2 and 1, and `conv_dense`
-    is conv8-ReLU-flatten-dense16-ReLU-dense with a stride of 2.
+    `conv_gap_deep` the same with a third convolution of 32 filters and strides of 2, 2 and 1, and
+    `conv_dense` is conv8-ReLU-flatten-dense16-ReLU-dense with a stride of 2.
     """
 
     dataset: str

@@ -181,7 +181,9 @@ def _compared(graph: Network, ranking: Ranking) -> tuple[str, str, tuple[Node, .
     size = k * others
     if size > MOST_PAIRS:
         what = f"{k} x {others} pairs are more than the {MOST_PAIRS} a graph compares"
-        raise SalverError(what, "relaxed ranking", "choose a smaller k, or ask that all k members stay")
+        raise SalverError(
+            what, "relaxed ranking", "choose a smaller k, or the exact form, which counts nothing"
+        )
     joined = graph.nodes[-1]
     if not isinstance(joined.operator, Concat) or len(joined.inputs) != 2:
         raise ValueError("not a gradient network: its output is no Concat[logits, saliency]")
