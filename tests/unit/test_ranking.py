@@ -27,7 +27,9 @@ from salver.saliency.ranking import (
     enough_departed,
     ranking_of,
     some_pair_flips,
+    someone_overtaken,
     with_departures,
+    with_overtakers,
 )
 from salver.saliency.ranking_search import sample_epsilon_star, sample_measures
 from salver.saliency.unroll import logit_combination, unroll
@@ -91,6 +93,28 @@ def test_all_forms_say_what_the_definition_says(case: tuple[Ranking, np.ndarray]
     assert pairs.outputs_satisfied(outputs) == (staying < k)
 
 
+@settings(max_examples=200, deadline=None)
+@given(rankings(), st.data())
+def test_a_set_stays_inside_a_larger_one_as_the_definition_says(
+    case: tuple[Ranking, np.ndarray], data: st.DataObject
+) -> None:
+    ranking, saliency = case
+    k = len(ranking.inside)
+    within = data.draw(st.integers(k, ranking.features - 1))
+    others = [np.delete(saliency, i) >= saliency[i] for i in ranking.inside]
+    broken = any(above.sum() >= within for above in others)
+
+    graph = with_overtakers(absolute_values(ranking.features), ranking)
+    signed = saliency * np.where(np.arange(len(saliency)) % 2, -1.0, 1.0)
+    outputs = evaluate(graph, signed[None])[0]
+    clause = someone_overtaken(1, ranking, within - k + 1)
+    assert Property(signed, signed, (clause,), graph.output_size).outputs_satisfied(outputs) == broken
+    assert np.array_equal(lower(graph).evaluate(signed[None])[0][0], outputs)
+    if within == k:
+        pairs = Property(signed, signed, (some_pair_flips(1, ranking),), graph.output_size)
+        assert pairs.outputs_satisfied(outputs) == broken
+
+
 def test_ranking_of_a_map() -> None:
     ranking = ranking_of(np.array([3.0, 0.0, 5.0, 1.0]), 2)
     assert ranking.inside.tolist() == [0, 2]
@@ -112,8 +136,9 @@ def test_a_k_that_does_not_fit_is_an_error(k: int, leave: int) -> None:
 def test_too_many_pairs_are_refused() -> None:
     features = 2 * int(np.ceil(np.sqrt(MOST_PAIRS))) + 2
     ranking = ranking_of(np.arange(float(features)), features // 2, 2)
-    with pytest.raises(SalverError, match="pairs"):
-        with_departures(absolute_values(features), ranking)
+    for count in (with_departures, with_overtakers):
+        with pytest.raises(SalverError, match="pairs"):
+            count(absolute_values(features), ranking)
 
 
 def test_thickness_is_the_share_of_points_in_order() -> None:
