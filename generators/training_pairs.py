@@ -18,15 +18,11 @@ from pydantic import Field
 from salver.datasets import Dataset, load
 from salver.errors import SalverError
 from salver.generator import Generator, InstanceDraft, Parameters
-from salver.model import Evidence, Facts, Truth, Vacuity
-from salver.nets.onnx_writer import to_bytes, to_model
-from salver.nets.runtime import Runtime
 from salver.nets.torch_bridge import from_torch
-from salver.saliency import conditions
 from salver.saliency.conditions import UndefinedConditionError
+from salver.saliency.peers import Neighbourhood, label_draft
 from salver.saliency.ranking_query import RankingSource
-from salver.saliency.vanilla import Comparison, Condition, Point, VanillaQuery, pairings
-from salver.spec import Property
+from salver.saliency.vanilla import Condition, Point, VanillaQuery, pairings
 
 Question = Literal["label", "vg_box", "topk_rank"]
 
@@ -120,7 +116,8 @@ def _of_point(
     for epsilon in sorted({*params.label_epsilons, *params.box_epsilons}):
         comparison = net.vanilla.compare(pairing, point, epsilon, seed)
         if epsilon in params.label_epsilons:
-            yield _told(_label_draft(net, comparison), net, "label")
+            place = Neighbourhood.of(net.vanilla, point, epsilon)
+            yield _told(label_draft(place, place.nearest_class(seed), exact=False), net, "label")
         if epsilon in params.box_epsilons:
             for delta in params.deltas:
                 yield _told(net.vanilla.draft(comparison, box, delta), net, "vg_box")
@@ -129,38 +126,6 @@ def _of_point(
         found = net.ranking.epsilon_star(query, max(params.rank_epsilons), seed)
         for epsilon in params.rank_epsilons:
             yield _told(net.ranking.draft(query, epsilon, found, seed), net, "topk_rank")
-
-
-def _label_draft(net: _Trained, comparison: Comparison) -> InstanceDraft:
-    """The classifier alone: is another class reached in the box?"""
-    source, point, pairing = net.vanilla, comparison.point, comparison.pairing
-    graph, witness = source.classifier, comparison.found.witness
-    beats = conditions.some_class_beats(pairing.label, pairing.targets)
-    prop = Property(*comparison.box, beats, graph.output_size)
-    proved = witness is not None and prop.outputs_satisfied(
-        Runtime(to_bytes(to_model(graph))).outputs(witness)
-    )
-    facts = Facts(
-        family="training_pairs",
-        network=source.name,
-        dataset=source.dataset,
-        index=point.index,
-        label=point.label,
-        gradient_of="none",
-        condition="none: the label alone",
-        targets=pairing.targets,
-        epsilon=comparison.epsilon,
-        clip=source.clip,
-        input_shape=source.input_shape,
-        logits=graph.output_size,
-        saliencies=0,
-        expected=Truth.SAT if proved else Truth.UNKNOWN,
-        evidence=Evidence.PROVED if proved else Evidence.UNKNOWN,
-        vacuity=Vacuity(samples=comparison.found.samples),
-        options={"map": "none"},
-    )
-    name = f"{source.name}-label-i{point.index}-e{comparison.epsilon:g}"
-    return InstanceDraft(name, graph, source.name, graph, f"{source.name}-logits", prop, facts)
 
 
 def _told(draft: InstanceDraft, net: _Trained, question: Question) -> InstanceDraft:

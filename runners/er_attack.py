@@ -2,7 +2,6 @@
 
 from typing import ClassVar
 
-from salver.model import Instance
 from salver.runner import EmbeddedRunner
 
 
@@ -11,10 +10,5 @@ class ErAttack(EmbeddedRunner):
 
     name = "er-attack"
     needs: ClassVar = ("onnxruntime", "scipy")
+    families: ClassVar = frozenset({"topk_rank"})
     by_default: ClassVar = False
-
-    def supports(self, instance: Instance) -> str | None:
-        """Rankings only: the attack has nothing to aim at in other families."""
-        if instance.facts.family == "topk_rank" or super().supports(instance):
-            return super().supports(instance)
-        return f"attacks rankings (topk_rank) only, not {instance.facts.family}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from salver.datasets.catalogue import NAMES, find
+from salver.datasets.catalogue import BUILT_IN, NAMES, find
 from salver.errors import SalverError
 from salver.machine import machine_facts
 from salver.model import Record
@@ -43,7 +43,7 @@ def _cuda() -> Finding:
 
 def _data(name: str) -> Finding:
     subject = f"data {name}"
-    if name in ("bandit", "digits"):
+    if name in BUILT_IN:
         return Finding(subject=subject, usable=True, detail="built in")
     try:
         folder, _ = find(name, None)

@@ -141,9 +141,20 @@ def answer_from_words(text: str) -> Answer:
 
 
 class EmbeddedRunner(Runner):
-    """A solver of this package, called through its stand-alone command `salver-solve`."""
+    """A solver of this package, called through its stand-alone command `salver-solve`.
+
+    Attributes:
+        families: those the solver is made for; empty means every one.
+    """
 
     url = "https://salver.readthedocs.io"
+    families: ClassVar[frozenset[str]] = frozenset()
+
+    def supports(self, instance: Instance) -> str | None:
+        reason = super().supports(instance)
+        if reason or not self.families or instance.facts.family in self.families:
+            return reason
+        return f"made for {', '.join(sorted(self.families))}, not for {instance.facts.family}"
 
     def version(self) -> str:
         from salver import __version__

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gzip
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,10 @@ import vnnlib
 
 from salver.errors import SalverError
 from salver.instance_set import checksums, read_manifest
+from salver.judge.activation_map import ACTIVATION_MAPS, logits_and_map
 from salver.model import Facts, Instance, Manifest
 from salver.nets.evaluate import evaluate
-from salver.nets.network import Network, Relu
+from salver.nets.network import Network
 from salver.nets.onnx_file import load_model
 from salver.nets.onnx_reader import read_onnx
 from salver.nets.runtime import Runtime
@@ -118,8 +119,10 @@ def _reference(original: Network, facts: Facts, x: np.ndarray[Any, Any]) -> np.n
     """Outputs [batch, m + s] in float64 as the facts define them, by autograd on the original network."""
     if facts.saliencies == 0:
         return evaluate(original, x.astype(np.float64))
-    if facts.options.get("map") == "cam":
-        return _cam_by_torch(original, facts.label, x)
+    if facts.options.get("map") in ACTIVATION_MAPS:
+        expected = logits_and_map(original, facts.label, x, facts.options["map"])
+        above = _pixels_above(expected[:, facts.logits :], facts.options)
+        return np.hstack([expected, *([above] if "within" in facts.options else [])])
     expected = _by_autograd(original, facts.gradient_of, x)
     if "noise" in facts.options:
         draws = [_by_autograd(original, facts.gradient_of, points) for points in shifted(facts.options, x)]
@@ -137,26 +140,6 @@ def _differ(first: np.ndarray[Any, Any], second: np.ndarray[Any, Any]) -> bool:
     scale = max(1.0, float(np.abs(second).max()))
     wrong = np.abs(first - second).max(axis=1) > TOLERANCE * scale
     return int(wrong.sum()) > POINTS // 4
-
-
-def _cam_by_torch(network: Network, label: int, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Logits and CAM without the graph's own nodes: pixels * d z_label / dA * A, A the last ReLU."""
-    import torch
-
-    last = [node for node in network.nodes if isinstance(node.operator, Relu)][-1]
-    head = replace(
-        network,
-        input=last.name,
-        nodes=network.nodes[network.nodes.index(last) + 1 :],
-    )
-    points = torch.tensor(x, dtype=torch.float64)
-    activations = to_torch(replace(network, output=last.name), torch.float64)(points).requires_grad_()
-    logits = to_torch(head, torch.float64)(activations)
-    (gradient,) = torch.autograd.grad(logits[:, label].sum(), activations)
-    pixels = activations.shape[2] * activations.shape[3]
-    cam = (pixels * gradient * activations).sum(dim=1).flatten(1)
-    joined: np.ndarray[Any, Any] = torch.cat([logits, cam], dim=1).detach().numpy()
-    return joined
 
 
 def _by_autograd(network: Network, gradient_of: str, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -180,6 +163,13 @@ def _members_that_left(saliency: np.ndarray[Any, Any], options: dict[str, Any]) 
     leave = options["k"] - options["stay"] + 1
     overtaken = (saliency[:, None, outside] >= saliency[:, inside, None]).sum(axis=2)
     return np.asarray((overtaken >= leave).sum(axis=1), dtype=np.float64)
+
+
+def _pixels_above(cam: np.ndarray[Any, Any], options: dict[str, Any]) -> np.ndarray[Any, Any]:
+    """Per member of the top-k set the pixels outside it that are at or above it, at maps [batch, pixels]."""
+    inside = np.array(options.get("inside", []), dtype=int)
+    outside = np.setdiff1d(np.arange(cam.shape[1]), inside)
+    return np.asarray((cam[:, None, outside] >= cam[:, inside, None]).sum(axis=2), dtype=np.float64)
 
 
 def _texts(folder: Path, instance: Instance, graph: Network) -> Iterator[Complaint]:

@@ -29,7 +29,11 @@ SMALL = {
             "gradient": "difference", "targets": "runner-up", "deltas": [1.0],
         },
     ],
-    "cam_topk": [{"network": "digits-gap", "points": 1, "epsilons": [0.002], "k": 5}],
+    "cam_topk": [
+        {"network": "digits-gap", "points": 1, "epsilons": [0.002], "k": 5},
+        {"network": "digits-gap", "points": 1, "epsilons": [0.002], "k": 3, "within": 5},
+        {"network": "digits-conv-dense", "points": 1, "epsilons": [0.002], "k": 2, "map": "grad-cam"},
+    ],
     "topk_rank": [
         {"network": "bandit-6x6", "points": 2, "k": 1, "epsilons": [0.2], "enumerate": True},
         {"network": "digits-16x16", "points": 1, "k": 5, "epsilon_factors": [0.9, 1.1]},

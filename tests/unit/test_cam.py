@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from salver.errors import SalverError
+from salver.generate import drafts
 from salver.model import Truth
 from salver.nets.evaluate import evaluate
 from salver.nets.torch_bridge import from_torch
@@ -15,6 +16,7 @@ from salver.saliency.cam import cam_graph
 from salver.saliency.cam_query import CamQuery
 from salver.saliency.conditions import UndefinedConditionError
 from salver.saliency.vanilla import Point, VanillaQuery
+from salver.suite import Suite
 
 
 def gap_net(seed: int = 0, channels: int = 4) -> nn.Sequential:
@@ -87,3 +89,61 @@ def test_ties_and_impossible_sizes() -> None:
         CamQuery(net, point, 4, True).attack_radius(0.1, 0)
     with pytest.raises(SalverError, match="k = 25"):
         CamQuery(net, point, 25, True).attack_radius(0.1, 0)
+
+
+def relaxed(seed: int, within: int | None, k: int = 2) -> CamQuery:
+    net = source(gap_net(seed))
+    x = np.random.default_rng(seed).random(25).astype(np.float32)
+    return CamQuery(net, Point(0, x, int(net.predict(x[None])[0])), k, True, within)
+
+
+@pytest.mark.parametrize("within", [3, 6, 24])
+def test_the_relaxed_form_asks_whether_a_pixel_leaves_the_larger_set(within: int) -> None:
+    query = relaxed(10, within)
+    draft = query.draft(0.4, 0.1, 0)
+    outputs = evaluate(draft.graph, np.random.default_rng(1).random((400, 25)))
+    cam = outputs[:, 3:28]
+    above = np.stack([(np.delete(cam, i, axis=1) >= cam[:, [i]]).sum(axis=1) for i in query.inside], axis=1)
+    kept = outputs[:, :3].argmax(axis=1) == query.point.label
+    broken = kept & (above >= within).any(axis=1)
+    holds = np.array([draft.prop.margin(row[None])[0] >= 0 for row in outputs])
+    assert (holds == broken).all()
+    assert within == 24 or 0 < broken.sum() < len(broken)
+    assert draft.facts.options["extra_outputs"] == 2
+    assert draft.facts.saliencies == 27
+
+
+def test_a_larger_set_is_harder_to_leave_and_an_equal_one_is_the_exact_form() -> None:
+    exact, same = relaxed(10, None), relaxed(10, 2)
+    x = np.random.default_rng(2).random((200, 25))
+    np.testing.assert_array_equal(exact.margin(x), same.margin(x))
+    assert same.draft(0.1, 0.1, 0).prop.same_query(exact.draft(0.1, 0.1, 0).prop)
+    assert (relaxed(10, 5).margin(x) <= exact.margin(x)).all()
+    assert relaxed(10, 5).attack_radius(0.9, 0) >= exact.attack_radius(0.9, 0)
+
+
+@pytest.mark.parametrize(
+    ("k", "within", "what"), [(4, 3, "never inside"), (4, 25, "always among"), (25, 25, "k = 25")]
+)
+def test_sets_that_cannot_be_asked_about(k: int, within: int, what: str) -> None:
+    with pytest.raises(SalverError, match=what):
+        relaxed(10, within, k).attack_radius(0.1, 0)
+
+
+@pytest.mark.parametrize(
+    ("params", "what"),
+    [
+        ({"epsilons": [0.01], "k": 6, "within": 5}, "choose within >= k"),
+        ({"epsilons": [0.01], "k": 64}, "k = 64 is not between 1 and 63"),
+        ({"epsilons": [0.01], "k": 5, "within": 64}, "choose within < 64"),
+        ({"k": 5}, "neither epsilons"),
+        ({"epsilons": [0.01], "network": "digits-conv-dense"}, 'map = "grad-cam"'),
+        ({"epsilons": [0.01], "network": "digits-16x16", "map": "grad-cam"}, "no ReLU over an image"),
+        ({"epsilons": [0.01], "map": "score-cam"}, "map"),
+    ],
+)
+def test_options_that_do_not_fit_are_one_clear_line(params: dict, what: str) -> None:
+    family = {"generator": "cam_topk", "params": {"network": "digits-gap", "points": 1, **params}}
+    with pytest.raises(SalverError, match=what) as caught:
+        list(drafts(Suite(key="t", title="t", timeout=5, family=(family,)), 0))
+    assert "\n" not in str(caught.value)

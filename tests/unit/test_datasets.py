@@ -55,7 +55,7 @@ def write(folder: Path, files: dict[str, bytes]) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", ["bandit", "digits"])
+@pytest.mark.parametrize("name", ["bandit", "digits", "breast_cancer"])
 def test_built_in_sets_are_well_formed_and_the_same_each_time(name: str) -> None:
     first, second = datasets.load(name), datasets.load(name)
     assert first.sha256 == second.sha256 == datasets.fingerprint(name)
@@ -66,6 +66,15 @@ def test_built_in_sets_are_well_formed_and_the_same_each_time(name: str) -> None
         assert x.min() >= first.clip[0]
         assert x.max() <= first.clip[1]
         assert set(y.tolist()) == set(range(len(first.classes)))
+
+
+def test_breast_cancer_is_a_table_with_names_over_the_unit_cube() -> None:
+    data = datasets.load("breast_cancer")
+    assert data.train_x.shape == (456, 30)
+    assert data.test_x.shape == (113, 30)
+    assert len(set(data.features)) == 30
+    assert (data.train_x.min(axis=0) == 0).all()
+    assert (data.train_x.max(axis=0) == 1).all()
 
 
 def test_the_fingerprint_follows_the_contents() -> None:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from salver.errors import SalverError
 from salver.judge.enumerate import enumerate_query
 from salver.model import Truth
+from salver.nets import zoo
 from salver.nets.evaluate import evaluate
 from salver.nets.network import Abs, Concat, Linear, Network, Node
 from salver.nets.program import lower
+from salver.nets.zoo import ZOO, trained
+from salver.plugins import generators
 from salver.saliency.conditions import UndefinedConditionError, class_is
 from salver.saliency.ranking import (
     MOST_PAIRS,
@@ -22,7 +27,9 @@ from salver.saliency.ranking import (
     enough_departed,
     ranking_of,
     some_pair_flips,
+    someone_overtaken,
     with_departures,
+    with_overtakers,
 )
 from salver.saliency.ranking_search import sample_epsilon_star, sample_measures
 from salver.saliency.unroll import logit_combination, unroll
@@ -86,6 +93,28 @@ def test_all_forms_say_what_the_definition_says(case: tuple[Ranking, np.ndarray]
     assert pairs.outputs_satisfied(outputs) == (staying < k)
 
 
+@settings(max_examples=200, deadline=None)
+@given(rankings(), st.data())
+def test_a_set_stays_inside_a_larger_one_as_the_definition_says(
+    case: tuple[Ranking, np.ndarray], data: st.DataObject
+) -> None:
+    ranking, saliency = case
+    k = len(ranking.inside)
+    within = data.draw(st.integers(k, ranking.features - 1))
+    others = [np.delete(saliency, i) >= saliency[i] for i in ranking.inside]
+    broken = any(above.sum() >= within for above in others)
+
+    graph = with_overtakers(absolute_values(ranking.features), ranking)
+    signed = saliency * np.where(np.arange(len(saliency)) % 2, -1.0, 1.0)
+    outputs = evaluate(graph, signed[None])[0]
+    clause = someone_overtaken(1, ranking, within - k + 1)
+    assert Property(signed, signed, (clause,), graph.output_size).outputs_satisfied(outputs) == broken
+    assert np.array_equal(lower(graph).evaluate(signed[None])[0][0], outputs)
+    if within == k:
+        pairs = Property(signed, signed, (some_pair_flips(1, ranking),), graph.output_size)
+        assert pairs.outputs_satisfied(outputs) == broken
+
+
 def test_ranking_of_a_map() -> None:
     ranking = ranking_of(np.array([3.0, 0.0, 5.0, 1.0]), 2)
     assert ranking.inside.tolist() == [0, 2]
@@ -107,8 +136,9 @@ def test_a_k_that_does_not_fit_is_an_error(k: int, leave: int) -> None:
 def test_too_many_pairs_are_refused() -> None:
     features = 2 * int(np.ceil(np.sqrt(MOST_PAIRS))) + 2
     ranking = ranking_of(np.arange(float(features)), features // 2, 2)
-    with pytest.raises(SalverError, match="pairs"):
-        with_departures(absolute_values(features), ranking)
+    for count in (with_departures, with_overtakers):
+        with pytest.raises(SalverError, match="pairs"):
+            count(absolute_values(features), ranking)
 
 
 def test_thickness_is_the_share_of_points_in_order() -> None:
@@ -146,3 +176,46 @@ def test_epsilon_star_is_an_upper_bound_with_a_witness(seed: int) -> None:
 
     measured = sample_measures(program, target, (centre - 1e-9, centre + 1e-9), seed)
     assert (measured.kept, measured.precision_min, measured.thickness_min) == (1.0, 1.0, 1.0)
+
+
+def drafts(**options: object) -> list[object]:
+    family = generators()["topk_rank"]()
+    return list(family.instances(family.parameters(**options), 0))
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ({"k": 30}, "k = 30 is not between 1 and 29"),
+        ({"k": 20, "stay": 1}, "20 members cannot leave a top-20 set"),
+        ({"k": 4, "stay": 5}, "5 of 4 members cannot stay"),
+        ({"k": 4, "epsilons": []}, "neither epsilons nor epsilon_factors"),
+        ({"k": 4, "epsilons": [-0.1]}, "a radius is not positive"),
+        ({"k": 4, "epsilons": [float("nan")]}, "a radius is not positive"),
+        ({"k": 4, "dataset": "iris", "network": "none.onnx"}, "none.onnx"),
+    ],
+)
+def test_options_that_do_not_fit_are_one_clear_line(options: dict[str, object], what: str) -> None:
+    with pytest.raises(SalverError) as caught:
+        drafts(**{"network": "breast-16x16", "points": 1, "epsilons": [0.01], **options})
+    assert what in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_data_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SALVER_CACHE", str(tmp_path))
+    monkeypatch.delenv("SALVER_DATA", raising=False)
+    with pytest.raises(SalverError, match="salver data fetch adult") as caught:
+        drafts(network="adult-32x32-r2et", k=8, epsilons=[0.01])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_constant_saliency_gives_an_error_and_no_instance(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = trained(ZOO["breast-16x16"], 0)
+    with torch.no_grad():
+        for layer in module[:-1]:
+            for parameter in layer.parameters():
+                parameter.zero_()
+    monkeypatch.setattr(zoo, "trained", lambda *_: module)
+    with pytest.raises(SalverError, match="no test point has a top-k set without ties"):
+        drafts(network="breast-16x16", k=4, epsilons=[0.01], min_open=0)

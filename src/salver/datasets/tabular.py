@@ -1,4 +1,4 @@
-"""Adult (Becker and Kohavi, 1996) and COMPAS (ProPublica, 2016): tables as points of the unit cube.
+"""Adult (Becker, Kohavi, 1996), COMPAS (ProPublica, 2016), breast cancer: tables as points of the unit cube.
 
 Numbers are scaled to [0, 1] by the training part's range and clipped to it; categories become one column
 per value, values in alphabetical order. Rows with a missing value are left out.
@@ -6,6 +6,7 @@ per value, values in alphabetical order. Rows with a missing value are left out.
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ ADULT_SHA256 = {
 COMPAS_SHA256 = {
     "compas-scores-two-years.csv": "c451db85908b2f7fef1d83203bedf6b71ecda0d5af468d82ae62178f91d0cc7d"
 }
+BREAST_SHA256 = "3a54a12ffd3db348fbe319a9056329cde28da5b2e5ecc26ff7fb9f54aa7cc9f4"
 _ADULT_COLUMNS = (
     "age", "workclass", "fnlwgt", "education", "education-num", "marital-status", "occupation",
     "relationship", "race", "sex", "capital-gain", "capital-loss", "hours-per-week", "native-country",
@@ -83,6 +85,29 @@ def compas(folder: Path) -> Dataset:
     classes = ("no recidivism", "recidivism")
     return Dataset(
         "compas", train_x, labels[train], test_x, labels[test], (len(names),), classes, features=names
+    )
+
+
+def breast_cancer() -> Dataset:
+    """The 569 tumours of scikit-learn (Wolberg et al., 1995), 30 numbers each; a fifth is held out.
+
+    Raises:
+        SalverError: the installed scikit-learn ships another table than the pinned one.
+    """
+    from sklearn.datasets import load_breast_cancer
+
+    bunch = load_breast_cancer()
+    table = pd.DataFrame(bunch.data, columns=list(bunch.feature_names))
+    labels = bunch.target.astype(np.int64)
+    content = table.to_numpy("<f8").tobytes() + labels.astype(np.uint8).tobytes()
+    if hashlib.sha256(content).hexdigest() != BREAST_SHA256:
+        what = "scikit-learn ships another table than the pinned one"
+        raise SalverError(what, "data set breast_cancer", "install the locked scikit-learn")
+    train, test = stratified_split(labels, test_share=0.2, seed=0)
+    train_x, test_x, names = _encoded(table.iloc[train], table.iloc[test], tuple(table.columns), ())
+    classes = tuple(str(name) for name in bunch.target_names)
+    return Dataset(
+        "breast_cancer", train_x, labels[train], test_x, labels[test], (len(names),), classes, features=names
     )
 
 

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from pydantic import ConfigDict, Field
 
 from salver.errors import SalverError
+from salver.judge.activation_map import ACTIVATION_MAPS, logits_and_map
 from salver.model import Instance, Record, WitnessVerdict
 from salver.saliency.smoothgrad import shifted
 from salver.spec import Property
@@ -166,7 +167,7 @@ def original_gradient(
         tolerance: largest distance per entry, relative to the largest entry where that exceeds 1.
 
     Returns:
-        `agrees` or `differs`; `none` when the outputs are no plain gradient map.
+        `agrees` or `differs`; `none` when the outputs are neither a plain gradient nor an activation map.
 
     Raises:
         SalverError: the network cannot be read.
@@ -176,14 +177,24 @@ def original_gradient(
     mapping = facts.options.get("map", "raw")
     derived = int(facts.options.get("extra_outputs", 0))
     saliencies = np.asarray(outputs, dtype=np.float64)[facts.logits : len(outputs) - derived]
-    if wanted is None or mapping not in ("raw", "abs") or saliencies.size != len(x):
+    if mapping in ACTIVATION_MAPS:
+        expected = _activation_map(network_onnx, np.asarray(x, dtype=np.float64), facts.label, mapping)
+    elif wanted is None or mapping not in ("raw", "abs") or saliencies.size != len(x):
         return "none"
-    plus, minus = int(wanted[1]), None if wanted[2] is None else int(wanted[2])
-    points = shifted(facts.options, np.asarray(x, dtype=np.float64))
-    gradient = np.mean([_autograd(network_onnx, point, plus, minus) for point in points], axis=0)
-    expected = np.abs(gradient) if mapping == "abs" else gradient
+    else:
+        plus, minus = int(wanted[1]), None if wanted[2] is None else int(wanted[2])
+        points = shifted(facts.options, np.asarray(x, dtype=np.float64))
+        gradient = np.mean([_autograd(network_onnx, point, plus, minus) for point in points], axis=0)
+        expected = np.abs(gradient) if mapping == "abs" else gradient
     scale = max(1.0, float(np.abs(expected).max(initial=0.0)))
     return "agrees" if bool((np.abs(saliencies - expected) <= tolerance * scale).all()) else "differs"
+
+
+def _activation_map(network_onnx: Path, x: Array, label: int, mapping: str) -> Array:
+    from salver.nets.onnx_reader import read_onnx
+
+    network = read_onnx(network_onnx)
+    return np.asarray(logits_and_map(network, label, x[None], mapping)[0, network.output_size :])
 
 
 def _autograd(network_onnx: Path, x: Array, plus: int, minus: int | None) -> Array:

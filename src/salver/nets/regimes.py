@@ -57,6 +57,7 @@ class R2et(Record):
     With S_(r) the r-th largest |dz_label/dx|, loss = CE
     + weight * (sum_{i<k} (S_(k) - S_(i)) + sum_{1<=i<=k} (S_(k+i) - S_(k)))
     + curvature * |(grad l(x + h sign grad l) - grad l(x)) / h|_2, through a softplus(beta) network.
+    Pairs (k, k + i) end with the last feature: 15 features and k = 8 leave i = 1 ... 7.
     """
 
     kind: Literal["r2et"] = "r2et"

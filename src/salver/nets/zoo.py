@@ -25,7 +25,7 @@ from salver.nets.regimes import Adversarial, Guided, Plain, R2et, Regime, Softpl
 from salver.nets.torch_bridge import from_torch
 from salver.nets.training import TRAINING_CODE, isolated_torch, train
 
-Architecture = tuple[int, ...] | Literal["conv_small", "conv_gap"]
+Architecture = tuple[int, ...] | Literal["conv_small", "conv_gap", "conv_gap_deep", "conv_dense"]
 PINS = Path(__file__).with_name("pins.json")
 
 
@@ -34,7 +34,9 @@ class NetSpec(Record):
 
     `architecture` gives the widths of the hidden layers of a fully connected ReLU network, or names a
     convolutional one: `conv_small` is conv-ReLU-conv-ReLU-flatten-dense, `conv_gap` is
-    conv8-ReLU-conv16-ReLU-global average pooling-dense (class activation maps need that ending).
+    conv8-ReLU-conv16-ReLU-global average pooling-dense (class activation maps need that ending),
+    `conv_gap_deep` the same with a third convolution of 32 filters and strides of 2, 2 and 1, and
+    `conv_dense` is conv8-ReLU-flatten-dense16-ReLU-dense with a stride of 2.
     """
 
     dataset: str
@@ -68,13 +70,25 @@ def table_net(dataset: str, architecture: Architecture) -> NetSpec:
     return NetSpec(dataset=dataset, architecture=architecture, epochs=10, batch_size=128)
 
 
-def in_regimes(spec: NetSpec, adversarial_epsilon: float = 0.05) -> dict[str, NetSpec]:
-    """The same network in every other regime, by the suffix of its key in the zoo."""
+def breast_net(architecture: Architecture) -> NetSpec:
+    """The schedule of the networks on breast_cancer, whose 456 rows take more passes."""
+    return NetSpec(
+        dataset="breast_cancer",
+        architecture=architecture,
+        epochs=40,
+        batch_size=32,
+        learning_rate=1e-2,
+        weight_decay=1e-4,
+    )
+
+
+def in_regimes(spec: NetSpec, adversarial_epsilon: float = 0.05, k: int = 8) -> dict[str, NetSpec]:
+    """The same network in every other regime, by the suffix of its key in the zoo; `k` is R2ET's."""
     changes: dict[str, dict[str, object]] = {
         "wd": {"weight_decay": 3e-3},
         "softplus": {"regime": Softplus()},
         "guided": {"regime": Guided()},
-        "r2et": {"regime": R2et()},
+        "r2et": {"regime": R2et(k=k)},
         "adv": {"regime": Adversarial(epsilon=adversarial_epsilon)},
     }
     return {suffix: spec.model_copy(update=change) for suffix, change in changes.items()}
@@ -96,6 +110,7 @@ ZOO: dict[str, NetSpec] = {
     "digits-32x32x32x32x32x32": digits_net((32, 32, 32, 32, 32, 32)),
     "digits-conv": digits_net("conv_small"),
     "digits-gap": digits_net("conv_gap"),
+    "digits-conv-dense": digits_net("conv_dense"),
     "mnist-32x32": mnist_net((32, 32)),
     "mnist-64x64": mnist_net((64, 64)),
     "mnist-128x128": mnist_net((128, 128)),
@@ -107,12 +122,34 @@ ZOO: dict[str, NetSpec] = {
     "fashion-32x32": mnist_net((32, 32), dataset="fashion_mnist"),
     "fashion-128x128": mnist_net((128, 128), dataset="fashion_mnist"),
     "fashion-conv": mnist_net("conv_small", epochs=3, dataset="fashion_mnist"),
+    "signs-gap": NetSpec(
+        dataset="signs-synthetic-24",
+        architecture="conv_gap_deep",
+        epochs=50,
+        batch_size=32,
+        learning_rate=6e-3,
+    ),
     "adult-32x32": table_net("adult", (32, 32)),
     "compas-32x32": table_net("compas", (32, 32)),
     **{
         f"digits-{name}-{suffix}": spec
         for name, widths in (("16x16", (16, 16)), ("32x32", (32, 32)))
         for suffix, spec in in_regimes(digits_net(widths)).items()
+    },
+    "breast-16x16": breast_net((16, 16)),
+    **{
+        f"{key}-{suffix}": spec
+        for key, plain in (
+            ("adult-32x32", table_net("adult", (32, 32))),
+            ("compas-32x32", table_net("compas", (32, 32))),
+            ("breast-16x16", breast_net((16, 16))),
+        )
+        for suffix, spec in in_regimes(plain, adversarial_epsilon=0.01).items()
+    },
+    **{
+        f"mnist-32x32-{suffix}": spec
+        for suffix, spec in in_regimes(mnist_net((32, 32)), k=50).items()
+        if suffix in ("wd", "softplus", "r2et")
     },
 }
 
@@ -138,6 +175,14 @@ def build(spec: NetSpec, input_shape: tuple[int, ...], classes: int) -> nn.Seque
         flat = 8 * (height // 4) * (width // 4)
         ending: list[nn.Module] = [nn.Flatten(), nn.Linear(flat, classes)]
         body = [nn.Conv2d(channels, 8, 4, 2, 1), nn.ReLU(), nn.Conv2d(8, 8, 4, 2, 1), nn.ReLU()]
+    elif spec.architecture == "conv_dense":
+        flat = 8 * (height // 2) * (width // 2)
+        ending = [nn.Flatten(), nn.Linear(flat, 16), nn.ReLU(), nn.Linear(16, classes)]
+        body = [nn.Conv2d(channels, 8, 4, 2, 1), nn.ReLU()]
+    elif spec.architecture == "conv_gap_deep":
+        body = [nn.Conv2d(channels, 8, 4, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 4, 2, 1), nn.ReLU()]
+        body += [nn.Conv2d(16, 32, 3, 1, 1), nn.ReLU()]
+        ending = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, classes)]
     else:
         ending = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, classes)]
         body = [nn.Conv2d(channels, 8, 3, 1, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 1, 1), nn.ReLU()]

@@ -12,6 +12,7 @@ import numpy as np
 
 from salver.errors import SalverError
 from salver.nets.network import Concat, Conv, Linear, Network, Node, Relu, Reshape
+from salver.saliency.grad_cam import split_at_features
 
 _MEND = "use a classifier that ends in ReLU - global average pooling - dense"
 
@@ -25,13 +26,14 @@ def cam_graph(classifier: Network, label: int) -> Network:
     made_by = {node.name: node for node in classifier.nodes}
     dense = made_by[classifier.output]
     if not isinstance(dense.operator, Linear):
-        raise SalverError("the last layer is not dense", "class activation map", _MEND)
+        raise SalverError("the last layer is not dense", "class activation map", _mend(classifier))
     pool = made_by.get(dense.inputs[0])
     while pool is not None and isinstance(pool.operator, Reshape):
         pool = made_by.get(pool.inputs[0])
     source = made_by.get(pool.inputs[0]) if pool is not None else None
     if pool is None or source is None or not isinstance(source.operator, Relu) or not _is_gap(pool, source):
-        raise SalverError("no global average pooling before the dense layer", "class activation map", _MEND)
+        what = "no global average pooling before the dense layer"
+        raise SalverError(what, "class activation map", _mend(classifier))
     if not 0 <= label < classifier.output_size:
         mend = f"choose one of 0 ... {classifier.output_size - 1}"
         raise SalverError(f"class {label} does not exist", "class activation map", mend)
@@ -44,6 +46,15 @@ def cam_graph(classifier: Network, label: int) -> Network:
         Node("cam_output", Concat(), (classifier.output, "cam_flat"), (classifier.output_size + pixels,)),
     )
     return Network(classifier.input, classifier.input_size, (*classifier.nodes, *added), "cam_output")
+
+
+def _mend(classifier: Network) -> str:
+    """Names Grad-CAM where the network allows it."""
+    try:
+        split_at_features(classifier)
+    except SalverError:
+        return _MEND
+    return f'{_MEND}, or map = "grad-cam" for this dense head'
 
 
 def _is_gap(pool: Node, source: Node) -> bool:

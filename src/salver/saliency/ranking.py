@@ -16,6 +16,13 @@ and exactly as many members are gone as outsiders are in. So
 with c_i = #{j outside T : S_j >= S_i}, since S_i <= b_r says that r outsiders are at or above S_i. The
 last form is what `with_departures` computes inside the graph; for r = 1 it is the plain disjunction over
 pairs of `some_pair_flips`.
+
+Top-k1 inside top-k2. With k1 = |T| <= k2, broken means that some i in T has k2 other entries at or above it.
+If any has, so has the lowest member, and k1 - 1 of those are members. So, with r = k2 - k1 + 1,
+
+    some i in T is not among the first k2  <=>  some member has c_i >= r  <=>  a_1 <= b_r,
+
+which `with_overtakers` counts in the graph; for k1 = k2 it is `some_pair_flips` again.
 """
 
 from __future__ import annotations
@@ -128,26 +135,13 @@ def with_departures(graph: Network, ranking: Ranking) -> Network:
         SalverError: more than `MOST_PAIRS` pairs.
     """
     k, others = len(ranking.inside), len(ranking.outside)
-    if k * others > MOST_PAIRS:
-        what = f"{k} x {others} pairs are more than the {MOST_PAIRS} a graph compares"
-        raise SalverError(what, "relaxed ranking", "choose a smaller k, or ask that all k members stay")
-    joined = graph.nodes[-1]
-    if not isinstance(joined.operator, Concat) or len(joined.inputs) != 2:
-        raise ValueError("not a gradient network: its output is no Concat[logits, saliency]")
-    logits, saliency = joined.inputs
-    rows = np.arange(k * others)
-    compare = np.zeros((k * others, ranking.features), np.float32)
-    compare[rows, np.repeat(ranking.inside, others)] = 1.0
-    compare[rows, np.tile(ranking.outside, k)] = -1.0
+    logits, saliency, ahead = _compared(graph, ranking)
     count = -np.repeat(np.eye(k, dtype=np.float32), others, axis=1)
     offset = np.full(k, others - ranking.leave + 0.5, np.float32)
     total = np.ones((1, k), np.float32)
-    size = k * others
     nodes = (
         *graph.nodes[:-1],
-        Node("rank_lead", Linear(compare, np.zeros(size, np.float32)), (saliency,), (size,)),
-        Node("rank_sign", Sign(), ("rank_lead",), (size,)),
-        Node("rank_ahead", Relu(), ("rank_sign",), (size,)),
+        *ahead,
         Node("rank_count", Linear(count, offset), ("rank_ahead",), (k,)),
         Node("rank_over", Sign(), ("rank_count",), (k,)),
         Node("rank_gone", Relu(), ("rank_over",), (k,)),
@@ -155,3 +149,52 @@ def with_departures(graph: Network, ranking: Ranking) -> Network:
         Node("rank_out", Concat(), (logits, saliency, "rank_left"), (graph.output_size + 1,)),
     )
     return Network(graph.input, graph.input_size, nodes, "rank_out")
+
+
+def with_overtakers(graph: Network, ranking: Ranking) -> Network:
+    """X [n] -> Concat[logits, S, c] from X -> Concat[logits, S], with c_i of every i in T, ascending [k].
+
+    Raises:
+        SalverError: more than `MOST_PAIRS` pairs.
+    """
+    k, others = len(ranking.inside), len(ranking.outside)
+    logits, saliency, ahead = _compared(graph, ranking)
+    count = -np.repeat(np.eye(k, dtype=np.float32), others, axis=1)
+    nodes = (
+        *graph.nodes[:-1],
+        *ahead,
+        Node("rank_above", Linear(count, np.full(k, others, np.float32)), ("rank_ahead",), (k,)),
+        Node("rank_out", Concat(), (logits, saliency, "rank_above"), (graph.output_size + k,)),
+    )
+    return Network(graph.input, graph.input_size, nodes, "rank_out")
+
+
+def someone_overtaken(first: int, ranking: Ranking, by: int) -> Clause:
+    """OR over i in T of c_i >= by - 1/2, on the outputs of `with_overtakers`."""
+    start = first + ranking.features
+    return tuple((Atom(start + number, ">=", constant=by - 0.5),) for number in range(len(ranking.inside)))
+
+
+def _compared(graph: Network, ranking: Ranking) -> tuple[str, str, tuple[Node, ...]]:
+    """Names of logits and S, and nodes up to `rank_ahead`: 1[S_i > S_j] per pair, j fastest [k (n - k)]."""
+    k, others = len(ranking.inside), len(ranking.outside)
+    size = k * others
+    if size > MOST_PAIRS:
+        what = f"{k} x {others} pairs are more than the {MOST_PAIRS} a graph compares"
+        raise SalverError(
+            what, "relaxed ranking", "choose a smaller k, or the exact form, which counts nothing"
+        )
+    joined = graph.nodes[-1]
+    if not isinstance(joined.operator, Concat) or len(joined.inputs) != 2:
+        raise ValueError("not a gradient network: its output is no Concat[logits, saliency]")
+    logits, saliency = joined.inputs
+    rows = np.arange(size)
+    compare = np.zeros((size, ranking.features), np.float32)
+    compare[rows, np.repeat(ranking.inside, others)] = 1.0
+    compare[rows, np.tile(ranking.outside, k)] = -1.0
+    nodes = (
+        Node("rank_lead", Linear(compare, np.zeros(size, np.float32)), (saliency,), (size,)),
+        Node("rank_sign", Sign(), ("rank_lead",), (size,)),
+        Node("rank_ahead", Relu(), ("rank_sign",), (size,)),
+    )
+    return logits, saliency, nodes

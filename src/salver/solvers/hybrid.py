@@ -6,6 +6,7 @@ most satisfiable ones; what is left is searched (`tree`, `parallel`). docs/solvi
 
 from __future__ import annotations
 
+from salver.solvers.alternatives import without_refuted
 from salver.solvers.node import Node, root_node, tighten
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
 
@@ -18,7 +19,9 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
     Raises:
         UnsupportedQueryError: operators outside `Program`.
     """
-    bounds = tighten(query, root_node(query))
+    whole = root_node(query)
+    query = without_refuted(query, whole.within)
+    bounds = tighten(query, whole)
     if bounds is None:
         return Result(Verdict.UNSAT, reason="closed by bounds at the root")
     # The modules of the attack and of the search take longer to import than many queries take to decide.

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.errors import SalverError
+from salver.solvers.alternatives import without_refuted
 from salver.solvers.bounds import Bounds, propagate
 from salver.solvers.milp_model import Milp, build
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
@@ -58,7 +59,7 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
     decide = backend(options.backend)
     prop = query.prop
     bounds = propagate(query.program, prop.input_lower, prop.input_upper)
-    return solve_within(query, bounds, budget, options, decide)
+    return solve_within(without_refuted(query, bounds), bounds, budget, options, decide)
 
 
 def solve_within(

@@ -313,6 +313,8 @@ class _Builder:
 
     def _clauses(self, prop: Property) -> bool:
         """Adds every clause; False when one cannot hold."""
+        if not all(prop.comparisons):
+            return False
         low, high = (side.copy() for side in prop.ranges)
         if (self.bounds.output_lower > high).any() or (self.bounds.output_upper < low).any():
             return False
