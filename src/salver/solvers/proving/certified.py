@@ -27,10 +27,7 @@ def certified(program: Program, context: Context) -> Bounds:
         on, off = context.low[STEP + name] > 0, context.high[STEP + name] == 0
         bounds.signs.append((on.astype(np.int8) - off.astype(np.int8)).astype(np.int8))
     for number, block in enumerate(program.blocks):
-        if isinstance(block, MaskBlock):
-            name = STEP + root(program.pre[block.pre].name)
-        else:
-            name = block.name
+        name = STEP + root(program.pre[block.pre].name) if isinstance(block, MaskBlock) else block.name
         bounds.block_lower[number], bounds.block_upper[number] = _range(context, name)
         if isinstance(block, GateBlock | AbsBlock):
             bounds.value_lower[number], bounds.value_upper[number] = _range(context, root(block.source))

@@ -49,6 +49,10 @@ class Rows:
         """Adds an atom (clause, conjunction, number)."""
         self._put("atom", "", lemma, [list(place)], [multiplier])
 
+    def add_output(self, kind: str, lemma: int, entry: int) -> None:
+        """Adds the range of an output, `low` or `high`, once."""
+        self._put(kind, self.graph.network.output, lemma, [entry], [1.0])
+
     def add_infeasible(self, lemma: int, relaxation: LinearRelaxation, places: Places) -> None:
         """Adds the multipliers of a relaxation that was just refuted."""
         model, scale = relaxation.model, np.abs(relaxation.multipliers).max(initial=0.0)
@@ -101,7 +105,7 @@ class Rows:
         finite = np.isfinite(values) & (values < _LARGEST)
         if not finite.all():
             entries, values = [e for e, f in zip(entries, finite, strict=True) if f], values[finite]
-        if not len(entries):
+        if len(entries) == 0:
             return
         group = self.groups.setdefault((kind, name), ([], [], []))
         group[0].extend([lemma] * len(entries))

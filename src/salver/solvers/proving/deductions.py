@@ -1,0 +1,236 @@
+"""What a proof deduces in one context: bounds by backward passes, and conjunctions refuted by them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from salver.nets.program import AbsBlock, Affine, GateBlock, MaskBlock, ReluBlock
+from salver.proofs.checker import MOST_AT_ONCE, Checker
+from salver.proofs.context import Context
+from salver.proofs.graph import Graph
+from salver.solvers.bounds import Bounds, propagate
+from salver.solvers.milp_model import slack_rows
+from salver.solvers.node import picked
+from salver.solvers.proving.certified import certified
+from salver.solvers.proving.lines import minimise
+from salver.solvers.proving.rows import Rows
+from salver.solvers.query import Query
+
+Array = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.intp]
+
+WORTH_BOUNDING = 0.9
+"""A bound is proven when it leaves at most this share of a range, or decides a sign."""
+CASES_AT_MOST = 64
+"""Open conjunctions up to which a clause is split before neurons are."""
+
+
+@dataclass(eq=False)
+class Deductions:
+    """Writes steps that leave a context whole; every one goes through the checker.
+
+    Attributes:
+        steps: of the proof so far.
+    """
+
+    query: Query
+    steps: list[Any] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.program = self.query.program
+        self.graph = Graph(self.query.network)
+        self.checker = Checker(self.graph, self.query.prop)
+
+    def apply(self, context: Context, step: Any) -> None:
+        self.checker.apply(context, step)
+        self.steps.append(step)
+
+    def rows(self) -> Rows:
+        return Rows(self.program, self.graph, self.query.prop)
+
+    def bound(self, context: Context) -> None:
+        """Bounds of pre-activations and gated values, in order, wherever backward passes improve them."""
+        bounds = certified(self.program, context)
+        box = (bounds.input_lower, bounds.input_upper)
+        fixed = dict(enumerate(bounds.signs))
+        goal = propagate(self.program, *box, fixed=fixed, within=bounds, outputs=False)
+        if goal.infeasible:
+            return
+        seen: set[int] = set()
+        for number, block in enumerate(self.program.blocks):
+            match block:
+                case ReluBlock() | MaskBlock():
+                    pre = block.pre
+                    if pre in seen:
+                        continue
+                    seen.add(pre)
+                    ranges = (bounds.pre_lower[pre], bounds.pre_upper[pre])
+                    better = (goal.pre_lower[pre], goal.pre_upper[pre])
+                    name, affine = self.graph.root(self.program.pre[pre].name), self.program.pre[pre].affine
+                    open_ = bounds.signs[pre] == 0
+                case GateBlock() | AbsBlock():
+                    ranges = (bounds.value_lower[number], bounds.value_upper[number])
+                    better = (goal.value_lower[number], goal.value_upper[number])
+                    name, affine = self.graph.root(block.source), block.value
+                    open_ = (ranges[0] < 0) & (ranges[1] > 0)
+                    if isinstance(block, GateBlock):
+                        mask = self.program.blocks[block.mask]
+                        assert isinstance(mask, MaskBlock)
+                        open_ = bounds.signs[mask.pre] == 0
+            if self.bound_tensor(context, bounds, name, affine, _worth(ranges, better, open_)):
+                if context.closed:
+                    return
+                bounds = certified(self.program, context)
+
+    def bound_tensor(
+        self, context: Context, bounds: Bounds, name: str, affine: Affine, entries: Indices
+    ) -> bool:
+        if not len(entries):
+            return False
+        for part in np.array_split(entries, -(-2 * len(entries) // MOST_AT_ONCE)):
+            rows = self.rows()
+            both = _stacked(picked(affine, part, 1.0), picked(affine, part, -1.0))
+            self.minimise(bounds, both, rows, range(2 * len(part)))
+            step = {
+                "do": "bound",
+                "tensor": name,
+                "at": [*part.tolist(), *part.tolist()],
+                "lower": [1] * len(part) + [0] * len(part),
+                "by": rows.pick(np.ones(2 * len(part), bool)),
+            }
+            self.apply(context, step)
+        return True
+
+    def minimise(self, bounds: Bounds, affine: Affine, rows: Rows, lemmas: range) -> Array:
+        """Lower bounds of affine rows; adds what shows the better of both passes to `rows`."""
+        found: list[list[tuple[str, int, Array]]] = []
+        values = []
+        gates = any(isinstance(block, GateBlock) for block in self.program.blocks)
+        for pairing in (False, True) if gates else (False,):
+            record: list[tuple[str, int, Array]] = []
+            found.append(record)
+            values.append(minimise(self.program, bounds, affine, pairing, record))
+        best = np.argmax(np.stack(values), axis=0)
+        for choice, record in enumerate(found):
+            for kind, number, multipliers in record:
+                for row in np.flatnonzero((best == choice) & multipliers.any(axis=1)):
+                    entries = np.flatnonzero(multipliers[row])
+                    rows.add(kind, number, lemmas[row], entries, multipliers[row, entries])
+        return np.asarray(np.max(np.stack(values), axis=0))
+
+    def drop(self, context: Context) -> None:
+        """Refutes conjunctions by one of their atoms, with backward passes."""
+        bounds = certified(self.program, context)
+        for clause, alternatives in enumerate(self.query.prop.clauses):
+            if len(alternatives) == 1 and all(atom.other is None for atom in alternatives[0]):
+                continue
+            if len(context.alternatives[clause]) > CASES_AT_MOST:
+                bounds = self.drop_by_ranges(context, bounds, clause)
+            places_ = [
+                (clause, part, number)
+                for part in sorted(context.alternatives[clause])
+                for number in range(len(alternatives[part]))
+            ]
+            for start in range(0, len(places_), MOST_AT_ONCE // 2):
+                self.drop_some(context, bounds, clause, places_[start : start + MOST_AT_ONCE // 2])
+                if context.closed:
+                    return
+
+    def drop_by_ranges(self, context: Context, bounds: Bounds, clause: int) -> Bounds:
+        """Refutes conjunctions of many by the ranges of the outputs that they compare."""
+        output, prop = self.graph.network.output, self.query.prop
+        used = np.unique(
+            [
+                entry
+                for part in context.alternatives[clause]
+                for atom in prop.clauses[clause][part]
+                for entry in (atom.left, atom.other)
+                if entry is not None
+            ]
+        )
+        self.bound_tensor(context, bounds, output, self.program.output, used)
+        bounds = certified(self.program, context)
+        low, high = bounds.output_lower, bounds.output_upper
+        refuted: dict[int, tuple[int, list[tuple[str, int]]]] = {}
+        for part in sorted(context.alternatives[clause]):
+            for number, atom in enumerate(prop.clauses[clause][part]):
+                sides = [(atom.left, atom.relation == ">=")]
+                sides += [] if atom.other is None else [(atom.other, atom.relation == "<=")]
+                limit = atom.constant if atom.other is None else 0.0
+                most = sum(high[entry] if up else -low[entry] for entry, up in sides)
+                if most < (limit if atom.relation == ">=" else -limit):
+                    refuted[part] = (number, [("high" if up else "low", entry) for entry, up in sides])
+        parts = list(refuted)
+        for start in range(0, len(parts), MOST_AT_ONCE // 4):
+            chosen = parts[start : start + MOST_AT_ONCE // 4]
+            rows = self.rows()
+            for lemma, part in enumerate(chosen):
+                number, sides_ = refuted[part]
+                rows.add_atom(lemma, (clause, part, number), 1.0)
+                for kind, entry in sides_:
+                    rows.add_output(kind, lemma, entry)
+            step = {"do": "drop", "clause": clause}
+            self.conclude(context, step, {"parts": chosen}, rows, np.ones(len(chosen), bool))
+            if context.closed:
+                break
+        return bounds
+
+    def drop_some(
+        self, context: Context, bounds: Bounds, clause: int, places_: list[tuple[int, int, int]]
+    ) -> None:
+        atoms = [self.query.prop.clauses[c][part][number] for c, part, number in places_]
+        slack = slack_rows(self.program.output, atoms)
+        rows = self.rows()
+        least = self.minimise(bounds, picked(slack, np.arange(slack.size), -1.0), rows, range(slack.size))
+        for lemma, place in enumerate(places_):
+            rows.add_atom(lemma, place, 1.0)
+        keep = least > 0
+        first: set[int] = set()
+        for lemma in np.flatnonzero(keep).tolist():
+            keep[lemma] = places_[lemma][1] not in first
+            first.add(places_[lemma][1])
+        self.conclude(
+            context, {"do": "drop", "clause": clause}, {"parts": [p[1] for p in places_]}, rows, keep
+        )
+
+    def conclude(
+        self, context: Context, step: dict[str, Any], lists: dict[str, list[Any]], rows: Rows, keep: Any
+    ) -> int:
+        """Applies the deductions of a step that hold; returns how many."""
+        for _ in range(2):
+            if not keep.any():
+                return 0
+            chosen = {k: [v for v, k_ in zip(vs, keep, strict=True) if k_] for k, vs in lists.items()}
+            made = {**step, **chosen, "by": rows.pick(keep)}
+            holds = self.checker.contradictions(context, made)
+            if holds.all():
+                self.apply(context, made)
+                return int(keep.sum())
+            keep = keep.copy()
+            keep[np.flatnonzero(keep)[~holds]] = False
+        return 0
+
+
+def _worth(ranges: tuple[Array, Array], better: tuple[Array, Array], open_: Any) -> Indices:
+    """Entries [k] of open ones whose better range is much narrower or decides a sign."""
+    width = ranges[1] - ranges[0]
+    narrower = better[1] - better[0] <= WORTH_BOUNDING * width
+    decides = (better[0] > 0) | (better[1] <= 0)
+    return np.flatnonzero(open_ & (narrower | decides) & (width > 0))
+
+
+def _stacked(first: Affine, second: Affine) -> Affine:
+    """Rows of both."""
+    terms = {
+        block: np.vstack([np.asarray(_dense(part.terms[block])) for part in (first, second)])
+        for block in first.terms
+    }
+    return Affine(terms, np.concatenate([first.constant, second.constant]))
+
+
+def _dense(matrix: Any) -> Array:
+    return np.asarray(matrix if isinstance(matrix, np.ndarray) else matrix.toarray())
