@@ -49,6 +49,11 @@ class CamBounds:
         self.weights = torch.as_tensor(operator.weight[0, :, 0, 0], dtype=torch.float64)
         self.height, self.width = made_by[_MAP].shape[1:]
 
+    @property
+    def pixels(self) -> int:
+        """Size of the map."""
+        return int(self.height * self.width)
+
     def map(self, x: Array) -> Array:
         """CAM [pixels] at one input [n]."""
         point = torch.as_tensor(x, dtype=torch.float64)
@@ -105,7 +110,7 @@ class CamBounds:
             steps: see `difference_bounds`.
         """
         top = torch.as_tensor(inside)
-        rest = np.setdiff1d(np.arange(self.height * self.width), inside)
+        rest = np.setdiff1d(np.arange(self.pixels), inside)
         kind: Method = "channels" if method == "channels" else "pixels"
         least = self.pixel_bounds(found, top, kind)[0]
         most = found.values[_MAP][1].reshape(-1).clone()
