@@ -1,7 +1,8 @@
 """`salver bench cam`: certified and attacked radii of class activation maps beside those of CORGI's paper.
 
-CORGI (Gu et al., 2020) bounds every pixel; here the same test, linear bounds of each pixel, and bounds of differences
-of pixels are run on the same images of the published network, with the published attack and a stronger one.
+CORGI (Gu et al., 2020) bounds every pixel; here the same test, linear bounds of each pixel, and bounds of
+differences of pixels are run on the same images of the published network, with the published attack and a
+stronger one.
 """
 
 from __future__ import annotations
@@ -150,12 +151,14 @@ def conditions(frame: pd.DataFrame, data: Dataset, path: Path, options: CamOptio
     below = int((frame["attack"] < frame[["channels", "pixels", "differences"]].max(axis=1)).sum())
     better = int((frame["differences"] > frame["channels"]).sum())
     return (
-        f"{path.name} on {data.name}: {tests} test and {len(frame) - tests} training images, classified correctly; "
-        f"k = {options.k}, {options.steps} halvings of [0, {options.most:g}], seed {options.seed}; "
+        f"{path.name} on {data.name}: {tests} test and {len(frame) - tests} training images, classified "
+        f"correctly; k = {options.k}, {options.steps} halvings of [0, {options.most:g}], "
+        f"seed {options.seed}; "
         f"{processor()}.\n"
         "Medians over images of the l_inf radius, in units of the input. Certificates: the class is fixed, "
         "the label free, the box not cut at the data range. Attacks keep the label and the range.\n"
-        f"Differences certify more than CORGI's test at {better} of {len(frame)} images; attacked below a certificate: {below}."
+        f"Differences certify more than CORGI's test at {better} of {len(frame)} images; "
+        f"attacked below a certificate: {below}."
     )
 
 
@@ -179,9 +182,7 @@ def _published_network(data_dir: Path | None) -> Path:
     return path
 
 
-def _jobs(
-    path: Path, network: Network, data: Dataset, label: int, options: CamOptions
-) -> Iterable[_Job]:
+def _jobs(path: Path, network: Network, data: Dataset, label: int, options: CamOptions) -> Iterable[_Job]:
     import torch
 
     from salver.nets.torch_bridge import to_torch
@@ -192,7 +193,8 @@ def _jobs(
         with torch.no_grad():
             won = run(torch.as_tensor(x[rows], dtype=torch.float64)).argmax(1).numpy()
         jobs += [
-            _Job(path, label, part, int(row), x[row].astype(np.float64), options) for row in rows[won == label]
+            _Job(path, label, part, int(row), x[row].astype(np.float64), options)
+            for row in rows[won == label]
         ]
     return jobs[: options.images]
 
@@ -219,7 +221,9 @@ def _measured(job: _Job) -> dict[str, object] | None:
         network = read_keras(job.network)[0]
         search = Search(options.most, options.steps, options.slope_steps)
         seed = options.seed * 100_003 + job.index
-        found = measure_radii(CamBounds(network, job.label), network, job.label, job.x, options.k, seed, search)
+        found = measure_radii(
+            CamBounds(network, job.label), network, job.label, job.x, options.k, seed, search
+        )
     except UndefinedConditionError:
         return None
     finally:

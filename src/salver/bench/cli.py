@@ -136,7 +136,8 @@ def cam(
     from salver.project import project_root
     from salver.suite import parse_record
 
-    raw = {"network": network, "dataset": dataset, "images": images, "k": k, "most": most, "steps": steps}
-    raw |= {"slope_steps": slope_steps, "workers": workers, "seed": seed, "classes": _names(classes) or ()}
+    named = {"network": network, "dataset": dataset, "classes": _names(classes) or ()}
+    counts = {"images": images, "k": k, "steps": steps, "slope_steps": slope_steps, "workers": workers}
+    raw = {**named, **counts, "most": most, "seed": seed}
     options = parse_record(CamOptions, raw, "command line")
     bench_cam(project_root(), options, data_dir)

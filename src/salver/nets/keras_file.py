@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +116,7 @@ def _refuse_links(group: Any, name: str) -> None:
 
     here: Any = group
     for part in name.split("/"):
-        if part in {"", ".", ".."} or not isinstance(here, Mapping):
+        if part in {"", ".", ".."} or not isinstance(here, h5py.Group):
             raise LayerError(f"weights {name[:60]} are not in the file")
         if not isinstance(here.get(part, getlink=True), h5py.HardLink):
             raise LayerError(f"weights {name[:60]} are a link")

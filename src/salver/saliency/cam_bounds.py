@@ -87,7 +87,7 @@ class CamBounds:
         a, b = self._positions(first), self._positions(second)
         sizes = (a - b).abs().amax(1) + 1
         least = torch.empty(len(first), dtype=torch.float64)
-        for size in sizes.unique().tolist():
+        for size in sorted(set(sizes.tolist())):
             mine = (sizes == size).nonzero()[:, 0]
             start = torch.minimum(torch.minimum(a[mine], b[mine]), self._room(size))
             rows = torch.zeros(1, len(mine), size, size, dtype=torch.float64)
@@ -118,7 +118,7 @@ class CamBounds:
         order = np.argsort(-(low + high).reshape(-1).numpy()[rest], kind="stable")
         others = torch.as_tensor(rest[order])
         open_ = others[most[others] >= least.min()]
-        for part in open_.split(_AT_ONCE):
+        for part in torch.split(open_, _AT_ONCE):
             most[part] = self.pixel_bounds(found, part, kind)[1]
             pairs = (least[:, None] <= most[part][None]).nonzero()
             if not len(pairs):

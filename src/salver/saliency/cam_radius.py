@@ -19,6 +19,7 @@ from salver.saliency.cam_bounds import CamBounds, Method
 from salver.solvers.conv_bounds import Ranges
 
 Array = npt.NDArray[np.float64]
+DEFAULT_EFFORT = Effort()
 METHODS: tuple[Method, ...] = ("pixels", "differences", "channels")
 
 
@@ -98,7 +99,7 @@ class RadiusQuery:
 
 def measure_radii(
     bounds: CamBounds, classifier: Network, label: int, x: Array, k: int, seed: int,
-    search: Search = Search(), effort: Effort = Effort(), clip: tuple[float, float] = (0.0, 1.0),
+    search: Search, effort: Effort = DEFAULT_EFFORT, clip: tuple[float, float] = (0.0, 1.0),
 ) -> Radii:  # fmt: skip
     """All radii at one image.
 

@@ -6,12 +6,13 @@ coefficients (`windows`), so that a row costs what its receptive field costs. Th
 combination of neighbouring entries, such as the difference of two pixels of a class activation map.
 
 Rounding, all in float64 with unit u = 2^-53: replacing a row A over a node's output by a row over its input,
-exactly A (W h + b) = (A W) h + A b, errs on the whole box by at most n u |A| G, where G = |W| |h|max + |b| holds the
-node's absolute values (for a ReLU, twice the largest |z|: its lines have slope at most 1) and n counts the terms
-of the longest sum (Higham, Accuracy and Stability of Numerical Algorithms, ch. 3); the rounded row is then
-taken as it is, so nothing is assumed about cancellation. A pass adds |A| G up along the way and moves its bound down by
-4 n u times that; the 4 covers second-order terms, the rounded lines and the rounding of G. Intervals
-are moved outwards in the same way, and not at all where nothing is rounded (a maximum's picks and zeros).
+exactly A (W h + b) = (A W) h + A b, errs on the whole box by at most n u |A| G, where G = |W| |h|max + |b|
+holds the node's absolute values (for a ReLU, twice the largest |z|: its lines have slope at most 1) and n
+counts the terms of the longest sum (Higham, Accuracy and Stability of Numerical Algorithms, ch. 3); the
+rounded row is then taken as it is, so nothing is assumed about cancellation. A pass adds |A| G up along the
+way and moves its bound down by 4 n u times that; the 4 covers second-order terms, the rounded lines and the
+rounding of G. Intervals are moved outwards in the same way, and not at all where nothing is rounded (the
+picks and zeros of a maximum).
 """
 
 from __future__ import annotations
@@ -108,9 +109,7 @@ class ConvBounder:
             found.values[node.name] = low, high
         return found
 
-    def tightened(
-        self, found: Ranges, name: str, at: Tensor
-    ) -> Range:
+    def tightened(self, found: Ranges, name: str, at: Tensor) -> Range:
         """Backward bounds of single entries of a tensor, intersected with what is known [rows], [rows].
 
         Args:
@@ -302,7 +301,9 @@ def _ancestors(network: Network, last: str) -> list[Node]:
     mend = "use a network of convolutions, ReLUs and pooling over images"
     for number, node in enumerate(nodes):
         first = number == 0 and isinstance(node.operator, Reshape) and node.inputs == (network.input,)
-        known = isinstance(node.operator, Conv | Relu | Scale | Add | Sub) and network.input not in node.inputs
+        known = (
+            isinstance(node.operator, Conv | Relu | Scale | Add | Sub) and network.input not in node.inputs
+        )
         if len(node.shape) != 3 or not (first or known):
             what = f"operator {type(node.operator).__name__} before the last activations"
             raise SalverError(what, "bounds of a convolutional network", mend)

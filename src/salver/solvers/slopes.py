@@ -8,14 +8,13 @@ from __future__ import annotations
 import torch
 
 from salver.nets.network import Relu
-from salver.solvers.conv_bounds import ConvBounder, Ranges, Tensor
+from salver.solvers.conv_bounds import ConvBounder, Ranges
+from salver.solvers.windows import Tensor
 
 _RATE = 0.3
 
 
-def improved(
-    bounder: ConvBounder, found: Ranges, name: str, rows: Tensor, at: Tensor, steps: int
-) -> Tensor:
+def improved(bounder: ConvBounder, found: Ranges, name: str, rows: Tensor, at: Tensor, steps: int) -> Tensor:
     """The best lower bounds [rows] met in some steps; arguments as of `ConvBounder.lower`."""
     below = bounder.below(name, (rows.shape[2], rows.shape[3]))
     slopes = {}
@@ -35,7 +34,11 @@ def improved(
         if bool((best > 0).all()):
             break
         ascent.zero_grad()
-        (-bound.sum()).backward()
+        leaves = list(slopes.values())
+        for leaf, grad in zip(
+            leaves, torch.autograd.grad(-bound.sum(), leaves, allow_unused=True), strict=True
+        ):
+            leaf.grad = grad
         ascent.step()
         with torch.no_grad():
             for slope in slopes.values():

@@ -63,7 +63,7 @@ class Window:
 
 @dataclass(frozen=True, eq=False)
 class Places:
-    """Where the windows of some rows lie in one tensor: flat indices into it, padded by `pad` on all sides."""
+    """Where the windows of some rows lie in one tensor: flat indices into it, padded by `pad` all round."""
 
     pad: Pair
     indices: Tensor
@@ -94,7 +94,7 @@ class Places:
 
 
 def transposed(rows: Tensor, operator: Conv, weight: Tensor) -> Tensor:
-    """Adjoint of a convolution on windows: [out, rows, h, w] -> [in, rows, h', w'] with h' as `Window.before`.
+    """Adjoint of a convolution on windows: [out, rows, h, w] -> [in, rows, h', w'], see `Window.before`.
 
     Args:
         weight: the operator's weight in float64.
