@@ -111,13 +111,14 @@ def test_rounding_is_covered_where_everything_cancels() -> None:
     rng = np.random.default_rng(5)
     first = (rng.normal(size=(4, 1, 1, 3)) * 1e6).astype(np.float32)
     second = np.concatenate([first[:, 0, 0, :1].T, -first[:, 0, 0, 1:2].T]).reshape(2, 4, 1, 1) * 1e6
+    signs = np.array([1, -1], np.float32).reshape(1, 2, 1, 1)
     nodes = (
         Node("image", Reshape(), ("X",), (1, 1, 5)),
         Node("a", Conv(first, rng.normal(size=4).astype(np.float32)), ("image",), (4, 1, 3)),
         Node("r", Relu(), ("a",), (4, 1, 3)),
         Node("b", Conv(second.astype(np.float32), np.full(2, 1e-3, np.float32)), ("r",), (2, 1, 3)),
         Node("s", Relu(), ("b",), (2, 1, 3)),
-        Node("m", Conv(np.array([1, -1], np.float32).reshape(1, 2, 1, 1), np.zeros(1, np.float32)), ("s",), (1, 1, 3)),
+        Node("m", Conv(signs, np.zeros(1, np.float32)), ("s",), (1, 1, 3)),
         Node("Y", Reshape(), ("m",), (3,)),
     )  # fmt: skip
     network, x = Network("X", 5, nodes, "Y"), rng.normal(size=5)
