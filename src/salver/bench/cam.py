@@ -29,6 +29,7 @@ from salver.machine import processor
 from salver.model import Record
 from salver.nets.keras_file import read_keras
 from salver.nets.network import Network
+from salver.progress import counting
 
 PUBLISHED_NETWORK = Path("paper") / "corgi_gtsrb.h5"
 DATA = "gtsrb48-equalized"
@@ -115,7 +116,11 @@ def measure(path: Path, network: Network, data: Dataset, options: CamOptions) ->
         SalverError: a class without an image that is classified correctly and has no tie at rank k.
     """
     jobs = [job for label in options.classes for job in _jobs(path, network, data, label, options)]
-    rows = [row for row in _run(jobs, options.workers) if row is not None]
+    rows = []
+    with counting("images measured") as measured:
+        for done, row in enumerate(_run(jobs, options.workers), 1):
+            rows += [] if row is None else [row]
+            measured(done)
     missing = sorted(set(options.classes) - {int(str(row["class"])) for row in rows})
     if missing:
         what = f"class {missing[0]} has no image that is classified correctly and has no tie at rank k"
