@@ -115,7 +115,9 @@ def measure(path: Path, network: Network, data: Dataset, options: CamOptions) ->
     Raises:
         SalverError: a class without an image that is classified correctly and has no tie at rank k.
     """
-    jobs = [job for label in options.classes for job in _jobs(path, network, data, label, options)]
+    jobs = [
+        job for label in dict.fromkeys(options.classes) for job in _jobs(path, network, data, label, options)
+    ]
     rows = []
     with counting("images measured") as measured:
         for done, row in enumerate(_run(jobs, options.workers), 1):
@@ -131,7 +133,7 @@ def measure(path: Path, network: Network, data: Dataset, options: CamOptions) ->
 def summary(frame: pd.DataFrame, options: CamOptions) -> pd.DataFrame:
     """One row per class with medians over its images, then one with the published medians where there are."""
     rows = []
-    for label in options.classes:
+    for label in dict.fromkeys(options.classes):
         own = frame[frame["class"] == label]
         attack, published_attack = own["attack"].median(), own["published_attack"].median()
         row = {"class": str(label), "images": str(len(own))}
