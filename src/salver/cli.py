@@ -175,7 +175,7 @@ def validate(
 
 @app.command()
 def unroll(
-    network: Annotated[Path, typer.Argument(help="ONNX classifier")],
+    network: Annotated[Path, typer.Argument(help="ONNX or Keras HDF5 classifier")],
     output: Annotated[Path, typer.Option("--output", "-o", help="gradient network to write")],
     label: Annotated[int, typer.Option("--label", help="class whose logit is explained")],
     other: Annotated[int | None, typer.Option("--minus", help="class whose logit is subtracted")] = None,
@@ -186,12 +186,14 @@ def unroll(
     Example: salver unroll net.onnx -o grad.onnx --label 3
     """
     from salver.files import write_atomically
+    from salver.nets.keras_file import read_keras
     from salver.nets.onnx_reader import read_onnx
     from salver.nets.onnx_writer import to_bytes, to_model
     from salver.saliency.unroll import logit_combination
     from salver.saliency.unroll import unroll as unroll_network
 
-    classifier = read_onnx(network)
+    is_keras = network.suffix.lower() in {".h5", ".hdf5"}
+    classifier = read_keras(network)[0] if is_keras else read_onnx(network)
     combination = logit_combination(classifier.output_size, label, other)
     graph = unroll_network(classifier, combination, "abs" if absolute else "raw")
     explained = f"z_{label}" + ("" if other is None else f" - z_{other}")

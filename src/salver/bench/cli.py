@@ -137,3 +137,34 @@ def ranking(
     chosen = _names(datasets)
     options = parse_record(RankingOptions, raw | ({"datasets": chosen} if chosen else {}), "command line")
     bench_ranking(project_root(), options, data_dir)
+
+
+@bench_app.command()
+def cam(
+    network: Annotated[
+        Path | None, typer.Option("--network", help="a Keras HDF5 file; default: CORGI's in the data folder")
+    ] = None,
+    dataset: Annotated[str, typer.Option("--dataset", help="data set of its images")] = "gtsrb48-equalized",
+    classes: Annotated[str, typer.Option("--classes", help="comma-separated")] = "12,17",
+    images: Annotated[int, typer.Option("--images", help="most images of a class")] = 100,
+    k: Annotated[int, typer.Option("--k", help="size of the top set")] = 15,
+    most: Annotated[float, typer.Option("--most", help="upper end of the bisection")] = 0.005,
+    steps: Annotated[int, typer.Option("--steps", help="halvings of the bisection")] = 15,
+    slope_steps: Annotated[int, typer.Option("--slope-steps", help="ascent on slopes of open pairs")] = 0,
+    workers: Annotated[int, typer.Option("--workers", "-j", help="processes of one core")] = 1,
+    seed: Annotated[int, typer.Option("--seed", help="of the attack's starts")] = 0,
+    data_dir: Annotated[Path | None, typer.Option("--data-dir", help="your data folder")] = None,
+) -> None:
+    """Certify and attack class activation maps, beside the published radii of CORGI (Gu et al., 2020).
+
+    Example: salver bench cam --classes 17 --images 12 -j 2
+    """
+    from salver.bench.cam import CamOptions, bench_cam
+    from salver.project import project_root
+    from salver.suite import parse_record
+
+    named = {"network": network, "dataset": dataset, "classes": _names(classes) or ()}
+    counts = {"images": images, "k": k, "steps": steps, "slope_steps": slope_steps, "workers": workers}
+    raw = {**named, **counts, "most": most, "seed": seed}
+    options = parse_record(CamOptions, raw, "command line")
+    bench_cam(project_root(), options, data_dir)

@@ -72,6 +72,7 @@ STORED: dict[str, Stored] = {
     "gtsrb48": Stored(signs.SHA256, signs.gtsrb48, {}),
     "signs-synthetic": _drawn_signs(signs_synthetic.signs_synthetic),
     "signs-synthetic-24": _drawn_signs(signs_synthetic.signs_synthetic_24),
+    "gtsrb48-equalized": Stored(signs.SHA256, signs.gtsrb48_equalized, {}),
 }
 NAMES = (*BUILT_IN, *STORED)
 

@@ -1,0 +1,57 @@
+"""Maximum pooling written with ReLUs: max(a, b) = a + relu(b - a), so every solver and gradient knows it.
+
+In real arithmetic this is exact. In floating point b - a rounds, so where b > a the value may differ from
+b by half a unit in the last place of b - a, and by that of the sum; where a >= b it is a itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from salver.nets.network import Add, Conv, Node, Operator, Relu, Shape, Sub, conv_output_shape
+
+
+def max_pool_nodes(name: str, source: str, shape: Shape, size: tuple[int, int]) -> list[Node]:
+    """Nodes of a maximum over windows of `size` (rows, columns) that touch and do not overlap.
+
+    Rows and columns that fill no window are dropped. The last node is called `name`.
+
+    Args:
+        source: tensor of `shape` [channels, height, width].
+    """
+    nodes: list[Node] = []
+    for axis, count in ((1, size[1]), (0, size[0])):
+        if count > 1:
+            nodes += _along(f"{name}_{'rc'[axis]}", source, shape, axis, count)
+            source, shape = nodes[-1].name, nodes[-1].shape
+    if not nodes:
+        raise ValueError("a window of one entry is no pooling")
+    nodes[-1] = replace(nodes[-1], name=name)
+    return nodes
+
+
+def _along(name: str, source: str, shape: Shape, axis: int, count: int) -> list[Node]:
+    channels = shape[0]
+    kernel = (count, 1) if axis == 0 else (1, count)
+    nodes: list[Node] = []
+
+    def add(label: str, operator: Operator, *inputs: str) -> str:
+        nodes.append(Node(f"{name}_{label}", operator, inputs, out))
+        return nodes[-1].name
+
+    picks = []
+    for place in range(count):
+        weight = np.zeros((channels, 1, count), np.float32)
+        weight[:, :, place] = 1.0
+        pick = Conv(
+            weight.reshape(channels, 1, *kernel), np.zeros(channels, np.float32), kernel, groups=channels
+        )
+        out = conv_output_shape(shape, pick)
+        picks.append(add(f"pick{place}", pick, source))
+    most = picks[0]
+    for place, pick_name in enumerate(picks[1:], 1):
+        excess = add(f"relu{place}", Relu(), add(f"excess{place}", Sub(), pick_name, most))
+        most = add(f"max{place}", Add(), most, excess)
+    return nodes
