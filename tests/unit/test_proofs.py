@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from salver.errors import SalverError
 from salver.nets import network as nets
+from salver.nets.program import lower
 from salver.proofs.checker import (
     ABS_ROWS,
     GATE_ROWS,
@@ -72,10 +73,11 @@ def test_what_is_no_binary32_number_is_no_weight(weights: list[list[float]]) -> 
 def _tensors(graph: Graph, points: np.ndarray) -> dict[str, np.ndarray]:
     """Every tensor and step at points [k, n], by ONNX semantics in float64."""
     values = {graph.network.input: points}
-    for node in graph.network.nodes:
-        part = Query(Path(), nets.Network(graph.network.input, graph.network.input_size, graph.network.nodes[: graph.network.nodes.index(node) + 1], node.name), None)  # type: ignore[arg-type]  # fmt: skip
+    nodes = graph.network.nodes
+    for number, node in enumerate(nodes):
         if not isinstance(node.operator, nets.Sign):
-            values[node.name] = part.program.evaluate(points)[0]
+            upto = nets.Network(graph.network.input, points.shape[1], nodes[: number + 1], node.name)
+            values[node.name] = lower(upto).evaluate(points)[0]
     for switch in graph.switches:
         values[STEP + switch] = (values[switch] > 0).astype(float)
     return values
