@@ -14,7 +14,7 @@ from pydantic import Field
 
 from salver.errors import SalverError
 from salver.generator import Generator, InstanceDraft
-from salver.saliency.cam_query import CamQuery, MapKind
+from salver.saliency.cam.query import CamQuery, MapKind
 from salver.saliency.conditions import UndefinedConditionError
 from salver.saliency.sampling import significant
 from salver.saliency.source import NetworkParameters, over_points

@@ -18,8 +18,8 @@ from salver.errors import SalverError
 from salver.generator import Generator, InstanceDraft, Parameters
 from salver.saliency.conditions import UndefinedConditionError
 from salver.saliency.sampling import significant
-from salver.saliency.smoothgrad import Noise
-from salver.saliency.smoothgrad_query import SmoothGradQuery
+from salver.saliency.smoothgrad.graph import Noise
+from salver.saliency.smoothgrad.query import SmoothGradQuery
 from salver.saliency.source import classifier_and_data, correct_points
 from salver.saliency.vanilla import Point
 

@@ -18,7 +18,7 @@ from pydantic import Field
 from salver.errors import SalverError
 from salver.generator import Generator, InstanceDraft, Parameters
 from salver.saliency.conditions import UndefinedConditionError
-from salver.saliency.ranking_query import RankingSource
+from salver.saliency.ranking.query import RankingSource
 from salver.saliency.sampling import significant
 from salver.saliency.source import classifier_and_data, correct_points
 from salver.saliency.vanilla import Point

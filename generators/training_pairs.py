@@ -21,7 +21,7 @@ from salver.generator import Generator, InstanceDraft, Parameters
 from salver.nets.torch_bridge import from_torch
 from salver.saliency.conditions import UndefinedConditionError
 from salver.saliency.peers import Neighbourhood, label_draft
-from salver.saliency.ranking_query import RankingSource
+from salver.saliency.ranking.query import RankingSource
 from salver.saliency.vanilla import Condition, Point, VanillaQuery, pairings
 
 Question = Literal["label", "vg_box", "topk_rank"]

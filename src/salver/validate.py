@@ -28,7 +28,7 @@ from salver.nets.onnx_reader import read_onnx
 from salver.nets.runtime import Runtime
 from salver.nets.torch_bridge import to_torch
 from salver.nets.zoo import pinned
-from salver.saliency.smoothgrad import shifted
+from salver.saliency.smoothgrad.graph import shifted
 from salver.spec import Atom, Property, parse_vnnlib, to_vnnlib1
 
 POINTS = 8

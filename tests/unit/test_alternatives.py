@@ -13,7 +13,7 @@ from salver.model import Truth
 from salver.nets.onnx_writer import to_bytes, to_model
 from salver.nets.program import lower
 from salver.saliency.conditions import class_is
-from salver.saliency.ranking import ranking_of, some_pair_flips
+from salver.saliency.ranking.graph import ranking_of, some_pair_flips
 from salver.saliency.unroll import logit_combination, unroll
 from salver.solvers import hybrid, milp
 from salver.solvers.alternatives import without_refuted

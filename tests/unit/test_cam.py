@@ -12,8 +12,8 @@ from salver.generate import drafts
 from salver.model import Truth
 from salver.nets.evaluate import evaluate
 from salver.nets.torch_bridge import from_torch
-from salver.saliency.cam import cam_graph
-from salver.saliency.cam_query import CamQuery
+from salver.saliency.cam.graph import cam_graph
+from salver.saliency.cam.query import CamQuery
 from salver.saliency.conditions import UndefinedConditionError
 from salver.saliency.vanilla import Point, VanillaQuery
 from salver.suite import Suite

@@ -17,10 +17,10 @@ from salver.nets.keras_file import read_keras
 from salver.nets.network import Network
 from salver.nets.onnx_writer import to_bytes, to_model
 from salver.nets.torch_bridge import from_torch
-from salver.saliency.cam_attack import CamAttack, Effort
-from salver.saliency.cam_bounds import CamBounds
-from salver.saliency.cam_query import CamQuery
-from salver.saliency.cam_radius import METHODS, RadiusQuery, Search, measure_radii
+from salver.saliency.cam.attack import CamAttack, Effort
+from salver.saliency.cam.bounds import CamBounds
+from salver.saliency.cam.query import CamQuery
+from salver.saliency.cam.radius import METHODS, RadiusQuery, Search, measure_radii
 from salver.saliency.conditions import UndefinedConditionError
 from salver.saliency.vanilla import Point, VanillaQuery
 from salver.solvers.hybrid import solve

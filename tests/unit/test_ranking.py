@@ -21,7 +21,7 @@ from salver.nets.program import lower
 from salver.nets.zoo import ZOO, trained
 from salver.plugins import generators
 from salver.saliency.conditions import UndefinedConditionError, class_is
-from salver.saliency.ranking import (
+from salver.saliency.ranking.graph import (
     MOST_PAIRS,
     Ranking,
     enough_departed,
@@ -31,7 +31,7 @@ from salver.saliency.ranking import (
     with_departures,
     with_overtakers,
 )
-from salver.saliency.ranking_search import sample_epsilon_star, sample_measures
+from salver.saliency.ranking.search import sample_epsilon_star, sample_measures
 from salver.saliency.unroll import logit_combination, unroll
 from salver.solvers.ranking_attack import RankingTarget
 from salver.spec import Property

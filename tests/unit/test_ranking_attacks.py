@@ -14,7 +14,7 @@ from salver.nets.onnx_writer import to_bytes, to_model
 from salver.nets.program import lower
 from salver.plugins import runners
 from salver.saliency.conditions import UndefinedConditionError, class_is
-from salver.saliency.ranking import enough_departed, ranking_of, some_pair_flips, with_departures
+from salver.saliency.ranking.graph import enough_departed, ranking_of, some_pair_flips, with_departures
 from salver.saliency.unroll import logit_combination, unroll
 from salver.solvers import er_attack, hybrid, milp, mse_attack
 from salver.solvers.mse_attack import reference_point

@@ -27,8 +27,8 @@ from salver.nets.program import lower
 from salver.nets.runtime import Runtime
 from salver.nets.torch_bridge import from_torch
 from salver.saliency.conditions import UndefinedConditionError
-from salver.saliency.smoothgrad import Noise, shifted, smoothed_gradient, smoothgrad_network
-from salver.saliency.smoothgrad_query import SmoothGradQuery, top_k_broken
+from salver.saliency.smoothgrad.graph import Noise, shifted, smoothed_gradient, smoothgrad_network
+from salver.saliency.smoothgrad.query import SmoothGradQuery, top_k_broken
 from salver.saliency.unroll import logit_combination
 from salver.saliency.vanilla import Point
 from salver.solvers import milp

@@ -15,8 +15,8 @@ from salver.bench.smoothgrad import SmoothGradOptions, bench_smoothgrad, measure
 from salver.datasets import load
 from salver.errors import SalverError
 from salver.nets.program import lower
-from salver.saliency.smoothed_attack import Effort, attack
-from salver.saliency.sparsified import (
+from salver.saliency.smoothgrad.attack import Effort, attack
+from salver.saliency.smoothgrad.sparsified import (
     Certificate,
     Smoothing,
     share_count,

@@ -31,7 +31,7 @@ from salver.nets.training import accuracy
 from salver.nets.zoo import ZOO, trained
 from salver.run import read_run
 from salver.saliency.conditions import UndefinedConditionError
-from salver.saliency.ranking import Ranking, ranking_of
+from salver.saliency.ranking.graph import Ranking, ranking_of
 
 Array = npt.NDArray[np.float64]
 

@@ -26,8 +26,8 @@ from salver.model import Record
 from salver.nets.program import Program, lower
 from salver.nets.torch_bridge import from_torch
 from salver.plugins import choose
-from salver.saliency.smoothed_attack import Effort, attack
-from salver.saliency.sparsified import Certificate, Smoothing, share_count, top_set, worst_overlap
+from salver.saliency.smoothgrad.attack import Effort, attack
+from salver.saliency.smoothgrad.sparsified import Certificate, Smoothing, share_count, top_set, worst_overlap
 from salver.saliency.unroll import logit_combination
 
 Array = npt.NDArray[np.float64]

@@ -21,7 +21,7 @@ from pydantic import ConfigDict, Field
 from salver.errors import SalverError
 from salver.judge.activation_map import ACTIVATION_MAPS, logits_and_map
 from salver.model import Instance, Record, WitnessVerdict
-from salver.saliency.smoothgrad import shifted
+from salver.saliency.smoothgrad.graph import shifted
 from salver.spec import Property
 
 Array = npt.NDArray[np.float64]

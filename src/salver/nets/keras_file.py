@@ -1,7 +1,8 @@
 """Reads a Keras classifier from HDF5: convolutions, ReLU, pooling and dense layers in sequence.
 
 The file is untrusted. Nothing in it is executed: no pickle, no Lambda layer, no class by name other than
-those listed here; no link to other files is followed; sizes are limited before anything is read.
+those listed here; no link to other files is followed; sizes are limited before anything is read. What is
+left is the HDF5 library itself, which can loop for ever on a file whose inner structure is broken.
 Keras keeps images as height, width, channel; salver flattens them as channel, height, width, so a dense
 layer behind a flattening gets its columns in that order. The softmax of the last layer is dropped.
 """

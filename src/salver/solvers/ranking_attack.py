@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from salver.errors import SalverError
 from salver.nets.program import AbsBlock, Program
-from salver.saliency.ranking import Ranking
+from salver.saliency.ranking.graph import Ranking
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
 from salver.solvers.surrogate import Surrogate
 from salver.spec import Atom, Clause, Property

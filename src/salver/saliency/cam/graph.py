@@ -12,7 +12,7 @@ import numpy as np
 
 from salver.errors import SalverError
 from salver.nets.network import Concat, Conv, Linear, Network, Node, Relu, Reshape
-from salver.saliency.grad_cam import split_at_features
+from salver.saliency.cam.grad_cam import split_at_features
 
 _MEND = "use a classifier that ends in ReLU - global average pooling - dense"
 

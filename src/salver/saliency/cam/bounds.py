@@ -19,7 +19,7 @@ import numpy.typing as npt
 import torch
 
 from salver.nets.network import Conv, Network
-from salver.saliency.cam import cam_graph
+from salver.saliency.cam.graph import cam_graph
 from salver.saliency.conditions import top_k
 from salver.solvers.conv_bounds import Box, ConvBounder, Ranges
 from salver.solvers.slopes import improved

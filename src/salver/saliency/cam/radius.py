@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.nets.network import Network
-from salver.saliency.cam_attack import CamAttack, Effort, attack_radius
-from salver.saliency.cam_bounds import CamBounds, Method
+from salver.saliency.cam.attack import CamAttack, Effort, attack_radius
+from salver.saliency.cam.bounds import CamBounds, Method
 from salver.solvers.conv_bounds import Ranges
 
 Array = npt.NDArray[np.float64]

@@ -24,7 +24,7 @@ from salver.nets.program import Program, lower
 from salver.nets.runtime import Runtime
 from salver.saliency import conditions
 from salver.saliency.sampling import logits_and_gradient
-from salver.saliency.smoothgrad import Noise, smoothed_gradient, smoothgrad_network
+from salver.saliency.smoothgrad.graph import Noise, smoothed_gradient, smoothgrad_network
 from salver.saliency.unroll import SaliencyMap, logit_combination
 from salver.saliency.vanilla import Point
 from salver.spec import Atom, Clause, Property, float32_down, float32_up

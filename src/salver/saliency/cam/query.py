@@ -14,12 +14,12 @@ from salver.generator import InstanceDraft
 from salver.model import Facts, Vacuity
 from salver.nets.network import Network
 from salver.nets.program import Program, lower
-from salver.saliency.cam import cam_graph
+from salver.saliency.cam.grad_cam import grad_cam_graph
+from salver.saliency.cam.graph import cam_graph
 from salver.saliency.conditions import class_is, top_k
 from salver.saliency.extremes import Extreme, largest
-from salver.saliency.grad_cam import grad_cam_graph
 from salver.saliency.known import known_answer
-from salver.saliency.ranking import Ranking, some_pair_flips, someone_overtaken, with_overtakers
+from salver.saliency.ranking.graph import Ranking, some_pair_flips, someone_overtaken, with_overtakers
 from salver.saliency.sampling import significant
 from salver.saliency.vanilla import Point, VanillaQuery
 from salver.spec import Clause, Property

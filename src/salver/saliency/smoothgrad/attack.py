@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from salver.saliency.sparsified import Smoothing, top_set, worst_overlap
+from salver.saliency.smoothgrad.sparsified import Smoothing, top_set, worst_overlap
 
 Array = npt.NDArray[np.float64]
 

@@ -14,8 +14,8 @@ from salver.nets.network import Network
 from salver.nets.program import Program, lower
 from salver.saliency import conditions
 from salver.saliency.known import known_answer
-from salver.saliency.ranking import enough_departed, ranking_of, some_pair_flips, with_departures
-from salver.saliency.ranking_search import EpsilonStarBound, Sampled, sample_epsilon_star, sample_measures
+from salver.saliency.ranking.graph import enough_departed, ranking_of, some_pair_flips, with_departures
+from salver.saliency.ranking.search import EpsilonStarBound, Sampled, sample_epsilon_star, sample_measures
 from salver.saliency.unroll import logit_combination, unroll
 from salver.saliency.vanilla import Point
 from salver.solvers.bounds import propagate

@@ -1,0 +1,1 @@
+"""Class activation maps and Grad-CAM: graphs, queries, attacks, certified radii."""

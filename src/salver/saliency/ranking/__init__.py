@@ -1,0 +1,1 @@
+"""Rankings of |gradient|: graphs, queries, searches for epsilon*."""

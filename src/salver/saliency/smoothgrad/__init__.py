@@ -1,0 +1,1 @@
+"""SmoothGrad: the graph over fixed draws, queries, the sparsified map and its certificate."""
