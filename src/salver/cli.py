@@ -137,18 +137,23 @@ def report(
 
     Example: salver report latest --profile par2
     """
+    from salver.judge.proofs import stored_proofs
     from salver.judge.scoring import leaderboard, results_frame
     from salver.judge.verdicts import disagreements
     from salver.judging import report_run
     from salver.project import project_root
+    from salver.report.proofs import proofs_frame, proofs_sentence
     from salver.report.tables import terminal_table
     from salver.run import find_run
 
     root = project_root()
-    judged, page = report_run(find_run(root, name), root, profile)
+    folder = find_run(root, name)
+    judged, page = report_run(folder, root, profile)
     print(terminal_table(leaderboard(results_frame(judged), profile)))
     for item in disagreements(judged):
         print(f"disagreement: {item.instance}: {item.detail}")
+    if told := proofs_sentence(judged, proofs_frame(judged, stored_proofs(folder))):
+        print(told)
     print(f"report: {os.path.relpath(page)}")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from salver.errors import SalverError
 from salver.execute.events import EventLog
 from salver.instance_set import read_manifest
-from salver.judge.proofs import check_proofs
+from salver.judge.proofs import check_proofs, stored_proofs
 from salver.judge.verdicts import judge
 from salver.judge.witness import Replay, replay, second_opinion
 from salver.model import Claim, Instance, JudgedRun, RunRecord, WitnessVerdict
@@ -45,7 +45,7 @@ def report_run(run_dir: Path, root: Path, profile: str) -> tuple[list[JudgedRun]
     """
     run, instances, judged = judge_run(run_dir, root)
     facts = run.model_dump(mode="json", exclude={"recipe", "options"})
-    return judged, write_report(run_dir, judged, facts, instances, profile)
+    return judged, write_report(run_dir, judged, facts, instances, profile, stored_proofs(run_dir))
 
 
 def _replays(

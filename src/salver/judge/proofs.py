@@ -33,7 +33,7 @@ def check_proofs(
     records: Sequence[RunRecord], instances: Mapping[str, Instance], set_path: Path, run_dir: Path
 ) -> dict[str, CheckedProof]:
     """By `RunRecord.key`, for every `unsat` with a proof. Proofs checked before are not checked again."""
-    known = _read(run_dir / STORE)
+    known = stored_proofs(run_dir)
     found: dict[str, CheckedProof] = {}
     for record in records:
         path = run_dir / (record.logs or f"logs/{record.key}") / "files" / f"{PROOF_FILE}.gz"
@@ -57,9 +57,10 @@ def _check(path: Path, instance: Instance, set_path: Path) -> CheckedProof:
     return CheckedProof(verdict=ProofVerdict.CHECKED, bytes=size, seconds=round(time.monotonic() - since, 3))
 
 
-def _read(path: Path) -> dict[str, CheckedProof]:
+def stored_proofs(run_dir: Path) -> dict[str, CheckedProof]:
+    """What was checked before, by `RunRecord.key`; nothing where there is no readable store."""
     try:
-        stored = json.loads(path.read_text())
+        stored = json.loads((run_dir / STORE).read_text())
         return {key: CheckedProof.model_validate(value) for key, value in stored.items()}
     except (OSError, ValueError, ValidationError, AttributeError):
         return {}

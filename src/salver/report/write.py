@@ -12,11 +12,13 @@ import pandas as pd
 
 from salver.errors import SalverError
 from salver.files import write_atomically
+from salver.judge.proofs import CheckedProof
 from salver.judge.scoring import find_profile, intervals, leaderboard, results_frame
 from salver.judge.verdicts import disagreements
 from salver.model import Instance, JudgedRun
 from salver.report import plots, tables
 from salver.report.page import render_page
+from salver.report.proofs import proofs_frame
 
 
 def write_report(
@@ -25,11 +27,12 @@ def write_report(
     manifest_facts: Mapping[str, Any],
     instances: Mapping[str, Instance],
     profile: str = "vnncomp2026",
+    proofs: Mapping[str, CheckedProof] | None = None,
 ) -> Path:
     """Writes the report into a run's folder, each file atomically and the page last.
 
     Files: `results.parquet`, `leaderboard.{csv,md,tex}`, `results/<solver>.csv` in VNN-COMP's six
-    columns, `disagreements.csv`, `cactus.{svg,pdf}`, `scatter.{svg,pdf}`, `index.html`. All of it is
+    columns, `disagreements.csv`, `proofs.csv`, `cactus.{svg,pdf}`, `scatter.{svg,pdf}`, `index.html`. All of it is
     made in memory first, so a run that cannot be reported leaves an older report as it was.
 
     Args:
@@ -38,6 +41,7 @@ def write_report(
         manifest_facts: what the run was made with (suite, seed, versions, machine), for the overview.
         instances: the instances by id, for the file names in the six-column results.
         profile: scoring profile, key of `scoring.PROFILES`.
+        proofs: checked proofs by run key.
 
     Returns:
         Path of `index.html`.
@@ -69,6 +73,7 @@ def write_report(
         "leaderboard.md": tables.leaderboard_markdown(boards, title, shares),
         "leaderboard.tex": tables.leaderboard_latex(boards, title),
         "disagreements.csv": tables.disagreements_csv(found),
+        "proofs.csv": proofs_frame(judged, proofs or {}).to_csv(index=False, lineterminator="\n"),
         **_vnncomp_files(judged, instances),
         **{f"{plot.name}.svg": plot.svg for plot in shown},
         **{f"{plot.name}.pdf": plot.pdf for plot in shown},
