@@ -138,7 +138,7 @@ def report(
     Example: salver report latest --profile par2
     """
     from salver.judge.proofs import stored_proofs
-    from salver.judge.scoring import leaderboard, results_frame
+    from salver.judge.scoring import find_profile, leaderboard, results_frame
     from salver.judge.verdicts import disagreements
     from salver.judging import report_run
     from salver.project import project_root
@@ -146,6 +146,7 @@ def report(
     from salver.report.tables import terminal_table
     from salver.run import find_run
 
+    find_profile(profile)
     root = project_root()
     folder = find_run(root, name)
     judged, page = report_run(folder, root, profile)

@@ -229,11 +229,14 @@ class WitnessVerdict(StrEnum):
 
 
 class ProofVerdict(StrEnum):
-    """State of the proof behind an `unsat`."""
+    """What an `unsat` rests on: its own accepted or rejected proof, known truth or another solver's proof
+    (confirmed), or the solver's word alone (claimed). `absent` where there is no `unsat`."""
 
     ABSENT = "absent"
     CHECKED = "checked"
     REJECTED = "rejected"
+    CONFIRMED = "confirmed"
+    CLAIMED = "claimed"
 
 
 class Consistency(StrEnum):

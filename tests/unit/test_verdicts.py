@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from salver.errors import SalverError
+from salver.judge.proofs import CheckedProof
 from salver.judge.verdicts import disagreements, ground_truth, judge
 from salver.judge.witness import Replay
 from salver.model import (
@@ -16,6 +17,7 @@ from salver.model import (
     JudgedRun,
     Judgement,
     Outcome,
+    ProofVerdict,
     RunRecord,
     Termination,
     Truth,
@@ -53,9 +55,35 @@ def judged(
     records: list[RunRecord],
     witnesses: dict[str, WitnessVerdict] | None = None,
     expected: Truth = Truth.UNKNOWN,
+    proofs: dict[str, ProofVerdict] | None = None,
 ) -> dict[str, Judgement]:
     replays = {key: Replay(verdict=verdict) for key, verdict in (witnesses or {}).items()}
-    return {j.key: j for j in judge(records, {"i": instance(expected)}, replays)}
+    checked = {key: CheckedProof(verdict=verdict, detail="why") for key, verdict in (proofs or {}).items()}
+    return {j.key: j for j in judge(records, {"i": instance(expected)}, replays, checked)}
+
+
+def test_an_unsat_says_what_it_rests_on() -> None:
+    records = [run(name, Claim.UNSAT) for name in "abc"] + [run("d", Claim.TIMEOUT)]
+    alone = judged(records)
+    assert [alone[name].proof for name in "abcd"] == [ProofVerdict.CLAIMED] * 3 + [ProofVerdict.ABSENT]
+    proofs = {"a": ProofVerdict.CHECKED, "b": ProofVerdict.REJECTED}
+    found = judged(records, proofs=proofs)
+    assert [found[name].proof for name in "abc"] == [*proofs.values(), ProofVerdict.CONFIRMED]
+    assert "established by the proof of a" in found["c"].detail
+    assert found["b"].consistency is Consistency.DISPUTED
+    assert "its proof is rejected: why" in found["b"].detail
+    assert judged(records, expected=Truth.UNSAT)["a"].proof is ProofVerdict.CONFIRMED
+
+
+def test_a_proof_settles_a_dispute_and_a_correct_witness_casts_doubt_on_it() -> None:
+    records = [run("p", Claim.UNSAT), run("s", Claim.SAT)]
+    proof = {"p": ProofVerdict.CHECKED}
+    tolerated = judged(records, {"s": TOLERATED}, proofs=proof)
+    assert "unsat is proven" in tolerated["p"].detail
+    assert tolerated["s"].truth is Truth.UNSAT
+    doubtful = judged(records, {"s": CORRECT}, proofs=proof)
+    assert doubtful["p"].outcome is Outcome.WRONG
+    assert disagreements([JudgedRun(run=r, judgement=doubtful[r.key]) for r in records])
 
 
 @pytest.mark.parametrize(

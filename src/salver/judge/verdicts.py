@@ -245,11 +245,20 @@ def _judgement(
         outcome=outcome,
         witness=replay.verdict,
         gradient=replay.gradient,
-        proof=ProofVerdict.ABSENT if proof is None else proof.verdict,
+        proof=_rests_on(outcome, proof, truth),
         consistency=consistency,
         truth=truth.truth,
         detail=detail,
     )
+
+
+def _rests_on(outcome: Outcome, proof: CheckedProof | None, truth: GroundTruth) -> ProofVerdict:
+    if proof is not None:
+        return proof.verdict
+    if outcome is not Outcome.VERIFIED:
+        return ProofVerdict.ABSENT
+    known = truth.truth is Truth.UNSAT and truth.basis in ("expected", "proof") and not truth.witnesses
+    return ProofVerdict.CONFIRMED if known else ProofVerdict.CLAIMED
 
 
 def _undecided(record: RunRecord) -> Outcome:

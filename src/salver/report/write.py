@@ -32,8 +32,8 @@ def write_report(
     """Writes the report into a run's folder, each file atomically and the page last.
 
     Files: `results.parquet`, `leaderboard.{csv,md,tex}`, `results/<solver>.csv` in VNN-COMP's six
-    columns, `disagreements.csv`, `proofs.csv`, `cactus.{svg,pdf}`, `scatter.{svg,pdf}`, `index.html`. All of it is
-    made in memory first, so a run that cannot be reported leaves an older report as it was.
+    columns, `disagreements.csv`, `proofs.csv`, `cactus.{svg,pdf}`, `scatter.{svg,pdf}`, `index.html`. All
+    of it is made in memory first, so a run that cannot be reported leaves an older report as it was.
 
     Args:
         run_dir: folder of the run.
