@@ -59,10 +59,29 @@ def instance_set(project) -> Path:
     return project / "instances" / "tiny" / "1-s0"
 
 
+def test_proofs_are_asked_for_checked_once_and_counted(project, instance_set):
+    done = salver(project, "all", "tiny", "--solvers", "milp,marabou", "--proofs", "--timeout", "20")
+    run_dir = Path(project, "reports", done.stdout.rpartition("reports/")[2].partition("/")[0])
+    results = pd.read_parquet(run_dir / "results.parquet")
+    verified = results[results["outcome"] == "verified"]
+    kinds = {name: set(group["proof"]) for name, group in verified.groupby("solver")}
+    assert kinds == {"milp": {"checked"}, "marabou": {"confirmed"}}
+    count = int((verified["solver"] == "milp").sum())
+    assert f"proofs: {count} accepted and 0 rejected of {2 * count} unsat" in done.stdout
+    stored = (run_dir / "proofs.json").read_bytes()
+    proof = next((run_dir / "logs").glob("*/files/unsat.proof.gz"))
+    proof.write_bytes(gzip.compress(b"nonsense"))
+    salver(project, "report", run_dir.name)
+    assert (run_dir / "proofs.json").read_bytes() == stored
+    (run_dir / "proofs.json").unlink()
+    assert f"{count - 1} accepted and 1 rejected" in salver(project, "report", run_dir.name).stdout
+    assert "its proof is rejected" in (run_dir / "disagreements.csv").read_text()
+
+
 def test_the_whole_way(project, instance_set):
     done = salver(project, "all", "tiny", "--solvers", "milp,falsify", "-j", "2")
     assert "falsify" in done.stdout
-    (run_dir,) = (project / "reports").iterdir()
+    run_dir = Path(project, "reports", done.stdout.rpartition("reports/")[2].partition("/")[0])
     results = pd.read_parquet(run_dir / "results.parquet")
     count = len(read_manifest(instance_set).instances)
     assert len(results) == 2 * count
