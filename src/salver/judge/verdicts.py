@@ -292,6 +292,8 @@ def _unsat(truth: GroundTruth, rivals: Sequence[str]) -> tuple[Outcome, Consiste
             if truth.witnesses
             else "the instance is expected to be sat"
         )
+        if truth.provers:
+            why += f"; over the reals the proof of {', '.join(truth.provers)} was accepted"
         return Outcome.WRONG, Consistency.CONTRADICTED, why
     if truth.contradicted:
         why = f"expected unsat, yet {', '.join(truth.witnesses)} has a correct witness"
