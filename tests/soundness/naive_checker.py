@@ -212,7 +212,7 @@ def known_row(facts: Facts, kind: str, name: str, i: int) -> Linear:
         z, m = t, ("step:" + name, i)
     else:
         form, z, *rest = forms[t]
-        if form != kind.split("_")[0]:
+        if form != kind.split("_", maxsplit=1)[0]:
             raise Wrong(kind)
         m = rest[0] if rest else ("step:" + z[0], z[1])
     lo, up = facts.range[z]
