@@ -21,7 +21,7 @@ ONE: Entry = ("", 0)
 ZERO = Fraction(0)
 
 
-class Wrong(Exception):
+class WrongError(Exception):
     """The proof does not show what it claims."""
 
 
@@ -208,12 +208,12 @@ def known_row(facts: Facts, kind: str, name: str, i: int) -> Linear:
         return {t: Fraction(1), ONE: -low} if kind == "low" else {t: Fraction(-1), ONE: high}
     if kind.startswith("step"):
         if name not in facts.model.switches:
-            raise Wrong(kind)
+            raise WrongError(kind)
         z, m = t, ("step:" + name, i)
     else:
         form, z, *rest = forms[t]
         if form != kind.split("_", maxsplit=1)[0]:
-            raise Wrong(kind)
+            raise WrongError(kind)
         m = rest[0] if rest else ("step:" + z[0], z[1])
     lo, up = facts.range[z]
     one = Fraction(1)
@@ -238,12 +238,12 @@ def _sums(facts: Facts, prop: Property, step: Any, sums: list[Linear]) -> list[L
     for kind, name, lemmas, entries, weights in step["by"]:
         for lemma, entry, weight in zip(lemmas, entries, weights, strict=True):
             if weight < 0:
-                raise Wrong("negative multiplier")
+                raise WrongError("negative multiplier")
             if kind == "atom":
                 clause, part, number = entry
                 mine = step["do"] == "drop" and step["clause"] == clause and step["parts"][lemma] == part
                 if not mine and facts.left[clause] != {part}:
-                    raise Wrong("atom")
+                    raise WrongError("atom")
                 atom = prop.clauses[clause][part][number]
                 sign, output = (1 if atom.relation == ">=" else -1), facts.model.output
                 row = {(output, atom.left): Fraction(sign)}
@@ -262,7 +262,7 @@ def _apply(facts: Facts, prop: Property, step: Any) -> list[Facts]:
     match kind:
         case "split":
             if step["switch"] not in facts.model.switches:
-                raise Wrong("no switch")
+                raise WrongError("no switch")
             sides = [facts.copy(), facts]
             for side, branch in enumerate(sides):
                 branch.decide(step["switch"], at, side)
@@ -288,7 +288,7 @@ def _apply(facts: Facts, prop: Property, step: Any) -> list[Facts]:
     for lemma, row in enumerate(sums):
         pair = {("step:" + step["switch"], at[lemma]): step["side"][lemma]} if kind == "decide" else {}
         if facts.least(row, pair) <= 0:
-            raise Wrong(f"no contradiction in {kind} {lemma}")
+            raise WrongError(f"no contradiction in {kind} {lemma}")
     if kind == "decide":
         for i, side in zip(at, step["side"], strict=True):
             facts.decide(step["switch"], i, 1 - side)
@@ -301,7 +301,7 @@ def _apply(facts: Facts, prop: Property, step: Any) -> list[Facts]:
 
 
 def naive_check(network: nets.Network, prop: Property, steps: list[Any]) -> None:
-    """Raises: Wrong: the steps are no proof. Malformed ones may raise anything."""
+    """Raises: WrongError: the steps are no proof. Malformed ones may raise anything."""
     walk = [Facts(Model(network), prop)]
     for step in itertools.chain(steps, [None]):
         while walk and walk[-1].closed:
@@ -313,4 +313,4 @@ def naive_check(network: nets.Network, prop: Property, steps: list[Any]) -> None
             facts.propagate(affine=False)
         walk += left
     if walk or step is not None:
-        raise Wrong("parts are left open, or steps are left over")
+        raise WrongError("parts are left open, or steps are left over")

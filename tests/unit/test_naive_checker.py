@@ -9,7 +9,7 @@ import pytest
 
 from salver.solvers.proving.search import prove
 from salver.solvers.query import Budget
-from tests.soundness.naive_checker import Wrong, naive_check
+from tests.soundness.naive_checker import WrongError, naive_check
 from tests.soundness.proofs import accepted, corrupt_numbers
 from tests.soundness.queries import draw
 
@@ -22,5 +22,16 @@ def test_what_is_accepted_holds_in_fractions(tmp_path: Path, seed: int) -> None:
         changed = corrupt_numbers(steps, rng) if number else steps
         if accepted(query, query.prop, changed):
             naive_check(query.network, query.prop, changed)
-    with pytest.raises(Wrong):
+    with pytest.raises(WrongError):
         naive_check(query.network, query.prop, [{"do": "close", "by": []}])
+
+
+@pytest.mark.parametrize("seed", [7, 8, 37, 94, 137])
+def test_a_clause_that_float_bounds_exclude_is_refuted_by_its_linear_program(
+    tmp_path: Path, seed: int
+) -> None:
+    query = draw(tmp_path, seed).query
+    steps = prove(query, Budget(20.0))
+    assert steps is not None
+    assert accepted(query, query.prop, steps)
+    naive_check(query.network, query.prop, steps)
