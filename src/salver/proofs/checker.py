@@ -39,6 +39,8 @@ from salver.spec import Atom, Property
 
 MOST_AT_ONCE = 4096
 """Deductions in one step; a bound on memory."""
+_END = object()
+"""After the last step; nothing that a file can hold."""
 
 
 class RejectedError(Exception):
@@ -56,11 +58,11 @@ def check(network: Network, prop: Property, steps: list[Any]) -> int:
     checker = Checker(graph, prop)
     walk = [Context.start(graph, prop)]
     closed = 0
-    for number, step in enumerate([*steps, None]):
+    for number, step in enumerate([*steps, _END]):
         while walk and walk[-1].closed:
             walk.pop()
             closed += 1
-        if step is None or not walk:
+        if step is _END or not walk:
             break
         try:
             walk += checker.apply(walk.pop(), step)
@@ -70,7 +72,7 @@ def check(network: Network, prop: Property, steps: list[Any]) -> int:
             raise RejectedError(f"step {number + 1} is malformed ({type(error).__name__}: {error})") from None
     if walk:
         raise RejectedError(f"{len(walk)} parts of the query are left open")
-    if step is not None:
+    if step is not _END:
         raise RejectedError(f"step {number + 1} comes after the end")
     return closed
 
@@ -276,17 +278,16 @@ class Sum:
             low_, high_ = low[name][at], high[name][at]
             return ([(name, one)], -low_) if kind == "low" else ([(name, -one)], high_)
         if kind.startswith("step_") and name in self.graph.switches:
-            z, form_rows = name, STEP_ROWS
+            z, switch, form_rows = name, name, STEP_ROWS
         elif kind.startswith("gate_") and isinstance(form, Gate):
-            z, form_rows = form.value, GATE_ROWS
+            z, switch, form_rows = form.value, form.switch, GATE_ROWS
         elif kind.startswith("relu_") and isinstance(form, Relu):
-            z, form_rows = form.source, RELU_ROWS
+            z, switch, form_rows = form.source, form.source, RELU_ROWS
         elif kind.startswith("abs_") and isinstance(form, Abs):
-            z, form_rows = form.source, ABS_ROWS
+            z, switch, form_rows = form.source, form.source, ABS_ROWS
         else:
             raise RejectedError(f"no row {kind!r:.40} at {name!r:.40}")
-        step = STEP + (form.switch if isinstance(form, Gate) else z)
-        return form_rows[kind](name, z, step, one, low[z][at], high[z][at])
+        return form_rows[kind](name, z, STEP + switch, one, low[z][at], high[z][at])
 
 
 Row = Callable[[str, str, str, Ints, Ints, Ints], tuple[list[tuple[str, Ints]], Ints]]

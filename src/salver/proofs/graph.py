@@ -73,6 +73,9 @@ class Graph:
 
     def __post_init__(self) -> None:
         self._nodes = {node.name: node for node in self.network.nodes}
+        # A tensor of such a name would share its ranges with the step of another tensor.
+        if any(name.startswith(STEP) for name in (self.network.input, *self._nodes)):
+            raise UnsupportedNetworkError(f"a tensor's name begins with {STEP!r}")
         self._shapes = self.network.shapes
         self._first: dict[tuple[type, str], str] = {}
         self.sizes[self.network.input] = self.network.input_size
@@ -160,7 +163,10 @@ class Graph:
                 terms = [(first, sparse.eye_array(size))]
             case _:
                 raise UnsupportedNetworkError(f"operator {type(operator).__name__}")
-        return Affine(tuple((name, Matrix(matrix)) for name, matrix in terms), _column(bias))
+        try:
+            return Affine(tuple((name, Matrix(matrix)) for name, matrix in terms), _column(bias))
+        except ValueError as error:
+            raise UnsupportedNetworkError(f"{type(operator).__name__} {node.name!r}: {error}") from None
 
 
 def _column(values: Any) -> Matrix:

@@ -84,7 +84,12 @@ class Milp:
 
 
 def build(
-    program: Program, prop: Property, bounds: Bounds, margin: float = 0.0, room: float = 0.0
+    program: Program,
+    prop: Property,
+    bounds: Bounds,
+    margin: float = 0.0,
+    room: float = 0.0,
+    prune: bool = True,
 ) -> Milp | None:
     """Encodes a query over the box and the fixed signs of `bounds`.
 
@@ -94,11 +99,12 @@ def build(
             |z| >= margin on both sides of every neuron; only good for finding witnesses.
         room: least slack of every clause, at most a quarter of the distance between two bounds on one
             output; likewise.
+        prune: whether to look for such a clause; a proof rather wants the program that shows it.
 
     Returns:
         None when the bounds alone leave some clause without a chance.
     """
-    return _Builder(program, bounds, margin, room).run(prop)
+    return _Builder(program, bounds, margin, room, prune).run(prop)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +121,7 @@ class _Builder:
     bounds: Bounds
     margin: float
     room: float
+    prune: bool
     lower: list[Array] = field(default_factory=list)
     upper: list[Array] = field(default_factory=list)
     integer: list[npt.NDArray[np.bool_]] = field(default_factory=list)
@@ -316,7 +323,7 @@ class _Builder:
         if not all(prop.comparisons):
             return False
         low, high = (side.copy() for side in prop.ranges)
-        if (self.bounds.output_lower > high).any() or (self.bounds.output_upper < low).any():
+        if self.prune and ((self.bounds.output_lower > high).any() or (self.bounds.output_upper < low).any()):
             return False
         atoms = [atom for clause in prop.comparisons for conjunction in clause for atom in conjunction]
         if atoms:
@@ -325,7 +332,7 @@ class _Builder:
             numbers = iter(range(len(atoms)))
             for clause in prop.comparisons:
                 rows = [np.array([next(numbers) for _ in part], dtype=np.intp) for part in clause]
-                live = [part for part in rows if (most[part] >= 0).all()]
+                live = [part for part in rows if not self.prune or (most[part] >= 0).all()]
                 if not live:
                     return False
                 if len(live) > 1:

@@ -89,8 +89,11 @@ class _Search(Deductions):
         where = places(self.query.prop, context.alternatives)
         model = build(self.program, where.prop, bounds)
         if model is None:
-            self._out_of_range(context, bounds, where)
-            return False
+            # Bounds in floats leave a clause no chance; what they rest on, the program has as rows.
+            if not self._out_of_range(context, bounds, where):
+                model = build(self.program, where.prop, bounds, prune=False)
+            if model is None:
+                return False
         relaxation = LinearRelaxation(model)
         if relaxation.refuted():
             rows = self.rows()
