@@ -37,5 +37,9 @@ class PlantedUnsat(Generator):
             "lower epsilon, or choose a smaller network",
         )
         yield from over_points(
-            params, seed, self.name, lambda source, point: planted_drafts(source, point, gating, seed), nothing
+            params,
+            seed,
+            self.name,
+            lambda source, point: planted_drafts(source, point, gating, seed),
+            nothing,
         )

@@ -139,7 +139,8 @@ def _apply(node: Node, arguments: list[Interval], source: Shape) -> Interval:
             return _linear(matrix, np.zeros(matrix.shape[0]), low, high)
         case Scale():
             full = [
-                np.broadcast_to(part, node.shape).ravel().tolist() for part in (operator.scale, operator.shift)
+                np.broadcast_to(part, node.shape).ravel().tolist()
+                for part in (operator.scale, operator.shift)
             ]
             scales, shifts = ([Fraction(v) for v in part] for part in full)
             ends = [(a * p + b, a * q + b) for a, b, p, q in zip(scales, shifts, low, high, strict=True)]

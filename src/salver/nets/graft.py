@@ -98,7 +98,9 @@ def _beside(classifier: Network, part: Part) -> Grafted:
         _dense("part4", part.head, part.bias, "part3"),
         Node("part5", Add(), (classifier.output, "part4"), shape),
     )
-    return Grafted(Network(classifier.input, classifier.input_size, nodes, "part5"), "part0", np.arange(width))
+    return Grafted(
+        Network(classifier.input, classifier.input_size, nodes, "part5"), "part0", np.arange(width)
+    )
 
 
 def _dense(name: str, weight: Array, bias: Array, source: str) -> Node:
