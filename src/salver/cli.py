@@ -137,6 +137,7 @@ def report(
 
     Example: salver report latest --profile par2
     """
+    from salver.judge.naming import doubts, wrong_answers
     from salver.judge.scoring import leaderboard, results_frame
     from salver.judge.verdicts import disagreements
     from salver.judging import report_run
@@ -147,6 +148,10 @@ def report(
     root = project_root()
     judged, page = report_run(find_run(root, name), root, profile)
     print(terminal_table(leaderboard(results_frame(judged), profile)))
+    for line in wrong_answers(judged):
+        print(f"wrong: {line}")
+    for line in doubts(judged):
+        print(f"doubt about the instance: {line}")
     for item in disagreements(judged):
         print(f"disagreement: {item.instance}: {item.detail}")
     print(f"report: {os.path.relpath(page)}")

@@ -42,7 +42,7 @@ Question = Literal["vg_box", "label", "topk_rank"]
 CLEAR = 1e-4
 """Least margin of the query, and least |z|, at the planted point."""
 DEAD = 1e-20
-"""Weight decay takes unused weights down to denormal numbers."""
+"""Training leaves neurons without weights, whose z is 0 at every x."""
 DRAWS = 50
 LEAD, ROOM = 0.2, 1.25
 """How far the planted class wins, in units of the gap closed; delta in units of the saliency's change."""
@@ -113,7 +113,7 @@ def check_planted(draft: InstanceDraft, x: Array) -> None:
 
 
 def nearest_sign_change(program: Program, x: Array) -> float:
-    """Least |z| at `x` [n]; neurons that training left with vanishing weights are no neurons."""
+    """Least |z| at `x` [n]; neurons that training left without weights do not count."""
     zs = np.concatenate([z[0] for z in program.evaluate(x[None])[1]])
     return float(np.abs(zs[np.abs(zs) > DEAD]).min(initial=np.inf))
 

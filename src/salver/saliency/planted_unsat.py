@@ -33,7 +33,7 @@ PIXELS = 6
 COPIES = (1.0, 0.5)
 """A gate is several neurons, each a multiple of the first by a power of two, and so exactly."""
 THRESHOLD, SAFE, LIFT = 0.4, 1.5, 0.5
-"""Where between xhat and the box's edge a gate opens; how far past delta E moves; by how much a class wins."""
+"""Where between xhat and its corner a gate opens; how far past delta E moves; by how much a class wins."""
 
 
 @dataclass(frozen=True)
