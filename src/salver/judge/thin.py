@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -186,7 +187,7 @@ def _product(first: Form, second: Form) -> Form:
     return [first[-1] * c for c in second]
 
 
-def _linear(matrix: object, bias: npt.NDArray[np.float32], forms: list[Form]) -> list[Form]:
+def _linear(matrix: Any, bias: npt.NDArray[Any], forms: list[Form]) -> list[Form]:
     rows = sparse.csr_array(matrix)
     result = [[*([_ZERO] * (len(forms[0]) - 1)), Fraction(v)] for v in np.asarray(bias, np.float64).tolist()]
     for row, total in enumerate(result):

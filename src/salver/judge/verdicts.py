@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from salver.errors import SalverError
 from salver.judge.proofs import CheckedProof
@@ -128,8 +128,7 @@ def judge(
     for record in records:
         groups[record.instance_id].append(record)
     truths = {
-        instance_id: ground_truth(group, *_expected(instances, group[0]), replays, proofs)
-        for instance_id, group in groups.items()
+        instance_id: _ground_truth(group, instances, replays, proofs) for instance_id, group in groups.items()
     }
     rivals = {
         instance_id: sorted({r.solver for r in group if _credible_sat(r, replays)})
@@ -144,9 +143,9 @@ def judge(
 def ground_truth(
     records: Iterable[RunRecord],
     expected: Truth,
-    evidence: Evidence,
     replays: Mapping[str, Replay],
     proofs: Mapping[str, CheckedProof] | None = None,
+    evidence: Evidence = Evidence.UNKNOWN,
 ) -> GroundTruth:
     """Truth of one instance from its expected verdict and all its runs.
 
@@ -158,7 +157,7 @@ def ground_truth(
     witnesses = tuple(sorted(correct))
     known = proofs or {}
     proven = {r.solver for r in group if r.key in known and known[r.key].verdict is ProofVerdict.CHECKED}
-    shown = {"witnesses": witnesses, "provers": tuple(sorted(proven))}
+    shown: dict[str, Any] = {"witnesses": witnesses, "provers": tuple(sorted(proven))}
     if expected is not Truth.UNKNOWN:
         return GroundTruth(truth=expected, basis="expected", evidence=evidence, **shown)
     if witnesses:
@@ -204,7 +203,13 @@ def _disagreement(group: list[JudgedRun]) -> Disagreement | None:
     )
 
 
-def _expected(instances: Mapping[str, Instance], record: RunRecord) -> tuple[Truth, Evidence]:
+def _ground_truth(
+    group: Sequence[RunRecord],
+    instances: Mapping[str, Instance],
+    replays: Mapping[str, Replay],
+    proofs: Mapping[str, CheckedProof],
+) -> GroundTruth:
+    record = group[0]
     instance = instances.get(record.instance_id)
     if instance is None:
         raise SalverError(
@@ -212,7 +217,8 @@ def _expected(instances: Mapping[str, Instance], record: RunRecord) -> tuple[Tru
             record.suite,
             "judge them with the instance set they were made from",
         )
-    return instance.facts.expected, instance.facts.evidence
+    facts = instance.facts
+    return ground_truth(group, facts.expected, replays, proofs, facts.evidence)
 
 
 def _in_time(record: RunRecord) -> bool:

@@ -41,8 +41,8 @@ Array = npt.NDArray[np.float64]
 Question = Literal["vg_box", "label", "topk_rank"]
 CLEAR = 1e-4
 """Least margin of the query, and least |z|, at the planted point."""
-DEAD = 1e-20
-"""Training leaves neurons without weights, whose z is 0 at every x."""
+STILL = 1e-9
+"""Training leaves neurons without weights, whose z is the same at every x."""
 DRAWS = 50
 LEAD, ROOM = 0.2, 1.25
 """How far the planted class wins, in units of the gap closed; delta in units of the saliency's change."""
@@ -106,16 +106,17 @@ def check_planted(draft: InstanceDraft, x: Array) -> None:
     outputs = Runtime(to_bytes(to_model(draft.graph))).outputs(x)
     single = float(draft.prop.margin(outputs[None])[0])
     exact = float(exact_margin(draft.graph, draft.prop, x))
-    nearest = nearest_sign_change(lower(draft.graph), x)
+    nearest = nearest_sign_change(lower(draft.graph), x, (draft.prop.input_lower, draft.prop.input_upper))
     if not draft.prop.inputs_inside(x) or min(single, exact, nearest) < CLEAR:
         what = f"the planted point misses: margins {single:.3g} and {exact:.3g}, least |z| {nearest:.3g}"
         raise SalverError(what, draft.name, "choose another shape of needle or another epsilon")
 
 
-def nearest_sign_change(program: Program, x: Array) -> float:
-    """Least |z| at `x` [n]; neurons that training left without weights do not count."""
-    zs = np.concatenate([z[0] for z in program.evaluate(x[None])[1]])
-    return float(np.abs(zs[np.abs(zs) > DEAD]).min(initial=np.inf))
+def nearest_sign_change(program: Program, x: Array, box: tuple[Array, Array]) -> float:
+    """Least |z| at `x` [n] over the neurons that move between the corners of the box at all."""
+    zs = np.hstack(program.evaluate(np.stack([x, *box]))[1])
+    moving = np.ptp(zs, axis=0) > STILL
+    return float(np.abs(zs[0, moving]).min(initial=np.inf))
 
 
 def found_by_attack(draft: InstanceDraft, rounds: int, seed: int) -> bool:
@@ -142,7 +143,7 @@ def _plan(
         values, gradient = logits_and_gradient(source.program, x[None], combination)
         gap = float(values[0, label] - values[0, target])
         change = float(np.abs(gradient[0] - centre).max())
-        if nearest_sign_change(source.program, x) < 10 * CLEAR or gap <= 0 or change == 0:
+        if nearest_sign_change(source.program, x, box) < 10 * CLEAR or gap <= 0 or change == 0:
             continue
         if planting.question == "topk_rank":
             plan = _ranking_plan(x, centre, gradient[0], planting.k, label, logits)
