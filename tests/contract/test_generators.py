@@ -75,7 +75,7 @@ SMALL = {
         {"network": "digits-16x16", "points": 1, "epsilon": 0.02, "attack_rounds": 1},
         {"network": "digits-conv", "points": 1, "epsilon": 0.02, "attack_rounds": 1},
         {
-            "network": "digits-16x16", "points": 1, "epsilon": 0.004, "attack_rounds": 1,
+            "network": "digits-32x32", "points": 1, "epsilon": 0.004, "attack_rounds": 1,
             "question": "topk_rank",
         },
         {"network": "digits-16x16", "points": 1, "epsilon": 0.02, "attack_rounds": 1, "question": "label"},
