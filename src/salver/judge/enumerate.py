@@ -40,7 +40,8 @@ class Enumeration:
     Attributes:
         truth: `sat`, `unsat`, or `unknown` when the answer hangs on a margin within `TOLERANCE`.
         witness: float64 [n], the satisfying point with the largest clearance found; only for `sat`.
-        margin: the largest t over all regions, at most 1; for `unsat` an upper bound on it, below 0.
+        margin: the largest t over all regions, at most 1; for `unsat` an upper bound on it, at most
+            `TOLERANCE`.
         clearance: how far the witness is from any change of sign and from the edge of a clause; a
             witness with a clearance well above single precision survives replay. 0 without a witness.
         regions: number of activation regions of the box (those with a margin above `TOLERANCE`).
@@ -235,8 +236,9 @@ def _all_signs(region: _Region, z: _Map) -> Iterator[tuple[_Region, Array]]:
     """As `_signs` for all rows: those that have one sign on the whole box are not branched on."""
     greatest, least = _greatest(region, z), -_greatest(region, _Map(-z.matrix, -z.constant))
     sure_on, sure_off = least > TOLERANCE, greatest < -TOLERANCE
-    # No margin exceeds 1, so rows further from 0 than that never bind.
-    near_on, near_off = sure_on & (least <= 1.0), sure_off & (greatest >= -1.0)
+    # No margin exceeds 1, so rows further from 0 than that never bind; constant rows are no conditions.
+    moving = z.matrix.any(axis=1)
+    near_on, near_off = moving & sure_on & (least <= 1.0), moving & sure_off & (greatest >= -1.0)
     part = replace(
         region,
         active=_stack(region.active, _Map(z.matrix[near_on], z.constant[near_on])),
