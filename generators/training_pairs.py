@@ -46,6 +46,7 @@ class TrainingPairsParameters(Parameters):
     deltas: tuple[float, ...] = Field(default=(), description="saliency tolerances of vg_box, absolute")
     rank_epsilons: tuple[float, ...] = Field(default=(), description="radii of the ranking questions")
     k: int = Field(default=5, gt=0, description="size of the top-k set")
+    enumerate: bool = Field(default=False, description="find the exact answers (small networks only)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,15 +118,17 @@ def _of_point(
         comparison = net.vanilla.compare(pairing, point, epsilon, seed)
         if epsilon in params.label_epsilons:
             place = Neighbourhood.of(net.vanilla, point, epsilon)
-            yield _told(label_draft(place, place.nearest_class(seed), exact=False), net, "label")
+            yield _told(label_draft(place, place.nearest_class(seed), params.enumerate), net, "label")
         if epsilon in params.box_epsilons:
             for delta in params.deltas:
-                yield _told(net.vanilla.draft(comparison, box, delta), net, "vg_box")
+                yield _told(net.vanilla.draft(comparison, box, delta, exact=params.enumerate), net, "vg_box")
     if params.rank_epsilons:
         query = net.ranking.query(point, params.k, 1, difference=False)
         found = net.ranking.epsilon_star(query, max(params.rank_epsilons), seed)
         for epsilon in params.rank_epsilons:
-            yield _told(net.ranking.draft(query, epsilon, found, seed), net, "topk_rank")
+            yield _told(
+                net.ranking.draft(query, epsilon, found, seed, exact=params.enumerate), net, "topk_rank"
+            )
 
 
 def _told(draft: InstanceDraft, net: _Trained, question: Question) -> InstanceDraft:

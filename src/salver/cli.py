@@ -137,6 +137,7 @@ def report(
 
     Example: salver report latest --profile par2
     """
+    from salver.judge.naming import doubts, wrong_answers
     from salver.judge.proofs import stored_proofs
     from salver.judge.scoring import find_profile, leaderboard, results_frame
     from salver.judge.verdicts import disagreements
@@ -151,6 +152,10 @@ def report(
     folder = find_run(root, name)
     judged, page = report_run(folder, root, profile)
     print(terminal_table(leaderboard(results_frame(judged), profile)))
+    for line in wrong_answers(judged):
+        print(f"wrong: {line}")
+    for line in doubts(judged):
+        print(f"doubt about the instance: {line}")
     for item in disagreements(judged):
         print(f"disagreement: {item.instance}: {item.detail}")
     if told := proofs_sentence(judged, proofs_frame(judged, stored_proofs(folder))):

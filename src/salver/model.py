@@ -264,7 +264,8 @@ class Judgement(Record):
     """What the judge makes of one run record.
 
     `gradient` is the second opinion on a witness: the saliency recomputed from the original network
-    by automatic differentiation (`agrees`, `differs`, or `none` where it does not apply).
+    by automatic differentiation (`agrees`, `differs`, or `none` where it does not apply); `evidence` says
+    how the expected verdict is known, where the instance has one.
     """
 
     key: str
@@ -274,6 +275,7 @@ class Judgement(Record):
     proof: ProofVerdict = ProofVerdict.ABSENT
     consistency: Consistency = Consistency.CONSISTENT
     truth: Truth = Truth.UNKNOWN
+    evidence: Evidence = Evidence.UNKNOWN
     detail: str = ""
 
 

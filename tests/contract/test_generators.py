@@ -71,6 +71,16 @@ SMALL = {
         {"network": "bandit-6x6", "points": 2, "epsilon_factors": [0.9, 1.1], "enumerate": True},
         {"network": "digits-16x16", "points": 1, "epsilons": [0.05]},
     ],
+    "planted_sat": [
+        {"network": "digits-16x16", "points": 1, "epsilon": 0.02, "attack_rounds": 1},
+        {"network": "digits-conv", "points": 1, "epsilon": 0.02, "attack_rounds": 1},
+        {
+            "network": "digits-32x32", "points": 1, "epsilon": 0.004, "attack_rounds": 1,
+            "question": "topk_rank",
+        },
+        {"network": "digits-16x16", "points": 1, "epsilon": 0.02, "attack_rounds": 1, "question": "label"},
+    ],
+    "planted_unsat": [{"network": "digits-16x16", "points": 1, "epsilon": 0.008, "gates": 2}],
     "vg_paper": [{"table": "bandit", "deltas": [1.16, 1.17]}],
 }  # fmt: skip
 

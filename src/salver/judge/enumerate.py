@@ -5,21 +5,25 @@ a region is a polytope and a query on it is a linear program. The cost is expone
 neurons that change sign over the box; meant for some tens of neurons, as ground truth for the solvers.
 
 The strict mask 1[z > 0] makes active sides open. They are decided with a margin t: z >= t on active
-neurons, z <= 0 on inactive ones, slack >= t on every atom. An answer with |t| <= `TOLERANCE` is within
-what a floating-point linear program can tell and is reported as unknown, never guessed.
+neurons, z <= 0 on inactive ones, slack >= t on every atom. Where |t| <= `TOLERANCE`, which is as far as a
+floating-point linear program can tell, the region is decided in rational arithmetic (`thin`) if the network
+is at hand and small; else the answer is reported as unknown, never guessed.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 from scipy import optimize
 
+from salver.judge.thin import decide_region
 from salver.model import Truth
+from salver.nets.network import Network
 from salver.nets.program import AbsBlock, Affine, GateBlock, MaskBlock, Program, ReluBlock
 from salver.spec.property import Atom, Clause, Property
 
@@ -36,10 +40,12 @@ class Enumeration:
     Attributes:
         truth: `sat`, `unsat`, or `unknown` when the answer hangs on a margin within `TOLERANCE`.
         witness: float64 [n], the satisfying point with the largest clearance found; only for `sat`.
-        margin: the largest t over all regions, at most 1; for `unsat` an upper bound on it, below 0.
+        margin: the largest t over all regions, at most 1; for `unsat` an upper bound on it, at most
+            `TOLERANCE`.
         clearance: how far the witness is from any change of sign and from the edge of a clause; a
             witness with a clearance well above single precision survives replay. 0 without a witness.
         regions: number of activation regions of the box (those with a margin above `TOLERANCE`).
+        thin: how many linear programs had to be decided in rational arithmetic.
     """
 
     truth: Truth
@@ -47,6 +53,7 @@ class Enumeration:
     margin: float
     clearance: float
     regions: int
+    thin: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +87,7 @@ class _Region:
         lower, upper: the input box [n].
         active: rows that must be positive; inactive: rows that must be at most 0.
         values: block number -> its affine map on this region.
+        signs: tensor of the network -> 1 or 0 per entry, for every tensor whose signs are fixed.
         point: x [n] with the largest margin; margin: that t.
     """
 
@@ -90,16 +98,21 @@ class _Region:
     values: Mapping[int, _Map]
     point: Array
     margin: float
+    signs: Mapping[str, Array] = field(default_factory=dict)
 
 
-def enumerate_query(program: Program, prop: Property) -> Enumeration:
+def enumerate_query(program: Program, prop: Property, network: Network | None = None) -> Enumeration:
     """Decides a query by visiting every activation region of its box.
+
+    Args:
+        network: what `program` was lowered from; with it thin regions are decided exactly.
 
     Raises:
         ArithmeticError: a linear program ended neither solved nor infeasible.
     """
     regions, best = 0, -np.inf
     witness, clearance = None, 0.0
+    thin: list[tuple[Truth, Array | None]] = []
     for region in _regions(program, prop.input_lower, prop.input_upper):
         regions += region.margin > TOLERANCE
         output = _compose(program.output, region.values)
@@ -111,6 +124,8 @@ def enumerate_query(program: Program, prop: Property) -> Enumeration:
                 continue
             margin, point = _largest_margin(region, rows, two_sided=False)
             best = max(best, margin)
+            if abs(margin) <= TOLERANCE:
+                thin.append(_thin(network, prop, region, atoms))
             if margin <= TOLERANCE or point is None:
                 continue
             _, inner = _largest_margin(region, rows, two_sided=True)
@@ -118,8 +133,19 @@ def enumerate_query(program: Program, prop: Property) -> Enumeration:
                 distance = -1.0 if candidate is None else _clearance(program, prop, candidate)
                 if witness is None or distance > clearance:
                     witness, clearance = candidate, max(distance, 0.0)
-    truth = Truth.SAT if witness is not None else Truth.UNKNOWN if best >= -TOLERANCE else Truth.UNSAT
-    return Enumeration(truth, witness, best, clearance, regions)
+    shown = next((x for found, x in thin if found is Truth.SAT), None)
+    if witness is not None or shown is not None:
+        return Enumeration(
+            Truth.SAT, shown if witness is None else witness, best, clearance, regions, len(thin)
+        )
+    open_ = any(found is Truth.UNKNOWN for found, _ in thin)
+    return Enumeration(Truth.UNKNOWN if open_ else Truth.UNSAT, None, best, clearance, regions, len(thin))
+
+
+def _thin(
+    network: Network | None, prop: Property, region: _Region, atoms: tuple[Atom, ...]
+) -> tuple[Truth, Array | None]:
+    return (Truth.UNKNOWN, None) if network is None else decide_region(network, prop, region.signs, atoms)
 
 
 def delta_star(
@@ -183,9 +209,10 @@ def _from_block(
         return
     if isinstance(block, AbsBlock):
         source = _compose(block.value, region.values)
-        for part, on in _signs(region, source, 0, ()):
+        for part, on in _all_signs(region, source):
             value = _Map((2 * on - 1)[:, None] * source.matrix, (2 * on - 1) * source.constant)
-            yield from _from_block(program, _with(part, number, value), number + 1, decided)
+            inner = _with(part, number, value, {block.source: on})
+            yield from _from_block(program, inner, number + 1, decided)
         return
     if block.pre in decided:
         z, on = decided[block.pre]
@@ -193,8 +220,8 @@ def _from_block(
         yield from _from_block(program, _with(region, number, value), number + 1, decided)
         return
     z = _compose(program.pre[block.pre].affine, region.values)
-    for part, on in _signs(region, z, 0, ()):
-        inner = _with(part, number, _signed(block, z, on))
+    for part, on in _all_signs(region, z):
+        inner = _with(part, number, _signed(block, z, on), {program.pre[block.pre].name: on})
         yield from _from_block(program, inner, number + 1, {**decided, block.pre: (z, on)})
 
 
@@ -203,6 +230,30 @@ def _signed(block: ReluBlock | MaskBlock, z: _Map, on: Array) -> _Map:
     if isinstance(block, MaskBlock):
         return _Map(np.zeros_like(z.matrix), on)
     return _Map(on[:, None] * z.matrix, on * z.constant)
+
+
+def _all_signs(region: _Region, z: _Map) -> Iterator[tuple[_Region, Array]]:
+    """As `_signs` for all rows: those that have one sign on the whole box are not branched on."""
+    greatest, least = _greatest(region, z), -_greatest(region, _Map(-z.matrix, -z.constant))
+    sure_on, sure_off = least > TOLERANCE, greatest < -TOLERANCE
+    # No margin exceeds 1, so rows further from 0 than that never bind; constant rows are no conditions.
+    moving = z.matrix.any(axis=1)
+    near_on, near_off = moving & sure_on & (least <= 1.0), moving & sure_off & (greatest >= -1.0)
+    part = replace(
+        region,
+        active=_stack(region.active, _Map(z.matrix[near_on], z.constant[near_on])),
+        inactive=_stack(region.inactive, _Map(z.matrix[near_off], z.constant[near_off])),
+    )
+    if near_on.any():
+        margin, point = _largest_margin(part, None, two_sided=False)
+        if point is None or margin < -TOLERANCE:
+            return
+        part = replace(part, point=point, margin=margin)
+    branched = np.flatnonzero(~(sure_on | sure_off))
+    for found, on in _signs(part, _Map(z.matrix[branched], z.constant[branched]), 0, ()):
+        signs = sure_on.astype(np.float64)
+        signs[branched] = on
+        yield found, signs
 
 
 def _signs(region: _Region, z: _Map, row: int, on: tuple[float, ...]) -> Iterator[tuple[_Region, Array]]:
@@ -295,8 +346,10 @@ def _compose(affine: Affine, values: Mapping[int, _Map]) -> _Map:
     return _Map(matrix, constant)
 
 
-def _with(region: _Region, number: int, value: _Map) -> _Region:
-    return replace(region, values={**region.values, number: value})
+def _with(
+    region: _Region, number: int, value: _Map, signs: Mapping[str, Array] = MappingProxyType({})
+) -> _Region:
+    return replace(region, values={**region.values, number: value}, signs={**region.signs, **signs})
 
 
 def _stack(first: _Map, second: _Map) -> _Map:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from salver.errors import SalverError
 from salver.judge.proofs import CheckedProof
@@ -15,6 +15,7 @@ from salver.judge.witness import Replay
 from salver.model import (
     Claim,
     Consistency,
+    Evidence,
     Instance,
     JudgedRun,
     Judgement,
@@ -62,17 +63,32 @@ class GroundTruth(Record):
             `none`.
         witnesses: solvers whose witness is correct.
         provers: solvers whose proof of unsat was accepted.
+        evidence: how the expected verdict is known.
     """
 
     truth: Truth
     basis: Literal["expected", "witness", "proof", "claimed", "none"]
     witnesses: tuple[str, ...] = ()
     provers: tuple[str, ...] = ()
+    evidence: Evidence = Evidence.UNKNOWN
 
     @property
     def contradicted(self) -> bool:
-        """Whether a correct witness refutes the expected `unsat`: then the instance itself is in doubt."""
-        return self.truth is Truth.UNSAT and bool(self.witnesses)
+        """Whether the expected verdict is refuted, so that the instance itself is in doubt.
+
+        By a correct witness against `unsat`, or by an accepted proof against a `sat` that nobody has shown.
+        """
+        if self.basis != "expected":
+            return False
+        if self.truth is Truth.UNSAT:
+            return bool(self.witnesses)
+        return bool(self.provers) and not self.witnesses
+
+    @property
+    def told(self) -> str:
+        """The expected verdict in words."""
+        known = "" if self.evidence is Evidence.UNKNOWN else f" ({self.evidence})"
+        return f"{self.truth}{known}"
 
 
 class Disagreement(Record):
@@ -112,8 +128,7 @@ def judge(
     for record in records:
         groups[record.instance_id].append(record)
     truths = {
-        instance_id: ground_truth(group, _expected(instances, group[0]), replays, proofs)
-        for instance_id, group in groups.items()
+        instance_id: _ground_truth(group, instances, replays, proofs) for instance_id, group in groups.items()
     }
     rivals = {
         instance_id: sorted({r.solver for r in group if _credible_sat(r, replays)})
@@ -130,6 +145,7 @@ def ground_truth(
     expected: Truth,
     replays: Mapping[str, Replay],
     proofs: Mapping[str, CheckedProof] | None = None,
+    evidence: Evidence = Evidence.UNKNOWN,
 ) -> GroundTruth:
     """Truth of one instance from its expected verdict and all its runs.
 
@@ -141,9 +157,9 @@ def ground_truth(
     witnesses = tuple(sorted(correct))
     known = proofs or {}
     proven = {r.solver for r in group if r.key in known and known[r.key].verdict is ProofVerdict.CHECKED}
-    shown = {"witnesses": witnesses, "provers": tuple(sorted(proven))}
+    shown: dict[str, Any] = {"witnesses": witnesses, "provers": tuple(sorted(proven))}
     if expected is not Truth.UNKNOWN:
-        return GroundTruth(truth=expected, basis="expected", **shown)
+        return GroundTruth(truth=expected, basis="expected", evidence=evidence, **shown)
     if witnesses:
         return GroundTruth(truth=Truth.SAT, basis="witness", **shown)
     if proven:
@@ -187,7 +203,13 @@ def _disagreement(group: list[JudgedRun]) -> Disagreement | None:
     )
 
 
-def _expected(instances: Mapping[str, Instance], record: RunRecord) -> Truth:
+def _ground_truth(
+    group: Sequence[RunRecord],
+    instances: Mapping[str, Instance],
+    replays: Mapping[str, Replay],
+    proofs: Mapping[str, CheckedProof],
+) -> GroundTruth:
+    record = group[0]
     instance = instances.get(record.instance_id)
     if instance is None:
         raise SalverError(
@@ -195,7 +217,8 @@ def _expected(instances: Mapping[str, Instance], record: RunRecord) -> Truth:
             record.suite,
             "judge them with the instance set they were made from",
         )
-    return instance.facts.expected
+    facts = instance.facts
+    return ground_truth(group, facts.expected, replays, proofs, facts.evidence)
 
 
 def _in_time(record: RunRecord) -> bool:
@@ -248,6 +271,7 @@ def _judgement(
         proof=_rests_on(outcome, proof, truth),
         consistency=consistency,
         truth=truth.truth,
+        evidence=truth.evidence,
         detail=detail,
     )
 
@@ -277,27 +301,31 @@ def _sat_consistency(outcome: Outcome, replay: Replay, truth: GroundTruth) -> tu
         refuted = outcome is Outcome.WRONG and truth.basis == "expected"
         consistency = Consistency.CONTRADICTED if refuted else Consistency.DISPUTED
         if replay.verdict is WitnessVerdict.CORRECT:
-            details.append("a correct witness contradicts the instance, which is expected to be unsat")
+            details.append(
+                f"a correct witness contradicts the instance, which is expected to be {truth.told}"
+            )
         elif truth.basis == "expected":
-            details.append("the instance is expected to be unsat")
+            details.append(f"the instance is expected to be {truth.told}")
         else:
             details.append("other solvers claim unsat, which is not established")
     return consistency, "; ".join(filter(None, details))
 
 
 def _unsat(truth: GroundTruth, rivals: Sequence[str]) -> tuple[Outcome, Consistency, str]:
+    if truth.contradicted:
+        why = f"{', '.join(truth.witnesses)} has a correct witness"
+        if truth.truth is Truth.SAT:
+            why = f"a proof of unsat by {', '.join(truth.provers)} was accepted"
+        return Outcome.VERIFIED, Consistency.DISPUTED, f"expected {truth.told}, yet {why}"
     if truth.truth is Truth.SAT:
         why = (
             f"{', '.join(truth.witnesses)} has a correct witness"
             if truth.witnesses
-            else "the instance is expected to be sat"
+            else f"the instance is expected to be {truth.told}"
         )
         if truth.provers:
             why += f"; over the reals the proof of {', '.join(truth.provers)} was accepted"
         return Outcome.WRONG, Consistency.CONTRADICTED, why
-    if truth.contradicted:
-        why = f"expected unsat, yet {', '.join(truth.witnesses)} has a correct witness"
-        return Outcome.VERIFIED, Consistency.DISPUTED, why
     if rivals:
         why = f"{', '.join(rivals)} claims sat; unsat is {_standing(truth)}"
         return Outcome.VERIFIED, Consistency.DISPUTED, why

@@ -21,6 +21,7 @@ def render_page(
     boards: Sequence[pd.DataFrame],
     intervals: pd.DataFrame,
     found: Sequence[Disagreement],
+    doubts: Sequence[str],
     plots: Sequence[Plot],
     facts: Mapping[str, Any],
     profile_title: str,
@@ -32,6 +33,7 @@ def render_page(
         boards: leaderboards with totals, one per grouping.
         intervals: table of `scoring.intervals`.
         found: the disagreements to name.
+        doubts: instances whose expected verdict is refuted, one line each.
         plots: drawn charts, shown inline.
         facts: what the run was made with; nested values are shown as JSON.
         profile_title: how the score is defined.
@@ -59,6 +61,7 @@ def render_page(
         shares=share_rows(intervals),
         wrong=wrong.to_dict("records"),
         disagreements=found,
+        doubts=doubts,
         plots=[{"title": plot.title, "name": plot.name, "svg": plot.inline} for plot in plots],
         results=[_result(row) for row in frame.to_dict("records")],
     )

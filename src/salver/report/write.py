@@ -12,6 +12,7 @@ import pandas as pd
 
 from salver.errors import SalverError
 from salver.files import write_atomically
+from salver.judge.naming import doubts
 from salver.judge.proofs import CheckedProof
 from salver.judge.scoring import find_profile, intervals, leaderboard, results_frame
 from salver.judge.verdicts import disagreements
@@ -63,6 +64,7 @@ def write_report(
         boards=boards,
         intervals=shares,
         found=found,
+        doubts=doubts(judged),
         plots=shown,
         facts=manifest_facts,
         profile_title=title,

@@ -22,7 +22,7 @@ def known_answer(
 ) -> tuple[Truth, Evidence]:
     """Exact enumeration where asked for; else a sampled point [n] that replays strictly proves sat."""
     if exact:
-        truth = enumerate_query(lower(graph), prop).truth
+        truth = enumerate_query(lower(graph), prop, graph).truth
         return truth, Evidence.ENUMERATED if truth is not Truth.UNKNOWN else Evidence.UNKNOWN
     if witness is not None and prop.inputs_inside(witness):
         single = Runtime(to_bytes(to_model(graph))).outputs(witness)

@@ -304,7 +304,7 @@ class VanillaQuery:
         """Exact enumeration where asked for; else a sampled point that replays strictly proves sat."""
         of, witness = comparison.pairing.of, comparison.found.witness
         if exact:
-            truth = enumerate_query(self._lowered(of, kind), prop).truth
+            truth = enumerate_query(self._lowered(of, kind), prop, self.graph(of, kind)).truth
             return truth, Evidence.ENUMERATED if truth is not Truth.UNKNOWN else Evidence.UNKNOWN
         if witness is not None and prop.inputs_inside(witness):
             outputs = self._runtime(of, kind).outputs(witness)

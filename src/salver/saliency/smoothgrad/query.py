@@ -163,7 +163,7 @@ class SmoothGradQuery:
         """Exact enumeration where asked for; else a sampled point that replays strictly proves sat."""
         label, witness = ranking.point.label, ranking.found.witness
         if exact:
-            truth = enumerate_query(self._lowered(label), prop).truth
+            truth = enumerate_query(self._lowered(label), prop, self.graph(label)).truth
             return truth, Evidence.ENUMERATED if truth is not Truth.UNKNOWN else Evidence.UNKNOWN
         if (
             witness is not None

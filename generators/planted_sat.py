@@ -1,0 +1,49 @@
+"""planted_sat: networks in which a counterexample was planted that gradient attacks do not find.
+
+After SoundnessBench (Zhou et al., 2024): `sat` by construction, so a solver that claims `unsat` errs. The
+planted point is confirmed in ONNX Runtime and in rational arithmetic when the instance is made, and is
+written nowhere; instances which `attack_rounds` rounds of `falsify` solve are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pydantic import Field
+
+from salver.generator import Generator, InstanceDraft
+from salver.saliency.needle import Shape
+from salver.saliency.planted_sat import Planting, Question, planted_drafts
+from salver.saliency.source import NetworkParameters, over_points
+
+
+class PlantedSatParameters(NetworkParameters):
+    """What a suite may say about this family."""
+
+    question: Question = Field(default="vg_box", description="vg_box, label or topk_rank")
+    epsilon: float = Field(gt=0, description="radius of the input box")
+    directions: int = Field(default=6, gt=0, description="directions along which the needle is hidden")
+    wells: int = Field(default=4, gt=0, description="wells along each; one is the right one")
+    attack_rounds: int = Field(default=40, ge=0, description="rounds of 32 restarts that must miss it")
+    k: int = Field(default=5, gt=0, description="size of the top-k set (topk_rank)")
+
+
+class PlantedSat(Generator):
+    name = "planted_sat"
+    title = "a counterexample planted out of sight of gradients (known sat)"
+    parameters = PlantedSatParameters
+
+    def instances(self, params: PlantedSatParameters, seed: int) -> Iterator[InstanceDraft]:
+        shape = Shape(params.directions, params.wells)
+        planting = Planting(params.question, params.epsilon, shape, params.attack_rounds, params.k)
+        nothing = (
+            "no test point takes a counterexample that an attack misses",
+            "choose another epsilon, or more directions and wells",
+        )
+        yield from over_points(
+            params,
+            seed,
+            self.name,
+            lambda source, point: planted_drafts(source, point, planting, seed),
+            nothing,
+        )

@@ -1,0 +1,63 @@
+"""Who errs, and which instances are themselves in doubt: one line each, for people."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+from salver.model import Claim, Evidence, JudgedRun, Outcome, ProofVerdict, Truth, WitnessVerdict
+
+
+def wrong_answers(judged: Sequence[JudgedRun]) -> list[str]:
+    """Every wrong answer with its solver and instance, by solver and instance; repetitions once.
+
+    `SOLVER on INSTANCE: says unsat, expected sat (planted)`; what the judge found follows where it is
+    something else than the expected verdict.
+    """
+    return list(dict.fromkeys(_named(run) for run in sorted(judged, key=_order) if _wrong(run)))
+
+
+def doubts(judged: Sequence[JudgedRun]) -> list[str]:
+    """Instances whose expected verdict is refuted: the fault may lie with the instance, not with a solver.
+
+    By a correct witness where `unsat` is expected, or by an accepted proof where `sat` is and nobody has a
+    correct witness.
+    """
+    groups: dict[tuple[str, str], list[JudgedRun]] = defaultdict(list)
+    for run in judged:
+        if run.judgement.evidence is not Evidence.UNKNOWN:
+            groups[run.run.suite, run.run.instance].append(run)
+    found = []
+    for (_, instance), group in sorted(groups.items()):
+        told = f"expected {group[0].judgement.truth} ({group[0].judgement.evidence})"
+        witnesses = _solvers(group, lambda run: run.judgement.witness is WitnessVerdict.CORRECT)
+        provers = _solvers(group, lambda run: run.judgement.proof is ProofVerdict.CHECKED)
+        truth = group[0].judgement.truth
+        if truth is Truth.UNSAT and witnesses:
+            found.append(f"{instance}: {told}, yet {witnesses} has a correct witness")
+        if truth is Truth.SAT and provers and not witnesses:
+            found.append(f"{instance}: {told}, yet a proof of unsat by {provers} was accepted")
+    return found
+
+
+def _named(run: JudgedRun) -> str:
+    record, judgement = run.run, run.judgement
+    known = "" if judgement.evidence is Evidence.UNKNOWN else f" ({judgement.evidence})"
+    parts = [f"says {record.claim}"]
+    if judgement.truth is not Truth.UNKNOWN and judgement.truth != record.claim.value:
+        parts.append(f"expected {judgement.truth}{known}" if known else f"the truth is {judgement.truth}")
+    if record.claim is Claim.SAT or not known:
+        parts.append(judgement.detail)
+    return f"{record.solver} on {record.instance}: {', '.join(filter(None, parts))}"
+
+
+def _wrong(run: JudgedRun) -> bool:
+    return run.judgement.outcome is Outcome.WRONG
+
+
+def _order(run: JudgedRun) -> tuple[str, str, str, int]:
+    return run.run.solver, run.run.suite, run.run.instance, run.run.repetition
+
+
+def _solvers(group: Sequence[JudgedRun], chosen: Callable[[JudgedRun], bool]) -> str:
+    return ", ".join(sorted({run.run.solver for run in group if chosen(run)}))

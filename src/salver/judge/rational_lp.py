@@ -1,0 +1,150 @@
+"""Linear programs over the rationals, small ones: an answer comes with a certificate that is checked.
+
+The simplex method on a dense tableau with Bland's rule, so it ends. Whatever it says is verified by plain
+substitution: a point in every inequality, or multipliers that add the inequalities up to a contradiction
+(Farkas), so no fault of the pivoting can become a wrong answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+Row = Sequence[Fraction]
+_ZERO, _ONE = Fraction(0), Fraction(1)
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Either the maximum and a point y attaining it, or (both None) no point at all."""
+
+    value: Fraction | None
+    point: tuple[Fraction, ...] | None
+
+
+def maximise(matrix: Sequence[Row], limits: Row, last: int) -> Solution:
+    """The largest y[last] over y >= 0 with matrix @ y <= limits; it must be bounded by the rows.
+
+    Raises:
+        ArithmeticError: unbounded, or a certificate does not hold.
+    """
+    tableau = _Tableau(matrix, limits)
+    if not tableau.make_feasible():
+        _check(matrix, limits, tableau.multipliers(), None, _ZERO)
+        return Solution(None, None)
+    tableau.optimise(last)
+    point, value = tableau.point(), tableau.value
+    if any(v < 0 for v in point) or any(
+        _dot(row, point) > limit for row, limit in zip(matrix, limits, strict=True)
+    ):
+        raise ArithmeticError("the point of a rational linear program violates a row")
+    _check(matrix, limits, tableau.multipliers(), last, value)
+    return Solution(value, tuple(point))
+
+
+def _check(matrix: Sequence[Row], limits: Row, weights: Row, last: int | None, value: Fraction) -> None:
+    """Multipliers >= 0 whose sum of rows shows y[last] <= value; without `last` that there is no y."""
+    sums = [
+        sum((w * row[column] for w, row in zip(weights, matrix, strict=True) if w), _ZERO)
+        for column in range(len(matrix[0]))
+    ]
+    least = [_ONE if column == last else _ZERO for column in range(len(sums))]
+    total = _dot(weights, limits)
+    enough = total < 0 if last is None else total <= value
+    if any(w < 0 for w in weights) or any(s < c for s, c in zip(sums, least, strict=True)) or not enough:
+        raise ArithmeticError("the certificate of a rational linear program does not hold")
+
+
+def _dot(first: Row, second: Row) -> Fraction:
+    return sum((a * b for a, b in zip(first, second, strict=True) if a), _ZERO)
+
+
+class _Tableau:
+    """Rows [variables | slacks | artificial | limit]; `cost` holds reduced costs, its end minus the value."""
+
+    def __init__(self, matrix: Sequence[Row], limits: Row) -> None:
+        rows, self.size = len(matrix), len(matrix[0])
+        self.artificial = self.size + rows
+        self.rows = [
+            [*row, *(_ONE if i == j else _ZERO for j in range(rows)), -_ONE, limit]
+            for i, (row, limit) in enumerate(zip(matrix, limits, strict=True))
+        ]
+        self.basis = [self.size + i for i in range(rows)]
+        self.cost = [_ZERO] * (self.artificial + 2)
+
+    def make_feasible(self) -> bool:
+        """Maximises minus the artificial variable; feasible exactly when it becomes 0."""
+        worst = min(range(len(self.rows)), key=lambda i: self.rows[i][-1])
+        if self.rows[worst][-1] >= 0:
+            self._drop_artificial()
+            return True
+        self.cost[self.artificial] = -_ONE
+        self._pivot(worst, self.artificial)
+        self._run()
+        if self.value != 0:
+            return False
+        if self.artificial in self.basis:
+            row = self.basis.index(self.artificial)
+            column = next((c for c in range(self.artificial) if self.rows[row][c] != 0), None)
+            if column is None:
+                raise ArithmeticError("a rational linear program has an empty row")
+            self._pivot(row, column)
+        self._drop_artificial()
+        return True
+
+    def optimise(self, last: int) -> None:
+        """Maximises variable `last` from a feasible basis."""
+        self.cost = [_ZERO] * (self.artificial + 2)
+        self.cost[last] = _ONE
+        for row, column in enumerate(self.basis):
+            self._eliminate(self.cost, row, column)
+        self._run()
+
+    @property
+    def value(self) -> Fraction:
+        return -self.cost[-1]
+
+    def point(self) -> list[Fraction]:
+        values = [_ZERO] * (self.artificial + 1)
+        for row, column in enumerate(self.basis):
+            values[column] = self.rows[row][-1]
+        return values[: self.size]
+
+    def multipliers(self) -> list[Fraction]:
+        """One per row: minus the reduced cost of its slack."""
+        return [-c for c in self.cost[self.size : self.artificial]]
+
+    def _drop_artificial(self) -> None:
+        for row in self.rows:
+            row[self.artificial] = _ZERO
+
+    def _run(self) -> None:
+        while True:
+            column = next((c for c in range(self.artificial + 1) if self.cost[c] > 0), None)
+            if column is None:
+                return
+            ratios = [
+                (row[-1] / row[column], self.basis[i], i)
+                for i, row in enumerate(self.rows)
+                if row[column] > 0
+            ]
+            if not ratios:
+                raise ArithmeticError("a rational linear program is unbounded")
+            self._pivot(min(ratios)[2], column)
+
+    def _pivot(self, row: int, column: int) -> None:
+        factor = self.rows[row][column]
+        self.rows[row] = [v / factor for v in self.rows[row]]
+        self.basis[row] = column
+        for other in range(len(self.rows)):
+            if other != row:
+                self._eliminate(self.rows[other], row, column)
+        self._eliminate(self.cost, row, column)
+
+    def _eliminate(self, target: list[Fraction], row: int, column: int) -> None:
+        factor = target[column]
+        if factor:
+            for place, value in enumerate(self.rows[row]):
+                if value:
+                    target[place] -= factor * value

@@ -1,0 +1,119 @@
+"""Grafts a small part with two hidden layers onto a classifier: logits are the sum of both.
+
+Where the classifier has two dense hidden layers itself, the part's neurons are mixed among its own: in
+random order and rescaled by powers of two (relu(2^s z) = 2^s relu(z), exact in binary floating point).
+Elsewhere the part is a branch beside it that is added to the logits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from salver.nets.network import Add, Linear, Network, Node, Relu
+
+Array = npt.NDArray[np.float64]
+_SHIFTS = (-2, -1, 0, 1, 2)
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """head @ relu(second @ relu(first @ x + first_bias) + second_bias) + bias.
+
+    Attributes:
+        first: float64 [a, n]; first_bias [a]; second [b, a]; second_bias [b]; head [m, b]; bias [m].
+    """
+
+    first: Array
+    first_bias: Array
+    second: Array
+    second_bias: Array
+    head: Array
+    bias: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Grafted:
+    """The classifier with its part.
+
+    Attributes:
+        classifier: the sum, with float32 weights.
+        tensor: name of the tensor with the part's first pre-activations; rows: where they are in it [a].
+    """
+
+    classifier: Network
+    tensor: str
+    rows: npt.NDArray[np.intp]
+
+
+def graft(classifier: Network, part: Part, rng: np.random.Generator) -> Grafted:
+    """Adds the part to the classifier's logits."""
+    kinds = [type(node.operator) for node in classifier.nodes]
+    if kinds == [Linear, Relu, Linear, Relu, Linear]:
+        return _mixed(classifier, part, rng)
+    return _beside(classifier, part)
+
+
+def _mixed(classifier: Network, part: Part, rng: np.random.Generator) -> Grafted:
+    own = [node.operator for node in classifier.nodes if isinstance(node.operator, Linear)]
+    one, two, three = ((op.weight.astype(np.float64), op.bias.astype(np.float64)) for op in own)
+    first, first_bias = np.vstack([one[0], part.first]), np.concatenate([one[1], part.first_bias])
+    second, second_bias = _diagonal(two[0], part.second), np.concatenate([two[1], part.second_bias])
+    head = np.hstack([three[0], part.head])
+    order, scale = _shuffle(len(first), rng)
+    first, first_bias, second = (
+        first[order] * scale[:, None],
+        first_bias[order] * scale,
+        second[:, order] / scale,
+    )
+    rows = np.argsort(order)[len(one[0]) :]
+    order, scale = _shuffle(len(second), rng)
+    second, second_bias, head = (
+        second[order] * scale[:, None],
+        second_bias[order] * scale,
+        head[:, order] / scale,
+    )
+    layers = [(first, first_bias), (second, second_bias), (head, three[1] + part.bias)]
+    nodes: list[Node] = []
+    source = classifier.input
+    for number, (weight, bias) in enumerate(layers):
+        nodes.append(_dense(f"dense{number}", weight, bias, source))
+        if number < 2:
+            nodes.append(Node(f"relu{number}", Relu(), (nodes[-1].name,), nodes[-1].shape))
+        source = nodes[-1].name
+    return Grafted(Network(classifier.input, classifier.input_size, tuple(nodes), source), "dense0", rows)
+
+
+def _beside(classifier: Network, part: Part) -> Grafted:
+    width, inner = len(part.first), len(part.second)
+    shape = (classifier.output_size,)
+    nodes = (
+        *classifier.nodes,
+        _dense("part0", part.first, part.first_bias, classifier.input),
+        Node("part1", Relu(), ("part0",), (width,)),
+        _dense("part2", part.second, part.second_bias, "part1"),
+        Node("part3", Relu(), ("part2",), (inner,)),
+        _dense("part4", part.head, part.bias, "part3"),
+        Node("part5", Add(), (classifier.output, "part4"), shape),
+    )
+    return Grafted(
+        Network(classifier.input, classifier.input_size, nodes, "part5"), "part0", np.arange(width)
+    )
+
+
+def _dense(name: str, weight: Array, bias: Array, source: str) -> Node:
+    operator = Linear(weight.astype(np.float32), bias.astype(np.float32))
+    return Node(name, operator, (source,), (len(weight),))
+
+
+def _diagonal(first: Array, second: Array) -> Array:
+    joined = np.zeros((len(first) + len(second), first.shape[1] + second.shape[1]))
+    joined[: len(first), : first.shape[1]] = first
+    joined[len(first) :, first.shape[1] :] = second
+    return joined
+
+
+def _shuffle(size: int, rng: np.random.Generator) -> tuple[npt.NDArray[np.intp], Array]:
+    return rng.permutation(size), np.exp2(rng.choice(_SHIFTS, size))
