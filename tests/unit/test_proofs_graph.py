@@ -9,6 +9,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from salver.errors import SalverError
 from salver.nets.onnx_reader import from_model
 from salver.proofs.context import Context
 from salver.proofs.exact import ONE
@@ -95,3 +96,20 @@ def _by_torch(
         groups=named["group"],
     )
     return out.numpy().ravel()
+
+
+def test_images_that_would_be_broadcast_are_no_elementwise_sum() -> None:
+    shapes = [numpy_helper.from_array(np.array(s), n) for s, n in (((1, 3, 1, 1), "a"), ((1, 1, 3, 1), "b"))]
+    graph = helper.make_graph(
+        [
+            helper.make_node("Reshape", ["in", "a"], ["left"]),
+            helper.make_node("Reshape", ["in", "b"], ["right"]),
+            helper.make_node("Add", ["left", "right"], ["out"]),
+        ],
+        "broadcast",
+        [helper.make_tensor_value_info("in", TensorProto.FLOAT, (1, 3))],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, (1, 3, 3, 1))],
+        shapes,
+    )
+    with pytest.raises(SalverError, match="of shapes"):
+        from_model(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)]))

@@ -64,3 +64,8 @@ def test_a_network_beyond_exact_sums_is_unsupported_in_one_line() -> None:
     wide = nets.Node("y", _linear([[1.0] * 8193], [0.0]), ("X",), (1,))
     with pytest.raises(UnsupportedNetworkError, match="more than 8192 terms"):
         Graph(nets.Network("X", 8193, (wide,), "y"))
+
+
+def test_a_box_beyond_all_numbers_is_unsupported_in_one_line() -> None:
+    with pytest.raises(UnsupportedNetworkError, match="too large"):
+        check(_gated(), Property(np.array([-1e300, 0.0]), np.array([1e300, 1.0]), (), 2), [])

@@ -329,6 +329,8 @@ class _Builder:
         if math.prod(self.shapes[left]) != math.prod(self.shapes[right]):
             raise self._fail(node, f"of shapes {self.shapes[left]} and {self.shapes[right]}")
         if self.shapes[left] != self.shapes[right]:
+            if len(self.shapes[left]) > 1 and len(self.shapes[right]) > 1:  # broadcasts to something larger
+                raise self._fail(node, f"of shapes {self.shapes[left]} and {self.shapes[right]}")
             left, right = self._flat(left), self._flat(right)
         self._emit(output, operator, (left, right), self.shapes[left])
 

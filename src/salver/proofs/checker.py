@@ -34,7 +34,7 @@ import numpy as np
 from salver.nets.network import Network
 from salver.proofs.context import Context
 from salver.proofs.exact import ONE, PLACES, Ints, floor, ints, ints_up, zeros
-from salver.proofs.graph import STEP, Abs, Affine, Gate, Graph, Relu
+from salver.proofs.graph import STEP, Abs, Affine, Gate, Graph, Relu, UnsupportedNetworkError
 from salver.spec import Atom, Property
 
 MOST_AT_ONCE = 4096
@@ -56,7 +56,10 @@ def check(network: Network, prop: Property, steps: list[Any]) -> int:
     """
     graph = Graph(network)
     checker = Checker(graph, prop)
-    walk = [Context.start(graph, prop)]
+    try:
+        walk = [Context.start(graph, prop)]
+    except OverflowError as error:
+        raise UnsupportedNetworkError(f"a bound of the box is too large ({error})") from None
     closed = 0
     for number, step in enumerate([*steps, _END]):
         while walk and walk[-1].closed:
