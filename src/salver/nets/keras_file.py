@@ -26,6 +26,9 @@ LARGEST_FILE = 256 * 2**20
 LARGEST_CONFIG = 2**20
 MOST_LAYERS = 200
 MOST_WEIGHTS = 20_000_000
+_MALFORMED = (
+    OSError, ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError,
+)  # fmt: skip
 _MEND = "use a Sequential model of Conv2D, ReLU, pooling, Flatten and Dense layers saved by Keras as HDF5"
 
 
@@ -58,9 +61,13 @@ def read_keras(path: Path) -> tuple[Network, tuple[int, ...]]:
             return fold_scales(building.network()), building.input_shape
     except LayerError as error:
         raise SalverError(str(error), str(path), _MEND) from error
-    except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise SalverError(f"cannot be read as a Keras model ({reason})", str(path), _MEND) from error
+    except _MALFORMED as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> SalverError:
+    reason = " ".join(str(error).split())[:120]
+    return SalverError(f"cannot be read as a Keras model ({reason})", str(path), _MEND)
 
 
 def _layers(file: Any) -> list[dict[str, Any]]:
