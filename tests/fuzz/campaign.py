@@ -65,7 +65,10 @@ def run(name: str, seed: int, seconds: float, only: int | None, progress: Path |
             except Exception:
                 defects += 1
                 counts["DEFECT"] += 1
-                print(f"DEFECT {name} seed {seed} number {number}:\n{traceback.format_exc()[-2500:]}", flush=True)
+                print(
+                    f"DEFECT {name} seed {seed} number {number}:\n{traceback.format_exc()[-2500:]}",
+                    flush=True,
+                )
             signal.alarm(0)
             number += 1
             if only is not None or defects >= 20:

@@ -52,7 +52,14 @@ def _manifest() -> bytes:
         instances = tuple(fake_instance(Path(folder), name) for name in ("a", "b-c", "d e"))
     named = [one.model_copy(update={"network": "networks/n.onnx"}) for one in instances]
     whole = Manifest(
-        suite="s", version="1", seed=0, title="t", description="", salver="1", recipe="r", instances=tuple(named)
+        suite="s",
+        version="1",
+        seed=0,
+        title="t",
+        description="",
+        salver="1",
+        recipe="r",
+        instances=tuple(named),
     )
     return whole.model_dump_json(indent=1).encode()
 
@@ -61,7 +68,9 @@ def damaged_manifest(rng: Random, folder: Path) -> str:
     """Damaged JSON: refused in one line, or every path stays in the set."""
     raw = damaged(_manifest(), rng)
     if rng.random() < 0.3:
-        raw = raw.replace(b"onnx/a", rng.choice((b"../a", b"/a", b"-rf", b"a/../../b", b"a\\n", b"$(x)", b";ls")), 1)
+        raw = raw.replace(
+            b"onnx/a", rng.choice((b"../a", b"/a", b"-rf", b"a/../../b", b"a\\n", b"$(x)", b";ls")), 1
+        )
     (folder / "manifest.json").write_bytes(raw)
     try:
         manifest = read_manifest(folder)

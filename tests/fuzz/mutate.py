@@ -43,7 +43,17 @@ def damaged(raw: bytes, rng: Random, most: int = 4) -> bytes:
 
 def single(rng: Random) -> float:
     """A finite binary32 number: any bit pattern, or one at an edge."""
-    edges = (0.0, 1.0, -1.0, 0.5, 1e-45, 1.1754944e-38, 3.4028234663852886e38, -3.4028234663852886e38, 16777217.0)
+    edges = (
+        0.0,
+        1.0,
+        -1.0,
+        0.5,
+        1e-45,
+        1.1754944e-38,
+        3.4028234663852886e38,
+        -3.4028234663852886e38,
+        16777217.0,
+    )
     if rng.random() < 0.3:
         value = rng.choice(edges)
     else:

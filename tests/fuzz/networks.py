@@ -107,7 +107,16 @@ def damaged_structure(rng: Random, folder: Path) -> str:
 
 def _change(model: onnx.ModelProto, rng: Random) -> None:
     graph, node = model.graph, rng.choice(model.graph.node)
-    names = ["X", "Y", "X/shaped", "d/flat", "q/sum", "r/flat", "", *(name for n in graph.node for name in n.output)]
+    names = [
+        "X",
+        "Y",
+        "X/shaped",
+        "d/flat",
+        "q/sum",
+        "r/flat",
+        "",
+        *(name for n in graph.node for name in n.output),
+    ]
     names += [tensor.name for tensor in graph.initializer]
     match rng.randrange(11):
         case 0:
@@ -125,7 +134,9 @@ def _change(model: onnx.ModelProto, rng: Random) -> None:
         case 3 if node.attribute:
             attribute = rng.choice(node.attribute)
             if attribute.ints:
-                attribute.ints[rng.randrange(len(attribute.ints))] = rng.choice((-1, 0, 1, 2, 3, 2**31, 2**62))
+                attribute.ints[rng.randrange(len(attribute.ints))] = rng.choice(
+                    (-1, 0, 1, 2, 3, 2**31, 2**62)
+                )
             elif attribute.type == onnx.AttributeProto.INT:
                 attribute.i = rng.choice((-1, 0, 1, 2, 6, 7, 11, 2**40))
             else:
@@ -163,7 +174,9 @@ def _change(model: onnx.ModelProto, rng: Random) -> None:
             tensor = rng.choice(graph.initializer)
             if rng.random() < 0.5:
                 tensor.data_location = TensorProto.EXTERNAL
-                tensor.external_data.add(key="location", value=rng.choice(("../secret", "/etc/passwd", "w.bin")))
+                tensor.external_data.add(
+                    key="location", value=rng.choice(("../secret", "/etc/passwd", "w.bin"))
+                )
             else:
                 graph.initializer.add().CopyFrom(tensor)
         case _:
@@ -179,7 +192,9 @@ def _read(raw: bytes, rng: Random, folder: Path) -> str:
         return refusal(error)
     again = folder / "again.onnx"
     again.write_bytes(to_bytes(to_model(network)))
-    points = np.random.default_rng(rng.getrandbits(32)).normal(size=(2, network.input_size)).astype(np.float32)
+    points = (
+        np.random.default_rng(rng.getrandbits(32)).normal(size=(2, network.input_size)).astype(np.float32)
+    )
     ours = [_outputs(network, point) for point in points]
     if all(np.isfinite(o).all() for o in ours):
         back = read_onnx(again)
