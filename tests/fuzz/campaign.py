@@ -2,8 +2,8 @@
 
     python -m tests.fuzz.campaign --seconds 60 --target all --seed 0
 
-Prints executions per target and what became of them. Anything but the documented errors, an answer that differs
-from a second reader's, a death of the process or more than `HANG_S` seconds is printed with its number; the same
+Prints executions per target and what became of them. Anything but the documented errors, an answer other than
+a second reader's, a death of the process or more than `HANG_S` seconds is printed with its number; the same
 number with `--target NAME --only NUMBER` repeats it. The exit status is 1 when there was any.
 """
 
@@ -103,11 +103,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--progress", type=Path, help=argparse.SUPPRESS)
     chosen = parser.parse_args(arguments)
     if chosen.target == "all":
-        return int(any([_apart(name, chosen.seed, chosen.seconds / len(TARGETS)) for name in TARGETS]))
-    faulthandler.enable()
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        return int(sum(_apart(name, chosen.seed, chosen.seconds / len(TARGETS)) for name in TARGETS) > 0)
     return int(run(chosen.target, chosen.seed, chosen.seconds, chosen.only, chosen.progress) > 0)
 
 
 if __name__ == "__main__":
+    faulthandler.enable()
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     sys.exit(main())

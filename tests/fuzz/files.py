@@ -79,7 +79,8 @@ def damaged_manifest(rng: Random, folder: Path) -> str:
     for one in manifest.instances:
         for name in (one.onnx, one.vnnlib, one.vnnlib2, one.network):
             assert (folder / name).resolve().is_relative_to(folder.resolve()), name
-            assert name.isprintable() and name[0] != "-", name
+            assert name.isprintable(), name
+            assert name[0] != "-", name
     assert Manifest.model_validate_json(manifest.model_dump_json()) == manifest
     return "accepted"
 
@@ -92,13 +93,13 @@ def _proven() -> list[Proven]:
     """Queries with their proofs, and for each a property that a point is known to satisfy."""
     found: list[Proven] = []
     with tempfile.TemporaryDirectory() as folder:
-        for seed in range(40):
+        for seed in range(20):
             query = draw(Path(folder), seed).query
             steps = prove(query, Budget(5))
             sibling = satisfiable_sibling(query, np.random.default_rng(seed))
             if steps and sibling is not None:
                 found.append((query, json.loads(json.dumps(steps)), sibling))
-            if len(found) == 6:
+            if len(found) == 4:
                 break
     return found
 
@@ -126,8 +127,7 @@ def damaged_proof(rng: Random, folder: Path) -> str:
     try:
         check(query.network, sibling, read)
     except RejectedError as error:
-        assert "\n" not in str(error)
-        return "rejected"
+        return "rejected" if "\n" not in str(error) else "rejected in several lines"
     raise AssertionError(f"a proof of a satisfiable query is accepted: {json.dumps(read)[:2000]}")
 
 
@@ -139,8 +139,29 @@ def _replace(value: Any, rng: Random) -> None:
         inner = value[key]
         if not isinstance(inner, (list, dict)) or not inner or rng.random() < 0.15:
             value[key] = rng.choice(
-                (0, 1, -1, 2, 10**9, 10**30, 0.5, -0.0, 1e308, 1e-320, float("nan"), True, None, "", "X", [], {}, "close",
-                 "bound", inner, [inner])
-            )  # fmt: skip
+                (
+                    0,
+                    1,
+                    -1,
+                    2,
+                    10**9,
+                    10**30,
+                    0.5,
+                    -0.0,
+                    1e308,
+                    1e-320,
+                    float("nan"),
+                    True,
+                    None,
+                    "",
+                    "X",
+                    [],
+                    {},
+                    "close",
+                    "bound",
+                    inner,
+                    [inner],
+                )
+            )
             return
         value = inner

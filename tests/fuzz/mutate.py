@@ -6,10 +6,41 @@ import struct
 from random import Random
 
 INTERESTING = (
-    b"\x00", b"\xff\xff\xff\xff", b"\x7f\xff", b"\x80", b"NaN", b"Infinity", b"-1", b"1e999", b"9" * 40, b"9" * 5000,
-    b"0.0", b"-0.0", b"../", b"/etc/passwd", b"((((", b"))", b"[", b"]", b"{", b"}", b'"', b"\n", b"\xef\xbb\xbf",
-    b"\xd9\xa3", b"1_0", b"0x1p3", b"null", b"true", b"1e39", b"5e-324", b"9223372036854775808", b"X_0", b"Y_0", b"or",
-)  # fmt: skip
+    b"\x00",
+    b"\xff\xff\xff\xff",
+    b"\x7f\xff",
+    b"\x80",
+    b"NaN",
+    b"Infinity",
+    b"-1",
+    b"1e999",
+    b"9" * 40,
+    b"9" * 5000,
+    b"0.0",
+    b"-0.0",
+    b"../",
+    b"/etc/passwd",
+    b"((((",
+    b"))",
+    b"[",
+    b"]",
+    b"{",
+    b"}",
+    b'"',
+    b"\n",
+    b"\xef\xbb\xbf",
+    b"\xd9\xa3",
+    b"1_0",
+    b"0x1p3",
+    b"null",
+    b"true",
+    b"1e39",
+    b"5e-324",
+    b"9223372036854775808",
+    b"X_0",
+    b"Y_0",
+    b"or",
+)
 
 
 def damaged(raw: bytes, rng: Random, most: int = 4) -> bytes:

@@ -49,46 +49,80 @@ def samples() -> tuple[bytes, ...]:
     n = helper.make_node
     dense = _model(
         [
-            n("MatMul", ["X", "W"], ["a"]), n("Add", ["a", "b"], ["c"]), n("Relu", ["c"], ["d"]),
-            n("Unsqueeze", ["d", "axis"], ["u"]), n("Squeeze", ["u", "axis"], ["s"]), n("Cast", ["s"], ["t"], to=1),
+            n("MatMul", ["X", "W"], ["a"]),
+            n("Add", ["a", "b"], ["c"]),
+            n("Relu", ["c"], ["d"]),
+            n("Unsqueeze", ["d", "axis"], ["u"]),
+            n("Squeeze", ["u", "axis"], ["s"]),
+            n("Cast", ["s"], ["t"], to=1),
             n("Gemm", ["t", "V", "v"], ["Y"], transB=1, alpha=0.5, beta=2.0),
         ],
-        [_array(rng, "W", 3, 4), _array(rng, "b", 4), _array(rng, "V", 2, 4), _array(rng, "v", 2),
-         numpy_helper.from_array(np.array([2]), "axis")],
-        [1, 3], 2,
-    )  # fmt: skip
+        [
+            _array(rng, "W", 3, 4),
+            _array(rng, "b", 4),
+            _array(rng, "V", 2, 4),
+            _array(rng, "v", 2),
+            numpy_helper.from_array(np.array([2]), "axis"),
+        ],
+        [1, 3],
+        2,
+    )
     conv = _model(
         [
             n("Conv", ["X", "K", "k"], ["a"], pads=[1, 1, 1, 1], kernel_shape=[3, 3], strides=[1, 1]),
-            n("BatchNormalization", ["a", "g", "h", "m", "p"], ["n"]), n("Relu", ["n"], ["r"]),
+            n("BatchNormalization", ["a", "g", "h", "m", "p"], ["n"]),
+            n("Relu", ["n"], ["r"]),
             n("AveragePool", ["r"], ["q"], kernel_shape=[2, 2], strides=[2, 2], pads=[0, 0, 1, 1]),
-            n("Mul", ["q", "f"], ["i"]), n("Div", ["i", "e"], ["j"]),
-            n("Reshape", ["j", "to"], ["w"]), n("Gemm", ["w", "V", "v"], ["Y"]),
+            n("Mul", ["q", "f"], ["i"]),
+            n("Div", ["i", "e"], ["j"]),
+            n("Reshape", ["j", "to"], ["w"]),
+            n("Gemm", ["w", "V", "v"], ["Y"]),
         ],
-        [_array(rng, "K", 2, 1, 3, 3), _array(rng, "k", 2), _array(rng, "g", 2), _array(rng, "h", 2),
-         _array(rng, "m", 2), numpy_helper.from_array(np.array([0.5, 2.0], np.float32), "p"),
-         _array(rng, "f", 1, 2, 1, 1), numpy_helper.from_array(np.array(0.5, np.float32), "e"),
-         numpy_helper.from_array(np.array([1, -1]), "to"), _array(rng, "V", 8, 2), _array(rng, "v", 2)],
-        [1, 1, 4, 3], 2,
-    )  # fmt: skip
+        [
+            _array(rng, "K", 2, 1, 3, 3),
+            _array(rng, "k", 2),
+            _array(rng, "g", 2),
+            _array(rng, "h", 2),
+            _array(rng, "m", 2),
+            numpy_helper.from_array(np.array([0.5, 2.0], np.float32), "p"),
+            _array(rng, "f", 1, 2, 1, 1),
+            numpy_helper.from_array(np.array(0.5, np.float32), "e"),
+            numpy_helper.from_array(np.array([1, -1]), "to"),
+            _array(rng, "V", 8, 2),
+            _array(rng, "v", 2),
+        ],
+        [1, 1, 4, 3],
+        2,
+    )
     gradient = _model(
         [
-            n("Gemm", ["X", "W", "b"], ["a"]), n("Sign", ["a"], ["s"]), n("Relu", ["s"], ["m"]),
-            n("Sub", ["a", "m"], ["c"]), n("Mul", ["c", "m"], ["p"]), n("Abs", ["p"], ["o"]),
-            n("Add", ["o", "a"], ["r"]), n("Flatten", ["r"], ["f"]), n("Concat", ["f", "m"], ["Y"], axis=1),
+            n("Gemm", ["X", "W", "b"], ["a"]),
+            n("Sign", ["a"], ["s"]),
+            n("Relu", ["s"], ["m"]),
+            n("Sub", ["a", "m"], ["c"]),
+            n("Mul", ["c", "m"], ["p"]),
+            n("Abs", ["p"], ["o"]),
+            n("Add", ["o", "a"], ["r"]),
+            n("Flatten", ["r"], ["f"]),
+            n("Concat", ["f", "m"], ["Y"], axis=1),
         ],
         [_array(rng, "W", 2, 3), _array(rng, "b", 3)],
-        [1, 2], 6,
-    )  # fmt: skip
+        [1, 2],
+        6,
+    )
     pooled = _model(
         [
-            n("Transpose", ["X"], ["x"], perm=[0, 2, 1, 3]), n("Conv", ["x", "K"], ["a"], group=2),
-            n("GlobalAveragePool", ["a"], ["g"]), n("Flatten", ["g"], ["h"]), n("Sub", ["one", "h"], ["i"]),
+            n("Transpose", ["X"], ["x"], perm=[0, 2, 1, 3]),
+            n("Conv", ["x", "K"], ["a"], group=2),
+            n("GlobalAveragePool", ["a"], ["g"]),
+            n("Flatten", ["g"], ["h"]),
+            n("Sub", ["one", "h"], ["i"]),
             n("Identity", ["i"], ["Y"]),
         ],
         [_array(rng, "K", 2, 1, 1, 2), _array(rng, "one", 2)],
-        [1, 1, 2, 4], 2,
-    )  # fmt: skip
+        [1, 1, 2, 4],
+        2,
+    )
     return dense, conv, gradient, pooled
 
 
@@ -142,11 +176,28 @@ def _change(model: onnx.ModelProto, rng: Random) -> None:
             else:
                 attribute.f = rng.choice((0.0, -1.0, 1e38, float("nan"), 0.25))
         case 4:
-            name, values = rng.choice((
-                ("axis", 0), ("axis", 2), ("axes", [0]), ("axes", [1]), ("to", 7), ("to", 11), ("perm", [1, 0]), ("group", 2),
-                ("strides", [2, 2]), ("pads", [1, 0, 0, 1]), ("dilations", [2, 2]), ("auto_pad", "SAME_UPPER"), ("transA", 1),
-                ("count_include_pad", 1), ("ceil_mode", 1), ("allowzero", 1), ("training_mode", 1), ("alpha", float("inf")),
-            ))  # fmt: skip
+            name, values = rng.choice(
+                (
+                    ("axis", 0),
+                    ("axis", 2),
+                    ("axes", [0]),
+                    ("axes", [1]),
+                    ("to", 7),
+                    ("to", 11),
+                    ("perm", [1, 0]),
+                    ("group", 2),
+                    ("strides", [2, 2]),
+                    ("pads", [1, 0, 0, 1]),
+                    ("dilations", [2, 2]),
+                    ("auto_pad", "SAME_UPPER"),
+                    ("transA", 1),
+                    ("count_include_pad", 1),
+                    ("ceil_mode", 1),
+                    ("allowzero", 1),
+                    ("training_mode", 1),
+                    ("alpha", float("inf")),
+                )
+            )
             node.attribute.append(helper.make_attribute(name, values))
         case 5:
             dims = graph.input[0].type.tensor_type.shape.dim

@@ -77,9 +77,12 @@ def damaged_query(rng: Random, folder: Path) -> str:
 
 WORDS = (
     "( ) ( ) ( ) assert declare-const declare-network declare-input declare-output vnnlib-version <2.0> and or not <= "
-    ">= == < > + - X_0 X_1 Y_0 Y_1 X[0] X[0,0] Y[0,1] Real real Int [1,2] [] [0] [ ] [99999999999999999999] X_" + "9" * 30
-    + " 0 1 -1 0.5 1e400 1e-400 nan inf 0x1 1_000 \u0663 " + "7" * 6000 + " ; \x00 \ufeff \u00a0"
-).split(" ")  # fmt: skip
+    ">= == < > + - X_0 X_1 Y_0 Y_1 X[0] X[0,0] Y[0,1] Real real Int [1,2] [] [0] [ ] [99999999999999999999] X_"
+    + "9" * 30
+    + " 0 1 -1 0.5 1e400 1e-400 nan inf 0x1 1_000 \u0663 "
+    + "7" * 6000
+    + " ; \x00 \ufeff \u00a0"
+).split(" ")
 
 
 def token_soup(rng: Random, folder: Path) -> str:
@@ -113,7 +116,12 @@ def refusal(error: SalverError) -> str:
 def same_meaning(text: str, found: Property, rng: Random) -> None:
     """What was accepted says the same at random points to a reader that only evaluates, and when printed."""
     for _ in range(4):
-        x = np.array([rng.choice((low, high, single(rng))) for low, high in zip(found.input_lower, found.input_upper, strict=True)])  # fmt: skip
+        x = np.array(
+            [
+                rng.choice((low, high, single(rng)))
+                for low, high in zip(found.input_lower, found.input_upper, strict=True)
+            ]
+        )
         y = np.array([single(rng) for _ in range(found.output_count)])
         ours = found.inputs_inside(x) and found.outputs_satisfied(y)
         assert ours == holds(text, x, y), f"{ours} at {x.tolist()}, {y.tolist()}: {text[:2000]!r}"
@@ -123,7 +131,7 @@ def same_meaning(text: str, found: Property, rng: Random) -> None:
 
 
 def holds(text: str, x: np.ndarray, y: np.ndarray) -> bool:
-    """Whether every assertion of a text holds at a point: an evaluator that shares nothing with the reader."""
+    """Whether every assertion of a text holds at a point: an evaluator apart from the reader."""
     bare = re.sub(r"\[([^\]]*)\]", lambda m: "[" + "".join(m[1].split()) + "]", re.sub(r";.*", "", text))
     stack: list[list[Any]] = [[]]
     for token in re.findall(r"[()]|[^()\s]+", bare):

@@ -69,13 +69,13 @@ def test_the_judge_calls_them_wrong_and_the_right_one_falsified(tmp_path: Path, 
 
 @contextlib.contextmanager
 def _everything_refuted() -> Iterator[None]:
-    with mock.patch.object(LinearRelaxation, "refuted", lambda self: True):
+    with mock.patch.object(LinearRelaxation, "refuted", return_value=True):
         yield
 
 
 @contextlib.contextmanager
 def _all_out_of_range() -> Iterator[None]:
-    with mock.patch.object(search_module, "tighten", lambda query, node: None):
+    with mock.patch.object(search_module, "tighten", return_value=None):
         yield
 
 
