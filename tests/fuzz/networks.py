@@ -162,8 +162,8 @@ def _change(model: onnx.ModelProto, rng: Random) -> None:
             node.output[0] = new
         case 2:
             node.op_type = rng.choice(
-                "Relu Abs Sign Neg Add Sub Mul Div MatMul Gemm Identity Dropout Flatten Squeeze Unsqueeze Cast "
-                "Reshape Transpose Conv GlobalAveragePool Exp Loop".split()
+                "Relu Abs Sign Neg Add Sub Mul Div MatMul Gemm Identity Dropout Flatten Squeeze Unsqueeze "
+                "Cast Reshape Transpose Conv GlobalAveragePool Exp Loop".split()
             )
         case 3 if node.attribute:
             attribute = rng.choice(node.attribute)

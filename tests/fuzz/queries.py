@@ -76,8 +76,10 @@ def damaged_query(rng: Random, folder: Path) -> str:
 
 
 WORDS = (
-    "( ) ( ) ( ) assert declare-const declare-network declare-input declare-output vnnlib-version <2.0> and or not <= "
-    ">= == < > + - X_0 X_1 Y_0 Y_1 X[0] X[0,0] Y[0,1] Real real Int [1,2] [] [0] [ ] [99999999999999999999] X_"
+    "( ) ( ) ( ) assert declare-const declare-network declare-input declare-output vnnlib-version <2.0> and "
+    "or not <= >= == < > + - X_0 X_1 Y_0 Y_1 X[0] X[0,0] Y[0,1] Real real Int [1,2] [] [0] [ ] ["
+    + "9" * 20
+    + "] X_"
     + "9" * 30
     + " 0 1 -1 0.5 1e400 1e-400 nan inf 0x1 1_000 \u0663 "
     + "7" * 6000

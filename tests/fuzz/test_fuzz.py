@@ -154,8 +154,9 @@ def test_networks_that_would_be_misread_are_refused_in_one_line(tmp_path: Path, 
 
 
 @pytest.mark.parametrize(
-    "text", ['key = "../x"\n', 'version = "../.."\n', "timeout = inf\n", "seed = " + "9" * 5000, "x = " + "[" * 5000]
-)  # fmt: skip
+    "text",
+    ['key = "../x"\n', 'version = "../.."\n', "timeout = inf\n", "seed = " + "9" * 5000, "x = " + "[" * 5000],
+)
 def test_suites_that_name_folders_elsewhere_or_never_end_are_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "s.toml"
     rest = "" if text.startswith("timeout") else "timeout = 1.0\n"

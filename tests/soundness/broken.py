@@ -2,11 +2,11 @@
 
     python -m tests.soundness.broken --seed 0 --most 400
 
-Each mutant is a correct solver with one thing broken: a wrong sign in a relaxation, a clause lost in reading,
-a class taken for its neighbour, a mask of 1 at z = 0, a box halved, a branch skipped, a guess at the time limit,
-a witness that is not one. They are asked random queries (`queries.draw`) and held against enumeration, replay
-and rational arithmetic (`salver.judge.campaign`), none of which they share code with. The exit status is 1 when
-one is not caught.
+Each mutant is a correct solver with one thing broken: a wrong sign in a relaxation, a clause lost in
+reading, a class taken for its neighbour, a mask of 1 at z = 0, a box halved, a branch skipped, a guess at the
+limit, a witness that is not one. They are asked random queries (`queries.draw`) and held against
+enumeration, replay and rational arithmetic (`salver.judge.campaign`), none of which they share code with. The
+exit status is 1 when one is not caught.
 """
 
 from __future__ import annotations

@@ -51,8 +51,17 @@ def record(name: str, result: Result) -> RunRecord:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["b: alternatives lost", "f: box halved", "h: unsat at the limit",
-                                  "i: another witness", "j: witness 1e-3 outside", "k: no witness"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        "b: alternatives lost",
+        "f: box halved",
+        "h: unsat at the limit",
+        "i: another witness",
+        "j: witness 1e-3 outside",
+        "k: no witness",
+    ],
+)
 def test_the_judge_calls_them_wrong_and_the_right_one_falsified(tmp_path: Path, name: str) -> None:
     found = caught(MUTANTS[name], 0, 40)
     assert found is not None
