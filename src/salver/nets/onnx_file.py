@@ -23,7 +23,7 @@ def load_model(path: Path) -> onnx.ModelProto:
     """
     model = _parse(path)
     try:
-        onnx.checker.check_model(model)
+        onnx.checker.check_model(model, full_check=True)
     except Exception as error:  # the checker raises many unrelated types
         raise _invalid(path, error) from error
     refuse_oddities(model, str(path))

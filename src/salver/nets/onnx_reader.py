@@ -91,7 +91,8 @@ def _converted(model: onnx.ModelProto, where: str) -> Network:
 
 def _declared_shape(value: onnx.ValueInfoProto, where: str) -> Shape:
     refuse_input_type(value, where)
-    dims = [d.dim_value for d in value.type.tensor_type.shape.dim]
+    axes = value.type.tensor_type.shape.dim
+    dims = [-1 if d.HasField("dim_value") and not d.dim_value else d.dim_value for d in axes]
     if math.prod(dims[1:] or dims) > MOST_ENTRIES:
         raise SalverError(f"input {value.name!r} is too large", where, "use a smaller network")
     if not dims or any(size <= 0 for size in dims[1:]) or not 0 <= dims[0] <= 1:
