@@ -99,7 +99,7 @@ def _proven() -> list[Proven]:
             sibling = satisfiable_sibling(query, np.random.default_rng(seed))
             if steps and sibling is not None:
                 found.append((query, json.loads(json.dumps(steps)), sibling))
-            if len(found) == 4:
+            if len(found) == 3:
                 break
     return found
 

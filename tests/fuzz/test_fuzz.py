@@ -20,7 +20,14 @@ from salver.spec.read import DEEPEST, MOST_ENTRIES, read_vnnlib
 from salver.suite import read_suite
 from tests.fuzz.campaign import TARGETS, main, target
 
-EXAMPLES = {"keras": 3, "proof": 25, "vnnlib-grammar": 60}
+EXAMPLES = {
+    "keras": 2,
+    "proof": 12,
+    "vnnlib-grammar": 25,
+    "suite": 40,
+    "onnx-bytes": 60,
+    "onnx-structure": 60,
+}
 
 
 @pytest.mark.parametrize("name", TARGETS)

@@ -1,7 +1,7 @@
 """Reads everything of a Keras HDF5 file that `keras_file` reads, in a process that may die of it.
 
-The HDF5 library is native code: a damaged file can make it loop or crash where no exception can be caught. Run
-as a script with the file's path; what Python can catch is left to the real reader to report.
+The HDF5 library is native code: a damaged file can make it loop or crash where no exception can be caught.
+Run as a script with the file's path; what Python can catch is left to the real reader to report.
 """
 
 from __future__ import annotations
