@@ -75,6 +75,6 @@ def parse_record(kind: type[Any], raw: dict[str, Any], where: str) -> Any:
         return kind.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
-        entry = ".".join(str(part) for part in first["loc"])
+        entry = ".".join(str(part)[:80] for part in first["loc"])
         extra = f" (allowed: {', '.join(kind.model_fields)})" if first["type"] == "extra_forbidden" else ""
         raise SalverError(f"{entry}: {first['msg']}{extra}", where, "mend this entry") from error
