@@ -15,6 +15,7 @@ from salver import __version__
 from salver.errors import SalverError
 from salver.generator import InstanceDraft
 from salver.model import Facts, Instance, Manifest
+from salver.names import refuse_unsafe_name, refuse_unsafe_path
 from salver.nets.onnx_writer import to_bytes, to_model
 from salver.spec import Property, to_vnnlib1, to_vnnlib2
 from salver.suite import Suite
@@ -40,16 +41,24 @@ def read_manifest(folder: Path) -> Manifest:
     """Reads `manifest.json`.
 
     Raises:
-        SalverError: missing or malformed.
+        SalverError: missing or malformed, or it names a file outside of the set.
     """
     path = folder / "manifest.json"
     try:
-        return Manifest.model_validate_json(path.read_text())
+        manifest = Manifest.model_validate_json(path.read_text())
     except FileNotFoundError:
         raise SalverError("no instance set here", str(folder), "run `salver generate SUITE` first") from None
     except (OSError, ValueError) as error:
         first = str(error).splitlines()[0]
         raise SalverError(f"is malformed ({first})", str(path), "generate the set again") from error
+    for one in manifest.instances:
+        for file in (one.onnx, one.vnnlib, one.vnnlib2, one.network):
+            refuse_unsafe_path(file, str(path))
+        if not 0 < one.timeout < float("inf"):
+            raise SalverError(
+                f"{one.name!r} has timeout {one.timeout}", str(path), "correct its manifest.json"
+            )
+    return manifest
 
 
 def write_set(
@@ -111,6 +120,8 @@ def _write(
                 "two instances have this name", draft.name, "give the families distinct options"
             )
         stems.add(draft.name)
+        for name in (draft.name, draft.graph_name, draft.classifier_name):
+            refuse_unsafe_name(name, f"suite {suite.key}")
         _write_networks(folder, draft, graphs)
         digest = graphs[draft.graph_name][1]
         pending.append((draft, pool.submit(_format, digest, draft.prop, _header(draft.facts))))

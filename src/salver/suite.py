@@ -14,24 +14,26 @@ from salver.model import Record
 from salver.plugins import choose
 from salver.project import project_root
 
+_FOLDER = r"^[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}$"
+
 
 class FamilyEntry(Record):
     """One `[[family]]` table: a generator with its parameters."""
 
     generator: str
-    timeout: float | None = Field(default=None, gt=0)
+    timeout: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     params: dict[str, Any] = Field(default_factory=dict)
 
 
 class Suite(Record):
-    """A benchmark suite. `key` is the file's stem."""
+    """A benchmark suite. `key` is the file's stem; key and version name folders."""
 
-    key: str
+    key: str = Field(pattern=_FOLDER)
     title: str
     description: str = ""
-    version: str = "1"
+    version: str = Field(default="1", pattern=_FOLDER)
     seed: int = 0
-    timeout: float = Field(gt=0)
+    timeout: float = Field(gt=0, allow_inf_nan=False)
     memory_mb: int = Field(default=8000, gt=0)
     family: tuple[FamilyEntry, ...] = Field(min_length=1)
 
@@ -55,8 +57,10 @@ def read_suite(key: str) -> Suite:
     path = Path(key) if key.endswith(".toml") else choose(key, suite_paths(), "suite")
     try:
         raw = tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise SalverError(f"cannot be read ({error})", str(path), "mend the suite file") from error
+    if "key" in raw:
+        raise SalverError("key: is the file's name and nothing else", str(path), "mend this entry")
     suite: Suite = parse_record(Suite, {"key": path.stem, **raw}, str(path))
     return suite
 
@@ -71,6 +75,6 @@ def parse_record(kind: type[Any], raw: dict[str, Any], where: str) -> Any:
         return kind.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
-        entry = ".".join(str(part) for part in first["loc"])
+        entry = ".".join(str(part)[:80] for part in first["loc"])
         extra = f" (allowed: {', '.join(kind.model_fields)})" if first["type"] == "extra_forbidden" else ""
         raise SalverError(f"{entry}: {first['msg']}{extra}", where, "mend this entry") from error

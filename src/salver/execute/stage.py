@@ -15,10 +15,13 @@ import tempfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from salver.errors import SalverError
 from salver.model import Instance, StagedInstance
+
+MOST_BYTES = 1 << 30
+"""Largest file of an instance, unpacked."""
 
 
 class Stage(NamedTuple):
@@ -63,13 +66,16 @@ def _copy(root: Path, name: str, workdir: Path) -> Path:
     source, target = root / relative, workdir / relative
     packed = source.with_name(source.name + ".gz")
     mend = "generate the instance set again"
+    inside = root.resolve()
+    if not all(path.resolve().is_relative_to(inside) for path in (source, packed)):
+        raise SalverError(f"path {name!r} leaves the instance set", str(root), "put the file itself there")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_file():
             shutil.copyfile(source, target)
         else:
             with gzip.open(packed) as compressed, target.open("wb") as plain:
-                shutil.copyfileobj(compressed, plain, 1 << 20)
+                _unpack(compressed, plain, packed)
     except FileNotFoundError as error:
         raise SalverError("file of an instance is missing", str(source), mend) from error
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
@@ -77,6 +83,16 @@ def _copy(root: Path, name: str, workdir: Path) -> Path:
     except OSError as error:
         raise _no_room(error, target) from error
     return target
+
+
+def _unpack(compressed: gzip.GzipFile, plain: IO[bytes], packed: Path) -> None:
+    left = MOST_BYTES
+    while chunk := compressed.read(1 << 20):
+        left -= len(chunk)
+        if left < 0:
+            what = f"unpacks to more than {MOST_BYTES >> 20} MiB"
+            raise SalverError(what, str(packed), "use a smaller instance")
+        plain.write(chunk)
 
 
 def _no_room(error: OSError, place: Path) -> SalverError:

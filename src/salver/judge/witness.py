@@ -21,6 +21,7 @@ from pydantic import ConfigDict, Field
 from salver.errors import SalverError
 from salver.judge.activation_map import ACTIVATION_MAPS, logits_and_map
 from salver.model import Instance, Record, WitnessVerdict
+from salver.nets.onnx_file import refuse_other_files
 from salver.saliency.smoothgrad.graph import shifted
 from salver.spec import Property
 
@@ -28,9 +29,13 @@ Array = npt.NDArray[np.float64]
 Gradient = Literal["none", "agrees", "differs"]
 
 _VERDICT_LINE = re.compile(r"\A\s*(?:sat|violated)\s*(?:\n|\Z)", re.IGNORECASE)
-_PAIR = re.compile(r"\(\s*([A-Za-z]\w*?)_(\d{1,9})\s+([^\s()]+)\s*\)")
-_HEADER = re.compile(r"^[ \t]*([A-Za-z_]\w*)[ \t]+([A-Za-z]\w*)[ \t]*\[([\d, \t]*)\][ \t]*$", re.MULTILINE)
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\Z")
+_PAIR = re.compile(r"\(\s*([A-Za-z]\w*?)_(\d{1,9})\s+([^\s()]+)\s*\)", re.ASCII)
+_HEADER = re.compile(
+    r"^[ \t]*([A-Za-z_]\w*)[ \t]+([A-Za-z]\w*)[ \t]*\[([\d, \t]*)\][ \t]*$", re.MULTILINE | re.ASCII
+)
+# Digits behind an optional point would be tried in every division: quadratic in the token's length.
+_NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?\Z", re.ASCII)
+_MOST_DIGITS = 2000
 _GRADIENT_OF = re.compile(r"\s*z_(\d+)\s*(?:-\s*z_(\d+)\s*)?\Z")
 _ONNX_TYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16}
 
@@ -214,6 +219,7 @@ def _autograd(network_onnx: Path, x: Array, plus: int, minus: int | None) -> Arr
 def _run(onnx: Path, x: Array) -> tuple[Array, Array]:
     import onnxruntime
 
+    refuse_other_files(onnx)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
@@ -249,7 +255,7 @@ def _compare_outputs(
         return WitnessVerdict.MALFORMED, error.what
     distance = float(np.abs(stated - outputs).max(initial=0.0))
     largest = float(np.abs(outputs).max(initial=0.0))
-    if distance > relative * largest:
+    if not distance <= relative * largest:
         return WitnessVerdict.INVALID, f"the stated outputs are {distance:.3g} off the replayed ones"
     return verdict, detail
 
@@ -289,14 +295,17 @@ def _tensor_entries(body: str, name: str) -> Iterator[tuple[int, str]]:
         raise MalformedWitness(f"{name} is given twice")
     for shape, block in blocks:
         tokens = block.split()
-        declared = math.prod(int(size) for size in shape.replace(",", " ").split())
+        sizes = shape.replace(",", " ").split()
+        if any(len(size) > 9 for size in sizes):
+            raise MalformedWitness(f"{name} has an impossible shape [{shape[:40]}]")
+        declared = math.prod(map(int, sizes))
         if declared != len(tokens):
-            raise MalformedWitness(f"{name} has shape [{shape}] but {len(tokens)} values")
+            raise MalformedWitness(f"{name} has shape [{shape[:40]}] but {len(tokens)} values")
         yield from enumerate(tokens)
 
 
 def _number(token: str, where: str) -> float:
-    value = float(token) if _NUMBER.match(token) else math.nan
+    value = float(token) if len(token) <= _MOST_DIGITS and _NUMBER.match(token) else math.nan
     if not math.isfinite(value):
         raise MalformedWitness(f"{where} is {token[:40]!r}, not a finite number")
     return value

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.errors import SalverError
+from salver.nets import hdf5_probe
 from salver.nets.fold import fold_scales
+from salver.nets.hdf5_probe import MOST_WEIGHTS
 from salver.nets.keras_layers import Building, LayerError, add_layer
 from salver.nets.network import Network
 
@@ -26,7 +30,10 @@ Array = npt.NDArray[np.float32]
 LARGEST_FILE = 256 * 2**20
 LARGEST_CONFIG = 2**20
 MOST_LAYERS = 200
-MOST_WEIGHTS = 20_000_000
+PROBE_S = 30
+_MALFORMED = (
+    OSError, ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError,
+)  # fmt: skip
 _MEND = "use a Sequential model of Conv2D, ReLU, pooling, Flatten and Dense layers saved by Keras as HDF5"
 
 
@@ -49,6 +56,7 @@ def read_keras(path: Path) -> tuple[Network, tuple[int, ...]]:
         raise SalverError("no such file", str(path), "name a Keras HDF5 file")
     if path.stat().st_size > LARGEST_FILE:
         raise SalverError(f"larger than {LARGEST_FILE >> 20} MB", str(path), "use a smaller network")
+    _survives(path)
     try:
         with h5py.File(path, "r") as file:
             layers = _layers(file)
@@ -59,9 +67,24 @@ def read_keras(path: Path) -> tuple[Network, tuple[int, ...]]:
             return fold_scales(building.network()), building.input_shape
     except LayerError as error:
         raise SalverError(str(error), str(path), _MEND) from error
-    except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise SalverError(f"cannot be read as a Keras model ({reason})", str(path), _MEND) from error
+    except _MALFORMED as error:
+        raise _unreadable(path, error) from error
+
+
+def _survives(path: Path) -> None:
+    """Reads the file in a process of its own first: a damaged one can hang the HDF5 library for ever."""
+    command = [sys.executable, "-I", hdf5_probe.__file__, str(path.resolve())]
+    try:
+        done = subprocess.run(command, check=False, timeout=PROBE_S, capture_output=True).returncode
+    except subprocess.TimeoutExpired as error:
+        raise SalverError(f"cannot be read within {PROBE_S} s", str(path), _MEND) from error
+    if done:
+        raise SalverError(f"breaks the HDF5 library (exit status {done})", str(path), _MEND)
+
+
+def _unreadable(path: Path, error: Exception) -> SalverError:
+    reason = " ".join(str(error).split())[:120]
+    return SalverError(f"cannot be read as a Keras model ({reason})", str(path), _MEND)
 
 
 def _layers(file: Any) -> list[dict[str, Any]]:

@@ -1,7 +1,8 @@
 """ONNX -> `Network`: the operators of feed-forward ReLU classifiers and of gradient networks.
 
 Normalisations, average pools and constants are folded into the few operators of `Network`; anything
-else is named in an error. Model files are untrusted: only data inside the file is used.
+else is named in an error. Model files are untrusted: only data inside the file is used, and sizes are checked
+before anything is allocated.
 """
 
 from __future__ import annotations
@@ -13,15 +14,12 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
 
 from salver.errors import SalverError
 from salver.nets.fold import fold_scales
-from salver.nets.linear_maps import conv_matrix
 from salver.nets.network import (
     Abs,
     Add,
-    Array,
     Concat,
     Conv,
     ConvTranspose,
@@ -39,7 +37,15 @@ from salver.nets.network import (
     conv_output_shape,
     conv_transpose_output_shape,
 )
+from salver.nets.onnx_constants import constant_fold, moved_axes, pool_scale
 from salver.nets.onnx_file import load_model
+from salver.nets.onnx_strict import (
+    MOST_ENTRIES,
+    checked,
+    refuse_input_type,
+    refuse_options,
+    refuse_weights,
+)
 
 _ELEMENTWISE: dict[str, Operator] = {"Relu": Relu(), "Sign": Sign(), "Abs": Abs()}
 SUPPORTED = frozenset(
@@ -60,8 +66,19 @@ def read_onnx(path: Path) -> Network:
 
 def from_model(model: onnx.ModelProto, where: str = "ONNX model") -> Network:
     """Converts a loaded model; see `read_onnx`."""
+    try:
+        return _converted(model, where)
+    except _MALFORMED as error:
+        what = f"a layout is not supported ({type(error).__name__}: {' '.join(str(error).split())[:120]})"
+        raise SalverError(what, where, _MEND) from error
+
+
+_MALFORMED = (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError)
+
+
+def _converted(model: onnx.ModelProto, where: str) -> Network:
     graph = model.graph
-    constants = {t.name: _finite(numpy_helper.to_array(t), t.name, where) for t in graph.initializer}
+    constants = {t.name: checked(t, where) for t in graph.initializer}
     inputs = [value for value in graph.input if value.name not in constants]
     if len(inputs) != 1 or len(graph.output) != 1:
         found = f"has {len(inputs)} inputs and {len(graph.output)} outputs"
@@ -72,15 +89,13 @@ def from_model(model: onnx.ModelProto, where: str = "ONNX model") -> Network:
     return builder.finish(graph.output[0].name)
 
 
-def _finite(value: Any, name: str, where: str) -> Any:
-    if np.issubdtype(value.dtype, np.floating) and not np.isfinite(value).all():
-        raise SalverError(f"tensor {name!r} holds NaN or infinity", where, "export the model again")
-    return value
-
-
 def _declared_shape(value: onnx.ValueInfoProto, where: str) -> Shape:
-    dims = [d.dim_value for d in value.type.tensor_type.shape.dim]
-    if not dims or any(size <= 0 for size in dims[1:]) or dims[0] > 1:
+    refuse_input_type(value, where)
+    axes = value.type.tensor_type.shape.dim
+    dims = [-1 if d.HasField("dim_value") and not d.dim_value else d.dim_value for d in axes]
+    if math.prod(dims[1:] or dims) > MOST_ENTRIES:
+        raise SalverError(f"input {value.name!r} is too large", where, "use a smaller network")
+    if not dims or any(size <= 0 for size in dims[1:]) or not 0 <= dims[0] <= 1:
         if len(dims) == 1 and dims[0] > 1:
             return (dims[0],)
         raise SalverError(
@@ -98,6 +113,7 @@ class _Builder:
     nodes: list[Node] = field(default_factory=list)
     alias: dict[str, str] = field(default_factory=dict)
     shapes: dict[str, Shape] = field(default_factory=dict)
+    flattened: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.shapes[self.input] = (math.prod(self.input_shape),)
@@ -111,6 +127,7 @@ class _Builder:
         if node.op_type not in SUPPORTED or node.domain not in ("", "ai.onnx"):
             raise SalverError(f"operator {node.op_type} is not supported", self.where, _MEND)
         attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+        refuse_options(node, attributes, self._fail)
         output = node.output[0]
         if node.op_type in _ELEMENTWISE:
             source = self._tensor(node.input[0])
@@ -122,10 +139,7 @@ class _Builder:
 
     def finish(self, output: str) -> Network:
         name = self._tensor(output)
-        if len(self.shapes[name]) > 1:
-            flat = f"{name}/flat"
-            self._emit(flat, Reshape(), (name,), (math.prod(self.shapes[name]),))
-            name = flat
+        name = self._flat(name)
         used, needed = [], {name}
         for node in reversed(self.nodes):
             if node.name in needed:
@@ -145,6 +159,10 @@ class _Builder:
         return name
 
     def _emit(self, name: str, operator: Operator, inputs: tuple[str, ...], shape: Shape) -> None:
+        if name in self.shapes or name in self.alias or name in self.constants:
+            raise SalverError(f"tensor {name!r} is named twice", self.where, "give every tensor its own name")
+        if math.prod(shape) > MOST_ENTRIES or any(size < 1 for size in shape):
+            raise SalverError(f"tensor {name!r} of shape {shape} is not supported", self.where, _MEND)
         self.nodes.append(Node(name, operator, inputs, shape))
         self.shapes[name] = shape
 
@@ -153,7 +171,8 @@ class _Builder:
         if len(self.shapes[source]) == 1:
             return source
         flat = f"{source}/flat"
-        if flat not in self.shapes:
+        if flat not in self.flattened:
+            self.flattened.add(flat)
             self._emit(flat, Reshape(), (source,), (math.prod(self.shapes[source]),))
         return flat
 
@@ -161,9 +180,9 @@ class _Builder:
         """Identity, Dropout at inference, Cast to a float type, and axes of size one."""
         source, output = node.input[0], node.output[0]
         if node.op_type == "Constant":
-            self.constants[output] = _finite(numpy_helper.to_array(attributes["value"]), output, self.where)
+            self.constants[output] = checked(attributes["value"], self.where)
         elif source in self.constants:
-            self.constants[output] = _constant_fold(node, self.constants[source], attributes, self._fail)
+            self.constants[output] = constant_fold(node, self.constants[source], attributes, self._fail)
         elif node.op_type == "Transpose":
             perm = list(attributes.get("perm", []))
             shape = (1, *self.shapes[self._tensor(source)])
@@ -173,8 +192,11 @@ class _Builder:
                 raise self._fail(node, "that moves data")
             self._emit(output, Reshape(), (self._tensor(source),), tuple(shape[p] for p in perm)[1:])
         elif node.op_type in ("Squeeze", "Unsqueeze"):
-            flat = self._flat(source)
-            self.alias[output] = flat
+            axes = self.constants[node.input[1]] if len(node.input) > 1 else attributes.get("axes")
+            shape = moved_axes(node.op_type, (1, *self.shapes[self._tensor(source)]), axes)
+            if shape[0] != 1 or len(shape) < 2:
+                raise self._fail(node, "of the batch axis")
+            self._emit(output, Reshape(), (self._tensor(source),), shape[1:])
         else:
             self.alias[output] = self._tensor(source)
 
@@ -208,6 +230,8 @@ class _Builder:
         bias = np.zeros(weight.shape[0], np.float32)
         if len(node.input) > 2 and node.input[2]:
             bias = bias + np.ravel(self.constants[node.input[2]]) * np.float32(attributes.get("beta", 1.0))
+        if bias.shape != weight.shape[:1]:
+            raise self._fail(node, f"of {weight.shape} with {bias.size} constants")
         self._linear(node, output, self._flat(node.input[0]), weight, bias)
 
     def _matmul(self, node: onnx.NodeProto, attributes: dict[str, Any], output: str) -> None:
@@ -234,6 +258,7 @@ class _Builder:
         bias = np.zeros(weight.shape[0], np.float32)
         if len(node.input) > 2 and node.input[2]:
             bias = self.constants[node.input[2]].astype(np.float32)
+        refuse_weights(node, attributes, weight, bias, self.shapes[source][0], self._fail)
         operator = Conv(weight, bias, **self._window(node, attributes), groups=attributes.get("group", 1))
         self._emit(output, operator, (source,), conv_output_shape(self.shapes[source], operator))
 
@@ -242,6 +267,7 @@ class _Builder:
         if any(attributes.get("output_padding", [])) or attributes.get("output_shape") or len(node.input) > 2:
             raise self._fail(node, "with output_padding, output_shape or a bias")
         weight = self.constants[node.input[1]].astype(np.float32)
+        refuse_weights(node, attributes, weight, None, self.shapes[source][0], self._fail)
         window = self._window(node, attributes)
         operator = ConvTranspose(weight, **window, groups=attributes.get("group", 1))
         self._emit(output, operator, (source,), conv_transpose_output_shape(self.shapes[source], operator))
@@ -258,7 +284,7 @@ class _Builder:
         shape = conv_output_shape(self.shapes[source], operator)
         if any(window["pads"]) and not attributes.get("count_include_pad", 0):
             self._emit(f"{output}/sum", operator, (source,), shape)
-            scale = _pool_scale(self.shapes[source], operator)
+            scale = pool_scale(self.shapes[source], operator)
             self._emit(output, Scale(scale, np.zeros_like(scale)), (f"{output}/sum",), shape)
         else:
             self._emit(output, operator, (source,), shape)
@@ -292,6 +318,8 @@ class _Builder:
     def _scale(self, output: str, source: str, scale: Any, shift: Any) -> None:
         shape = self.shapes[source]
         full = [np.ascontiguousarray(np.broadcast_to(part, shape), np.float32) for part in (scale, shift)]
+        if not all(np.isfinite(part).all() for part in full):
+            raise SalverError(f"scaling {output!r} is not finite", self.where, "export the model again")
         self._emit(output, Scale(full[0], full[1]), (source,), shape)
 
     def _elementwise_constant(self, node: onnx.NodeProto, output: str, kind: str) -> bool:
@@ -370,19 +398,3 @@ class _Builder:
 
 
 _MEND = "see docs/networks.md for the operators that are"
-
-
-def _pool_scale(shape: Shape, operator: Conv) -> Array:
-    """Correction [channels, height, width] for windows that reach over the padding."""
-    share = conv_matrix(operator, shape).sum(axis=1).reshape(conv_output_shape(shape, operator))
-    return np.asarray(1.0 / share, np.float32)
-
-
-def _constant_fold(node: onnx.NodeProto, value: Any, attributes: dict[str, Any], fail: Any) -> Any:
-    if node.op_type == "Transpose":
-        return np.transpose(value, attributes.get("perm"))
-    if node.op_type in ("Identity", "Dropout", "Cast"):
-        return value
-    if node.op_type == "Squeeze":
-        return np.squeeze(value)
-    raise fail(node, "of a constant")

@@ -82,7 +82,16 @@ def leaderboard_csv(boards: Sequence[pd.DataFrame]) -> str:
     ]
     whole = pd.concat(parts, ignore_index=True).round({"score": 3, "par2": 3})
     columns = ["by", *(name for name in whole.columns if name != "by")]
-    return whole[columns].to_csv(index=False, lineterminator="\n")
+    texts = {name: [plain(str(cell)) for cell in whole[name]] for name in ("group", "solver")}
+    return whole[columns].assign(**texts).to_csv(index=False, lineterminator="\n")
+
+
+def plain(cell: str) -> str:
+    """A text cell that no spreadsheet takes for a formula: one that begins like it gets an apostrophe.
+
+    Source: OWASP, CSV injection.
+    """
+    return f"'{cell}" if cell[:1] in set("=+-@\t\r") else cell
 
 
 def leaderboard_latex(boards: Sequence[pd.DataFrame], title: str) -> str:
@@ -182,5 +191,5 @@ def _escaped(table: pd.DataFrame) -> pd.DataFrame:
 
 def _csv(rows: Sequence[Sequence[str]]) -> str:
     stream = io.StringIO()
-    csv.writer(stream, lineterminator="\n").writerows(rows)
+    csv.writer(stream, lineterminator="\n").writerows([plain(cell) for cell in row] for row in rows)
     return stream.getvalue()

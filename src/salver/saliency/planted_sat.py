@@ -29,8 +29,8 @@ from salver.nets.runtime import Runtime
 from salver.saliency.conditions import UndefinedConditionError
 from salver.saliency.needle import HEIGHT, Shape, needle
 from salver.saliency.peers import Neighbourhood, label_draft
-from salver.saliency.ranking_query import RankingSource
-from salver.saliency.ranking_search import EpsilonStarBound
+from salver.saliency.ranking.query import RankingSource
+from salver.saliency.ranking.search import EpsilonStarBound
 from salver.saliency.sampling import logits_and_gradient, significant
 from salver.saliency.unroll import logit_combination
 from salver.saliency.vanilla import Condition, Point, VanillaQuery, pairings

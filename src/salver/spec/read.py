@@ -2,14 +2,17 @@
 
 Strict about meaning, lenient about layout: any spacing, comments, `and` at the top, the constant
 first. What it cannot represent exactly (arithmetic, strict comparisons, input atoms inside a
-disjunction) is an error that names the line, never a guess.
+disjunction) is an error that names the line, never a guess. Files are untrusted: sizes are limited before
+anything is unpacked or counted, and work is linear in the text.
 """
 
 from __future__ import annotations
 
 import gzip
+import io
 import math
 import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,11 +23,23 @@ import numpy as np
 from salver.errors import SalverError
 from salver.spec.property import Atom, Clause, Property
 
-_TOKEN = re.compile(r";[^\n]*|[()]|[^\s();\[\]]*\[[^\]\n]*\]|[^\s();]+")
-_FLAT = re.compile(r"^([A-Za-z]\w*?)_(\d+)$")
-_INDEXED = re.compile(r"^([A-Za-z]\w*)\[([\d,\s]*)\]$")
-_SHAPE = re.compile(r"^\[([\d,\s]*)\]$")
+MOST_STORED_BYTES = 64 << 20
+MOST_BYTES = 256 << 20
+MOST_ENTRIES = 1 << 24
+"""Largest number of entries of X or of Y."""
+DEEPEST = 100
+"""Most `(` open at one place."""
+
+_TOKEN = re.compile(r";[^\n]*|[()]|[^\s();\[\]]*\[[^\[\]();\n]*\]|[^\s();]+")
+_FLAT = re.compile(r"([A-Za-z]\w*?)_(0|[1-9]\d{0,8})", re.ASCII)
+_INDEXED = re.compile(r"([A-Za-z]\w*)\[([\d, \t]*)\]", re.ASCII)
+_SHAPE = re.compile(r"\[([\d, \t]*)\]", re.ASCII)
+_INDEX = re.compile(r"0|[1-9]\d{0,8}", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _TYPES = {"real", "float16", "float32", "float64"}
+_VERSIONS = {"<1.0>", "<2.0>"}
+_MOST_DIGITS = 2000
+_MOST_AXES = 16
 
 
 @dataclass
@@ -58,14 +73,26 @@ def read_vnnlib(path: Path) -> Property:
     """Reads a query from a file, plain or gzip-compressed.
 
     Raises:
-        SalverError: the file is missing, is no text, or holds what the reader does not take.
+        SalverError: the file is missing, is no text, is larger than `MOST_STORED_BYTES` or unpacked than
+            `MOST_BYTES`, or holds what the reader does not take.
     """
     try:
-        raw = path.read_bytes()
-        text = (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode()
-    except (OSError, EOFError, UnicodeDecodeError, gzip.BadGzipFile) as error:
+        with path.open("rb") as file:
+            raw = _at_most(file, MOST_STORED_BYTES, path)
+        if raw[:2] == b"\x1f\x8b":
+            with gzip.open(io.BytesIO(raw)) as packed:
+                raw = _at_most(packed, MOST_BYTES, path)
+        text = raw.decode()
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise SalverError(f"cannot be read ({error})", str(path), "check the path") from error
     return parse_vnnlib(text, str(path))
+
+
+def _at_most(stream: Any, limit: int, path: Path) -> bytes:
+    raw: bytes = stream.read(limit + 1)
+    if len(raw) > limit:
+        raise SalverError(f"is larger than {limit >> 20} MiB", str(path), "split the query into smaller ones")
+    return raw
 
 
 def parse_vnnlib(text: str, where: str = "VNN-LIB text") -> Property:
@@ -90,6 +117,9 @@ def _statements(text: str, where: str) -> Iterator[_Node]:
         if token[0] == ";":
             continue
         if token == "(":
+            if len(stack) == DEEPEST:
+                what = f"more than {DEEPEST} parentheses are open"
+                raise SalverError(what, f"{where}, line {line}", "write the condition flatter")
             stack.append(_Node([], line))
         elif token == ")":
             if not stack:
@@ -101,7 +131,7 @@ def _statements(text: str, where: str) -> Iterator[_Node]:
                 stack[-1].items.append(done)
         elif not stack:
             raise SalverError(
-                f"{token!r} stands outside any '('", f"{where}, line {line}", "mend the VNN-LIB file"
+                f"{token[:40]!r} stands outside any '('", f"{where}, line {line}", "mend the VNN-LIB file"
             )
         else:
             stack[-1].items.append(token)
@@ -111,43 +141,64 @@ def _statements(text: str, where: str) -> Iterator[_Node]:
 
 def _statement(query: _Query, node: _Node) -> None:
     match node.items:
-        case ["vnnlib-version", str()]:
-            pass
-        case ["declare-const", str(name), str()]:
-            found = _FLAT.match(name)
-            if not found or found[1] not in query.flat:
-                raise query.fail(f"variable {name!r} is neither X_i nor Y_i", node.line)
-            query.flat[found[1]].add(int(found[2]))
+        case ["vnnlib-version", str(version)]:
+            if version not in _VERSIONS:
+                raise query.fail(f"version {version[:20]!r} is not supported", node.line)
+        case ["declare-const", str(name), str(type_)]:
+            _declare_const(query, name, type_, node.line)
         case ["declare-network", str(), *parts]:
             _declare_network(query, parts, node.line)
         case ["assert", expression]:
             _assert(query, expression, node.line)
         case [str(head), *_]:
-            raise query.fail(f"statement {head!r} is not supported", node.line)
+            raise query.fail(f"statement {head[:40]!r} is not supported", node.line)
         case _:
             raise query.fail("empty or malformed statement", node.line)
 
 
-def _declare_network(query: _Query, parts: list[Any], line: int) -> None:
+def _declare_const(query: _Query, name: str, type_: str, line: int) -> None:
+    found = _FLAT.fullmatch(name)
+    if not found or found[1] not in query.flat:
+        raise query.fail(f"variable {name[:40]!r} is neither X_i nor Y_i", line)
+    if type_.lower() not in _TYPES:
+        raise query.fail(f"type {type_[:40]!r} of {name} is not supported", line)
+    if int(found[2]) in query.flat[found[1]]:
+        raise query.fail(f"{name} is declared twice", line)
     if query.shapes:
-        raise query.fail("more than one network", line)
+        raise query.fail(f"{name} is declared beside a network", line)
+    query.flat[found[1]].add(int(found[2]))
+
+
+def _declare_network(query: _Query, parts: list[Any], line: int) -> None:
+    if query.shapes or any(query.flat.values()):
+        raise query.fail("more than one network, or variables beside it", line)
     for part in parts:
         match part.items if isinstance(part, _Node) else None:
-            case ["declare-input" | "declare-output" as kind, str(name), str(type_), str(shape), *_]:
-                found = _SHAPE.match(shape)
-                if type_.lower() not in _TYPES or not found:
-                    raise query.fail(f"declaration of {name!r} is not `NAME real [shape]`", part.line)
+            case ["declare-input" | "declare-output" as kind, str(name), str(type_), str(shape)]:
+                found = _SHAPE.fullmatch(shape)
+                sizes = _indices(found[1]) if found else None
+                if type_.lower() not in _TYPES or sizes is None:
+                    raise query.fail(f"declaration of {name[:40]!r} is not `NAME real [shape]`", part.line)
+                if math.prod(sizes) > MOST_ENTRIES or len(sizes) > _MOST_AXES:
+                    what = f"{name[:40]!r} has more than {MOST_ENTRIES} entries or {_MOST_AXES} axes"
+                    raise query.fail(what, part.line)
                 role = "X" if kind == "declare-input" else "Y"
                 if name in query.shapes or any(role == seen for seen, _ in query.shapes.values()):
                     raise query.fail("more than one input or output tensor", part.line)
-                query.shapes[name] = (role, tuple(int(size) for size in found[1].split(",") if size.strip()))
+                query.shapes[name] = (role, sizes)
             case _:
                 raise query.fail("only declare-input and declare-output are supported in a network", line)
 
 
+def _indices(text: str) -> tuple[int, ...] | None:
+    """Numbers between commas, none where one of them is malformed."""
+    parts = [part.strip() for part in text.split(",")] if text.strip() else []
+    return tuple(int(part) for part in parts) if all(map(_INDEX.fullmatch, parts)) else None
+
+
 def _assert(query: _Query, expression: Any, line: int) -> None:
     if not isinstance(expression, _Node):
-        raise query.fail(f"cannot assert {expression!r}", line)
+        raise query.fail(f"cannot assert {expression[:40]!r}", line)
     match expression.items:
         case ["and", *parts]:
             for part in parts:
@@ -176,7 +227,7 @@ def _tighten(query: _Query, index: int, relation: str, bound: float) -> None:
 
 def _conjunction(query: _Query, expression: Any, line: int) -> Iterator[Atom]:
     if not isinstance(expression, _Node):
-        raise query.fail(f"{expression!r} is no condition", line)
+        raise query.fail(f"{expression[:40]!r} is no condition", line)
     if expression.items and expression.items[0] == "and":
         for part in expression.items[1:]:
             yield from _conjunction(query, part, expression.line)
@@ -202,7 +253,7 @@ def _comparison(query: _Query, node: _Node) -> Iterator[tuple[_Variable, str, _V
             first, second = _operand(query, left, node.line), _operand(query, right, node.line)
         case [str(head), *_]:
             raise query.fail(
-                f"operator {head!r} with {len(node.items) - 1} operands is not supported", node.line
+                f"operator {head[:40]!r} with {len(node.items) - 1} operands is not supported", node.line
             )
         case _:
             raise query.fail("malformed condition", node.line)
@@ -218,22 +269,23 @@ def _comparison(query: _Query, node: _Node) -> Iterator[tuple[_Variable, str, _V
 def _operand(query: _Query, token: Any, line: int) -> _Variable | float:
     if isinstance(token, _Node):
         raise query.fail("arithmetic is not supported", line)
-    found = _INDEXED.match(token)
+    found = _INDEXED.fullmatch(token)
     if found and found[1] in query.shapes:
         role, shape = query.shapes[found[1]]
-        position = [int(part) for part in found[2].split(",") if part.strip()]
+        position = _indices(found[2]) or ()
         if len(position) != len(shape) or any(p >= size for p, size in zip(position, shape, strict=True)):
-            raise query.fail(f"{token!r} does not fit shape {list(shape)}", line)
+            raise query.fail(f"{token[:40]!r} does not fit shape {list(shape)}", line)
         return _Variable(role, int(np.ravel_multi_index(position, shape)) if shape else 0)
-    found = _FLAT.match(token)
+    found = _FLAT.fullmatch(token)
     if found and int(found[2]) in query.flat.get(found[1], ()):
         return _Variable(found[1], int(found[2]))
-    try:
-        number = float(token)
-    except ValueError:
-        raise query.fail(f"{token!r} is neither a declared variable nor a number", line) from None
+    if len(token) > _MOST_DIGITS or not _NUMBER.fullmatch(token):
+        if token.lower().lstrip("+-") in ("nan", "inf", "infinity"):
+            raise query.fail(f"bound {token!r} is not a finite number", line)
+        raise query.fail(f"{token[:40]!r} is neither a declared variable nor a number", line)
+    number = float(token)
     if not math.isfinite(number):
-        raise query.fail(f"bound {token!r} is not a finite number", line)
+        raise query.fail(f"bound {token[:40]!r} is not a finite number", line)
     return number
 
 

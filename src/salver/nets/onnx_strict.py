@@ -1,0 +1,95 @@
+"""What the ONNX reader refuses before it looks at an operator: options that would change its meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+
+from salver.errors import SalverError
+
+MOST_ENTRIES = 1 << 24
+"""Largest tensor, weights and intermediate results alike."""
+_FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)
+_KINDS = "fiub"
+Fail = Callable[[onnx.NodeProto, str], SalverError]
+
+
+def checked(tensor: onnx.TensorProto, where: str) -> Any:
+    """A constant of the file as an array.
+
+    Raises:
+        SalverError: not finite, not representable in single precision, too large, or no numbers at all.
+    """
+    name = tensor.name
+    if any(size < 0 for size in tensor.dims) or np.prod([float(s) for s in tensor.dims]) > MOST_ENTRIES:
+        raise SalverError(f"tensor {name!r} has more than {MOST_ENTRIES} entries", where, _SMALLER)
+    try:
+        value = onnx.numpy_helper.to_array(tensor)
+    except Exception as error:  # wrong length, unknown type, no text
+        raise SalverError(f"tensor {name!r} is malformed", where, "export the model again") from error
+    if value.dtype.kind not in _KINDS:
+        raise SalverError(f"tensor {name!r} of type {value.dtype} is not supported", where, "use float32")
+    if value.dtype.kind == "f":
+        if not np.isfinite(value).all():
+            raise SalverError(f"tensor {name!r} holds NaN or infinity", where, "export the model again")
+        if (np.abs(value) > np.finfo(np.float32).max).any():
+            raise SalverError(f"tensor {name!r} is beyond single precision", where, "export it in float32")
+    return value
+
+
+def refuse_input_type(value: onnx.ValueInfoProto, where: str) -> None:
+    """Raises: SalverError: the input is neither float32 nor float64."""
+    if value.type.tensor_type.elem_type not in _FLOATS:
+        raise SalverError(f"input {value.name!r} is neither float32 nor float64", where, "export in float32")
+
+
+def refuse_options(node: onnx.NodeProto, attributes: Mapping[str, Any], fail: Fail) -> None:
+    """Raises: SalverError: an option that the reader does not model."""
+    match node.op_type:
+        case "Cast" if attributes.get("to") not in _FLOATS:
+            raise fail(node, "to another type than float32 or float64")
+        case "Dropout" if len(node.input) > 2 or len(node.output) > 1:
+            raise fail(node, "in training mode")
+        case "BatchNormalization" if attributes.get("training_mode", 0) or len(node.output) > 1:
+            raise fail(node, "in training mode")
+        case "Reshape" if attributes.get("allowzero", 0):
+            raise fail(node, "with allowzero")
+        case "Conv" | "ConvTranspose" | "AveragePool":
+            _refuse_window(node, attributes, fail)
+        case _:
+            pass
+
+
+def _refuse_window(node: onnx.NodeProto, attributes: Mapping[str, Any], fail: Fail) -> None:
+    for name, length, least in (
+        ("strides", 2, 1),
+        ("dilations", 2, 1),
+        ("pads", 4, 0),
+        ("kernel_shape", 2, 1),
+    ):
+        values = attributes.get(name)
+        if values is not None and (len(values) != length or any(not least <= v <= 4096 for v in values)):
+            raise fail(node, f"with {name} {list(values)[:6]}")
+    if attributes.get("group", 1) < 1:
+        raise fail(node, "without groups")
+
+
+def refuse_weights(
+    node: onnx.NodeProto, attributes: Mapping[str, Any], weight: Any, bias: Any, channels: int, fail: Fail
+) -> None:
+    """Raises: SalverError: weights of a convolution that fit neither its channels nor its attributes."""
+    groups = attributes.get("group", 1)
+    transposed = node.op_type == "ConvTranspose"
+    kernel = tuple(attributes.get("kernel_shape", weight.shape[2:]))
+    if weight.ndim != 4 or kernel != weight.shape[2:] or weight.size == 0:
+        raise fail(node, f"with weights of shape {weight.shape}")
+    read = weight.shape[0] if transposed else weight.shape[1] * groups
+    divisible = weight.shape[0] % groups == 0 and channels % groups == 0
+    if read != channels or not divisible or (bias is not None and bias.shape != weight.shape[:1]):
+        raise fail(node, f"of {weight.shape} on {channels} channels")
+
+
+_SMALLER = "use a smaller network"
