@@ -61,7 +61,7 @@ def compare(first: pd.DataFrame, second: pd.DataFrame) -> list[Comparison]:
                 f"its limits are {told}", f"solver {solver}", "compare runs with the same limits"
             )
         tables = [_per_instance(side) for side in sides]
-        pairs = tables[0].join(tables[1], how="inner", suffixes=("_0", "_1"))
+        pairs = tables[0].merge(tables[1], left_index=True, right_index=True, suffixes=("_0", "_1"))
         if len(pairs):
             compared.append(_comparison(solver, pairs))
     if not compared:
