@@ -163,6 +163,36 @@ def report(
     print(f"report: {os.path.relpath(page)}")
 
 
+@app.command()
+def compare(
+    first: Annotated[str, typer.Argument(help="a run's folder or name, or `latest`")],
+    second: Annotated[str, typer.Argument(help="another run, of the same suite")],
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Compare two runs pair by pair, with intervals; the second is held against the first.
+
+    Example: salver compare scaling-20260101T120000 latest
+    """
+    from salver.judge.compare import compare as compare_frames
+    from salver.judge.compare import differences_between
+    from salver.judge.scoring import results_frame
+    from salver.judging import judge_run
+    from salver.project import project_root
+    from salver.report.compared import compared_json, compared_table
+    from salver.run import find_run
+
+    root = project_root()
+    runs = [judge_run(find_run(root, name), root) for name in (first, second)]
+    compared = compare_frames(*(results_frame(judged) for _, _, judged in runs))
+    differing = differences_between(*(run.machine for run, _, _ in runs))
+    if as_json:
+        print(compared_json(compared, differing))
+        return
+    print(compared_table(compared))
+    for line in differing:
+        print(f"not the same machine or packages: {line}")
+
+
 app.command("rejudge", help="The same as `report`.")(report)
 
 

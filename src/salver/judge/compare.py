@@ -1,0 +1,121 @@
+"""Two runs compared, solver by solver and pair by pair, so that noise is not taken for progress."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from salver.errors import SalverError
+from salver.judge.paired import RESAMPLES
+from salver.judge.scoring import SOLVED
+from salver.model import Record
+
+Change = Literal["better", "worse", "no clear difference"]
+MUST_AGREE = ("system", "processor", "cores", "memory_mb", "python")
+"""Facts of two machines without which seconds cannot be compared."""
+
+
+class Comparison(Record):
+    """One solver in two runs, over the instances that both have.
+
+    Attributes:
+        instances: pairs; repetitions are averaged before pairing.
+        solved: expected number of solved instances in either run.
+        gained, lost: instances solved (in every repetition) in the second run alone, in the first alone.
+        wrong: wrong answers in either run.
+        par2: mean PAR-2 cost in seconds in either run.
+        ratio, low, high: PAR-2 of the second divided by that of the first, with a 95 % interval: percentile
+            bootstrap over instances (Efron & Tibshirani, 1993, ch. 13), the same on every call.
+        change: `better` or `worse` where the interval leaves out 1.
+    """
+
+    solver: str
+    instances: int
+    solved: tuple[float, float]
+    gained: tuple[str, ...]
+    lost: tuple[str, ...]
+    wrong: tuple[int, int]
+    par2: tuple[float, float]
+    ratio: float
+    low: float
+    high: float
+    change: Change
+
+
+def compare(first: pd.DataFrame, second: pd.DataFrame) -> list[Comparison]:
+    """Compares the solvers that two `results_frame`s share.
+
+    Raises:
+        SalverError: they share no solver on any instance, or ran a shared solver under different limits.
+    """
+    compared = []
+    for solver in sorted(set(first["solver"]) & set(second["solver"])):
+        sides = [frame[frame["solver"] == solver] for frame in (first, second)]
+        limits = [set(side["limit_s"]) for side in sides]
+        if limits[0] != limits[1]:
+            told = " and ".join(", ".join(f"{value:g} s" for value in sorted(limit)) for limit in limits)
+            raise SalverError(
+                f"its limits are {told}", f"solver {solver}", "compare runs with the same limits"
+            )
+        tables = [_per_instance(side) for side in sides]
+        pairs = tables[0].merge(tables[1], left_index=True, right_index=True, suffixes=("_0", "_1"))
+        if len(pairs):
+            compared.append(_comparison(solver, pairs))
+    if not compared:
+        raise SalverError(
+            "the runs share no solver on any instance", mend="run one suite with the same solvers"
+        )
+    return compared
+
+
+def differences_between(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
+    """What differs between the machines and packages of two runs, one line each (`machine_facts`)."""
+    lines = [
+        f"{name}: {first.get(name)} and {second.get(name)}"
+        for name in MUST_AGREE
+        if first.get(name) != second.get(name)
+    ]
+    packages = [facts.get("packages", {}) for facts in (first, second)]
+    for name in sorted(set(packages[0]) | set(packages[1])):
+        versions = [found.get(name, "missing") for found in packages]
+        if versions[0] != versions[1]:
+            lines.append(f"{name}: {versions[0]} and {versions[1]}")
+    return lines
+
+
+def _per_instance(frame: pd.DataFrame) -> pd.DataFrame:
+    solved = frame["outcome"].isin(SOLVED)
+    cost = frame["wall_s"].where(solved, 2 * frame["limit_s"])
+    marked = frame.assign(solved=solved.astype("float64"), cost=cost, wrong=frame["outcome"] == "wrong")
+    groups = marked.groupby(["suite", "instance_id"])
+    return groups.agg(
+        instance=("instance", "first"),
+        solved=("solved", "mean"),
+        cost=("cost", "mean"),
+        wrong=("wrong", "sum"),
+    )
+
+
+def _comparison(solver: str, pairs: pd.DataFrame) -> Comparison:
+    costs = pairs[["cost_0", "cost_1"]].to_numpy(np.float64)
+    rng = np.random.default_rng(0)
+    sums = costs[rng.integers(0, len(costs), (RESAMPLES, len(costs)))].sum(axis=1)
+    low, high = np.quantile(sums[:, 1] / sums[:, 0], [0.025, 0.975])
+    gained = pairs[(pairs["solved_1"] == 1) & (pairs["solved_0"] < 1)]["instance_0"]
+    lost = pairs[(pairs["solved_0"] == 1) & (pairs["solved_1"] < 1)]["instance_0"]
+    return Comparison(
+        solver=solver,
+        instances=len(pairs),
+        solved=(float(pairs["solved_0"].sum()), float(pairs["solved_1"].sum())),
+        gained=tuple(sorted(gained)),
+        lost=tuple(sorted(lost)),
+        wrong=(int(pairs["wrong_0"].sum()), int(pairs["wrong_1"].sum())),
+        par2=(float(costs[:, 0].mean()), float(costs[:, 1].mean())),
+        ratio=float(costs[:, 1].sum() / costs[:, 0].sum()),
+        low=float(low),
+        high=float(high),
+        change="better" if high < 1 else "worse" if low > 1 else "no clear difference",
+    )
