@@ -20,8 +20,9 @@ from salver.nets.onnx_reader import read_onnx
 from salver.nets.onnx_writer import to_bytes, to_model
 from salver.nets.program import lower
 from salver.nets.torch_bridge import from_torch
+from salver.saliency.cam import grad_cam
 from salver.saliency.cam.grad_cam import grad_cam_graph
-from salver.saliency.cam.graph import cam_graph, grad_cam
+from salver.saliency.cam.graph import cam_graph
 from salver.saliency.cam.query import CamQuery
 from salver.saliency.conditions import UndefinedConditionError
 from salver.saliency.vanilla import Point, VanillaQuery

@@ -121,7 +121,8 @@ def _row_impossible(relaxation: LinearRelaxation, row: int) -> bool:
 
 def test_scaling_multiplies_by_powers_of_two_alone() -> None:
     model = random_program(5)
-    new, units = scaled(model)
+    new, units, rows = scaled(model)
+    assert np.array_equal(np.exp2(np.round(np.log2(rows))), rows)
     assert np.array_equal(np.exp2(np.round(np.log2(units))), units)
     assert np.array_equal(new.lower * units, model.lower)
     ratio = (new.matrix.toarray() * (1 / units))[model.matrix.toarray() != 0]

@@ -11,6 +11,7 @@ from salver.errors import SalverError
 
 MOST_BYTES = 512 << 20
 MOST_NODES = 20_000
+_POSITIVE = ("strides", "dilations", "kernel_shape", "group")
 OLDEST_OPERATORS = 7
 """Opset from which on arithmetic broadcasts by shape alone; before, attributes said how."""
 
@@ -76,7 +77,17 @@ def _parse(path: Path) -> onnx.ModelProto:
         raise _invalid(path, error) from error
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(model.graph)):
         raise SalverError("keeps weights in other files", str(path), "save it with its weights inside")
+    # The onnx package divides by these while it infers shapes, and a zero ends the process.
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            if attribute.name in _POSITIVE and any(v <= 0 for v in (*attribute.ints, *_single(attribute))):
+                what = f"{node.op_type} {node.name!r:.60} has a {attribute.name} that is not positive"
+                raise SalverError(what, str(path), "export the model again")
     return model
+
+
+def _single(attribute: onnx.AttributeProto) -> tuple[int, ...]:
+    return (attribute.i,) if attribute.type == onnx.AttributeProto.INT else ()
 
 
 def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import re
 import zlib
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ PROOF_FILE = "unsat.proof"
 """Name of the proof among a run's result files."""
 MOST_BYTES = 1 << 30
 """Largest proof that is read, uncompressed."""
+DEEPEST = 20
+_BRACKETS = re.compile(r"[\[\]{}]")
 
 
 def header(network: Network, prop: Property) -> dict[str, Any]:
@@ -51,6 +54,16 @@ def write_proof(path: Path, network: Network, prop: Property, steps: list[Any]) 
     write_atomically(path, gzip.compress(text, mtime=0) if path.suffix == ".gz" else text)
 
 
+def _parse(line: str) -> Any:
+    """One line of JSON. Raises: ValueError: no JSON, or nested so deeply that a parser may run out of stack."""
+    depth = 0
+    for bracket in _BRACKETS.findall(line):
+        depth += 1 if bracket in "[{" else -1
+        if depth > DEEPEST:
+            raise ValueError(f"nested more than {DEEPEST} deep")
+    return json.loads(line)
+
+
 def read_proof(path: Path, network: Network, prop: Property) -> list[Any]:
     """The steps of a proof of this query.
 
@@ -63,7 +76,7 @@ def read_proof(path: Path, network: Network, prop: Property) -> list[Any]:
             compressed = file.read(2) == b"\x1f\x8b"
         with gzip.open(path, "rb") if compressed else path.open("rb") as stream:
             raw = stream.read(MOST_BYTES + 1)
-        lines = [json.loads(line) for line in raw.decode().splitlines()] if len(raw) <= MOST_BYTES else []
+        lines = [_parse(line) for line in raw.decode().splitlines()] if len(raw) <= MOST_BYTES else []
     except OSError as error:
         raise SalverError(f"cannot be read ({error.strerror or error})", where, "check the path") from error
     except (EOFError, zlib.error, ValueError, RecursionError) as error:
