@@ -55,7 +55,7 @@ def write_proof(path: Path, network: Network, prop: Property, steps: list[Any]) 
 
 
 def _parse(line: str) -> Any:
-    """One line of JSON. Raises: ValueError: no JSON, or nested so deeply that a parser may run out of stack."""
+    """One line of JSON. Raises: ValueError: no JSON, or nested so deeply that a parser may lose its stack."""
     depth = 0
     for bracket in _BRACKETS.findall(line):
         depth += 1 if bracket in "[{" else -1
