@@ -11,12 +11,10 @@ was, plain fractions must accept too.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import io
 import sys
 import tempfile
-import time
 from collections import Counter
 from fractions import Fraction
 from pathlib import Path
@@ -31,6 +29,7 @@ from salver.spec import Atom, Property
 from tests.soundness.naive_checker import WrongError, naive_check
 from tests.soundness.proofs import Steps, corrupt_numbers
 from tests.soundness.queries import draw
+from tests.soundness.timed import run_for
 
 SLACKS = (0.0, 1e-15, 1e-12, 1e-9)
 CHANGES = 20
@@ -120,22 +119,8 @@ def examine(
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--seed", type=int, default=0, help="first seed")
-    chosen = parser.parse_args(arguments)
-    total, wrong, seed, until = Counter[str](), 0, chosen.seed, time.monotonic() + chosen.seconds
     with tempfile.TemporaryDirectory() as folder:
-        while time.monotonic() < until:
-            counts, complaints = examine(Path(folder), seed)
-            total, wrong = total + counts, wrong + len(complaints)
-            for complaint in complaints:
-                print(f"WRONG seed {seed}: {complaint}", flush=True)
-            seed += 1
-    for name, count in sorted(total.items()):
-        print(f"{count:8d}  {name}")
-    print(f"{wrong:8d}  wrong, in seeds {chosen.seed} to {seed - 1}")
-    return 1 if wrong else 0
+        return run_for(__doc__, lambda seed: examine(Path(folder), seed), arguments)
 
 
 if __name__ == "__main__":

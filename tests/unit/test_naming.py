@@ -36,7 +36,7 @@ def _judged(
     proven: tuple[str, ...] = (),
 ) -> list[JudgedRun]:
     replays = {key: Replay(verdict=verdict) for key, verdict in (witnesses or {}).items()}
-    proofs = {key: CheckedProof(verdict=ProofVerdict.CHECKED) for key in proven}
+    proofs = {key: CheckedProof(subject="", verdict=ProofVerdict.CHECKED) for key in proven}
     found = judge(records, {"i": _planted(expected)}, replays, proofs)
     return [JudgedRun(run=r, judgement=j) for r, j in zip(records, found, strict=True)]
 

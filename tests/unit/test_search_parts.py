@@ -12,7 +12,8 @@ from scipy.optimize import linprog
 
 from salver.solvers.branching import branching_neuron
 from salver.solvers.linear import LinearRelaxation, scaled
-from salver.solvers.milp_model import Milp, build
+from salver.solvers.milp_model import build
+from salver.solvers.milp_program import Milp
 from salver.solvers.node import root_node, tighten
 from salver.solvers.probing import probe
 from salver.solvers.query import Budget, Query

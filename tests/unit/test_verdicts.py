@@ -58,7 +58,10 @@ def judged(
     proofs: dict[str, ProofVerdict] | None = None,
 ) -> dict[str, Judgement]:
     replays = {key: Replay(verdict=verdict) for key, verdict in (witnesses or {}).items()}
-    checked = {key: CheckedProof(verdict=verdict, detail="why") for key, verdict in (proofs or {}).items()}
+    checked = {
+        key: CheckedProof(subject=key, verdict=verdict, detail="why")
+        for key, verdict in (proofs or {}).items()
+    }
     return {j.key: j for j in judge(records, {"i": instance(expected)}, replays, checked)}
 
 

@@ -7,14 +7,14 @@ and meant for single points and small networks.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from salver.nets.linear_maps import conv_bias, conv_matrix, conv_transpose_matrix
+from salver.nets.linear_maps import matrix_and_bias
 from salver.nets.network import (
     Abs,
     Add,
@@ -69,13 +69,11 @@ def exact_margin(network: Network, prop: Property, x: npt.ArrayLike) -> Fraction
 def _apply(operator: Operator, arguments: list[Values], source: Shape, shape: Shape) -> Values:
     first = arguments[0]
     match operator:
-        case Linear():
-            return _linear(operator.weight, operator.bias, first)
-        case Conv():
-            return _linear(conv_matrix(operator, source), conv_bias(operator, source), first)
-        case ConvTranspose():
-            matrix = conv_transpose_matrix(operator, source)
-            return _linear(matrix, np.zeros(matrix.shape[0]), first)
+        case Linear() | Conv() | ConvTranspose():
+            result, entries = rational_entries(operator, source)
+            for row, column, weight in entries:
+                result[row] += weight * first[column]
+            return result
         case Scale():
             full = [np.broadcast_to(part, shape).ravel() for part in (operator.scale, operator.shift)]
             factors, shifts = (_fractions(part.astype(np.float64)) for part in full)
@@ -98,15 +96,18 @@ def _apply(operator: Operator, arguments: list[Values], source: Shape, shape: Sh
             return first
 
 
-def _linear(matrix: Any, bias: npt.NDArray[Any], values: Values) -> Values:
-    """Products of single weights alone: a convolution's matrix holds each weight as it is."""
-    rows = sparse.csr_array(matrix)
-    result = _fractions(np.asarray(bias, np.float64))
-    for row in range(rows.shape[0]):
-        span = slice(rows.indptr[row], rows.indptr[row + 1])
-        for column, weight in zip(rows.indices[span].tolist(), rows.data[span].tolist(), strict=True):
-            result[row] += Fraction(weight) * values[column]
-    return result
+def rational_entries(
+    operator: Linear | Conv | ConvTranspose, source: Shape
+) -> tuple[Values, Iterator[tuple[int, int, Fraction]]]:
+    """Bias [outputs] and entries (row, column, weight) of a linear operator over flat tensors of `source`.
+
+    A convolution's matrix holds single weights as they are, so nothing is rounded.
+    """
+    matrix, bias = matrix_and_bias(operator, source)
+    coo = sparse.coo_array(matrix)
+    rows, columns = (axis.tolist() for axis in coo.coords)
+    weights = (Fraction(weight) for weight in coo.data.tolist())
+    return _fractions(np.asarray(bias, np.float64)), zip(rows, columns, weights, strict=True)
 
 
 def _fractions(values: npt.NDArray[np.float64]) -> Values:

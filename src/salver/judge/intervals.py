@@ -9,13 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
-from scipy import sparse
 
-from salver.judge.exact import Values
-from salver.nets.linear_maps import conv_bias, conv_matrix, conv_transpose_matrix
+from salver.judge.exact import Values, rational_entries
 from salver.nets.network import (
     Abs,
     Add,
@@ -130,13 +127,8 @@ def _top(row: Mapping[int, Fraction], interval: Interval) -> Fraction:
 def _apply(node: Node, arguments: list[Interval], source: Shape) -> Interval:
     operator, (low, high) = node.operator, arguments[0]
     match operator:
-        case Linear():
-            return _linear(operator.weight, operator.bias, low, high)
-        case Conv():
-            return _linear(conv_matrix(operator, source), conv_bias(operator, source), low, high)
-        case ConvTranspose():
-            matrix = conv_transpose_matrix(operator, source)
-            return _linear(matrix, np.zeros(matrix.shape[0]), low, high)
+        case Linear() | Conv() | ConvTranspose():
+            return _linear(operator, source, low, high)
         case Scale():
             full = [
                 np.broadcast_to(part, node.shape).ravel().tolist()
@@ -174,14 +166,10 @@ def _sign(value: Fraction) -> Fraction:
     return Fraction((value > 0) - (value < 0))
 
 
-def _linear(matrix: Any, bias: Any, low: Values, high: Values) -> Interval:
-    rows = sparse.csr_array(matrix)
-    below = [Fraction(v) for v in np.asarray(bias, np.float64).tolist()]
+def _linear(operator: Linear | Conv | ConvTranspose, source: Shape, low: Values, high: Values) -> Interval:
+    below, entries = rational_entries(operator, source)
     above = list(below)
-    for row in range(rows.shape[0]):
-        span = slice(rows.indptr[row], rows.indptr[row + 1])
-        for column, weight in zip(rows.indices[span].tolist(), rows.data[span].tolist(), strict=True):
-            factor = Fraction(weight)
-            below[row] += factor * (low[column] if factor > 0 else high[column])
-            above[row] += factor * (high[column] if factor > 0 else low[column])
+    for row, column, weight in entries:
+        below[row] += weight * (low[column] if weight > 0 else high[column])
+        above[row] += weight * (high[column] if weight > 0 else low[column])
     return below, above

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from salver import proofs
 from salver.errors import SalverError
 from salver.files import write_atomically
 from salver.model import Claim, Instance, ProofVerdict, Record, RunRecord
@@ -21,8 +23,13 @@ STORE = "proofs.json"
 
 
 class CheckedProof(Record):
-    """What the checker said of one run's proof. Bytes as stored (compressed), wall seconds of checking."""
+    """What the checker said of one run's proof. Bytes as stored (compressed), wall seconds of checking.
 
+    `subject` is a hash of the proof's bytes and of the checker's source: a verdict about another proof, or by
+    a checker that was mended since, does not stand.
+    """
+
+    subject: str
     verdict: ProofVerdict
     detail: str = ""
     bytes: int = 0
@@ -32,29 +39,39 @@ class CheckedProof(Record):
 def check_proofs(
     records: Sequence[RunRecord], instances: Mapping[str, Instance], set_path: Path, run_dir: Path
 ) -> dict[str, CheckedProof]:
-    """By `RunRecord.key`, for every `unsat` with a proof. Proofs checked before are not checked again."""
+    """By `RunRecord.key`, for every `unsat` with a proof. What this checker said before stands."""
     known = stored_proofs(run_dir)
+    checker = _source_of_checker()
     found: dict[str, CheckedProof] = {}
     for record in records:
         path = run_dir / (record.logs or f"logs/{record.key}") / "files" / f"{PROOF_FILE}.gz"
         instance = instances.get(record.instance_id)
         if record.claim is not Claim.UNSAT or instance is None or not path.is_file():
             continue
-        found[record.key] = known.get(record.key) or _check(path, instance, set_path)
-    if found.keys() - known.keys():
-        text = {key: checked.model_dump(mode="json") for key, checked in (known | found).items()}
+        subject = hashlib.sha256(checker + path.read_bytes()).hexdigest()
+        before = known.get(record.key)
+        stands = before is not None and before.subject == subject
+        found[record.key] = before if before and stands else _check(path, instance, set_path, subject)
+    if found != known:
+        text = {key: checked.model_dump(mode="json") for key, checked in found.items()}
         write_atomically(run_dir / STORE, json.dumps(text, indent=1) + "\n")
     return found
 
 
-def _check(path: Path, instance: Instance, set_path: Path) -> CheckedProof:
+def _source_of_checker() -> bytes:
+    sources = sorted(Path(proofs.__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).digest()
+
+
+def _check(path: Path, instance: Instance, set_path: Path, subject: str) -> CheckedProof:
     since, size = time.monotonic(), path.stat().st_size
     try:
         check_file(set_path / instance.onnx, set_path / f"{instance.vnnlib}.gz", path)
     except (RejectedError, UnsupportedNetworkError, SalverError) as error:
         detail = " ".join(str(error).split())[:300]
-        return CheckedProof(verdict=ProofVerdict.REJECTED, detail=detail, bytes=size)
-    return CheckedProof(verdict=ProofVerdict.CHECKED, bytes=size, seconds=round(time.monotonic() - since, 3))
+        return CheckedProof(subject=subject, verdict=ProofVerdict.REJECTED, detail=detail, bytes=size)
+    seconds = round(time.monotonic() - since, 3)
+    return CheckedProof(subject=subject, verdict=ProofVerdict.CHECKED, bytes=size, seconds=seconds)
 
 
 def stored_proofs(run_dir: Path) -> dict[str, CheckedProof]:

@@ -9,16 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
 
-from salver.judge.exact import exact_margin
+from salver.judge.exact import exact_margin, rational_entries
 from salver.judge.rational_lp import maximise
 from salver.model import Truth
-from salver.nets.linear_maps import conv_bias, conv_matrix, conv_transpose_matrix
 from salver.nets.network import (
     Abs,
     Add,
@@ -142,13 +139,8 @@ class _Region:
         operator, first = node.operator, self.forms[node.inputs[0]]
         size = len(first[0])
         match operator:
-            case Linear():
-                return _linear(operator.weight, operator.bias, first)
-            case Conv():
-                return _linear(conv_matrix(operator, source), conv_bias(operator, source), first)
-            case ConvTranspose():
-                matrix = conv_transpose_matrix(operator, source)
-                return _linear(matrix, np.zeros(matrix.shape[0]), first)
+            case Linear() | Conv() | ConvTranspose():
+                return _linear(operator, source, first)
             case Scale():
                 parts = [
                     np.broadcast_to(p, node.shape).ravel().tolist() for p in (operator.scale, operator.shift)
@@ -187,14 +179,11 @@ def _product(first: Form, second: Form) -> Form:
     return [first[-1] * c for c in second]
 
 
-def _linear(matrix: Any, bias: npt.NDArray[Any], forms: list[Form]) -> list[Form]:
-    rows = sparse.csr_array(matrix)
-    result = [[*([_ZERO] * (len(forms[0]) - 1)), Fraction(v)] for v in np.asarray(bias, np.float64).tolist()]
-    for row, total in enumerate(result):
-        span = slice(rows.indptr[row], rows.indptr[row + 1])
-        for column, weight in zip(rows.indices[span].tolist(), rows.data[span].tolist(), strict=True):
-            factor = Fraction(weight)
-            for place, value in enumerate(forms[column]):
-                if value:
-                    total[place] += factor * value
+def _linear(operator: Linear | Conv | ConvTranspose, source: Shape, forms: list[Form]) -> list[Form]:
+    bias, entries = rational_entries(operator, source)
+    result = [[*([_ZERO] * (len(forms[0]) - 1)), value] for value in bias]
+    for row, column, weight in entries:
+        for place, value in enumerate(forms[column]):
+            if value:
+                result[row][place] += weight * value
     return result

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from salver.nets.linear_maps import conv_bias, conv_matrix, conv_transpose_matrix
+from salver.nets.linear_maps import matrix_and_bias
 from salver.nets.network import (
     Abs,
     Add,
@@ -45,11 +45,9 @@ def _apply(operator: Operator, arguments: list[npt.NDArray[Any]], shapes: list[S
     match operator:
         case Linear():
             return np.asarray(first @ operator.weight.T.astype(first.dtype) + operator.bias)
-        case Conv():
-            matrix = conv_matrix(operator, shapes[0])
-            return np.asarray((matrix @ first.T).T + conv_bias(operator, shapes[0]))
-        case ConvTranspose():
-            return np.asarray((conv_transpose_matrix(operator, shapes[0]) @ first.T).T)
+        case Conv() | ConvTranspose():
+            matrix, bias = matrix_and_bias(operator, shapes[0])
+            return np.asarray((matrix @ first.T).T + bias)
         case Scale():
             return np.asarray(first * operator.scale.ravel() + operator.shift.ravel())
         case Relu():

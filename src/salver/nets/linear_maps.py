@@ -12,7 +12,25 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from salver.nets.network import Conv, ConvTranspose, Shape, conv_output_shape, conv_transpose_output_shape
+from salver.nets.network import (
+    Conv,
+    ConvTranspose,
+    Linear,
+    Shape,
+    conv_output_shape,
+    conv_transpose_output_shape,
+)
+
+
+def matrix_and_bias(operator: Linear | Conv | ConvTranspose, shape: Shape) -> tuple[Any, Any]:
+    """Matrix [outputs, inputs], dense of a `Linear`, else CSR, and bias [outputs] over flat tensors."""
+    match operator:
+        case Linear():
+            return operator.weight, operator.bias
+        case Conv():
+            return conv_matrix(operator, shape), conv_bias(operator, shape)
+    matrix = conv_transpose_matrix(operator, shape)
+    return matrix, np.zeros(matrix.shape[0])
 
 
 def conv_matrix(operator: Conv, shape: Shape) -> Any:

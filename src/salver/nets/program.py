@@ -15,7 +15,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from salver.nets import network as nets
-from salver.nets.linear_maps import conv_bias, conv_matrix, conv_transpose_matrix
+from salver.nets.linear_maps import matrix_and_bias
 
 Array = npt.NDArray[np.float64]
 Matrix = Any
@@ -178,13 +178,9 @@ class _Lowering:
         first = self.affine[node.inputs[0]]
         shape = shapes[node.inputs[0]]
         match operator:
-            case nets.Linear():
-                return _apply(operator.weight.astype(np.float64), first, operator.bias)
-            case nets.Conv():
-                return _apply(conv_matrix(operator, shape), first, conv_bias(operator, shape))
-            case nets.ConvTranspose():
-                matrix = conv_transpose_matrix(operator, shape)
-                return _apply(matrix, first, np.zeros(matrix.shape[0]))
+            case nets.Linear() | nets.Conv() | nets.ConvTranspose():
+                matrix, bias = matrix_and_bias(operator, shape)
+                return _apply(matrix.astype(np.float64), first, bias)
             case nets.Scale():
                 scale = sparse.diags_array(operator.scale.ravel().astype(np.float64), format="csr")
                 return _apply(scale, first, operator.shift.ravel())

@@ -48,10 +48,10 @@ class NetSpec(Record):
     regime: Regime = Plain()
 
 
-def digits_net(architecture: Architecture) -> NetSpec:
-    """The schedule that takes every digits network of the zoo to its accuracy in a second or two."""
+def small_net(dataset: str, architecture: Architecture) -> NetSpec:
+    """The schedule of the networks on small sets (digits, breast_cancer): many passes, a second or two."""
     return NetSpec(
-        dataset="digits",
+        dataset=dataset,
         architecture=architecture,
         epochs=40,
         batch_size=32,
@@ -70,18 +70,6 @@ def table_net(dataset: str, architecture: Architecture) -> NetSpec:
     return NetSpec(dataset=dataset, architecture=architecture, epochs=10, batch_size=128)
 
 
-def breast_net(architecture: Architecture) -> NetSpec:
-    """The schedule of the networks on breast_cancer, whose 456 rows take more passes."""
-    return NetSpec(
-        dataset="breast_cancer",
-        architecture=architecture,
-        epochs=40,
-        batch_size=32,
-        learning_rate=1e-2,
-        weight_decay=1e-4,
-    )
-
-
 def in_regimes(spec: NetSpec, adversarial_epsilon: float = 0.05, k: int = 8) -> dict[str, NetSpec]:
     """The same network in every other regime, by the suffix of its key in the zoo; `k` is R2ET's."""
     changes: dict[str, dict[str, object]] = {
@@ -98,19 +86,19 @@ ZOO: dict[str, NetSpec] = {
     "bandit-6x6": NetSpec(
         dataset="bandit", architecture=(6, 6), epochs=40, batch_size=32, learning_rate=1e-2
     ),
-    "digits-16x16": digits_net((16, 16)),
-    "digits-32x32": digits_net((32, 32)),
-    "digits-64x64": digits_net((64, 64)),
-    "digits-128x128": digits_net((128, 128)),
-    "digits-256x256": digits_net((256, 256)),
-    "digits-32x32x32": digits_net((32, 32, 32)),
-    "digits-16x16x16x16": digits_net((16, 16, 16, 16)),
-    "digits-128x128x128x128": digits_net((128, 128, 128, 128)),
-    "digits-256x256x256x256": digits_net((256, 256, 256, 256)),
-    "digits-32x32x32x32x32x32": digits_net((32, 32, 32, 32, 32, 32)),
-    "digits-conv": digits_net("conv_small"),
-    "digits-gap": digits_net("conv_gap"),
-    "digits-conv-dense": digits_net("conv_dense"),
+    "digits-16x16": small_net("digits", (16, 16)),
+    "digits-32x32": small_net("digits", (32, 32)),
+    "digits-64x64": small_net("digits", (64, 64)),
+    "digits-128x128": small_net("digits", (128, 128)),
+    "digits-256x256": small_net("digits", (256, 256)),
+    "digits-32x32x32": small_net("digits", (32, 32, 32)),
+    "digits-16x16x16x16": small_net("digits", (16, 16, 16, 16)),
+    "digits-128x128x128x128": small_net("digits", (128, 128, 128, 128)),
+    "digits-256x256x256x256": small_net("digits", (256, 256, 256, 256)),
+    "digits-32x32x32x32x32x32": small_net("digits", (32, 32, 32, 32, 32, 32)),
+    "digits-conv": small_net("digits", "conv_small"),
+    "digits-gap": small_net("digits", "conv_gap"),
+    "digits-conv-dense": small_net("digits", "conv_dense"),
     "mnist-32x32": mnist_net((32, 32)),
     "mnist-64x64": mnist_net((64, 64)),
     "mnist-128x128": mnist_net((128, 128)),
@@ -134,15 +122,15 @@ ZOO: dict[str, NetSpec] = {
     **{
         f"digits-{name}-{suffix}": spec
         for name, widths in (("16x16", (16, 16)), ("32x32", (32, 32)))
-        for suffix, spec in in_regimes(digits_net(widths)).items()
+        for suffix, spec in in_regimes(small_net("digits", widths)).items()
     },
-    "breast-16x16": breast_net((16, 16)),
+    "breast-16x16": small_net("breast_cancer", (16, 16)),
     **{
         f"{key}-{suffix}": spec
         for key, plain in (
             ("adult-32x32", table_net("adult", (32, 32))),
             ("compas-32x32", table_net("compas", (32, 32))),
-            ("breast-16x16", breast_net((16, 16))),
+            ("breast-16x16", small_net("breast_cancer", (16, 16))),
         )
         for suffix, spec in in_regimes(plain, adversarial_epsilon=0.01).items()
     },

@@ -19,13 +19,13 @@ import numpy.typing as npt
 
 from salver.errors import SalverError
 from salver.generator import InstanceDraft
-from salver.judge.enumerate import enumerate_query
 from salver.model import Evidence, Facts, Truth, Vacuity
 from salver.nets.network import Network
 from salver.nets.onnx_writer import to_bytes, to_model
 from salver.nets.program import Program, lower
 from salver.nets.runtime import Runtime
 from salver.saliency import conditions
+from salver.saliency.known import known_answer
 from salver.saliency.sampling import DeltaStarBound, Region, logits_and_gradient, sample_delta_star
 from salver.saliency.unroll import SaliencyMap, logit_combination, unroll
 from salver.spec import Clause, Property, float32_down, float32_up
@@ -246,7 +246,11 @@ class VanillaQuery:
         pairing, kind = comparison.pairing, condition.map
         graph = self.graph(pairing.of, kind)
         prop = Property(*comparison.box, self._clauses(comparison, condition, delta), graph.output_size)
-        expected, evidence = self._known(comparison, kind, prop, exact)
+        of = comparison.pairing.of
+        cached = (self._lowered(of, kind), self._runtime(of, kind))
+        expected, evidence = known_answer(
+            self.graph(of, kind), prop, comparison.found.witness, exact, *cached
+        )
         stem = f"{self.name}-{pairing.stem}" + ("-abs" if kind == "abs" else "")
         whom = "all" if len(pairing.targets) > 1 else f"t{pairing.targets[0]}"
         generated = f"{stem}-i{comparison.point.index}-e{comparison.epsilon:g}-{condition.stem(delta)}-{whom}"
@@ -297,17 +301,3 @@ class VanillaQuery:
             ),
             options={"map": condition.map, "winner": pairing.winner},
         )
-
-    def _known(
-        self, comparison: Comparison, kind: SaliencyMap, prop: Property, exact: bool
-    ) -> tuple[Truth, Evidence]:
-        """Exact enumeration where asked for; else a sampled point that replays strictly proves sat."""
-        of, witness = comparison.pairing.of, comparison.found.witness
-        if exact:
-            truth = enumerate_query(self._lowered(of, kind), prop, self.graph(of, kind)).truth
-            return truth, Evidence.ENUMERATED if truth is not Truth.UNKNOWN else Evidence.UNKNOWN
-        if witness is not None and prop.inputs_inside(witness):
-            outputs = self._runtime(of, kind).outputs(witness)
-            if prop.outputs_satisfied(outputs):
-                return Truth.SAT, Evidence.PROVED
-        return Truth.UNKNOWN, Evidence.UNKNOWN

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from salver.solvers.bounds import ABSOLUTE, RELATIVE
-from salver.solvers.milp_model import Milp
+from salver.solvers.milp_program import Milp
 
 Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]

@@ -19,7 +19,8 @@ import numpy.typing as npt
 from salver.errors import SalverError
 from salver.solvers.alternatives import without_refuted
 from salver.solvers.bounds import Bounds, propagate
-from salver.solvers.milp_model import Milp, build
+from salver.solvers.milp_model import build
+from salver.solvers.milp_program import Milp
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
 
 Array = npt.NDArray[np.float64]

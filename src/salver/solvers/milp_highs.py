@@ -8,7 +8,7 @@ import highspy
 import numpy as np
 import numpy.typing as npt
 
-from salver.solvers.milp_model import Milp
+from salver.solvers.milp_program import Milp
 
 Array = npt.NDArray[np.float64]
 

@@ -8,7 +8,6 @@ binary mask. Both sides are closed at z = 0, so the program covers the strict ma
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,6 +16,7 @@ from scipy import sparse
 
 from salver.nets.program import AbsBlock, Affine, GateBlock, MaskBlock, Program, ReluBlock
 from salver.solvers.bounds import Bounds, bound_affine, constant_rows
+from salver.solvers.milp_program import Milp, Origin
 from salver.spec.property import Atom, Property
 
 Array = npt.NDArray[np.float64]
@@ -28,59 +28,6 @@ near 1e-9; bounds that are attained exactly made SCIP 10.0 call feasible program
 
 SLACK = 1e-8
 """Every clause is relaxed by this much times 1 + |constant|: an `unsat` then does not hang on rounding."""
-
-
-@dataclass(frozen=True, eq=False)
-class Origin:
-    """What rows or columns of a program stand for, for whoever turns multipliers into a proof.
-
-    Attributes:
-        kind: of rows as in `salver.proofs.checker`, `range` for limits of outputs; of columns `pre`, `value`
-            or `block`.
-        number: of the pre-activation or block.
-        entries: one per row or column; for `atom` its number among the atoms of `Property.comparisons`.
-        first: number of the first row or column.
-    """
-
-    kind: str
-    number: int
-    entries: Indices
-    first: int
-
-
-@dataclass(frozen=True, eq=False)
-class Milp:
-    """Find v with lower <= v <= upper, row_lower <= matrix v <= row_upper, v[integer] in {0, 1}.
-
-    Attributes:
-        lower, upper, integer: per column; the input x is columns 0 ... n - 1.
-        matrix: CSR [rows, columns].
-        row_lower, row_upper: per row, -inf and +inf where open.
-        inputs: n.
-        neurons: pre-activation number -> binary columns of its undecided entries, in their order.
-        ranges: the rows that keep outputs within the constants of the property.
-        rows_of, columns_of: what rows and defined columns stand for.
-    """
-
-    lower: Array
-    upper: Array
-    integer: npt.NDArray[np.bool_]
-    matrix: sparse.csr_array
-    row_lower: Array
-    row_upper: Array
-    inputs: int
-    neurons: Mapping[int, Indices] = field(default_factory=dict)
-    ranges: Indices = field(default_factory=lambda: np.zeros(0, np.intp))
-    rows_of: tuple[Origin, ...] = ()
-    columns_of: tuple[Origin, ...] = ()
-
-    def with_integers(self, values: Array) -> Milp:
-        """The linear program left when every binary takes its (rounded) value in `values` [columns]."""
-        rounded = np.clip(np.round(values), 0.0, 1.0)
-        lower = np.where(self.integer, rounded, self.lower)
-        upper = np.where(self.integer, rounded, self.upper)
-        none = np.zeros_like(self.integer)
-        return Milp(lower, upper, none, self.matrix, self.row_lower, self.row_upper, self.inputs)
 
 
 def build(

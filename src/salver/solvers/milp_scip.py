@@ -9,7 +9,7 @@ import numpy.typing as npt
 from pyscipopt import Expr, Model
 from pyscipopt.scip import Term
 
-from salver.solvers.milp_model import Milp
+from salver.solvers.milp_program import Milp
 
 Array = npt.NDArray[np.float64]
 

@@ -16,13 +16,13 @@ import numpy.typing as npt
 
 from salver.errors import SalverError
 from salver.generator import InstanceDraft
-from salver.judge.enumerate import enumerate_query
 from salver.model import Evidence, Facts, Truth, Vacuity
 from salver.nets.network import Network
 from salver.nets.onnx_writer import to_bytes, to_model
 from salver.nets.program import Program, lower
 from salver.nets.runtime import Runtime
 from salver.saliency import conditions
+from salver.saliency.known import known_answer
 from salver.saliency.sampling import logits_and_gradient
 from salver.saliency.smoothgrad.graph import Noise, smoothed_gradient, smoothgrad_network
 from salver.saliency.unroll import SaliencyMap, logit_combination
@@ -153,25 +153,13 @@ class SmoothGradQuery:
             top_k_broken(logits, ranking.inside, self.classifier.input_size),
         )
         prop = Property(*self.box(point.x, epsilon), clauses, graph.output_size)
-        expected, evidence = self._known(ranking, prop, exact)
+        expected, evidence = known_answer(
+            graph, prop, ranking.found.witness, exact, self._lowered(label), self._runtime(label)
+        )
         stem = f"{self.name}-g{label}-{self.noise.stem}-{self.kind}"
         name = f"smooth-{stem}-i{point.index}-top{self.k}-e{epsilon:g}"
         facts = self._facts(ranking, epsilon, expected, evidence)
         return InstanceDraft(name, self.classifier, self.name, graph, f"smooth-{stem}", prop, facts)
-
-    def _known(self, ranking: Ranking, prop: Property, exact: bool) -> tuple[Truth, Evidence]:
-        """Exact enumeration where asked for; else a sampled point that replays strictly proves sat."""
-        label, witness = ranking.point.label, ranking.found.witness
-        if exact:
-            truth = enumerate_query(self._lowered(label), prop, self.graph(label)).truth
-            return truth, Evidence.ENUMERATED if truth is not Truth.UNKNOWN else Evidence.UNKNOWN
-        if (
-            witness is not None
-            and prop.inputs_inside(witness)
-            and prop.outputs_satisfied(self._runtime(label).outputs(witness))
-        ):
-            return Truth.SAT, Evidence.PROVED
-        return Truth.UNKNOWN, Evidence.UNKNOWN
 
     def _facts(self, ranking: Ranking, epsilon: float, expected: Truth, evidence: Evidence) -> Facts:
         point, star = ranking.point, ranking.found.value

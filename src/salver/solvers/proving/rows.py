@@ -12,7 +12,7 @@ import numpy.typing as npt
 from salver.nets.program import AbsBlock, GateBlock, Program
 from salver.proofs.graph import Graph
 from salver.solvers.linear import LinearRelaxation
-from salver.solvers.milp_model import Origin
+from salver.solvers.milp_program import Origin
 from salver.spec import Atom, Property
 
 Array = npt.NDArray[np.float64]
