@@ -17,9 +17,9 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 from pydantic import Field
-from tabulate import tabulate
 from torch import nn
 
+from salver.bench.text import as_text
 from salver.datasets import Dataset, load
 from salver.errors import SalverError
 from salver.files import write_atomically
@@ -203,8 +203,8 @@ def bench_ranking(
         comparison = COMPARISONS[name]
         table, source = _table(root, name, comparison, options, data_dir)
         title = f"{name}, {comparison.network}, k = {comparison.k}"
-        say(f"\n{title} ({source})\n{_text(table, 'plain')}")
-        lines += [f"## {title}\n", f"Verdicts: {source}.\n", _text(table, "github")]
+        say(f"\n{title} ({source})\n{as_text(table, 'plain')}")
+        lines += [f"## {title}\n", f"Verdicts: {source}.\n", as_text(table, "github")]
         files[f"{name}.csv"] = table.to_csv(index=False)
     folder.mkdir(parents=True, exist_ok=True)
     for stem, content in files.items():
@@ -273,8 +273,3 @@ def _conditions(options: RankingOptions) -> str:
         f"{options.step:g}; thickness over {options.samples} points of the ball of that radius; "
         f"network seed {options.seed}. Verdicts of the strict rankings at the radii that all trainings share."
     )
-
-
-def _text(table: pd.DataFrame, form: str) -> str:
-    headers = [str(name) for name in table.columns]
-    return tabulate(table.to_numpy().tolist(), headers, form, disable_numparse=True) + "\n"

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
-from tabulate import tabulate
 
 from salver.bench import tables
 from salver.bench.measured import measured_run
+from salver.bench.text import as_text
 from salver.errors import SalverError
 from salver.files import write_atomically
 from salver.generate import generate, up_to_date
@@ -147,14 +147,14 @@ def _report(
     remark = f"Aim: {tables.aim(frame)}." if part.compares else ""
     say(f"\n{part.title}")
     for table in made.values():
-        say(_text(table, "plain"))
+        say(as_text(table, "plain"))
     if remark:
         say(remark)
     files: dict[str, str | bytes] = {f"{stem}.csv": table.to_csv(index=False) for stem, table in made.items()}
     if part.compares:
         files |= _drawings(frame)
     heading = f"## {part.title}\n\n{_conditions(manifest, frame, run_dir)}\n"
-    texts = [_text(table, "github") for table in made.values()]
+    texts = [as_text(table, "github") for table in made.values()]
     return "\n".join([heading, *texts, f"{remark}\n" if remark else ""]), files
 
 
@@ -167,11 +167,6 @@ def _instance_set(
         return suite, set_folder(root, suite), manifest
     with counting(f"generating {suite.key}") as progress:
         return suite, *generate(suite, root, data_dir, workers, progress)
-
-
-def _text(table: pd.DataFrame, form: str) -> str:
-    rows, headers = table.to_numpy().tolist(), [str(name) for name in table.columns]
-    return tabulate(rows, headers, form, disable_numparse=True) + "\n"
 
 
 def _drawings(frame: pd.DataFrame) -> dict[str, str | bytes]:

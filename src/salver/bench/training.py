@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
-from tabulate import tabulate
 
 from salver.bench import training_tables as tables
+from salver.bench.text import as_text
 from salver.bench.training_tables import Measured
 from salver.datasets import load
 from salver.errors import SalverError
@@ -110,8 +110,8 @@ def _write(
     folder.mkdir(parents=True, exist_ok=True)
     lines = ["# salver bench training\n", f"{_conditions(suite, run, frame, run_dir)}\n"]
     for stem, (title, table) in made.items():
-        say(f"\n{title}\n{_text(table, 'plain')}")
-        lines += [f"## {title}\n", _text(table, "github")]
+        say(f"\n{title}\n{as_text(table, 'plain')}")
+        lines += [f"## {title}\n", as_text(table, "github")]
         write_atomically(folder / f"{stem}.csv", table.to_csv(index=False))
     say("\n".join(sentences))
     lines += ["## Answers\n", *(f"- {sentence}" for sentence in sentences), ""]
@@ -129,8 +129,3 @@ def _conditions(suite: Suite, run: RunManifest, frame: pd.DataFrame, run_dir: Pa
         f"Solver: {versions}. Run: reports/{run_dir.name}. Differences are percentage points against plain "
         "training on the same seed and point, with 95 % bootstrap intervals over seeds and points."
     )
-
-
-def _text(table: pd.DataFrame, form: str) -> str:
-    headers = [str(name) for name in table.columns]
-    return tabulate(table.to_numpy().tolist(), headers, form, disable_numparse=True) + "\n"

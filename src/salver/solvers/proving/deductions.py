@@ -50,7 +50,7 @@ class Deductions:
         self.steps.append(step)
 
     def rows(self) -> Rows:
-        return Rows(self.program, self.graph, self.query.prop)
+        return Rows(self.program, self.graph)
 
     def bound(self, context: Context) -> None:
         """Bounds of pre-activations and gated values, in order, wherever backward passes improve them."""

@@ -28,7 +28,6 @@ class Rows:
 
     program: Program
     graph: Graph
-    prop: Property
     groups: dict[tuple[str, str], tuple[list[int], list[Any], list[float]]] = field(default_factory=dict)
 
     def add(self, kind: str, number: int, lemma: int, entries: Any, multipliers: Any) -> None:

@@ -30,7 +30,9 @@ Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
 
 PROBE_AT_MOST = 100
+"""Open neurons up to which all of them are tried where float bounds decide none."""
 PATIENCE = 15
+"""Refutations that fail in a row before the other neurons of a pre-activation are left for later."""
 WORTH_REPEATING = 0.2
 """Share of the open neurons whose decision makes another round pay."""
 
