@@ -176,3 +176,16 @@ def test_same_network_same_bytes():
         for _ in range(2)
     )
     assert first == second
+
+
+def test_read_only_weights_make_torch_say_nothing(recwarn: pytest.WarningsRecorder) -> None:
+    weight, bias = np.ones((1, 2), np.float32), np.zeros(1, np.float32)
+    weight.setflags(write=False)
+    bias.setflags(write=False)
+    network = Network("X", 2, (Node("Y", Linear(weight, bias), ("X",), (1,)),), "Y")
+    torch.set_warn_always(True)
+    try:
+        assert to_torch(network)(torch.ones(1, 2)).item() == 2.0
+    finally:
+        torch.set_warn_always(False)
+    assert not recwarn.list

@@ -137,8 +137,9 @@ def to_torch(network: Network, dtype: Any = None, device: str = "cpu") -> Callab
     import torch
 
     kind = dtype or torch.float32
+    # Copies: weights of a file are read-only, and torch warns of sharing such memory.
     weights = {
-        (node.name, part): torch.as_tensor(getattr(node.operator, part), dtype=kind, device=device)
+        (node.name, part): torch.tensor(np.array(getattr(node.operator, part)), dtype=kind, device=device)
         for node in network.nodes
         for part in ("weight", "bias", "scale", "shift")
         if hasattr(node.operator, part)
