@@ -42,6 +42,4 @@ def proofs_sentence(judged: Sequence[JudgedRun], frame: pd.DataFrame) -> str:
     if accepted.empty:
         return text
     size, check, wall = (accepted[name].median() for name in ("bytes", "check_s", "wall_s"))
-    return (
-        f"{text}; medians: {size / 1024:.1f} kB, checked in {check:.2f} s, written in {wall:.2f} s of a run"
-    )
+    return f"{text}; medians: {size / 1024:.1f} kB, checked in {check:.2f} s, runs took {wall:.2f} s"
