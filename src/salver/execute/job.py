@@ -87,6 +87,7 @@ def _attempt(
         wall_s=finished.wall_s,
         cpu_s=finished.cpu_s,
         memory_mb=finished.memory_mb,
+        measured=finished.measured,
         claim=answer.claim,
         reason=_reason(finished, answer),
         witness=witness,

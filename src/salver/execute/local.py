@@ -13,6 +13,7 @@ from types import FrameType
 from typing import NamedTuple
 
 from salver.errors import SalverError
+from salver.execute.cgroups import sweep
 from salver.execute.events import EventLog
 from salver.execute.job import Folders, run_job
 from salver.execute.plan import PlannedJob
@@ -66,6 +67,7 @@ def run_local(
         )
         raise SalverError(what, mend="choose another number with -j")
     with EventLog(run_dir / "events.jsonl") as log:
+        sweep()
         completed = log.completed()
         wanted = deque(p for p in planned if p.job.key not in completed)
         skipped = len(planned) - len(wanted)
