@@ -32,23 +32,35 @@ class Folders(NamedTuple):
     scratch: Path | None = None
 
 
+class _Share(NamedTuple):
+    """What of the machine a job has to itself."""
+
+    cores: tuple[int, ...] | None
+    gpu: str | None
+
+    def environment(self) -> dict[str, str]:
+        return {} if self.gpu is None else {"CUDA_VISIBLE_DEVICES": self.gpu}
+
+
 def run_job(
     planned: PlannedJob,
     runner: Runner,
     folders: Folders,
     *,
     cores: tuple[int, ...] | None = None,
+    gpu: str | None = None,
     stop: threading.Event | None = None,
 ) -> RunRecord:
     """Stages, runs and parses one job and stores its logs; whatever a tool or runner does, it is recorded.
 
     A loss on this side (INFRASTRUCTURE) is tried once more; nothing else ever is. `cores` and `stop` are
-    those of `run_supervised`.
+    those of `run_supervised`; `gpu` becomes CUDA_VISIBLE_DEVICES, empty for none at all, and None leaves
+    that variable as it is.
     """
-    stop = stop or threading.Event()
-    record = _attempt(planned, runner, folders, cores, stop)
+    share, stop = _Share(cores, gpu), stop or threading.Event()
+    record = _attempt(planned, runner, folders, share, stop)
     if record.termination is Termination.INFRASTRUCTURE and not stop.is_set():
-        record = _attempt(planned, runner, folders, cores, stop)
+        record = _attempt(planned, runner, folders, share, stop)
     return record
 
 
@@ -56,11 +68,11 @@ def _attempt(
     planned: PlannedJob,
     runner: Runner,
     folders: Folders,
-    cores: tuple[int, ...] | None,
+    share: _Share,
     stop: threading.Event,
 ) -> RunRecord:
     started = datetime.now(UTC).isoformat(timespec="milliseconds")
-    finished, answer = _run(planned, runner, folders, cores, stop)
+    finished, answer = _run(planned, runner, folders, share, stop)
     logs = witness = None
     stopped = stop.is_set() and finished.termination is Termination.INFRASTRUCTURE
     try:
@@ -101,7 +113,7 @@ def _run(
     planned: PlannedJob,
     runner: Runner,
     folders: Folders,
-    cores: tuple[int, ...] | None,
+    share: _Share,
     stop: threading.Event,
 ) -> tuple[Finished, Answer]:
     limits = planned.job.limits
@@ -109,7 +121,7 @@ def _run(
         with stage(planned.instance, folders.root, folders.scratch) as place:
             try:
                 command = runner.command(place.staged, place.workdir, limits)
-                environment = runner.environment(limits)
+                environment = {**runner.environment(limits), **share.environment()}
             except Exception as error:
                 finished = lost("").model_copy(update={"termination": Termination.CRASHED})
                 return finished, _failed("command", error)
@@ -118,7 +130,7 @@ def _run(
                 place.workdir,
                 limits,
                 environment=environment,
-                cores=cores,
+                cores=share.cores,
                 result_files=(*runner.result_files, *([runner.proof_file] if runner.proofs else [])),
                 scratch=place.root,
                 stop=stop,
