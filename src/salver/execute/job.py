@@ -6,30 +6,33 @@ import platform
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from salver.errors import SalverError
 from salver.execute.logs import store_logs, store_witness
 from salver.execute.plan import PlannedJob
 from salver.execute.process import lost, run_supervised
+from salver.execute.runexec import run_with_runexec
 from salver.execute.stage import stage
 from salver.model import Answer, Claim, Finished, RunRecord, Termination
 from salver.runner import Runner
 
 _NOTHING = Answer(claim=Claim.NONE)
 _REASON_LENGTH = 300
+Backend = Literal["salver", "runexec"]
 
 
 class Folders(NamedTuple):
     """Where all jobs of a run work.
 
     `root` is the instance set, `run_dir` receives `logs/` and `cex/`, `scratch` holds the private copies
-    (None: the system's temporary folder).
+    (None: the system's temporary folder). `backend` limits and measures: our supervisor or BenchExec.
     """
 
     root: Path
     run_dir: Path
     scratch: Path | None = None
+    backend: Backend = "salver"
 
 
 class _Share(NamedTuple):
@@ -125,7 +128,8 @@ def _run(
             except Exception as error:
                 finished = lost("").model_copy(update={"termination": Termination.CRASHED})
                 return finished, _failed("command", error)
-            finished = run_supervised(
+            supervise = run_with_runexec if folders.backend == "runexec" else run_supervised
+            finished = supervise(
                 command,
                 place.workdir,
                 limits,

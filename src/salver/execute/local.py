@@ -16,7 +16,7 @@ from typing import NamedTuple
 from salver.errors import SalverError
 from salver.execute.cgroups import sweep
 from salver.execute.events import EventLog
-from salver.execute.job import Folders, run_job
+from salver.execute.job import Backend, Folders, run_job
 from salver.execute.plan import PlannedJob
 from salver.execute.slots import Slots, Taken
 from salver.model import RunRecord, Termination
@@ -46,6 +46,7 @@ def run_local(
     gpus: Sequence[str] = (),
     warm_up: bool = False,
     scratch: Path | None = None,
+    backend: Backend = "salver",
 ) -> RunSummary:
     """Runs the jobs that `run_dir/events.jsonl` does not hold yet, in order, on `workers` slots.
 
@@ -67,6 +68,7 @@ def run_local(
         warm_up: before anything else each solver runs its first job once, for a short time and without
             any record, so that no measured run pays for cold file caches.
         scratch: folder for the private copies; None takes the system's temporary folder.
+        backend: what limits and measures the runs.
 
     Raises:
         SalverError: another coordinator writes this run; no space left for the events; too few cores;
@@ -87,7 +89,7 @@ def run_local(
             if one.key not in completed:
                 record(one)
         _require_gpu(wanted, runners, gpus)
-        folders = Folders(root, run_dir, scratch)
+        folders = Folders(root, run_dir, scratch, backend)
         drain, stop = threading.Event(), threading.Event()
         with _interruptible(drain, stop):
             if warm_up:
