@@ -35,6 +35,9 @@ Cores = Annotated[int | None, typer.Option("--cores", help="cores a run (default
 Repetitions = Annotated[int, typer.Option("--repetitions", min=1, help="runs of every job")]
 Resume = Annotated[bool, typer.Option("--resume", help="go on with the suite's latest run")]
 Proofs = Annotated[bool, typer.Option("--proofs", help="ask for a proof of every unsat, and check it")]
+Pin = Annotated[bool, typer.Option("--pin", help="a physical core for every worker")]
+WarmUp = Annotated[bool, typer.Option("--warm-up", help="first one unrecorded run of every solver")]
+Backend = Annotated[str, typer.Option("--backend", help="limits and measures: salver or runexec")]
 Profile = Annotated[str, typer.Option("--profile", help="scoring: vnncomp2026, par2 or count")]
 CORES = len(os.sched_getaffinity(0))
 
@@ -50,6 +53,9 @@ def run_all(
     repetitions: Repetitions = 1,
     resume: Resume = False,
     proofs: Proofs = False,
+    pin: Pin = False,
+    warm_up: WarmUp = False,
+    backend: Backend = "salver",
     profile: Profile = "vnncomp2026",
     data_dir: DataDir = None,
 ) -> None:
@@ -57,7 +63,10 @@ def run_all(
 
     Example: salver all quick --solvers milp,hybrid --timeout 20
     """
-    run(suite, solvers, timeout, device, workers, cores, repetitions, resume, proofs, data_dir)
+    run(
+        suite, solvers, timeout, device, workers, cores, repetitions, resume, proofs, pin, warm_up, backend,
+        data_dir,
+    )  # fmt: skip
     report("latest", profile)
 
 
@@ -99,6 +108,9 @@ def run(
     repetitions: Repetitions = 1,
     resume: Resume = False,
     proofs: Proofs = False,
+    pin: Pin = False,
+    warm_up: WarmUp = False,
+    backend: Backend = "salver",
     data_dir: DataDir = None,
 ) -> None:
     """Put solvers on a suite; the instance set is generated first where it is missing.
@@ -114,7 +126,7 @@ def run(
     chosen, root = read_suite(suite), project_root()
     names = tuple(name.strip() for name in solvers.split(",") if name.strip())
     raw = {"solvers": names or None, "timeout": timeout, "device": device, "workers": workers}
-    raw |= {"cores": cores, "repetitions": repetitions}
+    raw |= {"cores": cores, "repetitions": repetitions, "pin": pin, "warm_up": warm_up, "backend": backend}
     options = parse_record(RunOptions, {**raw, "resume": resume, "proofs": proofs}, "command line")
     limits_for(options, chosen)
     choose_runners(options)

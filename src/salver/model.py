@@ -152,11 +152,15 @@ class Termination(StrEnum):
     INFRASTRUCTURE = "infrastructure"
 
 
+Measured = Literal["cgroup-v2", "cgroup-v1", "rss-polling", "runexec"]
+
+
 class Finished(Record):
     """A run as the supervisor saw it, before anyone interprets it.
 
     `stdout` and `stderr` are decoded with replacement and cut to `Limits.output_mb`; `files` holds
-    the text of the files the runner declared as results, by name, where they exist.
+    the text of the files the runner declared as results, by name, where they exist. `measured` says how
+    memory was: control groups count the page cache and kernel memory of the run too.
     """
 
     termination: Termination
@@ -169,6 +173,7 @@ class Finished(Record):
     stderr: str = ""
     files: dict[str, str] = Field(default_factory=dict)
     reason: str = ""
+    measured: Measured = "rss-polling"
 
 
 class Claim(StrEnum):
@@ -214,6 +219,7 @@ class RunRecord(Record):
     logs: str | None = None
     started: str = ""
     host: str = ""
+    measured: Measured = "rss-polling"
 
 
 class WitnessVerdict(StrEnum):

@@ -13,8 +13,11 @@ from pydantic import Field
 
 from salver import __version__
 from salver.errors import SalverError
+from salver.execute import runexec
+from salver.execute.job import Backend
 from salver.execute.local import RunSummary, run_local
 from salver.execute.plan import Plan, plan
+from salver.execute.slots import gpu_names, physical_cores
 from salver.files import write_atomically
 from salver.machine import machine_facts
 from salver.model import Instance, Limits, Manifest, Record, RunRecord
@@ -25,7 +28,7 @@ from salver.suite import Suite
 
 class RunOptions(Record):
     """What the user asked for. `solvers` None means every available one; `timeout` None the suite's;
-    `cores` None what each solver asks for."""
+    `cores` None what each solver asks for; `pin` gives each worker a physical core of its own."""
 
     solvers: tuple[str, ...] | None = None
     timeout: float | None = None
@@ -35,6 +38,9 @@ class RunOptions(Record):
     repetitions: int = Field(default=1, ge=1)
     resume: bool = False
     proofs: bool = False
+    pin: bool = False
+    warm_up: bool = False
+    backend: Backend = "salver"
 
 
 class RunManifest(Record):
@@ -142,6 +148,8 @@ def run_suite(
     planned = plan(manifest.instances, chosen.runners, limits, options.repetitions, suite.seed)
     run_dir = _run_folder(root, suite, manifest, options)
     relative = os.path.relpath(set_path, root)
+    if options.backend == "runexec" and (reason := runexec.unavailable()):
+        raise SalverError(reason, "--backend runexec", "see `salver doctor`")
     _write_manifest(run_dir, suite, manifest, relative, options, chosen)
     on_plan(planned)
     workers = min(options.workers, os.cpu_count() or 1)
@@ -153,8 +161,26 @@ def run_suite(
         workers=workers,
         on_finish=on_finish,
         ready=planned.unsupported,
+        cores=_pinned(workers) if options.pin else None,
+        gpus=_gpus() if options.device == "cuda" else (),
+        warm_up=options.warm_up,
+        backend=options.backend,
     )
     return run_dir, summary
+
+
+def _pinned(workers: int) -> list[int]:
+    cores = physical_cores()
+    if workers > len(cores):
+        what = f"{workers} workers cannot be pinned to {len(cores)} physical cores"
+        raise SalverError(what, "--pin", "lower --workers")
+    return cores
+
+
+def _gpus() -> tuple[str, ...]:
+    import torch
+
+    return gpu_names(torch.cuda.device_count())
 
 
 def read_run(run_dir: Path) -> RunManifest:

@@ -6,30 +6,43 @@ import platform
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from salver.errors import SalverError
 from salver.execute.logs import store_logs, store_witness
 from salver.execute.plan import PlannedJob
 from salver.execute.process import lost, run_supervised
+from salver.execute.runexec import run_with_runexec
 from salver.execute.stage import stage
 from salver.model import Answer, Claim, Finished, RunRecord, Termination
 from salver.runner import Runner
 
 _NOTHING = Answer(claim=Claim.NONE)
 _REASON_LENGTH = 300
+Backend = Literal["salver", "runexec"]
 
 
 class Folders(NamedTuple):
     """Where all jobs of a run work.
 
     `root` is the instance set, `run_dir` receives `logs/` and `cex/`, `scratch` holds the private copies
-    (None: the system's temporary folder).
+    (None: the system's temporary folder). `backend` limits and measures: our supervisor or BenchExec.
     """
 
     root: Path
     run_dir: Path
     scratch: Path | None = None
+    backend: Backend = "salver"
+
+
+class _Share(NamedTuple):
+    """What of the machine a job has to itself."""
+
+    cores: tuple[int, ...] | None
+    gpu: str | None
+
+    def environment(self) -> dict[str, str]:
+        return {} if self.gpu is None else {"CUDA_VISIBLE_DEVICES": self.gpu}
 
 
 def run_job(
@@ -38,17 +51,19 @@ def run_job(
     folders: Folders,
     *,
     cores: tuple[int, ...] | None = None,
+    gpu: str | None = None,
     stop: threading.Event | None = None,
 ) -> RunRecord:
     """Stages, runs and parses one job and stores its logs; whatever a tool or runner does, it is recorded.
 
     A loss on this side (INFRASTRUCTURE) is tried once more; nothing else ever is. `cores` and `stop` are
-    those of `run_supervised`.
+    those of `run_supervised`; `gpu` becomes CUDA_VISIBLE_DEVICES, empty for none at all, and None leaves
+    that variable as it is.
     """
-    stop = stop or threading.Event()
-    record = _attempt(planned, runner, folders, cores, stop)
+    share, stop = _Share(cores, gpu), stop or threading.Event()
+    record = _attempt(planned, runner, folders, share, stop)
     if record.termination is Termination.INFRASTRUCTURE and not stop.is_set():
-        record = _attempt(planned, runner, folders, cores, stop)
+        record = _attempt(planned, runner, folders, share, stop)
     return record
 
 
@@ -56,11 +71,11 @@ def _attempt(
     planned: PlannedJob,
     runner: Runner,
     folders: Folders,
-    cores: tuple[int, ...] | None,
+    share: _Share,
     stop: threading.Event,
 ) -> RunRecord:
     started = datetime.now(UTC).isoformat(timespec="milliseconds")
-    finished, answer = _run(planned, runner, folders, cores, stop)
+    finished, answer = _run(planned, runner, folders, share, stop)
     logs = witness = None
     stopped = stop.is_set() and finished.termination is Termination.INFRASTRUCTURE
     try:
@@ -87,6 +102,7 @@ def _attempt(
         wall_s=finished.wall_s,
         cpu_s=finished.cpu_s,
         memory_mb=finished.memory_mb,
+        measured=finished.measured,
         claim=answer.claim,
         reason=_reason(finished, answer),
         witness=witness,
@@ -100,7 +116,7 @@ def _run(
     planned: PlannedJob,
     runner: Runner,
     folders: Folders,
-    cores: tuple[int, ...] | None,
+    share: _Share,
     stop: threading.Event,
 ) -> tuple[Finished, Answer]:
     limits = planned.job.limits
@@ -108,16 +124,17 @@ def _run(
         with stage(planned.instance, folders.root, folders.scratch) as place:
             try:
                 command = runner.command(place.staged, place.workdir, limits)
-                environment = runner.environment(limits)
+                environment = {**runner.environment(limits), **share.environment()}
             except Exception as error:
                 finished = lost("").model_copy(update={"termination": Termination.CRASHED})
                 return finished, _failed("command", error)
-            finished = run_supervised(
+            supervise = run_with_runexec if folders.backend == "runexec" else run_supervised
+            finished = supervise(
                 command,
                 place.workdir,
                 limits,
                 environment=environment,
-                cores=cores,
+                cores=share.cores,
                 result_files=(*runner.result_files, *([runner.proof_file] if runner.proofs else [])),
                 scratch=place.root,
                 stop=stop,

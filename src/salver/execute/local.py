@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -13,11 +14,15 @@ from types import FrameType
 from typing import NamedTuple
 
 from salver.errors import SalverError
+from salver.execute.cgroups import sweep
 from salver.execute.events import EventLog
-from salver.execute.job import Folders, run_job
+from salver.execute.job import Backend, Folders, run_job
 from salver.execute.plan import PlannedJob
+from salver.execute.slots import Slots, Taken
 from salver.model import RunRecord, Termination
 from salver.runner import Runner
+
+_WARM_UP_S = 10.0
 
 
 class RunSummary(NamedTuple):
@@ -38,7 +43,10 @@ def run_local(
     on_finish: Callable[[RunRecord], None],
     ready: Iterable[RunRecord] = (),
     cores: Sequence[int] | None = None,
+    gpus: Sequence[str] = (),
+    warm_up: bool = False,
     scratch: Path | None = None,
+    backend: Backend = "salver",
 ) -> RunSummary:
     """Runs the jobs that `run_dir/events.jsonl` does not hold yet, in order, on `workers` slots.
 
@@ -55,17 +63,20 @@ def run_local(
         on_finish: called with every record that this call adds.
         ready: records that need no run (unsupported jobs), stored first.
         cores: CPU numbers handed out to the slots, one each; None pins nothing.
+        gpus: names of the GPUs for CUDA_VISIBLE_DEVICES; a job on `cuda` has one of them to itself, any
+            other job sees none.
+        warm_up: before anything else each solver runs its first job once, for a short time and without
+            any record, so that no measured run pays for cold file caches.
         scratch: folder for the private copies; None takes the system's temporary folder.
+        backend: what limits and measures the runs.
 
     Raises:
-        SalverError: another coordinator writes this run; no space left for the events; too few cores.
+        SalverError: another coordinator writes this run; no space left for the events; too few cores;
+            a job on `cuda` and no GPU.
     """
-    if workers < 1 or (cores is not None and len(cores) < workers):
-        what = (
-            f"{workers} jobs at a time do not fit on {'this machine' if cores is None else len(cores)} cores"
-        )
-        raise SalverError(what, mend="choose another number with -j")
+    slots = Slots(workers, cores, gpus)
     with EventLog(run_dir / "events.jsonl") as log:
+        sweep()
         completed = log.completed()
         wanted = deque(p for p in planned if p.job.key not in completed)
         skipped = len(planned) - len(wanted)
@@ -77,52 +88,42 @@ def run_local(
         for one in ready:
             if one.key not in completed:
                 record(one)
-        slots = _Slots(workers, cores)
-        finished = _coordinate(wanted, runners, Folders(root, run_dir, scratch), slots, record)
+        _require_gpu(wanted, runners, gpus)
+        folders = Folders(root, run_dir, scratch, backend)
+        drain, stop = threading.Event(), threading.Event()
+        with _interruptible(drain, stop):
+            if warm_up:
+                _warm_up(wanted, runners, folders, slots, drain, stop)
+            finished = _coordinate(wanted, runners, folders, slots, record, drain, stop)
     return RunSummary(finished, skipped, len(planned) - skipped - finished)
-
-
-class _Slots:
-    """Free slots, with their core numbers where jobs are pinned."""
-
-    def __init__(self, workers: int, cores: Sequence[int] | None) -> None:
-        self.workers = workers
-        self.free = list(range(workers)) if cores is None else list(cores[:workers])
-        self.pinned = cores is not None
-
-    def take(self, asked: int) -> tuple[int, ...] | None:
-        """That many slots (at most all there are), or None while too few are free."""
-        count = min(asked, self.workers)
-        if count > len(self.free):
-            return None
-        taken, self.free = tuple(self.free[:count]), self.free[count:]
-        return taken
 
 
 def _coordinate(
     wanted: deque[PlannedJob],
     runners: Mapping[str, Runner],
     folders: Folders,
-    slots: _Slots,
+    slots: Slots,
     record: Callable[[RunRecord], None],
+    drain: threading.Event,
+    stop: threading.Event,
 ) -> int:
     """Starts jobs as slots come free and records them as they finish; returns how many did."""
-    drain, stop = threading.Event(), threading.Event()
-    running: dict[Future[RunRecord], tuple[int, ...]] = {}
+    running: dict[Future[RunRecord], Taken] = {}
     finished = 0
-    with _interruptible(drain, stop), ThreadPoolExecutor(slots.workers, "slot") as pool:
+    with ThreadPoolExecutor(slots.workers, "slot") as pool:
         try:
             while running or (wanted and not drain.is_set()):
                 while wanted and not drain.is_set():
                     runner = runners[wanted[0].job.solver]
-                    if (taken := slots.take(wanted[0].job.limits.cores)) is None:
+                    if (taken := slots.take(wanted[0].job.limits.cores, _on_gpu(runner))) is None:
                         break
-                    cores = taken if slots.pinned else None
+                    cores = taken.slots if slots.pinned else None
                     job = wanted.popleft()
-                    running[pool.submit(run_job, job, runner, folders, cores=cores, stop=stop)] = taken
+                    future = pool.submit(run_job, job, runner, folders, cores=cores, gpu=taken.gpu, stop=stop)
+                    running[future] = taken
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
-                    slots.free += running.pop(future)
+                    slots.give_back(running.pop(future))
                     one = future.result()
                     if not (stop.is_set() and one.termination is Termination.INFRASTRUCTURE):
                         record(one)
@@ -131,6 +132,46 @@ def _coordinate(
             stop.set()
             raise
     return finished
+
+
+def _on_gpu(runner: Runner) -> bool:
+    return runner.device == "cuda"
+
+
+def _require_gpu(wanted: Iterable[PlannedJob], runners: Mapping[str, Runner], gpus: Sequence[str]) -> None:
+    if not gpus and any(_on_gpu(runners[planned.job.solver]) for planned in wanted):
+        raise SalverError("there is no GPU for a solver on cuda", "--device cuda", "use --device cpu")
+
+
+def _warm_up(
+    wanted: Iterable[PlannedJob],
+    runners: Mapping[str, Runner],
+    folders: Folders,
+    slots: Slots,
+    drain: threading.Event,
+    stop: threading.Event,
+) -> None:
+    """Runs the first job of each solver alone, in a folder that is thrown away."""
+    first: dict[str, PlannedJob] = {}
+    for planned in wanted:
+        first.setdefault(planned.job.solver, planned)
+    for name, planned in first.items():
+        taken = slots.take(planned.job.limits.cores, _on_gpu(runners[name]))
+        if taken is None or drain.is_set():
+            return
+        limits = planned.job.limits
+        short = limits.model_copy(update={"wall_s": min(limits.wall_s, _WARM_UP_S)})
+        job = planned.job.model_copy(update={"limits": short})
+        with tempfile.TemporaryDirectory(prefix="salver-", dir=folders.scratch) as aside:
+            run_job(
+                planned.model_copy(update={"job": job}),
+                runners[name],
+                folders._replace(run_dir=Path(aside)),
+                cores=taken.slots if slots.pinned else None,
+                gpu=taken.gpu,
+                stop=stop,
+            )
+        slots.give_back(taken)
 
 
 @contextlib.contextmanager

@@ -69,6 +69,7 @@ def read_finished(run_dir: Path, record: RunRecord) -> Finished:
         wall_s=record.wall_s,
         cpu_s=record.cpu_s,
         memory_mb=record.memory_mb,
+        measured=record.measured,
         stdout=stdout,
         stderr=stderr,
         files=files,

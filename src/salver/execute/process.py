@@ -18,9 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from salver.errors import SalverError
+from salver.execute.cgroups import make_group
 from salver.model import Finished, Limits, Termination
 
-SUPERVISOR = Path(__file__).with_name("supervisor.py")
+# Our own folder comes last on the path, so that nothing beside it can stand in for the standard library.
+_START = "import sys; sys.path.append(sys.argv[1]); from salver.execute.supervisor import main; main()"
+SUPERVISOR = (sys.executable, "-I", "-S", "-c", _START, str(Path(__file__).parents[2]))
 RUN_VARIABLE = "SALVER_RUN"
 STOPPED = "stopped by the user"
 _STOP_EVERY_S = 0.2
@@ -40,6 +43,8 @@ def run_supervised(
     stop: threading.Event | None = None,
 ) -> Finished:
     """Runs a command under hard limits; no process of it is left when this returns.
+
+    Memory and CPU time are kept and counted by control groups where they can be made (`cgroups.py`).
 
     Args:
         command: argument vector; a program without a slash is looked up in PATH.
@@ -63,14 +68,18 @@ def run_supervised(
             scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="salver-")))
         token = uuid.uuid4().hex
         try:
+            if (group := make_group(limits.memory_mb)) is not None:
+                stack.callback(group.remove)
             (scratch / "tmp").mkdir(exist_ok=True)
             added = {**(environment or {}), "TMPDIR": str(scratch / "tmp"), RUN_VARIABLE: token}
             spec = _specification(command, workdir, limits, scratch, added)
-            spec["cores"] = cores
+            spec |= {"cores": cores, "group": None if group is None else group.folders}
             outcome = _supervise(spec, limits, stop or threading.Event())
         except OSError as error:
             return lost(f"cannot start the supervisor: {error.strerror}")
         if isinstance(outcome, str):
+            if group is not None:
+                group.kill()
             _sweep(token)
             return lost(outcome)
         return _finished(outcome, spec, limits, workdir, result_files)
@@ -98,7 +107,7 @@ def _specification(
 def _supervise(spec: dict[str, Any], limits: Limits, stop: threading.Event) -> dict[str, Any] | str:
     """The supervisor's result, or why there is none. Its own session keeps a terminal's Ctrl-C away."""
     process = subprocess.Popen(
-        [sys.executable, "-I", "-S", str(SUPERVISOR)],
+        SUPERVISOR,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -147,6 +156,7 @@ def _finished(
         wall_s=outcome["wall_s"],
         cpu_s=outcome["cpu_s"],
         memory_mb=outcome["memory_mb"],
+        measured=outcome["measured"],
         stdout=read_capped(Path(spec["stdout"]), cap) or "",
         stderr=read_capped(Path(spec["stderr"]), cap) or "",
         files=files,

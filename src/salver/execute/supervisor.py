@@ -1,22 +1,21 @@
 """Runs one command under hard limits and leaves no process of it behind.
 
-A stand-alone script, started as `python -I -S supervisor.py` with a JSON specification on standard
-input; it prints one JSON result. It imports only the standard library, and little of that, because
-its start-up is paid once per run (hence neither pathlib nor typing).
+Started by `process.py` as a Python of its own with a JSON specification on standard input; it prints one
+JSON result. It imports little, because its start-up is paid once per run (hence neither pathlib nor typing).
 
 The supervisor is a child subreaper (prctl(2), PR_SET_CHILD_SUBREAPER): a daemon that forks twice is
 re-parented to it instead of init, so every descendant stays findable, and `wait` reporting ECHILD
 proves that none is left. If its own parent dies it receives SIGTERM, kills the tree and ends; if it
 is killed itself, the kernel kills the command (PR_SET_PDEATHSIG) and `process.py` finds the rest.
+In a control group (`group.py`) the kernel keeps the memory limit and counts; else /proc is polled.
 
 Specification: `parent` (pid), `command`, `cwd`, `environment`, `cores` or null, `stdout` and `stderr`
-(paths), `output_bytes` (cap of each), `wall_s`, `grace_s`, `cpu_s` or null, `memory_mb`, and `scratch`
-(folder removed if the parent dies, or null).
-Result: `termination`, `exit_code`, `signal`, `wall_s`, `cpu_s`, `memory_mb` (MiB), `left_over`
-(descendants still alive when the command ended), `reason`.
+(paths), `output_bytes` (cap of each), `wall_s`, `grace_s`, `cpu_s` or null, `memory_mb`, `group` (folders by
+controller, limits set; or null), and `scratch` (folder; this and the group are removed if the parent dies).
+Result: `termination`, `exit_code`, `signal`, `wall_s`, `cpu_s`, `memory_mb` (MiB), `measured` (how),
+`left_over` (descendants still alive when the command ended), `reason`.
 """
 
-# ruff: noqa: PTH110, PTH208
 from __future__ import annotations
 
 import ctypes
@@ -28,9 +27,12 @@ import signal
 import sys
 import time
 
+from salver.execute.group import Group
+from salver.execute.proc import CHUNK, cpu_seconds, descendants, is_alive, memory_kib
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from typing import Any, NoReturn
 
 PR_SET_PDEATHSIG = 1
@@ -38,10 +40,7 @@ PR_SET_CHILD_SUBREAPER = 36
 LOOK_EVERY_S = 0.02
 LOOK_SHARE = 0.05
 KILL_PATIENCE_S = 10.0
-CHUNK = 1 << 16
 DRAIN_CHUNKS = 64
-KIB_PER_PAGE = resource.getpagesize() // 1024
-TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 class NotStartedError(Exception):
@@ -57,80 +56,6 @@ def prctl(option: int, value: int) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl failed")
-
-
-def read_text(path: str) -> str:
-    """Text of a small /proc file, empty when its process is gone."""
-    try:
-        fd = os.open(path, os.O_RDONLY)
-        try:
-            return os.read(fd, CHUNK).decode(errors="replace")
-        finally:
-            os.close(fd)
-    except OSError:
-        return ""
-
-
-def stat_fields(pid: int) -> list[str]:
-    """Fields of /proc/PID/stat from the state on; the name before it may hold spaces and brackets."""
-    return read_text(f"/proc/{pid}/stat").rpartition(")")[2].split()
-
-
-def _listed_children(pid: int) -> list[int]:
-    try:
-        threads = os.listdir(f"/proc/{pid}/task")
-    except OSError:
-        return []
-    return [int(word) for t in threads for word in read_text(f"/proc/{pid}/task/{t}/children").split()]
-
-
-def _scanned_children() -> Callable[[int], list[int]]:
-    """Parent-to-children map from one pass over /proc, for kernels without PROC_CHILDREN."""
-    children: dict[int, list[int]] = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit() and (fields := stat_fields(int(name))):
-            children.setdefault(int(fields[1]), []).append(int(name))
-    return lambda pid: children.get(pid, [])
-
-
-def descendants(root: int) -> list[int]:
-    """Pids of all descendants of `root`, parents before their children."""
-    listed = os.path.exists(f"/proc/{root}/task/{root}/children")
-    children = _listed_children if listed else _scanned_children()
-    found: list[int] = []
-    layer = children(root)
-    while layer:
-        found += layer
-        layer = [child for pid in layer for child in children(pid)]
-    return found
-
-
-def is_alive(pid: int) -> bool:
-    """Whether the process exists and is not a zombie."""
-    return stat_fields(pid)[:1] not in ([], ["Z"], ["X"])
-
-
-def memory_kib(pids: Sequence[int], limit_kib: float) -> float:
-    """Resident memory of the processes together, in KiB.
-
-    Pages shared after a fork are counted once per process by RSS; only when that sum is over the
-    limit is the dearer proportional set size read, so that no tree is killed for shared pages.
-    """
-    total = 0.0
-    for pid in pids:
-        fields = read_text(f"/proc/{pid}/statm").split()
-        total += int(fields[1]) * KIB_PER_PAGE if fields else 0
-    if total <= limit_kib or len(pids) < 2:
-        return total
-    shares = [read_text(f"/proc/{pid}/smaps_rollup").partition("\nPss:")[2].split() for pid in pids]
-    return float(sum(int(words[0]) for words in shares if words)) if any(shares) else total
-
-
-def cpu_seconds(pids: Iterable[int]) -> float:
-    """CPU seconds of living descendants, of the children they waited for, and of those reaped here."""
-    ticks = sum(sum(map(int, fields[11:15])) for pid in pids if (fields := stat_fields(pid)))
-    reaped = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return ticks / TICKS_PER_S + reaped.ru_utime + reaped.ru_stime
 
 
 class Copy:
@@ -164,10 +89,11 @@ class Copy:
 
 
 class Tree:
-    """The command and all of its descendants."""
+    """The command and all of its descendants, in their own control group or not."""
 
-    def __init__(self, main: int) -> None:
+    def __init__(self, main: int, group: Group | None = None) -> None:
         self.main = main
+        self.group = group
         self.status: int | None = None
         self.peak_kib = 0.0
         self.cpu_s = 0.0
@@ -186,6 +112,9 @@ class Tree:
 
     def over(self, spec: dict[str, Any]) -> str:
         """Measures the tree; names the limit it exceeds, or is empty."""
+        if self.group is not None:
+            self._read(self.group)
+            return self.exceeded(spec)
         pids = descendants(os.getpid())
         limit_kib = spec["memory_mb"] * 1024
         self.peak_kib = max(self.peak_kib, memory_kib(pids, limit_kib))
@@ -194,7 +123,7 @@ class Tree:
 
     def exceeded(self, spec: dict[str, Any]) -> str:
         """Names the limit that the figures measured so far exceed, or is empty."""
-        if self.peak_kib > spec["memory_mb"] * 1024:
+        if self.peak_kib > spec["memory_mb"] * 1024 or (self.group is not None and self.group.ooms):
             return "memory"
         return "cputime" if spec["cpu_s"] is not None and self.cpu_s > spec["cpu_s"] else ""
 
@@ -203,6 +132,8 @@ class Tree:
 
         All are stopped before any is killed, so that none can fork in between.
         """
+        if self.group is not None:
+            self.group.kill()
         deadline = time.monotonic() + KILL_PATIENCE_S
         while self.reap() and time.monotonic() < deadline:
             stopped: set[int] = set()
@@ -212,8 +143,15 @@ class Tree:
             _signal_all(stopped, signal.SIGKILL)
             time.sleep(0.0005)
         self.cpu_s = max(self.cpu_s, cpu_seconds(()))
-        self.peak_kib = max(self.peak_kib, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+        if self.group is not None:
+            self._read(self.group)
+        else:
+            self.peak_kib = max(self.peak_kib, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
         return descendants(os.getpid())
+
+    def _read(self, group: Group) -> None:
+        group.measure()
+        self.peak_kib, self.cpu_s = group.peak_kib, max(self.cpu_s, group.cpu_s)
 
 
 def _signal_all(pids: Iterable[int], number: int) -> None:
@@ -224,7 +162,7 @@ def _signal_all(pids: Iterable[int], number: int) -> None:
             continue
 
 
-def start(spec: dict[str, Any], stdout: int, stderr: int) -> int:
+def start(spec: dict[str, Any], stdout: int, stderr: int, group: Group | None) -> int:
     """Starts the command in a new session and returns its pid; raises NotStartedError."""
     failure, failure_writer = os.pipe()
     supervisor = os.getpid()
@@ -233,7 +171,7 @@ def start(spec: dict[str, Any], stdout: int, stderr: int) -> int:
     except OSError as error:
         raise NotStartedError(f"cannot fork: {error.strerror}", ours=True) from error
     if pid == 0:
-        _become(spec, stdout, stderr, supervisor, failure_writer)
+        _become(spec, stdout, stderr, group, supervisor, failure_writer)
     os.close(failure_writer)
     report = os.read(failure, 4096).decode()
     os.close(failure)
@@ -243,7 +181,9 @@ def start(spec: dict[str, Any], stdout: int, stderr: int) -> int:
     return pid
 
 
-def _become(spec: dict[str, Any], stdout: int, stderr: int, supervisor: int, failure: int) -> NoReturn:
+def _become(
+    spec: dict[str, Any], stdout: int, stderr: int, group: Group | None, supervisor: int, failure: int
+) -> NoReturn:
     """Turns the forked child into the command. `!` marks a failure that is not the command's."""
     mark, what = "!", "cannot prepare the process"
     try:
@@ -256,6 +196,9 @@ def _become(spec: dict[str, Any], stdout: int, stderr: int, supervisor: int, fai
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         _prefer_for_oom_kill()
+        if group is not None:
+            what = "cannot enter the control group"
+            group.enter()
         if spec["cores"] is not None:
             what = f"cannot run on cores {spec['cores']}"
             os.sched_setaffinity(0, spec["cores"])
@@ -312,14 +255,15 @@ def watch(spec: dict[str, Any], tree: Tree, copies: Sequence[Copy], wake: int, s
 def supervise(spec: dict[str, Any], wake: int) -> dict[str, Any]:
     """Runs the command to its end and returns the result record."""
     copies = [Copy(spec[name], spec["output_bytes"]) for name in ("stdout", "stderr")]
+    group = Group(spec["group"]) if spec["group"] else None
     started = time.monotonic()
     try:
-        main = start(spec, *(copy.writer for copy in copies))
+        main = start(spec, copies[0].writer, copies[1].writer, group)
     except NotStartedError as error:
         return result("infrastructure" if error.ours else "crashed", reason=str(error))
     for copy in copies:
         os.close(copy.writer)
-    tree, reasons, ending, left_over = Tree(main), [], "", 0
+    tree, reasons, ending, left_over = Tree(main, group), [], "", 0
     try:
         ending = watch(spec, tree, copies, wake, started)
     except OSError as error:
@@ -356,6 +300,7 @@ def result(
         "wall_s": round(wall_s, 6),
         "cpu_s": round(tree.cpu_s, 6) if tree else 0.0,
         "memory_mb": round(tree.peak_kib / 1024, 3) if tree else 0.0,
+        "measured": tree.group.label if tree and tree.group else "rss-polling",
         "left_over": left_over,
         "reason": reason,
     }
@@ -384,14 +329,16 @@ def main() -> None:
     except OSError as error:
         outcome = result("infrastructure", reason=f"cannot supervise: {error.strerror}")
     if os.getppid() != spec["parent"]:
-        if spec["scratch"] is not None:
-            import shutil
-
-            shutil.rmtree(spec["scratch"], ignore_errors=True)
+        _tidy(spec)
         return
     os.write(1, json.dumps(outcome).encode())
 
 
-if __name__ == "__main__":
-    main()
-    os._exit(0)
+def _tidy(spec: dict[str, Any]) -> None:
+    """Removes the folder and the group of a run whose parent can no more."""
+    if spec["group"]:
+        Group(spec["group"]).remove()
+    if spec["scratch"] is not None:
+        import shutil
+
+        shutil.rmtree(spec["scratch"], ignore_errors=True)

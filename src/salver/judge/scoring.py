@@ -42,6 +42,7 @@ RESULT_COLUMNS = {
     "wall_s": "float64",
     "cpu_s": "float64",
     "memory_mb": "float64",
+    "measured": "str",
     "limit_s": "float64",
     "detail": "str",
     "logs": "str",

@@ -1,0 +1,197 @@
+"""Control groups: found, limited, read, and gone afterwards, whoever dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from salver.execute import cgroups
+from salver.execute.cgroups import available, locate, make_group, orphaned, sweep
+from salver.execute.group import UNIFIED, Group
+from salver.execute.process import run_supervised
+from salver.model import Finished, Limits, RunRecord, Termination
+from tests.fake_solvers.runner import alive, script
+
+V1_MOUNTS = """\
+30 24 0:26 / /cg/memory rw,relatime - cgroup cgroup rw,memory
+31 24 0:27 / /cg/cpu,cpuacct rw,relatime - cgroup cgroup rw,cpu,cpuacct
+32 24 0:28 / /cg/unified rw,relatime - cgroup2 cgroup2 rw
+"""
+V1_OWN = "4:memory:/user/1\n2:cpu,cpuacct:/\n0::/\n"
+
+
+@pytest.fixture
+def groups() -> Iterator[None]:
+    """Skips where the machine has no control groups; nothing of ours may be left afterwards."""
+    if not available().version:
+        pytest.skip(f"no control groups: {available().reason}")
+    yield
+    assert own_groups() == []
+
+
+def own_groups() -> list[Path]:
+    """Groups that this process or one that is dead has made."""
+    own = f"-{os.getpid()}-"
+    folders = [p for parent in available().parents.values() for p in (parent / "salver").glob("*-*-*-*")]
+    return [folder for folder in folders if own in folder.name or orphaned(folder.name)]
+
+
+def wait_until_gone() -> None:
+    end = time.monotonic() + 20
+    while own_groups():
+        assert time.monotonic() < end, own_groups()
+        time.sleep(0.01)
+
+
+def test_version_1_is_found_by_controller() -> None:
+    found = locate(V1_MOUNTS, V1_OWN)
+    assert (found.version, found.label) == (1, "cgroup-v1")
+    assert found.parents == {"memory": Path("/cg/memory/user/1"), "cpuacct": Path("/cg/cpu,cpuacct")}
+
+
+def test_version_2_is_found_where_it_controls_memory(tmp_path: Path) -> None:
+    mounts = f"32 24 0:28 /box {tmp_path} rw - cgroup2 cgroup2 rw\n"
+    (tmp_path / "own").mkdir()
+    assert locate(mounts, "0::/box/own\n").version == 0
+    (tmp_path / "own" / "cgroup.controllers").write_text("cpu memory pids\n")
+    assert locate(mounts, "0::/box/own\n")[:2] == (2, {UNIFIED: tmp_path / "own"})
+    assert locate(mounts, "0::/elsewhere\n").version == 0
+    assert locate(mounts, "0::/../own\n").version == 0
+
+
+def test_no_group_without_mounts_or_when_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert locate("", "0::/\n").reason == "no control groups for memory are mounted"
+    monkeypatch.setenv("SALVER_CGROUPS", "off")
+    assert available().label == "rss-polling"
+    assert "SALVER_CGROUPS" in available().reason
+    assert make_group(10) is None
+
+
+def test_figures_of_version_2_are_read(tmp_path: Path) -> None:
+    texts = {
+        "memory.peak": "2097152\n",
+        "cpu.stat": "usage_usec 1500000\nuser_usec 1\n",
+        "memory.events": "low 0\noom 3\noom_kill 2\noom_group_kill 1\n",
+        "cgroup.procs": "12\n13\n",
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    group = Group({UNIFIED: str(tmp_path)})
+    group.measure()
+    assert (group.label, group.peak_kib, group.cpu_s, group.ooms) == ("cgroup-v2", 2048, 1.5, 2)
+    assert group.pids() == {12, 13}
+    (tmp_path / "memory.peak").unlink()
+    (tmp_path / "memory.current").write_text("4096\n")
+    group.measure()
+    assert group.peak_kib == 2048
+
+
+def test_limits_of_version_2_are_written(tmp_path: Path) -> None:
+    names = ("memory.max", "memory.swap.max", "memory.oom.group", "pids.max")
+    for name in names:
+        (tmp_path / name).write_text("")
+    cgroups._limit(Group({UNIFIED: str(tmp_path)}), 10 << 20)
+    assert [(tmp_path / name).read_text() for name in names] == ["10485760", "0", "1", "4096"]
+    (tmp_path / "memory.max").unlink()
+    with pytest.raises(OSError):
+        cgroups._limit(Group({UNIFIED: str(tmp_path)}), 1)
+
+
+def test_only_groups_of_dead_coordinators_of_this_namespace_are_orphans() -> None:
+    own = cgroups._own_identity()
+    namespace, pid, start = own.split("-")
+    assert not orphaned(f"{own}-abc")
+    assert orphaned(f"{namespace}-{pid}-{int(start) + 1}-abc")
+    assert not orphaned(f"{int(namespace) + 1}-{pid}-{int(start) + 1}-abc")
+    assert not any(orphaned(name) for name in ("", "system.slice", "a-b-c-d", f"{own}", "1-2-3-4-5"))
+
+
+def run(tmp_path: Path, behaviour: str, *arguments: str, memory_mb: int = 100) -> Finished:
+    pids = tmp_path / "pids"
+    pids.mkdir(exist_ok=True)
+    limits = Limits(wall_s=20, memory_mb=memory_mb)
+    command = script(behaviour, "query", *arguments)
+    return run_supervised(command, tmp_path, limits, environment={"FAKE_PIDS": str(pids)})
+
+
+@pytest.mark.usefixtures("groups")
+@pytest.mark.parametrize(
+    "arguments", [("memory_burst",), ("memory_hog",), ("memory_family", "40", "private")]
+)
+def test_memory_never_exceeds_the_limit_of_a_group(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    finished = run(tmp_path, *arguments)
+    assert (finished.termination, finished.stdout) == (Termination.MEMORY, "")
+    assert 90 < finished.memory_mb <= 100
+    assert finished.measured == available().label
+
+
+@pytest.mark.parametrize("arguments", [("memory_hog",), ("memory_family", "40", "private")])
+def test_without_groups_memory_is_polled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("SALVER_CGROUPS", "off")
+    finished = run(tmp_path, *arguments)
+    assert finished.termination is Termination.MEMORY
+    assert finished.memory_mb > 100
+    assert finished.measured == "rss-polling"
+
+
+@pytest.mark.usefixtures("groups")
+@pytest.mark.parametrize("behaviour", ["forks", "daemon", "hydra", "unknown", "crashes"])
+def test_no_group_is_left_by_a_run(tmp_path: Path, behaviour: str) -> None:
+    assert run(tmp_path, behaviour).measured == available().label
+
+
+@pytest.mark.usefixtures("groups")
+def test_groups_of_a_group_are_removed() -> None:
+    group = make_group(50)
+    assert group is not None
+    for folder in set(group.folders.values()):
+        (Path(folder) / "deep" / "er").mkdir(parents=True)
+    assert group.remove()
+
+
+COORDINATOR = (
+    "import sys; from pathlib import Path; from salver.execute.process import run_supervised;"
+    "from salver.model import Limits; pids, scratch, *command = sys.argv[1:];"
+    "run_supervised(command, Path(scratch), Limits(wall_s=60),"
+    "environment={'FAKE_PIDS': pids}, scratch=Path(scratch))"
+)
+
+
+@pytest.mark.usefixtures("groups")
+@pytest.mark.parametrize("also_supervisor", [False, True])
+def test_groups_of_a_killed_coordinator_go(tmp_path: Path, also_supervisor: bool) -> None:
+    pids, scratch = tmp_path / "pids", tmp_path / "scratch"
+    pids.mkdir()
+    scratch.mkdir()
+    tail = [str(pids), str(scratch), *script("daemon", "query", "stay")]
+    with subprocess.Popen([sys.executable, "-c", COORDINATOR, *tail]) as coordinator:
+        end = time.monotonic() + 20
+        while not list(pids.iterdir()):
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        children = Path(f"/proc/{coordinator.pid}/task/{coordinator.pid}/children").read_text().split()
+        if also_supervisor:
+            coordinator.send_signal(signal.SIGSTOP)
+            os.kill(int(children[0]), signal.SIGKILL)
+        coordinator.kill()
+    if also_supervisor:
+        assert sweep() == 1
+    wait_until_gone()
+    assert alive(pids) == []
+
+
+def test_records_of_before_still_parse() -> None:
+    fields = dict.fromkeys(("key", "suite", "instance_id", "instance", "family", "solver", "reason"), "x")
+    numbers = dict.fromkeys(("limit_s", "wall_s", "cpu_s", "memory_mb"), 1.0)
+    ending = {"termination": "exited", "exit_code": 0, "signal": None, "claim": "unsat"}
+    old = {**fields, **numbers, **ending, "solver_version": "1", "repetition": 0}
+    assert RunRecord.model_validate(old).measured == "rss-polling"
