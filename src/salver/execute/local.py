@@ -10,22 +10,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from types import FrameType
-from typing import NamedTuple
 
 from salver.errors import SalverError
-from salver.execute.events import EventLog
 from salver.execute.job import Folders, run_job
 from salver.execute.plan import PlannedJob
+from salver.execute.recording import RunSummary, recording
 from salver.model import RunRecord, Termination
 from salver.runner import Runner
-
-
-class RunSummary(NamedTuple):
-    """Jobs finished now, jobs skipped because an earlier run had finished them, jobs left undone."""
-
-    finished: int
-    skipped: int
-    left: int
 
 
 def run_local(
@@ -65,18 +56,8 @@ def run_local(
             f"{workers} jobs at a time do not fit on {'this machine' if cores is None else len(cores)} cores"
         )
         raise SalverError(what, mend="choose another number with -j")
-    with EventLog(run_dir / "events.jsonl") as log:
-        completed = log.completed()
-        wanted = deque(p for p in planned if p.job.key not in completed)
+    with recording(planned, run_dir, ready, on_finish) as (wanted, record):
         skipped = len(planned) - len(wanted)
-
-        def record(one: RunRecord) -> None:
-            log.append(one)
-            on_finish(one)
-
-        for one in ready:
-            if one.key not in completed:
-                record(one)
         slots = _Slots(workers, cores)
         finished = _coordinate(wanted, runners, Folders(root, run_dir, scratch), slots, record)
     return RunSummary(finished, skipped, len(planned) - skipped - finished)
@@ -110,7 +91,7 @@ def _coordinate(
     drain, stop = threading.Event(), threading.Event()
     running: dict[Future[RunRecord], tuple[int, ...]] = {}
     finished = 0
-    with _interruptible(drain, stop), ThreadPoolExecutor(slots.workers, "slot") as pool:
+    with interruptible(drain, stop), ThreadPoolExecutor(slots.workers, "slot") as pool:
         try:
             while running or (wanted and not drain.is_set()):
                 while wanted and not drain.is_set():
@@ -134,7 +115,7 @@ def _coordinate(
 
 
 @contextlib.contextmanager
-def _interruptible(drain: threading.Event, stop: threading.Event) -> Iterator[None]:
+def interruptible(drain: threading.Event, stop: threading.Event) -> Iterator[None]:
     """Turns Ctrl-C and SIGTERM into the two events; only the main thread can, elsewhere nothing changes."""
 
     def on_signal(number: int, _: FrameType | None) -> None:
