@@ -13,8 +13,9 @@ from pydantic import Field
 
 from salver import __version__
 from salver.errors import SalverError
-from salver.execute.local import RunSummary, run_local
+from salver.execute.local import run_local
 from salver.execute.plan import Plan, plan
+from salver.execute.recording import RunSummary
 from salver.files import write_atomically
 from salver.machine import machine_facts
 from salver.model import Instance, Limits, Manifest, Record, RunRecord

@@ -24,7 +24,7 @@ _LOOK_EVERY_S = 0.2
 _DEATH_TIMEOUT_S = 60
 
 
-class DrainingWorker(Worker):  # type: ignore[misc]
+class DrainingWorker(Worker):
     """A worker that finishes its jobs before it retires."""
 
     async def close_gracefully(self, *arguments: Any, **options: Any) -> None:
@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("--cores", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--gpus", type=int, default=0)
     parser.add_argument("--lifetime", type=float, help="seconds after which no job is taken")
-    parser.add_argument("--lifetime-stagger", type=float, default=0.0, help="seconds, at random, more or less")
+    parser.add_argument("--lifetime-stagger", type=float, default=0.0, help="seconds more or less, at random")
     given = parser.parse_args()
     logging.getLogger("distributed").setLevel(logging.WARNING)
     dask.config.set({"distributed.worker.profile.enabled": False})
