@@ -35,6 +35,9 @@ Cores = Annotated[int | None, typer.Option("--cores", help="cores a run (default
 Repetitions = Annotated[int, typer.Option("--repetitions", min=1, help="runs of every job")]
 Resume = Annotated[bool, typer.Option("--resume", help="go on with the suite's latest run")]
 Proofs = Annotated[bool, typer.Option("--proofs", help="ask for a proof of every unsat, and check it")]
+EngineName = Annotated[str, typer.Option("--engine", help="local, dask or slurm")]
+Scheduler = Annotated[str | None, typer.Option("--scheduler", help="Dask scheduler to join: tcp://host:port")]
+Pools = Annotated[Path | None, typer.Option("--pools", help="TOML file about pools of Slurm pilots")]
 Profile = Annotated[str, typer.Option("--profile", help="scoring: vnncomp2026, par2 or count")]
 CORES = len(os.sched_getaffinity(0))
 
@@ -52,12 +55,18 @@ def run_all(
     proofs: Proofs = False,
     profile: Profile = "vnncomp2026",
     data_dir: DataDir = None,
+    engine: EngineName = "local",
+    scheduler: Scheduler = None,
+    pools: Pools = None,
 ) -> None:
     """Generate a suite, run every solver, judge, and print the leaderboard.
 
     Example: salver all quick --solvers milp,hybrid --timeout 20
     """
-    run(suite, solvers, timeout, device, workers, cores, repetitions, resume, proofs, data_dir)
+    run(
+        suite, solvers, timeout, device, workers, cores, repetitions, resume, proofs, data_dir,
+        engine, scheduler, pools,
+    )  # fmt: skip
     report("latest", profile)
 
 
@@ -100,11 +109,15 @@ def run(
     resume: Resume = False,
     proofs: Proofs = False,
     data_dir: DataDir = None,
+    engine: EngineName = "local",
+    scheduler: Scheduler = None,
+    pools: Pools = None,
 ) -> None:
     """Put solvers on a suite; the instance set is generated first where it is missing.
 
     Example: salver run bandit --solvers falsify,milp -j 2 --resume
     """
+    from salver.execute.engines import check_engine
     from salver.instance_set import read_manifest, set_folder
     from salver.progress import finishing
     from salver.project import project_root
@@ -113,9 +126,17 @@ def run(
 
     chosen, root = read_suite(suite), project_root()
     names = tuple(name.strip() for name in solvers.split(",") if name.strip())
-    raw = {"solvers": names or None, "timeout": timeout, "device": device, "workers": workers}
+    raw: dict[str, object] = {
+        "solvers": names or None,
+        "timeout": timeout,
+        "device": device,
+        "workers": workers,
+    }
     raw |= {"cores": cores, "repetitions": repetitions}
-    options = parse_record(RunOptions, {**raw, "resume": resume, "proofs": proofs}, "command line")
+    chosen_engine = {"name": engine, "scheduler": scheduler, "pools": pools}
+    raw = {**raw, "resume": resume, "proofs": proofs, "engine": chosen_engine}
+    options = parse_record(RunOptions, raw, "command line")
+    check_engine(options.engine, device)
     limits_for(options, chosen)
     choose_runners(options)
     generate(suite, workers, data_dir)

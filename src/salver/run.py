@@ -13,7 +13,7 @@ from pydantic import Field
 
 from salver import __version__
 from salver.errors import SalverError
-from salver.execute.local import run_local
+from salver.execute.engines import Engine, run_jobs
 from salver.execute.plan import Plan, plan
 from salver.execute.recording import RunSummary
 from salver.files import write_atomically
@@ -36,6 +36,7 @@ class RunOptions(Record):
     repetitions: int = Field(default=1, ge=1)
     resume: bool = False
     proofs: bool = False
+    engine: Engine = Engine()
 
 
 class RunManifest(Record):
@@ -70,7 +71,7 @@ def choose_runners(options: RunOptions) -> Chosen:
     """
     if options.device not in ("cpu", "cuda"):
         raise SalverError(f"no device {options.device!r}", "--device", "choose cpu or cuda")
-    if options.device == "cuda":
+    if options.device == "cuda" and options.engine.is_here:
         _require_cuda()
     known = runners()
     names = options.solvers or tuple(name for name, kind in known.items() if kind.by_default)
@@ -110,7 +111,7 @@ def limits_for(options: RunOptions, suite: Suite) -> Callable[[Instance, Runner]
     """
     if options.timeout is not None and not options.timeout > 0:
         raise SalverError(f"timeout {options.timeout:g} is not positive", "--timeout", "give seconds above 0")
-    if options.cores is not None and options.cores > options.workers:
+    if options.engine.is_here and options.cores is not None and options.cores > options.workers:
         what = f"a run of {options.cores} cores does not fit {options.workers} workers"
         raise SalverError(what, "--cores", "lower it or raise --workers: a run takes one worker per core")
 
@@ -145,15 +146,15 @@ def run_suite(
     relative = os.path.relpath(set_path, root)
     _write_manifest(run_dir, suite, manifest, relative, options, chosen)
     on_plan(planned)
-    workers = min(options.workers, os.cpu_count() or 1)
-    summary = run_local(
-        planned.jobs,
+    summary = run_jobs(
+        options.engine,
+        planned,
         chosen.runners,
         set_path,
         run_dir,
-        workers=workers,
-        on_finish=on_finish,
-        ready=planned.unsupported,
+        options.workers,
+        options.device,
+        on_finish,
     )
     return run_dir, summary
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.fake_solvers.runner import FakeRunner
 
-_FILE = '''
+_FILE = """
 from pathlib import Path
 from tests.fake_solvers.runner import FakeRunner
 
@@ -22,7 +22,7 @@ def _made(name, behaviour, arguments, cpus, gpus):
 
 def discover():
     return [_made(*each) for each in {fakes!r}]
-'''
+"""
 
 
 def fake_project(folder: Path, pids: Path, fakes: dict[str, tuple]) -> dict[str, FakeRunner]:

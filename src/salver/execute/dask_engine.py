@@ -132,11 +132,11 @@ class _Coordination:
         lines = self._lines(wanted)
         with interruptible(self.drain, self.stop):
             try:
-                self._await_workers(wanted)
+                self._await_workers(list(wanted))
                 while self.flights or (any(lines) and not self.drain.is_set()):
                     if self.stop.is_set():
                         break
-                    self._look(sum(map(len, lines)))
+                    self._look(sum(map(len, lines)) + len(self.flights))
                     self._hand_out(lines)
                     self._collect()
             finally:
@@ -150,11 +150,12 @@ class _Coordination:
             lines[bool(self.asked.of(planned).gpus)].append(planned)
         return lines
 
-    def _await_workers(self, wanted: Iterable[PlannedJob]) -> None:
-        self._look(1)
+    def _await_workers(self, wanted: Sequence[PlannedJob]) -> None:
+        left = len(wanted)
+        self._look(left)
         while not self.workers and not self.drain.is_set():
             time.sleep(0.05)
-            self._look(1, every=0.05)
+            self._look(left, every=0.05)
         if self.workforce.offers is None and self.workers:
             self.asked.check(wanted, self.workers)
 

@@ -13,10 +13,12 @@ import logging
 import os
 import signal
 from typing import Any
+from urllib.parse import urlsplit
 
 import dask.config
 from distributed import Worker
 from distributed.core import Status
+from distributed.utils import get_ip
 
 from salver.execute.dask_job import running
 
@@ -50,14 +52,14 @@ async def serve(
     """
     worker = DrainingWorker(
         scheduler,
-        host=host,
+        host=host or get_ip(urlsplit(scheduler).hostname),
         nthreads=cores,
         resources={"cores": cores, "gpus": gpus},
         memory_limit=0,
         lifetime=lifetime_s,
         lifetime_stagger=stagger_s,
         dashboard=False,
-        dashboard_address=f"{host or '127.0.0.1'}:0",
+        dashboard_address="127.0.0.1:0",
         death_timeout=_DEATH_TIMEOUT_S,
     )
     loop = asyncio.get_running_loop()
@@ -69,7 +71,7 @@ async def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, leave)
     await worker
-    await worker.finished()
+    await worker.finished()  # type: ignore[no-untyped-call]
 
 
 def main() -> None:

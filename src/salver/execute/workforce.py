@@ -157,7 +157,7 @@ def own_scheduler(host: str) -> Iterator[str]:
                 scheduler_port=0,
                 protocol="tcp://",
                 processes=True,
-                dashboard_address=f"{host}:0",
+                dashboard_address=f"{LOOPBACK}:0",
                 silence_logs=logging.CRITICAL,
             )
         except (OSError, RuntimeError) as error:
