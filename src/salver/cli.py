@@ -38,6 +38,9 @@ Proofs = Annotated[bool, typer.Option("--proofs", help="ask for a proof of every
 Pin = Annotated[bool, typer.Option("--pin", help="a physical core for every worker")]
 WarmUp = Annotated[bool, typer.Option("--warm-up", help="first one unrecorded run of every solver")]
 Backend = Annotated[str, typer.Option("--backend", help="limits and measures: salver or runexec")]
+EngineName = Annotated[str, typer.Option("--engine", help="local, dask or slurm")]
+Scheduler = Annotated[str | None, typer.Option("--scheduler", help="Dask scheduler to join: tcp://host:port")]
+Pools = Annotated[Path | None, typer.Option("--pools", help="TOML file about pools of Slurm pilots")]
 Profile = Annotated[str, typer.Option("--profile", help="scoring: vnncomp2026, par2 or count")]
 CORES = len(os.sched_getaffinity(0))
 
@@ -58,6 +61,9 @@ def run_all(
     backend: Backend = "salver",
     profile: Profile = "vnncomp2026",
     data_dir: DataDir = None,
+    engine: EngineName = "local",
+    scheduler: Scheduler = None,
+    pools: Pools = None,
 ) -> None:
     """Generate a suite, run every solver, judge, and print the leaderboard.
 
@@ -65,7 +71,7 @@ def run_all(
     """
     run(
         suite, solvers, timeout, device, workers, cores, repetitions, resume, proofs, pin, warm_up, backend,
-        data_dir,
+        data_dir, engine, scheduler, pools,
     )  # fmt: skip
     report("latest", profile)
 
@@ -112,11 +118,15 @@ def run(
     warm_up: WarmUp = False,
     backend: Backend = "salver",
     data_dir: DataDir = None,
+    engine: EngineName = "local",
+    scheduler: Scheduler = None,
+    pools: Pools = None,
 ) -> None:
     """Put solvers on a suite; the instance set is generated first where it is missing.
 
     Example: salver run bandit --solvers falsify,milp -j 2 --resume
     """
+    from salver.execute.engines import check_engine
     from salver.instance_set import read_manifest, set_folder
     from salver.progress import finishing
     from salver.project import project_root
@@ -125,9 +135,18 @@ def run(
 
     chosen, root = read_suite(suite), project_root()
     names = tuple(name.strip() for name in solvers.split(",") if name.strip())
-    raw = {"solvers": names or None, "timeout": timeout, "device": device, "workers": workers}
-    raw |= {"cores": cores, "repetitions": repetitions, "pin": pin, "warm_up": warm_up, "backend": backend}
-    options = parse_record(RunOptions, {**raw, "resume": resume, "proofs": proofs}, "command line")
+    raw: dict[str, object] = {"solvers": names or None, "timeout": timeout, "device": device}
+    raw |= {
+        "workers": workers,
+        "cores": cores,
+        "repetitions": repetitions,
+        "resume": resume,
+        "proofs": proofs,
+    }
+    how: dict[str, object] = {"name": engine, "scheduler": scheduler, "pools": pools}
+    how |= {"pin": pin, "warm_up": warm_up, "backend": backend}
+    options = parse_record(RunOptions, {**raw, "engine": how}, "command line")
+    check_engine(options.engine, device)
     limits_for(options, chosen)
     choose_runners(options)
     generate(suite, workers, data_dir)

@@ -13,11 +13,9 @@ from pydantic import Field
 
 from salver import __version__
 from salver.errors import SalverError
-from salver.execute import runexec
-from salver.execute.job import Backend
-from salver.execute.local import RunSummary, run_local
+from salver.execute.engines import Engine, run_jobs
 from salver.execute.plan import Plan, plan
-from salver.execute.slots import gpu_names, physical_cores
+from salver.execute.recording import RunSummary
 from salver.files import write_atomically
 from salver.machine import machine_facts
 from salver.model import Instance, Limits, Manifest, Record, RunRecord
@@ -28,7 +26,7 @@ from salver.suite import Suite
 
 class RunOptions(Record):
     """What the user asked for. `solvers` None means every available one; `timeout` None the suite's;
-    `cores` None what each solver asks for; `pin` gives each worker a physical core of its own."""
+    `cores` None what each solver asks for."""
 
     solvers: tuple[str, ...] | None = None
     timeout: float | None = None
@@ -38,9 +36,7 @@ class RunOptions(Record):
     repetitions: int = Field(default=1, ge=1)
     resume: bool = False
     proofs: bool = False
-    pin: bool = False
-    warm_up: bool = False
-    backend: Backend = "salver"
+    engine: Engine = Engine()
 
 
 class RunManifest(Record):
@@ -75,7 +71,7 @@ def choose_runners(options: RunOptions) -> Chosen:
     """
     if options.device not in ("cpu", "cuda"):
         raise SalverError(f"no device {options.device!r}", "--device", "choose cpu or cuda")
-    if options.device == "cuda":
+    if options.device == "cuda" and options.engine.is_here:
         _require_cuda()
     known = runners()
     names = options.solvers or tuple(name for name, kind in known.items() if kind.by_default)
@@ -115,7 +111,7 @@ def limits_for(options: RunOptions, suite: Suite) -> Callable[[Instance, Runner]
     """
     if options.timeout is not None and not options.timeout > 0:
         raise SalverError(f"timeout {options.timeout:g} is not positive", "--timeout", "give seconds above 0")
-    if options.cores is not None and options.cores > options.workers:
+    if options.engine.is_here and options.cores is not None and options.cores > options.workers:
         what = f"a run of {options.cores} cores does not fit {options.workers} workers"
         raise SalverError(what, "--cores", "lower it or raise --workers: a run takes one worker per core")
 
@@ -148,39 +144,19 @@ def run_suite(
     planned = plan(manifest.instances, chosen.runners, limits, options.repetitions, suite.seed)
     run_dir = _run_folder(root, suite, manifest, options)
     relative = os.path.relpath(set_path, root)
-    if options.backend == "runexec" and (reason := runexec.unavailable()):
-        raise SalverError(reason, "--backend runexec", "see `salver doctor`")
     _write_manifest(run_dir, suite, manifest, relative, options, chosen)
     on_plan(planned)
-    workers = min(options.workers, os.cpu_count() or 1)
-    summary = run_local(
-        planned.jobs,
+    summary = run_jobs(
+        options.engine,
+        planned,
         chosen.runners,
         set_path,
         run_dir,
-        workers=workers,
-        on_finish=on_finish,
-        ready=planned.unsupported,
-        cores=_pinned(workers) if options.pin else None,
-        gpus=_gpus() if options.device == "cuda" else (),
-        warm_up=options.warm_up,
-        backend=options.backend,
+        options.workers,
+        options.device,
+        on_finish,
     )
     return run_dir, summary
-
-
-def _pinned(workers: int) -> list[int]:
-    cores = physical_cores()
-    if workers > len(cores):
-        what = f"{workers} workers cannot be pinned to {len(cores)} physical cores"
-        raise SalverError(what, "--pin", "lower --workers")
-    return cores
-
-
-def _gpus() -> tuple[str, ...]:
-    import torch
-
-    return gpu_names(torch.cuda.device_count())
 
 
 def read_run(run_dir: Path) -> RunManifest:

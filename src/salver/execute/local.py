@@ -11,26 +11,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from types import FrameType
-from typing import NamedTuple
 
 from salver.errors import SalverError
 from salver.execute.cgroups import sweep
-from salver.execute.events import EventLog
 from salver.execute.job import Backend, Folders, run_job
 from salver.execute.plan import PlannedJob
+from salver.execute.recording import RunSummary, recording
 from salver.execute.slots import Slots, Taken
 from salver.model import RunRecord, Termination
 from salver.runner import Runner
 
 _WARM_UP_S = 10.0
-
-
-class RunSummary(NamedTuple):
-    """Jobs finished now, jobs skipped because an earlier run had finished them, jobs left undone."""
-
-    finished: int
-    skipped: int
-    left: int
 
 
 def run_local(
@@ -75,23 +66,13 @@ def run_local(
             a job on `cuda` and no GPU.
     """
     slots = Slots(workers, cores, gpus)
-    with EventLog(run_dir / "events.jsonl") as log:
+    with recording(planned, run_dir, ready, on_finish) as (wanted, record):
         sweep()
-        completed = log.completed()
-        wanted = deque(p for p in planned if p.job.key not in completed)
         skipped = len(planned) - len(wanted)
-
-        def record(one: RunRecord) -> None:
-            log.append(one)
-            on_finish(one)
-
-        for one in ready:
-            if one.key not in completed:
-                record(one)
         _require_gpu(wanted, runners, gpus)
         folders = Folders(root, run_dir, scratch, backend)
         drain, stop = threading.Event(), threading.Event()
-        with _interruptible(drain, stop):
+        with interruptible(drain, stop):
             if warm_up:
                 _warm_up(wanted, runners, folders, slots, drain, stop)
             finished = _coordinate(wanted, runners, folders, slots, record, drain, stop)
@@ -175,7 +156,7 @@ def _warm_up(
 
 
 @contextlib.contextmanager
-def _interruptible(drain: threading.Event, stop: threading.Event) -> Iterator[None]:
+def interruptible(drain: threading.Event, stop: threading.Event) -> Iterator[None]:
     """Turns Ctrl-C and SIGTERM into the two events; only the main thread can, elsewhere nothing changes."""
 
     def on_signal(number: int, _: FrameType | None) -> None:

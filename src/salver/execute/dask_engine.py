@@ -1,0 +1,306 @@
+"""The Dask engine: jobs on the workers of a scheduler, recorded by this one coordinator.
+
+No more jobs are handed out than fit on the workers at the moment. So the scheduler's memory does not
+grow with the campaign, and a dying worker takes no job with it that was only waiting there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import dask.config
+from distributed import Client, Future, KilledWorker
+from distributed.client import FutureCancelledError
+
+from salver.errors import SalverError
+from salver.execute.dask_job import Order, execute, stop_all
+from salver.execute.job import Backend, Folders
+from salver.execute.local import interruptible
+from salver.execute.plan import PlannedJob, unsupported_record
+from salver.execute.recording import RunSummary, recording
+from salver.execute.workforce import Request, Workforce
+from salver.model import RunRecord, Termination
+from salver.project import project_root
+from salver.runner import Runner
+
+_CONNECT_S = 10.0
+_LOOK_EVERY_S = 1.0
+_STOP_PATIENCE_S = 20.0
+_ATTEMPTS = 3
+
+
+def run_dask(
+    planned: Sequence[PlannedJob],
+    runners: Mapping[str, Runner],
+    root: Path,
+    run_dir: Path,
+    *,
+    workforce: Workforce,
+    on_finish: Callable[[RunRecord], None],
+    ready: Iterable[RunRecord] = (),
+    scratch: Path | None = None,
+    backend: Backend = "salver",
+) -> RunSummary:
+    """Runs the jobs that `run_dir/events.jsonl` does not hold yet on Dask workers.
+
+    The contract is that of `run_local`: order of planning (jobs for GPUs and the others are two lines),
+    each record on the disk before `on_finish`, drain on the first Ctrl-C, stop on the second. A job that
+    is lost with its worker is run again; one that is lost three times is recorded as INFRASTRUCTURE.
+
+    Args:
+        planned, runners, root, run_dir, on_finish, ready, scratch, backend: as for `run_local`. The
+            runners are made anew on the workers, by name; all folders are seen by all machines.
+        workforce: where the workers come from.
+
+    Raises:
+        SalverError: a job that no worker can ever take; no scheduler, no workers, or workers that cannot
+            run a solver; another coordinator writes this run; no space left for the events.
+    """
+    with recording(planned, run_dir, ready, on_finish) as (wanted, record):
+        skipped, count = len(planned) - len(wanted), len(wanted)
+        if not wanted:
+            return RunSummary(0, skipped, 0)
+        asked = _Asking(runners, workforce.at_most)
+        if workforce.offers is not None:
+            asked.check(wanted, workforce.offers)
+        folders = Folders(root.resolve(), run_dir.resolve(), scratch, backend)
+        with workforce.gather() as address, _connected(address) as client:
+            work = _Coordination(client, workforce, asked, folders, record)
+            finished = work.run(wanted)
+        return RunSummary(finished, skipped, count - finished)
+
+
+class _Asking(NamedTuple):
+    """What jobs ask for."""
+
+    runners: Mapping[str, Runner]
+    at_most: int | None
+
+    def of(self, planned: PlannedJob) -> Request:
+        runner = self.runners[planned.job.solver]
+        cores = min(planned.job.limits.cores, self.at_most or planned.job.limits.cores)
+        return Request(cores, max(runner.resources.gpus, int(runner.device == "cuda")))
+
+    def check(self, wanted: Iterable[PlannedJob], offers: Sequence[Request]) -> None:
+        """Raises SalverError for the first job that fits no worker."""
+        solvers = {self.of(p): p.job.solver for p in wanted}
+        for request, solver in solvers.items():
+            if not any(request.fits(offer) for offer in offers):
+                best = ", ".join(str(offer) for offer in sorted(set(offers), reverse=True)[:3]) or "nothing"
+                what = f"a run needs {request}, and no worker could ever take it (they have {best})"
+                raise SalverError(what, f"solver {solver}", "add such a worker or lower --cores")
+
+
+class _Flight(NamedTuple):
+    planned: PlannedJob
+    request: Request
+    attempt: int
+    future: Future[Any]
+
+
+class _Coordination:
+    """One run's traffic with the scheduler."""
+
+    def __init__(
+        self,
+        client: Client,
+        workforce: Workforce,
+        asked: _Asking,
+        folders: Folders,
+        record: Callable[[RunRecord], None],
+    ) -> None:
+        self.client, self.workforce, self.asked = client, workforce, asked
+        self.folders, self.record = folders, record
+        self.project = str(project_root())
+        self.token = uuid.uuid4().hex
+        self.done: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
+        self.flights: dict[Any, _Flight] = {}
+        self.drain, self.stop = threading.Event(), threading.Event()
+        self.workers: list[Request] = []
+        self.finished = self.rank = 0
+        self.looked = self.staffed = time.monotonic()
+
+    def run(self, wanted: deque[PlannedJob]) -> int:
+        """Runs what is wanted; returns how many jobs were recorded."""
+        lines = self._lines(wanted)
+        with interruptible(self.drain, self.stop):
+            try:
+                self._await_workers(list(wanted))
+                while self.flights or (any(lines) and not self.drain.is_set()):
+                    if self.stop.is_set():
+                        break
+                    self._look(sum(map(len, lines)) + len(self.flights))
+                    self._hand_out(lines)
+                    self._collect()
+            finally:
+                self._end()
+        return self.finished
+
+    def _lines(self, wanted: deque[PlannedJob]) -> list[deque[PlannedJob]]:
+        """Two lines, so that jobs for GPUs do not hold up the others."""
+        lines: list[deque[PlannedJob]] = [deque(), deque()]
+        for planned in wanted:
+            lines[bool(self.asked.of(planned).gpus)].append(planned)
+        return lines
+
+    def _await_workers(self, wanted: Sequence[PlannedJob]) -> None:
+        left = len(wanted)
+        self._look(left)
+        while not self.workers and not self.drain.is_set():
+            time.sleep(0.05)
+            self._look(left, every=0.05)
+        if self.workforce.offers is None and self.workers:
+            self.asked.check(wanted, self.workers)
+
+    def _look(self, left: int, every: float = _LOOK_EVERY_S) -> None:
+        """Asks the scheduler for its workers, now and then, and has the lost ones replaced."""
+        now = time.monotonic()
+        if self.workers and now - self.looked < every:
+            return
+        self.looked = now
+        self.workforce.tend(self.finished, left)
+        found = self._identity()
+        self.workers = [
+            Request(int(worker["resources"].get("cores", 0)), int(worker["resources"].get("gpus", 0)))
+            for worker in found.values()
+            if worker.get("status", "running") == "running" and worker.get("resources")
+        ]
+        if self.workers:
+            self.staffed = now
+        elif self.workforce.patience_s is not None and now - self.staffed > self.workforce.patience_s:
+            what = f"no worker with the resource `cores` for {self.workforce.patience_s:g} s"
+            mend = "start some: python -m salver.execute.dask_worker tcp://host:port"
+            raise SalverError(what, "the Dask scheduler", mend)
+
+    def _identity(self) -> dict[str, Any]:
+        try:
+            workers: dict[str, Any] = self.client.scheduler_info()["workers"]
+        except (OSError, TimeoutError, KeyError) as error:
+            raise self._gone() from error
+        return workers
+
+    def _gone(self) -> SalverError:
+        return SalverError("the Dask scheduler is gone", mend="start it again and go on with --resume")
+
+    def _hand_out(self, lines: Iterable[deque[PlannedJob]]) -> None:
+        """Submits jobs, each line in its order, as long as they fit."""
+        for line in lines:
+            while line and not self.drain.is_set():
+                request = self.asked.of(line[0])
+                if not self._fits(request):
+                    break
+                self._submit(line.popleft(), request, 0)
+
+    def _fits(self, request: Request) -> bool:
+        free = [
+            sum(have) - sum(used)
+            for have, used in (
+                ((w.cores for w in self.workers), (f.request.cores for f in self.flights.values())),
+                ((w.gpus for w in self.workers), (f.request.gpus for f in self.flights.values())),
+            )
+        ]
+        return request.fits(Request(*free))
+
+    def _submit(self, planned: PlannedJob, request: Request, attempt: int) -> None:
+        runner = self.asked.runners[planned.job.solver]
+        order = Order(planned, runner.device, runner.proofs, self.project, self.folders, self.token, attempt)
+        self.rank += 1
+        future = self.client.submit(
+            execute,
+            order,
+            key=order.key,
+            resources={name: count for name, count in request._asdict().items() if count},
+            priority=-self.rank,
+            pure=False,
+        )
+        self.flights[order.key] = _Flight(planned, request, attempt, future)
+        future.add_done_callback(self.done.put)
+
+    def _collect(self) -> None:
+        """Waits a moment for results and takes all that are there."""
+        with contextlib.suppress(queue.Empty):
+            self._take(self.done.get(timeout=_LOOK_EVERY_S))
+            while True:
+                self._take(self.done.get_nowait())
+        if self.client.status not in ("running", "connecting"):
+            raise self._gone()
+
+    def _take(self, future: Future[Any]) -> None:
+        flight = self.flights.pop(future.key, None)
+        if flight is None:
+            return
+        record = _result(flight)
+        if record is not None:
+            self.record(record)
+            self.finished += 1
+        elif self.stop.is_set():
+            return
+        elif flight.attempt + 1 < _ATTEMPTS:
+            self._submit(flight.planned, flight.request, flight.attempt + 1)
+        else:
+            self.record(lost_record(flight.planned, f"stopped {_ATTEMPTS} times on its workers"))
+            self.finished += 1
+
+    def _end(self) -> None:
+        """Stops what still runs, so that no worker writes into the run any more once it is unlocked."""
+        if not self.flights or self.client.status != "running":
+            return
+        self.stop.set()
+        with contextlib.suppress(OSError, TimeoutError):
+            self.client.run(stop_all, self.token, on_error="ignore")
+        deadline = time.monotonic() + _STOP_PATIENCE_S
+        while self.flights and (left := deadline - time.monotonic()) > 0:
+            with contextlib.suppress(queue.Empty):
+                self.flights.pop(self.done.get(timeout=left).key, None)
+        with contextlib.suppress(OSError, TimeoutError):
+            self.client.cancel([flight.future for flight in self.flights.values()], force=True)
+
+
+def _result(flight: _Flight) -> RunRecord | None:
+    """The job's record; None where it was stopped or lost and may be tried again.
+
+    Raises:
+        SalverError: the worker cannot run it, which is a fault of the set-up and not of this job.
+    """
+    try:
+        record: RunRecord | None = flight.future.result(timeout=60)
+    except KilledWorker as error:
+        return lost_record(flight.planned, f"{error.allowed_failures + 1} workers died while running it")
+    except (FutureCancelledError, TimeoutError, OSError):
+        return None
+    except SalverError:
+        raise
+    except Exception as error:
+        what = f"a worker could not take a job ({type(error).__name__}: {error})"
+        raise SalverError(what, mend="set all machines up with the same salver") from error
+    return record
+
+
+def lost_record(planned: PlannedJob, reason: str) -> RunRecord:
+    """The record of a job that was lost with its workers: no result, so a later run tries it again."""
+    return unsupported_record(planned, reason).model_copy(update={"termination": Termination.INFRASTRUCTURE})
+
+
+@contextlib.contextmanager
+def _connected(address: str) -> Iterator[Client]:
+    """A client of the scheduler.
+
+    Raises:
+        SalverError: nobody answers there.
+    """
+    with dask.config.set({"distributed.comm.timeouts.connect": _CONNECT_S}):
+        try:
+            client = Client(address, timeout=_CONNECT_S, set_as_default=False)
+        except (OSError, TimeoutError, ValueError) as error:
+            what, mend = "no Dask scheduler answers there", "start one, or correct --scheduler"
+            raise SalverError(what, address, mend) from error
+        with client:
+            yield client

@@ -1,0 +1,97 @@
+"""A Dask worker for solver runs: `python -m salver.execute.dask_worker tcp://host:port --cores 4`.
+
+Beside what `dask worker` does it drains at the end of its lifetime: it takes no further job and leaves
+when its last one has ended (Dask's own workers drop what they run). It announces the resources `cores`
+and `gpus`, listens on one address only and never restarts itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+from typing import Any
+from urllib.parse import urlsplit
+
+import dask.config
+from distributed import Worker
+from distributed.core import Status
+from distributed.utils import get_ip
+
+from salver.execute.dask_job import running
+
+_LOOK_EVERY_S = 0.2
+_DEATH_TIMEOUT_S = 60
+
+
+class DrainingWorker(Worker):
+    """A worker that finishes its jobs before it retires."""
+
+    async def close_gracefully(self, *arguments: Any, **options: Any) -> None:
+        """Called by Dask when the lifetime is over. A paused worker is given no jobs."""
+        self.status = Status.paused
+        while running() and self.status == Status.paused:
+            await asyncio.sleep(_LOOK_EVERY_S)
+        await super().close_gracefully(*arguments, **options)
+
+
+async def serve(
+    scheduler: str, host: str | None, cores: int, gpus: int, lifetime_s: float | None, stagger_s: float
+) -> None:
+    """Works until the scheduler goes, the lifetime is over or a signal comes.
+
+    Args:
+        scheduler: its address, `tcp://host:port`.
+        host: address to listen on; None takes the one that reaches the scheduler.
+        cores: jobs of one core that run side by side.
+        gpus: GPUs handed out to jobs.
+        lifetime_s: seconds after which no job is taken; None is for ever.
+        stagger_s: the lifetime is changed by up to this many seconds at random.
+    """
+    worker = DrainingWorker(
+        scheduler,
+        host=host or get_ip(urlsplit(scheduler).hostname),
+        nthreads=cores,
+        resources={"cores": cores, "gpus": gpus},
+        memory_limit=0,
+        lifetime=lifetime_s,
+        lifetime_stagger=stagger_s,
+        dashboard=False,
+        dashboard_address="127.0.0.1:0",
+        death_timeout=_DEATH_TIMEOUT_S,
+    )
+    loop = asyncio.get_running_loop()
+    closing: list[asyncio.Task[Any]] = []
+
+    def leave() -> None:
+        closing.append(loop.create_task(worker.close(reason="signal")))
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, leave)
+    await worker
+    await worker.finished()  # type: ignore[no-untyped-call]
+
+
+def main() -> None:
+    """Command line of one worker; its exit status is 0 unless it never reached the scheduler."""
+    parser = argparse.ArgumentParser(prog="salver.execute.dask_worker", description=__doc__)
+    parser.add_argument("scheduler", help="tcp://host:port")
+    parser.add_argument("--host", help="address to listen on (default: the one that reaches the scheduler)")
+    parser.add_argument("--cores", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--gpus", type=int, default=0)
+    parser.add_argument("--lifetime", type=float, help="seconds after which no job is taken")
+    parser.add_argument("--lifetime-stagger", type=float, default=0.0, help="seconds more or less, at random")
+    given = parser.parse_args()
+    logging.getLogger("distributed").setLevel(logging.WARNING)
+    dask.config.set({"distributed.worker.profile.enabled": False})
+    asyncio.run(
+        serve(given.scheduler, given.host, given.cores, given.gpus, given.lifetime, given.lifetime_stagger)
+    )
+    # A thread that still waits for a killed solver must not keep the machine from the next worker.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""Which engine runs a suite, and whether what was asked of it makes sense."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from salver.errors import SalverError
+from salver.execute import runexec
+from salver.execute.job import Backend
+from salver.execute.local import run_local
+from salver.execute.plan import Plan
+from salver.execute.recording import RunSummary
+from salver.execute.slots import gpu_names, physical_cores
+from salver.model import Record, RunRecord
+from salver.runner import Runner
+
+ENGINES = ("local", "dask", "slurm")
+
+
+class Engine(Record):
+    """How jobs are run.
+
+    Attributes:
+        name: one of `ENGINES`.
+        scheduler: address of a Dask scheduler to join.
+        pools: file about pools of Slurm pilots.
+        pin: each worker has a physical core of its own.
+        warm_up: first an unrecorded run of every solver.
+        backend: what limits and measures the runs.
+    """
+
+    name: str = "local"
+    scheduler: str | None = None
+    pools: Path | None = None
+    pin: bool = False
+    warm_up: bool = False
+    backend: Backend = "salver"
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the jobs run on this machine."""
+        return self.name == "local" or (self.name == "dask" and self.scheduler is None)
+
+
+def check_engine(engine: Engine, device: str = "cpu") -> None:
+    """Raises SalverError for an unknown engine, options of another one, or what is not installed."""
+    if engine.name not in ENGINES:
+        raise SalverError(f"no engine {engine.name!r}", "--engine", f"choose one of {', '.join(ENGINES)}")
+    if engine.scheduler is not None and engine.name != "dask":
+        raise SalverError("is for --engine dask", "--scheduler", f"leave it out with --engine {engine.name}")
+    if engine.pools is not None and engine.name != "slurm":
+        raise SalverError("is for --engine slurm", "--pools", f"leave it out with --engine {engine.name}")
+    for option, given in (("--pin", engine.pin), ("--warm-up", engine.warm_up)):
+        if given and engine.name != "local":
+            raise SalverError("is for --engine local", option, f"leave it out with --engine {engine.name}")
+    if engine.backend == "runexec" and (reason := runexec.unavailable()):
+        raise SalverError(reason, "--backend runexec", "see `salver doctor`")
+    if engine.scheduler is not None and not engine.scheduler.startswith(("tcp://", "tls://")):
+        raise SalverError(f"{engine.scheduler!r} is no address", "--scheduler", "write tcp://host:port")
+    if engine.name != "local" and importlib.util.find_spec("distributed") is None:
+        mend = "install salver[dask]"
+        raise SalverError("needs the package distributed", f"--engine {engine.name}", mend)
+    if engine.name == "slurm":
+        from salver.execute.pools import read_pools
+        from salver.execute.slurm_engine import require_slurm
+
+        require_slurm()
+        read_pools(engine.pools, device)
+
+
+def run_jobs(
+    engine: Engine,
+    planned: Plan,
+    runners: Mapping[str, Runner],
+    root: Path,
+    run_dir: Path,
+    workers: int,
+    device: str,
+    on_finish: Callable[[RunRecord], None],
+) -> RunSummary:
+    """Runs a plan on the chosen engine; see `run_local`, `run_dask`, `run_slurm`."""
+    check_engine(engine, device)
+    jobs, ready = planned.jobs, planned.unsupported
+    slots = min(workers, os.cpu_count() or 1)
+    if engine.name == "local":
+        return run_local(
+            jobs,
+            runners,
+            root,
+            run_dir,
+            workers=slots,
+            on_finish=on_finish,
+            ready=ready,
+            cores=_pinned(slots) if engine.pin else None,
+            gpus=_gpus() if device == "cuda" else (),
+            warm_up=engine.warm_up,
+            backend=engine.backend,
+        )
+    if engine.name == "slurm":
+        from salver.execute.pools import read_pools
+        from salver.execute.slurm_engine import run_slurm
+
+        pools = read_pools(engine.pools, device)
+        return run_slurm(
+            jobs,
+            runners,
+            root,
+            run_dir,
+            pools=pools,
+            on_finish=on_finish,
+            ready=ready,
+            backend=engine.backend,
+        )
+    from salver.execute.dask_engine import run_dask
+    from salver.execute.workforce import JoinedScheduler, LocalWorkers, Workforce
+
+    workforce: Workforce = LocalWorkers(slots, run_dir / "workers.log")
+    if engine.scheduler is not None:
+        workforce = JoinedScheduler(engine.scheduler)
+    return run_dask(
+        jobs,
+        runners,
+        root,
+        run_dir,
+        workforce=workforce,
+        on_finish=on_finish,
+        ready=ready,
+        backend=engine.backend,
+    )
+
+
+def _pinned(workers: int) -> list[int]:
+    cores = physical_cores()
+    if workers > len(cores):
+        what = f"{workers} workers cannot be pinned to {len(cores)} physical cores"
+        raise SalverError(what, "--pin", "lower --workers")
+    return cores
+
+
+def _gpus() -> tuple[str, ...]:
+    import torch
+
+    return gpu_names(torch.cuda.device_count())

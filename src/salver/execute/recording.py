@@ -1,0 +1,53 @@
+"""What every engine does around its jobs: resume, store each record, then tell."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from salver.execute.events import EventLog
+from salver.execute.plan import PlannedJob
+from salver.model import RunRecord
+
+
+class RunSummary(NamedTuple):
+    """Jobs finished now, jobs skipped because an earlier run had finished them, jobs left undone."""
+
+    finished: int
+    skipped: int
+    left: int
+
+
+class Recording(NamedTuple):
+    """`wanted`: jobs without a result yet, in order. `record`: stores one on the disk, then tells."""
+
+    wanted: deque[PlannedJob]
+    record: Callable[[RunRecord], None]
+
+
+@contextlib.contextmanager
+def recording(
+    planned: Sequence[PlannedJob],
+    run_dir: Path,
+    ready: Iterable[RunRecord],
+    on_finish: Callable[[RunRecord], None],
+) -> Iterator[Recording]:
+    """Locks the run's event log and stores the records that need no run, where they are not there yet.
+
+    Raises:
+        SalverError: another coordinator writes this run; no space left for the events.
+    """
+    with EventLog(run_dir / "events.jsonl") as log:
+        completed = log.completed()
+
+        def record(one: RunRecord) -> None:
+            log.append(one)
+            on_finish(one)
+
+        for one in ready:
+            if one.key not in completed:
+                record(one)
+        yield Recording(deque(p for p in planned if p.job.key not in completed), record)

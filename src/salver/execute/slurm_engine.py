@@ -1,0 +1,171 @@
+"""The Slurm engine: pilots, which are Slurm jobs that start a Dask worker and take jobs from us.
+
+The scheduler runs in the coordinator. Pilots are known by the id that sbatch gave and by nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from salver.errors import SalverError
+from salver.execute.dask_engine import run_dask
+from salver.execute.job import Backend
+from salver.execute.plan import PlannedJob
+from salver.execute.pools import Demand, Lifetime, Pool, Pools, lifetime, memory_mb, offer
+from salver.execute.recording import RunSummary
+from salver.execute.workforce import Request, own_scheduler, worker_command
+from salver.model import RunRecord
+from salver.runner import Runner
+
+_ASK_EVERY_S = 5.0
+_ANSWER_S = 60.0
+_DEATHS_PER_PILOT = 3
+_TOOLS = ("sbatch", "squeue", "scancel")
+
+
+def run_slurm(
+    planned: Sequence[PlannedJob],
+    runners: Mapping[str, Runner],
+    root: Path,
+    run_dir: Path,
+    *,
+    pools: Pools,
+    on_finish: Callable[[RunRecord], None],
+    ready: Iterable[RunRecord] = (),
+    backend: Backend = "salver",
+) -> RunSummary:
+    """As `run_dask`, on pilots of these pools.
+
+    Raises:
+        SalverError: as `run_dask`; no Slurm here; a pool too small for a job; pilots that keep dying.
+    """
+    require_slurm()
+    pilots = Pilots(pools, Demand.of(planned), run_dir.resolve() / "pilots")
+    return run_dask(
+        planned, runners, root, run_dir, workforce=pilots, on_finish=on_finish, ready=ready, backend=backend
+    )
+
+
+def require_slurm() -> None:
+    """Raises SalverError where Slurm's commands are missing."""
+    missing = [name for name in _TOOLS if shutil.which(name) is None]
+    if missing:
+        mend = "run on a machine that submits to Slurm, or choose --engine local or dask"
+        raise SalverError(f"{', '.join(missing)} not found", "--engine slurm", mend)
+
+
+def pilot_script(pool: Pool, demand: Demand, living: Lifetime, address: str, log: Path) -> str:
+    """The batch script of one pilot. `log` is a path pattern for sbatch (`%j` is the job's id).
+
+    `exec` makes the worker the batch process, so that Slurm's SIGTERM reaches it before the end.
+    """
+    announced = offer(pool, demand)
+    options = [
+        f"--job-name=salver-{pool.name}",
+        "--nodes=1",
+        "--ntasks=1",
+        f"--cpus-per-task={pool.cores}",
+        f"--mem={memory_mb(pool, demand)}M",
+        f"--time={pool.time}",
+        f"--output={log}",
+        "--open-mode=append",
+        "--no-requeue",
+        "--signal=B:TERM@30",
+        *([f"--gres=gpu:{pool.gpus}"] if pool.gpus else []),
+        *([f"--partition={pool.partition}"] if pool.partition else []),
+        *([f"--account={pool.account}"] if pool.account else []),
+        *pool.extra,
+    ]
+    ends = ["--lifetime", f"{living.seconds:.0f}", "--lifetime-stagger", f"{living.stagger_s:.0f}"]
+    command = worker_command(address, announced.cores, announced.gpus, *ends)
+    lines = ["#!/bin/sh", *(f"#SBATCH {option}" for option in options), "", f"exec {shlex.join(command)}"]
+    return "\n".join(lines) + "\n"
+
+
+class Pilots:
+    """Keeps every pool at its number of pilots while there are jobs left; a `Workforce`."""
+
+    def __init__(self, pools: Pools, demand: Demand, folder: Path) -> None:
+        self.pools, self.demand, self.folder = pools, demand, folder
+        self.living = {pool.name: lifetime(pool, pools.margin_s, demand) for pool in pools.pool}
+        self.patience_s: float | None = None
+        self.at_most: int | None = None
+        self.offers: Sequence[Request] | None = [offer(pool, demand) for pool in pools.pool]
+        self.ids: dict[str, list[str]] = {pool.name: [] for pool in pools.pool}
+        self._address = ""
+        self._asked = float("-inf")
+        self._deaths = self._finished = 0
+
+    @contextlib.contextmanager
+    def gather(self) -> Iterator[str]:
+        with own_scheduler(self.pools.scheduler_host) as self._address:
+            try:
+                yield self._address
+            finally:
+                self._cancel()
+
+    def tend(self, finished: int, left: int) -> None:
+        now = time.monotonic()
+        if now - self._asked < _ASK_EVERY_S:
+            return
+        self._asked = now
+        self._forget_ended(finished)
+        for pool in self.pools.pool:
+            alive = self.ids[pool.name]
+            while len(alive) < min(pool.count, left):
+                alive.append(self._submit(pool))
+
+    def _forget_ended(self, finished: int) -> None:
+        known = [job for jobs in self.ids.values() for job in jobs]
+        if not known:
+            return
+        queued = self._queued(known)
+        ended = [job for job in known if job not in queued]
+        self.ids = {name: [job for job in jobs if job in queued] for name, jobs in self.ids.items()}
+        self._deaths = len(ended) if finished > self._finished else self._deaths + len(ended)
+        self._finished = finished
+        if self._deaths > _DEATHS_PER_PILOT * sum(pool.count for pool in self.pools.pool):
+            what = f"{self._deaths} pilots ended without any job finishing"
+            raise SalverError(what, str(self.folder), "read the newest log there and resume the run")
+
+    def _queued(self, known: Sequence[str]) -> frozenset[str]:
+        """Those still waiting or running. squeue fails when it has forgotten all that it is asked for;
+        where it fails for any other reason they are taken to live, and asked for again later."""
+        asked = ["squeue", "--noheader", "--format=%i", f"--jobs={','.join(known)}"]
+        code, output, errors = _called(asked)
+        if code == 0 or "Invalid job id" in errors:
+            return frozenset(output.split())
+        return frozenset(known)
+
+    def _submit(self, pool: Pool) -> str:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        log = self.folder / f"{pool.name}-%j.log"
+        script = pilot_script(pool, self.demand, self.living[pool.name], self._address, log)
+        code, output, errors = _called(["sbatch", "--parsable"], script)
+        if code != 0:
+            said = errors.strip().rpartition("\n")[2].removeprefix("sbatch: error: ")
+            raise SalverError(
+                f"sbatch refuses a pilot ({said})", f"pool {pool.name}", "mend the --pools file"
+            )
+        return output.strip().partition(";")[0]
+
+    def _cancel(self) -> None:
+        known = [job for jobs in self.ids.values() for job in jobs]
+        if known:
+            _called(["scancel", *known])
+
+
+def _called(command: Sequence[str], text: str = "") -> tuple[int, str, str]:
+    try:
+        done = subprocess.run(
+            command, input=text, capture_output=True, text=True, timeout=_ANSWER_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return 1, "", str(error)
+    return done.returncode, done.stdout, done.stderr

@@ -1,0 +1,172 @@
+"""Where Dask workers come from: a scheduler that is there, or workers started on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import IO, NamedTuple, Protocol
+
+import dask.config
+
+from salver.errors import SalverError
+
+LOOPBACK = "127.0.0.1"
+_ALLOWED_FAILURES = 2
+_LEAVE_PATIENCE_S = 15.0
+_DEATHS_IN_A_ROW = 6
+
+
+class Request(NamedTuple):
+    """What a job needs of one worker, or what a worker has."""
+
+    cores: int
+    gpus: int = 0
+
+    def fits(self, other: Request) -> bool:
+        """Whether `other` offers enough."""
+        return self.cores <= other.cores and self.gpus <= other.gpus
+
+    def __str__(self) -> str:
+        return f"{self.cores} cores" + (f" and {self.gpus} GPUs" if self.gpus else "")
+
+
+class Workforce(Protocol):
+    """A source of workers.
+
+    `offers` is what its workers have at most, or None where only the scheduler knows who has joined.
+    `patience_s` is how long a run waits while there is no worker at all; None is for ever. `at_most`
+    caps the cores of one job, as the slots of the local engine do; None caps nothing.
+    """
+
+    patience_s: float | None
+    at_most: int | None
+
+    @property
+    def offers(self) -> Sequence[Request] | None: ...
+
+    def gather(self) -> AbstractContextManager[str]:
+        """Starts the workers; yields the scheduler's address and ends what it started."""
+
+    def tend(self, finished: int, left: int) -> None:
+        """Called about once a second while jobs are left; replaces lost workers.
+
+        Raises:
+            SalverError: workers cannot be kept alive.
+        """
+
+
+class JoinedScheduler:
+    """A scheduler that somebody else started, with its workers."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.patience_s: float | None = 60.0
+        self.at_most: int | None = None
+        self.offers: Sequence[Request] | None = None
+
+    def gather(self) -> AbstractContextManager[str]:
+        return contextlib.nullcontext(self.address)
+
+    def tend(self, finished: int, left: int) -> None:
+        return None
+
+
+class LocalWorkers:
+    """A scheduler in this process and one worker process with `slots` slots, bound to the loopback.
+
+    A worker that dies is replaced. The worker sits in a session of its own, so that Ctrl-C in a terminal
+    reaches the coordinator alone; it leaves by itself when the coordinator is gone.
+    """
+
+    def __init__(self, slots: int, log: Path) -> None:
+        self.slots, self.log = slots, log
+        self.patience_s: float | None = 60.0
+        self.at_most: int | None = slots
+        self.offers: Sequence[Request] | None = [Request(slots)]
+        self._address = ""
+        self._process: subprocess.Popen[bytes] | None = None
+        self._deaths = self._finished = 0
+
+    @contextlib.contextmanager
+    def gather(self) -> Iterator[str]:
+        with own_scheduler(LOOPBACK) as self._address:
+            self._start()
+            try:
+                yield self._address
+            finally:
+                self._end()
+
+    def tend(self, finished: int, left: int) -> None:
+        if self._process is None or self._process.poll() is None:
+            return
+        self._deaths = 1 if finished > self._finished else self._deaths + 1
+        self._finished = finished
+        if self._deaths >= _DEATHS_IN_A_ROW:
+            what = f"{self._deaths} workers in a row ended without finishing a job"
+            raise SalverError(what, str(self.log), "read that file and resume the run")
+        self._start()
+
+    def _start(self) -> None:
+        command = worker_command(self._address, self.slots, 0, "--host", LOOPBACK)
+        with _opened(self.log) as log:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+
+    def _end(self) -> None:
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(_LEAVE_PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def worker_command(address: str, cores: int, gpus: int, *more: str) -> list[str]:
+    """Argument vector that starts one of our workers with this Python."""
+    counts = ["--cores", str(cores), "--gpus", str(gpus)]
+    return [sys.executable, "-m", "salver.execute.dask_worker", address, *counts, *more]
+
+
+@contextlib.contextmanager
+def own_scheduler(host: str) -> Iterator[str]:
+    """A scheduler in a thread of this process, listening on `host` alone; yields its address.
+
+    Work stealing is off: no more jobs are handed out than fit, so there is nothing to steal. A task is
+    given up when `_ALLOWED_FAILURES` + 1 workers died with it.
+    """
+    from distributed import LocalCluster
+
+    settings = {
+        "distributed.scheduler.allowed-failures": _ALLOWED_FAILURES,
+        "distributed.scheduler.work-stealing": False,
+        "distributed.worker.profile.enabled": False,
+    }
+    with dask.config.set(settings):
+        try:
+            cluster = LocalCluster(
+                n_workers=0,
+                host=host,
+                scheduler_port=0,
+                protocol="tcp://",
+                processes=True,
+                dashboard_address=f"{LOOPBACK}:0",
+                silence_logs=logging.CRITICAL,
+            )
+        except (OSError, RuntimeError) as error:
+            mend = "name an address of this machine"
+            raise SalverError(f"no scheduler can be started ({error})", host, mend) from error
+        with cluster:
+            yield str(cluster.scheduler_address)
+
+
+def _opened(path: Path) -> IO[bytes]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("ab")
