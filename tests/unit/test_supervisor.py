@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from salver.execute import proc, process
+from salver.execute import forking, proc, process
 from salver.execute.process import STOPPED, run_supervised
 from salver.model import Finished, Limits, Termination
 from tests.fake_solvers.runner import alive, script
@@ -211,11 +210,15 @@ def test_stopping_kills_the_tree(run: Callable[..., Finished], pids: Path) -> No
 
 
 def supervisor_of(pids: Path) -> int:
-    """Pid of the supervisor above the one fake solver that runs: the parent of its session's leader."""
+    """Pid of the supervisor above the one fake solver that runs: a child of our fork server."""
     leaders = {os.getsid(pid): pid for pid in alive(pids)}
-    parents = {int(proc.stat_fields(leader)[1]) for leader in leaders if leader in alive(pids)}
-    own = {pid for pid in parents if int(proc.stat_fields(pid)[1]) == os.getpid()}
-    return own.pop()
+    parents = {parent(leader) for leader in leaders if leader in alive(pids)}
+    (own,) = {pid for pid in parents if parent(parent(pid)) == os.getpid()}
+    return own
+
+
+def parent(pid: int) -> int:
+    return int(proc.stat_fields(pid)[1])
 
 
 @pytest.mark.parametrize("arguments", [("sleeps",), ("daemon", "stay")])
@@ -262,28 +265,14 @@ def test_a_killed_coordinator_leaves_no_process_and_no_files(tmp_path: Path, pid
     wait_for(lambda: not scratch.exists())
 
 
-def test_a_supervisor_whose_parent_is_already_gone_starts_nothing(tmp_path: Path) -> None:
-    spec = f'{{"parent": 1, "command": ["touch", "{tmp_path}/started"]}}'
-    if os.getpid() == 1:
-        pytest.skip("this process is the one that stands for a foreign parent")
-    done = subprocess.run(
-        process.SUPERVISOR,
-        input=spec.encode(),
-        capture_output=True,
-        check=True,
-    )
-    assert (done.stdout, list(tmp_path.iterdir())) == (b"", [])
-
-
-def test_the_kernel_kills_the_command_of_a_killed_supervisor(tmp_path: Path, pids: Path) -> None:
-    spec = {
-        "parent": os.getpid(),
-        "command": script("sleeps"),
-        "cwd": str(tmp_path),
-        "environment": {"FAKE_PIDS": str(pids)},
+def specification(folder: Path, command: list[str], environment: dict[str, str]) -> dict[str, object]:
+    return {
+        "command": command,
+        "cwd": str(folder),
+        "environment": environment,
         "cores": None,
-        "stdout": str(tmp_path / "stdout"),
-        "stderr": str(tmp_path / "stderr"),
+        "stdout": str(folder / "stdout"),
+        "stderr": str(folder / "stderr"),
         "output_bytes": 1000,
         "wall_s": 20,
         "grace_s": 0,
@@ -292,14 +281,83 @@ def test_the_kernel_kills_the_command_of_a_killed_supervisor(tmp_path: Path, pid
         "scratch": None,
         "group": None,
     }
-    command = process.SUPERVISOR
-    with subprocess.Popen(command, stdin=subprocess.PIPE) as child:
-        assert child.stdin is not None
-        child.stdin.write(json.dumps(spec).encode())
-        child.stdin.close()
+
+
+def test_a_supervisor_whose_parent_is_already_gone_starts_nothing(tmp_path: Path) -> None:
+    with forking.supervisor() as supervisor:
+        supervisor.parent = supervisor.pid
+        spec = specification(tmp_path, ["touch", "started"], {})
+        assert supervisor.supervise(spec, time.monotonic() + 20, threading.Event()) == (b"", 0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_broken_specification_is_told(tmp_path: Path) -> None:
+    with forking.supervisor() as supervisor:
+        printed, code = supervisor.supervise({}, time.monotonic() + 20, threading.Event())
+    assert b"KeyError" in printed
+    assert code == 1
+
+
+def test_the_kernel_kills_the_command_of_a_killed_supervisor(tmp_path: Path, pids: Path) -> None:
+    spec = specification(tmp_path, script("sleeps"), {"FAKE_PIDS": str(pids)})
+    with forking.supervisor() as supervisor, ThreadPoolExecutor(1) as pool:
+        future = pool.submit(supervisor.supervise, spec, time.monotonic() + 20, threading.Event())
         wait_for(lambda: recorded(pids))
-        child.kill()
+        supervisor.signal(signal.SIGKILL)
+        assert future.result() == (b"", -signal.SIGKILL)
+        wait_for(lambda: not alive(pids))
+
+
+def test_a_killed_fork_server_leaves_nothing_and_is_replaced(
+    run: Callable[..., Finished], pids: Path
+) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(run, "daemon", "stay")
+        wait_for(lambda: recorded(pids))
+        os.kill(parent(supervisor_of(pids)), signal.SIGKILL)
+        finished = future.result()
     wait_for(lambda: not alive(pids))
+    assert (finished.termination, finished.reason) == (
+        Termination.INFRASTRUCTURE,
+        "the supervisor died (with its server)",
+    )
+    assert run("sat").termination is Termination.EXITED
+
+
+def test_a_fork_server_that_does_not_answer_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with forking.supervisor() as supervisor:
+        server = supervisor.parent
+    os.kill(server, signal.SIGSTOP)
+    monkeypatch.setattr(forking, "_GREETING_S", 0.5)
+    assert run_supervised(["true"], tmp_path, ROOMY).termination is Termination.EXITED
+    with pytest.raises(ProcessLookupError):
+        os.kill(server, 0)
+
+
+def test_a_fork_of_the_engine_has_a_server_of_its_own(tmp_path: Path) -> None:
+    with forking.supervisor() as supervisor:
+        server = supervisor.parent
+    code = (
+        "import os; from pathlib import Path; from salver.execute import forking;"
+        "a = forking.supervisor().parent; pid = os.fork();"
+        "b = forking.supervisor().parent; print(a == b, flush=True);"
+        "pid or os._exit(0); os.waitpid(pid, 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True
+    )
+    assert sorted(done.stdout.split()) == ["False", "True"]
+    assert done.stderr == ""
+    with forking.supervisor() as supervisor:
+        assert supervisor.parent == server
+
+
+def test_many_runs_at_a_time_do_not_hear_each_other(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        runs = [pool.submit(run_supervised, ["echo", str(n)], tmp_path, ROOMY) for n in range(64)]
+    assert [run.result().stdout for run in runs] == [f"{n}\n" for n in range(64)]
 
 
 def test_a_terminals_interrupt_does_not_reach_the_supervisor(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The engine's side of the supervisor: start it, wait, read back what it saw."""
+"""The engine's side of the supervisor: ask for one, wait, read back what it saw."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import stat
-import subprocess
 import sys
 import tempfile
 import threading
@@ -19,14 +18,11 @@ from typing import Any
 
 from salver.errors import SalverError
 from salver.execute.cgroups import make_group
+from salver.execute.forking import supervisor
 from salver.model import Finished, Limits, Termination
 
-# Our own folder comes last on the path, so that nothing beside it can stand in for the standard library.
-_START = "import sys; sys.path.append(sys.argv[1]); from salver.execute.supervisor import main; main()"
-SUPERVISOR = (sys.executable, "-I", "-S", "-c", _START, str(Path(__file__).parents[2]))
 RUN_VARIABLE = "SALVER_RUN"
 STOPPED = "stopped by the user"
-_STOP_EVERY_S = 0.2
 _SUPERVISOR_PATIENCE_S = 60.0
 _SWEEP_PATIENCE_S = 5.0
 
@@ -89,7 +85,6 @@ def _specification(
     command: Sequence[str], workdir: Path, limits: Limits, scratch: Path, added: Mapping[str, str]
 ) -> dict[str, Any]:
     return {
-        "parent": os.getpid(),
         "command": list(command),
         "cwd": str(workdir),
         "environment": {**os.environ, **added},
@@ -105,41 +100,17 @@ def _specification(
 
 
 def _supervise(spec: dict[str, Any], limits: Limits, stop: threading.Event) -> dict[str, Any] | str:
-    """The supervisor's result, or why there is none. Its own session keeps a terminal's Ctrl-C away."""
-    process = subprocess.Popen(
-        SUPERVISOR,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
-    patience = time.monotonic() + limits.wall_s + limits.grace_s + _SUPERVISOR_PATIENCE_S
-    with process:
-        try:
-            output, errors = _communicate(process, json.dumps(spec).encode(), patience, stop)
-        except BaseException:
-            process.terminate()
-            raise
+    """The supervisor's result, or why there is none. Raises OSError."""
+    with supervisor() as forked:
+        patience = time.monotonic() + limits.wall_s + limits.grace_s + _SUPERVISOR_PATIENCE_S
+        output, code = forked.supervise(spec, patience, stop)
     try:
         outcome = json.loads(output)
     except ValueError:
-        last = errors.decode(errors="replace").strip().rpartition("\n")[2]
-        return f"the supervisor died ({_ending(process.returncode)}) {last}".strip()
+        last = output.decode(errors="replace").strip().rpartition("\n")[2]
+        how = "with its server" if code is None else _ending(code)
+        return f"the supervisor died ({how}) {last}".strip()
     return outcome if isinstance(outcome, dict) else "the supervisor printed no result"
-
-
-def _communicate(
-    process: subprocess.Popen[bytes], request: bytes | None, patience: float, stop: threading.Event
-) -> tuple[bytes, bytes]:
-    while True:
-        try:
-            return process.communicate(request, timeout=_STOP_EVERY_S)
-        except subprocess.TimeoutExpired:
-            request = None
-            if time.monotonic() > patience:
-                process.kill()
-            elif stop.is_set():
-                process.terminate()
 
 
 def _finished(

@@ -1,7 +1,7 @@
 """Runs one command under hard limits and leaves no process of it behind.
 
-Started by `process.py` as a Python of its own with a JSON specification on standard input; it prints one
-JSON result. It imports little, because its start-up is paid once per run (hence neither pathlib nor typing).
+Forked by `fork_server.py` with a JSON specification on standard input; it prints one JSON result. It imports
+little, so that the fork is small and quick (hence neither pathlib nor typing).
 
 The supervisor is a child subreaper (prctl(2), PR_SET_CHILD_SUBREAPER): a daemon that forks twice is
 re-parented to it instead of init, so every descendant stays findable, and `wait` reporting ECHILD
