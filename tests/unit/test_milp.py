@@ -62,6 +62,19 @@ def test_a_solution_at_zero_only_is_unknown(tmp_path: Path, backend: str) -> Non
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_witnesses_keep_away_from_zero(data_dir: Path, tmp_path: Path, backend: str) -> None:
+    """Vertices of the program have some z = 0, where an autograd in another precision sees another map."""
+    queries = [
+        toy_gap(tmp_path, 0.4, 1.0),
+        *(bandit_query(data_dir, tmp_path, d) for d in (1.25, 1.5, 2.0, 2.5)),
+    ]
+    for query in queries:
+        result = solve(query, Budget(30.0), Options(backend=backend))
+        assert result.witness is not None
+        assert not query.on_kink(result.witness)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(
     ("delta", "verdict"),
     [

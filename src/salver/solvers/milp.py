@@ -83,6 +83,10 @@ def solve_within(
     witness = query.confirm(values[: model.inputs])
     if witness is None:
         witness = _with_margin(query, bounds, values, budget, options, decide)
+    elif query.on_kink(witness):
+        # A vertex of the program; inside the cell an autograd of another precision sees the same map.
+        inner = _with_margin(query, bounds, values, budget, options, decide, searches=(True,))
+        witness = witness if inner is None else inner
     if witness is not None:
         return Result(Verdict.SAT, witness)
     if budget.over:
@@ -91,12 +95,18 @@ def solve_within(
 
 
 def _with_margin(
-    query: Query, bounds: Bounds, values: Array, budget: Budget, options: Options, decide: Backend
+    query: Query,
+    bounds: Bounds,
+    values: Array,
+    budget: Budget,
+    options: Options,
+    decide: Backend,
+    searches: tuple[bool, ...] = (True, False),
 ) -> Array | None:
-    """A confirmed witness away from z = 0: first with the candidate's own signs, then with any."""
+    """A confirmed witness away from z = 0: first with the candidate's own signs (True), then with any."""
     pairs = [(margin, room) for margin in MARGINS for room in (margin, 0.0)]
     models = [build(query.program, query.prop, bounds, *pair) for pair in pairs]
-    for fixed in (True, False):
+    for fixed in searches:
         for model in models:
             if model is None or budget.over:
                 continue

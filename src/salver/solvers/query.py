@@ -22,6 +22,8 @@ from salver.spec import Property, read_vnnlib
 Array = npt.NDArray[np.float64]
 REAL_TOLERANCE = 1e-5
 """Relative difference between float32 and float64 outputs that is put down to rounding."""
+KINK_TOLERANCE = 1e-6
+"""The same for pre-activations, of which fewer roundings have been added up."""
 
 
 class Verdict(StrEnum):
@@ -124,6 +126,13 @@ class Query:
         exact = self.program.evaluate(point[None])[0][0]
         tolerance = REAL_TOLERANCE * max(1.0, float(np.abs(exact).max()))
         return point if self.prop.outputs_satisfied(exact, tolerance) else None
+
+    def on_kink(self, x: Array) -> bool:
+        """Whether rounding alone may carry `x` [n] over some z = 0, where the saliency map jumps."""
+        _, pre, _ = self.program.evaluate(x[None])
+        return any(
+            bool((np.abs(z) <= KINK_TOLERANCE * max(1.0, np.abs(z).max())).any()) for z in pre if z.size
+        )
 
 
 Solver = Callable[[Query, Budget, Options], Result]
