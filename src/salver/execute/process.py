@@ -26,6 +26,7 @@ _START = "import sys; sys.path.append(sys.argv[1]); from salver.execute.supervis
 SUPERVISOR = (sys.executable, "-I", "-S", "-c", _START, str(Path(__file__).parents[2]))
 RUN_VARIABLE = "SALVER_RUN"
 STOPPED = "stopped by the user"
+_XDG = {"CACHE": ".cache", "CONFIG": ".config", "DATA": ".local/share", "STATE": ".local/state"}
 _STOP_EVERY_S = 0.2
 _SUPERVISOR_PATIENCE_S = 60.0
 _SWEEP_PATIENCE_S = 5.0
@@ -51,11 +52,12 @@ def run_supervised(
         workdir: existing folder the command runs in.
         limits: wall and CPU seconds, MiB of memory of the whole process tree, MiB of each output
             stream. The command is killed at `wall_s + grace_s`; ending after `wall_s` is WALLTIME too.
-        environment: variables added to this process's own.
+        environment: variables added to this process's own. Unless it names a HOME, the command gets an
+            empty one of its own in `scratch`, and caches and settings of the user stay out of its reach.
         cores: CPU numbers the command is pinned to; None leaves it unpinned.
         result_files: names relative to `workdir` whose text is returned, where they are regular files.
-        scratch: folder of this run alone, holding logs and TMPDIR, which the supervisor removes if this
-            process dies; None makes a temporary one.
+        scratch: folder of this run alone, holding logs, HOME and TMPDIR, which the supervisor removes if
+            this process dies; None makes a temporary one.
         stop: when set, the run is killed and ends as INFRASTRUCTURE with the reason `STOPPED`.
 
     Raises:
@@ -70,8 +72,7 @@ def run_supervised(
         try:
             if (group := make_group(limits.memory_mb)) is not None:
                 stack.callback(group.remove)
-            (scratch / "tmp").mkdir(exist_ok=True)
-            added = {**(environment or {}), "TMPDIR": str(scratch / "tmp"), RUN_VARIABLE: token}
+            added = {**_private_folders(scratch, environment or {}), RUN_VARIABLE: token}
             spec = _specification(command, workdir, limits, scratch, added)
             spec |= {"cores": cores, "group": None if group is None else group.folders}
             outcome = _supervise(spec, limits, stop or threading.Event())
@@ -83,6 +84,23 @@ def run_supervised(
             _sweep(token)
             return lost(outcome)
         return _finished(outcome, spec, limits, workdir, result_files)
+
+
+def _private_folders(scratch: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment with temporary folders, and a home unless it names one, in `scratch`.
+
+    Packages that the user has installed for himself are still found: they are only read.
+    """
+    temporary, home = scratch / "tmp", scratch / "home"
+    for folder in (temporary, home):
+        folder.mkdir(exist_ok=True)
+    added = dict(environment) | dict.fromkeys(("TMPDIR", "TMP", "TEMP"), str(temporary))
+    if "HOME" in environment:
+        return added
+    user_base = os.environ.get("PYTHONUSERBASE") or str(Path(os.environ.get("HOME", "/")) / ".local")
+    own = {"HOME": str(home), "PYTHONUSERBASE": user_base}
+    own |= {f"XDG_{name}_HOME": str(home / folder) for name, folder in _XDG.items()}
+    return own | added
 
 
 def _specification(
