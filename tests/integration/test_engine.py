@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from salver.errors import SalverError
-from salver.execute import job, stage
+from salver.execute import job, logs, stage
 from salver.execute.events import EventLog
 from salver.execute.job import read_answer
 from salver.execute.local import RunSummary, run_local
@@ -364,14 +364,14 @@ def test_no_space_for_the_copies_is_our_loss_and_leaves_nothing(
 def test_no_space_for_the_logs_is_our_loss_and_leaves_nothing(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = Path.write_bytes
+    write = logs.write_durably
 
-    def full(path: Path, data: bytes) -> int:
-        if path.name != "stderr.gz":
-            return write(path, data)
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    def full(path: Path, data: bytes) -> None:
+        if path.name == "stderr.gz":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(path, data)
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(logs, "write_durably", full)
     record = bench.one(FakeRunner("sat", bench.pids, WITNESS))
     assert (record.termination, record.claim) == (Termination.INFRASTRUCTURE, Claim.NONE)
     assert "No space left on device" in record.reason
