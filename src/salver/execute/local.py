@@ -15,6 +15,7 @@ from salver.errors import SalverError
 from salver.execute.cgroups import sweep
 from salver.execute.job import Backend, Folders, run_job
 from salver.execute.plan import PlannedJob
+from salver.execute.process import sweep_processes
 from salver.execute.recording import RunSummary, recording
 from salver.execute.slots import Slots, Taken
 from salver.execute.stage import private_folder, sweep_copies
@@ -68,6 +69,7 @@ def run_local(
     slots = Slots(workers, cores, gpus)
     with recording(planned, run_dir, ready, on_finish) as (wanted, record):
         sweep()
+        sweep_processes()
         sweep_copies(scratch)
         skipped = len(planned) - len(wanted)
         _require_gpu(wanted, runners, gpus)

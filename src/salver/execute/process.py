@@ -13,18 +13,20 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from salver.errors import SalverError
 from salver.execute.cgroups import make_group
+from salver.execute.identity import orphaned, own_identity
 from salver.model import Finished, Limits, Termination
 
 # Our own folder comes last on the path, so that nothing beside it can stand in for the standard library.
 _START = "import sys; sys.path.append(sys.argv[1]); from salver.execute.supervisor import main; main()"
 SUPERVISOR = (sys.executable, "-I", "-S", "-c", _START, str(Path(__file__).parents[2]))
 RUN_VARIABLE = "SALVER_RUN"
+_MARK = f"{RUN_VARIABLE}=".encode()
 STOPPED = "stopped by the user"
 _XDG = {"CACHE": ".cache", "CONFIG": ".config", "DATA": ".local/share", "STATE": ".local/state"}
 _STOP_EVERY_S = 0.2
@@ -68,7 +70,7 @@ def run_supervised(
     with contextlib.ExitStack() as stack:
         if scratch is None:
             scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="salver-")))
-        token = uuid.uuid4().hex
+        token = f"{own_identity()}-{uuid.uuid4().hex}"
         try:
             if (group := make_group(limits.memory_mb)) is not None:
                 stack.callback(group.remove)
@@ -232,25 +234,43 @@ def read_capped(path: Path, cap: int) -> str | None:
         return file.read(cap).decode(errors="replace")
 
 
+def sweep_processes() -> int:
+    """SIGKILLs what is left of the runs of coordinators that are no more; returns how many processes.
+
+    Only needed where a coordinator and its supervisors died together and there were no control groups.
+    """
+    own = os.environ.get(RUN_VARIABLE, "")
+    return _kill_until_none(lambda token: token != own and orphaned(token))
+
+
 def _sweep(token: str) -> None:
     """SIGKILLs what a lost supervisor left: every process whose environment carries the run's token."""
-    deadline = time.monotonic() + _SWEEP_PATIENCE_S
-    mark = f"{RUN_VARIABLE}={token}".encode()
+    _kill_until_none(lambda found: found == token)
+
+
+def _kill_until_none(chosen: Callable[[str], bool]) -> int:
+    """SIGKILLs processes by the token in their environment, until there is none; returns how many."""
+    deadline, killed = time.monotonic() + _SWEEP_PATIENCE_S, 0
     while time.monotonic() < deadline:
         names = [path.name for path in Path("/proc").iterdir() if path.name.isdigit()]
-        if not sum(_kill_marked(int(name), mark) for name in names):
-            return
+        count = sum(_kill_marked(int(name), chosen) for name in names)
+        if not count:
+            break
+        killed += count
         time.sleep(0.001)
+    return killed
 
 
-def _kill_marked(pid: int, mark: bytes) -> bool:
-    """Kills one process if it carries the mark; the pidfd rules out that its pid is used anew meanwhile."""
+def _kill_marked(pid: int, chosen: Callable[[str], bool]) -> bool:
+    """Kills one process if its token is chosen; the pidfd rules out that its pid is used anew meanwhile."""
     try:
         descriptor = os.pidfd_open(pid)
     except OSError:
         return False
     try:
-        if mark not in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        tokens = [v[len(_MARK) :].decode(errors="replace") for v in variables if v.startswith(_MARK)]
+        if not any(map(chosen, tokens)):
             return False
         signal.pidfd_send_signal(descriptor, signal.SIGKILL)
         return True
