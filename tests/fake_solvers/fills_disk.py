@@ -1,6 +1,6 @@
 """Writes to its temporary folder until no space is left (at most the given MiB), then says unknown.
 
-With a third argument, `free`, it makes room again first.
+With `free` as third argument it makes room again first, with `flood` it prints 1 MiB more.
 """
 
 import os
@@ -17,3 +17,5 @@ except OSError as error:
 if sys.argv[3:] == ["free"]:
     file.unlink()
 print("unknown\nno space left")
+if sys.argv[3:] == ["flood"]:
+    print("x" * (1 << 20))

@@ -136,7 +136,8 @@ KINDS: dict[str, Callable[[Random], Fault]] = {
 }
 
 FULL_DISK: dict[str, Callable[[Random], Fault]] = {
-    "fills the disk": _plain("fills_disk", "64", termination=LOST, reason="No space left on device"),
+    "fills the disk": _plain("fills_disk", "64", claim=Claim.UNKNOWN, reason="no space left"),
     "fills the disk, makes room": _plain("fills_disk", "64", "free", claim=Claim.UNKNOWN),
+    "fills the disk, floods": _plain("fills_disk", "64", "flood", termination=LOST, reason="No space left"),
 }
 """Kinds that need a small file system of their own as scratch folder."""
