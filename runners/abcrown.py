@@ -49,6 +49,7 @@ class AbCrown(Runner):
     name = "abcrown"
     url = "https://github.com/Verified-Intelligence/alpha-beta-CROWN"
     environment_variables = ("ABCROWN_HOME",)
+    needs_home = True
     resources = Resources(cpus=1, memory_mb=16000)
     devices = frozenset({"cpu", "cuda"})
     result_files = (RESULTS,)

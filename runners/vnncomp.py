@@ -40,6 +40,7 @@ class VnnCompTool(Runner):
     resources = Resources(cpus=1, memory_mb=16000)
     devices = frozenset({"cpu", "cuda"})
     result_files = (RESULT,)
+    needs_home = True
 
     @property
     @abstractmethod

@@ -35,6 +35,7 @@ class VnnLibTool(Runner):
     resources = Resources(cpus=1, memory_mb=16000)
     devices = frozenset({"cpu", "cuda"})
     vnnlib_versions = ("2.0", "1.0")
+    needs_home = True
 
     @property
     @abstractmethod

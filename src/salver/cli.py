@@ -146,7 +146,7 @@ def run(
     how: dict[str, object] = {"name": engine, "scheduler": scheduler, "pools": pools}
     how |= {"pin": pin, "warm_up": warm_up, "backend": backend}
     options = parse_record(RunOptions, {**raw, "engine": how}, "command line")
-    check_engine(options.engine, device)
+    check_engine(options.engine, device, workers)
     limits_for(options, chosen)
     choose_runners(options)
     generate(suite, workers, data_dir)

@@ -119,7 +119,7 @@ class Limits(Record):
     cpu_s: float | None = Field(default=None, gt=0)
     memory_mb: int = Field(default=8000, gt=0)
     cores: int = Field(default=1, gt=0)
-    grace_s: float = Field(default=1.0, ge=0)
+    grace_s: float = Field(default=0.5, ge=0)
     output_mb: int = Field(default=64, gt=0)
 
 

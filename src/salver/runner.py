@@ -71,6 +71,8 @@ class Runner(ABC):
         complete: whether the tool decides every instance given time.
         proof_file: result file with a proof of an `unsat` (`salver.proofs`), for tools that can write one.
         by_default: whether `run` uses it when no solvers are named.
+        needs_home: whether a run sees the user's HOME, for tools that keep a licence or their installation
+            there; others get an empty one, which is removed after the run.
     """
 
     name: ClassVar[str]
@@ -85,6 +87,7 @@ class Runner(ABC):
     complete: ClassVar[bool] = False
     proof_file: ClassVar[str] = ""
     by_default: ClassVar[bool] = True
+    needs_home: ClassVar[bool] = False
 
     def __init__(self, device: str = "cpu", proofs: bool = False) -> None:
         """Args: proofs: a proof of every `unsat` is asked for, where the tool has a `proof_file`."""

@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 
+from salver.execute.proc import is_alive
 from salver.model import Answer, Facts, Finished, Instance, Limits, StagedInstance
 from salver.runner import Resources, Runner, answer_from_words
 
@@ -61,6 +62,12 @@ class BrokenRunner(FakeRunner):
 
     def parse(self, instance: Instance, finished: Finished) -> Answer:
         raise KeyError("verdict")
+
+
+class HomeRunner(FakeRunner):
+    """A tool that lives in the user's home."""
+
+    needs_home = True
 
 
 class ChoosyRunner(FakeRunner):
@@ -125,3 +132,17 @@ def alive(pids: Path) -> list[int]:
             except OSError:
                 continue
     return found
+
+
+def still_running(pids: Path) -> list[int]:
+    """Fake solvers that have left their id in the `pids` folder and still run, whatever their environment."""
+    numbers = [int(path.name) for path in pids.iterdir() if path.name.isdigit()]
+    mark = str(SCRIPTS).encode()
+    return [pid for pid in numbers if is_alive(pid) and mark in _command_line(pid)]
+
+
+def _command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""

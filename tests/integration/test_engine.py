@@ -7,85 +7,31 @@ import gzip
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from salver.errors import SalverError
-from salver.execute import job, stage
+from salver.execute import job, logs, stage
 from salver.execute.events import EventLog
 from salver.execute.job import read_answer
-from salver.execute.local import RunSummary, run_local
+from salver.execute.local import RunSummary
 from salver.execute.logs import read_finished
 from salver.execute.plan import Plan, plan
 from salver.execute.process import lost
-from salver.model import Claim, Finished, Instance, Limits, RunRecord, Termination
-from salver.runner import Runner
-from tests.fake_solvers.runner import BrokenRunner, ChoosyRunner, FakeRunner, FileRunner, alive, fake_instance
+from salver.model import Claim, Finished, Limits, RunRecord, Termination
+from tests.fake_solvers.bench import ROOMY, SHORT, Bench, guarded
+from tests.fake_solvers.runner import BrokenRunner, ChoosyRunner, FakeRunner, FileRunner, fake_instance
 
-ROOMY = Limits(wall_s=20.0)
-SHORT = Limits(wall_s=0.3, grace_s=0.1)
 WITNESS = "((X_0 0.5)\n(X_1 0.25))"
-
-
-class Bench:
-    """An instance set, a run folder and a scratch folder, in one temporary folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.root, self.run_dir, self.scratch, self.pids = (folder / n for n in ("set", "run", "tmp", "pids"))
-        for made in (self.root, self.scratch, self.pids):
-            made.mkdir()
-
-    def plan(self, runners: Mapping[str, Runner], names: str = "a", limits: Limits = ROOMY) -> Plan:
-        instances = [fake_instance(self.root, name) for name in names]
-
-        def asked(_: Instance, runner: Runner) -> Limits:
-            return limits.model_copy(update={"cores": runner.resources.cpus})
-
-        return plan(instances, runners, asked, repetitions=1, seed=0)
-
-    def run(
-        self,
-        runners: Mapping[str, Runner],
-        planned: Plan,
-        workers: int = 2,
-        on_finish: Callable[[RunRecord], object] = lambda _: None,
-        cores: tuple[int, ...] | None = None,
-    ) -> RunSummary:
-        return run_local(
-            planned.jobs,
-            runners,
-            self.root,
-            self.run_dir,
-            workers=workers,
-            on_finish=on_finish,
-            ready=planned.unsupported,
-            cores=cores,
-            scratch=self.scratch,
-        )
-
-    def one(self, runner: Runner, limits: Limits = ROOMY) -> RunRecord:
-        """The record of one runner on one instance."""
-        runners = {"fake": runner}
-        self.run(runners, self.plan(runners, limits=limits))
-        (record,) = self.records()
-        return record
-
-    def records(self) -> list[RunRecord]:
-        return list(EventLog(self.run_dir / "events.jsonl").records())
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
     """A bench whose runs may leave no process and no private copy behind."""
-    bench = Bench(tmp_path)
-    yield bench
-    left = alive(bench.pids)
-    for pid in left:
-        os.kill(pid, signal.SIGKILL)
-    assert left == []
-    assert list(bench.scratch.iterdir()) == []
+    with guarded(tmp_path) as bench:
+        yield bench
 
 
 EXITED, CRASHED, WALLTIME = Termination.EXITED, Termination.CRASHED, Termination.WALLTIME
@@ -364,14 +310,14 @@ def test_no_space_for_the_copies_is_our_loss_and_leaves_nothing(
 def test_no_space_for_the_logs_is_our_loss_and_leaves_nothing(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = Path.write_bytes
+    write = logs.write_durably
 
-    def full(path: Path, data: bytes) -> int:
-        if path.name != "stderr.gz":
-            return write(path, data)
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    def full(path: Path, data: bytes) -> None:
+        if path.name == "stderr.gz":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(path, data)
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(logs, "write_durably", full)
     record = bench.one(FakeRunner("sat", bench.pids, WITNESS))
     assert (record.termination, record.claim) == (Termination.INFRASTRUCTURE, Claim.NONE)
     assert "No space left on device" in record.reason

@@ -31,7 +31,7 @@ KILLED = "returnvalue=3\n", "terminationreason=memory\nexitsignal=9\n"
 def test_the_command_line() -> None:
     command = runexec_command("/bin/runexec", ["solve", "a b"], Path("/w"), LIMITS, (0, 2), Path("/s/log"))
     assert command == [
-        *("/bin/runexec", "--no-container", "--quiet", "--walltimelimit", "4s", "--timelimit", "2s"),
+        *("/bin/runexec", "--no-container", "--quiet", "--walltimelimit", "3s", "--timelimit", "2s"),
         *("--memlimit", "104857600", "--cores", "0,2", "--dir", "/w", "--output", "/s/log", "--"),
         *("/bin/sh", "-c", 'exec "$@" >"$SALVER_STDOUT" 2>"$SALVER_STDERR"', "sh", "solve", "a b"),
     ]

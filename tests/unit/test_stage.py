@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from salver.errors import SalverError
-from salver.execute.stage import stage
+from salver.execute.identity import own_identity
+from salver.execute.stage import stage, sweep_copies
 from salver.model import Instance
 from tests.fake_solvers.runner import fake_instance
 
@@ -72,3 +73,31 @@ def test_a_scratch_folder_that_does_not_exist_is_one_clear_line(tmp_path: Path) 
         stage(fake_instance(tmp_path), tmp_path, tmp_path / "gone"),
     ):
         pytest.fail("staged nowhere")
+
+
+def test_copies_of_a_dead_coordinator_are_swept_and_no_others(scratch: Path, tmp_path: Path) -> None:
+    identity = own_identity()
+    boot, namespace, pid, start = identity.split("-")
+    dead = f"{boot}-{namespace}-{pid}-{int(start) + 1}"
+    orphan = scratch / f"salver-{dead}-abc"
+    (orphan / "work" / "locked").mkdir(parents=True)
+    (orphan / "work" / "locked" / "file").write_text("left")
+    (orphan / "work" / "locked").chmod(0)
+    kept = [
+        scratch / name for name in (f"salver-{identity}-abc", f"other-{dead}-abc", f"{dead}-abc", "salver-x")
+    ]
+    for folder in kept:
+        folder.mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    link = scratch / f"salver-{dead}-link"
+    link.symlink_to(tmp_path / "elsewhere")
+    assert sweep_copies(scratch) == 1
+    assert sorted(scratch.iterdir()) == sorted([*kept, link])
+    assert sweep_copies(scratch / "gone") == 0
+
+
+def test_copies_of_this_process_are_named_so_that_they_can_be_swept(tmp_path: Path, scratch: Path) -> None:
+    with stage(fake_instance(tmp_path), tmp_path, scratch) as place:
+        assert place.root.name.startswith(f"salver-{own_identity()}-")
+        assert sweep_copies(scratch) == 0
+        assert list(scratch.iterdir()) == [place.root]

@@ -177,7 +177,8 @@ def test_standard_input_is_empty(run: Callable[..., Finished]) -> None:
 
 def test_only_regular_result_files_are_read(run: Callable[..., Finished]) -> None:
     names = ("result.txt", "link.txt", "pipe.txt", "missing.txt")
-    assert run("result_file", result_files=names).files == {"result.txt": "unsat\n"}
+    finished = run("result_file", result_files=names)
+    assert finished.files == {"result.txt": "unsat\n"}, finished
 
 
 def test_cores_and_core_dumps(tmp_path: Path) -> None:

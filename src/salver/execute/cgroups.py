@@ -1,7 +1,7 @@
 """Where runs get their control groups: one group a run, below a folder of our own in this process's group.
 
-Below, because what limits this process must go on limiting its solvers. A group's name carries the pid
-namespace, pid and start time of its coordinator, so that a later one can tell whose groups were orphaned.
+Below, because what limits this process must go on limiting its solvers. A group's name begins with the
+identity of its coordinator, so that a later one finds those that were orphaned.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from salver.execute.group import UNIFIED, Group, write_text
-from salver.execute.proc import read_text, stat_fields
+from salver.execute.identity import orphaned, own_identity
+from salver.execute.proc import read_text
 
 VARIABLE = "SALVER_CGROUPS"
 FOLDER = "salver"
@@ -23,7 +24,6 @@ ENGINE = "salver-engine"
 MOST_PROCESSES = 4096
 V1_CONTROLLERS = ("memory", "cpuacct", "freezer", "pids")
 _MAKE_TRIES = 100
-_START_FIELD = 19
 
 
 class Available(NamedTuple):
@@ -55,7 +55,7 @@ def make_group(memory_mb: int, places: Available | None = None) -> Group | None:
     places = places or available()
     if not places.version:
         return None
-    name = f"{_own_identity()}-{uuid.uuid4().hex[:12]}"
+    name = f"{own_identity()}-{uuid.uuid4().hex[:12]}"
     group = Group({key: str(parent / FOLDER / name) for key, parent in places.parents.items()})
     try:
         for folder in sorted(set(group.folders.values())):
@@ -77,29 +77,6 @@ def sweep(places: Available | None = None) -> int:
                 if folder.is_dir() and orphaned(folder.name):
                     found.setdefault(folder.name, {})[key] = str(folder)
     return sum(Group(folders).remove() for folders in found.values())
-
-
-def orphaned(name: str) -> bool:
-    """Whether a group was made by a coordinator of this pid namespace that does not live any more."""
-    words = name.split("-")
-    if len(words) != 4 or not all(word.isdigit() for word in words[:3]):
-        return False
-    namespace, pid, start = words[:3]
-    return namespace == _pid_namespace() and started(int(pid)) != start
-
-
-def started(pid: int) -> str:
-    """Start time of a process in clock ticks since boot, empty when there is none of that pid."""
-    fields = stat_fields(pid)
-    return fields[_START_FIELD] if len(fields) > _START_FIELD else ""
-
-
-def _own_identity() -> str:
-    return f"{_pid_namespace()}-{os.getpid()}-{started(os.getpid())}"
-
-
-def _pid_namespace() -> str:
-    return str(Path("/proc/self/ns/pid").stat().st_ino)
 
 
 def _make(folder: Path, version: int) -> None:

@@ -45,8 +45,8 @@ class Engine(Record):
         return self.name == "local" or (self.name == "dask" and self.scheduler is None)
 
 
-def check_engine(engine: Engine, device: str = "cpu") -> None:
-    """Raises SalverError for an unknown engine, options of another one, or what is not installed."""
+def check_engine(engine: Engine, device: str = "cpu", workers: int = 1) -> None:
+    """Raises SalverError for an unknown engine, options of another one, or what is not there."""
     if engine.name not in ENGINES:
         raise SalverError(f"no engine {engine.name!r}", "--engine", f"choose one of {', '.join(ENGINES)}")
     if engine.scheduler is not None and engine.name != "dask":
@@ -56,6 +56,8 @@ def check_engine(engine: Engine, device: str = "cpu") -> None:
     for option, given in (("--pin", engine.pin), ("--warm-up", engine.warm_up)):
         if given and engine.name != "local":
             raise SalverError("is for --engine local", option, f"leave it out with --engine {engine.name}")
+    if engine.pin:
+        _pinned(_slots(workers))
     if engine.backend == "runexec" and (reason := runexec.unavailable()):
         raise SalverError(reason, "--backend runexec", "see `salver doctor`")
     if engine.scheduler is not None and not engine.scheduler.startswith(("tcp://", "tls://")):
@@ -82,9 +84,9 @@ def run_jobs(
     on_finish: Callable[[RunRecord], None],
 ) -> RunSummary:
     """Runs a plan on the chosen engine; see `run_local`, `run_dask`, `run_slurm`."""
-    check_engine(engine, device)
+    check_engine(engine, device, workers)
     jobs, ready = planned.jobs, planned.unsupported
-    slots = min(workers, os.cpu_count() or 1)
+    slots = _slots(workers)
     if engine.name == "local":
         return run_local(
             jobs,
@@ -130,6 +132,10 @@ def run_jobs(
         ready=ready,
         backend=engine.backend,
     )
+
+
+def _slots(workers: int) -> int:
+    return min(workers, os.cpu_count() or 1)
 
 
 def _pinned(workers: int) -> list[int]:

@@ -14,6 +14,7 @@ from types import TracebackType
 from pydantic import ValidationError
 
 from salver.errors import SalverError
+from salver.files import sync_folder
 from salver.model import RunRecord, Termination
 
 
@@ -65,7 +66,7 @@ class EventLog:
             self._lock(descriptor)
             with self._explained("repair"):
                 os.ftruncate(descriptor, sum(len(line) + 1 for line in _whole_lines(self._read())))
-                _sync_folder(self.path.parent)
+                sync_folder(self.path.parent)
         except BaseException:
             os.close(descriptor)
             raise
@@ -157,11 +158,3 @@ def _is_json(line: bytes) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

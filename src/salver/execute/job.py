@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import threading
 from datetime import UTC, datetime
@@ -124,7 +125,7 @@ def _run(
         with stage(planned.instance, folders.root, folders.scratch) as place:
             try:
                 command = runner.command(place.staged, place.workdir, limits)
-                environment = {**runner.environment(limits), **share.environment()}
+                environment = {**_home(runner), **runner.environment(limits), **share.environment()}
             except Exception as error:
                 finished = lost("").model_copy(update={"termination": Termination.CRASHED})
                 return finished, _failed("command", error)
@@ -142,6 +143,10 @@ def _run(
     except SalverError as error:
         return lost(str(error)), _NOTHING
     return finished, read_answer(runner, planned, finished)
+
+
+def _home(runner: Runner) -> dict[str, str]:
+    return {"HOME": os.environ["HOME"]} if runner.needs_home and "HOME" in os.environ else {}
 
 
 def read_answer(runner: Runner, planned: PlannedJob, finished: Finished) -> Answer:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,8 +15,10 @@ from salver.errors import SalverError
 from salver.execute.cgroups import sweep
 from salver.execute.job import Backend, Folders, run_job
 from salver.execute.plan import PlannedJob
+from salver.execute.process import sweep_processes
 from salver.execute.recording import RunSummary, recording
 from salver.execute.slots import Slots, Taken
+from salver.execute.stage import private_folder, sweep_copies
 from salver.model import RunRecord, Termination
 from salver.runner import Runner
 
@@ -68,6 +69,8 @@ def run_local(
     slots = Slots(workers, cores, gpus)
     with recording(planned, run_dir, ready, on_finish) as (wanted, record):
         sweep()
+        sweep_processes()
+        sweep_copies(scratch)
         skipped = len(planned) - len(wanted)
         _require_gpu(wanted, runners, gpus)
         folders = Folders(root, run_dir, scratch, backend)
@@ -143,11 +146,11 @@ def _warm_up(
         limits = planned.job.limits
         short = limits.model_copy(update={"wall_s": min(limits.wall_s, _WARM_UP_S)})
         job = planned.job.model_copy(update={"limits": short})
-        with tempfile.TemporaryDirectory(prefix="salver-", dir=folders.scratch) as aside:
+        with private_folder(folders.scratch) as aside:
             run_job(
                 planned.model_copy(update={"job": job}),
                 runners[name],
-                folders._replace(run_dir=Path(aside)),
+                folders._replace(run_dir=aside),
                 cores=taken.slots if slots.pinned else None,
                 gpu=taken.gpu,
                 stop=stop,

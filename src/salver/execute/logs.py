@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from salver.errors import SalverError
+from salver.files import sync_folder, write_durably
 from salver.model import Finished, RunRecord
 
 _FILES = "files"
@@ -15,7 +16,8 @@ _FILES = "files"
 def store_logs(run_dir: Path, key: str, finished: Finished) -> str:
     """Writes `logs/<key>/{stdout,stderr}.gz` and the result files; returns the path within `run_dir`.
 
-    The folder appears whole or not at all. Raises OSError.
+    The folder appears whole or not at all, and is on the disk on return, since a record will point to it.
+    Raises OSError.
     """
     name = f"logs/{key}"
     partial = run_dir / f"{name}.partial"
@@ -26,9 +28,12 @@ def store_logs(run_dir: Path, key: str, finished: Finished) -> str:
         for file, text in texts.items():
             target = partial / f"{file}.gz"
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(gzip.compress(text.encode(errors="replace"), compresslevel=6, mtime=0))
+            packed = gzip.compress(text.encode(errors="replace"), compresslevel=6, mtime=0)
+            write_durably(target, packed)
         shutil.rmtree(run_dir / name, ignore_errors=True)
         partial.rename(run_dir / name)
+        for folder in {(run_dir / name / file).parent for file in texts} | {run_dir / "logs"}:
+            sync_folder(folder)
     except OSError:
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -36,13 +41,17 @@ def store_logs(run_dir: Path, key: str, finished: Finished) -> str:
 
 
 def store_witness(run_dir: Path, key: str, witness: str) -> str:
-    """Writes `cex/<key>.txt` whole or not at all; returns the path within `run_dir`. Raises OSError."""
+    """Writes `cex/<key>.txt` whole or not at all; returns the path within `run_dir`.
+
+    On return it is on the disk: a `sat` whose witness a power cut took would count as wrong. Raises OSError.
+    """
     name = f"cex/{key}.txt"
     partial = run_dir / f"{name}.partial"
     partial.parent.mkdir(parents=True, exist_ok=True)
     try:
-        partial.write_text(witness, encoding="utf-8", errors="replace")
+        write_durably(partial, witness.encode(errors="replace"))
         partial.rename(run_dir / name)
+        sync_folder(partial.parent)
     except OSError:
         partial.unlink(missing_ok=True)
         raise

@@ -12,17 +12,20 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from salver.errors import SalverError
 from salver.execute.cgroups import make_group
 from salver.execute.forking import supervisor
+from salver.execute.identity import orphaned, own_identity
 from salver.model import Finished, Limits, Termination
 
 RUN_VARIABLE = "SALVER_RUN"
+_MARK = f"{RUN_VARIABLE}=".encode()
 STOPPED = "stopped by the user"
+_XDG = {"CACHE": ".cache", "CONFIG": ".config", "DATA": ".local/share", "STATE": ".local/state"}
 _SUPERVISOR_PATIENCE_S = 60.0
 _SWEEP_PATIENCE_S = 5.0
 
@@ -47,11 +50,12 @@ def run_supervised(
         workdir: existing folder the command runs in.
         limits: wall and CPU seconds, MiB of memory of the whole process tree, MiB of each output
             stream. The command is killed at `wall_s + grace_s`; ending after `wall_s` is WALLTIME too.
-        environment: variables added to this process's own.
+        environment: variables added to this process's own. Unless it names a HOME, the command gets an
+            empty one of its own in `scratch`, and caches and settings of the user stay out of its reach.
         cores: CPU numbers the command is pinned to; None leaves it unpinned.
         result_files: names relative to `workdir` whose text is returned, where they are regular files.
-        scratch: folder of this run alone, holding logs and TMPDIR, which the supervisor removes if this
-            process dies; None makes a temporary one.
+        scratch: folder of this run alone, holding logs, HOME and TMPDIR, which the supervisor removes if
+            this process dies; None makes a temporary one.
         stop: when set, the run is killed and ends as INFRASTRUCTURE with the reason `STOPPED`.
 
     Raises:
@@ -62,12 +66,11 @@ def run_supervised(
     with contextlib.ExitStack() as stack:
         if scratch is None:
             scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="salver-")))
-        token = uuid.uuid4().hex
+        token = f"{own_identity()}-{uuid.uuid4().hex}"
         try:
             if (group := make_group(limits.memory_mb)) is not None:
                 stack.callback(group.remove)
-            (scratch / "tmp").mkdir(exist_ok=True)
-            added = {**(environment or {}), "TMPDIR": str(scratch / "tmp"), RUN_VARIABLE: token}
+            added = {**_private_folders(scratch, environment or {}), RUN_VARIABLE: token}
             spec = _specification(command, workdir, limits, scratch, added)
             spec |= {"cores": cores, "group": None if group is None else group.folders}
             outcome = _supervise(spec, limits, stop or threading.Event())
@@ -79,6 +82,23 @@ def run_supervised(
             _sweep(token)
             return lost(outcome)
         return _finished(outcome, spec, limits, workdir, result_files)
+
+
+def _private_folders(scratch: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment with temporary folders, and a home unless it names one, in `scratch`.
+
+    Packages that the user has installed for himself are still found: they are only read.
+    """
+    temporary, home = scratch / "tmp", scratch / "home"
+    for folder in (temporary, home):
+        folder.mkdir(exist_ok=True)
+    added = dict(environment) | dict.fromkeys(("TMPDIR", "TMP", "TEMP"), str(temporary))
+    if "HOME" in environment:
+        return added
+    user_base = os.environ.get("PYTHONUSERBASE") or str(Path(os.environ.get("HOME", "/")) / ".local")
+    own = {"HOME": str(home), "PYTHONUSERBASE": user_base}
+    own |= {f"XDG_{name}_HOME": str(home / folder) for name, folder in _XDG.items()}
+    return own | added
 
 
 def _specification(
@@ -185,25 +205,43 @@ def read_capped(path: Path, cap: int) -> str | None:
         return file.read(cap).decode(errors="replace")
 
 
+def sweep_processes() -> int:
+    """SIGKILLs what is left of the runs of coordinators that are no more; returns how many processes.
+
+    Only needed where a coordinator and its supervisors died together and there were no control groups.
+    """
+    own = os.environ.get(RUN_VARIABLE, "")
+    return _kill_until_none(lambda token: token != own and orphaned(token))
+
+
 def _sweep(token: str) -> None:
     """SIGKILLs what a lost supervisor left: every process whose environment carries the run's token."""
-    deadline = time.monotonic() + _SWEEP_PATIENCE_S
-    mark = f"{RUN_VARIABLE}={token}".encode()
+    _kill_until_none(lambda found: found == token)
+
+
+def _kill_until_none(chosen: Callable[[str], bool]) -> int:
+    """SIGKILLs processes by the token in their environment, until there is none; returns how many."""
+    deadline, killed = time.monotonic() + _SWEEP_PATIENCE_S, 0
     while time.monotonic() < deadline:
         names = [path.name for path in Path("/proc").iterdir() if path.name.isdigit()]
-        if not sum(_kill_marked(int(name), mark) for name in names):
-            return
+        count = sum(_kill_marked(int(name), chosen) for name in names)
+        if not count:
+            break
+        killed += count
         time.sleep(0.001)
+    return killed
 
 
-def _kill_marked(pid: int, mark: bytes) -> bool:
-    """Kills one process if it carries the mark; the pidfd rules out that its pid is used anew meanwhile."""
+def _kill_marked(pid: int, chosen: Callable[[str], bool]) -> bool:
+    """Kills one process if its token is chosen; the pidfd rules out that its pid is used anew meanwhile."""
     try:
         descriptor = os.pidfd_open(pid)
     except OSError:
         return False
     try:
-        if mark not in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        tokens = [v[len(_MARK) :].decode(errors="replace") for v in variables if v.startswith(_MARK)]
+        if not any(map(chosen, tokens)):
             return False
         signal.pidfd_send_signal(descriptor, signal.SIGKILL)
         return True

@@ -22,7 +22,14 @@ from salver.model import Finished, Limits, Termination
 PROGRAM_VARIABLE = "SALVER_RUNEXEC"
 _PATIENCE_S = 30.0
 _OWN_MEMORY_MB = 2000
-_TO_FILES = 'exec "$@" >"$SALVER_STDOUT" 2>"$SALVER_STDERR"'
+_NOTES_BYTES = 1 << 16
+# What runexec itself prints goes to files; the solver's streams are the supervisor's pipes, which cut them.
+_ASIDE = (
+    'exec 3>&1 4>&2 >"$SALVER_MEASURED" 2>"$SALVER_NOTES";'
+    "export SALVER_STDOUT=/proc/$$/fd/3 SALVER_STDERR=/proc/$$/fd/4;"
+    'exec "$@"'
+)
+_TO_PIPES = 'exec "$@" >"$SALVER_STDOUT" 2>"$SALVER_STDERR"'
 _TERMINATIONS = {
     "walltime": Termination.WALLTIME,
     "cputime": Termination.CPUTIME,
@@ -73,14 +80,15 @@ def unavailable() -> str | None:
 def runexec_command(
     found: str, command: Sequence[str], workdir: Path, limits: Limits, cores: Sequence[int] | None, log: Path
 ) -> list[str]:
-    """Argument vector of one run. Time limits are rounded up: `runexec` takes whole seconds."""
-    wall = f"{math.ceil(limits.wall_s + limits.grace_s)}s"
+    """Argument vector of one run. `runexec` takes whole seconds, so time limits are rounded up instead of
+    having a time of grace."""
+    wall = f"{math.ceil(limits.wall_s)}s"
     cpu = ["--timelimit", f"{math.ceil(limits.cpu_s)}s"] if limits.cpu_s is not None else []
     pinned = ["--cores", ",".join(map(str, cores))] if cores is not None else []
     return [
         found, "--no-container", "--quiet", "--walltimelimit", wall,
         *cpu, "--memlimit", str(limits.memory_mb << 20), *pinned, "--dir", str(workdir),
-        "--output", str(log), "--", "/bin/sh", "-c", _TO_FILES, "sh", *command,
+        "--output", str(log), "--", "/bin/sh", "-c", _TO_PIPES, "sh", *command,
     ]  # fmt: skip
 
 
@@ -128,35 +136,44 @@ def run_with_runexec(
     scratch: Path,
     stop: threading.Event | None = None,
 ) -> Finished:
-    """As `run_supervised`, limited and measured by `runexec`; output is cut only when it is read.
+    """As `run_supervised`, limited and measured by `runexec`.
 
     Raises:
         SalverError: `runexec` is not there.
     """
     if (found := program()) is None:
         raise SalverError("runexec is not in PATH", "--backend runexec", "pip install benchexec")
-    streams = {"SALVER_STDOUT": str(scratch / "out"), "SALVER_STDERR": str(scratch / "err")}
+    measured_file, notes_file = scratch / "measured", scratch / "notes"
+    aside = {"SALVER_MEASURED": str(measured_file), "SALVER_NOTES": str(notes_file)}
     outer = Limits(
         wall_s=limits.wall_s + limits.grace_s + _PATIENCE_S,
         memory_mb=limits.memory_mb + _OWN_MEMORY_MB,
         output_mb=limits.output_mb,
     )
     run = run_supervised(
-        runexec_command(found, command, workdir, limits, cores, scratch / "log"),
+        [
+            "/bin/sh",
+            "-c",
+            _ASIDE,
+            "sh",
+            *runexec_command(found, command, workdir, limits, cores, scratch / "log"),
+        ],
         workdir,
         outer,
-        environment={**(environment or {}), **streams},
+        environment={**(environment or {}), **aside},
         result_files=result_files,
         scratch=scratch,
         stop=stop,
     )
     if run.termination is not Termination.EXITED:
         return run if run.termination is Termination.INFRASTRUCTURE else lost(f"runexec: {run.reason}")
+    notes = (read_capped(notes_file, _NOTES_BYTES) or "").strip().rpartition("\n")[2]
     try:
-        measured = parse_runexec(run.stdout)
+        measured = parse_runexec(read_capped(measured_file, _NOTES_BYTES) or "")
     except SalverError as error:
-        return lost(f"{error} {run.stderr.strip().rpartition(chr(10))[2]}".strip())
-    termination, cap = ending(measured, limits), limits.output_mb << 20
+        return lost(f"{error} {notes}".strip())
+    termination = ending(measured, limits)
+    why = "" if termination is Termination.EXITED else f"runexec: {measured.reason or 'late'}"
     return run.model_copy(
         update={
             "termination": termination,
@@ -166,8 +183,6 @@ def run_with_runexec(
             "cpu_s": measured.cpu_s,
             "memory_mb": measured.memory_mb,
             "measured": "runexec",
-            "stdout": read_capped(scratch / "out", cap) or "",
-            "stderr": read_capped(scratch / "err", cap) or "",
-            "reason": "" if termination is Termination.EXITED else f"runexec: {measured.reason or 'late'}",
+            "reason": "; ".join(filter(None, (why, run.reason))),
         }
     )

@@ -11,6 +11,7 @@ import errno
 import gzip
 import os
 import shutil
+import stat
 import tempfile
 import zlib
 from collections.abc import Iterator
@@ -18,8 +19,10 @@ from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
 from salver.errors import SalverError
+from salver.execute.identity import orphaned, own_identity
 from salver.model import Instance, StagedInstance
 
+_PREFIX = "salver-"
 MOST_BYTES = 1 << 30
 """Largest file of an instance, unpacked."""
 
@@ -44,19 +47,54 @@ def stage(instance: Instance, root: Path, scratch: Path | None = None) -> Iterat
     Raises:
         SalverError: a file is missing, corrupt or outside of `root`; no space left.
     """
-    try:
-        folder = Path(tempfile.mkdtemp(prefix="salver-", dir=scratch))
-    except OSError as error:
-        raise _no_room(error, scratch or Path(tempfile.gettempdir())) from error
-    try:
+    with private_folder(scratch) as folder:
         workdir = folder / "work"
         copies = [_copy(root, name, workdir) for name in (instance.onnx, instance.vnnlib, instance.vnnlib2)]
         onnx, vnnlib, vnnlib2 = copies
         yield Stage(
             folder, workdir, StagedInstance(instance=instance, onnx=onnx, vnnlib=vnnlib, vnnlib2=vnnlib2)
         )
+
+
+@contextlib.contextmanager
+def private_folder(scratch: Path | None = None) -> Iterator[Path]:
+    """A fresh folder, removed at the end; should this process die, `sweep_copies` finds it by its name.
+
+    Raises:
+        SalverError: no space left.
+    """
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{own_identity()}-", dir=scratch))
+    except OSError as error:
+        raise _no_room(error, scratch or Path(tempfile.gettempdir())) from error
+    try:
+        yield folder
     finally:
         _remove(folder)
+
+
+def sweep_copies(scratch: Path | None = None) -> int:
+    """Removes the private copies of coordinators that are no more; returns how many folders.
+
+    Only folders of this user that no link stands for; whoever made them on another machine is left alone.
+    """
+    place = scratch or Path(tempfile.gettempdir())
+    try:
+        named = [path for path in place.iterdir() if orphaned(path.name.removeprefix(_PREFIX))]
+    except OSError:
+        return 0
+    found = [path for path in named if path.name.startswith(_PREFIX) and _is_own_folder(path)]
+    for folder in found:
+        _remove(folder)
+    return len(found)
+
+
+def _is_own_folder(path: Path) -> bool:
+    try:
+        status = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()
 
 
 def _copy(root: Path, name: str, workdir: Path) -> Path:

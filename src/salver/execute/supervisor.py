@@ -19,11 +19,13 @@ Result: `termination`, `exit_code`, `signal`, `wall_s`, `cpu_s`, `memory_mb` (Mi
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
 import resource
 import select
 import signal
+import stat
 import sys
 import time
 
@@ -41,6 +43,7 @@ LOOK_EVERY_S = 0.02
 LOOK_SHARE = 0.05
 KILL_PATIENCE_S = 10.0
 DRAIN_CHUNKS = 64
+RESERVED = 1 << 16
 
 
 class NotStartedError(Exception):
@@ -59,14 +62,19 @@ def prctl(option: int, value: int) -> None:
 
 
 class Copy:
-    """Copies a pipe into a file up to a cap and swallows the rest, so that no tool can fill the disk."""
+    """Copies a pipe into a file up to a cap and swallows the rest, so that no output can fill the disk.
+
+    The file's beginning is reserved, so that a tool that fills the disk with other files can still answer.
+    """
 
     def __init__(self, path: str, cap: int) -> None:
         self.reader, self.writer = os.pipe()
         os.set_blocking(self.reader, False)
         self.file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         self.room = cap
+        self.size = 0
         self.cut = False
+        _reserve(self.file, min(cap, RESERVED))
 
     def pump(self) -> bool:
         """Moves one chunk; False when there is nothing to read now or ever. Raises OSError (no space)."""
@@ -78,7 +86,8 @@ class Copy:
         self.cut |= len(kept) < len(data)
         self.room -= len(kept)
         while kept:
-            kept = kept[os.write(self.file, kept) :]
+            written = os.write(self.file, kept)
+            kept, self.size = kept[written:], self.size + written
         return bool(data)
 
     def drain(self) -> None:
@@ -86,6 +95,21 @@ class Copy:
         for _ in range(DRAIN_CHUNKS):
             if not self.pump():
                 break
+
+    def close(self) -> None:
+        """Cuts off what was reserved and not needed."""
+        if stat.S_ISREG(os.fstat(self.file).st_mode):
+            os.ftruncate(self.file, self.size)
+        os.close(self.file)
+
+
+def _reserve(file: int, size: int) -> None:
+    """Reserves room on the disk, where files can have any. Raises OSError (no space)."""
+    try:
+        os.posix_fallocate(file, 0, size)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
 
 
 class Tree:
@@ -277,6 +301,7 @@ def supervise(spec: dict[str, Any], wake: int) -> dict[str, Any]:
     try:
         for copy in copies:
             copy.drain()
+            copy.close()
     except OSError as error:
         ending = "infrastructure"
         reasons.append(f"cannot store the output: {error.strerror}")

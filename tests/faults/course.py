@@ -1,0 +1,122 @@
+"""Faults through the real local engine: their records, and everything that is left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from salver.execute import cgroups
+from salver.execute.events import EventLog
+from salver.execute.identity import orphaned, own_identity
+from salver.execute.local import run_local
+from salver.execute.plan import plan
+from salver.model import RunRecord
+from tests.fake_solvers.runner import FakeRunner, alive, fake_instance, still_running
+from tests.faults.kinds import Fault
+
+FOLDERS = ("set", "scratch", "run", "home", "cwd", "pids")
+
+
+class Outcome(NamedTuple):
+    """One fault's record, what is wrong with it, and what it left behind."""
+
+    kind: str
+    fault: Fault
+    record: RunRecord
+    complaint: str
+    left: tuple[str, ...]
+
+
+@contextlib.contextmanager
+def limited_by(backend: str) -> Iterator[None]:
+    """Control groups (`cgroup`) or `polling`, for what runs meanwhile."""
+    before = os.environ.get(cgroups.VARIABLE)
+    os.environ[cgroups.VARIABLE] = "off" if backend == "polling" else "on"
+    try:
+        yield
+    finally:
+        del os.environ[cgroups.VARIABLE]
+        if before is not None:
+            os.environ[cgroups.VARIABLE] = before
+
+
+def run_faults(
+    folder: Path, faults: Sequence[tuple[str, Fault]], workers: int, scratch: Path | None = None
+) -> list[Outcome]:
+    """Runs faults by kind, side by side, in a fresh folder, and looks for leavings when all have ended.
+
+    The engine's HOME and working folder are empty ones meanwhile, so that anything new in them is found.
+    """
+    for name in FOLDERS:
+        (folder / name).mkdir(parents=True)
+    made = {f"{n}": _runner(folder / "pids" / f"{n}", fault) for n, (_, fault) in enumerate(faults)}
+    limits = {name: fault.limits for name, (_, fault) in zip(made, faults, strict=True)}
+    planned = plan([fake_instance(folder / "set")], made, lambda _, r: limits[r.pids.name], 1, seed=0)
+    with _at_home(folder), contextlib.chdir(folder / "cwd"):
+        run_local(
+            planned.jobs,
+            made,
+            folder / "set",
+            folder / "run",
+            workers=workers,
+            on_finish=lambda _: None,
+            scratch=scratch or folder / "scratch",
+        )
+    records = {record.solver: record for record in EventLog(folder / "run" / "events.jsonl").records()}
+    shared = left_on_disk(folder, scratch or folder / "scratch", set(records)) + left_groups()
+    return [
+        Outcome(
+            kind,
+            fault,
+            records[name],
+            fault.complaint(records[name]),
+            (*shared, *left_processes(folder / "pids" / name)),
+        )
+        for name, (kind, fault) in zip(made, faults, strict=True)
+    ]
+
+
+def left_processes(pids: Path) -> list[str]:
+    """Processes of the fake solvers that used this folder."""
+    return [f"process {pid}" for pid in sorted({*alive(pids), *still_running(pids)})]
+
+
+def left_groups() -> list[str]:
+    """Control groups that this process, or one that is dead, has made."""
+    parents = set(cgroups.available().parents.values())
+    found = [path for parent in parents for path in (parent / cgroups.FOLDER).glob("*-*-*-*-*")]
+    return [f"group {p.name}" for p in found if p.name.startswith(own_identity()) or orphaned(p.name)]
+
+
+def left_on_disk(folder: Path, scratch: Path, finished: set[str]) -> list[str]:
+    """Files where none belong: scratch, home, the engine's own folder, the instance set, half a log."""
+    unwanted = [path for name in ("home", "cwd") for path in (folder / name).iterdir()]
+    unwanted += [path for path in scratch.iterdir() if path.name.startswith("salver-")]
+    unwanted += [path for path in (folder / "set").rglob("*") if path.suffix not in ("", ".onnx", ".vnnlib")]
+    unwanted += list((folder / "run").rglob("*.partial"))
+    return [f"file {path.name}" for path in unwanted]
+
+
+def count_left(outcomes: Sequence[Outcome]) -> int:
+    """How many outcomes left something."""
+    return sum(bool(outcome.left) for outcome in outcomes)
+
+
+def _runner(pids: Path, fault: Fault) -> FakeRunner:
+    pids.mkdir()
+    return FakeRunner(fault.behaviour, pids, *fault.arguments)
+
+
+@contextlib.contextmanager
+def _at_home(folder: Path) -> Iterator[None]:
+    before: Mapping[str, str] = dict(os.environ)
+    os.environ["HOME"] = str(folder / "home")
+    os.environ.pop("XDG_CACHE_HOME", None)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

@@ -1,0 +1,32 @@
+"""Interrupted runs end like undisturbed ones: a short round for each way, under either kind of limits."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from tests.faults.course import limited_by
+from tests.faults.resume import WAYS, Result, one_round, undisturbed
+from tests.faults.tmpfs import why_not
+
+INSTANCES = 2
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, float]:
+    """What a run gives that nothing disturbs, and how long it takes."""
+    return undisturbed(tmp_path_factory.mktemp("undisturbed") / "run", INSTANCES)
+
+
+@pytest.mark.parametrize(
+    ("way", "backend"), [(way, ("cgroup", "polling")[number % 2]) for number, way in enumerate(WAYS)]
+)
+def test_an_interrupted_run_loses_nothing(tmp_path, expected, way: str, backend: str) -> None:
+    if way == "full" and (reason := why_not()):
+        pytest.skip(reason)
+    result, span_s = expected
+    with limited_by(backend):
+        damage = one_round(tmp_path / "run", way, result, span_s, Random(3), INSTANCES, interruptions=1)
+    assert damage.starts == 2
+    assert damage.sound, damage
