@@ -2,38 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.fake_solvers.runner import FakeRunner
 
 _FILE = """
 from pathlib import Path
-from tests.fake_solvers.runner import FakeRunner
-
-
-def _made(name, behaviour, arguments, cpus, gpus):
-    def __init__(self, device="cpu", proofs=False):
-        FakeRunner.__init__(self, behaviour, Path({pids!r}), *arguments, cpus=cpus)
-        self.resources = self.resources.model_copy(update={{"gpus": gpus}})
-        self.device = device
-
-    return type(name, (FakeRunner,), {{"name": name, "__init__": __init__}})
+from tests.fake_solvers.project import fake_class
+from tests.fake_solvers.project import Fake
 
 
 def discover():
-    return [_made(*each) for each in {fakes!r}]
+    return [fake_class(name, Path({pids!r}), fake) for name, fake in {fakes!r}.items()]
 """
 
 
-def fake_project(folder: Path, pids: Path, fakes: dict[str, tuple]) -> dict[str, FakeRunner]:
-    """Writes the project; returns its runners. `fakes`: name to (behaviour, arguments, cpus, gpus)."""
+class Fake(NamedTuple):
+    """A script of this folder as a solver."""
+
+    behaviour: str
+    arguments: tuple[str, ...] = ()
+    cpus: int = 1
+    version: str = "1"
+
+
+def fake_class(name: str, pids: Path, fake: Fake) -> type[FakeRunner]:
+    """The runner class of one fake, as a file of `runners/` declares it."""
+
+    def make(self: FakeRunner, device: str = "cpu", proofs: bool = False) -> None:
+        FakeRunner.__init__(self, fake.behaviour, pids, *fake.arguments, cpus=fake.cpus)
+        self.device, self.proofs = device, proofs
+
+    methods = {"name": name, "devices": ("cpu", "cuda"), "__init__": make, "version": lambda _: fake.version}
+    return type(name, (FakeRunner,), methods)
+
+
+def fake_project(folder: Path, pids: Path, fakes: Mapping[str, Fake]) -> None:
+    """Writes a project with these solvers."""
     for name in ("benchmarks", "generators", "runners"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    rows = [(name, *fake) for name, fake in fakes.items()]
-    (folder / "runners" / "fakes.py").write_text(_FILE.format(pids=str(pids), fakes=rows))
-    made = {}
-    for name, (behaviour, arguments, cpus, gpus) in fakes.items():
-        runner = FakeRunner(behaviour, pids, *arguments, cpus=cpus)
-        runner.resources = runner.resources.model_copy(update={"gpus": gpus})
-        made[name] = runner
-    return made
+    (folder / "runners" / "fakes.py").write_text(_FILE.format(pids=str(pids), fakes=dict(fakes)))

@@ -20,6 +20,7 @@ import dask.config
 from distributed import Client, Future, KilledWorker
 from distributed.client import FutureCancelledError
 
+from salver import __version__
 from salver.errors import SalverError
 from salver.execute.dask_job import Order, execute, stop_all
 from salver.execute.job import Backend, Folders
@@ -87,7 +88,7 @@ class _Asking(NamedTuple):
     def of(self, planned: PlannedJob) -> Request:
         runner = self.runners[planned.job.solver]
         cores = min(planned.job.limits.cores, self.at_most or planned.job.limits.cores)
-        return Request(cores, max(runner.resources.gpus, int(runner.device == "cuda")))
+        return Request(cores, int(runner.device == "cuda"))
 
     def check(self, wanted: Iterable[PlannedJob], offers: Sequence[Request]) -> None:
         """Raises SalverError for the first job that fits no worker."""
@@ -211,7 +212,8 @@ class _Coordination:
 
     def _submit(self, planned: PlannedJob, request: Request, attempt: int) -> None:
         runner = self.asked.runners[planned.job.solver]
-        order = Order(planned, runner.device, runner.proofs, self.project, self.folders, self.token, attempt)
+        made = planned, runner.device, runner.proofs, self.project, self.folders
+        order = Order(*made, __version__, self.token, attempt)
         self.rank += 1
         future = self.client.submit(
             execute,

@@ -14,9 +14,11 @@ from typing import NamedTuple
 from distributed import get_worker
 from distributed.core import Status
 
+from salver import __version__
 from salver.errors import SalverError
 from salver.execute.job import Folders, run_job
 from salver.execute.plan import PlannedJob
+from salver.execute.slots import Slots, Taken
 from salver.model import RunRecord, Termination
 from salver.plugins import choose, runners
 from salver.runner import Runner
@@ -24,13 +26,36 @@ from salver.runner import Runner
 _LOOK_EVERY_S = 0.25
 _running: dict[tuple[str, str, int], threading.Event] = {}
 _stopped: set[str] = set()
+_making = threading.Lock()
+
+
+class Share:
+    """The cores and GPUs of one worker; its jobs, each in a thread of its own, take turns at them."""
+
+    def __init__(self, slots: Slots) -> None:
+        self.slots = slots
+        self._changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def of(self, cores: int, gpu: bool) -> Iterator[Taken]:
+        """Cores, and a GPU if need be, that no other job has meanwhile."""
+        with self._changed:
+            while (taken := self.slots.take(cores, gpu)) is None:
+                self._changed.wait()
+        try:
+            yield taken
+        finally:
+            with self._changed:
+                self.slots.give_back(taken)
+                self._changed.notify_all()
 
 
 class Order(NamedTuple):
     """One job as it travels to a worker; the runner is made there from what is named here.
 
     `project` is the checkout whose `runners/` is read; it, the instance set and the run's folder lie on a
-    file system that all machines share. `token` names the coordinator, `attempt` counts from 0.
+    file system that all machines share. `salver` is the coordinator's version, `token` names it,
+    `attempt` counts from 0.
     """
 
     planned: PlannedJob
@@ -38,6 +63,7 @@ class Order(NamedTuple):
     proofs: bool
     project: str
     folders: Folders
+    salver: str
     token: str
     attempt: int
 
@@ -51,23 +77,18 @@ def execute(order: Order) -> RunRecord | None:
     """Runs the job on this worker; None when it was stopped, by whomever, before it had a result.
 
     Raises:
-        SalverError: this machine does not see the run's folder, or has no such solver in that version.
+        SalverError: this worker is not one of ours or of another version, does not see the run's folder,
+            or has no such solver in that version.
     """
-    runner = _runner(order)
-    if not order.folders.run_dir.is_dir() or not order.folders.root.is_dir():
-        where = f"worker on {platform.node()}"
-        mend = "put the checkout on a file system that all machines share"
-        raise SalverError(f"sees no folder {order.folders.run_dir}", where, mend)
     with _watched(order) as stop:
-        if stop.is_set():
-            return None
-        record = run_job(order.planned, runner, order.folders, stop=stop)
+        share = _share(order)
+        runner = _runner(order)
+        with share.of(order.planned.job.limits.cores, order.device == "cuda") as taken:
+            if stop.is_set():
+                return None
+            cores = taken.slots if share.slots.pinned else None
+            record = run_job(order.planned, runner, order.folders, cores=cores, gpu=taken.gpu, stop=stop)
         return None if stop.is_set() and record.termination is Termination.INFRASTRUCTURE else record
-
-
-def running() -> int:
-    """How many jobs run on this worker."""
-    return len(_running)
 
 
 def stop_all(token: str) -> int:
@@ -105,6 +126,22 @@ def _watched(order: Order) -> Iterator[threading.Event]:
         del _running[key]
 
 
+def _share(order: Order) -> Share:
+    where = f"worker on {platform.node()}"
+    share: Share | None = getattr(get_worker(), "share", None)
+    if share is None:
+        mend = "start workers by python -m salver.execute.dask_worker"
+        raise SalverError("is a plain Dask worker, which keeps no GPU apart", where, mend)
+    if order.salver != __version__:
+        what = f"has salver {__version__}, the coordinator {order.salver}"
+        raise SalverError(what, where, "set all machines up alike")
+    for folder in (order.folders.root, order.folders.run_dir):
+        if not folder.is_dir():
+            mend = "put the checkout on a file system that all machines share"
+            raise SalverError(f"sees no folder {folder}", where, mend)
+    return share
+
+
 def _runner(order: Order) -> Runner:
     job = order.planned.job
     try:
@@ -120,9 +157,20 @@ def _runner(order: Order) -> Runner:
     return runner
 
 
-@functools.lru_cache(maxsize=64)
 def _made(project: str, solver: str, device: str, proofs: bool) -> Runner:
-    if Path(os.environ.get("SALVER_ROOT", "")) != Path(project):
-        os.environ["SALVER_ROOT"] = project
+    """The runner, made once. Plug-ins are looked up in `SALVER_ROOT`, so a worker serves one project.
+
+    Raises:
+        SalverError: no such solver; this worker serves another project.
+    """
+    with _making:
+        served = os.environ.setdefault("SALVER_ROOT", project)
+        if Path(served).resolve() != Path(project).resolve():
+            raise SalverError(f"it serves the project {served}, not {project}")
+        return _made_once(solver, device, proofs)
+
+
+@functools.lru_cache(maxsize=64)
+def _made_once(solver: str, device: str, proofs: bool) -> Runner:
     made: Runner = choose(solver, runners(), "solver")(device, proofs)
     return made

@@ -2,7 +2,7 @@
 
 Beside what `dask worker` does it drains at the end of its lifetime: it takes no further job and leaves
 when its last one has ended (Dask's own workers drop what they run). It announces the resources `cores`
-and `gpus`, listens on one address only and never restarts itself.
+and `gpus` and gives every job its own, listens on one address only and never restarts itself.
 """
 
 from __future__ import annotations
@@ -20,41 +20,45 @@ from distributed import Worker
 from distributed.core import Status
 from distributed.utils import get_ip
 
-from salver.execute.dask_job import running
+from salver.errors import SalverError
+from salver.execute.dask_job import Share
+from salver.execute.slots import Slots, gpu_names, physical_cores
 
 _LOOK_EVERY_S = 0.2
 _DEATH_TIMEOUT_S = 60
 
 
 class DrainingWorker(Worker):
-    """A worker that finishes its jobs before it retires."""
+    """A worker that finishes its jobs before it retires. `share` is what they take turns at."""
+
+    share: Share
 
     async def close_gracefully(self, *arguments: Any, **options: Any) -> None:
         """Called by Dask when the lifetime is over. A paused worker is given no jobs."""
         self.status = Status.paused
-        while running() and self.status == Status.paused:
+        while self.state.executing and self.status == Status.paused:
             await asyncio.sleep(_LOOK_EVERY_S)
         await super().close_gracefully(*arguments, **options)
 
 
 async def serve(
-    scheduler: str, host: str | None, cores: int, gpus: int, lifetime_s: float | None, stagger_s: float
+    scheduler: str, host: str | None, slots: Slots, gpus: int, lifetime_s: float | None, stagger_s: float
 ) -> None:
     """Works until the scheduler goes, the lifetime is over or a signal comes.
 
     Args:
         scheduler: its address, `tcp://host:port`.
         host: address to listen on; None takes the one that reaches the scheduler.
-        cores: jobs of one core that run side by side.
-        gpus: GPUs handed out to jobs.
+        slots: its cores, as many as jobs of one core run side by side, and its GPUs.
+        gpus: number of these GPUs.
         lifetime_s: seconds after which no job is taken; None is for ever.
         stagger_s: the lifetime is changed by up to this many seconds at random.
     """
     worker = DrainingWorker(
         scheduler,
         host=host or get_ip(urlsplit(scheduler).hostname),
-        nthreads=cores,
-        resources={"cores": cores, "gpus": gpus},
+        nthreads=slots.workers,
+        resources={"cores": slots.workers, "gpus": gpus},
         memory_limit=0,
         lifetime=lifetime_s,
         lifetime_stagger=stagger_s,
@@ -62,6 +66,7 @@ async def serve(
         dashboard_address="127.0.0.1:0",
         death_timeout=_DEATH_TIMEOUT_S,
     )
+    worker.share = Share(slots)
     loop = asyncio.get_running_loop()
     closing: list[asyncio.Task[Any]] = []
 
@@ -75,20 +80,25 @@ async def serve(
 
 
 def main() -> None:
-    """Command line of one worker; its exit status is 0 unless it never reached the scheduler."""
+    """Command line of one worker; its exit status is 0 unless it cannot start or reach the scheduler."""
     parser = argparse.ArgumentParser(prog="salver.execute.dask_worker", description=__doc__)
     parser.add_argument("scheduler", help="tcp://host:port")
     parser.add_argument("--host", help="address to listen on (default: the one that reaches the scheduler)")
     parser.add_argument("--cores", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--gpus", type=int, default=0)
+    parser.add_argument("--gpus", type=int, default=0, help="of CUDA_VISIBLE_DEVICES, or else from 0 on")
+    parser.add_argument("--pin", action="store_true", help="a physical core for each of --cores")
     parser.add_argument("--lifetime", type=float, help="seconds after which no job is taken")
     parser.add_argument("--lifetime-stagger", type=float, default=0.0, help="seconds more or less, at random")
     given = parser.parse_args()
     logging.getLogger("distributed").setLevel(logging.WARNING)
     dask.config.set({"distributed.worker.profile.enabled": False})
-    asyncio.run(
-        serve(given.scheduler, given.host, given.cores, given.gpus, given.lifetime, given.lifetime_stagger)
-    )
+    gpus = gpu_names(given.gpus)
+    try:
+        slots = Slots(given.cores, physical_cores() if given.pin else None, gpus)
+    except SalverError as error:
+        parser.error(error.what)
+    ends = given.lifetime, given.lifetime_stagger
+    asyncio.run(serve(given.scheduler, given.host, slots, len(gpus), *ends))
     # A thread that still waits for a killed solver must not keep the machine from the next worker.
     os._exit(0)
 

@@ -53,11 +53,13 @@ def check_engine(engine: Engine, device: str = "cpu", workers: int = 1) -> None:
         raise SalverError("is for --engine dask", "--scheduler", f"leave it out with --engine {engine.name}")
     if engine.pools is not None and engine.name != "slurm":
         raise SalverError("is for --engine slurm", "--pools", f"leave it out with --engine {engine.name}")
-    for option, given in (("--pin", engine.pin), ("--warm-up", engine.warm_up)):
-        if given and engine.name != "local":
-            raise SalverError("is for --engine local", option, f"leave it out with --engine {engine.name}")
+    if engine.pin and not engine.is_here:
+        raise SalverError("is for this machine's cores", "--pin", "leave it out; give --pin to Dask workers")
     if engine.pin:
         _pinned(_slots(workers))
+    if engine.warm_up and engine.name != "local":
+        what, mend = "is for --engine local", f"leave it out with --engine {engine.name}"
+        raise SalverError(what, "--warm-up", mend)
     if engine.backend == "runexec" and (reason := runexec.unavailable()):
         raise SalverError(reason, "--backend runexec", "see `salver doctor`")
     if engine.scheduler is not None and not engine.scheduler.startswith(("tcp://", "tls://")):
@@ -119,9 +121,11 @@ def run_jobs(
     from salver.execute.dask_engine import run_dask
     from salver.execute.workforce import JoinedScheduler, LocalWorkers, Workforce
 
-    workforce: Workforce = LocalWorkers(slots, run_dir / "workers.log")
     if engine.scheduler is not None:
-        workforce = JoinedScheduler(engine.scheduler)
+        workforce: Workforce = JoinedScheduler(engine.scheduler)
+    else:
+        gpus = len(_gpus()) if device == "cuda" else 0
+        workforce = LocalWorkers(slots, run_dir / "workers.log", gpus, engine.pin)
     return run_dask(
         jobs,
         runners,

@@ -32,7 +32,8 @@ class Request(NamedTuple):
         return self.cores <= other.cores and self.gpus <= other.gpus
 
     def __str__(self) -> str:
-        return f"{self.cores} cores" + (f" and {self.gpus} GPUs" if self.gpus else "")
+        cores = _counted(self.cores, "core")
+        return f"{cores} and {_counted(self.gpus, 'GPU')}" if self.gpus else cores
 
 
 class Workforce(Protocol):
@@ -83,11 +84,11 @@ class LocalWorkers:
     reaches the coordinator alone; it leaves by itself when the coordinator is gone.
     """
 
-    def __init__(self, slots: int, log: Path) -> None:
-        self.slots, self.log = slots, log
+    def __init__(self, slots: int, log: Path, gpus: int = 0, pin: bool = False) -> None:
+        self.slots, self.log, self.gpus, self.pin = slots, log, gpus, pin
         self.patience_s: float | None = 60.0
         self.at_most: int | None = slots
-        self.offers: Sequence[Request] | None = [Request(slots)]
+        self.offers: Sequence[Request] | None = [Request(slots, gpus)]
         self._address = ""
         self._process: subprocess.Popen[bytes] | None = None
         self._deaths = self._finished = 0
@@ -112,7 +113,8 @@ class LocalWorkers:
         self._start()
 
     def _start(self) -> None:
-        command = worker_command(self._address, self.slots, 0, "--host", LOOPBACK)
+        more = ["--pin"] if self.pin else []
+        command = worker_command(self._address, self.slots, self.gpus, "--host", LOOPBACK, *more)
         with _opened(self.log) as log:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
@@ -165,6 +167,10 @@ def own_scheduler(host: str) -> Iterator[str]:
             raise SalverError(f"no scheduler can be started ({error})", host, mend) from error
         with cluster:
             yield str(cluster.scheduler_address)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _opened(path: Path) -> IO[bytes]:
