@@ -37,8 +37,8 @@ def unpack(path: Path, into: Path) -> Path:
     """Unpacks an archive made by `archive` and returns its one top folder below `into`.
 
     Raises:
-        SalverError: no .tar.gz, cut short or damaged, an entry that is no plain file or folder, a path that leaves
-            the folder, more than one top folder, more than `MOST_BYTES`.
+        SalverError: no .tar.gz, cut short or damaged, an entry that is no plain file or folder, a path that
+            leaves the folder, more than one top folder, more than `MOST_BYTES`.
     """
     mend = "fetch it again"
     try:

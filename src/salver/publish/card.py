@@ -21,15 +21,15 @@ def data_card(manifest: Manifest, census: Census, name: str) -> str:
         f"# {manifest.title}",
         manifest.description,
         _meaning(manifest),
-        "## Use\n" + _use(name, manifest.seed, census),
-        "## Instances\n" + _instances(census),
-        "## Known answers\n" + _answers(manifest, census),
-        "## Networks\n" + _networks(census),
-        "## Data\n" + _data(census),
-        "## How far from trivial\n" + _vacuity(manifest, census),
-        "## Limits\n" + _limits(census),
-        "## Licence\n" + _licence(),
-        "## Made with\n" + _made_with(manifest),
+        "## Use\n\n" + _use(name, manifest.seed, census),
+        "## Instances\n\n" + _instances(census),
+        "## Known answers\n\n" + _answers(manifest, census),
+        "## Networks\n\n" + _networks(census),
+        "## Data\n\n" + _data(census),
+        "## How far from trivial\n\n" + _vacuity(manifest, census),
+        "## Limits\n\n" + _limits(census),
+        "## Licence\n\n" + _licence(),
+        "## Made with\n\n" + _made_with(manifest),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -46,24 +46,27 @@ def licence_file(own: str, datasets: Iterable[str]) -> str:
 
 def _meaning(manifest: Manifest) -> str:
     return (
-        f"{len(manifest.instances)} queries about explanations of neural networks, in the layout of VNN-COMP. "
-        "Each asks for a violation: **sat** means that the explanation is not robust (falsified), **unsat** that "
-        "it is (verified). A query's network computes the classifier's logits and a saliency map at once: "
+        f"{len(manifest.instances)} queries about explanations of neural networks, in VNN-COMP's layout. "
+        "Each asks for a violation: **sat** means that the explanation is not robust (falsified), **unsat** "
+        "that it is (verified). A query's network computes the classifier's logits and a saliency map at once: "
         "`Y = [logits, map]`."
     )
 
 
 def _use(name: str, seed: int, census: Census) -> str:
-    return f"""    sha256sum -c SHA256SUMS                 # coreutils alone: nothing was changed on the way
-    python3 generate_properties.py SEED     # draws {census.drawn} instances; Python's standard library alone
-    salver verify-set {name}                # with salver: checksums, and the whole set validated again
+    return f"""    # coreutils alone: nothing was changed on the way
+    sha256sum -c SHA256SUMS
+    # Python's standard library alone: draws {census.drawn} instances
+    python3 generate_properties.py SEED
+    # with salver: checksums, and every instance validated again
+    salver verify-set {name}
 
 | file | what |
 |---|---|
 | `instances.csv` | network, property, seconds: what seed {seed} draws; no header; files are named unzipped |
 | `onnx/`, `vnnlib/`, `vnnlib2/` | query networks, properties in VNN-LIB 1.0 and in 2.0, all instances, gzip |
 | `networks/` | the classifiers that are explained |
-| `generate_properties.py` | writes `instances.csv`, plain `onnx/*.onnx` and `vnnlib/*.vnnlib`, and `1.0/`, `2.0/` |
+| `generate_properties.py` | writes `instances.csv`, plain `onnx/` and `vnnlib/`, and `1.0/`, `2.0/` |
 | `manifest.json` | every fact about every instance |
 | `croissant.json` | the set as machine-readable metadata (Croissant 1.0) |"""
 
@@ -82,8 +85,8 @@ def _answers(manifest: Manifest, census: Census) -> str:
     said = {
         "enumerated": "every activation region was visited",
         "planted": "the network was built so that the answer is known",
-        "proved": "a point that satisfies the query replays in ONNX Runtime and in exact arithmetic",
-        "unknown": "nobody has told yet",
+        "proved": "a point found by sampling satisfies the query in single and in double precision",
+        "unknown": "not known",
     }
     rows = [(kind, number, said[kind]) for kind, number in census.evidence.items()]
     text = _table(("evidence", "instances", "meaning"), rows)
@@ -121,8 +124,8 @@ def _vacuity(manifest: Manifest, census: Census) -> str:
         low, high = census.delta_shares[0], census.delta_shares[-1]
         lines.append(
             f"The tolerance on the map over its largest entry at xhat is {low:.3g} to {high:.3g}, median "
-            f"{census.middle_share:.3g}, over {len(census.delta_shares)} instances. Above 2 no sign and no rank "
-            "is asked to stay."
+            f"{census.middle_share:.3g}, over {len(census.delta_shares)} instances; one of 2 or more lets "
+            "any map of that size pass."
         )
     return " ".join(lines)
 
@@ -131,22 +134,22 @@ def _limits(census: Census) -> str:
     ties = "; ".join(census.tie_rules)
     return (
         f"The derivative of ReLU at 0 is 0, as in PyTorch. Ties: {ties}. Boxes are rounded outwards to "
-        "binary32. A seed draws from the published instances and makes no new ones. The networks are small ones "
-        "trained for this purpose, so results say how solvers compare and not how safe a deployed model is."
+        "binary32. A seed draws from the published instances and makes no new ones. The networks are small "
+        "and made for this purpose: results say how solvers compare, not how safe a deployed model is."
     )
 
 
 def _licence() -> str:
     return (
-        "BSD-3-Clause for networks, properties and scripts; the data belongs to its owners, see the table above "
-        "and `LICENSE`."
+        "BSD-3-Clause for networks, properties and scripts; the data belongs to its owners: see the table "
+        "above and `LICENSE`."
     )
 
 
 def _made_with(manifest: Manifest) -> str:
     return (
-        f"salver {manifest.salver}, suite `{manifest.suite}` version {manifest.version}, seed {manifest.seed}, "
-        f"recipe {manifest.recipe}. The same suite, seed and salver give the same set."
+        f"salver {manifest.salver}, suite `{manifest.suite}` version {manifest.version}, seed "
+        f"{manifest.seed} (recipe {manifest.recipe}). The same suite, seed and salver give the same set."
     )
 
 

@@ -119,7 +119,7 @@ def refuse_unfit(manifest: Manifest, where: str) -> None:
     """Refuses what VNN-COMP would not take.
 
     Raises:
-        SalverError: two files with one stem (upper and lower case count as the same), timeouts over six hours.
+        SalverError: two files with one stem (upper and lower case are one), timeouts over six hours.
     """
     for kind in ("vnnlib", "onnx", "network"):
         paths = {getattr(i, kind) for i in manifest.instances}

@@ -1,4 +1,4 @@
-"""What a receiver does with a published set, folder or archive: checksums, then the whole set validated again.
+"""What a receiver does with a published set, folder or archive: checksums, then validation of it all.
 
 Nothing in it is trusted: an archive is unpacked to a folder of its own, networks and texts are read by the
 readers for untrusted files, and the set that `salver validate` looks at is put together from the files anew.
@@ -24,7 +24,7 @@ from salver.nets.onnx_file import MOST_BYTES
 from salver.publish import generate_properties as drawing
 from salver.publish.archive import unpack
 from salver.publish.census import refuse_unfit
-from salver.publish.folder import SUMS
+from salver.publish.folder import SUMS, is_drawn
 from salver.validate import Complaint, validate
 
 
@@ -95,14 +95,8 @@ def _sums(folder: Path, listed: dict[str, str]) -> Iterator[Complaint]:
             yield Complaint(name, f"was changed after it was published: its checksum differs{hint}")
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if path.is_file() and name not in listed and name != SUMS and not _is_drawn(name):
+        if path.is_file() and name not in listed and name != SUMS and not is_drawn(name):
             yield Complaint(name, f"is not listed in {SUMS}")
-
-
-def _is_drawn(name: str) -> bool:
-    top, _, rest = name.partition("/")
-    plain = top in ("onnx", "vnnlib") and rest.endswith(f".{top}")
-    return plain or top in drawing.VERSIONS
 
 
 def _metadata(folder: Path, listed: dict[str, str]) -> Iterator[Complaint]:
