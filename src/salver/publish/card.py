@@ -47,9 +47,9 @@ def licence_file(own: str, datasets: Iterable[str]) -> str:
 def _meaning(manifest: Manifest) -> str:
     return (
         f"{len(manifest.instances)} queries about explanations of neural networks, in VNN-COMP's layout. "
-        "Each asks for a violation: **sat** means that the explanation is not robust (falsified), **unsat** "
-        "that it is (verified). A query's network computes the classifier's logits and a saliency map at once: "
-        "`Y = [logits, map]`."
+        "Each asks for a violation: **sat** means that the explanation is not robust (falsified), "
+        "**unsat** that it is (verified). A query's network computes logits and saliency map of a "
+        "classifier at once: `Y = [logits, map]`."
     )
 
 
@@ -117,8 +117,7 @@ def _vacuity(manifest: Manifest, census: Census) -> str:
     total = len(manifest.instances)
     lines = [
         f"For {census.bounded} of {total} instances sampling found how near the nearest violation is at most "
-        f"({census.samples:,} points looked at); the manifest has the bounds. They balance the set and prove "
-        "nothing."
+        f"({census.samples:,} points looked at); the manifest has these bounds. Something nearer may exist."
     ]
     if census.middle_share is not None:
         low, high = census.delta_shares[0], census.delta_shares[-1]
