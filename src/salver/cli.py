@@ -12,6 +12,7 @@ import typer
 from salver import __version__
 from salver.bench.cli import bench_app
 from salver.errors import SalverError
+from salver.publish.cli import publish, verify_set
 
 app = typer.Typer(
     name="salver",
@@ -224,6 +225,8 @@ def compare(
         print(f"not the same machine or packages: {line}")
 
 
+app.command()(publish)
+app.command()(verify_set)
 app.command("rejudge", help="The same as `report`.")(report)
 
 

@@ -1,0 +1,262 @@
+"""What a witness shows: xhat with its saliency map and the witness with its own, ready to be drawn.
+
+For the families on the vanilla gradient this is the meaning of `falsified`: nearly the same map, another
+class. Numbers only; pictures are made by whoever shows them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from salver.datasets import NAMES, Dataset, load
+from salver.errors import SalverError
+from salver.judge.activation_map import ACTIVATION_MAPS
+from salver.judge.witness import replay
+from salver.model import Facts, Instance, JudgedRun, Outcome, WitnessVerdict
+from salver.nets.network import Network, Relu
+from salver.nets.onnx_file import load_model
+from salver.nets.onnx_reader import read_onnx
+from salver.nets.program import lower
+from salver.nets.runtime import Runtime
+from salver.saliency.sampling import logits_and_gradient
+from salver.saliency.unroll import logit_combination
+from salver.spec import Property, read_vnnlib
+
+Array = npt.NDArray[np.float64]
+SAME_BOX = 1e-5
+"""A row of a data set is xhat where the instance's box is the one around it up to this."""
+
+
+@dataclass(frozen=True, eq=False)
+class WitnessView:
+    """xhat and a witness of one instance, side by side.
+
+    Attributes:
+        instance: whose facts say what was asked.
+        solver: who found the witness.
+        x, witness: inputs [n], in the units of the data.
+        x_from: `data`, or `box` where the data set is not on this machine and xhat was read off the
+            instance's box (where the box is cut off on both sides its middle is taken).
+        x_map, witness_map: the saliency maps [s] that the query compares.
+        input_shape, map_shape: shapes before flattening, such as (1, 28, 28) and (28, 28); (n,) for a table.
+        x_class, witness_class: names of the winning classes; at a tie another one than the label.
+        features: names of the input entries; empty for images.
+        clip: lowest and highest value of an input entry.
+    """
+
+    instance: Instance
+    solver: str
+    x: Array
+    witness: Array
+    x_from: Literal["data", "box"]
+    x_map: Array
+    witness_map: Array
+    input_shape: tuple[int, ...]
+    map_shape: tuple[int, ...]
+    x_class: str
+    witness_class: str
+    features: tuple[str, ...]
+    clip: tuple[float, float]
+
+    @property
+    def is_image(self) -> bool:
+        """Whether the input is an image; a table's entries have no neighbours."""
+        return len(self.input_shape) == 3
+
+    @property
+    def input_distance(self) -> float:
+        """Largest change of an input entry."""
+        return float(np.abs(self.witness - self.x).max())
+
+    @property
+    def map_distance(self) -> float:
+        """Largest change of an entry of the map."""
+        return float(np.abs(self.witness_map - self.x_map).max())
+
+
+@dataclass(eq=False)
+class WitnessViews:
+    """Makes views of one instance set; data sets and networks are read once.
+
+    Attributes:
+        set_folder: folder of the instance set.
+        data_dir: the user's data folder, as for `salver.datasets.load`.
+    """
+
+    set_folder: Path
+    data_dir: Path | None = None
+    _data: dict[str, Dataset | None] = field(default_factory=dict)
+    _runtimes: dict[str, Runtime] = field(default_factory=dict)
+    _networks: dict[str, Network] = field(default_factory=dict)
+
+    def view(self, instance: Instance, solver: str, text: str) -> WitnessView | None:
+        """The view of a witness as printed, or None: no map is part of the query, or it does not replay.
+
+        Raises:
+            SalverError: a file of the set cannot be read.
+        """
+        facts = instance.facts
+        if not has_map(facts):
+            return None
+        prop = read_vnnlib(self.set_folder / f"{instance.vnnlib}.gz")
+        replayed = replay(self.set_folder / instance.onnx, prop, text)
+        if replayed.verdict not in (WitnessVerdict.CORRECT, WitnessVerdict.UP_TO_TOLERANCE):
+            return None
+        witness, outputs = np.array(replayed.point), np.array(replayed.outputs)
+        data = self._dataset(facts.dataset)
+        row = None if data is None else _row_in(data, facts, prop)
+        x = centre_of_box(prop, facts) if row is None else row
+        x_outputs = self._runtime(instance.onnx).outputs(x)
+        network = self._network(instance.network)
+        x_map = _map_part(x_outputs, facts)
+        if (of := reference_gradient_of(facts)) is not None:
+            gradient = _gradient(network, of, x)
+            x_map = np.abs(gradient) if facts.options.get("map") == "abs" else gradient
+        classes = [_winner(y[: facts.logits], facts.label) for y in (x_outputs, outputs)]
+        names = data.classes if data and len(data.classes) == facts.logits else ()
+        return WitnessView(
+            instance=instance,
+            solver=solver,
+            x=x,
+            witness=witness,
+            x_from="box" if row is None else "data",
+            x_map=x_map,
+            witness_map=_map_part(outputs, facts),
+            input_shape=facts.input_shape,
+            map_shape=_map_shape(network, facts, len(x_map)),
+            x_class=names[classes[0]] if names else str(classes[0]),
+            witness_class=names[classes[1]] if names else str(classes[1]),
+            features=data.features if data and len(data.features) == len(x) else (),
+            clip=facts.clip or (float(prop.input_lower.min()), float(prop.input_upper.max())),
+        )
+
+    def of_run(self, judged: JudgedRun, instance: Instance, run_dir: Path) -> WitnessView | None:
+        """The view of a run's stored witness; None as for `view`, or where nothing readable is stored."""
+        if judged.run.witness is None:
+            return None
+        try:
+            text = (run_dir / judged.run.witness).read_text(errors="replace")
+        except OSError:
+            return None
+        return self.view(instance, judged.run.solver, text)
+
+    def _dataset(self, name: str) -> Dataset | None:
+        if name not in self._data:
+            try:
+                self._data[name] = load(name, self.data_dir) if name in NAMES else None
+            except SalverError:
+                self._data[name] = None
+        return self._data[name]
+
+    def _runtime(self, onnx: str) -> Runtime:
+        if onnx not in self._runtimes:
+            self._runtimes[onnx] = Runtime(load_model(self.set_folder / onnx).SerializeToString())
+        return self._runtimes[onnx]
+
+    def _network(self, path: str) -> Network:
+        if path not in self._networks:
+            self._networks[path] = read_onnx(self.set_folder / path)
+        return self._networks[path]
+
+
+def has_map(facts: Facts) -> bool:
+    """Whether the query's outputs hold a saliency map (a plain label query has none)."""
+    return facts.saliencies - int(facts.options.get("extra_outputs", 0)) > 0
+
+
+def chosen_witnesses(
+    judged: Iterable[JudgedRun], instances: Mapping[str, Instance], per_group: int = 3
+) -> list[JudgedRun]:
+    """At most `per_group` falsified instances of each family and network, with a correct witness each.
+
+    Different test points come first; of several solvers that falsified an instance the first by name is
+    taken. The order is that of the instances.
+    """
+    found: dict[str, JudgedRun] = {}
+    for one in judged:
+        correct = one.judgement.witness is WitnessVerdict.CORRECT
+        if one.judgement.outcome is not Outcome.FALSIFIED or not correct or one.run.witness is None:
+            continue
+        held = found.get(one.run.instance_id)
+        if held is None or (one.run.solver, one.run.repetition) < (held.run.solver, held.run.repetition):
+            found[one.run.instance_id] = one
+    groups: dict[tuple[str, str], list[Instance]] = defaultdict(list)
+    for instance in instances.values():
+        if instance.id in found and has_map(instance.facts):
+            groups[instance.facts.family, instance.facts.network].append(instance)
+    chosen: set[str] = set()
+    for members in groups.values():
+        seen: defaultdict[int, int] = defaultdict(int)
+        rounds = []
+        for position, instance in enumerate(members):
+            rounds.append((seen[instance.facts.index], position, instance.id))
+            seen[instance.facts.index] += 1
+        chosen |= {name for _, _, name in sorted(rounds)[:per_group]}
+    return [found[name] for name in instances if name in chosen]
+
+
+def centre_of_box(prop: Property, facts: Facts) -> Array:
+    """xhat [n] from the box |x - xhat|_inf <= epsilon within the data range; its middle where both sides
+    of an entry are cut off."""
+    low, high = prop.input_lower, prop.input_upper
+    floor, ceiling = facts.clip or (-np.inf, np.inf)
+    whole_low, whole_high = low > floor, high < ceiling
+    from_sides = np.where(whole_low, low + facts.epsilon, high - facts.epsilon)
+    centre = np.where(whole_low == whole_high, (low + high) / 2, from_sides)
+    return np.asarray(np.clip(centre, low, high).astype(np.float32), np.float64)
+
+
+def reference_gradient_of(facts: Facts) -> str | None:
+    """Which gradient the map at xhat is, where it is another one than the graph's; else None.
+
+    A query about the predicted class compares the gradient for the class that wins at x with the gradient
+    for xhat's own label.
+    """
+    if not facts.options.get("winner"):
+        return None
+    parts = facts.gradient_of.split(" - ")
+    return f"z_{facts.label}" if len(parts) == 1 else f"z_{facts.label} - {parts[0]}"
+
+
+def _gradient(network: Network, gradient_of: str, x: Array) -> Array:
+    classes = [int(part.removeprefix("z_")) for part in gradient_of.split(" - ")]
+    combination = logit_combination(network.output_size, classes[0], *classes[1:])
+    return np.asarray(logits_and_gradient(lower(network), x[None], combination)[1][0])
+
+
+def _row_in(data: Dataset, facts: Facts, prop: Property) -> Array | None:
+    """The test row the instance names, where the instance's box is the one around it."""
+    if facts.index >= len(data.test_x):
+        return None
+    row = data.test_x[facts.index].astype(np.float64)
+    if row.shape != prop.input_lower.shape:
+        return None
+    floor, ceiling = facts.clip or (-np.inf, np.inf)
+    low, high = np.maximum(row - facts.epsilon, floor), np.minimum(row + facts.epsilon, ceiling)
+    off = max(float(np.abs(low - prop.input_lower).max()), float(np.abs(high - prop.input_upper).max()))
+    return row if off <= SAME_BOX else None
+
+
+def _map_part(outputs: Array, facts: Facts) -> Array:
+    return outputs[facts.logits : len(outputs) - int(facts.options.get("extra_outputs", 0))]
+
+
+def _winner(logits: Array, label: int) -> int:
+    best = np.flatnonzero(logits == logits.max())
+    others = best[best != label]
+    return int(others[0]) if len(others) else label
+
+
+def _map_shape(network: Network, facts: Facts, size: int) -> tuple[int, ...]:
+    """Channels of a coloured image are kept: the map of a gradient has one value for each of them."""
+    if facts.options.get("map") in ACTIVATION_MAPS:
+        features = [n for n in network.nodes if isinstance(n.operator, Relu) and len(n.shape) == 3]
+        return tuple(features[-1].shape[1:])
+    return facts.input_shape if int(np.prod(facts.input_shape)) == size else (size,)

@@ -1,0 +1,165 @@
+"""The data card of a published set: what a receiver wants to know before using it, as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from salver.datasets.origins import Origin, origin_of
+from salver.model import Manifest
+from salver.publish.census import MOST_SECONDS, Census
+
+Row = Sequence[object]
+
+
+def data_card(manifest: Manifest, census: Census, name: str) -> str:
+    """The card as the set's README.md.
+
+    Args:
+        name: of the published set, which its archive has too.
+    """
+    parts = [
+        f"# {manifest.title}",
+        manifest.description,
+        _meaning(manifest),
+        "## Use\n\n" + _use(name, manifest.seed, census),
+        "## Instances\n\n" + _instances(census),
+        "## Known answers\n\n" + _answers(manifest, census),
+        "## Networks\n\n" + _networks(census),
+        "## Data\n\n" + _data(census),
+        "## How far from trivial\n\n" + _vacuity(manifest, census),
+        "## Limits\n\n" + _limits(census),
+        "## Licence\n\n" + _licence(),
+        "## Made with\n\n" + _made_with(manifest),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def licence_file(own: str, datasets: Iterable[str]) -> str:
+    """LICENSE of the set: the project's own text, then what the data's owners state."""
+    lines = [own.rstrip(), "", "-" * 78, "The properties hold boxes around points of these data sets:", ""]
+    for origin in _origins(datasets):
+        lines.append(f"{origin.title}: {origin.source}")
+        lines += [f"  {origin.url}"] if origin.url else []
+        lines.append(f"  Licence: {origin.licence_text}")
+    return "\n".join(lines) + "\n"
+
+
+def _meaning(manifest: Manifest) -> str:
+    return (
+        f"{len(manifest.instances)} queries about explanations of neural networks, in VNN-COMP's layout. "
+        "Each asks for a violation: **sat** means that the explanation is not robust (falsified), "
+        "**unsat** that it is (verified). A query's network computes logits and saliency map of a "
+        "classifier at once: `Y = [logits, map]`."
+    )
+
+
+def _use(name: str, seed: int, census: Census) -> str:
+    return f"""    # coreutils alone: nothing was changed on the way
+    sha256sum -c SHA256SUMS
+    # Python's standard library alone: draws {census.drawn} instances
+    python3 generate_properties.py SEED
+    # with salver: checksums, and every instance validated again
+    salver verify-set {name}
+
+| file | what |
+|---|---|
+| `instances.csv` | network, property, seconds: what seed {seed} draws; no header; files are named unzipped |
+| `onnx/`, `vnnlib/`, `vnnlib2/` | query networks, properties in VNN-LIB 1.0 and in 2.0, all instances, gzip |
+| `networks/` | the classifiers that are explained |
+| `generate_properties.py` | writes `instances.csv`, plain `onnx/` and `vnnlib/`, and `1.0/`, `2.0/` |
+| `manifest.json` | every fact about every instance |
+| `croissant.json` | the set as machine-readable metadata (Croissant 1.0) |"""
+
+
+def _instances(census: Census) -> str:
+    header = ("family", "network", "instances", "drawn", "sat", "unsat", "unknown", "timeout (s)")
+    rows = [
+        (g.family, g.network, g.instances, g.drawn, g.sat, g.unsat, g.unknown, g.timeouts)
+        for g in census.groups
+    ]
+    hours = f"{census.most_seconds / 3600:.2f} h of the {MOST_SECONDS // 3600} h that VNN-COMP allows"
+    return f"{_table(header, rows)}\n\nThe timeouts of a draw sum up to at most {hours}."
+
+
+def _answers(manifest: Manifest, census: Census) -> str:
+    said = {
+        "enumerated": "every activation region was visited",
+        "planted": "the network was built so that the answer is known",
+        "proved": "a point found by sampling satisfies the query in single and in double precision",
+        "unknown": "not known",
+    }
+    rows = [(kind, number, said[kind]) for kind, number in census.evidence.items()]
+    text = _table(("evidence", "instances", "meaning"), rows)
+    known = sum(number for kind, number in census.evidence.items() if kind != "unknown")
+    return f"{known} of {len(manifest.instances)} answers are known.\n\n{text}"
+
+
+def _networks(census: Census) -> str:
+    rows = [(n.name, n.inputs, n.classes, f"{n.parameters:,}") for n in census.networks]
+    inputs, outputs = census.largest_query
+    return (
+        f"{_table(('classifier', 'inputs', 'classes', 'parameters'), rows)}\n\n"
+        f"{census.query_networks} query networks, opset 13, float32, one input `X [1, n]` and one output "
+        f"`Y [1, m]`; the largest has n = {inputs}, m = {outputs}. Operators: {', '.join(census.operators)}."
+    )
+
+
+def _data(census: Census) -> str:
+    rows = []
+    for dataset, points in census.points.items():
+        origin = origin_of(dataset)
+        title = f"[{origin.title}]({origin.url})" if origin.url else origin.title
+        rows.append((dataset, title, origin.source, origin.licence_text, points))
+    return _table(("data set", "title", "source", "licence", "test points used"), rows)
+
+
+def _vacuity(manifest: Manifest, census: Census) -> str:
+    total = len(manifest.instances)
+    lines = [
+        f"For {census.bounded} of {total} instances sampling found how near the nearest violation is at most "
+        f"({census.samples:,} points looked at); the manifest has these bounds. Something nearer may exist."
+    ]
+    if census.middle_share is not None:
+        low, high = census.delta_shares[0], census.delta_shares[-1]
+        lines.append(
+            f"The tolerance on the map over its largest entry at xhat is {low:.3g} to {high:.3g}, median "
+            f"{census.middle_share:.3g}, over {len(census.delta_shares)} instances; one of 2 or more lets "
+            "any map of that size pass."
+        )
+    return " ".join(lines)
+
+
+def _limits(census: Census) -> str:
+    ties = "; ".join(census.tie_rules)
+    return (
+        f"The derivative of ReLU at 0 is 0, as in PyTorch. Ties: {ties}. Boxes are rounded outwards to "
+        "binary32. A seed draws from the published instances and makes no new ones. The networks are small "
+        "and made for this purpose: results say how solvers compare, not how safe a deployed model is."
+    )
+
+
+def _licence() -> str:
+    return (
+        "BSD-3-Clause for networks, properties and scripts; the data belongs to its owners: see the table "
+        "above and `LICENSE`."
+    )
+
+
+def _made_with(manifest: Manifest) -> str:
+    return (
+        f"salver {manifest.salver}, suite `{manifest.suite}` version {manifest.version}, seed "
+        f"{manifest.seed} (recipe {manifest.recipe}). The same suite, seed and salver give the same set."
+    )
+
+
+def _origins(datasets: Iterable[str]) -> list[Origin]:
+    return [origin_of(name) for name in sorted(set(datasets))]
+
+
+def _table(header: Sequence[str], rows: Sequence[Row]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
+
+
+def _cell(value: object) -> str:
+    return str(value).replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,164 @@
+"""What a receiver does with a published set, folder or archive: checksums, then validation of it all.
+
+Nothing in it is trusted: an archive is unpacked to a folder of its own, networks and texts are read by the
+readers for untrusted files, and the set that `salver validate` looks at is put together from the files anew.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import shutil
+import tempfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from salver.errors import SalverError
+from salver.instance_set import checksums, read_manifest
+from salver.model import Manifest
+from salver.names import refuse_unsafe_path
+from salver.nets.onnx_file import MOST_BYTES
+from salver.publish import generate_properties as drawing
+from salver.publish.archive import unpack
+from salver.publish.census import refuse_unfit
+from salver.publish.folder import SUMS, is_drawn
+from salver.validate import Complaint, validate
+
+
+def verify_set(path: Path) -> tuple[Manifest, list[Complaint]]:
+    """Checks a published folder or its .tar.gz; an empty list means that everything fits.
+
+    Files that `generate_properties.py` wrote beside the published ones are not looked at.
+
+    Raises:
+        SalverError: nothing there, an archive that cannot be unpacked, no readable manifest.
+    """
+    if not path.exists():
+        raise SalverError("does not exist", str(path), "name a published folder or its .tar.gz")
+    with tempfile.TemporaryDirectory() as temporary:
+        if path.is_dir():
+            return _verify_folder(path, Path(temporary) / "set")
+        early = list(_archive_sum(path))
+        folder = unpack(path, Path(temporary) / "unpacked")
+        manifest, complaints = _verify_folder(folder, Path(temporary) / "set")
+        return manifest, early + complaints
+
+
+def _archive_sum(path: Path) -> Iterator[Complaint]:
+    beside = path.with_name(path.name + ".sha256")
+    if beside.is_file() and beside.read_text().split()[:1] != [_sha256(path)]:
+        yield Complaint(path.name, f"is not the archive that {beside.name} was made of")
+
+
+def _verify_folder(folder: Path, scratch: Path) -> tuple[Manifest, list[Complaint]]:
+    manifest = read_manifest(folder)
+    listed, complaints = _listed(folder)
+    complaints += [*_sums(folder, listed), *_metadata(folder, listed)]
+    try:
+        refuse_unfit(manifest, "manifest.json")
+        _rebuild(folder, manifest, scratch)
+        complaints += validate(scratch)[1]
+    except SalverError as error:
+        complaints.append(Complaint(error.where or "manifest.json", error.what))
+    complaints += _draw(folder, manifest)
+    return manifest, complaints
+
+
+def _listed(folder: Path) -> tuple[dict[str, str], list[Complaint]]:
+    """Checksums by file name, without the names that leave the folder."""
+    listed, complaints = {}, []
+    try:
+        lines = (folder / SUMS).read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        return {}, [Complaint(SUMS, f"cannot be read ({error})")]
+    for line in lines:
+        digest, _, name = line.partition("  ")
+        try:
+            refuse_unsafe_path(name, SUMS)
+            listed[name] = digest
+        except SalverError as error:
+            complaints.append(Complaint(SUMS, error.what))
+    return listed, complaints
+
+
+def _sums(folder: Path, listed: dict[str, str]) -> Iterator[Complaint]:
+    """Every listed file is there and unchanged; every other file is one that a draw writes."""
+    for name, digest in listed.items():
+        path = folder / name
+        if path.is_symlink() or not path.is_file():
+            yield Complaint(name, "is missing")
+        elif _sha256(path) != digest:
+            hint = ", unless another seed was drawn here" if name == "instances.csv" else ""
+            yield Complaint(name, f"was changed after it was published: its checksum differs{hint}")
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and name not in listed and name != SUMS and not is_drawn(name):
+            yield Complaint(name, f"is not listed in {SUMS}")
+
+
+def _metadata(folder: Path, listed: dict[str, str]) -> Iterator[Complaint]:
+    """The checksums in `croissant.json` are those of the files."""
+    try:
+        described = json.loads((folder / "croissant.json").read_text())["distribution"]
+        stated = {str(one["contentUrl"]): str(one["sha256"]) for one in described}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        yield Complaint("croissant.json", f"cannot be read ({error})")
+        return
+    for name, digest in stated.items():
+        if listed.get(name) != digest:
+            yield Complaint("croissant.json", f"states another checksum of {name[:80]} than {SUMS}")
+
+
+def _draw(folder: Path, manifest: Manifest) -> Iterator[Complaint]:
+    """`instances.csv` names instances of the manifest, each once, in VNN-COMP's three columns."""
+    plain = [i.model_dump(mode="json") for i in manifest.instances]
+    known = set(drawing.csv_text(plain).splitlines())
+    try:
+        rows = (folder / "instances.csv").read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        yield Complaint("instances.csv", f"cannot be read ({error})")
+        return
+    if not rows or len(set(rows)) != len(rows) or not set(rows) <= known:
+        yield Complaint("instances.csv", "does not list instances of the manifest, each once")
+
+
+def _rebuild(folder: Path, manifest: Manifest, scratch: Path) -> None:
+    """The instance set that was published, in the form `salver generate` leaves it."""
+    for name in ("onnx", "networks", "vnnlib", "vnnlib2"):
+        (scratch / name).mkdir(parents=True)
+    for instance in manifest.instances:
+        for path in (instance.onnx, instance.network):
+            if not (scratch / path).exists():
+                _place(scratch, path, _decompressed(folder / f"{path}.gz", f"{path}.gz"))
+        for path in (f"{instance.vnnlib}.gz", f"{instance.vnnlib2}.gz"):
+            if not (folder / path).is_file():
+                raise SalverError("is missing", path, "fetch the set again")
+            _place(scratch, path, (folder / path).read_bytes())
+    plain: list[dict[str, Any]] = [i.model_dump(mode="json") for i in manifest.instances]
+    (scratch / "instances.csv").write_text(drawing.csv_text(plain))
+    shutil.copyfile(folder / "manifest.json", scratch / "manifest.json")
+    (scratch / SUMS).write_text(checksums(scratch))
+
+
+def _place(scratch: Path, path: str, data: bytes) -> None:
+    (scratch / path).parent.mkdir(parents=True, exist_ok=True)
+    (scratch / path).write_bytes(data)
+
+
+def _decompressed(path: Path, name: str) -> bytes:
+    try:
+        with gzip.open(path) as stream:
+            data = stream.read(MOST_BYTES + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise SalverError(f"cannot be read ({error})", name, "fetch the set again") from error
+    if len(data) > MOST_BYTES:
+        raise SalverError("is larger than any network salver reads", name, "fetch the set again")
+    return data
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,320 @@
+"""Publishing as its users do it: publish twice, submit, fetch, verify; and the project's published sets."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import vnnlib
+
+from salver.cli import app
+from salver.errors import SalverError
+from salver.generate import drafts
+from salver.instance_set import checksums, read_manifest, set_folder, write_set
+from salver.model import Manifest
+from salver.publish.census import count, network_facts
+from salver.publish.croissant import Terms
+from salver.publish.folder import Prepared, differences, prepare, published_files, terms_of, write
+from salver.publish.verify import verify_set
+from salver.spec import parse_vnnlib
+from salver.suite import Suite, read_suite
+from salver.validate import _pins
+
+ROOT = Path(__file__).resolve().parents[2]
+PUBLISHED = ROOT / "instances" / "published"
+TERMS = Terms(url="https://example.org/tiny", date="2026-01-02")
+SUITE = Suite.model_validate(
+    {
+        "key": "tiny", "title": "Tiny", "description": "Two points.", "timeout": 5,
+        "family": [
+            {
+                "generator": "vg_box",
+                "params": {
+                    "network": "bandit-6x6", "points": 2, "epsilons": [0.3, 0.5],
+                    "delta_factors": [0.5, 1.1], "enumerate": True,
+                },
+            }
+        ],
+    }
+)  # fmt: skip
+
+
+def generated(suite: Suite, folder: Path) -> Manifest:
+    with ThreadPoolExecutor(1) as pool:
+        return write_set(folder, suite, drafts(suite), pool, lambda _: None)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("set") / "tiny"
+    generated(SUITE, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def published(source, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("published") / "tiny"
+    write(prepare(source, TERMS), out)
+    return out
+
+
+@pytest.fixture
+def copy(published, tmp_path) -> Path:
+    shutil.copytree(published, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def resigned(folder: Path) -> None:
+    """What someone who changes a file and covers it up would do."""
+    described = json.loads((folder / "croissant.json").read_text())
+    for one in described["distribution"]:
+        if (folder / one["contentUrl"]).is_file():
+            one["sha256"] = hashlib.sha256((folder / one["contentUrl"]).read_bytes()).hexdigest()
+    (folder / "croissant.json").write_text(json.dumps(described))
+    (folder / "SHA256SUMS").write_text(checksums(folder))
+
+
+def test_publishing_twice_gives_the_same_bytes(published, tmp_path):
+    again = tmp_path / "set"
+    generated(SUITE, again)
+    write(prepare(again, TERMS), tmp_path / "tiny")
+    assert tree(tmp_path / "tiny") == tree(published)
+    for name in ("tiny.tar.gz", "tiny.tar.gz.sha256"):
+        assert (tmp_path / name).read_bytes() == published.with_name(name).read_bytes()
+    write(prepare(again, TERMS), tmp_path / "tiny")
+    assert tree(tmp_path / "tiny") == tree(published)
+    assert not list(tmp_path.glob(".partial*"))
+
+
+def test_the_archive_holds_the_folder_and_coreutils_can_check_both(published, tmp_path):
+    with tarfile.open(published.with_name("tiny.tar.gz")) as tar:
+        tar.extractall(tmp_path, filter="data")
+    top = tmp_path / "salver-tiny-1-s0"
+    assert tree(top) == tree(published)
+    for folder, sums in ((published.parent, "tiny.tar.gz.sha256"), (top, "SHA256SUMS")):
+        subprocess.run(["sha256sum", "--quiet", "-c", sums], cwd=folder, check=True)
+    assert len((top / "SHA256SUMS").read_text().splitlines()) == len(tree(top)) - 1
+
+
+def test_a_receiver_accepts_what_was_published(published):
+    for path in (published, published.with_name("tiny.tar.gz")):
+        manifest, complaints = verify_set(path)
+        assert (len(manifest.instances), complaints) == (8, [])
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+
+
+def test_a_changed_byte_in_any_file_is_found_and_the_file_named(published, copy):
+    for name in tree(published):
+        if name == "SHA256SUMS":
+            continue
+        if name == "manifest.json":
+            text = (copy / name).read_text().replace('"Tiny"', '"Tinz"')
+            (copy / name).write_text(text)
+        else:
+            flip(copy / name)
+        _, complaints = verify_set(copy)
+        assert name in {complaint.file for complaint in complaints}, name
+        assert any("its checksum differs" in complaint.what for complaint in complaints)
+        shutil.copyfile(published / name, copy / name)
+        if name.startswith("vnnlib"):
+            break
+
+
+def test_a_tampered_archive_is_not_the_one_of_its_checksum(published, tmp_path):
+    for name in ("tiny.tar.gz", "tiny.tar.gz.sha256"):
+        shutil.copy(published.with_name(name), tmp_path)
+    path = tmp_path / "tiny.tar.gz"
+    path.write_bytes(path.read_bytes() + gzip.compress(b""))
+    _, complaints = verify_set(path)
+    assert [c.what for c in complaints] == ["is not the archive that tiny.tar.gz.sha256 was made of"]
+
+
+def _drop_bound(folder: Path) -> None:
+    path = sorted((folder / "vnnlib").glob("*.gz"))[0]
+    lines = gzip.decompress(path.read_bytes()).decode().splitlines(keepends=True)
+    path.write_bytes(gzip.compress("".join(lines[:-1]).encode(), mtime=0))
+
+
+def _other_network(folder: Path) -> None:
+    path = next((folder / "onnx").glob("*.gz"))
+    model = onnx.load_from_string(gzip.decompress(path.read_bytes()))
+    weights = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
+    weights.raw_data = (2 * np.frombuffer(weights.raw_data, np.float32)).tobytes()
+    path.write_bytes(gzip.compress(model.SerializeToString(), mtime=0))
+
+
+def _unlisted_row(folder: Path) -> None:
+    with (folder / "instances.csv").open("a") as stream:
+        stream.write("onnx/x.onnx,vnnlib/x.vnnlib,5\n")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (_drop_bound, "ask different questions"),
+        (_other_network, "is not the gradient network"),
+        (_unlisted_row, "does not list instances of the manifest"),
+        (lambda folder: next((folder / "networks").glob("*.gz")).unlink(), "cannot be read"),
+        (lambda folder: next((folder / "vnnlib2").glob("*.gz")).unlink(), "is missing"),
+    ],
+    ids=["property", "network", "csv", "no classifier", "no text"],
+)
+def test_a_change_with_fitting_checksums_is_found_by_validation(copy, change: Callable[[Path], None], said):
+    change(copy)
+    resigned(copy)
+    _, complaints = verify_set(copy)
+    assert any(said in complaint.what for complaint in complaints), complaints
+
+
+def test_an_added_file_and_one_outside_are_found(copy):
+    (copy / "extra.txt").write_text("x")
+    with (copy / "SHA256SUMS").open("a") as stream:
+        stream.write(f"{'0' * 64}  ../up\n")
+    said = {complaint.file: complaint.what for complaint in verify_set(copy)[1]}
+    assert said["extra.txt"] == "is not listed in SHA256SUMS"
+    assert "leaves the instance set" in said["SHA256SUMS"]
+
+
+def test_a_set_that_does_not_validate_is_not_published(source, tmp_path):
+    shutil.copytree(source, tmp_path / "set")
+    _drop_bound(tmp_path / "set")
+    with pytest.raises(SalverError, match=r"is not published, since it does not validate: .*complaints"):
+        prepare(tmp_path / "set", TERMS)
+
+
+def test_too_long_a_set_is_not_published(tmp_path):
+    generated(SUITE.model_copy(update={"timeout": 3 * 3600.0}), tmp_path / "set")
+    with pytest.raises(SalverError, match=r"of one draw sum up to 18\.00 h, VNN-COMP allows 6 h"):
+        prepare(tmp_path / "set", TERMS)
+    twice = SUITE.model_copy(update={"family": SUITE.family * 2})
+    with pytest.raises(SalverError, match="two instances have this name"):
+        generated(twice, tmp_path / "twice")
+
+
+def draw(folder: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    # -I -S: neither salver nor any other installed package can be imported.
+    return subprocess.run(
+        [sys.executable, "-I", "-S", str(folder / "generate_properties.py"), *arguments],
+        cwd="/", capture_output=True, text=True, check=check,
+    )  # fmt: skip
+
+
+def test_the_script_draws_by_seed_with_nothing_installed(copy, published):
+    assert draw(copy, "896832480").stdout == "seed 896832480: 6 instances\n"
+    once = tree(copy)
+    draw(copy, "896832480")
+    assert tree(copy) == once
+    draw(copy, "1")
+    assert tree(copy)["instances.csv"] != once["instances.csv"]
+    complaints = verify_set(copy)[1]
+    assert [(c.file, "unless another seed" in c.what) for c in complaints] == [("instances.csv", True)]
+    draw(copy, "0")
+    assert verify_set(copy)[1] == []
+    assert {name: data for name, data in tree(copy).items() if name in tree(published)} == tree(published)
+
+
+def test_a_draw_has_what_vnn_comp_looks_for(copy):
+    draw(copy, "7")
+    rows = [line.split(",") for line in (copy / "instances.csv").read_text().splitlines()]
+    assert {len(row) for row in rows} == {3}
+    assert sorted(p.name for p in (copy / "vnnlib").glob("*.vnnlib")) == sorted(
+        Path(row[1]).name for row in rows
+    )
+    assert {p.name for p in (copy / "onnx").glob("*.onnx")} == {Path(row[0]).name for row in rows}
+    for version in ("1.0", "2.0"):
+        assert (copy / version / "instances.csv").read_bytes() == (copy / "instances.csv").read_bytes()
+        for network, prop, seconds in rows:
+            assert float(seconds) > 0
+            assert (copy / version / f"{network}.gz").is_file()
+            text = gzip.decompress((copy / version / f"{prop}.gz").read_bytes()).decode()
+            query = vnnlib.parse_query_string(text if version == "2.0" else _as_2(text))
+            assert query.assertions
+            parse_vnnlib(text, prop)
+
+
+def _as_2(text: str) -> str:
+    """A 1.0 text as the same query in 2.0, for the package that reads 2.0 alone."""
+    from salver.spec import to_vnnlib2
+
+    return to_vnnlib2(parse_vnnlib(text, "1.0"))
+
+
+@pytest.mark.parametrize("arguments", [(), ("x",), ("1", "2"), ("1.5",)])
+def test_the_script_refuses_what_is_no_seed(copy, arguments):
+    done = draw(copy, *arguments, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("generate_properties.py: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_script_says_that_the_folder_is_damaged(copy):
+    next((copy / "onnx").glob("*.gz")).unlink()
+    done = draw(copy, "0", check=False)
+    assert done.returncode == 2
+    assert "the published folder is damaged" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_commands(tmp_path, monkeypatch, capsys):
+    for name in ("generators", "runners"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "benchmarks").mkdir()
+    text = 'title = "one"\ntimeout = 5\n[[family]]\ngenerator = "vg_box"\nparams = { network = "bandit-6x6", points = 1, epsilons = [0.3], delta_factors = [1.1] }\n'  # noqa: E501
+    (tmp_path / "benchmarks" / "one.toml").write_text(text)
+    monkeypatch.setenv("SALVER_ROOT", str(tmp_path))
+    generated(read_suite("one"), set_folder(tmp_path, read_suite("one")))
+
+    def call(*arguments: str) -> str:
+        app(list(arguments), standalone_mode=False)
+        return capsys.readouterr().out
+
+    out = tmp_path / "out" / "one"
+    said = call("publish", "one", "-o", str(out), "--date", "2026-01-02")
+    assert "one: 1 instances, 1 a seed" in said
+    assert "give --url" in said
+    assert "is what one gives now" in call("publish", "one", "-o", str(out), "--check")
+    assert "1 instances as published, and valid" in call("verify-set", f"{out}.tar.gz")
+    (out / "README.md").write_text("mine")
+    with pytest.raises(SalverError, match=r"1 files differ from what one gives now, first README\.md"):
+        call("publish", "one", "-o", str(out), "--check")
+    with pytest.raises(SalverError, match="1 complaints"):
+        call("verify-set", str(out))
+    assert "README.md: was changed after it was published" in capsys.readouterr().out
+    with pytest.raises(SalverError, match="exists and is no published set"):
+        call("publish", "one", "-o", str(tmp_path / "benchmarks"))
+    with pytest.raises(SalverError, match="does not exist"):
+        call("verify-set", str(tmp_path / "nothing"))
+
+
+@pytest.mark.parametrize("key", ["bandit", "digits"])
+def test_the_project_s_published_sets_are_what_their_suites_give(key, tmp_path):
+    """A platform whose training comes out differently says so and is not held to the same bytes."""
+    folder, suite = PUBLISHED / key, read_suite(str(ROOT / "benchmarks" / f"{key}.toml"))
+    assert verify_set(folder)[1] == []
+    manifest = generated(suite, tmp_path / "set")
+    if unpinned := list(_pins(tmp_path / "set", manifest)):
+        pytest.skip(f"{unpinned[0].file} {unpinned[0].what}")
+    census = count(manifest, network_facts(tmp_path / "set", manifest))
+    files = published_files(tmp_path / "set", manifest, census, terms_of(folder))
+    assert differences(Prepared(manifest, census, files), folder) == []
+    assert read_manifest(folder) == manifest

@@ -1,0 +1,249 @@
+"""Publishing without networks: draws, limits, card and metadata against golden files, archives.
+
+Set UPDATE_GOLDEN=1 to write the golden files anew; read the difference before committing it.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import tarfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from salver.datasets import NAMES
+from salver.datasets.origins import ORIGINS, origin_of
+from salver.errors import SalverError
+from salver.model import Evidence, Facts, Instance, Manifest, Truth, Vacuity
+from salver.publish import folder as folder_module
+from salver.publish import generate_properties as drawing
+from salver.publish.archive import archive, unpack
+from salver.publish.card import data_card, licence_file
+from salver.publish.census import MOST_SECONDS, NetworkFacts, count, most_seconds, refuse_unfit
+from salver.publish.croissant import Terms, croissant
+
+ROOT = Path(__file__).resolve().parents[2]
+GOLDEN = Path(__file__).parent.parent / "golden" / "publish"
+REQUIRED = (
+    "@context",
+    "@type",
+    "conformsTo",
+    "name",
+    "description",
+    "license",
+    "url",
+    "creator",
+    "datePublished",
+)
+
+
+def instance(
+    number: int, *, timeout: float = 20.0, network: str = "net", name: str = "", **changes
+) -> Instance:
+    described = {
+        "family": "vg_box", "network": network, "dataset": "digits", "index": number, "label": 1,
+        "gradient_of": "z_1", "condition": "|E(x) - E(xhat)|_inf <= 0.5", "targets": (0,), "epsilon": 0.25,
+        "delta": 0.5, "clip": (0.0, 1.0), "input_shape": (1, 8, 8), "logits": 10, "saliencies": 64,
+    }  # fmt: skip
+    stem = name or f"{network}-i{number}"
+    return Instance(
+        id=f"{number:016x}", suite="tiny", name=stem, onnx=f"onnx/{network}-g1.onnx",
+        vnnlib=f"vnnlib/{stem}.vnnlib", vnnlib2=f"vnnlib2/{stem}.vnnlib", network=f"networks/{network}.onnx",
+        timeout=timeout, operators=("Gemm", "Relu", "Sign"), facts=Facts(**{**described, **changes}),
+    )  # fmt: skip
+
+
+def manifest(*instances: Instance) -> Manifest:
+    return Manifest(
+        suite="tiny", version="1", seed=3, title="Tiny | set", description="For tests.", salver="9.9.9",
+        recipe="0123456789abcdef", instances=instances,
+    )  # fmt: skip
+
+
+MIXED = manifest(
+    instance(0, expected=Truth.SAT, evidence=Evidence.PROVED,
+             vacuity=Vacuity(delta_over_saliency=0.25, delta_star_upper=0.4, samples=100)),
+    instance(1, vacuity=Vacuity(delta_over_saliency=0.75, samples=50)),
+    instance(2, vacuity=Vacuity(delta_over_saliency=0.5, samples=50)),
+    instance(3, network="other", family="topk_rank", dataset="compas", input_shape=(11,), logits=2,
+             saliencies=11, expected=Truth.UNSAT, evidence=Evidence.ENUMERATED, timeout=60.0,
+             options={"epsilon_star_upper": 0.1}, tie_rule="ties count"),
+)  # fmt: skip
+NETWORKS = (NetworkFacts("net", 64, 10, 1234), NetworkFacts("other", 11, 2, 56))
+
+
+def compare(name: str, text: str) -> None:
+    path = GOLDEN / name
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert text == path.read_text()
+
+
+def test_the_card_is_the_golden_one():
+    compare("README.md", data_card(MIXED, count(MIXED, NETWORKS), "salver-tiny-1-s3"))
+
+
+def test_the_metadata_is_the_golden_one_and_has_all_that_croissant_requires():
+    files = {"manifest.json": b"{}", "instances.csv": b"a,b,1\n", "onnx/net-g1.onnx.gz": b"x"}
+    terms = Terms(url="https://example.org/tiny", date="2026-01-02")
+    text = croissant(MIXED, count(MIXED, NETWORKS), files, terms, "salver-tiny-1-s3")
+    compare("croissant.json", text)
+    described = json.loads(text)
+    assert set(REQUIRED) <= set(described)
+    assert described["conformsTo"] == "http://mlcommons.org/croissant/1.0"
+    terms_used = _keys({key: value for key, value in described.items() if key != "@context"})
+    plain = {"contentSize", "contentUrl", "creator", "datePublished", "description", "distribution"}
+    plain |= {"encodingFormat", "keywords", "license", "name", "sha256", "url", "version"}
+    assert terms_used <= set(described["@context"]) | plain | {"@type", "@id"}
+    files_named = {one["@id"] for one in described["distribution"]}
+    sources = {field["source"]["fileObject"]["@id"] for field in described["recordSet"][0]["field"]}
+    assert sources <= files_named == set(files)
+
+
+def _keys(value) -> set[str]:
+    if isinstance(value, dict):
+        return set(value).union(*(_keys(part) for part in value.values()))
+    return set().union(*(_keys(part) for part in value)) if isinstance(value, list) else set()
+
+
+def test_paths_of_the_metadata_lead_to_values_of_the_manifest():
+    described = json.loads(croissant(MIXED, count(MIXED, NETWORKS), {"a": b""}, Terms(), "n"))
+    first = MIXED.instances[0].model_dump(mode="json")
+    for field in described["recordSet"][0]["field"]:
+        value = first
+        for key in field["source"]["extract"]["jsonPath"].removeprefix("$.instances[*].").split("."):
+            value = value[key]
+        kind = {"sc:Text": str, "sc:Float": float, "sc:Integer": int}[field["dataType"]]
+        assert isinstance(value, kind)
+    assert Terms().missing == ("--url", "--date")
+    assert {"url", "datePublished"}.isdisjoint(described)
+
+
+@pytest.mark.parametrize("bad", [{"url": "ftp://x"}, {"date": "1.2.2026"}, {"creator": ""}, {"page": "x"}])
+def test_unusable_terms_are_refused(bad):
+    with pytest.raises(ValueError):
+        Terms(**bad)
+
+
+SIZES = st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from(list(Truth))), min_size=1, max_size=30)
+
+
+@given(SIZES, st.integers(-(10**12), 10**12))
+def test_a_draw_is_the_quota_of_every_group_in_order(kinds, seed):
+    plain = [
+        instance(n, network=network, expected=truth).model_dump(mode="json")
+        for n, (network, truth) in enumerate(kinds)
+    ]
+    drawn = drawing.draw(plain, seed)
+    assert drawn == drawing.draw(list(plain), seed)
+    assert [i for i in plain if i in drawn] == drawn
+    for key, members in drawing.groups(plain).items():
+        assert len(drawing.groups(drawn)[key]) == drawing.quota(len(members)) >= 2 * len(members) / 3
+    assert sum(i["timeout"] for i in drawn) <= most_seconds(manifest(*map(Instance.model_validate, plain)))
+
+
+def test_seeds_draw_different_instances():
+    plain = [instance(n).model_dump(mode="json") for n in range(12)]
+    draws = {tuple(i["name"] for i in drawing.draw(plain, seed)) for seed in range(10)}
+    assert len(draws) == 10
+    assert {name for one in draws for name in one} == {i["name"] for i in plain}
+
+
+def test_timeouts_over_six_hours_are_refused_and_just_six_are_not():
+    fits = manifest(*(instance(n, timeout=MOST_SECONDS / 4) for n in range(6)))
+    refuse_unfit(fits, "here")
+    over = manifest(*fits.instances[:5], instance(9, timeout=MOST_SECONDS / 4 + 1))
+    with pytest.raises(
+        SalverError, match=r"one draw sum up to 6\.00 h, VNN-COMP allows 6 h; lower `timeout`"
+    ):
+        refuse_unfit(over, "here")
+    assert most_seconds(over) == MOST_SECONDS + 1
+
+
+def test_two_files_of_one_stem_are_refused_even_in_another_case():
+    with pytest.raises(SalverError, match="2 vnnlib files have the stem 'same'"):
+        refuse_unfit(manifest(instance(0, name="same"), instance(1, name="Same")), "here")
+    with pytest.raises(SalverError, match="2 onnx files have the stem 'net-g1'"):
+        refuse_unfit(manifest(instance(0), instance(1, network="NET")), "here")
+
+
+FILES = {"b/two.txt": b"2" * 1000, "a.py": b"print()", "long/" + "n" * 150: b"x"}
+
+
+def test_the_same_files_in_any_order_make_the_same_archive(tmp_path):
+    first = archive(FILES, "top")
+    assert first == archive(dict(reversed(FILES.items())), "top")
+    path = tmp_path / "a.tar.gz"
+    path.write_bytes(first)
+    (tmp_path / "out").mkdir()
+    top = unpack(path, tmp_path / "out")
+    assert {p.relative_to(top).as_posix(): p.read_bytes() for p in top.rglob("*") if p.is_file()} == FILES
+    with tarfile.open(path) as tar:
+        assert all((m.mtime, m.uid, m.gid, m.uname, m.gname) == (0, 0, 0, "", "") for m in tar)
+        assert [m.name for m in tar] == sorted(m.name for m in tar)
+
+
+def _tar(*entries: tarfile.TarInfo) -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz") as tar:
+        for entry in entries:
+            tar.addfile(entry, io.BytesIO(b"x" * entry.size))
+    return stream.getvalue()
+
+
+def _entry(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
+    entry = tarfile.TarInfo(name)
+    entry.type, entry.linkname = kind, link
+    return entry
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"nonsense",
+        archive(FILES, "top")[:-40],
+        _tar(_entry("../up")),
+        _tar(_entry("top/link", tarfile.SYMTYPE, "/etc/passwd")),
+        _tar(_entry("top/pipe", tarfile.FIFOTYPE)),
+        _tar(_entry("one/a"), _entry("two/b")),
+        _tar(_entry("file")),
+        _tar(),
+    ],
+    ids=["no archive", "cut", "up", "link", "pipe", "two tops", "no folder", "empty"],
+)
+def test_odd_archives_are_refused_in_one_line(tmp_path, data):
+    path, out = tmp_path / "a.tar.gz", tmp_path / "out"
+    path.write_bytes(data)
+    out.mkdir()
+    with pytest.raises(SalverError) as caught:
+        unpack(path, out)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "up").exists()
+
+
+def test_every_data_set_has_an_origin_and_its_licence_is_an_spdx_name():
+    assert set(NAMES) <= set(ORIGINS)
+    for origin in ORIGINS.values():
+        assert re.fullmatch(r"[A-Za-z0-9.-]*", origin.licence)
+    assert origin_of("my own").licence_text == "none stated by its owners"
+    text = licence_file("OWN TEXT\n", ["compas", "digits"])
+    assert text.startswith("OWN TEXT\n")
+    assert "Licence: CC-BY-4.0" in text
+    assert "Licence: none stated" in text
+
+
+def test_the_licence_that_is_published_is_the_project_s():
+    assert folder_module._LICENCE.read_text() == (ROOT / "LICENSE").read_text()
+
+
+def test_something_else_is_not_overwritten(tmp_path):
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "thesis.tex").write_text("years of it")
+    with pytest.raises(SalverError, match="exists and is no published set"):
+        folder_module._refuse_strangers(tmp_path / "work")
