@@ -1,120 +1,20 @@
-"""Any tool that has VNN-COMP's scripts, without a line of code.
+"""Any tool that has VNN-COMP's scripts, without a line of code (`salver.foreign.vnncomp`).
 
 `SALVER_VNNCOMP_TOOLS` lists the tools as `name=folder`, separated by colons; a folder alone is named
-after its last part. The folder holds `prepare_instance.sh` and `run_instance.sh`, directly or in
-`vnncomp_scripts/`. The tool must be installed; `install_tool.sh` is not run.
+after its last part. To keep a tool for good, describe it in `runners/NAME.toml` instead.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
-import sys
-from abc import abstractmethod
-from collections.abc import Iterator
 from pathlib import Path
 
 from salver.errors import SalverError
-from salver.model import Answer, Claim, Finished, Instance, Limits, StagedInstance, Termination
-from salver.revision import commit_of
-from salver.runner import Resources, Runner, answer_from_words
-from salver.vnncomp_instance import PREPARE, RUN
+from salver.foreign.declared import NAME
+from salver.foreign.vnncomp import VnnCompTool
+from salver.runner import Runner
 
 VARIABLE = "SALVER_VNNCOMP_TOOLS"
-RESULT = "vnncomp_result.txt"
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
-KILLS_BY_NAME = (
-    re.compile(r"\b(pkill|killall\d*|skill|slay)\b"),
-    re.compile(r"\bkill\s+-\S+\s+(\w+\s+)?-1\b"),
-    re.compile(r"\bkill\b.*(\$\(|`).*\b(pgrep|pidof|ps)\b"),
-    re.compile(r"\b(pgrep|pidof|ps)\b.*\|.*\bkill\b"),
-    re.compile(r"\bfuser\b.*\s-\w*k"),
-)
-
-
-class VnnCompTool(Runner):
-    """A tool with VNN-COMP's scripts; `discover` makes one subclass for each listed tool."""
-
-    url = "https://github.com/VNN-COMP"
-    resources = Resources(cpus=1, memory_mb=16000)
-    devices = frozenset({"cpu", "cuda"})
-    result_files = (RESULT,)
-    needs_home = True
-
-    @property
-    @abstractmethod
-    def folder(self) -> Path:
-        """Folder of the tool."""
-
-    @property
-    def scripts(self) -> Path:
-        """Folder of the two scripts."""
-        inner = self.folder / "vnncomp_scripts"
-        return inner if inner.is_dir() else self.folder
-
-    def unavailable(self) -> str | None:
-        if reason := super().unavailable():
-            return reason
-        for name in (PREPARE, RUN):
-            if not (self.scripts / name).is_file():
-                return f"{self.scripts} has no {name}"
-        for path in scripts_reached(self.scripts):
-            for number, line in logical_lines(path.read_text(errors="replace")):
-                if any(pattern.search(line) for pattern in KILLS_BY_NAME):
-                    return f"{path}:{number} kills processes that it did not start: {line.strip()[:80]}"
-        return None
-
-    def version(self) -> str:
-        """The scripts state none: a hash of them, and the commit where the tool is a git clone."""
-        digest = hashlib.sha256()
-        for path in scripts_reached(self.scripts):
-            digest.update(path.name.encode() + path.read_bytes())
-        commit = commit_of(self.folder)
-        return f"scripts-{digest.hexdigest()[:8]}" + (f"+{commit}" if commit else "")
-
-    def command(self, staged: StagedInstance, workdir: Path, limits: Limits) -> list[str]:
-        return [
-            sys.executable, "-m", "salver.vnncomp_instance", str(self.scripts), staged.instance.suite,
-            str(staged.onnx), str(staged.vnnlib), str(workdir / RESULT), f"{limits.wall_s:g}",
-        ]  # fmt: skip
-
-    def parse(self, instance: Instance, finished: Finished) -> Answer:
-        text = finished.files.get(RESULT, "")
-        if text.strip():
-            return answer_from_words(text)
-        if finished.termination is not Termination.EXITED:
-            return Answer(claim=Claim.NONE, reason="stopped before it wrote a result")
-        last = finished.stderr.strip().splitlines()[-1:] or ["no result file"]
-        return Answer(claim=Claim.ERROR, reason=last[0][:200])
-
-
-def scripts_reached(folder: Path) -> list[Path]:
-    """The two scripts and every other script beside them that they mention, directly or through another."""
-    present = {path.name: path for path in sorted(folder.glob("*.sh")) if path.is_file()}
-    waiting, reached = [PREPARE, RUN], []
-    while waiting:
-        path = present.pop(waiting.pop(0), None)
-        if path is not None:
-            reached.append(path)
-            text = path.read_text(errors="replace")
-            waiting += [name for name in present if name in text]
-    return reached
-
-
-def logical_lines(script: str) -> Iterator[tuple[int, str]]:
-    """Lines of a shell script with their numbers: continuations joined, comment lines left out."""
-    start, held = 0, ""
-    for number, line in enumerate(script.splitlines(), start=1):
-        start = start or number
-        held += line.removesuffix("\\")
-        if line.endswith("\\"):
-            continue
-        if not held.lstrip().startswith("#"):
-            yield start, held
-        start, held = 0, ""
-    if held:
-        yield start, held
 
 
 def discover() -> list[type[Runner]]:

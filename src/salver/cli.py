@@ -11,6 +11,7 @@ import typer
 
 from salver import __version__
 from salver.bench.cli import bench_app
+from salver.commands.runners import check_runner, new_runner
 from salver.errors import SalverError
 from salver.publish.cli import publish, verify_set
 
@@ -309,6 +310,10 @@ def doctor() -> None:
 
     for finding in examine():
         print(f"{'ok ' if finding.usable else ' - '} {finding.subject:22} {finding.detail}")
+
+
+app.command("new-runner")(new_runner)
+app.command("test-runner")(check_runner)
 
 
 @data_app.command("list")

@@ -1,4 +1,7 @@
-"""Finds generators and runners: drop-in files of the project, then third-party entry points."""
+"""Finds generators and runners: drop-in files of the project, then third-party entry points.
+
+A runner's file is Python, or TOML for a tool with a common interface (`salver.foreign.declared`).
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from salver.errors import SalverError
+from salver.foreign.declared import declared_runner
 from salver.generator import Generator
 from salver.project import project_root
 from salver.runner import Runner
@@ -36,7 +40,11 @@ def runners() -> dict[str, type[Runner]]:
     Raises:
         SalverError: a plug-in file does not load, or two declare one name.
     """
-    return _found(Runner, project_root() / "runners", "salver.runners")  # type: ignore[type-abstract]
+    folder = project_root() / "runners"
+    found = _found(Runner, folder, "salver.runners")  # type: ignore[type-abstract]
+    for path in sorted(folder.glob("*.toml")):
+        _add(found, declared_runner(path), str(path))
+    return found
 
 
 def choose(name: str, known: Mapping[str, Any], kind: str) -> Any:

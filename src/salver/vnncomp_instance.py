@@ -2,10 +2,11 @@
 
 A stand-alone command, so that both scripts run inside one supervised process tree:
 
-    python -m salver.vnncomp_instance SCRIPTS CATEGORY ONNX VNNLIB RESULT_FILE TIMEOUT
+    python -m salver.vnncomp_instance [--unprepared] SCRIPTS CATEGORY ONNX VNNLIB RESULT_FILE TIMEOUT
 
 TIMEOUT is the limit of the whole in seconds. What preparing took is taken off what `run_instance.sh`
-is told, since the harness stops the tree at the limit whichever script is running.
+is told, since the harness stops the tree at the limit whichever script is running. `--unprepared` leaves the
+first script out: several tools' kill every Python of the machine.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import NoReturn
 VERSION_STRING = "v1"
 PREPARE = "prepare_instance.sh"
 RUN = "run_instance.sh"
+UNPREPARED = "--unprepared"
 
 
 def script(folder: Path, name: str) -> list[str]:
@@ -36,12 +38,14 @@ def seconds_left(limit_s: float, used_s: float) -> str:
 
 def main(arguments: list[str]) -> NoReturn:
     """Prepares, then becomes `run_instance.sh`; exits with status 1 when preparing failed."""
-    folder, category, onnx, vnnlib, result_file, timeout = arguments
+    prepares = arguments[:1] != [UNPREPARED]
+    folder, category, onnx, vnnlib, result_file, timeout = arguments if prepares else arguments[1:]
     instance = [VERSION_STRING, category, onnx, vnnlib]
     start = time.monotonic()
-    prepared = subprocess.run([*script(Path(folder), PREPARE), *instance], check=False)
-    if prepared.returncode != 0:
-        sys.exit(f"{PREPARE} failed with exit status {prepared.returncode}")
+    if prepares:
+        prepared = subprocess.run([*script(Path(folder), PREPARE), *instance], check=False)
+        if prepared.returncode != 0:
+            sys.exit(f"{PREPARE} failed with exit status {prepared.returncode}")
     remaining = seconds_left(float(timeout), time.monotonic() - start)
     command = [*script(Path(folder), RUN), *instance, result_file, remaining]
     os.execvp(command[0], command)

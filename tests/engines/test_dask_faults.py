@@ -133,9 +133,7 @@ def test_a_scheduler_that_goes_is_one_clear_line(make: Make) -> None:
     save(bench)
     options = "--host", LOOPBACK, "--port", "0", "--dashboard-address", f"{LOOPBACK}:0"
     file = bench.folder / "scheduler.json"
-    scheduler = start(
-        bench, "-m", "distributed.cli.dask_scheduler", *options, "--scheduler-file", str(file)
-    )
+    scheduler = start(bench, "-m", "distributed.cli.dask_scheduler", *options, "--scheduler-file", str(file))
     until(file.exists)
     until(lambda: '"address"' in file.read_text())
     address = file.read_text().split('"address": "')[1].partition('"')[0]
@@ -180,7 +178,7 @@ def test_plain_dask_workers_are_refused(make: Make) -> None:
     with own_scheduler(LOOPBACK) as address:
         plain = start(bench, *command, "--resources", "cores=1", address)
         try:
-            with pytest.raises(SalverError, match="start workers by python -m salver.execute.dask_worker"):
+            with pytest.raises(SalverError, match=r"start workers by python -m salver\.execute\.dask_worker"):
                 bench.run(runners, bench.plan(runners), JoinedScheduler(address))
         finally:
             plain.terminate()

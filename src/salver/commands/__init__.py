@@ -1,0 +1,1 @@
+"""Verbs of the command `salver` that are not stages of the pipeline."""

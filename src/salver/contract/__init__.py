@@ -1,0 +1,1 @@
+"""What every runner must keep, as checks that anyone can run: `salver test-runner NAME`."""

@@ -1,0 +1,1 @@
+"""Tools of others: those with a common interface, and peers in environments of their own."""

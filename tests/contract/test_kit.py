@@ -1,0 +1,157 @@
+"""`salver test-runner`: what it finds in runners that break the contract, each in one way."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from salver.contract.check import Check
+from salver.contract.declarations import check_declarations
+from salver.contract.trial import check_tool, chosen_instances
+from salver.generate import drafts
+from salver.instance_set import write_set
+from salver.model import Answer, Claim, Manifest, Truth
+from salver.runner import answer_from_words
+from salver.suite import read_suite
+from tests.fake_solvers.runner import FakeRunner
+
+COUNT = itertools.count()
+SUITE = """
+title = "tiny"
+timeout = 5
+[[family]]
+generator = "vg_box"
+[family.params]
+network = "bandit-6x6"
+points = 2
+epsilons = [0.3]
+delta_factors = [0.5, 1.1]
+enumerate = true
+"""
+
+
+class Set(NamedTuple):
+    folder: Path
+    manifest: Manifest
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory) -> Set:
+    """Four queries, two of each answer."""
+    root = tmp_path_factory.mktemp("kit")
+    (root / "tiny.toml").write_text(SUITE)
+    suite = read_suite(str(root / "tiny.toml"))
+    with ThreadPoolExecutor(1) as pool:
+        return Set(root / "set", write_set(root / "set", suite, drafts(suite), pool, lambda _: None))
+
+
+def failures(checks: Iterator[Check] | list[Check]) -> dict[str, str]:
+    return {check.subject: check.detail for check in checks if check.status == "FAIL"}
+
+
+def tried(runner: FakeRunner, known: Set) -> dict[str, str]:
+    return failures(check_tool(runner, known.manifest.instances, known.folder, 2.0, 2))
+
+
+def fake(behaviour: str, tmp_path: Path, **changes) -> FakeRunner:
+    """A fake whose methods are replaced as told."""
+    kind = type("Changed", (FakeRunner,), changes)
+    return kind(behaviour, tmp_path)
+
+
+def shell(script: str):
+    """A `command` that hands the paths to a shell without quoting them."""
+    return lambda self, staged, workdir, limits: ["sh", "-c", script.format(onnx=staged.onnx)]
+
+
+def test_half_of_the_queries_are_sat_and_refused_ones_are_left_out(known, tmp_path):
+    runner = fake("unknown", tmp_path)
+    chosen = chosen_instances(known.manifest.instances, runner, 2)
+    assert [i.facts.expected for i in chosen] == [Truth.SAT, Truth.UNSAT]
+    assert chosen == chosen_instances(known.manifest.instances[::-1], runner, 2)
+    refuses = fake("unknown", tmp_path, supports=lambda self, instance: "cannot read it")
+    assert chosen_instances(known.manifest.instances, refuses, 2) == []
+    assert "cannot read it" in tried(refuses, known)["queries"]
+
+
+def test_a_modest_tool_keeps_the_contract(known, tmp_path):
+    assert tried(fake("unknown", tmp_path), known) == {}
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "subject", "told"),
+    [
+        ("unsat", "known answers", "says unsat, the answer is sat (enumerated)"),
+        ("unsat", "broken network", "says 'unsat' of a file that is no network"),
+        ("sat_no_witness", "known answers", "says sat, the answer is unsat (enumerated)"),
+        ("sat_no_witness", "witnesses", "2 of 2 do not stand"),
+        ("sat_wrong_witness", "witnesses", "do not stand"),
+        ("crashes", "every run ends", "2 of 2 runs are errors"),
+        ("garbage", "every run ends", "no verdict"),
+    ],
+)
+def test_a_tool_that_breaks_it_is_told_how(known, tmp_path, behaviour, subject, told):
+    assert told in tried(fake(behaviour, tmp_path), known)[subject]
+
+
+def test_paths_that_are_not_quoted_are_found(known, tmp_path):
+    careless = fake("", tmp_path, command=shell("ls {onnx} > /dev/null && echo unknown"))
+    assert set(tried(careless, known)) == {"folder with a space"}
+
+
+def test_tools_that_disturb_each_other_are_found(known, tmp_path):
+    alone = f"mkdir {tmp_path}/lock || exit 1; sleep 0.3; rmdir {tmp_path}/lock; echo unknown"
+    assert "runs twice at once" in tried(fake("", tmp_path, command=shell(alone)), known)["two at once"]
+
+
+def test_a_tool_that_knows_no_limit_is_stopped(known, tmp_path):
+    checks = check_tool(fake("sleeps", tmp_path), known.manifest.instances, known.folder, 0.2, 1)
+    stopped = next(check for check in checks if check.subject == "time limit")
+    assert (stopped.status, stopped.detail) == ("ok", "stopped at 1 s")
+
+
+def raising(self, *arguments):
+    raise ValueError("out of luck")
+
+
+@pytest.mark.parametrize(
+    ("changes", "subject", "told"),
+    [
+        ({"name": "My Solver"}, "name", "small letters"),
+        ({"devices": frozenset({"tpu"})}, "declarations", "unknown device"),
+        ({"vnnlib_versions": ("3.0",)}, "declarations", "vnnlib_versions"),
+        ({"result_files": ("/tmp/result",)}, "declarations", "plain file names"),
+        ({"version": lambda self: ""}, "version", "one line of text"),
+        ({"version": lambda self: str(next(COUNT))}, "version", "no run could resume"),
+        ({"supports": lambda self, instance: False}, "operators", "a reason, or None"),
+        ({"command": lambda self, *rest: "tool --flag"}, "command", "list of strings"),
+        ({"command": lambda self, *rest: ["tool"]}, "command", "does not name the n.onnx file"),
+        ({"environment": lambda self, limits: {"N": 1}}, "environment", "dict of strings"),
+        ({"parse": lambda self, *rest: Answer(claim=Claim.UNSAT)}, "nothing printed", "into 'unsat'"),
+        ({"parse": lambda self, *rest: "sat"}, "nothing printed", "should return an Answer"),
+        ({"parse": raising}, "garbage printed", "raised ValueError: out of luck"),
+        (
+            {"parse": lambda self, i, f: answer_from_words(f.stdout.replace("unsat", "sat"))},
+            "verdict words",
+            "reads 'unsat' as 'sat'",
+        ),
+    ],
+)
+def test_a_declaration_that_breaks_it_is_told_how(tmp_path, changes, subject, told):
+    assert told in failures(check_declarations(fake("unknown", tmp_path, **changes)))[subject]
+
+
+def test_a_parse_that_remembers_is_found(tmp_path):
+    seen: list[str] = []
+
+    def parse(self, instance, finished):
+        seen.append(finished.stdout)
+        told = answer_from_words(finished.stdout)
+        return told.model_copy(update={"reason": str(len(seen))})
+
+    assert "reads the same twice" in failures(check_declarations(fake("unknown", tmp_path, parse=parse)))
