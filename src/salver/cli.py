@@ -9,10 +9,11 @@ from typing import Annotated
 
 import typer
 
-from salver import __version__
 from salver.bench.cli import bench_app
+from salver.commands.calling import call
+from salver.commands.listing import AsJson, DataDir, listing_app
 from salver.commands.runners import check_runner, new_runner
-from salver.errors import SalverError
+from salver.errors import FoundError, SalverError
 from salver.publish.cli import publish, verify_set
 
 app = typer.Typer(
@@ -22,13 +23,20 @@ app = typer.Typer(
     add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-data_app = typer.Typer(help="Data sets: list and fetch them.", no_args_is_help=True)
-app.add_typer(data_app, name="data")
 app.add_typer(bench_app, name="bench")
 
-SuiteKey = Annotated[str, typer.Argument(help="key of a suite in benchmarks/, or a .toml file")]
-DataDir = Annotated[Path | None, typer.Option("--data-dir", help="your data folder (default: SALVER_DATA)")]
+
+def _suites(incomplete: str) -> list[str]:
+    from salver.suite import suite_paths
+
+    return [key for key in suite_paths() if key.startswith(incomplete)]
+
+
+SuiteKey = Annotated[
+    str, typer.Argument(help="key of a suite in benchmarks/, or a .toml file", autocompletion=_suites)
+]
 Workers = Annotated[int, typer.Option("--workers", "-j", help="jobs side by side")]
 Solvers = Annotated[str, typer.Option("--solvers", help="comma-separated; default: all available")]
 Timeout = Annotated[float | None, typer.Option("--timeout", help="wall seconds a run (default: suite's)")]
@@ -165,6 +173,7 @@ def run(
 def report(
     name: Annotated[str, typer.Argument(help="a run's folder or name, or `latest`")] = "latest",
     profile: Profile = "vnncomp2026",
+    as_json: AsJson = False,
 ) -> None:
     """Judge a stored run again and write its report; no solver is started.
 
@@ -176,6 +185,7 @@ def report(
     from salver.judge.verdicts import disagreements
     from salver.judging import report_run
     from salver.project import project_root
+    from salver.report.as_json import report_json
     from salver.report.proofs import proofs_frame, proofs_sentence
     from salver.report.tables import terminal_table
     from salver.run import find_run
@@ -184,7 +194,11 @@ def report(
     root = project_root()
     folder = find_run(root, name)
     judged, page = report_run(folder, root, profile)
-    print(terminal_table(leaderboard(results_frame(judged), profile)))
+    board = leaderboard(results_frame(judged), profile)
+    if as_json:
+        print(report_json(board, judged, profile, page))
+        return
+    print(terminal_table(board))
     for line in wrong_answers(judged):
         print(f"wrong: {line}")
     for line in doubts(judged):
@@ -200,7 +214,7 @@ def report(
 def compare(
     first: Annotated[str, typer.Argument(help="a run's folder or name, or `latest`")],
     second: Annotated[str, typer.Argument(help="another run, of the same suite")],
-    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Compare two runs pair by pair, with intervals; the second is held against the first.
 
@@ -228,25 +242,33 @@ def compare(
 
 app.command()(publish)
 app.command()(verify_set)
-app.command("rejudge", help="The same as `report`.")(report)
+app.command("new-runner")(new_runner)
+app.command("test-runner")(check_runner)
+app.command("rejudge", help="The same as `report`.\n\nExample: salver rejudge latest --profile par2")(report)
 
 
 @app.command()
 def validate(
     folder: Annotated[Path, typer.Argument(help="folder of an instance set")],
+    as_json: AsJson = False,
 ) -> None:
     """Re-read an instance set with ONNX Runtime, our reader and the vnnlib package.
 
     Example: salver validate instances/quick/1-s0
     """
     from salver.validate import validate as validate_set
+    from salver.validate import validated_json
 
     manifest, complaints = validate_set(folder)
-    for complaint in complaints:
-        print(f"{complaint.file}: {complaint.what}")
+    if as_json:
+        print(validated_json(folder, manifest, complaints))
+    else:
+        for complaint in complaints:
+            print(f"{complaint.file}: {complaint.what}")
     if complaints:
-        raise SalverError(f"{len(complaints)} complaints", str(folder), "generate the set again")
-    print(f"{folder}: {len(manifest.instances)} instances valid")
+        raise FoundError(f"{len(complaints)} complaints", str(folder), "generate the set again")
+    if not as_json:
+        print(f"{folder}: {len(manifest.instances)} instances valid")
 
 
 @app.command()
@@ -280,79 +302,12 @@ def unroll(
     )
 
 
-@app.command()
-def suites() -> None:
-    """List the suites."""
-    from tabulate import tabulate
-
-    from salver.suite import read_suite, suite_paths
-
-    rows = [(key, read_suite(key).title) for key in suite_paths()]
-    print(tabulate(rows, ["suite", "what it measures"], "plain"))
-
-
-@app.command()
-def families() -> None:
-    """List the instance families with their options."""
-    from salver.plugins import generators
-
-    for name, kind in generators().items():
-        print(f"{name}: {kind.title}")
-        for key, option in kind.parameters.model_fields.items():
-            default = "required" if option.is_required() else f"default {option.default!r}"
-            print(f"  {key:16} {option.description} ({default})")
-
-
-@app.command()
-def doctor() -> None:
-    """Say what works on this machine, what does not, and why."""
-    from salver.doctor import examine
-
-    for finding in examine():
-        print(f"{'ok ' if finding.usable else ' - '} {finding.subject:22} {finding.detail}")
-
-
-app.command("new-runner")(new_runner)
-app.command("test-runner")(check_runner)
-
-
-@data_app.command("list")
-def data_list() -> None:
-    """List the data sets and where they were found."""
-    from salver.doctor import examine
-
-    for finding in examine():
-        if finding.subject.startswith("data "):
-            print(f"{'ok ' if finding.usable else ' - '} {finding.subject[5:]:12} {finding.detail}")
-
-
-@data_app.command("fetch")
-def data_fetch(
-    name: Annotated[str, typer.Argument(help="data set, such as mnist")],
-    data_dir: DataDir = None,
-) -> None:
-    """Download a data set into the cache and check its hashes.
-
-    Example: salver data fetch mnist
-    """
-    from salver.datasets import fetch
-
-    print(f"{name}: {fetch(name, data_dir)}")
-
-
-@app.command()
-def version() -> None:
-    """Print the version."""
-    print(__version__)
+app.add_typer(listing_app)
 
 
 def main() -> None:
-    """Entry point; a `SalverError` is one line on stderr and exit status 2."""
-    try:
-        app()
-    except SalverError as error:
-        print(f"salver: {error}", file=sys.stderr)
-        sys.exit(2)
+    """Entry point; the status and the one line on stderr are `commands.calling`'s."""
+    sys.exit(call(app))
 
 
 if __name__ == "__main__":

@@ -26,9 +26,14 @@ def examine() -> list[Finding]:
         Finding(subject="machine", usable=True, detail=machine),
         Finding(subject="python", usable=True, detail=f"{facts['python']}; {packages}"),
         _cuda(),
-        *(_data(name) for name in NAMES),
+        *examine_data(),
         *_solvers(),
     ]
+
+
+def examine_data() -> list[Finding]:
+    """The data sets, each with the folder it was found in."""
+    return [_data(name) for name in NAMES]
 
 
 def _cuda() -> Finding:

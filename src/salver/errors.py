@@ -1,4 +1,4 @@
-"""The one error a user of salver should ever see: what is wrong, where, and how to mend it."""
+"""The errors a user of salver should ever see: what is wrong, where, and how to mend it."""
 
 from __future__ import annotations
 
@@ -19,3 +19,7 @@ class SalverError(Exception):
     def __str__(self) -> str:
         text = f"{self.where}: {self.what}" if self.where else self.what
         return " ".join(f"{text}; {self.mend}".split()) if self.mend else " ".join(text.split())
+
+
+class FoundError(SalverError):
+    """A check was done and its answer is no, such as for a damaged instance set; exit status 1."""

@@ -8,9 +8,10 @@ package on the 2.0 text, compared clause by clause with ours.
 from __future__ import annotations
 
 import gzip
+import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,12 @@ def validate(folder: Path) -> tuple[Manifest, list[Complaint]]:
         except SalverError as error:
             complaints.append(Complaint(instance.name, str(error)))
     return manifest, complaints
+
+
+def validated_json(folder: Path, manifest: Manifest, complaints: list[Complaint]) -> str:
+    """What `validate` found, for programs."""
+    found = {"folder": str(folder), "instances": len(manifest.instances), "valid": not complaints}
+    return json.dumps({**found, "complaints": [asdict(complaint) for complaint in complaints]}, indent=1)
 
 
 def _files(folder: Path, manifest: Manifest) -> Iterator[Complaint]:

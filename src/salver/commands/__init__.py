@@ -1,1 +1,1 @@
-"""Verbs of the command `salver` that are not stages of the pipeline."""
+"""The commands of `salver` beside the stages in `salver.cli`, and how any of them is called."""

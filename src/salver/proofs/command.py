@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from pathlib import Path
 
+from salver.commands.one_line import OneLineParser
 from salver.errors import SalverError
 from salver.nets.onnx_reader import read_onnx
 from salver.proofs.checker import RejectedError, check
@@ -31,12 +31,18 @@ def check_file(onnx: Path, vnnlib: Path, proof: Path) -> int:
     return check(network, prop, read_proof(proof, network, prop))
 
 
+def proof_parser() -> OneLineParser:
+    """The parser of the command."""
+    example = "example:\n  salver-solve check-proof m.onnx q.vnnlib q.proof.gz"
+    parser = OneLineParser("salver-solve check-proof", description=__doc__, epilog=example)
+    for name, about in (("onnx", "the query's network"), ("vnnlib", "the query"), ("proof", "its proof")):
+        parser.add_argument(name, type=Path, help=about)
+    return parser
+
+
 def main(argv: list[str]) -> int:
     """Entry point; returns the exit status."""
-    parser = argparse.ArgumentParser("salver-solve check-proof", description=__doc__)
-    for name in ("onnx", "vnnlib", "proof"):
-        parser.add_argument(name, type=Path)
-    options, since = parser.parse_args(argv), time.monotonic()
+    options, since = proof_parser().parse_args(argv), time.monotonic()
     try:
         closed = check_file(options.onnx, options.vnnlib, options.proof)
     except (RejectedError, UnsupportedNetworkError) as error:

@@ -17,7 +17,6 @@ is `unknown`.
 from __future__ import annotations
 
 import argparse
-import difflib
 import importlib
 import os
 import sys
@@ -27,7 +26,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from salver import __version__
+from salver.commands.one_line import OneLineParser, nearest
 from salver.errors import SalverError
+from salver.solvers.arguments import CHECK_PROOF, DEVICES, build_parser, completion_script
 from salver.solvers.watchdog import Outbox, is_out_of_memory, process_start, watched
 
 if TYPE_CHECKING:
@@ -79,27 +80,41 @@ def main(argv: list[str] | None = None) -> int:
     """
     started = process_start() if argv is None else time.monotonic()
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if arguments[:1] == ["check-proof"]:
+    if arguments[:1] == [CHECK_PROOF]:
         from salver.proofs.command import main as check_proof
 
         return check_proof(arguments[1:])
     try:
-        options = _parser().parse_args(arguments)
-        if options.solver is None or (options.action is None and not (options.name or options.version)):
-            _parser().print_usage(sys.stderr)
-            return 2
-        _check_name(options.solver)
-        if options.name or options.version:
-            print(f"salver-{options.solver}" if options.name else __version__)
+        # Taken off first: argparse would not find the end of an optional word before a sub-command.
+        named = arguments.pop(0) if arguments and not arguments[0].startswith("-") else None
+        if named is not None:
+            _check_name(named)
+        options = _parser().parse_args(arguments, argparse.Namespace(solver=named))
+        if options.completion:
+            print(completion_script(_parser(), SOLVERS))
             return 0
+        if options.version:
+            print(__version__)
+            return 0
+        if options.solver is None:
+            _parser().error("give a solver and what it is to do")
+        if options.name:
+            print(f"salver-{options.solver}")
+            return 0
+        if options.action is None:
+            _parser().error(f"say what {options.solver} is to do: verify or supports")
         if options.action == "supports":
             asked = [key for key in SUPPORTS if getattr(options, key.replace("-", "_"))]
+            if not asked:
+                raise SalverError("nothing is asked for", "supports", f"add --{' or --'.join(SUPPORTS)}")
             print("\n".join(word for key in asked for word in SUPPORTS[key].split()))
-            return 0 if asked else 2
+            return 0
         if not options.timeout > 0:
             raise SalverError(
                 f"timeout {options.timeout:g} is not positive", "--timeout", "give seconds above 0"
             )
+        if options.device not in DEVICES:
+            raise SalverError(f"no device {options.device!r}", "--device", "choose cpu or cuda")
         if options.proof is not None and options.solver not in PROVE:
             raise SalverError(f"{options.solver} writes no proofs", "--proof", f"use {', '.join(PROVE)}")
     except SalverError as error:
@@ -115,9 +130,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def _check_name(name: str) -> None:
     if name not in SOLVERS:
-        near = difflib.get_close_matches(name, SOLVERS, 1)
-        mend = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(SOLVERS)}"
-        raise SalverError("no such embedded solver", name, mend)
+        near = nearest(name, [*SOLVERS, CHECK_PROOF]).removeprefix("; ")
+        raise SalverError("no such embedded solver", name, near or f"choose one of {', '.join(SOLVERS)}")
 
 
 def _set_numeric_threads(options: argparse.Namespace) -> None:
@@ -179,6 +193,8 @@ def _decide(options: argparse.Namespace, started: float, outbox: Outbox) -> tupl
         outbox.solving()
         chosen = Options(options.threads, options.device, options.seed, options.backend)
         result = solver(query, budget, chosen)
+        if options.device not in DEVICES:
+            raise SalverError(f"no device {options.device!r}", "--device", "choose cpu or cuda")
         if options.proof is not None and result.verdict is Verdict.UNSAT and not budget.over:
             outbox.certain(result.verdict.value)
             _prove(query, budget, options.proof)
@@ -241,28 +257,8 @@ def _number(value: float) -> str:
     return np.format_float_positional(np.float32(value), unique=True, trim="0")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("salver-solve", description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("solver", nargs="?", help=", ".join(SOLVERS))
-    parser.add_argument("--name", action="store_true", help="print the solver's name")
-    parser.add_argument("--version", action="store_true", help="print the solver's version")
-    actions = parser.add_subparsers(dest="action")
-    verify = actions.add_parser("verify", help="decide one query")
-    verify.add_argument("query", type=Path, help="VNN-LIB 1.0 or 2.0; where it is missing, QUERY.gz")
-    verify.add_argument("--network", required=True, help="NAME=FILE.onnx")
-    verify.add_argument("--timeout", type=float, default=3600.0, help="wall seconds (default 3600)")
-    verify.add_argument("--serialise-assignments", type=Path, metavar="DIR")
-    verify.add_argument("--threads", type=int, default=1)
-    verify.add_argument("--device", default="cpu", help="cpu or cuda")
-    verify.add_argument("--seed", type=int, default=0)
-    verify.add_argument(
-        "--proof", type=Path, metavar="FILE", help="write a proof of an unsat there (.gz packs it)"
-    )
-    verify.add_argument("--backend", default="", help="exact back end where the solver has several")
-    supports = actions.add_parser("supports", help="print what the solver accepts")
-    for key in SUPPORTS:
-        supports.add_argument(f"--{key}", action="store_true")
-    return parser
+def _parser() -> OneLineParser:
+    return build_parser(SOLVERS, SUPPORTS)
 
 
 if __name__ == "__main__":

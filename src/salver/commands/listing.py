@@ -1,0 +1,145 @@
+"""Commands that list what there is: suites, families, data sets, and what works on this machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from salver import __version__
+
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
+DataDir = Annotated[Path | None, typer.Option("--data-dir", help="your data folder (default: SALVER_DATA)")]
+
+listing_app = typer.Typer()
+data_app = typer.Typer(help="Data sets: list and fetch them.", no_args_is_help=True)
+listing_app.add_typer(data_app, name="data")
+
+
+def _families(incomplete: str) -> list[str]:
+    from salver.plugins import generators
+
+    return [name for name in generators() if name.startswith(incomplete)]
+
+
+def _data_sets(incomplete: str) -> list[str]:
+    from salver.datasets.catalogue import NAMES
+
+    return [name for name in NAMES if name.startswith(incomplete)]
+
+
+@listing_app.command()
+def suites(as_json: AsJson = False) -> None:
+    """List the suites.
+
+    Example: salver suites --json
+    """
+    from tabulate import tabulate
+
+    from salver.suite import read_suite, suite_paths
+
+    found = [read_suite(key) for key in suite_paths()]
+    if as_json:
+        fields = {"key", "title", "version", "seed", "timeout", "memory_mb"}
+        _print_json([suite.model_dump(mode="json", include=fields) for suite in found])
+        return
+    print(tabulate([(suite.key, suite.title) for suite in found], ["suite", "what it measures"], "plain"))
+
+
+@listing_app.command()
+def families(
+    name: Annotated[
+        str | None, typer.Argument(help="one family (default: all)", autocompletion=_families)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the instance families with their options.
+
+    Example: salver families topk_rank
+    """
+    from salver.plugins import choose, generators
+
+    known = generators()
+    chosen = known if name is None else {name: choose(name, known, "family")}
+    if as_json:
+        _print_json([{"family": key, "title": k.title, "options": _options(k)} for key, k in chosen.items()])
+        return
+    for key, kind in chosen.items():
+        print(f"{key}: {kind.title}")
+        for option in _options(kind):
+            default = "required" if option["required"] else f"default {option['default']!r}"
+            print(f"  {option['name']:16} {option['description']} ({default})")
+
+
+def _options(kind: Any) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": key,
+            "description": option.description,
+            "required": option.is_required(),
+            "default": None if option.is_required() else option.default,
+        }
+        for key, option in kind.parameters.model_fields.items()
+    ]
+
+
+@listing_app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Say what works on this machine, what does not, and why.
+
+    Example: salver doctor
+    """
+    from salver.doctor import examine
+
+    found = examine()
+    if as_json:
+        _print_json([finding.model_dump(mode="json") for finding in found])
+        return
+    for finding in found:
+        print(f"{'ok ' if finding.usable else ' - '} {finding.subject:22} {finding.detail}")
+
+
+@data_app.command("list")
+def data_list(as_json: AsJson = False) -> None:
+    """List the data sets and where they were found.
+
+    Example: salver data list
+    """
+    from salver.doctor import examine_data
+
+    found = examine_data()
+    if as_json:
+        _print_json([finding.model_dump(mode="json") for finding in found])
+        return
+    for finding in found:
+        print(f"{'ok ' if finding.usable else ' - '} {finding.subject[5:]:12} {finding.detail}")
+
+
+@data_app.command("fetch")
+def data_fetch(
+    name: Annotated[str, typer.Argument(help="data set, such as mnist", autocompletion=_data_sets)],
+    data_dir: DataDir = None,
+) -> None:
+    """Download a data set into the cache and check its hashes.
+
+    Example: salver data fetch mnist
+    """
+    from salver.datasets import fetch
+
+    print(f"{name}: {fetch(name, data_dir)}")
+
+
+@listing_app.command()
+def version() -> None:
+    """Print the version.
+
+    Example: salver version
+    """
+    print(__version__)
+
+
+def _print_json(found: Iterable[object]) -> None:
+    print(json.dumps(list(found), indent=1, default=str))
