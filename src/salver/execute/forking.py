@@ -36,6 +36,8 @@ class ForkServer:
                 [*SERVER, str(os.getpid())],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
+                # Each run brings its own environment; what is looked for by environment is not this process.
+                env={name: text for name, text in os.environ.items() if name.startswith("LD_")},
                 start_new_session=True,
             )
 
