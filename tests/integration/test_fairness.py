@@ -19,8 +19,8 @@ from salver.execute.engines import Engine, check_engine, run_jobs
 from salver.execute.events import EventLog
 from salver.execute.slots import physical_cores
 from salver.model import RunRecord, Termination
+from salver.run import read_run
 from tests.fake_solvers.bench import Bench, guarded
-from tests.fake_solvers.project import fake_project
 from tests.fake_solvers.runner import FakeRunner, HomeRunner
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -148,14 +148,32 @@ delta_factors = [0.5]
 """
 
 
+RUNNER = """
+from pathlib import Path
+from tests.fake_solvers.runner import FakeRunner
+
+
+class Fake(FakeRunner):
+    name = "fake"
+
+    def __init__(self, device="cpu", proofs=False):
+        super().__init__("reports_itself", Path({pids!r}))
+
+
+def discover():
+    return [Fake]
+"""
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with one fake solver and a suite of bandit queries."""
     root = tmp_path_factory.mktemp("project")
     pids = root / "pids"
     pids.mkdir()
-    fake_project(root, pids, {"fake": ("reports_itself", (), 1, 0)})
-    (root / "generators").rmdir()
+    for name in ("benchmarks", "runners"):
+        (root / name).mkdir()
+    (root / "runners" / "fake.py").write_text(RUNNER.format(pids=str(pids)))
     (root / "generators").symlink_to(ROOT / "generators")
     (root / "benchmarks" / "tiny.toml").write_text(SUITE)
     return root
@@ -178,14 +196,17 @@ def taken(project: Path) -> list[dict[str, Any]]:
     return notes
 
 
-def records(project: Path, done: subprocess.CompletedProcess[str]) -> list[RunRecord]:
+def run_folder(project: Path, done: subprocess.CompletedProcess[str]) -> Path:
     assert done.returncode == 0, done.stderr
-    folder = project / "reports" / done.stdout.rpartition("reports/")[2].strip()
+    return project / "reports" / done.stdout.rpartition("reports/")[2].strip()
+
+
+def records(folder: Path) -> list[RunRecord]:
     return list(EventLog(folder / "events.jsonl").records())
 
 
 def test_pin_and_warm_up_from_the_command_line(project: Path) -> None:
-    stored = records(project, salver(project, "--pin", "--warm-up"))
+    stored = records(run_folder(project, salver(project, "--pin", "--warm-up")))
     notes = taken(project)
     assert len(notes) == len(stored) + 1 > 1
     assert [note["cores"] for note in notes] == [physical_cores()[:1]] * len(notes)
@@ -194,8 +215,9 @@ def test_pin_and_warm_up_from_the_command_line(project: Path) -> None:
 
 @pytest.mark.skipif(runexec.unavailable() is not None, reason="runexec does not work here")
 def test_runexec_from_the_command_line(project: Path) -> None:
-    stored = records(project, salver(project, "--backend", "runexec", "--pin"))
-    notes = taken(project)
+    folder = run_folder(project, salver(project, "--backend", "runexec", "--pin"))
+    stored, notes = records(folder), taken(project)
+    assert read_run(folder).machine["limits"] == runexec.version()
     assert {record.measured for record in stored} == {"runexec"}
     assert [note["cores"] for note in notes] == [physical_cores()[:1]] * len(stored)
 

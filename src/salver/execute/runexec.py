@@ -56,6 +56,19 @@ def program() -> str | None:
     return shutil.which(os.environ.get(PROGRAM_VARIABLE) or "runexec")
 
 
+def version() -> str:
+    """What `runexec --version` prints, empty where it does not run."""
+    if (found := program()) is None:
+        return ""
+    try:
+        done = subprocess.run(
+            [found, "--version"], capture_output=True, text=True, timeout=_PATIENCE_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip()
+
+
 def unavailable() -> str | None:
     """Why `runexec` cannot be used here, or None: it is started once with `true`."""
     if (found := program()) is None:
