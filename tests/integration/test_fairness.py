@@ -5,14 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
+from salver.cli import main
 from salver.errors import SalverError
 from salver.execute import engines, runexec
 from salver.execute.engines import Engine, check_engine, run_jobs
@@ -179,12 +179,30 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def salver(project: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "SALVER_ROOT": str(project), "PYTHONPATH": str(ROOT), **variables}
-    return subprocess.run(
-        [sys.executable, "-m", "salver.cli", "run", "tiny", "--solvers", "fake", "-j", "1", *arguments],
-        cwd=project, env=environment, capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
+class Called(NamedTuple):
+    """How a command ended and what it printed."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def salver(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Called]:
+    """`salver run` on the project's suite and solver, in this process."""
+    monkeypatch.setenv("SALVER_ROOT", str(project))
+    monkeypatch.chdir(project)
+
+    def call(*arguments: str) -> Called:
+        command = ["salver", "run", "tiny", "--solvers", "fake", "-j", "1", *arguments]
+        monkeypatch.setattr(sys, "argv", command)
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return Called(int(ended.value.code or 0), *capsys.readouterr())
+
+    return call
 
 
 def taken(project: Path) -> list[dict[str, Any]]:
@@ -196,17 +214,17 @@ def taken(project: Path) -> list[dict[str, Any]]:
     return notes
 
 
-def run_folder(project: Path, done: subprocess.CompletedProcess[str]) -> Path:
-    assert done.returncode == 0, done.stderr
-    return project / "reports" / done.stdout.rpartition("reports/")[2].strip()
+def run_folder(project: Path, done: Called) -> Path:
+    assert done.status == 0, done.err
+    return project / "reports" / done.out.rpartition("reports/")[2].strip()
 
 
 def records(folder: Path) -> list[RunRecord]:
     return list(EventLog(folder / "events.jsonl").records())
 
 
-def test_pin_and_warm_up_from_the_command_line(project: Path) -> None:
-    stored = records(run_folder(project, salver(project, "--pin", "--warm-up")))
+def test_pin_and_warm_up_from_the_command_line(project: Path, salver: Callable[..., Called]) -> None:
+    stored = records(run_folder(project, salver("--pin", "--warm-up")))
     notes = taken(project)
     assert len(notes) == len(stored) + 1 > 1
     assert [note["cores"] for note in notes] == [physical_cores()[:1]] * len(notes)
@@ -214,8 +232,8 @@ def test_pin_and_warm_up_from_the_command_line(project: Path) -> None:
 
 
 @pytest.mark.skipif(runexec.unavailable() is not None, reason="runexec does not work here")
-def test_runexec_from_the_command_line(project: Path) -> None:
-    folder = run_folder(project, salver(project, "--backend", "runexec", "--pin"))
+def test_runexec_from_the_command_line(project: Path, salver: Callable[..., Called]) -> None:
+    folder = run_folder(project, salver("--backend", "runexec", "--pin"))
     stored, notes = records(folder), taken(project)
     assert read_run(folder).machine["limits"] == runexec.version()
     assert {record.measured for record in stored} == {"runexec"}
@@ -232,11 +250,16 @@ def test_runexec_from_the_command_line(project: Path) -> None:
     ],
 )
 def test_what_cannot_be_had_is_one_clear_line(
-    project: Path, arguments: tuple[str, ...], message: str
+    project: Path,
+    salver: Callable[..., Called],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    message: str,
 ) -> None:
+    monkeypatch.setenv(runexec.PROGRAM_VARIABLE, "/nowhere/runexec")
     before = sorted((project / "reports").glob("*"))
-    done = salver(project, *arguments, SALVER_RUNEXEC="/nowhere/runexec")
-    assert done.returncode == 2
-    assert done.stderr.startswith(f"salver: {message}")
-    assert done.stderr.count("\n") == 1
+    done = salver(*arguments)
+    assert done.status == 2
+    assert done.err.startswith(f"salver: {message}")
+    assert done.err.count("\n") == 1
     assert sorted((project / "reports").glob("*")) == before
