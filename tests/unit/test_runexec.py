@@ -99,7 +99,7 @@ def test_without_runexec_the_reason_is_told(monkeypatch: pytest.MonkeyPatch, tmp
     ],
 )
 def test_real_runs(tmp_path: Path, behaviour: str, expected: Termination, stdout: str) -> None:
-    limits = Limits(wall_s=2, grace_s=0, cpu_s=1, memory_mb=100)
+    limits = Limits(wall_s=2 if behaviour == "sleeps" else 20, cpu_s=1, memory_mb=100)
     finished: Finished = run_with_runexec(
         script(behaviour, "query"),
         tmp_path,
