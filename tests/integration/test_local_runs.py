@@ -1,4 +1,4 @@
-"""One solver a core set, warm-up, GPUs of one's own, and a home and temporary folder of one's own."""
+"""Runs on this machine: a core set, a GPU, a home for each, warm-up, and what misbehaviour counts as."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from salver.execute import engines, runexec
 from salver.execute.engines import Engine, check_engine, run_jobs
 from salver.execute.events import EventLog
 from salver.execute.slots import physical_cores
-from salver.model import RunRecord, Termination
+from salver.judging import judge_run
+from salver.model import Outcome, RunRecord, Termination
 from salver.run import read_run
 from tests.fake_solvers.bench import Bench, guarded
 from tests.fake_solvers.runner import FakeRunner, HomeRunner
@@ -153,27 +154,39 @@ from pathlib import Path
 from tests.fake_solvers.runner import FakeRunner
 
 
-class Fake(FakeRunner):
-    name = "fake"
+def fake(name, behaviour):
+    def make(self, device="cpu", proofs=False):
+        FakeRunner.__init__(self, behaviour, Path({pids!r}))
 
-    def __init__(self, device="cpu", proofs=False):
-        super().__init__("reports_itself", Path({pids!r}))
+    return type(name, (FakeRunner,), {{"name": name, "__init__": make}})
 
 
 def discover():
-    return [Fake]
+    return [fake(name, behaviour) for name, behaviour in {fakes!r}.items()]
 """
+FAKES = {
+    "fake": "reports_itself",
+    "wrong": "sat_wrong_witness",
+    "torn": "sat_malformed_witness",
+    "empty": "sat_no_witness",
+    "garbage": "garbage",
+    "crashing": "crashes",
+    "aborting": "aborts",
+    "failing": "exits_nonzero",
+    "hanging": "answers_then_hangs",
+    "shy": "unknown",
+}
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with one fake solver and a suite of bandit queries."""
+    """A project with fake solvers and a suite of bandit queries."""
     root = tmp_path_factory.mktemp("project")
     pids = root / "pids"
     pids.mkdir()
     for name in ("benchmarks", "runners"):
         (root / name).mkdir()
-    (root / "runners" / "fake.py").write_text(RUNNER.format(pids=str(pids)))
+    (root / "runners" / "fake.py").write_text(RUNNER.format(pids=str(pids), fakes=FAKES))
     (root / "generators").symlink_to(ROOT / "generators")
     (root / "benchmarks" / "tiny.toml").write_text(SUITE)
     return root
@@ -191,12 +204,12 @@ class Called(NamedTuple):
 def salver(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., Called]:
-    """`salver run` on the project's suite and solver, in this process."""
+    """`salver run` on the project's suite, in this process."""
     monkeypatch.setenv("SALVER_ROOT", str(project))
     monkeypatch.chdir(project)
 
-    def call(*arguments: str) -> Called:
-        command = ["salver", "run", "tiny", "--solvers", "fake", "-j", "1", *arguments]
+    def call(*arguments: str, solvers: str = "fake") -> Called:
+        command = ["salver", "run", "tiny", "--solvers", solvers, "-j", "1", *arguments]
         monkeypatch.setattr(sys, "argv", command)
         with pytest.raises(SystemExit) as ended:
             main()
@@ -263,3 +276,15 @@ def test_what_cannot_be_had_is_one_clear_line(
     assert done.err.startswith(f"salver: {message}")
     assert done.err.count("\n") == 1
     assert sorted((project / "reports").glob("*")) == before
+
+
+def test_what_misbehaving_solvers_count_as(project: Path, salver: Callable[..., Called]) -> None:
+    done = salver("--timeout", "2", "-j", "2", solvers=",".join(set(FAKES) - {"fake"}))
+    _, _, judged = judge_run(run_folder(project, done), project)
+    outcomes = {one.run.solver: one.judgement.outcome for one in judged}
+    assert outcomes == {
+        **dict.fromkeys(("wrong", "torn", "empty"), Outcome.WRONG),
+        **dict.fromkeys(("garbage", "crashing", "aborting", "failing"), Outcome.ERROR),
+        "hanging": Outcome.TIMEOUT,
+        "shy": Outcome.UNKNOWN,
+    }
