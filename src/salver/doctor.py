@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from salver.datasets.catalogue import BUILT_IN, NAMES, find
 from salver.errors import SalverError
+from salver.execute import runexec
+from salver.execute.cgroups import available
+from salver.execute.slots import physical_cores
+from salver.execute.supervisor import LOOK_EVERY_S
 from salver.machine import machine_facts
 from salver.model import Record
 from salver.plugins import runners
@@ -25,6 +29,7 @@ def examine() -> list[Finding]:
     return [
         Finding(subject="machine", usable=True, detail=machine),
         Finding(subject="python", usable=True, detail=f"{facts['python']}; {packages}"),
+        *_execution(),
         _cuda(),
         *examine_data(),
         *_solvers(),
@@ -42,8 +47,38 @@ def _cuda() -> Finding:
     except ImportError as error:
         return Finding(subject="cuda", usable=False, detail=f"torch does not import: {error}")
     if torch.cuda.is_available():
-        return Finding(subject="cuda", usable=True, detail=torch.cuda.get_device_name(0))
+        names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+        detail = f"{len(names)} GPUs, one for each run on cuda: {', '.join(names)}"
+        return Finding(subject="cuda", usable=True, detail=detail)
     return Finding(subject="cuda", usable=False, detail="torch finds no CUDA device; use --device cpu")
+
+
+def _execution() -> list[Finding]:
+    """What limits and measures runs, the alternative to it, and how many can be pinned."""
+    groups = available()
+    if groups.version:
+        kept = "memory limited and measured with CPU time by the kernel"
+        detail = f"{groups.label}, {kept} ({', '.join(groups.parents)}; {groups.reason})"
+    else:
+        every = f"{LOOK_EVERY_S * 1000:g} ms"
+        detail = f"{groups.label}, memory and CPU time looked up every {every}: {groups.reason}"
+    return [
+        Finding(subject="limits", usable=True, detail=detail),
+        _runexec(),
+        _pinning(physical_cores()),
+    ]
+
+
+def _runexec() -> Finding:
+    reason = runexec.unavailable()
+    detail = f"{runexec.version()}, {runexec.program()}; choose it with --backend runexec"
+    return Finding(subject="runexec", usable=reason is None, detail=reason or detail)
+
+
+def _pinning(cores: list[int]) -> Finding:
+    count = f"{len(cores)} physical core{'s' if len(cores) > 1 else ''}"
+    detail = f"{count} for -j with --pin: CPU {', '.join(map(str, cores))}"
+    return Finding(subject="pinning", usable=True, detail=detail)
 
 
 def _data(name: str) -> Finding:

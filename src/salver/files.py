@@ -36,17 +36,13 @@ def write_atomically(path: Path, content: str | bytes) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def write_durably(path: Path, data: bytes) -> None:
-    """Writes a new file and waits until its content is on the disk. Raises OSError."""
-    with path.open("wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
+def sync(path: Path) -> None:
+    """Waits until a file's content, or a folder's names, are on the disk. Raises OSError.
 
-
-def sync_folder(folder: Path) -> None:
-    """Waits until the names in a folder are on the disk. Raises OSError."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    File systems with a journal keep the order of what was done, so a new file's name, and a renaming of its
+    folder before this call, are there with its content.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

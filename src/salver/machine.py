@@ -11,6 +11,7 @@ from typing import Any
 import psutil
 
 from salver.execute.cgroups import available
+from salver.execute.slots import physical_cores
 
 PACKAGES = (
     *("torch", "auto-LiRPA", "maraboupy", "onnx", "onnxruntime"),
@@ -70,6 +71,7 @@ def machine_facts() -> dict[str, Any]:
         "system": platform.platform(),
         "processor": processor(),
         "cores": len(os.sched_getaffinity(0)),
+        "physical_cores": len(physical_cores()),
         "memory_mb": psutil.virtual_memory().total // 2**20,
         **conditions(),
         "python": platform.python_version(),

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from salver import __version__
 from salver.errors import SalverError
+from salver.execute import runexec
 from salver.execute.engines import Engine, run_jobs
 from salver.execute.plan import Plan, plan
 from salver.execute.recording import RunSummary
@@ -211,6 +212,10 @@ def _run_folder(root: Path, suite: Suite, manifest: Manifest, options: RunOption
     return folder
 
 
+def _backend_facts(options: RunOptions) -> dict[str, str]:
+    return {"limits": runexec.version()} if options.engine.backend == "runexec" else {}
+
+
 def _write_manifest(
     run_dir: Path, suite: Suite, manifest: Manifest, set_path: str, options: RunOptions, chosen: Chosen
 ) -> None:
@@ -229,7 +234,7 @@ def _write_manifest(
         unavailable=chosen.unavailable,
         options=options,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
-        machine=machine_facts(),
+        machine=machine_facts() | _backend_facts(options),
     )
     text = json.dumps(record.model_dump(mode="json"), indent=1) + "\n"
     write_atomically(run_dir / "manifest.json", text)

@@ -95,19 +95,21 @@ class Runner(ABC):
         self.proofs = proofs and bool(self.proof_file)
 
     def unavailable(self) -> str | None:
-        """Why the tool cannot run here, or None when it can. Imports nothing."""
-        for module in self.needs:
-            if importlib.util.find_spec(module) is None:
-                return f"Python module {module} is not installed{_why_missing(module)}"
+        """Everything that keeps the tool from running here, or None when it can run. Imports nothing."""
+        lacking = [
+            f"Python module {module} is not installed{_why_missing(module)}"
+            for module in self.needs
+            if importlib.util.find_spec(module) is None
+        ]
         for variable in self.environment_variables:
             folder = os.environ.get(variable, "")
             if not folder:
-                return f"{variable} is not set"
-            if not Path(folder).is_dir():
-                return f"{variable}={folder} is not a folder"
+                lacking.append(f"{variable} is not set")
+            elif not Path(folder).is_dir():
+                lacking.append(f"{variable}={folder} is not a folder")
         if self.device not in self.devices:
-            return f"runs on {', '.join(sorted(self.devices))} only, not on {self.device}"
-        return None
+            lacking.append(f"runs on {', '.join(sorted(self.devices))} only, not on {self.device}")
+        return "; ".join(lacking) or None
 
     @abstractmethod
     def version(self) -> str:

@@ -81,6 +81,32 @@ def table(found: list[tuple[str, Outcome]]) -> str:
     return tabulate(rows, headers, "pipe", disable_numparse=True, colalign=("left", "left", *["right"] * 5))
 
 
+def spreads(found: list[tuple[str, Outcome]]) -> str:
+    """By backend: how late kills for wall time were, and how far runs went over the other limits."""
+    figures: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for backend, outcome in found:
+        fault, record = outcome.fault, outcome.record
+        if (delay := fault.delay(record)) is not None:
+            figures["kill for wall time, late by (ms)", backend].append(1000 * delay)
+        if (over := fault.overshoot(record)) is None:
+            continue
+        if fault.over == "wall":
+            figures["over the wall limit, grace included (s)", backend].append(over)
+        if fault.over == "cpu":
+            figures["over the CPU limit (s)", backend].append(over)
+        if fault.over == "memory":
+            figures["over the memory limit (MiB)", backend].append(over)
+    rows = [[*names, len(values), *_spread(values)] for names, values in sorted(figures.items())]
+    headers = ["what", "limits", "runs", "median", "95 % below", "most"]
+    return tabulate(rows, headers, "pipe", disable_numparse=True, colalign=("left", "left", *["right"] * 4))
+
+
+def _spread(values: list[float]) -> list[str]:
+    ordered = sorted(values)
+    ninety_fifth = ordered[min(len(ordered) - 1, round(0.95 * len(ordered)))]
+    return [f"{value:.3f}" for value in (statistics.median(ordered), ninety_fifth, ordered[-1])]
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -97,7 +123,7 @@ def main(arguments: list[str] | None = None) -> int:
             for what in filter(None, (outcome.complaint, ", ".join(outcome.left))):
                 print(f"{outcome.kind}, {backend}: {what}", flush=True)
         print(f"{len(found)} of {chosen.runs}", file=sys.stderr, flush=True)
-    print(table(found))
+    print(table(found), spreads(found), sep="\n\n", end="\n\n")
     wrong = sum(bool(outcome.complaint or outcome.left) for _, outcome in found)
     print(f"{len(found)} runs, {wrong} with a wrong outcome or something left behind")
     return 1 if wrong else 0

@@ -86,9 +86,11 @@ def left_processes(pids: Path) -> list[str]:
 
 def left_groups() -> list[str]:
     """Control groups that this process, or one that is dead, has made."""
-    parents = set(cgroups.available().parents.values())
-    found = [path for parent in parents for path in (parent / cgroups.FOLDER).glob("*-*-*-*-*")]
-    return [f"group {p.name}" for p in found if p.name.startswith(own_identity()) or orphaned(p.name)]
+    names: set[str] = set()
+    for parent in cgroups.available().parents.values():
+        with contextlib.suppress(FileNotFoundError):  # another coordinator may remove the folder meanwhile
+            names |= {path.name for path in (parent / cgroups.FOLDER).iterdir()}
+    return [f"group {n}" for n in sorted(names) if n.startswith(own_identity()) or orphaned(n)]
 
 
 def left_on_disk(folder: Path, scratch: Path, finished: set[str]) -> list[str]:

@@ -43,6 +43,11 @@ class Fault(NamedTuple):
             return record.cpu_s - (self.limits.cpu_s or 0)
         return record.memory_mb - self.limits.memory_mb if self.over == "memory" else None
 
+    def delay(self, record: RunRecord) -> float | None:
+        """Seconds from the moment of a kill for wall time, which is after the time of grace, to its end."""
+        killed = self.over == "wall" and record.signal is not None
+        return record.wall_s - self.limits.wall_s - self.limits.grace_s if killed else None
+
 
 def _over_wall(behaviour: str, *arguments: str, claim: Claim = Claim.NONE) -> Callable[[Random], Fault]:
     def draw(rng: Random) -> Fault:

@@ -34,6 +34,7 @@ from tabulate import tabulate
 from salver.execute.cgroups import available
 from salver.execute.events import EventLog
 from salver.execute.logs import read_finished
+from salver.execute.proc import descendants
 from salver.model import RunRecord, Termination
 from tests.fake_solvers.runner import alive
 from tests.faults.coordinator import Places, jobs
@@ -138,12 +139,12 @@ def _torn(run: Run, coordinator: subprocess.Popen[bytes], rng: Random) -> None:
 
 
 def _kill_all(_: Run, coordinator: subprocess.Popen[bytes], __: Random) -> None:
-    """Stopped first, so that it starts no others; its children are its supervisors."""
+    """Stopped first, so that it starts no others; what it has started and is no solver are supervisors."""
     coordinator.send_signal(signal.SIGSTOP)
-    for thread in Path(f"/proc/{coordinator.pid}/task").iterdir():
-        for child in (thread / "children").read_text().split():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(child), signal.SIGKILL)
+    for pid in descendants(coordinator.pid):
+        with contextlib.suppress(OSError):
+            if b"salver.execute" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.kill(pid, signal.SIGKILL)
     coordinator.kill()
 
 

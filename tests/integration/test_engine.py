@@ -310,19 +310,33 @@ def test_no_space_for_the_copies_is_our_loss_and_leaves_nothing(
 def test_no_space_for_the_logs_is_our_loss_and_leaves_nothing(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = logs.write_durably
+    write = Path.write_bytes
 
-    def full(path: Path, data: bytes) -> None:
-        if path.name == "stderr.gz":
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        write(path, data)
+    def full(path: Path, data: bytes) -> int:
+        if path.name != "stderr.gz":
+            return write(path, data)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(logs, "write_durably", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     record = bench.one(FakeRunner("sat", bench.pids, WITNESS))
     assert (record.termination, record.claim) == (Termination.INFRASTRUCTURE, Claim.NONE)
     assert "No space left on device" in record.reason
     assert (record.logs, record.witness) == (None, None)
     assert list((bench.run_dir / "logs").iterdir()) == []
+
+
+def test_logs_and_witness_are_on_the_disk_before_their_record(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    monkeypatch.setattr(logs, "sync", lambda path: synced.append(f"{path.name} {path.stat().st_size > 0}"))
+    monkeypatch.setattr(EventLog, "append", lambda *_: synced.append("record"))
+    runners = {"fake": FakeRunner("sat", bench.pids, WITNESS)}
+    planned = bench.plan(runners)
+    bench.run(runners, planned)
+    key = planned.jobs[0].job.key
+    assert sorted(synced[:-1]) == sorted(["stdout.gz True", "stderr.gz True", f"{key}.txt True"])
+    assert synced[-1] == "record"
 
 
 def test_infrastructure_losses_are_not_parsed(bench: Bench) -> None:

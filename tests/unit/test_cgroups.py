@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -15,10 +16,10 @@ import pytest
 from salver.execute import cgroups
 from salver.execute.cgroups import available, locate, make_group, sweep
 from salver.execute.group import UNIFIED, Group
-from salver.execute.identity import orphaned
 from salver.execute.process import run_supervised
 from salver.model import Finished, Limits, RunRecord, Termination
 from tests.fake_solvers.runner import alive, script
+from tests.faults.course import left_groups
 
 V1_MOUNTS = """\
 30 24 0:26 / /cg/memory rw,relatime - cgroup cgroup rw,memory
@@ -34,20 +35,13 @@ def groups() -> Iterator[None]:
     if not available().version:
         pytest.skip(f"no control groups: {available().reason}")
     yield
-    assert own_groups() == []
-
-
-def own_groups() -> list[Path]:
-    """Groups that this process or one that is dead has made."""
-    own = f"-{os.getpid()}-"
-    folders = [p for parent in available().parents.values() for p in (parent / "salver").glob("*-*-*-*-*")]
-    return [folder for folder in folders if own in folder.name or orphaned(folder.name)]
+    assert left_groups() == []
 
 
 def wait_until_gone() -> None:
     end = time.monotonic() + 20
-    while own_groups():
-        assert time.monotonic() < end, own_groups()
+    while left_groups():
+        assert time.monotonic() < end, left_groups()
         time.sleep(0.01)
 
 
@@ -139,6 +133,24 @@ def test_without_groups_memory_is_polled(
 @pytest.mark.parametrize("behaviour", ["forks", "daemon", "hydra", "unknown", "crashes"])
 def test_no_group_is_left_by_a_run(tmp_path: Path, behaviour: str) -> None:
     assert run(tmp_path, behaviour).measured == available().label
+
+
+@pytest.mark.usefixtures("groups")
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.ENODEV, errno.EEXIST])
+def test_a_folder_that_others_remove_meanwhile_is_made_again(
+    monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    failures, mkdir = [number] * 3, Path.mkdir
+
+    def make(path: Path, *arguments: object, **options: object) -> None:
+        if failures:
+            raise OSError(failures.pop(), "gone at that moment")
+        mkdir(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "mkdir", make)
+    group = make_group(50)
+    assert group is not None
+    assert group.remove()
 
 
 @pytest.mark.usefixtures("groups")

@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from salver.execute import identity
 from salver.execute.identity import orphaned, own_identity, started
 
 
@@ -21,6 +22,12 @@ def test_a_name_of_a_process_that_has_ended_is_an_orphan() -> None:
         assert not orphaned(name)
         child.kill()
     assert orphaned(name)
+
+
+def test_a_process_that_is_hidden_is_not_taken_for_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(identity, "stat_fields", lambda _: [])
+    boot, namespace, _, _ = own_identity().split("-")
+    assert not orphaned(f"{boot}-{namespace}-1-77-abc")
 
 
 def test_a_pid_used_anew_does_not_save_an_orphan() -> None:

@@ -99,7 +99,7 @@ def test_without_runexec_the_reason_is_told(monkeypatch: pytest.MonkeyPatch, tmp
     ],
 )
 def test_real_runs(tmp_path: Path, behaviour: str, expected: Termination, stdout: str) -> None:
-    limits = Limits(wall_s=2, grace_s=0, cpu_s=1, memory_mb=100)
+    limits = Limits(wall_s=2 if behaviour == "sleeps" else 20, cpu_s=1, memory_mb=100)
     finished: Finished = run_with_runexec(
         script(behaviour, "query"),
         tmp_path,
@@ -111,3 +111,14 @@ def test_real_runs(tmp_path: Path, behaviour: str, expected: Termination, stdout
     assert finished.measured == "runexec"
     if behaviour == "crashes":
         assert finished.signal == signal.SIGSEGV
+        assert finished.reason == "runexec: killed by SIGSEGV"
+
+
+@pytest.mark.skipif(runexec.unavailable() is not None, reason="runexec does not work here")
+def test_output_is_cut_while_it_is_written(tmp_path: Path) -> None:
+    limits = Limits(wall_s=20, output_mb=1)
+    finished = run_with_runexec(script("fills_stdout", "query", "20"), tmp_path, limits, scratch=tmp_path)
+    assert finished.stdout.startswith("unsat\n")
+    assert (tmp_path / "stdout").stat().st_size == len(finished.stdout) == 1 << 20
+    assert finished.reason == "stdout was cut"
+    assert sum(path.stat().st_size for path in tmp_path.iterdir() if path.is_file()) < 2 << 20

@@ -168,3 +168,20 @@ def cam(
     raw = {**named, **counts, "most": most, "seed": seed}
     options = parse_record(CamOptions, raw, "command line")
     bench_cam(project_root(), options, data_dir)
+
+
+@bench_app.command()
+def overhead(
+    runs: Annotated[int, typer.Option("--runs", help="of each command in each way")] = 50,
+    seed: Annotated[int, typer.Option("--seed", help="of the order")] = 0,
+) -> None:
+    """Measure what limits cost per run: control groups, polling and BenchExec's runexec, interleaved.
+
+    Example: salver bench overhead --runs 100
+    """
+    from salver.bench.overhead import OverheadOptions, bench_overhead
+    from salver.project import project_root
+    from salver.suite import parse_record
+
+    options = parse_record(OverheadOptions, {"runs": runs, "seed": seed}, "command line")
+    bench_overhead(project_root(), options)

@@ -7,6 +7,7 @@ identity of its coordinator, so that a later one finds those that were orphaned.
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import os
 import subprocess
@@ -24,6 +25,8 @@ ENGINE = "salver-engine"
 MOST_PROCESSES = 4096
 V1_CONTROLLERS = ("memory", "cpuacct", "freezer", "pids")
 _MAKE_TRIES = 100
+# What the kernel and `mkdir(exist_ok=True)` say of a parent that goes at that moment.
+_REMOVED_MEANWHILE = (errno.ENOENT, errno.ENODEV, errno.EEXIST)
 
 
 class Available(NamedTuple):
@@ -87,8 +90,8 @@ def _make(folder: Path, version: int) -> None:
             if version == 2:
                 write_text(f"{folder.parent}/cgroup.subtree_control", "+memory +pids")
             folder.mkdir()
-        except FileNotFoundError:
-            if not left:
+        except OSError as error:
+            if error.errno not in _REMOVED_MEANWHILE or not left:
                 raise
         else:
             return

@@ -14,7 +14,7 @@ from types import TracebackType
 from pydantic import ValidationError
 
 from salver.errors import SalverError
-from salver.files import sync_folder
+from salver.files import sync
 from salver.model import RunRecord, Termination
 
 
@@ -66,7 +66,7 @@ class EventLog:
             self._lock(descriptor)
             with self._explained("repair"):
                 os.ftruncate(descriptor, sum(len(line) + 1 for line in _whole_lines(self._read())))
-                sync_folder(self.path.parent)
+                sync(self.path.parent)
         except BaseException:
             os.close(descriptor)
             raise

@@ -29,7 +29,18 @@ def orphaned(name: str) -> bool:
     if len(words) != _WORDS + 1 or not all(word.isdigit() for word in words[1:_WORDS]):
         return False
     boot, namespace, pid, start = words[:_WORDS]
-    return (boot, namespace) == (_boot(), _pid_namespace()) and started(int(pid)) != start
+    return (boot, namespace) == (_boot(), _pid_namespace()) and _has_ended(int(pid), start)
+
+
+def _has_ended(pid: int, start: str) -> bool:
+    """Whether there is no such process, or one of another start time; not when /proc merely hides it."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        pass
+    return started(pid) not in ("", start)
 
 
 def started(pid: int) -> str:

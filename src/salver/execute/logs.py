@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from salver.errors import SalverError
-from salver.files import sync_folder, write_durably
+from salver.files import sync
 from salver.model import Finished, RunRecord
 
 _FILES = "files"
@@ -28,12 +28,11 @@ def store_logs(run_dir: Path, key: str, finished: Finished) -> str:
         for file, text in texts.items():
             target = partial / f"{file}.gz"
             target.parent.mkdir(parents=True, exist_ok=True)
-            packed = gzip.compress(text.encode(errors="replace"), compresslevel=6, mtime=0)
-            write_durably(target, packed)
+            target.write_bytes(gzip.compress(text.encode(errors="replace"), compresslevel=6, mtime=0))
         shutil.rmtree(run_dir / name, ignore_errors=True)
         partial.rename(run_dir / name)
-        for folder in {(run_dir / name / file).parent for file in texts} | {run_dir / "logs"}:
-            sync_folder(folder)
+        for file in texts:
+            sync(run_dir / name / f"{file}.gz")
     except OSError:
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -49,9 +48,9 @@ def store_witness(run_dir: Path, key: str, witness: str) -> str:
     partial = run_dir / f"{name}.partial"
     partial.parent.mkdir(parents=True, exist_ok=True)
     try:
-        write_durably(partial, witness.encode(errors="replace"))
+        partial.write_text(witness, encoding="utf-8", errors="replace")
         partial.rename(run_dir / name)
-        sync_folder(partial.parent)
+        sync(run_dir / name)
     except OSError:
         partial.unlink(missing_ok=True)
         raise

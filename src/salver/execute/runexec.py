@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import signal
 import subprocess
 import threading
 from collections.abc import Mapping, Sequence
@@ -54,6 +55,19 @@ class Measured(NamedTuple):
 def program() -> str | None:
     """Path of `runexec`: `SALVER_RUNEXEC`, or what PATH finds."""
     return shutil.which(os.environ.get(PROGRAM_VARIABLE) or "runexec")
+
+
+def version() -> str:
+    """What `runexec --version` prints, empty where it does not run."""
+    if (found := program()) is None:
+        return ""
+    try:
+        done = subprocess.run(
+            [found, "--version"], capture_output=True, text=True, timeout=_PATIENCE_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip()
 
 
 def unavailable() -> str | None:
@@ -173,7 +187,7 @@ def run_with_runexec(
     except SalverError as error:
         return lost(f"{error} {notes}".strip())
     termination = ending(measured, limits)
-    why = "" if termination is Termination.EXITED else f"runexec: {measured.reason or 'late'}"
+    why = "" if termination is Termination.EXITED else f"runexec: {_why(measured)}"
     return run.model_copy(
         update={
             "termination": termination,
@@ -186,3 +200,12 @@ def run_with_runexec(
             "reason": "; ".join(filter(None, (why, run.reason))),
         }
     )
+
+
+def _why(measured: Measured) -> str:
+    if measured.reason or measured.signal is None:
+        return measured.reason or "late"
+    try:
+        return f"killed by {signal.Signals(measured.signal).name}"
+    except ValueError:
+        return f"killed by signal {measured.signal}"

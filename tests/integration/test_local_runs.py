@@ -1,26 +1,27 @@
-"""One solver a core set, warm-up, GPUs of one's own, and a home and temporary folder of one's own."""
+"""Runs on this machine: a core set, a GPU, a home for each, warm-up, and what misbehaviour counts as."""
 
 from __future__ import annotations
 
 import itertools
 import json
 import os
-import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
+from salver.cli import main
 from salver.errors import SalverError
 from salver.execute import engines, runexec
 from salver.execute.engines import Engine, check_engine, run_jobs
 from salver.execute.events import EventLog
 from salver.execute.slots import physical_cores
-from salver.model import RunRecord, Termination
+from salver.judging import judge_run
+from salver.model import Outcome, RunRecord, Termination
+from salver.run import read_run
 from tests.fake_solvers.bench import Bench, guarded
-from tests.fake_solvers.project import fake_project
 from tests.fake_solvers.runner import FakeRunner, HomeRunner
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -148,25 +149,73 @@ delta_factors = [0.5]
 """
 
 
+RUNNER = """
+from pathlib import Path
+from tests.fake_solvers.runner import FakeRunner
+
+
+def fake(name, behaviour):
+    def make(self, device="cpu", proofs=False):
+        FakeRunner.__init__(self, behaviour, Path({pids!r}))
+
+    return type(name, (FakeRunner,), {{"name": name, "__init__": make}})
+
+
+def discover():
+    return [fake(name, behaviour) for name, behaviour in {fakes!r}.items()]
+"""
+FAKES = {
+    "fake": "reports_itself",
+    "wrong": "sat_wrong_witness",
+    "torn": "sat_malformed_witness",
+    "empty": "sat_no_witness",
+    "garbage": "garbage",
+    "crashing": "crashes",
+    "aborting": "aborts",
+    "failing": "exits_nonzero",
+    "hanging": "answers_then_hangs",
+    "shy": "unknown",
+}
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with one fake solver and a suite of bandit queries."""
+    """A project with fake solvers and a suite of bandit queries."""
     root = tmp_path_factory.mktemp("project")
     pids = root / "pids"
     pids.mkdir()
-    fake_project(root, pids, {"fake": ("reports_itself", (), 1, 0)})
-    (root / "generators").rmdir()
+    for name in ("benchmarks", "runners"):
+        (root / name).mkdir()
+    (root / "runners" / "fake.py").write_text(RUNNER.format(pids=str(pids), fakes=FAKES))
     (root / "generators").symlink_to(ROOT / "generators")
     (root / "benchmarks" / "tiny.toml").write_text(SUITE)
     return root
 
 
-def salver(project: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "SALVER_ROOT": str(project), "PYTHONPATH": str(ROOT), **variables}
-    return subprocess.run(
-        [sys.executable, "-m", "salver.cli", "run", "tiny", "--solvers", "fake", "-j", "1", *arguments],
-        cwd=project, env=environment, capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
+class Called(NamedTuple):
+    """How a command ended and what it printed."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def salver(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Called]:
+    """`salver run` on the project's suite, in this process."""
+    monkeypatch.setenv("SALVER_ROOT", str(project))
+    monkeypatch.chdir(project)
+
+    def call(*arguments: str, solvers: str = "fake") -> Called:
+        command = ["salver", "run", "tiny", "--solvers", solvers, "-j", "1", *arguments]
+        monkeypatch.setattr(sys, "argv", command)
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return Called(int(ended.value.code or 0), *capsys.readouterr())
+
+    return call
 
 
 def taken(project: Path) -> list[dict[str, Any]]:
@@ -178,14 +227,17 @@ def taken(project: Path) -> list[dict[str, Any]]:
     return notes
 
 
-def records(project: Path, done: subprocess.CompletedProcess[str]) -> list[RunRecord]:
-    assert done.returncode == 0, done.stderr
-    folder = project / "reports" / done.stdout.rpartition("reports/")[2].strip()
+def run_folder(project: Path, done: Called) -> Path:
+    assert done.status == 0, done.err
+    return project / "reports" / done.out.rpartition("reports/")[2].strip()
+
+
+def records(folder: Path) -> list[RunRecord]:
     return list(EventLog(folder / "events.jsonl").records())
 
 
-def test_pin_and_warm_up_from_the_command_line(project: Path) -> None:
-    stored = records(project, salver(project, "--pin", "--warm-up"))
+def test_pin_and_warm_up_from_the_command_line(project: Path, salver: Callable[..., Called]) -> None:
+    stored = records(run_folder(project, salver("--pin", "--warm-up")))
     notes = taken(project)
     assert len(notes) == len(stored) + 1 > 1
     assert [note["cores"] for note in notes] == [physical_cores()[:1]] * len(notes)
@@ -193,9 +245,10 @@ def test_pin_and_warm_up_from_the_command_line(project: Path) -> None:
 
 
 @pytest.mark.skipif(runexec.unavailable() is not None, reason="runexec does not work here")
-def test_runexec_from_the_command_line(project: Path) -> None:
-    stored = records(project, salver(project, "--backend", "runexec", "--pin"))
-    notes = taken(project)
+def test_runexec_from_the_command_line(project: Path, salver: Callable[..., Called]) -> None:
+    folder = run_folder(project, salver("--backend", "runexec", "--pin"))
+    stored, notes = records(folder), taken(project)
+    assert read_run(folder).machine["limits"] == runexec.version()
     assert {record.measured for record in stored} == {"runexec"}
     assert [note["cores"] for note in notes] == [physical_cores()[:1]] * len(stored)
 
@@ -210,11 +263,28 @@ def test_runexec_from_the_command_line(project: Path) -> None:
     ],
 )
 def test_what_cannot_be_had_is_one_clear_line(
-    project: Path, arguments: tuple[str, ...], message: str
+    project: Path,
+    salver: Callable[..., Called],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    message: str,
 ) -> None:
+    monkeypatch.setenv(runexec.PROGRAM_VARIABLE, "/nowhere/runexec")
     before = sorted((project / "reports").glob("*"))
-    done = salver(project, *arguments, SALVER_RUNEXEC="/nowhere/runexec")
-    assert done.returncode == 2
-    assert done.stderr.startswith(f"salver: {message}")
-    assert done.stderr.count("\n") == 1
+    done = salver(*arguments)
+    assert done.status == 2
+    assert done.err.startswith(f"salver: {message}")
+    assert done.err.count("\n") == 1
     assert sorted((project / "reports").glob("*")) == before
+
+
+def test_what_misbehaving_solvers_count_as(project: Path, salver: Callable[..., Called]) -> None:
+    done = salver("--timeout", "2", "-j", "2", solvers=",".join(set(FAKES) - {"fake"}))
+    _, _, judged = judge_run(run_folder(project, done), project)
+    outcomes = {one.run.solver: one.judgement.outcome for one in judged}
+    assert outcomes == {
+        **dict.fromkeys(("wrong", "torn", "empty"), Outcome.WRONG),
+        **dict.fromkeys(("garbage", "crashing", "aborting", "failing"), Outcome.ERROR),
+        "hanging": Outcome.TIMEOUT,
+        "shy": Outcome.UNKNOWN,
+    }
