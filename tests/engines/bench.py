@@ -86,14 +86,21 @@ class Bench:
         """The records without what differs between any two runs, by key."""
         return sorted((r.model_dump(exclude=VARYING) for r in self.records()), key=lambda r: r["key"])
 
-    def leaves(self, seconds: float = 10.0) -> list[object]:
-        """Processes and private copies that are still there after some seconds."""
+    def leaves(self) -> list[object]:
+        """Processes, which are killed, and private copies that are still there after some seconds."""
+        return [*self.stays(), *self.scratch.iterdir()]
+
+    def stays(self, seconds: float = 10.0) -> list[int]:
+        """Processes that are still there after some seconds, which are killed.
+
+        Private copies may be: those of a worker that was killed while it tidied up after a run.
+        """
         deadline = time.monotonic() + seconds
-        while left := [*alive(self.pids), *self.scratch.iterdir()]:
-            if time.monotonic() > deadline:
-                return left
+        while (left := alive(self.pids)) and time.monotonic() < deadline:
             time.sleep(0.02)
-        return []
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+        return left
 
     def starts(self, name: str) -> list[Path]:
         """Files that fakes named `waits` left, one a start, on this instance."""
@@ -133,11 +140,3 @@ def end(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.kill()
     process.wait()
-
-
-def kill_left(bench: Bench) -> list[int]:
-    """Processes of the bench that outlived their run, which are killed."""
-    left = alive(bench.pids)
-    for pid in left:
-        os.kill(pid, signal.SIGKILL)
-    return left

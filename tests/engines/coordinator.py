@@ -1,4 +1,4 @@
-"""One run as a process of its own, to be killed: `python -m tests.engines.coordinator FOLDER INSTANCES [ADDRESS]`.
+"""One run as a process of its own: `python -m tests.engines.coordinator FOLDER INSTANCES [ADDRESS]`.
 
 It runs all fakes of the bench in FOLDER on two local Dask slots, or on the workers of a scheduler.
 """

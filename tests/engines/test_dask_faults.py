@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from distributed import Client
 
 from salver.errors import SalverError
 from salver.execute import dask_engine, workforce
@@ -27,7 +30,7 @@ def local(bench: Bench, slots: int = 2) -> LocalWorkers:
 
 
 @contextmanager
-def worker(bench: Bench, address: str, *more: str, cores: int = 2) -> Iterator:
+def worker(bench: Bench, address: str, *more: str, cores: int = 2) -> Iterator[subprocess.Popen[bytes]]:
     process = start(bench, *worker_command(address, cores, 0, "--host", LOOPBACK, *more)[1:])
     try:
         yield process
@@ -35,6 +38,21 @@ def worker(bench: Bench, address: str, *more: str, cores: int = 2) -> Iterator:
         process.terminate()
         process.wait(20)
         end(process)
+
+
+@contextmanager
+def coordinated(bench: Bench, instances: str, *address: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A coordinator of that bench as a process of its own."""
+    save(bench)
+    process = start(bench, "-m", "tests.engines.coordinator", str(bench.folder), instances, *address)
+    try:
+        yield process
+    finally:
+        end(process)
+
+
+def statuses(client: Client) -> set[str]:
+    return {worker["status"] for worker in client.scheduler_info()["workers"].values()}
 
 
 def test_a_job_whose_worker_dies_is_run_again_and_recorded_once(make: Make) -> None:
@@ -60,10 +78,8 @@ def test_a_job_that_kills_three_workers_is_our_loss_and_is_tried_again_by_a_late
 
 def test_a_killed_coordinator_takes_all_with_it_and_resume_completes_the_run(make: Make) -> None:
     bench = make({"waits": Fake("waits"), "unsat": Fake("unsat")})
-    save(bench)
-    coordinator = start(bench, "-m", "tests.engines.coordinator", str(bench.folder), "abcd")
-    until(lambda: len(list(bench.pids.glob("started-*"))) == 2)
-    end(coordinator)
+    with coordinated(bench, "abcd"):
+        until(lambda: len(list(bench.pids.glob("started-*"))) == 2)
     assert bench.leaves() == []
     earlier = {line["key"] for line in bench.lines()}
     (bench.pids / "go").touch()
@@ -81,11 +97,9 @@ def test_a_killed_coordinator_takes_all_with_it_and_resume_completes_the_run(mak
 
 def test_a_killed_coordinator_of_a_joined_scheduler_leaves_workers_idle(make: Make) -> None:
     bench = make({"waits": Fake("waits")})
-    save(bench)
     with own_scheduler(LOOPBACK) as address, worker(bench, address):
-        coordinator = start(bench, "-m", "tests.engines.coordinator", str(bench.folder), "abc", address)
-        until(lambda: len(list(bench.pids.glob("started-*"))) == 2)
-        end(coordinator)
+        with coordinated(bench, "abc", address):
+            until(lambda: len(list(bench.pids.glob("started-*"))) == 2)
         until(lambda: len(alive(bench.pids)) == 1)
         (bench.pids / "go").touch()
         runners = bench.runners()
@@ -97,14 +111,14 @@ def test_a_killed_coordinator_of_a_joined_scheduler_leaves_workers_idle(make: Ma
 @pytest.mark.parametrize("signals", [1, 2])
 def test_a_terminal_s_interrupts_reach_the_coordinator_alone(make: Make, signals: int) -> None:
     bench = make({"waits": Fake("waits")})
-    save(bench)
-    coordinator = start(bench, "-m", "tests.engines.coordinator", str(bench.folder), "abcd")
-    until(lambda: len(list(bench.pids.glob("started-*"))) == 2)
-    for _ in range(signals):
-        os.killpg(coordinator.pid, signal.SIGINT)
-    if signals == 1:
-        (bench.pids / "go").touch()
-    assert coordinator.wait(30) == 0
+    with coordinated(bench, "abcd") as coordinator:
+        until(lambda: len(list(bench.pids.glob("started-*"))) == 2)
+        for _ in range(signals):
+            os.killpg(coordinator.pid, signal.SIGINT)
+            time.sleep(0.3)
+        if signals == 1:
+            (bench.pids / "go").touch()
+        assert coordinator.wait(30) == 0
     done = 2 if signals == 1 else 0
     assert f"RunSummary(finished={done}, skipped=0, left={4 - done})" in (bench.folder / "output").read_text()
     assert len(bench.lines()) == done
@@ -113,34 +127,29 @@ def test_a_terminal_s_interrupts_reach_the_coordinator_alone(make: Make, signals
 
 def test_a_worker_at_its_end_finishes_what_it_runs_and_takes_no_more(make: Make) -> None:
     bench = make({"waits": Fake("waits")})
-    save(bench)
-    with own_scheduler(LOOPBACK) as address, worker(bench, address, "--lifetime", "1", cores=1) as leaving:
-        coordinator = start(bench, "-m", "tests.engines.coordinator", str(bench.folder), "abc", address)
-        until(lambda: list(bench.pids.glob("started-*")))
-        with worker(bench, address, cores=1):
-            until(lambda: len(list(bench.pids.glob("started-*"))) == 2)
-            with pytest.raises(AssertionError):
-                until(lambda: leaving.poll() is not None, seconds=2.5)
-            (bench.pids / "go").touch()
-            assert leaving.wait(20) == 0
-            assert coordinator.wait(30) == 0
+    with own_scheduler(LOOPBACK) as address, coordinated(bench, "abc", address) as coordinator:
+        with worker(bench, address, "--lifetime", "2", cores=1) as leaving:
+            until(lambda: list(bench.pids.glob("started-*")))
+            with worker(bench, address, cores=1), Client(address, set_as_default=False) as client:
+                until(lambda: len(list(bench.pids.glob("started-*"))) == 2)
+                until(lambda: "paused" in statuses(client))
+                assert leaving.poll() is None
+                (bench.pids / "go").touch()
+                assert leaving.wait(20) == 0
+                assert coordinator.wait(30) == 0
     assert len(bench.lines()) == 3
     assert [len(bench.starts(name)) for name in "abc"] == [1, 1, 1]
 
 
 def test_a_scheduler_that_goes_is_one_clear_line(make: Make) -> None:
     bench = make({"waits": Fake("waits")})
-    save(bench)
     options = "--host", LOOPBACK, "--port", "0", "--dashboard-address", f"{LOOPBACK}:0"
     file = bench.folder / "scheduler.json"
-    scheduler = start(
-        bench, "-m", "distributed.cli.dask_scheduler", *options, "--scheduler-file", str(file)
-    )
+    scheduler = start(bench, "-m", "distributed.cli.dask_scheduler", *options, "--scheduler-file", str(file))
     until(file.exists)
     until(lambda: '"address"' in file.read_text())
     address = file.read_text().split('"address": "')[1].partition('"')[0]
-    with worker(bench, address):
-        coordinator = start(bench, "-m", "tests.engines.coordinator", str(bench.folder), "abc", address)
+    with worker(bench, address), coordinated(bench, "abc", address) as coordinator:
         until(lambda: len(list(bench.pids.glob("started-*"))) == 2)
         end(scheduler)
         assert coordinator.wait(30) == 1
@@ -180,7 +189,7 @@ def test_plain_dask_workers_are_refused(make: Make) -> None:
     with own_scheduler(LOOPBACK) as address:
         plain = start(bench, *command, "--resources", "cores=1", address)
         try:
-            with pytest.raises(SalverError, match="start workers by python -m salver.execute.dask_worker"):
+            with pytest.raises(SalverError, match=r"start workers by python -m salver\.execute\.dask_worker"):
                 bench.run(runners, bench.plan(runners), JoinedScheduler(address))
         finally:
             plain.terminate()

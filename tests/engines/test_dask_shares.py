@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
@@ -34,7 +35,7 @@ def test_each_job_on_cuda_has_a_gpu_to_itself_and_the_others_see_none(
     for name in ("GPU-a", "GPU-b"):
         times = sorted((one["from"], one["to"]) for one in found if one["gpus"] == name)
         assert times
-        assert all(end <= start for (_, end), (start, _) in zip(times, times[1:], strict=False))
+        assert all(end <= start for (_, end), (start, _) in itertools.pairwise(times))
     assert {one["gpus"] for one in found} == {"", "GPU-a", "GPU-b"}
 
 
