@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from salver.errors import SalverError
+from salver.execute import dask_engine
 from salver.execute.workforce import JoinedScheduler, LocalWorkers
 from tests.engines.bench import Bench
 from tests.fake_solvers.project import Fake
@@ -31,6 +32,7 @@ def main(folder: Path, instances: str, address: str = "") -> None:
 
 
 if __name__ == "__main__":
+    dask_engine._CONNECT_S = 2.0
     try:
         main(Path(sys.argv[1]), *sys.argv[2:])
     except SalverError as error:

@@ -71,7 +71,7 @@ def test_a_job_that_kills_three_workers_is_our_loss_and_is_tried_again_by_a_late
     assert bench.run(runners, planned, local(bench, slots=1)) == RunSummary(2, 0, 0)
     lost, _ = sorted(bench.records(), key=lambda record: record.solver)
     assert (lost.solver, lost.termination, lost.claim) == ("killer", Termination.INFRASTRUCTURE, Claim.NONE)
-    assert lost.reason == "3 workers died while running it"
+    assert lost.reason == "lost 3 times with its worker"
     assert bench.run(runners, planned, local(bench, slots=1)) == RunSummary(1, 1, 0)
     assert {(r.termination, r.claim) for r in bench.records()} == {(Termination.EXITED, Claim.UNSAT)}
 
@@ -127,16 +127,20 @@ def test_a_terminal_s_interrupts_reach_the_coordinator_alone(make: Make, signals
 
 def test_a_worker_at_its_end_finishes_what_it_runs_and_takes_no_more(make: Make) -> None:
     bench = make({"waits": Fake("waits")})
-    with own_scheduler(LOOPBACK) as address, coordinated(bench, "abc", address) as coordinator:
-        with worker(bench, address, "--lifetime", "2", cores=1) as leaving:
-            until(lambda: list(bench.pids.glob("started-*")))
-            with worker(bench, address, cores=1), Client(address, set_as_default=False) as client:
-                until(lambda: len(list(bench.pids.glob("started-*"))) == 2)
-                until(lambda: "paused" in statuses(client))
-                assert leaving.poll() is None
-                (bench.pids / "go").touch()
-                assert leaving.wait(20) == 0
-                assert coordinator.wait(30) == 0
+    with (
+        own_scheduler(LOOPBACK) as address,
+        coordinated(bench, "abc", address) as coordinator,
+        worker(bench, address, "--lifetime", "2", cores=1) as leaving,
+        Client(address, set_as_default=False) as client,
+    ):
+        until(lambda: len(list(bench.pids.glob("started-*"))) == 1)
+        until(lambda: statuses(client) == {"paused"})
+        with worker(bench, address, cores=1):
+            until(lambda: len(list(bench.pids.glob("started-*"))) == 2)
+            assert leaving.poll() is None
+            (bench.pids / "go").touch()
+            assert leaving.wait(20) == 0
+            assert coordinator.wait(30) == 0
     assert len(bench.lines()) == 3
     assert [len(bench.starts(name)) for name in "abc"] == [1, 1, 1]
 
