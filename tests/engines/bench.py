@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -140,3 +141,14 @@ def end(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.kill()
     process.wait()
+
+
+@contextmanager
+def coordinated(bench: Bench, instances: str, *address: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A coordinator of that bench as a process of its own."""
+    (bench.folder / "fakes.json").write_text(json.dumps(bench.fakes))
+    process = start(bench, "-m", "tests.engines.coordinator", str(bench.folder), instances, *address)
+    try:
+        yield process
+    finally:
+        end(process)

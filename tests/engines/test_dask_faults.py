@@ -18,9 +18,8 @@ from salver.execute import dask_engine, workforce
 from salver.execute.recording import RunSummary
 from salver.execute.workforce import LOOPBACK, JoinedScheduler, LocalWorkers, own_scheduler, worker_command
 from salver.model import Claim, Termination
-from tests.engines.bench import Bench, end, start, until
+from tests.engines.bench import Bench, coordinated, end, start, until
 from tests.engines.conftest import Make
-from tests.engines.coordinator import save
 from tests.fake_solvers.project import Fake
 from tests.fake_solvers.runner import alive
 
@@ -37,17 +36,6 @@ def worker(bench: Bench, address: str, *more: str, cores: int = 2) -> Iterator[s
     finally:
         process.terminate()
         process.wait(20)
-        end(process)
-
-
-@contextmanager
-def coordinated(bench: Bench, instances: str, *address: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A coordinator of that bench as a process of its own."""
-    save(bench)
-    process = start(bench, "-m", "tests.engines.coordinator", str(bench.folder), instances, *address)
-    try:
-        yield process
-    finally:
         end(process)
 
 

@@ -41,7 +41,16 @@ def test_gpus_are_spared_and_jobs_spread() -> None:
         chosen = place(one, workers, placed)
         assert chosen is not None
         placed.append((chosen, one))
-    assert [name for name, _ in placed] == ["large", "large", "large", "small", "large", "small", "gpu", "gpu"]
+    assert [name for name, _ in placed] == [
+        "large",
+        "large",
+        "large",
+        "small",
+        "large",
+        "small",
+        "gpu",
+        "gpu",
+    ]
     assert place(Request(1, 1), workers, placed) == "gpu"
     assert str(Request(1, 1)) == "1 core and 1 GPU"
     assert str(Request(2)) == "2 cores"

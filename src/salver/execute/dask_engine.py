@@ -8,11 +8,12 @@ worker takes nothing with it that it was not running.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import queue
 import threading
 import time
 import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -141,7 +142,7 @@ class _Coordination:
                 while self.flights or (not self.drain.is_set() and (self.lost or any(lines))):
                     if self.stop.is_set():
                         break
-                    self._look(sum(map(len, (self.flights, self.lost, *lines))))
+                    self._look([*(planned for planned, _ in self.lost), *itertools.chain(*lines)])
                     self._hand_out(lines)
                     self._collect()
             finally:
@@ -156,20 +157,21 @@ class _Coordination:
         return lines
 
     def _await_workers(self, wanted: Sequence[PlannedJob]) -> None:
-        left = len(wanted)
-        self._look(left)
+        self._look(wanted)
         while not self.workers and not self.drain.is_set():
             time.sleep(0.05)
-            self._look(left, every=0.05)
+            self._look(wanted)
         if self.workforce.offers is None and self.workers:
             self.asked.check(wanted, list(self.workers.values()))
 
-    def _look(self, left: int, every: float = _LOOK_EVERY_S) -> None:
+    def _look(self, waiting: Iterable[PlannedJob]) -> None:
         """Asks the scheduler for its workers, now and then; replaces lost ones and retries their jobs."""
         now = time.monotonic()
-        if self.workers and now - self.looked < every:
+        if self.workers and now - self.looked < _LOOK_EVERY_S:
             return
         self.looked = now
+        left = Counter(map(self.asked.of, waiting))
+        left.update(flight.request for flight in self.flights.values())
         self.workforce.tend(self.finished, left)
         found = self._identity()
         self.workers = {

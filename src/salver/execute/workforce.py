@@ -7,6 +7,7 @@ import logging
 import operator
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -72,8 +73,12 @@ class Workforce(Protocol):
     def gather(self) -> AbstractContextManager[str]:
         """Starts the workers; yields the scheduler's address and ends what it started."""
 
-    def tend(self, finished: int, left: int) -> None:
+    def tend(self, finished: int, left: Counter[Request]) -> None:
         """Called about once a second while jobs are left; replaces lost workers.
+
+        Args:
+            finished: jobs recorded by this run so far.
+            left: jobs that run or wait, by what they need.
 
         Raises:
             SalverError: workers cannot be kept alive.
@@ -92,7 +97,7 @@ class JoinedScheduler:
     def gather(self) -> AbstractContextManager[str]:
         return contextlib.nullcontext(self.address)
 
-    def tend(self, finished: int, left: int) -> None:
+    def tend(self, finished: int, left: Counter[Request]) -> None:
         return None
 
 
@@ -121,7 +126,7 @@ class LocalWorkers:
             finally:
                 self._end()
 
-    def tend(self, finished: int, left: int) -> None:
+    def tend(self, finished: int, left: Counter[Request]) -> None:
         if self._process is None or self._process.poll() is None:
             return
         self._deaths = 1 if finished > self._finished else self._deaths + 1
