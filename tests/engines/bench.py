@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -86,14 +87,21 @@ class Bench:
         """The records without what differs between any two runs, by key."""
         return sorted((r.model_dump(exclude=VARYING) for r in self.records()), key=lambda r: r["key"])
 
-    def leaves(self, seconds: float = 10.0) -> list[object]:
-        """Processes and private copies that are still there after some seconds."""
+    def leaves(self) -> list[object]:
+        """Processes, which are killed, and private copies that are still there after some seconds."""
+        return [*self.stays(), *self.scratch.iterdir()]
+
+    def stays(self, seconds: float = 10.0) -> list[int]:
+        """Processes that are still there after some seconds, which are killed.
+
+        Private copies may be: those of a worker that was killed while it tidied up after a run.
+        """
         deadline = time.monotonic() + seconds
-        while left := [*alive(self.pids), *self.scratch.iterdir()]:
-            if time.monotonic() > deadline:
-                return left
+        while (left := alive(self.pids)) and time.monotonic() < deadline:
             time.sleep(0.02)
-        return []
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+        return left
 
     def starts(self, name: str) -> list[Path]:
         """Files that fakes named `waits` left, one a start, on this instance."""
@@ -135,9 +143,12 @@ def end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def kill_left(bench: Bench) -> list[int]:
-    """Processes of the bench that outlived their run, which are killed."""
-    left = alive(bench.pids)
-    for pid in left:
-        os.kill(pid, signal.SIGKILL)
-    return left
+@contextmanager
+def coordinated(bench: Bench, instances: str, *address: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A coordinator of that bench as a process of its own."""
+    (bench.folder / "fakes.json").write_text(json.dumps(bench.fakes))
+    process = start(bench, "-m", "tests.engines.coordinator", str(bench.folder), instances, *address)
+    try:
+        yield process
+    finally:
+        end(process)

@@ -1,4 +1,4 @@
-"""Benches whose runs may leave no process and no private copy behind."""
+"""Benches whose runs may leave no process behind."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engines.bench import Bench, kill_left
+from tests.engines.bench import Bench
 from tests.fake_solvers.project import Fake
 
 Make = Callable[[Mapping[str, Fake]], Bench]
@@ -26,6 +26,4 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
 
     yield bench
     for each in made:
-        left = each.leaves()
-        kill_left(each)
-        assert left == []
+        assert each.stays() == []

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from distributed import Client
 
 from salver.errors import SalverError
 from salver.execute import dask_engine, workforce
 from salver.execute.recording import RunSummary
 from salver.execute.workforce import LOOPBACK, JoinedScheduler, LocalWorkers, own_scheduler, worker_command
 from salver.model import Claim, Termination
-from tests.engines.bench import Bench, end, start, until
+from tests.engines.bench import Bench, coordinated, end, start, until
 from tests.engines.conftest import Make
-from tests.engines.coordinator import save
 from tests.fake_solvers.project import Fake
 from tests.fake_solvers.runner import alive
 
@@ -27,7 +29,7 @@ def local(bench: Bench, slots: int = 2) -> LocalWorkers:
 
 
 @contextmanager
-def worker(bench: Bench, address: str, *more: str, cores: int = 2) -> Iterator:
+def worker(bench: Bench, address: str, *more: str, cores: int = 2) -> Iterator[subprocess.Popen[bytes]]:
     process = start(bench, *worker_command(address, cores, 0, "--host", LOOPBACK, *more)[1:])
     try:
         yield process
@@ -35,6 +37,10 @@ def worker(bench: Bench, address: str, *more: str, cores: int = 2) -> Iterator:
         process.terminate()
         process.wait(20)
         end(process)
+
+
+def statuses(client: Client) -> set[str]:
+    return {worker["status"] for worker in client.scheduler_info()["workers"].values()}
 
 
 def test_a_job_whose_worker_dies_is_run_again_and_recorded_once(make: Make) -> None:
@@ -53,17 +59,15 @@ def test_a_job_that_kills_three_workers_is_our_loss_and_is_tried_again_by_a_late
     assert bench.run(runners, planned, local(bench, slots=1)) == RunSummary(2, 0, 0)
     lost, _ = sorted(bench.records(), key=lambda record: record.solver)
     assert (lost.solver, lost.termination, lost.claim) == ("killer", Termination.INFRASTRUCTURE, Claim.NONE)
-    assert lost.reason == "3 workers died while running it"
+    assert lost.reason == "lost 3 times with its worker"
     assert bench.run(runners, planned, local(bench, slots=1)) == RunSummary(1, 1, 0)
     assert {(r.termination, r.claim) for r in bench.records()} == {(Termination.EXITED, Claim.UNSAT)}
 
 
 def test_a_killed_coordinator_takes_all_with_it_and_resume_completes_the_run(make: Make) -> None:
     bench = make({"waits": Fake("waits"), "unsat": Fake("unsat")})
-    save(bench)
-    coordinator = start(bench, "-m", "tests.engines.coordinator", str(bench.folder), "abcd")
-    until(lambda: len(list(bench.pids.glob("started-*"))) == 2)
-    end(coordinator)
+    with coordinated(bench, "abcd"):
+        until(lambda: len(list(bench.pids.glob("started-*"))) == 2)
     assert bench.leaves() == []
     earlier = {line["key"] for line in bench.lines()}
     (bench.pids / "go").touch()
@@ -81,11 +85,9 @@ def test_a_killed_coordinator_takes_all_with_it_and_resume_completes_the_run(mak
 
 def test_a_killed_coordinator_of_a_joined_scheduler_leaves_workers_idle(make: Make) -> None:
     bench = make({"waits": Fake("waits")})
-    save(bench)
     with own_scheduler(LOOPBACK) as address, worker(bench, address):
-        coordinator = start(bench, "-m", "tests.engines.coordinator", str(bench.folder), "abc", address)
-        until(lambda: len(list(bench.pids.glob("started-*"))) == 2)
-        end(coordinator)
+        with coordinated(bench, "abc", address):
+            until(lambda: len(list(bench.pids.glob("started-*"))) == 2)
         until(lambda: len(alive(bench.pids)) == 1)
         (bench.pids / "go").touch()
         runners = bench.runners()
@@ -97,14 +99,14 @@ def test_a_killed_coordinator_of_a_joined_scheduler_leaves_workers_idle(make: Ma
 @pytest.mark.parametrize("signals", [1, 2])
 def test_a_terminal_s_interrupts_reach_the_coordinator_alone(make: Make, signals: int) -> None:
     bench = make({"waits": Fake("waits")})
-    save(bench)
-    coordinator = start(bench, "-m", "tests.engines.coordinator", str(bench.folder), "abcd")
-    until(lambda: len(list(bench.pids.glob("started-*"))) == 2)
-    for _ in range(signals):
-        os.killpg(coordinator.pid, signal.SIGINT)
-    if signals == 1:
-        (bench.pids / "go").touch()
-    assert coordinator.wait(30) == 0
+    with coordinated(bench, "abcd") as coordinator:
+        until(lambda: len(list(bench.pids.glob("started-*"))) == 2)
+        for _ in range(signals):
+            os.killpg(coordinator.pid, signal.SIGINT)
+            time.sleep(0.3)
+        if signals == 1:
+            (bench.pids / "go").touch()
+        assert coordinator.wait(30) == 0
     done = 2 if signals == 1 else 0
     assert f"RunSummary(finished={done}, skipped=0, left={4 - done})" in (bench.folder / "output").read_text()
     assert len(bench.lines()) == done
@@ -113,14 +115,17 @@ def test_a_terminal_s_interrupts_reach_the_coordinator_alone(make: Make, signals
 
 def test_a_worker_at_its_end_finishes_what_it_runs_and_takes_no_more(make: Make) -> None:
     bench = make({"waits": Fake("waits")})
-    save(bench)
-    with own_scheduler(LOOPBACK) as address, worker(bench, address, "--lifetime", "1", cores=1) as leaving:
-        coordinator = start(bench, "-m", "tests.engines.coordinator", str(bench.folder), "abc", address)
-        until(lambda: list(bench.pids.glob("started-*")))
+    with (
+        own_scheduler(LOOPBACK) as address,
+        coordinated(bench, "abc", address) as coordinator,
+        worker(bench, address, "--lifetime", "2", cores=1) as leaving,
+        Client(address, set_as_default=False) as client,
+    ):
+        until(lambda: len(list(bench.pids.glob("started-*"))) == 1)
+        until(lambda: statuses(client) == {"paused"})
         with worker(bench, address, cores=1):
             until(lambda: len(list(bench.pids.glob("started-*"))) == 2)
-            with pytest.raises(AssertionError):
-                until(lambda: leaving.poll() is not None, seconds=2.5)
+            assert leaving.poll() is None
             (bench.pids / "go").touch()
             assert leaving.wait(20) == 0
             assert coordinator.wait(30) == 0
@@ -130,15 +135,13 @@ def test_a_worker_at_its_end_finishes_what_it_runs_and_takes_no_more(make: Make)
 
 def test_a_scheduler_that_goes_is_one_clear_line(make: Make) -> None:
     bench = make({"waits": Fake("waits")})
-    save(bench)
     options = "--host", LOOPBACK, "--port", "0", "--dashboard-address", f"{LOOPBACK}:0"
     file = bench.folder / "scheduler.json"
     scheduler = start(bench, "-m", "distributed.cli.dask_scheduler", *options, "--scheduler-file", str(file))
     until(file.exists)
     until(lambda: '"address"' in file.read_text())
     address = file.read_text().split('"address": "')[1].partition('"')[0]
-    with worker(bench, address):
-        coordinator = start(bench, "-m", "tests.engines.coordinator", str(bench.folder), "abc", address)
+    with worker(bench, address), coordinated(bench, "abc", address) as coordinator:
         until(lambda: len(list(bench.pids.glob("started-*"))) == 2)
         end(scheduler)
         assert coordinator.wait(30) == 1

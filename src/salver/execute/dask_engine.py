@@ -1,17 +1,19 @@
 """The Dask engine: jobs on the workers of a scheduler, recorded by this one coordinator.
 
-No more jobs are handed out than fit on the workers at the moment. So the scheduler's memory does not
-grow with the campaign, and a dying worker takes no job with it that was only waiting there.
+A job is given to one worker that has room for it at the moment, and to no other. So the scheduler's memory
+does not grow with the campaign, no job waits behind another on a worker that is about to leave, and a dying
+worker takes nothing with it that it was not running.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import queue
 import threading
 import time
 import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,7 +29,7 @@ from salver.execute.job import Backend, Folders
 from salver.execute.local import interruptible
 from salver.execute.plan import PlannedJob, unsupported_record
 from salver.execute.recording import RunSummary, recording
-from salver.execute.workforce import Request, Workforce
+from salver.execute.workforce import Request, Workforce, place
 from salver.model import RunRecord, Termination
 from salver.project import project_root
 from salver.runner import Runner
@@ -103,6 +105,7 @@ class _Asking(NamedTuple):
 class _Flight(NamedTuple):
     planned: PlannedJob
     request: Request
+    worker: str
     attempt: int
     future: Future[Any]
 
@@ -125,8 +128,9 @@ class _Coordination:
         self.done: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         self.flights: dict[Any, _Flight] = {}
         self.drain, self.stop = threading.Event(), threading.Event()
-        self.workers: list[Request] = []
-        self.finished = self.rank = 0
+        self.workers: dict[str, Request] = {}
+        self.lost: deque[tuple[PlannedJob, int]] = deque()
+        self.finished = 0
         self.looked = self.staffed = time.monotonic()
 
     def run(self, wanted: deque[PlannedJob]) -> int:
@@ -135,10 +139,10 @@ class _Coordination:
         with interruptible(self.drain, self.stop):
             try:
                 self._await_workers(list(wanted))
-                while self.flights or (any(lines) and not self.drain.is_set()):
+                while self.flights or (not self.drain.is_set() and (self.lost or any(lines))):
                     if self.stop.is_set():
                         break
-                    self._look(sum(map(len, lines)) + len(self.flights))
+                    self._look([*(planned for planned, _ in self.lost), *itertools.chain(*lines)])
                     self._hand_out(lines)
                     self._collect()
             finally:
@@ -146,34 +150,38 @@ class _Coordination:
         return self.finished
 
     def _lines(self, wanted: deque[PlannedJob]) -> list[deque[PlannedJob]]:
-        """Two lines, so that jobs for GPUs do not hold up the others."""
+        """Two lines, those for GPUs first, so that neither kind of jobs holds up the other."""
         lines: list[deque[PlannedJob]] = [deque(), deque()]
         for planned in wanted:
-            lines[bool(self.asked.of(planned).gpus)].append(planned)
+            lines[not self.asked.of(planned).gpus].append(planned)
         return lines
 
     def _await_workers(self, wanted: Sequence[PlannedJob]) -> None:
-        left = len(wanted)
-        self._look(left)
+        self._look(wanted)
         while not self.workers and not self.drain.is_set():
             time.sleep(0.05)
-            self._look(left, every=0.05)
+            self._look(wanted)
         if self.workforce.offers is None and self.workers:
-            self.asked.check(wanted, self.workers)
+            self.asked.check(wanted, list(self.workers.values()))
 
-    def _look(self, left: int, every: float = _LOOK_EVERY_S) -> None:
-        """Asks the scheduler for its workers, now and then, and has the lost ones replaced."""
+    def _look(self, waiting: Iterable[PlannedJob]) -> None:
+        """Asks the scheduler for its workers, now and then; replaces lost ones and retries their jobs."""
         now = time.monotonic()
-        if self.workers and now - self.looked < every:
+        if self.workers and now - self.looked < _LOOK_EVERY_S:
             return
         self.looked = now
+        left = Counter(map(self.asked.of, waiting))
+        left.update(flight.request for flight in self.flights.values())
         self.workforce.tend(self.finished, left)
         found = self._identity()
-        self.workers = [
-            Request(int(worker["resources"].get("cores", 0)), int(worker["resources"].get("gpus", 0)))
-            for worker in found.values()
+        self.workers = {
+            address: Request(*(int(worker["resources"].get(name, 0)) for name in Request._fields))
+            for address, worker in found.items()
             if worker.get("status", "running") == "running" and worker.get("resources")
-        ]
+        }
+        for flight in [f for f in self.flights.values() if f.worker not in found and not f.future.done()]:
+            del self.flights[flight.future.key]
+            self._retry(flight)
         if self.workers:
             self.staffed = now
         elif self.workforce.patience_s is not None and now - self.staffed > self.workforce.patience_s:
@@ -192,39 +200,33 @@ class _Coordination:
         return SalverError("the Dask scheduler is gone", mend="start it again and go on with --resume")
 
     def _hand_out(self, lines: Iterable[deque[PlannedJob]]) -> None:
-        """Submits jobs, each line in its order, as long as they fit."""
+        """Submits jobs, the lost ones first and each line in its order, as long as they fit."""
+        while self.lost and not self.drain.is_set() and self._submit(*self.lost[0]):
+            self.lost.popleft()
         for line in lines:
-            while line and not self.drain.is_set():
-                request = self.asked.of(line[0])
-                if not self._fits(request):
-                    break
-                self._submit(line.popleft(), request, 0)
+            while line and not self.drain.is_set() and self._submit(line[0], 0):
+                line.popleft()
 
-    def _fits(self, request: Request) -> bool:
-        free = [
-            sum(have) - sum(used)
-            for have, used in (
-                ((w.cores for w in self.workers), (f.request.cores for f in self.flights.values())),
-                ((w.gpus for w in self.workers), (f.request.gpus for f in self.flights.values())),
-            )
-        ]
-        return request.fits(Request(*free))
-
-    def _submit(self, planned: PlannedJob, request: Request, attempt: int) -> None:
+    def _submit(self, planned: PlannedJob, attempt: int) -> bool:
+        """Gives a job to a worker; False when none has room for it now."""
+        request = self.asked.of(planned)
+        worker = place(request, self.workers, [(f.worker, f.request) for f in self.flights.values()])
+        if worker is None:
+            return False
         runner = self.asked.runners[planned.job.solver]
         made = planned, runner.device, runner.proofs, self.project, self.folders
         order = Order(*made, __version__, self.token, attempt)
-        self.rank += 1
         future = self.client.submit(
             execute,
             order,
             key=order.key,
+            workers=[worker],
             resources={name: count for name, count in request._asdict().items() if count},
-            priority=-self.rank,
             pure=False,
         )
-        self.flights[order.key] = _Flight(planned, request, attempt, future)
+        self.flights[order.key] = _Flight(planned, request, worker, attempt, future)
         future.add_done_callback(self.done.put)
+        return True
 
     def _collect(self) -> None:
         """Waits a moment for results and takes all that are there."""
@@ -240,16 +242,21 @@ class _Coordination:
         if flight is None:
             return
         record = _result(flight)
-        if record is not None:
-            self.record(record)
-            self.finished += 1
-        elif self.stop.is_set():
+        if record is None:
+            self._retry(flight)
             return
-        elif flight.attempt + 1 < _ATTEMPTS:
-            self._submit(flight.planned, flight.request, flight.attempt + 1)
-        else:
-            self.record(lost_record(flight.planned, f"stopped {_ATTEMPTS} times on its workers"))
-            self.finished += 1
+        self.record(record)
+        self.finished += 1
+
+    def _retry(self, flight: _Flight) -> None:
+        """Has a lost job run again, but not for ever: it may be what kills its workers."""
+        if self.stop.is_set():
+            return
+        if flight.attempt + 1 < _ATTEMPTS:
+            self.lost.append((flight.planned, flight.attempt + 1))
+            return
+        self.record(lost_record(flight.planned, f"lost {_ATTEMPTS} times with its worker"))
+        self.finished += 1
 
     def _end(self) -> None:
         """Stops what still runs, so that no worker writes into the run any more once it is unlocked."""
@@ -274,9 +281,7 @@ def _result(flight: _Flight) -> RunRecord | None:
     """
     try:
         record: RunRecord | None = flight.future.result(timeout=60)
-    except KilledWorker as error:
-        return lost_record(flight.planned, f"{error.allowed_failures + 1} workers died while running it")
-    except (FutureCancelledError, TimeoutError, OSError):
+    except (KilledWorker, FutureCancelledError, TimeoutError, OSError):
         return None
     except SalverError:
         raise

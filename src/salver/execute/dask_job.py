@@ -19,7 +19,7 @@ from salver.errors import SalverError
 from salver.execute.job import Folders, run_job
 from salver.execute.plan import PlannedJob
 from salver.execute.slots import Slots, Taken
-from salver.model import RunRecord, Termination
+from salver.model import Claim, RunRecord, Termination
 from salver.plugins import choose, runners
 from salver.runner import Runner
 
@@ -88,7 +88,23 @@ def execute(order: Order) -> RunRecord | None:
                 return None
             cores = taken.slots if share.slots.pinned else None
             record = run_job(order.planned, runner, order.folders, cores=cores, gpu=taken.gpu, stop=stop)
-        return None if stop.is_set() and record.termination is Termination.INFRASTRUCTURE else record
+        return None if _was_disturbed(record, stop) else record
+
+
+def _was_disturbed(record: RunRecord, stop: threading.Event) -> bool:
+    """Whether the end of this worker may have ended the run too.
+
+    Slurm sends the SIGTERM of a job that is cancelled or out of time to all of its processes. A solver that
+    it reaches before this worker acts on it seems to crash or give up.
+    """
+    limited = record.termination not in (
+        Termination.EXITED,
+        Termination.CRASHED,
+        Termination.INFRASTRUCTURE,
+    )
+    if limited or (record.termination is Termination.EXITED and record.claim in (Claim.SAT, Claim.UNSAT)):
+        return False
+    return stop.wait(2 * _LOOK_EVERY_S)
 
 
 def stop_all(token: str) -> int:

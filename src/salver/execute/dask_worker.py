@@ -12,6 +12,7 @@ import asyncio
 import logging
 import os
 import signal
+import time
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,11 +26,15 @@ from salver.execute.dask_job import Share
 from salver.execute.slots import Slots, gpu_names, physical_cores
 
 _LOOK_EVERY_S = 0.2
+_FETCH_PATIENCE_S = 30.0
 _DEATH_TIMEOUT_S = 60
 
 
 class DrainingWorker(Worker):
-    """A worker that finishes its jobs before it retires. `share` is what they take turns at."""
+    """A worker that finishes its jobs before it retires, and waits until their records were fetched.
+
+    `share` is what they take turns at.
+    """
 
     share: Share
 
@@ -37,6 +42,9 @@ class DrainingWorker(Worker):
         """Called by Dask when the lifetime is over. A paused worker is given no jobs."""
         self.status = Status.paused
         while self.state.executing and self.status == Status.paused:
+            await asyncio.sleep(_LOOK_EVERY_S)
+        patience = time.monotonic() + _FETCH_PATIENCE_S
+        while self.data and self.status == Status.paused and time.monotonic() < patience:
             await asyncio.sleep(_LOOK_EVERY_S)
         await super().close_gracefully(*arguments, **options)
 

@@ -29,7 +29,7 @@ class Pool(Record):
         name: for messages and file names.
         count: pilots at a time.
         cores: cores of one pilot; so many jobs of one core run on it.
-        gpus: GPUs of one pilot (`--gres=gpu:N`). With more than one, jobs share what they see.
+        gpus: GPUs of one pilot (`--gres=gpu:N`), each for one job at a time.
         time: time limit of one pilot as sbatch reads it: minutes, HH:MM:SS or D-HH:MM:SS.
         memory_mb: MiB of one pilot; None asks for what its jobs' limits add up to. With less than that
             fewer jobs run side by side.

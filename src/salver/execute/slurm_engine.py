@@ -10,6 +10,7 @@ import shlex
 import shutil
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def require_slurm() -> None:
 def pilot_script(pool: Pool, demand: Demand, living: Lifetime, address: str, log: Path) -> str:
     """The batch script of one pilot. `log` is a path pattern for sbatch (`%j` is the job's id).
 
-    `exec` makes the worker the batch process, so that Slurm's SIGTERM reaches it before the end.
+    `exec` makes the worker the batch process, so that Slurm's SIGTERM at the end reaches it.
     """
     announced = offer(pool, demand)
     options = [
@@ -76,7 +77,6 @@ def pilot_script(pool: Pool, demand: Demand, living: Lifetime, address: str, log
         f"--output={log}",
         "--open-mode=append",
         "--no-requeue",
-        "--signal=B:TERM@30",
         *([f"--gres=gpu:{pool.gpus}"] if pool.gpus else []),
         *([f"--partition={pool.partition}"] if pool.partition else []),
         *([f"--account={pool.account}"] if pool.account else []),
@@ -110,7 +110,7 @@ class Pilots:
             finally:
                 self._cancel()
 
-    def tend(self, finished: int, left: int) -> None:
+    def tend(self, finished: int, left: Counter[Request]) -> None:
         now = time.monotonic()
         if now - self._asked < _ASK_EVERY_S:
             return
@@ -118,8 +118,18 @@ class Pilots:
         self._forget_ended(finished)
         for pool in self.pools.pool:
             alive = self.ids[pool.name]
-            while len(alive) < min(pool.count, left):
+            while len(alive) < min(pool.count, self._wanted(pool, left)):
                 alive.append(self._submit(pool))
+
+    def _wanted(self, pool: Pool, left: Counter[Request]) -> int:
+        """How many jobs a pool is there for: a pool with GPUs is for others only where no pool without is."""
+        plain = [offer(other, self.demand) for other in self.pools.pool if not other.gpus]
+        return sum(
+            count
+            for request, count in left.items()
+            if request.fits(offer(pool, self.demand))
+            and not (pool.gpus and any(request.fits(other) for other in plain))
+        )
 
     def _forget_ended(self, finished: int) -> None:
         known = [job for jobs in self.ids.values() for job in jobs]

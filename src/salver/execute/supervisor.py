@@ -5,7 +5,7 @@ little, so that the fork is small and quick (hence neither pathlib nor typing).
 
 The supervisor is a child subreaper (prctl(2), PR_SET_CHILD_SUBREAPER): a daemon that forks twice is
 re-parented to it instead of init, so every descendant stays findable, and `wait` reporting ECHILD
-proves that none is left. If its own parent dies it receives SIGTERM, kills the tree and ends; if it
+proves that none is left. If its own parent dies it receives SIGHUP, kills the tree and ends; if it
 is killed itself, the kernel kills the command (PR_SET_PDEATHSIG) and `process.py` finds the rest.
 In a control group (`group.py`) the kernel keeps the memory limit and counts; else /proc is polled.
 
@@ -42,6 +42,8 @@ PR_SET_CHILD_SUBREAPER = 36
 LOOK_EVERY_S = 0.02
 LOOK_SHARE = 0.05
 KILL_PATIENCE_S = 10.0
+PARENT_DIES = signal.SIGHUP
+PARENT_PATIENCE_S = 10.0
 DRAIN_CHUNKS = 64
 RESERVED = 1 << 16
 
@@ -345,18 +347,34 @@ def main() -> None:
     """Reads the specification, supervises, prints the result."""
     wake = _wake_on_signals()
     spec = json.load(sys.stdin)
-    prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    prctl(PR_SET_PDEATHSIG, PARENT_DIES)
     if os.getppid() != spec["parent"]:
+        _tidy(spec)
         return
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     try:
         outcome = supervise(spec, wake)
     except OSError as error:
         outcome = result("infrastructure", reason=f"cannot supervise: {error.strerror}")
-    if os.getppid() != spec["parent"]:
+    if _is_orphan(spec["parent"], wake):
         _tidy(spec)
         return
     os.write(1, json.dumps(outcome).encode())
+
+
+def _is_orphan(parent: int, wake: int) -> bool:
+    """Whether the parent is gone.
+
+    The signal of its death comes when the thread that started this process ends. A killed process with many
+    threads is still there at that moment, so wait for it; a thread may also end alone.
+    """
+    poller = select.poll()
+    poller.register(wake, select.POLLIN)
+    if poller.poll(0) and PARENT_DIES in os.read(wake, 4096):
+        deadline = time.monotonic() + PARENT_PATIENCE_S
+        while os.getppid() == parent and time.monotonic() < deadline:
+            time.sleep(0.001)
+    return os.getppid() != parent
 
 
 def _tidy(spec: dict[str, Any]) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import operator
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, NamedTuple, Protocol
@@ -16,7 +18,6 @@ import dask.config
 from salver.errors import SalverError
 
 LOOPBACK = "127.0.0.1"
-_ALLOWED_FAILURES = 2
 _LEAVE_PATIENCE_S = 15.0
 _DEATHS_IN_A_ROW = 6
 
@@ -36,6 +37,25 @@ class Request(NamedTuple):
         return f"{cores} and {_counted(self.gpus, 'GPU')}" if self.gpus else cores
 
 
+def place(
+    request: Request, workers: Mapping[str, Request], taken: Iterable[tuple[str, Request]]
+) -> str | None:
+    """The worker with room for a job that spares most GPUs, then the one with most free cores; None: no room.
+
+    Args:
+        request: what the job needs.
+        workers: what each worker has, by address.
+        taken: what the jobs need that run on them; those of other workers do not matter.
+    """
+    used = dict.fromkeys(workers, (0, 0))
+    for address, (cores, gpus) in taken:
+        if address in used:
+            used[address] = used[address][0] + cores, used[address][1] + gpus
+    free = {address: Request(*map(operator.sub, has, used[address])) for address, has in workers.items()}
+    fitting = [(has.gpus, -has.cores, address) for address, has in free.items() if request.fits(has)]
+    return min(fitting)[2] if fitting else None
+
+
 class Workforce(Protocol):
     """A source of workers.
 
@@ -53,8 +73,12 @@ class Workforce(Protocol):
     def gather(self) -> AbstractContextManager[str]:
         """Starts the workers; yields the scheduler's address and ends what it started."""
 
-    def tend(self, finished: int, left: int) -> None:
+    def tend(self, finished: int, left: Counter[Request]) -> None:
         """Called about once a second while jobs are left; replaces lost workers.
+
+        Args:
+            finished: jobs recorded by this run so far.
+            left: jobs that run or wait, by what they need.
 
         Raises:
             SalverError: workers cannot be kept alive.
@@ -73,7 +97,7 @@ class JoinedScheduler:
     def gather(self) -> AbstractContextManager[str]:
         return contextlib.nullcontext(self.address)
 
-    def tend(self, finished: int, left: int) -> None:
+    def tend(self, finished: int, left: Counter[Request]) -> None:
         return None
 
 
@@ -102,7 +126,7 @@ class LocalWorkers:
             finally:
                 self._end()
 
-    def tend(self, finished: int, left: int) -> None:
+    def tend(self, finished: int, left: Counter[Request]) -> None:
         if self._process is None or self._process.poll() is None:
             return
         self._deaths = 1 if finished > self._finished else self._deaths + 1
@@ -141,13 +165,11 @@ def worker_command(address: str, cores: int, gpus: int, *more: str) -> list[str]
 def own_scheduler(host: str) -> Iterator[str]:
     """A scheduler in a thread of this process, listening on `host` alone; yields its address.
 
-    Work stealing is off: no more jobs are handed out than fit, so there is nothing to steal. A task is
-    given up when `_ALLOWED_FAILURES` + 1 workers died with it.
+    Work stealing is off: each job is given to one worker, so there is nothing to steal.
     """
     from distributed import LocalCluster
 
     settings = {
-        "distributed.scheduler.allowed-failures": _ALLOWED_FAILURES,
         "distributed.scheduler.work-stealing": False,
         "distributed.worker.profile.enabled": False,
     }
