@@ -11,8 +11,9 @@ import typer
 
 from salver import __version__
 from salver.bench.cli import bench_app
+from salver.commands.gallery import gallery
+from salver.commands.publish import publish, verify_set
 from salver.errors import SalverError
-from salver.publish.cli import publish, verify_set
 
 app = typer.Typer(
     name="salver",
@@ -225,6 +226,7 @@ def compare(
         print(f"not the same machine or packages: {line}")
 
 
+app.command()(gallery)
 app.command()(publish)
 app.command()(verify_set)
 app.command("rejudge", help="The same as `report`.")(report)

@@ -1,0 +1,1 @@
+"""Commands of `salver` that have a module of their own; heavy imports stay inside the functions."""
