@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
+import numpy.typing as npt
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from salver.errors import SalverError
@@ -18,6 +19,8 @@ from salver.judge.views import WitnessView, WitnessViews, chosen_witnesses
 from salver.model import Facts, Instance, JudgedRun
 from salver.report.pictures import bars_svg, flattened, image_png, map_png
 
+Array = npt.NDArray[np.float64]
+MOST_BARS = 20
 MEANINGS = {
     "vg_box": "The map is the same up to the tolerance, the class is another one.",
     "vg_paper": "The map is the same up to the tolerance, the class is another one.",
@@ -172,13 +175,7 @@ def _named(view: WitnessView, entries: Sequence[int]) -> str:
 def _pictures(view: WitnessView) -> list[tuple[Picture, bytes]]:
     name = view.instance.name
     if not view.is_image:
-        names = view.features or tuple(f"x{i}" for i in range(len(view.x)))
-        inputs = bars_svg(names, view.x, view.witness, "input")
-        maps = bars_svg(names, view.x_map, view.witness_map, "saliency")
-        return [
-            (Picture(f"{name}-inputs.svg", "xhat and witness"), inputs.encode()),
-            (Picture(f"{name}-maps.svg", "their saliency maps"), maps.encode()),
-        ]
+        return _bars(view)
     shape = view.map_shape
     limit = max(float(np.abs(flattened(m, shape)).max()) for m in (view.x_map, view.witness_map))
     first, second = top_sets(view) if len(shape) == 2 or shape[0] == 1 else ([], [])
@@ -200,11 +197,36 @@ def _pictures(view: WitnessView) -> list[tuple[Picture, bytes]]:
     ]
 
 
+def _bars(view: WitnessView) -> list[tuple[Picture, bytes]]:
+    """Charts of the entries with the largest saliency: inputs, maps and both differences."""
+    size = np.maximum(np.abs(view.x_map), np.abs(view.witness_map))
+    kept = np.sort(np.argsort(-size, kind="stable")[:MOST_BARS])
+    names = [view.features[i] if view.features else f"x{i}" for i in kept]
+    inputs = {"xhat": view.x[kept], "witness": view.witness[kept]}
+    maps = {"xhat": view.x_map[kept], "witness": view.witness_map[kept]}
+    charts = (
+        ("inputs", "xhat and witness", bars_svg(names, inputs, "input")),
+        ("maps", "their saliency maps", bars_svg(names, maps, "saliency")),
+        ("change", "witness - xhat", bars_svg(names, _difference(inputs), "change of the input")),
+        (
+            "map-change",
+            "difference of the maps",
+            bars_svg(names, _difference(maps), "change of the saliency"),
+        ),
+    )
+    return [(Picture(f"{view.instance.name}-{part}.svg", said), svg.encode()) for part, said, svg in charts]
+
+
+def _difference(series: Mapping[str, Array]) -> dict[str, Array]:
+    return {"witness - xhat": series["witness"] - series["xhat"]}
+
+
 LEGEND = (
     "Maps and differences are blue below zero, white at zero and red above. The two maps of an instance and "
     "their difference share one scale; the difference of the inputs is drawn on the scale of epsilon. "
     "Frames mark the top-k set where the query is about ranks. Of a coloured image a map shows, per pixel, "
-    "the entry of largest size over the channels. Every witness was replayed in ONNX Runtime."
+    "the entry of largest size over the channels; of a table the charts show the 20 entries with the largest "
+    "saliency. Every witness was replayed in ONNX Runtime."
 )
 
 
@@ -212,7 +234,7 @@ def markdown(title: str, groups: Groups) -> str:
     """`index.md`."""
     lines = [f"# Falsified explanations: {_plain(title)}", "", LEGEND, ""]
     for heading, meaning, exhibits in groups:
-        lines += [f"## {_plain(heading)}", "", meaning, ""]
+        lines += [f"## {_plain(heading)}", "", _plain(meaning), ""]
         for exhibit in exhibits:
             lines += [f"### {_plain(exhibit.title)}", "", _plain(exhibit.asked), ""]
             lines += [f"- {_plain(fact)}" for fact in exhibit.facts]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import altair as alt
 import numpy as np
@@ -15,7 +15,6 @@ from PIL import Image
 Array = npt.NDArray[np.float64]
 SIDE = 140
 """Width and height that a picture has at least, in pixels."""
-MOST_BARS = 40
 
 # Ends of the diverging scale, readable for the colour blind: blue below zero, orange-red above.
 _BELOW, _ABOVE = np.array([0, 90, 181]), np.array([220, 50, 32])
@@ -59,28 +58,35 @@ def flattened(values: Array, shape: tuple[int, ...]) -> Array:
     return np.asarray(np.take_along_axis(channels, largest[None], axis=0)[0])
 
 
-def bars_svg(names: Sequence[str], at_x: Array, at_witness: Array, title: str) -> str:
-    """Two bars for every entry, at xhat and at the witness; the `MOST_BARS` largest where there are more."""
-    size = np.maximum(np.abs(at_x), np.abs(at_witness))
-    kept = np.sort(np.argsort(-size, kind="stable")[:MOST_BARS])
+def bars_svg(names: Sequence[str], series: Mapping[str, Array], title: str) -> str:
+    """A bar for every entry and series, such as the values at xhat and at the witness.
+
+    Args:
+        names: of the entries. series: [len(names)] values by name. title: of the axis.
+    """
     rows = [
-        {"entry": names[i], "at": at, "value": float(values[i])}
-        for i in kept
-        for at, values in (("xhat", at_x), ("witness", at_witness))
+        {"entry": name, "at": at, "value": float(value)}
+        for at, values in series.items()
+        for name, value in zip(names, values, strict=True)
     ]
-    order = ["xhat", "witness"]
+    order = list(series)
+    colour = alt.Color(
+        "at:N",
+        sort=order,
+        title=None,
+        scale=alt.Scale(domain=order, range=["#0072B2", "#D55E00"][: len(order)]),
+        legend=alt.Legend(orient="top") if len(order) > 1 else None,
+    )
     chart = (
         alt.Chart(pd.DataFrame(rows))
         .mark_bar()
         .encode(
             x=alt.X("value:Q", title=title),
-            y=alt.Y("entry:N", sort=[names[i] for i in kept], title=None),
+            y=alt.Y("entry:N", sort=list(names), title=None),
             yOffset=alt.YOffset("at:N", sort=order),
-            color=alt.Color(
-                "at:N", sort=order, title=None, scale=alt.Scale(domain=order, range=["#0072B2", "#D55E00"])
-            ),
+            color=colour,
         )
-        .properties(width=260, height=alt.Step(9))
+        .properties(width=170, height=alt.Step(9 if len(order) > 1 else 18))
         .configure(background="white")
     )
     return vl_convert.vegalite_to_svg(chart.to_dict())
