@@ -11,10 +11,11 @@ import typer
 
 from salver.bench.cli import bench_app
 from salver.commands.calling import call
+from salver.commands.gallery import gallery
 from salver.commands.listing import AsJson, DataDir, listing_app
+from salver.commands.publish import publish, verify_set
 from salver.commands.runners import check_runner, new_runner
 from salver.errors import FoundError, SalverError
-from salver.publish.cli import publish, verify_set
 
 app = typer.Typer(
     name="salver",
@@ -240,6 +241,7 @@ def compare(
         print(f"not the same machine or packages: {line}")
 
 
+app.command()(gallery)
 app.command()(publish)
 app.command()(verify_set)
 app.command("new-runner")(new_runner)

@@ -93,6 +93,9 @@ def test_the_whole_way(project, instance_set):
     assert f"0 jobs run, {2 * count} done before" in again.stdout
     rejudged = salver(project, "rejudge", "latest", "--profile", "par2")
     assert "milp" in rejudged.stdout
+    shown = salver(project, "gallery", "latest", "--per-network", "1")
+    assert "gallery: 1 falsified instances" in shown.stdout
+    assert (run_dir / "gallery" / "index.md").is_file()
 
 
 def test_same_seed_same_bytes(project, instance_set):

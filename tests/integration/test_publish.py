@@ -175,7 +175,7 @@ def _unlisted_row(folder: Path) -> None:
         (_other_network, "is not the gradient network"),
         (_unlisted_row, "does not list instances of the manifest"),
         (lambda folder: next((folder / "networks").glob("*.gz")).unlink(), "cannot be read"),
-        (lambda folder: next((folder / "vnnlib2").glob("*.gz")).unlink(), "is missing"),
+        (lambda folder: next((folder / "vnnlib2").glob("*.gz")).unlink(), "cannot be read"),
     ],
     ids=["property", "network", "csv", "no classifier", "no text"],
 )
@@ -184,6 +184,12 @@ def test_a_change_with_fitting_checksums_is_found_by_validation(copy, change: Ca
     resigned(copy)
     _, complaints = verify_set(copy)
     assert any(said in complaint.what for complaint in complaints), complaints
+
+
+def test_a_text_that_grows_beyond_what_is_read_is_refused(published, monkeypatch):
+    monkeypatch.setattr("salver.publish.verify.MOST_TEXT_BYTES", 100)
+    said = [complaint.what for complaint in verify_set(published)[1]]
+    assert said == ["unpacks to more than salver reads"]
 
 
 def test_an_added_file_and_one_outside_are_found(copy):

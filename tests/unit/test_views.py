@@ -31,6 +31,7 @@ from salver.model import (
     RunRecord,
     Termination,
     Truth,
+    Vacuity,
     WitnessVerdict,
 )
 from salver.nets.onnx_reader import read_onnx
@@ -197,3 +198,17 @@ def test_a_few_of_each_network_at_different_points():
     chosen = chosen_witnesses(judged, instances, per_group=2)
     assert [(j.run.instance, j.run.solver) for j in chosen] == [("a", "one"), ("c", "one"), ("d", "one")]
     assert [j.run.instance for j in chosen_witnesses(judged, instances, 9)] == ["a", "b", "c", "d"]
+
+
+def test_the_tightest_tolerance_of_a_point_is_shown_first():
+    shares = {"a": 0.9, "b": 0.2, "c": None}
+    instances = {
+        name: Instance(
+            id=name, suite="s", name=name, onnx="o", vnnlib="v", vnnlib2="w", network="n", timeout=1,
+            operators=(), facts=facts_of(0, "n", vacuity=Vacuity(delta_over_saliency=share)),
+        )
+        for name, share in shares.items()
+    }  # fmt: skip
+    judged = [judged_of(name, "one") for name in "abc"]
+    assert [j.run.instance for j in chosen_witnesses(judged, instances, 1)] == ["b"]
+    assert [j.run.instance for j in chosen_witnesses(judged, instances, 2)] == ["a", "b"]

@@ -176,8 +176,8 @@ def chosen_witnesses(
 ) -> list[JudgedRun]:
     """At most `per_group` falsified instances of each family and network, with a correct witness each.
 
-    Different test points come first; of several solvers that falsified an instance the first by name is
-    taken. The order is that of the instances.
+    Different test points come first, and the tightest tolerances on the map; of several solvers that
+    falsified an instance the first by name is taken. The order is that of the instances.
     """
     found: dict[str, JudgedRun] = {}
     for one in judged:
@@ -194,12 +194,17 @@ def chosen_witnesses(
     chosen: set[str] = set()
     for members in groups.values():
         seen: defaultdict[int, int] = defaultdict(int)
-        rounds = []
-        for position, instance in enumerate(members):
-            rounds.append((seen[instance.facts.index], position, instance.id))
+        rounds: list[tuple[int, int, str]] = []
+        for instance in sorted(members, key=_tolerance):
+            rounds.append((seen[instance.facts.index], len(rounds), instance.id))
             seen[instance.facts.index] += 1
         chosen |= {name for _, _, name in sorted(rounds)[:per_group]}
     return [found[name] for name in instances if name in chosen]
+
+
+def _tolerance(instance: Instance) -> float:
+    share = instance.facts.vacuity.delta_over_saliency
+    return float("inf") if share is None else share
 
 
 def centre_of_box(prop: Property, facts: Facts) -> Array:

@@ -25,6 +25,7 @@ from salver.publish import generate_properties as drawing
 from salver.publish.archive import unpack
 from salver.publish.census import refuse_unfit
 from salver.publish.folder import SUMS, is_drawn
+from salver.spec.read import MOST_BYTES as MOST_TEXT_BYTES
 from salver.validate import Complaint, validate
 
 
@@ -132,10 +133,9 @@ def _rebuild(folder: Path, manifest: Manifest, scratch: Path) -> None:
     for instance in manifest.instances:
         for path in (instance.onnx, instance.network):
             if not (scratch / path).exists():
-                _place(scratch, path, _decompressed(folder / f"{path}.gz", f"{path}.gz"))
+                _place(scratch, path, _decompressed(folder / f"{path}.gz", f"{path}.gz", MOST_BYTES))
         for path in (f"{instance.vnnlib}.gz", f"{instance.vnnlib2}.gz"):
-            if not (folder / path).is_file():
-                raise SalverError("is missing", path, "fetch the set again")
+            _decompressed(folder / path, path, MOST_TEXT_BYTES)
             _place(scratch, path, (folder / path).read_bytes())
     plain: list[dict[str, Any]] = [i.model_dump(mode="json") for i in manifest.instances]
     (scratch / "instances.csv").write_text(drawing.csv_text(plain))
@@ -148,14 +148,14 @@ def _place(scratch: Path, path: str, data: bytes) -> None:
     (scratch / path).write_bytes(data)
 
 
-def _decompressed(path: Path, name: str) -> bytes:
+def _decompressed(path: Path, name: str, most: int) -> bytes:
     try:
         with gzip.open(path) as stream:
-            data = stream.read(MOST_BYTES + 1)
+            data = stream.read(most + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise SalverError(f"cannot be read ({error})", name, "fetch the set again") from error
-    if len(data) > MOST_BYTES:
-        raise SalverError("is larger than any network salver reads", name, "fetch the set again")
+    if len(data) > most:
+        raise SalverError("unpacks to more than salver reads", name, "fetch the set again")
     return data
 
 

@@ -1,0 +1,34 @@
+"""The command `salver gallery`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def gallery(
+    name: Annotated[str, typer.Argument(help="a run's folder or name, or `latest`")] = "latest",
+    per_network: Annotated[
+        int, typer.Option("--per-network", min=1, help="instances of each family and network at most")
+    ] = 3,
+    data_dir: Annotated[Path | None, typer.Option("--data-dir", help="your data folder")] = None,
+) -> None:
+    """Draw what falsified instances of a run look like: xhat, the witness, and their saliency maps.
+
+    Example: salver gallery latest --per-network 5
+    """
+    from salver.judge.views import WitnessViews
+    from salver.judging import judge_run
+    from salver.project import project_root
+    from salver.report.gallery import write_gallery
+    from salver.run import find_run
+
+    root = project_root()
+    folder = find_run(root, name)
+    run, instances, judged = judge_run(folder, root)
+    views = WitnessViews(root / run.instance_set, data_dir)
+    page, shown = write_gallery(folder, run.suite, judged, instances, views, per_network)
+    print(f"gallery: {shown} falsified instances in {os.path.relpath(page)}")

@@ -1,0 +1,266 @@
+"""A gallery of falsified instances: what a saliency map looks like before and after."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+import numpy.typing as npt
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from salver.errors import SalverError
+from salver.files import write_atomically
+from salver.judge.views import WitnessView, WitnessViews, chosen_witnesses
+from salver.model import Facts, Instance, JudgedRun
+from salver.report.pictures import bars_svg, flattened, image_png, map_png
+
+Array = npt.NDArray[np.float64]
+MOST_BARS = 20
+MEANINGS = {
+    "vg_box": "The map is the same up to the tolerance, the class is another one.",
+    "vg_paper": "The map is the same up to the tolerance, the class is another one.",
+    "topk_rank": "The class is the same, the most important entries are others.",
+    "cam_topk": "The most activated pixels are others.",
+    "smoothgrad_topk": "The class is the same, the most important entries of the smoothed map are others.",
+    "gradient_sign": "An entry of the gradient falls below the asked level.",
+    "gradient_width": "An entry of the gradient moves by the asked width or more.",
+    "planted_sat": "A violation was planted where attacks do not look, and was found.",
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One file of the gallery: its name, and what is on it."""
+
+    file: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """One falsified instance: what was asked, what the witness does, and its pictures."""
+
+    family: str
+    network: str
+    dataset: str
+    title: str
+    asked: str
+    facts: tuple[str, ...]
+    pictures: tuple[Picture, ...]
+
+
+def write_gallery(
+    run_dir: Path,
+    title: str,
+    judged: Sequence[JudgedRun],
+    instances: Mapping[str, Instance],
+    views: WitnessViews,
+    per_group: int = 3,
+) -> tuple[Path, int]:
+    """Writes `gallery/` into a run's folder: pictures, `index.html` and `index.md`, in place of an older one.
+
+    Args:
+        title: name of the suite.
+        judged: the run's judged runs. instances: by id.
+        per_group: how many instances of each family and network at most.
+
+    Returns:
+        Path of `index.html`, and the number of instances shown.
+
+    Raises:
+        SalverError: no falsified instance with a map and a correct witness; a file cannot be written.
+    """
+    exhibits: list[Exhibit] = []
+    files: dict[str, bytes] = {}
+    for one in chosen_witnesses(judged, instances, per_group):
+        view = views.of_run(one, instances[one.run.instance_id], run_dir)
+        if view is None:
+            continue
+        drawn = _pictures(view)
+        files |= {picture.file: data for picture, data in drawn}
+        exhibits.append(_exhibit(view, tuple(picture for picture, _ in drawn)))
+    if not exhibits:
+        what = "no instance with a saliency map was falsified by a correct witness"
+        raise SalverError(what, str(run_dir), "run a solver that finds witnesses, such as falsify")
+    folder = run_dir / "gallery"
+    shutil.rmtree(folder, ignore_errors=True)
+    for name, data in files.items():
+        write_atomically(folder / name, data)
+    groups = _grouped(exhibits)
+    write_atomically(folder / "index.md", markdown(title, groups))
+    write_atomically(folder / "index.html", html(title, groups))
+    return folder / "index.html", len(exhibits)
+
+
+Groups = list[tuple[str, str, list[Exhibit]]]
+
+
+def _grouped(exhibits: list[Exhibit]) -> Groups:
+    """Heading, meaning and exhibits of each family and network, in the order of the suite."""
+    ordered = sorted(exhibits, key=lambda e: exhibits.index(_first_of(e, exhibits)))
+    return [
+        (
+            f"{family}: {network} on {dataset}",
+            MEANINGS.get(family, "The query's condition is met."),
+            list(own),
+        )
+        for (family, network, dataset), own in groupby(
+            ordered, key=lambda e: (e.family, e.network, e.dataset)
+        )
+    ]
+
+
+def _first_of(exhibit: Exhibit, exhibits: list[Exhibit]) -> Exhibit:
+    key = (exhibit.family, exhibit.network, exhibit.dataset)
+    return next(e for e in exhibits if (e.family, e.network, e.dataset) == key)
+
+
+def _exhibit(view: WitnessView, pictures: tuple[Picture, ...]) -> Exhibit:
+    facts = view.instance.facts
+    said = [
+        f"class {view.x_class} at xhat, {view.witness_class} at the witness",
+        f"largest change of an input entry {view.input_distance:.4g} (allowed {facts.epsilon:g})",
+        f"largest change of an entry of the map {view.map_distance:.4g}, "
+        f"largest entry at xhat {float(np.abs(view.x_map).max()):.4g}",
+    ]
+    if moved := ranks_moved(view):
+        left, entered = moved
+        k = facts.options["k"]
+        said.append(f"out of the top {k}: {_named(view, left)}; into it: {_named(view, entered)}")
+    said.append(f"found by {view.solver}")
+    if view.x_from == "box":
+        said.append("xhat is read off the box, since its data set is not on this machine")
+    return Exhibit(
+        facts.family, facts.network, facts.dataset, view.instance.name, _asked(facts), tuple(said), pictures
+    )
+
+
+def _asked(facts: Facts) -> str:
+    return f"map of {facts.gradient_of}, epsilon {facts.epsilon:g}, asked: {facts.condition}"
+
+
+def top_sets(view: WitnessView) -> tuple[list[int], list[int]]:
+    """The top-k sets at xhat and at the witness, where the family ranks; else empty."""
+    k = int(view.instance.facts.options.get("k", 0))
+    if not 0 < k < len(view.x_map):
+        return [], []
+    first, second = (np.argsort(-m, kind="stable")[:k].tolist() for m in (view.x_map, view.witness_map))
+    return first, second
+
+
+def ranks_moved(view: WitnessView) -> tuple[list[int], list[int]] | None:
+    """Entries that left the top-k set and entries that came in; None where the family does not rank."""
+    first, second = top_sets(view)
+    if not first:
+        return None
+    return sorted(set(first) - set(second)), sorted(set(second) - set(first))
+
+
+def _named(view: WitnessView, entries: Sequence[int]) -> str:
+    if view.features:
+        names = [view.features[i] for i in entries]
+    elif len(view.map_shape) > 1:
+        places = (np.unravel_index(i, view.map_shape) for i in entries)
+        names = ["(" + ", ".join(str(int(n)) for n in place[-2:]) + ")" for place in places]
+    else:
+        names = [f"entry {i}" for i in entries]
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "") or "none"
+
+
+def _pictures(view: WitnessView) -> list[tuple[Picture, bytes]]:
+    name = view.instance.name
+    if not view.is_image:
+        return _bars(view)
+    shape = view.map_shape
+    limit = max(float(np.abs(flattened(m, shape)).max()) for m in (view.x_map, view.witness_map))
+    first, second = top_sets(view) if len(shape) == 2 or shape[0] == 1 else ([], [])
+    change, moved = view.witness - view.x, view.witness_map - view.x_map
+    epsilon = view.instance.facts.epsilon
+    return [
+        (
+            Picture(f"{name}-x.png", f"xhat: {view.x_class}"),
+            image_png(view.x, view.input_shape, view.clip),
+        ),
+        (Picture(f"{name}-x-map.png", "its map"), map_png(view.x_map, shape, limit, first)),
+        (
+            Picture(f"{name}-witness.png", f"witness: {view.witness_class}"),
+            image_png(view.witness, view.input_shape, view.clip),
+        ),
+        (Picture(f"{name}-witness-map.png", "its map"), map_png(view.witness_map, shape, limit, second)),
+        (Picture(f"{name}-change.png", "witness - xhat"), map_png(change, view.input_shape, epsilon)),
+        (Picture(f"{name}-map-change.png", "difference of the maps"), map_png(moved, shape, limit)),
+    ]
+
+
+def _bars(view: WitnessView) -> list[tuple[Picture, bytes]]:
+    """Charts of the entries with the largest saliency: inputs, maps and both differences."""
+    size = np.maximum(np.abs(view.x_map), np.abs(view.witness_map))
+    kept = np.sort(np.argsort(-size, kind="stable")[:MOST_BARS])
+    names = [view.features[i] if view.features else f"x{i}" for i in kept]
+    inputs = {"xhat": view.x[kept], "witness": view.witness[kept]}
+    maps = {"xhat": view.x_map[kept], "witness": view.witness_map[kept]}
+    charts = (
+        ("inputs", "xhat and witness", bars_svg(names, inputs, "input")),
+        ("maps", "their saliency maps", bars_svg(names, maps, "saliency")),
+        ("change", "witness - xhat", bars_svg(names, _difference(inputs), "change of the input")),
+        (
+            "map-change",
+            "difference of the maps",
+            bars_svg(names, _difference(maps), "change of the saliency"),
+        ),
+    )
+    return [(Picture(f"{view.instance.name}-{part}.svg", said), svg.encode()) for part, said, svg in charts]
+
+
+def _difference(series: Mapping[str, Array]) -> dict[str, Array]:
+    return {"witness - xhat": series["witness"] - series["xhat"]}
+
+
+LEGEND = (
+    "Maps and differences are blue below zero, white at zero and red above. The two maps of an instance and "
+    "their difference share one scale; the difference of the inputs is drawn on the scale of epsilon. "
+    "Frames mark the top-k set where the query is about ranks. Of a coloured image a map shows, per pixel, "
+    "the entry of largest size over the channels; of a table the charts show the 20 entries with the largest "
+    "saliency. Every witness was replayed in ONNX Runtime."
+)
+
+
+def markdown(title: str, groups: Groups) -> str:
+    """`index.md`."""
+    lines = [f"# Falsified explanations: {_plain(title)}", "", LEGEND, ""]
+    for heading, meaning, exhibits in groups:
+        lines += [f"## {_plain(heading)}", "", _plain(meaning), ""]
+        for exhibit in exhibits:
+            lines += [f"### {_plain(exhibit.title)}", "", _plain(exhibit.asked), ""]
+            lines += [f"- {_plain(fact)}" for fact in exhibit.facts]
+            lines += ["", "| " + " | ".join(_plain(p.caption) for p in exhibit.pictures) + " |"]
+            lines.append("|" + " --- |" * len(exhibit.pictures))
+            cells = (f"![{_plain(p.caption)}]({quote(p.file)})" for p in exhibit.pictures)
+            lines += ["| " + " | ".join(cells) + " |", ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown shows as it is."""
+    for mark in "\\`*_|[]<>#":
+        text = text.replace(mark, f"\\{mark}")
+    return " ".join(text.split())
+
+
+def html(title: str, groups: Groups) -> str:
+    """`index.html`; it loads nothing but the pictures beside it."""
+    environment = Environment(
+        loader=PackageLoader("salver.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["href"] = lambda file: f"./{quote(file)}"
+    page = environment.get_template("gallery.html.j2").render(title=title, groups=groups, legend=LEGEND)
+    return page.rstrip() + "\n"
