@@ -12,6 +12,7 @@ import typer
 from salver import __version__
 from salver.bench.cli import bench_app
 from salver.commands.runners import check_runner, new_runner
+from salver.commands.solvers import solvers_app
 from salver.errors import SalverError
 
 app = typer.Typer(
@@ -25,6 +26,7 @@ app = typer.Typer(
 data_app = typer.Typer(help="Data sets: list and fetch them.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(bench_app, name="bench")
+app.add_typer(solvers_app, name="solvers")
 
 SuiteKey = Annotated[str, typer.Argument(help="key of a suite in benchmarks/, or a .toml file")]
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="your data folder (default: SALVER_DATA)")]
