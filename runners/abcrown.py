@@ -1,8 +1,9 @@
 """The real alpha,beta-CROWN, as its users install it.
 
-`ABCROWN_HOME` names its folder; `ABCROWN_PYTHON` its own Python interpreter, where it lives in a
-separate environment. `abcrown.py` is called directly: the tool's competition scripts assume CUDA and
-kill every Python process of the machine.
+`ABCROWN_HOME` names its checkout, with its submodule auto_LiRPA, and in it a clone of its fork of
+onnx2pytorch where that is not installed. It runs in the environment that `salver solvers install abcrown`
+makes, or under `ABCROWN_PYTHON`, its own interpreter. `abcrown.py` is called directly: the tool's
+competition scripts assume CUDA and kill every Python process of the machine.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ import shutil
 import sys
 from pathlib import Path
 
+from salver.foreign.environments import installed, program_of
 from salver.model import Answer, Claim, Finished, Instance, Limits, StagedInstance, Termination
 from salver.revision import commit_of
 from salver.runner import Resources, Runner, answer_from_words
 
 IMPORTED = ("torch", "onnx2pytorch", "gurobipy", "sortedcontainers", "yaml")
+BUNDLED = ("auto_LiRPA", "onnx2pytorch")
 RESULTS = "abcrown_results.txt"
 CONFIG = "abcrown.yaml"
 COUNTEREXAMPLE = "abcrown_counterexample.txt"
@@ -39,8 +42,14 @@ def code() -> Path:
 
 
 def interpreter() -> str:
-    """Python that runs the tool."""
-    return os.environ.get("ABCROWN_PYTHON") or sys.executable
+    """Python that runs the tool: the user's, that of its environment, or this one."""
+    own = os.environ.get("ABCROWN_PYTHON")
+    return own or (str(program_of("abcrown")) if installed("abcrown") else sys.executable)
+
+
+def bundled() -> list[Path]:
+    """Folders of packages that lie in the checkout."""
+    return [home() / name for name in BUNDLED if (home() / name / name).is_dir()]
 
 
 class AbCrown(Runner):
@@ -61,8 +70,13 @@ class AbCrown(Runner):
             return f"ABCROWN_HOME={home()} has no abcrown.py"
         if own := os.environ.get("ABCROWN_PYTHON"):
             return None if shutil.which(own) else f"ABCROWN_PYTHON={own} is not a program"
-        missing = [module for module in IMPORTED if importlib.util.find_spec(module) is None]
-        return f"needs {', '.join(missing)} here, or its own ABCROWN_PYTHON" if missing else None
+        there = {path.name for path in bundled()}
+        if installed("abcrown"):
+            absent = [name for name in BUNDLED if name not in there]
+            return f"ABCROWN_HOME={home()} has no {' and no '.join(absent)}" if absent else None
+        needed = [module for module in IMPORTED if module not in there]
+        missing = [module for module in needed if importlib.util.find_spec(module) is None]
+        return f"needs {', '.join(missing)}; run `salver solvers install abcrown`" if missing else None
 
     def version(self) -> str:
         package = code() / "__init__.py"
@@ -84,8 +98,7 @@ class AbCrown(Runner):
 
     def environment(self, limits: Limits) -> dict[str, str]:
         threads = str(limits.cores)
-        bundled = home() / "auto_LiRPA"
-        paths = [home(), bundled] if (bundled / "auto_LiRPA").is_dir() else [home()]
+        paths = [home(), *bundled()]
         return {
             "PYTHONPATH": os.pathsep.join(map(str, paths)),
             "OMP_NUM_THREADS": threads,

@@ -15,6 +15,7 @@ from salver.commands.gallery import gallery
 from salver.commands.listing import AsJson, DataDir, listing_app
 from salver.commands.publish import publish, verify_set
 from salver.commands.runners import check_runner, new_runner
+from salver.commands.solvers import solvers_app
 from salver.errors import FoundError, SalverError
 
 app = typer.Typer(
@@ -27,6 +28,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(bench_app, name="bench")
+app.add_typer(solvers_app, name="solvers")
 
 
 def _suites(incomplete: str) -> list[str]:

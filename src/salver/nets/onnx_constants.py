@@ -30,6 +30,51 @@ def constant_fold(node: onnx.NodeProto, value: Any, attributes: dict[str, Any], 
     raise fail(node, "of a constant")
 
 
+def scale_and_shift(kind: str, constant: Any, reverse: bool) -> tuple[Any, Any]:
+    """`x kind constant`, or with `reverse` `constant kind x`, as scale * x + shift."""
+    one, zero = np.ones(()), np.zeros(())
+    if kind == "Add":
+        return one, constant
+    if kind == "Sub":
+        return (-one, constant) if reverse else (one, -constant)
+    return (constant, zero) if kind == "Mul" else (1.0 / constant, zero)
+
+
+def window_of(
+    node: onnx.NodeProto, attributes: dict[str, Any], size: Shape, kernel: tuple[int, ...], fail: Any
+) -> dict[str, Any]:
+    """Strides, pads and dilations of a window over `size` [height, width]; `kernel` is empty but for Conv.
+
+    Raises: SalverError, made by `fail`: `auto_pad` of another operator.
+    """
+    strides, dilations = (tuple(attributes.get(name, (1, 1))) for name in ("strides", "dilations"))
+    pads = tuple(attributes.get("pads", (0, 0, 0, 0)))
+    automatic = attributes.get("auto_pad", b"NOTSET")
+    if automatic in (b"SAME_UPPER", b"SAME_LOWER") and len(kernel) == 2:
+        pads = same_pads(size, kernel, strides, dilations, automatic)
+    elif automatic not in (b"NOTSET", b"VALID"):
+        raise fail(node, "with auto_pad")
+    return {"strides": strides, "pads": pads, "dilations": dilations}
+
+
+def same_pads(
+    size: tuple[int, ...],
+    kernel: tuple[int, ...],
+    strides: tuple[int, ...],
+    dilations: tuple[int, ...],
+    automatic: bytes,
+) -> tuple[int, ...]:
+    """Paddings (top, left, bottom, right) for ONNX's `auto_pad`: ceil(size / stride) windows an axis."""
+    begin, end = [], []
+    for length, width, stride, dilation in zip(size, kernel, strides, dilations, strict=True):
+        windows = -(-length // stride)
+        total = max(0, (windows - 1) * stride + dilation * (width - 1) + 1 - length)
+        small, large = total // 2, total - total // 2
+        begin.append(small if automatic == b"SAME_UPPER" else large)
+        end.append(large if automatic == b"SAME_UPPER" else small)
+    return (*begin, *end)
+
+
 def pool_scale(shape: Shape, operator: Conv) -> Array:
     """Correction [channels, height, width] for windows that reach over the padding."""
     share = conv_matrix(operator, shape).sum(axis=1).reshape(conv_output_shape(shape, operator))

@@ -37,12 +37,12 @@ from salver.nets.network import (
     conv_output_shape,
     conv_transpose_output_shape,
 )
-from salver.nets.onnx_constants import constant_fold, moved_axes, pool_scale
+from salver.nets.onnx_constants import constant_fold, moved_axes, pool_scale, scale_and_shift, window_of
 from salver.nets.onnx_file import load_model
 from salver.nets.onnx_strict import (
     MOST_ENTRIES,
     checked,
-    refuse_input_type,
+    declared_shape,
     refuse_options,
     refuse_weights,
 )
@@ -83,25 +83,11 @@ def _converted(model: onnx.ModelProto, where: str) -> Network:
     if len(inputs) != 1 or len(graph.output) != 1:
         found = f"has {len(inputs)} inputs and {len(graph.output)} outputs"
         raise SalverError(found, where, "a network with one of each is needed")
-    builder = _Builder(where, inputs[0].name, _declared_shape(inputs[0], where), constants)
+    batched = len(inputs[0].type.tensor_type.shape.dim) > 1
+    builder = _Builder(where, inputs[0].name, declared_shape(inputs[0], where), constants, batched)
     for node in graph.node:
         builder.add(node)
     return builder.finish(graph.output[0].name)
-
-
-def _declared_shape(value: onnx.ValueInfoProto, where: str) -> Shape:
-    refuse_input_type(value, where)
-    axes = value.type.tensor_type.shape.dim
-    dims = [-1 if d.HasField("dim_value") and not d.dim_value else d.dim_value for d in axes]
-    if math.prod(dims[1:] or dims) > MOST_ENTRIES:
-        raise SalverError(f"input {value.name!r} is too large", where, "use a smaller network")
-    if not dims or any(size <= 0 for size in dims[1:]) or not 0 <= dims[0] <= 1:
-        if len(dims) == 1 and dims[0] > 1:
-            return (dims[0],)
-        raise SalverError(
-            f"input {value.name!r} has shape {dims}", where, "batch size 1 and fixed sizes needed"
-        )
-    return tuple(dims[1:]) or (1,)
 
 
 @dataclass
@@ -110,6 +96,7 @@ class _Builder:
     input: str
     input_shape: Shape
     constants: dict[str, Any]
+    batched: bool
     nodes: list[Node] = field(default_factory=list)
     alias: dict[str, str] = field(default_factory=dict)
     shapes: dict[str, Shape] = field(default_factory=dict)
@@ -178,10 +165,12 @@ class _Builder:
 
     def _passthrough(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
         """Identity, Dropout at inference, Cast to a float type, and axes of size one."""
-        source, output = node.input[0], node.output[0]
+        output = node.output[0]
         if node.op_type == "Constant":
             self.constants[output] = checked(attributes["value"], self.where)
-        elif source in self.constants:
+            return
+        source = node.input[0]
+        if source in self.constants:
             self.constants[output] = constant_fold(node, self.constants[source], attributes, self._fail)
         elif node.op_type == "Transpose":
             perm = list(attributes.get("perm", []))
@@ -335,17 +324,10 @@ class _Builder:
         constant = value.reshape(value.shape[1:]) if value.ndim == len(shape) + 1 else value
         if np.broadcast_shapes(constant.shape, shape) != shape:
             raise self._fail(node, f"of shapes {list(value.shape)} and {list(shape)}")
-        one, zero = np.ones(()), np.zeros(())
         reverse = left in self.constants
-        scale, shift = {
-            "Add": (one, constant),
-            "Sub": (-one, constant) if reverse else (one, -constant),
-            "Mul": (constant, zero),
-            "Div": (1.0 / np.where(constant == 0, np.inf, constant), zero),
-        }[kind]
         if kind == "Div" and (reverse or (constant == 0).any()):
             raise self._fail(node, "by a variable or by zero")
-        self._scale(output, name, scale, shift)
+        self._scale(output, name, *scale_and_shift(kind, constant, reverse))
         return True
 
     def _binary(self, node: onnx.NodeProto, output: str, operator: Operator) -> None:
@@ -376,10 +358,23 @@ class _Builder:
             raise self._fail(node, "by a variable")
 
     def _concat(self, node: onnx.NodeProto, attributes: dict[str, Any], output: str) -> None:
-        sources = tuple(self._tensor(name) for name in node.input)
-        if any(len(self.shapes[name]) != 1 for name in sources) or attributes.get("axis", 1) not in (1, -1):
+        sources = tuple(self._part(name) for name in node.input)
+        axes = (1, -1) if self.batched else (0, -1)
+        if any(len(self.shapes[name]) != 1 for name in sources) or attributes.get("axis", 1) not in axes:
             raise self._fail(node, "of unflattened tensors")
         self._emit(output, Concat(), sources, (sum(self.shapes[name][0] for name in sources),))
+
+    def _part(self, name: str) -> str:
+        """A tensor to be concatenated; a constant one becomes a linear map that ignores the input."""
+        value = self.constants.get(name)
+        if value is None or np.shape(value)[:-1] != ((1,) if self.batched else ()):
+            return self._tensor(name)
+        fixed = f"{name}/fixed"
+        if fixed not in self.shapes:
+            bias = np.ravel(value).astype(np.float32)
+            weight = np.zeros((bias.size, self.shapes[self.input][0]), np.float32)
+            self._emit(fixed, Linear(weight, bias), (self.input,), (bias.size,))
+        return fixed
 
     def _image(self, node: onnx.NodeProto) -> str:
         source = self._tensor(node.input[0])
@@ -388,13 +383,9 @@ class _Builder:
         return source
 
     def _window(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> dict[str, Any]:
-        if attributes.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
-            raise self._fail(node, "with auto_pad")
-        return {
-            "strides": tuple(attributes.get("strides", (1, 1))),
-            "pads": tuple(attributes.get("pads", (0, 0, 0, 0))),
-            "dilations": tuple(attributes.get("dilations", (1, 1))),
-        }
+        size = self.shapes[self._image(node)][1:]
+        kernel = self.constants[node.input[1]].shape[2:] if node.op_type == "Conv" else ()
+        return window_of(node, attributes, size, kernel, self._fail)
 
 
 _MEND = "see docs/networks.md for the operators that are"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -44,6 +45,26 @@ def refuse_input_type(value: onnx.ValueInfoProto, where: str) -> None:
     """Raises: SalverError: the input is neither float32 nor float64."""
     if value.type.tensor_type.elem_type not in _FLOATS:
         raise SalverError(f"input {value.name!r} is neither float32 nor float64", where, "export in float32")
+
+
+def declared_shape(value: onnx.ValueInfoProto, where: str) -> tuple[int, ...]:
+    """Shape of the input without its batch axis.
+
+    Raises:
+        SalverError: of another type than float32 or float64, too large, not of batch size 1 and fixed sizes.
+    """
+    refuse_input_type(value, where)
+    axes = value.type.tensor_type.shape.dim
+    dims = [-1 if d.HasField("dim_value") and not d.dim_value else d.dim_value for d in axes]
+    if math.prod(dims[1:] or dims) > MOST_ENTRIES:
+        raise SalverError(f"input {value.name!r} is too large", where, "use a smaller network")
+    if not dims or any(size <= 0 for size in dims[1:]) or not 0 <= dims[0] <= 1:
+        if len(dims) == 1 and dims[0] > 1:
+            return (dims[0],)
+        raise SalverError(
+            f"input {value.name!r} has shape {dims}", where, "batch size 1 and fixed sizes needed"
+        )
+    return tuple(dims[1:]) or (1,)
 
 
 def refuse_options(node: onnx.NodeProto, attributes: Mapping[str, Any], fail: Fail) -> None:

@@ -50,12 +50,21 @@ PROVE = ("hybrid", "milp", "crown")
 """Whose `unsat` can be proven (`salver.solvers.proving`)."""
 PROOF_MARGIN_S = 0.4
 SUPPORTS = {
-    "onnx-operators": "Abs Add AveragePool Concat Conv ConvTranspose Flatten Gemm MatMul Mul ReduceMean Relu "
-    "Reshape Sign Sub",
+    "onnx-opset-versions": "13 18",
+    "onnx-element-types": "float32",
+    "onnx-operators": "Abs Add AveragePool BatchNormalization Concat Constant Conv ConvTranspose Dropout "
+    "Flatten Gemm GlobalAveragePool Identity MatMul Mul ReduceMean Relu Reshape Sign Squeeze Sub Unsqueeze",
     "vnnlib-versions": "1.0 2.0",
-    "onnx-versions": "13",
-    "input-types": "real float32",
+    "hidden-node-theories": "NH",
+    "multiple-input-output-theories": "SIO",
+    "multiple-network-theories": "SNET",
+    "multiple-node-comparison-theories": "SNC",
+    "arithmetic-complexity-theories": "BND OUTC",
+    "optimised-disjunctive-reasoning": "true",
+    "serialise-assignments": "false",
 }
+"""Answers of `supports`, in the words of the VNN-LIB standard (2.0, section 5.4), one a line. Cast, Div and
+Transpose are read in a few forms only, and so not listed."""
 MESSAGE_LENGTH = 300
 NUMERIC_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 

@@ -1,0 +1,50 @@
+"""vibecheck: bounds with branch and bound, by the author of nnenum. A separate program under GPL-3.
+
+`salver solvers install vibecheck` gets it. It is given VNN-LIB 2.0 only: to a query in 1.0 with several
+assertions about the output, version 1.1.0 answers sat with points that violate some of them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from salver.foreign.environments import installed, program_of
+from salver.foreign.vnnlib_cli import VnnLibTool
+from salver.model import Instance, Limits, StagedInstance
+from salver.runner import CANONICAL_OPERATORS, Runner
+
+NAME = "vibecheck"
+
+
+class VibeCheck(VnnLibTool):
+    """Incomplete on saliency queries: `unknown` where its bounds do not suffice."""
+
+    name = NAME
+    url = "https://github.com/stanleybak/vibecheck-nn"
+    operators: ClassVar = CANONICAL_OPERATORS - {"Abs"}
+    vnnlib_versions = ("2.0",)
+    by_default = False
+
+    @property
+    def tool(self) -> tuple[str, ...]:
+        return (str(program_of(NAME, "vibecheck")),)
+
+    def unavailable(self) -> str | None:
+        if installed(NAME) is None:
+            return f"is not installed; run `salver solvers install {NAME}`"
+        return super().unavailable()
+
+    def version(self) -> str:
+        done = installed(NAME)
+        return done.own["vibecheck-nn"] if done else "none"
+
+    def supports(self, instance: Instance) -> str | None:
+        return Runner.supports(self, instance)
+
+    def command(self, staged: StagedInstance, workdir: Path, limits: Limits) -> list[str]:
+        device = {"cuda": "gpu"}.get(self.device, self.device)
+        return [*super().command(staged, workdir, limits), "--device", device]
+
+    def environment(self, limits: Limits) -> dict[str, str]:
+        return dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(limits.cores))

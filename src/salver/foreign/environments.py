@@ -1,0 +1,146 @@
+"""Virtual environments of other people's verifiers, in the user's cache, apart from salver's own.
+
+An environment counts as installed once `installed.json` is written, which is the last step; what a step
+left behind when it failed is removed. A tool borrows salver's packages by a `.pth` file: that saves a
+second torch. Its own packages come first on its path.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import platform
+import shutil
+import subprocess
+import sys
+import venv
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed_version
+from importlib.resources import files
+from pathlib import Path
+
+from salver.datasets.places import cache_dir
+from salver.errors import SalverError
+from salver.files import write_atomically
+from salver.foreign.peers import Peer
+from salver.model import Record
+
+DONE = "installed.json"
+BORROWED = "borrowed.pth"
+PIP_PATIENCE_S = 1800
+PROBE_PATIENCE_S = 300
+STAND_IN_PARTS = ("datasets", "io", "models", "ops", "transforms")
+
+
+class Installed(Record):
+    """What an environment holds: own packages and borrowed ones, by name, with their versions."""
+
+    name: str
+    python: str
+    own: dict[str, str]
+    borrowed: dict[str, str]
+
+
+def folder_of(name: str) -> Path:
+    """Folder of a tool's environment, there or not."""
+    return cache_dir() / "solvers" / name
+
+
+def program_of(name: str, program: str = "python") -> Path:
+    """A program of the environment, there or not."""
+    return folder_of(name) / "venv" / "bin" / program
+
+
+def packages_of(name: str) -> Path:
+    """The environment's own site-packages, there or not."""
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    found = sorted((folder_of(name) / "venv" / "lib").glob("python*/site-packages"))
+    return found[0] if found else folder_of(name) / "venv" / "lib" / version / "site-packages"
+
+
+def installed(name: str) -> Installed | None:
+    """What is installed of a tool, or None."""
+    try:
+        return Installed.model_validate_json((folder_of(name) / DONE).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def install(peer: Peer) -> Installed:
+    """Makes the environment anew; an older one is replaced.
+
+    Raises:
+        SalverError: a package cannot be had, or does not import afterwards; nothing is left behind.
+    """
+    folder = folder_of(peer.name)
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        return _installed_in(folder, peer)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _installed_in(folder: Path, peer: Peer) -> Installed:
+    borrowed, missing = borrowable(peer)
+    own = [*peer.lock.split(), *missing]
+    venv.create(folder / "venv", with_pip=True)
+    python = str(program_of(peer.name))
+    quietly = ("--quiet", "--no-deps", "--no-input", "--disable-pip-version-check")
+    _must(peer, [python, "-m", "pip", "install", *quietly, *own], PIP_PATIENCE_S, "cannot be installed")
+    packages = packages_of(peer.name)
+    for module in peer.stands_in:
+        if importlib.util.find_spec(module) is None:
+            _stand_in(packages, module)
+    paths = [path for path in sys.path if path.endswith("site-packages")]
+    (packages / BORROWED).write_text("\n".join(paths) + "\n")
+    probe = f"import {', '.join(peer.imports)}"
+    _must(peer, [python, "-c", probe], PROBE_PATIENCE_S, "does not import")
+    pinned = dict(pin.split("==") for pin in own)
+    done = Installed(name=peer.name, python=platform.python_version(), own=pinned, borrowed=borrowed)
+    write_atomically(folder / DONE, json.dumps(done.model_dump(), indent=1) + "\n")
+    return done
+
+
+def borrowable(peer: Peer) -> tuple[dict[str, str], list[str]]:
+    """Versions of what can be borrowed, and pins of what cannot since the tool demands another version.
+
+    Raises:
+        SalverError: salver's environment lacks a package that the tool takes in any version.
+    """
+    borrowed, missing = {}, []
+    for name, demanded in peer.borrows.items():
+        try:
+            found = installed_version(name)
+        except PackageNotFoundError:
+            found = ""
+        if not found and not demanded:
+            raise SalverError(f"needs {name}, which is missing here", peer.name, "run scripts/setup.sh")
+        if demanded and found.split("+")[0] != demanded:
+            missing.append(f"{name}=={demanded}")
+        else:
+            borrowed[name] = found
+    return borrowed, missing
+
+
+def _stand_in(packages: Path, module: str) -> None:
+    folder = packages / module
+    folder.mkdir()
+    text = files("salver.foreign").joinpath("stand_ins", f"{module}.txt").read_text()
+    (folder / "__init__.py").write_text(text)
+    for part in STAND_IN_PARTS:
+        (folder / f"{part}.py").write_text(f"from {module} import __getattr__\n")
+
+
+def _must(peer: Peer, command: list[str], patience_s: float, what: str) -> None:
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=patience_s, check=False,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise SalverError(f"{what}: no end after {patience_s:g} s", peer.name, "try again") from error
+    if done.returncode != 0:
+        lines = [line for line in done.stderr.splitlines() if line.strip() and "WARNING" not in line]
+        last = lines[-1] if lines else f"exit status {done.returncode}"
+        raise SalverError(f"{what}: {last.strip()[:300]}", peer.name, f"see {peer.url}")

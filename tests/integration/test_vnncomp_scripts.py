@@ -1,0 +1,122 @@
+"""Our own three scripts, called as VNN-COMP calls them, and the conformance suite of the VNN-LIB standard."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from salver.judge.witness import replay
+from salver.model import WitnessVerdict
+from salver.runner import answer_from_words
+from salver.solvers.query import Query
+from salver.spec import to_vnnlib1
+from tests.unit.small_queries import relu_network, saliency_query, toy_gap
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "vnncomp_scripts"
+
+
+@pytest.fixture
+def solve(tmp_path: Path) -> Path:
+    """`salver-solve` of this interpreter, as one program."""
+    path = tmp_path / "salver-solve"
+    path.write_text(f'#!/bin/sh\nexec {sys.executable} -m salver.solvers "$@"\n')
+    path.chmod(0o755)
+    return path
+
+
+def script(name: str, solve: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """The competition starts the scripts from a folder of its own."""
+    return subprocess.run(
+        [str(SCRIPTS / name), *map(str, arguments)],
+        cwd="/", env={**os.environ, "SALVER_SOLVE": str(solve), "SALVER_THREADS": "1"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def files(folder: Path, query: Query) -> tuple[Path, Path]:
+    vnnlib = folder / "q.vnnlib"
+    vnnlib.write_text(to_vnnlib1(query.prop))
+    return query.onnx, vnnlib
+
+
+def robust_or_not(folder: Path, robust: bool) -> Query:
+    generator = np.random.default_rng(3)
+    classifier = relu_network([3, 4, 2], generator)
+    centre = generator.uniform(-1.0, 1.0, 3)
+    reach, delta = (1e-6, 1e-3) if robust else (30.0, 1e3)
+    return saliency_query(folder, classifier, centre, (centre - reach, centre + reach), delta)
+
+
+@pytest.mark.parametrize(("robust", "word"), [(True, "unsat"), (False, "sat")])
+def test_prepare_then_run_writes_the_verdict(tmp_path, solve, robust, word):
+    query = robust_or_not(tmp_path, robust)
+    onnx, vnnlib = files(tmp_path, query)
+    results = tmp_path / "a folder" / "results.txt"
+    results.parent.mkdir()
+    assert script("prepare_instance.sh", solve, "v1", "quick", onnx, vnnlib).returncode == 0
+    assert not results.exists()
+    done = script("run_instance.sh", solve, "v1", "quick", onnx, vnnlib, results, 20)
+    assert done.returncode == 0, done.stderr
+    text = results.read_text()
+    assert text.split("\n")[0] == word
+    assert [path.name for path in results.parent.iterdir()] == ["results.txt"]
+    if word == "sat":
+        found = replay(onnx, query.prop, answer_from_words(text).witness)
+        assert found.verdict is WitnessVerdict.CORRECT
+
+
+def test_the_limit_is_a_timeout_in_the_competitions_word(tmp_path, solve):
+    onnx, vnnlib = files(tmp_path, toy_gap(tmp_path, 0.375, 0.625))
+    results = tmp_path / "results.txt"
+    done = script("run_instance.sh", solve, "v1", "quick", onnx, vnnlib, results, 0.01)
+    assert (done.returncode, results.read_text()) == (0, "timeout\n")
+
+
+def test_what_cannot_be_read_is_refused_and_is_an_error(tmp_path, solve):
+    _, vnnlib = files(tmp_path, toy_gap(tmp_path, 0.375, 0.625))
+    missing = tmp_path / "missing.onnx"
+    assert script("prepare_instance.sh", solve, "v1", "quick", missing, vnnlib).returncode != 0
+    results = tmp_path / "results.txt"
+    done = script("run_instance.sh", solve, "v1", "quick", missing, vnnlib, results, 5)
+    assert done.returncode != 0
+    assert results.read_text() == "error\n"
+
+
+@pytest.mark.parametrize("name", ["install_tool.sh", "prepare_instance.sh", "run_instance.sh"])
+def test_another_version_of_the_rules_is_refused(tmp_path, solve, name):
+    done = script(name, solve, "v2", "quick", "a", "b", tmp_path / "results.txt", 5)
+    assert done.returncode != 0
+    assert "expected v1" in done.stderr
+
+
+def test_no_script_ends_processes_by_name():
+    for path in SCRIPTS.iterdir():
+        assert "kill" not in path.read_text()
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("vnntest") is None,
+    reason="the package vnnlib-satisfactory is not installed; see docs/solvers.md",
+)
+def test_the_conformance_suite_finds_no_wrong_answer(tmp_path):
+    """On two categories: a full run takes minutes."""
+    solver = tmp_path / "hybrid"
+    solver.write_text(f'#!/bin/sh\nexec {sys.executable} -m salver.solvers hybrid "$@"\n')
+    solver.chmod(0o755)
+    for category in ("relu", "concat"):
+        subprocess.run(
+            [sys.executable, "-m", "vnntest", "run", "--solver", str(solver), "--test", category],
+            cwd=tmp_path, check=True, capture_output=True,
+        )  # fmt: skip
+        report = json.loads((tmp_path / ".vnnlib-satisfactory" / "report.json").read_text())
+        assert report["summary"]["passed"] == report["summary"]["total"] > 0
+    for capability in ("opset", "vnnlib", "serialise-assignments"):
+        command = [sys.executable, "-m", "vnntest", "compliance", capability, "--solver", str(solver)]
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
