@@ -1,4 +1,4 @@
-"""What mkdocs does beside its own: formulas as MathML, the commands' help, and no address outside the site."""
+"""What mkdocs does beside its own: formulas as MathML, help of all commands, no address outside the site."""
 
 from __future__ import annotations
 
