@@ -55,7 +55,7 @@ def bare_project(root: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project whose well-known suites are tiny, with a run, a query and a network as the texts name them."""
+    """A project whose suites are tiny, with a run, a query and a network as the texts name them."""
     root = bare_project(tmp_path_factory.mktemp("project"))
     for name, network in SMALL.items():
         (root / "benchmarks" / f"{name}.toml").write_text(TINY.replace("NETWORK", network))
