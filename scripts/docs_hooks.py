@@ -35,6 +35,11 @@ def on_post_page(output: str, page: Any, **_: Any) -> str:
     return SHIM.sub(f"{up}javascripts/iframe-worker.js", output)
 
 
+def on_post_template(output_content: str, **_: Any) -> str:
+    """The same for 404.html, which is no page."""
+    return SHIM.sub("javascripts/iframe-worker.js", output_content)
+
+
 def reference() -> str:
     """Markdown: a heading and the `--help` of every command."""
     parts = [_section(name, text) for name, text in _helps(typer.main.get_command(app), "salver", None)]
