@@ -21,11 +21,15 @@ from salver.spec import read_vnnlib
 def check_file(onnx: Path, vnnlib: Path, proof: Path) -> int:
     """Checks a stored proof; returns how many parts of the query it closed.
 
+    Where `vnnlib` is missing, the file of that name with `.gz` is read.
+
     Raises:
         SalverError: a file cannot be read or does not fit.
         RejectedError, UnsupportedNetworkError: see `check`.
     """
-    network, prop = read_onnx(onnx), read_vnnlib(vnnlib)
+    compressed = vnnlib.with_name(f"{vnnlib.name}.gz")
+    network = read_onnx(onnx)
+    prop = read_vnnlib(compressed if compressed.exists() and not vnnlib.exists() else vnnlib)
     if (network.input_size, network.output_size) != (len(prop.input_lower), prop.output_count):
         raise SalverError("network and property have different sizes", str(vnnlib), "use its own network")
     return check(network, prop, read_proof(proof, network, prop))
@@ -35,7 +39,11 @@ def proof_parser() -> OneLineParser:
     """The parser of the command."""
     example = "example:\n  salver-solve check-proof m.onnx q.vnnlib q.proof.gz"
     parser = OneLineParser("salver-solve check-proof", description=__doc__, epilog=example)
-    for name, about in (("onnx", "the query's network"), ("vnnlib", "the query"), ("proof", "its proof")):
+    for name, about in (
+        ("onnx", "the query's network"),
+        ("vnnlib", "the query; where it is missing, VNNLIB.gz"),
+        ("proof", "its proof"),
+    ):
         parser.add_argument(name, type=Path, help=about)
     return parser
 

@@ -1,0 +1,71 @@
+"""What mkdocs does beside its own: formulas as MathML, help of all commands, no address outside the site."""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import Any
+
+import typer.main
+from latex2mathml.converter import convert
+
+from salver.cli import app
+from salver.proofs.command import proof_parser
+from salver.solvers.__main__ import SOLVERS, SUPPORTS
+from salver.solvers.arguments import build_parser
+
+MARK = "<!-- commands -->"
+FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
+SHIM = re.compile(r"https://unpkg\.com/iframe-worker/shim")
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Puts the help of every command where a page asks for it, so that it cannot be out of date."""
+    return markdown.replace(MARK, reference()) if MARK in markdown else markdown
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Formulas become MathML here: browsers show it without a script or a font of ours."""
+    return FORMULA.sub(_mathml, html)
+
+
+def on_post_page(output: str, page: Any, **_: Any) -> str:
+    """The theme's one address outside the site becomes the copy in it; see docs/javascripts."""
+    up = "../" * page.url.count("/")
+    return SHIM.sub(f"{up}javascripts/iframe-worker.js", output)
+
+
+def on_post_template(output_content: str, **_: Any) -> str:
+    """The same for 404.html, which is no page."""
+    return SHIM.sub("javascripts/iframe-worker.js", output_content)
+
+
+def reference() -> str:
+    """Markdown: a heading and the `--help` of every command."""
+    parts = [_section(name, text) for name, text in _helps(typer.main.get_command(app), "salver", None)]
+    solve = build_parser(SOLVERS, SUPPORTS)
+    parsers = {"salver-solve": solve, **_actions(solve), "salver-solve check-proof": proof_parser()}
+    return "\n".join(parts + [_section(name, parser.format_help()) for name, parser in parsers.items()])
+
+
+def _helps(command: Any, name: str, parent: Any) -> list[tuple[str, str]]:
+    context = command.make_context(name, [], parent=parent, resilient_parsing=True)
+    found = [(context.command_path, command.get_help(context))]
+    for key, child in getattr(command, "commands", {}).items():
+        found += _helps(child, key, context)
+    return found
+
+
+def _actions(parser: Any) -> dict[str, Any]:
+    from salver.commands.one_line import actions_of
+
+    return {f"salver-solve SOLVER {name}": action for name, action in actions_of(parser).items()}
+
+
+def _section(name: str, text: str) -> str:
+    return f"### {name}\n\n```text\n{text.strip()}\n```\n"
+
+
+def _mathml(found: re.Match[str]) -> str:
+    display = "block" if found[1] == "div" else "inline"
+    return convert(html.unescape(found[2].strip()), display=display)

@@ -1,0 +1,216 @@
+"""Draws docs/img/*.svg from real instances: a point and its map, and what a solver found in the box.
+
+    python scripts/pictures.py [NAME ...]
+
+The same code and seed give the same bytes: solvers are seeded, and colours have 12 levels.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from salver.datasets import load
+from salver.files import write_atomically
+from salver.generate import drafts
+from salver.generator import InstanceDraft
+from salver.nets.evaluate import evaluate
+from salver.nets.onnx_writer import to_bytes, to_model
+from salver.nets.torch_bridge import from_torch
+from salver.nets.zoo import ZOO, trained
+from salver.saliency.unroll import logit_combination, unroll
+from salver.solvers.__main__ import load as load_solver
+from salver.solvers.query import Budget, Options, Query, Verdict
+from salver.suite import Suite
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = ROOT / "docs" / "img"
+Array = npt.NDArray[np.float64]
+CELL, GAP, TOP, FOOT, LEVELS = 14, 26, 22, 20, 12
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A square map [rows, columns] with its title, a caption, and the entries that are framed."""
+
+    title: str
+    values: Array
+    caption: str = ""
+    framed: frozenset[int] = frozenset()
+    signed: bool = True
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A family's parameters, the solver that finds the point, and how many entries are framed."""
+
+    family: str
+    params: dict[str, Any]
+    solver: str = "falsify"
+    k: int = 0
+
+
+PICTURES = {
+    "family-vg-box": Picture(
+        "vg_box",
+        {"network": "digits-16x16", "points": 1, "epsilons": [0.15], "delta_factors": [1.1]},
+        "hybrid",
+    ),
+    "family-topk-rank": Picture(
+        "topk_rank",
+        {"network": "digits-16x16", "points": 1, "k": 5, "min_open": 2, "epsilon_factors": [1.1]},
+        k=5,
+    ),
+    "family-cam-topk": Picture(
+        "cam_topk", {"network": "digits-gap", "points": 1, "k": 5, "epsilon_factors": [1.1]}, k=5
+    ),
+    "family-smoothgrad-topk": Picture(
+        "smoothgrad_topk",
+        {
+            "network": "digits-16x16",
+            "points": 1,
+            "draws": 4,
+            "k": 5,
+            "smallest": 0.005,
+            "epsilon_factors": [1.1],
+        },
+        k=5,
+    ),
+    "family-peers": Picture(
+        "label_robustness", {"network": "digits-32x32", "points": 1, "epsilon_factors": [1.1]}
+    ),
+    "family-planted": Picture(
+        "planted_sat",
+        {"network": "digits-16x16", "points": 1, "epsilon": 0.08, "attack_rounds": 4, "directions": 4},
+        "hybrid",
+    ),
+}
+
+
+def main(names: Sequence[str]) -> None:
+    """Draws the named pictures, or all."""
+    for name in names or [*PICTURES, "family-training-pairs"]:
+        write_atomically(FOLDER / f"{name}.svg", picture(name))
+        print(FOLDER / f"{name}.svg")
+
+
+def picture(name: str) -> str:
+    """The SVG text of a picture."""
+    return svg(regimes() if name == "family-training-pairs" else falsified(PICTURES[name]))
+
+
+def falsified(chosen: Picture) -> list[Panel]:
+    """Point and map, found point and map, and their difference, of the first instance that is falsified."""
+    for draft in instances(chosen.family, chosen.params):
+        x = witness(draft, chosen.solver)
+        if x is not None:
+            return compared(draft, x, chosen.k)
+    raise SystemExit(f"{chosen.family}: no instance of the picture is falsified")
+
+
+def instances(family: str, params: dict[str, Any]) -> list[InstanceDraft]:
+    entry = {"generator": family, "params": params}
+    suite = Suite.model_validate({"key": "picture", "title": "picture", "timeout": 60, "family": [entry]})
+    return list(drafts(suite))
+
+
+def witness(draft: InstanceDraft, solver: str) -> Array | None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "graph.onnx")
+        path.write_bytes(to_bytes(to_model(draft.graph, {})))
+        found = load_solver(solver)(Query(path, draft.graph, draft.prop), Budget(600.0), Options())
+    return found.witness if found.verdict is Verdict.SAT else None
+
+
+def compared(draft: InstanceDraft, x: Array, k: int) -> list[Panel]:
+    facts = draft.facts
+    centre = load(facts.dataset).test_x[facts.index].astype(np.float64)
+    graph = draft.graph
+    if not facts.saliencies:
+        graph = unroll(draft.classifier, logit_combination(facts.logits, facts.label))
+    before, after = evaluate(graph, np.stack([centre, x]))
+    maps = [row[facts.logits : facts.logits + len(centre)] for row in (before, after)]
+    classes = [int(row[: facts.logits].argmax()) for row in (before, after)]
+    framed = [frozenset(np.argsort(-np.asarray(m), kind="stable")[:k].tolist()) for m in maps]
+    scale = max(float(np.abs(m).max()) for m in maps)
+    moved = float(np.abs(maps[1] - maps[0]).max())
+    kept = f"top {k}: {len(framed[0] & framed[1])} stay" if k else f"moved by at most {moved:.2g}"
+    return [
+        Panel("the point", square(centre), f"class {classes[0]}", signed=False),
+        Panel("its map", square(maps[0]) / scale, f"top {k} framed" if k else "", framed[0]),
+        Panel(f"within {facts.epsilon:.2g}", square(x), f"class {classes[1]}", signed=False),
+        Panel("its map", square(maps[1]) / scale, kept, framed[1]),
+    ]
+
+
+def regimes() -> list[Panel]:
+    """The map of one digit in every training regime, each in units of its own largest entry."""
+    data = load("digits")
+    networks = {regime: f"digits-16x16-{regime}" for regime in ("wd", "softplus", "guided", "r2et", "adv")}
+    networks = {"plain": "digits-16x16", **networks}
+    centre, label = data.test_x[0].astype(np.float64), int(data.test_y[0])
+    panels = [Panel("the point", square(centre), f"class {label}", signed=False)]
+    for regime, key in networks.items():
+        classifier = from_torch(trained(ZOO[key], 0, None), len(centre))
+        graph = unroll(classifier, logit_combination(len(data.classes), label))
+        values = evaluate(graph, centre[None])[0][len(data.classes) :]
+        largest = float(np.abs(values).max())
+        panels.append(Panel(regime, square(values) / largest, f"largest {largest:.2g}"))
+    return panels
+
+
+def square(values: Array) -> Array:
+    side = round(len(values) ** 0.5)
+    return np.asarray(values).reshape(side, side)
+
+
+def svg(panels: Sequence[Panel]) -> str:
+    """Panels side by side on white, with one path for each colour."""
+    side = panels[0].values.shape[0] * CELL
+    width, height = len(panels) * (side + GAP) - GAP + 2 * CELL, TOP + side + FOOT + CELL
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}"'
+        f' height="{height}" font-family="sans-serif" font-size="12" fill="#222">',
+        f'<rect width="{width}" height="{height}" fill="#fff"/>',
+    ]
+    for number, panel in enumerate(panels):
+        parts += drawn(panel, CELL + number * (side + GAP))
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def drawn(panel: Panel, left: int) -> list[str]:
+    columns = panel.values.shape[1]
+    cells: dict[str, list[str]] = {}
+    for position, value in enumerate(panel.values.ravel().tolist()):
+        x, y = left + position % columns * CELL, TOP + position // columns * CELL
+        cells.setdefault(colour(value, panel.signed), []).append(f"M{x} {y}h{CELL}v{CELL}h-{CELL}z")
+    parts = [f'<text x="{left}" y="15">{panel.title}</text>']
+    parts += [f'<path fill="{fill}" d="{"".join(path)}"/>' for fill, path in sorted(cells.items())]
+    frames = [
+        f"M{left + i % columns * CELL + 1} {TOP + i // columns * CELL + 1}h{CELL - 2}v{CELL - 2}h-{CELL - 2}z"
+        for i in sorted(panel.framed)
+    ]
+    if frames:
+        parts.append(f'<path fill="none" stroke="#000" stroke-width="2" d="{"".join(frames)}"/>')
+    edge = columns * CELL
+    parts.append(f'<path fill="none" stroke="#999" d="M{left} {TOP}h{edge}v{edge}h-{edge}z"/>')
+    return [*parts, f'<text x="{left}" y="{TOP + edge + 15}">{panel.caption}</text>']
+
+
+def colour(value: float, signed: bool) -> str:
+    """White at 0; red for positive and blue for negative values of a map, black for those of an image."""
+    shade = round(255 * (1 - round(LEVELS * min(abs(value), 1.0)) / LEVELS))
+    if not signed:
+        return f"#{shade:02x}{shade:02x}{shade:02x}"
+    return f"#ff{shade:02x}{shade:02x}" if value >= 0 else f"#{shade:02x}{shade:02x}ff"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

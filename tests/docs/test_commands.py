@@ -1,0 +1,206 @@
+"""Every command in README.md and docs/: what is quick is run, and all of it must parse."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.docs.commands import ROOT, SHELLS, Block, all_options, blocks, complaint, documents, is_ours, spans
+
+TINY = """
+title = "one point"
+timeout = 10
+[[family]]
+generator = "vg_box"
+[family.params]
+network = "NETWORK"
+points = 1
+skip = 1
+epsilons = [0.5]
+delta_factors = [0.5]
+"""
+SMALL = {"bandit": "bandit-6x6", "digits": "digits-16x16", "quick": "bandit-6x6"}
+UNSAT = "d2.02"
+LIMIT_S = 300
+TOUR = ROOT / "docs" / "tour.md"
+
+
+def shell(project: Path, lines: str) -> subprocess.CompletedProcess[str]:
+    """Runs lines in bash, in a project, with this environment's commands first on the path."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "SALVER_ROOT": str(project), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        ["bash", "-e", "-o", "pipefail", "-c", lines],
+        cwd=project, env=environment, capture_output=True, text=True, check=False, timeout=LIMIT_S,
+    )  # fmt: skip
+
+
+def bare_project(root: Path) -> Path:
+    """A project of its own with this checkout's generators, runners and commands."""
+    for name in ("generators", "runners", "tests", "scripts"):
+        (root / name).symlink_to(ROOT / name)
+    (root / "benchmarks").mkdir()
+    (root / ".venv").mkdir()
+    (root / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
+    script = root / "run_all.sh"
+    script.write_text('#!/usr/bin/env bash\nexec salver all "$@"\n')
+    script.chmod(0o755)
+    return root
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose suites are tiny, with a run, a query and a network as the texts name them."""
+    root = bare_project(tmp_path_factory.mktemp("project"))
+    for name, network in SMALL.items():
+        (root / "benchmarks" / f"{name}.toml").write_text(TINY.replace("NETWORK", network))
+    done = shell(root, "salver run bandit --solvers milp --timeout 20; salver generate digits")
+    assert done.returncode == 0, done.stderr
+    made = root / "instances" / "bandit" / "1-s0"
+    (query,) = (made / "vnnlib").glob(f"*-{UNSAT}-*")
+    shutil.copy(query, root / "q.vnnlib.gz")
+    shutil.copy(next((made / "onnx").iterdir()), root / "m.onnx")
+    shutil.copy(root / "instances" / "digits" / "1-s0" / "networks" / "digits-16x16.onnx", root / "net.onnx")
+    assert shell(root, "gunzip q.vnnlib.gz").returncode == 0
+    return root
+
+
+def runnable(file: Path) -> list[Block]:
+    return [block for block in blocks(file) if block.commands and not block.mark]
+
+
+def test_every_quick_command_runs(project: Path) -> None:
+    failed = []
+    for block in (block for file in documents() if file != TOUR for block in runnable(file)):
+        done = shell(project, "\n".join(block.commands))
+        if done.returncode != 0:
+            failed.append(f"{block.where}: {done.stdout[-500:]}{done.stderr[-1000:]}")
+    assert not failed, "\n".join(failed)
+
+
+def test_the_tour_is_as_it_says(tmp_path: Path) -> None:
+    project, script, expected = bare_project(tmp_path), [], []
+    for block in blocks(TOUR):
+        if block.language == "toml":
+            target = project / block.title.split('"')[1]
+            target.write_text("\n".join(block.lines))
+        elif block.commands and not block.mark:
+            script += [*block.commands, f"echo == {len(expected)}"]
+            expected.append(())
+        elif block.language == "text":
+            expected[-1] = block.lines
+    done = shell(project, "\n".join(script))
+    assert done.returncode == 0, done.stderr
+    rest = done.stdout
+    for number, lines in enumerate(expected):
+        said, _, rest = rest.partition(f"== {number}\n")
+        printed = [" ".join(line.split()) for line in said.splitlines()]
+        for line in lines:
+            wanted = " ".join(line.split())
+            assert any(wanted in found for found in printed), (
+                f"block {number} does not print {line!r}:\n{said}"
+            )
+
+
+def test_every_command_parses() -> None:
+    wrong = [
+        f"{block.where}: {line}: {told}"
+        for file in documents()
+        for block in blocks(file)
+        for line in block.commands
+        if is_ours(line) and (told := complaint(line)) is not None
+    ]
+    wrong += [
+        f"{file.name}:{number}: {span}: {told}"
+        for file in documents()
+        for number, span in spans(file)
+        if is_ours(span) and (told := complaint(span, complete=False)) is not None
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_option_in_a_text_exists() -> None:
+    known = all_options()
+    wrong = [
+        f"{file.name}:{number}: {span}"
+        for file in documents()
+        for number, span in spans(file)
+        if span.startswith("--") and span.split()[0].partition("=")[0] not in known
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_blocks_are_marked_as_it_should_be() -> None:
+    """A reason is given for what is never run, and something is left to run."""
+    found = [block for file in documents() for block in blocks(file) if block.commands]
+    assert all(block.mark != "skip" for block in found)
+    assert sum(not block.mark for block in found) > 10
+    assert {block.language for block in found} <= {"", *SHELLS}
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("salver run bandit --solver milp", "--solver"),
+        ("salver rnu bandit", "no command 'rnu'"),
+        ("salver run", "Missing argument"),
+        ("salver run bandit -j two", "valid integer"),
+        ("salver bench solvers --table scaling", "--table"),
+        ("salver --verbose", "--verbose"),
+        ("SALVER_DATA=x ./run_all.sh digits --time 3 | tee log", "--time"),
+        (".venv/bin/salver-solve hybird verify q.vnnlib --network N=m.onnx", "hybird"),
+        ("salver-solve hybrid verify q.vnnlib --network N=m.onnx --time 3", "--time"),
+        ("salver-solve hybrid verify q.vnnlib", "--network"),
+        ("salver-solve check-proof m.onnx q.vnnlib", "proof"),
+        ("python -m tests.fuzz.campaign --second 3", "--second"),
+        ("python -m tests.fuzz.campain", "no module"),
+        ("scripts/set.sh", None),
+    ],
+)
+def test_a_wrong_command_is_noticed(line: str, told: str | None) -> None:
+    if told is None:
+        assert not is_ours(line)
+        return
+    assert is_ours(line)
+    assert told in str(complaint(line))
+
+
+def test_blocks_are_read_as_markdown_means_them(tmp_path: Path) -> None:
+    text = """Text.
+
+    salver doctor   # a comment
+    not a command
+
+<!-- test: slow -->
+```bash
+salver run bandit \\
+    --resume
+```
+
+- a list
+    salver is not code here
+
+<!-- test: skip needs Slurm -->
+
+```sh
+srun x
+```
+
+```python
+salver = 1
+```
+"""
+    file = tmp_path / "a.md"
+    file.write_text(text)
+    shape = [(b.language, b.mark, b.commands) for b in blocks(file)]
+    assert shape == [
+        ("", "", ("salver doctor   # a comment",)),
+        ("bash", "slow", ("salver run bandit --resume",)),
+        ("sh", "skip needs Slurm", ("srun x",)),
+        ("python", "", ()),
+    ]
