@@ -75,6 +75,7 @@ class Run:
     def __init__(self, folder: Path, instances: int) -> None:
         self.places, self.instances = Places(folder), instances
         self.places.make()
+        self.coordinators: list[int] = []
         planned, _ = jobs(self.places, instances)
         self.keys = {(p.job.solver, p.instance.name): p.job.key for p in planned.jobs}
 
@@ -84,9 +85,11 @@ class Run:
 
     def start(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "tests.faults.coordinator", str(self.places.folder)]
-        return subprocess.Popen(
+        coordinator = subprocess.Popen(
             [*command, str(self.instances)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
+        self.coordinators.append(coordinator.pid)
+        return coordinator
 
     def started(self) -> list[str]:
         """Key of every start of a solver so far."""
@@ -112,7 +115,7 @@ class Run:
     def left(self) -> int:
         """Processes, groups, private copies and half logs that are there when the run is over."""
         files = [*self.places.scratch.iterdir(), *self.places.run.rglob("*.partial")]
-        return len(alive(self.places.pids)) + len(left_groups()) + len(files)
+        return len(alive(self.places.pids)) + len(left_groups(self.coordinators)) + len(files)
 
 
 Interruption = Callable[[Run, "subprocess.Popen[bytes]", Random], None]
