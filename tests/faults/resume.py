@@ -277,6 +277,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--instances", type=int, default=6)
     chosen = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     rng = Random(chosen.seed)
     backends = ["cgroup", "polling"] if available().version else ["polling"]
     ways = [way for way in WAYS if way != "full" or not why_not()]
