@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from salver.execute import cgroups
 from salver.execute.events import EventLog
-from salver.execute.identity import orphaned, own_identity
 from salver.execute.local import run_local
 from salver.execute.plan import plan
 from salver.model import RunRecord
@@ -84,13 +83,14 @@ def left_processes(pids: Path) -> list[str]:
     return [f"process {pid}" for pid in sorted({*alive(pids), *still_running(pids)})]
 
 
-def left_groups() -> list[str]:
-    """Control groups that this process, or one that is dead, has made."""
+def left_groups(makers: Iterable[int] = ()) -> list[str]:
+    """Control groups that this process, or one of the given pids, has made."""
     names: set[str] = set()
     for parent in cgroups.available().parents.values():
         with contextlib.suppress(FileNotFoundError):  # another coordinator may remove the folder meanwhile
             names |= {path.name for path in (parent / cgroups.FOLDER).iterdir()}
-    return [f"group {n}" for n in sorted(names) if n.startswith(own_identity()) or orphaned(n)]
+    marks = [f"-{pid}-" for pid in (os.getpid(), *makers)]
+    return [f"group {name}" for name in sorted(names) if any(mark in name for mark in marks)]
 
 
 def left_on_disk(folder: Path, scratch: Path, finished: set[str]) -> list[str]:

@@ -75,6 +75,7 @@ class Run:
     def __init__(self, folder: Path, instances: int) -> None:
         self.places, self.instances = Places(folder), instances
         self.places.make()
+        self.coordinators: list[int] = []
         planned, _ = jobs(self.places, instances)
         self.keys = {(p.job.solver, p.instance.name): p.job.key for p in planned.jobs}
 
@@ -84,9 +85,11 @@ class Run:
 
     def start(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "tests.faults.coordinator", str(self.places.folder)]
-        return subprocess.Popen(
+        coordinator = subprocess.Popen(
             [*command, str(self.instances)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
+        self.coordinators.append(coordinator.pid)
+        return coordinator
 
     def started(self) -> list[str]:
         """Key of every start of a solver so far."""
@@ -112,7 +115,7 @@ class Run:
     def left(self) -> int:
         """Processes, groups, private copies and half logs that are there when the run is over."""
         files = [*self.places.scratch.iterdir(), *self.places.run.rglob("*.partial")]
-        return len(alive(self.places.pids)) + len(left_groups()) + len(files)
+        return len(alive(self.places.pids)) + len(left_groups(self.coordinators)) + len(files)
 
 
 Interruption = Callable[[Run, "subprocess.Popen[bytes]", Random], None]
@@ -168,7 +171,12 @@ def one_round(
     instances: int,
     interruptions: int = MOST_INTERRUPTIONS,
 ) -> Damage:
-    """Interrupts a run in one way at random moments of `span_s`, resumes it to its end and compares."""
+    """Interrupts a run in one way at random moments, resumes it to its end and compares.
+
+    Args:
+        expected: what it must give.
+        span_s: how long a run takes with its start; 0 lets every moment be one at which jobs run.
+    """
     run = Run(folder, instances)
     starts = again = undrained = left = 0
     with _run_folder(run, way, rng):
@@ -178,7 +186,7 @@ def one_round(
             starts += 1
             try:
                 if not last and way != "full":
-                    time.sleep(rng.uniform(0, span_s))
+                    _wait_for_moment(run, coordinator, span_s, rng)
                     if coordinator.poll() is None:
                         WAYS[way](run, coordinator, rng)
                 coordinator.wait(timeout=120)
@@ -228,10 +236,26 @@ def _run_folder(run: Run, way: str, rng: Random) -> Iterator[None]:
         yield
 
 
+def _wait_for_moment(run: Run, coordinator: subprocess.Popen[bytes], span_s: float, rng: Random) -> None:
+    """Any moment of `span_s`, or, every other time, one at which jobs run and some have a record."""
+    if span_s and rng.random() < 0.5:
+        time.sleep(rng.uniform(0, span_s))
+        return
+    path = run.places.run / "events.jsonl"
+    missing = len(run.keys) - len(run.log.completed())
+    wanted = _count_lines(path) + rng.randint(1, max(1, missing - 2))
+    _wait_for(lambda: coordinator.poll() is not None or _count_lines(path) >= wanted)
+    time.sleep(rng.uniform(0, 0.03))
+
+
+def _count_lines(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
 def _wait_for(condition: Callable[[], bool]) -> None:
     end = time.monotonic() + PATIENCE_S
     while not condition() and time.monotonic() < end:
-        time.sleep(0.01)
+        time.sleep(0.002)
 
 
 def table(found: dict[tuple[str, str], list[Damage]]) -> str:
@@ -253,6 +277,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--instances", type=int, default=6)
     chosen = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     rng = Random(chosen.seed)
     backends = ["cgroup", "polling"] if available().version else ["polling"]
     ways = [way for way in WAYS if way != "full" or not why_not()]
