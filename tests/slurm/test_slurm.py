@@ -49,6 +49,7 @@ def started(bench: Bench) -> list[Path]:
 
 def test_cpu_and_gpu_pools_share_the_jobs(make: Make) -> None:
     bench = make({"unsat": Fake("unsat"), "sees": Fake("sees", ("0.5",))})
+    bench.run_dir = bench.folder / "a run"
     runners = {**bench.runners("unsat"), **bench.runners("sees", device="cuda")}
     chosen = pools(
         Pool(name="cpu", count=1, cores=1, time="5"), Pool(name="gpu", count=1, cores=2, gpus=2, time="5")

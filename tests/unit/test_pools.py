@@ -180,10 +180,14 @@ def test_pilots_that_die_without_any_result_are_given_up(
 ) -> None:
     slurm = FakeSlurm(monkeypatch)
     crew = pilots(tmp_path, Pool(count=2))
-    with pytest.raises(SalverError, match="pilots ended without any job finishing"):
+
+    def tend() -> None:
         for _ in range(20):
             crew.tend(0, Counter({Request(1): 5}))
             slurm.alive.clear()
+
+    with pytest.raises(SalverError, match="pilots ended without any job finishing"):
+        tend()
     assert 6 < len(slurm.scripts) <= 8
 
 

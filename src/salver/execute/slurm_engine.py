@@ -84,7 +84,12 @@ def pilot_script(pool: Pool, demand: Demand, living: Lifetime, address: str, log
     ]
     ends = ["--lifetime", f"{living.seconds:.0f}", "--lifetime-stagger", f"{living.stagger_s:.0f}"]
     command = worker_command(address, announced.cores, announced.gpus, *ends)
-    lines = ["#!/bin/sh", *(f"#SBATCH {option}" for option in options), "", f"exec {shlex.join(command)}"]
+    lines = [
+        "#!/bin/sh",
+        *(f"#SBATCH {shlex.quote(option)}" for option in options),
+        "",
+        f"exec {shlex.join(command)}",
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -105,7 +105,8 @@ class LocalWorkers:
     """A scheduler in this process and one worker process with `slots` slots, bound to the loopback.
 
     A worker that dies is replaced. The worker sits in a session of its own, so that Ctrl-C in a terminal
-    reaches the coordinator alone; it leaves by itself when the coordinator is gone.
+    reaches the coordinator alone; it leaves by itself when the coordinator is gone, which closes its
+    standard input.
     """
 
     def __init__(self, slots: int, log: Path, gpus: int = 0, pin: bool = False) -> None:
@@ -137,12 +138,17 @@ class LocalWorkers:
         self._start()
 
     def _start(self) -> None:
-        more = ["--pin"] if self.pin else []
+        more = ["--until-eof", *(["--pin"] if self.pin else [])]
         command = worker_command(self._address, self.slots, self.gpus, "--host", LOOPBACK, *more)
+        self._forget()
         with _opened(self.log) as log:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
             )
+
+    def _forget(self) -> None:
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
 
     def _end(self) -> None:
         if self._process is None:
@@ -153,6 +159,7 @@ class LocalWorkers:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._forget()
 
 
 def worker_command(address: str, cores: int, gpus: int, *more: str) -> list[str]:
