@@ -263,7 +263,9 @@ def test_a_killed_coordinator_leaves_no_process_and_no_files(tmp_path: Path, pid
 
 
 def test_a_supervisor_whose_parent_is_already_gone_starts_nothing(tmp_path: Path) -> None:
-    spec = f'{{"parent": 1, "command": ["touch", "{tmp_path}/started"]}}'
+    (tmp_path / "copies").mkdir()
+    command = ["touch", f"{tmp_path}/started"]
+    spec = json.dumps({"parent": 1, "command": command, "scratch": f"{tmp_path}/copies", "group": None})
     if os.getpid() == 1:
         pytest.skip("this process is the one that stands for a foreign parent")
     done = subprocess.run(
