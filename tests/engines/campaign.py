@@ -79,13 +79,22 @@ class Round:
         deadline = time.monotonic() + MOST_S
         try:
             while coordinator.poll() is None and self.left and time.monotonic() < deadline:
+                early = self.draw.random() < 0.2
+                if not (early or self._is_working()):
+                    time.sleep(0.02)
+                    continue
                 try:
-                    coordinator.wait(self.draw.uniform(0.1, 2.5))
+                    coordinator.wait(self.draw.uniform(0.1, 2.5) if early else self.draw.uniform(0.0, 0.5))
                 except subprocess.TimeoutExpired:
                     self._kill(coordinator)
             coordinator.wait(MOST_S)
         finally:
             end(coordinator)
+
+    def _is_working(self) -> bool:
+        """Whether a job has started since the last kill."""
+        starts = [int(path.name.rpartition("-")[2]) for path in self.bench.pids.glob("started-*")]
+        return max(starts, default=0) > (self.kills[-1].at if self.kills else 0)
 
     def _kill(self, coordinator: subprocess.Popen[bytes]) -> None:
         """SIGKILLs the coordinator or, more often, its worker, if that is there by now."""

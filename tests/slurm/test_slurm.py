@@ -28,7 +28,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def pools(*pool: Pool, margin_s: float = 60.0) -> Pools:
-    return Pools(scheduler_host="127.0.0.1", margin_s=margin_s, pool=pool)
+    return Pools(scheduler_host="127.0.0.2", margin_s=margin_s, pool=pool)
 
 
 def run(bench: Bench, instances: str, chosen: Pools, limits: Limits = SMALL, **runners) -> RunSummary:

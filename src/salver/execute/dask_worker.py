@@ -14,6 +14,7 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,6 +26,7 @@ from distributed.utils import get_ip
 from salver.errors import SalverError
 from salver.execute.dask_job import Share
 from salver.execute.slots import Slots, gpu_names, physical_cores
+from salver.execute.tls import settings
 
 _LOOK_EVERY_S = 0.2
 _FETCH_PATIENCE_S = 30.0
@@ -113,11 +115,12 @@ def main() -> None:
     parser.add_argument("--lifetime", type=float, help="seconds after which no job is taken")
     parser.add_argument("--lifetime-stagger", type=float, default=0.0, help="seconds more or less, at random")
     parser.add_argument("--until-eof", action="store_true", help="leave when standard input ends")
+    parser.add_argument("--tls", type=Path, help="folder of the run's keys")
     given = parser.parse_args()
     if given.until_eof:
         _leave_at_end_of_input()
     logging.getLogger("distributed").setLevel(logging.WARNING)
-    dask.config.set({"distributed.worker.profile.enabled": False})
+    dask.config.set({**settings(given.tls), "distributed.worker.profile.enabled": False})
     gpus = gpu_names(given.gpus)
     try:
         slots = Slots(given.cores, physical_cores() if given.pin else None, gpus)

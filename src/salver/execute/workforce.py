@@ -16,6 +16,7 @@ from typing import IO, NamedTuple, Protocol
 import dask.config
 
 from salver.errors import SalverError
+from salver.execute.tls import settings
 
 LOOPBACK = "127.0.0.1"
 _LEAVE_PATIENCE_S = 15.0
@@ -169,24 +170,27 @@ def worker_command(address: str, cores: int, gpus: int, *more: str) -> list[str]
 
 
 @contextlib.contextmanager
-def own_scheduler(host: str) -> Iterator[str]:
+def own_scheduler(host: str, keys: Path | None = None) -> Iterator[str]:
     """A scheduler in a thread of this process, listening on `host` alone; yields its address.
+
+    With a folder of keys (`tls.py`) it talks only to those who hold them, and this process's clients do.
 
     Work stealing is off: each job is given to one worker, so there is nothing to steal.
     """
     from distributed import LocalCluster
 
-    settings = {
+    chosen = {
+        **settings(keys),
         "distributed.scheduler.work-stealing": False,
         "distributed.worker.profile.enabled": False,
     }
-    with dask.config.set(settings):
+    with dask.config.set(chosen):
         try:
             cluster = LocalCluster(
                 n_workers=0,
                 host=host,
                 scheduler_port=0,
-                protocol="tcp://",
+                protocol="tcp://" if keys is None else "tls://",
                 processes=True,
                 dashboard_address=f"{LOOPBACK}:0",
                 silence_logs=logging.CRITICAL,
