@@ -7,6 +7,7 @@ times; a dead coordinator is started again, as a user does with --resume, until 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import random
 import subprocess
@@ -80,13 +81,11 @@ class Round:
         try:
             while coordinator.poll() is None and self.left and time.monotonic() < deadline:
                 early = self.draw.random() < 0.2
-                if not (early or self._is_working()):
+                while coordinator.poll() is None and not (early or self._is_working()):
                     time.sleep(0.02)
-                    continue
-                try:
+                with contextlib.suppress(subprocess.TimeoutExpired):
                     coordinator.wait(self.draw.uniform(0.1, 2.5) if early else self.draw.uniform(0.0, 0.5))
-                except subprocess.TimeoutExpired:
-                    self._kill(coordinator)
+                self._kill(coordinator)
             coordinator.wait(MOST_S)
         finally:
             end(coordinator)
@@ -97,7 +96,9 @@ class Round:
         return max(starts, default=0) > (self.kills[-1].at if self.kills else 0)
 
     def _kill(self, coordinator: subprocess.Popen[bytes]) -> None:
-        """SIGKILLs the coordinator or, more often, its worker, if that is there by now."""
+        """SIGKILLs the coordinator or, more often, its worker, if they are there."""
+        if coordinator.poll() is not None:
+            return
         if self.draw.random() < 0.3:
             self.kills.append(Kill("coordinator", time.monotonic_ns()))
             end(coordinator)
