@@ -39,6 +39,10 @@ class Bench:
             made.mkdir(parents=True, exist_ok=True)
         fake_project(folder / "project", self.pids, self.fakes)
 
+    def save(self) -> None:
+        """Stores what `tests.engines.coordinator` needs to know."""
+        (self.folder / "fakes.json").write_text(json.dumps(self.fakes))
+
     def environment(self) -> dict[str, str]:
         """Variables of every process of a run; `alive(self.pids)` finds what has them."""
         return {
@@ -146,7 +150,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
 @contextmanager
 def coordinated(bench: Bench, instances: str, *address: str) -> Iterator[subprocess.Popen[bytes]]:
     """A coordinator of that bench as a process of its own."""
-    (bench.folder / "fakes.json").write_text(json.dumps(bench.fakes))
+    bench.save()
     process = start(bench, "-m", "tests.engines.coordinator", str(bench.folder), instances, *address)
     try:
         yield process

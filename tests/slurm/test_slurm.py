@@ -28,7 +28,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def pools(*pool: Pool, margin_s: float = 60.0) -> Pools:
-    return Pools(scheduler_host="127.0.0.1", margin_s=margin_s, pool=pool)
+    return Pools(scheduler_host="127.0.0.2", margin_s=margin_s, pool=pool)
 
 
 def run(bench: Bench, instances: str, chosen: Pools, limits: Limits = SMALL, **runners) -> RunSummary:
@@ -49,6 +49,7 @@ def started(bench: Bench) -> list[Path]:
 
 def test_cpu_and_gpu_pools_share_the_jobs(make: Make) -> None:
     bench = make({"unsat": Fake("unsat"), "sees": Fake("sees", ("0.5",))})
+    bench.run_dir = bench.folder / "a run"
     runners = {**bench.runners("unsat"), **bench.runners("sees", device="cuda")}
     chosen = pools(
         Pool(name="cpu", count=1, cores=1, time="5"), Pool(name="gpu", count=1, cores=2, gpus=2, time="5")

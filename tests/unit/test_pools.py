@@ -50,7 +50,9 @@ def test_the_script_of_a_pilot(tmp_path: Path, number: int) -> None:
     pools = read_pools(written(tmp_path, FULL), "cpu")
     pool = pools.pool[number]
     living = lifetime(pool, pools.margin_s, DEMAND)
-    script = pilot_script(pool, DEMAND, living, "tcp://10.0.0.1:8786", Path("/run/pilots/x-%j.log"))
+    script = pilot_script(
+        pool, DEMAND, living, "tls://10.0.0.1:8786", Path("/run/pilots/x-%j.log"), Path("/a run/keys")
+    )
     assert script.replace(sys.executable, "PYTHON") == (GOLDEN / f"{pool.name}.sh").read_text()
 
 
@@ -180,10 +182,14 @@ def test_pilots_that_die_without_any_result_are_given_up(
 ) -> None:
     slurm = FakeSlurm(monkeypatch)
     crew = pilots(tmp_path, Pool(count=2))
-    with pytest.raises(SalverError, match="pilots ended without any job finishing"):
+
+    def tend() -> None:
         for _ in range(20):
             crew.tend(0, Counter({Request(1): 5}))
             slurm.alive.clear()
+
+    with pytest.raises(SalverError, match="pilots ended without any job finishing"):
+        tend()
     assert 6 < len(slurm.scripts) <= 8
 
 

@@ -287,7 +287,8 @@ def specification(folder: Path, command: list[str], environment: dict[str, str])
 def test_a_supervisor_whose_parent_is_already_gone_starts_nothing(tmp_path: Path) -> None:
     with forking.supervisor() as supervisor:
         supervisor.parent = supervisor.pid
-        spec = specification(tmp_path, ["touch", "started"], {})
+        (tmp_path / "copies").mkdir()
+        spec = specification(tmp_path, ["touch", "started"], {}) | {"scratch": str(tmp_path / "copies")}
         assert supervisor.supervise(spec, time.monotonic() + 20, threading.Event()) == (b"", 0)
     assert list(tmp_path.iterdir()) == []
 

@@ -12,7 +12,9 @@ import asyncio
 import logging
 import os
 import signal
+import threading
 import time
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,10 +26,12 @@ from distributed.utils import get_ip
 from salver.errors import SalverError
 from salver.execute.dask_job import Share
 from salver.execute.slots import Slots, gpu_names, physical_cores
+from salver.execute.tls import settings
 
 _LOOK_EVERY_S = 0.2
 _FETCH_PATIENCE_S = 30.0
 _DEATH_TIMEOUT_S = 60
+_LEAVE_PATIENCE_S = 10.0
 
 
 class DrainingWorker(Worker):
@@ -87,6 +91,19 @@ async def serve(
     await worker.finished()  # type: ignore[no-untyped-call]
 
 
+def _leave_at_end_of_input() -> None:
+    """Leaves when standard input ends, also while there is no scheduler yet, or the event loop is stuck."""
+
+    def watch() -> None:
+        while os.read(0, 4096):
+            continue
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(_LEAVE_PATIENCE_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="input", daemon=True).start()
+
+
 def main() -> None:
     """Command line of one worker; its exit status is 0 unless it cannot start or reach the scheduler."""
     parser = argparse.ArgumentParser(prog="salver.execute.dask_worker", description=__doc__)
@@ -97,9 +114,13 @@ def main() -> None:
     parser.add_argument("--pin", action="store_true", help="a physical core for each of --cores")
     parser.add_argument("--lifetime", type=float, help="seconds after which no job is taken")
     parser.add_argument("--lifetime-stagger", type=float, default=0.0, help="seconds more or less, at random")
+    parser.add_argument("--until-eof", action="store_true", help="leave when standard input ends")
+    parser.add_argument("--tls", type=Path, help="folder of the run's keys")
     given = parser.parse_args()
+    if given.until_eof:
+        _leave_at_end_of_input()
     logging.getLogger("distributed").setLevel(logging.WARNING)
-    dask.config.set({"distributed.worker.profile.enabled": False})
+    dask.config.set({**settings(given.tls), "distributed.worker.profile.enabled": False})
     gpus = gpu_names(given.gpus)
     try:
         slots = Slots(given.cores, physical_cores() if given.pin else None, gpus)

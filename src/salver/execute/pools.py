@@ -63,10 +63,17 @@ class Pool(Record):
 
 
 class Pools(Record):
-    """`--pools FILE`. `scheduler_host` is an address of this machine that the nodes reach; `margin_s`
-    seconds are kept free at the end of a pilot's time for starting and storing."""
+    """`--pools FILE`.
+
+    Attributes:
+        scheduler_host: address of this machine that the nodes reach.
+        tls: pilots and scheduler talk only to those who hold the run's keys; not on the loopback.
+        margin_s: seconds kept free at the end of a pilot's time for starting and storing.
+        pool: the kinds of pilots.
+    """
 
     scheduler_host: str = Field(default_factory=socket.gethostname)
+    tls: bool = True
     margin_s: float = Field(default=60.0, ge=0)
     pool: tuple[Pool, ...] = Field(default=(Pool(),), min_length=1)
 

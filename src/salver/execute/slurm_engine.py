@@ -20,7 +20,8 @@ from salver.execute.job import Backend
 from salver.execute.plan import PlannedJob
 from salver.execute.pools import Demand, Lifetime, Pool, Pools, lifetime, memory_mb, offer
 from salver.execute.recording import RunSummary
-from salver.execute.workforce import Request, own_scheduler, worker_command
+from salver.execute.tls import make_keys
+from salver.execute.workforce import LOOPBACK, Request, own_scheduler, worker_command
 from salver.model import RunRecord
 from salver.runner import Runner
 
@@ -61,8 +62,11 @@ def require_slurm() -> None:
         raise SalverError(f"{', '.join(missing)} not found", "--engine slurm", mend)
 
 
-def pilot_script(pool: Pool, demand: Demand, living: Lifetime, address: str, log: Path) -> str:
-    """The batch script of one pilot. `log` is a path pattern for sbatch (`%j` is the job's id).
+def pilot_script(
+    pool: Pool, demand: Demand, living: Lifetime, address: str, log: Path, keys: Path | None = None
+) -> str:
+    """The batch script of one pilot. `log` is a path pattern for sbatch (`%j` is the job's id), `keys` the
+    folder of the run's keys.
 
     `exec` makes the worker the batch process, so that Slurm's SIGTERM at the end reaches it.
     """
@@ -83,8 +87,14 @@ def pilot_script(pool: Pool, demand: Demand, living: Lifetime, address: str, log
         *pool.extra,
     ]
     ends = ["--lifetime", f"{living.seconds:.0f}", "--lifetime-stagger", f"{living.stagger_s:.0f}"]
+    ends += [] if keys is None else ["--tls", str(keys)]
     command = worker_command(address, announced.cores, announced.gpus, *ends)
-    lines = ["#!/bin/sh", *(f"#SBATCH {option}" for option in options), "", f"exec {shlex.join(command)}"]
+    lines = [
+        "#!/bin/sh",
+        *(f"#SBATCH {shlex.quote(option)}" for option in options),
+        "",
+        f"exec {shlex.join(command)}",
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -99,16 +109,30 @@ class Pilots:
         self.offers: Sequence[Request] | None = [offer(pool, demand) for pool in pools.pool]
         self.ids: dict[str, list[str]] = {pool.name: [] for pool in pools.pool}
         self._address = ""
+        self._tls: Path | None = None
         self._asked = float("-inf")
         self._deaths = self._finished = 0
 
     @contextlib.contextmanager
     def gather(self) -> Iterator[str]:
-        with own_scheduler(self.pools.scheduler_host) as self._address:
+        with self._keys() as self._tls, own_scheduler(self.pools.scheduler_host, self._tls) as address:
+            self._address = address
             try:
-                yield self._address
+                yield address
             finally:
                 self._cancel()
+
+    @contextlib.contextmanager
+    def _keys(self) -> Iterator[Path | None]:
+        """Keys for the time of this run; none where the scheduler is not reached from other machines."""
+        if not self.pools.tls or self.pools.scheduler_host in ("localhost", LOOPBACK):
+            yield None
+            return
+        keys = make_keys(self.folder / "keys")
+        try:
+            yield keys
+        finally:
+            shutil.rmtree(keys, ignore_errors=True)
 
     def tend(self, finished: int, left: Counter[Request]) -> None:
         now = time.monotonic()
@@ -156,7 +180,8 @@ class Pilots:
     def _submit(self, pool: Pool) -> str:
         self.folder.mkdir(parents=True, exist_ok=True)
         log = self.folder / f"{pool.name}-%j.log"
-        script = pilot_script(pool, self.demand, self.living[pool.name], self._address, log)
+        living = self.living[pool.name]
+        script = pilot_script(pool, self.demand, living, self._address, log, self._tls)
         code, output, errors = _called(["sbatch", "--parsable"], script)
         if code != 0:
             said = errors.strip().rpartition("\n")[2].removeprefix("sbatch: error: ")

@@ -16,6 +16,7 @@ from typing import IO, NamedTuple, Protocol
 import dask.config
 
 from salver.errors import SalverError
+from salver.execute.tls import settings
 
 LOOPBACK = "127.0.0.1"
 _LEAVE_PATIENCE_S = 15.0
@@ -105,7 +106,8 @@ class LocalWorkers:
     """A scheduler in this process and one worker process with `slots` slots, bound to the loopback.
 
     A worker that dies is replaced. The worker sits in a session of its own, so that Ctrl-C in a terminal
-    reaches the coordinator alone; it leaves by itself when the coordinator is gone.
+    reaches the coordinator alone; it leaves by itself when the coordinator is gone, which closes its
+    standard input.
     """
 
     def __init__(self, slots: int, log: Path, gpus: int = 0, pin: bool = False) -> None:
@@ -137,12 +139,17 @@ class LocalWorkers:
         self._start()
 
     def _start(self) -> None:
-        more = ["--pin"] if self.pin else []
+        more = ["--until-eof", *(["--pin"] if self.pin else [])]
         command = worker_command(self._address, self.slots, self.gpus, "--host", LOOPBACK, *more)
+        self._forget()
         with _opened(self.log) as log:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
             )
+
+    def _forget(self) -> None:
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
 
     def _end(self) -> None:
         if self._process is None:
@@ -153,6 +160,7 @@ class LocalWorkers:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._forget()
 
 
 def worker_command(address: str, cores: int, gpus: int, *more: str) -> list[str]:
@@ -162,24 +170,27 @@ def worker_command(address: str, cores: int, gpus: int, *more: str) -> list[str]
 
 
 @contextlib.contextmanager
-def own_scheduler(host: str) -> Iterator[str]:
+def own_scheduler(host: str, keys: Path | None = None) -> Iterator[str]:
     """A scheduler in a thread of this process, listening on `host` alone; yields its address.
+
+    With a folder of keys (`tls.py`) it talks only to those who hold them, and this process's clients do.
 
     Work stealing is off: each job is given to one worker, so there is nothing to steal.
     """
     from distributed import LocalCluster
 
-    settings = {
+    chosen = {
+        **settings(keys),
         "distributed.scheduler.work-stealing": False,
         "distributed.worker.profile.enabled": False,
     }
-    with dask.config.set(settings):
+    with dask.config.set(chosen):
         try:
             cluster = LocalCluster(
                 n_workers=0,
                 host=host,
                 scheduler_port=0,
-                protocol="tcp://",
+                protocol="tcp://" if keys is None else "tls://",
                 processes=True,
                 dashboard_address=f"{LOOPBACK}:0",
                 silence_logs=logging.CRITICAL,
