@@ -105,7 +105,8 @@ def _model(operator: str) -> onnx.ModelProto:
         case "Add" | "Sub":
             middle = [first, node("Relu", ["H"], ["R"]), node(operator, ["H", "R"], ["Y"])]
         case "Conv" | "ConvTranspose":
-            middle = [first, shaped, node(operator, ["I", "kernel"], ["C"]), node("Flatten", ["C"], ["Y"])]
+            convolved = node(operator, ["I", "kernel"], ["C"], kernel_shape=[1, 1])
+            middle = [first, shaped, convolved, node("Flatten", ["C"], ["Y"])]
         case _:
             outputs = 1
             options: dict[str, Any] = (
