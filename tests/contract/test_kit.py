@@ -12,10 +12,12 @@ import pytest
 
 from salver.contract.check import Check
 from salver.contract.declarations import check_declarations
+from salver.contract.probe import probe_operators
 from salver.contract.trial import check_tool, chosen_instances
 from salver.generate import drafts
 from salver.instance_set import write_set
 from salver.model import Answer, Claim, Manifest, Truth
+from salver.plugins import runners
 from salver.runner import answer_from_words
 from salver.suite import read_suite
 from tests.fake_solvers.runner import FakeRunner
@@ -113,6 +115,29 @@ def test_a_tool_that_knows_no_limit_is_stopped(known, tmp_path):
     checks = check_tool(fake("sleeps", tmp_path), known.manifest.instances, known.folder, 0.2, 1)
     stopped = next(check for check in checks if check.subject == "time limit")
     assert (stopped.status, stopped.detail) == ("ok", "stopped at 1 s")
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "told"),
+    [
+        ("unsat", "says unsat of a query that every input satisfies"),
+        ("sat_wrong_witness", "says sat with a point that does not stand"),
+        ("unknown", "declared in `operators`, but unknown"),
+    ],
+)
+def test_an_operator_that_is_declared_and_not_read_is_found(tmp_path, behaviour, told):
+    assert told in failures(probe_operators(fake(behaviour, tmp_path), 2.0, ["Relu"]))["operator Relu"]
+
+
+def test_an_operator_that_is_neither_declared_nor_read_is_no_failure(tmp_path):
+    modest = fake("unknown", tmp_path, operators=frozenset({"Gemm"}))
+    (check,) = probe_operators(modest, 2.0, ["Abs"])
+    assert (check.status, check.detail) == ("ok", "neither declared nor read (unknown: gave up)")
+
+
+def test_operators_that_are_read_are_seen_to_be(tmp_path):
+    checks = list(probe_operators(runners()["milp"](), 20.0, ["Mul", "ReduceMean"]))
+    assert [(check.status, check.detail) for check in checks] == [("ok", "read")] * 2
 
 
 def raising(self, *arguments):

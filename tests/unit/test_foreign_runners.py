@@ -104,6 +104,7 @@ def abcrown_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (home / "complete_verifier" / "__init__.py").write_text('__version__ = "0.7.0"\n')
     monkeypatch.setenv("ABCROWN_HOME", str(home))
     monkeypatch.setenv("ABCROWN_PYTHON", sys.executable)
+    monkeypatch.setenv("SALVER_CACHE", str(tmp_path / "cache"))
     return home
 
 

@@ -37,6 +37,7 @@ def check_runner(
     timeout: Annotated[float, typer.Option("--timeout", min=0.1, help="wall seconds a run")] = 10.0,
     count: Annotated[int, typer.Option("--count", min=1, help="queries of the suite")] = DEFAULT_COUNT,
     device: Annotated[str, typer.Option("--device", help="cpu or cuda")] = "cpu",
+    operators: Annotated[bool, typer.Option("--operators", help="also try each operator by itself")] = False,
 ) -> None:
     """Check a runner: its declarations, each outcome, limits, formats, and answers against the truth.
 
@@ -46,6 +47,7 @@ def check_runner(
     """
     from salver.contract.check import Check
     from salver.contract.declarations import check_declarations
+    from salver.contract.probe import probe_operators
     from salver.contract.trial import check_tool
     from salver.generate import generate, up_to_date
     from salver.instance_set import set_folder
@@ -71,6 +73,8 @@ def check_runner(
         chosen, root = read_suite(suite), project_root()
         manifest = up_to_date(chosen, root) or generate(chosen, root)[1]
         for check in check_tool(runner, manifest.instances, set_folder(root, chosen), timeout, count):
+            told(check)
+        for check in probe_operators(runner, timeout) if operators else ():
             told(check)
     print(f"{name}: " + (f"{failed} checks failed" if failed else "keeps the contract"))
     if failed:

@@ -84,10 +84,12 @@ def install(peer: Peer) -> Installed:
 def _installed_in(folder: Path, peer: Peer) -> Installed:
     borrowed, missing = borrowable(peer)
     own = [*peer.lock.split(), *missing]
-    venv.create(folder / "venv", with_pip=True)
+    venv.create(folder / "venv", with_pip=bool(own))
     python = str(program_of(peer.name))
-    quietly = ("--quiet", "--no-deps", "--no-input", "--disable-pip-version-check")
-    _must(peer, [python, "-m", "pip", "install", *quietly, *own], PIP_PATIENCE_S, "cannot be installed")
+    if own:
+        quietly = ("--quiet", "--no-deps", "--no-input", "--disable-pip-version-check")
+        command = [python, "-m", "pip", "install", *quietly, *own]
+        _must(peer, command, PIP_PATIENCE_S, "cannot be installed")
     packages = packages_of(peer.name)
     for module in peer.stands_in:
         if importlib.util.find_spec(module) is None:
