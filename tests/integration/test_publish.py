@@ -208,13 +208,24 @@ def test_a_set_that_does_not_validate_is_not_published(source, tmp_path):
         prepare(tmp_path / "set", TERMS)
 
 
-def test_too_long_a_set_is_not_published(tmp_path):
-    generated(SUITE.model_copy(update={"timeout": 3 * 3600.0}), tmp_path / "set")
+def test_too_long_a_set_is_not_published(source, tmp_path):
+    folder = tmp_path / "set"
+    shutil.copytree(source, folder)
+    for name in ("manifest.json", "instances.csv"):
+        text = (folder / name).read_text()
+        longer = text.replace('"timeout": 5.0', '"timeout": 10800.0')
+        (folder / name).write_text(longer.replace(".vnnlib,5\n", ".vnnlib,10800\n"))
+    (folder / "SHA256SUMS").write_text(checksums(folder))
     with pytest.raises(SalverError, match=r"of one draw sum up to 18\.00 h, VNN-COMP allows 6 h"):
-        prepare(tmp_path / "set", TERMS)
-    twice = SUITE.model_copy(update={"family": SUITE.family * 2})
+        prepare(folder, TERMS)
+
+
+def test_two_instances_of_one_name_are_never_generated(tmp_path):
+    family = SUITE.family[0]
+    params = {**family.params, "points": 1, "enumerate": False}
+    twice = (family.model_copy(update={"params": params}),) * 2
     with pytest.raises(SalverError, match="two instances have this name"):
-        generated(twice, tmp_path / "twice")
+        generated(SUITE.model_copy(update={"family": twice}), tmp_path / "twice")
 
 
 def draw(folder: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:

@@ -143,9 +143,17 @@ def test_a_draw_is_the_quota_of_every_group_in_order(kinds, seed):
     drawn = drawing.draw(plain, seed)
     assert drawn == drawing.draw(list(plain), seed)
     assert [i for i in plain if i in drawn] == drawn
-    for key, members in drawing.groups(plain).items():
-        assert len(drawing.groups(drawn)[key]) == drawing.quota(len(members)) >= 2 * len(members) / 3
+    for members in drawing.groups(plain).values():
+        assert sum(i in drawn for i in members) == drawing.quota(len(members)) >= 2 * len(members) / 3
     assert sum(i["timeout"] for i in drawn) <= most_seconds(manifest(*map(Instance.model_validate, plain)))
+
+
+def test_networks_of_one_or_two_instances_are_drawn_together():
+    odd = [instance(n, network=f"n{n}") for n in range(6)]
+    small = manifest(*odd, *(instance(n, network="big") for n in range(6, 9)))
+    first, second = count(small, ()).groups
+    assert (first.networks, first.instances, first.drawn) == (6, 6, 4)
+    assert (second.network, second.networks, second.drawn) == ("big", 1, 2)
 
 
 def test_seeds_draw_different_instances():

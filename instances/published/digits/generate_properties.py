@@ -17,6 +17,7 @@ import hashlib
 import json
 import shutil
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,16 @@ def quota(size: int) -> int:
 
 
 def groups(instances: list[dict[str, Any]]) -> dict[tuple[str, str, str], list[dict[str, Any]]]:
-    """The instances of a manifest by family, network and known answer."""
+    """The instances of a manifest by family, network and known answer.
+
+    Networks with one or two instances of a family are taken together, with an empty name.
+    """
+    sizes = Counter((i["facts"]["family"], i["facts"]["network"]) for i in instances)
     found: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for instance in instances:
-        facts = instance["facts"]
-        found.setdefault((facts["family"], facts["network"], facts["expected"]), []).append(instance)
+        family, network = instance["facts"]["family"], instance["facts"]["network"]
+        own = network if sizes[family, network] >= DENOMINATOR else ""
+        found.setdefault((family, own, instance["facts"]["expected"]), []).append(instance)
     return found
 
 

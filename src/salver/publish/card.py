@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from salver.datasets.origins import Origin, origin_of
 from salver.model import Manifest
-from salver.publish.census import MOST_SECONDS, Census
+from salver.publish.census import MOST_SECONDS, Census, Group
 
 Row = Sequence[object]
 
@@ -74,11 +74,15 @@ def _use(name: str, seed: int, census: Census) -> str:
 def _instances(census: Census) -> str:
     header = ("family", "network", "instances", "drawn", "sat", "unsat", "unknown", "timeout (s)")
     rows = [
-        (g.family, g.network, g.instances, g.drawn, g.sat, g.unsat, g.unknown, g.timeouts)
+        (g.family, _networks_of(g), g.instances, g.drawn, g.sat, g.unsat, g.unknown, g.timeouts)
         for g in census.groups
     ]
     hours = f"{census.most_seconds / 3600:.2f} h of the {MOST_SECONDS // 3600} h that VNN-COMP allows"
     return f"{_table(header, rows)}\n\nThe timeouts of a draw sum up to at most {hours}."
+
+
+def _networks_of(group: Group) -> str:
+    return group.network if group.networks == 1 else f"{group.networks} networks with one or two each"
 
 
 def _answers(manifest: Manifest, census: Census) -> str:

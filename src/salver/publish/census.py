@@ -22,11 +22,14 @@ MOST_SECONDS = 6 * 3600
 
 @dataclass(frozen=True)
 class Group:
-    """The instances of one family and network: how many, how many a seed draws, by known answer."""
+    """The instances of one family and network: how many, how many a seed draws, by known answer.
+
+    `networks` is above 1 where networks with one or two instances are taken together.
+    """
 
     family: str
     network: str
-    dataset: str
+    networks: int
     instances: int
     drawn: int
     sat: int
@@ -164,25 +167,28 @@ def _is_bounded(instance: Instance) -> bool:
 
 
 def _groups(instances: Sequence[Instance]) -> tuple[Group, ...]:
-    members: dict[tuple[str, str, str], list[Instance]] = {}
-    for instance in instances:
-        facts = instance.facts
-        members.setdefault((facts.family, facts.network, facts.dataset), []).append(instance)
-    groups = []
-    for (family, network, dataset), own in members.items():
-        answers = Counter(i.facts.expected for i in own)
-        seconds = sorted({i.timeout for i in own})
-        groups.append(
-            Group(
-                family=family,
-                network=network,
-                dataset=dataset,
-                instances=len(own),
-                drawn=sum(drawing.quota(n) for n in answers.values()),
-                sat=answers[Truth.SAT],
-                unsat=answers[Truth.UNSAT],
-                unknown=answers[Truth.UNKNOWN],
-                timeouts="-".join(f"{value:g}" for value in {seconds[0]: 0, seconds[-1]: 0}),
-            )
-        )
-    return tuple(groups)
+    by_id = {i.id: i for i in instances}
+    drawn: Counter[tuple[str, str]] = Counter()
+    members: dict[tuple[str, str], list[Instance]] = {}
+    for (family, network, _), own in drawing.groups([i.model_dump(mode="json") for i in instances]).items():
+        drawn[family, network] += drawing.quota(len(own))
+        members.setdefault((family, network), []).extend(by_id[i["id"]] for i in own)
+    return tuple(_group(key, own, drawn[key]) for key, own in members.items())
+
+
+def _group(key: tuple[str, str], own: list[Instance], drawn: int) -> Group:
+    family, network = key
+    answers = Counter(i.facts.expected for i in own)
+    names = sorted({i.facts.network for i in own})
+    seconds = sorted({i.timeout for i in own})
+    return Group(
+        family=family,
+        network=network or names[0],
+        networks=len(names),
+        instances=len(own),
+        drawn=drawn,
+        sat=answers[Truth.SAT],
+        unsat=answers[Truth.UNSAT],
+        unknown=answers[Truth.UNKNOWN],
+        timeouts="-".join(f"{value:g}" for value in dict.fromkeys((seconds[0], seconds[-1]))),
+    )
