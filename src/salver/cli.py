@@ -11,12 +11,12 @@ import typer
 
 from salver.bench.cli import bench_app
 from salver.commands.calling import call
-from salver.commands.listing import AsJson, DataDir, listing_app
+from salver.commands.listing import AsJson, DataDir, listing_app, print_version
 from salver.errors import FoundError, SalverError
 
 app = typer.Typer(
     name="salver",
-    help="Benchmarks for the robustness of neural networks' explanations.",
+    help="Benchmarks for the robustness of neural networks' explanations.\n\nExample: salver all quick",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
@@ -24,6 +24,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(bench_app, name="bench")
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="print the version", is_eager=True, callback=print_version)
+    ] = False,
+) -> None: ...
 
 
 def _suites(incomplete: str) -> list[str]:
