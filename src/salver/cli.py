@@ -12,7 +12,7 @@ import typer
 from salver.bench.cli import bench_app
 from salver.commands.calling import call
 from salver.commands.gallery import gallery
-from salver.commands.listing import AsJson, DataDir, listing_app
+from salver.commands.listing import AsJson, DataDir, listing_app, print_version
 from salver.commands.publish import publish, verify_set
 from salver.commands.runners import check_runner, new_runner
 from salver.commands.solvers import solvers_app
@@ -20,7 +20,7 @@ from salver.errors import FoundError, SalverError
 
 app = typer.Typer(
     name="salver",
-    help="Benchmarks for the robustness of neural networks' explanations.",
+    help="Benchmarks for the robustness of neural networks' explanations.\n\nExample: salver all quick",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
@@ -29,6 +29,14 @@ app = typer.Typer(
 )
 app.add_typer(bench_app, name="bench")
 app.add_typer(solvers_app, name="solvers")
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="print the version", is_eager=True, callback=print_version)
+    ] = False,
+) -> None: ...
 
 
 def _suites(incomplete: str) -> list[str]:

@@ -141,5 +141,12 @@ def version() -> None:
     print(__version__)
 
 
+def print_version(asked: bool) -> None:
+    """The option `--version`: prints it and ends the command."""
+    if asked:
+        print(__version__)
+        raise typer.Exit()
+
+
 def _print_json(found: Iterable[object]) -> None:
     print(json.dumps(list(found), indent=1, default=str))
