@@ -168,7 +168,7 @@ def _named(view: WitnessView, entries: Sequence[int]) -> str:
         places = (np.unravel_index(i, view.map_shape) for i in entries)
         names = ["(" + ", ".join(str(int(n)) for n in place[-2:]) + ")" for place in places]
     else:
-        names = [f"entry {i}" for i in entries]
+        names = [f"x{i}" for i in entries]
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "") or "none"
 
 
