@@ -2,10 +2,10 @@
 
     python -m tests.faults.campaign --runs 500 --seed 0 -j 4
 
-Batches of ten run side by side, by turns under control groups and under polling; every tenth batch fills a
-small file system of its own. Prints a table by kind; the exit status is 1 when an outcome was not right or
-anything was left behind. Overshoot is in seconds over a wall or CPU limit (grace included), in MiB over
-a memory limit.
+Batches of ten run side by side, by turns under control groups and under polling (`--limits` chooses, also
+`runexec`); every tenth batch fills a small file system of its own. Prints a table by kind; the exit status is
+1 when an outcome was not right or anything was left behind. Overshoot is in seconds over a wall or CPU limit
+(grace included), in MiB over a memory limit.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from random import Random
 from tabulate import tabulate
 
 from salver.execute.cgroups import available
+from salver.execute.job import Backend
 from tests.faults.course import Outcome, count_left, limited_by, run_faults
 from tests.faults.kinds import FULL_DISK, KINDS, Fault
 from tests.faults.tmpfs import tmpfs, why_not
@@ -31,10 +32,11 @@ BATCH = 10
 SMALL_KIB = 4096
 
 
-def batches(runs: int, seed: int, disks: bool) -> Iterator[tuple[str, list[tuple[str, Fault]], bool]]:
+def batches(
+    runs: int, seed: int, disks: bool, backends: list[str]
+) -> Iterator[tuple[str, list[tuple[str, Fault]], bool]]:
     """Backend, faults by kind, and whether they run on a small disk, until there are enough."""
     rng = Random(seed)
-    backends = ["cgroup", "polling"] if available().version else ["polling"]
     waiting: list[str] = []
     for number, start in enumerate(range(0, runs, BATCH)):
         small = disks and number % BATCH == BATCH - 1
@@ -54,10 +56,11 @@ def run(backend: str, faults: list[tuple[str, Fault]], small: bool, workers: int
     folder = Path(tempfile.mkdtemp(prefix="faults-"))
     try:
         with limited_by(backend):
+            name: Backend = "runexec" if backend == "runexec" else "salver"
             if not small:
-                return run_faults(folder / "course", faults, workers)
+                return run_faults(folder / "course", faults, workers, backend=name)
             with tmpfs(folder / "small", SMALL_KIB) as scratch:
-                return run_faults(folder / "course", faults, 1, scratch)
+                return run_faults(folder / "course", faults, 1, scratch, name)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -113,11 +116,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--runs", type=int, default=100, help="number of faults")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", "-j", type=int, default=4, help="faults side by side")
+    usual = "cgroup,polling" if available().version else "polling"
+    parser.add_argument("--limits", default=usual, help="of cgroup, polling, runexec, comma-separated")
     chosen = parser.parse_args(arguments)
     if reason := why_not():
         print(f"no full disks: {reason}", file=sys.stderr)
     found: list[tuple[str, Outcome]] = []
-    for backend, faults, small in batches(chosen.runs, chosen.seed, disks=not reason):
+    for backend, faults, small in batches(chosen.runs, chosen.seed, not reason, chosen.limits.split(",")):
         for outcome in run(backend, faults, small, chosen.workers):
             found.append((backend, outcome))
             for what in filter(None, (outcome.complaint, ", ".join(outcome.left))):

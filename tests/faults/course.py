@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from salver.execute import cgroups
 from salver.execute.events import EventLog
+from salver.execute.job import Backend
 from salver.execute.local import run_local
 from salver.execute.plan import plan
 from salver.model import RunRecord
@@ -31,7 +32,7 @@ class Outcome(NamedTuple):
 
 @contextlib.contextmanager
 def limited_by(backend: str) -> Iterator[None]:
-    """Control groups (`cgroup`) or `polling`, for what runs meanwhile."""
+    """Control groups (`cgroup`, and around `runexec`) or `polling`, for what runs meanwhile."""
     before = os.environ.get(cgroups.VARIABLE)
     os.environ[cgroups.VARIABLE] = "off" if backend == "polling" else "on"
     try:
@@ -43,7 +44,11 @@ def limited_by(backend: str) -> Iterator[None]:
 
 
 def run_faults(
-    folder: Path, faults: Sequence[tuple[str, Fault]], workers: int, scratch: Path | None = None
+    folder: Path,
+    faults: Sequence[tuple[str, Fault]],
+    workers: int,
+    scratch: Path | None = None,
+    backend: Backend = "salver",
 ) -> list[Outcome]:
     """Runs faults by kind, side by side, in a fresh folder, and looks for leavings when all have ended.
 
@@ -63,6 +68,7 @@ def run_faults(
             workers=workers,
             on_finish=lambda _: None,
             scratch=scratch or folder / "scratch",
+            backend=backend,
         )
     records = {record.solver: record for record in EventLog(folder / "run" / "events.jsonl").records()}
     shared = left_on_disk(folder, scratch or folder / "scratch", set(records)) + left_groups()

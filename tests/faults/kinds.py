@@ -29,11 +29,13 @@ class Fault(NamedTuple):
     over: str = ""
 
     def complaint(self, record: RunRecord) -> str:
-        """What is wrong with the record, or nothing."""
+        """What is wrong with the record, or nothing. A reason's words are our supervisor's."""
         found, wanted = (record.termination, record.claim), (self.termination, self.claim)
         if found != wanted:
             return f"{' '.join(found)} instead of {' '.join(wanted)} ({record.reason})"
-        return "" if self.reason in record.reason else f"the reason is {record.reason!r}"
+        by_runexec = record.measured == "runexec" or record.reason.startswith("runexec")
+        worded = by_runexec or self.reason in record.reason
+        return "" if worded else f"the reason is {record.reason!r}"
 
     def overshoot(self, record: RunRecord) -> float | None:
         """How far the run went over its limit, in seconds (wall, CPU) or MiB (memory)."""
