@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from salver.datasets.catalogue import BUILT_IN, NAMES, find
 from salver.errors import SalverError
+from salver.execute.engines import ENGINES, Engine, check_engine
 from salver.machine import machine_facts
 from salver.model import Record
 from salver.plugins import runners
@@ -18,7 +19,7 @@ class Finding(Record):
 
 
 def examine() -> list[Finding]:
-    """Machine, device, data sets and every solver."""
+    """Machine, device, engines, data sets and every solver."""
     facts = machine_facts()
     machine = f"{facts['processor']}, {facts['cores']} cores, {facts['memory_mb']} MiB, {facts['system']}"
     packages = ", ".join(f"{name} {version}" for name, version in facts["packages"].items())
@@ -26,6 +27,7 @@ def examine() -> list[Finding]:
         Finding(subject="machine", usable=True, detail=machine),
         Finding(subject="python", usable=True, detail=f"{facts['python']}; {packages}"),
         _cuda(),
+        *_engines(),
         *(_data(name) for name in NAMES),
         *_solvers(),
     ]
@@ -39,6 +41,18 @@ def _cuda() -> Finding:
     if torch.cuda.is_available():
         return Finding(subject="cuda", usable=True, detail=torch.cuda.get_device_name(0))
     return Finding(subject="cuda", usable=False, detail="torch finds no CUDA device; use --device cpu")
+
+
+def _engines() -> list[Finding]:
+    findings = [Finding(subject="engine local", usable=True, detail="built in")]
+    for name in ENGINES[1:]:
+        try:
+            check_engine(Engine(name=name))
+            findings.append(Finding(subject=f"engine {name}", usable=True, detail="docs/execution.md"))
+        except SalverError as error:
+            detail = f"{error.what}; {error.mend}"
+            findings.append(Finding(subject=f"engine {name}", usable=False, detail=detail))
+    return findings
 
 
 def _data(name: str) -> Finding:

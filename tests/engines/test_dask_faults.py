@@ -199,7 +199,7 @@ def test_no_scheduler_and_no_workers_are_clear_lines(make: Make, monkeypatch: py
     with own_scheduler(LOOPBACK) as address:
         joined = JoinedScheduler(address)
         joined.patience_s = 0.2
-        with pytest.raises(SalverError, match=r"no worker with the resource `cores` for 0.2 s; start some"):
+        with pytest.raises(SalverError, match=r"no worker with room for a run of 1 core for 0.2 s; start"):
             bench.run(runners, planned, joined)
     monkeypatch.setattr(workforce, "worker_command", lambda *_: [sys.executable, "-c", "exit('broken')"])
     with pytest.raises(SalverError, match=r"workers.log: 6 workers in a row ended without finishing a job"):

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import dask.config
 from distributed import Client, Future, KilledWorker
 from distributed.client import FutureCancelledError
+from distributed.scheduler import NoValidWorkerError
 
 from salver import __version__
 from salver.errors import SalverError
@@ -182,10 +183,11 @@ class _Coordination:
         for flight in [f for f in self.flights.values() if f.worker not in found and not f.future.done()]:
             del self.flights[flight.future.key]
             self._retry(flight)
-        if self.workers:
+        if self.flights:
             self.staffed = now
         elif self.workforce.patience_s is not None and now - self.staffed > self.workforce.patience_s:
-            what = f"no worker with the resource `cores` for {self.workforce.patience_s:g} s"
+            needed = min(left, default=Request(1))
+            what = f"no worker with room for a run of {needed} for {self.workforce.patience_s:g} s"
             mend = "start some: python -m salver.execute.dask_worker tcp://host:port"
             raise SalverError(what, "the Dask scheduler", mend)
 
@@ -281,7 +283,7 @@ def _result(flight: _Flight) -> RunRecord | None:
     """
     try:
         record: RunRecord | None = flight.future.result(timeout=60)
-    except (KilledWorker, FutureCancelledError, TimeoutError, OSError):
+    except (KilledWorker, NoValidWorkerError, FutureCancelledError, TimeoutError, OSError):
         return None
     except SalverError:
         raise
