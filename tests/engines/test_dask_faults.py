@@ -205,3 +205,16 @@ def test_no_scheduler_and_no_workers_are_clear_lines(make: Make, monkeypatch: py
     with pytest.raises(SalverError, match=r"workers.log: 6 workers in a row ended without finishing a job"):
         bench.run(runners, planned, local(bench))
     assert (bench.folder / "workers.log").read_text() == "broken\n" * 6
+
+
+def test_a_worker_without_scheduler_leaves_with_its_coordinator_and_says_what_it_lacks(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = make({})
+    nobody = f"tcp://{LOOPBACK}:9"
+    bound = start(bench, *worker_command(nobody, 1, 0, "--until-eof")[1:])
+    assert bound.wait(30) in (1, -signal.SIGTERM)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    short = start(bench, *worker_command(nobody, 1, 2)[1:])
+    assert short.wait(30) == 2
+    assert "error: --gpus 2: CUDA_VISIBLE_DEVICES names 1 GPUs" in (bench.folder / "output").read_text()

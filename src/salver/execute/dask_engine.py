@@ -38,6 +38,7 @@ from salver.runner import Runner
 _CONNECT_S = 10.0
 _LOOK_EVERY_S = 1.0
 _STOP_PATIENCE_S = 20.0
+_FETCH_S = 2.0
 _ATTEMPTS = 3
 
 
@@ -103,7 +104,9 @@ class _Asking(NamedTuple):
                 raise SalverError(what, f"solver {solver}", "add such a worker or lower --cores")
 
 
-class _Flight(NamedTuple):
+class Flight(NamedTuple):
+    """A job that was given to a worker; `attempt` counts from 0."""
+
     planned: PlannedJob
     request: Request
     worker: str
@@ -127,7 +130,7 @@ class _Coordination:
         self.project = str(project_root())
         self.token = uuid.uuid4().hex
         self.done: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
-        self.flights: dict[Any, _Flight] = {}
+        self.flights: dict[Any, Flight] = {}
         self.drain, self.stop = threading.Event(), threading.Event()
         self.workers: dict[str, Request] = {}
         self.lost: deque[tuple[PlannedJob, int]] = deque()
@@ -226,7 +229,7 @@ class _Coordination:
             resources={name: count for name, count in request._asdict().items() if count},
             pure=False,
         )
-        self.flights[order.key] = _Flight(planned, request, worker, attempt, future)
+        self.flights[order.key] = Flight(planned, request, worker, attempt, future)
         future.add_done_callback(self.done.put)
         return True
 
@@ -243,14 +246,14 @@ class _Coordination:
         flight = self.flights.pop(future.key, None)
         if flight is None:
             return
-        record = _result(flight)
+        record = fetched(flight, lambda: flight.worker in self._identity())
         if record is None:
             self._retry(flight)
             return
         self.record(record)
         self.finished += 1
 
-    def _retry(self, flight: _Flight) -> None:
+    def _retry(self, flight: Flight) -> None:
         """Has a lost job run again, but not for ever: it may be what kills its workers."""
         if self.stop.is_set():
             return
@@ -275,22 +278,31 @@ class _Coordination:
             self.client.cancel([flight.future for flight in self.flights.values()], force=True)
 
 
-def _result(flight: _Flight) -> RunRecord | None:
+def fetched(flight: Flight, lives: Callable[[], bool]) -> RunRecord | None:
     """The job's record; None where it was stopped or lost and may be tried again.
+
+    Args:
+        flight: one whose future is done.
+        lives: whether its worker is still there. A record dies with it, and Dask waits for another for ever.
 
     Raises:
         SalverError: the worker cannot run it, which is a fault of the set-up and not of this job.
     """
     try:
-        record: RunRecord | None = flight.future.result(timeout=60)
-    except (KilledWorker, NoValidWorkerError, FutureCancelledError, TimeoutError, OSError):
+        while True:
+            try:
+                record: RunRecord | None = flight.future.result(timeout=_FETCH_S)
+                return record
+            except TimeoutError:
+                if flight.future.status == "error" or not lives():
+                    return None
+    except (KilledWorker, NoValidWorkerError, FutureCancelledError, OSError):
         return None
     except SalverError:
         raise
     except Exception as error:
         what = f"a worker could not take a job ({type(error).__name__}: {error})"
         raise SalverError(what, mend="set all machines up with the same salver") from error
-    return record
 
 
 def lost_record(planned: PlannedJob, reason: str) -> RunRecord:
