@@ -52,15 +52,16 @@ def test_a_job_whose_worker_dies_is_run_again_and_recorded_once(make: Make) -> N
     assert len(list(bench.pids.glob("killed-*"))) == 2
 
 
-def test_a_job_that_kills_three_workers_is_our_loss_and_is_tried_again_by_a_later_run(make: Make) -> None:
-    bench = make({"killer": Fake("kills_worker", ("3",)), "unsat": Fake("unsat")})
+def test_a_job_that_kills_three_workers_is_our_loss_and_takes_no_other_along(make: Make) -> None:
+    bench = make({"killer": Fake("kills_worker", ("3",)), "works": Fake("works", ("1.5",))})
     runners = bench.runners()
     planned = bench.plan(runners, "a")
-    assert bench.run(runners, planned, local(bench, slots=1)) == RunSummary(2, 0, 0)
-    lost, _ = sorted(bench.records(), key=lambda record: record.solver)
+    assert bench.run(runners, planned, local(bench)) == RunSummary(2, 0, 0)
+    lost, other = sorted(bench.records(), key=lambda record: record.solver)
     assert (lost.solver, lost.termination, lost.claim) == ("killer", Termination.INFRASTRUCTURE, Claim.NONE)
     assert lost.reason == "lost 3 times with its worker"
-    assert bench.run(runners, planned, local(bench, slots=1)) == RunSummary(1, 1, 0)
+    assert (other.termination, other.claim) == (Termination.EXITED, Claim.UNSAT)
+    assert bench.run(runners, planned, local(bench)) == RunSummary(1, 1, 0)
     assert {(r.termination, r.claim) for r in bench.records()} == {(Termination.EXITED, Claim.UNSAT)}
 
 

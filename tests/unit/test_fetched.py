@@ -42,7 +42,7 @@ def planned(tmp_path: Path) -> PlannedJob:
 
 
 def ask(planned: PlannedJob, future: FakeFuture, lives: Callable[[], bool] = lambda: True) -> Any:
-    flight = Flight(planned, Request(1), "tcp://w", 0, future)  # type: ignore[arg-type]
+    flight = Flight(planned, Request(1), Request(1), "tcp://w", 0, future)  # type: ignore[arg-type]
     return fetched(flight, lives)
 
 

@@ -105,10 +105,11 @@ class _Asking(NamedTuple):
 
 
 class Flight(NamedTuple):
-    """A job that was given to a worker; `attempt` counts from 0."""
+    """A job that was given to a worker: what it needs and takes of it, and which attempt it is, from 0."""
 
     planned: PlannedJob
     request: Request
+    takes: Request
     worker: str
     attempt: int
     future: Future[Any]
@@ -134,6 +135,7 @@ class _Coordination:
         self.drain, self.stop = threading.Event(), threading.Event()
         self.workers: dict[str, Request] = {}
         self.lost: deque[tuple[PlannedJob, int]] = deque()
+        self.suspects: deque[PlannedJob] = deque()
         self.finished = 0
         self.looked = self.staffed = time.monotonic()
 
@@ -143,10 +145,11 @@ class _Coordination:
         with interruptible(self.drain, self.stop):
             try:
                 self._await_workers(list(wanted))
-                while self.flights or (not self.drain.is_set() and (self.lost or any(lines))):
+                while self.flights or (not self.drain.is_set() and any((self.lost, self.suspects, *lines))):
                     if self.stop.is_set():
                         break
-                    self._look([*(planned for planned, _ in self.lost), *itertools.chain(*lines)])
+                    lost = [planned for planned, _ in self.lost]
+                    self._look([*lost, *self.suspects, *itertools.chain(*lines)])
                     self._hand_out(lines)
                     self._collect()
             finally:
@@ -205,17 +208,25 @@ class _Coordination:
         return SalverError("the Dask scheduler is gone", mend="start it again and go on with --resume")
 
     def _hand_out(self, lines: Iterable[deque[PlannedJob]]) -> None:
-        """Submits jobs, the lost ones first and each line in its order, as long as they fit."""
+        """Submits jobs, the lost ones first and each line in its order, as long as they fit.
+
+        Suspects need a worker on which nothing else runs, which comes when the lines are empty.
+        """
         while self.lost and not self.drain.is_set() and self._submit(*self.lost[0]):
             self.lost.popleft()
         for line in lines:
             while line and not self.drain.is_set() and self._submit(line[0], 0):
                 line.popleft()
+        while self.suspects and not self.drain.is_set() and self._submit(self.suspects[0], _ATTEMPTS - 1):
+            self.suspects.popleft()
 
     def _submit(self, planned: PlannedJob, attempt: int) -> bool:
-        """Gives a job to a worker; False when none has room for it now."""
-        request = self.asked.of(planned)
-        worker = place(request, self.workers, [(f.worker, f.request) for f in self.flights.values()])
+        """Gives a job to a worker, the last time to one of its own; False when none has room for it now."""
+        request, alone = self.asked.of(planned), attempt + 1 == _ATTEMPTS
+        taken = [(f.worker, f.takes) for f in self.flights.values()]
+        if alone:
+            taken = [(worker, self.workers.get(worker, takes)) for worker, takes in taken]
+        worker = place(request, self.workers, taken)
         if worker is None:
             return False
         runner = self.asked.runners[planned.job.solver]
@@ -229,7 +240,9 @@ class _Coordination:
             resources={name: count for name, count in request._asdict().items() if count},
             pure=False,
         )
-        self.flights[order.key] = Flight(planned, request, worker, attempt, future)
+        self.flights[order.key] = Flight(
+            planned, request, self.workers[worker] if alone else request, worker, attempt, future
+        )
         future.add_done_callback(self.done.put)
         return True
 
@@ -254,11 +267,18 @@ class _Coordination:
         self.finished += 1
 
     def _retry(self, flight: Flight) -> None:
-        """Has a lost job run again, but not for ever: it may be what kills its workers."""
+        """Has a lost job run again, but not for ever: it may be what kills its workers.
+
+        The last time it runs alone, so that it takes no other job with it, nor is taken by one.
+        """
         if self.stop.is_set():
             return
-        if flight.attempt + 1 < _ATTEMPTS:
-            self.lost.append((flight.planned, flight.attempt + 1))
+        attempt = flight.attempt + 1
+        if attempt < _ATTEMPTS - 1:
+            self.lost.append((flight.planned, attempt))
+            return
+        if attempt < _ATTEMPTS:
+            self.suspects.append(flight.planned)
             return
         self.record(lost_record(flight.planned, f"lost {_ATTEMPTS} times with its worker"))
         self.finished += 1
