@@ -62,7 +62,7 @@ SelectTypeParameters=CR_CPU_Memory
 SlurmdParameters=config_overrides
 SchedulerParameters=sched_min_interval=0,batch_sched_delay=0,sched_interval=1,bf_interval=1
 ReturnToService=2
-KillWait=5
+KillWait=2
 MinJobAge=10
 OverTimeLimit=0
 GresTypes=gpu
