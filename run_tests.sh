@@ -2,6 +2,7 @@
 # Sets everything up and runs the whole test suite: ruff, mypy, pytest. Arguments go to pytest.
 set -euo pipefail
 cd "$(dirname "$0")"
+if [ "${SALVER_TEST_SLURM:-}" = 1 ]; then scripts/one_node_slurm.sh install; fi
 scripts/setup.sh
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .

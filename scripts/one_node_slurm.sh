@@ -7,10 +7,17 @@
 #
 # SLURM_TEST_CPUS (default 4) and SLURM_TEST_GPUS (default 2, made up) are what the node claims to have.
 set -euo pipefail
+PATH=$PATH:/usr/sbin:/sbin
 
 fail() { echo "one_node_slurm: $*" >&2; exit 2; }
 
+missing() {
+  local tool
+  for tool in sbatch slurmctld slurmd munged; do command -v "$tool" >/dev/null || echo "$tool"; done
+}
+
 install() {
+  [ -n "$(missing)" ] || return 0
   command -v apt-get >/dev/null || fail "no apt-get here: install Slurm and MUNGE as your system does"
   apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends slurm-wlm munge
 }
@@ -55,7 +62,7 @@ SelectTypeParameters=CR_CPU_Memory
 SlurmdParameters=config_overrides
 SchedulerParameters=sched_min_interval=0,batch_sched_delay=0,sched_interval=1,bf_interval=1
 ReturnToService=2
-KillWait=5
+KillWait=2
 MinJobAge=10
 OverTimeLimit=0
 GresTypes=gpu
@@ -71,9 +78,7 @@ CONF
 }
 
 start() {
-  for tool in munged slurmctld slurmd sbatch; do
-    command -v "$tool" >/dev/null || fail "$tool not found; $0 install"
-  done
+  [ -z "$(missing)" ] || fail "not found: $(missing | xargs); $0 install"
   [ ! -e "$folder/started" ] || fail "$folder is in use; $0 stop $folder"
   mkdir -p "$folder/state" "$folder/spool"
   chmod 0711 "$folder"

@@ -6,6 +6,7 @@ from salver.datasets.catalogue import BUILT_IN, NAMES, find
 from salver.errors import SalverError
 from salver.execute import runexec
 from salver.execute.cgroups import available
+from salver.execute.engines import ENGINES, Engine, check_engine
 from salver.execute.slots import physical_cores
 from salver.execute.supervisor import LOOK_EVERY_S
 from salver.machine import machine_facts
@@ -22,7 +23,7 @@ class Finding(Record):
 
 
 def examine() -> list[Finding]:
-    """Machine, device, data sets and every solver."""
+    """Machine, device, engines, data sets and every solver."""
     facts = machine_facts()
     machine = f"{facts['processor']}, {facts['cores']} cores, {facts['memory_mb']} MiB, {facts['system']}"
     packages = ", ".join(f"{name} {version}" for name, version in facts["packages"].items())
@@ -31,6 +32,7 @@ def examine() -> list[Finding]:
         Finding(subject="python", usable=True, detail=f"{facts['python']}; {packages}"),
         *_execution(),
         _cuda(),
+        *_engines(),
         *examine_data(),
         *_solvers(),
     ]
@@ -79,6 +81,18 @@ def _pinning(cores: list[int]) -> Finding:
     count = f"{len(cores)} physical core{'s' if len(cores) > 1 else ''}"
     detail = f"{count} for -j with --pin: CPU {', '.join(map(str, cores))}"
     return Finding(subject="pinning", usable=True, detail=detail)
+
+
+def _engines() -> list[Finding]:
+    findings = [Finding(subject="engine local", usable=True, detail="built in")]
+    for name in ENGINES[1:]:
+        try:
+            check_engine(Engine(name=name))
+            findings.append(Finding(subject=f"engine {name}", usable=True, detail="docs/execution.md"))
+        except SalverError as error:
+            detail = f"{error.what}; {error.mend}"
+            findings.append(Finding(subject=f"engine {name}", usable=False, detail=detail))
+    return findings
 
 
 def _data(name: str) -> Finding:

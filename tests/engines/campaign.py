@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import itertools
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -169,6 +170,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=12)
     parser.add_argument("--kills", type=int, default=5)
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     outcomes = []
     for seed in range(given.seed, given.seed + given.rounds):
         with tempfile.TemporaryDirectory(prefix="campaign-") as folder:

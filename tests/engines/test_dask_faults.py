@@ -52,15 +52,16 @@ def test_a_job_whose_worker_dies_is_run_again_and_recorded_once(make: Make) -> N
     assert len(list(bench.pids.glob("killed-*"))) == 2
 
 
-def test_a_job_that_kills_three_workers_is_our_loss_and_is_tried_again_by_a_later_run(make: Make) -> None:
-    bench = make({"killer": Fake("kills_worker", ("3",)), "unsat": Fake("unsat")})
+def test_a_job_that_kills_three_workers_is_our_loss_and_takes_no_other_along(make: Make) -> None:
+    bench = make({"killer": Fake("kills_worker", ("3",)), "works": Fake("works", ("1.5",))})
     runners = bench.runners()
     planned = bench.plan(runners, "a")
-    assert bench.run(runners, planned, local(bench, slots=1)) == RunSummary(2, 0, 0)
-    lost, _ = sorted(bench.records(), key=lambda record: record.solver)
+    assert bench.run(runners, planned, local(bench)) == RunSummary(2, 0, 0)
+    lost, other = sorted(bench.records(), key=lambda record: record.solver)
     assert (lost.solver, lost.termination, lost.claim) == ("killer", Termination.INFRASTRUCTURE, Claim.NONE)
     assert lost.reason == "lost 3 times with its worker"
-    assert bench.run(runners, planned, local(bench, slots=1)) == RunSummary(1, 1, 0)
+    assert (other.termination, other.claim) == (Termination.EXITED, Claim.UNSAT)
+    assert bench.run(runners, planned, local(bench)) == RunSummary(1, 1, 0)
     assert {(r.termination, r.claim) for r in bench.records()} == {(Termination.EXITED, Claim.UNSAT)}
 
 
@@ -199,9 +200,22 @@ def test_no_scheduler_and_no_workers_are_clear_lines(make: Make, monkeypatch: py
     with own_scheduler(LOOPBACK) as address:
         joined = JoinedScheduler(address)
         joined.patience_s = 0.2
-        with pytest.raises(SalverError, match=r"no worker with the resource `cores` for 0.2 s; start some"):
+        with pytest.raises(SalverError, match=r"no worker with room for a run of 1 core for 0.2 s; start"):
             bench.run(runners, planned, joined)
     monkeypatch.setattr(workforce, "worker_command", lambda *_: [sys.executable, "-c", "exit('broken')"])
     with pytest.raises(SalverError, match=r"workers.log: 6 workers in a row ended without finishing a job"):
         bench.run(runners, planned, local(bench))
     assert (bench.folder / "workers.log").read_text() == "broken\n" * 6
+
+
+def test_a_worker_without_scheduler_leaves_with_its_coordinator_and_says_what_it_lacks(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = make({})
+    nobody = f"tcp://{LOOPBACK}:9"
+    bound = start(bench, *worker_command(nobody, 1, 0, "--until-eof")[1:])
+    assert bound.wait(30) in (1, -signal.SIGTERM)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    short = start(bench, *worker_command(nobody, 1, 2)[1:])
+    assert short.wait(30) == 2
+    assert "error: --gpus 2: CUDA_VISIBLE_DEVICES names 1 GPUs" in (bench.folder / "output").read_text()

@@ -18,7 +18,7 @@ from tests.engines.bench import Bench, coordinated, until
 from tests.engines.conftest import Make
 from tests.fake_solvers.project import Fake
 
-pytestmark = pytest.mark.usefixtures("slurm")
+pytestmark = [pytest.mark.usefixtures("slurm"), pytest.mark.slow]
 SMALL = Limits(wall_s=10.0, memory_mb=500)
 
 
@@ -80,9 +80,9 @@ def test_a_pilot_takes_no_job_that_its_time_limit_might_cut(make: Make) -> None:
     bench = make({"sees": Fake("sees", ("1.2",))})
     limits = SMALL.model_copy(update={"wall_s": 4.0})
     chosen = pools(Pool(count=1, cores=1, time="1"), margin_s=53.0 - limits.grace_s)
-    assert run(bench, "abcdef", chosen, limits) == RunSummary(6, 0, 0)
+    assert run(bench, "abcd", chosen, limits) == RunSummary(4, 0, 0)
     assert {line["termination"] for line in bench.lines()} == {"exited"}
-    assert len(list(bench.pids.glob("seen-*"))) == 6
+    assert len(list(bench.pids.glob("seen-*"))) == 4
     assert len(list((bench.run_dir / "pilots").iterdir())) >= 2
 
 
@@ -92,7 +92,16 @@ def test_pilots_leave_a_killed_coordinator_and_resume_completes(make: Make) -> N
         until(lambda: len(started(bench)) == 1)
     until(lambda: queued() == [])
     (bench.pids / "go").touch()
+    waiting = ["sbatch", "--parsable", "--hold", "--job-name=salver-cpu", "--mem=10", "--wrap=true"]
+    stale, foreign = (
+        subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        for command in (waiting, [*waiting, "--job-name=other"])
+    )
+    with (bench.run_dir / "pilots" / "submitted").open("a") as file:
+        file.write(f"salver-cpu {stale}\nsalver-cpu {foreign}\n")
     assert run(bench, "abc", pools(Pool(count=1, cores=1, time="5"))) == RunSummary(3, 0, 0)
+    until(lambda: queued() == [foreign])
+    subprocess.run(["scancel", foreign], check=True)
     assert len(bench.lines()) == 3
     assert sorted(len(bench.starts(name)) for name in "abc") == [1, 1, 2]
 

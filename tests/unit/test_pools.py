@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -202,3 +203,19 @@ def test_all_pilots_and_no_other_jobs_are_cancelled_at_the_end(
         crew.tend(0, Counter({Request(1): 5}))
     assert slurm.cancelled == ["1", "2"]
     assert all(address in script for script in slurm.scripts)
+    assert not (tmp_path / "submitted").exists()
+
+
+def test_the_next_run_cancels_what_a_killed_coordinator_left_in_the_queue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slurm = FakeSlurm(monkeypatch)
+    pilots(tmp_path, Pool(count=2), Pool(name="gpu", gpus=1)).tend(
+        0, Counter({Request(1): 5, Request(1, 1): 5})
+    )
+    with (tmp_path / "submitted").open("a") as file:
+        file.write("salver-cpu x\nsalver-cpu")
+    with pilots(tmp_path, Pool()).gather():
+        user = f"--user={getpass.getuser()}"
+        assert slurm.cancelled == [user, "--name=salver-cpu", "1", "2", user, "--name=salver-gpu", "3", "4"]
+    assert not (tmp_path / "submitted").exists()

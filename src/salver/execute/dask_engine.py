@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import dask.config
 from distributed import Client, Future, KilledWorker
 from distributed.client import FutureCancelledError
+from distributed.scheduler import NoValidWorkerError
 
 from salver import __version__
 from salver.errors import SalverError
@@ -37,6 +38,7 @@ from salver.runner import Runner
 _CONNECT_S = 10.0
 _LOOK_EVERY_S = 1.0
 _STOP_PATIENCE_S = 20.0
+_FETCH_S = 2.0
 _ATTEMPTS = 3
 
 
@@ -102,9 +104,12 @@ class _Asking(NamedTuple):
                 raise SalverError(what, f"solver {solver}", "add such a worker or lower --cores")
 
 
-class _Flight(NamedTuple):
+class Flight(NamedTuple):
+    """A job that was given to a worker: what it needs and takes of it, and which attempt it is, from 0."""
+
     planned: PlannedJob
     request: Request
+    takes: Request
     worker: str
     attempt: int
     future: Future[Any]
@@ -126,10 +131,11 @@ class _Coordination:
         self.project = str(project_root())
         self.token = uuid.uuid4().hex
         self.done: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
-        self.flights: dict[Any, _Flight] = {}
+        self.flights: dict[Any, Flight] = {}
         self.drain, self.stop = threading.Event(), threading.Event()
         self.workers: dict[str, Request] = {}
         self.lost: deque[tuple[PlannedJob, int]] = deque()
+        self.suspects: deque[PlannedJob] = deque()
         self.finished = 0
         self.looked = self.staffed = time.monotonic()
 
@@ -139,10 +145,11 @@ class _Coordination:
         with interruptible(self.drain, self.stop):
             try:
                 self._await_workers(list(wanted))
-                while self.flights or (not self.drain.is_set() and (self.lost or any(lines))):
+                while self.flights or (not self.drain.is_set() and any((self.lost, self.suspects, *lines))):
                     if self.stop.is_set():
                         break
-                    self._look([*(planned for planned, _ in self.lost), *itertools.chain(*lines)])
+                    lost = [planned for planned, _ in self.lost]
+                    self._look([*lost, *self.suspects, *itertools.chain(*lines)])
                     self._hand_out(lines)
                     self._collect()
             finally:
@@ -182,10 +189,11 @@ class _Coordination:
         for flight in [f for f in self.flights.values() if f.worker not in found and not f.future.done()]:
             del self.flights[flight.future.key]
             self._retry(flight)
-        if self.workers:
+        if self.flights:
             self.staffed = now
         elif self.workforce.patience_s is not None and now - self.staffed > self.workforce.patience_s:
-            what = f"no worker with the resource `cores` for {self.workforce.patience_s:g} s"
+            needed = min(left, default=Request(1))
+            what = f"no worker with room for a run of {needed} for {self.workforce.patience_s:g} s"
             mend = "start some: python -m salver.execute.dask_worker tcp://host:port"
             raise SalverError(what, "the Dask scheduler", mend)
 
@@ -200,17 +208,25 @@ class _Coordination:
         return SalverError("the Dask scheduler is gone", mend="start it again and go on with --resume")
 
     def _hand_out(self, lines: Iterable[deque[PlannedJob]]) -> None:
-        """Submits jobs, the lost ones first and each line in its order, as long as they fit."""
+        """Submits jobs, the lost ones first and each line in its order, as long as they fit.
+
+        Suspects need a worker on which nothing else runs, which comes when the lines are empty.
+        """
         while self.lost and not self.drain.is_set() and self._submit(*self.lost[0]):
             self.lost.popleft()
         for line in lines:
             while line and not self.drain.is_set() and self._submit(line[0], 0):
                 line.popleft()
+        while self.suspects and not self.drain.is_set() and self._submit(self.suspects[0], _ATTEMPTS - 1):
+            self.suspects.popleft()
 
     def _submit(self, planned: PlannedJob, attempt: int) -> bool:
-        """Gives a job to a worker; False when none has room for it now."""
-        request = self.asked.of(planned)
-        worker = place(request, self.workers, [(f.worker, f.request) for f in self.flights.values()])
+        """Gives a job to a worker, the last time to one of its own; False when none has room for it now."""
+        request, alone = self.asked.of(planned), attempt + 1 == _ATTEMPTS
+        taken = [(f.worker, f.takes) for f in self.flights.values()]
+        if alone:
+            taken = [(worker, self.workers.get(worker, takes)) for worker, takes in taken]
+        worker = place(request, self.workers, taken)
         if worker is None:
             return False
         runner = self.asked.runners[planned.job.solver]
@@ -224,7 +240,9 @@ class _Coordination:
             resources={name: count for name, count in request._asdict().items() if count},
             pure=False,
         )
-        self.flights[order.key] = _Flight(planned, request, worker, attempt, future)
+        self.flights[order.key] = Flight(
+            planned, request, self.workers[worker] if alone else request, worker, attempt, future
+        )
         future.add_done_callback(self.done.put)
         return True
 
@@ -241,19 +259,26 @@ class _Coordination:
         flight = self.flights.pop(future.key, None)
         if flight is None:
             return
-        record = _result(flight)
+        record = fetched(flight, lambda: flight.worker in self._identity())
         if record is None:
             self._retry(flight)
             return
         self.record(record)
         self.finished += 1
 
-    def _retry(self, flight: _Flight) -> None:
-        """Has a lost job run again, but not for ever: it may be what kills its workers."""
+    def _retry(self, flight: Flight) -> None:
+        """Has a lost job run again, but not for ever: it may be what kills its workers.
+
+        The last time it runs alone, so that it takes no other job with it, nor is taken by one.
+        """
         if self.stop.is_set():
             return
-        if flight.attempt + 1 < _ATTEMPTS:
-            self.lost.append((flight.planned, flight.attempt + 1))
+        attempt = flight.attempt + 1
+        if attempt < _ATTEMPTS - 1:
+            self.lost.append((flight.planned, attempt))
+            return
+        if attempt < _ATTEMPTS:
+            self.suspects.append(flight.planned)
             return
         self.record(lost_record(flight.planned, f"lost {_ATTEMPTS} times with its worker"))
         self.finished += 1
@@ -273,22 +298,31 @@ class _Coordination:
             self.client.cancel([flight.future for flight in self.flights.values()], force=True)
 
 
-def _result(flight: _Flight) -> RunRecord | None:
+def fetched(flight: Flight, lives: Callable[[], bool]) -> RunRecord | None:
     """The job's record; None where it was stopped or lost and may be tried again.
+
+    Args:
+        flight: one whose future is done.
+        lives: whether its worker is still there. A record dies with it, and Dask waits for another for ever.
 
     Raises:
         SalverError: the worker cannot run it, which is a fault of the set-up and not of this job.
     """
     try:
-        record: RunRecord | None = flight.future.result(timeout=60)
-    except (KilledWorker, FutureCancelledError, TimeoutError, OSError):
+        while True:
+            try:
+                record: RunRecord | None = flight.future.result(timeout=_FETCH_S)
+                return record
+            except TimeoutError:
+                if flight.future.status == "error" or not lives():
+                    return None
+    except (KilledWorker, NoValidWorkerError, FutureCancelledError, OSError):
         return None
     except SalverError:
         raise
     except Exception as error:
         what = f"a worker could not take a job ({type(error).__name__}: {error})"
         raise SalverError(what, mend="set all machines up with the same salver") from error
-    return record
 
 
 def lost_record(planned: PlannedJob, reason: str) -> RunRecord:

@@ -24,6 +24,7 @@ from distributed.core import Status
 from distributed.utils import get_ip
 
 from salver.errors import SalverError
+from salver.execute.cgroups import sweep
 from salver.execute.dask_job import Share
 from salver.execute.slots import Slots, gpu_names, physical_cores
 from salver.execute.tls import settings
@@ -104,6 +105,13 @@ def _leave_at_end_of_input() -> None:
     threading.Thread(target=watch, name="input", daemon=True).start()
 
 
+def _slots(cores: int, gpus: int, pin: bool) -> Slots:
+    names = gpu_names(gpus)
+    if len(names) < gpus:
+        raise SalverError(f"CUDA_VISIBLE_DEVICES names {len(names)} GPUs", f"--gpus {gpus}", "lower it")
+    return Slots(cores, physical_cores() if pin else None, names)
+
+
 def main() -> None:
     """Command line of one worker; its exit status is 0 unless it cannot start or reach the scheduler."""
     parser = argparse.ArgumentParser(prog="salver.execute.dask_worker", description=__doc__)
@@ -119,15 +127,17 @@ def main() -> None:
     given = parser.parse_args()
     if given.until_eof:
         _leave_at_end_of_input()
+    sweep()
     logging.getLogger("distributed").setLevel(logging.WARNING)
     dask.config.set({**settings(given.tls), "distributed.worker.profile.enabled": False})
-    gpus = gpu_names(given.gpus)
     try:
-        slots = Slots(given.cores, physical_cores() if given.pin else None, gpus)
+        slots = _slots(given.cores, given.gpus, given.pin)
+        ends = given.lifetime, given.lifetime_stagger
+        asyncio.run(serve(given.scheduler, given.host, slots, given.gpus, *ends))
     except SalverError as error:
-        parser.error(error.what)
-    ends = given.lifetime, given.lifetime_stagger
-    asyncio.run(serve(given.scheduler, given.host, slots, len(gpus), *ends))
+        parser.error(str(error))
+    except (OSError, TimeoutError, RuntimeError) as error:
+        parser.error(f"cannot work for the scheduler {given.scheduler}: {error}")
     # A thread that still waits for a killed solver must not keep the machine from the next worker.
     os._exit(0)
 

@@ -6,6 +6,7 @@ The scheduler runs in the coordinator. Pilots are known by the id that sbatch ga
 from __future__ import annotations
 
 import contextlib
+import getpass
 import shlex
 import shutil
 import subprocess
@@ -72,7 +73,7 @@ def pilot_script(
     """
     announced = offer(pool, demand)
     options = [
-        f"--job-name=salver-{pool.name}",
+        f"--job-name={_job_name(pool)}",
         "--nodes=1",
         "--ntasks=1",
         f"--cpus-per-task={pool.cores}",
@@ -98,6 +99,10 @@ def pilot_script(
     return "\n".join(lines) + "\n"
 
 
+def _job_name(pool: Pool) -> str:
+    return f"salver-{pool.name}"
+
+
 class Pilots:
     """Keeps every pool at its number of pilots while there are jobs left; a `Workforce`."""
 
@@ -108,6 +113,7 @@ class Pilots:
         self.at_most: int | None = None
         self.offers: Sequence[Request] | None = [offer(pool, demand) for pool in pools.pool]
         self.ids: dict[str, list[str]] = {pool.name: [] for pool in pools.pool}
+        self._submitted = folder / "submitted"
         self._address = ""
         self._tls: Path | None = None
         self._asked = float("-inf")
@@ -117,6 +123,7 @@ class Pilots:
     def gather(self) -> Iterator[str]:
         with self._keys() as self._tls, own_scheduler(self.pools.scheduler_host, self._tls) as address:
             self._address = address
+            self._cancel_stale()
             try:
                 yield address
             finally:
@@ -188,12 +195,28 @@ class Pilots:
             raise SalverError(
                 f"sbatch refuses a pilot ({said})", f"pool {pool.name}", "mend the --pools file"
             )
-        return output.strip().partition(";")[0]
+        job = output.strip().partition(";")[0]
+        with self._submitted.open("a") as file:
+            file.write(f"{_job_name(pool)} {job}\n")
+        return job
 
     def _cancel(self) -> None:
         known = [job for jobs in self.ids.values() for job in jobs]
-        if known:
-            _called(["scancel", *known])
+        if not known or _called(["scancel", *known])[0] == 0:
+            self._submitted.unlink(missing_ok=True)
+
+    def _cancel_stale(self) -> None:
+        """Cancels what a killed coordinator of this run left in the queue.
+
+        Slurm may have given an id anew, so the job must also have our name and user.
+        """
+        if not self._submitted.exists():
+            return
+        user = f"--user={getpass.getuser()}"
+        pairs = [line.split() for line in self._submitted.read_text().splitlines()]
+        for name in sorted({pair[0] for pair in pairs if len(pair) == 2}):
+            mine = [pair[1] for pair in pairs if pair[0] == name and len(pair) == 2 and pair[1].isdigit()]
+            _called(["scancel", user, f"--name={name}", *mine])
 
 
 def _called(command: Sequence[str], text: str = "") -> tuple[int, str, str]:
