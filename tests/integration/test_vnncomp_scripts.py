@@ -18,7 +18,7 @@ from salver.nets.onnx_reader import SUPPORTED
 from salver.runner import CANONICAL_OPERATORS, answer_from_words
 from salver.solvers.__main__ import main
 from salver.solvers.query import Query
-from salver.spec import to_vnnlib1
+from salver.spec import to_vnnlib1, to_vnnlib2
 from tests.unit.small_queries import relu_network, saliency_query, toy_gap
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "vnncomp_scripts"
@@ -101,6 +101,28 @@ def test_another_version_of_the_rules_is_refused(tmp_path, solve, name):
 def test_no_script_ends_processes_by_name():
     for path in SCRIPTS.iterdir():
         assert "kill" not in path.read_text()
+
+
+def test_the_assignment_has_the_form_of_the_querys_version(tmp_path, capsys):
+    """2.0: tensor by tensor, with the query's own names, types, shapes and order."""
+    query = robust_or_not(tmp_path, robust=False)
+    text = to_vnnlib2(query.prop)
+    first, last = "(declare-input X real [1,3])", "(declare-output Y real [1,5])"
+    assert first in text
+    assert last in text
+    turned = text.replace(first, "@").replace(last, first).replace("@", "(declare-output Y float32 [1, 5])")
+    for name, body in (("as written", text), ("turned", turned)):
+        path = tmp_path / f"{name}.vnnlib"
+        path.write_text(body)
+        assert main(["milp", "verify", str(path), "--network", f"N={query.onnx}", "--timeout", "20"]) == 0
+        word, *lines = capsys.readouterr().out.splitlines()
+        assert word == "sat"
+        heads = [line for line in lines if "[" in line]
+        order = ["X real [1,3]", "Y real [1,5]"] if body is text else ["Y float32 [1,5]", "X real [1,3]"]
+        assert heads == order
+        assert len(lines) == 2 + 3 + 5
+        found = replay(query.onnx, query.prop, answer_from_words("\n".join((word, *lines))).witness)
+        assert found.verdict is WitnessVerdict.CORRECT
 
 
 def test_every_capability_of_the_standard_is_answered_in_its_form(capsys):

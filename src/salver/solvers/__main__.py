@@ -145,7 +145,7 @@ def _verify(options: argparse.Namespace, started: float, outbox: Outbox) -> int:
     """Decides the query and reports one answer, or says in one line on stderr why there is none."""
     try:
         result, query = _decide(options, started, outbox)
-        text = _text(result, query, options.serialise_assignments)
+        text = _text(result, query, options.query, options.serialise_assignments)
         if result.reason:
             print(result.reason, file=sys.stderr)
         outbox.answer(text)
@@ -229,18 +229,31 @@ def _plain_or_compressed(path: Path) -> Path:
     return compressed if not path.exists() and compressed.exists() else path
 
 
-def _text(result: Result, query: Query | None, folder: Path | None) -> str:
-    """The answer as printed: verdict and assignment, which is also stored in `folder` where one is given."""
+def _text(result: Result, query: Query | None, path: Path, folder: Path | None) -> str:
+    """The answer as printed: verdict and assignment, which is also stored in `folder` where one is given.
+
+    The assignment has the form of the query's own version: tensor by tensor in 2.0, one list in 1.0.
+    """
     if result.witness is None or query is None:
         return result.verdict.value
+    from salver.spec import declared_tensors
+
     outputs = query.replay(result.witness)
-    named = (("X", result.witness), ("Y", outputs))
-    lines = [f"({name}_{i} {_number(v)})" for name, values in named for i, v in enumerate(values.tolist())]
+    named = {"X": result.witness, "Y": outputs}
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, values in named:
+        for name, values in named.items():
             text = "\n".join(_number(v) for v in values.tolist())
             (folder / f"{name}.txt").write_text(f"{name} float32 [1,{len(values)}]\n{text}\n")
+    tensors = declared_tensors(_plain_or_compressed(path))
+    if tensors:
+        lines = [
+            line for name, head in tensors.items() for line in (head, *map(_number, named[name].tolist()))
+        ]
+        return "\n".join((result.verdict.value, *lines))
+    lines = [
+        f"({name}_{i} {_number(v)})" for name, values in named.items() for i, v in enumerate(values.tolist())
+    ]
     return result.verdict.value + "\n(" + "\n ".join(lines) + ")"
 
 
