@@ -78,7 +78,7 @@ def _written(folder: Path, operator: str) -> tuple[Instance, Property]:
 
 
 def _model(operator: str) -> onnx.ModelProto:
-    """X [1, 4] through a matrix and a ReLU, which every tool knows, through the operator, to Y [1, outputs]."""
+    """X [1, 4] through a matrix and a ReLU, which every tool knows, then the operator, to Y [1, outputs]."""
     square = np.eye(ENTRIES, dtype=np.float32) + np.float32(0.5)
     constants = {
         "W": square, "B": np.zeros(ENTRIES, np.float32), "kernel": np.ones((1, 1, 1, 1), np.float32),
