@@ -81,15 +81,15 @@ def _model(operator: str) -> onnx.ModelProto:
     """X [1, 4] through a matrix and a ReLU, which every tool knows, then the operator, to Y [1, outputs]."""
     square = np.eye(ENTRIES, dtype=np.float32) + np.float32(0.5)
     constants = {
-        "W": square, "B": np.zeros(ENTRIES, np.float32), "kernel": np.ones((1, 1, 1, 1), np.float32),
-        "image": np.array([1, 1, 2, 2], np.int64), "row": np.array([1, ENTRIES], np.int64),
+        "W": square, "V": square, "B": np.zeros(ENTRIES, np.float32),
+        "kernel": np.ones((1, 1, 1, 1), np.float32), "image": np.array([1, 1, 2, 2], np.int64), "row": np.array([1, ENTRIES], np.int64),
     }  # fmt: skip
     node, outputs = helper.make_node, ENTRIES
     first = (node("Gemm", ["X", "W", "B"], ["Z"]), node("Relu", ["Z"], ["H"]))
     shaped = node("Reshape", ["H", "image"], ["I"])
     match operator:
         case "Gemm" | "MatMul":
-            middle = [*first, node(operator, ["H", "W"], ["Y"])]
+            middle = [*first, node(operator, ["H", "V"], ["Y"])]
         case "Sign":  # alone it has three values; in every query it is part of a mask
             middle = [*first, node("Sign", ["H"], ["S"]), node("Relu", ["S"], ["Y"])]
         case "Relu" | "Abs" | "Flatten":
@@ -100,7 +100,7 @@ def _model(operator: str) -> onnx.ModelProto:
             outputs = 2 * ENTRIES
             middle = [*first, node("Relu", ["H"], ["R"]), node("Concat", ["H", "R"], ["Y"], axis=1)]
         case "Mul":
-            mask = [node("Sign", ["H"], ["S"]), node("Relu", ["S"], ["M"]), node("Gemm", ["X", "W"], ["G"])]
+            mask = [node("Sign", ["H"], ["S"]), node("Relu", ["S"], ["M"]), node("Gemm", ["X", "V"], ["G"])]
             middle = [*first, *mask, node("Mul", ["M", "G"], ["Y"])]
         case "Add" | "Sub":
             middle = [*first, node("Relu", ["H"], ["R"]), node(operator, ["H", "R"], ["Y"])]
