@@ -82,7 +82,8 @@ def _model(operator: str) -> onnx.ModelProto:
     square = np.eye(ENTRIES, dtype=np.float32) + np.float32(0.5)
     constants = {
         "W": square, "V": square, "B": np.zeros(ENTRIES, np.float32),
-        "kernel": np.ones((1, 1, 1, 1), np.float32), "image": np.array([1, 1, 2, 2], np.int64), "row": np.array([1, ENTRIES], np.int64),
+        "kernel": np.ones((1, 1, 1, 1), np.float32), "image": np.array([1, 1, 2, 2], np.int64),
+        "row": np.array([1, ENTRIES], np.int64),
     }  # fmt: skip
     node, outputs = helper.make_node, ENTRIES
     first = (node("Gemm", ["X", "W", "B"], ["Z"]), node("Relu", ["Z"], ["H"]))
