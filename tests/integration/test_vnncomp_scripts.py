@@ -125,6 +125,14 @@ def test_the_assignment_has_the_form_of_the_querys_version(tmp_path, capsys):
         assert found.verdict is WitnessVerdict.CORRECT
 
 
+def test_more_networks_than_the_query_has_are_an_error(tmp_path, capsys):
+    networks = ["--network", "N=a.onnx", "--network", "M=b.onnx"]
+    assert main(["milp", "verify", str(tmp_path / "q.vnnlib"), *networks]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "2 networks" in told.err
+
+
 def test_every_capability_of_the_standard_is_answered_in_its_form(capsys):
     def answer(capability: str) -> list[str]:
         assert main(["hybrid", "supports", f"--{capability}"]) == 0

@@ -109,6 +109,9 @@ def main(argv: list[str] | None = None) -> int:
             raise SalverError(
                 f"timeout {options.timeout:g} is not positive", "--timeout", "give seconds above 0"
             )
+        if len(options.network) > 1:
+            what = f"{len(options.network)} networks, where a query has one"
+            raise SalverError(what, "--network", "name the query's network alone")
         if options.proof is not None and options.solver not in PROVE:
             raise SalverError(f"{options.solver} writes no proofs", "--proof", f"use {', '.join(PROVE)}")
     except SalverError as error:
@@ -179,7 +182,7 @@ def _decide(options: argparse.Namespace, started: float, outbox: Outbox) -> tupl
     from salver.solvers.query import Budget, Options, Result, Verdict, read_query
 
     budget = Budget(options.timeout, started)
-    network = Path(options.network.partition("=")[2] or options.network)
+    network = Path(options.network[0].partition("=")[2] or options.network[0])
     query, phase, since = None, "reading", time.monotonic()
     try:
         query = read_query(network, _plain_or_compressed(options.query))
@@ -271,7 +274,7 @@ def _parser() -> argparse.ArgumentParser:
     actions = parser.add_subparsers(dest="action")
     verify = actions.add_parser("verify", help="decide one query")
     verify.add_argument("query", type=Path, help="VNN-LIB 1.0 or 2.0; where it is missing, QUERY.gz")
-    verify.add_argument("--network", required=True, help="NAME=FILE.onnx")
+    verify.add_argument("--network", required=True, action="append", help="NAME=FILE.onnx")
     verify.add_argument("--timeout", type=float, default=3600.0, help="wall seconds (default 3600)")
     verify.add_argument("--serialise-assignments", type=Path, metavar="DIR")
     verify.add_argument("--threads", type=int, default=1)
