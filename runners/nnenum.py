@@ -29,7 +29,7 @@ class Nnenum(VnnCompTool):
     name = NAME
     url = "https://github.com/stanleybak/nnenum"
     environment_variables = ("NNENUM_HOME",)
-    operators: ClassVar = frozenset("Add Conv Flatten Gemm MatMul Relu Reshape Sub".split())
+    operators: ClassVar = frozenset("AveragePool Conv Flatten Gemm MatMul Relu Reshape".split())
     devices = frozenset({"cpu"})
     by_default = False
     prepares = False

@@ -22,7 +22,7 @@ class VibeCheck(VnnLibTool):
 
     name = NAME
     url = "https://github.com/stanleybak/vibecheck-nn"
-    operators: ClassVar = CANONICAL_OPERATORS - {"Abs"}
+    operators: ClassVar = CANONICAL_OPERATORS - {"Abs", "ReduceMean"}
     vnnlib_versions = ("2.0",)
     by_default = False
 

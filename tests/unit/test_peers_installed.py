@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from salver.cli import app
 from salver.errors import SalverError
 from salver.foreign import environments
 from salver.foreign.environments import borrowable, folder_of, install, installed, packages_of, program_of
@@ -171,3 +173,20 @@ def test_the_stand_in_is_not_written_where_the_module_is(monkeypatch):
     assert importlib.util.find_spec("tabulate") is not None
     install(peer(stands_in=("tabulate",)))
     assert not (packages_of("fake") / "tabulate").exists()
+
+
+def test_the_list_says_why_a_solver_cannot_run(monkeypatch):
+    monkeypatch.delenv("NNENUM_HOME", raising=False)
+    done = CliRunner().invoke(app, ["solvers", "list"])
+    assert done.exit_code == 0, done.output
+    rows = {line.split()[1]: line for line in done.output.splitlines()[1:]}
+    assert rows["milp"].startswith("ok")
+    assert rows["nnenum"].startswith("-")
+    assert "NNENUM_HOME is not set" in rows["nnenum"]
+    assert "run `salver solvers install vibecheck`" in rows["vibecheck"]
+
+
+def test_an_unknown_verifier_to_install_is_named():
+    done = CliRunner().invoke(app, ["solvers", "install", "vibechek"])
+    assert isinstance(done.exception, SalverError)
+    assert "did you mean vibecheck?" in str(done.exception)

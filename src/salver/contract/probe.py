@@ -78,41 +78,42 @@ def _written(folder: Path, operator: str) -> tuple[Instance, Property]:
 
 
 def _model(operator: str) -> onnx.ModelProto:
-    """X [1, 4] through a matrix, which every tool knows, through the operator, to Y [1, outputs]."""
+    """X [1, 4] through a matrix and a ReLU, which every tool knows, then the operator, to Y [1, outputs]."""
     square = np.eye(ENTRIES, dtype=np.float32) + np.float32(0.5)
     constants = {
-        "W": square, "B": np.zeros(ENTRIES, np.float32), "kernel": np.ones((1, 1, 1, 1), np.float32),
-        "image": np.array([1, 1, 2, 2], np.int64), "row": np.array([1, ENTRIES], np.int64),
+        "W": square, "V": square, "B": np.zeros(ENTRIES, np.float32),
+        "kernel": np.ones((1, 1, 1, 1), np.float32), "image": np.array([1, 1, 2, 2], np.int64),
+        "row": np.array([1, ENTRIES], np.int64),
     }  # fmt: skip
     node, outputs = helper.make_node, ENTRIES
-    first = node("Gemm", ["X", "W", "B"], ["H"])
+    first = (node("Gemm", ["X", "W", "B"], ["Z"]), node("Relu", ["Z"], ["H"]))
     shaped = node("Reshape", ["H", "image"], ["I"])
     match operator:
         case "Gemm" | "MatMul":
-            middle = [first, node(operator, ["H", "W"], ["Y"])]
+            middle = [*first, node(operator, ["H", "V"], ["Y"])]
         case "Sign":  # alone it has three values; in every query it is part of a mask
-            middle = [first, node("Sign", ["H"], ["S"]), node("Relu", ["S"], ["Y"])]
+            middle = [*first, node("Sign", ["H"], ["S"]), node("Relu", ["S"], ["Y"])]
         case "Relu" | "Abs" | "Flatten":
-            middle = [first, node(operator, ["H"], ["Y"])]
+            middle = [*first, node(operator, ["H"], ["Y"])]
         case "Reshape":
-            middle = [first, shaped, node("Reshape", ["I", "row"], ["Y"])]
+            middle = [*first, shaped, node("Reshape", ["I", "row"], ["Y"])]
         case "Concat":
             outputs = 2 * ENTRIES
-            middle = [first, node("Relu", ["H"], ["R"]), node("Concat", ["H", "R"], ["Y"], axis=1)]
+            middle = [*first, node("Relu", ["H"], ["R"]), node("Concat", ["H", "R"], ["Y"], axis=1)]
         case "Mul":
-            mask = [node("Sign", ["H"], ["S"]), node("Relu", ["S"], ["M"]), node("Gemm", ["X", "W"], ["G"])]
-            middle = [first, *mask, node("Mul", ["M", "G"], ["Y"])]
+            mask = [node("Sign", ["H"], ["S"]), node("Relu", ["S"], ["M"]), node("Gemm", ["X", "V"], ["G"])]
+            middle = [*first, *mask, node("Mul", ["M", "G"], ["Y"])]
         case "Add" | "Sub":
-            middle = [first, node("Relu", ["H"], ["R"]), node(operator, ["H", "R"], ["Y"])]
+            middle = [*first, node("Relu", ["H"], ["R"]), node(operator, ["H", "R"], ["Y"])]
         case "Conv" | "ConvTranspose":
             convolved = node(operator, ["I", "kernel"], ["C"], kernel_shape=[1, 1])
-            middle = [first, shaped, convolved, node("Flatten", ["C"], ["Y"])]
+            middle = [*first, shaped, convolved, node("Flatten", ["C"], ["Y"])]
         case _:
             outputs = 1
             options: dict[str, Any] = (
                 {"kernel_shape": [2, 2]} if operator == "AveragePool" else {"axes": [2, 3]}
             )
-            middle = [first, shaped, node(operator, ["I"], ["P"], **options), node("Flatten", ["P"], ["Y"])]
+            middle = [*first, shaped, node(operator, ["I"], ["P"], **options), node("Flatten", ["P"], ["Y"])]
     used = {name for one in middle for name in one.input}
     weights = [numpy_helper.from_array(value, name) for name, value in constants.items() if name in used]
     sizes = {"X": ENTRIES, "Y": outputs}

@@ -124,6 +124,9 @@ def main(argv: list[str] | None = None) -> int:
             )
         if options.device not in DEVICES:
             raise SalverError(f"no device {options.device!r}", "--device", "choose cpu or cuda")
+        if len(options.network) > 1:
+            what = f"{len(options.network)} networks, where a query has one"
+            raise SalverError(what, "--network", "name the query's network alone")
         if options.proof is not None and options.solver not in PROVE:
             raise SalverError(f"{options.solver} writes no proofs", "--proof", f"use {', '.join(PROVE)}")
     except SalverError as error:
@@ -159,7 +162,7 @@ def _verify(options: argparse.Namespace, started: float, outbox: Outbox) -> int:
     """Decides the query and reports one answer, or says in one line on stderr why there is none."""
     try:
         result, query = _decide(options, started, outbox)
-        text = _text(result, query, options.serialise_assignments)
+        text = _text(result, query, options.query, options.serialise_assignments)
         if result.reason:
             print(result.reason, file=sys.stderr)
         outbox.answer(text)
@@ -193,7 +196,7 @@ def _decide(options: argparse.Namespace, started: float, outbox: Outbox) -> tupl
     from salver.solvers.query import Budget, Options, Result, Verdict, read_query
 
     budget = Budget(options.timeout, started)
-    network = Path(options.network.partition("=")[2] or options.network)
+    network = Path(options.network[0].partition("=")[2] or options.network[0])
     query, phase, since = None, "reading", time.monotonic()
     try:
         query = read_query(network, _plain_or_compressed(options.query))
@@ -245,18 +248,31 @@ def _plain_or_compressed(path: Path) -> Path:
     return compressed if not path.exists() and compressed.exists() else path
 
 
-def _text(result: Result, query: Query | None, folder: Path | None) -> str:
-    """The answer as printed: verdict and assignment, which is also stored in `folder` where one is given."""
+def _text(result: Result, query: Query | None, path: Path, folder: Path | None) -> str:
+    """The answer as printed: verdict and assignment, which is also stored in `folder` where one is given.
+
+    The assignment has the form of the query's own version: tensor by tensor in 2.0, one list in 1.0.
+    """
     if result.witness is None or query is None:
         return result.verdict.value
+    from salver.spec import declared_tensors
+
     outputs = query.replay(result.witness)
-    named = (("X", result.witness), ("Y", outputs))
-    lines = [f"({name}_{i} {_number(v)})" for name, values in named for i, v in enumerate(values.tolist())]
+    named = {"X": result.witness, "Y": outputs}
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, values in named:
+        for name, values in named.items():
             text = "\n".join(_number(v) for v in values.tolist())
             (folder / f"{name}.txt").write_text(f"{name} float32 [1,{len(values)}]\n{text}\n")
+    tensors = declared_tensors(_plain_or_compressed(path))
+    if tensors:
+        lines = [
+            line for name, head in tensors.items() for line in (head, *map(_number, named[name].tolist()))
+        ]
+        return "\n".join((result.verdict.value, *lines))
+    lines = [
+        f"({name}_{i} {_number(v)})" for name, values in named.items() for i, v in enumerate(values.tolist())
+    ]
     return result.verdict.value + "\n(" + "\n ".join(lines) + ")"
 
 

@@ -66,7 +66,9 @@ def _add_verify(actions: Any) -> None:
         epilog="example:\n  salver-solve hybrid verify q.vnnlib --network N=m.onnx --timeout 60 --threads 2",
     )
     verify.add_argument("query", type=Path, help="VNN-LIB 1.0 or 2.0; where it is missing, QUERY.gz")
-    verify.add_argument("--network", required=True, metavar="NAME=FILE", help="the ONNX file")
+    verify.add_argument(
+        "--network", required=True, action="append", metavar="NAME=FILE", help="the ONNX file"
+    )
     verify.add_argument("--timeout", type=float, default=3600.0, metavar="S", help="wall seconds (3600)")
     verify.add_argument(
         "--serialise-assignments", type=Path, metavar="DIR", help="store X and Y of a sat as text files there"

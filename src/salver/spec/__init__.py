@@ -2,7 +2,7 @@
 
 from salver.spec.numbers import decimal, float32_down, float32_up
 from salver.spec.property import Atom, Clause, Property, box_clauses
-from salver.spec.read import parse_vnnlib, read_vnnlib
+from salver.spec.read import declared_tensors, parse_vnnlib, read_vnnlib
 from salver.spec.write import to_vnnlib1, to_vnnlib2
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Property",
     "box_clauses",
     "decimal",
+    "declared_tensors",
     "float32_down",
     "float32_up",
     "parse_vnnlib",

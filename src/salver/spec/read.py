@@ -76,16 +76,37 @@ def read_vnnlib(path: Path) -> Property:
         SalverError: the file is missing, is no text, is larger than `MOST_STORED_BYTES` or unpacked than
             `MOST_BYTES`, or holds what the reader does not take.
     """
+    return parse_vnnlib(_stored_text(path), str(path))
+
+
+def declared_tensors(path: Path) -> dict[str, str]:
+    """`NAME type [shape]` of the input (key X) and the output (Y), in words and order of a VNN-LIB 2.0 query.
+
+    Empty for VNN-LIB 1.0, which declares none.
+
+    Raises:
+        SalverError: as `read_vnnlib`.
+    """
+    for node in _statements(_stored_text(path), str(path)):
+        if node.items[:1] == ["declare-network"]:
+            parts = [part.items for part in node.items[2:] if isinstance(part, _Node)]
+            return {
+                "X" if kind == "declare-input" else "Y": f"{name} {type_} {''.join(shape.split())}"
+                for kind, name, type_, shape in parts
+            }
+    return {}
+
+
+def _stored_text(path: Path) -> str:
     try:
         with path.open("rb") as file:
             raw = _at_most(file, MOST_STORED_BYTES, path)
         if raw[:2] == b"\x1f\x8b":
             with gzip.open(io.BytesIO(raw)) as packed:
                 raw = _at_most(packed, MOST_BYTES, path)
-        text = raw.decode()
+        return raw.decode()
     except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise SalverError(f"cannot be read ({error})", str(path), "check the path") from error
-    return parse_vnnlib(text, str(path))
 
 
 def _at_most(stream: Any, limit: int, path: Path) -> bytes:
