@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -70,6 +71,20 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def json_values(text: str) -> list[object]:
+    """JSON values printed one after another, and nothing else.
+
+    Raises:
+        ValueError: there is something else.
+    """
+    found = []
+    while text := text.strip():
+        value, end = json.JSONDecoder().raw_decode(text)
+        found.append(value)
+        text = text[end:]
+    return found
+
+
 def runnable(file: Path) -> list[Block]:
     return [block for block in blocks(file) if block.commands and not block.mark]
 
@@ -81,6 +96,8 @@ def test_every_quick_command_runs(project: Path) -> None:
         done = shell(project, "\n".join(block.commands))
         if done.returncode != 0:
             failed.append(f"{block.where}: {done.stdout[-500:]}{done.stderr[-1000:]}")
+        elif all("--json" in line for line in block.commands):
+            assert len(json_values(done.stdout)) == len(block.commands)
     assert not failed, "\n".join(failed)
 
 
