@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -55,11 +56,11 @@ def bare_project(root: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project whose suites are tiny, with a run, a query and a network as the texts name them."""
+    """A project whose suites are tiny, with a query and a network as the texts name them."""
     root = bare_project(tmp_path_factory.mktemp("project"))
     for name, network in SMALL.items():
         (root / "benchmarks" / f"{name}.toml").write_text(TINY.replace("NETWORK", network))
-    done = shell(root, "salver run bandit --solvers milp --timeout 20; salver generate digits")
+    done = shell(root, "salver generate bandit -j 1; salver generate digits -j 1")
     assert done.returncode == 0, done.stderr
     made = root / "instances" / "bandit" / "1-s0"
     (query,) = (made / "vnnlib").glob(f"*-{UNSAT}-*")
@@ -70,16 +71,33 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def json_values(text: str) -> list[object]:
+    """JSON values printed one after another, and nothing else.
+
+    Raises:
+        ValueError: there is something else.
+    """
+    found = []
+    while text := text.strip():
+        value, end = json.JSONDecoder().raw_decode(text)
+        found.append(value)
+        text = text[end:]
+    return found
+
+
 def runnable(file: Path) -> list[Block]:
     return [block for block in blocks(file) if block.commands and not block.mark]
 
 
 def test_every_quick_command_runs(project: Path) -> None:
+    """In the order of the documents; the README's runs are the `latest` of the pages after it."""
     failed = []
     for block in (block for file in documents() if file != TOUR for block in runnable(file)):
         done = shell(project, "\n".join(block.commands))
         if done.returncode != 0:
             failed.append(f"{block.where}: {done.stdout[-500:]}{done.stderr[-1000:]}")
+        elif all("--json" in line for line in block.commands):
+            assert len(json_values(done.stdout)) == len(block.commands)
     assert not failed, "\n".join(failed)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import shutil
 import subprocess
@@ -91,8 +92,10 @@ def test_the_whole_way(project, instance_set):
         assert (run_dir / name).stat().st_size > 0
     again = salver(project, "all", "tiny", "--solvers", "milp,falsify", "--resume")
     assert f"0 jobs run, {2 * count} done before" in again.stdout
-    rejudged = salver(project, "rejudge", "latest", "--profile", "par2")
-    assert "milp" in rejudged.stdout
+    rejudged = json.loads(salver(project, "rejudge", "latest", "--profile", "par2", "--json").stdout)
+    assert {row["solver"] for row in rejudged["leaderboard"]} == {"milp", "falsify", "virtual best"}
+    assert (rejudged["profile"], rejudged["wrong"]) == ("par2", [])
+    assert Path(rejudged["report"]) == run_dir / "index.html"
     shown = salver(project, "gallery", "latest", "--per-network", "1")
     assert "gallery: 1 falsified instances" in shown.stdout
     assert (run_dir / "gallery" / "index.md").is_file()
