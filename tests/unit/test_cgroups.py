@@ -188,7 +188,7 @@ def test_groups_of_a_killed_coordinator_go(tmp_path: Path, also_supervisor: bool
             os.kill(int(children[0]), signal.SIGKILL)
         coordinator.kill()
     if also_supervisor:
-        assert sweep() >= 1
+        sweep()  # another coordinator of this machine may have done it already
     wait_until_gone(coordinator.pid)
     assert alive(pids) == []
 
