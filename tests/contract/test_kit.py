@@ -86,19 +86,31 @@ def test_a_modest_tool_keeps_the_contract(known, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "subject", "told"),
+    ("behaviour", "told"),
     [
-        ("unsat", "known answers", "says unsat, the answer is sat (enumerated)"),
-        ("unsat", "broken network", "says 'unsat' of a file that is no network"),
-        ("sat_no_witness", "known answers", "says sat, the answer is unsat (enumerated)"),
-        ("sat_no_witness", "witnesses", "2 of 2 do not stand"),
-        ("sat_wrong_witness", "witnesses", "do not stand"),
-        ("crashes", "every run ends", "2 of 2 runs are errors"),
-        ("garbage", "every run ends", "no verdict"),
+        (
+            "unsat",
+            {
+                "known answers": "says unsat, the answer is sat (enumerated)",
+                "broken network": "says 'unsat' of a file that is no network",
+            },
+        ),
+        (
+            "sat_no_witness",
+            {
+                "known answers": "says sat, the answer is unsat (enumerated)",
+                "witnesses": "2 of 2 do not stand",
+            },
+        ),
+        ("sat_wrong_witness", {"witnesses": "do not stand"}),
+        ("crashes", {"every run ends": "2 of 2 runs are errors"}),
+        ("garbage", {"every run ends": "no verdict"}),
     ],
 )
-def test_a_tool_that_breaks_it_is_told_how(known, tmp_path, behaviour, subject, told):
-    assert told in tried(fake(behaviour, tmp_path), known)[subject]
+def test_a_tool_that_breaks_it_is_told_how(known, tmp_path, behaviour, told):
+    failed = tried(fake(behaviour, tmp_path), known)
+    for subject, words in told.items():
+        assert words in failed[subject]
 
 
 def test_paths_that_are_not_quoted_are_found(known, tmp_path):

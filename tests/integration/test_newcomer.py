@@ -17,7 +17,7 @@ generator = "vg_box"
 network = "bandit-6x6"
 points = 1
 epsilons = [0.3]
-delta_factors = [0.5, 1.1]
+delta_factors = [1.1]
 enumerate = true
 """
 
