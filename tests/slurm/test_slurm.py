@@ -92,7 +92,15 @@ def test_pilots_leave_a_killed_coordinator_and_resume_completes(make: Make) -> N
         until(lambda: len(started(bench)) == 1)
     until(lambda: queued() == [])
     (bench.pids / "go").touch()
-    waiting = ["sbatch", "--parsable", "--hold", "--job-name=salver-cpu", "--mem=10", "--wrap=true"]
+    waiting = [
+        "sbatch",
+        "--parsable",
+        "--hold",
+        "--output=/dev/null",
+        "--job-name=salver-cpu",
+        "--mem=10",
+        "--wrap=true",
+    ]
     stale, foreign = (
         subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
         for command in (waiting, [*waiting, "--job-name=other"])

@@ -44,7 +44,8 @@ def test_other_machines_and_namespaces_are_left_alone(part: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "system.slice", "a-b-c-d-e", own_identity(), "1-2-3-4-5-6", "x-1-2-3-4"]
+    "name",
+    ["", "system.slice", "a-b-c-d-e", pytest.param(own_identity(), id="own"), "1-2-3-4-5-6", "x-1-2-3-4"],
 )
 def test_foreign_names_are_left_alone(name: str) -> None:
     assert not orphaned(name)
