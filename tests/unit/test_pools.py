@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import socket
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -219,3 +220,21 @@ def test_the_next_run_cancels_what_a_killed_coordinator_left_in_the_queue(
         user = f"--user={getpass.getuser()}"
         assert slurm.cancelled == [user, "--name=salver-cpu", "1", "2", user, "--name=salver-gpu", "3", "4"]
     assert not (tmp_path / "submitted").exists()
+
+
+@pytest.mark.parametrize(
+    ("host", "complaint"),
+    [("login", "means 127.0.1.1, which no other machine reaches"), ("nowhere", "cannot be resolved")],
+)
+def test_a_host_that_pilots_cannot_reach_is_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str, complaint: str
+) -> None:
+    def resolved(name: str) -> str:
+        if name == "nowhere":
+            raise socket.gaierror("unknown")
+        return "127.0.1.1"
+
+    monkeypatch.setattr(slurm_engine.socket, "gethostbyname", resolved)
+    crew = Pilots(Pools(scheduler_host=host), DEMAND, tmp_path)
+    with pytest.raises(SalverError, match=f"scheduler_host {host}: {complaint}"), crew.gather():
+        pass

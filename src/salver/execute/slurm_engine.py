@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import ipaddress
 import shlex
 import shutil
+import socket
 import subprocess
 import time
 from collections import Counter
@@ -30,6 +32,7 @@ _ASK_EVERY_S = 5.0
 _ANSWER_S = 60.0
 _DEATHS_PER_PILOT = 3
 _TOOLS = ("sbatch", "squeue", "scancel")
+_NAME_ANOTHER = "write an address of this machine that the nodes reach into the --pools file"
 
 
 def run_slurm(
@@ -121,6 +124,7 @@ class Pilots:
 
     @contextlib.contextmanager
     def gather(self) -> Iterator[str]:
+        _require_reachable(self.pools.scheduler_host)
         with self._keys() as self._tls, own_scheduler(self.pools.scheduler_host, self._tls) as address:
             self._address = address
             self._cancel_stale()
@@ -217,6 +221,20 @@ class Pilots:
         for name in sorted({pair[0] for pair in pairs if len(pair) == 2}):
             mine = [pair[1] for pair in pairs if pair[0] == name and len(pair) == 2 and pair[1].isdigit()]
             _called(["scancel", user, f"--name={name}", *mine])
+
+
+def _require_reachable(host: str) -> None:
+    """Raises SalverError for a name that means this machine only to itself, as Debian's 127.0.1.1 does.
+
+    A loopback address that is written out is meant so: the only node is this machine.
+    """
+    try:
+        address = ipaddress.ip_address(socket.gethostbyname(host))
+    except (OSError, ValueError) as error:
+        raise SalverError(f"cannot be resolved ({error})", f"scheduler_host {host}", _NAME_ANOTHER) from error
+    if address.is_loopback and host != "localhost" and host != str(address):
+        what = f"means {address}, which no other machine reaches"
+        raise SalverError(what, f"scheduler_host {host}", _NAME_ANOTHER)
 
 
 def _called(command: Sequence[str], text: str = "") -> tuple[int, str, str]:
