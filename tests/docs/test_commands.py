@@ -43,8 +43,9 @@ def shell(project: Path, lines: str) -> subprocess.CompletedProcess[str]:
 
 def bare_project(root: Path) -> Path:
     """A project of its own with this checkout's generators, runners and commands."""
-    for name in ("generators", "runners", "tests", "scripts"):
+    for name in ("generators", "tests", "scripts"):
         (root / name).symlink_to(ROOT / name)
+    shutil.copytree(ROOT / "runners", root / "runners")
     (root / "benchmarks").mkdir()
     (root / ".venv").mkdir()
     (root / ".venv" / "bin").symlink_to(Path(sys.executable).parent)

@@ -24,6 +24,7 @@ import pandas as pd
 
 from salver.execute.engines import Engine, run_jobs
 from salver.execute.events import EventLog
+from salver.execute.forking import close_server
 from salver.execute.plan import Plan, plan
 from salver.model import Limits, RunRecord
 from salver.plugins import runners
@@ -93,7 +94,9 @@ class Watch:
     def __call__(self, _: RunRecord) -> None:
         self.done += 1
         if self.done % max(1, self.jobs // 20) == 0:
-            self.samples.append((self.done, time.perf_counter() - self.started, resident_mib()))
+            sample = self.done, time.perf_counter() - self.started, resident_mib()
+            self.samples.append(sample)
+            print("{} jobs, {:.1f} s, {:.1f} MiB".format(*sample), file=sys.stderr, flush=True)
 
 
 def measure(engine: str, jobs: int, workers: int, folder: Path) -> dict[str, object]:
@@ -110,6 +113,7 @@ def measure(engine: str, jobs: int, workers: int, folder: Path) -> dict[str, obj
     records = list(EventLog(run_dir / "events.jsonl").records())
     read_s = time.perf_counter() - started
     tools_s = sum(record.wall_s for record in records)
+    close_server()
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     own = resource.getrusage(resource.RUSAGE_SELF)
     count = len(planned.jobs)
