@@ -71,6 +71,15 @@ def test_an_environment_borrows_and_stands_in(monkeypatch):
     assert packages_of("fake").is_dir()
 
 
+def test_what_is_there_stays_until_it_is_outdated():
+    install(peer())
+    (folder_of("fake") / "mark").touch()
+    assert install(peer()) == installed("fake")
+    assert (folder_of("fake") / "mark").exists()
+    install(peer(borrows={"numpy": "", "scipy": ""}))
+    assert not (folder_of("fake") / "mark").exists()
+
+
 def test_what_does_not_import_leaves_nothing_behind():
     with pytest.raises(SalverError, match="No module named 'no_such_module'"):
         install(peer(imports=("no_such_module",)))

@@ -67,12 +67,18 @@ def installed(name: str) -> Installed | None:
 
 
 def install(peer: Peer) -> Installed:
-    """Makes the environment anew; an older one is replaced.
+    """Makes the environment; one that is up to date stays as it is, since runs may be using it.
 
     Raises:
         SalverError: a package cannot be had, or does not import afterwards; nothing is left behind.
     """
     folder = folder_of(peer.name)
+    there, (borrowed, missing) = installed(peer.name), borrowable(peer)
+    if there is not None and (there.own, there.borrowed) == (
+        _pinned([*peer.lock.split(), *missing]),
+        borrowed,
+    ):
+        return there
     shutil.rmtree(folder, ignore_errors=True)
     try:
         return _installed_in(folder, peer)
@@ -98,10 +104,13 @@ def _installed_in(folder: Path, peer: Peer) -> Installed:
     (packages / BORROWED).write_text("\n".join(paths) + "\n")
     probe = f"import {', '.join(peer.imports)}"
     _must(peer, [python, "-c", probe], PROBE_PATIENCE_S, "does not import")
-    pinned = dict(pin.split("==") for pin in own)
-    done = Installed(name=peer.name, python=platform.python_version(), own=pinned, borrowed=borrowed)
+    done = Installed(name=peer.name, python=platform.python_version(), own=_pinned(own), borrowed=borrowed)
     write_atomically(folder / DONE, json.dumps(done.model_dump(), indent=1) + "\n")
     return done
+
+
+def _pinned(pins: list[str]) -> dict[str, str]:
+    return dict(pin.split("==") for pin in pins)
 
 
 def borrowable(peer: Peer) -> tuple[dict[str, str], list[str]]:
