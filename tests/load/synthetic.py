@@ -27,7 +27,7 @@ from salver.spec.property import Property
 from salver.spec.write import to_vnnlib1
 
 SUITE = "load"
-SIDE, CLASSES, POINTS, EPSILON, DELTA = 8, 10, 40, 0.3, 1.5
+SIDE, CLASSES, POINTS, EPSILON, DELTA = 8, 10, 40, 0.3, 1.0
 SOLVERS = tuple(f"solver-{letter}" for letter in "abcdefghij")
 SIZES = (16, 32, 64)
 _LIMIT_S = 60.0

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from enum import StrEnum
+from typing import Any, Literal
 
 import pandas as pd
 
 from salver.errors import SalverError
-from salver.model import JudgedRun, Outcome
+from salver.model import JudgedRun, Judgement, Outcome
 
 By = Literal["suite", "family"]
 
@@ -94,15 +95,17 @@ PROFILES = {
 
 def results_frame(judged: Sequence[JudgedRun]) -> pd.DataFrame:
     """One row per run with the columns and types of `RESULT_COLUMNS`. Times in wall or CPU seconds."""
-    rows = [
-        {
-            **run.run.model_dump(mode="json"),
-            **run.judgement.model_dump(mode="json"),
-            "logs": run.run.logs or "",
-        }
-        for run in judged
-    ]
-    return pd.DataFrame(rows, columns=list(RESULT_COLUMNS)).astype(RESULT_COLUMNS)
+    columns = {name: [_cell(run, name) for run in judged] for name in RESULT_COLUMNS}
+    return pd.DataFrame(columns, columns=list(RESULT_COLUMNS)).astype(RESULT_COLUMNS)
+
+
+def _cell(judged: JudgedRun, column: str) -> Any:
+    if column == "logs":
+        return judged.run.logs or ""
+    # A witness and a key are of both records; the judgement's is the one meant.
+    source = judged.judgement if column in Judgement.model_fields else judged.run
+    value = getattr(source, column)
+    return str(value) if isinstance(value, StrEnum) else value
 
 
 def virtual_best(frame: pd.DataFrame) -> pd.DataFrame:
