@@ -11,6 +11,7 @@ from salver.judge.proofs import check_proofs, stored_proofs
 from salver.judge.replays import replay_witnesses
 from salver.judge.verdicts import judge
 from salver.model import Instance, JudgedRun
+from salver.report.material import gather
 from salver.report.write import write_report
 from salver.run import RunManifest, read_run
 
@@ -44,5 +45,5 @@ def report_run(run_dir: Path, root: Path, profile: str) -> tuple[list[JudgedRun]
     """
     run, instances, judged = judge_run(run_dir, root)
     facts = run.model_dump(mode="json", exclude={"recipe", "options"})
-    return judged, write_report(run_dir, judged, facts, instances, profile, stored_proofs(run_dir))
-
+    material = gather(run_dir, root / run.instance_set, judged, instances)
+    return judged, write_report(run_dir, judged, facts, instances, profile, stored_proofs(run_dir), material)

@@ -27,7 +27,7 @@ from salver.spec.property import Property
 from salver.spec.write import to_vnnlib1
 
 SUITE = "load"
-SIDE, CLASSES, POINTS, EPSILON, DELTA = 8, 10, 40, 0.3, 1.0
+SIDE, CLASSES, POINTS, EPSILON, DELTA = 8, 10, 40, 0.3, 1.5
 SOLVERS = tuple(f"solver-{letter}" for letter in "abcdefghij")
 SIZES = (16, 32, 64)
 _LIMIT_S = 60.0
@@ -74,7 +74,9 @@ def _points(set_path: Path, generator: np.random.Generator) -> list[Point]:
     for size, classifier in classifiers.items():
         (set_path / f"networks/net-{size}.onnx").write_bytes(to_bytes(to_model(classifier)))
     return [
-        _point(set_path, number, SIZES[number % len(SIZES)], classifiers[SIZES[number % len(SIZES)]], generator)
+        _point(
+            set_path, number, SIZES[number % len(SIZES)], classifiers[SIZES[number % len(SIZES)]], generator
+        )
         for number in range(POINTS)
     ]
 
@@ -102,9 +104,13 @@ def _point(
     low, high = np.clip(x - EPSILON, 0.0, 1.0), np.clip(x + EPSILON, 0.0, 1.0)
     low, high = (side.astype(np.float32).astype(np.float64) for side in (low, high))
     others = [k for k in range(CLASSES) if k != label]
-    clauses = (*saliency_box(CLASSES, reference, DELTA), *some_class_beats(label, others))
+    # Every other condition is too strict for the samples, so that both answers occur.
+    delta = DELTA if number % 2 else DELTA / 100
+    clauses = (*saliency_box(CLASSES, reference, delta), *some_class_beats(label, others))
     prop = Property(low, high, clauses, network.output_size)
-    (set_path / f"vnnlib/point-{number}.vnnlib.gz").write_bytes(gzip.compress(to_vnnlib1(prop).encode(), mtime=0))
+    (set_path / f"vnnlib/point-{number}.vnnlib.gz").write_bytes(
+        gzip.compress(to_vnnlib1(prop).encode(), mtime=0)
+    )
     samples = generator.uniform(low, high, (2000, low.size)).astype(np.float32).astype(np.float64)
     outputs = program.evaluate(samples)[0]
     margins = np.array([float(prop.margin(row)) for row in outputs])
@@ -143,7 +149,7 @@ def _write_run(
     shared = run_dir / "logs" / "shared"
     shared.mkdir(exist_ok=True)
     command = {"argv": ["solver", "--timeout", "60", "query.vnnlib"], "environment": {"OMP_NUM_THREADS": "1"}}
-    (shared / "command.json").write_text(json.dumps(command))
+    (shared / "command.json.gz").write_bytes(gzip.compress(json.dumps(command).encode(), mtime=0))
     for stream in ("stdout", "stderr"):
         text = f"{stream} of a solver\n" + "bounds: 0.25 ...\n" * 40
         (shared / f"{stream}.gz").write_bytes(gzip.compress(text.encode(), mtime=0))

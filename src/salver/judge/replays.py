@@ -111,7 +111,10 @@ def _stored(run_dir: Path) -> dict[str, tuple[str, Replay]]:
     try:
         stored = json.loads((run_dir / STORE).read_text())
         return {
-            key: (str(subject), Replay(verdict=WitnessVerdict(verdict), gradient=gradient, detail=str(detail)))
+            key: (
+                str(subject),
+                Replay(verdict=WitnessVerdict(verdict), gradient=gradient, detail=str(detail)),
+            )
             for key, (subject, verdict, gradient, detail) in stored.items()
         }
     except (OSError, ValueError, TypeError, AttributeError):

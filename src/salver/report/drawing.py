@@ -17,7 +17,9 @@ import vl_convert
 _INK, _GRID = "#010203", "#040506"
 _TEXT: dict[str, Any] = {"labelColor": _INK, "titleColor": _INK, "titleFontWeight": "normal"}
 _REDUNDANT = re.compile(r' (?:(?:aria-[a-z]+|role|pointer-events|class)="[^"]*"|opacity="1")')
-_UNSEEN = re.compile(r'<path [^>]*(?: opacity="0"|display="none")[^>]*/>')
+_UNSEEN = re.compile(
+    r'<path [^>]*(?: opacity="0"|display="none")[^>]*/>|<text [^>]* opacity="0"[^>]*>[^<]*</text>'
+)
 _ROOT = re.compile(r"<svg ([^>]*)>")
 _CIRCLE = re.compile(r'<path transform="translate\(([\d.-]+),([\d.-]+)\)" d="M([\d.]+),0A[^"]*"([^>]*)/>')
 _CIRCLES = re.compile(rf"(?:{_CIRCLE.pattern})+")

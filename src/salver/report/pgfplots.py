@@ -37,16 +37,24 @@ def latex(text: str) -> str:
 def curves(series: Sequence[Series], x_title: str, y_title: str) -> str:
     """Step curves in one axis, y logarithmic, with a legend."""
     lines = [_HEAD.format(libraries="").rstrip(), r"\begin{tikzpicture}", *_colours(series)]
-    options = "ymode=log, legend pos=outer north east, legend cell align=left, grid=major, width=11cm, height=7cm"
+    options = (
+        "ymode=log, legend pos=outer north east, legend cell align=left, grid=major, width=11cm, height=7cm"
+    )
     lines.append(rf"\begin{{axis}}[{options}, xlabel={{{latex(x_title)}}}, ylabel={{{latex(y_title)}}}]")
     for number, one in enumerate(series):
         style = f"salver{number}, thick, const plot" + (", mark=*" if len(one.x) == 1 else "")
-        lines += [rf"\addplot[{style}] coordinates {{{_points(one)}}};", rf"\addlegendentry{{{latex(one.name)}}}"]
+        lines += [
+            rf"\addplot[{style}] coordinates {{{_points(one)}}};",
+            rf"\addlegendentry{{{latex(one.name)}}}",
+        ]
     return "\n".join([*lines, r"\end{axis}", r"\end{tikzpicture}"]) + "\n"
 
 
 def clouds(
-    panels: Sequence[Sequence[Series]], x_title: str, y_title: str, diagonal: tuple[float, float] | None = None
+    panels: Sequence[Sequence[Series]],
+    x_title: str,
+    y_title: str,
+    diagonal: tuple[float, float] | None = None,
 ) -> str:
     """Point clouds side by side, both axes logarithmic; a panel is named after its first series."""
     lines = [_HEAD.format(libraries=r"\usepgfplotslibrary{groupplots}").rstrip(), r"\begin{tikzpicture}"]
@@ -69,7 +77,8 @@ def clouds(
 
 def _colours(series: Sequence[Series]) -> list[str]:
     return [
-        rf"\definecolor{{salver{number}}}{{HTML}}{{{one.colour.lstrip('#')}}}" for number, one in enumerate(series)
+        rf"\definecolor{{salver{number}}}{{HTML}}{{{one.colour.lstrip('#')}}}"
+        for number, one in enumerate(series)
     ]
 
 

@@ -111,7 +111,9 @@ def scatter(frame: pd.DataFrame) -> Plot | None:
         for name, g in shown.groupby("solver")
     ]
     title = f"Wall time of {reference} against each other solver; unsolved at twice the limit"
-    description = f"One panel per solver, both axes logarithmic. Points above the diagonal: {reference} is faster."
+    description = (
+        f"One panel per solver, both axes logarithmic. Points above the diagonal: {reference} is faster."
+    )
     tex = clouds(panels, f"{reference} (s)", "other solver (s)", (low, high))
     return drawn(chart, Described("scatter", title, description + _THINNED, tex, headers, rows))
 
@@ -139,7 +141,9 @@ def time_against(frame: pd.DataFrame, column: str, title: str) -> Plot | None:
         color=alt.Color("solver:N", sort=solvers, scale=colours, legend=None),
     )
     full = base.transform_filter("datum.solved").mark_point(filled=True, size=22, opacity=1)
-    hollow = base.transform_filter("!datum.solved").mark_point(filled=False, size=22, opacity=1, strokeWidth=1)
+    hollow = base.transform_filter("!datum.solved").mark_point(
+        filled=False, size=22, opacity=1, strokeWidth=1
+    )
     chart = (
         alt.layer(full, hollow)
         .properties(width=240, height=200)
