@@ -27,7 +27,7 @@ from salver.spec.property import Property
 from salver.spec.write import to_vnnlib1
 
 SUITE = "load"
-SIDE, CLASSES, POINTS, EPSILON, DELTA = 8, 10, 40, 0.3, 1.5
+SIDE, CLASSES, POINTS, EPSILON, DELTA = 8, 10, 200, 0.3, 1.5
 SOLVERS = tuple(f"solver-{letter}" for letter in "abcdefghij")
 SIZES = (16, 32, 64)
 _LIMIT_S = 60.0
@@ -44,30 +44,31 @@ class Point:
     witness: str | None
 
 
-def synthetic_run(root: Path, records: int, seed: int = 0) -> Path:
+def synthetic_run(root: Path, records: int, seed: int = 0, points: int = POINTS) -> Path:
     """Writes the set `instances/load` and the run `reports/load-<records>` below `root`; returns the run's folder.
 
     Args:
         root: a folder that becomes a salver project.
         records: how many; one per solver and instance.
+        points: explained points, which the instances take in turn.
     """
     generator = np.random.default_rng(seed)
     for name in ("benchmarks", "generators", "runners"):
         (root / name).mkdir(parents=True, exist_ok=True)
     set_path, run_dir = root / "instances" / SUITE / "1-s0", root / "reports" / f"{SUITE}-{records}"
-    points = _points(set_path, generator)
+    made = _points(set_path, points, generator)
     count = -(-records // len(SOLVERS))
-    instances = [_instance(points[number % len(points)], number) for number in range(count)]
+    instances = [_instance(made[number % len(made)], number) for number in range(count)]
     manifest = Manifest(
         suite=SUITE, version="1", seed=seed, title="Synthetic", description="", salver=__version__,
         recipe="synthetic", instances=tuple(instances),
     )  # fmt: skip
     (set_path / "manifest.json").write_text(manifest.model_dump_json())
-    _write_run(run_dir, records, points, instances, generator)
+    _write_run(run_dir, records, made, instances, generator)
     return run_dir
 
 
-def _points(set_path: Path, generator: np.random.Generator) -> list[Point]:
+def _points(set_path: Path, count: int, generator: np.random.Generator) -> list[Point]:
     for name in ("onnx", "networks", "vnnlib"):
         (set_path / name).mkdir(parents=True, exist_ok=True)
     classifiers = {size: _classifier(size, generator) for size in SIZES}
@@ -77,7 +78,7 @@ def _points(set_path: Path, generator: np.random.Generator) -> list[Point]:
         _point(
             set_path, number, SIZES[number % len(SIZES)], classifiers[SIZES[number % len(SIZES)]], generator
         )
-        for number in range(POINTS)
+        for number in range(count)
     ]
 
 
