@@ -69,7 +69,9 @@ class Browser:
         """Loads a page and waits until its script is ready."""
         self.call("Page.navigate", url="about:blank")
         self.call("Page.navigate", url=address)
-        self.wait("document.readyState === 'complete' && document.documentElement.dataset.ready !== undefined")
+        self.wait(
+            "document.readyState === 'complete' && document.documentElement.dataset.ready !== undefined"
+        )
 
     def run(self, script: str) -> Any:
         """Value of a JavaScript expression, awaited where it is a promise."""
@@ -121,7 +123,9 @@ class Browser:
     def media(self, *, scheme: str = "light", kind: str = "screen") -> None:
         """Light or dark; screen or print."""
         self.call(
-            "Emulation.setEmulatedMedia", media=kind, features=[{"name": "prefers-color-scheme", "value": scheme}]
+            "Emulation.setEmulatedMedia",
+            media=kind,
+            features=[{"name": "prefers-color-scheme", "value": scheme}],
         )
 
     def focused(self) -> str:

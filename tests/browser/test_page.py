@@ -95,7 +95,9 @@ def test_filters_keep_what_the_results_say(page: Browser, results: pd.DataFrame)
 
 
 def test_a_count_of_the_leaderboard_leads_to_its_runs(page: Browser, results: pd.DataFrame) -> None:
-    counted = page.run("document.querySelector('#leaderboard a[href*=solver-d][href*=falsified]').textContent")
+    counted = page.run(
+        "document.querySelector('#leaderboard a[href*=solver-d][href*=falsified]').textContent"
+    )
     page.click("#leaderboard a[href*=solver-d][href*=falsified]")
     wanted = results[(results["solver"] == "solver-d") & (results["outcome"] == "falsified")]
     assert status(page) == f"Rows 1 to {len(wanted)} of {len(wanted)} ({RECORDS} in all)"
@@ -111,7 +113,9 @@ def test_an_instance_opens_and_back_leads_to_its_row(page: Browser, results: pd.
     assert page.run("document.title").startswith(name)
     assert page.focused() == f"Instance {name}"
     assert page.run("document.getElementById('report').hidden")
-    labels = page.run("[...document.querySelectorAll('#instance canvas')].map((c) => c.getAttribute('aria-label'))")
+    labels = page.run(
+        "[...document.querySelectorAll('#instance canvas')].map((c) => c.getAttribute('aria-label'))"
+    )
     assert [label.split(",")[0] for label in labels] == [
         "Input xhat", "Input of the witness", "Difference of the inputs",
         "Saliency map of xhat", "Saliency map of the witness", "Difference of the saliency maps",
@@ -132,7 +136,9 @@ def test_the_pictures_show_the_numbers(page: Browser, report_dir: Path) -> None:
     page.run("location.hash = '#instance/' + '0'.repeat(15) + '1'")
     page.wait("!document.getElementById('instance').hidden")
     page.click("#instance details summary")
-    cells = page.run("[...document.querySelectorAll('#instance .tall tbody tr')].map((r) => r.innerText.split('\\t'))")
+    cells = page.run(
+        "[...document.querySelectorAll('#instance .tall tbody tr')].map((r) => r.innerText.split('\\t'))"
+    )
     pixels = page.run(
         "[...document.querySelector('#instance canvas').getContext('2d').getImageData(0, 0, 8, 8).data]"
     )
@@ -202,7 +208,9 @@ def test_axe_finds_no_violation(page: Browser, scheme: str, view: str) -> None:
         pytest.skip("no axe-core: it comes from the npm registry")
     page.media(scheme=scheme)
     if view == "narrow":
-        page.call("Emulation.setDeviceMetricsOverride", width=360, height=700, deviceScaleFactor=1, mobile=True)
+        page.call(
+            "Emulation.setDeviceMetricsOverride", width=360, height=700, deviceScaleFactor=1, mobile=True
+        )
     elif view:
         page.run(f"location.hash = {view!r}")
     page.settle()

@@ -13,8 +13,8 @@ from pathlib import Path
 from tests.load.synthetic import synthetic_run
 
 
-def measured(root: Path, name: str) -> tuple[float, float]:
-    """Wall seconds and peak resident memory in MiB of one `salver report`, start of Python included."""
+def measured(root: Path, name: str) -> tuple[float, float, float]:
+    """Wall and CPU seconds and peak resident memory in MiB of one `salver report`, start of Python included."""
     command = [sys.executable, "-m", "salver.cli", "report", name]
     since = time.monotonic()
     process = subprocess.Popen(
@@ -23,7 +23,7 @@ def measured(root: Path, name: str) -> tuple[float, float]:
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"salver report {name} failed with status {status}")
-    return time.monotonic() - since, usage.ru_maxrss / 1024
+    return time.monotonic() - since, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
 def main() -> None:
@@ -32,17 +32,17 @@ def main() -> None:
     parser.add_argument("records", type=int, nargs="*", default=[1_000, 10_000, 100_000])
     parser.add_argument("--keep", type=Path, help="folder for the runs; kept")
     options = parser.parse_args()
-    print("records  first (s)  again (s)  peak (MiB)  page (MB)", flush=True)
+    print("records  first (s)  again (s)  again CPU (s)  first (MiB)  again (MiB)  page (MB)", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         for records in options.records:
             root = (options.keep or Path(folder)).resolve() / str(records)
             run_dir = root / "reports" / f"load-{records}"
             if not (run_dir / "manifest.json").exists():
                 synthetic_run(root, records)
-            first, peak = measured(root, run_dir.name)
-            again, later = measured(root, run_dir.name)
+            first, _, peak = measured(root, run_dir.name)
+            again, cpu, later = measured(root, run_dir.name)
             page = (run_dir / "index.html").stat().st_size / 1e6
-            row = f"{records:7}  {first:9.2f}  {again:9.2f}  {max(peak, later):10.0f}  {page:9.2f}"
+            row = f"{records:7}  {first:9.2f}  {again:9.2f}  {cpu:13.2f}  {peak:11.0f}  {later:11.0f}  {page:9.2f}"
             print(row, flush=True)
 
 
