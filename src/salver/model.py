@@ -160,8 +160,8 @@ class Finished(Record):
 
     `stdout` and `stderr` are decoded with replacement and cut to `Limits.output_mb`; `files` holds
     the text of the files the runner declared as results, by name, where they exist. `measured` says how
-    memory was: control groups count the page cache and kernel memory of the run too. `command` is the argument
-    vector as it was run, `environment` what was added to the environment.
+    memory was: control groups count the page cache and kernel memory of the run too. `command` is the
+    argument vector as it was run, `environment` what was added to the environment.
     """
 
     termination: Termination

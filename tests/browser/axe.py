@@ -1,4 +1,4 @@
-"""axe-core, the accessibility checker, from the npm registry: pinned, hashed, kept in the cache and not in this repository."""
+"""axe-core, the accessibility checker, from the npm registry: pinned, hashed, and kept in the cache alone."""
 
 from __future__ import annotations
 

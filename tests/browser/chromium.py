@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -21,7 +22,8 @@ from typing import Any
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--mute-audio",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--disable-extensions", "--disable-dev-shm-usage", "--hide-scrollbars", "--window-size=1280,900", "--remote-debugging-pipe",
+    "--disable-extensions", "--disable-dev-shm-usage", "--hide-scrollbars", "--window-size=1280,900",
+    "--remote-debugging-pipe",
 )  # fmt: skip
 _KEYS = {
     "Enter": (13, "\r"), "Tab": (9, ""), "Escape": (27, ""), "ArrowDown": (40, ""), "ArrowUp": (38, ""),
@@ -37,7 +39,7 @@ def executable() -> str | None:
 
 
 class Browser:
-    """One page. Whatever it logs as an error, or throws, is in `errors`; what it asks of the network in `requests`."""
+    """One page. What it logs as an error, or throws, is in `errors`; what it loads, in `requests`."""
 
     def __init__(self, write: int, read: int) -> None:
         self._write, self._read, self._rest, self._count = write, read, b"", 0
@@ -158,20 +160,19 @@ def chromium(program: str) -> Iterator[Browser]:
     command_read, command_write = os.pipe()
     answer_read, answer_write = os.pipe()
 
-    def connect() -> None:
-        # Chromium reads commands from descriptor 3 and writes answers to 4.
-        spare = [os.dup2(command_read, 100), os.dup2(answer_write, 101)]
-        os.dup2(spare[0], 3)
-        os.dup2(spare[1], 4)
-
+    passed = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (command_read, answer_write)]
+    os.close(command_read)
+    os.close(answer_write)
+    # Chromium reads commands from descriptor 3 and writes answers to 4; the shell puts them there.
+    moved = f'exec "$@" 3<&{passed[0]} 4>&{passed[1]}'
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         process = subprocess.Popen(
-            [program, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
-            close_fds=False, preexec_fn=connect, start_new_session=True,
+            ["bash", "-c", moved, "bash", program, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
+            pass_fds=passed, start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        os.close(command_read)
-        os.close(answer_write)
+        for end in passed:
+            os.close(end)
         try:
             yield Browser(command_write, answer_read)
         finally:

@@ -14,7 +14,7 @@ from tests.load.synthetic import synthetic_run
 
 
 def measured(root: Path, name: str) -> tuple[float, float, float]:
-    """Wall and CPU seconds and peak resident memory in MiB of one `salver report`, start of Python included."""
+    """Wall seconds, CPU seconds and peak memory (MiB) of one `salver report`, start of Python included."""
     command = [sys.executable, "-m", "salver.cli", "report", name]
     since = time.monotonic()
     process = subprocess.Popen(
@@ -42,7 +42,8 @@ def main() -> None:
             first, _, peak = measured(root, run_dir.name)
             again, cpu, later = measured(root, run_dir.name)
             page = (run_dir / "index.html").stat().st_size / 1e6
-            row = f"{records:7}  {first:9.2f}  {again:9.2f}  {cpu:13.2f}  {peak:11.0f}  {later:11.0f}  {page:9.2f}"
+            row = f"{records:7}  {first:9.2f}  {again:9.2f}  {cpu:13.2f}"
+            row += f"  {peak:11.0f}  {later:11.0f}  {page:9.2f}"
             print(row, flush=True)
 
 

@@ -45,7 +45,7 @@ class Point:
 
 
 def synthetic_run(root: Path, records: int, seed: int = 0, points: int = POINTS) -> Path:
-    """Writes the set `instances/load` and the run `reports/load-<records>` below `root`; returns the run's folder.
+    """Writes the set `instances/load` and the run `reports/load-<records>` below `root`; returns the run.
 
     Args:
         root: a folder that becomes a salver project.
@@ -121,8 +121,9 @@ def _point(
 
 
 def _instance(point: Point, number: int) -> Instance:
+    family = "vg_box" if point.number % 2 else "topk_rank"
     facts = Facts(
-        family="vg_box" if point.number % 2 else "topk_rank", network=f"net-{point.size}", dataset="synthetic",
+        family=family, network=f"net-{point.size}", dataset="synthetic",
         index=number, label=point.label, gradient_of=f"z_{point.label}",
         condition=f"|E(x) - E(xhat)|_inf <= {DELTA:g}",
         targets=tuple(k for k in range(CLASSES) if k != point.label), epsilon=EPSILON, delta=DELTA,

@@ -15,9 +15,9 @@ _FILES = "files"
 
 
 def store_logs(run_dir: Path, key: str, finished: Finished) -> str:
-    """Writes `logs/<key>/{stdout,stderr}.gz`, the command and the result files; returns the path within `run_dir`.
+    """Writes `logs/<key>/{stdout,stderr}.gz`, the command and the result files; returns that path.
 
-    The folder appears whole or not at all. Raises OSError.
+    It is within `run_dir`. The folder appears whole or not at all. Raises OSError.
     """
     name = f"logs/{key}"
     partial = run_dir / f"{name}.partial"

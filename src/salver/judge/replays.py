@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import salver
 from salver.files import write_atomically
 from salver.judge.witness import Replay, replay, second_opinion
 from salver.model import Claim, Instance, RunRecord, WitnessVerdict
-from salver.spec import Property, read_vnnlib
+from salver.spec import read_vnnlib
 
 STORE = "replays.json"
 _JUDGING = ("judge", "nets", "saliency", "spec")
@@ -24,15 +24,17 @@ def replay_witnesses(
 ) -> dict[str, Replay]:
     """By `RunRecord.key`, for every `sat`; without point and outputs, which would not fit for a large run.
 
-    What was found before stands as long as its subject does: a hash of the witness, the instance's network, query,
-    original and facts, this package's code that judges, and the versions of what runs the networks.
+    What was found before stands as long as its subject does: a hash of the witness, the instance's network,
+    query, original and facts, this package's code that judges, and the versions of what runs the networks.
 
     Raises:
         SalverError: a query that cannot be read.
     """
     known = _stored(run_dir)
     subject_of = _Subjects(set_path)
-    properties: dict[str, Property] = {}
+    # The solvers of one instance are next to each other: a few queries in memory are enough.
+    query = lru_cache(16)(read_vnnlib)
+    stands = dict(known.values())
     found: dict[str, Replay] = {}
     subjects: dict[str, str] = {}
     for record, instance in _claims(records, instances):
@@ -43,15 +45,12 @@ def replay_witnesses(
             found[record.key] = Replay(verdict=WitnessVerdict.UNCHECKABLE, detail=detail)
             continue
         subject = subject_of(instance, text)
-        before = known.get(record.key)
-        if before is not None and before[0] == subject:
-            found[record.key] = before[1]
-        else:
-            if instance.vnnlib not in properties:
-                properties[instance.vnnlib] = read_vnnlib(set_path / f"{instance.vnnlib}.gz")
-            first = replay(set_path / instance.onnx, properties[instance.vnnlib], text)
+        if subject not in stands:
+            prop = query(set_path / f"{instance.vnnlib}.gz")
+            first = replay(set_path / instance.onnx, prop, text)
             judged = second_opinion(first, set_path / instance.network, instance)
-            found[record.key] = judged.model_copy(update={"point": (), "outputs": ()})
+            stands[subject] = judged.model_copy(update={"point": (), "outputs": ()})
+        found[record.key] = stands[subject]
         if found[record.key].verdict is not WitnessVerdict.UNCHECKABLE:
             subjects[record.key] = subject
     if subjects != {key: subject for key, (subject, _) in known.items()}:
@@ -70,7 +69,9 @@ class _Subjects:
     def __call__(self, instance: Instance, text: str | None) -> str:
         if instance.id not in self._instances:
             parts = [self._file(name) for name in (instance.onnx, f"{instance.vnnlib}.gz", instance.network)]
-            parts += [_judging_code(), instance.facts.model_dump_json().encode()]
+            # Which test point it is and what sampling found there say nothing about a witness.
+            facts = instance.facts.model_dump_json(exclude={"index", "vacuity"})
+            parts += [_judging_code(), facts.encode()]
             self._instances[instance.id] = hashlib.sha256(b"".join(parts)).digest()
         witness = b"none" if text is None else hashlib.sha256(text.encode()).digest()
         return hashlib.sha256(self._instances[instance.id] + witness).hexdigest()
@@ -123,7 +124,8 @@ def _stored(run_dir: Path) -> dict[str, tuple[str, Replay]]:
 
 def _store(run_dir: Path, subjects: Mapping[str, str], found: Mapping[str, Replay]) -> None:
     lines = (
-        f"{json.dumps(key)}:{json.dumps([subject, found[key].verdict, found[key].gradient, found[key].detail])}"
+        f"{json.dumps(key)}:{json.dumps([subject, one.verdict, one.gradient, one.detail])}"
         for key, subject in subjects.items()
+        for one in (found[key],)
     )
     write_atomically(run_dir / STORE, "{" + ",\n".join(lines) + "}\n")

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import vl_convert
 
-# Colours no chart uses: replaced by those of paper or of the page around the plot, so that one drawing serves both.
+# Colours no chart uses: replaced by those of paper or of the page around the plot; one drawing serves both.
 _INK, _GRID = "#010203", "#040506"
 _TEXT: dict[str, Any] = {"labelColor": _INK, "titleColor": _INK, "titleFontWeight": "normal"}
 _REDUNDANT = re.compile(r' (?:(?:aria-[a-z]+|role|pointer-events|class)="[^"]*"|opacity="1")')
@@ -62,8 +62,10 @@ class Described:
 
 
 def drawn(chart: alt.LayerChart | alt.FacetChart, described: Described) -> Plot:
-    """Draws a chart. The same chart gives the same bytes; with a second font or with transparency the PDF would not,
-    since the writer puts those in no fixed order."""
+    """Draws a chart. The same chart gives the same bytes.
+
+    With a second font or with transparency the PDF would not: its writer puts those in no fixed order.
+    """
     raw = _compact(_REDUNDANT.sub("", vl_convert.vegalite_to_svg(_specification(chart))))
     paper = _titled(raw.replace(_INK, "black").replace(_GRID, "#ddd"), described)
     return Plot(
@@ -79,17 +81,17 @@ def drawn(chart: alt.LayerChart | alt.FacetChart, described: Described) -> Plot:
 
 
 def thinned_steps(x: pd.Series[float], y: pd.Series[float], cells: int = 400) -> list[bool]:
-    """Which points of a rising curve to keep: the first in each cell of a grid of `cells` a side, and the last."""
+    """Which points of a rising curve to keep: the first in each cell of a square grid, and the last."""
     grid = pd.DataFrame({"x": _cells(x, cells), "y": _cells(np.log(y), cells)})
-    return (~grid.duplicated() | (np.arange(len(grid)) == len(grid) - 1)).tolist()
+    return [*(not repeated for repeated in grid.duplicated()[:-1]), True]
 
 
 def thinned_cloud(x: pd.Series[float], y: pd.Series[float], most: int = 400, cells: int = 40) -> list[bool]:
-    """Which points of a logarithmic cloud to keep: all up to `most`, else the first in each cell of a grid."""
+    """Which points of a logarithmic cloud to keep: all up to `most`, else the first in each cell."""
     if len(x) <= most:
         return [True] * len(x)
     grid = pd.DataFrame({"x": _cells(np.log(x), cells), "y": _cells(np.log(y), cells)})
-    return (~grid.duplicated()).tolist()
+    return [not repeated for repeated in grid.duplicated()]
 
 
 def _cells(values: Any, cells: int) -> Any:
@@ -99,7 +101,7 @@ def _cells(values: Any, cells: int) -> Any:
 
 
 def _compact(svg: str) -> str:
-    """The same picture in fewer bytes: the circles of a cloud as one path, coordinates to a tenth of a pixel."""
+    """The same picture in fewer bytes: a cloud of circles as one path, tenths of a pixel."""
     merged = _CIRCLES.sub(lambda run: _merged(run[0]), _UNSEEN.sub("", svg))
     return _COORDINATES.sub(lambda attribute: _DECIMALS.sub(r"\1", attribute[0]), merged)
 

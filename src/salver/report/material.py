@@ -1,7 +1,7 @@
 """What the page shows of single runs and instances: command lines, heads of logs, pictures, sizes.
 
-A page that held all of it would be as large as the run's folder, so each kind has a limit. What goes first is what
-a reader asks about first: wrong answers, then errors, then the rest in order.
+A page that held all of it would be as large as the run's folder, so each kind has a limit. What goes first is
+what a reader asks about first: wrong answers, then errors, then the rest in order.
 """
 
 from __future__ import annotations

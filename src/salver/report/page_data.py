@@ -89,8 +89,10 @@ def embedded(data: Mapping[str, Any], plain_bytes: int = PLAIN_BYTES) -> Embedde
 
 
 def visible(text: str) -> str:
-    """The text with control characters and changes of direction replaced by pictures of them: what a solver prints
-    must neither hide nor reorder what stands beside it."""
+    """The text with pictures in place of control characters and changes of direction.
+
+    What a solver prints must neither hide nor reorder what stands beside it.
+    """
     return text.translate(_PICTURES)
 
 

@@ -1,4 +1,4 @@
-"""Input, saliency map and witness of an instance as numbers to be drawn: computed by ONNX Runtime, for people.
+"""Input, saliency map and witness of an instance as numbers to be drawn, computed by ONNX Runtime.
 
 Nothing here judges: a witness is drawn as it was printed, with what the query's network says about it.
 """

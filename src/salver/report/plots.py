@@ -170,12 +170,11 @@ def _cactus_table(points: pd.DataFrame, solvers: list[str]) -> Table:
     """How many runs each solver has solved within round numbers of seconds, and its median time."""
     slowest = float(points["seconds"].max())
     marks = [mark for mark in (0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3000) if mark < 3.34 * slowest]
-    groups = points.groupby("solver")["seconds"]
-    rows = [
-        [name, *(str(int((groups.get_group(name) <= mark).sum())) for mark in marks)]
-        + [f"{groups.get_group(name).median():.2f}"]
-        for name in solvers
-    ]
+    rows = []
+    for name in solvers:
+        seconds = points.loc[points["solver"] == name, "seconds"]
+        counts = [str(int((seconds <= mark).sum())) for mark in marks]
+        rows.append([name, *counts, f"{seconds.median():.2f}"])
     return ("solver", *(f"solved in {mark:g} s" for mark in marks), "median (s)"), rows
 
 
@@ -197,14 +196,22 @@ def _scatter_table(pairs: pd.DataFrame, reference: str) -> Table:
 
 
 def _size_table(points: pd.DataFrame, title: str) -> Table:
-    """By solver and quarter of the sizes: runs, runs solved, and the median time with the unsolved at the limit."""
-    quarters = pd.qcut(points["number"], 4, duplicates="drop") if points["number"].nunique() > 4 else None
-    size = points["number"] if quarters is None else quarters
+    """By solver and quarter of the sizes: runs, runs solved, median time with the unsolved at the limit."""
+    numbers = points["number"]
+    sizes = sorted(numbers.unique())
+    if len(sizes) > 4:
+        sizes = sorted({float(numbers.quantile(part)) for part in (0.25, 0.5, 0.75, 1.0)})
     rows = []
-    for (name, at), group in points.assign(size=size).groupby(["solver", "size"], observed=True):
-        told = f"{at:g}" if quarters is None else f"over {at.left:g} to {at.right:g}"
-        median = f"{group['seconds'].median():.2f}"
-        rows.append([str(name), told, str(len(group)), str(int(group["solved"].sum())), median])
+    for name in sorted(points["solver"].unique()):
+        own, below = points[points["solver"] == name], float("-inf")
+        for size in sizes:
+            group = own[(own["number"] > below) & (own["number"] <= size)]
+            below = size
+            if len(group):
+                median = f"{group['seconds'].median():.2f}"
+                rows.append(
+                    [name, f"up to {size:g}", str(len(group)), str(int(group["solved"].sum())), median]
+                )
     return ("solver", title, "runs", "solved", "median (s)"), rows
 
 

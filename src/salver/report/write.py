@@ -37,7 +37,8 @@ def write_report(
 
     Files: `results.parquet`, `leaderboard.{csv,md,tex}`, `results/<solver>.csv` in VNN-COMP's six
     columns, `disagreements.csv`, `proofs.csv`, the plots `cactus`, `scatter` and `time-neurons` as svg,
-    pdf and tex, `index.html`. All of it is made in memory first, so a run that cannot be reported leaves an older report as it was.
+    pdf and tex, `index.html`. All of it is made in memory first, so a run that cannot be reported leaves an
+    older report as it was.
 
     Args:
         run_dir: folder of the run.
