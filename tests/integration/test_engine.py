@@ -150,7 +150,7 @@ def test_witness_and_logs_are_stored(bench: Bench) -> None:
     assert stored == {"stdout.gz": f"sat\n{WITNESS}\n".encode(), "stderr.gz": b""}
     assert ran["argv"][0] == sys.executable
     assert any(part.endswith("vnnlib/a.vnnlib") for part in ran["argv"])
-    assert ran["environment"] == {"FAKE_PIDS": str(bench.pids)}
+    assert ran["environment"]["FAKE_PIDS"] == str(bench.pids)
 
 
 def test_stored_logs_give_the_same_answer_again(bench: Bench) -> None:
