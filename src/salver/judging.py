@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
+from collections.abc import Iterator
 from pathlib import Path
 
 from salver.errors import SalverError
@@ -37,12 +40,29 @@ def judge_run(run_dir: Path, root: Path) -> tuple[RunManifest, dict[str, Instanc
     return run, instances, judged
 
 
+@contextlib.contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """No search for cycles: the records of a large run have none, and would be walked again and again."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
+
+
 def report_run(run_dir: Path, root: Path, profile: str) -> tuple[list[JudgedRun], Path]:
     """Judges a run and writes its report; returns the judged runs and the page's path.
 
     Raises:
         SalverError: as `judge_run`; an unknown scoring profile.
     """
+    with _nothing_collected():
+        return _report(run_dir, root, profile)
+
+
+def _report(run_dir: Path, root: Path, profile: str) -> tuple[list[JudgedRun], Path]:
     run, instances, judged = judge_run(run_dir, root)
     facts = run.model_dump(mode="json", exclude={"recipe", "options"})
     material = gather(run_dir, root / run.instance_set, judged, instances)

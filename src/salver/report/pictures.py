@@ -201,4 +201,4 @@ def _map_shape(size: int, shape: tuple[int, ...]) -> tuple[int, int, int]:
 def _rounded(values: Array) -> tuple[float, ...]:
     """Four significant digits: more than a screen shows; no NaN or infinity, which JSON has not."""
     finite = np.nan_to_num(values, nan=0.0, posinf=3e38, neginf=-3e38)
-    return tuple(float(f"{value:.4g}") for value in finite.tolist())
+    return tuple(map(float, np.char.mod("%.4g", finite).tolist()))

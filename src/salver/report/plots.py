@@ -13,6 +13,8 @@ from salver.report.pgfplots import Series, clouds, curves
 
 __all__ = ["Plot", "cactus", "scatter", "time_against"]
 
+COLUMNS = ("suite", "instance_id", "repetition", "solver", "outcome", "wall_s", "limit_s")
+"""Columns of the results that the plots look at."""
 SHORTEST_S = 0.01
 """Times below are drawn here: a logarithmic axis has no zero and process start is about as long."""
 
@@ -24,6 +26,7 @@ _THINNED = " Where points lie too close to be told apart, one of them is drawn."
 
 def cactus(frame: pd.DataFrame) -> Plot | None:
     """Cactus plot: after how many wall seconds each solver has solved how many runs; None if none has."""
+    frame = frame[list(COLUMNS)]
     solved = pd.concat([frame, virtual_best(frame)], ignore_index=True)
     solved = solved[solved["outcome"].isin(SOLVED)].sort_values(["solver", "wall_s"])
     if solved.empty:

@@ -14,6 +14,7 @@ from salver.judge.scoring import TOTAL, VIRTUAL_BEST, totals
 from salver.judge.verdicts import Disagreement
 from salver.model import Claim, Instance, JudgedRun, Outcome, RunRecord
 
+_FORMULA = frozenset("=+-@\t\r")
 HEADERS = {"score": "score", "par2": "PAR-2 (s)"}
 
 
@@ -91,7 +92,7 @@ def plain(cell: str) -> str:
 
     Source: OWASP, CSV injection.
     """
-    return f"'{cell}" if cell[:1] in set("=+-@\t\r") else cell
+    return f"'{cell}" if cell[:1] in _FORMULA else cell
 
 
 def leaderboard_latex(boards: Sequence[pd.DataFrame], title: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,9 @@ def write_report(
 
 
 def _plots(frame: pd.DataFrame) -> list[plots.Plot]:
-    named = frame.assign(solver=[visible(name) for name in frame["solver"]])
+    # Only what the plots need: every other column would be copied by each step of theirs.
+    needed = [*plots.COLUMNS, "neurons"]
+    named = frame[needed].assign(solver=[visible(name) for name in frame["solver"]])
     made = (plots.cactus(named), plots.scatter(named), plots.time_against(named, "neurons", "ReLU neurons"))
     return [plot for plot in made if plot is not None]
 
@@ -114,12 +117,12 @@ def _check_instances(judged: Sequence[JudgedRun], instances: Mapping[str, Instan
 
 
 def _vnncomp_files(judged: Sequence[JudgedRun], instances: Mapping[str, Instance]) -> dict[str, str | bytes]:
-    solvers = sorted({run.run.solver for run in judged})
+    runs: dict[str, list[JudgedRun]] = defaultdict(list)
+    for run in judged:
+        runs[run.run.solver].append(run)
     return {
-        f"results/{quote(solver, safe=' ')}.csv": tables.vnncomp_csv(
-            [run for run in judged if run.run.solver == solver], instances
-        )
-        for solver in solvers
+        f"results/{quote(solver, safe=' ')}.csv": tables.vnncomp_csv(runs[solver], instances)
+        for solver in sorted(runs)
     }
 
 
