@@ -133,5 +133,6 @@ def _specification(chart: alt.LayerChart | alt.FacetChart) -> dict[str, Any]:
         .configure_view(stroke=_GRID)
     )
     with alt.data_transformers.enable("default", max_rows=None):
-        specification: dict[str, Any] = themed.to_dict()
+        # Not validated against the schema, which takes longer than drawing: Vega reads it right after.
+        specification: dict[str, Any] = themed.to_dict(validate=False)
     return specification

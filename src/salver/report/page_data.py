@@ -83,7 +83,7 @@ def embedded(data: Mapping[str, Any], plain_bytes: int = PLAIN_BYTES) -> Embedde
     """The data as JSON that cannot end its `script` element; compressed where it is large."""
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
     if len(text) > plain_bytes:
-        packed = gzip.compress(text.encode(), compresslevel=6, mtime=0)
+        packed = gzip.compress(text.encode(), compresslevel=5, mtime=0)
         return Embedded(base64.b64encode(packed).decode(), True)
     return Embedded(text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e"), False)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from html import escape
 
 import pandas as pd
@@ -141,7 +142,7 @@ def vnncomp_csv(judged: Sequence[JudgedRun], instances: Mapping[str, Instance]) 
     first: dict[tuple[str, str], JudgedRun] = {}
     for run in sorted(judged, key=lambda j: (j.run.suite, j.run.instance, j.run.repetition)):
         first.setdefault((run.run.suite, run.run.instance_id), run)
-    return _csv([_vnncomp_row(run, instances[run.run.instance_id]) for run in first.values()])
+    return "".join(_vnncomp_row(run, instances[run.run.instance_id]) for run in first.values())
 
 
 def is_group_best(board: pd.DataFrame) -> list[bool]:
@@ -155,10 +156,16 @@ def is_summary(board: pd.DataFrame) -> list[bool]:
     return ((board["solver"] == VIRTUAL_BEST) | (board.iloc[:, 0] == TOTAL)).tolist()
 
 
-def _vnncomp_row(judged: JudgedRun, instance: Instance) -> list[str]:
+def _vnncomp_row(judged: JudgedRun, instance: Instance) -> str:
     run = judged.run
     result = _vnncomp_result(run, judged.judgement.outcome)
-    return [run.suite, instance.onnx, instance.vnnlib, "0.0", result, f"{run.wall_s:.3f}"]
+    return f"{_vnncomp_names(run.suite, instance.onnx, instance.vnnlib)},0.0,{result},{run.wall_s:.3f}\n"
+
+
+@lru_cache(1 << 14)
+def _vnncomp_names(*names: str) -> str:
+    """The first cells, which are the same for every solver."""
+    return _csv([names]).removesuffix("\n")
 
 
 def _vnncomp_result(run: RunRecord, outcome: Outcome) -> str:
