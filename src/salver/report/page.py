@@ -49,7 +49,7 @@ def render_page(
         found: the disagreements to name.
         doubts: instances whose expected verdict is refuted, one line each.
         plots: drawn charts, shown inline.
-        facts: what the run was made with; nested values are shown as JSON.
+        facts: what the run was made with.
         profile_title: how the score is defined.
         instances: the instances by id.
         material: what is shown of single runs and instances.
@@ -71,7 +71,7 @@ def render_page(
         style=style,
         data=data.text,
         packed=data.packed,
-        facts={_label(key): _text(value) for key, value in facts.items()},
+        facts=_flat(facts),
         suite=str(facts.get("suite", "")),
         counts={
             "instances": frame["instance_id"].nunique(),
@@ -154,9 +154,22 @@ def _virtual_best(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (-row["taken"], row["solver"]))
 
 
+def _flat(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Facts as lines of text; what is inside a fact has a line of its own."""
+    lines: dict[str, str] = {}
+    for key, value in facts.items():
+        if isinstance(value, Mapping) and value:
+            lines |= {f"{_label(key)}: {name}": text for name, text in _flat(value).items()}
+        else:
+            lines[_label(key)] = _text(value)
+    return lines
+
+
 def _label(key: str) -> str:
     return key.replace("_", " ")
 
 
 def _text(value: Any) -> str:
+    if value is None or value == {}:
+        return "none"
     return value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)

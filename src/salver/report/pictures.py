@@ -163,12 +163,15 @@ def centre(low: Array, high: Array, facts: Facts) -> tuple[Array, bool]:
     """xhat [n] from its box: epsilon away from each side that the clipping did not move.
 
     Returns:
-        The point, and whether it gives this box; the box's middle where it does not.
+        The point, and whether it gives this box; the box's middle where it does not. Bounds are binary32 numbers
+        rounded outward, so it is rounded to what they can tell: a black pixel is 0 and not 5e-9.
     """
     least, most = facts.clip or (-math.inf, math.inf)
     from_low, from_high = low > least, high < most
     x = np.where(from_low, low + facts.epsilon, high - facts.epsilon)
     x = np.where(from_low & from_high, (low + high) / 2, x)
+    grain = 2.0**-22 * max(1.0, float(np.abs(low + high).max(initial=0.0)) / 2)
+    x = np.round(x / grain) * grain
     again = np.clip(x - facts.epsilon, least, most), np.clip(x + facts.epsilon, least, most)
     scale = 1e-5 * max(1.0, float(np.abs(x).max(initial=0.0)))
     fits = all(

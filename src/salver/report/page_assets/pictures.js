@@ -86,7 +86,8 @@ function numbersTable(title, shape, columns) {
   const details = make("details", {}, make("summary", {}, title));
   details.addEventListener("toggle", () => {
     if (details.querySelector("table")) return;
-    const heads = ["entry", ...Object.keys(columns)].map((name) => make("th", { scope: "col" }, name));
+    const heads = [make("th", { scope: "col" }, "entry")];
+    heads.push(...Object.keys(columns).map((name) => make("th", { scope: "col", "data-number": true }, name)));
     const values = Object.values(columns);
     const rows = values[0].map((_, index) => make("tr", {},
       make("th", { scope: "row" }, place(index, shape)),
