@@ -81,7 +81,7 @@ def test_the_explained_point_follows_from_its_box(values: list[float], epsilon: 
         low, high = low.clip(0, 1), high.clip(0, 1)
     found, exact = centre(low, high, facts)
     assert exact
-    assert np.allclose(found, x, atol=1e-9)
+    assert np.allclose(found, x, rtol=0, atol=2.0**-22)
 
 
 def test_a_box_that_hides_its_point_is_said_to() -> None:

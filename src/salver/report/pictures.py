@@ -163,8 +163,8 @@ def centre(low: Array, high: Array, facts: Facts) -> tuple[Array, bool]:
     """xhat [n] from its box: epsilon away from each side that the clipping did not move.
 
     Returns:
-        The point, and whether it gives this box; the box's middle where it does not. Bounds are binary32 numbers
-        rounded outward, so it is rounded to what they can tell: a black pixel is 0 and not 5e-9.
+        The point, and whether it gives this box; the box's middle where it does not. Bounds are binary32
+        numbers rounded outward, so it is rounded to what they can tell: a black pixel is 0 and not 5e-9.
     """
     least, most = facts.clip or (-math.inf, math.inf)
     from_low, from_high = low > least, high < most
