@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -182,6 +183,7 @@ def report(
     root = project_root()
     folder = find_run(root, name)
     judged, page = report_run(folder, root, profile)
+    gc.freeze()  # the records stay until the end: no need to walk them in search of cycles
     print(terminal_table(leaderboard(results_frame(judged), profile)))
     for line in wrong_answers(judged):
         print(f"wrong: {line}")

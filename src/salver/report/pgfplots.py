@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 _HEAD = "% \\usepackage{{pgfplots}} \\pgfplotsset{{compat=1.18}} {libraries}\n"
+_DASHES = ("solid", "dashed", "dotted", "dashdotted", "densely dashed", "densely dotted")
 _SPECIAL = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -42,7 +43,8 @@ def curves(series: Sequence[Series], x_title: str, y_title: str) -> str:
     )
     lines.append(rf"\begin{{axis}}[{options}, xlabel={{{latex(x_title)}}}, ylabel={{{latex(y_title)}}}]")
     for number, one in enumerate(series):
-        style = f"salver{number}, thick, const plot" + (", mark=*" if len(one.x) == 1 else "")
+        style = f"salver{number}, thick, {_DASHES[number % len(_DASHES)]}, const plot"
+        style += ", mark=*" if len(one.x) == 1 else ", mark=none"
         lines += [
             rf"\addplot[{style}] coordinates {{{_points(one)}}};",
             rf"\addlegendentry{{{latex(one.name)}}}",

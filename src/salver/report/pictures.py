@@ -174,9 +174,7 @@ def centre(low: Array, high: Array, facts: Facts) -> tuple[Array, bool]:
     x = np.round(x / grain) * grain
     again = np.clip(x - facts.epsilon, least, most), np.clip(x + facts.epsilon, least, most)
     scale = 1e-5 * max(1.0, float(np.abs(x).max(initial=0.0)))
-    fits = all(
-        np.allclose(side, own, rtol=0, atol=scale) for side, own in zip(again, (low, high), strict=True)
-    )
+    fits = float(np.abs(np.subtract(again, (low, high))).max(initial=0.0)) <= scale
     if fits and (from_low | from_high).all():
         return x, True
     return (low + high) / 2, False
@@ -203,5 +201,5 @@ def _map_shape(size: int, shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 def _rounded(values: Array) -> tuple[float, ...]:
     """Four significant digits: more than a screen shows; no NaN or infinity, which JSON has not."""
-    finite = np.nan_to_num(values, nan=0.0, posinf=3e38, neginf=-3e38)
+    finite = values if np.isfinite(values).all() else np.nan_to_num(values, posinf=3e38, neginf=-3e38)
     return tuple(map(float, np.char.mod("%.4g", finite).tolist()))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -86,7 +85,7 @@ def write_report(
         "leaderboard.tex": tables.leaderboard_latex(boards, title),
         "disagreements.csv": tables.disagreements_csv(found),
         "proofs.csv": proofs_frame(judged, proofs or {}).to_csv(index=False, lineterminator="\n"),
-        **_vnncomp_files(judged, instances),
+        **_vnncomp_files(frame, instances),
         **{f"{plot.name}.svg": plot.svg for plot in shown},
         **{f"{plot.name}.pdf": plot.pdf for plot in shown},
         **{f"{plot.name}.tex": plot.tex for plot in shown},
@@ -116,13 +115,10 @@ def _check_instances(judged: Sequence[JudgedRun], instances: Mapping[str, Instan
             )
 
 
-def _vnncomp_files(judged: Sequence[JudgedRun], instances: Mapping[str, Instance]) -> dict[str, str | bytes]:
-    runs: dict[str, list[JudgedRun]] = defaultdict(list)
-    for run in judged:
-        runs[run.run.solver].append(run)
+def _vnncomp_files(frame: pd.DataFrame, instances: Mapping[str, Instance]) -> dict[str, str | bytes]:
     return {
-        f"results/{quote(solver, safe=' ')}.csv": tables.vnncomp_csv(runs[solver], instances)
-        for solver in sorted(runs)
+        f"results/{quote(str(solver), safe=' ')}.csv": tables.vnncomp_csv(runs, instances)
+        for solver, runs in frame.groupby("solver", sort=True)
     }
 
 
