@@ -24,7 +24,7 @@ from salver.nets.runtime import Runtime
 
 Array = npt.NDArray[np.float64]
 
-MOST_PICTURES = 1_000
+MOST_PICTURES = 500
 """Instances with pictures in a page."""
 MOST_NUMBERS = 400_000
 """Pixels of all pictures in a page together."""
