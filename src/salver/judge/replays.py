@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import salver
+from salver.errors import SalverError
 from salver.files import write_atomically
 from salver.judge.witness import Replay, replay, second_opinion
 from salver.model import Claim, Instance, RunRecord, WitnessVerdict
@@ -54,7 +56,9 @@ def replay_witnesses(
         if found[record.key].verdict is not WitnessVerdict.UNCHECKABLE:
             subjects[record.key] = subject
     if subjects != {key: subject for key, (subject, _) in known.items()}:
-        _store(run_dir, subjects, found)
+        # A run that can only be read is replayed each time.
+        with contextlib.suppress(SalverError):
+            _store(run_dir, subjects, found)
     return found
 
 
