@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -205,6 +206,7 @@ def report(
     root = project_root()
     folder = find_run(root, name)
     judged, page = report_run(folder, root, profile)
+    gc.freeze()  # the records stay until the end: no need to walk them in search of cycles
     board = leaderboard(results_frame(judged), profile)
     if as_json:
         print(report_json(board, judged, profile, page))

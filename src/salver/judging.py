@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
+from collections.abc import Iterator
 from pathlib import Path
 
 from salver.errors import SalverError
 from salver.execute.events import EventLog
 from salver.instance_set import read_manifest
 from salver.judge.proofs import check_proofs, stored_proofs
+from salver.judge.replays import replay_witnesses
 from salver.judge.verdicts import judge
-from salver.judge.witness import Replay, replay, second_opinion
-from salver.model import Claim, Instance, JudgedRun, RunRecord, WitnessVerdict
+from salver.model import Instance, JudgedRun
+from salver.report.material import gather
 from salver.report.write import write_report
 from salver.run import RunManifest, read_run
-from salver.spec import Property, read_vnnlib
 
 
 def judge_run(run_dir: Path, root: Path) -> tuple[RunManifest, dict[str, Instance], list[JudgedRun]]:
-    """Replays every stored witness and judges every record of a run.
+    """Replays every stored witness not replayed before and judges every record of a run.
 
     Raises:
         SalverError: no such run, or its instance set was since generated from another suite file.
@@ -30,11 +33,23 @@ def judge_run(run_dir: Path, root: Path) -> tuple[RunManifest, dict[str, Instanc
         raise SalverError("its instance set has changed since", str(run_dir), mend)
     instances = {instance.id: instance for instance in manifest.instances}
     records = list(EventLog(run_dir / "events.jsonl").records())
-    replays = _replays(records, instances, set_path, run_dir)
+    replays = replay_witnesses(records, instances, set_path, run_dir)
     proofs = check_proofs(records, instances, set_path, run_dir)
     judgements = judge(records, instances, replays, proofs)
     judged = [JudgedRun(run=r, judgement=j) for r, j in zip(records, judgements, strict=True)]
     return run, instances, judged
+
+
+@contextlib.contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """No search for cycles: the records of a large run have none, and would be walked again and again."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
 
 
 def report_run(run_dir: Path, root: Path, profile: str) -> tuple[list[JudgedRun], Path]:
@@ -43,28 +58,12 @@ def report_run(run_dir: Path, root: Path, profile: str) -> tuple[list[JudgedRun]
     Raises:
         SalverError: as `judge_run`; an unknown scoring profile.
     """
+    with _nothing_collected():
+        return _report(run_dir, root, profile)
+
+
+def _report(run_dir: Path, root: Path, profile: str) -> tuple[list[JudgedRun], Path]:
     run, instances, judged = judge_run(run_dir, root)
     facts = run.model_dump(mode="json", exclude={"recipe", "options"})
-    return judged, write_report(run_dir, judged, facts, instances, profile, stored_proofs(run_dir))
-
-
-def _replays(
-    records: list[RunRecord], instances: dict[str, Instance], set_path: Path, run_dir: Path
-) -> dict[str, Replay]:
-    properties: dict[str, Property] = {}
-    replays = {}
-    for record in records:
-        instance = instances.get(record.instance_id)
-        if record.claim is not Claim.SAT or instance is None:
-            continue
-        if instance.id not in properties:
-            properties[instance.id] = read_vnnlib(set_path / f"{instance.vnnlib}.gz")
-        try:
-            text = (run_dir / record.witness).read_text(errors="replace") if record.witness else None
-        except OSError as error:
-            detail = f"the stored witness cannot be read: {error.strerror}"
-            replays[record.key] = Replay(verdict=WitnessVerdict.UNCHECKABLE, detail=detail)
-            continue
-        first = replay(set_path / instance.onnx, properties[instance.id], text)
-        replays[record.key] = second_opinion(first, set_path / instance.network, instance)
-    return replays
+    material = gather(run_dir, root / run.instance_set, judged, instances)
+    return judged, write_report(run_dir, judged, facts, instances, profile, stored_proofs(run_dir), material)

@@ -160,7 +160,8 @@ class Finished(Record):
 
     `stdout` and `stderr` are decoded with replacement and cut to `Limits.output_mb`; `files` holds
     the text of the files the runner declared as results, by name, where they exist. `measured` says how
-    memory was: control groups count the page cache and kernel memory of the run too.
+    memory was: control groups count the page cache and kernel memory of the run too. `command` is the
+    argument vector as it was run, `environment` what was added to the environment.
     """
 
     termination: Termination
@@ -169,6 +170,8 @@ class Finished(Record):
     wall_s: float
     cpu_s: float
     memory_mb: float
+    command: tuple[str, ...] = ()
+    environment: dict[str, str] = Field(default_factory=dict)
     stdout: str = ""
     stderr: str = ""
     files: dict[str, str] = Field(default_factory=dict)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import gzip
+import json
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,7 +92,11 @@ def test_witness_and_logs_are_stored(bench: Bench) -> None:
     stored = {
         path.name: gzip.decompress(path.read_bytes()) for path in (bench.run_dir / record.logs).iterdir()
     }
+    ran = json.loads(stored.pop("command.json.gz"))
     assert stored == {"stdout.gz": f"sat\n{WITNESS}\n".encode(), "stderr.gz": b""}
+    assert ran["argv"][0] == sys.executable
+    assert any(part.endswith("vnnlib/a.vnnlib") for part in ran["argv"])
+    assert ran["environment"]["FAKE_PIDS"] == str(bench.pids)
 
 
 def test_stored_logs_give_the_same_answer_again(bench: Bench) -> None:
@@ -335,7 +341,9 @@ def test_logs_and_witness_are_on_the_disk_before_their_record(
     planned = bench.plan(runners)
     bench.run(runners, planned)
     key = planned.jobs[0].job.key
-    assert sorted(synced[:-1]) == sorted(["stdout.gz True", "stderr.gz True", f"{key}.txt True"])
+    assert sorted(synced[:-1]) == sorted(
+        ["stdout.gz True", "stderr.gz True", "command.json.gz True", f"{key}.txt True"]
+    )
     assert synced[-1] == "record"
 
 

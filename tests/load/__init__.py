@@ -1,0 +1,1 @@
+"""Synthetic runs of any size, and what reporting them costs."""

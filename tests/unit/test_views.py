@@ -36,7 +36,7 @@ from salver.model import (
 )
 from salver.nets.onnx_reader import read_onnx
 from salver.saliency.sampling import logits_and_gradient
-from salver.spec import Property, float32_down, float32_up, read_vnnlib
+from salver.spec import float32_down, float32_up, read_vnnlib
 from salver.suite import Suite
 from salver.validate import _by_autograd
 
@@ -142,7 +142,7 @@ def test_xhat_is_read_off_a_box_that_is_cut_off_on_one_side_at_most(values, epsi
     low = np.maximum(float32_down(x - epsilon), 0.0)
     high = np.minimum(float32_up(x + epsilon), 1.0)
     facts = facts_of(0, "n", epsilon=epsilon)
-    assert np.allclose(centre_of_box(Property(low, high, (), 3), facts), x, atol=1e-6)
+    assert np.allclose(centre_of_box(low, high, facts), x, atol=1e-6)
 
 
 def test_without_the_data_xhat_comes_from_the_box(made):

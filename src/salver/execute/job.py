@@ -140,6 +140,8 @@ def _run(
                 scratch=place.root,
                 stop=stop,
             )
+            ran = {"command": tuple(command), "environment": environment}
+            finished = finished.model_copy(update=ran)
     except SalverError as error:
         return lost(str(error)), _NOTHING
     return finished, read_answer(runner, planned, finished)

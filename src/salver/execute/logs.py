@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import shutil
 from pathlib import Path
 
@@ -10,20 +11,23 @@ from salver.errors import SalverError
 from salver.files import sync
 from salver.model import Finished, RunRecord
 
+COMMAND = "command.json"
 _FILES = "files"
 
 
 def store_logs(run_dir: Path, key: str, finished: Finished) -> str:
-    """Writes `logs/<key>/{stdout,stderr}.gz` and the result files; returns the path within `run_dir`.
+    """Writes `logs/<key>/{stdout,stderr}.gz`, the command and the result files; returns that path.
 
-    The folder appears whole or not at all, and is on the disk on return, since a record will point to it.
-    Raises OSError.
+    It is within `run_dir`. The folder appears whole or not at all, and is on the disk on return, since a
+    record will point to it. Raises OSError.
     """
     name = f"logs/{key}"
     partial = run_dir / f"{name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     texts = {"stdout": finished.stdout, "stderr": finished.stderr}
     texts |= {f"{_FILES}/{file}": text for file, text in finished.files.items()}
+    if finished.command:
+        texts[COMMAND] = json.dumps({"argv": finished.command, "environment": finished.environment}) + "\n"
     try:
         for file, text in texts.items():
             target = partial / f"{file}.gz"

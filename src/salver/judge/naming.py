@@ -14,7 +14,7 @@ def wrong_answers(judged: Sequence[JudgedRun]) -> list[str]:
     `SOLVER on INSTANCE: says unsat, expected sat (planted)`; what the judge found follows where it is
     something else than the expected verdict.
     """
-    return list(dict.fromkeys(_named(run) for run in sorted(judged, key=_order) if _wrong(run)))
+    return list(dict.fromkeys(_named(run) for run in sorted(filter(_wrong, judged), key=_order)))
 
 
 def doubts(judged: Sequence[JudgedRun]) -> list[str]:

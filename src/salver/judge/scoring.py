@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
+from statistics import NormalDist
 from typing import Literal
 
 import pandas as pd
 
 from salver.errors import SalverError
-from salver.model import JudgedRun, Outcome
+from salver.model import JudgedRun, Judgement, Outcome
 
 By = Literal["suite", "family"]
 
@@ -49,6 +51,7 @@ RESULT_COLUMNS = {
     "key": "str",
 }
 
+_OF_JUDGEMENT = frozenset(Judgement.model_fields)
 _CORRECT_POINTS = 10
 _WRONG_POINTS = -150
 # What a portfolio would pick first; a wrong answer last.
@@ -94,15 +97,14 @@ PROFILES = {
 
 def results_frame(judged: Sequence[JudgedRun]) -> pd.DataFrame:
     """One row per run with the columns and types of `RESULT_COLUMNS`. Times in wall or CPU seconds."""
-    rows = [
-        {
-            **run.run.model_dump(mode="json"),
-            **run.judgement.model_dump(mode="json"),
-            "logs": run.run.logs or "",
-        }
-        for run in judged
-    ]
-    return pd.DataFrame(rows, columns=list(RESULT_COLUMNS)).astype(RESULT_COLUMNS)
+    runs, judgements = [one.run for one in judged], [one.judgement for one in judged]
+    columns = {
+        # A key and a witness are of both records; those of the judgement are meant.
+        name: list(map(attrgetter(name), judgements if name in _OF_JUDGEMENT else runs))
+        for name in RESULT_COLUMNS
+    }
+    frame = pd.DataFrame(columns, columns=list(RESULT_COLUMNS))
+    return frame.assign(logs=frame["logs"].fillna("")).astype(RESULT_COLUMNS)
 
 
 def virtual_best(frame: pd.DataFrame) -> pd.DataFrame:
@@ -174,19 +176,13 @@ def intervals(frame: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
     Returns:
         Columns suite, solver, solved, runs, share, low, high; shares lie in [0, 1].
     """
-    from scipy.stats import binomtest
-
     marked = frame.assign(solved=frame["outcome"].isin(SOLVED))
     table = marked.groupby(["suite", "solver"])["solved"].agg(solved="sum", runs="count").reset_index()
-    bounds = [
-        binomtest(solved, runs).proportion_ci(confidence, method="wilson")
-        for solved, runs in zip(table["solved"].tolist(), table["runs"].tolist(), strict=True)
-    ]
-    return table.assign(
-        share=table["solved"] / table["runs"],
-        low=[float(bound.low) for bound in bounds],
-        high=[float(bound.high) for bound in bounds],
-    )
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    runs, share = table["runs"], table["solved"] / table["runs"]
+    middle = (share + z**2 / (2 * runs)) / (1 + z**2 / runs)
+    reach = z / (1 + z**2 / runs) * (share * (1 - share) / runs + z**2 / (4 * runs**2)) ** 0.5
+    return table.assign(share=share, low=(middle - reach).clip(0, 1), high=(middle + reach).clip(0, 1))
 
 
 def find_profile(name: str) -> Profile:

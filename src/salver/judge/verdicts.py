@@ -44,6 +44,7 @@ _SAT = {
     WitnessVerdict.MALFORMED: Outcome.WRONG,
     WitnessVerdict.INVALID: Outcome.WRONG,
 }
+_NO_WITNESS = Replay(verdict=WitnessVerdict.NONE)
 _SEVERITY = (Consistency.CONSISTENT, Consistency.DISPUTED, Consistency.CONTRADICTED)
 _UNDECIDED = {
     Claim.UNKNOWN: Outcome.UNKNOWN,
@@ -233,7 +234,7 @@ def _replay_of(record: RunRecord, replays: Mapping[str, Replay]) -> Replay:
     if record.key in replays:
         return replays[record.key]
     if record.claim is not Claim.SAT:
-        return Replay(verdict=WitnessVerdict.NONE)
+        return _NO_WITNESS
     if record.witness is None:
         return Replay(verdict=WitnessVerdict.MISSING, detail="the solver gave no witness")
     return Replay(verdict=WitnessVerdict.UNCHECKABLE, detail="the witness was not replayed")

@@ -112,7 +112,7 @@ class WitnessViews:
         witness, outputs = np.array(replayed.point), np.array(replayed.outputs)
         data = self._dataset(facts.dataset)
         row = None if data is None else _row_in(data, facts, prop)
-        x = centre_of_box(prop, facts) if row is None else row
+        x = centre_of_box(prop.input_lower, prop.input_upper, facts) if row is None else row
         x_outputs = self._runtime(instance.onnx).outputs(x)
         network = self._network(instance.network)
         x_map = _map_part(x_outputs, facts)
@@ -207,10 +207,9 @@ def _tolerance(instance: Instance) -> float:
     return float("inf") if share is None else share
 
 
-def centre_of_box(prop: Property, facts: Facts) -> Array:
+def centre_of_box(low: Array, high: Array, facts: Facts) -> Array:
     """xhat [n] from the box |x - xhat|_inf <= epsilon within the data range; its middle where both sides
     of an entry are cut off."""
-    low, high = prop.input_lower, prop.input_upper
     floor, ceiling = facts.clip or (-np.inf, np.inf)
     whole_low, whole_high = low > floor, high < ceiling
     from_sides = np.where(whole_low, low + facts.epsilon, high - facts.epsilon)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from html import escape
 
 import pandas as pd
@@ -12,8 +13,9 @@ from tabulate import tabulate
 
 from salver.judge.scoring import TOTAL, VIRTUAL_BEST, totals
 from salver.judge.verdicts import Disagreement
-from salver.model import Claim, Instance, JudgedRun, Outcome, RunRecord
+from salver.model import Claim, Instance, Outcome
 
+_FORMULA = frozenset("=+-@\t\r")
 HEADERS = {"score": "score", "par2": "PAR-2 (s)"}
 
 
@@ -91,7 +93,7 @@ def plain(cell: str) -> str:
 
     Source: OWASP, CSV injection.
     """
-    return f"'{cell}" if cell[:1] in set("=+-@\t\r") else cell
+    return f"'{cell}" if cell[:1] in _FORMULA else cell
 
 
 def leaderboard_latex(boards: Sequence[pd.DataFrame], title: str) -> str:
@@ -131,16 +133,21 @@ def disagreements_csv(found: Sequence[Disagreement]) -> str:
     return _csv([header, *rows])
 
 
-def vnncomp_csv(judged: Sequence[JudgedRun], instances: Mapping[str, Instance]) -> str:
+def vnncomp_csv(results: pd.DataFrame, instances: Mapping[str, Instance]) -> str:
     """VNN-COMP's results of one solver: category,onnx,vnnlib,prepare_time,result,runtime; no header.
 
-    One row per instance (its first repetition). Preparation is part of the run here, so its column
-    is 0; runtime is in wall seconds.
+    One row per instance (its first repetition) of the solver's rows of a `results_frame`. Preparation is
+    part of the run here, so its column is 0; runtime is in wall seconds.
     """
-    first: dict[tuple[str, str], JudgedRun] = {}
-    for run in sorted(judged, key=lambda j: (j.run.suite, j.run.instance, j.run.repetition)):
-        first.setdefault((run.run.suite, run.run.instance_id), run)
-    return _csv([_vnncomp_row(run, instances[run.run.instance_id]) for run in first.values()])
+    ordered = results.sort_values(["suite", "instance", "repetition"], kind="stable")
+    first = ordered.drop_duplicates(["suite", "instance_id"])
+    columns = ("suite", "instance_id", "outcome", "claim", "wall_s")
+    rows = zip(*(first[name].tolist() for name in columns), strict=True)
+    return "".join(
+        f"{_vnncomp_names(suite, instances[key].onnx, instances[key].vnnlib)},0.0,"
+        f"{_vnncomp_result(outcome, claim)},{wall:.3f}\n"
+        for suite, key, outcome, claim, wall in rows
+    )
 
 
 def is_group_best(board: pd.DataFrame) -> list[bool]:
@@ -154,18 +161,18 @@ def is_summary(board: pd.DataFrame) -> list[bool]:
     return ((board["solver"] == VIRTUAL_BEST) | (board.iloc[:, 0] == TOTAL)).tolist()
 
 
-def _vnncomp_row(judged: JudgedRun, instance: Instance) -> list[str]:
-    run = judged.run
-    result = _vnncomp_result(run, judged.judgement.outcome)
-    return [run.suite, instance.onnx, instance.vnnlib, "0.0", result, f"{run.wall_s:.3f}"]
+@lru_cache(1 << 14)
+def _vnncomp_names(*names: str) -> str:
+    """The first cells, which are the same for every solver."""
+    return _csv([names]).removesuffix("\n")
 
 
-def _vnncomp_result(run: RunRecord, outcome: Outcome) -> str:
-    if outcome is Outcome.TIMEOUT:
+def _vnncomp_result(outcome: str, claim: str) -> str:
+    if outcome == Outcome.TIMEOUT:
         return "timeout"
     if outcome in (Outcome.MEMOUT, Outcome.ERROR):
         return "error"
-    return str(run.claim) if run.claim in (Claim.SAT, Claim.UNSAT) else "unknown"
+    return claim if claim in (Claim.SAT, Claim.UNSAT) else "unknown"
 
 
 def _alignment(table: pd.DataFrame) -> list[str]:

@@ -18,7 +18,9 @@ from salver.judge.scoring import find_profile, intervals, leaderboard, results_f
 from salver.judge.verdicts import disagreements
 from salver.model import Instance, JudgedRun
 from salver.report import plots, tables
+from salver.report.material import Material
 from salver.report.page import render_page
+from salver.report.page_data import visible
 from salver.report.proofs import proofs_frame
 
 
@@ -29,12 +31,14 @@ def write_report(
     instances: Mapping[str, Instance],
     profile: str = "vnncomp2026",
     proofs: Mapping[str, CheckedProof] | None = None,
+    material: Material | None = None,
 ) -> Path:
     """Writes the report into a run's folder, each file atomically and the page last.
 
     Files: `results.parquet`, `leaderboard.{csv,md,tex}`, `results/<solver>.csv` in VNN-COMP's six
-    columns, `disagreements.csv`, `proofs.csv`, `cactus.{svg,pdf}`, `scatter.{svg,pdf}`, `index.html`. All
-    of it is made in memory first, so a run that cannot be reported leaves an older report as it was.
+    columns, `disagreements.csv`, `proofs.csv`, the plots `cactus`, `scatter` and `time-neurons` as svg,
+    pdf and tex, `index.html`. All of it is made in memory first, so a run that cannot be reported leaves an
+    older report as it was.
 
     Args:
         run_dir: folder of the run.
@@ -43,6 +47,7 @@ def write_report(
         instances: the instances by id, for the file names in the six-column results.
         profile: scoring profile, key of `scoring.PROFILES`.
         proofs: checked proofs by run key.
+        material: what the page shows of single runs and instances beside the results.
 
     Returns:
         Path of `index.html`.
@@ -58,9 +63,11 @@ def write_report(
     boards = [tables.with_totals(leaderboard(frame, profile, by), profile) for by in ("suite", "family")]
     found = disagreements(judged)
     shares = intervals(frame)
-    shown = [plot for plot in (plots.cactus(frame), plots.scatter(frame)) if plot is not None]
+    material = material or Material()
+    sized = frame.assign(neurons=[material.sizes.get(key, -1) for key in frame["instance_id"]])
+    shown = _plots(sized)
     page = render_page(
-        frame,
+        sized,
         boards=boards,
         intervals=shares,
         found=found,
@@ -68,6 +75,8 @@ def write_report(
         plots=shown,
         facts=manifest_facts,
         profile_title=title,
+        instances=instances,
+        material=material,
     )
     files: dict[str, str | bytes] = {
         "results.parquet": _parquet(frame),
@@ -76,15 +85,24 @@ def write_report(
         "leaderboard.tex": tables.leaderboard_latex(boards, title),
         "disagreements.csv": tables.disagreements_csv(found),
         "proofs.csv": proofs_frame(judged, proofs or {}).to_csv(index=False, lineterminator="\n"),
-        **_vnncomp_files(judged, instances),
+        **_vnncomp_files(frame, instances),
         **{f"{plot.name}.svg": plot.svg for plot in shown},
         **{f"{plot.name}.pdf": plot.pdf for plot in shown},
+        **{f"{plot.name}.tex": plot.tex for plot in shown},
     }
     for name, content in files.items():
         write_atomically(run_dir / name, content)
     _remove_outdated(run_dir, files)
     write_atomically(run_dir / "index.html", page)
     return run_dir / "index.html"
+
+
+def _plots(frame: pd.DataFrame) -> list[plots.Plot]:
+    # Only what the plots need: every other column would be copied by each step of theirs.
+    needed = [*plots.COLUMNS, "neurons"]
+    named = frame[needed].assign(solver=[visible(name) for name in frame["solver"]])
+    made = (plots.cactus(named), plots.scatter(named), plots.time_against(named, "neurons", "ReLU neurons"))
+    return [plot for plot in made if plot is not None]
 
 
 def _check_instances(judged: Sequence[JudgedRun], instances: Mapping[str, Instance]) -> None:
@@ -97,20 +115,18 @@ def _check_instances(judged: Sequence[JudgedRun], instances: Mapping[str, Instan
             )
 
 
-def _vnncomp_files(judged: Sequence[JudgedRun], instances: Mapping[str, Instance]) -> dict[str, str | bytes]:
-    solvers = sorted({run.run.solver for run in judged})
+def _vnncomp_files(frame: pd.DataFrame, instances: Mapping[str, Instance]) -> dict[str, str | bytes]:
     return {
-        f"results/{quote(solver, safe=' ')}.csv": tables.vnncomp_csv(
-            [run for run in judged if run.run.solver == solver], instances
-        )
-        for solver in solvers
+        f"results/{quote(str(solver), safe=' ')}.csv": tables.vnncomp_csv(runs, instances)
+        for solver, runs in frame.groupby("solver", sort=True)
     }
 
 
 def _remove_outdated(run_dir: Path, current: Collection[str]) -> None:
     """A plot or a solver that this report does not have must not stay behind from an earlier one."""
-    pairs = [run_dir / f"{name}{suffix}" for name in ("cactus", "scatter") for suffix in (".svg", ".pdf")]
-    for path in [*pairs, *(run_dir / "results").glob("*.csv")]:
+    names = ("cactus", "scatter", "time-neurons")
+    drawn = [run_dir / f"{name}.{suffix}" for name in names for suffix in ("svg", "pdf", "tex")]
+    for path in [*drawn, *(run_dir / "results").glob("*.csv")]:
         if path.relative_to(run_dir).as_posix() not in current:
             path.unlink(missing_ok=True)
 

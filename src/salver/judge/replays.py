@@ -1,0 +1,139 @@
+"""Replays the witnesses of a run, once each: what came out is kept beside the run."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache, lru_cache
+from importlib.metadata import version
+from pathlib import Path
+
+import salver
+from salver.errors import SalverError
+from salver.files import write_atomically
+from salver.judge.witness import Replay, replay, second_opinion
+from salver.model import Claim, Instance, RunRecord, WitnessVerdict
+from salver.spec import read_vnnlib
+
+STORE = "replays.json"
+_JUDGING = ("judge", "nets", "saliency", "spec")
+
+
+def replay_witnesses(
+    records: Sequence[RunRecord], instances: Mapping[str, Instance], set_path: Path, run_dir: Path
+) -> dict[str, Replay]:
+    """By `RunRecord.key`, for every `sat`; without point and outputs, which would not fit for a large run.
+
+    What was found before stands as long as its subject does: a hash of the witness, the instance's network,
+    query, original and facts, this package's code that judges, and the versions of what runs the networks.
+
+    Raises:
+        SalverError: a query that cannot be read.
+    """
+    known = _stored(run_dir)
+    subject_of = _Subjects(set_path)
+    # The solvers of one instance are next to each other: a few queries in memory are enough.
+    query = lru_cache(16)(read_vnnlib)
+    stands = dict(known.values())
+    found: dict[str, Replay] = {}
+    subjects: dict[str, str] = {}
+    for record, instance in _claims(records, instances):
+        try:
+            text = _read(run_dir, record)
+        except OSError as error:
+            detail = f"the stored witness cannot be read: {error.strerror}"
+            found[record.key] = Replay(verdict=WitnessVerdict.UNCHECKABLE, detail=detail)
+            continue
+        subject = subject_of(instance, text)
+        if subject not in stands:
+            prop = query(set_path / f"{instance.vnnlib}.gz")
+            first = replay(set_path / instance.onnx, prop, text)
+            judged = second_opinion(first, set_path / instance.network, instance)
+            stands[subject] = judged.model_copy(update={"point": (), "outputs": ()})
+        found[record.key] = stands[subject]
+        if found[record.key].verdict is not WitnessVerdict.UNCHECKABLE:
+            subjects[record.key] = subject
+    if subjects != {key: subject for key, (subject, _) in known.items()}:
+        # A run that can only be read is replayed each time.
+        with contextlib.suppress(SalverError):
+            _store(run_dir, subjects, found)
+    return found
+
+
+class _Subjects:
+    """Hashes of what a replay looks at; files are read once each."""
+
+    def __init__(self, set_path: Path) -> None:
+        self._set_path = set_path
+        self._files: dict[str, bytes] = {}
+        self._instances: dict[str, bytes] = {}
+
+    def __call__(self, instance: Instance, text: str | None) -> str:
+        if instance.id not in self._instances:
+            parts = [self._file(name) for name in (instance.onnx, f"{instance.vnnlib}.gz", instance.network)]
+            # Which test point it is and what sampling found there say nothing about a witness.
+            facts = instance.facts.model_dump_json(exclude={"index", "vacuity"})
+            parts += [_judging_code(), facts.encode()]
+            self._instances[instance.id] = hashlib.sha256(b"".join(parts)).digest()
+        witness = b"none" if text is None else hashlib.sha256(text.encode()).digest()
+        return hashlib.sha256(self._instances[instance.id] + witness).hexdigest()
+
+    def _file(self, name: str) -> bytes:
+        if name not in self._files:
+            try:
+                content = (self._set_path / name).read_bytes()
+            except OSError:
+                content = b""
+            self._files[name] = hashlib.sha256(content).digest()
+        return self._files[name]
+
+
+def _claims(
+    records: Sequence[RunRecord], instances: Mapping[str, Instance]
+) -> Iterator[tuple[RunRecord, Instance]]:
+    for record in records:
+        instance = instances.get(record.instance_id)
+        if record.claim is Claim.SAT and instance is not None:
+            yield record, instance
+
+
+def _read(run_dir: Path, record: RunRecord) -> str | None:
+    if not record.witness:
+        return None
+    # A text and not a Path: there may be 100,000 of them.
+    with open(f"{run_dir}/{record.witness}", errors="replace") as stream:  # noqa: PTH123
+        return stream.read()
+
+
+@cache
+def _judging_code() -> bytes:
+    root = Path(salver.__file__).parent
+    sources = [path for name in _JUDGING for path in sorted((root / name).rglob("*.py"))]
+    versions = repr([version(name) for name in ("numpy", "onnxruntime", "torch")])
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources) + versions.encode()).digest()
+
+
+def _stored(run_dir: Path) -> dict[str, tuple[str, Replay]]:
+    """Subject and replay by key; nothing where there is no readable store."""
+    try:
+        stored = json.loads((run_dir / STORE).read_text())
+        return {
+            key: (
+                str(subject),
+                Replay(verdict=WitnessVerdict(verdict), gradient=gradient, detail=str(detail)),
+            )
+            for key, (subject, verdict, gradient, detail) in stored.items()
+        }
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _store(run_dir: Path, subjects: Mapping[str, str], found: Mapping[str, Replay]) -> None:
+    lines = (
+        f"{json.dumps(key)}:{json.dumps([subject, one.verdict, one.gradient, one.detail])}"
+        for key, subject in subjects.items()
+        for one in (found[key],)
+    )
+    write_atomically(run_dir / STORE, "{" + ",\n".join(lines) + "}\n")

@@ -1,0 +1,138 @@
+"""A chart becomes SVG and PDF, drawn offline by Vega; and what is too dense to be seen is thinned before."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import altair as alt
+import numpy as np
+import pandas as pd
+import vl_convert
+
+# Colours no chart uses: replaced by those of paper or of the page around the plot; one drawing serves both.
+_INK, _GRID = "#010203", "#040506"
+_TEXT: dict[str, Any] = {"labelColor": _INK, "titleColor": _INK, "titleFontWeight": "normal"}
+_REDUNDANT = re.compile(r' (?:(?:aria-[a-z]+|role|pointer-events|class)="[^"]*"|opacity="1")')
+_UNSEEN = re.compile(
+    r'<path [^>]*(?: opacity="0"|display="none")[^>]*/>|<text [^>]* opacity="0"[^>]*>[^<]*</text>'
+)
+_ROOT = re.compile(r"<svg ([^>]*)>")
+_CIRCLE = re.compile(r'<path transform="translate\(([\d.-]+),([\d.-]+)\)" d="M([\d.]+),0A[^"]*"([^>]*)/>')
+_CIRCLES = re.compile(rf"(?:{_CIRCLE.pattern})+")
+_COORDINATES = re.compile(r' (?:d|transform)="[^"]*"')
+_DECIMALS = re.compile(r"(\.\d)\d+")
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A drawn chart.
+
+    Attributes:
+        name: stem of its files.
+        title: what it shows, in one clause.
+        svg, pdf: for paper; `tex` is the same as a pgfplots picture.
+        inline: SVG that takes its text colour from the page around it, with title and description.
+        headers, rows: the chart's content as a table, for who cannot see it.
+    """
+
+    name: str
+    title: str
+    svg: str
+    pdf: bytes
+    inline: str
+    tex: str
+    headers: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Described:
+    """A chart's name, title, description, LaTeX text and table, before it is drawn."""
+
+    name: str
+    title: str
+    description: str
+    tex: str
+    headers: tuple[str, ...]
+    rows: Sequence[Sequence[str]]
+
+
+def drawn(chart: alt.LayerChart | alt.FacetChart, described: Described) -> Plot:
+    """Draws a chart. The same chart gives the same bytes.
+
+    With a second font or with transparency the PDF would not: its writer puts those in no fixed order.
+    """
+    raw = _compact(_REDUNDANT.sub("", vl_convert.vegalite_to_svg(_specification(chart))))
+    paper = _titled(raw.replace(_INK, "black").replace(_GRID, "#ddd"), described)
+    return Plot(
+        name=described.name,
+        title=described.title,
+        svg=paper,
+        pdf=vl_convert.svg_to_pdf(paper),
+        inline=_titled(raw.replace(_INK, "currentColor").replace(_GRID, "#8884"), described),
+        tex=described.tex,
+        headers=described.headers,
+        rows=tuple(tuple(row) for row in described.rows),
+    )
+
+
+def thinned_steps(x: pd.Series[float], y: pd.Series[float], cells: int = 400) -> list[bool]:
+    """Which points of a rising curve to keep: the first in each cell of a square grid, and the last."""
+    grid = pd.DataFrame({"x": _cells(x, cells), "y": _cells(np.log(y), cells)})
+    return [*(not repeated for repeated in grid.duplicated()[:-1]), True]
+
+
+def thinned_cloud(x: pd.Series[float], y: pd.Series[float], most: int = 400, cells: int = 40) -> list[bool]:
+    """Which points of a logarithmic cloud to keep: all up to `most`, else the first in each cell."""
+    if len(x) <= most:
+        return [True] * len(x)
+    grid = pd.DataFrame({"x": _cells(np.log(x), cells), "y": _cells(np.log(y), cells)})
+    return [not repeated for repeated in grid.duplicated()]
+
+
+def _cells(values: Any, cells: int) -> Any:
+    numbers = np.asarray(values, dtype=np.float64)
+    low, high = numbers.min(), numbers.max()
+    return np.floor((numbers - low) / max(high - low, 1e-12) * cells)
+
+
+def _compact(svg: str) -> str:
+    """The same picture in fewer bytes: a cloud of circles as one path, tenths of a pixel."""
+    merged = _CIRCLES.sub(lambda run: _merged(run[0]), _UNSEEN.sub("", svg))
+    return _COORDINATES.sub(lambda attribute: _DECIMALS.sub(r"\1", attribute[0]), merged)
+
+
+def _merged(run: str) -> str:
+    paths: dict[str, list[str]] = {}
+    for x, y, radius, style in _CIRCLE.findall(run):
+        r, arc = f"{float(radius):.1f}", f"{2 * round(float(radius), 1):.1f}"
+        left = f"{float(x) - float(radius):.1f}"
+        circle = f"M{left},{float(y):.1f}a{r},{r},0,1,1,{arc},0a{r},{r},0,1,1,-{arc},0"
+        paths.setdefault(style, []).append(circle)
+    return "".join(f'<path d="{"".join(circles)}"{style}/>' for style, circles in paths.items())
+
+
+def _titled(svg: str, described: Described) -> str:
+    name = f"plot-{described.name}"
+    texts = f'<title id="{name}-title">{escape(described.title)}</title>'
+    texts += f'<desc id="{name}-desc">{escape(described.description)}</desc>'
+    root = rf'<svg \1 role="img" aria-labelledby="{name}-title {name}-desc">'
+    return _ROOT.sub(lambda match: match.expand(root) + texts, svg, count=1)
+
+
+def _specification(chart: alt.LayerChart | alt.FacetChart) -> dict[str, Any]:
+    themed = (
+        chart.configure(background="transparent")
+        .configure_axis(**_TEXT, tickColor=_INK, domainColor=_INK, gridColor=_GRID)
+        .configure_legend(**_TEXT, symbolOpacity=1)
+        .configure_header(**_TEXT)
+        .configure_view(stroke=_GRID)
+    )
+    with alt.data_transformers.enable("default", max_rows=None):
+        # Not validated against the schema, which takes longer than drawing: Vega reads it right after.
+        specification: dict[str, Any] = themed.to_dict(validate=False)
+    return specification

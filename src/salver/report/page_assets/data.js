@@ -1,0 +1,84 @@
+"use strict";
+// Everything shown is made of text nodes and attributes set here: no string ever becomes markup.
+
+function make(name, attributes = {}, ...children) {
+  const element = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (value !== null && value !== false) element.setAttribute(key, value === true ? "" : value);
+  }
+  element.append(...children);
+  return element;
+}
+
+async function readData() {
+  const element = document.getElementById("data");
+  const text = element.textContent;
+  element.textContent = "";
+  if (!("packed" in element.dataset)) return prepared(JSON.parse(text));
+  if (typeof DecompressionStream === "undefined") throw new Error("this browser has no DecompressionStream");
+  const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return prepared(JSON.parse(await new Response(stream).text()));
+}
+
+function prepared(data) {
+  data.byName = Object.fromEntries(data.columns.map((column) => [column.name, column]));
+  data.textOf = new Map(data.texts.map(([row, ...text]) => [row, text]));
+  data.numberOf = new Map(data.instances.map((instance, number) => [instance.id, number]));
+  for (const column of data.columns) {
+    if (column.codes) column.codes = Int32Array.from(column.codes);
+    else column.numbers = Float64Array.from(column.numbers);
+  }
+  return data;
+}
+
+function cellText(column, row) {
+  if (column.codes) return column.values[column.codes[row]];
+  const number = column.numbers[row];
+  return number < 0 ? "" : number.toFixed(Math.min(column.digits, 2));
+}
+
+// What a column sorts by: numbers, or the places of its texts in the alphabet.
+function sortKeys(column) {
+  if (column.numbers) return column.numbers;
+  if (!column.keys) {
+    const collator = new Intl.Collator("en", { numeric: true });
+    const order = column.values.map((_, code) => code).sort((a, b) => collator.compare(column.values[a], column.values[b]));
+    const place = new Int32Array(order.length);
+    order.forEach((code, position) => { place[code] = position; });
+    column.keys = column.codes.map((code) => place[code]);
+  }
+  return column.keys;
+}
+
+// A word is looked for in the texts of a column, which are few, and not in its rows, which are many.
+function wordTest(columns, word) {
+  const hits = [];
+  for (const column of columns) {
+    if (!column.codes) continue;
+    const hit = Uint8Array.from(column.values, (value) => value.toLowerCase().includes(word) ? 1 : 0);
+    if (hit.includes(1)) hits.push([column.codes, hit]);
+  }
+  return (row) => hits.some(([codes, hit]) => hit[codes[row]] === 1);
+}
+
+function selectedRows(data, { words, chosen, sort, descending }) {
+  const tests = words.map((word) => wordTest(data.columns, word));
+  for (const [name, value] of Object.entries(chosen)) {
+    const column = data.byName[name];
+    const code = column.values.indexOf(value);
+    tests.push((row) => column.codes[row] === code);
+  }
+  const rows = new Int32Array(data.rows);
+  let count = 0;
+  for (let row = 0; row < data.rows; row += 1) {
+    if (tests.every((test) => test(row))) rows[count++] = row;
+  }
+  const found = rows.subarray(0, count);
+  if (sort) {
+    const keys = sortKeys(data.byName[sort]);
+    const sign = descending ? -1 : 1;
+    found.sort((a, b) => sign * (keys[a] - keys[b]) || a - b);
+  }
+  return found;
+}

@@ -1,0 +1,127 @@
+// Which view is shown, and what both have in common: sorting, scrolling, printing.
+
+function sortable(table) {
+  const body = table.tBodies[0];
+  const headings = [...table.tHead.rows[0].cells];
+  const collator = new Intl.Collator("en", { numeric: true });
+  headings.forEach((heading, column) => {
+    const button = heading.querySelector("button");
+    if (!button) return;
+    button.addEventListener("click", () => {
+      const sign = heading.getAttribute("aria-sort") === "ascending" ? -1 : 1;
+      headings.forEach((other) => other.removeAttribute("aria-sort"));
+      heading.setAttribute("aria-sort", sign === 1 ? "ascending" : "descending");
+      const text = (row) => row.cells[column].textContent;
+      const number = (row) => Number.parseFloat(text(row));
+      const order = "number" in heading.dataset ? (a, b) => number(a) - number(b) : (a, b) => collator.compare(text(a), text(b));
+      body.append(...[...body.rows].sort((a, b) => sign * order(a, b)));
+    });
+  });
+}
+
+// A region that does not scroll is no stop for the keyboard.
+function markScrolling() {
+  for (const region of document.querySelectorAll(".wide")) {
+    const scrolls = region.scrollWidth > region.clientWidth || region.scrollHeight > region.clientHeight;
+    if (scrolls) region.setAttribute("tabindex", "0");
+    else region.removeAttribute("tabindex");
+  }
+}
+
+class Views {
+  constructor(data, table) {
+    this.data = data;
+    this.table = table;
+    this.report = document.getElementById("report");
+    this.instance = document.getElementById("instance");
+    this.title = document.title;
+    this.left = { scroll: 0, hash: "" };
+    this.query = "";
+    document.addEventListener("click", (event) => this.remember(event));
+    addEventListener("hashchange", () => this.route(true));
+    this.route(false);
+  }
+
+  // Where the reader was in the report, so that going back leads there.
+  remember(event) {
+    const link = event.target.closest("a[href^='#instance/']");
+    if (link && !this.report.hidden) this.left = { scroll: scrollY, hash: link.getAttribute("href") };
+  }
+
+  route(moved) {
+    const hash = location.hash.slice(1);
+    const at = hash.indexOf("?");
+    const name = at < 0 ? hash : hash.slice(0, at);
+    if (name.startsWith("instance/")) this.showInstance(name.slice("instance/".length));
+    else this.showReport(name, at < 0 ? "" : hash.slice(at + 1), moved);
+    markScrolling();
+  }
+
+  showInstance(encoded) {
+    let number;
+    try {
+      number = this.data.numberOf.get(decodeURIComponent(encoded));
+    } catch {
+      number = undefined;
+    }
+    this.report.hidden = true;
+    this.instance.hidden = false;
+    if (number === undefined) {
+      const back = make("a", { href: "#results" }, "Back to the results");
+      this.instance.replaceChildren(make("h2", { tabindex: "-1" }, "No such instance"), make("p", {}, back));
+      return;
+    }
+    const heading = renderInstance(this.data, number, this.instance);
+    document.title = `${this.data.instances[number].name} - ${this.title}`;
+    scrollTo(0, 0);
+    heading.focus({ preventScroll: true });
+  }
+
+  showReport(name, query, moved) {
+    const returned = !this.instance.hidden;
+    this.instance.hidden = true;
+    this.instance.replaceChildren();
+    this.report.hidden = false;
+    document.title = this.title;
+    if (name === "results" && query !== this.table.query().toString() && query) this.table.restore(new URLSearchParams(query));
+    if (returned && this.left.hash) {
+      scrollTo(0, this.left.scroll);
+      const links = [...this.report.querySelectorAll("a[href^='#instance/']")];
+      const opener = links.find((link) => link.getAttribute("href") === this.left.hash);
+      if (opener) opener.focus({ preventScroll: true });
+      return;
+    }
+    const section = name && document.getElementById(name);
+    if (!section || !this.report.contains(section)) return;
+    section.scrollIntoView();
+    const heading = section.querySelector("h2");
+    if (heading && moved) heading.focus({ preventScroll: true });
+  }
+}
+
+// What is folded is not printed, so everything in view is unfolded while printing.
+function unfoldForPrint() {
+  let opened = [];
+  addEventListener("beforeprint", () => {
+    opened = [...document.querySelectorAll("details:not([open])")];
+    for (const details of opened) details.open = true;
+  });
+  addEventListener("afterprint", () => { for (const details of opened) details.open = false; });
+}
+
+async function start() {
+  for (const table of document.querySelectorAll("table.sortable")) sortable(table);
+  unfoldForPrint();
+  addEventListener("resize", markScrolling);
+  try {
+    const data = await readData();
+    new Views(data, new ResultsTable(data));
+    document.documentElement.dataset.ready = String(Math.round(performance.now()));
+  } catch (error) {
+    document.getElementById("shown").textContent =
+      `The results cannot be shown: ${error.message}. The same rows are in results.parquet and in results/.`;
+    throw error;
+  }
+}
+
+start();

@@ -1,0 +1,168 @@
+"""The results of a page as compact data: one column after another, each text stored once."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import pandas as pd
+
+from salver.model import Instance
+from salver.report.material import HEAD, Material, RunText
+from salver.report.page_pictures import Drawn, Pictures
+
+PLAIN_BYTES = 200_000
+"""Data up to this size stands in the page as it is; larger data is compressed."""
+
+TEXT_COLUMNS = {
+    "instance": "instance",
+    "family": "family",
+    "suite": "suite",
+    "solver": "solver",
+    "outcome": "outcome",
+    "claim": "claim",
+    "witness": "witness",
+    "proof": "proof",
+    "termination": "termination",
+}
+NUMBER_COLUMNS = {
+    "wall_s": ("wall (s)", 3),
+    "cpu_s": ("CPU (s)", 3),
+    "limit_s": ("limit (s)", 3),
+    "memory_mb": ("memory (MiB)", 1),
+    "neurons": ("ReLU neurons", 0),
+    "repetition": ("repetition", 0),
+}
+HIDDEN_COLUMNS = {"consistency": "consistency", "truth": "truth", "gradient": "gradient check"}
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """JSON to stand in a `script` element: plain, or gzip in base64 where `packed`."""
+
+    text: str
+    packed: bool
+
+
+def page_data(frame: pd.DataFrame, instances: Mapping[str, Instance], material: Material) -> dict[str, Any]:
+    """What the page's script works on.
+
+    Args:
+        frame: the `results_frame` with a column `neurons` (-1: not known).
+        instances: by id.
+        material: texts, pictures and sizes.
+    """
+    keys = list(dict.fromkeys(frame["instance_id"]))
+    numbers = {key: number for number, key in enumerate(keys)}
+    texts = [
+        [row, *_text(material.texts[key])] for row, key in enumerate(frame["key"]) if key in material.texts
+    ]
+    columns = [_texts(frame, name, label) for name, label in TEXT_COLUMNS.items()]
+    columns += [_numbers(frame, name, label, digits) for name, (label, digits) in NUMBER_COLUMNS.items()]
+    columns += [_texts(frame, "detail", "detail")]
+    columns += [{**_texts(frame, name, label), "hidden": True} for name, label in HIDDEN_COLUMNS.items()]
+    return {
+        "rows": len(frame),
+        "head": HEAD,
+        "columns": columns,
+        "at": [numbers[key] for key in frame["instance_id"]],
+        # "./" keeps a stored path a path: it cannot become an address of another kind.
+        "logs": [f"./{quote(path)}/" if path else "" for path in frame["logs"]],
+        "texts": texts,
+        "instances": [_instance(key, instances[key], material.pictures.get(key)) for key in keys],
+    }
+
+
+def embedded(data: Mapping[str, Any], plain_bytes: int = PLAIN_BYTES) -> Embedded:
+    """The data as JSON that cannot end its `script` element; compressed where it is large."""
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    if len(text) > plain_bytes:
+        packed = gzip.compress(text.encode(), compresslevel=5, mtime=0)
+        return Embedded(base64.b64encode(packed).decode(), True)
+    return Embedded(text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e"), False)
+
+
+def visible(text: str) -> str:
+    """The text with pictures in place of control characters and changes of direction.
+
+    What a solver prints must neither hide nor reorder what stands beside it.
+    """
+    return text.translate(_PICTURES)
+
+
+_PICTURES = {
+    **{code: 0x2400 + code for code in range(0x20) if code not in (0x09, 0x0A)},
+    0x7F: 0x2421,
+    **dict.fromkeys([*range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)], 0xFFFD),
+    **dict.fromkeys(
+        [0xAD, 0x061C, 0xFEFF, 0x2028, 0x2029, *range(0x200B, 0x2010), *range(0x2060, 0x2066)], 0xFFFD
+    ),
+    **dict.fromkeys(range(0xD800, 0xE000), 0xFFFD),
+}
+
+
+def _texts(frame: pd.DataFrame, name: str, label: str) -> dict[str, Any]:
+    codes, values = pd.factorize(frame[name], sort=False)
+    shown = [visible(str(value)) for value in values]
+    return {"name": name, "label": label, "values": shown, "codes": codes.tolist()}
+
+
+def _numbers(frame: pd.DataFrame, name: str, label: str, digits: int) -> dict[str, Any]:
+    # JSON has no infinity and no NaN; the page shows what is below zero as not known.
+    numbers = frame[name].replace([np.inf, -np.inf], np.nan).fillna(-1).round(digits)
+    if digits == 0:
+        numbers = numbers.astype("int64")
+    return {"name": name, "label": label, "digits": digits, "numbers": numbers.tolist()}
+
+
+def _text(text: RunText) -> list[Any]:
+    argv = None if text.argv is None else [visible(part) for part in text.argv]
+    environment = [[visible(key), visible(value)] for key, value in sorted(text.environment.items())]
+    return [argv, environment, visible(text.stdout), visible(text.stderr), *map(int, text.cut)]
+
+
+def _instance(key: str, instance: Instance, drawn: Pictures | None) -> dict[str, Any]:
+    facts = instance.facts
+    told = {
+        "network": facts.network,
+        "data set": facts.dataset,
+        "test point": facts.index,
+        "label": facts.label,
+        "explained": facts.gradient_of,
+        "condition": facts.condition,
+        "other classes": ", ".join(map(str, facts.targets)),
+        "epsilon": f"{facts.epsilon:g}",
+        "expected": f"{facts.expected} ({facts.evidence})",
+        "ONNX": instance.onnx,
+        "VNN-LIB": instance.vnnlib,
+        "original network": instance.network,
+    }
+    record = {"id": key, "name": visible(instance.name), "suite": visible(instance.suite)}
+    shown: dict[str, Any] = {**record, "facts": [[name, visible(str(value))] for name, value in told.items()]}
+    if drawn is not None:
+        shown["picture"] = _picture(drawn, facts.clip)
+    return shown
+
+
+def _picture(drawn: Pictures, clip: Sequence[float] | None) -> dict[str, Any]:
+    shown = {
+        "shape": drawn.shape,
+        "mapShape": drawn.map_shape,
+        "range": list(clip) if clip else None,
+        "exact": drawn.exact,
+        "xhat": _drawn(drawn.xhat),
+    }
+    if drawn.witness is not None:
+        own = {"solver": visible(drawn.solver), "verdict": drawn.verdict}
+        shown["witness"] = {**_drawn(drawn.witness), **own}
+    return shown
+
+
+def _drawn(drawn: Drawn) -> dict[str, Any]:
+    return {"x": drawn.x, "map": drawn.map, "label": drawn.label}

@@ -1,0 +1,66 @@
+"""A report over a synthetic run, and one over hostile names, in a browser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from salver.judging import report_run
+from salver.report import write_report
+from salver.report.material import Material, RunText
+from tests.browser.chromium import Browser, chromium, executable
+from tests.load.synthetic import synthetic_run
+from tests.unit import test_report
+
+RECORDS = 400
+HOSTILE = "</script><img src=x onerror=hacked=1>\x1b[31m\u202e"
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    program = executable()
+    if program is None:
+        pytest.skip("no Chromium: install it (Debian: apt-get install chromium) or set SALVER_CHROMIUM")
+    with chromium(program) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def report_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("load")
+    run_dir = synthetic_run(root, RECORDS, points=6)
+    report_run(run_dir, root, "vnncomp2026")
+    return run_dir
+
+
+@pytest.fixture
+def page(browser: Browser, report_dir: Path) -> Browser:
+    """The synthetic run's report, freshly loaded in light colours."""
+    browser.media()
+    browser.errors.clear()
+    browser.requests.clear()
+    browser.open((report_dir / "index.html").as_uri())
+    return browser
+
+
+@pytest.fixture(scope="session")
+def hostile_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report in which every name and text from outside tries to become markup or to reorder its line."""
+    judged = [
+        one.model_copy(
+            update={
+                "run": one.run.model_copy(
+                    update={"solver": one.run.solver + HOSTILE, "instance": one.run.instance + HOSTILE}
+                ),
+                "judgement": one.judgement.model_copy(update={"detail": HOSTILE}),
+            }
+        )
+        for one in test_report.judged()
+    ]
+    instances = {key: i.model_copy(update={"name": HOSTILE}) for key, i in test_report.INSTANCES.items()}
+    text = RunText(("sh", HOSTILE), {"A": HOSTILE}, HOSTILE, HOSTILE, (True, False))
+    material = Material(texts={one.run.key: text for one in judged}, sizes=dict.fromkeys(instances, 7))
+    folder = tmp_path_factory.mktemp("hostile")
+    return write_report(folder, judged, {"note": HOSTILE}, instances, material=material).parent
