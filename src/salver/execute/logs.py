@@ -18,8 +18,8 @@ _FILES = "files"
 def store_logs(run_dir: Path, key: str, finished: Finished) -> str:
     """Writes `logs/<key>/{stdout,stderr}.gz`, the command and the result files; returns that path.
 
-    It is within `run_dir`. The folder appears whole or not at all, and is on the disk on return, since a
-    record will point to it. Raises OSError.
+    It is within `run_dir`. The folder appears whole or not at all, and what can be judged of it is on the disk
+    on return, since a record will point to it. Raises OSError.
     """
     name = f"logs/{key}"
     partial = run_dir / f"{name}.partial"
@@ -32,11 +32,12 @@ def store_logs(run_dir: Path, key: str, finished: Finished) -> str:
         for file, text in texts.items():
             target = partial / f"{file}.gz"
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(gzip.compress(text.encode(errors="replace"), compresslevel=6, mtime=0))
+            target.write_bytes(_packed(text))
         shutil.rmtree(run_dir / name, ignore_errors=True)
         partial.rename(run_dir / name)
-        for file in texts:
-            sync(run_dir / name / f"{file}.gz")
+        for file, text in texts.items():
+            if text and file != COMMAND:
+                sync(run_dir / name / f"{file}.gz")
     except OSError:
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -87,6 +88,11 @@ def read_finished(run_dir: Path, record: RunRecord) -> Finished:
         files=files,
         reason=record.reason,
     )
+
+
+def _packed(text: str) -> bytes:
+    """Nothing for nothing: an empty file needs no wait for the disk."""
+    return gzip.compress(text.encode(errors="replace"), compresslevel=6, mtime=0) if text else b""
 
 
 def _unpacked(path: Path) -> str:
