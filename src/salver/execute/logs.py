@@ -18,8 +18,8 @@ _FILES = "files"
 def store_logs(run_dir: Path, key: str, finished: Finished) -> str:
     """Writes `logs/<key>/{stdout,stderr}.gz`, the command and the result files; returns that path.
 
-    It is within `run_dir`. The folder appears whole or not at all, and what can be judged of it is on the disk
-    on return, since a record will point to it. Raises OSError.
+    It is within `run_dir`. The folder appears whole or not at all, and what is judged of it is on the disk on
+    return, since a record will point to it. Raises OSError.
     """
     name = f"logs/{key}"
     partial = run_dir / f"{name}.partial"
