@@ -95,6 +95,9 @@ def _wake_on_children() -> int:
 def main() -> None:
     """Serves until the parent is gone."""
     parent = int(sys.argv[2])
+    # Who signals all processes of a job, as batch systems do, means the engine: it decides what stops.
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     wake = _wake_on_children()
     control = socket.socket(fileno=os.dup(0))
     server = Server(control)

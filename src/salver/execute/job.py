@@ -20,6 +20,7 @@ from salver.runner import Runner
 
 _NOTHING = Answer(claim=Claim.NONE)
 _REASON_LENGTH = 300
+_PAUSE_S = 0.6
 Backend = Literal["salver", "runexec"]
 
 
@@ -57,13 +58,13 @@ def run_job(
 ) -> RunRecord:
     """Stages, runs and parses one job and stores its logs; whatever a tool or runner does, it is recorded.
 
-    A loss on this side (INFRASTRUCTURE) is tried once more; nothing else ever is. `cores` and `stop` are
-    those of `run_supervised`; `gpu` becomes CUDA_VISIBLE_DEVICES, empty for none at all, and None leaves
-    that variable as it is.
+    A loss on this side (INFRASTRUCTURE) is tried once more, after a pause in which whatever ended the run may
+    end this process too; nothing else ever is. `cores` and `stop` are those of `run_supervised`; `gpu`
+    becomes CUDA_VISIBLE_DEVICES, empty for none at all, and None leaves that variable as it is.
     """
     share, stop = _Share(cores, gpu), stop or threading.Event()
     record = _attempt(planned, runner, folders, share, stop)
-    if record.termination is Termination.INFRASTRUCTURE and not stop.is_set():
+    if record.termination is Termination.INFRASTRUCTURE and not stop.wait(_PAUSE_S):
         record = _attempt(planned, runner, folders, share, stop)
     return record
 
