@@ -99,8 +99,8 @@ def test_outcomes_logs_and_witnesses_are_those_of_the_local_engine(stand: Stand)
     }
     for record in bench.records():
         assert sorted(path.name for path in (bench.run_dir / str(record.logs)).iterdir()) == [
-                "command.json.gz",
-                "stderr.gz",
+            "command.json.gz",
+            "stderr.gz",
             "stdout.gz",
         ]
     if workforce is not None:

@@ -121,7 +121,9 @@ def test_what_slurm_refuses_and_pilots_that_die_are_clear_lines(
     bench = make({"unsat": Fake("unsat")})
     with pytest.raises(SalverError, match=r"pool cpu: sbatch refuses a pilot \(.*[Ii]nvalid partition.*\)"):
         run(bench, "a", pools(Pool(partition="nowhere")))
-    monkeypatch.setattr(slurm_engine, "pilot_script", lambda *_: "#!/bin/sh\nexit 1\n")
+    monkeypatch.setattr(
+        slurm_engine, "pilot_script", lambda *_: "#!/bin/sh\n#SBATCH --output=/dev/null\nexit 1\n"
+    )
     with pytest.raises(SalverError, match=r"/pilots: \d+ pilots ended without any job finishing; read the"):
         run(bench, "a", pools(Pool(count=1)))
     until(lambda: queued() == [])
