@@ -23,9 +23,13 @@ network = "NETWORK"
 points = 1
 skip = 1
 epsilons = [0.5]
-delta_factors = [0.5]
 """
-SMALL = {"bandit": "bandit-6x6", "digits": "digits-16x16", "quick": "bandit-6x6"}
+KNOWN = "delta_factors = [0.5, 3.0]\nenumerate = true\n"
+SMALL = {
+    "bandit": TINY.replace("NETWORK", "bandit-6x6") + KNOWN,
+    "digits": TINY.replace("NETWORK", "digits-16x16") + "delta_factors = [0.5]\n",
+    "quick": TINY.replace("NETWORK", "bandit-6x6") + KNOWN,
+}
 UNSAT = "d2.02"
 LIMIT_S = 300
 TOUR = ROOT / "docs" / "tour.md"
@@ -59,8 +63,8 @@ def bare_project(root: Path) -> Path:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project whose suites are tiny, with a query and a network as the texts name them."""
     root = bare_project(tmp_path_factory.mktemp("project"))
-    for name, network in SMALL.items():
-        (root / "benchmarks" / f"{name}.toml").write_text(TINY.replace("NETWORK", network))
+    for name, text in SMALL.items():
+        (root / "benchmarks" / f"{name}.toml").write_text(text)
     done = shell(root, "salver generate bandit -j 1; salver generate digits -j 1")
     assert done.returncode == 0, done.stderr
     made = root / "instances" / "bandit" / "1-s0"
