@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from pathlib import Path
@@ -204,7 +203,6 @@ def report(
     root = project_root()
     folder = find_run(root, name)
     found, page = report_run(folder, root, profile)
-    gc.freeze()  # the records stay until the end: no need to walk them in search of cycles
     if as_json:
         print(report_json(found, page))
         return

@@ -16,7 +16,7 @@ from salver.judge.proofs import check_proofs, stored_proofs
 from salver.judge.replays import replay_witnesses
 from salver.judge.scoring import find_profile, results_frame
 from salver.judge.verdicts import judge
-from salver.model import Instance, JudgedRun
+from salver.model import Instance, JudgedRun, lean
 from salver.report.drawing_beside import Drawing, drawing_beside
 from salver.report.material import gather, network_sizes
 from salver.report.results import Results, results
@@ -41,7 +41,7 @@ def judge_run(run_dir: Path, root: Path) -> tuple[RunManifest, dict[str, Instanc
     replays = replay_witnesses(records, instances, set_path, run_dir)
     proofs = check_proofs(records, instances, set_path, run_dir)
     judgements = judge(records, instances, replays, proofs)
-    judged = [JudgedRun(run=r, judgement=j) for r, j in zip(records, judgements, strict=True)]
+    judged = [lean(JudgedRun(run=r, judgement=j)) for r, j in zip(records, judgements, strict=True)]
     return run, instances, judged
 
 
@@ -53,6 +53,8 @@ def _nothing_collected() -> Iterator[None]:
     try:
         yield
     finally:
+        # They stay until the end of a command, so later searches need not walk them either.
+        gc.freeze()
         if before:
             gc.enable()
 

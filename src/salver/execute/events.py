@@ -15,9 +15,7 @@ from pydantic import ValidationError
 
 from salver.errors import SalverError
 from salver.files import sync
-from salver.model import RunRecord, Termination
-
-_ALL_FIELDS = set(RunRecord.model_fields)
+from salver.model import RunRecord, Termination, lean
 
 
 class EventLog:
@@ -116,17 +114,13 @@ class EventLog:
 
     def _parsed(self, line: bytes, number: int) -> RunRecord:
         try:
-            record = RunRecord.model_validate_json(line)
+            return lean(RunRecord.model_validate_json(line))
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"]))
             what = f"line {number} is not a run record ({place + ': ' if place else ''}{first['msg']})"
             mend = "restore the file from a copy, or delete that line to have its job run again"
             raise SalverError(what, str(self.path), mend) from error
-        if record.model_fields_set == _ALL_FIELDS:
-            # A set of its own takes a record more memory than all its values.
-            object.__setattr__(record, "__pydantic_fields_set__", _ALL_FIELDS)
-        return record
 
     def _lock(self, descriptor: int) -> None:
         try:

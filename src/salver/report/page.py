@@ -145,7 +145,7 @@ def _virtual_best(frame: pd.DataFrame) -> list[dict[str, Any]]:
     solved = frame[frame["outcome"].isin(SOLVED)]
     keys = ["suite", "instance_id", "repetition"]
     alone = solved[~solved.duplicated(keys, keep=False)]["solver"].value_counts()
-    picked = virtual_best(frame)
+    picked = virtual_best(frame[["solver", "outcome", "wall_s", *keys]])
     taken = picked[picked["outcome"].isin(SOLVED)]["detail"].value_counts()
     rows = [
         {"solver": str(name), "taken": int(taken.get(name, 0)), "alone": int(alone.get(name, 0))}
