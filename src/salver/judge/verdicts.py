@@ -46,6 +46,7 @@ _SAT = {
     WitnessVerdict.MALFORMED: Outcome.WRONG,
     WitnessVerdict.INVALID: Outcome.WRONG,
 }
+_DECIDED = frozenset((Claim.SAT, Claim.UNSAT))
 _NO_WITNESS = Replay(verdict=WitnessVerdict.NONE)
 _SEVERITY = (Consistency.CONSISTENT, Consistency.DISPUTED, Consistency.CONTRADICTED)
 _UNDECIDED = {
@@ -181,7 +182,7 @@ def disagreements(judged: Sequence[JudgedRun]) -> list[Disagreement]:
     """Instances with both answers given in time, or with any answer not consistent; by suite and name."""
     groups: dict[str, list[JudgedRun]] = defaultdict(list)
     for run in judged:
-        if run.run.claim in (Claim.SAT, Claim.UNSAT) and _answered(run.run):
+        if run.run.claim in _DECIDED and _answered(run.run):
             groups[run.run.instance_id].append(run)
     found = [_disagreement(group) for group in groups.values()]
     return sorted((d for d in found if d is not None), key=lambda d: (d.suite, d.instance, d.instance_id))
@@ -262,7 +263,7 @@ def _judgement(
     truth: GroundTruth,
     rivals: Callable[[str], Sequence[str]],
 ) -> Judgement:
-    if record.claim not in (Claim.SAT, Claim.UNSAT) or not _answered(record):
+    if record.claim not in _DECIDED or not _answered(record):
         outcome, consistency, detail = _undecided(record), Consistency.CONSISTENT, record.reason
     elif record.claim is Claim.SAT:
         outcome = _SAT.get(replay.verdict, Outcome.WRONG)

@@ -140,7 +140,7 @@ def refuse_unreportable(
 def _vnncomp_files(frame: pd.DataFrame, instances: Mapping[str, Instance]) -> dict[str, str | bytes]:
     return {
         f"results/{quote(str(solver), safe=' ')}.csv": tables.vnncomp_csv(runs, instances)
-        for solver, runs in frame.groupby("solver", sort=True)
+        for solver, runs in frame[list(tables.VNNCOMP_COLUMNS)].groupby("solver", sort=True)
     }
 
 
