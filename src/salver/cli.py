@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from pathlib import Path
@@ -191,10 +190,8 @@ def report(
 
     Example: salver report latest --profile par2
     """
-    from salver.judge.naming import doubts, wrong_answers
     from salver.judge.proofs import stored_proofs
-    from salver.judge.scoring import find_profile, leaderboard, results_frame
-    from salver.judge.verdicts import disagreements
+    from salver.judge.scoring import find_profile
     from salver.judging import report_run
     from salver.project import project_root
     from salver.report.as_json import report_json
@@ -205,20 +202,18 @@ def report(
     find_profile(profile)
     root = project_root()
     folder = find_run(root, name)
-    judged, page = report_run(folder, root, profile)
-    gc.freeze()  # the records stay until the end: no need to walk them in search of cycles
-    board = leaderboard(results_frame(judged), profile)
+    found, page = report_run(folder, root, profile)
     if as_json:
-        print(report_json(board, judged, profile, page))
+        print(report_json(found, page))
         return
-    print(terminal_table(board))
-    for line in wrong_answers(judged):
+    print(terminal_table(found.by_suite))
+    for line in found.wrong:
         print(f"wrong: {line}")
-    for line in doubts(judged):
+    for line in found.doubts:
         print(f"doubt about the instance: {line}")
-    for item in disagreements(judged):
+    for item in found.found:
         print(f"disagreement: {item.instance}: {item.detail}")
-    if told := proofs_sentence(judged, proofs_frame(judged, stored_proofs(folder))):
+    if told := proofs_sentence(found.judged, proofs_frame(found.judged, stored_proofs(folder))):
         print(told)
     print(f"report: {os.path.relpath(page)}")
 

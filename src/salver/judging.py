@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import pandas as pd
 
 from salver.errors import SalverError
 from salver.execute.events import EventLog
 from salver.instance_set import read_manifest
 from salver.judge.proofs import check_proofs, stored_proofs
 from salver.judge.replays import replay_witnesses
+from salver.judge.scoring import find_profile, results_frame
 from salver.judge.verdicts import judge
-from salver.model import Instance, JudgedRun
-from salver.report.material import gather
-from salver.report.write import write_report
+from salver.model import Instance, JudgedRun, lean
+from salver.report.drawing_beside import Drawing, drawing_beside
+from salver.report.material import gather, network_sizes
+from salver.report.results import Results, results
+from salver.report.write import refuse_unreportable, shown_in_plots, write_results
 from salver.run import RunManifest, read_run
 
 
@@ -36,7 +41,7 @@ def judge_run(run_dir: Path, root: Path) -> tuple[RunManifest, dict[str, Instanc
     replays = replay_witnesses(records, instances, set_path, run_dir)
     proofs = check_proofs(records, instances, set_path, run_dir)
     judgements = judge(records, instances, replays, proofs)
-    judged = [JudgedRun(run=r, judgement=j) for r, j in zip(records, judgements, strict=True)]
+    judged = [lean(JudgedRun(run=r, judgement=j)) for r, j in zip(records, judgements, strict=True)]
     return run, instances, judged
 
 
@@ -48,22 +53,33 @@ def _nothing_collected() -> Iterator[None]:
     try:
         yield
     finally:
+        # They stay until the end of a command, so later searches need not walk them either.
+        gc.freeze()
         if before:
             gc.enable()
 
 
-def report_run(run_dir: Path, root: Path, profile: str) -> tuple[list[JudgedRun], Path]:
-    """Judges a run and writes its report; returns the judged runs and the page's path.
+def report_run(run_dir: Path, root: Path, profile: str) -> tuple[Results, Path]:
+    """Judges a run and writes its report; returns the results and the page's path.
 
     Raises:
         SalverError: as `judge_run`; an unknown scoring profile.
     """
-    with _nothing_collected():
-        return _report(run_dir, root, profile)
+    find_profile(profile)
+    with _nothing_collected(), drawing_beside() as draw:
+        return _report(run_dir, root, profile, draw)
 
 
-def _report(run_dir: Path, root: Path, profile: str) -> tuple[list[JudgedRun], Path]:
+def _report(
+    run_dir: Path, root: Path, profile: str, draw: Callable[[pd.DataFrame], Drawing]
+) -> tuple[Results, Path]:
     run, instances, judged = judge_run(run_dir, root)
+    refuse_unreportable(run_dir, judged, instances)
     facts = run.model_dump(mode="json", exclude={"recipe", "options"})
-    material = gather(run_dir, root / run.instance_set, judged, instances)
-    return judged, write_report(run_dir, judged, facts, instances, profile, stored_proofs(run_dir), material)
+    set_path, frame = root / run.instance_set, results_frame(judged)
+    sizes = network_sizes(set_path, judged, instances)
+    drawing = draw(shown_in_plots(frame, sizes))
+    worked_out = results(judged, profile, frame)
+    material = gather(run_dir, set_path, judged, instances, sizes)
+    proofs = stored_proofs(run_dir)
+    return worked_out, write_results(run_dir, worked_out, facts, instances, proofs, material, drawing)

@@ -10,7 +10,7 @@ import hashlib
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -19,6 +19,24 @@ class Record(BaseModel):
     """Base of all records: immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+R = TypeVar("R", bound=Record)
+_FIELDS: dict[type[Record], set[str]] = {}
+
+
+def lean(record: R) -> R:
+    """The same record, sharing the set of its fields' names with others of its kind where all were given.
+
+    Pydantic keeps a set for each, which takes more memory than all values of a small record.
+    """
+    kind = type(record)
+    shared = _FIELDS.get(kind)
+    if shared is None:
+        shared = _FIELDS[kind] = set(kind.model_fields)
+    if record.model_fields_set == shared:
+        object.__setattr__(record, "__pydantic_fields_set__", shared)
+    return record
 
 
 class Truth(StrEnum):

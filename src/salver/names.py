@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
-
 from salver.errors import SalverError
 
 LONGEST = 200
@@ -16,7 +14,8 @@ def refuse_unsafe_path(path: str, where: str) -> None:
         SalverError: absolute, with `..`, empty, with control characters, a comma or a double quote (which
             would break the lines of `instances.csv`), a part that starts with `-` or `~`, or too long.
     """
-    parts = PurePosixPath(path).parts
+    # As `PurePosixPath` takes it apart, which would be slow for the many files of a set.
+    parts = [part for part in path.split("/") if part not in ("", ".")]
     if not parts or path.startswith("/") or ".." in parts or "\\" in path:
         raise SalverError(f"path {path[:60]!r} leaves the instance set", where, "correct its manifest.json")
     if any(part[0] in "-~" or len(part) > LONGEST for part in parts) or not _printable(path):
@@ -35,7 +34,7 @@ def refuse_unsafe_name(name: str, where: str) -> None:
 
 
 def _printable(text: str) -> bool:
-    return text.isprintable() and not set(text) & set(',"')
+    return text.isprintable() and "," not in text and '"' not in text
 
 
 _PLAIN = "use letters, digits, '-', '_', '+', '.', '=' and spaces"

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from salver.errors import SalverError
 from salver.files import sync
-from salver.model import RunRecord, Termination
+from salver.model import RunRecord, Termination, lean
 
 
 class EventLog:
@@ -114,7 +114,7 @@ class EventLog:
 
     def _parsed(self, line: bytes, number: int) -> RunRecord:
         try:
-            return RunRecord.model_validate_json(line)
+            return lean(RunRecord.model_validate_json(line))
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
-from salver.model import Claim, Evidence, JudgedRun, Outcome, ProofVerdict, Truth, WitnessVerdict
+from salver.model import Claim, Evidence, JudgedRun, Judgement, Outcome, ProofVerdict, Truth, WitnessVerdict
 
 
 def wrong_answers(judged: Sequence[JudgedRun]) -> list[str]:
@@ -24,8 +24,10 @@ def doubts(judged: Sequence[JudgedRun]) -> list[str]:
     correct witness.
     """
     groups: dict[tuple[str, str], list[JudgedRun]] = defaultdict(list)
-    for run in judged:
-        if run.judgement.evidence is not Evidence.UNKNOWN:
+    refuted = {(run.run.suite, run.run.instance) for run in judged if _refutes(run.judgement)}
+    for run in judged if refuted else ():
+        known = run.judgement.evidence is not Evidence.UNKNOWN
+        if known and (run.run.suite, run.run.instance) in refuted:
             groups[run.run.suite, run.run.instance].append(run)
     found = []
     for (_, instance), group in sorted(groups.items()):
@@ -49,6 +51,12 @@ def _named(run: JudgedRun) -> str:
     if record.claim is Claim.SAT or not known:
         parts.append(judgement.detail)
     return f"{record.solver} on {record.instance}: {', '.join(filter(None, parts))}"
+
+
+def _refutes(judgement: Judgement) -> bool:
+    if judgement.truth is Truth.UNSAT:
+        return judgement.witness is WitnessVerdict.CORRECT
+    return judgement.truth is Truth.SAT and judgement.proof is ProofVerdict.CHECKED
 
 
 def _wrong(run: JudgedRun) -> bool:

@@ -15,9 +15,6 @@ from salver import proofs
 from salver.errors import SalverError
 from salver.files import write_atomically
 from salver.model import Claim, Instance, ProofVerdict, Record, RunRecord
-from salver.proofs.checker import RejectedError
-from salver.proofs.command import check_file
-from salver.proofs.graph import UnsupportedNetworkError
 from salver.proofs.record import PROOF_FILE
 
 STORE = "proofs.json"
@@ -69,6 +66,11 @@ def _source_of_checker() -> bytes:
 
 
 def _check(path: Path, instance: Instance, set_path: Path, subject: str) -> CheckedProof:
+    # Most runs have no proof, and the checker takes longer to import than those to judge.
+    from salver.proofs.checker import RejectedError
+    from salver.proofs.command import check_file
+    from salver.proofs.graph import UnsupportedNetworkError
+
     since, size = time.monotonic(), path.stat().st_size
     try:
         check_file(set_path / instance.onnx, set_path / f"{instance.vnnlib}.gz", path)

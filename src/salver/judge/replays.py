@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from importlib.metadata import version
@@ -13,7 +14,7 @@ from pathlib import Path
 import salver
 from salver.errors import SalverError
 from salver.files import write_atomically
-from salver.judge.witness import Replay, replay, second_opinion
+from salver.judge.witness import Gradient, Replay, replay, second_opinion
 from salver.model import Claim, Instance, RunRecord, WitnessVerdict
 from salver.spec import read_vnnlib
 
@@ -102,9 +103,13 @@ def _claims(
 def _read(run_dir: Path, record: RunRecord) -> str | None:
     if not record.witness:
         return None
-    # A text and not a Path: there may be 100,000 of them.
-    with open(f"{run_dir}/{record.witness}", errors="replace") as stream:  # noqa: PTH123
-        return stream.read()
+    # A text and not a Path, and no stream: there may be 100,000 of them.
+    descriptor = os.open(f"{run_dir}/{record.witness}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        content = b"".join(iter(lambda: os.read(descriptor, 1 << 16), b""))
+    finally:
+        os.close(descriptor)
+    return content.decode(errors="replace").replace("\r\n", "\n").replace("\r", "\n")
 
 
 @cache
@@ -119,15 +124,18 @@ def _stored(run_dir: Path) -> dict[str, tuple[str, Replay]]:
     """Subject and replay by key; nothing where there is no readable store."""
     try:
         stored = json.loads((run_dir / STORE).read_text())
+        # Most replays say the same: each is made once.
+        known = cache(_replayed)
         return {
-            key: (
-                str(subject),
-                Replay(verdict=WitnessVerdict(verdict), gradient=gradient, detail=str(detail)),
-            )
+            key: (str(subject), known(verdict, gradient, str(detail)))
             for key, (subject, verdict, gradient, detail) in stored.items()
         }
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
+
+
+def _replayed(verdict: str, gradient: Gradient, detail: str) -> Replay:
+    return Replay(verdict=WitnessVerdict(verdict), gradient=gradient, detail=detail)
 
 
 def _store(run_dir: Path, subjects: Mapping[str, str], found: Mapping[str, Replay]) -> None:

@@ -52,6 +52,7 @@ RESULT_COLUMNS = {
 }
 
 _OF_JUDGEMENT = frozenset(Judgement.model_fields)
+_SCORED = ("instance_id", "repetition", "solver", "outcome", "proof", "wall_s", "limit_s")
 _CORRECT_POINTS = 10
 _WRONG_POINTS = -150
 # What a portfolio would pick first; a wrong answer last.
@@ -140,6 +141,8 @@ def leaderboard(frame: pd.DataFrame, profile: str = "vnncomp2026", by: By = "sui
     chosen = find_profile(profile)
     if frame.empty:
         return pd.DataFrame(columns=[by, *LEADERBOARD_COLUMNS])
+    # Every other column would be copied by each step.
+    frame = frame[["suite", by, *_SCORED] if by != "suite" else ["suite", *_SCORED]]
     runs = pd.concat([frame, virtual_best(frame)], ignore_index=True)
     runs = runs.assign(par2=runs["wall_s"].where(runs["outcome"].isin(SOLVED), 2 * runs["limit_s"]))
     groups = runs.groupby([by, "solver"])

@@ -6,7 +6,8 @@ Pure functions of stored records and replays, so that an old run can be judged a
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any, Literal
 
 from salver.errors import SalverError
@@ -26,6 +27,7 @@ from salver.model import (
     Termination,
     Truth,
     WitnessVerdict,
+    lean,
 )
 
 _WITHOUT_ANSWER = {
@@ -44,6 +46,7 @@ _SAT = {
     WitnessVerdict.MALFORMED: Outcome.WRONG,
     WitnessVerdict.INVALID: Outcome.WRONG,
 }
+_DECIDED = frozenset((Claim.SAT, Claim.UNSAT))
 _NO_WITNESS = Replay(verdict=WitnessVerdict.NONE)
 _SEVERITY = (Consistency.CONSISTENT, Consistency.DISPUTED, Consistency.CONTRADICTED)
 _UNDECIDED = {
@@ -131,12 +134,13 @@ def judge(
     truths = {
         instance_id: _ground_truth(group, instances, replays, proofs) for instance_id, group in groups.items()
     }
-    rivals = {
-        instance_id: sorted({r.solver for r in group if _credible_sat(r, replays)})
-        for instance_id, group in groups.items()
-    }
+
+    @cache
+    def rivals(instance_id: str) -> list[str]:
+        return sorted({r.solver for r in groups[instance_id] if _credible_sat(r, replays)})
+
     return [
-        _judgement(r, _replay_of(r, replays), proofs.get(r.key), truths[r.instance_id], rivals[r.instance_id])
+        _judgement(r, _replay_of(r, replays), proofs.get(r.key), truths[r.instance_id], rivals)
         for r in records
     ]
 
@@ -154,7 +158,11 @@ def ground_truth(
     else unsat if a proof was accepted or any solver claims it in time, else unknown.
     """
     group = list(records)
-    correct = {r.solver for r in group if _replay_of(r, replays).verdict is WitnessVerdict.CORRECT}
+    correct = {
+        r.solver
+        for r in group
+        if (replay := replays.get(r.key)) is not None and replay.verdict is WitnessVerdict.CORRECT
+    }
     witnesses = tuple(sorted(correct))
     known = proofs or {}
     proven = {r.solver for r in group if r.key in known and known[r.key].verdict is ProofVerdict.CHECKED}
@@ -174,7 +182,7 @@ def disagreements(judged: Sequence[JudgedRun]) -> list[Disagreement]:
     """Instances with both answers given in time, or with any answer not consistent; by suite and name."""
     groups: dict[str, list[JudgedRun]] = defaultdict(list)
     for run in judged:
-        if _answered(run.run) and run.run.claim in (Claim.SAT, Claim.UNSAT):
+        if run.run.claim in _DECIDED and _answered(run.run):
             groups[run.run.instance_id].append(run)
     found = [_disagreement(group) for group in groups.values()]
     return sorted((d for d in found if d is not None), key=lambda d: (d.suite, d.instance, d.instance_id))
@@ -231,8 +239,9 @@ def _answered(record: RunRecord) -> bool:
 
 
 def _replay_of(record: RunRecord, replays: Mapping[str, Replay]) -> Replay:
-    if record.key in replays:
-        return replays[record.key]
+    known = replays.get(record.key)
+    if known is not None:
+        return known
     if record.claim is not Claim.SAT:
         return _NO_WITNESS
     if record.witness is None:
@@ -252,28 +261,30 @@ def _judgement(
     replay: Replay,
     proof: CheckedProof | None,
     truth: GroundTruth,
-    rivals: Sequence[str],
+    rivals: Callable[[str], Sequence[str]],
 ) -> Judgement:
-    if not _answered(record) or record.claim not in (Claim.SAT, Claim.UNSAT):
+    if record.claim not in _DECIDED or not _answered(record):
         outcome, consistency, detail = _undecided(record), Consistency.CONSISTENT, record.reason
     elif record.claim is Claim.SAT:
         outcome = _SAT.get(replay.verdict, Outcome.WRONG)
         consistency, detail = _sat_consistency(outcome, replay, truth)
     else:
-        outcome, consistency, detail = _unsat(truth, rivals)
+        outcome, consistency, detail = _unsat(truth, rivals(record.instance_id))
         if proof is not None and proof.verdict is ProofVerdict.REJECTED:
             consistency = max(consistency, Consistency.DISPUTED, key=_SEVERITY.index)
             detail = "; ".join(filter(None, [f"its proof is rejected: {proof.detail}", detail]))
-    return Judgement(
-        key=record.key,
-        outcome=outcome,
-        witness=replay.verdict,
-        gradient=replay.gradient,
-        proof=_rests_on(outcome, proof, truth),
-        consistency=consistency,
-        truth=truth.truth,
-        evidence=truth.evidence,
-        detail=detail,
+    return lean(
+        Judgement(
+            key=record.key,
+            outcome=outcome,
+            witness=replay.verdict,
+            gradient=replay.gradient,
+            proof=_rests_on(outcome, proof, truth),
+            consistency=consistency,
+            truth=truth.truth,
+            evidence=truth.evidence,
+            detail=detail,
+        )
     )
 
 

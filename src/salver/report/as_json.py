@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
-
-from salver.judge.naming import doubts, wrong_answers
-from salver.judge.verdicts import disagreements
-from salver.model import JudgedRun
+from salver.report.results import Results
 
 
-def report_json(board: pd.DataFrame, judged: Sequence[JudgedRun], profile: str, page: Path) -> str:
-    """The leaderboard's rows and every wrong answer, doubt and disagreement.
-
-    Args:
-        board: as `judge.scoring.leaderboard` makes it; `par2` in wall seconds.
-    """
-    found = {
-        "profile": profile,
-        "leaderboard": json.loads(board.to_json(orient="records")),
-        "wrong": wrong_answers(judged),
-        "doubts": doubts(judged),
-        "disagreements": [{"instance": d.instance, "detail": d.detail} for d in disagreements(judged)],
+def report_json(found: Results, page: Path) -> str:
+    """The leaderboard's rows (`par2` in wall seconds) and every wrong answer, doubt and disagreement."""
+    told = {
+        "profile": found.profile,
+        "leaderboard": json.loads(found.by_suite.to_json(orient="records")),
+        "wrong": found.wrong,
+        "doubts": found.doubts,
+        "disagreements": [{"instance": d.instance, "detail": d.detail} for d in found.found],
         "report": str(page),
     }
-    return json.dumps(found, indent=1)
+    return json.dumps(told, indent=1)

@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 import vl_convert
 
+from salver.report.plot import Plot
+
 # Colours no chart uses: replaced by those of paper or of the page around the plot; one drawing serves both.
 _INK, _GRID = "#010203", "#040506"
 _TEXT: dict[str, Any] = {"labelColor": _INK, "titleColor": _INK, "titleFontWeight": "normal"}
@@ -25,28 +27,6 @@ _CIRCLE = re.compile(r'<path transform="translate\(([\d.-]+),([\d.-]+)\)" d="M([
 _CIRCLES = re.compile(rf"(?:{_CIRCLE.pattern})+")
 _COORDINATES = re.compile(r' (?:d|transform)="[^"]*"')
 _DECIMALS = re.compile(r"(\.\d)\d+")
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A drawn chart.
-
-    Attributes:
-        name: stem of its files.
-        title: what it shows, in one clause.
-        svg, pdf: for paper; `tex` is the same as a pgfplots picture.
-        inline: SVG that takes its text colour from the page around it, with title and description.
-        headers, rows: the chart's content as a table, for who cannot see it.
-    """
-
-    name: str
-    title: str
-    svg: str
-    pdf: bytes
-    inline: str
-    tex: str
-    headers: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True)

@@ -51,17 +51,30 @@ class Material:
 
 
 def gather(
-    run_dir: Path, set_path: Path, judged: Sequence[JudgedRun], instances: Mapping[str, Instance]
+    run_dir: Path,
+    set_path: Path,
+    judged: Sequence[JudgedRun],
+    instances: Mapping[str, Instance],
+    sizes: Mapping[str, int] | None = None,
 ) -> Material:
-    """Reads what the page shows beside the results. What cannot be read is left out, never an error."""
+    """Reads what the page shows beside the results. What cannot be read is left out, never an error.
+
+    Args:
+        sizes: from `network_sizes`, where they are known already.
+    """
     ordered = sorted(judged, key=_urgency)
     texts = {run.run.key: text for run in ordered[:MOST_TEXTS] if (text := _text(run_dir, run)) is not None}
+    if sizes is None:
+        sizes = network_sizes(set_path, judged, instances)
+    return Material(texts=texts, pictures=pictures(run_dir, set_path, ordered, instances), sizes=sizes)
+
+
+def network_sizes(
+    set_path: Path, judged: Sequence[JudgedRun], instances: Mapping[str, Instance]
+) -> dict[str, int]:
+    """ReLU neurons of the classifier by instance id; of those that can be read and have some."""
     used = {run.run.instance_id for run in judged}
-    return Material(
-        texts=texts,
-        pictures=pictures(run_dir, set_path, ordered, instances),
-        sizes=_sizes(set_path, [instances[key] for key in sorted(used) if key in instances]),
-    )
+    return _sizes(set_path, [instances[key] for key in sorted(used) if key in instances])
 
 
 def _urgency(run: JudgedRun) -> int:

@@ -17,7 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from salver.judge.scoring import OUTCOMES, SOLVED, TOTAL, VIRTUAL_BEST, virtual_best
 from salver.judge.verdicts import Disagreement
 from salver.model import Instance
-from salver.report.drawing import Plot
+from salver.report.drawing_beside import Drawing
 from salver.report.material import Material
 from salver.report.page_data import embedded, page_data, visible
 from salver.report.tables import SHARE_HEADERS, is_group_best, is_summary, rounded, share_rows
@@ -34,7 +34,7 @@ def render_page(
     intervals: pd.DataFrame,
     found: Sequence[Disagreement],
     doubts: Sequence[str],
-    plots: Sequence[Plot],
+    drawing: Drawing,
     facts: Mapping[str, Any],
     profile_title: str,
     instances: Mapping[str, Instance],
@@ -48,7 +48,7 @@ def render_page(
         intervals: table of `scoring.intervals`.
         found: the disagreements to name.
         doubts: instances whose expected verdict is refuted, one line each.
-        plots: drawn charts, shown inline.
+        drawing: gives the drawn charts, shown inline; asked for them last.
         facts: what the run was made with.
         profile_title: how the score is defined.
         instances: the instances by id.
@@ -90,7 +90,7 @@ def render_page(
         disagreements=found[:MOST_LISTED],
         disagreement_count=len(found),
         doubts=doubts,
-        plots=plots,
+        plots=drawing(),
         pictures=len(material.pictures),
         texts=len(material.texts),
     )
@@ -145,7 +145,7 @@ def _virtual_best(frame: pd.DataFrame) -> list[dict[str, Any]]:
     solved = frame[frame["outcome"].isin(SOLVED)]
     keys = ["suite", "instance_id", "repetition"]
     alone = solved[~solved.duplicated(keys, keep=False)]["solver"].value_counts()
-    picked = virtual_best(frame)
+    picked = virtual_best(frame[["solver", "outcome", "wall_s", *keys]])
     taken = picked[picked["outcome"].isin(SOLVED)]["detail"].value_counts()
     rows = [
         {"solver": str(name), "taken": int(taken.get(name, 0)), "alone": int(alone.get(name, 0))}

@@ -58,10 +58,12 @@ def page_data(frame: pd.DataFrame, instances: Mapping[str, Instance], material: 
         instances: by id.
         material: texts, pictures and sizes.
     """
-    keys = list(dict.fromkeys(frame["instance_id"]))
-    numbers = {key: number for number, key in enumerate(keys)}
+    # Lists, since a column of texts is slow to walk through.
+    at, keys = pd.factorize(frame["instance_id"], sort=False)
     texts = [
-        [row, *_text(material.texts[key])] for row, key in enumerate(frame["key"]) if key in material.texts
+        [row, *_text(material.texts[key])]
+        for row, key in enumerate(frame["key"].tolist())
+        if key in material.texts
     ]
     columns = [_texts(frame, name, label) for name, label in TEXT_COLUMNS.items()]
     columns += [_numbers(frame, name, label, digits) for name, (label, digits) in NUMBER_COLUMNS.items()]
@@ -71,11 +73,11 @@ def page_data(frame: pd.DataFrame, instances: Mapping[str, Instance], material: 
         "rows": len(frame),
         "head": HEAD,
         "columns": columns,
-        "at": [numbers[key] for key in frame["instance_id"]],
+        "at": at.tolist(),
         # "./" keeps a stored path a path: it cannot become an address of another kind.
-        "logs": [f"./{quote(path)}/" if path else "" for path in frame["logs"]],
+        "logs": [f"./{quote(path)}/" if path else "" for path in frame["logs"].tolist()],
         "texts": texts,
-        "instances": [_instance(key, instances[key], material.pictures.get(key)) for key in keys],
+        "instances": [_instance(key, instances[key], material.pictures.get(key)) for key in keys.tolist()],
     }
 
 

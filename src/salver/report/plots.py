@@ -8,13 +8,12 @@ import altair as alt
 import pandas as pd
 
 from salver.judge.scoring import SOLVED, VIRTUAL_BEST, virtual_best
-from salver.report.drawing import Described, Plot, drawn, thinned_cloud, thinned_steps
+from salver.report.drawing import Described, drawn, thinned_cloud, thinned_steps
 from salver.report.pgfplots import Series, clouds, curves
+from salver.report.plot import COLUMNS, Plot
 
-__all__ = ["Plot", "cactus", "scatter", "time_against"]
+__all__ = ["Plot", "all_plots", "cactus", "scatter", "time_against"]
 
-COLUMNS = ("suite", "instance_id", "repetition", "solver", "outcome", "wall_s", "limit_s")
-"""Columns of the results that the plots look at."""
 SHORTEST_S = 0.01
 """Times below are drawn here: a logarithmic axis has no zero and process start is about as long."""
 
@@ -22,6 +21,16 @@ SHORTEST_S = 0.01
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1", "#A0784A")
 _DASHES = ([1, 0], [6, 2], [2, 2], [8, 3, 2, 3], [4, 4], [1, 3], [10, 2], [5, 1, 1, 1])
 _THINNED = " Where points lie too close to be told apart, one of them is drawn."
+
+
+def all_plots(frame: pd.DataFrame) -> list[Plot]:
+    """The plots of a report, those with nothing to show left out.
+
+    Args:
+        frame: `COLUMNS` of the results and `neurons`, a number of the instance (-1: not known).
+    """
+    made = (cactus(frame), scatter(frame), time_against(frame, "neurons", "ReLU neurons"))
+    return [plot for plot in made if plot is not None]
 
 
 def cactus(frame: pd.DataFrame) -> Plot | None:

@@ -133,6 +133,10 @@ def disagreements_csv(found: Sequence[Disagreement]) -> str:
     return _csv([header, *rows])
 
 
+VNNCOMP_COLUMNS = ("solver", "suite", "instance", "instance_id", "repetition", "outcome", "claim", "wall_s")
+"""Columns of the results that `vnncomp_csv` looks at, and the one to group them by."""
+
+
 def vnncomp_csv(results: pd.DataFrame, instances: Mapping[str, Instance]) -> str:
     """VNN-COMP's results of one solver: category,onnx,vnnlib,prepare_time,result,runtime; no header.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -12,16 +13,17 @@ import pandas as pd
 
 from salver.errors import SalverError
 from salver.files import write_atomically
-from salver.judge.naming import doubts
 from salver.judge.proofs import CheckedProof
-from salver.judge.scoring import find_profile, intervals, leaderboard, results_frame
-from salver.judge.verdicts import disagreements
+from salver.judge.scoring import find_profile, intervals
 from salver.model import Instance, JudgedRun
-from salver.report import plots, tables
+from salver.report import tables
+from salver.report.drawing_beside import Drawing, drawn_here
 from salver.report.material import Material
 from salver.report.page import render_page
 from salver.report.page_data import visible
+from salver.report.plot import COLUMNS
 from salver.report.proofs import proofs_frame
+from salver.report.results import Results, results
 
 
 def write_report(
@@ -33,6 +35,26 @@ def write_report(
     proofs: Mapping[str, CheckedProof] | None = None,
     material: Material | None = None,
 ) -> Path:
+    """Works out the results of judged runs and writes their report; see `write_results`.
+
+    Raises:
+        SalverError: as `write_results`; an unknown profile.
+    """
+    refuse_unreportable(run_dir, judged, instances)
+    worked_out, material = results(judged, profile), material or Material()
+    drawing = partial(drawn_here, shown_in_plots(worked_out.frame, material.sizes))
+    return write_results(run_dir, worked_out, manifest_facts, instances, proofs or {}, material, drawing)
+
+
+def write_results(
+    run_dir: Path,
+    worked_out: Results,
+    manifest_facts: Mapping[str, Any],
+    instances: Mapping[str, Instance],
+    proofs: Mapping[str, CheckedProof],
+    material: Material,
+    drawing: Drawing,
+) -> Path:
     """Writes the report into a run's folder, each file atomically and the page last.
 
     Files: `results.parquet`, `leaderboard.{csv,md,tex}`, `results/<solver>.csv` in VNN-COMP's six
@@ -42,54 +64,46 @@ def write_report(
 
     Args:
         run_dir: folder of the run.
-        judged: its judged runs.
+        worked_out: its judged runs and what follows from them.
         manifest_facts: what the run was made with (suite, seed, versions, machine), for the overview.
         instances: the instances by id, for the file names in the six-column results.
-        profile: scoring profile, key of `scoring.PROFILES`.
         proofs: checked proofs by run key.
         material: what the page shows of single runs and instances beside the results.
+        drawing: gives the plots, of the frame from `shown_in_plots`.
 
     Returns:
         Path of `index.html`.
 
     Raises:
-        SalverError: no results, an unknown profile or instance, a file that cannot be written.
+        SalverError: a file that cannot be written.
     """
-    if not judged:
-        raise SalverError("there are no results to report", str(run_dir), "run some solvers first")
-    _check_instances(judged, instances)
+    frame, profile = worked_out.frame, worked_out.profile
     title = find_profile(profile).title
-    frame = results_frame(judged)
-    boards = [tables.with_totals(leaderboard(frame, profile, by), profile) for by in ("suite", "family")]
-    found = disagreements(judged)
+    boards = [tables.with_totals(board, profile) for board in (worked_out.by_suite, worked_out.by_family)]
     shares = intervals(frame)
-    material = material or Material()
-    sized = frame.assign(neurons=[material.sizes.get(key, -1) for key in frame["instance_id"]])
-    shown = _plots(sized)
-    page = render_page(
-        sized,
-        boards=boards,
-        intervals=shares,
-        found=found,
-        doubts=doubts(judged),
-        plots=shown,
-        facts=manifest_facts,
-        profile_title=title,
-        instances=instances,
-        material=material,
-    )
     files: dict[str, str | bytes] = {
         "results.parquet": _parquet(frame),
         "leaderboard.csv": tables.leaderboard_csv(boards),
         "leaderboard.md": tables.leaderboard_markdown(boards, title, shares),
         "leaderboard.tex": tables.leaderboard_latex(boards, title),
-        "disagreements.csv": tables.disagreements_csv(found),
-        "proofs.csv": proofs_frame(judged, proofs or {}).to_csv(index=False, lineterminator="\n"),
+        "disagreements.csv": tables.disagreements_csv(worked_out.found),
+        "proofs.csv": proofs_frame(worked_out.judged, proofs).to_csv(index=False, lineterminator="\n"),
         **_vnncomp_files(frame, instances),
-        **{f"{plot.name}.svg": plot.svg for plot in shown},
-        **{f"{plot.name}.pdf": plot.pdf for plot in shown},
-        **{f"{plot.name}.tex": plot.tex for plot in shown},
     }
+    page = render_page(
+        frame.assign(neurons=_neurons(frame, material.sizes)),
+        boards=boards,
+        intervals=shares,
+        found=worked_out.found,
+        doubts=worked_out.doubts,
+        drawing=drawing,
+        facts=manifest_facts,
+        profile_title=title,
+        instances=instances,
+        material=material,
+    )
+    for plot in drawing():
+        files |= {f"{plot.name}.svg": plot.svg, f"{plot.name}.pdf": plot.pdf, f"{plot.name}.tex": plot.tex}
     for name, content in files.items():
         write_atomically(run_dir / name, content)
     _remove_outdated(run_dir, files)
@@ -97,15 +111,23 @@ def write_report(
     return run_dir / "index.html"
 
 
-def _plots(frame: pd.DataFrame) -> list[plots.Plot]:
-    # Only what the plots need: every other column would be copied by each step of theirs.
-    needed = [*plots.COLUMNS, "neurons"]
-    named = frame[needed].assign(solver=[visible(name) for name in frame["solver"]])
-    made = (plots.cactus(named), plots.scatter(named), plots.time_against(named, "neurons", "ReLU neurons"))
-    return [plot for plot in made if plot is not None]
+def shown_in_plots(frame: pd.DataFrame, sizes: Mapping[str, int]) -> pd.DataFrame:
+    """What the plots need of a `results_frame`, with the sizes by instance id; solvers by visible names."""
+    solver = frame["solver"].map({name: visible(name) for name in frame["solver"].unique()})
+    # Every other column would be copied by each step of theirs.
+    return frame[list(COLUMNS)].assign(solver=solver, neurons=_neurons(frame, sizes))
 
 
-def _check_instances(judged: Sequence[JudgedRun], instances: Mapping[str, Instance]) -> None:
+def _neurons(frame: pd.DataFrame, sizes: Mapping[str, int]) -> list[int]:
+    return [sizes.get(key, -1) for key in frame["instance_id"].tolist()]
+
+
+def refuse_unreportable(
+    run_dir: Path, judged: Sequence[JudgedRun], instances: Mapping[str, Instance]
+) -> None:
+    """Raises a SalverError where there are no results, or one of an unknown instance."""
+    if not judged:
+        raise SalverError("there are no results to report", str(run_dir), "run some solvers first")
     for run in judged:
         if run.run.instance_id not in instances:
             raise SalverError(
@@ -118,7 +140,7 @@ def _check_instances(judged: Sequence[JudgedRun], instances: Mapping[str, Instan
 def _vnncomp_files(frame: pd.DataFrame, instances: Mapping[str, Instance]) -> dict[str, str | bytes]:
     return {
         f"results/{quote(str(solver), safe=' ')}.csv": tables.vnncomp_csv(runs, instances)
-        for solver, runs in frame.groupby("solver", sort=True)
+        for solver, runs in frame[list(tables.VNNCOMP_COLUMNS)].groupby("solver", sort=True)
     }
 
 
