@@ -26,6 +26,7 @@ def call(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
     """
     try:
         status = app(arguments, prog_name="salver", standalone_mode=False)
+        sys.stdout.flush()
     except SalverError as error:
         print(f"salver: {error}", file=sys.stderr)
         return FOUND if isinstance(error, FoundError) else NOT_DONE
@@ -36,9 +37,12 @@ def call(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
         print("salver: aborted", file=sys.stderr)
         return NOT_DONE
     except BrokenPipeError:
-        # The reader has left, as `head` does; Python would complain once more when it flushes at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
+        return _without_reader()
+    except SystemExit as leaving:
+        # Typer leaves like this when it meets the broken pipe first.
+        if isinstance(leaving.__context__, BrokenPipeError):
+            return _without_reader()
+        raise
     except Exception as error:
         if os.environ.get("SALVER_DEBUG") == "1":
             raise
@@ -46,6 +50,12 @@ def call(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
         print(f"salver: unexpected {told}; SALVER_DEBUG=1 shows where", file=sys.stderr)
         return FOUND
     return status if isinstance(status, int) else OK
+
+
+def _without_reader() -> int:
+    """The reader has left, as `head` does; Python would complain once more when it flushes at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return OK
 
 
 def usage_line(error: typer.TyperException) -> str:

@@ -11,7 +11,10 @@ solvers_app = typer.Typer(help="Solvers: list them, install peers.", no_args_is_
 
 @solvers_app.command("list")
 def list_solvers() -> None:
-    """List every solver with what it can do, and why it cannot run here."""
+    """List every solver with what it can do, and why it cannot run here.
+
+    Example: salver solvers list
+    """
     from tabulate import tabulate
 
     from salver.plugins import runners
