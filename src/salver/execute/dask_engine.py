@@ -8,7 +8,6 @@ worker takes nothing with it that it was not running.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import queue
 import threading
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import dask.config
+from dask.utils import key_split
 from distributed import Client, Future, KilledWorker
 from distributed.client import FutureCancelledError
 from distributed.scheduler import NoValidWorkerError
@@ -136,20 +136,21 @@ class _Coordination:
         self.workers: dict[str, Request] = {}
         self.lost: deque[tuple[PlannedJob, int]] = deque()
         self.suspects: deque[PlannedJob] = deque()
+        self.left: Counter[Request] = Counter()
         self.finished = 0
         self.looked = self.staffed = time.monotonic()
 
     def run(self, wanted: deque[PlannedJob]) -> int:
         """Runs what is wanted; returns how many jobs were recorded."""
         lines = self._lines(wanted)
+        self.left = Counter(map(self.asked.of, wanted))
         with interruptible(self.drain, self.stop):
             try:
                 self._await_workers(list(wanted))
                 while self.flights or (not self.drain.is_set() and any((self.lost, self.suspects, *lines))):
                     if self.stop.is_set():
                         break
-                    lost = [planned for planned, _ in self.lost]
-                    self._look([*lost, *self.suspects, *itertools.chain(*lines)])
+                    self._look()
                     self._hand_out(lines)
                     self._collect()
             finally:
@@ -164,22 +165,22 @@ class _Coordination:
         return lines
 
     def _await_workers(self, wanted: Sequence[PlannedJob]) -> None:
-        self._look(wanted)
+        self._look()
         while not self.workers and not self.drain.is_set():
             time.sleep(0.05)
-            self._look(wanted)
+            self._look()
         if self.workforce.offers is None and self.workers:
             self.asked.check(wanted, list(self.workers.values()))
 
-    def _look(self, waiting: Iterable[PlannedJob]) -> None:
+    def _look(self) -> None:
         """Asks the scheduler for its workers, now and then; replaces lost ones and retries their jobs."""
         now = time.monotonic()
         if self.workers and now - self.looked < _LOOK_EVERY_S:
             return
         self.looked = now
-        left = Counter(map(self.asked.of, waiting))
-        left.update(flight.request for flight in self.flights.values())
-        self.workforce.tend(self.finished, left)
+        # Dask remembers what the name of each of its last 100,000 tasks begins with.
+        key_split.cache_clear()
+        self.workforce.tend(self.finished, +self.left)
         found = self._identity()
         self.workers = {
             address: Request(*(int(worker["resources"].get(name, 0)) for name in Request._fields))
@@ -192,7 +193,7 @@ class _Coordination:
         if self.flights:
             self.staffed = now
         elif self.workforce.patience_s is not None and now - self.staffed > self.workforce.patience_s:
-            needed = min(left, default=Request(1))
+            needed = min(+self.left, default=Request(1))
             what = f"no worker with room for a run of {needed} for {self.workforce.patience_s:g} s"
             mend = "start some: python -m salver.execute.dask_worker tcp://host:port"
             raise SalverError(what, "the Dask scheduler", mend)
@@ -263,8 +264,7 @@ class _Coordination:
         if record is None:
             self._retry(flight)
             return
-        self.record(record)
-        self.finished += 1
+        self._finish(flight, record)
 
     def _retry(self, flight: Flight) -> None:
         """Has a lost job run again, but not for ever: it may be what kills its workers.
@@ -280,8 +280,12 @@ class _Coordination:
         if attempt < _ATTEMPTS:
             self.suspects.append(flight.planned)
             return
-        self.record(lost_record(flight.planned, f"lost {_ATTEMPTS} times with its worker"))
+        self._finish(flight, lost_record(flight.planned, f"lost {_ATTEMPTS} times with its worker"))
+
+    def _finish(self, flight: Flight, record: RunRecord) -> None:
+        self.record(record)
         self.finished += 1
+        self.left[flight.request] -= 1
 
     def _end(self) -> None:
         """Stops what still runs, so that no worker writes into the run any more once it is unlocked."""
