@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from salver.foreign.environments import installed, packages_of, program_of
-from salver.model import Answer, Claim, Finished, Instance, Limits, StagedInstance, Termination
-from salver.runner import Resources, Runner, answer_from_words
+from salver.foreign.environments import not_installed, packages_of, program_of, version_in_use
+from salver.model import Answer, Finished, Instance, Limits, StagedInstance
+from salver.runner import Resources, Runner, answer_from_result_file
 
 NAME = "neuralsat"
 RESULTS = "neuralsat_results.txt"
@@ -23,13 +23,10 @@ class NeuralSat(Runner):
     result_files = (RESULTS,)
 
     def unavailable(self) -> str | None:
-        if installed(NAME) is None:
-            return f"is not installed; run `salver solvers install {NAME}`"
-        return super().unavailable()
+        return not_installed(NAME) or super().unavailable()
 
     def version(self) -> str:
-        done = installed(NAME)
-        return done.own["neuralsat"] if done else "none"
+        return version_in_use(NAME, "neuralsat")
 
     def command(self, staged: StagedInstance, workdir: Path, limits: Limits) -> list[str]:
         return [
@@ -42,10 +39,4 @@ class NeuralSat(Runner):
         return dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(limits.cores))
 
     def parse(self, instance: Instance, finished: Finished) -> Answer:
-        text = finished.files.get(RESULTS, "")
-        if text.strip():
-            return answer_from_words(text)
-        if finished.termination is not Termination.EXITED:
-            return Answer(claim=Claim.NONE, reason="stopped before it wrote a result")
-        last = finished.stderr.strip().splitlines()[-1:] or ["no results file"]
-        return Answer(claim=Claim.ERROR, reason=last[0][:200])
+        return answer_from_result_file(finished, RESULTS)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from salver.foreign.environments import installed, program_of
+from salver.foreign.environments import not_installed, program_of, version_in_use
 from salver.foreign.vnnlib_cli import VnnLibTool
 from salver.model import Instance, Limits, StagedInstance
 from salver.runner import CANONICAL_OPERATORS, Runner
@@ -31,13 +31,10 @@ class VibeCheck(VnnLibTool):
         return (str(program_of(NAME, "vibecheck")),)
 
     def unavailable(self) -> str | None:
-        if installed(NAME) is None:
-            return f"is not installed; run `salver solvers install {NAME}`"
-        return super().unavailable()
+        return not_installed(NAME) or super().unavailable()
 
     def version(self) -> str:
-        done = installed(NAME)
-        return done.own["vibecheck-nn"] if done else "none"
+        return version_in_use(NAME, "vibecheck-nn")
 
     def supports(self, instance: Instance) -> str | None:
         return Runner.supports(self, instance)

@@ -15,7 +15,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from salver.model import Answer, Claim, Finished, Instance, Limits, Record, StagedInstance
+from salver.model import Answer, Claim, Finished, Instance, Limits, Record, StagedInstance, Termination
 
 CANONICAL_OPERATORS = frozenset(
     "Gemm MatMul Add Sub Mul Conv ConvTranspose Relu Sign Abs Flatten Reshape Concat AveragePool "
@@ -143,6 +143,17 @@ def answer_from_words(text: str) -> Answer:
     return Answer(
         claim=claim, witness=witness or None, reason="" if claim is Claim.SAT else rest.strip()[:200]
     )
+
+
+def answer_from_result_file(finished: Finished, name: str) -> Answer:
+    """Reads a result file as `answer_from_words`; a run that ended by itself without one is in error."""
+    text = finished.files.get(name, "")
+    if text.strip():
+        return answer_from_words(text)
+    if finished.termination is not Termination.EXITED:
+        return Answer(claim=Claim.NONE, reason="stopped before it wrote a result")
+    last = finished.stderr.strip().splitlines()[-1:] or ["no result file"]
+    return Answer(claim=Claim.ERROR, reason=last[0][:200])
 
 
 class EmbeddedRunner(Runner):

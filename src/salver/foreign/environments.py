@@ -66,6 +66,17 @@ def installed(name: str) -> Installed | None:
         return None
 
 
+def not_installed(name: str) -> str | None:
+    """Why a peer cannot run: it has no environment here. None where it has."""
+    return None if installed(name) else f"is not installed; run `salver solvers install {name}`"
+
+
+def version_in_use(name: str, package: str) -> str:
+    """Version of the package a peer is called by, `none` where it is not installed."""
+    done = installed(name)
+    return done.own[package] if done else "none"
+
+
 def install(peer: Peer) -> Installed:
     """Makes the environment; one that is up to date stays as it is, since runs may be using it.
 

@@ -14,9 +14,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import ClassVar
 
-from salver.model import Answer, Claim, Finished, Instance, Limits, StagedInstance, Termination
+from salver.model import Answer, Finished, Instance, Limits, StagedInstance
 from salver.revision import commit_of
-from salver.runner import Resources, Runner, answer_from_words
+from salver.runner import Resources, Runner, answer_from_result_file
 from salver.vnncomp_instance import PREPARE, RUN, UNPREPARED
 
 RESULT = "vnncomp_result.txt"
@@ -87,13 +87,7 @@ class VnnCompTool(Runner):
         ]  # fmt: skip
 
     def parse(self, instance: Instance, finished: Finished) -> Answer:
-        text = finished.files.get(RESULT, "")
-        if text.strip():
-            return answer_from_words(text)
-        if finished.termination is not Termination.EXITED:
-            return Answer(claim=Claim.NONE, reason="stopped before it wrote a result")
-        last = finished.stderr.strip().splitlines()[-1:] or ["no result file"]
-        return Answer(claim=Claim.ERROR, reason=last[0][:200])
+        return answer_from_result_file(finished, RESULT)
 
 
 def scripts_reached(folder: Path, called: Iterable[str] = (PREPARE, RUN)) -> list[Path]:

@@ -11,13 +11,13 @@ from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from salver.errors import SalverError
 from salver.files import write_atomically
 from salver.judge.views import WitnessView, WitnessViews, chosen_witnesses
 from salver.model import Facts, Instance, JudgedRun
 from salver.report.pictures import bars_svg, flattened, image_png, map_png
+from salver.report.templating import environment
 
 Array = npt.NDArray[np.float64]
 MOST_BARS = 20
@@ -254,13 +254,7 @@ def _plain(text: str) -> str:
 
 def html(title: str, groups: Groups) -> str:
     """`index.html`; it loads nothing but the pictures beside it."""
-    environment = Environment(
-        loader=PackageLoader("salver.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["href"] = lambda file: f"./{quote(file)}"
-    page = environment.get_template("gallery.html.j2").render(title=title, groups=groups, legend=LEGEND)
+    filling = environment()
+    filling.filters["href"] = lambda file: f"./{quote(file)}"
+    page = filling.get_template("gallery.html.j2").render(title=title, groups=groups, legend=LEGEND)
     return page.rstrip() + "\n"

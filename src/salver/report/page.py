@@ -12,15 +12,15 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from salver.judge.scoring import OUTCOMES, SOLVED, TOTAL, VIRTUAL_BEST, virtual_best
 from salver.judge.verdicts import Disagreement
 from salver.model import Instance
 from salver.report.drawing_beside import Drawing
 from salver.report.material import Material
-from salver.report.page_data import embedded, page_data, visible
+from salver.report.page_data import embedded, page_data
 from salver.report.tables import SHARE_HEADERS, is_group_best, is_summary, rounded, share_rows
+from salver.report.templating import environment
 
 MOST_LISTED = 500
 """Rows of the wrong answers and of the disagreements; the results table and the CSV have all."""
@@ -57,42 +57,38 @@ def render_page(
     wrong = frame[frame["outcome"] == "wrong"].sort_values(["solver", "suite", "instance"])
     script, style = _asset_text(SCRIPTS), _asset_text(("page.css",))
     data = embedded(page_data(frame, instances, material))
-    environment = Environment(
-        loader=PackageLoader("salver.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=lambda value: visible(value) if type(value) is str else value,
-    )
-    page = environment.get_template("index.html.j2").render(
-        policy=_policy(script, style),
-        script=script,
-        style=style,
-        data=data.text,
-        packed=data.packed,
-        facts=_flat(facts),
-        suite=str(facts.get("suite", "")),
-        counts={
-            "instances": frame["instance_id"].nunique(),
-            "solvers": frame["solver"].nunique(),
-            "runs": len(frame),
-            "wrong answers": len(wrong),
-            "disagreements": len(found),
-        },
-        boards=[_board(board) for board in boards],
-        profile=profile_title,
-        share_headers=SHARE_HEADERS,
-        shares=share_rows(intervals),
-        best=_virtual_best(frame),
-        wrong=wrong.head(MOST_LISTED).to_dict("records"),
-        wrong_count=len(wrong),
-        disagreements=found[:MOST_LISTED],
-        disagreement_count=len(found),
-        doubts=doubts,
-        plots=drawing(),
-        pictures=len(material.pictures),
-        texts=len(material.texts),
+    page = (
+        environment()
+        .get_template("index.html.j2")
+        .render(
+            policy=_policy(script, style),
+            script=script,
+            style=style,
+            data=data.text,
+            packed=data.packed,
+            facts=_flat(facts),
+            suite=str(facts.get("suite", "")),
+            counts={
+                "instances": frame["instance_id"].nunique(),
+                "solvers": frame["solver"].nunique(),
+                "runs": len(frame),
+                "wrong answers": len(wrong),
+                "disagreements": len(found),
+            },
+            boards=[_board(board) for board in boards],
+            profile=profile_title,
+            share_headers=SHARE_HEADERS,
+            shares=share_rows(intervals),
+            best=_virtual_best(frame),
+            wrong=wrong.head(MOST_LISTED).to_dict("records"),
+            wrong_count=len(wrong),
+            disagreements=found[:MOST_LISTED],
+            disagreement_count=len(found),
+            doubts=doubts,
+            plots=drawing(),
+            pictures=len(material.pictures),
+            texts=len(material.texts),
+        )
     )
     return page.rstrip() + "\n"
 
