@@ -21,20 +21,10 @@ from salver.plugins import runners
 from salver.runner import answer_from_words
 from salver.suite import read_suite
 from tests.fake_solvers.runner import FakeRunner
+from tests.tiny_suite import tiny_suite
 
 COUNT = itertools.count()
-SUITE = """
-title = "tiny"
-timeout = 5
-[[family]]
-generator = "vg_box"
-[family.params]
-network = "bandit-6x6"
-points = 2
-epsilons = [0.3]
-delta_factors = [0.5, 1.1]
-enumerate = true
-"""
+SUITE = tiny_suite(2, [0.3], [0.5, 1.1])
 
 
 class Set(NamedTuple):

@@ -23,6 +23,7 @@ from salver.model import Outcome, RunRecord, Termination
 from salver.run import read_run
 from tests.fake_solvers.bench import Bench, guarded
 from tests.fake_solvers.runner import FakeRunner, HomeRunner
+from tests.tiny_suite import tiny_suite
 
 ROOT = Path(__file__).resolve().parents[2]
 CORES = sorted(os.sched_getaffinity(0))
@@ -136,17 +137,7 @@ def test_more_workers_than_cores_cannot_be_pinned(monkeypatch: pytest.MonkeyPatc
         check_engine(Engine(pin=True), workers=4)
 
 
-SUITE = """
-title = "tiny"
-timeout = 5
-[[family]]
-generator = "vg_box"
-[family.params]
-network = "bandit-6x6"
-points = 1
-epsilons = [0.3]
-delta_factors = [0.5]
-"""
+SUITE = tiny_suite(1, [0.3], [0.5], enumerated=False)
 
 
 RUNNER = """

@@ -7,19 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.tiny_suite import tiny_suite
+
 ROOT = Path(__file__).resolve().parents[2]
-SUITE = """
-title = "tiny"
-timeout = 5
-[[family]]
-generator = "vg_box"
-[family.params]
-network = "bandit-6x6"
-points = 1
-epsilons = [0.3]
-delta_factors = [1.1]
-enumerate = true
-"""
+SUITE = tiny_suite(1, [0.3], [1.1])
 
 
 def test_from_nothing_to_the_leaderboard(tmp_path: Path) -> None:

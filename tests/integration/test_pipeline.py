@@ -17,20 +17,10 @@ import pytest
 
 from salver.instance_set import checksums, read_manifest
 from salver.validate import validate
+from tests.tiny_suite import tiny_suite
 
 ROOT = Path(__file__).resolve().parents[2]
-SUITE = """
-title = "tiny"
-timeout = 5
-[[family]]
-generator = "vg_box"
-[family.params]
-network = "bandit-6x6"
-points = 1
-epsilons = [0.3, 0.5]
-delta_factors = [0.5, 1.1]
-enumerate = true
-"""
+SUITE = tiny_suite(1, [0.3, 0.5], [0.5, 1.1])
 
 
 @pytest.fixture(scope="module")
