@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from salver.execute.dask_engine import run_dask
+from salver.execute.cluster.engine import run_dask
+from salver.execute.cluster.workforce import Workforce
 from salver.execute.events import EventLog
 from salver.execute.local import run_local
 from salver.execute.plan import Plan, plan
 from salver.execute.recording import RunSummary
-from salver.execute.workforce import Workforce
 from salver.model import Instance, Limits, RunRecord
 from salver.runner import Runner
 from tests.conftest import ROOT

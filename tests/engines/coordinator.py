@@ -11,10 +11,10 @@ import sys
 from pathlib import Path
 
 from salver.errors import SalverError
-from salver.execute import dask_engine, slurm_engine
-from salver.execute.pools import Pool, Pools
+from salver.execute.cluster import engine, slurm
+from salver.execute.cluster.pools import Pool, Pools
+from salver.execute.cluster.workforce import LOOPBACK, JoinedScheduler, LocalWorkers
 from salver.execute.recording import RunSummary
-from salver.execute.workforce import LOOPBACK, JoinedScheduler, LocalWorkers
 from salver.model import Limits
 from tests.engines.bench import LIMITS, Bench
 from tests.fake_solvers.project import Fake
@@ -25,7 +25,7 @@ def on_slurm(bench: Bench, instances: str) -> RunSummary:
     runners = bench.runners()
     planned = bench.plan(runners, instances, Limits(wall_s=LIMITS.wall_s, memory_mb=500))
     pools = Pools(scheduler_host=LOOPBACK, pool=(Pool(count=1, cores=1, time="5"),))
-    return slurm_engine.run_slurm(
+    return slurm.run_slurm(
         planned.jobs, runners, bench.root, bench.run_dir, pools=pools, on_finish=lambda _: None
     )
 
@@ -44,8 +44,8 @@ def main(folder: Path, instances: str, where: str = "") -> None:
 
 
 if __name__ == "__main__":
-    dask_engine._CONNECT_S = 2.0
-    slurm_engine._ASK_EVERY_S = 0.5
+    engine._CONNECT_S = 2.0
+    slurm._ASK_EVERY_S = 0.5
     try:
         main(Path(sys.argv[1]), *sys.argv[2:])
     except SalverError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from salver.execute.dask_engine import lost_record
+from salver.execute.cluster.engine import lost_record
 from salver.execute.events import EventLog
 from salver.model import Claim, RunRecord, Termination
 from tests.engines.campaign import Kill, Outcome, Round, table

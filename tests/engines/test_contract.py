@@ -10,8 +10,14 @@ from typing import NamedTuple
 import pytest
 
 from salver.errors import SalverError
+from salver.execute.cluster.workforce import (
+    LOOPBACK,
+    JoinedScheduler,
+    Workforce,
+    own_scheduler,
+    worker_command,
+)
 from salver.execute.recording import RunSummary
-from salver.execute.workforce import LOOPBACK, JoinedScheduler, Workforce, own_scheduler, worker_command
 from salver.model import Claim, Limits, RunRecord, Termination
 from salver.runner import Runner
 from tests.engines.bench import Bench, end, start

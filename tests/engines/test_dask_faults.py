@@ -14,9 +14,15 @@ import pytest
 from distributed import Client
 
 from salver.errors import SalverError
-from salver.execute import dask_engine, workforce
+from salver.execute.cluster import engine, workforce
+from salver.execute.cluster.workforce import (
+    LOOPBACK,
+    JoinedScheduler,
+    LocalWorkers,
+    own_scheduler,
+    worker_command,
+)
 from salver.execute.recording import RunSummary
-from salver.execute.workforce import LOOPBACK, JoinedScheduler, LocalWorkers, own_scheduler, worker_command
 from salver.model import Claim, Termination
 from tests.engines.bench import Bench, coordinated, end, start, until
 from tests.engines.conftest import Make
@@ -162,7 +168,7 @@ def test_workers_that_differ_are_refused_with_one_clear_line(
             with pytest.raises(SalverError, match=f"^worker on .*: {complaint}"):
                 bench.run(runners, bench.plan(runners, "a"), joined)
         runners = bench.runners("gone")
-        monkeypatch.setattr(dask_engine, "__version__", "9")
+        monkeypatch.setattr(engine, "__version__", "9")
         with pytest.raises(SalverError, match=r"^worker on .*: has salver [\d.]+, the coordinator 9"):
             bench.run(runners, bench.plan(runners, "a"), joined)
         monkeypatch.undo()
@@ -179,7 +185,7 @@ def test_plain_dask_workers_are_refused(make: Make) -> None:
     with own_scheduler(LOOPBACK) as address:
         plain = start(bench, *command, "--resources", "cores=1", address)
         try:
-            with pytest.raises(SalverError, match=r"start workers by python -m salver\.execute\.dask_worker"):
+            with pytest.raises(SalverError, match=r"start workers by python -m salver\.execute\.cluster"):
                 bench.run(runners, bench.plan(runners), JoinedScheduler(address))
         finally:
             plain.terminate()
@@ -191,7 +197,7 @@ def test_no_scheduler_and_no_workers_are_clear_lines(make: Make, monkeypatch: py
     bench = make({"unsat": Fake("unsat")})
     runners = bench.runners()
     planned = bench.plan(runners)
-    monkeypatch.setattr(dask_engine, "_CONNECT_S", 0.3)
+    monkeypatch.setattr(engine, "_CONNECT_S", 0.3)
     with pytest.raises(SalverError, match="no Dask scheduler answers there; start one, or correct --sched"):
         bench.run(runners, planned, JoinedScheduler(f"tcp://{LOOPBACK}:9"))
     with own_scheduler(LOOPBACK) as address:

@@ -8,9 +8,9 @@ import json
 import pytest
 
 from salver.errors import SalverError
+from salver.execute.cluster.workforce import LocalWorkers
 from salver.execute.engines import Engine, check_engine
 from salver.execute.slots import physical_cores
-from salver.execute.workforce import LocalWorkers
 from tests.engines.bench import Bench
 from tests.engines.conftest import Make
 from tests.fake_solvers.project import Fake

@@ -10,10 +10,10 @@ import pytest
 from distributed import Client
 
 from salver.errors import SalverError
-from salver.execute import tls
+from salver.execute.cluster import tls
+from salver.execute.cluster.tls import make_keys, settings
+from salver.execute.cluster.workforce import LOOPBACK, JoinedScheduler, own_scheduler, worker_command
 from salver.execute.recording import RunSummary
-from salver.execute.tls import make_keys, settings
-from salver.execute.workforce import LOOPBACK, JoinedScheduler, own_scheduler, worker_command
 from tests.engines.bench import end, start
 from tests.engines.conftest import Make
 from tests.fake_solvers.project import Fake

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from salver.errors import SalverError
-from salver.execute import slurm_engine
-from salver.execute.pools import Pool, Pools
+from salver.execute.cluster import slurm
+from salver.execute.cluster.pools import Pool, Pools
+from salver.execute.cluster.slurm import run_slurm
 from salver.execute.recording import RunSummary
-from salver.execute.slurm_engine import run_slurm
 from salver.model import Claim, Limits, Termination
 from tests.engines.bench import Bench, coordinated, until
 from tests.engines.conftest import Make
@@ -24,7 +24,7 @@ SMALL = Limits(wall_s=10.0, memory_mb=500)
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slurm_engine, "_ASK_EVERY_S", 0.5)
+    monkeypatch.setattr(slurm, "_ASK_EVERY_S", 0.5)
 
 
 def pools(*pool: Pool, margin_s: float = 60.0) -> Pools:
@@ -121,9 +121,7 @@ def test_what_slurm_refuses_and_pilots_that_die_are_clear_lines(
     bench = make({"unsat": Fake("unsat")})
     with pytest.raises(SalverError, match=r"pool cpu: sbatch refuses a pilot \(.*[Ii]nvalid partition.*\)"):
         run(bench, "a", pools(Pool(partition="nowhere")))
-    monkeypatch.setattr(
-        slurm_engine, "pilot_script", lambda *_: "#!/bin/sh\n#SBATCH --output=/dev/null\nexit 1\n"
-    )
+    monkeypatch.setattr(slurm, "pilot_script", lambda *_: "#!/bin/sh\n#SBATCH --output=/dev/null\nexit 1\n")
     with pytest.raises(SalverError, match=r"/pilots: \d+ pilots ended without any job finishing; read the"):
         run(bench, "a", pools(Pool(count=1)))
     until(lambda: queued() == [])

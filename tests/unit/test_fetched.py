@@ -12,9 +12,9 @@ from distributed.client import FutureCancelledError
 from distributed.scheduler import NoValidWorkerError
 
 from salver.errors import SalverError
-from salver.execute.dask_engine import Flight, fetched, lost_record
+from salver.execute.cluster.engine import Flight, fetched, lost_record
+from salver.execute.cluster.workforce import Request
 from salver.execute.plan import PlannedJob
-from salver.execute.workforce import Request
 from salver.model import Claim, Job, Limits, Termination
 from tests.fake_solvers.runner import fake_instance
 

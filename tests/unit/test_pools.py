@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from salver.errors import SalverError
-from salver.execute import slurm_engine
-from salver.execute.pools import Demand, Pool, Pools, lifetime, memory_mb, offer, read_pools, time_s
-from salver.execute.slurm_engine import Pilots, pilot_script
-from salver.execute.workforce import Request
+from salver.execute.cluster import slurm
+from salver.execute.cluster.pools import Demand, Pool, Pools, lifetime, memory_mb, offer, read_pools, time_s
+from salver.execute.cluster.slurm import Pilots, pilot_script
+from salver.execute.cluster.workforce import Request
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "slurm"
 DEMAND = Demand(seconds=65.0, memory_mb=4000)
@@ -125,8 +125,8 @@ class FakeSlurm:
         self.cancelled: list[str] = []
         self.scripts: list[str] = []
         self.answers = True
-        monkeypatch.setattr(slurm_engine, "_called", self)
-        monkeypatch.setattr(slurm_engine, "_ASK_EVERY_S", 0.0)
+        monkeypatch.setattr(slurm, "_called", self)
+        monkeypatch.setattr(slurm, "_ASK_EVERY_S", 0.0)
 
     def __call__(self, command: Sequence[str], text: str = "") -> tuple[int, str, str]:
         if command[0] == "sbatch":
@@ -234,7 +234,7 @@ def test_a_host_that_pilots_cannot_reach_is_refused_at_once(
             raise socket.gaierror("unknown")
         return "127.0.1.1"
 
-    monkeypatch.setattr(slurm_engine.socket, "gethostbyname", resolved)
+    monkeypatch.setattr(slurm.socket, "gethostbyname", resolved)
     crew = Pilots(Pools(scheduler_host=host), DEMAND, tmp_path)
     with pytest.raises(SalverError, match=f"scheduler_host {host}: {complaint}"), crew.gather():
         pass

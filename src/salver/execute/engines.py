@@ -68,8 +68,8 @@ def check_engine(engine: Engine, device: str = "cpu", workers: int = 1) -> None:
         mend = "install salver[dask]"
         raise SalverError("needs the package distributed", f"--engine {engine.name}", mend)
     if engine.name == "slurm":
-        from salver.execute.pools import read_pools
-        from salver.execute.slurm_engine import require_slurm
+        from salver.execute.cluster.pools import read_pools
+        from salver.execute.cluster.slurm import require_slurm
 
         require_slurm()
         read_pools(engine.pools, device)
@@ -104,8 +104,8 @@ def run_jobs(
             backend=engine.backend,
         )
     if engine.name == "slurm":
-        from salver.execute.pools import read_pools
-        from salver.execute.slurm_engine import run_slurm
+        from salver.execute.cluster.pools import read_pools
+        from salver.execute.cluster.slurm import run_slurm
 
         pools = read_pools(engine.pools, device)
         return run_slurm(
@@ -118,8 +118,8 @@ def run_jobs(
             ready=ready,
             backend=engine.backend,
         )
-    from salver.execute.dask_engine import run_dask
-    from salver.execute.workforce import JoinedScheduler, LocalWorkers, Workforce
+    from salver.execute.cluster.engine import run_dask
+    from salver.execute.cluster.workforce import JoinedScheduler, LocalWorkers, Workforce
 
     if engine.scheduler is not None:
         workforce: Workforce = JoinedScheduler(engine.scheduler)

@@ -12,8 +12,8 @@ from typing import NamedTuple
 from pydantic import Field, field_validator
 
 from salver.errors import SalverError
+from salver.execute.cluster.workforce import Request
 from salver.execute.plan import PlannedJob
-from salver.execute.workforce import Request
 from salver.model import Record
 from salver.suite import parse_record
 

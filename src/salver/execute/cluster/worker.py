@@ -1,4 +1,4 @@
-"""A Dask worker for solver runs: `python -m salver.execute.dask_worker tcp://host:port --cores 4`.
+"""A Dask worker for solver runs: `python -m salver.execute.cluster.worker tcp://host:port --cores 4`.
 
 Beside what `dask worker` does it drains at the end of its lifetime: it takes no further job and leaves
 when its last one has ended (Dask's own workers drop what they run). It announces the resources `cores`
@@ -25,9 +25,10 @@ from distributed.utils import get_ip
 
 from salver.errors import SalverError
 from salver.execute.cgroups import sweep
-from salver.execute.dask_job import Share
+from salver.execute.cluster.order import Share
+from salver.execute.cluster.settings import LEAN
+from salver.execute.cluster.tls import settings
 from salver.execute.slots import Slots, gpu_names, physical_cores
-from salver.execute.tls import settings
 
 _LOOK_EVERY_S = 0.2
 _FETCH_PATIENCE_S = 30.0
@@ -78,6 +79,7 @@ async def serve(
         dashboard=False,
         dashboard_address="127.0.0.1:0",
         death_timeout=_DEATH_TIMEOUT_S,
+        extensions={},
     )
     worker.share = Share(slots)
     loop = asyncio.get_running_loop()
@@ -114,7 +116,7 @@ def _slots(cores: int, gpus: int, pin: bool) -> Slots:
 
 def main() -> None:
     """Command line of one worker; its exit status is 0 unless it cannot start or reach the scheduler."""
-    parser = argparse.ArgumentParser(prog="salver.execute.dask_worker", description=__doc__)
+    parser = argparse.ArgumentParser(prog="salver.execute.cluster.worker", description=__doc__)
     parser.add_argument("scheduler", help="tcp://host:port")
     parser.add_argument("--host", help="address to listen on (default: the one that reaches the scheduler)")
     parser.add_argument("--cores", type=int, default=len(os.sched_getaffinity(0)))
@@ -129,7 +131,7 @@ def main() -> None:
         _leave_at_end_of_input()
     sweep()
     logging.getLogger("distributed").setLevel(logging.WARNING)
-    dask.config.set({**settings(given.tls), "distributed.worker.profile.enabled": False})
+    dask.config.set({**LEAN, **settings(given.tls)})
     try:
         slots = _slots(given.cores, given.gpus, given.pin)
         ends = given.lifetime, given.lifetime_stagger

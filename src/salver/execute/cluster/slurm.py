@@ -18,13 +18,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from salver.errors import SalverError
-from salver.execute.dask_engine import run_dask
+from salver.execute.cluster.engine import run_dask
+from salver.execute.cluster.pools import Demand, Lifetime, Pool, Pools, lifetime, memory_mb, offer
+from salver.execute.cluster.tls import make_keys
+from salver.execute.cluster.workforce import LOOPBACK, Request, own_scheduler, worker_command
 from salver.execute.job import Backend
 from salver.execute.plan import PlannedJob
-from salver.execute.pools import Demand, Lifetime, Pool, Pools, lifetime, memory_mb, offer
 from salver.execute.recording import RunSummary
-from salver.execute.tls import make_keys
-from salver.execute.workforce import LOOPBACK, Request, own_scheduler, worker_command
 from salver.model import RunRecord
 from salver.runner import Runner
 

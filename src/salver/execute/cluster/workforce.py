@@ -16,7 +16,8 @@ from typing import IO, NamedTuple, Protocol
 import dask.config
 
 from salver.errors import SalverError
-from salver.execute.tls import settings
+from salver.execute.cluster.settings import LEAN, scheduler_extensions
+from salver.execute.cluster.tls import settings
 
 LOOPBACK = "127.0.0.1"
 _LEAVE_PATIENCE_S = 15.0
@@ -166,7 +167,7 @@ class LocalWorkers:
 def worker_command(address: str, cores: int, gpus: int, *more: str) -> list[str]:
     """Argument vector that starts one of our workers with this Python."""
     counts = ["--cores", str(cores), "--gpus", str(gpus)]
-    return [sys.executable, "-m", "salver.execute.dask_worker", address, *counts, *more]
+    return [sys.executable, "-m", "salver.execute.cluster.worker", address, *counts, *more]
 
 
 @contextlib.contextmanager
@@ -175,16 +176,10 @@ def own_scheduler(host: str, keys: Path | None = None) -> Iterator[str]:
 
     With a folder of keys (`tls.py`) it talks only to those who hold them, and this process's clients do.
 
-    Work stealing is off: each job is given to one worker, so there is nothing to steal.
     """
     from distributed import LocalCluster
 
-    chosen = {
-        **settings(keys),
-        "distributed.scheduler.work-stealing": False,
-        "distributed.worker.profile.enabled": False,
-    }
-    with dask.config.set(chosen):
+    with dask.config.set({**LEAN, **settings(keys)}):
         try:
             cluster = LocalCluster(
                 n_workers=0,
@@ -194,6 +189,7 @@ def own_scheduler(host: str, keys: Path | None = None) -> Iterator[str]:
                 processes=True,
                 dashboard_address=f"{LOOPBACK}:0",
                 silence_logs=logging.CRITICAL,
+                scheduler_kwargs={"extensions": scheduler_extensions()},
             )
         except (OSError, RuntimeError) as error:
             mend = "name an address of this machine"

@@ -16,6 +16,7 @@ from distributed.core import Status
 
 from salver import __version__
 from salver.errors import SalverError
+from salver.execute.cluster.settings import forget_names
 from salver.execute.job import Folders, run_job
 from salver.execute.plan import PlannedJob
 from salver.execute.slots import Slots, Taken
@@ -140,13 +141,14 @@ def _watched(order: Order) -> Iterator[threading.Event]:
         over.set()
         watcher.join()
         del _running[key]
+        forget_names()
 
 
 def _share(order: Order) -> Share:
     where = f"worker on {platform.node()}"
     share: Share | None = getattr(get_worker(), "share", None)
     if share is None:
-        mend = "start workers by python -m salver.execute.dask_worker"
+        mend = "start workers by python -m salver.execute.cluster.worker"
         raise SalverError("is a plain Dask worker, which keeps no GPU apart", where, mend)
     if order.salver != __version__:
         what = f"has salver {__version__}, the coordinator {order.salver}"

@@ -18,19 +18,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import dask.config
-from dask.utils import key_split
 from distributed import Client, Future, KilledWorker
 from distributed.client import FutureCancelledError
 from distributed.scheduler import NoValidWorkerError
 
 from salver import __version__
 from salver.errors import SalverError
-from salver.execute.dask_job import Order, execute, stop_all
+from salver.execute.cluster.order import Order, execute, stop_all
+from salver.execute.cluster.settings import forget_names
+from salver.execute.cluster.workforce import Request, Workforce, place
 from salver.execute.job import Backend, Folders
 from salver.execute.local import interruptible
 from salver.execute.plan import PlannedJob, unsupported_record
 from salver.execute.recording import RunSummary, recording
-from salver.execute.workforce import Request, Workforce, place
 from salver.model import RunRecord, Termination
 from salver.project import project_root
 from salver.runner import Runner
@@ -178,8 +178,7 @@ class _Coordination:
         if self.workers and now - self.looked < _LOOK_EVERY_S:
             return
         self.looked = now
-        # Dask remembers what the name of each of its last 100,000 tasks begins with.
-        key_split.cache_clear()
+        forget_names()
         self.workforce.tend(self.finished, +self.left)
         found = self._identity()
         self.workers = {
@@ -195,7 +194,7 @@ class _Coordination:
         elif self.workforce.patience_s is not None and now - self.staffed > self.workforce.patience_s:
             needed = min(+self.left, default=Request(1))
             what = f"no worker with room for a run of {needed} for {self.workforce.patience_s:g} s"
-            mend = "start some: python -m salver.execute.dask_worker tcp://host:port"
+            mend = "start some: python -m salver.execute.cluster.worker tcp://host:port"
             raise SalverError(what, "the Dask scheduler", mend)
 
     def _identity(self) -> dict[str, Any]:

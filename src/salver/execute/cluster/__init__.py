@@ -1,0 +1,1 @@
+"""Runs on many machines: the Dask engine, its workers, and Slurm pilots that start them."""
