@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -147,16 +148,17 @@ def run_suite(
     relative = os.path.relpath(set_path, root)
     _write_manifest(run_dir, suite, manifest, relative, options, chosen)
     on_plan(planned)
-    summary = run_jobs(
-        options.engine,
-        planned,
-        chosen.runners,
-        set_path,
-        run_dir,
-        options.workers,
-        options.device,
-        on_finish,
-    )
+    with _no_empty_folder(run_dir):
+        summary = run_jobs(
+            options.engine,
+            planned,
+            chosen.runners,
+            set_path,
+            run_dir,
+            options.workers,
+            options.device,
+            on_finish,
+        )
     return run_dir, summary
 
 
@@ -210,6 +212,24 @@ def _run_folder(root: Path, suite: Suite, manifest: Manifest, options: RunOption
     except OSError as error:
         raise SalverError(f"cannot be made ({error.strerror})", str(folder), "free some space") from error
     return folder
+
+
+@contextlib.contextmanager
+def _no_empty_folder(run_dir: Path) -> Iterator[None]:
+    """Takes the folder of a run away that was refused before anything of it was stored.
+
+    `latest` would mean it otherwise.
+    """
+    try:
+        yield
+    except SalverError:
+        manifest, events = run_dir / "manifest.json", run_dir / "events.jsonl"
+        stored = events.exists() and events.stat().st_size > 0
+        if not stored and set(run_dir.iterdir()) <= {manifest, events}:
+            events.unlink(missing_ok=True)
+            manifest.unlink()
+            run_dir.rmdir()
+        raise
 
 
 def _backend_facts(options: RunOptions) -> dict[str, str]:

@@ -39,7 +39,6 @@ class Resources(Record):
 
     cpus: int = Field(default=1, gt=0)
     memory_mb: int = Field(default=4000, gt=0)
-    gpus: int = Field(default=0, ge=0)
 
 
 LAST_PYTHON = {"maraboupy": (3, 11)}

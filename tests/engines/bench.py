@@ -68,6 +68,7 @@ class Bench:
         planned: Plan,
         workforce: Workforce | None,
         on_finish: Callable[[RunRecord], object] = lambda _: None,
+        warm_up: bool = False,
     ) -> RunSummary:
         """Runs a plan on a workforce, or on two local slots where that is None."""
         common = planned.jobs, runners, self.root, self.run_dir
@@ -75,6 +76,7 @@ class Bench:
             "on_finish": on_finish,
             "ready": planned.unsupported,
             "scratch": self.scratch,
+            "warm_up": warm_up,
         }
         if workforce is None:
             return run_local(*common, workers=2, **also)

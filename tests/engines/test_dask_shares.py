@@ -62,10 +62,18 @@ def test_pinned_jobs_have_cores_of_their_own(make: Make) -> None:
     assert {core for one in found for core in one} == set(cores)
 
 
-def test_pin_and_warm_up_are_for_engines_that_can_keep_them() -> None:
+def test_a_worker_runs_each_solver_once_unrecorded_before_the_first_that_counts(make: Make) -> None:
+    bench = make(SEES)
+    runners = bench.runners("sees", "wide")
+    workforce = LocalWorkers(2, bench.folder / "workers.log")
+    assert bench.run(runners, bench.plan(runners, "abc"), workforce, warm_up=True).finished == 6
+    assert len(bench.records()) == 6
+    assert len(list((bench.run_dir / "logs").iterdir())) == 6
+    assert len(seen(bench)) == 8
+
+
+def test_pin_is_for_engines_that_can_keep_it() -> None:
     for engine in (Engine(name="slurm", pin=True), Engine(name="dask", scheduler="tcp://h:1", pin=True)):
         with pytest.raises(SalverError, match="--pin: is for this machine's cores"):
             check_engine(engine)
     check_engine(Engine(name="dask", pin=True))
-    with pytest.raises(SalverError, match="--warm-up: is for --engine local"):
-        check_engine(Engine(name="dask", warm_up=True))

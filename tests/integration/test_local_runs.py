@@ -15,6 +15,7 @@ import pytest
 from salver.cli import main
 from salver.errors import SalverError
 from salver.execute import engines, runexec
+from salver.execute.cluster import engine as cluster_engine
 from salver.execute.engines import Engine, check_engine, run_jobs
 from salver.execute.events import EventLog
 from salver.execute.slots import physical_cores
@@ -250,7 +251,7 @@ def test_runexec_from_the_command_line(project: Path, salver: Callable[..., Call
         (("--backend", "runexec"), "--backend runexec: runexec is not in PATH; pip install benchexec"),
         (("--backend", "docker"), "command line: engine.backend: Input should be 'salver' or 'runexec'"),
         (("--pin", "--engine", "slurm"), "--pin: is for "),
-        (("--warm-up", "--engine", "dask"), "--warm-up: is for --engine local"),
+        (("--engine", "dask", "--scheduler", "tcp://127.0.0.1:9"), "tcp://127.0.0.1:9: no Dask scheduler"),
     ],
 )
 def test_what_cannot_be_had_is_one_clear_line(
@@ -261,6 +262,7 @@ def test_what_cannot_be_had_is_one_clear_line(
     message: str,
 ) -> None:
     monkeypatch.setenv(runexec.PROGRAM_VARIABLE, "/nowhere/runexec")
+    monkeypatch.setattr(cluster_engine, "_CONNECT_S", 0.3)
     before = sorted((project / "reports").glob("*"))
     done = salver(*arguments)
     assert done.status == 2

@@ -28,7 +28,7 @@ class Engine(Record):
         scheduler: address of a Dask scheduler to join.
         pools: file about pools of Slurm pilots.
         pin: each worker has a physical core of its own.
-        warm_up: first an unrecorded run of every solver.
+        warm_up: first an unrecorded run of every solver, on other machines one on each worker.
         backend: what limits and measures the runs.
     """
 
@@ -57,9 +57,6 @@ def check_engine(engine: Engine, device: str = "cpu", workers: int = 1) -> None:
         raise SalverError("is for this machine's cores", "--pin", "leave it out; give --pin to Dask workers")
     if engine.pin:
         _pinned(_slots(workers))
-    if engine.warm_up and engine.name != "local":
-        what, mend = "is for --engine local", f"leave it out with --engine {engine.name}"
-        raise SalverError(what, "--warm-up", mend)
     if engine.backend == "runexec" and (reason := runexec.unavailable()):
         raise SalverError(reason, "--backend runexec", "see `salver doctor`")
     if engine.scheduler is not None and not engine.scheduler.startswith(("tcp://", "tls://")):
@@ -116,6 +113,7 @@ def run_jobs(
             pools=pools,
             on_finish=on_finish,
             ready=ready,
+            warm_up=engine.warm_up,
             backend=engine.backend,
         )
     from salver.execute.cluster.engine import run_dask
@@ -134,6 +132,7 @@ def run_jobs(
         workforce=workforce,
         on_finish=on_finish,
         ready=ready,
+        warm_up=engine.warm_up,
         backend=engine.backend,
     )
 

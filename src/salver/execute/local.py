@@ -18,11 +18,10 @@ from salver.execute.plan import PlannedJob
 from salver.execute.process import sweep_processes
 from salver.execute.recording import RunSummary, recording
 from salver.execute.slots import Slots, Taken
-from salver.execute.stage import private_folder, sweep_copies
+from salver.execute.stage import sweep_copies
+from salver.execute.warm_up import warm_up as run_unrecorded
 from salver.model import RunRecord, Termination
 from salver.runner import Runner
-
-_WARM_UP_S = 10.0
 
 
 def run_local(
@@ -135,7 +134,7 @@ def _warm_up(
     drain: threading.Event,
     stop: threading.Event,
 ) -> None:
-    """Runs the first job of each solver alone, in a folder that is thrown away."""
+    """Runs the first job of each solver alone, without any record."""
     first: dict[str, PlannedJob] = {}
     for planned in wanted:
         first.setdefault(planned.job.solver, planned)
@@ -143,18 +142,8 @@ def _warm_up(
         taken = slots.take(planned.job.limits.cores, _on_gpu(runners[name]))
         if taken is None or drain.is_set():
             return
-        limits = planned.job.limits
-        short = limits.model_copy(update={"wall_s": min(limits.wall_s, _WARM_UP_S)})
-        job = planned.job.model_copy(update={"limits": short})
-        with private_folder(folders.scratch) as aside:
-            run_job(
-                planned.model_copy(update={"job": job}),
-                runners[name],
-                folders._replace(run_dir=aside),
-                cores=taken.slots if slots.pinned else None,
-                gpu=taken.gpu,
-                stop=stop,
-            )
+        cores = taken.slots if slots.pinned else None
+        run_unrecorded(planned, runners[name], folders, cores=cores, gpu=taken.gpu, stop=stop)
         slots.give_back(taken)
 
 

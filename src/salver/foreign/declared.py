@@ -56,7 +56,6 @@ class Declared(Record):
     by_default: bool = True
     cpus: int = Field(default=1, gt=0)
     memory_mb: int = Field(default=16000, gt=0)
-    gpus: int = Field(default=0, ge=0)
 
 
 def declared_runner(file: Path) -> type[Runner]:
@@ -98,7 +97,7 @@ def _common(told: Declared) -> dict[str, Any]:
         "devices": frozenset(told.devices),
         "complete": told.complete,
         "by_default": told.by_default,
-        "resources": Resources(cpus=told.cpus, memory_mb=told.memory_mb, gpus=told.gpus),
+        "resources": Resources(cpus=told.cpus, memory_mb=told.memory_mb),
     }
 
 

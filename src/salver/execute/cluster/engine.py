@@ -51,6 +51,7 @@ def run_dask(
     workforce: Workforce,
     on_finish: Callable[[RunRecord], None],
     ready: Iterable[RunRecord] = (),
+    warm_up: bool = False,
     scratch: Path | None = None,
     backend: Backend = "salver",
 ) -> RunSummary:
@@ -64,6 +65,7 @@ def run_dask(
         planned, runners, root, run_dir, on_finish, ready, scratch, backend: as for `run_local`. The
             runners are made anew on the workers, by name; all folders are seen by all machines.
         workforce: where the workers come from.
+        warm_up: each worker first runs the first job it gets of a solver once without any record.
 
     Raises:
         SalverError: a job that no worker can ever take; no scheduler, no workers, or workers that cannot
@@ -78,7 +80,7 @@ def run_dask(
             asked.check(wanted, workforce.offers)
         folders = Folders(root.resolve(), run_dir.resolve(), scratch, backend)
         with workforce.gather() as address, _connected(address) as client:
-            work = _Coordination(client, workforce, asked, folders, record)
+            work = _Coordination(client, workforce, asked, folders, record, warm_up)
             finished = work.run(wanted)
         return RunSummary(finished, skipped, count - finished)
 
@@ -125,7 +127,9 @@ class _Coordination:
         asked: _Asking,
         folders: Folders,
         record: Callable[[RunRecord], None],
+        warm_up: bool,
     ) -> None:
+        self.warm_up = warm_up
         self.client, self.workforce, self.asked = client, workforce, asked
         self.folders, self.record = folders, record
         self.project = str(project_root())
@@ -231,7 +235,7 @@ class _Coordination:
             return False
         runner = self.asked.runners[planned.job.solver]
         made = planned, runner.device, runner.proofs, self.project, self.folders
-        order = Order(*made, __version__, self.token, attempt)
+        order = Order(*made, __version__, self.token, attempt, self.warm_up)
         future = self.client.submit(
             execute,
             order,

@@ -20,6 +20,7 @@ from salver.execute.cluster.settings import forget_names
 from salver.execute.job import Folders, run_job
 from salver.execute.plan import PlannedJob
 from salver.execute.slots import Slots, Taken
+from salver.execute.warm_up import warm_up
 from salver.model import Claim, RunRecord, Termination
 from salver.plugins import choose, runners
 from salver.runner import Runner
@@ -27,6 +28,8 @@ from salver.runner import Runner
 _LOOK_EVERY_S = 0.25
 _running: dict[tuple[str, str, int], threading.Event] = {}
 _stopped: set[str] = set()
+_warm: set[tuple[str, str]] = set()
+_warming = threading.Lock()
 _making = threading.Lock()
 
 
@@ -56,7 +59,8 @@ class Order(NamedTuple):
 
     `project` is the checkout whose `runners/` is read; it, the instance set and the run's folder lie on a
     file system that all machines share. `salver` is the coordinator's version, `token` names it,
-    `attempt` counts from 0.
+    `attempt` counts from 0. `warm_up`: a worker's first run of a solver goes unrecorded, before
+    this one.
     """
 
     planned: PlannedJob
@@ -67,6 +71,7 @@ class Order(NamedTuple):
     salver: str
     token: str
     attempt: int
+    warm_up: bool
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -88,8 +93,21 @@ def execute(order: Order) -> RunRecord | None:
             if stop.is_set():
                 return None
             cores = taken.slots if share.slots.pinned else None
+            if order.warm_up:
+                _warm_up(order, runner, cores, taken.gpu, stop)
             record = run_job(order.planned, runner, order.folders, cores=cores, gpu=taken.gpu, stop=stop)
         return None if _was_disturbed(record, stop) else record
+
+
+def _warm_up(
+    order: Order, runner: Runner, cores: tuple[int, ...] | None, gpu: str | None, stop: threading.Event
+) -> None:
+    """Runs this worker's first job of a solver in this campaign once; others that start meanwhile wait."""
+    which = order.token, order.planned.job.solver
+    with _warming:
+        if which not in _warm:
+            warm_up(order.planned, runner, order.folders, cores=cores, gpu=gpu, stop=stop)
+            _warm.add(which)
 
 
 def _was_disturbed(record: RunRecord, stop: threading.Event) -> bool:

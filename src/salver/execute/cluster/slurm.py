@@ -44,6 +44,7 @@ def run_slurm(
     pools: Pools,
     on_finish: Callable[[RunRecord], None],
     ready: Iterable[RunRecord] = (),
+    warm_up: bool = False,
     backend: Backend = "salver",
 ) -> RunSummary:
     """As `run_dask`, on pilots of these pools.
@@ -54,7 +55,15 @@ def run_slurm(
     require_slurm()
     pilots = Pilots(pools, Demand.of(planned), run_dir.resolve() / "pilots")
     return run_dask(
-        planned, runners, root, run_dir, workforce=pilots, on_finish=on_finish, ready=ready, backend=backend
+        planned,
+        runners,
+        root,
+        run_dir,
+        workforce=pilots,
+        on_finish=on_finish,
+        ready=ready,
+        warm_up=warm_up,
+        backend=backend,
     )
 
 
