@@ -2,19 +2,23 @@
 
 `ABCROWN_HOME` names its checkout, with its submodule auto_LiRPA, and in it a clone of its fork of
 onnx2pytorch where that is not installed. It runs in the environment that `salver solvers install abcrown`
-makes, or under `ABCROWN_PYTHON`, its own interpreter. `abcrown.py` is called directly: the tool's
-competition scripts assume CUDA and kill every Python process of the machine.
+makes, or under `ABCROWN_PYTHON`, its own interpreter. `ABCROWN_CONFIG` names a configuration file to use
+instead of ours. `abcrown.py` is called directly: the tool's competition scripts assume CUDA and kill every
+Python process of the machine.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
+import math
 import os
 import re
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 from salver.foreign.environments import installed, program_of
 from salver.model import Answer, Claim, Finished, Instance, Limits, StagedInstance, Termination
@@ -25,6 +29,7 @@ IMPORTED = ("torch", "onnx2pytorch", "gurobipy", "sortedcontainers", "yaml")
 BUNDLED = ("auto_LiRPA", "onnx2pytorch")
 RESULTS = "abcrown_results.txt"
 CONFIG = "abcrown.yaml"
+FEW_INPUTS = 20
 COUNTEREXAMPLE = "abcrown_counterexample.txt"
 TIMED_OUT = "Time out!!!"
 GAVE_UP = ("all nodes are split", "Maximum number of visited domains has reached")
@@ -45,6 +50,12 @@ def interpreter() -> str:
     """Python that runs the tool: the user's, that of its environment, or this one."""
     own = os.environ.get("ABCROWN_PYTHON")
     return own or (str(program_of("abcrown")) if installed("abcrown") else sys.executable)
+
+
+def own_config() -> Path | None:
+    """The user's configuration file, where there is one."""
+    named = os.environ.get("ABCROWN_CONFIG")
+    return Path(named).absolute() if named else None
 
 
 def bundled() -> list[Path]:
@@ -68,6 +79,8 @@ class AbCrown(Runner):
             return reason
         if not (code() / "abcrown.py").is_file():
             return f"ABCROWN_HOME={home()} has no abcrown.py"
+        if (own_file := own_config()) and not own_file.is_file():
+            return f"ABCROWN_CONFIG={own_file} is no file"
         if own := os.environ.get("ABCROWN_PYTHON"):
             return None if shutil.which(own) else f"ABCROWN_PYTHON={own} is not a program"
         there = {path.name for path in bundled()}
@@ -83,18 +96,25 @@ class AbCrown(Runner):
         text = package.read_text() if package.is_file() else ""
         found = re.search(r"__version__\s*=\s*['\"]([^'\"]+)", text)
         release = found[1] if found else "unreleased"
-        commit = commit_of(home())
-        return f"{release}+{commit}" if commit else release
+        own = own_config()
+        parts = [commit_of(home()), own and f"config.{hashlib.sha256(own.read_bytes()).hexdigest()[:8]}"]
+        return "+".join((release, ".".join(filter(None, parts)))).rstrip("+")
 
     def command(self, staged: StagedInstance, workdir: Path, limits: Limits) -> list[str]:
-        config = {"general": {"device": self.device, "conv_mode": "matrix"}}
-        (workdir / CONFIG).write_text(json.dumps(config) + "\n")  # JSON is YAML
+        (workdir / CONFIG).write_text(json.dumps(self.config(staged.instance)) + "\n")  # JSON is YAML
         return [
-            interpreter(), str(code() / "abcrown.py"), "--config", str(workdir / CONFIG),
+            interpreter(), str(code() / "abcrown.py"),
+            "--config", str(own_config() or workdir / CONFIG),
             "--onnx_path", str(staged.onnx), "--vnnlib_path", str(staged.vnnlib),
             "--results_file", str(workdir / RESULTS), "--timeout", f"{limits.wall_s:g}",
             "--save_adv_example", "--cex_path", str(workdir / COUNTEREXAMPLE),
         ]  # fmt: skip
+
+    def config(self, instance: Instance) -> dict[str, Any]:
+        """The tool's defaults; queries of few inputs are split at these, as its authors do in VNN-COMP."""
+        few = math.prod(instance.facts.input_shape) <= FEW_INPUTS
+        split = {"bab": {"branching": {"method": "sb", "input_split": {"enable": True}}}}
+        return {"general": {"device": self.device, "conv_mode": "matrix"}, **(split if few else {})}
 
     def environment(self, limits: Limits) -> dict[str, str]:
         threads = str(limits.cores)

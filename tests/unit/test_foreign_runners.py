@@ -89,7 +89,7 @@ parser.add_argument("--timeout", type=float, required=True)
 parser.add_argument("--save_adv_example", action="store_true", required=True)
 args = parser.parse_args()
 config = json.loads(args.config.read_text())
-assert config == {"general": {"device": "cuda", "conv_mode": "matrix"}}, config
+assert config["general"] == {"device": "cuda", "conv_mode": "matrix"}, config
 assert args.onnx_path.is_file() and args.vnnlib_path.read_text().startswith("(declare-const")
 assert args.timeout == 20.5 and os.environ["OMP_NUM_THREADS"] == "1"
 assert str(pathlib.Path(__file__).parents[1]) in os.environ["PYTHONPATH"].split(os.pathsep)
@@ -116,6 +116,35 @@ def test_abcrown_is_called_with_its_own_options_and_its_witness_is_read(
     answer = runner.parse(staged.instance, finish(runner, staged))
     assert answer.claim is Claim.SAT
     assert answer.witness == "((X_0 0.5)\n (Y_0 1.0))"
+
+
+@pytest.mark.parametrize(
+    ("shape", "at_inputs"), [([5], True), ([20], True), ([21], False), ([1, 28, 28], False)]
+)
+def test_abcrown_splits_few_inputs_and_many_neurons(
+    abcrown_home: Path, staged: StagedInstance, shape: list[int], at_inputs: bool
+) -> None:
+    facts = staged.instance.facts.model_copy(update={"input_shape": tuple(shape)})
+    config = abcrown.AbCrown().config(staged.instance.model_copy(update={"facts": facts}))
+    assert config["general"]["device"] == "cpu"
+    assert ("bab" in config) is at_inputs
+
+
+def test_abcrowns_configuration_may_be_the_users_own_and_is_part_of_the_version(
+    abcrown_home: Path, monkeypatch: pytest.MonkeyPatch, staged: StagedInstance
+) -> None:
+    runner, file = abcrown.AbCrown(), abcrown_home / "mine.yaml"
+    assert runner.version() == "0.7.0"
+    monkeypatch.setenv("ABCROWN_CONFIG", str(file))
+    assert "mine.yaml is no file" in str(runner.unavailable())
+    versions = []
+    for text in ("{}", "{bab: {}}"):
+        file.write_text(text)
+        assert runner.unavailable() is None
+        assert str(file) in runner.command(staged, staged.onnx.parent, LIMITS)
+        versions.append(runner.version())
+    assert versions[0] != versions[1]
+    assert all(version.startswith("0.7.0+config.") for version in versions)
 
 
 def test_abcrown_may_be_named_by_its_inner_folder(
