@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from salver.datasets import load
 from salver.generate import drafts
 from salver.instance_set import write_set
+from salver.judge.maps import reference_gradient_of
 from salver.judge.views import (
     WitnessViews,
     centre_of_box,
     chosen_witnesses,
     has_map,
-    reference_gradient_of,
 )
 from salver.model import (
     Claim,

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from salver.errors import SalverError
 from salver.files import write_atomically
+from salver.judge.maps import top_set
 from salver.judge.views import WitnessView, WitnessViews, chosen_witnesses
 from salver.model import Facts, Instance, JudgedRun
 from salver.report.pictures import bars_svg, flattened, image_png, map_png
@@ -146,10 +147,7 @@ def _asked(facts: Facts) -> str:
 
 def top_sets(view: WitnessView) -> tuple[list[int], list[int]]:
     """The top-k sets at xhat and at the witness, where the family ranks; else empty."""
-    k = int(view.instance.facts.options.get("k", 0))
-    if not 0 < k < len(view.x_map):
-        return [], []
-    first, second = (np.argsort(-m, kind="stable")[:k].tolist() for m in (view.x_map, view.witness_map))
+    first, second = (list(top_set(m, view.instance.facts)) for m in (view.x_map, view.witness_map))
     return first, second
 
 

@@ -158,6 +158,8 @@ def _picture(drawn: Pictures, clip: Sequence[float] | None) -> dict[str, Any]:
         "mapShape": drawn.map_shape,
         "range": list(clip) if clip else None,
         "exact": drawn.exact,
+        "features": [visible(name) for name in drawn.words.features],
+        "classes": [visible(name) for name in drawn.words.classes],
         "xhat": _drawn(drawn.xhat),
     }
     if drawn.witness is not None:
@@ -167,4 +169,4 @@ def _picture(drawn: Pictures, clip: Sequence[float] | None) -> dict[str, Any]:
 
 
 def _drawn(drawn: Drawn) -> dict[str, Any]:
-    return {"x": drawn.x, "map": drawn.map, "label": drawn.label}
+    return {"x": drawn.x, "map": drawn.map, "label": drawn.label, "top": drawn.top}
