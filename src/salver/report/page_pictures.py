@@ -10,7 +10,7 @@ import math
 import re
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,8 +35,8 @@ _MOST_BYTES = 1 << 26
 
 @dataclass(frozen=True)
 class Drawn:
-    """A point [n], its saliency map [s] (none where the query has no map), the class the network gives it, and
-    the map's top-k set where the query is about ranks."""
+    """A point [n], its saliency map [s] (empty where the query has none), the class the network gives it,
+    and the map's top-k set where the query is about ranks."""
 
     x: tuple[float, ...]
     map: tuple[float, ...]
@@ -46,7 +46,7 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Words:
-    """Names of the entries and of the classes of a table; empty where it has none or is not on this machine."""
+    """Names of a table's entries and classes; empty where it has none or is not on this machine."""
 
     features: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
@@ -61,6 +61,7 @@ class Pictures:
         xhat: the explained point; `exact` tells whether it follows from the box, else it is the box's centre.
         words: names to show.
         witness: the point of `solver` with its verdict, where some solver has one.
+        moved, map_moved: largest change of an entry of the input and of the map, from xhat to the witness.
     """
 
     shape: tuple[int, int, int]
@@ -71,6 +72,8 @@ class Pictures:
     witness: Drawn | None = None
     solver: str = ""
     verdict: str = ""
+    moved: float = 0.0
+    map_moved: float = 0.0
 
 
 def pictures(
@@ -146,15 +149,28 @@ def _pictures(
     facts = instance.facts
     low, high = _box(set_path / f"{instance.vnnlib}.gz", math.prod(facts.input_shape))
     x, exact = centre(low, high, facts)
-    xhat = _drawn(x, maps.at_xhat(instance, x), facts)
-    witness, solver, verdict = None, "", ""
-    if shown is not None and shown.run.witness is not None:
-        text = (run_dir / shown.run.witness).read_text(errors="replace")
-        point = parse_witness(text, x.size)
-        witness = _drawn(point, maps.at(instance, point), facts)
-        solver, verdict = shown.run.solver, str(shown.judgement.witness)
-    shapes = _three(facts.input_shape), _three(maps.shape(instance) if xhat.map else (0,))
-    return Pictures(*shapes, xhat, exact, words.of(facts), witness, solver, verdict)
+    at_xhat = maps.at_xhat(instance, x)
+    shape = maps.shape(instance) if has_map(facts) else (0,)
+    found = Pictures(
+        _three(facts.input_shape), _three(shape), _drawn(x, at_xhat, facts), exact, words.of(facts)
+    )
+    if shown is None or shown.run.witness is None:
+        return found
+    point = parse_witness((run_dir / shown.run.witness).read_text(errors="replace"), x.size)
+    at_witness = maps.at(instance, point)
+    return replace(
+        found,
+        witness=_drawn(point, at_witness, facts),
+        solver=shown.run.solver,
+        verdict=str(shown.judgement.witness),
+        moved=_distance(point, x),
+        map_moved=_distance(at_witness.map, at_xhat.map),
+    )
+
+
+def _distance(one: Array, other: Array) -> float:
+    """Largest difference of two entries, to four digits; 0 of no entries."""
+    return _rounded(np.abs(one - other).max(initial=0.0)[None])[0]
 
 
 def _drawn(x: Array, at: Seen, facts: Facts) -> Drawn:
