@@ -39,7 +39,8 @@ class Views {
     this.shown = null;
     document.addEventListener("click", (event) => this.remember(event));
     document.addEventListener("keydown", (event) => this.step(event));
-    addEventListener("hashchange", () => this.route(true));
+    // Of addresses that follow fast only the last is shown.
+    addEventListener("hashchange", (event) => { if (event.newURL === location.href) this.route(true); });
     this.route(false);
   }
 
