@@ -72,6 +72,8 @@ def page_data(frame: pd.DataFrame, instances: Mapping[str, Instance], material: 
         for name, (label, digits) in COLUMNS.items()
     ]
     columns += [{**_texts(frame, name, label), "hidden": True} for name, label in HIDDEN_COLUMNS.items()]
+    vectors: Vectors = {}
+    shown = [_instance(key, instances[key], material.pictures.get(key), vectors) for key in keys.tolist()]
     return {
         "rows": len(frame),
         "head": HEAD,
@@ -81,7 +83,8 @@ def page_data(frame: pd.DataFrame, instances: Mapping[str, Instance], material: 
         # "./" keeps a stored path a path: it cannot become an address of another kind.
         "logs": [f"./{quote(path)}/" if path else "" for path in frame["logs"].tolist()],
         "texts": texts,
-        "instances": [_instance(key, instances[key], material.pictures.get(key)) for key in keys.tolist()],
+        "instances": shown,
+        "vectors": list(vectors),
     }
 
 
@@ -133,7 +136,11 @@ def _text(text: RunText) -> list[Any]:
     return [argv, environment, visible(text.stdout), visible(text.stderr), *map(int, text.cut)]
 
 
-def _instance(key: str, instance: Instance, drawn: Pictures | None) -> dict[str, Any]:
+Vectors = dict[tuple[float, ...], int]
+"""Points and maps with their places; many instances are about the same point."""
+
+
+def _instance(key: str, instance: Instance, drawn: Pictures | None, vectors: Vectors) -> dict[str, Any]:
     facts = instance.facts
     told = {
         "family": facts.family,
@@ -158,11 +165,11 @@ def _instance(key: str, instance: Instance, drawn: Pictures | None) -> dict[str,
         "facts": [[name, visible(str(value))] for name, value in told.items()],
     }
     if drawn is not None:
-        shown["picture"] = _picture(drawn, facts)
+        shown["picture"] = _picture(drawn, facts, vectors)
     return shown
 
 
-def _picture(drawn: Pictures, facts: Facts) -> dict[str, Any]:
+def _picture(drawn: Pictures, facts: Facts, vectors: Vectors) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "shape": drawn.shape,
         "mapShape": drawn.map_shape,
@@ -172,14 +179,15 @@ def _picture(drawn: Pictures, facts: Facts) -> dict[str, Any]:
         "exact": drawn.exact,
         "features": [visible(name) for name in drawn.words.features],
         "classes": [visible(name) for name in drawn.words.classes],
-        "xhat": _drawn(drawn.xhat),
+        "xhat": _drawn(drawn.xhat, vectors),
     }
     if drawn.witness is not None:
         own: dict[str, Any] = {"solver": visible(drawn.solver), "verdict": drawn.verdict}
         own |= {"moved": drawn.moved, "mapMoved": drawn.map_moved}
-        shown["witness"] = {**_drawn(drawn.witness), **own}
+        shown["witness"] = {**_drawn(drawn.witness, vectors), **own}
     return shown
 
 
-def _drawn(drawn: Drawn) -> dict[str, Any]:
-    return {"x": drawn.x, "map": drawn.map, "label": drawn.label, "top": drawn.top}
+def _drawn(drawn: Drawn, vectors: Vectors) -> dict[str, Any]:
+    x, shown = (vectors.setdefault(values, len(vectors)) for values in (drawn.x, drawn.map))
+    return {"x": x, "map": shown, "label": drawn.label, "top": drawn.top}

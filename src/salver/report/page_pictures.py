@@ -169,7 +169,7 @@ def _pictures(
 
 
 def _distance(one: Array, other: Array) -> float:
-    """Largest difference of two entries, to four digits; 0 of no entries."""
+    """Largest difference of two entries, to five digits; 0 of no entries."""
     return _rounded(np.abs(one - other).max(initial=0.0)[None])[0]
 
 
@@ -219,6 +219,6 @@ def _three(shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 
 def _rounded(values: Array) -> tuple[float, ...]:
-    """Four significant digits: more than a screen shows; no NaN or infinity, which JSON has not."""
+    """Five significant digits, so that a difference has three; no NaN or infinity, which JSON has not."""
     finite = values if np.isfinite(values).all() else np.nan_to_num(values, posinf=3e38, neginf=-3e38)
-    return tuple(map(float, np.char.mod("%.4g", finite).tolist()))
+    return tuple(map(float, np.char.mod("%.5g", finite).tolist()))
