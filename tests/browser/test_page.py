@@ -402,6 +402,13 @@ def test_print_unfolds_and_leaves_the_controls_out(page: Browser) -> None:
     assert printed.startswith(b"%PDF-")
 
 
+def test_a_printed_instance_has_its_numbers(page: Browser) -> None:
+    page.run("location.hash = '#instance/0000000000000001'")
+    page.wait("!document.getElementById('instance').hidden")
+    numbers = "document.querySelectorAll('#instance details .tall tbody tr').length"
+    assert page.run(f"(() => {{ dispatchEvent(new Event('beforeprint')); return {numbers}; }})()") == 128
+
+
 def test_rows_are_saved_as_csv(page: Browser, results: pd.DataFrame, tmp_path: Path) -> None:
     page.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
     choose(page, "#filter-solver", "=solver-e")

@@ -340,7 +340,7 @@ def test_completion_in_bash(tmp_path: Path) -> None:
         ("bench solvers", "tables", "paper-1,pap", ["paper-1,paper-2"]),
         ("bench training", "solver", "mil", ["milp"]),
         ("solvers install", "names", "vibe", ["vibecheck"]),
-        ("data fetch", "name", "mni", ["mnist"]),
+        ("data fetch", "name", "mni", ["mnist", "mnist_5k"]),
     ],
 )
 def test_values_are_completed(

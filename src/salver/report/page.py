@@ -142,7 +142,12 @@ def _board(board: pd.DataFrame) -> dict[str, Any]:
     rows = [
         {
             "cells": [
-                {"text": str(row[name]), "href": _filtered(by, row, name), "kind": _kind(by, name)}
+                {
+                    "text": str(row[name]),
+                    "href": _filtered(by, row, name),
+                    "kind": _kind(by, name),
+                    "bad": name == "wrong" and row[name] > 0,
+                }
                 for name in order
             ],
             "rank": rank or "",

@@ -132,7 +132,11 @@ function unfoldForPrint() {
   let opened = [];
   addEventListener("beforeprint", () => {
     opened = [...document.querySelectorAll("details:not([open])")];
-    for (const details of opened) details.open = true;
+    for (const details of opened) {
+      details.open = true;
+      // The browser's own event comes after the page is printed.
+      details.dispatchEvent(new Event("toggle"));
+    }
   });
   addEventListener("afterprint", () => { for (const details of opened) details.open = false; });
 }
