@@ -178,6 +178,18 @@ def test_plots_are_the_same_bytes_again_and_one_path_a_cloud() -> None:
             assert text in one.inline
 
 
+def test_a_solver_has_the_same_colour_in_every_plot() -> None:
+    cactus, sizes = plots.cactus(FRAME), plots.time_against(FRAME, "neurons", "ReLU neurons")
+    assert cactus is not None
+    assert sizes is not None
+    # One solver solves nothing, so it is in the second alone; the curves are ordered by what is solved.
+    assert plots._assigned(("a", "b"), FRAME)["virtual best"] == "b"
+    for name in ("crown", "falsify"):
+        colour = plots._assigned(plots._COLOURS, FRAME)[name].removeprefix("#")
+        assert colour.lower() in cactus.svg.lower()
+        assert colour.lower() in sizes.svg.lower()
+
+
 def test_plot_tables_count_what_was_solved() -> None:
     cactus, scatter = plots.cactus(FRAME), plots.scatter(FRAME)
     assert cactus is not None
