@@ -10,9 +10,11 @@ from typing import Annotated
 import typer
 
 from salver.bench.cli import bench_app
+from salver.commands import completing
 from salver.commands.calling import call
+from salver.commands.for_programs import AsJson, kept_for_json, print_json
 from salver.commands.gallery import gallery
-from salver.commands.listing import AsJson, DataDir, listing_app, print_version
+from salver.commands.listing import DataDir, listing_app, print_version
 from salver.commands.publish import publish, verify_set
 from salver.commands.runners import check_runner, new_runner
 from salver.commands.solvers import solvers_app
@@ -39,30 +41,50 @@ def _root(
 ) -> None: ...
 
 
-def _suites(incomplete: str) -> list[str]:
-    from salver.suite import suite_paths
-
-    return [key for key in suite_paths() if key.startswith(incomplete)]
-
-
 SuiteKey = Annotated[
-    str, typer.Argument(help="key of a suite in benchmarks/, or a .toml file", autocompletion=_suites)
+    str,
+    typer.Argument(help="key of a suite in benchmarks/, or a .toml file", autocompletion=completing.suites),
 ]
 Workers = Annotated[int, typer.Option("--workers", "-j", help="jobs side by side")]
-Solvers = Annotated[str, typer.Option("--solvers", help="comma-separated; default: all available")]
+RunName = Annotated[
+    str, typer.Argument(help="a run's folder or name, or `latest`", autocompletion=completing.runs)
+]
+Solvers = Annotated[
+    str,
+    typer.Option(
+        "--solvers", help="comma-separated; default: all available", autocompletion=completing.solvers
+    ),
+]
 Timeout = Annotated[float | None, typer.Option("--timeout", help="wall seconds a run (default: suite's)")]
-Device = Annotated[str, typer.Option("--device", help="cpu or cuda")]
+Device = Annotated[
+    str, typer.Option("--device", help="cpu or cuda", autocompletion=completing.one_of("cpu", "cuda"))
+]
 Cores = Annotated[int | None, typer.Option("--cores", help="cores a run (default: as the solver asks)")]
 Repetitions = Annotated[int, typer.Option("--repetitions", min=1, help="runs of every job")]
 Resume = Annotated[bool, typer.Option("--resume", help="go on with the suite's latest run")]
 Proofs = Annotated[bool, typer.Option("--proofs", help="ask for a proof of every unsat, and check it")]
 Pin = Annotated[bool, typer.Option("--pin", help="a physical core for every worker")]
 WarmUp = Annotated[bool, typer.Option("--warm-up", help="first one unrecorded run of every solver")]
-Backend = Annotated[str, typer.Option("--backend", help="limits and measures: salver or runexec")]
-EngineName = Annotated[str, typer.Option("--engine", help="local, dask or slurm")]
+Backend = Annotated[
+    str,
+    typer.Option(
+        "--backend",
+        help="limits and measures: salver or runexec",
+        autocompletion=completing.one_of("salver", "runexec"),
+    ),
+]
+EngineName = Annotated[
+    str,
+    typer.Option(
+        "--engine", help="local, dask or slurm", autocompletion=completing.one_of("local", "dask", "slurm")
+    ),
+]
 Scheduler = Annotated[str | None, typer.Option("--scheduler", help="Dask scheduler to join: tcp://host:port")]
 Pools = Annotated[Path | None, typer.Option("--pools", help="TOML file about pools of Slurm pilots")]
-Profile = Annotated[str, typer.Option("--profile", help="scoring: vnncomp2026, par2 or count")]
+Profile = Annotated[
+    str,
+    typer.Option("--profile", help="scoring: vnncomp2026, par2 or count", autocompletion=completing.profiles),
+]
 CORES = len(os.sched_getaffinity(0))
 
 
@@ -85,16 +107,20 @@ def run_all(
     engine: EngineName = "local",
     scheduler: Scheduler = None,
     pools: Pools = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Generate a suite, run every solver, judge, and print the leaderboard.
+    """Generate a suite, run every solver, print the leaderboard.
+
+    With --json the value is that of `report`.
 
     Example: salver all quick --solvers milp,hybrid --timeout 20
     """
-    run(
-        suite, solvers, timeout, device, workers, cores, repetitions, resume, proofs, pin, warm_up, backend,
-        data_dir, engine, scheduler, pools,
-    )  # fmt: skip
-    report("latest", profile)
+    with kept_for_json(as_json):
+        run(
+            suite, solvers, timeout, device, workers, cores, repetitions, resume, proofs, pin, warm_up,
+            backend, data_dir, engine, scheduler, pools,
+        )  # fmt: skip
+    report("latest", profile, as_json)
 
 
 @app.command()
@@ -103,6 +129,7 @@ def generate(
     workers: Workers = CORES,
     data_dir: DataDir = None,
     force: Annotated[bool, typer.Option("--force", help="even when the set is up to date")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write a suite's instance set below instances/.
 
@@ -121,6 +148,9 @@ def generate(
     if manifest is None:
         with counting(f"generating {chosen.key}") as progress:
             folder, manifest = generate_set(chosen, root, data_dir, workers, progress)
+    if as_json:
+        print_json({"suite": chosen.key, "folder": str(folder), "instances": len(manifest.instances)})
+        return
     print(f"{chosen.key}: {len(manifest.instances)} instances in {os.path.relpath(folder)}")
 
 
@@ -142,8 +172,9 @@ def run(
     engine: EngineName = "local",
     scheduler: Scheduler = None,
     pools: Pools = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Put solvers on a suite; the instance set is generated first where it is missing.
+    """Put solvers on a suite. The instance set is generated first where it is missing.
 
     Example: salver run bandit --solvers falsify,milp -j 2 --resume
     """
@@ -170,23 +201,29 @@ def run(
     check_engine(options.engine, device, workers)
     limits_for(options, chosen)
     choose_runners(options)
-    generate(suite, workers, data_dir)
     folder = set_folder(root, chosen)
-    with finishing() as (on_plan, on_finish):
-        run_dir, summary = run_suite(chosen, read_manifest(folder), folder, root, options, on_plan, on_finish)
-    counts = f"{summary.finished} jobs run, {summary.skipped} done before, {summary.left} left"
-    print(f"{chosen.key}: {counts}; stored in {os.path.relpath(run_dir)}")
+    with kept_for_json(as_json):
+        generate(suite, workers, data_dir)
+        with finishing() as (on_plan, on_finish):
+            run_dir, summary = run_suite(
+                chosen, read_manifest(folder), folder, root, options, on_plan, on_finish
+            )
+        counts = f"{summary.finished} jobs run, {summary.skipped} done before, {summary.left} left"
+        print(f"{chosen.key}: {counts}; stored in {os.path.relpath(run_dir)}")
+    if as_json:
+        told = {"finished": summary.finished, "skipped": summary.skipped, "left": summary.left}
+        print_json({"suite": chosen.key, "folder": str(run_dir), **told})
     if summary.left:
         raise SalverError("stopped before all jobs were run", chosen.key, "go on with --resume")
 
 
 @app.command()
 def report(
-    name: Annotated[str, typer.Argument(help="a run's folder or name, or `latest`")] = "latest",
+    name: RunName = "latest",
     profile: Profile = "vnncomp2026",
     as_json: AsJson = False,
 ) -> None:
-    """Judge a stored run again and write its report; no solver is started.
+    """Judge a stored run again and write its report. No solver is started.
 
     Example: salver report latest --profile par2
     """
@@ -220,11 +257,13 @@ def report(
 
 @app.command()
 def compare(
-    first: Annotated[str, typer.Argument(help="a run's folder or name, or `latest`")],
-    second: Annotated[str, typer.Argument(help="another run, of the same suite")],
+    first: RunName,
+    second: Annotated[
+        str, typer.Argument(help="another run, of the same suite", autocompletion=completing.runs)
+    ],
     as_json: AsJson = False,
 ) -> None:
-    """Compare two runs pair by pair, with intervals; the second is held against the first.
+    """Compare two runs pair by pair, with intervals. The second is held against the first.
 
     Example: salver compare scaling-20260101T120000 latest
     """
@@ -261,7 +300,7 @@ def validate(
     folder: Annotated[Path, typer.Argument(help="folder of an instance set")],
     as_json: AsJson = False,
 ) -> None:
-    """Re-read an instance set with ONNX Runtime, our reader and the vnnlib package.
+    """Check an instance set with three readers. ONNX Runtime, our own and the vnnlib package read it again.
 
     Example: salver validate instances/quick/1-s0
     """
@@ -288,7 +327,7 @@ def unroll(
     other: Annotated[int | None, typer.Option("--minus", help="class whose logit is subtracted")] = None,
     absolute: Annotated[bool, typer.Option("--abs", help="absolute values of the gradient")] = False,
 ) -> None:
-    """Unroll a network and its input gradient into one ONNX file: Y = [logits, saliency].
+    """Unroll a network and its gradient into one ONNX file. Its output is Y = [logits, saliency].
 
     Example: salver unroll net.onnx -o grad.onnx --label 3
     """

@@ -75,7 +75,7 @@ def _report(
 ) -> tuple[Results, Path]:
     run, instances, judged = judge_run(run_dir, root)
     refuse_unreportable(run_dir, judged, instances)
-    facts = run.model_dump(mode="json", exclude={"recipe", "options"})
+    facts = run.model_dump(mode="json", exclude={"recipe"})
     set_path, frame = root / run.instance_set, results_frame(judged)
     sizes = network_sizes(set_path, judged, instances)
     drawing = draw(shown_in_plots(frame, sizes))

@@ -28,6 +28,7 @@ FLAGS = (
 _KEYS = {
     "Enter": (13, "\r"), "Tab": (9, ""), "Escape": (27, ""), "ArrowDown": (40, ""), "ArrowUp": (38, ""),
     " ": (32, " "), "End": (35, ""), "Home": (36, ""), "ArrowLeft": (37, ""),
+    "ArrowRight": (39, ""),
 }  # fmt: skip
 _PATIENCE_S = 60.0
 
@@ -111,6 +112,8 @@ class Browser:
             pressed = {"text": text} if text and not shift else {}
             self.call("Input.dispatchKeyEvent", type="keyDown", **event, **pressed)
             self.call("Input.dispatchKeyEvent", type="keyUp", **event)
+            if key.startswith("Arrow"):
+                self.settle()
         self.settle()
 
     def settle(self) -> None:

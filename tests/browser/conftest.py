@@ -10,6 +10,7 @@ import pytest
 from salver.judging import report_run
 from salver.report import write_report
 from salver.report.material import Material, RunText
+from salver.report.page_pictures import Drawn, Pictures, Words
 from tests.browser.chromium import Browser, chromium, executable
 from tests.load.synthetic import synthetic_run
 from tests.unit import test_report
@@ -61,6 +62,13 @@ def hostile_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     instances = {key: i.model_copy(update={"name": HOSTILE}) for key, i in test_report.INSTANCES.items()}
     text = RunText(("sh", HOSTILE), {"A": HOSTILE}, HOSTILE, HOSTILE, (True, False))
-    material = Material(texts={one.run.key: text for one in judged}, sizes=dict.fromkeys(instances, 7))
+    table = Pictures(
+        (1, 1, 2), (1, 1, 2), Drawn((0.5, 0.0), (2.0, 1.0), 0, (0,)), True,
+        Words((HOSTILE, "b"), (HOSTILE, "other")), Drawn((0.25, 0.5), (-1.0, 4.0), 1, (1,)),
+        HOSTILE, "correct", 0.5, 3.0,
+    )  # fmt: skip
+    material = Material(
+        {one.run.key: text for one in judged}, {"box-1": table}, sizes=dict.fromkeys(instances, 7)
+    )
     folder = tmp_path_factory.mktemp("hostile")
     return write_report(folder, judged, {"note": HOSTILE}, instances, material=material).parent

@@ -114,7 +114,7 @@ def test_an_instance_opens_and_back_leads_to_its_row(page: Browser, results: pd.
     assert page.focused() == f"Instance {name}"
     assert page.run("document.getElementById('report').hidden")
     labels = page.run(
-        "[...document.querySelectorAll('#instance canvas')].map((c) => c.getAttribute('aria-label'))"
+        "[...document.querySelectorAll('#instance canvas[role]')].map((c) => c.getAttribute('aria-label'))"
     )
     assert [label.split(",")[0] for label in labels] == [
         "Input xhat", "Input of the witness", "Difference of the inputs",
@@ -123,7 +123,9 @@ def test_an_instance_opens_and_back_leads_to_its_row(page: Browser, results: pd.
     captions = page.run("[...document.querySelectorAll('#instance figcaption')].map((c) => c.textContent)")
     classes = [caption.rpartition("class ")[2] for caption in captions[:2]]
     assert classes[0] != classes[1]
-    runs = page.run("document.querySelectorAll('#instance tbody tr').length")
+    told = page.run("document.querySelector('#instance h3 + p').textContent")
+    assert f"xhat class {classes[0]} and the witness class {classes[1]}" in told
+    runs = page.run("document.querySelectorAll('#instance .runs tbody tr').length")
     assert runs == (results["instance"] == name).sum()
     page.run("history.back()")
     page.wait("document.getElementById('instance').hidden")
@@ -181,11 +183,149 @@ def test_everything_is_reached_by_keyboard(page: Browser) -> None:
     page.wait("!document.getElementById('instance').hidden")
     assert page.focused() == f"Instance {name}"
     page.press("Shift+Tab", "Shift+Tab")
-    assert page.focused() in ("Back to the results", "Previous instance")
+    assert page.focused() in ("← Previous instance", "Next instance →")
     page.run("document.getElementById('back').focus()")
     page.press("Enter")
     page.wait("document.getElementById('instance').hidden")
     assert page.focused() == name
+
+
+SHOWN = "document.querySelector('#instance h2').textContent.replace('Instance ', '')"
+
+
+def test_arrows_lead_through_the_filtered_instances(page: Browser) -> None:
+    choose(page, "#filter-outcome", "=verified")
+    choose(page, "#filter-solver", "=solver-b")
+    page.click("#runs th[data-name=wall_s] button")
+    names = shown(page, "instance")
+    page.click("#runs tbody tr:nth-child(2) a")
+    assert page.run(SHOWN) == names[1]
+    assert f"2 of {len(names)} in the filtered results" in page.run(
+        "document.querySelector('#instance nav').innerText"
+    )
+    page.press("ArrowRight", "ArrowRight")
+    assert page.run(SHOWN) == names[3]
+    page.press("ArrowLeft", "ArrowLeft", "ArrowLeft", "ArrowLeft")
+    assert page.run(SHOWN) == names[0]
+    page.run("document.querySelector('#instance .wide').setAttribute('tabindex', '0')")
+    page.run("document.querySelector('#instance .wide').focus()")
+    page.press("ArrowRight")
+    assert page.run(SHOWN) == names[0]
+    page.run("document.querySelector('#instance h2').focus()")
+    page.press("ArrowRight", "ArrowRight", "Escape")
+    page.wait("document.getElementById('instance').hidden")
+    assert page.focused() == names[2]
+    assert shown(page, "instance") == names
+
+
+def test_back_after_steps_turns_to_the_page_of_the_instance(page: Browser) -> None:
+    choose(page, "#size", "50")
+    page.click("#runs tbody tr:nth-child(1) a")
+    for _ in range(6):
+        page.press("ArrowRight")
+    name = page.run(SHOWN)
+    page.press("Escape")
+    page.wait("document.getElementById('instance').hidden")
+    assert page.focused() == name
+    assert name in shown(page, "instance")
+
+
+def test_an_instance_is_passed_on_as_a_link(browser: Browser, report_dir: Path) -> None:
+    address = (report_dir / "index.html").as_uri() + "#instance/0000000000000003"
+    browser.media()
+    browser.open(address)
+    name = browser.run(SHOWN)
+    assert browser.run("document.title").startswith(name)
+    browser.run("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
+    browser.click("#instance nav button")
+    assert browser.run("document.querySelector('#instance nav [role=status]').textContent") == address
+    kept = (
+        "Object.defineProperty(navigator, 'clipboard', { value: { writeText: async (t) => { kept = t; } } })"
+    )
+    browser.open(address)
+    browser.run(f"kept = ''; {kept}; 0")
+    browser.click("#instance nav button")
+    assert browser.run("kept") == address
+    assert browser.run("document.querySelector('#instance nav [role=status]').textContent") == "copied"
+
+
+def test_the_leaderboard_comes_first_and_facts_are_folded_after_it(page: Browser) -> None:
+    tables = page.run("[...document.querySelectorAll('#report table caption')].map((c) => c.textContent)")
+    assert tables[:3] == ["Leaderboard, suite load", "Leaderboard, by family", "How these results were made"]
+    assert not page.run("document.getElementById('made').open")
+    heads = page.run("[...document.querySelectorAll('.board th[scope=col]')].map((c) => c.innerText.trim())")
+    assert heads[1:7] == ["solver", "score", "PAR-2 (s)", "verified", "falsified", "wrong"]
+    page.click("a[href='#terms']")
+    assert page.run("document.getElementById('terms').open")
+    assert page.focused().startswith("What the words mean")
+
+
+def test_what_is_trusted_stands_at_the_top(page: Browser, hostile_dir: Path) -> None:
+    assert page.run("document.querySelector('#overview').innerText").startswith(
+        "No wrong answers and no disagreements"
+    )
+    page.open((hostile_dir / "index.html").as_uri())
+    told = page.run("document.querySelector('#overview .alarm').innerText")
+    assert "2 wrong answers" in told
+    assert "instances with disagreements" in told
+    page.click("#overview a[href='#wrong']")
+    assert page.focused() == "Wrong answers"
+
+
+def test_no_row_is_said_in_the_table_too(page: Browser) -> None:
+    page.click("#filter")
+    page.press(*"nothing at all")
+    assert shown(page, "instance") == [
+        f"No run matches these filters; Clear filters shows all {RECORDS} again."
+    ]
+    page.click("#clear")
+    assert len(shown(page, "instance")) == 100
+
+
+@pytest.mark.parametrize("view", ["", "#instance/0000000000000001"])
+def test_a_narrow_window_scrolls_tables_and_not_the_page(page: Browser, view: str) -> None:
+    page.call("Emulation.setDeviceMetricsOverride", width=360, height=700, deviceScaleFactor=1, mobile=True)
+    try:
+        page.run(f"location.hash = {view!r}")
+        page.settle()
+        page.run("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+        page.settle()
+        assert page.run("document.documentElement.scrollWidth") == 360
+        # The solver stays in sight while its row is scrolled.
+        table = "#instance .runs" if view else ".board"
+        page.run(f"table = document.querySelector('{table}'); table.closest('.wide').scrollLeft = 999")
+        moved = page.run(
+            "[table.closest('.wide').scrollLeft, table.closest('.wide').getBoundingClientRect().left,"
+            "table.querySelector('tbody th').getBoundingClientRect().left]"
+        )
+        assert moved[0] > 0
+        assert abs(moved[1] - moved[2]) < 1
+    finally:
+        page.call("Emulation.clearDeviceMetricsOverride")
+
+
+def test_a_table_shows_its_entries_by_name_with_bars(browser: Browser, hostile_dir: Path) -> None:
+    browser.media()
+    browser.open((hostile_dir / "index.html").as_uri() + "#instance/box-1")
+    cells = browser.run(
+        "[...document.querySelectorAll('#instance .tall tbody tr')].map((r) => r.innerText.split('\\t'))"
+    )
+    assert cells[0][0].startswith("</script>")
+    assert [[float(v) for v in row[1:]] for row in cells] == [
+        [0.5, 0.25, -0.25, 2, -1, -3],
+        [0, 0.5, 0.5, 1, 4, 3],
+    ]
+    bars = "[...document.querySelectorAll('#instance .tall tbody tr:first-child rect')]"
+    assert [float(x) for x in browser.run(f"{bars}.map((bar) => bar.getAttribute('x'))")] == [
+        30,
+        30,
+        15,
+        30,
+        22.5,
+        7.5,
+    ]
+    told = browser.run("document.querySelector('#instance h3 + p').textContent")
+    assert "Out of the top 1:" in told
 
 
 def test_a_screen_reader_is_told_the_same(page: Browser) -> None:
@@ -233,17 +373,40 @@ def test_axe_finds_no_violation(page: Browser, view: str, scheme: str) -> None:
         page.call("Emulation.clearDeviceMetricsOverride")
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("view", ["", "#instance/box-1"])
+def test_axe_finds_no_violation_where_answers_are_wrong(
+    browser: Browser, hostile_dir: Path, view: str, scheme: str
+) -> None:
+    source = axe_source()
+    if source is None:
+        pytest.skip("no axe-core: it comes from the npm registry")
+    browser.media(scheme=scheme)
+    browser.open((hostile_dir / "index.html").as_uri() + view)
+    browser.run("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+    browser.run(source + "; 0")
+    assert browser.run(VIOLATIONS) == []
+
+
 def test_print_unfolds_and_leaves_the_controls_out(page: Browser) -> None:
     page.media(kind="print", scheme="dark")
     page.run("dispatchEvent(new Event('beforeprint'))")
     visible = "(s) => document.querySelector(s).getClientRects().length > 0"
     assert page.run(f"['header nav', '#filters', '#pager', '.skip'].filter({visible})") == []
     assert page.run("document.querySelectorAll('details:not([open])').length") == 0
+    assert page.run("document.querySelector('#made table').getClientRects().length") > 0
     assert page.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     page.run("dispatchEvent(new Event('afterprint'))")
     assert page.run("document.querySelectorAll('details[open]').length") == 0
     printed = base64.b64decode(page.call("Page.printToPDF")["data"])
     assert printed.startswith(b"%PDF-")
+
+
+def test_a_printed_instance_has_its_numbers(page: Browser) -> None:
+    page.run("location.hash = '#instance/0000000000000001'")
+    page.wait("!document.getElementById('instance').hidden")
+    numbers = "document.querySelectorAll('#instance details .tall tbody tr').length"
+    assert page.run(f"(() => {{ dispatchEvent(new Event('beforeprint')); return {numbers}; }})()") == 128
 
 
 def test_rows_are_saved_as_csv(page: Browser, results: pd.DataFrame, tmp_path: Path) -> None:

@@ -68,6 +68,21 @@ def test_proofs_are_asked_for_checked_once_and_counted(project, instance_set):
     assert "its proof is rejected" in (run_dir / "disagreements.csv").read_text()
 
 
+def test_the_whole_way_for_programs(project, instance_set):
+    done = salver(project, "all", "tiny", "--solvers", "milp,falsify", "--json")
+    found = json.loads(done.stdout)
+    count = len(read_manifest(instance_set).instances)
+    assert {row["solver"] for row in found["leaderboard"]} == {"milp", "falsify", "virtual best"}
+    assert found["wrong"] == []
+    assert Path(found["report"]).is_file()
+    assert f"{2 * count} jobs run" in done.stderr
+    ran = json.loads(salver(project, "run", "tiny", "--solvers", "milp,falsify", "--resume", "--json").stdout)
+    folder = str(Path(found["report"]).parent)
+    assert ran == {"suite": "tiny", "folder": folder, "finished": 0, "skipped": 2 * count, "left": 0}
+    made = json.loads(salver(project, "generate", "tiny", "--json").stdout)
+    assert made == {"suite": "tiny", "folder": str(instance_set), "instances": count}
+
+
 def test_the_whole_way(project, instance_set):
     done = salver(project, "all", "tiny", "--solvers", "milp,falsify", "-j", "2")
     assert "falsify" in done.stdout

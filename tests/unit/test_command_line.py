@@ -146,6 +146,10 @@ def test_a_solver_says_its_name_and_version(
         (["suites"], {"key", "title", "version", "seed", "timeout", "memory_mb"}),
         (["families"], {"family", "title", "options"}),
         (["data", "list"], {"subject", "usable", "detail"}),
+        (
+            ["solvers", "list"],
+            {"solver", "usable", "version", "complete", "devices", "vnnlib", "reason"},
+        ),
     ],
 )
 def test_lists_as_json(arguments: list[str], keys: set[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -153,6 +157,58 @@ def test_lists_as_json(arguments: list[str], keys: set[str], capsys: pytest.Capt
     found = json.loads(capsys.readouterr().out)
     assert found
     assert all(set(item) == keys for item in found)
+
+
+BENCHES = {"solvers", "training", "smoothgrad", "ranking", "cam", "overhead"}
+
+
+@pytest.mark.parametrize("name", sorted(BENCHES))
+def test_a_bench_gives_programs_its_tables_alone(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measures(*_: object) -> Path:
+        print("for people")
+        (tmp_path / f"{name}.md").write_text("# bench")
+        (tmp_path / "sizes.csv").write_text("solver,seconds\nmilp,0.1234567890123\nhybrid,\n")
+        return tmp_path
+
+    monkeypatch.setattr(f"salver.bench.{name}.bench_{name}", measures)
+    assert call(app, ["bench", name, "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {
+        "report": str(tmp_path / f"{name}.md"),
+        "tables": {
+            "sizes": [
+                {"solver": "milp", "seconds": 0.1234567890123},
+                {"solver": "hybrid", "seconds": None},
+            ]
+        },
+    }
+    assert err == "for people\n"
+    assert call(app, ["bench", name]) == 0
+    assert capsys.readouterr().out == "for people\n"
+
+
+def test_a_skipped_bench_has_no_tables(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("salver.bench.cam.bench_cam", lambda *_: None)
+    assert call(app, ["bench", "cam", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"report": None, "tables": {}}
+
+
+GROUPS = sorted({path[:-1] for path, _ in LEAVES})
+
+
+@pytest.mark.parametrize("path", GROUPS, ids=["salver", *(" ".join(path) for path in GROUPS[1:])])
+def test_no_summary_of_a_command_is_cut(
+    path: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert call(app, [*path, "--help"]) == 0
+    told = capsys.readouterr().out.partition("Commands:")[2]
+    assert told.count("\n") > 2
+    assert "..." not in told
 
 
 def test_the_root_says_what_it_is(capsys: pytest.CaptureFixture[str]) -> None:
@@ -242,6 +298,7 @@ def test_completion_in_bash(tmp_path: Path) -> None:
             ("salver", "gener"),
             ("salver", "generate", "band"),
             ("salver", "run", "--sol"),
+            ("salver", "run", "bandit", "--solvers", "milp,hybrid-p"),
         ],
         "_salver_solve": [
             ("salver-solve", "hyb"),
@@ -258,8 +315,47 @@ def test_completion_in_bash(tmp_path: Path) -> None:
             ]
     done = bash("\n".join(lines))
     assert done.stdout.splitlines() == [
-        "generate", "bandit", "--solvers", "hybrid-paper hybrid", "verify", "--network",
+        "generate", "bandit", "--solvers", "milp,hybrid-paper",
+        "hybrid-paper hybrid", "verify", "--network",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("path", "parameter", "typed", "offered"),
+    [
+        ("run", "solvers", "mi", ["milp"]),
+        ("all", "solvers", "milp,hybrid", ["milp,hybrid", "milp,hybrid-paper"]),
+        ("all", "solvers", "hybrid-paper,hybrid", ["hybrid-paper,hybrid"]),
+        ("publish", "suite", "band", ["bandit"]),
+        ("report", "name", "tiny-2", ["tiny-20260202", "tiny-20260101"]),
+        ("rejudge", "name", "lat", ["latest"]),
+        ("compare", "second", "other", ["other-1"]),
+        ("gallery", "name", "other", ["other-1"]),
+        ("report", "profile", "vnn", ["vnncomp2026"]),
+        ("run", "engine", "sl", ["slurm"]),
+        ("run", "backend", "", ["salver", "runexec"]),
+        ("run", "device", "cu", ["cuda"]),
+        ("test-runner", "name", "mil", ["milp"]),
+        ("test-runner", "suite", "band", ["bandit"]),
+        ("bench solvers", "tables", "paper-1,pap", ["paper-1,paper-2"]),
+        ("bench training", "solver", "mil", ["milp"]),
+        ("solvers install", "names", "vibe", ["vibecheck"]),
+        ("data fetch", "name", "mni", ["mnist", "mnist_5k"]),
+    ],
+)
+def test_values_are_completed(
+    path: str, parameter: str, typed: str, offered: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("benchmarks", "generators", "runners"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    for run in ("tiny-20260101", "tiny-20260202", "other-1"):
+        (tmp_path / "reports" / run).mkdir(parents=True)
+        (tmp_path / "reports" / run / "manifest.json").write_text("{}")
+    monkeypatch.setenv("SALVER_ROOT", str(tmp_path))
+    (command,) = (command for words, command in LEAVES if " ".join(words) == path)
+    (found,) = (one for one in command.params if one.name == parameter)
+    context = command.make_context(path, [], resilient_parsing=True)
+    assert [item.value for item in found.shell_complete(context, typed)] == offered
 
 
 def test_completion_installs_for_the_shell_it_is_asked_from(tmp_path: Path) -> None:

@@ -16,14 +16,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from salver.execute.logs import store_logs
-from salver.judge.scoring import results_frame
+from salver.judge.scoring import leaderboard, results_frame
 from salver.model import Finished, JudgedRun, Termination
 from salver.report import plots
 from salver.report.drawing import thinned_cloud, thinned_steps
 from salver.report.material import HEAD, Material, RunText, gather
 from salver.report.page_data import embedded, page_data, visible
-from salver.report.page_pictures import centre
+from salver.report.page_pictures import Drawn, Pictures, Words, centre
 from salver.report.pgfplots import latex
+from salver.report.tables import ranks
+from salver.report.words import asked, meaning
 from tests.unit.test_report import INSTANCES, judged
 
 FRAME = results_frame(judged()).assign(neurons=[8, 8, 16] * 3)
@@ -58,6 +60,38 @@ def test_columns_give_the_frame_back() -> None:
         else:
             assert column["numbers"] == FRAME[name].round(column["digits"]).tolist()
     assert [data["instances"][at]["id"] for at in data["at"]] == FRAME["instance_id"].tolist()
+
+
+def test_a_point_of_many_instances_is_stored_once() -> None:
+    xhat = Drawn((0.0, 1.0), (2.0, 3.0), 0, ())
+    picture = Pictures((1, 1, 2), (1, 1, 2), xhat, True, Words())
+    data = page_data(FRAME, INSTANCES, Material(pictures={"box-1": picture, "rank-1": picture}))
+    assert data["vectors"] == [(0.0, 1.0), (2.0, 3.0)]
+    shown = [i["picture"]["xhat"] for i in data["instances"] if "picture" in i]
+    assert shown == [{"x": 0, "map": 1, "label": 0, "top": ()}] * 2
+
+
+def test_an_instance_is_put_in_words() -> None:
+    facts = INSTANCES["box-1"].facts.model_copy(
+        update={"condition": "|E(x) - E(xhat)| <= 1", "targets": (1, 2), "clip": (0.0, 1.0), "epsilon": 0.5}
+    )
+    text = asked(facts)
+    assert text.startswith(
+        "Is there an input x within 0.5 of xhat in every entry and inside [0, 1], of which"
+    )
+    assert "|E(x) - E(xhat)| <= 1, and the network gives it class 1 or 2 rather than" in text
+    assert "class 1 or 2" not in asked(facts.model_copy(update={"family": "topk_rank"}))
+    assert meaning("topk_rank") != meaning("of somebody else")
+
+
+def test_equal_scores_share_a_place_in_the_order_of_time() -> None:
+    board = pd.DataFrame(
+        {"suite": ["a"] * 4 + ["b"], "solver": ["x", "y", "z", "virtual best", "x"], "score": [9, 9, 8, 9, 1]}
+    )
+    assert ranks(board) == [1, 1, 3, 0, 1]
+    slow, fast = FRAME.assign(solver="a", wall_s=2.0), FRAME.assign(solver="b", wall_s=1.0)
+    ordered = leaderboard(pd.concat([slow, fast]))
+    assert ordered["solver"].tolist() == ["b", "a", "virtual best"]
 
 
 def test_a_number_that_json_has_not_is_shown_as_unknown() -> None:
@@ -142,6 +176,18 @@ def test_plots_are_the_same_bytes_again_and_one_path_a_cloud() -> None:
         assert all(len(row) == len(one.headers) for row in one.rows)
         for text in (f'<title id="plot-{one.name}-title">', "<desc ", 'role="img"'):
             assert text in one.inline
+
+
+def test_a_solver_has_the_same_colour_in_every_plot() -> None:
+    cactus, sizes = plots.cactus(FRAME), plots.time_against(FRAME, "neurons", "ReLU neurons")
+    assert cactus is not None
+    assert sizes is not None
+    # One solver solves nothing, so it is in the second alone; the curves are ordered by what is solved.
+    assert plots._assigned(("a", "b"), FRAME)["virtual best"] == "b"
+    for name in ("crown", "falsify"):
+        colour = plots._assigned(plots._COLOURS, FRAME)[name].removeprefix("#")
+        assert colour.lower() in cactus.svg.lower()
+        assert colour.lower() in sizes.svg.lower()
 
 
 def test_plot_tables_count_what_was_solved() -> None:

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from salver.datasets import load
 from salver.generate import drafts
 from salver.instance_set import write_set
+from salver.judge.maps import reference_gradient_of, seen
 from salver.judge.views import (
     WitnessViews,
     centre_of_box,
     chosen_witnesses,
     has_map,
-    reference_gradient_of,
 )
 from salver.model import (
     Claim,
@@ -35,6 +35,7 @@ from salver.model import (
     WitnessVerdict,
 )
 from salver.nets.onnx_reader import read_onnx
+from salver.report.page_pictures import pictures
 from salver.saliency.sampling import logits_and_gradient
 from salver.spec import float32_down, float32_up, read_vnnlib
 from salver.suite import Suite
@@ -112,6 +113,41 @@ def test_maps_are_the_gradients_of_the_original_network(made):
         assert np.array_equal(view.x, load("bandit").test_x[facts.index].astype(np.float64))
         seen.add(of != facts.gradient_of)
     assert seen == {True, False}
+
+
+def test_the_page_shows_what_the_gallery_shows(made, tmp_path):
+    folder, manifest = made
+    (tmp_path / "cex").mkdir()
+    judged, views = [], {}
+    for instance in manifest.instances:
+        text = witness_of(folder, instance)
+        view = None if text is None else WitnessViews(folder).view(instance, "falsify", text)
+        if view is not None:
+            (tmp_path / "cex" / instance.id).write_text(text)
+            judged.append(judged_of(instance.id, "falsify"))
+            views[instance.id] = view
+    shown = pictures(tmp_path, folder, judged, {i.id: i for i in manifest.instances})
+    assert len(shown) == len(views) > 2
+    for key, picture in shown.items():
+        view = views[key]
+        assert picture.exact
+        assert np.allclose(picture.xhat.x, view.x, atol=1e-4)
+        assert np.allclose(picture.xhat.map, view.x_map, atol=1e-3 * max(1, np.abs(view.x_map).max()))
+        assert np.allclose(picture.witness.map, view.witness_map, rtol=1e-3, atol=1e-3)
+        assert (picture.moved, picture.map_moved) == pytest.approx(
+            (view.input_distance, view.map_distance), rel=1e-3
+        )
+        names = picture.words.classes or [str(n) for n in range(10)]
+        assert [names[picture.xhat.label], names[picture.witness.label]] == [view.x_class, view.witness_class]
+    # A map at xhat that is not the one the graph has there is among them.
+    assert any(reference_gradient_of(view.instance.facts) for view in views.values())
+
+
+def test_at_a_tie_the_class_shown_is_the_other_one():
+    facts = facts_of(0, "n", options={"k": 1})
+    found = seen(facts, np.array([2.0, 2.0, 0.5, 3.0]))
+    assert (found.label, found.top, found.map.tolist()) == (1, (1,), [0.5, 3.0])
+    assert seen(facts, np.array([2.0, 1.0, 0.5, 3.0])).label == 0
 
 
 def test_an_activation_map_has_the_shape_of_its_feature_map(made):

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from salver.commands import completing
+from salver.commands.for_programs import AsJson, kept_for_json, print_json, tables_of
 
 bench_app = typer.Typer(help="Measure salver itself.", no_args_is_help=True)
 
 
 def _names(text: str) -> tuple[str, ...] | None:
     return tuple(name.strip() for name in text.split(",") if name.strip()) or None
+
+
+def _measured(bench: Callable[[], Path | None], as_json: bool) -> None:
+    """Runs a bench, which prints its tables and returns its folder; for programs they are one JSON value.
+
+    A bench that was skipped returns None, and its tables are none.
+    """
+    with kept_for_json(as_json):
+        folder = bench()
+    if as_json:
+        print_json(tables_of(folder) if folder else {"report": None, "tables": {}})
 
 
 @bench_app.callback()
@@ -22,9 +37,17 @@ def _bench() -> None:
 
 @bench_app.command()
 def solvers(
-    tables: Annotated[str, typer.Option("--tables", help="paper-1, paper-2, scaling; default: all")] = "",
+    tables: Annotated[
+        str,
+        typer.Option(
+            "--tables", help="paper-1, paper-2, scaling; default: all", autocompletion=completing.tables
+        ),
+    ] = "",
     solvers: Annotated[
-        str, typer.Option("--solvers", help="comma-separated; default: each table's own")
+        str,
+        typer.Option(
+            "--solvers", help="comma-separated; default: each table's own", autocompletion=completing.solvers
+        ),
     ] = "",
     timeout: Annotated[float | None, typer.Option("--timeout", help="wall seconds a run")] = None,
     cores: Annotated[
@@ -33,11 +56,16 @@ def solvers(
     workers: Annotated[int, typer.Option("--workers", "-j", help="slots of one core")] = len(
         os.sched_getaffinity(0)
     ),
-    device: Annotated[str, typer.Option("--device", help="cpu or cuda")] = "cpu",
+    device: Annotated[
+        str, typer.Option("--device", help="cpu or cuda", autocompletion=completing.one_of("cpu", "cuda"))
+    ] = "cpu",
     resume: Annotated[bool, typer.Option("--resume", help="go on with each suite's latest run")] = False,
     data_dir: Annotated[Path | None, typer.Option("--data-dir", help="your data folder")] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Compare the solvers: both published tables and a scaling set, every solver on the same instances.
+    """Compare the solvers on two published tables and a scaling set.
+
+    Every solver gets the same instances.
 
     Example: salver bench solvers --tables paper-1 --solvers hybrid,milp
     """
@@ -49,13 +77,17 @@ def solvers(
     asked = {"solvers": _names(solvers), "timeout": timeout, "cores": cores, "workers": workers}
     raw = {**asked, "device": device, "resume": resume}
     options = parse_record(RunOptions, raw, "command line")
-    bench_solvers(project_root(), options, _names(tables), data_dir)
+    _measured(lambda: bench_solvers(project_root(), options, _names(tables), data_dir), as_json)
 
 
 @bench_app.command()
 def training(
-    suite: Annotated[str, typer.Option("--suite", help="a suite of training pairs")] = "training-pairs",
-    solver: Annotated[str, typer.Option("--solver", help="the solver that answers")] = "hybrid",
+    suite: Annotated[
+        str, typer.Option("--suite", help="a suite of training pairs", autocompletion=completing.suites)
+    ] = "training-pairs",
+    solver: Annotated[
+        str, typer.Option("--solver", help="the solver that answers", autocompletion=completing.solver)
+    ] = "hybrid",
     timeout: Annotated[float | None, typer.Option("--timeout", help="wall seconds a run")] = None,
     cores: Annotated[int, typer.Option("--cores", help="cores a run")] = 1,
     workers: Annotated[int, typer.Option("--workers", "-j", help="slots of one core")] = len(
@@ -63,8 +95,11 @@ def training(
     ),
     resume: Annotated[bool, typer.Option("--resume", help="go on with the suite's latest run")] = False,
     data_dir: Annotated[Path | None, typer.Option("--data-dir", help="your data folder")] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Compare training regimes: accuracy, attacks, and verified label, saliency and ranking robustness.
+    """Compare training regimes by what is verified of them.
+
+    Accuracy, attacks, and verified label, saliency and ranking robustness.
 
     Example: salver bench training --timeout 10
     """
@@ -75,7 +110,7 @@ def training(
 
     asked = {"solvers": (solver,), "timeout": timeout, "cores": cores, "workers": workers, "resume": resume}
     options = parse_record(RunOptions, asked, "command line")
-    bench_training(project_root(), options, suite, data_dir)
+    _measured(lambda: bench_training(project_root(), options, suite, data_dir), as_json)
 
 
 @bench_app.command()
@@ -94,8 +129,11 @@ def smoothgrad(
     attack_steps: Annotated[int, typer.Option("--attack-steps", help="steps of a descent")] = 5,
     seed: Annotated[int, typer.Option("--seed", help="of network, points and samples")] = 0,
     data_dir: Annotated[Path | None, typer.Option("--data-dir", help="your data folder")] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Certify and attack sparsified SmoothGrad (Levine et al., 2019): probabilistic, never a proof.
+    """Certify and attack sparsified SmoothGrad.
+
+    Levine et al., 2019: probabilistic, never a proof.
 
     Example: salver bench smoothgrad --network digits-64x64 --sigmas 0.1,0.2 --taus 0.1,0.2
     """
@@ -109,7 +147,7 @@ def smoothgrad(
     grids = {"sigmas": _names(sigmas), "taus": _names(taus)}
     raw |= {name: values for name, values in grids.items() if values}
     options = parse_record(SmoothGradOptions, raw, "command line")
-    bench_smoothgrad(project_root(), options, data_dir)
+    _measured(lambda: bench_smoothgrad(project_root(), options, data_dir), as_json)
 
 
 @bench_app.command()
@@ -121,11 +159,16 @@ def ranking(
     samples: Annotated[int, typer.Option("--samples", help="points of a thickness")] = 200,
     steps: Annotated[int, typer.Option("--steps", help="steps of an attack")] = 100,
     step: Annotated[float, typer.Option("--step", help="l2 length of a step")] = 5e-3,
-    solver: Annotated[str, typer.Option("--solver", help="whose verdicts are counted")] = "hybrid",
+    solver: Annotated[
+        str, typer.Option("--solver", help="whose verdicts are counted", autocompletion=completing.solver)
+    ] = "hybrid",
     seed: Annotated[int, typer.Option("--seed", help="of networks, points and samples")] = 0,
     data_dir: Annotated[Path | None, typer.Option("--data-dir", help="your data folder")] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Compare trainings by R2ET's measures (P@k under attack, thickness) and by what is verified.
+    """Compare trainings by R2ET's measures and what is verified.
+
+    R2ET's measures are P@k under attack and thickness.
 
     Example: salver bench ranking --datasets breast_cancer --points 50
     """
@@ -136,7 +179,7 @@ def ranking(
     raw = {"points": points, "samples": samples, "steps": steps, "step": step, "solver": solver, "seed": seed}
     chosen = _names(datasets)
     options = parse_record(RankingOptions, raw | ({"datasets": chosen} if chosen else {}), "command line")
-    bench_ranking(project_root(), options, data_dir)
+    _measured(lambda: bench_ranking(project_root(), options, data_dir), as_json)
 
 
 @bench_app.command()
@@ -154,8 +197,11 @@ def cam(
     workers: Annotated[int, typer.Option("--workers", "-j", help="processes of one core")] = 1,
     seed: Annotated[int, typer.Option("--seed", help="of the attack's starts")] = 0,
     data_dir: Annotated[Path | None, typer.Option("--data-dir", help="your data folder")] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Certify and attack class activation maps, beside the published radii of CORGI (Gu et al., 2020).
+    """Certify and attack class activation maps.
+
+    The radii stand beside the published ones of CORGI (Gu et al., 2020).
 
     Example: salver bench cam --classes 17 --images 12 -j 2
     """
@@ -167,15 +213,18 @@ def cam(
     counts = {"images": images, "k": k, "steps": steps, "slope_steps": slope_steps, "workers": workers}
     raw = {**named, **counts, "most": most, "seed": seed}
     options = parse_record(CamOptions, raw, "command line")
-    bench_cam(project_root(), options, data_dir)
+    _measured(lambda: bench_cam(project_root(), options, data_dir), as_json)
 
 
 @bench_app.command()
 def overhead(
     runs: Annotated[int, typer.Option("--runs", help="of each command in each way")] = 50,
     seed: Annotated[int, typer.Option("--seed", help="of the order")] = 0,
+    as_json: AsJson = False,
 ) -> None:
-    """Measure what limits cost per run: control groups, polling and BenchExec's runexec, interleaved.
+    """Measure what keeping the limits costs per run.
+
+    Control groups, polling and BenchExec's runexec, interleaved.
 
     Example: salver bench overhead --runs 100
     """
@@ -184,4 +233,4 @@ def overhead(
     from salver.suite import parse_record
 
     options = parse_record(OverheadOptions, {"runs": runs, "seed": seed}, "command line")
-    bench_overhead(project_root(), options)
+    _measured(lambda: bench_overhead(project_root(), options), as_json)

@@ -8,15 +8,21 @@ from typing import Annotated
 
 import typer
 
+from salver.commands.completing import runs
+
 
 def gallery(
-    name: Annotated[str, typer.Argument(help="a run's folder or name, or `latest`")] = "latest",
+    name: Annotated[
+        str, typer.Argument(help="a run's folder or name, or `latest`", autocompletion=runs)
+    ] = "latest",
     per_network: Annotated[
         int, typer.Option("--per-network", min=1, help="instances of each family and network at most")
     ] = 3,
     data_dir: Annotated[Path | None, typer.Option("--data-dir", help="your data folder")] = None,
 ) -> None:
-    """Draw what falsified instances of a run look like: xhat, the witness, and their saliency maps.
+    """Draw what falsified instances of a run look like.
+
+    xhat and the witness stand beside their saliency maps.
 
     Example: salver gallery latest --per-network 5
     """

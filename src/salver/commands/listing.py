@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from salver import __version__
+from salver.commands.completing import data_sets
+from salver.commands.completing import families as family_names
+from salver.commands.for_programs import AsJson, print_json
 
-AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="your data folder (default: SALVER_DATA)")]
 
 listing_app = typer.Typer()
 data_app = typer.Typer(help="Data sets: list and fetch them.", no_args_is_help=True)
 listing_app.add_typer(data_app, name="data")
-
-
-def _families(incomplete: str) -> list[str]:
-    from salver.plugins import generators
-
-    return [name for name in generators() if name.startswith(incomplete)]
-
-
-def _data_sets(incomplete: str) -> list[str]:
-    from salver.datasets.catalogue import NAMES
-
-    return [name for name in NAMES if name.startswith(incomplete)]
 
 
 @listing_app.command()
@@ -44,7 +32,7 @@ def suites(as_json: AsJson = False) -> None:
     found = [read_suite(key) for key in suite_paths()]
     if as_json:
         fields = {"key", "title", "version", "seed", "timeout", "memory_mb"}
-        _print_json([suite.model_dump(mode="json", include=fields) for suite in found])
+        print_json([suite.model_dump(mode="json", include=fields) for suite in found])
         return
     print(tabulate([(suite.key, suite.title) for suite in found], ["suite", "what it measures"], "plain"))
 
@@ -52,7 +40,7 @@ def suites(as_json: AsJson = False) -> None:
 @listing_app.command()
 def families(
     name: Annotated[
-        str | None, typer.Argument(help="one family (default: all)", autocompletion=_families)
+        str | None, typer.Argument(help="one family (default: all)", autocompletion=family_names)
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -65,7 +53,7 @@ def families(
     known = generators()
     chosen = known if name is None else {name: choose(name, known, "family")}
     if as_json:
-        _print_json([{"family": key, "title": k.title, "options": _options(k)} for key, k in chosen.items()])
+        print_json([{"family": key, "title": k.title, "options": _options(k)} for key, k in chosen.items()])
         return
     for key, kind in chosen.items():
         print(f"{key}: {kind.title}")
@@ -96,7 +84,7 @@ def doctor(as_json: AsJson = False) -> None:
 
     found = examine()
     if as_json:
-        _print_json([finding.model_dump(mode="json") for finding in found])
+        print_json([finding.model_dump(mode="json") for finding in found])
         return
     for finding in found:
         print(f"{'ok ' if finding.usable else ' - '} {finding.subject:22} {finding.detail}")
@@ -112,7 +100,7 @@ def data_list(as_json: AsJson = False) -> None:
 
     found = examine_data()
     if as_json:
-        _print_json([finding.model_dump(mode="json") for finding in found])
+        print_json([finding.model_dump(mode="json") for finding in found])
         return
     for finding in found:
         print(f"{'ok ' if finding.usable else ' - '} {finding.subject[5:]:12} {finding.detail}")
@@ -120,7 +108,7 @@ def data_list(as_json: AsJson = False) -> None:
 
 @data_app.command("fetch")
 def data_fetch(
-    name: Annotated[str, typer.Argument(help="data set, such as mnist", autocompletion=_data_sets)],
+    name: Annotated[str, typer.Argument(help="data set, such as mnist", autocompletion=data_sets)],
     data_dir: DataDir = None,
 ) -> None:
     """Download a data set into the cache and check its hashes.
@@ -146,7 +134,3 @@ def print_version(asked: bool) -> None:
     if asked:
         print(__version__)
         raise typer.Exit()
-
-
-def _print_json(found: Iterable[object]) -> None:
-    print(json.dumps(list(found), indent=1, default=str))

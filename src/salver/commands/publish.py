@@ -8,11 +8,15 @@ from typing import Annotated
 
 import typer
 
+from salver.commands.completing import suites
+
 CORES = len(os.sched_getaffinity(0))
 
 
 def publish(
-    suite: Annotated[str, typer.Argument(help="key of a suite in benchmarks/, or a .toml file")],
+    suite: Annotated[
+        str, typer.Argument(help="key of a suite in benchmarks/, or a .toml file", autocompletion=suites)
+    ],
     out: Annotated[Path, typer.Option("--output", "-o", help="folder to write; its .tar.gz lands beside it")],
     url: Annotated[str | None, typer.Option("--url", help="page of the set, for the metadata")] = None,
     date: Annotated[str | None, typer.Option("--date", help="day of publication, YYYY-MM-DD")] = None,
@@ -23,7 +27,9 @@ def publish(
     workers: Annotated[int, typer.Option("--workers", "-j", help="jobs side by side")] = CORES,
     data_dir: Annotated[Path | None, typer.Option("--data-dir", help="your data folder")] = None,
 ) -> None:
-    """Write a suite's instance set as a folder to submit to VNN-COMP, with an archive and metadata.
+    """Write a suite's instance set as VNN-COMP takes it.
+
+    A folder to submit, with an archive and metadata.
 
     Example: salver publish bandit -o published/bandit --date 2026-12-01 --url https://example.org/bandit
     """
@@ -62,7 +68,7 @@ def publish(
 def verify_set(
     path: Annotated[Path, typer.Argument(help="published folder, or its .tar.gz")],
 ) -> None:
-    """Check a published set: every checksum, then every instance again with ONNX Runtime and two readers.
+    """Check a published set. Every checksum, then every instance again with ONNX Runtime and two readers.
 
     Example: salver verify-set published/bandit.tar.gz
     """

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from salver.commands import completing
+
 DEFAULT_COUNT = 12
 
 
@@ -18,7 +20,7 @@ def new_runner(
     ] = "python",
     path: Annotated[str, typer.Option("--path", help="folder of the scripts, or the program")] = "",
 ) -> None:
-    """Write a runner that works at once into runners/, to be changed step by step.
+    """Write a runner that works at once into runners/. It is then changed step by step.
 
     Example: salver new-runner mytool --kind vnncomp --path ~/mytool
     """
@@ -32,16 +34,19 @@ def new_runner(
 
 
 def check_runner(
-    name: Annotated[str, typer.Argument(help="name of the solver")],
-    suite: Annotated[str, typer.Option("--suite", help="where the answers are known")] = "bandit",
+    name: Annotated[str, typer.Argument(help="name of the solver", autocompletion=completing.solver)],
+    suite: Annotated[
+        str, typer.Option("--suite", help="where the answers are known", autocompletion=completing.suites)
+    ] = "bandit",
     timeout: Annotated[float, typer.Option("--timeout", min=0.1, help="wall seconds a run")] = 10.0,
     count: Annotated[int, typer.Option("--count", min=1, help="queries of the suite")] = DEFAULT_COUNT,
     device: Annotated[str, typer.Option("--device", help="cpu or cuda")] = "cpu",
     operators: Annotated[bool, typer.Option("--operators", help="also try each operator by itself")] = False,
 ) -> None:
-    """Check a runner: its declarations, each outcome, limits, formats, and answers against the truth.
+    """Check a runner, and say in plain words what is wrong with it.
 
-    One line a check. Exit status 1 when one fails.
+    Its declarations, each outcome, limits, formats, and answers against the truth. One line a check.
+    Exit status 1 when one fails.
 
     Example: salver test-runner mytool
     """

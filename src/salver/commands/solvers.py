@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from salver.commands.completing import peers
+from salver.commands.for_programs import AsJson, print_json
 
 solvers_app = typer.Typer(help="Solvers: list them, install peers.", no_args_is_help=True)
 
 
 @solvers_app.command("list")
-def list_solvers() -> None:
-    """List every solver with what it can do, and why it cannot run here.
+def list_solvers(as_json: AsJson = False) -> None:
+    """List every solver, what it can do, or why it cannot run.
 
     Example: salver solvers list
     """
@@ -19,22 +22,34 @@ def list_solvers() -> None:
 
     from salver.plugins import runners
 
-    rows = []
+    found: list[dict[str, Any]] = []
     for name, kind in sorted(runners().items()):
         runner = kind()
         reason = runner.unavailable()
-        rows.append((
-            "-" if reason else "ok", name, "" if reason else runner.version(),
-            "yes" if runner.complete else "no", "+".join(sorted(runner.devices)),
-            "+".join(runner.vnnlib_versions), reason or "",
-        ))  # fmt: skip
+        found.append({
+            "solver": name, "usable": reason is None, "version": "" if reason else runner.version(),
+            "complete": runner.complete, "devices": sorted(runner.devices),
+            "vnnlib": list(runner.vnnlib_versions), "reason": reason or "",
+        })  # fmt: skip
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        (
+            "ok" if one["usable"] else "-", one["solver"], one["version"], "yes" if one["complete"] else "no",
+            "+".join(one["devices"]), "+".join(one["vnnlib"]), one["reason"],
+        )
+        for one in found
+    ]  # fmt: skip
     heads = ["", "solver", "version", "complete", "devices", "VNN-LIB", "why not"]
     print(tabulate(rows, heads, "plain", disable_numparse=True))
 
 
 @solvers_app.command("install")
 def install_solvers(
-    names: Annotated[list[str], typer.Argument(help="abcrown, neuralsat, nnenum or vibecheck")],
+    names: Annotated[
+        list[str], typer.Argument(help="abcrown, neuralsat, nnenum or vibecheck", autocompletion=peers)
+    ],
 ) -> None:
     """Give verifiers of others environments of their own, in the cache.
 

@@ -124,6 +124,8 @@ def virtual_best(frame: pd.DataFrame) -> pd.DataFrame:
 def leaderboard(frame: pd.DataFrame, profile: str = "vnncomp2026", by: By = "suite") -> pd.DataFrame:
     """Counts, score and PAR-2 of each solver in each suite or family, best first, virtual best last.
 
+    Equal scores stand in the order of PAR-2.
+
     Args:
         frame: a `results_frame`.
         profile: key of `PROFILES`.
@@ -201,8 +203,8 @@ def find_profile(name: str) -> Profile:
 
 def _ordered(board: pd.DataFrame, profile: Profile, by: str) -> pd.DataFrame:
     keyed = board.assign(virtual=board["solver"] == VIRTUAL_BEST)
-    order = [by, "virtual", "score", "solver"]
-    ordered = keyed.sort_values(order, ascending=[True, True, profile.ascending, True])
+    order = [by, "virtual", "score", "par2", "solver"]
+    ordered = keyed.sort_values(order, ascending=[True, True, profile.ascending, True, True])
     ordered = ordered.drop(columns="virtual").reset_index(drop=True)
     ordered.columns.name = None
     return ordered

@@ -17,16 +17,9 @@ import numpy.typing as npt
 
 from salver.datasets import NAMES, Dataset, load
 from salver.errors import SalverError
-from salver.judge.activation_map import ACTIVATION_MAPS
+from salver.judge.maps import Maps, seen
 from salver.judge.witness import replay
 from salver.model import Facts, Instance, JudgedRun, Outcome, WitnessVerdict
-from salver.nets.network import Network, Relu
-from salver.nets.onnx_file import load_model
-from salver.nets.onnx_reader import read_onnx
-from salver.nets.program import lower
-from salver.nets.runtime import Runtime
-from salver.saliency.sampling import logits_and_gradient
-from salver.saliency.unroll import logit_combination
 from salver.spec import Property, read_vnnlib
 
 Array = npt.NDArray[np.float64]
@@ -93,8 +86,10 @@ class WitnessViews:
     set_folder: Path
     data_dir: Path | None = None
     _data: dict[str, Dataset | None] = field(default_factory=dict)
-    _runtimes: dict[str, Runtime] = field(default_factory=dict)
-    _networks: dict[str, Network] = field(default_factory=dict)
+    _maps: Maps = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._maps = Maps(self.set_folder)
 
     def view(self, instance: Instance, solver: str, text: str) -> WitnessView | None:
         """The view of a witness as printed, or None: no map is part of the query, or it does not replay.
@@ -113,13 +108,7 @@ class WitnessViews:
         data = self._dataset(facts.dataset)
         row = None if data is None else _row_in(data, facts, prop)
         x = centre_of_box(prop.input_lower, prop.input_upper, facts) if row is None else row
-        x_outputs = self._runtime(instance.onnx).outputs(x)
-        network = self._network(instance.network)
-        x_map = _map_part(x_outputs, facts)
-        if (of := reference_gradient_of(facts)) is not None:
-            gradient = _gradient(network, of, x)
-            x_map = np.abs(gradient) if facts.options.get("map") == "abs" else gradient
-        classes = [_winner(y[: facts.logits], facts.label) for y in (x_outputs, outputs)]
+        at_x, at_witness = self._maps.at_xhat(instance, x), seen(facts, outputs)
         names = data.classes if data and len(data.classes) == facts.logits else ()
         return WitnessView(
             instance=instance,
@@ -127,12 +116,12 @@ class WitnessViews:
             x=x,
             witness=witness,
             x_from="box" if row is None else "data",
-            x_map=x_map,
-            witness_map=_map_part(outputs, facts),
+            x_map=at_x.map,
+            witness_map=at_witness.map,
             input_shape=facts.input_shape,
-            map_shape=_map_shape(network, facts, len(x_map)),
-            x_class=names[classes[0]] if names else str(classes[0]),
-            witness_class=names[classes[1]] if names else str(classes[1]),
+            map_shape=self._maps.shape(instance),
+            x_class=names[at_x.label] if names else str(at_x.label),
+            witness_class=names[at_witness.label] if names else str(at_witness.label),
             features=data.features if data and len(data.features) == len(x) else (),
             clip=facts.clip or (float(prop.input_lower.min()), float(prop.input_upper.max())),
         )
@@ -154,16 +143,6 @@ class WitnessViews:
             except SalverError:
                 self._data[name] = None
         return self._data[name]
-
-    def _runtime(self, onnx: str) -> Runtime:
-        if onnx not in self._runtimes:
-            self._runtimes[onnx] = Runtime(load_model(self.set_folder / onnx).SerializeToString())
-        return self._runtimes[onnx]
-
-    def _network(self, path: str) -> Network:
-        if path not in self._networks:
-            self._networks[path] = read_onnx(self.set_folder / path)
-        return self._networks[path]
 
 
 def has_map(facts: Facts) -> bool:
@@ -217,24 +196,6 @@ def centre_of_box(low: Array, high: Array, facts: Facts) -> Array:
     return np.asarray(np.clip(centre, low, high).astype(np.float32), np.float64)
 
 
-def reference_gradient_of(facts: Facts) -> str | None:
-    """Which gradient the map at xhat is, where it is another one than the graph's; else None.
-
-    A query about the predicted class compares the gradient for the class that wins at x with the gradient
-    for xhat's own label.
-    """
-    if not facts.options.get("winner"):
-        return None
-    parts = facts.gradient_of.split(" - ")
-    return f"z_{facts.label}" if len(parts) == 1 else f"z_{facts.label} - {parts[0]}"
-
-
-def _gradient(network: Network, gradient_of: str, x: Array) -> Array:
-    classes = [int(part.removeprefix("z_")) for part in gradient_of.split(" - ")]
-    combination = logit_combination(network.output_size, classes[0], *classes[1:])
-    return np.asarray(logits_and_gradient(lower(network), x[None], combination)[1][0])
-
-
 def _row_in(data: Dataset, facts: Facts, prop: Property) -> Array | None:
     """The test row the instance names, where the instance's box is the one around it."""
     if facts.index >= len(data.test_x):
@@ -246,21 +207,3 @@ def _row_in(data: Dataset, facts: Facts, prop: Property) -> Array | None:
     low, high = np.maximum(row - facts.epsilon, floor), np.minimum(row + facts.epsilon, ceiling)
     off = max(float(np.abs(low - prop.input_lower).max()), float(np.abs(high - prop.input_upper).max()))
     return row if off <= SAME_BOX else None
-
-
-def _map_part(outputs: Array, facts: Facts) -> Array:
-    return outputs[facts.logits : len(outputs) - int(facts.options.get("extra_outputs", 0))]
-
-
-def _winner(logits: Array, label: int) -> int:
-    best = np.flatnonzero(logits == logits.max())
-    others = best[best != label]
-    return int(others[0]) if len(others) else label
-
-
-def _map_shape(network: Network, facts: Facts, size: int) -> tuple[int, ...]:
-    """Channels of a coloured image are kept: the map of a gradient has one value for each of them."""
-    if facts.options.get("map") in ACTIVATION_MAPS:
-        features = [n for n in network.nodes if isinstance(n.operator, Relu) and len(n.shape) == 3]
-        return tuple(features[-1].shape[1:])
-    return facts.input_shape if int(np.prod(facts.input_shape)) == size else (size,)

@@ -14,23 +14,15 @@ import numpy.typing as npt
 
 from salver.errors import SalverError
 from salver.files import write_atomically
+from salver.judge.maps import top_set
 from salver.judge.views import WitnessView, WitnessViews, chosen_witnesses
-from salver.model import Facts, Instance, JudgedRun
+from salver.model import Instance, JudgedRun
 from salver.report.pictures import bars_svg, flattened, image_png, map_png
 from salver.report.templating import environment
+from salver.report.words import asked, meaning
 
 Array = npt.NDArray[np.float64]
 MOST_BARS = 20
-MEANINGS = {
-    "vg_box": "The map is the same up to the tolerance, the class is another one.",
-    "vg_paper": "The map is the same up to the tolerance, the class is another one.",
-    "topk_rank": "The class is the same, the most important entries are others.",
-    "cam_topk": "The most activated pixels are others.",
-    "smoothgrad_topk": "The class is the same, the most important entries of the smoothed map are others.",
-    "gradient_sign": "An entry of the gradient falls below the asked level.",
-    "gradient_width": "An entry of the gradient moves by the asked width or more.",
-    "planted_sat": "A violation was planted where attacks do not look, and was found.",
-}
 
 
 @dataclass(frozen=True)
@@ -106,7 +98,7 @@ def _grouped(exhibits: list[Exhibit]) -> Groups:
     return [
         (
             f"{family}: {network} on {dataset}",
-            MEANINGS.get(family, "The query's condition is met."),
+            meaning(family),
             list(own),
         )
         for (family, network, dataset), own in groupby(
@@ -136,20 +128,13 @@ def _exhibit(view: WitnessView, pictures: tuple[Picture, ...]) -> Exhibit:
     if view.x_from == "box":
         said.append("xhat is read off the box, since its data set is not on this machine")
     return Exhibit(
-        facts.family, facts.network, facts.dataset, view.instance.name, _asked(facts), tuple(said), pictures
+        facts.family, facts.network, facts.dataset, view.instance.name, asked(facts), tuple(said), pictures
     )
-
-
-def _asked(facts: Facts) -> str:
-    return f"map of {facts.gradient_of}, epsilon {facts.epsilon:g}, asked: {facts.condition}"
 
 
 def top_sets(view: WitnessView) -> tuple[list[int], list[int]]:
     """The top-k sets at xhat and at the witness, where the family ranks; else empty."""
-    k = int(view.instance.facts.options.get("k", 0))
-    if not 0 < k < len(view.x_map):
-        return [], []
-    first, second = (np.argsort(-m, kind="stable")[:k].tolist() for m in (view.x_map, view.witness_map))
+    first, second = (list(top_set(m, view.instance.facts)) for m in (view.x_map, view.witness_map))
     return first, second
 
 
@@ -233,8 +218,8 @@ LEGEND = (
 def markdown(title: str, groups: Groups) -> str:
     """`index.md`."""
     lines = [f"# Falsified explanations: {_plain(title)}", "", LEGEND, ""]
-    for heading, meaning, exhibits in groups:
-        lines += [f"## {_plain(heading)}", "", _plain(meaning), ""]
+    for heading, shown, exhibits in groups:
+        lines += [f"## {_plain(heading)}", "", _plain(shown), ""]
         for exhibit in exhibits:
             lines += [f"### {_plain(exhibit.title)}", "", _plain(exhibit.asked), ""]
             lines += [f"- {_plain(fact)}" for fact in exhibit.facts]

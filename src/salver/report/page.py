@@ -13,17 +13,19 @@ from urllib.parse import urlencode
 
 import pandas as pd
 
-from salver.judge.scoring import OUTCOMES, SOLVED, TOTAL, VIRTUAL_BEST, virtual_best
+from salver.judge.scoring import COUNTS, OUTCOMES, SOLVED, TOTAL, VIRTUAL_BEST, virtual_best
 from salver.judge.verdicts import Disagreement
 from salver.model import Instance
 from salver.report.drawing_beside import Drawing
 from salver.report.material import Material
 from salver.report.page_data import embedded, page_data
-from salver.report.tables import SHARE_HEADERS, is_group_best, is_summary, rounded, share_rows
+from salver.report.tables import HEADERS, SHARE_HEADERS, is_summary, ranks, rounded, share_rows
 from salver.report.templating import environment
 
 MOST_LISTED = 500
 """Rows of the wrong answers and of the disagreements; the results table and the CSV have all."""
+ALWAYS = ("verified", "falsified", "wrong")
+"""Outcomes that a leaderboard has a column of even where there are none, from left to right."""
 SCRIPTS = ("data.js", "table.js", "pictures.js", "instance.js", "page.js")
 
 
@@ -68,18 +70,19 @@ def render_page(
             packed=data.packed,
             facts=_flat(facts),
             suite=str(facts.get("suite", "")),
-            counts={
-                "instances": frame["instance_id"].nunique(),
-                "solvers": frame["solver"].nunique(),
-                "runs": len(frame),
-                "wrong answers": len(wrong),
-                "disagreements": len(found),
-            },
-            boards=[_board(board) for board in boards],
+            title=str(facts.get("title", "")),
+            counts={"instance": frame["instance_id"].nunique(), "solver": frame["solver"].nunique()},
+            runs=len(frame),
+            setting=_setting(frame, facts),
+            boards=[_board(board) for board in _different(boards)],
             profile=profile_title,
             share_headers=SHARE_HEADERS,
-            shares=share_rows(intervals),
+            shares=share_rows(
+                intervals.sort_values(["suite", "share"], ascending=[True, False], kind="stable")
+            ),
             best=_virtual_best(frame),
+            wrong_by=wrong["solver"].value_counts().to_dict(),
+            errors=int((frame["outcome"] == "error").sum()),
             wrong=wrong.head(MOST_LISTED).to_dict("records"),
             wrong_count=len(wrong),
             disagreements=found[:MOST_LISTED],
@@ -108,29 +111,63 @@ def _policy(script: str, style: str) -> str:
     )
 
 
+def _different(boards: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
+    """Without a leaderboard that repeats the one before: of one suite with one family both are the same."""
+    first, *others = boards
+    return [first, *(b for b in others if not b.iloc[:, 1:].equals(first.iloc[:, 1:]))]
+
+
+def _setting(frame: pd.DataFrame, facts: Mapping[str, Any]) -> list[str]:
+    """What a reader must know to read the times: limit, machine, date, version; of what is known."""
+    machine = facts.get("machine") or {}
+    limits = sorted(frame["limit_s"].unique())
+    between = f"{limits[0]:g}" if len(limits) == 1 else f"{limits[0]:g} to {limits[-1]:g}"
+    told = [f"limit {between} s of wall time a run"]
+    if isinstance(machine, Mapping) and machine.get("processor"):
+        told.append(f"{machine['processor']}, {machine.get('cores', '?')} cores")
+    if facts.get("started"):
+        told.append(str(facts["started"])[:10])
+    if facts.get("salver"):
+        told.append(f"salver {facts['salver']}")
+    return told
+
+
 def _board(board: pd.DataFrame) -> dict[str, Any]:
-    cells = rounded(board)
-    headers, by = [str(name) for name in cells.columns], str(board.columns[0])
+    """A leaderboard as cells: place and solver, then score and time, then the outcomes that occur."""
+    cells, by = rounded(board), str(board.columns[0])
+    lone = board.iloc[:, 0].nunique() == 1
+    counts = [name for name in COUNTS if name in ALWAYS or board[name].any()]
+    counts.sort(key=lambda name: ALWAYS.index(name) if name in ALWAYS else len(ALWAYS))
+    order = [*([] if lone else [by]), "solver", *HEADERS.values(), *counts]
     rows = [
         {
             "cells": [
-                {"text": str(cell), "href": _filtered(by, row, header, str(cell))}
-                for header, cell in zip(headers, row, strict=True)
+                {
+                    "text": str(row[name]),
+                    "href": _filtered(by, row, name),
+                    "kind": _kind(by, name),
+                    "bad": name == "wrong" and row[name] > 0,
+                }
+                for name in order
             ],
-            "best": best,
+            "rank": rank or "",
+            "best": rank == 1,
             "summary": summary,
         }
-        for row, best, summary in zip(
-            cells.to_numpy().tolist(), is_group_best(board), is_summary(board), strict=True
-        )
+        for row, rank, summary in zip(cells.to_dict("records"), ranks(board), is_summary(board), strict=True)
     ]
-    return {"by": by, "headers": headers, "rows": rows}
+    named = f"{by} {board.iloc[:, 0].tolist()[0]}" if lone else f"by {by}"
+    return {"named": named, "heads": [(name, _kind(by, name)) for name in order], "rows": rows}
 
 
-def _filtered(by: str, row: Sequence[Any], header: str, cell: str) -> str:
+def _kind(by: str, name: str) -> str:
+    return {by: "text", "solver": "heading"}.get(name, "number")
+
+
+def _filtered(by: str, row: Mapping[Any, Any], header: str) -> str:
     """Where a count of outcomes leads: the results it counts. Empty for other cells and the virtual best."""
-    group, solver = str(row[0]), str(row[1])
-    if header not in OUTCOMES or cell == "0" or solver == VIRTUAL_BEST:
+    group, solver = str(row[by]), str(row["solver"])
+    if header not in OUTCOMES or not row[header] or solver == VIRTUAL_BEST:
         return ""
     wanted = {"solver": solver, "outcome": header, **({} if group == TOTAL else {by: group})}
     return f"#results?{urlencode(wanted)}"
@@ -162,10 +199,12 @@ def _flat(facts: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _label(key: str) -> str:
-    return key.replace("_", " ")
+    return key.removesuffix("_mb").replace("_", " ") + (" (MiB)" if key.endswith("_mb") else "")
 
 
 def _text(value: Any) -> str:
-    if value is None or value == {}:
-        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value in (None, "", {}, [], ()):
+        return "none" if value in ({}, [], ()) else "not given"
     return value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)

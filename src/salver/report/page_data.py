@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -13,32 +13,34 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 
-from salver.model import Instance
+from salver.model import Facts, Instance
+from salver.report.colours import ABOVE, BELOW
 from salver.report.material import HEAD, Material, RunText
 from salver.report.page_pictures import Drawn, Pictures
+from salver.report.words import asked, meaning
 
 PLAIN_BYTES = 200_000
 """Data up to this size stands in the page as it is; larger data is compressed."""
 
-TEXT_COLUMNS = {
-    "instance": "instance",
-    "family": "family",
-    "suite": "suite",
-    "solver": "solver",
-    "outcome": "outcome",
-    "claim": "claim",
-    "witness": "witness",
-    "proof": "proof",
-    "termination": "termination",
-}
-NUMBER_COLUMNS = {
+COLUMNS: dict[str, tuple[str, int | None]] = {
+    "instance": ("instance", None),
+    "solver": ("solver", None),
+    "outcome": ("outcome", None),
     "wall_s": ("wall (s)", 3),
     "cpu_s": ("CPU (s)", 3),
-    "limit_s": ("limit (s)", 3),
     "memory_mb": ("memory (MiB)", 1),
+    "claim": ("claim", None),
+    "witness": ("witness", None),
+    "proof": ("proof", None),
+    "termination": ("termination", None),
     "neurons": ("ReLU neurons", 0),
+    "family": ("family", None),
+    "suite": ("suite", None),
+    "limit_s": ("limit (s)", 3),
     "repetition": ("repetition", 0),
+    "detail": ("detail", None),
 }
+"""Heading and digits (None: text) of the columns in the table, from left to right."""
 HIDDEN_COLUMNS = {"consistency": "consistency", "truth": "truth", "gradient": "gradient check"}
 
 
@@ -65,19 +67,24 @@ def page_data(frame: pd.DataFrame, instances: Mapping[str, Instance], material: 
         for row, key in enumerate(frame["key"].tolist())
         if key in material.texts
     ]
-    columns = [_texts(frame, name, label) for name, label in TEXT_COLUMNS.items()]
-    columns += [_numbers(frame, name, label, digits) for name, (label, digits) in NUMBER_COLUMNS.items()]
-    columns += [_texts(frame, "detail", "detail")]
+    columns = [
+        _texts(frame, name, label) if digits is None else _numbers(frame, name, label, digits)
+        for name, (label, digits) in COLUMNS.items()
+    ]
     columns += [{**_texts(frame, name, label), "hidden": True} for name, label in HIDDEN_COLUMNS.items()]
+    vectors: Vectors = {}
+    shown = [_instance(key, instances[key], material.pictures.get(key), vectors) for key in keys.tolist()]
     return {
         "rows": len(frame),
         "head": HEAD,
+        "colours": [BELOW, ABOVE],
         "columns": columns,
         "at": at.tolist(),
         # "./" keeps a stored path a path: it cannot become an address of another kind.
         "logs": [f"./{quote(path)}/" if path else "" for path in frame["logs"].tolist()],
         "texts": texts,
-        "instances": [_instance(key, instances[key], material.pictures.get(key)) for key in keys.tolist()],
+        "instances": shown,
+        "vectors": list(vectors),
     }
 
 
@@ -129,42 +136,58 @@ def _text(text: RunText) -> list[Any]:
     return [argv, environment, visible(text.stdout), visible(text.stderr), *map(int, text.cut)]
 
 
-def _instance(key: str, instance: Instance, drawn: Pictures | None) -> dict[str, Any]:
+Vectors = dict[tuple[float, ...], int]
+"""Points and maps with their places; many instances are about the same point."""
+
+
+def _instance(key: str, instance: Instance, drawn: Pictures | None, vectors: Vectors) -> dict[str, Any]:
     facts = instance.facts
     told = {
-        "network": facts.network,
+        "family": facts.family,
         "data set": facts.dataset,
         "test point": facts.index,
-        "label": facts.label,
+        "class of xhat": facts.label,
+        "asked for class": ", ".join(map(str, facts.targets)),
         "explained": facts.gradient_of,
         "condition": facts.condition,
-        "other classes": ", ".join(map(str, facts.targets)),
         "epsilon": f"{facts.epsilon:g}",
         "expected": f"{facts.expected} ({facts.evidence})",
-        "ONNX": instance.onnx,
-        "VNN-LIB": instance.vnnlib,
-        "original network": instance.network,
+        "network": instance.network,
+        "query's ONNX": instance.onnx,
+        "query's VNN-LIB": instance.vnnlib,
     }
-    record = {"id": key, "name": visible(instance.name), "suite": visible(instance.suite)}
-    shown: dict[str, Any] = {**record, "facts": [[name, visible(str(value))] for name, value in told.items()]}
+    shown: dict[str, Any] = {
+        "id": key,
+        "name": visible(instance.name),
+        "suite": visible(instance.suite),
+        "asked": visible(asked(facts)),
+        "meaning": meaning(facts.family),
+        "facts": [[name, visible(str(value))] for name, value in told.items()],
+    }
     if drawn is not None:
-        shown["picture"] = _picture(drawn, facts.clip)
+        shown["picture"] = _picture(drawn, facts, vectors)
     return shown
 
 
-def _picture(drawn: Pictures, clip: Sequence[float] | None) -> dict[str, Any]:
-    shown = {
+def _picture(drawn: Pictures, facts: Facts, vectors: Vectors) -> dict[str, Any]:
+    shown: dict[str, Any] = {
         "shape": drawn.shape,
         "mapShape": drawn.map_shape,
-        "range": list(clip) if clip else None,
+        "range": list(facts.clip) if facts.clip else None,
+        "epsilon": facts.epsilon,
+        "delta": facts.delta,
         "exact": drawn.exact,
-        "xhat": _drawn(drawn.xhat),
+        "features": [visible(name) for name in drawn.words.features],
+        "classes": [visible(name) for name in drawn.words.classes],
+        "xhat": _drawn(drawn.xhat, vectors),
     }
     if drawn.witness is not None:
-        own = {"solver": visible(drawn.solver), "verdict": drawn.verdict}
-        shown["witness"] = {**_drawn(drawn.witness), **own}
+        own: dict[str, Any] = {"solver": visible(drawn.solver), "verdict": drawn.verdict}
+        own |= {"moved": drawn.moved, "mapMoved": drawn.map_moved}
+        shown["witness"] = {**_drawn(drawn.witness, vectors), **own}
     return shown
 
 
-def _drawn(drawn: Drawn) -> dict[str, Any]:
-    return {"x": drawn.x, "map": drawn.map, "label": drawn.label}
+def _drawn(drawn: Drawn, vectors: Vectors) -> dict[str, Any]:
+    x, shown = (vectors.setdefault(values, len(vectors)) for values in (drawn.x, drawn.map))
+    return {"x": x, "map": shown, "label": drawn.label, "top": drawn.top}

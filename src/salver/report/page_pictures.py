@@ -10,18 +10,18 @@ import math
 import re
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from salver.datasets import NAMES, load
 from salver.errors import SalverError
-from salver.judge.views import centre_of_box
+from salver.judge.maps import Maps, Seen
+from salver.judge.views import centre_of_box, has_map
 from salver.judge.witness import parse_witness
 from salver.model import Claim, Facts, Instance, JudgedRun, WitnessVerdict
-from salver.nets.onnx_file import refuse_other_files
-from salver.nets.runtime import Runtime
 
 Array = npt.NDArray[np.float64]
 
@@ -35,11 +35,21 @@ _MOST_BYTES = 1 << 26
 
 @dataclass(frozen=True)
 class Drawn:
-    """A point [n], its saliency map [s], and the class the network gives it."""
+    """A point [n], its saliency map [s] (empty where the query has none), the class the network gives it,
+    and the map's top-k set where the query is about ranks."""
 
     x: tuple[float, ...]
     map: tuple[float, ...]
     label: int
+    top: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Words:
+    """Names of a table's entries and classes; empty where it has none or is not on this machine."""
+
+    features: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -49,16 +59,21 @@ class Pictures:
     Attributes:
         shape, map_shape: [channels, height, width] of the input and of the map.
         xhat: the explained point; `exact` tells whether it follows from the box, else it is the box's centre.
+        words: names to show.
         witness: the point of `solver` with its verdict, where some solver has one.
+        moved, map_moved: largest change of an entry of the input and of the map, from xhat to the witness.
     """
 
     shape: tuple[int, int, int]
     map_shape: tuple[int, int, int]
     xhat: Drawn
     exact: bool
+    words: Words
     witness: Drawn | None = None
     solver: str = ""
     verdict: str = ""
+    moved: float = 0.0
+    map_moved: float = 0.0
 
 
 def pictures(
@@ -69,7 +84,7 @@ def pictures(
     What cannot be read or run has no picture. The witness shown is the best one, then the fastest.
     """
     shown = _best_witnesses(judged)
-    networks = _Networks(set_path)
+    maps, words = Maps(set_path), _Dictionary()
     found: dict[str, Pictures] = {}
     numbers = tried = 0
     for key in dict.fromkeys(run.run.instance_id for run in judged):
@@ -81,7 +96,7 @@ def pictures(
         if tried > MOST_PICTURES or numbers > MOST_NUMBERS:
             break
         try:
-            found[key] = _pictures(run_dir, set_path, instance, shown.get(key), networks)
+            found[key] = _pictures(run_dir, set_path, instance, shown.get(key), maps, words)
         except (SalverError, OSError, EOFError, ValueError, zlib.error):
             continue
     return found
@@ -103,47 +118,63 @@ def _rank(run: JudgedRun, worth: Mapping[WitnessVerdict, int]) -> tuple[int, flo
     return worth[run.judgement.witness], run.run.wall_s
 
 
-class _Networks:
-    """Loaded graphs by path; a set has few of them."""
+class _Dictionary:
+    """Names in the data sets of tables, each read once; of an image no entry has a name."""
 
-    def __init__(self, set_path: Path) -> None:
-        self._set_path = set_path
-        self._loaded: dict[str, Runtime] = {}
+    def __init__(self) -> None:
+        self._known: dict[str, Words] = {}
 
-    def draw(self, instance: Instance, x: Array) -> Drawn:
-        facts = instance.facts
-        if instance.onnx not in self._loaded:
-            path = self._set_path / instance.onnx
-            refuse_other_files(path)
+    def of(self, facts: Facts) -> Words:
+        if len(facts.input_shape) > 1 or facts.dataset not in NAMES:
+            return Words()
+        if facts.dataset not in self._known:
             try:
-                self._loaded[instance.onnx] = Runtime(path.read_bytes())
-            except RuntimeError as error:
-                raise ValueError(str(error)) from error
-        try:
-            outputs = self._loaded[instance.onnx].outputs(x)
-        except RuntimeError as error:
-            raise ValueError(str(error)) from error
-        derived = int(facts.options.get("extra_outputs", 0))
-        saliencies = outputs[facts.logits : outputs.size - derived]
-        label = int(outputs[: facts.logits].argmax())
-        return Drawn(_rounded(x), _rounded(saliencies), label)
+                data = load(facts.dataset)
+                self._known[facts.dataset] = Words(data.features, data.classes)
+            except SalverError:
+                self._known[facts.dataset] = Words()
+        words = self._known[facts.dataset]
+        fits = len(words.features) == facts.input_shape[0], len(words.classes) == facts.logits
+        return Words(words.features if fits[0] else (), words.classes if fits[1] else ())
 
 
 def _pictures(
-    run_dir: Path, set_path: Path, instance: Instance, shown: JudgedRun | None, networks: _Networks
+    run_dir: Path,
+    set_path: Path,
+    instance: Instance,
+    shown: JudgedRun | None,
+    maps: Maps,
+    words: _Dictionary,
 ) -> Pictures:
     facts = instance.facts
     low, high = _box(set_path / f"{instance.vnnlib}.gz", math.prod(facts.input_shape))
     x, exact = centre(low, high, facts)
-    xhat = networks.draw(instance, x)
-    witness, solver, verdict = None, "", ""
-    if shown is not None and shown.run.witness is not None:
-        text = (run_dir / shown.run.witness).read_text(errors="replace")
-        point = parse_witness(text, x.size)
-        witness = networks.draw(instance, point)
-        solver, verdict = shown.run.solver, str(shown.judgement.witness)
-    shapes = _image_shape(facts.input_shape), _map_shape(len(xhat.map), facts.input_shape)
-    return Pictures(*shapes, xhat, exact, witness, solver, verdict)
+    at_xhat = maps.at_xhat(instance, x)
+    shape = maps.shape(instance) if has_map(facts) else (0,)
+    found = Pictures(
+        _three(facts.input_shape), _three(shape), _drawn(x, at_xhat, facts), exact, words.of(facts)
+    )
+    if shown is None or shown.run.witness is None:
+        return found
+    point = parse_witness((run_dir / shown.run.witness).read_text(errors="replace"), x.size)
+    at_witness = maps.at(instance, point)
+    return replace(
+        found,
+        witness=_drawn(point, at_witness, facts),
+        solver=shown.run.solver,
+        verdict=str(shown.judgement.witness),
+        moved=_distance(point, x),
+        map_moved=_distance(at_witness.map, at_xhat.map),
+    )
+
+
+def _distance(one: Array, other: Array) -> float:
+    """Largest difference of two entries, to five digits; 0 of no entries."""
+    return _rounded(np.abs(one - other).max(initial=0.0)[None])[0]
+
+
+def _drawn(x: Array, at: Seen, facts: Facts) -> Drawn:
+    return Drawn(_rounded(x), _rounded(at.map) if has_map(facts) else (), at.label, at.top)
 
 
 def _box(path: Path, inputs: int) -> tuple[Array, Array]:
@@ -165,9 +196,11 @@ def centre(low: Array, high: Array, facts: Facts) -> tuple[Array, bool]:
 
     Returns:
         The point, and whether it gives this box; the box's middle where it does not. Bounds are binary32
-        numbers rounded outward, so it is rounded to what they can tell: a black pixel is 0 and not 5e-9.
+        numbers rounded outward, so what they cannot tell from zero is zero: a black pixel is 0 and not 5e-9.
     """
     x = centre_of_box(low, high, facts)
+    widest = float(np.maximum(np.abs(low), np.abs(high)).max(initial=0.0))
+    x[np.abs(x) <= 2.0**-23 * widest] = 0.0
     least, most = facts.clip or (-math.inf, math.inf)
     again = np.clip(x - facts.epsilon, least, most), np.clip(x + facts.epsilon, least, most)
     scale = 1e-5 * max(1.0, float(np.abs(x).max(initial=0.0)))
@@ -176,7 +209,8 @@ def centre(low: Array, high: Array, facts: Facts) -> tuple[Array, bool]:
     return (x, True) if fits and uncut.all() else ((low + high) / 2, False)
 
 
-def _image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
+def _three(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """As channels, height, width; what has no rows is one row."""
     if len(shape) == 3:
         return shape[0], shape[1], shape[2]
     if len(shape) == 2:
@@ -184,18 +218,7 @@ def _image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
     return 1, 1, math.prod(shape)
 
 
-def _map_shape(size: int, shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """The input's shape where the map has an entry per input or per pixel, a square, or else one row."""
-    channels, height, width = _image_shape(shape)
-    if size == channels * height * width:
-        return channels, height, width
-    if size == height * width:
-        return 1, height, width
-    side = math.isqrt(size)
-    return (1, side, side) if side * side == size and side > 2 else (1, 1, size)
-
-
 def _rounded(values: Array) -> tuple[float, ...]:
-    """Four significant digits: more than a screen shows; no NaN or infinity, which JSON has not."""
+    """Five significant digits, so that a difference has three; no NaN or infinity, which JSON has not."""
     finite = values if np.isfinite(values).all() else np.nan_to_num(values, posinf=3e38, neginf=-3e38)
-    return tuple(map(float, np.char.mod("%.4g", finite).tolist()))
+    return tuple(map(float, np.char.mod("%.5g", finite).tolist()))

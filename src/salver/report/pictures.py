@@ -12,12 +12,11 @@ import pandas as pd
 import vl_convert
 from PIL import Image
 
+from salver.report.colours import ABOVE, BELOW
+
 Array = npt.NDArray[np.float64]
 SIDE = 140
 """Width and height that a picture has at least, in pixels."""
-
-# Ends of the diverging scale, readable for the colour blind: blue below zero, orange-red above.
-_BELOW, _ABOVE = np.array([0, 90, 181]), np.array([220, 50, 32])
 
 
 def image_png(values: Array, shape: tuple[int, ...], clip: tuple[float, float]) -> bytes:
@@ -45,7 +44,7 @@ def map_png(values: Array, shape: tuple[int, ...], limit: float, marked: Sequenc
     """
     flat = flattened(values, shape)
     share = np.clip(flat / (limit or 1.0), -1.0, 1.0)[..., None]
-    ends = np.where(share < 0, _BELOW, _ABOVE)
+    ends = np.where(share < 0, np.array(BELOW), np.array(ABOVE))
     return _png(np.rint(255 + np.abs(share) * (ends - 255)).astype(np.uint8), marked)
 
 

@@ -49,8 +49,9 @@ def cactus(frame: pd.DataFrame) -> Plot | None:
     shown = pd.concat(
         [group[thinned_steps(group["solved"], group["seconds"])] for _, group in points.groupby("solver")]
     )
-    colours = alt.Scale(domain=solvers, range=_cycle(_COLOURS, solvers))
-    dashes = alt.Scale(domain=solvers, range=_cycle(_DASHES, solvers))
+    of_solver, dashed = _assigned(_COLOURS, frame), _assigned(_DASHES, frame)
+    colours = alt.Scale(domain=solvers, range=[of_solver[name] for name in solvers])
+    dashes = alt.Scale(domain=solvers, range=[dashed[name] for name in solvers])
     legend = alt.Legend(symbolType="stroke", symbolStrokeWidth=2, symbolSize=300)
     base = alt.Chart(shown).encode(
         x=alt.X("solved:Q", title="runs solved", axis=alt.Axis(tickMinStep=1)),
@@ -66,8 +67,8 @@ def cactus(frame: pd.DataFrame) -> Plot | None:
     chart = alt.layer(lines, ends).properties(width=560, height=320)
     groups = {str(name): group for name, group in shown.groupby("solver")}
     series = [
-        Series(name, groups[name]["solved"].tolist(), groups[name]["seconds"].tolist(), colour)
-        for name, colour in zip(solvers, _cycle(_COLOURS, solvers), strict=True)
+        Series(name, groups[name]["solved"].tolist(), groups[name]["seconds"].tolist(), of_solver[name])
+        for name in solvers
     ]
     title = "Runs solved against wall time, by solver"
     best = next((name for name in solvers if name != VIRTUAL_BEST), solvers[0])
@@ -116,7 +117,7 @@ def scatter(frame: pd.DataFrame) -> Plot | None:
     chart = (
         alt.layer(diagonal, points)
         .properties(width=200, height=200)
-        .facet(alt.Facet("solver:N", title=None), columns=3)
+        .facet(alt.Facet("solver:N", title=None), columns=_columns(pairs["solver"].nunique()))
     )
     panels = [
         [Series(str(name), g["seconds_reference"].tolist(), g["seconds"].tolist(), _COLOURS[0])]
@@ -146,7 +147,8 @@ def time_against(frame: pd.DataFrame, column: str, title: str) -> Plot | None:
     kept = pd.concat([group[thinned_cloud(group["number"], group["seconds"])] for _, group in groups])
     kept = kept.sort_index()
     solvers = sorted(kept["solver"].unique())
-    colours = alt.Scale(domain=solvers, range=_cycle(_COLOURS, solvers))
+    of_solver = _assigned(_COLOURS, frame)
+    colours = alt.Scale(domain=solvers, range=[of_solver[name] for name in solvers])
     base = alt.Chart(kept[["solver", "seconds", "solved", "number"]]).encode(
         x=alt.X("number:Q", title=title, scale=alt.Scale(type="log", nice=False, padding=12)),
         y=alt.Y("seconds:Q", title="wall time per run (s)", scale=alt.Scale(type="log")),
@@ -159,15 +161,15 @@ def time_against(frame: pd.DataFrame, column: str, title: str) -> Plot | None:
     chart = (
         alt.layer(full, hollow)
         .properties(width=240, height=200)
-        .facet(alt.Facet("solver:N", title=None), columns=3)
+        .facet(alt.Facet("solver:N", title=None), columns=_columns(len(solvers)))
     )
     panels = [
         [
-            Series(name, part["number"].tolist(), part["seconds"].tolist(), colour, hollow)
+            Series(name, part["number"].tolist(), part["seconds"].tolist(), of_solver[name], hollow)
             for hollow in (False, True)
             if len(part := kept[(kept["solver"] == name) & (kept["solved"] != hollow)])
         ]
-        for name, colour in zip(solvers, _cycle(_COLOURS, solvers), strict=True)
+        for name in solvers
     ]
     name = f"Wall time against {title}, by solver; unsolved runs hollow at the limit"
     description = "One panel per solver, both axes logarithmic." + _THINNED
@@ -234,5 +236,12 @@ def _order(points: pd.DataFrame) -> list[str]:
     return [str(name) for name in ordered["solver"]]
 
 
-def _cycle(values: tuple[Any, ...], solvers: list[str]) -> list[Any]:
-    return [values[position % len(values)] for position in range(len(solvers))]
+def _assigned(values: tuple[Any, ...], frame: pd.DataFrame) -> dict[str, Any]:
+    """A colour or dash for every solver of the results and the virtual best: the same in every plot."""
+    names = [*sorted(set(map(str, frame["solver"].unique())) - {VIRTUAL_BEST}), VIRTUAL_BEST]
+    return {name: values[position % len(values)] for position, name in enumerate(names)}
+
+
+def _columns(panels: int) -> int:
+    """Panels beside each other: three, or two where three would leave one alone."""
+    return 2 if panels == 4 else 3

@@ -154,10 +154,13 @@ def vnncomp_csv(results: pd.DataFrame, instances: Mapping[str, Instance]) -> str
     )
 
 
-def is_group_best(board: pd.DataFrame) -> list[bool]:
-    """Which rows lead their group; the virtual best never does."""
+def ranks(board: pd.DataFrame) -> list[int]:
+    """Place of each row in its group, from 1; equal scores share it. 0 for the virtual best."""
     real = board["solver"] != VIRTUAL_BEST
-    return (real & ~board.iloc[:, 0].duplicated()).tolist()
+    groups = board.iloc[:, 0]
+    position = groups.groupby(groups).cumcount() + 1
+    shared = position.groupby([groups, board["score"]]).transform("min")
+    return [int(place) for place in shared.where(real, 0)]
 
 
 def is_summary(board: pd.DataFrame) -> list[bool]:

@@ -25,6 +25,11 @@ function prepared(data) {
   data.byName = Object.fromEntries(data.columns.map((column) => [column.name, column]));
   data.textOf = new Map(data.texts.map(([row, ...text]) => [row, text]));
   data.numberOf = new Map(data.instances.map((instance, number) => [instance.id, number]));
+  for (const { picture } of data.instances) {
+    for (const point of picture ? [picture.xhat, picture.witness] : []) {
+      if (point) Object.assign(point, { x: data.vectors[point.x], map: data.vectors[point.map] });
+    }
+  }
   for (const column of data.columns) {
     if (column.codes) column.codes = Int32Array.from(column.codes);
     else column.numbers = Float64Array.from(column.numbers);

@@ -1,6 +1,6 @@
 // One instance: what it asks, its pictures, and every run on it with command line and logs.
 
-const RUN_COLUMNS = ["solver", "outcome", "claim", "witness", "gradient", "proof", "termination", "wall_s", "cpu_s", "memory_mb", "limit_s", "detail"];
+const RUN_COLUMNS = ["solver", "outcome", "wall_s", "cpu_s", "memory_mb", "limit_s", "claim", "witness", "gradient", "proof", "termination", "detail"];
 
 function quoted(part) {
   return /^[\w@%+=:,./-]+$/.test(part) ? part : `'${part.replaceAll("'", "'\\''")}'`;
@@ -10,12 +10,32 @@ function commandLine(argv, environment) {
   return [...environment.map(([key, value]) => `${key}=${quoted(value)}`), ...argv.map(quoted)].join(" ");
 }
 
-function runDetails(data, row) {
+// Where the browser lets no script write the clipboard, the text is shown to be copied by hand.
+function copyButton(label, text) {
+  const button = make("button", { type: "button", class: "plain" }, label);
+  const said = make("span", { role: "status" });
+  button.addEventListener("click", async () => {
+    const copied = text();
+    try {
+      await navigator.clipboard.writeText(copied);
+      said.textContent = "copied";
+    } catch {
+      said.textContent = copied;
+    }
+  });
+  return make("span", { class: "copy" }, button, said);
+}
+
+function runName(data, row) {
   const solver = cellText(data.byName.solver, row);
   const repetition = cellText(data.byName.repetition, row);
-  const name = repetition === "0" ? solver : `${solver}, repetition ${repetition}`;
-  const summary = make("summary", {}, `${name}: ${cellText(data.byName.outcome, row)}`);
-  const details = make("details", {}, summary);
+  return repetition === "0" ? solver : `${solver}, repetition ${repetition}`;
+}
+
+function runDetails(data, row) {
+  const name = runName(data, row), outcome = cellText(data.byName.outcome, row);
+  const summary = make("summary", {}, `${name}: ${outcome}, ${cellText(data.byName.wall_s, row)} s`);
+  const details = make("details", { open: outcome === "wrong" || outcome === "error" }, summary);
   const text = data.textOf.get(row);
   if (!text) {
     details.append(make("p", {}, "Command line and logs of this run are not in the page. "));
@@ -23,15 +43,17 @@ function runDetails(data, row) {
     const [argv, environment, ...streams] = text;
     const block = (label, content) => [make("h4", {}, label),
       make("pre", { tabindex: "0", role: "region", "aria-label": `${label} of ${name}` }, content)];
-    if (argv) details.append(...block("Command line", commandLine(argv, environment)));
-    else details.append(make("p", {}, "The command line was not recorded."));
+    if (argv) {
+      const line = commandLine(argv, environment);
+      details.append(...block("Command line", line), copyButton("Copy command line", () => line));
+    } else details.append(make("p", {}, "The command line was not recorded."));
     ["Standard output", "Standard error"].forEach((label, number) => {
       const cut = streams[2 + number] ? `, first ${data.head} characters` : "";
       if (streams[number]) details.append(...block(label + cut, streams[number]));
       else details.append(make("p", {}, `${label}: empty.`));
     });
   }
-  details.append(make("p", {}, logLink(data, row, "Stored logs")));
+  if (data.logs[row]) details.append(make("p", {}, logLink(data, row, "Stored logs")));
   return details;
 }
 
@@ -41,10 +63,10 @@ function runsTable(data, rows) {
     make("th", { scope: "col", "data-number": Boolean(column.numbers) }, make("button", { type: "button" }, column.label)));
   const lines = rows.map((row) => make("tr", {}, ...columns.map((column) => {
     const text = cellText(column, row);
-    if (column.name === "solver") return make("th", { scope: "row" }, text);
+    if (column.name === "solver") return make("th", { scope: "row" }, runName(data, row));
     return make("td", { class: column.numbers ? "number" : column.name === "outcome" ? text.replace(/\W/g, "") : null }, text);
   })));
-  const table = make("table", { class: "sortable" }, make("caption", {}, "Runs on this instance"),
+  const table = make("table", { class: "sortable runs" }, make("caption", {}, "Runs on this instance"),
     make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...lines));
   sortable(table);
   return make("div", { class: "wide", role: "region", "aria-label": "Runs on this instance", tabindex: "0" }, table);
@@ -56,31 +78,55 @@ function bestRun(data, rows) {
   return solved.sort((a, b) => wall[a] - wall[b])[0];
 }
 
-function renderInstance(data, number, place) {
+const ANSWERS = { sat: "sat: yes, there is one (falsified)", unsat: "unsat: no, there is none (verified)", unknown: "not known: no solver answered" };
+
+function answerList(data, instance, rows) {
+  const truth = cellText(data.byName.truth, rows[0]), best = bestRun(data, rows);
+  const told = [["asked", instance.asked], ["answer", ANSWERS[truth] || truth]];
+  if (best !== undefined) told.push(["virtual best", `${cellText(data.byName.solver, best)}, ${cellText(data.byName.wall_s, best)} s`]);
+  const wrong = rows.filter((row) => cellText(data.byName.outcome, row) === "wrong");
+  if (wrong.length) told.push(["wrong", wrong.map((row) => `${runName(data, row)}: ${cellText(data.byName.detail, row)}`).join("; ")]);
+  return factList(told);
+}
+
+function factList(told) {
+  const list = make("dl", { class: "facts" });
+  for (const [name, value] of told) list.append(make("dt", {}, name), make("dd", { class: name === "wrong" ? "wrong" : null }, value));
+  return list;
+}
+
+function addressOf(data, number) {
+  return `#instance/${encodeURIComponent(data.instances[number].id)}`;
+}
+
+// `order` is the way through the instances: those of the filtered results, as they are sorted.
+function instanceNav(data, number, order, isFiltered) {
+  const at = order.indexOf(number);
+  const step = (to, id, text, arrow) => make("li", {}, order[to] === undefined
+    ? make("span", { class: "off" }, text)
+    : make("a", { href: addressOf(data, order[to]), id, "aria-keyshortcuts": arrow }, text));
+  const where = `${at + 1} of ${order.length}${isFiltered ? " in the filtered results" : ""}`;
+  return make("nav", { "aria-label": "Instance" }, make("ul", {},
+    make("li", {}, make("a", { href: "#results", id: "back", "aria-keyshortcuts": "Escape" }, "Back to the results")),
+    step(at - 1, "before", "\u2190 Previous instance", "ArrowLeft"),
+    make("li", {}, where),
+    step(at + 1, "after", "Next instance \u2192", "ArrowRight")),
+  make("span", { class: "note" }, "Keys: left and right arrow, Escape."),
+  copyButton("Copy link", () => location.href));
+}
+
+function renderInstance(data, number, place, order, isFiltered) {
   const instance = data.instances[number];
   const rows = [];
   data.at.forEach((at, row) => { if (at === number) rows.push(row); });
-  const link = (to, text) => make("a", { href: to === null ? null : `#instance/${encodeURIComponent(data.instances[to].id)}` }, text);
-  const ways = [make("li", {}, make("a", { href: "#results", id: "back" }, "Back to the results"))];
-  if (number > 0) ways.push(make("li", {}, link(number - 1, "Previous instance")));
-  if (number + 1 < data.instances.length) ways.push(make("li", {}, link(number + 1, "Next instance")));
   const heading = make("h2", { tabindex: "-1" }, `Instance ${instance.name}`);
-  const truth = [["suite", instance.suite], ["truth", cellText(data.byName.truth, rows[0])]];
-  const best = bestRun(data, rows);
-  if (best !== undefined) truth.push(["virtual best", `${cellText(data.byName.solver, best)}, ${cellText(data.byName.wall_s, best)} s`]);
-  const facts = make("dl", { class: "facts" });
-  for (const [name, value] of [...truth, ...instance.facts]) facts.append(make("dt", {}, name), make("dd", {}, value));
-  place.replaceChildren(make("nav", { "aria-label": "Instance" }, make("ul", {}, ...ways)), heading, facts,
-    make("h3", {}, "Pictures"), ...pictureSection(instance.picture),
+  place.replaceChildren(instanceNav(data, number, order, isFiltered), heading, answerList(data, instance, rows),
+    make("h3", {}, "Pictures"), ...pictureSection(data, instance),
     make("h3", {}, "Runs"), runsTable(data, rows),
-    make("h3", {}, "Command lines and logs"), ...rows.map((row) => runDetails(data, row)));
+    make("p", { class: "note" }, make("a", { href: "#terms" }, "What the words mean")),
+    make("h3", {}, "Command lines and logs"),
+    make("p", { class: "note" }, "As they were run: the paths are those of the run's private copy of the instance."),
+    ...rows.map((row) => runDetails(data, row)),
+    make("h3", {}, "Facts of the instance"), factList([["suite", instance.suite], ...instance.facts]));
   return heading;
-}
-
-function pictureSection(picture) {
-  if (!picture) return [make("p", {}, "There are no pictures of this instance in the page.")];
-  const told = picture.witness
-    ? `The witness is of ${picture.witness.solver}, replayed as ${picture.witness.verdict.replaceAll("_", " ")}. The network gives xhat class ${picture.xhat.label} and the witness class ${picture.witness.label}.`
-    : `No solver has a witness. The network gives xhat class ${picture.xhat.label}.`;
-  return [make("p", {}, told), ...pictureFigures(picture), ...pictureNumbers(picture)];
 }

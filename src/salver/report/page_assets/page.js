@@ -12,8 +12,8 @@ function sortable(table) {
       headings.forEach((other) => other.removeAttribute("aria-sort"));
       heading.setAttribute("aria-sort", sign === 1 ? "ascending" : "descending");
       const text = (row) => row.cells[column].textContent;
-      const number = (row) => Number.parseFloat(text(row));
-      const order = "number" in heading.dataset ? (a, b) => number(a) - number(b) : (a, b) => collator.compare(text(a), text(b));
+      const number = (row) => { const found = Number.parseFloat(text(row)); return Number.isNaN(found) ? Infinity : found; };
+      const order = "number" in heading.dataset ? (a, b) => (number(a) > number(b)) - (number(a) < number(b)) : (a, b) => collator.compare(text(a), text(b));
       body.append(...[...body.rows].sort((a, b) => sign * order(a, b)));
     });
   });
@@ -36,9 +36,11 @@ class Views {
     this.instance = document.getElementById("instance");
     this.title = document.title;
     this.left = { scroll: 0, hash: "" };
-    this.query = "";
+    this.shown = null;
     document.addEventListener("click", (event) => this.remember(event));
-    addEventListener("hashchange", () => this.route(true));
+    document.addEventListener("keydown", (event) => this.step(event));
+    // Of addresses that follow fast only the last is shown.
+    addEventListener("hashchange", (event) => { if (event.newURL === location.href) this.route(true); });
     this.route(false);
   }
 
@@ -46,6 +48,17 @@ class Views {
   remember(event) {
     const link = event.target.closest("a[href^='#instance/']");
     if (link && !this.report.hidden) this.left = { scroll: scrollY, hash: link.getAttribute("href") };
+  }
+
+  // Arrows lead through the instances, unless they scroll what has the focus or move in a field.
+  step(event) {
+    const way = { ArrowLeft: "before", ArrowRight: "after", Escape: "back" }[event.key];
+    if (!way || this.instance.hidden || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    if (event.target.closest("input, select, textarea, pre, .wide")) return;
+    const link = document.getElementById(way);
+    if (!link) return;
+    event.preventDefault();
+    location.hash = link.getAttribute("href");
   }
 
   route(moved) {
@@ -71,7 +84,12 @@ class Views {
       this.instance.replaceChildren(make("h2", { tabindex: "-1" }, "No such instance"), make("p", {}, back));
       return;
     }
-    const heading = renderInstance(this.data, number, this.instance);
+    const found = this.table.instances();
+    const isFound = found.includes(number);
+    const isFiltered = isFound && this.table.rows.length < this.data.rows;
+    const order = isFound ? found : this.data.instances.map((_, position) => position);
+    const heading = renderInstance(this.data, number, this.instance, order, isFiltered);
+    this.shown = number;
     document.title = `${this.data.instances[number].name} - ${this.title}`;
     scrollTo(0, 0);
     heading.focus({ preventScroll: true });
@@ -84,18 +102,28 @@ class Views {
     this.report.hidden = false;
     document.title = this.title;
     if (name === "results" && query !== this.table.query().toString() && query) this.table.restore(new URLSearchParams(query));
-    if (returned && this.left.hash) {
-      scrollTo(0, this.left.scroll);
-      const links = [...this.report.querySelectorAll("a[href^='#instance/']")];
-      const opener = links.find((link) => link.getAttribute("href") === this.left.hash);
-      if (opener) opener.focus({ preventScroll: true });
+    if (returned && this.shown !== null && (name === "results" || name === "")) {
+      this.returnTo(addressOf(this.data, this.shown));
       return;
     }
     const section = name && document.getElementById(name);
     if (!section || !this.report.contains(section)) return;
+    const fold = section.closest("details");
+    if (fold) fold.open = true;
     section.scrollIntoView();
-    const heading = section.querySelector("h2");
+    const heading = section.querySelector("h2, summary");
     if (heading && moved) heading.focus({ preventScroll: true });
+  }
+
+  // Back from an instance: where the reader came from, or at its row after steps from one to the next.
+  returnTo(address) {
+    const isOpener = address === this.left.hash;
+    if (!isOpener) this.table.turnTo(this.shown);
+    const links = [...(isOpener ? this.report : this.table.body).querySelectorAll("a[href^='#instance/']")];
+    const link = links.find((one) => one.getAttribute("href") === address);
+    if (isOpener) scrollTo(0, this.left.scroll);
+    else (link || this.table.status).scrollIntoView({ block: "center" });
+    if (link) link.focus({ preventScroll: true });
   }
 }
 
@@ -104,7 +132,11 @@ function unfoldForPrint() {
   let opened = [];
   addEventListener("beforeprint", () => {
     opened = [...document.querySelectorAll("details:not([open])")];
-    for (const details of opened) details.open = true;
+    for (const details of opened) {
+      details.open = true;
+      // The browser's own event comes after the page is printed.
+      details.dispatchEvent(new Event("toggle"));
+    }
   });
   addEventListener("afterprint", () => { for (const details of opened) details.open = false; });
 }

@@ -1,12 +1,9 @@
-// Inputs and saliency maps as pixels, with a sentence and a table that say the same.
+// Inputs and saliency maps as pixels or bars, with a sentence and a table that say the same.
 
-// Blue below zero, white at zero, red above: told apart with every kind of colour blindness.
-const BELOW = [33, 102, 172], ABOVE = [178, 24, 43];
-
-function signedColour(value, most) {
+function signedColour(data, value, most) {
   const part = most > 0 ? Math.min(1, Math.abs(value) / most) : 0;
-  const end = value < 0 ? BELOW : ABOVE;
-  return end.map((channel) => Math.round(255 + (channel - 255) * Math.sqrt(part)));
+  const end = data.colours[value < 0 ? 0 : 1];
+  return end.map((channel) => Math.round(255 + (channel - 255) * part));
 }
 
 function grey(value, [low, high]) {
@@ -14,16 +11,16 @@ function grey(value, [low, high]) {
   return [shade, shade, shade];
 }
 
-function paint(shape, values, colour) {
-  const [channels, height, width] = shape;
-  const isColour = channels === 3 && colour.length === 3;
-  const stacked = isColour ? 1 : channels;
-  const canvas = make("canvas", { width, height: height * stacked, role: "img" });
+// Three channels of an input are red, green and blue; of other channels a pixel shows the entry of largest size.
+function paint([channels, height, width], values, colour, isInput) {
+  const canvas = make("canvas", { width, height, role: "img" });
   const context = canvas.getContext("2d");
-  const image = context.createImageData(width, height * stacked);
+  const image = context.createImageData(width, height);
   const size = height * width;
-  for (let pixel = 0; pixel < size * stacked; pixel += 1) {
-    const rgb = isColour ? [0, 1, 2].map((c) => colour(values[c * size + pixel], c, true)[0]) : colour(values[pixel]);
+  for (let pixel = 0; pixel < size; pixel += 1) {
+    const entries = Array.from({ length: channels }, (_, channel) => values[channel * size + pixel]);
+    const rgb = isInput && channels === 3 ? entries.map((entry) => colour(entry)[0])
+      : colour(entries.reduce((most, entry) => (Math.abs(entry) > Math.abs(most) ? entry : most)));
     image.data.set([...rgb, 255], 4 * pixel);
   }
   context.putImageData(image, 0, 0);
@@ -31,54 +28,116 @@ function paint(shape, values, colour) {
 }
 
 const short = (number) => String(Number(number.toPrecision(3)));
+const largest = (values) => values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+const minus = (a, b) => a.map((value, index) => value - b[index]);
 
-function place(index, [, height, width]) {
+function place(index, [, height, width], features = []) {
   const channel = Math.floor(index / (height * width)), rest = index % (height * width);
-  if (height === 1) return `entry ${index}`;
+  if (height === 1) return features[index] || `entry ${index}`;
   const where = `row ${Math.floor(rest / width) + 1}, column ${(rest % width) + 1}`;
   return channel ? `${where}, channel ${channel + 1}` : where;
 }
 
 function sentence(name, shape, values) {
   const sizes = values.map(Math.abs);
-  const most = Math.max(...sizes);
-  const size = shape[1] === 1 ? `${values.length} numbers` : `${shape[1]} by ${shape[2]}`;
   const range = `from ${short(Math.min(...values))} to ${short(Math.max(...values))}`;
-  return `${name}, ${size}, ${range}; largest in absolute value at ${place(sizes.indexOf(most), shape)}`;
+  const most = sizes.indexOf(largest(values));
+  return `${name}, ${shape[1]} by ${shape[2]}, ${range}; largest in absolute value at ${place(most, shape)}`;
 }
 
-function figure(name, shape, values, colour, note) {
-  const canvas = paint(shape, values, colour);
-  canvas.setAttribute("aria-label", sentence(name, shape, values));
-  if (shape[1] === 1) canvas.style.height = "2.5rem";
-  return make("figure", {}, canvas, make("figcaption", {}, note));
+function drawn(name, attributes, ...children) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  element.append(...children);
+  return element;
 }
 
-function pictureFigures(picture) {
-  const { xhat, witness } = picture;
+// The top-k set as frames over the pixels.
+function frames([, height, width], top) {
+  const cells = top.map((index) => drawn("rect", {
+    x: (index % width) + 0.06, y: Math.floor(index / width) + 0.06, width: 0.88, height: 0.88 }));
+  return drawn("svg", { viewBox: `0 0 ${width} ${height}`, class: "frames", "aria-hidden": "true" }, ...cells);
+}
+
+function colourBar(low, high, colour) {
+  const steps = Array.from({ length: 101 }, (_, step) => low + (high - low) * step / 100);
+  const bar = paint([1, 1, 101], steps, colour, false);
+  bar.setAttribute("aria-hidden", "true");
+  bar.removeAttribute("role");
+  const marks = low < 0 ? [low, 0, high] : [low, high];
+  return make("div", { class: "scale" }, bar, make("span", {}, ...marks.map((mark) => make("span", {}, short(mark)))));
+}
+
+function figure(title, note, label, shape, values, { colour, ends, isInput = false, top = [] }) {
+  const canvas = paint(shape, values, colour, isInput);
+  canvas.setAttribute("aria-label", sentence(label, shape, values));
+  if (shape[0] > 1 && !isInput) note += "; of each pixel the channel of largest size";
+  const marked = top.length && shape[0] === 1 ? [frames(shape, top)] : [];
+  return make("figure", {}, make("div", { class: "pixels" }, canvas, ...marked), colourBar(...ends, colour),
+    make("figcaption", {}, make("b", {}, title), make("br"), note));
+}
+
+function className(picture, label) {
+  return picture.classes[label] ? `class ${label} (${picture.classes[label]})` : `class ${label}`;
+}
+
+function nameOfXhat(picture) {
+  return picture.exact ? "xhat" : "middle of the box (xhat is not known)";
+}
+
+function imageFigures(data, picture) {
+  const { xhat, witness, epsilon } = picture;
   const all = witness ? [...xhat.x, ...witness.x] : xhat.x;
   const range = picture.range || [Math.min(...all), Math.max(...all)];
-  const light = (value) => grey(value, range);
-  Object.defineProperty(light, "length", { value: 3 });
-  const largest = (values) => values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-  const most = Math.max(largest(xhat.map), witness ? largest(witness.map) : 0);
-  const signed = (limit) => (value) => signedColour(value, limit);
-  const minus = (a, b) => a.map((value, index) => value - b[index]);
-  const first = picture.exact ? "xhat" : "middle of the box (xhat is not known)";
-  const rows = [[
-    figure("Input xhat", picture.shape, xhat.x, light, `${first}: class ${xhat.label}`),
-    figure("Saliency map of xhat", picture.mapShape, xhat.map, signed(most), `saliency of xhat, white is 0, ends at ±${short(most)}`),
-  ]];
+  const light = { colour: (value) => grey(value, range), ends: range, isInput: true };
+  const signed = (limit) => ({ colour: (value) => signedColour(data, value, limit), ends: [-limit, limit] });
+  const rows = [[figure(nameOfXhat(picture), className(picture, xhat.label), "Input xhat", picture.shape, xhat.x, light)]];
   if (witness) {
-    const moved = minus(witness.x, xhat.x), changed = minus(witness.map, xhat.map);
-    rows[0].splice(1, 0,
-      figure("Input of the witness", picture.shape, witness.x, light, `witness of ${witness.solver}: class ${witness.label}`),
-      figure("Difference of the inputs", picture.shape, moved, signed(largest(moved)), `witness - xhat, ends at ±${short(largest(moved))}`));
-    rows.push([rows[0].pop(),
-      figure("Saliency map of the witness", picture.mapShape, witness.map, signed(most), "saliency of the witness, same colours"),
-      figure("Difference of the saliency maps", picture.mapShape, changed, signed(largest(changed)), `difference, ends at ±${short(largest(changed))}`)]);
+    rows[0].push(
+      figure("witness", className(picture, witness.label), "Input of the witness", picture.shape, witness.x, light),
+      figure("witness - xhat", "ends of the scale: epsilon", "Difference of the inputs", picture.shape, minus(witness.x, xhat.x), signed(epsilon)));
+  }
+  if (xhat.map.length) {
+    const limit = Math.max(largest(xhat.map), witness ? largest(witness.map) : 0);
+    rows.push([figure("saliency at xhat", "white is 0", "Saliency map of xhat", picture.mapShape, xhat.map, { ...signed(limit), top: xhat.top })]);
+    if (witness) {
+      rows[1].push(
+        figure("saliency at the witness", "on the same scale", "Saliency map of the witness", picture.mapShape, witness.map, { ...signed(limit), top: witness.top }),
+        figure("difference of the maps", "on the same scale", "Difference of the saliency maps", picture.mapShape, minus(witness.map, xhat.map), signed(limit)));
+    }
   }
   return rows.map((row) => make("div", { class: "pictures" }, ...row));
+}
+
+// A number, and a bar from the middle to the left or right that shows its size.
+function barCell(data, value, most) {
+  const part = most > 0 ? 30 * Math.min(1, Math.abs(value) / most) : 0;
+  const bar = drawn("rect", { x: value < 0 ? 30 - part : 30, y: 1, width: part, height: 8, fill: `rgb(${data.colours[value < 0 ? 0 : 1]})` });
+  const axis = drawn("path", { d: "M30 0V10", class: "axis" });
+  return make("td", { class: "number" }, drawn("svg", { viewBox: "0 0 60 10", width: 60, height: 10, "aria-hidden": "true" }, bar, axis), make("span", { class: "amount" }, short(value)));
+}
+
+function entryTable(data, picture) {
+  const { xhat, witness } = picture;
+  const columns = [];
+  const add = (of, title) => {
+    const most = Math.max(largest(xhat[of]), witness ? largest(witness[of]) : 0);
+    columns.push([`${title} at xhat`, xhat[of], most]);
+    if (!witness) return;
+    columns.push([`${title} at the witness`, witness[of], most]);
+    columns.push([`change of ${title}`, minus(witness[of], xhat[of]), of === "x" ? picture.epsilon : most]);
+  };
+  add("x", "input");
+  if (xhat.map.length === xhat.x.length) add("map", "saliency");
+  const heads = [make("th", { scope: "col" }, make("button", { type: "button" }, "entry")),
+    ...columns.map(([title]) => make("th", { scope: "col", "data-number": true }, make("button", { type: "button" }, title)))];
+  const rows = xhat.x.map((_, index) => make("tr", {},
+    make("th", { scope: "row" }, place(index, picture.shape, picture.features)),
+    ...columns.map(([, values, most]) => barCell(data, values[index], most))));
+  const title = "Input and saliency by entry; bars are red above zero and blue below";
+  const table = make("table", { class: "sortable" }, make("caption", {}, title), make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...rows));
+  sortable(table);
+  return make("div", { class: "wide tall", role: "region", "aria-label": title, tabindex: "0" }, table);
 }
 
 // The numbers behind the pictures; made when they are first asked for.
@@ -101,8 +160,37 @@ function numbersTable(title, shape, columns) {
 function pictureNumbers(picture) {
   const { xhat, witness } = picture;
   const beside = (of) => witness
-    ? { xhat: xhat[of], witness: witness[of], difference: witness[of].map((value, index) => value - xhat[of][index]) }
+    ? { xhat: xhat[of], witness: witness[of], difference: minus(witness[of], xhat[of]) }
     : { xhat: xhat[of] };
-  return [numbersTable("Inputs in numbers", picture.shape, beside("x")),
-    numbersTable("Saliency in numbers", picture.mapShape, beside("map"))];
+  const found = [numbersTable("Inputs in numbers", picture.shape, beside("x"))];
+  if (xhat.map.length) found.push(numbersTable("Saliency in numbers", picture.mapShape, beside("map")));
+  return found;
+}
+
+function rankSentence(picture) {
+  const { xhat, witness } = picture;
+  if (!xhat.top.length) return "";
+  const named = (entries) => entries.map((entry) => place(entry, picture.mapShape, picture.features)).join("; ") || "none";
+  const left = xhat.top.filter((entry) => !witness.top.includes(entry));
+  const entered = witness.top.filter((entry) => !xhat.top.includes(entry));
+  return ` Out of the top ${xhat.top.length}: ${named(left)}. Into it: ${named(entered)}.`;
+}
+
+function witnessSentences(instance) {
+  const picture = instance.picture, { xhat, witness } = picture;
+  if (!witness) return `No solver has a witness. The network gives xhat ${className(picture, xhat.label)}.`;
+  const allowed = (most) => (most === null ? "" : ` (allowed ${short(most)})`);
+  const moved = `Largest change of an entry: of the input ${short(witness.moved)}${allowed(picture.epsilon)}`;
+  const changed = xhat.map.length ? `, of the map ${short(witness.mapMoved)}${allowed(picture.delta)}` : "";
+  const told = witness.verdict === "invalid" ? "" : ` ${instance.meaning}`;
+  return `The witness is of ${witness.solver}, replayed as ${witness.verdict.replaceAll("_", " ")}.${told} The network gives xhat `
+    + `${className(picture, xhat.label)} and the witness ${className(picture, witness.label)}. ${moved}${changed}.${rankSentence(picture)}`;
+}
+
+function pictureSection(data, instance) {
+  const picture = instance.picture;
+  if (!picture) return [make("p", {}, "There are no pictures of this instance in the page.")];
+  const told = make("p", {}, witnessSentences(instance));
+  if (picture.shape[1] === 1) return [told, entryTable(data, picture)];
+  return [told, ...imageFigures(data, picture), ...pictureNumbers(picture)];
 }

@@ -1,7 +1,7 @@
 // The results: only the rows of one page are in the document, however many there are.
 
 const CHOICES = ["suite", "family", "solver", "outcome", "witness"];
-const LONE = ["suite", "repetition", "proof", "neurons"];
+const LONE = ["suite", "family", "repetition", "proof", "neurons", "limit_s"];
 const SIZES = [50, 100, 500, 1000];
 
 class ResultsTable {
@@ -138,6 +138,10 @@ class ResultsTable {
     const start = page * size;
     const shown = this.rows.subarray(start, start + size);
     this.body.replaceChildren(...Array.from(shown, (row) => this.row(row)));
+    if (!shown.length) {
+      const told = `No run matches these filters; Clear filters shows all ${this.data.rows} again.`;
+      this.body.append(make("tr", {}, make("td", { colspan: this.columns.length + 1 }, told)));
+    }
     const pages = this.pages();
     this.where.textContent = `page ${page + 1} of ${pages}`;
     for (const button of this.back) button.disabled = page === 0;
@@ -146,6 +150,16 @@ class ResultsTable {
     const range = shown.length ? `Rows ${start + 1} to ${start + shown.length} of ${this.rows.length}` : "No rows";
     const all = this.rows.length < this.data.rows ? ` (${this.data.rows} in all)` : "";
     this.status.textContent = range + all + by;
+  }
+
+  // The instances of the rows found, each once, in the order of the rows.
+  instances() {
+    return [...new Set(Array.from(this.rows, (row) => this.data.at[row]))];
+  }
+
+  turnTo(instance) {
+    const position = this.rows.findIndex((row) => this.data.at[row] === instance);
+    if (position >= 0) this.change({ page: Math.floor(position / this.state.size) });
   }
 
   row(row) {

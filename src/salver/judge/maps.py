@@ -1,0 +1,141 @@
+"""The saliency map of a query at any point, with the class there: what every picture of an instance shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from salver.errors import SalverError
+from salver.judge.activation_map import ACTIVATION_MAPS
+from salver.model import Facts, Instance
+from salver.nets.network import Network, Relu
+from salver.nets.onnx_file import load_model
+from salver.nets.onnx_reader import read_onnx
+from salver.nets.program import lower
+from salver.nets.runtime import Runtime
+from salver.saliency.sampling import logits_and_gradient
+from salver.saliency.unroll import logit_combination
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """At one point: the map [s], the class the network gives, and the map's top-k set where the family ranks.
+
+    Attributes:
+        map: the entries that the query compares.
+        label: index of the winning class; at a tie another one than the instance's label.
+        top: indices of the k largest entries, largest first; empty where the query is not about ranks.
+    """
+
+    map: Array
+    label: int
+    top: tuple[int, ...]
+
+
+class Maps:
+    """Maps of one instance set, by ONNX Runtime; each network is read once.
+
+    Args:
+        set_folder: folder of the instance set.
+    """
+
+    def __init__(self, set_folder: Path) -> None:
+        self._set_folder = set_folder
+        self._runtimes: dict[str, Runtime] = {}
+        self._networks: dict[str, Network] = {}
+
+    def at(self, instance: Instance, x: Array) -> Seen:
+        """What is seen at a point [n], such as a witness.
+
+        Raises:
+            SalverError: the query's network cannot be read or run.
+        """
+        return seen(instance.facts, self._outputs(instance, x))
+
+    def at_xhat(self, instance: Instance, x: Array) -> Seen:
+        """The same at the explained point: the map with which the query compares.
+
+        Raises:
+            SalverError: as `at`; the original network cannot be read.
+        """
+        facts = instance.facts
+        outputs = self._outputs(instance, x)
+        if (of := reference_gradient_of(facts)) is not None:
+            gradient = _gradient(self._network(instance.network), of, x)
+            compared = np.abs(gradient) if facts.options.get("map") == "abs" else gradient
+            outputs = np.concatenate([outputs[: facts.logits], compared, outputs[_end(facts, outputs) :]])
+        return seen(facts, outputs)
+
+    def shape(self, instance: Instance) -> tuple[int, ...]:
+        """Shape of the map before flattening. Channels of a coloured image are kept: the map of a gradient
+        has one value for each of them.
+
+        Raises:
+            SalverError: an activation map's network cannot be read.
+        """
+        facts = instance.facts
+        size = facts.saliencies - int(facts.options.get("extra_outputs", 0))
+        if facts.options.get("map") in ACTIVATION_MAPS:
+            nodes = self._network(instance.network).nodes
+            features = [n for n in nodes if isinstance(n.operator, Relu) and len(n.shape) == 3]
+            return tuple(features[-1].shape[1:])
+        return facts.input_shape if int(np.prod(facts.input_shape)) == size else (size,)
+
+    def _outputs(self, instance: Instance, x: Array) -> Array:
+        path = self._set_folder / instance.onnx
+        try:
+            if instance.onnx not in self._runtimes:
+                self._runtimes[instance.onnx] = Runtime(load_model(path).SerializeToString())
+            return self._runtimes[instance.onnx].outputs(x)
+        except RuntimeError as error:
+            raise SalverError("ONNX Runtime cannot run it", str(path), "generate the set again") from error
+
+    def _network(self, path: str) -> Network:
+        if path not in self._networks:
+            self._networks[path] = read_onnx(self._set_folder / path)
+        return self._networks[path]
+
+
+def seen(facts: Facts, outputs: Array) -> Seen:
+    """What the outputs [m] of a query's network say."""
+    values = outputs[facts.logits : _end(facts, outputs)]
+    return Seen(values, _winner(outputs[: facts.logits], facts.label), top_set(values, facts))
+
+
+def reference_gradient_of(facts: Facts) -> str | None:
+    """Which gradient the map at xhat is, where it is another one than the graph's; else None.
+
+    A query about the predicted class compares the gradient for the class that wins at x with the gradient
+    for xhat's own label.
+    """
+    if not facts.options.get("winner"):
+        return None
+    parts = facts.gradient_of.split(" - ")
+    return f"z_{facts.label}" if len(parts) == 1 else f"z_{facts.label} - {parts[0]}"
+
+
+def _gradient(network: Network, gradient_of: str, x: Array) -> Array:
+    classes = [int(part.removeprefix("z_")) for part in gradient_of.split(" - ")]
+    combination = logit_combination(network.output_size, classes[0], *classes[1:])
+    return np.asarray(logits_and_gradient(lower(network), x[None], combination)[1][0])
+
+
+def _end(facts: Facts, outputs: Array) -> int:
+    return len(outputs) - int(facts.options.get("extra_outputs", 0))
+
+
+def _winner(logits: Array, label: int) -> int:
+    best = np.flatnonzero(logits == logits.max())
+    others = best[best != label]
+    return int(others[0]) if len(others) else label
+
+
+def top_set(values: Array, facts: Facts) -> tuple[int, ...]:
+    """The k largest entries of a map [s], largest first; empty where the family does not rank."""
+    k = int(facts.options.get("k", 0))
+    return tuple(np.argsort(-values, kind="stable")[:k].tolist()) if 0 < k < len(values) else ()
