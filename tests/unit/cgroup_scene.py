@@ -2,8 +2,8 @@
 
     python -m tests.unit.cgroup_scene '{"group": FOLDER, ...}'
 
-`beside` leaves a process of another kind in the group, `namespace` makes the group the root of a control
-group namespace and `mount` mounts that one's own view (`ro` or `rw`) in a mount namespace, `user` is who runs.
+`beside` leaves another process in the group, `namespace` makes the group the root of a namespace of groups and
+`mount` mounts its own view of them (`ro` or `rw`) in a namespace of mounts, `user` is who runs.
 """
 
 from __future__ import annotations

@@ -38,9 +38,8 @@ class Group:
     """Folders by controller; version 2 has the one folder `unified`.
 
     `ooms` counts the processes that the kernel has killed in the group for want of memory, `reached` tells
-    whether the group was ever at its limit (else it was a group above, or the machine, that had no more),
-    `peak_kib` is the most that the group has held (page cache and kernel memory of the run included), `cpu_s`
-    what it used.
+    whether its own limit was in the way (else a group above, or the machine, had no more), `peak_kib` is the
+    most that the group has held (page cache and kernel memory of the run included), `cpu_s` what it used.
     """
 
     def __init__(self, folders: Mapping[str, str]) -> None:
@@ -60,22 +59,23 @@ class Group:
             folder = self.folders[UNIFIED]
             cpu_s = _field(f"{folder}/cpu.stat", "usage_usec") / 1e6
             ooms = _field(f"{folder}/memory.events", "oom_kill")
-            reached = _field(f"{folder}/memory.events", "max")
+            reached = _field(f"{folder}/memory.events", "oom") > 0
             peak = _number(f"{folder}/memory.peak")
             if not peak:
                 self.keeps_peak = False
-                peak = _number(f"{folder}/memory.{'max' if reached else 'current'}")
+                full = _field(f"{folder}/memory.events", "max")
+                peak = _number(f"{folder}/memory.{'max' if full else 'current'}")
         else:
             folder = self.folders["memory"]
             peak = _number(f"{folder}/memory.max_usage_in_bytes")
             cpu_s = _number(f"{self.folders.get('cpuacct', '')}/cpuacct.usage") / 1e9
             ooms = _field(f"{folder}/memory.oom_control", "oom_kill")
             most = max(peak, _number(f"{folder}/memory.memsw.max_usage_in_bytes"))
-            reached = int(most > _number(f"{folder}/memory.limit_in_bytes") - _NEAR_LIMIT)
+            reached = most > _number(f"{folder}/memory.limit_in_bytes") - _NEAR_LIMIT
         self.peak_kib = max(self.peak_kib, peak / 1024)
         self.cpu_s = max(self.cpu_s, cpu_s)
         self.ooms = max(self.ooms, ooms)
-        self.reached |= reached > 0
+        self.reached |= reached
 
     def held(self, kib: float) -> None:
         """Takes note of memory that one process of the group has held, where the kernel keeps no peak (before
