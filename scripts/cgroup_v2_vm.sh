@@ -71,7 +71,7 @@ build() {
 }
 
 run() {
-  local kernel
+  local kernel status
   kernel=$(find "$folder/boot" -name 'vmlinuz-*' 2>/dev/null | head -n 1)
   [ -n "$kernel" ] || fail "no kernel in $folder; $0 install $folder"
   work=$(mktemp -d)
@@ -82,7 +82,9 @@ run() {
     -initrd "$work/initramfs" -append "console=ttyS0 loglevel=1 panic=-1 cgroup_no_v1=all ${VM_APPEND:-}" \
     -virtfs local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap </dev/null |
     sed -u 's/\r//g' | tee "$work/log"
-  exit "$(sed -n 's/^cgroup_v2_vm: exit status //p' "$work/log" | tail -n 1)"
+  status=$(sed -n 's/^cgroup_v2_vm: exit status //p' "$work/log" | tail -n 1)
+  [ -n "$status" ] || fail "the machine went down before the command had ended"
+  exit "$status"
 }
 
 verb=${1:-}

@@ -2,8 +2,9 @@
 
     python -m tests.unit.cgroup_scene '{"group": FOLDER, ...}'
 
-`beside` leaves another process in the group, `namespace` makes the group the root of a namespace of groups and
-`mount` mounts its own view of them (`ro` or `rw`) in a namespace of mounts, `user` is who runs.
+Without a group it stays where it is. `beside` leaves another process in the group, `namespace` makes the group
+the root of a namespace of groups, and `mount` mounts its own view of them (`ro` or `rw`) in a namespace of
+mounts, `user` is who runs.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ def system_call(name: str, *arguments: object) -> None:
 
 def enter(scene: dict[str, Any]) -> None:
     """Becomes what the scene says."""
-    write_text(f"{scene['group']}/cgroup.procs", "0")
+    if group := scene.get("group"):
+        write_text(f"{group}/cgroup.procs", "0")
     if scene.get("namespace"):
         system_call("unshare", NEW_GROUPS)
     if mode := scene.get("mount"):
