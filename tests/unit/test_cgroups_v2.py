@@ -97,6 +97,17 @@ def test_alone_in_a_scope(play: Play, scope: Path) -> None:
     assert 1 < told["runs"][3]["memory_mb"] < 90
 
 
+def test_the_kernel_takes_every_limit() -> None:
+    if cgroups.available().version != 2:
+        pytest.skip(f"version 2 is not in use: {cgroups.available().reason}")
+    group = cgroups.make_group(64)
+    assert group is not None
+    names = ("memory.max", "memory.swap.max", "memory.oom.group", "pids.max")
+    found = [Path(group.folders[UNIFIED], name).read_text().strip() for name in names]
+    assert group.remove()
+    assert found == [str(64 << 20), "0", "1", str(cgroups.MOST_PROCESSES)]
+
+
 def test_a_coordinator_that_an_engine_started(play: Play, scope: Path) -> None:
     told = play(within={"group": str(scope / ENGINE), "runs": SHORT})
     for one in (told, told["within"]):
