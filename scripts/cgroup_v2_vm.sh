@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Runs a command as root on an emulated machine with a kernel of its own, whose control groups are version 2
-# alone. It sees this machine's files in their places and writes into memory. For what a host with control
-# groups of version 1, or none, cannot try.
+# alone. It sees this machine's files in their places, but for /tmp and /run, and writes into memory. For what a
+# host with control groups of version 1, or none, cannot try.
 #
 #   scripts/cgroup_v2_vm.sh install FOLDER [PACKAGE]   gets the emulator and unpacks a kernel (Debian, as root)
 #   scripts/cgroup_v2_vm.sh run FOLDER COMMAND...      its output and exit status, started in this folder
 #
-# VM_MEMORY_MB (default 3072) is the size of the machine. Its clock counts instructions, one a
-# nanosecond, so a second there holds as much work as on real hardware, however long the emulation takes.
+# VM_MEMORY_MB (default 3072) is the size of the machine. Its clock counts instructions, one a nanosecond, so a
+# second there holds as much work as on real hardware, however long the emulation takes.
 set -euo pipefail
 MODULES='virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci netfs fscache 9pnet 9pnet_virtio 9p overlay'
 
@@ -15,6 +15,7 @@ fail() { echo "cgroup_v2_vm: $*" >&2; exit 2; }
 
 install() {
   command -v apt-get >/dev/null || fail "no apt-get here: install qemu-system-x86_64, and busybox without libraries"
+  apt-get update -qq
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends qemu-system-x86 busybox-static
   local package=${1:-}
   [ -n "$package" ] || package=$(apt-cache depends linux-image-amd64 | sed -n 's/.*Depends: //p' | head -n 1)
@@ -54,13 +55,13 @@ INIT
 }
 
 build() {
-  local root=$work/root modules module
+  local root=$work/root found module
   mkdir -p "$root"/{bin,proc,sys,dev,host,memory,new,modules}
   cp "$(command -v busybox)" "$root/busybox"
   for module in $MODULES; do
-    modules=$(find "$folder" -name "$module.ko*" | head -n 1)
-    [ -n "$modules" ] || continue  # built into this kernel, or unknown to it
-    cp "$modules" "$root/modules/"
+    found=$(find "$folder" -name "$module.ko*" | head -n 1)
+    [ -n "$found" ] || continue  # built into this kernel, or unknown to it
+    cp "$found" "$root/modules/"
     echo "$module" >>"$root/modules/order"
   done
   find "$root/modules" -name '*.xz' -exec unxz {} +
@@ -79,7 +80,7 @@ run() {
   build "$@"
   qemu-system-x86_64 -accel tcg -cpu max -icount shift=0 -rtc clock=vm \
     -m "${VM_MEMORY_MB:-3072}" -nodefaults -display none -no-reboot -serial stdio -kernel "$kernel" \
-    -initrd "$work/initramfs" -append "console=ttyS0 loglevel=1 panic=-1 cgroup_no_v1=all ${VM_APPEND:-}" \
+    -initrd "$work/initramfs" -append "console=ttyS0 loglevel=1 panic=-1 cgroup_no_v1=all" \
     -virtfs local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap </dev/null |
     sed -u 's/\r//g' | tee "$work/log"
   status=$(sed -n 's/^cgroup_v2_vm: exit status //p' "$work/log" | tail -n 1)

@@ -2,9 +2,9 @@
 
     python -m tests.unit.cgroup_scene '{"group": FOLDER, ...}'
 
-Without a group it stays where it is. `beside` leaves another process in the group, `namespace` makes the group
-the root of a namespace of groups, and `mount` mounts its own view of them (`ro` or `rw`) in a namespace of
-mounts, `user` is who runs.
+Without a group it stays where it is. `beside` leaves another process in the group, `namespace` makes the
+group the root of a namespace of groups, and `mount` mounts its own view of them (`ro` or `rw`) in a namespace
+of mounts, `user` is who runs.
 """
 
 from __future__ import annotations
