@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from salver.execute import cgroups
+from salver.execute import cgroups, process
 from salver.execute.cgroups import available, locate, make_group, sweep
 from salver.execute.group import UNIFIED, Group
 from salver.execute.process import run_supervised
+from salver.execute.supervisor import Tree
 from salver.model import Finished, Limits, RunRecord, Termination
 from tests.fake_solvers.runner import alive, script
 from tests.faults.course import left_groups
@@ -82,10 +83,54 @@ def test_figures_of_version_2_are_read(tmp_path: Path) -> None:
     group.measure()
     assert (group.label, group.peak_kib, group.cpu_s, group.ooms) == ("cgroup-v2", 2048, 1.5, 2)
     assert group.pids() == {12, 13}
-    (tmp_path / "memory.peak").unlink()
-    (tmp_path / "memory.current").write_text("4096\n")
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "cgroup.procs").write_text("14\n")
+    assert group.pids() == {12, 13, 14}
+
+
+def test_without_a_peak_of_the_kernel_s_it_is_what_was_seen(tmp_path: Path) -> None:
+    (tmp_path / "memory.current").write_text("2097152\n")
+    (tmp_path / "memory.max").write_text("8388608\n")
+    group = Group({UNIFIED: str(tmp_path)})
     group.measure()
     assert group.peak_kib == 2048
+    group.held(4096)
+    assert group.peak_kib == 4096
+    group.held(16384)
+    assert group.peak_kib == 8192
+    full = Group({UNIFIED: str(tmp_path)})
+    (tmp_path / "memory.events").write_text("max 3\noom 1\noom_kill 1\n")
+    full.measure()
+    assert full.peak_kib == 8192
+    (tmp_path / "memory.peak").write_text("1048576\n")
+    kept = Group({UNIFIED: str(tmp_path)})
+    kept.measure()
+    kept.held(4096)
+    assert kept.peak_kib == 1024
+
+
+@pytest.mark.parametrize(
+    ("events", "ending"),
+    [("max 9\noom 0\noom_kill 1\n", "infrastructure"), ("max 9\noom 1\noom_kill 1\n", "memory")],
+)
+def test_only_the_run_s_own_limit_counts(tmp_path: Path, events: str, ending: str) -> None:
+    (tmp_path / "memory.events").write_text(events)
+    tree = Tree(os.getpid(), Group({UNIFIED: str(tmp_path)}))
+    assert tree.over({"memory_mb": 10, "cpu_s": None}) == ending
+
+
+def test_without_cgroup_kill_a_group_is_frozen_while_its_processes_are_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cgroup.procs").write_text("12\n")
+    freeze, seen = tmp_path / "cgroup.freeze", []
+    freeze.write_text("0")
+    monkeypatch.setattr(os, "kill", lambda pid, _: seen.append((pid, freeze.read_text())))
+    Group({UNIFIED: str(tmp_path)}).kill()
+    assert (seen, freeze.read_text()) == ([(12, "1")], "0")
+    (tmp_path / "cgroup.kill").write_text("0")
+    Group({UNIFIED: str(tmp_path)}).kill()
+    assert ((tmp_path / "cgroup.kill").read_text(), len(seen)) == ("1", 1)
 
 
 def test_limits_of_version_2_are_written(tmp_path: Path) -> None:
@@ -127,6 +172,25 @@ def test_without_groups_memory_is_polled(
     assert finished.termination is Termination.MEMORY
     assert finished.memory_mb > 100
     assert finished.measured == "rss-polling"
+
+
+@pytest.mark.usefixtures("groups")
+def test_memory_that_a_group_above_lacks_is_not_the_run_s_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if available().version != 1:
+        pytest.skip("test_cgroups_v2.py tries it on version 2")
+    above = available().parents["memory"] / f"salver-test-{os.getpid()}"
+    above.mkdir()
+    try:
+        (above / "memory.limit_in_bytes").write_text(str(80 << 20))
+        places = available()._replace(parents={**available().parents, "memory": above})
+        monkeypatch.setattr(process, "make_group", lambda memory_mb: make_group(memory_mb, places))
+        finished = run(tmp_path, "memory_burst", memory_mb=400)
+    finally:
+        above.rmdir()
+    assert finished.termination is Termination.INFRASTRUCTURE
+    assert "below its own limit" in finished.reason
 
 
 @pytest.mark.usefixtures("groups")

@@ -15,13 +15,12 @@ import uuid
 from pathlib import Path
 from typing import NamedTuple
 
+from salver.execute.delegation import hand_on, has_memory, mend, place_of
 from salver.execute.group import UNIFIED, Group, write_text
 from salver.execute.identity import orphaned, own_identity
-from salver.execute.proc import read_text
 
 VARIABLE = "SALVER_CGROUPS"
 FOLDER = "salver"
-ENGINE = "salver-engine"
 MOST_PROCESSES = 4096
 V1_CONTROLLERS = ("memory", "cpuacct", "freezer", "pids")
 _MAKE_TRIES = 100
@@ -88,7 +87,7 @@ def _make(folder: Path, version: int) -> None:
         try:
             folder.parent.mkdir(exist_ok=True)
             if version == 2:
-                write_text(f"{folder.parent}/cgroup.subtree_control", "+memory +pids")
+                hand_on(folder.parent)
             folder.mkdir()
         except OSError as error:
             if error.errno not in _REMOVED_MEANWHILE or not left:
@@ -131,11 +130,11 @@ def _found() -> Available:
         return places
     try:
         if places.version == 2:
-            _delegate(places.parents[UNIFIED])
+            hand_on(places.parents[UNIFIED])
         _try_out(places)
     except OSError as error:
         where = places.parents[UNIFIED if places.version == 2 else "memory"]
-        hint = "; start with `systemd-run --user --scope -p Delegate=yes`" if places.version == 2 else ""
+        hint = f"; {mend(error)}" if places.version == 2 else ""
         return Available(0, {}, f"{where} cannot be used ({error.strerror}){hint}")
     return places
 
@@ -158,8 +157,12 @@ def locate(mounts: str, own: str) -> Available:
         for key in set(keys) & set(paths):
             if (place := _below(paths[key], root, point)) is not None:
                 places.setdefault(key, place)
-    if UNIFIED in places and "memory" in read_text(f"{places[UNIFIED]}/cgroup.controllers").split():
-        return Available(2, {UNIFIED: places[UNIFIED]}, f"writable: {places[UNIFIED]}")
+    if UNIFIED in places and has_memory(place_of(places[UNIFIED])):
+        unified = place_of(places[UNIFIED])
+        return Available(2, {UNIFIED: unified}, f"writable: {unified}")
+    if UNIFIED in places and "memory" not in places:
+        missing = OSError(errno.ENOENT, "it has no memory controller")
+        return Available(0, {}, f"{places[UNIFIED]} cannot be used ({missing.strerror}); {mend(missing)}")
     if "memory" not in places:
         return Available(0, {}, "no control groups for memory are mounted")
     kept = {key: places[key] for key in V1_CONTROLLERS if key in places}
@@ -167,22 +170,13 @@ def locate(mounts: str, own: str) -> Available:
 
 
 def _below(path: str, root: str, point: str) -> Path | None:
-    """Folder of a group whose hierarchy is mounted at `point` from `root` on; None if it is not in there."""
-    relative = os.path.relpath(path, root)
-    return None if path.startswith("/..") or relative.startswith("..") else Path(point, relative)
+    """Folder of a group whose hierarchy is mounted at `point` from `root` on; None if it is not in there.
 
-
-def _delegate(own: Path) -> None:
-    """Lets a version 2 group have children with limits.
-
-    Such a group may hold no process itself; a process alone in its group moves into a child of it first.
+    Paths with `..` lead out of this process's namespace of groups, and nothing tells where to.
     """
-    if {"memory", "pids"} <= set(read_text(f"{own}/cgroup.subtree_control").split()):
-        return
-    if read_text(f"{own}/cgroup.procs").split() == [str(os.getpid())]:
-        (own / ENGINE).mkdir(exist_ok=True)
-        write_text(f"{own}/{ENGINE}/cgroup.procs", "0")
-    write_text(f"{own}/cgroup.subtree_control", "+memory +pids")
+    relative = os.path.relpath(path, root)
+    outside = any(text.startswith(("/..", "..")) for text in (path, root, relative))
+    return None if outside else Path(point, relative)
 
 
 def _try_out(places: Available) -> None:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 UNIFIED = "unified"
 _PATIENCE_S = 5.0
 _PAUSE_S = 0.001
+# Version 1 counts no failures (Linux 6.18); a charge of several pages fails a little below the limit.
+_NEAR_LIMIT = 1 << 20
+_FREEZERS = (("freezer", "freezer.state", ("FROZEN", "THAWED")), (UNIFIED, "cgroup.freeze", ("1", "0")))
 
 
 def write_text(path: str, text: str) -> None:
@@ -34,14 +37,16 @@ def write_text(path: str, text: str) -> None:
 class Group:
     """Folders by controller; version 2 has the one folder `unified`.
 
-    `ooms` counts the processes that the kernel has killed in the group for want of memory, `peak_kib` is
-    the most that the group has held (page cache and kernel memory of the run included), `cpu_s` what it used.
+    `ooms` counts the processes that the kernel has killed in the group for want of memory, `reached` tells
+    whether its own limit was in the way (else a group above, or the machine, had no more), `peak_kib` is the
+    most that the group has held (page cache and kernel memory of the run included), `cpu_s` what it used.
     """
 
     def __init__(self, folders: Mapping[str, str]) -> None:
         self.folders = dict(folders)
         self.label = "cgroup-v2" if UNIFIED in self.folders else "cgroup-v1"
-        self.ooms, self.peak_kib, self.cpu_s = 0, 0.0, 0.0
+        self.ooms, self.reached, self.peak_kib, self.cpu_s = 0, False, 0.0, 0.0
+        self.keeps_peak = True
 
     def enter(self) -> None:
         """Moves the calling process, and with it all that it will start, into the group. Raises OSError."""
@@ -52,38 +57,55 @@ class Group:
         """Reads the figures; one that cannot be read keeps its last value."""
         if UNIFIED in self.folders:
             folder = self.folders[UNIFIED]
-            peak = _number(f"{folder}/memory.peak") or _number(f"{folder}/memory.current")
             cpu_s = _field(f"{folder}/cpu.stat", "usage_usec") / 1e6
             ooms = _field(f"{folder}/memory.events", "oom_kill")
+            reached = _field(f"{folder}/memory.events", "oom") > 0
+            peak = _number(f"{folder}/memory.peak")
+            if not peak:
+                self.keeps_peak = False
+                full = _field(f"{folder}/memory.events", "max")
+                peak = _number(f"{folder}/memory.{'max' if full else 'current'}")
         else:
             folder = self.folders["memory"]
             peak = _number(f"{folder}/memory.max_usage_in_bytes")
             cpu_s = _number(f"{self.folders.get('cpuacct', '')}/cpuacct.usage") / 1e9
             ooms = _field(f"{folder}/memory.oom_control", "oom_kill")
+            most = max(peak, _number(f"{folder}/memory.memsw.max_usage_in_bytes"))
+            reached = most > _number(f"{folder}/memory.limit_in_bytes") - _NEAR_LIMIT
         self.peak_kib = max(self.peak_kib, peak / 1024)
         self.cpu_s = max(self.cpu_s, cpu_s)
         self.ooms = max(self.ooms, ooms)
+        self.reached |= reached
+
+    def held(self, kib: float) -> None:
+        """Takes note of memory that one process of the group has held, where the kernel keeps no peak (before
+        5.19); pages that were counted elsewhere can make it seem more than the limit."""
+        if not self.keeps_peak:
+            limit_kib = _number(f"{self.folders[UNIFIED]}/memory.max") / 1024
+            self.peak_kib = max(self.peak_kib, min(kib, limit_kib))
 
     def pids(self) -> set[int]:
-        """Every process in the group, as far as they are seen from here."""
-        texts = [_all(f"{folder}/cgroup.procs") for folder in set(self.folders.values())]
-        return {int(word) for text in texts for word in text.split()} - {0}
+        """Every process in the group and in those that the run made below it, as far as seen from here."""
+        below = [path for folder in set(self.folders.values()) for path, _, _ in os.walk(folder)]
+        return {int(word) for path in below for word in _all(f"{path}/cgroup.procs").split()} - {0}
 
     def kill(self) -> None:
-        """SIGKILLs everything in the group. Frozen first (v1) or by the kernel at once (v2), so that nothing
-        can fork in between."""
-        if UNIFIED in self.folders:
-            _try_write(f"{self.folders[UNIFIED]}/cgroup.kill", "1")
-        freezer = self.folders.get("freezer")
-        if freezer:
-            _try_write(f"{freezer}/freezer.state", "FROZEN")
+        """SIGKILLs everything in the group: by the kernel at once (v2 from 5.14), else frozen first, so that
+        nothing can fork in between."""
+        if UNIFIED in self.folders and _try_write(f"{self.folders[UNIFIED]}/cgroup.kill", "1"):
+            return
+        freezers = [
+            (f"{self.folders[key]}/{name}", states) for key, name, states in _FREEZERS if key in self.folders
+        ]
+        for path, (frozen, _) in freezers:
+            _try_write(path, frozen)
         for pid in self.pids():
             try:
                 os.kill(pid, signal.SIGKILL)
             except (ProcessLookupError, PermissionError):
                 continue
-        if freezer:
-            _try_write(f"{freezer}/freezer.state", "THAWED")
+        for path, (_, thawed) in freezers:
+            _try_write(path, thawed)
 
     def remove(self, patience_s: float = _PATIENCE_S) -> bool:
         """Kills what is left and removes the folders, and the one they lie in after the last group of all.
@@ -145,8 +167,9 @@ def _field(path: str, name: str) -> int:
     return 0
 
 
-def _try_write(path: str, text: str) -> None:
+def _try_write(path: str, text: str) -> bool:
     try:
         write_text(path, text)
     except OSError:
-        return
+        return False
+    return True

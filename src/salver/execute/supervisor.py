@@ -46,6 +46,7 @@ PARENT_DIES = signal.SIGHUP
 PARENT_PATIENCE_S = 10.0
 DRAIN_CHUNKS = 64
 RESERVED = 1 << 16
+STARVED = "killed for want of memory below its own limit: the machine, or a group above, had no more"
 
 
 class NotStartedError(Exception):
@@ -148,8 +149,11 @@ class Tree:
         return self.exceeded(spec)
 
     def exceeded(self, spec: dict[str, Any]) -> str:
-        """Names the limit that the figures measured so far exceed, or is empty."""
-        if self.peak_kib > spec["memory_mb"] * 1024 or (self.group is not None and self.group.ooms):
+        """Names the limit that the figures measured so far exceed, or is empty; memory that others lacked is
+        not the command's fault."""
+        if self.group is not None and self.group.ooms:
+            return "memory" if self.group.reached else "infrastructure"
+        if self.group is None and self.peak_kib > spec["memory_mb"] * 1024:
             return "memory"
         return "cputime" if spec["cpu_s"] is not None and self.cpu_s > spec["cpu_s"] else ""
 
@@ -177,6 +181,7 @@ class Tree:
 
     def _read(self, group: Group) -> None:
         group.measure()
+        group.held(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
         self.peak_kib, self.cpu_s = group.peak_kib, max(self.cpu_s, group.cpu_s)
 
 
@@ -309,6 +314,8 @@ def supervise(spec: dict[str, Any], wake: int) -> dict[str, Any]:
         reasons.append(f"cannot store the output: {error.strerror}")
     if not ending:
         ending = "walltime" if wall_s > spec["wall_s"] else tree.exceeded(spec)
+    if ending == "infrastructure" and group is not None and group.ooms and not group.reached:
+        reasons.append(STARVED)
     reasons += [f"{n} was cut" for n, copy in zip(("stdout", "stderr"), copies, strict=True) if copy.cut]
     return result(ending, tree, wall_s, left_over, "; ".join(reasons))
 
