@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from salver.datasets.catalogue import BUILT_IN, NAMES, find
 from salver.errors import SalverError
-from salver.execute import runexec
-from salver.execute.cgroups import available
 from salver.execute.engines import ENGINES, Engine, check_engine
 from salver.execute.slots import physical_cores
-from salver.execute.supervisor import LOOK_EVERY_S
+from salver.execute.supervision import runexec
+from salver.execute.supervision.cgroups import available
+from salver.execute.supervision.supervisor import LOOK_EVERY_S
 from salver.machine import machine_facts
 from salver.model import Record
 from salver.plugins import runners

@@ -17,8 +17,8 @@ from salver.judge.replays import replay_witnesses
 from salver.judge.scoring import find_profile, results_frame
 from salver.judge.verdicts import judge
 from salver.model import Instance, JudgedRun, lean
-from salver.report.drawing_beside import Drawing, drawing_beside
-from salver.report.material import gather, network_sizes
+from salver.report.figures.drawing_beside import Drawing, drawing_beside
+from salver.report.page.material import gather, network_sizes
 from salver.report.results import Results, results
 from salver.report.write import refuse_unreportable, shown_in_plots, write_results
 from salver.run import RunManifest, read_run

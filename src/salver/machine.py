@@ -10,8 +10,8 @@ from typing import Any
 
 import psutil
 
-from salver.execute.cgroups import available
 from salver.execute.slots import physical_cores
+from salver.execute.supervision.cgroups import available
 
 PACKAGES = (
     *("torch", "auto-LiRPA", "maraboupy", "onnx", "onnxruntime"),

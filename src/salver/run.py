@@ -14,10 +14,10 @@ from pydantic import Field
 
 from salver import __version__
 from salver.errors import SalverError
-from salver.execute import runexec
 from salver.execute.engines import Engine, run_jobs
 from salver.execute.plan import Plan, plan
 from salver.execute.recording import RunSummary
+from salver.execute.supervision import runexec
 from salver.files import write_atomically
 from salver.machine import machine_facts
 from salver.model import Instance, Limits, Manifest, Record, RunRecord

@@ -9,8 +9,8 @@ import pytest
 
 from salver.judging import report_run
 from salver.report import write_report
-from salver.report.material import Material, RunText
-from salver.report.page_pictures import Drawn, Pictures, Words
+from salver.report.page.material import Material, RunText
+from salver.report.page.pictures import Drawn, Pictures, Words
 from tests.browser.chromium import Browser, chromium, executable
 from tests.load.synthetic import synthetic_run
 from tests.unit import test_report

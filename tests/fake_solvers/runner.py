@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from salver.execute.proc import is_alive
+from salver.execute.supervision.proc import is_alive
 from salver.model import Answer, Facts, Finished, Instance, Limits, StagedInstance
 from salver.runner import Resources, Runner, answer_from_words
 

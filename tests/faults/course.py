@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from salver.execute import cgroups
 from salver.execute.events import EventLog
 from salver.execute.job import Backend
 from salver.execute.local import run_local
 from salver.execute.plan import plan
+from salver.execute.supervision import cgroups
 from salver.model import RunRecord
 from tests.fake_solvers.runner import FakeRunner, alive, fake_instance, still_running
 from tests.faults.kinds import Fault

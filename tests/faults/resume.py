@@ -31,10 +31,10 @@ from typing import NamedTuple
 
 from tabulate import tabulate
 
-from salver.execute.cgroups import available
 from salver.execute.events import EventLog
 from salver.execute.logs import read_finished
-from salver.execute.proc import descendants
+from salver.execute.supervision.cgroups import available
+from salver.execute.supervision.proc import descendants
 from salver.model import RunRecord, Termination
 from tests.fake_solvers.runner import alive
 from tests.faults.coordinator import Places, jobs

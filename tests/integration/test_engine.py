@@ -21,7 +21,7 @@ from salver.execute.job import read_answer
 from salver.execute.local import RunSummary
 from salver.execute.logs import read_finished
 from salver.execute.plan import Plan, plan
-from salver.execute.process import lost
+from salver.execute.supervision.process import lost
 from salver.model import Claim, Finished, Limits, RunRecord, Termination
 from tests.fake_solvers.bench import ROOMY, SHORT, Bench, guarded
 from tests.fake_solvers.runner import BrokenRunner, ChoosyRunner, FakeRunner, FileRunner, fake_instance

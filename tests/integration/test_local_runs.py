@@ -14,11 +14,12 @@ import pytest
 
 from salver.cli import main
 from salver.errors import SalverError
-from salver.execute import engines, runexec
+from salver.execute import engines
 from salver.execute.cluster import engine as cluster_engine
 from salver.execute.engines import Engine, check_engine, run_jobs
 from salver.execute.events import EventLog
 from salver.execute.slots import physical_cores
+from salver.execute.supervision import runexec
 from salver.judging import judge_run
 from salver.model import Outcome, RunRecord, Termination
 from salver.run import read_run

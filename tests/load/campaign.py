@@ -24,8 +24,8 @@ import pandas as pd
 
 from salver.execute.engines import Engine, run_jobs
 from salver.execute.events import EventLog
-from salver.execute.forking import close_server
 from salver.execute.plan import Plan, plan
+from salver.execute.supervision.forking import close_server
 from salver.model import Limits, RunRecord
 from salver.plugins import runners
 from tests.fake_solvers.runner import fake_instance

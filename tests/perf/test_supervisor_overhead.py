@@ -8,7 +8,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from salver.execute.job import Folders, run_job
 from salver.execute.plan import plan
-from salver.execute.process import run_supervised
+from salver.execute.supervision.process import run_supervised
 from salver.model import Claim, Limits, Termination
 from tests.fake_solvers.runner import FakeRunner, fake_instance
 

@@ -18,9 +18,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from salver.execute.cgroups import available
-from salver.execute.group import write_text
-from salver.execute.process import run_supervised
+from salver.execute.supervision.cgroups import available
+from salver.execute.supervision.group import write_text
+from salver.execute.supervision.process import run_supervised
 from salver.model import Limits
 from tests.fake_solvers.runner import alive, script
 

@@ -21,7 +21,7 @@ from salver.bench.tables import (
 from salver.errors import SalverError
 from salver.judge.paired import par2_ratio
 from salver.model import Claim, Facts, Instance, JudgedRun, Judgement, Outcome, RunRecord, Termination
-from salver.report.plots import time_against
+from salver.report.figures.plots import time_against
 from salver.run import RunOptions
 from salver.saliency.vanilla import Condition
 

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from salver.execute import cgroups, process
-from salver.execute.cgroups import available, locate, make_group, sweep
-from salver.execute.group import UNIFIED, Group
-from salver.execute.process import run_supervised
-from salver.execute.supervisor import Tree
+from salver.execute.supervision import cgroups, process
+from salver.execute.supervision.cgroups import available, locate, make_group, sweep
+from salver.execute.supervision.group import UNIFIED, Group
+from salver.execute.supervision.process import run_supervised
+from salver.execute.supervision.supervisor import Tree
 from salver.model import Finished, Limits, RunRecord, Termination
 from tests.fake_solvers.runner import alive, script
 from tests.faults.course import left_groups
@@ -227,7 +227,7 @@ def test_groups_of_a_group_are_removed() -> None:
 
 
 COORDINATOR = (
-    "import sys; from pathlib import Path; from salver.execute.process import run_supervised;"
+    "import sys; from pathlib import Path; from salver.execute.supervision.process import run_supervised;"
     "from salver.model import Limits; pids, scratch, *command = sys.argv[1:];"
     "run_supervised(command, Path(scratch), Limits(wall_s=60),"
     "environment={'FAKE_PIDS': pids}, scratch=Path(scratch))"

@@ -8,7 +8,7 @@ import pytest
 
 from salver import doctor
 from salver.doctor import Finding, examine
-from salver.execute import cgroups, runexec
+from salver.execute.supervision import cgroups, runexec
 from salver.runner import Runner
 
 

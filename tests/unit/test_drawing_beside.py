@@ -8,7 +8,7 @@ import pytest
 
 from salver.judge.scoring import results_frame
 from salver.model import Judgement, Outcome, lean
-from salver.report.drawing_beside import drawing_beside, drawn_here
+from salver.report.figures.drawing_beside import drawing_beside, drawn_here
 from salver.report.write import shown_in_plots
 from tests.unit.test_report import INSTANCES, judged
 

@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 from salver.execute.logs import store_logs
 from salver.judge.scoring import leaderboard, results_frame
 from salver.model import Finished, JudgedRun, Termination
-from salver.report import plots
-from salver.report.drawing import thinned_cloud, thinned_steps
-from salver.report.material import HEAD, Material, RunText, gather
-from salver.report.page_data import embedded, page_data, visible
-from salver.report.page_pictures import Drawn, Pictures, Words, centre
-from salver.report.pgfplots import latex
+from salver.report.figures import plots
+from salver.report.figures.drawing import thinned_cloud, thinned_steps
+from salver.report.figures.pgfplots import latex
+from salver.report.page.data import embedded, page_data, visible
+from salver.report.page.material import HEAD, Material, RunText, gather
+from salver.report.page.pictures import Drawn, Pictures, Words, centre
 from salver.report.tables import ranks
 from salver.report.words import asked, meaning
 from tests.unit.test_report import INSTANCES, judged

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from salver.errors import SalverError
-from salver.execute import runexec
-from salver.execute.runexec import ending, parse_runexec, run_with_runexec, runexec_command
+from salver.execute.supervision import runexec
+from salver.execute.supervision.runexec import ending, parse_runexec, run_with_runexec, runexec_command
 from salver.model import Finished, Limits, Termination
 from tests.fake_solvers.runner import script
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from salver.errors import SalverError
-from salver.execute.identity import own_identity
 from salver.execute.stage import stage, sweep_copies
+from salver.execute.supervision.identity import own_identity
 from salver.model import Instance
 from tests.fake_solvers.runner import fake_instance
 

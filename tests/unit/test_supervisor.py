@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from salver.execute import forking, proc, process
-from salver.execute.process import STOPPED, run_supervised
+from salver.execute.supervision import forking, proc, process
+from salver.execute.supervision.process import STOPPED, run_supervised
 from salver.model import Finished, Limits, Termination
 from tests.fake_solvers.runner import alive, script
 
@@ -253,7 +253,7 @@ def test_a_killed_coordinator_leaves_no_process_and_no_files(tmp_path: Path, pid
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     code = (
-        "import sys; from pathlib import Path; from salver.execute.process import run_supervised;"
+        "import sys; from pathlib import Path; from salver.execute.supervision.process import run_supervised;"
         "from salver.model import Limits; pids, scratch, *command = sys.argv[1:];"
         "run_supervised(command, Path(scratch), Limits(wall_s=60),"
         "environment={'FAKE_PIDS': pids}, scratch=Path(scratch))"
@@ -342,7 +342,7 @@ def test_a_fork_of_the_engine_has_a_server_of_its_own(tmp_path: Path) -> None:
     with forking.supervisor() as supervisor:
         server = supervisor.parent
     code = (
-        "import os; from pathlib import Path; from salver.execute import forking;"
+        "import os; from pathlib import Path; from salver.execute.supervision import forking;"
         "a = forking.supervisor().parent; pid = os.fork();"
         "b = forking.supervisor().parent; print(a == b, flush=True);"
         "pid or os._exit(0); os.waitpid(pid, 0)"

@@ -35,7 +35,7 @@ from salver.model import (
     WitnessVerdict,
 )
 from salver.nets.onnx_reader import read_onnx
-from salver.report.page_pictures import pictures
+from salver.report.page.pictures import pictures
 from salver.saliency.sampling import logits_and_gradient
 from salver.spec import float32_down, float32_up, read_vnnlib
 from salver.suite import Suite

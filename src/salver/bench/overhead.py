@@ -23,9 +23,9 @@ from scipy.stats import bootstrap
 
 from salver.bench.text import as_text
 from salver.errors import SalverError
-from salver.execute import runexec
-from salver.execute.cgroups import VARIABLE, available
-from salver.execute.process import run_supervised
+from salver.execute.supervision import runexec
+from salver.execute.supervision.cgroups import VARIABLE, available
+from salver.execute.supervision.process import run_supervised
 from salver.files import write_atomically
 from salver.machine import processor
 from salver.model import Finished, Limits, Record, Termination

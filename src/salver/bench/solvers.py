@@ -20,7 +20,7 @@ from salver.instance_set import set_folder
 from salver.model import Manifest
 from salver.plugins import choose
 from salver.progress import counting, finishing
-from salver.report import plots
+from salver.report.figures import plots
 from salver.run import RunManifest, RunOptions, choose_runners, run_suite
 from salver.suite import Suite, read_suite
 

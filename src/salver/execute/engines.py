@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from salver.errors import SalverError
-from salver.execute import runexec
 from salver.execute.job import Backend
 from salver.execute.local import run_local
 from salver.execute.plan import Plan
 from salver.execute.recording import RunSummary
 from salver.execute.slots import gpu_names, physical_cores
+from salver.execute.supervision import runexec
 from salver.model import Record, RunRecord
 from salver.runner import Runner
 

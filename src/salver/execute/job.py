@@ -12,9 +12,9 @@ from typing import Literal, NamedTuple
 from salver.errors import SalverError
 from salver.execute.logs import store_logs, store_witness
 from salver.execute.plan import PlannedJob
-from salver.execute.process import lost, run_supervised
-from salver.execute.runexec import run_with_runexec
 from salver.execute.stage import stage
+from salver.execute.supervision.process import lost, run_supervised
+from salver.execute.supervision.runexec import run_with_runexec
 from salver.model import Answer, Claim, Finished, RunRecord, Termination
 from salver.runner import Runner
 

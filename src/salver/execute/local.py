@@ -12,13 +12,13 @@ from pathlib import Path
 from types import FrameType
 
 from salver.errors import SalverError
-from salver.execute.cgroups import sweep
 from salver.execute.job import Backend, Folders, run_job
 from salver.execute.plan import PlannedJob
-from salver.execute.process import sweep_processes
 from salver.execute.recording import RunSummary, recording
 from salver.execute.slots import Slots, Taken
 from salver.execute.stage import sweep_copies
+from salver.execute.supervision.cgroups import sweep
+from salver.execute.supervision.process import sweep_processes
 from salver.execute.warm_up import warm_up as run_unrecorded
 from salver.model import RunRecord, Termination
 from salver.runner import Runner

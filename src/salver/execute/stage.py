@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
 from salver.errors import SalverError
-from salver.execute.identity import orphaned, own_identity
+from salver.execute.supervision.identity import orphaned, own_identity
 from salver.model import Instance, StagedInstance
 
 _PREFIX = "salver-"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from salver.report.page_data import visible
+from salver.report.page.data import visible
 
 
 def environment() -> Environment:

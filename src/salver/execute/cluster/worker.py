@@ -24,11 +24,11 @@ from distributed.core import Status
 from distributed.utils import get_ip
 
 from salver.errors import SalverError
-from salver.execute.cgroups import sweep
 from salver.execute.cluster.order import Share
 from salver.execute.cluster.settings import LEAN
 from salver.execute.cluster.tls import settings
 from salver.execute.slots import Slots, gpu_names, physical_cores
+from salver.execute.supervision.cgroups import sweep
 
 _LOOK_EVERY_S = 0.2
 _FETCH_PATIENCE_S = 30.0

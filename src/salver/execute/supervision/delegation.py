@@ -12,8 +12,8 @@ import errno
 import os
 from pathlib import Path
 
-from salver.execute.group import write_text
-from salver.execute.proc import read_text
+from salver.execute.supervision.group import write_text
+from salver.execute.supervision.proc import read_text
 
 ENGINE = "salver-engine"
 _NEEDED, _WISHED = "memory", "pids"

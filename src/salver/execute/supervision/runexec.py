@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from salver.errors import SalverError
-from salver.execute.process import lost, read_capped, run_supervised
+from salver.execute.supervision.process import lost, read_capped, run_supervised
 from salver.model import Finished, Limits, Termination
 
 PROGRAM_VARIABLE = "SALVER_RUNEXEC"

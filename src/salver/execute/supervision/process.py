@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from salver.errors import SalverError
-from salver.execute.cgroups import make_group
-from salver.execute.forking import supervisor
-from salver.execute.identity import orphaned, own_identity
+from salver.execute.supervision.cgroups import make_group
+from salver.execute.supervision.forking import supervisor
+from salver.execute.supervision.identity import orphaned, own_identity
 from salver.model import Finished, Limits, Termination
 
 RUN_VARIABLE = "SALVER_RUN"

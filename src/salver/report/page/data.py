@@ -15,8 +15,8 @@ import pandas as pd
 
 from salver.model import Facts, Instance
 from salver.report.colours import ABOVE, BELOW
-from salver.report.material import HEAD, Material, RunText
-from salver.report.page_pictures import Drawn, Pictures
+from salver.report.page.material import HEAD, Material, RunText
+from salver.report.page.pictures import Drawn, Pictures
 from salver.report.words import asked, meaning
 
 PLAIN_BYTES = 200_000

@@ -19,7 +19,7 @@ from salver.execute.logs import COMMAND
 from salver.model import Consistency, Instance, JudgedRun, Outcome
 from salver.nets.network import Relu
 from salver.nets.onnx_reader import read_onnx
-from salver.report.page_pictures import Pictures, pictures
+from salver.report.page.pictures import Pictures, pictures
 
 MOST_TEXTS = 2_000
 """Runs whose command and log heads are in the page."""

@@ -15,9 +15,9 @@ import uuid
 from pathlib import Path
 from typing import NamedTuple
 
-from salver.execute.delegation import hand_on, has_memory, mend, place_of
-from salver.execute.group import UNIFIED, Group, write_text
-from salver.execute.identity import orphaned, own_identity
+from salver.execute.supervision.delegation import hand_on, has_memory, mend, place_of
+from salver.execute.supervision.group import UNIFIED, Group, write_text
+from salver.execute.supervision.identity import orphaned, own_identity
 
 VARIABLE = "SALVER_CGROUPS"
 FOLDER = "salver"

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import vl_convert
 
-from salver.report.plot import Plot
+from salver.report.figures.plot import Plot
 
 # Colours no chart uses: replaced by those of paper or of the page around the plot; one drawing serves both.
 _INK, _GRID = "#010203", "#040506"

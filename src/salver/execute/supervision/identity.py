@@ -9,7 +9,7 @@ import functools
 import os
 from pathlib import Path
 
-from salver.execute.proc import read_text, stat_fields
+from salver.execute.supervision.proc import read_text, stat_fields
 
 _START_FIELD = 19
 _WORDS = 4

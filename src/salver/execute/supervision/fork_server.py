@@ -16,7 +16,7 @@ import signal
 import socket
 import sys
 
-from salver.execute.supervisor import main as supervise_one
+from salver.execute.supervision.supervisor import main as supervise_one
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

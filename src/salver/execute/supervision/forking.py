@@ -17,8 +17,11 @@ from types import TracebackType
 from typing import Any
 
 # Our own folder comes last on the path, so that nothing beside it can stand in for the standard library.
-_START = "import sys; sys.path.append(sys.argv[1]); from salver.execute.fork_server import main; main()"
-SERVER = (sys.executable, "-I", "-S", "-c", _START, str(Path(__file__).parents[2]))
+_START = (
+    "import sys; sys.path.append(sys.argv[1]); "
+    "from salver.execute.supervision.fork_server import main; main()"
+)
+SERVER = (sys.executable, "-I", "-S", "-c", _START, str(Path(__file__).parents[3]))
 _STOP_EVERY_S = 0.2
 _GREETING_S = 20.0
 _LEAVE_S = 10.0

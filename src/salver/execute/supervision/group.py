@@ -11,7 +11,7 @@ import os
 import signal
 import time
 
-from salver.execute.proc import read_text
+from salver.execute.supervision.proc import read_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -29,8 +29,8 @@ import stat
 import sys
 import time
 
-from salver.execute.group import Group
-from salver.execute.proc import CHUNK, cpu_seconds, descendants, is_alive, memory_kib
+from salver.execute.supervision.group import Group
+from salver.execute.supervision.proc import CHUNK, cpu_seconds, descendants, is_alive, memory_kib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

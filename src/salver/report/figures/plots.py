@@ -8,9 +8,9 @@ import altair as alt
 import pandas as pd
 
 from salver.judge.scoring import SOLVED, VIRTUAL_BEST, virtual_best
-from salver.report.drawing import Described, drawn, thinned_cloud, thinned_steps
-from salver.report.pgfplots import Series, clouds, curves
-from salver.report.plot import COLUMNS, Plot
+from salver.report.figures.drawing import Described, drawn, thinned_cloud, thinned_steps
+from salver.report.figures.pgfplots import Series, clouds, curves
+from salver.report.figures.plot import COLUMNS, Plot
 
 __all__ = ["Plot", "all_plots", "cactus", "scatter", "time_against"]
 

@@ -11,17 +11,17 @@ from multiprocessing import get_context
 
 import pandas as pd
 
-from salver.report.plot import Plot
+from salver.report.figures.plot import Plot
 
 Drawing = Callable[[], list[Plot]]
 """Waits for plots and returns them."""
-DRAWN_BY = "salver.report.plots"
+DRAWN_BY = "salver.report.figures.plots"
 
 
 def drawn_here(frame: pd.DataFrame) -> list[Plot]:
     """The plots of a frame (see `plots.all_plots`), drawn in this process."""
     # Altair takes as long to import as a small report takes otherwise.
-    from salver.report.plots import all_plots
+    from salver.report.figures.plots import all_plots
 
     return all_plots(frame)
 

@@ -16,9 +16,9 @@ import pandas as pd
 from salver.judge.scoring import COUNTS, OUTCOMES, SOLVED, TOTAL, VIRTUAL_BEST, virtual_best
 from salver.judge.verdicts import Disagreement
 from salver.model import Instance
-from salver.report.drawing_beside import Drawing
-from salver.report.material import Material
-from salver.report.page_data import embedded, page_data
+from salver.report.figures.drawing_beside import Drawing
+from salver.report.page.data import embedded, page_data
+from salver.report.page.material import Material
 from salver.report.tables import HEADERS, SHARE_HEADERS, is_summary, ranks, rounded, share_rows
 from salver.report.templating import environment
 
@@ -98,7 +98,7 @@ def render_page(
 
 @cache
 def _asset_text(names: tuple[str, ...]) -> str:
-    folder = files("salver.report") / "page_assets"
+    folder = files("salver.report.page") / "assets"
     return "\n" + "".join((folder / name).read_text() for name in names)
 
 

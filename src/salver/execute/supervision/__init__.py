@@ -1,0 +1,1 @@
+"""Limits on one command and the end of all it starts."""

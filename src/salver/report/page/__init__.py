@@ -1,0 +1,1 @@
+"""The leaderboard page: one HTML file that holds all it shows."""
