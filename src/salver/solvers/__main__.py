@@ -52,14 +52,16 @@ PROOF_MARGIN_S = 0.4
 SUPPORTS = {
     "onnx-opset-versions": "13 18",
     "onnx-element-types": "float32",
-    "onnx-operators": "Abs Add AveragePool BatchNormalization Concat Constant Conv ConvTranspose Dropout "
-    "Flatten Gemm GlobalAveragePool Identity MatMul Mul ReduceMean Relu Reshape Sign Squeeze Sub Unsqueeze",
+    "onnx-operators": "Abs Add AveragePool BatchNormalization Concat Constant ConstantOfShape Conv "
+    "ConvTranspose Dropout Equal Expand Flatten Gather Gemm GlobalAveragePool Greater GreaterOrEqual Identity Less "
+    "LessOrEqual MatMul MaxPool Mul Neg Not ReduceMean ReduceSum Relu Reshape Shape Sign Slice Split Squeeze "
+    "Sub Transpose Unsqueeze Where",
     "vnnlib-versions": "1.0 2.0",
-    "hidden-node-theories": "NH",
-    "multiple-input-output-theories": "SIO",
-    "multiple-network-theories": "SNET",
-    "multiple-node-comparison-theories": "SNC",
-    "arithmetic-complexity-theories": "BND OUTC",
+    "hidden-node-theories": "NH H",
+    "multiple-input-output-theories": "SIO MIO",
+    "multiple-network-theories": "SNET MENET MINET MNET",
+    "multiple-node-comparison-theories": "SNC MNC",
+    "arithmetic-complexity-theories": "BND OUTC LIN",
     "optimised-disjunctive-reasoning": "true",
     "serialise-assignments": "false",
 }
@@ -124,9 +126,6 @@ def main(argv: list[str] | None = None) -> int:
             )
         if options.device not in DEVICES:
             raise SalverError(f"no device {options.device!r}", "--device", "choose cpu or cuda")
-        if len(options.network) > 1:
-            what = f"{len(options.network)} networks, where a query has one"
-            raise SalverError(what, "--network", "name the query's network alone")
         if options.proof is not None and options.solver not in PROVE:
             raise SalverError(f"{options.solver} writes no proofs", "--proof", f"use {', '.join(PROVE)}")
     except SalverError as error:
@@ -193,13 +192,12 @@ def _decide(options: argparse.Namespace, started: float, outbox: Outbox) -> tupl
     if options.solver in NEED_TORCH:
         importlib.import_module("torch")
     from salver.nets.program import UnsupportedQueryError
-    from salver.solvers.query import Budget, Options, Result, Verdict, read_query
+    from salver.solvers.query import Budget, Options, Result, Verdict, read_queries
 
     budget = Budget(options.timeout, started)
-    network = Path(options.network[0].partition("=")[2] or options.network[0])
     query, phase, since = None, "reading", time.monotonic()
     try:
-        query = read_query(network, _plain_or_compressed(options.query))
+        query = read_queries(_files(options.network), _plain_or_compressed(options.query))
         print(f"reading: {time.monotonic() - since:.3f} s", file=sys.stderr, flush=True)
         phase, since = "solving", time.monotonic()
         outbox.solving()
@@ -222,6 +220,17 @@ def _decide(options: argparse.Namespace, started: float, outbox: Outbox) -> tupl
     return result, query
 
 
+def _files(named: list[str]) -> dict[str, Path]:
+    """Files by the names of their networks. Raises: SalverError: two of one name."""
+    files: dict[str, Path] = {}
+    for word in named:
+        name, _, path = word.partition("=")
+        if name in files:
+            raise SalverError(f"network {name!r} has two files", "--network", "name each network once")
+        files[name] = Path(path or name)
+    return files
+
+
 def _prove(query: Query, budget: Budget, path: Path) -> None:
     """Writes a proof of `unsat`, or says on stderr why there is none."""
     from salver.proofs.graph import UnsupportedNetworkError
@@ -229,6 +238,9 @@ def _prove(query: Query, budget: Budget, path: Path) -> None:
     from salver.solvers.proving.search import prove
     from salver.solvers.query import Budget
 
+    if query.lifted is not None:
+        print("no proof: proofs are of plain queries over one network", file=sys.stderr)
+        return
     since = time.monotonic()
     try:
         steps = prove(query, Budget(budget.left - PROOF_MARGIN_S))
@@ -255,23 +267,24 @@ def _text(result: Result, query: Query | None, path: Path, folder: Path | None) 
     """
     if result.witness is None or query is None:
         return result.verdict.value
-    from salver.spec import declared_tensors
+    if query.lifted is not None:
+        tensors = query.lifted.assignment(result.witness)
+    else:
+        from salver.spec import declared_tensors
 
-    outputs = query.replay(result.witness)
-    named = {"X": result.witness, "Y": outputs}
+        declared = declared_tensors(_plain_or_compressed(path))
+        named = {"X": result.witness, "Y": query.replay(result.witness)}
+        tensors = [(name, declared.get(name, ""), named[name]) for name in declared or named]
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, values in named.items():
+        for name, _, values in tensors:
             text = "\n".join(_number(v) for v in values.tolist())
             (folder / f"{name}.txt").write_text(f"{name} float32 [1,{len(values)}]\n{text}\n")
-    tensors = declared_tensors(_plain_or_compressed(path))
-    if tensors:
-        lines = [
-            line for name, head in tensors.items() for line in (head, *map(_number, named[name].tolist()))
-        ]
+    if tensors[0][1]:
+        lines = [line for _, head, values in tensors for line in (head, *map(_number, values.tolist()))]
         return "\n".join((result.verdict.value, *lines))
     lines = [
-        f"({name}_{i} {_number(v)})" for name, values in named.items() for i, v in enumerate(values.tolist())
+        f"({name}_{i} {_number(v)})" for name, _, values in tensors for i, v in enumerate(values.tolist())
     ]
     return result.verdict.value + "\n(" + "\n ".join(lines) + ")"
 

@@ -1,0 +1,265 @@
+"""Queries over several tensors, networks or linear terms as queries over one network and its outputs.
+
+The inputs of all networks become one box. Inner tensors become outputs, and every comparison that is not of
+an output with a constant or with another output becomes one of a further output, a linear term. A witness is
+checked on the files themselves: ONNX Runtime for the tensors, and correctly rounded sums for the terms.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from salver.errors import SalverError
+from salver.nets.joined import beside, with_rows
+from salver.nets.onnx_file import load_model
+from salver.nets.onnx_reader import read_for_query
+from salver.nets.program import UnsupportedQueryError
+from salver.nets.runtime import Runtime
+from salver.solvers.query import Query
+from salver.spec import Atom, Property
+from salver.spec.property import Relation
+from salver.spec.terms import LinearAtom, LinearQuery, Tensor, Variable, read_linear_query
+
+Array = npt.NDArray[np.float64]
+Terms = tuple[tuple[Variable, Fraction], ...]
+_MEND = "mend the VNN-LIB file"
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One network of the query: its file, and the tensors that are its outputs, in the order declared."""
+
+    model: onnx.ModelProto
+    names: tuple[str, ...]
+    inputs: int
+
+    @cached_property
+    def runtime(self) -> Runtime:
+        model = onnx.ModelProto()
+        model.CopyFrom(self.model)
+        known = {value.name for value in model.graph.output}
+        for name in self.names:
+            if name not in known:
+                model.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
+                known.add(name)
+        return Runtime(model.SerializeToString(), self.names)
+
+
+@dataclass(frozen=True, eq=False)
+class LiftedReplay:
+    """Values of a query's tensors and terms at a point, from the files themselves.
+
+    Attributes:
+        places: per tensor, its first entry among all inputs or all outputs.
+    """
+
+    parts: tuple[Part, ...]
+    tensors: tuple[Tensor, ...]
+    places: tuple[int, ...]
+    rows: tuple[Terms, ...]
+
+    def outputs(self, x: Array) -> Array:
+        """All outputs and inner tensors, network by network, then the terms, at inputs `x` [n]."""
+        values, first = [], 0
+        for part in self.parts:
+            values.append(part.runtime.outputs(x[first : first + part.inputs]))
+            first += part.inputs
+        y = np.concatenate(values)
+        terms = [
+            math.fsum(
+                float(factor) * float(self._side(tensor, x, y)[place]) for (tensor, place), factor in row
+            )
+            for row in self.rows
+        ]
+        return np.concatenate([y, terms])
+
+    def assignment(self, x: Array) -> list[tuple[str, str, Array]]:
+        """Name, declaration and values of every tensor in the order declared."""
+        y = self.outputs(x)
+        return [
+            (tensor.name, tensor.head, self._side(number, x, y)[: tensor.size])
+            for number, tensor in enumerate(self.tensors)
+        ]
+
+    def _side(self, tensor: int, x: Array, y: Array) -> Array:
+        return (x if self.tensors[tensor].role == "input" else y)[self.places[tensor] :]
+
+
+def read_lifted(files: Mapping[str, Path], vnnlib: Path) -> Query:
+    """Reads a VNN-LIB 2.0 query over the networks in `files`, by their names in the query.
+
+    Raises:
+        SalverError: unreadable or malformed files, or sizes that do not fit.
+        UnsupportedQueryError: operators outside `Network`.
+    """
+    text = read_linear_query(vnnlib)
+    paths = _paths(text, files, vnnlib)
+    parts, networks = [], []
+    for number, path in enumerate(paths):
+        own = [tensor for tensor in text.tensors if tensor.network == number]
+        model = load_model(path)
+        part = _part(model, own, path)
+        try:
+            network = read_for_query(model, part.names, str(path))
+        except SalverError as error:
+            if "is not supported" in error.what:
+                raise UnsupportedQueryError(str(error)) from error
+            raise
+        sizes = (part.inputs, sum(tensor.size for tensor in own if tensor.role != "input"))
+        if sizes != (network.input_size, network.output_size):
+            what = f"declares {sizes[0]} inputs and {sizes[1]} outputs and inner entries of {path.name}"
+            found = f"it has {network.input_size} and {network.output_size}"
+            raise SalverError(f"{what}, {found}", str(vnnlib), "use its own network")
+        parts.append(part)
+        networks.append(network)
+    joined = beside(networks)
+    replay, rows, prop = _lifted(text, tuple(parts), (joined.input_size, joined.output_size), vnnlib)
+    return Query(paths[0], with_rows(joined, rows), prop, replay)
+
+
+def _paths(text: LinearQuery, files: Mapping[str, Path], vnnlib: Path) -> list[Path]:
+    """The file of every network; one that equals another has the other's."""
+    if len(text.networks) == 1 and len(files) == 1:
+        return list(files.values())  # as for plain queries, the name on the command line is free
+    paths: dict[str, Path] = {}
+    for network in text.networks:
+        equal = network.relation == "equal-to"
+        path = paths[network.like] if equal else files.get(network.name)
+        if path is None:
+            what = f"network {network.name!r} has no file"
+            raise SalverError(what, str(vnnlib), f"add --network {network.name}=FILE")
+        if equal and files.get(network.name, path) != path:
+            what = f"network {network.name!r} equals {network.like!r}, but has a file of its own"
+            raise SalverError(what, "--network", "leave it out")
+        paths[network.name] = path
+    unknown = [name for name in files if name not in paths]
+    if unknown:
+        raise SalverError(f"the query has no network {unknown[0]!r}", "--network", "use the names declared")
+    return list(paths.values())
+
+
+def _part(model: onnx.ModelProto, tensors: list[Tensor], path: Path) -> Part:
+    weights = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in weights]
+    outputs = [value.name for value in model.graph.output]
+    declared = [tensor for tensor in tensors if tensor.role == "input"]
+    if len(inputs) != len(declared) or len(outputs) != sum(t.role == "output" for t in tensors):
+        what = f"has {len(inputs)} inputs and {len(outputs)} outputs, the query declares others"
+        raise SalverError(what, str(path), "use the query's own network")
+    for value, tensor in zip(inputs, declared, strict=True):
+        size = math.prod(axis.dim_value or 1 for axis in value.type.tensor_type.shape.dim)
+        if size != tensor.size:
+            what = f"input {value.name!r} has {size} entries, {tensor.name!r} is declared with {tensor.size}"
+            raise SalverError(what, str(path), "use the query's own network")
+    left = iter(outputs)
+    names = [t.inner if t.role == "hidden" else next(left) for t in tensors if t.role != "input"]
+    made = {name for node in model.graph.node for name in node.output}
+    missing = [name for name in names if name not in made and name not in outputs]
+    if missing:
+        raise SalverError(f"has no tensor {missing[0]!r}", str(path), "use the query's own network")
+    return Part(model, tuple(names), sum(tensor.size for tensor in declared))
+
+
+def _lifted(
+    text: LinearQuery, parts: tuple[Part, ...], sizes: tuple[int, int], vnnlib: Path
+) -> tuple[LiftedReplay, npt.NDArray[np.float32], Property]:
+    places, ends = [], {"x": 0, "y": 0}
+    for tensor in text.tensors:
+        side = "x" if tensor.role == "input" else "y"
+        places.append(ends[side])
+        ends[side] += tensor.size
+    lift = _Lift(text.tensors, tuple(places), sizes, str(vnnlib))
+    clauses = []
+    for clause in text.clauses:
+        if len(clause) == 1 and len(clause[0]) == 1 and lift.bounded(clause[0][0]):
+            continue
+        clauses.append(tuple(tuple(lift.atom(atom) for atom in part) for part in clause))
+    if not np.isfinite(lift.low).all() or not np.isfinite(lift.high).all():
+        number = int(np.argmin(np.isfinite(lift.low) & np.isfinite(lift.high)))
+        raise SalverError(f"input {number} lacks a bound", str(vnnlib), "bound every input")
+    rows = np.zeros((len(lift.rows), sum(sizes)), np.float32)
+    for number, row in enumerate(lift.rows):
+        for variable, factor in row:
+            rows[number, lift.column(variable)] = float(factor)
+    try:
+        prop = Property(lift.low, lift.high, tuple(clauses), sizes[1] + len(rows))
+    except ValueError as error:
+        raise SalverError(str(error), str(vnnlib), _MEND) from error
+    return LiftedReplay(parts, text.tensors, tuple(places), tuple(lift.rows)), rows, prop
+
+
+class _Lift:
+    """Bounds and terms met so far; `sizes` are the numbers of inputs and of outputs."""
+
+    def __init__(
+        self, tensors: tuple[Tensor, ...], places: tuple[int, ...], sizes: tuple[int, int], where: str
+    ) -> None:
+        self.tensors, self.places, self.sizes, self.where = tensors, places, sizes, where
+        self.low, self.high = np.full(sizes[0], -np.inf), np.full(sizes[0], np.inf)
+        self.rows: dict[Terms, int] = {}
+
+    def column(self, variable: Variable) -> int:
+        """Position among all inputs and outputs."""
+        tensor, place = variable
+        first = 0 if self.tensors[tensor].role == "input" else self.sizes[0]
+        return first + self.places[tensor] + place
+
+    def bounded(self, atom: LinearAtom) -> bool:
+        """Takes a bound on one input; False where the atom is none."""
+        (variable, factor), *others = atom.terms
+        if others or abs(factor) != 1 or self.tensors[variable[0]].role != "input":
+            return False
+        column, bound = self.column(variable), self._float(atom.constant / factor)
+        if (atom.relation == ">=") == (factor > 0):
+            self.low[column] = max(self.low[column], bound)
+        else:
+            self.high[column] = min(self.high[column], bound)
+        return True
+
+    def atom(self, atom: LinearAtom) -> Atom:
+        """The comparison over outputs and terms."""
+        columns = [self.column(variable) - self.sizes[0] for variable, _ in atom.terms]
+        factors = [factor for _, factor in atom.terms]
+        flipped: Relation = "<=" if atom.relation == ">=" else ">="
+        if min(columns) >= 0 and len(columns) == 1 and abs(factors[0]) == 1:
+            relation = atom.relation if factors[0] > 0 else flipped
+            return Atom(columns[0], relation, constant=self._float(atom.constant / factors[0]))
+        if min(columns) >= 0 and not atom.constant and sorted(factors) == [-1, 1]:
+            relation = atom.relation if factors[0] > 0 else flipped
+            return Atom(columns[0], relation, other=columns[1])
+        scale = self._scale(factors)
+        terms = tuple(sorted((variable, factor * scale) for variable, factor in atom.terms))
+        row = self.rows.setdefault(terms, len(self.rows))
+        return Atom(self.sizes[1] + row, atom.relation, constant=self._float(atom.constant * scale))
+
+    def _scale(self, factors: list[Fraction]) -> Fraction:
+        """What makes every coefficient a number of single precision, which the terms then hold exactly."""
+        for scale in (Fraction(1), Fraction(math.lcm(*(factor.denominator for factor in factors)))):
+            if all(_is_single(factor * scale) for factor in factors):
+                return scale
+        what = (
+            "coefficients that are no numbers of single precision, nor multiples of such, are not supported"
+        )
+        raise SalverError(what, self.where, _MEND)
+
+    def _float(self, value: Fraction) -> float:
+        try:
+            return float(value)
+        except OverflowError as error:
+            raise SalverError("a bound is beyond double precision", self.where, _MEND) from error
+
+
+def _is_single(value: Fraction) -> bool:
+    bits = value.numerator.bit_length() - value.denominator.bit_length()
+    if not -120 < bits < 120:  # clear of subnormal and of infinite numbers
+        return False
+    return Fraction(float(np.float32(float(value)))) == value
