@@ -53,9 +53,9 @@ SUPPORTS = {
     "onnx-opset-versions": "13 18",
     "onnx-element-types": "float32",
     "onnx-operators": "Abs Add AveragePool BatchNormalization Concat Constant ConstantOfShape Conv "
-    "ConvTranspose Dropout Equal Expand Flatten Gather Gemm GlobalAveragePool Greater GreaterOrEqual Identity Less "
-    "LessOrEqual MatMul MaxPool Mul Neg Not ReduceMean ReduceSum Relu Reshape Shape Sign Slice Split Squeeze "
-    "Sub Transpose Unsqueeze Where",
+    "ConvTranspose Dropout Equal Expand Flatten Gather Gemm GlobalAveragePool Greater GreaterOrEqual "
+    "Identity Less LessOrEqual MatMul MaxPool Mul Neg Not ReduceMean ReduceSum Relu Reshape Shape Sign "
+    "Slice Split Squeeze Sub Transpose Unsqueeze Where",
     "vnnlib-versions": "1.0 2.0",
     "hidden-node-theories": "NH H",
     "multiple-input-output-theories": "SIO MIO",
@@ -202,7 +202,7 @@ def _decide(options: argparse.Namespace, started: float, outbox: Outbox) -> tupl
         phase, since = "solving", time.monotonic()
         outbox.solving()
         chosen = Options(options.threads, options.device, options.seed, options.backend)
-        result = solver(query, budget, chosen)
+        result = _honest(solver(query, budget, chosen), query)
         if options.device not in DEVICES:
             raise SalverError(f"no device {options.device!r}", "--device", "choose cpu or cuda")
         if options.proof is not None and result.verdict is Verdict.UNSAT and not budget.over:
@@ -218,6 +218,16 @@ def _decide(options: argparse.Namespace, started: float, outbox: Outbox) -> tupl
             Verdict.TIMED_OUT, reason=f"{result.verdict} came {-budget.left:.3f} s after the limit"
         )
     return result, query
+
+
+def _honest(result: Result, query: Query) -> Result:
+    """The result for the whole query, where the solver was given a part of an unbounded box."""
+    from salver.solvers.lifted import SPAN, cut_matters
+    from salver.solvers.query import Result, Verdict
+
+    if result.verdict is not Verdict.UNSAT or query.lifted is None or not cut_matters(query):
+        return result
+    return Result(Verdict.UNKNOWN, reason=f"some input has no bound; none of its values up to {SPAN:g} helps")
 
 
 def _files(named: list[str]) -> dict[str, Path]:

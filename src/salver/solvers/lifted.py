@@ -22,7 +22,7 @@ from salver.errors import SalverError
 from salver.nets.joined import beside, with_rows
 from salver.nets.onnx_file import load_model
 from salver.nets.onnx_reader import read_for_query
-from salver.nets.program import UnsupportedQueryError
+from salver.nets.program import AbsBlock, GateBlock, UnsupportedQueryError
 from salver.nets.runtime import Runtime
 from salver.solvers.query import Query
 from salver.spec import Atom, Property
@@ -31,6 +31,8 @@ from salver.spec.terms import LinearAtom, LinearQuery, Tensor, Variable, read_li
 
 Array = npt.NDArray[np.float64]
 Terms = tuple[tuple[Variable, Fraction], ...]
+SPAN = 1000.0
+"""How far an input without a bound is searched."""
 _MEND = "mend the VNN-LIB file"
 
 
@@ -60,12 +62,14 @@ class LiftedReplay:
 
     Attributes:
         places: per tensor, its first entry among all inputs or all outputs.
+        cut: inputs that the query leaves without a bound; the box searched holds a part of their range.
     """
 
     parts: tuple[Part, ...]
     tensors: tuple[Tensor, ...]
     places: tuple[int, ...]
     rows: tuple[Terms, ...]
+    cut: tuple[int, ...] = ()
 
     def outputs(self, x: Array) -> Array:
         """All outputs and inner tensors, network by network, then the terms, at inputs `x` [n]."""
@@ -183,18 +187,37 @@ def _lifted(
         if len(clause) == 1 and len(clause[0]) == 1 and lift.bounded(clause[0][0]):
             continue
         clauses.append(tuple(tuple(lift.atom(atom) for atom in part) for part in clause))
-    if not np.isfinite(lift.low).all() or not np.isfinite(lift.high).all():
-        number = int(np.argmin(np.isfinite(lift.low) & np.isfinite(lift.high)))
-        raise SalverError(f"input {number} lacks a bound", str(vnnlib), "bound every input")
+    cut = np.flatnonzero(~(np.isfinite(lift.low) & np.isfinite(lift.high)))
+    low, high = _cut(lift.low, lift.high)
     rows = np.zeros((len(lift.rows), sum(sizes)), np.float32)
     for number, row in enumerate(lift.rows):
         for variable, factor in row:
             rows[number, lift.column(variable)] = float(factor)
     try:
-        prop = Property(lift.low, lift.high, tuple(clauses), sizes[1] + len(rows))
+        prop = Property(low, high, tuple(clauses), sizes[1] + len(rows))
     except ValueError as error:
         raise SalverError(str(error), str(vnnlib), _MEND) from error
-    return LiftedReplay(parts, text.tensors, tuple(places), tuple(lift.rows)), rows, prop
+    replay = LiftedReplay(parts, text.tensors, tuple(places), tuple(lift.rows), tuple(cut.tolist()))
+    return replay, rows, prop
+
+
+def _cut(low: Array, high: Array) -> tuple[Array, Array]:
+    """A finite box inside one with infinite sides."""
+    low = np.where(np.isfinite(low), low, np.where(np.isfinite(high), high - SPAN, -SPAN))
+    return low, np.where(np.isfinite(high), high, np.maximum(low + SPAN, SPAN))
+
+
+def cut_matters(query: Query) -> bool:
+    """Whether a box without solutions leaves the query open: its network reads an input that was cut."""
+    if query.lifted is None or not query.lifted.cut:
+        return False
+    program = query.program
+    values = [block.value for block in program.blocks if isinstance(block, GateBlock | AbsBlock)]
+    read = np.zeros(program.input_size)
+    for affine in (program.output, *(pre.affine for pre in program.pre), *values):
+        if -1 in affine.terms:
+            read += np.asarray(abs(affine.terms[-1]).sum(axis=0)).ravel()
+    return bool(read[list(query.lifted.cut)].any())
 
 
 class _Lift:
