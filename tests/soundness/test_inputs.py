@@ -124,9 +124,9 @@ OUTSIDE = {
     "Tanh": [helper.make_node("Tanh", ["X"], ["a"]), helper.make_node("MatMul", ["a", "W"], ["Y"])],
     "LeakyRelu": [helper.make_node("MatMul", ["X", "W"], ["a"]), helper.make_node("LeakyRelu", ["a"], ["Y"])],
     "Softmax": [helper.make_node("MatMul", ["X", "W"], ["a"]), helper.make_node("Softmax", ["a"], ["Y"])],
-    "MaxPool": [
+    "MaxPool with automatic padding": [
         helper.make_node("Reshape", ["X", "image"], ["i"]),
-        helper.make_node("MaxPool", ["i"], ["p"], kernel_shape=[1, 2], strides=[1, 2]),
+        helper.make_node("MaxPool", ["i"], ["p"], kernel_shape=[1, 2], strides=[1, 2], auto_pad="SAME_UPPER"),
         helper.make_node("Flatten", ["p"], ["Y"]),
     ],
     "Sign": [helper.make_node("MatMul", ["X", "W"], ["a"]), helper.make_node("Sign", ["a"], ["Y"])],
@@ -147,7 +147,7 @@ OUTSIDE = {
 def test_an_operator_outside_is_unknown_with_the_reason(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    constants = {"image": np.array([1, 1, 1, 4])} if name == "MaxPool" else WEIGHT
+    constants = {"image": np.array([1, 1, 1, 4])} if name.startswith("MaxPool") else WEIGHT
     used = {source for node in OUTSIDE[name] for source in node.input}
     model = written(tmp_path, OUTSIDE[name], {k: v for k, v in constants.items() if k in used})
     query = tmp_path / "q.vnnlib"

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
+import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper, shape_inference
@@ -17,6 +19,8 @@ from salver.errors import SalverError
 from salver.nets.evaluate import evaluate
 from salver.nets.network import Network
 from salver.nets.onnx_reader import from_model, read_for_query
+from salver.nets.torch_bridge import to_torch
+from salver.saliency.unroll import logit_combination, unroll
 
 Nodes = list[onnx.NodeProto]
 
@@ -269,3 +273,134 @@ def test_convolutions_of_signals_are_those_of_the_runtime(seed, automatic):
     nodes.append(helper.make_node("Conv", ["X", "W", "b"], ["C"], group=groups, **options))
     nodes.append(helper.make_node("Relu", ["C"], ["Y"]))
     assert_as_the_runtime(made(nodes, [1, 2 * groups, length]), whole=False)
+
+
+def attributed(kind: str, shape: list[int], opset: int, **attributes: Any) -> onnx.ModelProto:
+    """One operator of an older set, which had as attributes what are inputs now."""
+    count = 2 if kind == "Split" else 1
+    outputs = ["Y", "Z"][:count]
+    return made([helper.make_node(kind, ["X"], outputs, **attributes)], shape, opset)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        attributed("Slice", [1, 4], 9, axes=[1], starts=[1], ends=[-1]),
+        attributed("Split", [1, 5], 11, axis=1, split=[2, 3]),
+        attributed("Split", [1, 4], 11, axis=-1),
+        attributed("Squeeze", [1, 2, 1, 3], 11, axes=[2]),
+        attributed("Unsqueeze", [1, 2], 11, axes=[2]),
+        attributed("ReduceSum", [1, 2, 3], 11, axes=[1], keepdims=0),
+        attributed("ReduceSum", [1, 2, 3], 11),
+        attributed("ReduceMean", [1, 2, 3], 13, axes=[-1]),
+        attributed("Split", [1, 5], 18, axis=1, num_outputs=2),
+    ],
+)
+def test_older_forms_are_those_of_the_runtime(model):
+    assert_as_the_runtime(model, whole=False)
+
+
+def test_a_batch_of_unknown_size_counts_as_one():
+    """As exporters write a flattening: the shape asked for at run time."""
+    nodes = [
+        helper.make_node("Shape", ["X"], ["s"]),
+        constant("zero", 0, np.int64),
+        helper.make_node("Gather", ["s", "zero"], ["batch"]),
+        constant("axes", [0], np.int64),
+        helper.make_node("Unsqueeze", ["batch", "axes"], ["b"]),
+        constant("rest", [-1], np.int64),
+        helper.make_node("Concat", ["b", "rest"], ["to"], axis=0),
+        helper.make_node("Reshape", ["X", "to"], ["f"]),
+        helper.make_node("Relu", ["f"], ["Y"]),
+    ]
+    inputs = [helper.make_tensor_value_info("X", TensorProto.FLOAT, ["batch", 2, 3])]
+    graph = helper.make_graph(nodes, "g", inputs, [helper.make_empty_tensor_value_info("Y")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    assert evaluate(from_model(model), np.arange(-3.0, 3.0)[None]).tolist() == [[0.0] * 3 + [0.0, 1.0, 2.0]]
+
+
+REFUSED: list[tuple[str, list[onnx.NodeProto], list[int]]] = [
+    ("by variable indices", [helper.make_node("Expand", ["X", "v"], ["Y"])], [1, 2]),
+    ("over variable axes", [helper.make_node("ReduceSum", ["X", "v"], ["Y"])], [1, 2]),
+    ("by a variable", [helper.make_node("Div", ["X", "X"], ["Y"])], [1, 2]),
+    ("to another type", [helper.make_node("Cast", ["X"], ["Y"], to=TensorProto.INT64)], [1, 2]),
+    ("to another type", [helper.make_node("Cast", ["X"], ["Y"], to=TensorProto.FLOAT16)], [1, 2]),
+    ("boolean where", [helper.make_node("Greater", ["X", "c"], ["Y"])], [1, 2]),
+    ("with indices", [helper.make_node("MaxPool", ["X"], ["Y", "i"], kernel_shape=[2])], [1, 1, 3]),
+    ("named twice", [helper.make_node("Split", ["X", "two"], ["Y", "Y"])], [2, 1]),
+    ("more than can be written", [helper.make_node("Transpose", ["X"], ["Y"], perm=[0, 2, 1])], [1, 80, 80]),
+    ("too large", [helper.make_node("ConstantOfShape", ["huge"], ["Y"])], [1, 2]),
+    ("by zero", [helper.make_node("Div", ["two", "zeros"], ["Y"])], [1, 2]),
+    ("these constants", [helper.make_node("Div", ["c", "z"], ["Y"])], [1, 2]),
+    ("out of range", [helper.make_node("Cast", ["big"], ["Y"], to=TensorProto.INT32)], [1, 2]),
+    ("no numbers of single precision", [helper.make_node("Equal", ["D", "tenth"], ["Y"])], [1, 2]),
+    ("Pow", [helper.make_node("Pow", ["X", "c"], ["Y"])], [1, 2]),
+]
+VALUES = {
+    "c": np.float32([1.5]),
+    "z": np.float32([0.0]),
+    "two": np.array([1, 1]),
+    "zeros": np.array([0, 0]),
+    "huge": np.array([1 << 20, 1 << 20]),
+    "big": np.float32([3e9]),
+    "tenth": np.float64([0.1]),
+}
+
+
+@pytest.mark.parametrize(("what", "nodes", "shape"), REFUSED)
+def test_what_is_not_understood_is_refused(what, nodes, shape):
+    inputs = [helper.make_tensor_value_info("X", TensorProto.FLOAT, shape)]
+    before = [
+        helper.make_node("Cast", ["X"], ["D"], to=TensorProto.DOUBLE),
+        helper.make_node("Cast", ["X"], ["v"], to=TensorProto.FLOAT),
+    ]
+    tensors = [numpy_helper.from_array(value, name) for name, value in VALUES.items()]
+    outputs = [helper.make_empty_tensor_value_info("Y")]
+    graph = helper.make_graph([*before, *nodes], "g", inputs, outputs, tensors)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    with pytest.raises(SalverError) as error:
+        read(model)
+    assert what in error.value.what
+
+
+def test_a_batch_is_no_axis_of_a_classifier():
+    model = made([helper.make_node("Relu", ["X"], ["Y"])], [2, 3])
+    assert_as_the_runtime(model)
+    with pytest.raises(SalverError, match="batch size 1"):
+        from_model(model)
+
+
+def test_gradients_go_through_what_picks_and_adds_up():
+    draw = np.random.default_rng(3)
+    nodes = [
+        constant("to", [1, 1, 4, 4], np.int64),
+        helper.make_node("Reshape", ["X", "to"], ["i"]),
+        helper.make_node("MaxPool", ["i"], ["p"], kernel_shape=[2, 2], strides=[1, 1], pads=[1, 0, 0, 1]),
+        helper.make_node("Transpose", ["p"], ["t"], perm=[0, 3, 1, 2]),
+        constant("from", [1], np.int64),
+        constant("end", [9], np.int64),
+        constant("axis", [1], np.int64),
+        helper.make_node("Slice", ["t", "from", "end", "axis"], ["s"]),
+        helper.make_node("ReduceSum", ["s", "axis"], ["r"], keepdims=0),
+        helper.make_node("Flatten", ["r"], ["f"]),
+        constant("W", draw.normal(size=(4, 3))),
+        helper.make_node("MatMul", ["f", "W"], ["m"]),
+        helper.make_node("Relu", ["m"], ["Y"]),
+    ]
+    network = from_model(made(nodes, [1, 16]))
+    gradient = unroll(network, logit_combination(3, 1))
+    for _ in range(5):
+        x = torch.tensor(draw.normal(size=(1, 16)), requires_grad=True)
+        to_torch(network, torch.float64)(x)[0, 1].backward()
+        found = evaluate(gradient, x.detach().numpy())[0, 3:]
+        np.testing.assert_allclose(found, x.grad[0].numpy(), atol=1e-9)
+
+
+def test_a_comparison_has_no_unrolled_gradient():
+    nodes = [
+        constant("c", [0.5]),
+        helper.make_node("Greater", ["X", "c"], ["t"]),
+        helper.make_node("Where", ["t", "X", "c"], ["Y"]),
+    ]
+    with pytest.raises(SalverError, match="no unrolled gradient"):
+        unroll(from_model(made(nodes, [1, 2])), logit_combination(2, 0))

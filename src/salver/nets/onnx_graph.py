@@ -70,9 +70,16 @@ class GraphBuilder:
             raise SalverError(what, self.where, MEND)
         return name
 
+    def refuse_twice(self, *names: str) -> None:
+        """Raises: SalverError: one of the names is taken, or is there twice."""
+        for number, name in enumerate(names):
+            taken = (self.shapes, self.alias, self.constants, self.truths, names[:number])
+            if any(name in known for known in taken):
+                what = f"tensor {name!r} is named twice"
+                raise SalverError(what, self.where, "give every tensor its own name")
+
     def emit(self, name: str, operator: Operator, inputs: tuple[str, ...], shape: Shape) -> None:
-        if name in self.shapes or name in self.alias or name in self.constants or name in self.truths:
-            raise SalverError(f"tensor {name!r} is named twice", self.where, "give every tensor its own name")
+        self.refuse_twice(name)
         if math.prod(shape) > MOST_ENTRIES or any(size < 1 for size in shape):
             raise SalverError(f"tensor {name!r} of shape {shape} is not supported", self.where, MEND)
         self.nodes.append(Node(name, operator, inputs, shape))

@@ -139,6 +139,7 @@ class _Builder(GraphBuilder):
         if node.op_type not in SUPPORTED or node.domain not in ("", "ai.onnx"):
             raise SalverError(f"operator {node.op_type} is not supported", self.where, MEND)
         attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+        self.refuse_twice(*filter(None, node.output))
         self.types.learn(node, self.constants)
         output, kind = node.output[0], node.op_type
         given = [name for name in node.input if name]

@@ -23,7 +23,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from salver import __version__
 from salver.commands.one_line import OneLineParser, nearest
@@ -291,12 +291,18 @@ def _text(result: Result, query: Query | None, path: Path, folder: Path | None) 
             text = "\n".join(_number(v) for v in values.tolist())
             (folder / f"{name}.txt").write_text(f"{name} float32 [1,{len(values)}]\n{text}\n")
     if tensors[0][1]:
-        lines = [line for _, head, values in tensors for line in (head, *map(_number, values.tolist()))]
+        lines = [line for _, head, values in tensors for line in (head, *_numbers(head, values))]
         return "\n".join((result.verdict.value, *lines))
     lines = [
         f"({name}_{i} {_number(v)})" for name, _, values in tensors for i, v in enumerate(values.tolist())
     ]
     return result.verdict.value + "\n(" + "\n ".join(lines) + ")"
+
+
+def _numbers(head: str, values: Any) -> list[str]:
+    """The values of a tensor as `head` declares it, which may be of whole numbers."""
+    whole = head.split()[1].startswith(("int", "uint"))
+    return [str(int(value)) if whole else _number(value) for value in values.tolist()]
 
 
 def _number(value: float) -> str:
