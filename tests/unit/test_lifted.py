@@ -164,12 +164,16 @@ def test_constant_integers_may_be_the_output(tmp_path, capsys):
 COMPARE = [helper.make_node("Greater", ["x", "c"], ["t"]), helper.make_node("Where", ["t", "x", "d"], ["y"])]
 EQUAL = [helper.make_node("Equal", ["x", "c"], ["t"]), helper.make_node("Cast", ["t"], ["y"], to=1)]
 POOL = [helper.make_node("MaxPool", ["x"], ["y"], kernel_shape=[2])]
+WHOLE = [helper.make_node("Cast", ["x"], ["i"], to=7), helper.make_node("Cast", ["i"], ["y"], to=1)]
 SMALL: list[tuple[list[onnx.NodeProto], list[int], list[int], str, str]] = [
     (COMPARE, [2], [2], "(assert (>= Y[0] 0.3))(assert (<= Y[0] 0.49))", "unsat"),
     (COMPARE, [2], [2], "(assert (>= Y[0] 0.51))", "sat"),
     (COMPARE, [2], [2], "(assert (<= Y[0] -1.5))", "sat"),
     (EQUAL, [2], [2], "(assert (<= Y[0] 0.5))", "sat"),
     (EQUAL, [2], [2], "(assert (>= Y[0] 0.1))(assert (<= Y[0] 0.9))", "unsat"),
+    (WHOLE, [2], [2], "(assert (>= Y[0] 0.1))(assert (<= Y[0] 0.9))", "unsat"),
+    (WHOLE, [2], [2], "(assert (>= X[0] 0.1))(assert (<= Y[0] 0.0))", "sat"),
+    (WHOLE, [2], [2], "(assert (<= X[0] 0.9))(assert (>= Y[0] 0.5))", "unsat"),
     (POOL, [1, 1, 4], [1, 1, 3], "(assert (<= Y[0,0,1] 0.3))(assert (>= X[0,0,2] 0.4))", "unsat"),
     (POOL, [1, 1, 4], [1, 1, 3], "(assert (>= Y[0,0,1] 0.9))(assert (<= Y[0,0,0] 0.1))", "sat"),
 ]

@@ -404,3 +404,55 @@ def test_a_comparison_has_no_unrolled_gradient():
     ]
     with pytest.raises(SalverError, match="no unrolled gradient"):
         unroll(from_model(made(nodes, [1, 2])), logit_combination(2, 0))
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 1 << 32), kind=st.sampled_from([TensorProto.INT64, TensorProto.INT32]))
+def test_whole_numbers_are_those_of_the_runtime_on_the_box(seed, kind):
+    draw = random.Random(seed)
+    low = np.array([draw.choice([-3.0, -2.5, -1.0, 0.0, 0.5, 2.0]) for _ in range(2)])
+    high = low + [draw.choice([0.0, 0.25, 1.0, 3.5]) for _ in range(2)]
+    nodes = [
+        constant("c", [draw.choice([1.0, -2.0]), 0.5]),
+        helper.make_node("Mul", ["X", "c"], ["s"]),
+        helper.make_node("Cast", ["s"], ["i"], to=kind),
+        constant("k", [3, -1], np.int64),
+        helper.make_node("Add", ["i", "k"] if kind == TensorProto.INT64 else ["i", "i32"], ["j"]),
+        helper.make_node("Cast", ["j"], ["Y"], to=TensorProto.FLOAT),
+    ]
+    if kind == TensorProto.INT32:
+        nodes[4:5] = [helper.make_node("Transpose", ["i"], ["j"], perm=[0])]
+    model = made(nodes, [2])
+    network = read_for_query(model, ["Y"], "m.onnx", (low, high))
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    points = np.linspace(low, high, 9)
+    points = np.clip(np.concatenate([points, np.round(points), np.trunc(points * 2) / 2]), low, high)
+    for x in points.astype(np.float32):
+        (expected,) = session.run(None, {"X": x})
+        assert evaluate(network, x[None].astype(np.float64))[0].tolist() == expected.tolist()
+
+
+WHOLE: list[tuple[str, list[onnx.NodeProto]]] = [
+    ("of whole numbers", [helper.make_node("Mul", ["i", "two"], ["Y"])]),
+    ("of whole numbers", [helper.make_node("Div", ["i", "two"], ["Y"])]),
+    ("of whole numbers", [helper.make_node("ReduceMean", ["i"], ["Y"])]),
+    ("of whole numbers", [helper.make_node("Add", ["i", "many"], ["Y"])]),
+    ("of whole numbers", [helper.make_node("Greater", ["i", "two"], ["t"])]),
+    ("not real", [helper.make_node("Cast", ["i"], ["Y"], to=TensorProto.INT8)]),
+    ("a range from", [helper.make_node("Cast", ["far"], ["Y"], to=TensorProto.INT64)]),
+]
+
+
+@pytest.mark.parametrize(("what", "nodes"), WHOLE)
+def test_whole_numbers_are_moved_and_added_alone(what, nodes):
+    before = [
+        constant("million", [1e6]),
+        helper.make_node("Mul", ["X", "million"], ["far"]),
+        constant("two", [2], np.int64),
+        constant("many", [1 << 40], np.int64),
+        helper.make_node("Cast", ["X"], ["i"], to=TensorProto.INT64),
+    ]
+    model = made([*before, *nodes], [2], output=nodes[-1].output[0])
+    with pytest.raises(SalverError) as error:
+        read_for_query(model, ["Y"], "m.onnx", (-np.ones(2), np.ones(2)))
+    assert what in error.value.what

@@ -13,6 +13,7 @@ from salver.errors import SalverError
 from salver.nets.network import Concat, Linear, Node, Operator, Reshape, Scale, Shape
 from salver.nets.onnx_strict import MOST_ENTRIES
 from salver.nets.onnx_types import Types, without_batch
+from salver.nets.ranges import Range
 
 MEND = "see docs/networks.md for the operators that are"
 
@@ -41,6 +42,7 @@ class GraphBuilder:
         shapes: shape of every variable tensor, mostly without its batch axis. Entries lie in the order of the
             file's tensor, whose full shape is in `types` where it is known.
         matrices: entries of the selection matrices made so far.
+        ranges: flat ranges of tensors over the query's box; empty where a network is read without a query.
     """
 
     where: str
@@ -54,6 +56,7 @@ class GraphBuilder:
     flattened: set[str] = field(default_factory=set)
     truths: dict[str, Truth] = field(default_factory=dict)
     matrices: int = 0
+    ranges: dict[str, Range] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.shapes[self.input] = (self.input_size,)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from onnx import helper
 
 from salver.errors import SalverError
 from salver.nets.fold import fold_scales
@@ -40,8 +41,15 @@ from salver.nets.onnx_layout import LAYOUT, PICKS, average, laid_out, max_pool, 
 from salver.nets.onnx_strict import checked, declared_shape, refuse_options, refuse_weights
 from salver.nets.onnx_truth import TRUTHS, cast
 from salver.nets.onnx_types import Types
+from salver.nets.ranges import Range
 
 _ELEMENTWISE: dict[str, Operator] = {"Relu": Relu(), "Sign": Sign(), "Abs": Abs()}
+MOST_WHOLE = 1 << 20
+"""Largest whole constant that is added to whole numbers; single precision holds the sums."""
+_INTEGERS = frozenset(
+    helper.np_dtype_to_tensor_dtype(np.dtype(f"{k}{n}")) for k in "iu" for n in (1, 2, 4, 8)
+)
+_MOVES = PICKS | LAYOUT | {"Identity", "Concat"}
 SUPPORTED = frozenset(
     "Abs Add AveragePool BatchNormalization Cast Concat Constant ConstantOfShape Conv ConvTranspose Div "
     "Dropout Equal Expand Flatten Gather Gemm GlobalAveragePool Greater GreaterOrEqual Identity Less "
@@ -69,19 +77,23 @@ def from_model(model: onnx.ModelProto, where: str = "ONNX model") -> Network:
     return _guarded(model, where, [declared_shape(value, where)], [model.graph.output[0].name])
 
 
-def read_for_query(model: onnx.ModelProto, outputs: Sequence[str], where: str) -> Network:
+def read_for_query(
+    model: onnx.ModelProto, outputs: Sequence[str], where: str, box: Range | None = None
+) -> Network:
     """Converts a loaded model as a query means it: over all its inputs, one flat tensor after the other.
 
     Here a tensor may have a first axis longer than one, which `read_onnx` refuses as a batch of samples.
 
     Args:
         outputs: names of tensors, inner ones too; the output is their entries one after the other.
+        box: ranges of the inputs [n]. The network is the file's function on this box; what it is elsewhere is
+            open, since whole numbers become staircases over a finite range.
 
     Raises:
         SalverError: as `read_onnx`.
     """
     shapes = [declared_shape(value, where, batches=True) for value in _inputs(model.graph)]
-    return _guarded(model, where, shapes, outputs)
+    return _guarded(model, where, shapes, outputs, box)
 
 
 def _inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
@@ -89,9 +101,11 @@ def _inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
     return [value for value in graph.input if value.name not in constants]
 
 
-def _guarded(model: onnx.ModelProto, where: str, shapes: list[Any], outputs: Sequence[str]) -> Network:
+def _guarded(
+    model: onnx.ModelProto, where: str, shapes: list[Any], outputs: Sequence[str], box: Range | None = None
+) -> Network:
     try:
-        return _converted(model, where, shapes, outputs)
+        return _converted(model, where, shapes, outputs, box)
     except _MALFORMED as error:
         what = f"a layout is not supported ({type(error).__name__}: {' '.join(str(error).split())[:120]})"
         raise SalverError(what, where, MEND) from error
@@ -100,7 +114,9 @@ def _guarded(model: onnx.ModelProto, where: str, shapes: list[Any], outputs: Seq
 _MALFORMED = (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError)
 
 
-def _converted(model: onnx.ModelProto, where: str, shapes: list[Any], outputs: Sequence[str]) -> Network:
+def _converted(
+    model: onnx.ModelProto, where: str, shapes: list[Any], outputs: Sequence[str], box: Range | None
+) -> Network:
     graph = model.graph
     constants = {t.name: checked(t, where) for t in graph.initializer}
     inputs = _inputs(graph)
@@ -111,6 +127,8 @@ def _converted(model: onnx.ModelProto, where: str, shapes: list[Any], outputs: S
     name = inputs[0].name if single else "/inputs"
     size = sum(math.prod(shape) for shape in shapes)
     builder = _Builder(where, name, size, constants, types)
+    if box is not None:
+        builder.ranges[name] = box
     builder.declare([value.name for value in inputs], shapes)
     for node in graph.node:
         builder.add(node)
@@ -160,6 +178,7 @@ class _Builder(GraphBuilder):
         if kind == "Conv" and self.constants[node.input[1]].ndim == 3:
             attributes = widened(attributes)
         refuse_options(node, attributes, self.fail)
+        self._refuse_whole(node)
         if kind in _ELEMENTWISE:
             source = self.tensor(node.input[0])
             self.emit(output, _ELEMENTWISE[kind], (source,), self.shapes[source])
@@ -183,6 +202,16 @@ class _Builder(GraphBuilder):
             concatenated(self, node, attributes)
         else:
             getattr(self, f"_{kind.lower()}")(node, attributes, output)
+
+    def _refuse_whole(self, node: onnx.NodeProto) -> None:
+        """Whole numbers are only moved, added and negated; other arithmetic rounds them or may overflow."""
+        kinds = {self.types.elements.get(name) for name in node.input if name and name not in self.constants}
+        if not kinds & _INTEGERS or node.op_type in _MOVES or node.op_type == "Cast":
+            return
+        constants = [self.constants[name] for name in node.input if name in self.constants]
+        small = all((np.abs(value) <= MOST_WHOLE).all() for value in constants)
+        if kinds != {onnx.TensorProto.INT64} or node.op_type not in ("Add", "Sub", "Neg") or not small:
+            raise self.fail(node, "of whole numbers")
 
     def finish(self, outputs: Sequence[str]) -> Network:
         flat = tuple(self.flat(self.fixed(name) if name in self.constants else name) for name in outputs)

@@ -6,6 +6,7 @@ y > x; a choice between a and b is b + mask * (a - b).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -16,8 +17,13 @@ from onnx import TensorProto
 from salver.nets.network import Add, Mul, Relu, Shape, Sign, Sub
 from salver.nets.onnx_arithmetic import affine, combine
 from salver.nets.onnx_graph import GraphBuilder, Truth
+from salver.nets.ranges import extend
 
 _FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE)
+WHOLE = (TensorProto.INT64, TensorProto.INT32)
+MOST_STEPS = 4096
+"""Masks of one staircase."""
+_LARGEST = 1 << 20
 Builder = GraphBuilder
 Node = onnx.NodeProto
 
@@ -41,18 +47,22 @@ def inverted(builder: Builder, node: Node) -> None:
 
 
 def cast(builder: Builder, node: Node, attributes: dict[str, Any]) -> None:
-    """Cast between real types, from real to boolean (whether not 0), and from boolean to real."""
+    """Cast between real types, from real to boolean (whether not 0) or whole (towards 0), and back."""
     source, output, target = node.input[0], node.output[0], attributes["to"]
     if source in builder.truths:
         if target not in _FLOATS:
             raise builder.fail(node, "of a boolean to another type than float32 or float64")
         _number(builder, node, output, builder.truths[source])
+    elif builder.types.elements.get(source) in WHOLE and target in _FLOATS:
+        builder.alias[output] = builder.tensor(source)
     elif builder.types.elements.get(source) not in _FLOATS:
         raise builder.fail(node, "of a variable that is not real")
     elif target == TensorProto.BOOL:
         builder.truths[output] = _unequal(builder, builder.tensor(source))
     elif target in _FLOATS:
         builder.alias[output] = builder.tensor(source)
+    elif target in WHOLE and builder.ranges:
+        _whole(builder, node, output, builder.tensor(source))
     else:
         raise builder.fail(node, "to another type than float32, float64 or bool")
 
@@ -111,6 +121,34 @@ def _chosen_by_constant(builder: Builder, node: Node, full: Shape) -> None:
         affine(builder, output, first, share, (1.0 - share) * second, full)
     else:
         affine(builder, output, second, 1.0 - share, share * first, full)
+
+
+def _whole(builder: Builder, node: Node, output: str, source: str) -> None:
+    """Rounding towards 0, as a staircase over the range that the source has on the query's box."""
+    extend(builder.ranges, builder.nodes, builder.shapes)
+    low, high = builder.ranges[source]
+    first, last = math.floor(low.min()), math.ceil(high.max())
+    if not -_LARGEST <= first <= last <= _LARGEST or (last - first) * len(low) > MOST_STEPS:
+        raise builder.fail(node, f"to whole numbers, of a range from {first:.3g} to {last:.3g} at most,")
+    total = ""
+    one, base = np.float32(1), np.float32(first)
+    for step in [s for s in range(first, last + 1) if s > max(first, 0) or s < min(last, 0)]:
+        above, name = f"{output}/step{step}", f"{output}/sum{step}"
+        # Up to 0 a step is climbed right after its edge, beyond 0 right on it.
+        builder.scale(above, source, -one if step > 0 else one, np.float32(abs(step)))
+        mask = _mask(builder, above)
+        if not total:
+            builder.scale(name, mask, *((-one, base + one) if step > 0 else (one, base)))
+        elif step > 0:
+            builder.scale(f"{name}/climbed", mask, -one, one)
+            combine(builder, name, Add(), total, f"{name}/climbed")
+        else:
+            combine(builder, name, Add(), total, mask)
+        total = name
+    if total:
+        builder.alias[output] = total
+    else:
+        builder.scale(output, source, np.float32(0), base)
 
 
 def _operand(builder: Builder, node: Node, name: str, full: Shape) -> Any:

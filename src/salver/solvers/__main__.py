@@ -52,8 +52,8 @@ PROOF_MARGIN_S = 0.4
 SUPPORTS = {
     "onnx-opset-versions": "13 18",
     "onnx-element-types": "float32",
-    "onnx-operators": "Abs Add AveragePool BatchNormalization Concat Constant ConstantOfShape Conv "
-    "ConvTranspose Dropout Equal Expand Flatten Gather Gemm GlobalAveragePool Greater GreaterOrEqual "
+    "onnx-operators": "Abs Add AveragePool BatchNormalization Cast Concat Constant ConstantOfShape "
+    "Conv ConvTranspose Dropout Equal Expand Flatten Gather Gemm GlobalAveragePool Greater GreaterOrEqual "
     "Identity Less LessOrEqual MatMul MaxPool Mul Neg Not ReduceMean ReduceSum Relu Reshape Shape Sign "
     "Slice Split Squeeze Sub Transpose Unsqueeze Where",
     "vnnlib-versions": "1.0 2.0",

@@ -107,13 +107,17 @@ def read_lifted(files: Mapping[str, Path], vnnlib: Path) -> Query:
     """
     text = read_linear_query(vnnlib)
     paths = _paths(text, files, vnnlib)
-    parts, networks = [], []
+    lift = _lifted(text, str(vnnlib))
+    parts, networks, first = [], [], 0
     for number, path in enumerate(paths):
         own = [tensor for tensor in text.tensors if tensor.network == number]
         model = load_model(path)
         part = _part(model, own, path)
+        taken = slice(first, first + part.inputs)
+        box = (lift.prop.input_lower[taken], lift.prop.input_upper[taken])
+        first += part.inputs
         try:
-            network = read_for_query(model, part.names, str(path))
+            network = read_for_query(model, part.names, str(path), box)
         except SalverError as error:
             if "is not supported" in error.what:
                 raise UnsupportedQueryError(str(error)) from error
@@ -125,9 +129,8 @@ def read_lifted(files: Mapping[str, Path], vnnlib: Path) -> Query:
             raise SalverError(f"{what}, {found}", str(vnnlib), "use its own network")
         parts.append(part)
         networks.append(network)
-    joined = beside(networks)
-    replay, rows, prop = _lifted(text, tuple(parts), (joined.input_size, joined.output_size), vnnlib)
-    return Query(paths[0], with_rows(joined, rows), prop, replay)
+    replay = LiftedReplay(tuple(parts), text.tensors, lift.places, lift.rows, lift.cut)
+    return Query(paths[0], with_rows(beside(networks), lift.matrix), lift.prop, replay)
 
 
 def _paths(text: LinearQuery, files: Mapping[str, Path], vnnlib: Path) -> list[Path]:
@@ -173,34 +176,6 @@ def _part(model: onnx.ModelProto, tensors: list[Tensor], path: Path) -> Part:
     return Part(model, tuple(names), sum(tensor.size for tensor in declared))
 
 
-def _lifted(
-    text: LinearQuery, parts: tuple[Part, ...], sizes: tuple[int, int], vnnlib: Path
-) -> tuple[LiftedReplay, npt.NDArray[np.float32], Property]:
-    places, ends = [], {"x": 0, "y": 0}
-    for tensor in text.tensors:
-        side = "x" if tensor.role == "input" else "y"
-        places.append(ends[side])
-        ends[side] += tensor.size
-    lift = _Lift(text.tensors, tuple(places), sizes, str(vnnlib))
-    clauses = []
-    for clause in text.clauses:
-        if len(clause) == 1 and len(clause[0]) == 1 and lift.bounded(clause[0][0]):
-            continue
-        clauses.append(tuple(tuple(lift.atom(atom) for atom in part) for part in clause))
-    cut = np.flatnonzero(~(np.isfinite(lift.low) & np.isfinite(lift.high)))
-    low, high = _cut(lift.low, lift.high)
-    rows = np.zeros((len(lift.rows), sum(sizes)), np.float32)
-    for number, row in enumerate(lift.rows):
-        for variable, factor in row:
-            rows[number, lift.column(variable)] = float(factor)
-    try:
-        prop = Property(low, high, tuple(clauses), sizes[1] + len(rows))
-    except ValueError as error:
-        raise SalverError(str(error), str(vnnlib), _MEND) from error
-    replay = LiftedReplay(parts, text.tensors, tuple(places), tuple(lift.rows), tuple(cut.tolist()))
-    return replay, rows, prop
-
-
 def _cut(low: Array, high: Array) -> tuple[Array, Array]:
     """A finite box inside one with infinite sides."""
     low = np.where(np.isfinite(low), low, np.where(np.isfinite(high), high - SPAN, -SPAN))
@@ -218,6 +193,42 @@ def cut_matters(query: Query) -> bool:
         if -1 in affine.terms:
             read += np.asarray(abs(affine.terms[-1]).sum(axis=0)).ravel()
     return bool(read[list(query.lifted.cut)].any())
+
+
+@dataclass(frozen=True, eq=False)
+class _Lifted:
+    """The query over the outputs and terms; fields as in `LiftedReplay`, `matrix` holds the rows."""
+
+    prop: Property
+    places: tuple[int, ...]
+    rows: tuple[Terms, ...]
+    cut: tuple[int, ...]
+    matrix: npt.NDArray[np.float32]
+
+
+def _lifted(text: LinearQuery, where: str) -> _Lifted:
+    places, ends = [], {"x": 0, "y": 0}
+    for tensor in text.tensors:
+        side = "x" if tensor.role == "input" else "y"
+        places.append(ends[side])
+        ends[side] += tensor.size
+    sizes = (ends["x"], ends["y"])
+    lift = _Lift(text.tensors, tuple(places), sizes, where)
+    clauses = []
+    for clause in text.clauses:
+        if len(clause) == 1 and len(clause[0]) == 1 and lift.bounded(clause[0][0]):
+            continue
+        clauses.append(tuple(tuple(lift.atom(atom) for atom in part) for part in clause))
+    cut = np.flatnonzero(~(np.isfinite(lift.low) & np.isfinite(lift.high)))
+    matrix = np.zeros((len(lift.rows), sum(sizes)), np.float32)
+    for number, row in enumerate(lift.rows):
+        for variable, factor in row:
+            matrix[number, lift.column(variable)] = float(factor)
+    try:
+        prop = Property(*_cut(lift.low, lift.high), tuple(clauses), sizes[1] + len(matrix))
+    except ValueError as error:
+        raise SalverError(str(error), where, _MEND) from error
+    return _Lifted(prop, tuple(places), tuple(lift.rows), tuple(cut.tolist()), matrix)
 
 
 class _Lift:
