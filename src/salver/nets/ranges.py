@@ -57,6 +57,11 @@ def _range(node: Node, given: list[Range], shapes: dict[str, Shape]) -> Range:
             return np.sign(low), np.sign(high)
         case Abs():
             return np.maximum(np.maximum(low, -high), 0.0), np.maximum(-low, high)
+        case Mul() if node.inputs[0] == node.inputs[1]:
+            nearest = np.maximum(np.maximum(low, -high), 0.0)
+            farthest = _largest(low, high)
+            below, above = _roomy(nearest**2, farthest**2, farthest**2)
+            return np.maximum(below, 0.0), above
         case Mul():
             products = [one * other for one in given[0] for other in given[1]]
             size = np.maximum.reduce([np.abs(product) for product in products])

@@ -32,7 +32,7 @@ from salver.solvers.arguments import CHECK_PROOF, DEVICES, build_parser, complet
 from salver.solvers.watchdog import Outbox, is_out_of_memory, process_start, watched
 
 if TYPE_CHECKING:
-    from salver.solvers.query import Budget, Query, Result, Solver
+    from salver.solvers.query import Budget, Options, Query, Result, Solver
 
 SOLVERS = {
     "falsify": "salver.solvers.falsify",
@@ -48,6 +48,7 @@ NEED_TORCH = ("crown", "hybrid-paper")
 """They import it while solving, on the way to every answer; a second of importing is not solving."""
 PROVE = ("hybrid", "milp", "crown")
 """Whose `unsat` can be proven (`salver.solvers.proving`)."""
+COMPLETE = ("crown", "hybrid", "hybrid-paper", "marabou", "milp")
 PROOF_MARGIN_S = 0.4
 SUPPORTS = {
     "onnx-opset-versions": "13 18",
@@ -188,7 +189,7 @@ def _explain(error: Exception, outbox: Outbox) -> int:
 
 
 def _decide(options: argparse.Namespace, started: float, outbox: Outbox) -> tuple[Result, Query | None]:
-    solver = load(options.solver)
+    load(options.solver)
     if options.solver in NEED_TORCH:
         importlib.import_module("torch")
     from salver.nets.program import UnsupportedQueryError
@@ -202,7 +203,7 @@ def _decide(options: argparse.Namespace, started: float, outbox: Outbox) -> tupl
         phase, since = "solving", time.monotonic()
         outbox.solving()
         chosen = Options(options.threads, options.device, options.seed, options.backend)
-        result = _honest(solver(query, budget, chosen), query)
+        result = _solved(options.solver, query, budget, chosen)
         if options.device not in DEVICES:
             raise SalverError(f"no device {options.device!r}", "--device", "choose cpu or cuda")
         if options.proof is not None and result.verdict is Verdict.UNSAT and not budget.over:
@@ -220,12 +221,24 @@ def _decide(options: argparse.Namespace, started: float, outbox: Outbox) -> tupl
     return result, query
 
 
-def _honest(result: Result, query: Query) -> Result:
-    """The result for the whole query, where the solver was given a part of an unbounded box."""
+def _solved(name: str, query: Query, budget: Budget, options: Options) -> Result:
+    """The solver's result for the whole query.
+
+    A product of variables is beyond all of them: boxes decide it for few inputs. Of a box without bounds they
+    are given a part, in which nothing is proven about the rest.
+    """
+    from salver.nets.program import UnsupportedQueryError
+    from salver.solvers.boxes import decides, search
     from salver.solvers.lifted import SPAN, cut_matters
     from salver.solvers.query import Result, Verdict
 
-    if result.verdict is not Verdict.UNSAT or query.lifted is None or not cut_matters(query):
+    try:
+        result = load(name)(query, budget, options)
+    except UnsupportedQueryError:
+        if name not in COMPLETE or not decides(query):
+            raise
+        result = search(query, budget, options.seed)
+    if result.verdict is not Verdict.UNSAT or not cut_matters(query):
         return result
     return Result(Verdict.UNKNOWN, reason=f"some input has no bound; none of its values up to {SPAN:g} helps")
 

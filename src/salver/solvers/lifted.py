@@ -186,7 +186,10 @@ def cut_matters(query: Query) -> bool:
     """Whether a box without solutions leaves the query open: its network reads an input that was cut."""
     if query.lifted is None or not query.lifted.cut:
         return False
-    program = query.program
+    try:
+        program = query.program
+    except UnsupportedQueryError:
+        return True
     values = [block.value for block in program.blocks if isinstance(block, GateBlock | AbsBlock)]
     read = np.zeros(program.input_size)
     for affine in (program.output, *(pre.affine for pre in program.pre), *values):
