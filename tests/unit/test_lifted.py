@@ -9,8 +9,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from salver.solvers.__main__ import main
-from salver.solvers.query import read_queries
+from salver.nets.evaluate import evaluate
+from salver.solvers.__main__ import load, main
+from salver.solvers.query import Budget, Options, read_queries
+from tests.unit.test_onnx_lowering import chain
 
 Shapes = dict[str, list[int]]
 
@@ -191,3 +193,59 @@ def test_comparisons_and_maxima(nodes, shape, target, condition, verdict, solver
     text = declared(*(f"{k} float32 [{s}]" for k, s in zip(("input X", "output Y"), sizes, strict=True)))
     lines = answer(tmp_path, text + box("X", 0.0, 1.0, *places) + condition, [f"N={path}"], capsys, solver)
     assert lines[0] == verdict
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_solvers_agree_on_random_graphs_and_with_their_points(seed, tmp_path):
+    draw = np.random.default_rng(seed)
+    shape = [int(size) for size in draw.integers(1, 4, draw.integers(1, 3))]
+    model = chain(shape, seed, 4)
+    target = [axis.dim_value for axis in model.graph.output[0].type.tensor_type.shape.dim]
+    onnx.save(model, tmp_path / "m.onnx")
+    sizes = (",".join(map(str, size)) for size in (shape, target))
+    text = declared(*(f"{k} real [{s}]" for k, s in zip(("input X", "output Y"), sizes, strict=True)))
+    text += box("X", -1.0, 1.0, *(",".join(map(str, place)) for place in np.ndindex(*shape)))
+    query = tmp_path / "q.vnnlib"
+    query.write_text(text)
+    asked = read_queries({"N": tmp_path / "m.onnx"}, query)
+    points = draw.choice([-1.0, -0.5, 0.0, 0.5, 1.0], (500, asked.network.input_size))
+    first = f"Y[{','.join('0' * len(target))}]"
+    most = float((values := evaluate(asked.network, points)[:, 0] + 0.5 * points[:, 0]).max())
+    for bound in (most - 0.01, most + 0.3 * float(np.ptp(values)) + 0.01):
+        query.write_text(
+            f"{text}(assert (>= (+ {first} (* 0.5 X[{','.join('0' * len(shape))}])) {bound:.4f}))"
+        )
+        again = read_queries({"N": tmp_path / "m.onnx"}, query)
+        found = {name: load(name)(again, Budget(20.0), Options()) for name in ("hybrid", "milp", "marabou")}
+        verdicts = {result.verdict.value for result in found.values()} - {"unknown", "timed-out"}
+        assert len(verdicts) <= 1
+        assert bound > most or "unsat" not in verdicts
+        for result in found.values():
+            assert result.witness is None or again.prop.outputs_satisfied(again.replay(result.witness))
+
+
+def test_absolute_values_before_other_neurons(tmp_path):
+    """Marabou and CROWN write |v| as 2 relu(v) - v, and number the neurons as they meet them."""
+    nodes = [
+        helper.make_node("Abs", ["x"], ["a"]),
+        helper.make_node("Sub", ["a", "half"], ["s"]),
+        helper.make_node("Relu", ["s"], ["y"]),
+    ]
+    path = stored(tmp_path / "a.onnx", nodes, {"x": [2]}, {"y": [2]}, {"half": np.float32([0.5])})
+    query = tmp_path / "q.vnnlib"
+    for bound, verdict in (("0.6", "unsat"), ("0.4", "sat")):
+        query.write_text(PLAIN + box("X", -1.0, 1.0, "0", "1") + f"(assert (>= Y[0] {bound}))")
+        asked = read_queries({"N": path}, query)
+        for name in ("hybrid", "milp", "marabou", "crown"):
+            assert load(name)(asked, Budget(20.0), Options()).verdict.value == verdict
+
+
+def test_a_network_that_ignores_its_input(tmp_path):
+    nodes = [helper.make_node("Mul", ["x", "zero"], ["y"])]
+    path = stored(tmp_path / "z.onnx", nodes, {"x": [2]}, {"y": [2]}, {"zero": np.float32([0.0])})
+    query = tmp_path / "q.vnnlib"
+    for bound, verdict in (("0.1", "unsat"), ("-0.1", "sat")):
+        query.write_text(PLAIN + box("X", -1.0, 1.0, "0", "1") + f"(assert (>= Y[0] {bound}))")
+        asked = read_queries({"N": path}, query)
+        for name in ("hybrid", "milp", "marabou", "crown"):
+            assert load(name)(asked, Budget(20.0), Options()).verdict.value == verdict
