@@ -157,7 +157,7 @@ def test_every_capability_of_the_standard_is_answered_in_its_form(capsys):
         ("multiple-node-comparison", "SNC"),
     ):
         assert answer(f"{theories}-theories")[0] == plain
-    assert answer("arithmetic-complexity-theories") == ["BND", "OUTC", "LIN"]
+    assert answer("arithmetic-complexity-theories") == ["BND", "OUTC", "LIN", "POLY"]
 
 
 @pytest.mark.skipif(

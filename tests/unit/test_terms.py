@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from fractions import Fraction
 
@@ -10,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from salver.errors import SalverError
-from salver.spec.terms import LinearAtom, parse_linear_query
+from salver.spec.terms import TermAtom, parse_term_query
 
 NETWORK = "(declare-network N (declare-input X float32 [3]) (declare-output Y real [2,1]))"
 HEAD = f"(vnnlib-version <2.0>)\n{NETWORK}\n"
+MONOMIALS = [f"(* X[{i}] {f}Y[{j},0])" for i in range(3) for j in (0, 1) for f in ("", "X[0] ", "X[1] ")]
+WIDE = f"(+ {' '.join(MONOMIALS)})"
 
 
 def drawn(draw: random.Random, values: dict[str, Fraction], depth: int) -> tuple[str, Fraction, bool]:
@@ -26,7 +29,7 @@ def drawn(draw: random.Random, values: dict[str, Fraction], depth: int) -> tuple
         return text, Fraction(text), False
     kind = draw.choice("+-*")
     parts = [drawn(draw, values, depth - 1) for _ in range(draw.randint(1 if kind == "-" else 2, 3))]
-    if kind == "*":
+    if kind == "*" and depth > 1:
         while sum(variable for *_, variable in parts) > 1:
             parts[[variable for *_, variable in parts].index(True)] = ("0.5", Fraction(1, 2), False)
     value = parts[0][1] if len(parts) > 1 or kind != "-" else -parts[0][1]
@@ -35,8 +38,9 @@ def drawn(draw: random.Random, values: dict[str, Fraction], depth: int) -> tuple
     return f"({kind} {' '.join(text for text, *_ in parts)})", value, any(v for *_, v in parts)
 
 
-def difference(atom: LinearAtom, values: list[list[Fraction]]) -> Fraction:
-    return sum((factor * values[t][i] for (t, i), factor in atom.terms), Fraction(0)) - atom.constant
+def difference(atom: TermAtom, values: list[list[Fraction]]) -> Fraction:
+    products = (math.prod(values[t][i] for t, i in monomial) * factor for monomial, factor in atom.terms)
+    return sum(products, Fraction(0)) - atom.constant
 
 
 @settings(max_examples=300, deadline=None)
@@ -48,14 +52,14 @@ def test_a_term_is_read_as_its_value(seed, relation):
     named |= {f"Y[{i}, 0]": v for i, v in enumerate(numbers[1])}
     (left, first, _), (right, second, _) = drawn(draw, named, 3), drawn(draw, named, 2)
     # A variable of its own, since the others may cancel.
-    query = parse_linear_query(f"{HEAD}(assert ({relation} (+ X[2] {left}) {right}))")
+    query = parse_term_query(f"{HEAD}(assert ({relation} (+ X[2] {left}) {right}))")
     ((atom,),) = query.clauses[0]
     assert atom.relation == relation
     assert difference(atom, numbers) == numbers[0][2] + first - second
 
 
 def test_networks_and_inner_tensors_are_declared():
-    query = parse_linear_query(
+    query = parse_term_query(
         '(declare-network N (declare-input X real [1]) (declare-hidden H float32 [2, 2] "h/0")'
         " (declare-output Y int64 [1]))"
         "(declare-network M (equal-to N) (declare-input Z real [1]) (declare-output W real [1]))"
@@ -76,7 +80,8 @@ def test_networks_and_inner_tensors_are_declared():
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("(assert (>= (* X[0] Y[0,0]) 1))", "product of variables"),
+        ("(assert (>= (* X[0] X[0] X[0] Y[0,0] X[1]) 1))", "more than 4 variables"),
+        (f"(assert (>= (* {WIDE} {WIDE}) 1))", "more than 256 products"),
         ("(assert (< X[0] 1))", "'<'"),
         ("(assert (!= X[0] 1))", "'!='"),
         ("(assert (>= (/ X[0] 2) 1))", "'/'"),
@@ -101,5 +106,5 @@ def test_networks_and_inner_tensors_are_declared():
 )
 def test_what_is_not_understood_is_an_error(text, what):
     with pytest.raises(SalverError) as error:
-        parse_linear_query(HEAD + text)
+        parse_term_query(HEAD + text)
     assert what in error.value.what

@@ -62,7 +62,7 @@ SUPPORTS = {
     "multiple-input-output-theories": "SIO MIO",
     "multiple-network-theories": "SNET MENET MINET MNET",
     "multiple-node-comparison-theories": "SNC MNC",
-    "arithmetic-complexity-theories": "BND OUTC LIN",
+    "arithmetic-complexity-theories": "BND OUTC LIN POLY",
     "optimised-disjunctive-reasoning": "true",
     "serialise-assignments": "false",
 }
@@ -235,9 +235,11 @@ def _solved(name: str, query: Query, budget: Budget, options: Options) -> Result
     try:
         result = load(name)(query, budget, options)
     except UnsupportedQueryError:
-        if name not in COMPLETE or not decides(query):
+        if name not in (*COMPLETE, "falsify") or not decides(query):
             raise
         result = search(query, budget, options.seed)
+        if name not in COMPLETE and result.verdict is Verdict.UNSAT:
+            return Result(Verdict.UNKNOWN, reason=f"{name} proves nothing")
     if result.verdict is not Verdict.UNSAT or not cut_matters(query):
         return result
     return Result(Verdict.UNKNOWN, reason=f"some input has no bound; none of its values up to {SPAN:g} helps")

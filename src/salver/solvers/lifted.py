@@ -1,8 +1,8 @@
-"""Queries over several tensors, networks or linear terms as queries over one network and its outputs.
+"""Queries over several tensors, networks or terms as queries over one network and its outputs.
 
 The inputs of all networks become one box. Inner tensors become outputs, and every comparison that is not of
-an output with a constant or with another output becomes one of a further output, a linear term. A witness is
-checked on the files themselves: ONNX Runtime for the tensors, and correctly rounded sums for the terms.
+an output with a constant or with another output becomes one of a further output, a term. A witness is checked
+on the files themselves: ONNX Runtime for the tensors, and correctly rounded values for the terms.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from salver.nets.runtime import Runtime
 from salver.solvers.query import Query
 from salver.spec import Atom, Property
 from salver.spec.property import Relation
-from salver.spec.terms import LinearAtom, LinearQuery, Tensor, Variable, read_linear_query
+from salver.spec.terms import Monomial, Tensor, TermAtom, TermQuery, Variable, read_term_query
 
 Array = npt.NDArray[np.float64]
-Terms = tuple[tuple[Variable, Fraction], ...]
+Terms = tuple[tuple[Monomial, Fraction], ...]
 SPAN = 1000.0
 """How far an input without a bound is searched."""
 _MEND = "mend the VNN-LIB file"
@@ -78,13 +78,19 @@ class LiftedReplay:
             values.append(part.runtime.outputs(x[first : first + part.inputs]))
             first += part.inputs
         y = np.concatenate(values)
-        terms = [
-            math.fsum(
-                float(factor) * float(self._side(tensor, x, y)[place]) for (tensor, place), factor in row
-            )
-            for row in self.rows
-        ]
-        return np.concatenate([y, terms])
+        return np.concatenate([y, [self._term(row, x, y) for row in self.rows]])
+
+    def _term(self, row: Terms, x: Array, y: Array) -> float:
+        """The value of a term, rounded once."""
+
+        def value(variable: Variable) -> float:
+            return float(self._side(variable[0], x, y)[variable[1]])
+
+        if all(len(monomial) == 1 for monomial, _ in row):
+            return math.fsum(float(factor) * value(monomial[0]) for monomial, factor in row)
+        return float(
+            sum(factor * math.prod(Fraction(value(v)) for v in monomial) for monomial, factor in row)
+        )
 
     def assignment(self, x: Array) -> list[tuple[str, str, Array]]:
         """Name, declaration and values of every tensor in the order declared."""
@@ -105,7 +111,7 @@ def read_lifted(files: Mapping[str, Path], vnnlib: Path) -> Query:
         SalverError: unreadable or malformed files, or sizes that do not fit.
         UnsupportedQueryError: operators outside `Network`.
     """
-    text = read_linear_query(vnnlib)
+    text = read_term_query(vnnlib)
     paths = _paths(text, files, vnnlib)
     lift = _lifted(text, str(vnnlib))
     parts, networks, first = [], [], 0
@@ -130,10 +136,10 @@ def read_lifted(files: Mapping[str, Path], vnnlib: Path) -> Query:
         parts.append(part)
         networks.append(network)
     replay = LiftedReplay(tuple(parts), text.tensors, lift.places, lift.rows, lift.cut)
-    return Query(paths[0], with_rows(beside(networks), lift.matrix), lift.prop, replay)
+    return Query(paths[0], with_rows(beside(networks), lift.matrix, lift.products), lift.prop, replay)
 
 
-def _paths(text: LinearQuery, files: Mapping[str, Path], vnnlib: Path) -> list[Path]:
+def _paths(text: TermQuery, files: Mapping[str, Path], vnnlib: Path) -> list[Path]:
     """The file of every network; one that equals another has the other's."""
     if len(text.networks) == 1 and len(files) == 1:
         return list(files.values())  # as for plain queries, the name on the command line is free
@@ -207,9 +213,10 @@ class _Lifted:
     rows: tuple[Terms, ...]
     cut: tuple[int, ...]
     matrix: npt.NDArray[np.float32]
+    products: tuple[tuple[int, ...], ...]
 
 
-def _lifted(text: LinearQuery, where: str) -> _Lifted:
+def _lifted(text: TermQuery, where: str) -> _Lifted:
     places, ends = [], {"x": 0, "y": 0}
     for tensor in text.tensors:
         side = "x" if tensor.role == "input" else "y"
@@ -223,15 +230,24 @@ def _lifted(text: LinearQuery, where: str) -> _Lifted:
             continue
         clauses.append(tuple(tuple(lift.atom(atom) for atom in part) for part in clause))
     cut = np.flatnonzero(~(np.isfinite(lift.low) & np.isfinite(lift.high)))
-    matrix = np.zeros((len(lift.rows), sum(sizes)), np.float32)
+    products: dict[Monomial, int] = {}
+    entries = []
     for number, row in enumerate(lift.rows):
-        for variable, factor in row:
-            matrix[number, lift.column(variable)] = float(factor)
+        for monomial, factor in row:
+            if len(monomial) == 1:
+                column = lift.column(monomial[0])
+            else:
+                column = sum(sizes) + products.setdefault(monomial, len(products))
+            entries.append((number, column, float(factor)))
+    matrix = np.zeros((len(lift.rows), sum(sizes) + len(products)), np.float32)
+    for number, column, value in entries:
+        matrix[number, column] = value
     try:
         prop = Property(*_cut(lift.low, lift.high), tuple(clauses), sizes[1] + len(matrix))
     except ValueError as error:
         raise SalverError(str(error), where, _MEND) from error
-    return _Lifted(prop, tuple(places), tuple(lift.rows), tuple(cut.tolist()), matrix)
+    columns = tuple(tuple(lift.column(variable) for variable in monomial) for monomial in products)
+    return _Lifted(prop, tuple(places), tuple(lift.rows), tuple(cut.tolist()), matrix, columns)
 
 
 class _Lift:
@@ -250,21 +266,25 @@ class _Lift:
         first = 0 if self.tensors[tensor].role == "input" else self.sizes[0]
         return first + self.places[tensor] + place
 
-    def bounded(self, atom: LinearAtom) -> bool:
+    def bounded(self, atom: TermAtom) -> bool:
         """Takes a bound on one input; False where the atom is none."""
-        (variable, factor), *others = atom.terms
-        if others or abs(factor) != 1 or self.tensors[variable[0]].role != "input":
+        (monomial, factor), *others = atom.terms
+        if others or abs(factor) != 1 or len(monomial) > 1 or self.tensors[monomial[0][0]].role != "input":
             return False
-        column, bound = self.column(variable), self._float(atom.constant / factor)
+        column, bound = self.column(monomial[0]), self._float(atom.constant / factor)
         if (atom.relation == ">=") == (factor > 0):
             self.low[column] = max(self.low[column], bound)
         else:
             self.high[column] = min(self.high[column], bound)
         return True
 
-    def atom(self, atom: LinearAtom) -> Atom:
+    def atom(self, atom: TermAtom) -> Atom:
         """The comparison over outputs and terms."""
-        columns = [self.column(variable) - self.sizes[0] for variable, _ in atom.terms]
+        # Negative for an input and for a product, which both need a term.
+        columns = [
+            self.column(monomial[0]) - self.sizes[0] if len(monomial) == 1 else -1
+            for monomial, _ in atom.terms
+        ]
         factors = [factor for _, factor in atom.terms]
         flipped: Relation = "<=" if atom.relation == ">=" else ">="
         if min(columns) >= 0 and len(columns) == 1 and abs(factors[0]) == 1:
@@ -274,7 +294,7 @@ class _Lift:
             relation = atom.relation if factors[0] > 0 else flipped
             return Atom(columns[0], relation, other=columns[1])
         scale = self._scale(factors)
-        terms = tuple(sorted((variable, factor * scale) for variable, factor in atom.terms))
+        terms = tuple(sorted((monomial, factor * scale) for monomial, factor in atom.terms))
         row = self.rows.setdefault(terms, len(self.rows))
         return Atom(self.sizes[1] + row, atom.relation, constant=self._float(atom.constant * scale))
 

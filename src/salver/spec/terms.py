@@ -1,7 +1,7 @@
 """Reader of what VNN-LIB 2.0 says beyond one box and comparisons: several tensors and networks, inner
-tensors, and linear arithmetic. A query becomes comparisons of linear terms with exact coefficients.
+tensors, and arithmetic. A query becomes comparisons of polynomials with exact coefficients.
 
-Products of variables and strict comparisons are errors, as is everything that `spec.read` refuses of a file.
+Strict comparisons are errors, as is everything that `spec.read` refuses of a file.
 """
 
 from __future__ import annotations
@@ -34,10 +34,15 @@ from salver.spec.read import (
 Role = Literal["input", "output", "hidden"]
 Variable = tuple[int, int]
 """Number of a tensor, and a flat position in it."""
+Monomial = tuple[Variable, ...]
+"""A product of variables, in order."""
+_Terms = dict[Monomial, Fraction]
 _REALS = frozenset(("real", "float16", "float32", "float64"))
 _WHOLE = frozenset(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64))
 _MOST_EXPONENT = 400
 _MOST_BITS = 1 << 14
+MOST_FACTORS, MOST_PRODUCTS = 4, 256
+"""Variables in a product, and products in a term."""
 
 
 @dataclass(frozen=True)
@@ -75,24 +80,24 @@ class Declared:
 
 
 @dataclass(frozen=True)
-class LinearAtom:
-    """sum of coefficient * variable `relation` constant; no coefficient is 0, and there is one at least."""
+class TermAtom:
+    """sum of coefficient * monomial `relation` constant; no coefficient is 0, and there is one at least."""
 
-    terms: tuple[tuple[Variable, Fraction], ...]
+    terms: tuple[tuple[Monomial, Fraction], ...]
     relation: Relation
     constant: Fraction
 
 
-LinearClause = tuple[tuple[LinearAtom, ...], ...]
+TermClause = tuple[tuple[TermAtom, ...], ...]
 
 
 @dataclass(frozen=True)
-class LinearQuery:
+class TermQuery:
     """Is there an assignment of the inputs that satisfies every clause?"""
 
     networks: tuple[Declared, ...]
     tensors: tuple[Tensor, ...]
-    clauses: tuple[LinearClause, ...]
+    clauses: tuple[TermClause, ...]
 
 
 @dataclass
@@ -101,22 +106,22 @@ class _Reading:
     networks: list[Declared] = field(default_factory=list)
     tensors: list[Tensor] = field(default_factory=list)
     numbers: dict[str, int] = field(default_factory=dict)
-    clauses: list[LinearClause] = field(default_factory=list)
+    clauses: list[TermClause] = field(default_factory=list)
 
     def fail(self, what: str, line: int) -> SalverError:
         return SalverError(what, f"{self.where}, line {line}", "mend the VNN-LIB file")
 
 
-def read_linear_query(path: Path) -> LinearQuery:
+def read_term_query(path: Path) -> TermQuery:
     """Reads a VNN-LIB 2.0 query from a file, plain or gzip-compressed.
 
     Raises:
-        SalverError: as `parse_linear_query`, or the file cannot be read.
+        SalverError: as `parse_term_query`, or the file cannot be read.
     """
-    return parse_linear_query(stored_text(path), str(path))
+    return parse_term_query(stored_text(path), str(path))
 
 
-def parse_linear_query(text: str, where: str = "VNN-LIB text") -> LinearQuery:
+def parse_term_query(text: str, where: str = "VNN-LIB text") -> TermQuery:
     """Parses a VNN-LIB 2.0 query.
 
     Raises:
@@ -141,7 +146,7 @@ def parse_linear_query(text: str, where: str = "VNN-LIB text") -> LinearQuery:
             raise SalverError(f"network {network.name!r} declares no input or no output", where)
     if not reading.networks:
         raise SalverError("declares no network", where, "mend the VNN-LIB file")
-    return LinearQuery(tuple(reading.networks), tuple(reading.tensors), tuple(reading.clauses))
+    return TermQuery(tuple(reading.networks), tuple(reading.tensors), tuple(reading.clauses))
 
 
 def _declare_network(reading: _Reading, name: str, parts: list[Any], line: int) -> None:
@@ -180,7 +185,7 @@ def _declare(reading: _Reading, role: Role, words: tuple[str, str, str], inner: 
     reading.tensors.append(Tensor(len(reading.networks), role, name, element, sizes, inner))
 
 
-def _clauses(reading: _Reading, expression: Any, line: int) -> Iterator[LinearClause]:
+def _clauses(reading: _Reading, expression: Any, line: int) -> Iterator[TermClause]:
     if not isinstance(expression, Expression):
         raise reading.fail(f"cannot assert {expression[:40]!r}", line)
     match expression.items:
@@ -194,7 +199,7 @@ def _clauses(reading: _Reading, expression: Any, line: int) -> Iterator[LinearCl
                 yield ((atom,),)
 
 
-def _conjunction(reading: _Reading, expression: Any, line: int) -> Iterator[LinearAtom]:
+def _conjunction(reading: _Reading, expression: Any, line: int) -> Iterator[TermAtom]:
     if not isinstance(expression, Expression):
         raise reading.fail(f"{expression[:40]!r} is no condition", line)
     if expression.items[:1] == ["and"]:
@@ -204,7 +209,7 @@ def _conjunction(reading: _Reading, expression: Any, line: int) -> Iterator[Line
         yield from _comparison(reading, expression)
 
 
-def _comparison(reading: _Reading, node: Expression) -> Iterator[LinearAtom]:
+def _comparison(reading: _Reading, node: Expression) -> Iterator[TermAtom]:
     match node.items:
         case ["<=" | ">=" | "==" | "=" as relation, left, right]:
             terms, constant = _linear(reading, left, node.line)
@@ -214,16 +219,16 @@ def _comparison(reading: _Reading, node: Expression) -> Iterator[LinearAtom]:
         case _:
             raise reading.fail("malformed condition", node.line)
     _add(terms, others, Fraction(-1))
-    kept = tuple((variable, factor) for variable, factor in terms.items() if factor)
+    kept = tuple((monomial, factor) for monomial, factor in terms.items() if factor)
     if not kept:
         raise reading.fail("a condition without variables", node.line)
     both: tuple[Relation, ...] = ("<=", ">=")
     for direction in both if relation in ("==", "=") else (relation,):
-        yield LinearAtom(kept, direction, offset - constant)
+        yield TermAtom(kept, direction, offset - constant)
 
 
-def _linear(reading: _Reading, item: Any, line: int) -> tuple[dict[Variable, Fraction], Fraction]:
-    """A term as coefficients by variable, and a constant."""
+def _linear(reading: _Reading, item: Any, line: int) -> tuple[_Terms, Fraction]:
+    """A term as coefficients by monomial, and a constant."""
     if isinstance(item, str):
         return _leaf(reading, item, line)
     match item.items:
@@ -235,15 +240,11 @@ def _linear(reading: _Reading, item: Any, line: int) -> tuple[dict[Variable, Fra
             raise reading.fail("malformed term", item.line)
     terms, constant = _linear(reading, first, item.line)
     if operator == "-" and not rest:
-        return {variable: -factor for variable, factor in terms.items()}, -constant
+        return {monomial: -factor for monomial, factor in terms.items()}, -constant
     for part in rest:
         others, offset = _linear(reading, part, item.line)
         if operator == "*":
-            if terms and others:
-                raise reading.fail("a product of variables is not supported", item.line)
-            factor, scaled = (constant, others) if others else (offset, terms)
-            terms = {variable: value * factor for variable, value in scaled.items()}
-            constant *= offset
+            terms, constant = _product(reading, (terms, constant), (others, offset), item.line)
         else:
             sign = Fraction(-1 if operator == "-" else 1)
             _add(terms, others, sign)
@@ -253,25 +254,41 @@ def _linear(reading: _Reading, item: Any, line: int) -> tuple[dict[Variable, Fra
     return terms, constant
 
 
+def _product(
+    reading: _Reading, left: tuple[_Terms, Fraction], right: tuple[_Terms, Fraction], line: int
+) -> tuple[_Terms, Fraction]:
+    (terms, constant), (others, offset) = left, right
+    if len(terms) * len(others) > MOST_PRODUCTS:
+        raise reading.fail(f"more than {MOST_PRODUCTS} products in a term are not supported", line)
+    made: _Terms = {}
+    _add(made, terms, offset)
+    _add(made, others, constant)
+    for one, factor in terms.items():
+        for other, second in others.items():
+            _add(made, {tuple(sorted(one + other)): factor * second}, Fraction(1))
+    if any(len(monomial) > MOST_FACTORS for monomial in made):
+        raise reading.fail(f"a product of more than {MOST_FACTORS} variables is not supported", line)
+    return made, constant * offset
+
+
 def _bits(value: Fraction) -> int:
     return max(value.numerator.bit_length(), value.denominator.bit_length())
 
 
-def _add(terms: dict[Variable, Fraction], others: dict[Variable, Fraction], sign: Fraction) -> None:
-    for variable, factor in others.items():
-        terms[variable] = terms.get(variable, Fraction(0)) + sign * factor
+def _add(terms: _Terms, others: _Terms, scale: Fraction) -> None:
+    for monomial, factor in others.items():
+        terms[monomial] = terms.get(monomial, Fraction(0)) + scale * factor
 
 
-def _leaf(reading: _Reading, token: str, line: int) -> tuple[dict[Variable, Fraction], Fraction]:
+def _leaf(reading: _Reading, token: str, line: int) -> tuple[_Terms, Fraction]:
     found = INDEXED.fullmatch(token)
     if found and found[1] in reading.numbers:
         number = reading.numbers[found[1]]
         shape, position = reading.tensors[number].shape, indices(found[2]) or ()
         if len(position) != len(shape) or any(p >= size for p, size in zip(position, shape, strict=True)):
             raise reading.fail(f"{token[:40]!r} does not fit shape {list(shape)}", line)
-        return {(number, int(np.ravel_multi_index(position, shape)) if shape else 0): Fraction(1)}, Fraction(
-            0
-        )
+        place = int(np.ravel_multi_index(position, shape)) if shape else 0
+        return {((number, place),): Fraction(1)}, Fraction(0)
     if len(token) > MOST_DIGITS or not NUMBER.fullmatch(token):
         raise reading.fail(f"{token[:40]!r} is neither a declared variable nor a number", line)
     exponent = token.lower().partition("e")[2]
