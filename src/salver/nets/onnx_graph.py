@@ -41,7 +41,7 @@ class GraphBuilder:
         constants: values known without the input, by tensor.
         shapes: shape of every variable tensor, mostly without its batch axis. Entries lie in the order of the
             file's tensor, whose full shape is in `types` where it is known.
-        matrices: entries of the selection matrices made so far.
+        spent: entries of the selection matrices and folded constants made so far.
         ranges: flat ranges of tensors over the query's box; empty where a network is read without a query.
     """
 
@@ -55,7 +55,7 @@ class GraphBuilder:
     shapes: dict[str, Shape] = field(default_factory=dict)
     flattened: set[str] = field(default_factory=set)
     truths: dict[str, Truth] = field(default_factory=dict)
-    matrices: int = 0
+    spent: int = 0
     ranges: dict[str, Range] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -116,17 +116,15 @@ class GraphBuilder:
             raise self.fail(node, f"on {name!r}, whose shape is not fixed,")
         return shape
 
-    def matrix(self, node: onnx.NodeProto, rows: int, columns: int) -> Any:
-        """Zeros [rows, columns] in single precision.
+    def spend(self, node: onnx.NodeProto, count: int) -> None:
+        """Raises: SalverError: with `count` entries more, all that was made has more than `MOST_ENTRIES`."""
+        self.spent += count
+        if self.spent > MOST_ENTRIES:
+            raise self.fail(node, f"with {count} entries to write, with others more than {MOST_ENTRIES},")
 
-        Raises:
-            SalverError: all matrices together have more than `MOST_ENTRIES` entries.
-        """
-        self.matrices += rows * columns
-        if self.matrices > MOST_ENTRIES:
-            raise self.fail(
-                node, f"of {rows} entries out of {columns}, with others more than can be written,"
-            )
+    def matrix(self, node: onnx.NodeProto, rows: int, columns: int) -> Any:
+        """Zeros [rows, columns] in single precision. Raises: SalverError: as `spend`."""
+        self.spend(node, rows * columns)
         return np.zeros((rows, columns), np.float32)
 
     def linear_map(self, node: onnx.NodeProto, name: str, source: str, weight: Any, shape: Shape) -> None:

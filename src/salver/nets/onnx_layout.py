@@ -14,6 +14,8 @@ from salver.nets.onnx_fold import positions
 from salver.nets.onnx_graph import GraphBuilder
 from salver.nets.onnx_types import without_batch
 
+MOST_PLACES = 256
+"""Entries of a window of a maximum, each of which is a node."""
 LAYOUT = frozenset(("Flatten", "Reshape", "Squeeze", "Unsqueeze"))
 PICKS = frozenset(("Expand", "Gather", "Slice", "Split", "Transpose"))
 
@@ -101,6 +103,10 @@ def max_pool(builder: GraphBuilder, node: onnx.NodeProto, attributes: dict[str, 
         raise builder.fail(node, "with indices")
     if attributes.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID") or target is None:
         raise builder.fail(node, "with auto_pad or a shape that is not fixed")
+    kernel = math.prod(attributes["kernel_shape"])
+    if not 0 < kernel <= MOST_PLACES or min(attributes.get("pads", [0])) < 0:
+        raise builder.fail(node, f"with windows of {kernel} entries or negative pads")
+    builder.spend(node, kernel * max(math.prod(target), full[1] * kernel))
     places = window_places(full, target, attributes)
     first = np.take_along_axis(places, (places >= 0).argmax(axis=0)[None], axis=0)
     if (first < 0).any():

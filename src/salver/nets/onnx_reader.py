@@ -169,7 +169,7 @@ class _Builder(GraphBuilder):
             refuse_options(node, attributes, self.fail)
             self.constants[output] = self.constants[given[0]]
         elif kind in FOLDED and all(name in self.constants for name in given):
-            self._store(folded(node, self.constants, self.types, self.fail))
+            self._store(node, folded(node, self.constants, self.types, self.fail))
         else:
             self._variable(node, attributes, output)
 
@@ -232,8 +232,9 @@ class _Builder(GraphBuilder):
         else:
             self.alias[output] = self.tensor(source)
 
-    def _store(self, values: dict[str, Any]) -> None:
+    def _store(self, node: onnx.NodeProto, values: dict[str, Any]) -> None:
         for name, value in values.items():
+            self.spend(node, value.size)
             self.constants[name] = value
 
     def _shape(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
@@ -241,7 +242,7 @@ class _Builder(GraphBuilder):
         shape = self.known(node, source) if source not in self.constants else self.constants[source].shape
         rank = len(shape)
         start, end = attributes.get("start", 0), attributes.get("end", rank)
-        self._store({node.output[0]: np.array(shape[slice(start, end)], np.int64)})
+        self._store(node, {node.output[0]: np.array(shape[slice(start, end)], np.int64)})
 
     def _gemm(self, node: onnx.NodeProto, attributes: dict[str, Any], output: str) -> None:
         if attributes.get("transA", 0) or node.input[1] not in self.constants:
@@ -275,7 +276,7 @@ class _Builder(GraphBuilder):
             full = self.known(node, node.input[0])
             if full[-1] != weight.shape[1]:
                 raise self.fail(node, f"of {weight.shape} on {size} values")
-            self.matrix(node, count * len(weight), size)
+            self.spend(node, count * len(weight) * size)
             weight, bias = np.kron(np.eye(count, dtype=np.float32), weight), np.tile(bias, count)
         self._affine(node, output, source, weight, bias)
 
@@ -286,7 +287,7 @@ class _Builder(GraphBuilder):
         if height * width != self.shapes[source][0] or weight.shape[1] != height:
             raise self.fail(node, f"of {weight.shape} and {full}")
         if width > 1:
-            self.matrix(node, len(weight) * width, height * width)
+            self.spend(node, len(weight) * width * height * width)
             weight = np.kron(weight, np.eye(width, dtype=np.float32))
         self._affine(node, output, source, weight, np.zeros(len(weight), np.float32))
 

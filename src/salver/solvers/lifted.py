@@ -27,6 +27,7 @@ from salver.nets.runtime import Runtime
 from salver.solvers.query import Query
 from salver.spec import Atom, Property
 from salver.spec.property import Relation
+from salver.spec.read import MOST_ENTRIES
 from salver.spec.terms import Monomial, Tensor, TermAtom, TermQuery, Variable, read_term_query
 
 Array = npt.NDArray[np.float64]
@@ -239,6 +240,8 @@ def _lifted(text: TermQuery, where: str) -> _Lifted:
             else:
                 column = sum(sizes) + products.setdefault(monomial, len(products))
             entries.append((number, column, float(factor)))
+    if len(lift.rows) * (sum(sizes) + len(products)) > MOST_ENTRIES:
+        raise SalverError(f"{len(lift.rows)} terms are too many for its tensors", where, "ask less at once")
     matrix = np.zeros((len(lift.rows), sum(sizes) + len(products)), np.float32)
     for number, column, value in entries:
         matrix[number, column] = value
