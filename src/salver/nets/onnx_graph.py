@@ -41,7 +41,7 @@ class GraphBuilder:
         constants: values known without the input, by tensor.
         shapes: shape of every variable tensor, mostly without its batch axis. Entries lie in the order of the
             file's tensor, whose full shape is in `types` where it is known.
-        spent: entries of the selection matrices and folded constants made so far.
+        spent: entries written so far that the file does not hold: of selection matrices and folded constants.
         ranges: flat ranges of tensors over the query's box; empty where a network is read without a query.
     """
 

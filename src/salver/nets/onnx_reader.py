@@ -233,9 +233,9 @@ class _Builder(GraphBuilder):
             self.alias[output] = self.tensor(source)
 
     def _store(self, node: onnx.NodeProto, values: dict[str, Any]) -> None:
-        for name, value in values.items():
-            self.spend(node, value.size)
-            self.constants[name] = value
+        given = sum(np.size(self.constants[name]) for name in node.input if name in self.constants)
+        self.spend(node, max(0, sum(value.size for value in values.values()) - given))
+        self.constants.update(values)
 
     def _shape(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
         source = node.input[0]
