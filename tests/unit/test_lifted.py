@@ -229,6 +229,14 @@ def test_solvers_agree_on_random_graphs_and_with_their_points(seed, tmp_path):
             assert result.witness is None or again.prop.outputs_satisfied(again.replay(result.witness))
 
 
+def test_a_corner_may_be_the_one_solution(tmp_path):
+    query = tmp_path / "q.vnnlib"
+    query.write_text(PLAIN + box("X", 0.0, 2.0, "0", "1") + LINEAR[0][1].replace("1.26", "2.5"))
+    asked = read_queries({"N": doubled(tmp_path)}, query)
+    for name in ("hybrid", "milp", "marabou", "crown", "falsify"):
+        assert load(name)(asked, Budget(20.0), Options()).verdict.value == "sat"
+
+
 def test_absolute_values_before_other_neurons(tmp_path):
     """Marabou and CROWN write |v| as 2 relu(v) - v, and number the neurons as they meet them."""
     nodes = [
