@@ -79,7 +79,7 @@ def decide(query: Query, program: Program, bounds: Bounds, budget: Budget, worke
 
 
 def _confirmed(query: Query, x: Array) -> Array | None:
-    """The point as a witness, or with what lies next to a bound put on it: a corner may be the one solution."""
+    """The point as a witness, or with what lies next to a bound put on it: one corner may be all there is."""
     low, high = query.prop.input_lower, query.prop.input_upper
     near = BESIDE * np.maximum(1.0, np.abs(x))
     snapped = np.where(x - low <= near, low, np.where(high - x <= near, high, x))
