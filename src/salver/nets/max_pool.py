@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from salver.nets.network import Add, Conv, Node, Operator, Relu, Shape, Sub, conv_output_shape
+from salver.nets.network import Add, Conv, Node, Operator, Relu, Reshape, Shape, Sub, conv_output_shape
 
 
 def max_pool_nodes(name: str, source: str, shape: Shape, size: tuple[int, int]) -> list[Node]:
@@ -50,8 +50,24 @@ def _along(name: str, source: str, shape: Shape, axis: int, count: int) -> list[
         )
         out = conv_output_shape(shape, pick)
         picks.append(add(f"pick{place}", pick, source))
-    most = picks[0]
-    for place, pick_name in enumerate(picks[1:], 1):
-        excess = add(f"relu{place}", Relu(), add(f"excess{place}", Sub(), pick_name, most))
-        most = add(f"max{place}", Add(), most, excess)
+    return [*nodes, *_chain(name, picks, out)]
+
+
+def max_of(name: str, sources: list[str], shape: Shape) -> list[Node]:
+    """Nodes of the maximum of tensors of `shape`, the last called `name`; ties go to the first."""
+    nodes = _chain(name, sources, shape)
+    if not nodes:
+        return [Node(name, Reshape(), (sources[0],), shape)]
+    return [*nodes[:-1], replace(nodes[-1], name=name)]
+
+
+def _chain(name: str, sources: list[str], shape: Shape) -> list[Node]:
+    nodes: list[Node] = []
+    most = sources[0]
+    for place, source in enumerate(sources[1:], 1):
+        excess, relu, total = (f"{name}_{label}{place}" for label in ("excess", "relu", "max"))
+        nodes.append(Node(excess, Sub(), (source, most), shape))
+        nodes.append(Node(relu, Relu(), (excess,), shape))
+        nodes.append(Node(total, Add(), (most, relu), shape))
+        most = total
     return nodes

@@ -11,23 +11,24 @@ from salver.nets.linear_maps import conv_matrix
 from salver.nets.network import Array, Conv, Shape, conv_output_shape
 
 
-def moved_axes(kind: str, shape: Shape, axes: Any) -> Shape:
-    """Shape, batch included, after Squeeze or Unsqueeze. Raises: ValueError: impossible axes."""
-    if kind == "Squeeze":
-        chosen = None if axes is None else tuple(int(axis) for axis in np.ravel(axes))
-        return np.squeeze(np.broadcast_to(np.float32(0), shape), chosen).shape
-    return np.expand_dims(np.broadcast_to(np.float32(0), shape), tuple(int(a) for a in np.ravel(axes))).shape
+def constant_value(attributes: dict[str, Any], name: str) -> onnx.TensorProto:
+    """The tensor of a Constant operator. Raises: KeyError: text, or sparse."""
+    if "value" in attributes:
+        tensor: onnx.TensorProto = attributes["value"]
+        return tensor
+    for key, kind in (("value_int", np.int64), ("value_float", np.float32)):
+        for form in (key, f"{key}s"):
+            if form in attributes:
+                return onnx.numpy_helper.from_array(np.asarray(attributes[form], kind), name)
+    raise KeyError("value")
 
 
-def constant_fold(node: onnx.NodeProto, value: Any, attributes: dict[str, Any], fail: Any) -> Any:
-    """An operator on a constant. Raises: SalverError, made by `fail`: not one of the few that are folded."""
-    if node.op_type == "Transpose":
-        return np.transpose(value, attributes.get("perm"))
-    if node.op_type in ("Identity", "Dropout", "Cast"):
-        return value
-    if node.op_type == "Squeeze" and len(node.input) == 1 and "axes" not in attributes:
-        return np.squeeze(value)
-    raise fail(node, "of a constant")
+def widened(attributes: dict[str, Any]) -> dict[str, Any]:
+    """Attributes of a one-dimensional convolution as those of one over images of height one."""
+    ones = {"strides": 1, "dilations": 1, "kernel_shape": 1}
+    found = {k: [ones[k], *v] if k in ones else v for k, v in attributes.items()}
+    pads = attributes.get("pads")
+    return found | ({} if pads is None else {"pads": [0, *pads[:1], 0, *pads[1:]]})
 
 
 def scale_and_shift(kind: str, constant: Any, reverse: bool) -> tuple[Any, Any]:

@@ -47,8 +47,11 @@ def refuse_input_type(value: onnx.ValueInfoProto, where: str) -> None:
         raise SalverError(f"input {value.name!r} is neither float32 nor float64", where, "export in float32")
 
 
-def declared_shape(value: onnx.ValueInfoProto, where: str) -> tuple[int, ...]:
+def declared_shape(value: onnx.ValueInfoProto, where: str, *, batches: bool = False) -> tuple[int, ...]:
     """Shape of the input without its batch axis.
+
+    Args:
+        batches: takes a first axis longer than one as an axis like others.
 
     Raises:
         SalverError: of another type than float32 or float64, too large, not of batch size 1 and fixed sizes.
@@ -56,11 +59,11 @@ def declared_shape(value: onnx.ValueInfoProto, where: str) -> tuple[int, ...]:
     refuse_input_type(value, where)
     axes = value.type.tensor_type.shape.dim
     dims = [-1 if d.HasField("dim_value") and not d.dim_value else d.dim_value for d in axes]
-    if math.prod(dims[1:] or dims) > MOST_ENTRIES:
+    if math.prod(dims if batches else dims[1:] or dims) > MOST_ENTRIES:
         raise SalverError(f"input {value.name!r} is too large", where, "use a smaller network")
     if not dims or any(size <= 0 for size in dims[1:]) or not 0 <= dims[0] <= 1:
-        if len(dims) == 1 and dims[0] > 1:
-            return (dims[0],)
+        if all(size > 0 for size in dims) and dims and (batches or len(dims) == 1):
+            return tuple(dims)
         raise SalverError(
             f"input {value.name!r} has shape {dims}", where, "batch size 1 and fixed sizes needed"
         )
@@ -70,8 +73,6 @@ def declared_shape(value: onnx.ValueInfoProto, where: str) -> tuple[int, ...]:
 def refuse_options(node: onnx.NodeProto, attributes: Mapping[str, Any], fail: Fail) -> None:
     """Raises: SalverError: an option that the reader does not model."""
     match node.op_type:
-        case "Cast" if attributes.get("to") not in _FLOATS:
-            raise fail(node, "to another type than float32 or float64")
         case "Dropout" if len(node.input) > 2 or len(node.output) > 1:
             raise fail(node, "in training mode")
         case "BatchNormalization" if attributes.get("training_mode", 0) or len(node.output) > 1:

@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
 
 class Runtime:
-    """A loaded model with one input and one output.
+    """A loaded model.
 
     Args:
         model: serialised ONNX.
+        names: tensors that count as its output, one after the other; all outputs where none are named.
 
     Raises:
         RuntimeError (or a subclass of ONNX Runtime's own): the model cannot be loaded.
     """
 
-    def __init__(self, model: bytes) -> None:
+    def __init__(self, model: bytes, names: Sequence[str] = ()) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        self._input = self._session.get_inputs()[0]
+        self._names = list(names) or None
 
     def outputs(self, x: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Flat outputs, computed in float32, at one flat input `x` [n]."""
-        shape = [size if isinstance(size, int) and size > 0 else 1 for size in self._input.shape]
-        point = np.asarray(x, np.float32).reshape(shape)
-        return np.asarray(self._session.run(None, {self._input.name: point})[0], np.float64).ravel()
+        """Flat outputs, computed in float32, at one flat input `x` [n], all inputs one after the other."""
+        point, feeds, first = np.ravel(np.asarray(x, np.float32)), {}, 0
+        for given in self._session.get_inputs():
+            shape = [size if isinstance(size, int) and size > 0 else 1 for size in given.shape]
+            count = math.prod(shape)
+            feeds[given.name] = point[first : first + count].reshape(shape)
+            first += count
+        if first != point.size:
+            raise ValueError(f"the model has {first} inputs, {point.size} are given")
+        values = self._session.run(self._names, feeds)
+        return np.concatenate([np.asarray(value, np.float64).ravel() for value in values])

@@ -23,7 +23,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from salver import __version__
 from salver.commands.one_line import OneLineParser, nearest
@@ -32,7 +32,7 @@ from salver.solvers.arguments import CHECK_PROOF, DEVICES, build_parser, complet
 from salver.solvers.watchdog import Outbox, is_out_of_memory, process_start, watched
 
 if TYPE_CHECKING:
-    from salver.solvers.query import Budget, Query, Result, Solver
+    from salver.solvers.query import Budget, Options, Query, Result, Solver
 
 SOLVERS = {
     "falsify": "salver.solvers.falsify",
@@ -48,18 +48,21 @@ NEED_TORCH = ("crown", "hybrid-paper")
 """They import it while solving, on the way to every answer; a second of importing is not solving."""
 PROVE = ("hybrid", "milp", "crown")
 """Whose `unsat` can be proven (`salver.solvers.proving`)."""
+COMPLETE = ("crown", "hybrid", "hybrid-paper", "marabou", "milp")
 PROOF_MARGIN_S = 0.4
 SUPPORTS = {
     "onnx-opset-versions": "13 18",
     "onnx-element-types": "float32",
-    "onnx-operators": "Abs Add AveragePool BatchNormalization Concat Constant Conv ConvTranspose Dropout "
-    "Flatten Gemm GlobalAveragePool Identity MatMul Mul ReduceMean Relu Reshape Sign Squeeze Sub Unsqueeze",
+    "onnx-operators": "Abs Add AveragePool BatchNormalization Cast Concat Constant ConstantOfShape "
+    "Conv ConvTranspose Dropout Equal Expand Flatten Gather Gemm GlobalAveragePool Greater GreaterOrEqual "
+    "Identity Less LessOrEqual MatMul MaxPool Mul Neg Not ReduceMean ReduceSum Relu Reshape Shape Sign "
+    "Slice Split Squeeze Sub Transpose Unsqueeze Where",
     "vnnlib-versions": "1.0 2.0",
-    "hidden-node-theories": "NH",
-    "multiple-input-output-theories": "SIO",
-    "multiple-network-theories": "SNET",
-    "multiple-node-comparison-theories": "SNC",
-    "arithmetic-complexity-theories": "BND OUTC",
+    "hidden-node-theories": "NH H",
+    "multiple-input-output-theories": "SIO MIO",
+    "multiple-network-theories": "SNET MENET MINET MNET",
+    "multiple-node-comparison-theories": "SNC MNC",
+    "arithmetic-complexity-theories": "BND OUTC LIN POLY",
     "optimised-disjunctive-reasoning": "true",
     "serialise-assignments": "false",
 }
@@ -124,9 +127,6 @@ def main(argv: list[str] | None = None) -> int:
             )
         if options.device not in DEVICES:
             raise SalverError(f"no device {options.device!r}", "--device", "choose cpu or cuda")
-        if len(options.network) > 1:
-            what = f"{len(options.network)} networks, where a query has one"
-            raise SalverError(what, "--network", "name the query's network alone")
         if options.proof is not None and options.solver not in PROVE:
             raise SalverError(f"{options.solver} writes no proofs", "--proof", f"use {', '.join(PROVE)}")
     except SalverError as error:
@@ -189,22 +189,21 @@ def _explain(error: Exception, outbox: Outbox) -> int:
 
 
 def _decide(options: argparse.Namespace, started: float, outbox: Outbox) -> tuple[Result, Query | None]:
-    solver = load(options.solver)
+    load(options.solver)
     if options.solver in NEED_TORCH:
         importlib.import_module("torch")
     from salver.nets.program import UnsupportedQueryError
-    from salver.solvers.query import Budget, Options, Result, Verdict, read_query
+    from salver.solvers.query import Budget, Options, Result, Verdict, read_queries
 
     budget = Budget(options.timeout, started)
-    network = Path(options.network[0].partition("=")[2] or options.network[0])
     query, phase, since = None, "reading", time.monotonic()
     try:
-        query = read_query(network, _plain_or_compressed(options.query))
+        query = read_queries(_files(options.network), _plain_or_compressed(options.query))
         print(f"reading: {time.monotonic() - since:.3f} s", file=sys.stderr, flush=True)
         phase, since = "solving", time.monotonic()
         outbox.solving()
         chosen = Options(options.threads, options.device, options.seed, options.backend)
-        result = solver(query, budget, chosen)
+        result = _solved(options.solver, query, budget, chosen)
         if options.device not in DEVICES:
             raise SalverError(f"no device {options.device!r}", "--device", "choose cpu or cuda")
         if options.proof is not None and result.verdict is Verdict.UNSAT and not budget.over:
@@ -222,6 +221,41 @@ def _decide(options: argparse.Namespace, started: float, outbox: Outbox) -> tupl
     return result, query
 
 
+def _solved(name: str, query: Query, budget: Budget, options: Options) -> Result:
+    """The solver's result for the whole query.
+
+    A product of variables is beyond all of them: boxes decide it for few inputs. Of a box without bounds they
+    are given a part, in which nothing is proven about the rest.
+    """
+    from salver.nets.program import UnsupportedQueryError
+    from salver.solvers.boxes import decides, search
+    from salver.solvers.lifted import SPAN, cut_matters
+    from salver.solvers.query import Result, Verdict
+
+    try:
+        result = load(name)(query, budget, options)
+    except UnsupportedQueryError:
+        if name not in (*COMPLETE, "falsify") or not decides(query):
+            raise
+        result = search(query, budget, options.seed)
+        if name not in COMPLETE and result.verdict is Verdict.UNSAT:
+            return Result(Verdict.UNKNOWN, reason=f"{name} proves nothing")
+    if result.verdict is not Verdict.UNSAT or not cut_matters(query):
+        return result
+    return Result(Verdict.UNKNOWN, reason=f"some input has no bound; none of its values up to {SPAN:g} helps")
+
+
+def _files(named: list[str]) -> dict[str, Path]:
+    """Files by the names of their networks. Raises: SalverError: two of one name."""
+    files: dict[str, Path] = {}
+    for word in named:
+        name, _, path = word.partition("=")
+        if name in files:
+            raise SalverError(f"network {name!r} has two files", "--network", "name each network once")
+        files[name] = Path(path or name)
+    return files
+
+
 def _prove(query: Query, budget: Budget, path: Path) -> None:
     """Writes a proof of `unsat`, or says on stderr why there is none."""
     from salver.proofs.graph import UnsupportedNetworkError
@@ -229,6 +263,9 @@ def _prove(query: Query, budget: Budget, path: Path) -> None:
     from salver.solvers.proving.search import prove
     from salver.solvers.query import Budget
 
+    if query.lifted is not None:
+        print("no proof: proofs are of plain queries over one network", file=sys.stderr)
+        return
     since = time.monotonic()
     try:
         steps = prove(query, Budget(budget.left - PROOF_MARGIN_S))
@@ -255,25 +292,32 @@ def _text(result: Result, query: Query | None, path: Path, folder: Path | None) 
     """
     if result.witness is None or query is None:
         return result.verdict.value
-    from salver.spec import declared_tensors
+    if query.lifted is not None:
+        tensors = query.lifted.assignment(result.witness)
+    else:
+        from salver.spec import declared_tensors
 
-    outputs = query.replay(result.witness)
-    named = {"X": result.witness, "Y": outputs}
+        declared = declared_tensors(_plain_or_compressed(path))
+        named = {"X": result.witness, "Y": query.replay(result.witness)}
+        tensors = [(name, declared.get(name, ""), named[name]) for name in declared or named]
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, values in named.items():
+        for name, _, values in tensors:
             text = "\n".join(_number(v) for v in values.tolist())
             (folder / f"{name}.txt").write_text(f"{name} float32 [1,{len(values)}]\n{text}\n")
-    tensors = declared_tensors(_plain_or_compressed(path))
-    if tensors:
-        lines = [
-            line for name, head in tensors.items() for line in (head, *map(_number, named[name].tolist()))
-        ]
+    if tensors[0][1]:
+        lines = [line for _, head, values in tensors for line in (head, *_numbers(head, values))]
         return "\n".join((result.verdict.value, *lines))
     lines = [
-        f"({name}_{i} {_number(v)})" for name, values in named.items() for i, v in enumerate(values.tolist())
+        f"({name}_{i} {_number(v)})" for name, _, values in tensors for i, v in enumerate(values.tolist())
     ]
     return result.verdict.value + "\n(" + "\n ".join(lines) + ")"
+
+
+def _numbers(head: str, values: Any) -> list[str]:
+    """The values of a tensor as `head` declares it, which may be of whole numbers."""
+    whole = head.split()[1].startswith(("int", "uint"))
+    return [str(int(value)) if whole else _number(value) for value in values.tolist()]
 
 
 def _number(value: float) -> str:

@@ -173,7 +173,7 @@ class _Pass:
         """Bounds one pre-activation and decides its neurons."""
         affine, found = self.program.pre[number].affine, self.found
         low, high = _interval(affine, found)
-        fixed_rows = constant_rows(affine)
+        fixed_rows = constant_rows(affine, found)
         low[fixed_rows] = high[fixed_rows] = affine.constant[fixed_rows]
         if self.within is not None:
             low = np.maximum(low, self.within.pre_lower[number])
@@ -213,11 +213,18 @@ class _Pass:
         return _tightened(self.program, self.found, affine, low, high, rows)
 
 
-def constant_rows(affine: Affine) -> npt.NDArray[np.intp]:
-    """Rows that read nothing: their value is their constant exactly, so a dead neuron is off, not open."""
+def constant_rows(affine: Affine, bounds: Bounds | None = None) -> npt.NDArray[np.intp]:
+    """Rows that read nothing: their value is their constant exactly, so a dead neuron is off, not open.
+
+    Args:
+        bounds: where given, entries that can only be 0 count as not read.
+    """
     weight = np.zeros(affine.size)
-    for matrix in affine.terms.values():
-        weight += np.asarray(abs(matrix).sum(axis=1)).ravel()
+    for block, matrix in affine.terms.items():
+        read = np.ones(matrix.shape[1])
+        if bounds is not None:
+            read[(bounds.block_lower[block] == 0.0) & (bounds.block_upper[block] == 0.0)] = 0.0
+        weight += np.asarray(abs(matrix) @ read).ravel()
     return np.flatnonzero(weight == 0.0)
 
 

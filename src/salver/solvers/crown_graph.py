@@ -99,7 +99,19 @@ def without_abs(program: Program) -> Program:
             case _:
                 blocks.append(block)
     pre = [p if k in rewritten else PreActivation(rewrite(p.affine)) for k, p in enumerate(pre)]
-    return Program(program.input_size, tuple(pre), tuple(blocks), rewrite(program.output))
+    return _in_order(Program(program.input_size, tuple(pre), tuple(blocks), rewrite(program.output)))
+
+
+def _in_order(program: Program) -> Program:
+    """The same program, its pre-activations numbered as its blocks meet them."""
+    order: dict[int, int] = {}
+    blocks: list[Block] = []
+    for block in program.blocks:
+        if isinstance(block, ReluBlock | MaskBlock):
+            blocks.append(replace(block, pre=order.setdefault(block.pre, len(order))))
+        else:
+            blocks.append(block)
+    return replace(program, pre=tuple(program.pre[number] for number in order), blocks=tuple(blocks))
 
 
 def over_rows(program: Program, rows: AtomRows) -> Program:

@@ -15,13 +15,15 @@ import numpy as np
 
 from salver.errors import SalverError
 from salver.nets.program import Program
-from salver.solvers.bounds import Bounds, propagate
+from salver.solvers.bounds import Array, Bounds, propagate
 from salver.solvers.crown_graph import without_abs
 from salver.solvers.marabou_child import LinearQuery
 from salver.solvers.marabou_encoding import Margin, encode
 from salver.solvers.marabou_scaling import REACHES, scaled
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
 
+BESIDE = 1e-6
+"""Distance from a bound, relative to the input, that is put down to Marabou's tolerances."""
 MARGINS = (Margin(1e-3, 1e-4), Margin(1e-5, 1e-6))
 """Asked in this order when the witness of a relaxed `sat` does not survive replay."""
 
@@ -63,7 +65,7 @@ def decide(query: Query, program: Program, bounds: Bounds, budget: Budget, worke
         return Result(Verdict.UNSAT)
     margins = iter(MARGINS)
     while answer is not None and answer["verdict"] in ("sat", "unsat"):
-        witness = query.confirm(np.array(answer["x"])) if answer["verdict"] == "sat" else None
+        witness = _confirmed(query, np.array(answer["x"])) if answer["verdict"] == "sat" else None
         if witness is not None:
             return Result(Verdict.SAT, witness)
         margin = next(margins, None)
@@ -74,6 +76,15 @@ def decide(query: Query, program: Program, bounds: Bounds, budget: Budget, worke
     if answer is None:
         return Result(Verdict.TIMED_OUT)
     return Result(Verdict.UNKNOWN, reason=f"Marabou answered {answer['verdict']}")
+
+
+def _confirmed(query: Query, x: Array) -> Array | None:
+    """The point as a witness, or with what lies next to a bound put on it: one corner may be all there is."""
+    low, high = query.prop.input_lower, query.prop.input_upper
+    near = BESIDE * np.maximum(1.0, np.abs(x))
+    snapped = np.where(x - low <= near, low, np.where(high - x <= near, high, x))
+    witness = query.confirm(x)
+    return query.confirm(snapped) if witness is None else witness
 
 
 def run(problem: LinearQuery, budget: Budget) -> dict[str, Any] | None:

@@ -99,9 +99,13 @@ class _Builder:
         return self._finish() if self._clauses(prop) else None
 
     def _finish(self) -> Milp:
-        rows, columns, values = (np.concatenate(part) for part in zip(*self.parts, strict=True))
+        nothing = (np.zeros(0, np.intp), np.zeros(0, np.intp), np.zeros(0))
+        rows, columns, values = (np.concatenate(part) for part in zip(nothing, *self.parts, strict=True))
         matrix = sparse.csr_array((values, (rows, columns)), shape=(self.rows, self.count))
-        limits = (np.concatenate(self.row_lower), np.concatenate(self.row_upper))
+        limits = (
+            np.concatenate([nothing[2], *self.row_lower]),
+            np.concatenate([nothing[2], *self.row_upper]),
+        )
         variables = (np.concatenate(self.lower), np.concatenate(self.upper), np.concatenate(self.integer))
         binaries = {pre: columns for pre, (_, columns) in self.neurons.items()}
         origins = (tuple(self.rows_of), tuple(self.columns_of))
@@ -178,7 +182,7 @@ class _Builder:
             self._next_rows("step_off", pre, pick)
             self._constrain([(z, 1.0), (on, low[pick] - margin)], low[pick], np.inf)
             moves = np.ones(affine.size, bool)
-            moves[constant_rows(affine)] = False
+            moves[constant_rows(affine, self.bounds)] = False
             off = np.flatnonzero(moves & (signs < 0) & (high >= -margin))
             self._next_rows("high", pre, off)
             self._affine(affine, off, -np.inf, -margin)

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from salver.errors import SalverError
 from salver.nets.network import Network
 from salver.nets.onnx_file import load_model
 from salver.nets.onnx_reader import read_onnx
 from salver.nets.program import Program, UnsupportedQueryError, lower
 from salver.nets.runtime import Runtime
 from salver.spec import Property, read_vnnlib
+
+if TYPE_CHECKING:
+    from salver.solvers.lifted import LiftedReplay
 
 Array = npt.NDArray[np.float64]
 REAL_TOLERANCE = 1e-5
@@ -79,11 +84,13 @@ class Query:
         onnx: the file, for replay under ONNX Runtime.
         network: its operators.
         prop: box and clauses; a satisfying X falsifies the property under test.
+        lifted: replays `network` where it is not the file's function alone (`salver.solvers.lifted`).
     """
 
     onnx: Path
     network: Network
     prop: Property
+    lifted: LiftedReplay | None = None
 
     @cached_property
     def program(self) -> Program:
@@ -106,7 +113,7 @@ class Query:
 
     def replay(self, x: Array) -> Array:
         """Outputs of ONNX Runtime in float32 at `x` [n], the values a judge will see."""
-        return self._runtime.outputs(x)
+        return self._runtime.outputs(x) if self.lifted is None else self.lifted.outputs(x)
 
     def clip(self, x: Array) -> Array:
         """The nearest binary32 point inside the box (the bounds are binary32 numbers themselves)."""
@@ -138,15 +145,35 @@ class Query:
 Solver = Callable[[Query, Budget, Options], Result]
 
 
+def read_queries(files: Mapping[str, Path], vnnlib: Path) -> Query:
+    """Reads a query over one network or more, by the networks' names in it.
+
+    A query in the plain form, as the instance sets have it, is read as such (`read_query`); what that form
+    cannot say is read as VNN-LIB 2.0 (`salver.solvers.lifted`).
+
+    Raises:
+        SalverError, UnsupportedQueryError: as `read_query`.
+    """
+    from salver.solvers.lifted import read_lifted
+
+    if len(files) > 1:
+        return read_lifted(files, vnnlib)
+    try:
+        return read_query(next(iter(files.values())), vnnlib)
+    except (SalverError, UnsupportedQueryError) as plain:
+        try:
+            return read_lifted(files, vnnlib)
+        except SalverError:
+            raise plain from None
+
+
 def read_query(onnx: Path, vnnlib: Path) -> Query:
-    """Reads both files.
+    """Reads both files of a plain query.
 
     Raises:
         SalverError: unreadable or malformed files, or sizes that do not fit.
         UnsupportedQueryError: operators outside `Network`.
     """
-    from salver.errors import SalverError
-
     prop = read_vnnlib(vnnlib)
     try:
         network = read_onnx(onnx)

@@ -32,18 +32,20 @@ DEEPEST = 100
 
 _TOKEN = re.compile(r";[^\n]*|[()]|[^\s();\[\]]*\[[^\[\]();\n]*\]|[^\s();]+")
 _FLAT = re.compile(r"([A-Za-z]\w*?)_(0|[1-9]\d{0,8})", re.ASCII)
-_INDEXED = re.compile(r"([A-Za-z]\w*)\[([\d, \t]*)\]", re.ASCII)
-_SHAPE = re.compile(r"\[([\d, \t]*)\]", re.ASCII)
+INDEXED = re.compile(r"([A-Za-z]\w*)\[([\d, \t]*)\]", re.ASCII)
+SHAPE = re.compile(r"\[([\d, \t]*)\]", re.ASCII)
 _INDEX = re.compile(r"0|[1-9]\d{0,8}", re.ASCII)
-_NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _TYPES = {"real", "float16", "float32", "float64"}
-_VERSIONS = {"<1.0>", "<2.0>"}
-_MOST_DIGITS = 2000
-_MOST_AXES = 16
+VERSIONS = {"<1.0>", "<2.0>"}
+MOST_DIGITS = 2000
+MOST_AXES = 16
 
 
 @dataclass
-class _Node:
+class Expression:
+    """What stands between `(` and `)`: words and expressions."""
+
     items: list[Any]
     line: int
 
@@ -76,7 +78,7 @@ def read_vnnlib(path: Path) -> Property:
         SalverError: the file is missing, is no text, is larger than `MOST_STORED_BYTES` or unpacked than
             `MOST_BYTES`, or holds what the reader does not take.
     """
-    return parse_vnnlib(_stored_text(path), str(path))
+    return parse_vnnlib(stored_text(path), str(path))
 
 
 def declared_tensors(path: Path) -> dict[str, str]:
@@ -87,9 +89,9 @@ def declared_tensors(path: Path) -> dict[str, str]:
     Raises:
         SalverError: as `read_vnnlib`.
     """
-    for node in _statements(_stored_text(path), str(path)):
+    for node in statements(stored_text(path), str(path)):
         if node.items[:1] == ["declare-network"]:
-            parts = [part.items for part in node.items[2:] if isinstance(part, _Node)]
+            parts = [part.items for part in node.items[2:] if isinstance(part, Expression)]
             return {
                 "X" if kind == "declare-input" else "Y": f"{name} {type_} {''.join(shape.split())}"
                 for kind, name, type_, shape in parts
@@ -97,7 +99,8 @@ def declared_tensors(path: Path) -> dict[str, str]:
     return {}
 
 
-def _stored_text(path: Path) -> str:
+def stored_text(path: Path) -> str:
+    """Text of a file, plain or gzip-compressed. Raises: SalverError: as `read_vnnlib`."""
     try:
         with path.open("rb") as file:
             raw = _at_most(file, MOST_STORED_BYTES, path)
@@ -123,13 +126,14 @@ def parse_vnnlib(text: str, where: str = "VNN-LIB text") -> Property:
         SalverError: a syntax error or an unsupported construct, with its line.
     """
     query = _Query(where)
-    for statement in _statements(text, where):
+    for statement in statements(text, where):
         _statement(query, statement)
     return _finish(query)
 
 
-def _statements(text: str, where: str) -> Iterator[_Node]:
-    stack: list[_Node] = []
+def statements(text: str, where: str) -> Iterator[Expression]:
+    """Top-level expressions. Raises: SalverError: parentheses that do not match, or too many."""
+    stack: list[Expression] = []
     line, position = 1, 0
     for match in _TOKEN.finditer(text):
         line += text.count("\n", position, match.start())
@@ -141,7 +145,7 @@ def _statements(text: str, where: str) -> Iterator[_Node]:
             if len(stack) == DEEPEST:
                 what = f"more than {DEEPEST} parentheses are open"
                 raise SalverError(what, f"{where}, line {line}", "write the condition flatter")
-            stack.append(_Node([], line))
+            stack.append(Expression([], line))
         elif token == ")":
             if not stack:
                 raise SalverError("one ')' too many", f"{where}, line {line}", "mend the VNN-LIB file")
@@ -160,10 +164,10 @@ def _statements(text: str, where: str) -> Iterator[_Node]:
         raise SalverError("'(' is never closed", f"{where}, line {stack[0].line}", "mend the VNN-LIB file")
 
 
-def _statement(query: _Query, node: _Node) -> None:
+def _statement(query: _Query, node: Expression) -> None:
     match node.items:
         case ["vnnlib-version", str(version)]:
-            if version not in _VERSIONS:
+            if version not in VERSIONS:
                 raise query.fail(f"version {version[:20]!r} is not supported", node.line)
         case ["declare-const", str(name), str(type_)]:
             _declare_const(query, name, type_, node.line)
@@ -194,14 +198,14 @@ def _declare_network(query: _Query, parts: list[Any], line: int) -> None:
     if query.shapes or any(query.flat.values()):
         raise query.fail("more than one network, or variables beside it", line)
     for part in parts:
-        match part.items if isinstance(part, _Node) else None:
+        match part.items if isinstance(part, Expression) else None:
             case ["declare-input" | "declare-output" as kind, str(name), str(type_), str(shape)]:
-                found = _SHAPE.fullmatch(shape)
-                sizes = _indices(found[1]) if found else None
+                found = SHAPE.fullmatch(shape)
+                sizes = indices(found[1]) if found else None
                 if type_.lower() not in _TYPES or sizes is None:
                     raise query.fail(f"declaration of {name[:40]!r} is not `NAME real [shape]`", part.line)
-                if math.prod(sizes) > MOST_ENTRIES or len(sizes) > _MOST_AXES:
-                    what = f"{name[:40]!r} has more than {MOST_ENTRIES} entries or {_MOST_AXES} axes"
+                if math.prod(sizes) > MOST_ENTRIES or len(sizes) > MOST_AXES:
+                    what = f"{name[:40]!r} has more than {MOST_ENTRIES} entries or {MOST_AXES} axes"
                     raise query.fail(what, part.line)
                 role = "X" if kind == "declare-input" else "Y"
                 if name in query.shapes or any(role == seen for seen, _ in query.shapes.values()):
@@ -211,14 +215,14 @@ def _declare_network(query: _Query, parts: list[Any], line: int) -> None:
                 raise query.fail("only declare-input and declare-output are supported in a network", line)
 
 
-def _indices(text: str) -> tuple[int, ...] | None:
+def indices(text: str) -> tuple[int, ...] | None:
     """Numbers between commas, none where one of them is malformed."""
     parts = [part.strip() for part in text.split(",")] if text.strip() else []
     return tuple(int(part) for part in parts) if all(map(_INDEX.fullmatch, parts)) else None
 
 
 def _assert(query: _Query, expression: Any, line: int) -> None:
-    if not isinstance(expression, _Node):
+    if not isinstance(expression, Expression):
         raise query.fail(f"cannot assert {expression[:40]!r}", line)
     match expression.items:
         case ["and", *parts]:
@@ -247,7 +251,7 @@ def _tighten(query: _Query, index: int, relation: str, bound: float) -> None:
 
 
 def _conjunction(query: _Query, expression: Any, line: int) -> Iterator[Atom]:
-    if not isinstance(expression, _Node):
+    if not isinstance(expression, Expression):
         raise query.fail(f"{expression[:40]!r} is no condition", line)
     if expression.items and expression.items[0] == "and":
         for part in expression.items[1:]:
@@ -268,7 +272,7 @@ def _output_atom(query: _Query, variable: _Variable, relation: str, right: Any, 
     return Atom(variable.index, direction, other=right.index)
 
 
-def _comparison(query: _Query, node: _Node) -> Iterator[tuple[_Variable, str, _Variable | float]]:
+def _comparison(query: _Query, node: Expression) -> Iterator[tuple[_Variable, str, _Variable | float]]:
     match node.items:
         case ["<=" | ">=" | "==" | "=" as relation, left, right]:
             first, second = _operand(query, left, node.line), _operand(query, right, node.line)
@@ -288,19 +292,19 @@ def _comparison(query: _Query, node: _Node) -> Iterator[tuple[_Variable, str, _V
 
 
 def _operand(query: _Query, token: Any, line: int) -> _Variable | float:
-    if isinstance(token, _Node):
+    if isinstance(token, Expression):
         raise query.fail("arithmetic is not supported", line)
-    found = _INDEXED.fullmatch(token)
+    found = INDEXED.fullmatch(token)
     if found and found[1] in query.shapes:
         role, shape = query.shapes[found[1]]
-        position = _indices(found[2]) or ()
+        position = indices(found[2]) or ()
         if len(position) != len(shape) or any(p >= size for p, size in zip(position, shape, strict=True)):
             raise query.fail(f"{token[:40]!r} does not fit shape {list(shape)}", line)
         return _Variable(role, int(np.ravel_multi_index(position, shape)) if shape else 0)
     found = _FLAT.fullmatch(token)
     if found and int(found[2]) in query.flat.get(found[1], ()):
         return _Variable(found[1], int(found[2]))
-    if len(token) > _MOST_DIGITS or not _NUMBER.fullmatch(token):
+    if len(token) > MOST_DIGITS or not NUMBER.fullmatch(token):
         if token.lower().lstrip("+-") in ("nan", "inf", "infinity"):
             raise query.fail(f"bound {token!r} is not a finite number", line)
         raise query.fail(f"{token[:40]!r} is neither a declared variable nor a number", line)

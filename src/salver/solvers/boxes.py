@@ -1,0 +1,97 @@
+"""Branch and bound over boxes of inputs, for networks that `Program` cannot hold: products of two variables.
+
+Interval arithmetic refutes a box, points of it are tried, and what is left is halved across its widest
+input. This is complete for few inputs, up to solutions that lie on an edge, and of little use for many.
+"""
+
+from __future__ import annotations
+
+import heapq
+from itertools import count
+
+import numpy as np
+import numpy.typing as npt
+
+from salver.nets.evaluate import evaluate
+from salver.nets.program import UnsupportedQueryError, lower
+from salver.nets.ranges import Range, extend
+from salver.solvers.query import REAL_TOLERANCE, Budget, Query, Result, Verdict
+from salver.spec import Atom
+
+Array = npt.NDArray[np.float64]
+MOST_INPUTS = 8
+CORNERS = 32
+"""Corners of a box that are tried beside its centre."""
+NARROWEST = 1e-7
+"""Width, relative to the numbers in it, of a box that is not halved: single precision ends there."""
+
+
+def decides(query: Query) -> bool:
+    """Whether the query is one for boxes: outside `Program`, with few inputs that vary."""
+    try:
+        lower(query.network)
+    except UnsupportedQueryError:
+        return int((query.prop.input_lower < query.prop.input_upper).sum()) <= MOST_INPUTS
+    return False
+
+
+def search(query: Query, budget: Budget, seed: int) -> Result:
+    """`sat` with a confirmed witness, `unsat` where every box is refuted, else `unknown` or `timed-out`."""
+    low, high = query.prop.input_lower, query.prop.input_upper
+    draw, order = np.random.default_rng(seed), count()
+    heap: list[tuple[float, int, Array, Array]] = [(0.0, next(order), low, high)]
+    left = 0
+    while heap:
+        if budget.over:
+            return Result(Verdict.TIMED_OUT)
+        _, _, low, high = heapq.heappop(heap)
+        if refuted(query, low, high):
+            continue
+        points = np.vstack([(low + high) / 2, np.where(draw.random((CORNERS, len(low))) < 0.5, low, high)])
+        margins = query.prop.margin(evaluate(query.network, points))
+        witness = _confirmed(query, points[int(np.argmax(margins))])
+        if witness is not None:
+            return Result(Verdict.SAT, witness)
+        axis = int(np.argmax(high - low))
+        if high[axis] - low[axis] <= NARROWEST * max(1.0, abs(low[axis]), abs(high[axis])):
+            left += 1
+            continue
+        middle = (low[axis] + high[axis]) / 2
+        for side, bound in ((high, middle), (low, middle)):
+            half = side.copy()
+            half[axis] = bound
+            pair = (low, half) if side is high else (half, high)
+            heapq.heappush(heap, (-float(margins.max()), next(order), *pair))
+    if left:
+        return Result(Verdict.UNKNOWN, reason=f"{left} boxes too narrow to halve are left")
+    return Result(Verdict.UNSAT, reason="interval arithmetic refutes every box")
+
+
+def refuted(query: Query, low: Array, high: Array) -> bool:
+    """Whether interval arithmetic shows that no input in the box satisfies the property."""
+    network = query.network
+    ranges: dict[str, Range] = {network.input: (low, high)}
+    extend(ranges, network.nodes, network.shapes)
+    least, most = ranges[network.output]
+    return any(
+        all(any(_impossible(atom, least, most) for atom in part) for part in clause)
+        for clause in query.prop.clauses
+    )
+
+
+def _impossible(atom: Atom, least: Array, most: Array) -> bool:
+    """Whether the atom fails for all outputs in the ranges; they have room for rounding already."""
+    right = (atom.constant,) * 2 if atom.other is None else (least[atom.other], most[atom.other])
+    if atom.other == atom.left:
+        return False
+    return bool(most[atom.left] < right[0] if atom.relation == ">=" else least[atom.left] > right[1])
+
+
+def _confirmed(query: Query, x: Array) -> Array | None:
+    """As `Query.confirm`: the point, if it holds in ONNX Runtime and, up to rounding, in double precision."""
+    point = query.clip(x)
+    exact = evaluate(query.network, point[None])[0]
+    tolerance = REAL_TOLERANCE * max(1.0, float(np.abs(exact).max()))
+    if not query.prop.outputs_satisfied(exact, tolerance):
+        return None
+    return point if query.prop.outputs_satisfied(query.replay(point)) else None

@@ -1,0 +1,325 @@
+"""Queries over several tensors, networks or terms as queries over one network and its outputs.
+
+The inputs of all networks become one box. Inner tensors become outputs, and every comparison that is not of
+an output with a constant or with another output becomes one of a further output, a term. A witness is checked
+on the files themselves: ONNX Runtime for the tensors, and correctly rounded values for the terms.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from salver.errors import SalverError
+from salver.nets.joined import beside, with_rows
+from salver.nets.onnx_file import load_model
+from salver.nets.onnx_reader import read_for_query
+from salver.nets.program import AbsBlock, GateBlock, UnsupportedQueryError
+from salver.nets.runtime import Runtime
+from salver.solvers.query import Query
+from salver.spec import Atom, Property
+from salver.spec.property import Relation
+from salver.spec.read import MOST_ENTRIES
+from salver.spec.terms import Monomial, Tensor, TermAtom, TermQuery, Variable, read_term_query
+
+Array = npt.NDArray[np.float64]
+Terms = tuple[tuple[Monomial, Fraction], ...]
+SPAN = 1000.0
+"""How far an input without a bound is searched."""
+_MEND = "mend the VNN-LIB file"
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One network of the query: its file, and the tensors that are its outputs, in the order declared."""
+
+    model: onnx.ModelProto
+    names: tuple[str, ...]
+    inputs: int
+
+    @cached_property
+    def runtime(self) -> Runtime:
+        model = onnx.ModelProto()
+        model.CopyFrom(self.model)
+        known = {value.name for value in model.graph.output}
+        for name in self.names:
+            if name not in known:
+                model.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
+                known.add(name)
+        return Runtime(model.SerializeToString(), self.names)
+
+
+@dataclass(frozen=True, eq=False)
+class LiftedReplay:
+    """Values of a query's tensors and terms at a point, from the files themselves.
+
+    Attributes:
+        places: per tensor, its first entry among all inputs or all outputs.
+        cut: inputs that the query leaves without a bound; the box searched holds a part of their range.
+    """
+
+    parts: tuple[Part, ...]
+    tensors: tuple[Tensor, ...]
+    places: tuple[int, ...]
+    rows: tuple[Terms, ...]
+    cut: tuple[int, ...] = ()
+
+    def outputs(self, x: Array) -> Array:
+        """All outputs and inner tensors, network by network, then the terms, at inputs `x` [n]."""
+        values, first = [], 0
+        for part in self.parts:
+            values.append(part.runtime.outputs(x[first : first + part.inputs]))
+            first += part.inputs
+        y = np.concatenate(values)
+        return np.concatenate([y, [self._term(row, x, y) for row in self.rows]])
+
+    def _term(self, row: Terms, x: Array, y: Array) -> float:
+        """The value of a term, rounded once."""
+
+        def value(variable: Variable) -> float:
+            return float(self._side(variable[0], x, y)[variable[1]])
+
+        if all(len(monomial) == 1 for monomial, _ in row):
+            return math.fsum(float(factor) * value(monomial[0]) for monomial, factor in row)
+        return float(
+            sum(factor * math.prod(Fraction(value(v)) for v in monomial) for monomial, factor in row)
+        )
+
+    def assignment(self, x: Array) -> list[tuple[str, str, Array]]:
+        """Name, declaration and values of every tensor in the order declared."""
+        y = self.outputs(x)
+        return [
+            (tensor.name, tensor.head, self._side(number, x, y)[: tensor.size])
+            for number, tensor in enumerate(self.tensors)
+        ]
+
+    def _side(self, tensor: int, x: Array, y: Array) -> Array:
+        return (x if self.tensors[tensor].role == "input" else y)[self.places[tensor] :]
+
+
+def read_lifted(files: Mapping[str, Path], vnnlib: Path) -> Query:
+    """Reads a VNN-LIB 2.0 query over the networks in `files`, by their names in the query.
+
+    Raises:
+        SalverError: unreadable or malformed files, or sizes that do not fit.
+        UnsupportedQueryError: operators outside `Network`.
+    """
+    text = read_term_query(vnnlib)
+    paths = _paths(text, files, vnnlib)
+    lift = _lifted(text, str(vnnlib))
+    parts, networks, first = [], [], 0
+    for number, path in enumerate(paths):
+        own = [tensor for tensor in text.tensors if tensor.network == number]
+        model = load_model(path)
+        part = _part(model, own, path)
+        taken = slice(first, first + part.inputs)
+        box = (lift.prop.input_lower[taken], lift.prop.input_upper[taken])
+        first += part.inputs
+        try:
+            network = read_for_query(model, part.names, str(path), box)
+        except SalverError as error:
+            if "is not supported" in error.what:
+                raise UnsupportedQueryError(str(error)) from error
+            raise
+        sizes = (part.inputs, sum(tensor.size for tensor in own if tensor.role != "input"))
+        if sizes != (network.input_size, network.output_size):
+            what = f"declares {sizes[0]} inputs and {sizes[1]} outputs and inner entries of {path.name}"
+            found = f"it has {network.input_size} and {network.output_size}"
+            raise SalverError(f"{what}, {found}", str(vnnlib), "use its own network")
+        parts.append(part)
+        networks.append(network)
+    replay = LiftedReplay(tuple(parts), text.tensors, lift.places, lift.rows, lift.cut)
+    return Query(paths[0], with_rows(beside(networks), lift.matrix, lift.products), lift.prop, replay)
+
+
+def _paths(text: TermQuery, files: Mapping[str, Path], vnnlib: Path) -> list[Path]:
+    """The file of every network; one that equals another has the other's."""
+    if len(text.networks) == 1 and len(files) == 1:
+        return list(files.values())  # as for plain queries, the name on the command line is free
+    paths: dict[str, Path] = {}
+    for network in text.networks:
+        equal = network.relation == "equal-to"
+        path = paths[network.like] if equal else files.get(network.name)
+        if path is None:
+            what = f"network {network.name!r} has no file"
+            raise SalverError(what, str(vnnlib), f"add --network {network.name}=FILE")
+        if equal and files.get(network.name, path) != path:
+            what = f"network {network.name!r} equals {network.like!r}, but has a file of its own"
+            raise SalverError(what, "--network", "leave it out")
+        paths[network.name] = path
+    unknown = [name for name in files if name not in paths]
+    if unknown:
+        raise SalverError(f"the query has no network {unknown[0]!r}", "--network", "use the names declared")
+    return list(paths.values())
+
+
+def _part(model: onnx.ModelProto, tensors: list[Tensor], path: Path) -> Part:
+    weights = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in weights]
+    outputs = [value.name for value in model.graph.output]
+    declared = [tensor for tensor in tensors if tensor.role == "input"]
+    if len(inputs) != len(declared) or len(outputs) != sum(t.role == "output" for t in tensors):
+        what = f"has {len(inputs)} inputs and {len(outputs)} outputs, the query declares others"
+        raise SalverError(what, str(path), "use the query's own network")
+    for value, tensor in zip(inputs, declared, strict=True):
+        size = math.prod(axis.dim_value or 1 for axis in value.type.tensor_type.shape.dim)
+        if size != tensor.size:
+            what = f"input {value.name!r} has {size} entries, {tensor.name!r} is declared with {tensor.size}"
+            raise SalverError(what, str(path), "use the query's own network")
+    left = iter(outputs)
+    names = [t.inner if t.role == "hidden" else next(left) for t in tensors if t.role != "input"]
+    made = {name for node in model.graph.node for name in node.output}
+    missing = [name for name in names if name not in made and name not in outputs]
+    if missing:
+        raise SalverError(f"has no tensor {missing[0]!r}", str(path), "use the query's own network")
+    return Part(model, tuple(names), sum(tensor.size for tensor in declared))
+
+
+def _cut(low: Array, high: Array) -> tuple[Array, Array]:
+    """A finite box inside one with infinite sides."""
+    low = np.where(np.isfinite(low), low, np.where(np.isfinite(high), high - SPAN, -SPAN))
+    return low, np.where(np.isfinite(high), high, np.maximum(low + SPAN, SPAN))
+
+
+def cut_matters(query: Query) -> bool:
+    """Whether a box without solutions leaves the query open: its network reads an input that was cut."""
+    if query.lifted is None or not query.lifted.cut:
+        return False
+    try:
+        program = query.program
+    except UnsupportedQueryError:
+        return True
+    values = [block.value for block in program.blocks if isinstance(block, GateBlock | AbsBlock)]
+    read = np.zeros(program.input_size)
+    for affine in (program.output, *(pre.affine for pre in program.pre), *values):
+        if -1 in affine.terms:
+            read += np.asarray(abs(affine.terms[-1]).sum(axis=0)).ravel()
+    return bool(read[list(query.lifted.cut)].any())
+
+
+@dataclass(frozen=True, eq=False)
+class _Lifted:
+    """The query over the outputs and terms; fields as in `LiftedReplay`, `matrix` holds the rows."""
+
+    prop: Property
+    places: tuple[int, ...]
+    rows: tuple[Terms, ...]
+    cut: tuple[int, ...]
+    matrix: npt.NDArray[np.float32]
+    products: tuple[tuple[int, ...], ...]
+
+
+def _lifted(text: TermQuery, where: str) -> _Lifted:
+    places, ends = [], {"x": 0, "y": 0}
+    for tensor in text.tensors:
+        side = "x" if tensor.role == "input" else "y"
+        places.append(ends[side])
+        ends[side] += tensor.size
+    sizes = (ends["x"], ends["y"])
+    lift = _Lift(text.tensors, tuple(places), sizes, where)
+    clauses = []
+    for clause in text.clauses:
+        if len(clause) == 1 and len(clause[0]) == 1 and lift.bounded(clause[0][0]):
+            continue
+        clauses.append(tuple(tuple(lift.atom(atom) for atom in part) for part in clause))
+    cut = np.flatnonzero(~(np.isfinite(lift.low) & np.isfinite(lift.high)))
+    products: dict[Monomial, int] = {}
+    entries = []
+    for number, row in enumerate(lift.rows):
+        for monomial, factor in row:
+            if len(monomial) == 1:
+                column = lift.column(monomial[0])
+            else:
+                column = sum(sizes) + products.setdefault(monomial, len(products))
+            entries.append((number, column, float(factor)))
+    if len(lift.rows) * (sum(sizes) + len(products)) > MOST_ENTRIES:
+        raise SalverError(f"{len(lift.rows)} terms are too many for its tensors", where, "ask less at once")
+    matrix = np.zeros((len(lift.rows), sum(sizes) + len(products)), np.float32)
+    for number, column, value in entries:
+        matrix[number, column] = value
+    try:
+        prop = Property(*_cut(lift.low, lift.high), tuple(clauses), sizes[1] + len(matrix))
+    except ValueError as error:
+        raise SalverError(str(error), where, _MEND) from error
+    columns = tuple(tuple(lift.column(variable) for variable in monomial) for monomial in products)
+    return _Lifted(prop, tuple(places), tuple(lift.rows), tuple(cut.tolist()), matrix, columns)
+
+
+class _Lift:
+    """Bounds and terms met so far; `sizes` are the numbers of inputs and of outputs."""
+
+    def __init__(
+        self, tensors: tuple[Tensor, ...], places: tuple[int, ...], sizes: tuple[int, int], where: str
+    ) -> None:
+        self.tensors, self.places, self.sizes, self.where = tensors, places, sizes, where
+        self.low, self.high = np.full(sizes[0], -np.inf), np.full(sizes[0], np.inf)
+        self.rows: dict[Terms, int] = {}
+
+    def column(self, variable: Variable) -> int:
+        """Position among all inputs and outputs."""
+        tensor, place = variable
+        first = 0 if self.tensors[tensor].role == "input" else self.sizes[0]
+        return first + self.places[tensor] + place
+
+    def bounded(self, atom: TermAtom) -> bool:
+        """Takes a bound on one input; False where the atom is none."""
+        (monomial, factor), *others = atom.terms
+        if others or abs(factor) != 1 or len(monomial) > 1 or self.tensors[monomial[0][0]].role != "input":
+            return False
+        column, bound = self.column(monomial[0]), self._float(atom.constant / factor)
+        if (atom.relation == ">=") == (factor > 0):
+            self.low[column] = max(self.low[column], bound)
+        else:
+            self.high[column] = min(self.high[column], bound)
+        return True
+
+    def atom(self, atom: TermAtom) -> Atom:
+        """The comparison over outputs and terms."""
+        # Negative for an input and for a product, which both need a term.
+        columns = [
+            self.column(monomial[0]) - self.sizes[0] if len(monomial) == 1 else -1
+            for monomial, _ in atom.terms
+        ]
+        factors = [factor for _, factor in atom.terms]
+        flipped: Relation = "<=" if atom.relation == ">=" else ">="
+        if min(columns) >= 0 and len(columns) == 1 and abs(factors[0]) == 1:
+            relation = atom.relation if factors[0] > 0 else flipped
+            return Atom(columns[0], relation, constant=self._float(atom.constant / factors[0]))
+        if min(columns) >= 0 and not atom.constant and sorted(factors) == [-1, 1]:
+            relation = atom.relation if factors[0] > 0 else flipped
+            return Atom(columns[0], relation, other=columns[1])
+        scale = self._scale(factors)
+        terms = tuple(sorted((monomial, factor * scale) for monomial, factor in atom.terms))
+        row = self.rows.setdefault(terms, len(self.rows))
+        return Atom(self.sizes[1] + row, atom.relation, constant=self._float(atom.constant * scale))
+
+    def _scale(self, factors: list[Fraction]) -> Fraction:
+        """What makes every coefficient a number of single precision, which the terms then hold exactly."""
+        for scale in (Fraction(1), Fraction(math.lcm(*(factor.denominator for factor in factors)))):
+            if all(_is_single(factor * scale) for factor in factors):
+                return scale
+        what = (
+            "coefficients that are no numbers of single precision, nor multiples of such, are not supported"
+        )
+        raise SalverError(what, self.where, _MEND)
+
+    def _float(self, value: Fraction) -> float:
+        try:
+            return float(value)
+        except OverflowError as error:
+            raise SalverError("a bound is beyond double precision", self.where, _MEND) from error
+
+
+def _is_single(value: Fraction) -> bool:
+    bits = value.numerator.bit_length() - value.denominator.bit_length()
+    if not -120 < bits < 120:  # clear of subnormal and of infinite numbers
+        return False
+    return Fraction(float(np.float32(float(value)))) == value
