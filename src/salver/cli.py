@@ -332,9 +332,9 @@ def unroll(
     Example: salver unroll net.onnx -o grad.onnx --label 3
     """
     from salver.files import write_atomically
-    from salver.nets.keras_file import read_keras
-    from salver.nets.onnx_reader import read_onnx
-    from salver.nets.onnx_writer import to_bytes, to_model
+    from salver.nets.keras.file import read_keras
+    from salver.nets.onnx.reader import read_onnx
+    from salver.nets.onnx.writer import to_bytes, to_model
     from salver.saliency.unroll import logit_combination
     from salver.saliency.unroll import unroll as unroll_network
 

@@ -16,7 +16,7 @@ from salver.errors import SalverError
 from salver.generator import InstanceDraft
 from salver.model import Facts, Instance, Manifest
 from salver.names import refuse_unsafe_name, refuse_unsafe_path
-from salver.nets.onnx_writer import to_bytes, to_model
+from salver.nets.onnx.writer import to_bytes, to_model
 from salver.spec import Property, to_vnnlib1, to_vnnlib2
 from salver.suite import Suite
 

@@ -24,8 +24,8 @@ from salver.judge.activation_map import ACTIVATION_MAPS, logits_and_map
 from salver.model import Facts, Instance, Manifest
 from salver.nets.evaluate import evaluate
 from salver.nets.network import Network
-from salver.nets.onnx_file import load_model
-from salver.nets.onnx_reader import read_onnx
+from salver.nets.onnx.file import load_model
+from salver.nets.onnx.reader import read_onnx
 from salver.nets.runtime import Runtime
 from salver.nets.torch_bridge import to_torch
 from salver.nets.zoo import pinned

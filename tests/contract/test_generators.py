@@ -11,7 +11,7 @@ from salver.generate import drafts
 from salver.generator import InstanceDraft, Parameters
 from salver.model import Evidence, Truth
 from salver.nets.evaluate import evaluate
-from salver.nets.onnx_writer import to_bytes, to_model
+from salver.nets.onnx.writer import to_bytes, to_model
 from salver.plugins import generators
 from salver.runner import CANONICAL_OPERATORS
 from salver.spec import to_vnnlib1

@@ -14,10 +14,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from salver.errors import SalverError
 from salver.nets.evaluate import evaluate
-from salver.nets.keras_file import read_keras
+from salver.nets.keras.file import read_keras
 from salver.nets.network import Network
-from salver.nets.onnx_reader import read_onnx
-from salver.nets.onnx_writer import to_bytes, to_model
+from salver.nets.onnx.reader import read_onnx
+from salver.nets.onnx.writer import to_bytes, to_model
 from tests.fuzz.mutate import damaged
 from tests.fuzz.queries import refusal
 from tests.unit.keras_files import gap_layers, write_keras

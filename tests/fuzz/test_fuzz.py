@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from salver.errors import SalverError
 from salver.judge.witness import MalformedWitness, parse_witness
-from salver.nets.onnx_reader import read_onnx
+from salver.nets.onnx.reader import read_onnx
 from salver.spec import parse_vnnlib, read
 from salver.spec.read import DEEPEST, MOST_ENTRIES, read_vnnlib
 from salver.suite import read_suite

@@ -14,7 +14,7 @@ import pytest
 
 from salver.judge.witness import replay
 from salver.model import WitnessVerdict
-from salver.nets.onnx_reader import SUPPORTED
+from salver.nets.onnx.reader import SUPPORTED
 from salver.runner import CANONICAL_OPERATORS, answer_from_words
 from salver.solvers.__main__ import main
 from salver.solvers.query import Query

@@ -16,8 +16,8 @@ from salver.nets.network import Network
 from salver.nets.program import Program, lower
 from salver.nets.torch_bridge import from_torch
 from salver.saliency.unroll import logit_combination, unroll
-from salver.solvers.batched import BatchBounder, Part
-from salver.solvers.bounds import propagate
+from salver.solvers.bounding.batched import BatchBounder, Part
+from salver.solvers.bounding.bounds import propagate
 from tests.unit.small_queries import relu_network
 
 NETWORKS = {"784-256-256-10": 0.003, "64-64-64-10": 0.03, "conv": 0.004}

@@ -8,7 +8,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from salver.nets.program import lower
 from salver.saliency.unroll import logit_combination, unroll
-from salver.solvers.bounds import propagate
+from salver.solvers.bounding.bounds import propagate
 from tests.unit.small_queries import relu_network
 
 

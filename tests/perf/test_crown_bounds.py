@@ -9,10 +9,10 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from salver.solvers.crown import solve
-from salver.solvers.crown_bounds import Bounder, Boxes
-from salver.solvers.crown_graph import atom_rows, over_rows, without_abs
-from salver.solvers.crown_pass import bound
+from salver.solvers.crown.bounds import Bounder, Boxes
+from salver.solvers.crown.graph import atom_rows, over_rows, without_abs
+from salver.solvers.crown.one_pass import bound
+from salver.solvers.crown.solver import solve
 from salver.solvers.query import Budget, Options, Verdict
 from tests.unit.small_queries import bandit_query, relu_network, saliency_query
 

@@ -14,13 +14,13 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from salver.nets.program import Program, lower
 from salver.saliency.unroll import logit_combination, unroll
-from salver.solvers.backward import tighten_backwards
-from salver.solvers.bounds import propagate
-from salver.solvers.halfspaces import Halfspaces, lower_bounds
-from salver.solvers.hybrid import solve
-from salver.solvers.linear import LinearRelaxation
-from salver.solvers.milp_model import build
-from salver.solvers.node import root_node, tighten
+from salver.solvers.bounding.backward import tighten_backwards
+from salver.solvers.bounding.bounds import propagate
+from salver.solvers.bounding.halfspaces import Halfspaces, lower_bounds
+from salver.solvers.hybrid.linear import LinearRelaxation
+from salver.solvers.hybrid.node import root_node, tighten
+from salver.solvers.hybrid.solver import solve
+from salver.solvers.milp.model import build
 from salver.solvers.query import Budget, Options, Query, Verdict
 from tests.unit.small_queries import bandit_query, relu_network, saliency_query
 

@@ -23,13 +23,13 @@ import numpy as np
 
 from salver.judge.campaign import Finding, run_campaign, sample
 from salver.nets.program import MaskBlock, Program
-from salver.solvers import bounds as bounds_module
-from salver.solvers import tree
-from salver.solvers.node import root_node
-from salver.solvers.probing import Probed
+from salver.solvers.bounding import bounds as bounds_module
+from salver.solvers.bounding.relaxation import Lines, relu_lines
+from salver.solvers.hybrid import tree
+from salver.solvers.hybrid.node import root_node
+from salver.solvers.hybrid.probing import Probed
+from salver.solvers.hybrid.tree import search
 from salver.solvers.query import Budget, Options, Query, Result, Solver, Verdict
-from salver.solvers.relaxation import Lines, relu_lines
-from salver.solvers.tree import search
 from salver.spec import Atom, Property
 from tests.soundness.campaign import labelled
 

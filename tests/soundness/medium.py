@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from salver.nets.network import Network
-from salver.nets.onnx_writer import to_bytes, to_model
+from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.program import lower
 from salver.nets.torch_bridge import from_torch
 from salver.saliency import conditions
 from salver.saliency.unroll import SaliencyMap, logit_combination, unroll
-from salver.solvers.bounds import propagate
+from salver.solvers.bounding.bounds import propagate
 from salver.solvers.query import Query
 from salver.spec import Property, float32_down, float32_up
 from tests.soundness.networks import dense, random_layers, single

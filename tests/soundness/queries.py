@@ -10,11 +10,11 @@ import numpy.typing as npt
 
 from salver.errors import SalverError
 from salver.nets.network import Network
-from salver.nets.onnx_writer import to_bytes, to_model
+from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.program import lower
 from salver.saliency import conditions
 from salver.saliency.unroll import SaliencyMap, logit_combination, unroll
-from salver.solvers.bounds import propagate
+from salver.solvers.bounding.bounds import propagate
 from salver.solvers.query import Query
 from salver.spec import Atom, Clause, Property, box_clauses, float32_down, float32_up
 from tests.soundness.networks import (

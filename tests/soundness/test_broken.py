@@ -17,7 +17,7 @@ from salver.judge.verdicts import judge
 from salver.judge.witness import replay
 from salver.model import Claim, Outcome, RunRecord, Termination, Truth
 from salver.proofs.checker import Checker
-from salver.solvers.linear import LinearRelaxation
+from salver.solvers.hybrid.linear import LinearRelaxation
 from salver.solvers.proving import rows as rows_module
 from salver.solvers.proving import search as search_module
 from salver.solvers.proving.search import prove

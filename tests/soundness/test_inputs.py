@@ -17,8 +17,8 @@ from salver.judge.enumerate import enumerate_query
 from salver.judge.witness import parse_witness
 from salver.model import Truth
 from salver.nets.network import Network
-from salver.nets.onnx_reader import read_onnx
-from salver.nets.onnx_writer import to_bytes, to_model
+from salver.nets.onnx.reader import read_onnx
+from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.program import lower
 from salver.nets.torch_bridge import from_torch
 from salver.saliency import conditions

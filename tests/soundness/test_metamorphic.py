@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from salver.judge.exact import exact_margin, exact_outputs
-from salver.nets.onnx_writer import to_bytes, to_model
+from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.program import lower
 from salver.saliency import conditions
 from salver.saliency.unroll import SaliencyMap, logit_combination, unroll
-from salver.solvers.bounds import propagate
-from salver.solvers.hybrid import solve
+from salver.solvers.bounding.bounds import propagate
+from salver.solvers.hybrid.solver import solve
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
 from salver.spec import Property, float32_down, float32_up
 from tests.soundness.networks import Layer, dense, random_layers, single

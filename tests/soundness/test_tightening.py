@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from salver.judge.exact import exact_margin, exact_outputs
-from salver.nets.onnx_writer import to_bytes, to_model
+from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.program import lower
 from salver.saliency.unroll import logit_combination, unroll
-from salver.solvers.bounds import propagate
-from salver.solvers.node import Node, children, root_node, tighten
+from salver.solvers.bounding.bounds import propagate
+from salver.solvers.hybrid.node import Node, children, root_node, tighten
 from salver.solvers.query import Query
 from salver.spec import Property, box_clauses, float32_down, float32_up
 from tests.soundness.networks import Layer, dense, random_layers, single

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from salver.solvers import crown, falsify, hybrid, marabou, milp
-from salver.solvers.node import children, root_node, tighten
-from salver.solvers.parallel import search_in_parallel
+from salver.solvers.attack import falsify
+from salver.solvers.crown import solver as crown
+from salver.solvers.hybrid import solver as hybrid
+from salver.solvers.hybrid.node import children, root_node, tighten
+from salver.solvers.hybrid.parallel import search_in_parallel
+from salver.solvers.hybrid.tree import search
+from salver.solvers.marabou import solver as marabou
+from salver.solvers.milp import solver as milp
 from salver.solvers.query import Budget, Options, Query, Result, Solver, Verdict
-from salver.solvers.tree import search
 
 
 def without_attack(query: Query, budget: Budget, options: Options) -> Result:

@@ -12,9 +12,9 @@ from salver.errors import SalverError
 from salver.nets.program import AbsBlock, Affine, GateBlock, Program, lower
 from salver.nets.torch_bridge import from_torch
 from salver.saliency.unroll import logit_combination, unroll
-from salver.solvers import batched
-from salver.solvers.batched import BatchBounder, Part
-from salver.solvers.bounds import Bounds, propagate
+from salver.solvers.bounding import batched
+from salver.solvers.bounding.batched import BatchBounder, Part
+from salver.solvers.bounding.bounds import Bounds, propagate
 from tests.unit.small_queries import random_query, relu_network
 
 
@@ -259,5 +259,5 @@ def test_the_same_on_cuda(tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyP
     program, parts = _cases(tmp_path, seed)
     expected = [_alone(program, part) for part in parts]
     _assert_same(BatchBounder(program, "cuda").propagate(parts), expected)
-    monkeypatch.setattr("salver.solvers.batched_maps._DENSE_ON_CUDA", 0)
+    monkeypatch.setattr("salver.solvers.bounding.batched_maps._DENSE_ON_CUDA", 0)
     _assert_same(BatchBounder(program, "cuda").propagate(parts), expected)

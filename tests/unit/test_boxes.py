@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from salver.nets.evaluate import evaluate
 from salver.nets.network import Abs, Add, Concat, Linear, Mul, Network, Node, Relu, Sign, Sub
-from salver.nets.onnx_writer import to_bytes, to_model
+from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.program import UnsupportedQueryError
 from salver.nets.ranges import extend
 from salver.solvers.__main__ import _solved

@@ -13,9 +13,9 @@ from salver.bench import cam as bench
 from salver.bench.cam import CamOptions, bench_cam, summary
 from salver.errors import SalverError
 from salver.nets.evaluate import evaluate
-from salver.nets.keras_file import read_keras
+from salver.nets.keras.file import read_keras
 from salver.nets.network import Network
-from salver.nets.onnx_writer import to_bytes, to_model
+from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.torch_bridge import from_torch
 from salver.saliency.cam.attack import CamAttack, Effort
 from salver.saliency.cam.bounds import CamBounds
@@ -23,7 +23,7 @@ from salver.saliency.cam.query import CamQuery
 from salver.saliency.cam.radius import METHODS, RadiusQuery, Search, measure_radii
 from salver.saliency.conditions import UndefinedConditionError
 from salver.saliency.vanilla import Point, VanillaQuery
-from salver.solvers.hybrid import solve
+from salver.solvers.hybrid.solver import solve
 from salver.solvers.query import Budget, Options, Query, Verdict
 from tests.unit.keras_files import gap_layers, write_keras
 from tests.unit.test_cam import gap_net

@@ -12,9 +12,9 @@ from salver.errors import SalverError
 from salver.nets.network import Conv, Network, Node, Relu, Reshape
 from salver.nets.program import Affine, lower
 from salver.nets.torch_bridge import from_torch, to_torch
-from salver.solvers.bounds import bound_affine, propagate
-from salver.solvers.conv_bounds import Box, ConvBounder
-from salver.solvers.slopes import improved
+from salver.solvers.bounding.bounds import bound_affine, propagate
+from salver.solvers.bounding.conv_bounds import Box, ConvBounder
+from salver.solvers.bounding.slopes import improved
 
 SHAPE = (2, 6, 6)
 

@@ -16,17 +16,17 @@ from salver.errors import SalverError
 from salver.judge.enumerate import enumerate_query
 from salver.model import Truth
 from salver.nets.evaluate import evaluate
-from salver.nets.onnx_writer import to_bytes, to_model
+from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.torch_bridge import from_torch
 from salver.saliency.unroll import logit_combination, unroll
-from salver.solvers.crown import _Search, solve
-from salver.solvers.crown_bounds import Bounder, Boxes
-from salver.solvers.crown_graph import atom_rows, over_rows, without_abs
-from salver.solvers.crown_halfspaces import refute_together, tightened
-from salver.solvers.crown_leaf import Leaf, decide_case
-from salver.solvers.crown_operators import gate_planes, step_planes
-from salver.solvers.crown_pass import bound
-from salver.solvers.lirpa import import_lirpa, is_release_03, lirpa_version
+from salver.solvers.crown.bounds import Bounder, Boxes
+from salver.solvers.crown.graph import atom_rows, over_rows, without_abs
+from salver.solvers.crown.halfspaces import refute_together, tightened
+from salver.solvers.crown.leaf import Leaf, decide_case
+from salver.solvers.crown.lirpa import import_lirpa, is_release_03, lirpa_version
+from salver.solvers.crown.one_pass import bound
+from salver.solvers.crown.operators import gate_planes, step_planes
+from salver.solvers.crown.solver import _Search, solve
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
 from salver.spec.property import Atom, Clause, Property, box_clauses
 from tests.unit.small_queries import bandit_query, random_query, relu_network, saliency_query, toy_gap
@@ -109,7 +109,7 @@ def test_leaves_alone_decide_without_half_spaces(tmp_path: Path, monkeypatch: py
         batch, count, size = normal.shape
         return torch.ones(batch), torch.full((batch, count), 1.0 / count), torch.zeros(batch, size)
 
-    monkeypatch.setattr("salver.solvers.crown_pass.refute_together", nothing)
+    monkeypatch.setattr("salver.solvers.crown.one_pass.refute_together", nothing)
     for seed in range(1020, 1028):
         query = random_query(tmp_path, seed)
         truth = enumerate_query(query.program, query.prop).truth

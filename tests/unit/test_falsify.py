@@ -9,10 +9,10 @@ import pytest
 
 from salver.judge.enumerate import enumerate_query
 from salver.model import Truth
-from salver.solvers.clause_loss import clause_arrays
-from salver.solvers.falsify import attack, solve
+from salver.solvers.attack.clause_loss import clause_arrays
+from salver.solvers.attack.falsify import attack, solve
+from salver.solvers.attack.surrogate import Surrogate
 from salver.solvers.query import Budget, Options, Query, Verdict
-from salver.solvers.surrogate import Surrogate
 from salver.spec.property import Atom, Property
 from tests.unit.small_queries import bandit_query, random_query, toy_gap
 

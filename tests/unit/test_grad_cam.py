@@ -16,8 +16,8 @@ from salver.judge.enumerate import enumerate_query
 from salver.judge.witness import original_gradient
 from salver.model import Evidence, Truth
 from salver.nets.evaluate import evaluate
-from salver.nets.onnx_reader import read_onnx
-from salver.nets.onnx_writer import to_bytes, to_model
+from salver.nets.onnx.reader import read_onnx
+from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.program import lower
 from salver.nets.torch_bridge import from_torch
 from salver.saliency.cam import grad_cam
@@ -26,7 +26,8 @@ from salver.saliency.cam.graph import cam_graph
 from salver.saliency.cam.query import CamQuery
 from salver.saliency.conditions import UndefinedConditionError
 from salver.saliency.vanilla import Point, VanillaQuery
-from salver.solvers import hybrid, milp
+from salver.solvers.hybrid import solver as hybrid
+from salver.solvers.milp import solver as milp
 from salver.solvers.query import Budget, Options, Query
 
 SINGLE_PRECISION = 1e-5

@@ -10,16 +10,16 @@ from torch import nn
 from salver.judge.enumerate import enumerate_query
 from salver.model import Truth
 from salver.nets.network import Linear, Network, Node, Relu, Scale, Sign
-from salver.nets.onnx_writer import to_bytes, to_model
+from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.torch_bridge import from_torch
 from salver.saliency import conditions
 from salver.saliency.unroll import logit_combination, unroll
-from salver.solvers.backward import tighten_backwards
-from salver.solvers.bounds import propagate
-from salver.solvers.halfspaces import Halfspaces, lower_bounds
-from salver.solvers.hybrid import solve
-from salver.solvers.node import children, root_node, tighten
-from salver.solvers.parallel import search_in_parallel
+from salver.solvers.bounding.backward import tighten_backwards
+from salver.solvers.bounding.bounds import propagate
+from salver.solvers.bounding.halfspaces import Halfspaces, lower_bounds
+from salver.solvers.hybrid.node import children, root_node, tighten
+from salver.solvers.hybrid.parallel import search_in_parallel
+from salver.solvers.hybrid.solver import solve
 from salver.solvers.query import Budget, Options, Query, Verdict
 from salver.spec import Atom, Property, float32_down, float32_up
 

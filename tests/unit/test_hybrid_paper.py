@@ -10,8 +10,8 @@ import pytest
 
 from salver.judge.enumerate import enumerate_query
 from salver.model import Truth
-from salver.solvers.bounds import Bounds, propagate
-from salver.solvers.crown_graph import without_abs
+from salver.solvers.bounding.bounds import Bounds, propagate
+from salver.solvers.crown.graph import without_abs
 from salver.solvers.hybrid_paper import published_bounds, solve
 from salver.solvers.query import Budget, Options, Query, Verdict
 from tests.unit.small_queries import bandit_query, random_query

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from salver.errors import SalverError
-from salver.solvers import tree
-from salver.solvers.lookahead import LookAhead
-from salver.solvers.node import Node, children, root_node, tighten
+from salver.solvers.hybrid import tree
+from salver.solvers.hybrid.lookahead import LookAhead
+from salver.solvers.hybrid.node import Node, children, root_node, tighten
 from salver.solvers.query import Budget, Options, Query, Verdict
 from tests.unit.small_queries import random_query
 

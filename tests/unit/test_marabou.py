@@ -18,15 +18,15 @@ import torch
 from salver.errors import SalverError
 from salver.judge.enumerate import enumerate_query
 from salver.model import Truth
-from salver.nets.onnx_writer import to_bytes, to_model
+from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.torch_bridge import from_torch
 from salver.plugins import generators
-from salver.solvers.bounds import propagate
-from salver.solvers.crown_graph import without_abs
-from salver.solvers.marabou import run, solve
-from salver.solvers.marabou_child import LinearQuery
-from salver.solvers.marabou_encoding import Margin, encode
-from salver.solvers.marabou_scaling import REACHES, scaled
+from salver.solvers.bounding.bounds import propagate
+from salver.solvers.crown.graph import without_abs
+from salver.solvers.marabou.child import LinearQuery
+from salver.solvers.marabou.encoding import Margin, encode
+from salver.solvers.marabou.scaling import REACHES, scaled
+from salver.solvers.marabou.solver import run, solve
 from salver.solvers.query import Budget, Options, Query, Verdict
 from salver.spec.property import Atom, Property, box_clauses
 from tests.unit.small_queries import bandit_query, random_query, relu_network, saliency_query, toy_gap
@@ -194,7 +194,7 @@ def test_the_process_is_killed_when_the_budget_ends(tmp_path: Path) -> None:
 def test_the_process_dies_with_its_parent(tmp_path: Path) -> None:
     (tmp_path / "problem").write_bytes(pickle.dumps(problem_of(hard_query(tmp_path))))
     code = (
-        "import pickle, sys\nfrom salver.solvers.marabou import run\n"
+        "import pickle, sys\nfrom salver.solvers.marabou.solver import run\n"
         "from salver.solvers.query import Budget\nrun(pickle.load(open(sys.argv[1], 'rb')), Budget(60.0))"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "problem")]) as parent:

@@ -11,9 +11,9 @@ from salver.errors import SalverError
 from salver.judge.enumerate import enumerate_query
 from salver.model import Truth
 from salver.nets.network import Linear, Network, Node, Relu
-from salver.solvers.bounds import propagate
-from salver.solvers.milp import solve, solve_within
-from salver.solvers.milp_model import build, slack_rows
+from salver.solvers.bounding.bounds import propagate
+from salver.solvers.milp.model import build, slack_rows
+from salver.solvers.milp.solver import solve, solve_within
 from salver.solvers.query import Budget, Options, Query, Verdict
 from salver.spec.property import Atom, Property, box_clauses
 from tests.unit.small_queries import bandit_query, random_query, saliency_query, toy_gap
@@ -107,7 +107,7 @@ def test_branches_of_a_sign_cover_the_query(tmp_path: Path, seed: int) -> None:
 
 def test_every_evaluated_point_is_a_solution_of_the_program(tmp_path: Path) -> None:
     """The encoding relaxes the network: with x fixed to a sample and its values asked for, it is feasible."""
-    from salver.solvers.milp_highs import solve as highs
+    from salver.solvers.milp.highs import solve as highs
 
     for seed in range(8):
         query = random_query(tmp_path, seed)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from salver.nets.evaluate import evaluate
-from salver.nets.onnx_reader import from_model
+from salver.nets.onnx.reader import from_model
 
 
 def model(nodes: list[onnx.NodeProto], shape: list[int]) -> onnx.ModelProto:

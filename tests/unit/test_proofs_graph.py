@@ -9,7 +9,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from salver.nets.onnx_reader import from_model
+from salver.nets.onnx.reader import from_model
 from salver.proofs.context import Context
 from salver.proofs.exact import ONE
 from salver.proofs.graph import Graph

@@ -33,7 +33,7 @@ from salver.saliency.ranking.graph import (
 )
 from salver.saliency.ranking.search import sample_epsilon_star, sample_measures
 from salver.saliency.unroll import logit_combination, unroll
-from salver.solvers.ranking_attack import RankingTarget
+from salver.solvers.attack.ranking_attack import RankingTarget
 from salver.spec import Property
 from tests.unit.small_queries import relu_network
 

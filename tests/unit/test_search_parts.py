@@ -10,12 +10,12 @@ import pytest
 from scipy import sparse
 from scipy.optimize import linprog
 
-from salver.solvers.branching import branching_neuron
-from salver.solvers.linear import LinearRelaxation, scaled
-from salver.solvers.milp_model import build
-from salver.solvers.milp_program import Milp
-from salver.solvers.node import root_node, tighten
-from salver.solvers.probing import probe
+from salver.solvers.hybrid.branching import branching_neuron
+from salver.solvers.hybrid.linear import LinearRelaxation, scaled
+from salver.solvers.hybrid.node import root_node, tighten
+from salver.solvers.hybrid.probing import probe
+from salver.solvers.milp.model import build
+from salver.solvers.milp.program import Milp
 from salver.solvers.query import Budget, Query
 from tests.unit.small_queries import random_query
 
@@ -166,7 +166,7 @@ def test_probing_keeps_every_solution(tmp_path: Path) -> None:
 
 
 def test_a_closed_node_is_closed_for_the_mixed_integer_back_end_too(tmp_path: Path) -> None:
-    from salver.solvers.milp import backend, solve_within
+    from salver.solvers.milp.solver import backend, solve_within
     from salver.solvers.query import Options, Verdict
 
     closed = 0

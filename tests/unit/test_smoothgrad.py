@@ -21,8 +21,8 @@ from salver.judge.enumerate import enumerate_query
 from salver.judge.witness import original_gradient
 from salver.model import Evidence, Facts, Instance, Truth
 from salver.nets.evaluate import evaluate
-from salver.nets.onnx_reader import from_model
-from salver.nets.onnx_writer import to_bytes, to_model
+from salver.nets.onnx.reader import from_model
+from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.program import lower
 from salver.nets.runtime import Runtime
 from salver.nets.torch_bridge import from_torch
@@ -31,7 +31,7 @@ from salver.saliency.smoothgrad.graph import Noise, shifted, smoothed_gradient, 
 from salver.saliency.smoothgrad.query import SmoothGradQuery, top_k_broken
 from salver.saliency.unroll import logit_combination
 from salver.saliency.vanilla import Point
-from salver.solvers import milp
+from salver.solvers.milp import solver as milp
 from salver.solvers.query import Budget, Options, Query, Verdict
 from salver.suite import Suite
 from salver.validate import validate

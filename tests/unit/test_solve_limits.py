@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from salver.solvers.__main__ import main
-from salver.solvers.parallel import WorkerError, search_in_parallel
+from salver.solvers.hybrid.parallel import WorkerError, search_in_parallel
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
 from salver.solvers.watchdog import is_out_of_memory
 from salver.spec import to_vnnlib1
@@ -43,7 +43,7 @@ def solve(query, budget, options):
 HOLDS_THE_LOCK = "ctypes.PyDLL(None).sleep(60)"
 IGNORES_SIGNALS = "[signal.signal(n, signal.SIG_IGN) for n in (1, 2, 15)]; note('ready'); time.sleep(60)"
 SLEEPING_WORKERS = (
-    "from salver.solvers import parallel; parallel.search = lambda *_: time.sleep(600); "
+    "from salver.solvers.hybrid import parallel; parallel.search = lambda *_: time.sleep(600); "
     "return parallel.search_in_parallel(query, budget, Options(2), 'root')"
 )
 LIMIT_S = 1.2
@@ -310,7 +310,7 @@ def test_what_a_worker_raises_reaches_the_verdict(
     def search(*_: object) -> Result:
         raise raised
 
-    monkeypatch.setattr("salver.solvers.parallel.search", search)
+    monkeypatch.setattr("salver.solvers.hybrid.parallel.search", search)
     arguments = (toy_gap(tmp_path), Budget(30.0), Options(threads=2), "root")
     if isinstance(raised, ValueError):
         with pytest.raises(WorkerError, match=reason):

@@ -16,8 +16,8 @@ from torch import nn
 from salver.errors import SalverError
 from salver.nets.evaluate import evaluate
 from salver.nets.network import Linear, Network, Node, Relu
-from salver.nets.onnx_reader import from_model
-from salver.nets.onnx_writer import to_bytes, to_model
+from salver.nets.onnx.reader import from_model
+from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.torch_bridge import from_torch, to_torch
 from salver.saliency.unroll import logit_combination, unroll
 

@@ -24,7 +24,7 @@ from salver.judge.verdicts import judge
 from salver.judge.witness import replay
 from salver.model import Claim, JudgedRun, Limits, Manifest, WitnessVerdict
 from salver.names import refuse_unsafe_name, refuse_unsafe_path
-from salver.nets.onnx_reader import read_onnx
+from salver.nets.onnx.reader import read_onnx
 from salver.project import project_root
 from salver.report import write_report
 from salver.spec import Property
@@ -33,7 +33,7 @@ from tests.unit import test_report
 
 FORBIDDEN_IMPORTS = {"pickle", "cPickle", "dill", "joblib", "marshal", "shelve", "yaml"}
 FORBIDDEN_CALLS = {"eval", "exec", "os.system", "os.popen", "torch.load"}
-OWN_PIPE = {"src/salver/solvers/marabou.py", "src/salver/solvers/marabou_child.py"}
+OWN_PIPE = {"src/salver/solvers/marabou/solver.py", "src/salver/solvers/marabou/child.py"}
 """A parent hands its child an object by stdin; no file is involved."""
 
 

@@ -34,7 +34,7 @@ from salver.model import (
     Vacuity,
     WitnessVerdict,
 )
-from salver.nets.onnx_reader import read_onnx
+from salver.nets.onnx.reader import read_onnx
 from salver.report.page.pictures import pictures
 from salver.saliency.sampling import logits_and_gradient
 from salver.spec import float32_down, float32_up, read_vnnlib
@@ -80,7 +80,7 @@ def made(tmp_path_factory) -> tuple[Path, Manifest]:
 
 def witness_of(folder: Path, instance: Instance) -> str | None:
     """A witness by sampling the box: these instances have thick sets of them."""
-    from salver.solvers.falsify import attack
+    from salver.solvers.attack.falsify import attack
     from salver.solvers.query import Budget, Query
 
     prop = read_vnnlib(folder / f"{instance.vnnlib}.gz")

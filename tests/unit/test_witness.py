@@ -23,7 +23,7 @@ from salver.judge.witness import (
 )
 from salver.model import Facts, Instance, WitnessVerdict
 from salver.nets.network import Linear, Network, Node, Relu
-from salver.nets.onnx_writer import to_bytes, to_model
+from salver.nets.onnx.writer import to_bytes, to_model
 from salver.saliency.unroll import logit_combination, unroll
 from salver.spec import Atom, Property
 

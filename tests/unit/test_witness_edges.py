@@ -20,7 +20,7 @@ from salver.judge.witness import (
 )
 from salver.model import WitnessVerdict
 from salver.nets.network import Linear, Mul, Network, Node, Sub
-from salver.nets.onnx_writer import to_bytes, to_model
+from salver.nets.onnx.writer import to_bytes, to_model
 from salver.plugins import generators
 from salver.saliency.unroll import logit_combination, unroll
 from salver.spec import Atom, Property

@@ -27,7 +27,7 @@ from salver.errors import SalverError
 from salver.files import write_atomically
 from salver.machine import processor
 from salver.model import Record
-from salver.nets.keras_file import read_keras
+from salver.nets.keras.file import read_keras
 from salver.nets.network import Network
 from salver.progress import counting
 

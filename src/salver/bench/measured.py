@@ -13,10 +13,10 @@ from salver.execute.logs import read_finished
 from salver.judge.scoring import SOLVED, results_frame
 from salver.judging import judge_run
 from salver.model import Instance, JudgedRun
-from salver.nets.onnx_reader import read_onnx
+from salver.nets.onnx.reader import read_onnx
 from salver.nets.program import UnsupportedQueryError, lower
 from salver.run import RunManifest
-from salver.solvers.bounds import propagate
+from salver.solvers.bounding.bounds import propagate
 from salver.spec import read_vnnlib
 
 _SOLVING = re.compile(r"^solving: (\d+\.\d+) s$", re.MULTILINE)

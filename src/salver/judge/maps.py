@@ -12,8 +12,8 @@ from salver.errors import SalverError
 from salver.judge.activation_map import ACTIVATION_MAPS
 from salver.model import Facts, Instance
 from salver.nets.network import Network, Relu
-from salver.nets.onnx_file import load_model
-from salver.nets.onnx_reader import read_onnx
+from salver.nets.onnx.file import load_model
+from salver.nets.onnx.reader import read_onnx
 from salver.nets.program import lower
 from salver.nets.runtime import Runtime
 from salver.saliency.sampling import logits_and_gradient

@@ -21,7 +21,7 @@ from pydantic import ConfigDict, Field
 from salver.errors import SalverError
 from salver.judge.activation_map import ACTIVATION_MAPS, logits_and_map
 from salver.model import Instance, Record, WitnessVerdict
-from salver.nets.onnx_file import refuse_other_files
+from salver.nets.onnx.file import refuse_other_files
 from salver.saliency.smoothgrad.graph import shifted
 from salver.spec import Property
 
@@ -196,7 +196,7 @@ def original_gradient(
 
 
 def _activation_map(network_onnx: Path, x: Array, label: int, mapping: str) -> Array:
-    from salver.nets.onnx_reader import read_onnx
+    from salver.nets.onnx.reader import read_onnx
 
     network = read_onnx(network_onnx)
     return np.asarray(logits_and_map(network, label, x[None], mapping)[0, network.output_size :])
@@ -205,7 +205,7 @@ def _activation_map(network_onnx: Path, x: Array, label: int, mapping: str) -> A
 def _autograd(network_onnx: Path, x: Array, plus: int, minus: int | None) -> Array:
     import torch
 
-    from salver.nets.onnx_reader import read_onnx
+    from salver.nets.onnx.reader import read_onnx
     from salver.nets.torch_bridge import to_torch
 
     network = to_torch(read_onnx(network_onnx), torch.float64)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from salver.commands.one_line import OneLineParser
 from salver.errors import SalverError
-from salver.nets.onnx_reader import read_onnx
+from salver.nets.onnx.reader import read_onnx
 from salver.proofs.checker import RejectedError, check
 from salver.proofs.graph import UnsupportedNetworkError
 from salver.proofs.record import read_proof

@@ -13,7 +13,7 @@ import onnx
 
 from salver.errors import SalverError
 from salver.model import Instance, Manifest, Truth
-from salver.nets.onnx_file import load_model
+from salver.nets.onnx.file import load_model
 from salver.publish import generate_properties as drawing
 
 MOST_SECONDS = 6 * 3600

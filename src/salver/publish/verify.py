@@ -20,7 +20,7 @@ from salver.errors import SalverError
 from salver.instance_set import checksums, read_manifest
 from salver.model import Manifest
 from salver.names import refuse_unsafe_path
-from salver.nets.onnx_file import MOST_BYTES
+from salver.nets.onnx.file import MOST_BYTES
 from salver.publish import generate_properties as drawing
 from salver.publish.archive import unpack
 from salver.publish.census import refuse_unfit

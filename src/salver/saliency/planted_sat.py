@@ -23,7 +23,7 @@ from salver.generator import InstanceDraft
 from salver.judge.exact import exact_margin
 from salver.model import Evidence, Truth
 from salver.nets.graft import graft
-from salver.nets.onnx_writer import to_bytes, to_model
+from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.program import Program, lower
 from salver.nets.runtime import Runtime
 from salver.saliency.conditions import UndefinedConditionError
@@ -34,7 +34,7 @@ from salver.saliency.ranking.search import EpsilonStarBound
 from salver.saliency.sampling import logits_and_gradient, significant
 from salver.saliency.unroll import logit_combination
 from salver.saliency.vanilla import Condition, Point, VanillaQuery, pairings
-from salver.solvers.falsify import BATCH, attack
+from salver.solvers.attack.falsify import BATCH, attack
 from salver.solvers.query import Budget, Query
 
 Array = npt.NDArray[np.float64]

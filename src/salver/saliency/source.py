@@ -12,7 +12,7 @@ from salver.datasets import Dataset, load
 from salver.errors import SalverError
 from salver.generator import InstanceDraft, Parameters
 from salver.nets.network import Network
-from salver.nets.onnx_reader import read_onnx
+from salver.nets.onnx.reader import read_onnx
 from salver.nets.program import lower
 from salver.nets.torch_bridge import from_torch
 from salver.saliency.vanilla import Point, VanillaQuery

@@ -21,7 +21,7 @@ from salver.errors import SalverError
 from salver.generator import InstanceDraft
 from salver.model import Evidence, Facts, Truth, Vacuity
 from salver.nets.network import Network
-from salver.nets.onnx_writer import to_bytes, to_model
+from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.program import Program, lower
 from salver.nets.runtime import Runtime
 from salver.saliency import conditions

@@ -35,14 +35,14 @@ if TYPE_CHECKING:
     from salver.solvers.query import Budget, Options, Query, Result, Solver
 
 SOLVERS = {
-    "falsify": "salver.solvers.falsify",
-    "er-attack": "salver.solvers.er_attack",
-    "mse-attack": "salver.solvers.mse_attack",
-    "crown": "salver.solvers.crown",
-    "marabou": "salver.solvers.marabou",
-    "milp": "salver.solvers.milp",
+    "falsify": "salver.solvers.attack.falsify",
+    "er-attack": "salver.solvers.attack.er_attack",
+    "mse-attack": "salver.solvers.attack.mse_attack",
+    "crown": "salver.solvers.crown.solver",
+    "marabou": "salver.solvers.marabou.solver",
+    "milp": "salver.solvers.milp.solver",
     "hybrid-paper": "salver.solvers.hybrid_paper",
-    "hybrid": "salver.solvers.hybrid",
+    "hybrid": "salver.solvers.hybrid.solver",
 }
 NEED_TORCH = ("crown", "hybrid-paper")
 """They import it while solving, on the way to every answer; a second of importing is not solving."""

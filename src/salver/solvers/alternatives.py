@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from salver.solvers.bounds import Array, Bounds
+from salver.solvers.bounding.bounds import Array, Bounds
 from salver.solvers.query import Query
 from salver.spec import Atom, Clause
 

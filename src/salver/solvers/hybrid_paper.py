@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.nets.program import Affine, GateBlock, MaskBlock, Program, ReluBlock
-from salver.solvers.bounds import Bounds, propagate
-from salver.solvers.crown_graph import bounded_graph, live_blocks, without_abs
-from salver.solvers.lirpa import linear_bounds
-from salver.solvers.marabou import decide
+from salver.solvers.bounding.bounds import Bounds, propagate
+from salver.solvers.crown.graph import bounded_graph, live_blocks, without_abs
+from salver.solvers.crown.lirpa import linear_bounds
+from salver.solvers.marabou.solver import decide
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
 
 Array = npt.NDArray[np.float64]

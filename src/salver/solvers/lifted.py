@@ -20,8 +20,8 @@ import onnx
 
 from salver.errors import SalverError
 from salver.nets.joined import beside, with_rows
-from salver.nets.onnx_file import load_model
-from salver.nets.onnx_reader import read_for_query
+from salver.nets.onnx.file import load_model
+from salver.nets.onnx.reader import read_for_query
 from salver.nets.program import AbsBlock, GateBlock, UnsupportedQueryError
 from salver.nets.runtime import Runtime
 from salver.solvers.query import Query

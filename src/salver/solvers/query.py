@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from salver.errors import SalverError
 from salver.nets.network import Network
-from salver.nets.onnx_file import load_model
-from salver.nets.onnx_reader import read_onnx
+from salver.nets.onnx.file import load_model
+from salver.nets.onnx.reader import read_onnx
 from salver.nets.program import Program, UnsupportedQueryError, lower
 from salver.nets.runtime import Runtime
 from salver.spec import Property, read_vnnlib

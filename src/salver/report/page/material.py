@@ -18,7 +18,7 @@ from salver.errors import SalverError
 from salver.execute.logs import COMMAND
 from salver.model import Consistency, Instance, JudgedRun, Outcome
 from salver.nets.network import Relu
-from salver.nets.onnx_reader import read_onnx
+from salver.nets.onnx.reader import read_onnx
 from salver.report.page.pictures import Pictures, pictures
 
 MOST_TEXTS = 2_000

@@ -21,8 +21,8 @@ import torch
 from salver.nets.network import Conv, Network
 from salver.saliency.cam.graph import cam_graph
 from salver.saliency.conditions import top_k
-from salver.solvers.conv_bounds import Box, ConvBounder, Ranges
-from salver.solvers.slopes import improved
+from salver.solvers.bounding.conv_bounds import Box, ConvBounder, Ranges
+from salver.solvers.bounding.slopes import improved
 
 Array = npt.NDArray[np.float64]
 Tensor = torch.Tensor

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from salver.nets.network import Network
 from salver.saliency.cam.attack import CamAttack, Effort, attack_radius
 from salver.saliency.cam.bounds import CamBounds, Method
-from salver.solvers.conv_bounds import Ranges
+from salver.solvers.bounding.conv_bounds import Ranges
 
 Array = npt.NDArray[np.float64]
 DEFAULT_EFFORT = Effort()

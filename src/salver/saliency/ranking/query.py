@@ -18,8 +18,8 @@ from salver.saliency.ranking.graph import enough_departed, ranking_of, some_pair
 from salver.saliency.ranking.search import EpsilonStarBound, Sampled, sample_epsilon_star, sample_measures
 from salver.saliency.unroll import logit_combination, unroll
 from salver.saliency.vanilla import Point
-from salver.solvers.bounds import propagate
-from salver.solvers.ranking_attack import RankingTarget
+from salver.solvers.attack.ranking_attack import RankingTarget
+from salver.solvers.bounding.bounds import propagate
 from salver.spec import Clause, Property, float32_down, float32_up
 
 Array = npt.NDArray[np.float64]

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.nets.program import Program
-from salver.solvers.ranking_attack import Attack, RankingTarget, er_loss, mse_loss, pair_loss
+from salver.solvers.attack.ranking_attack import Attack, RankingTarget, er_loss, mse_loss, pair_loss
 
 Array = npt.NDArray[np.float64]
 

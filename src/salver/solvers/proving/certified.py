@@ -9,7 +9,7 @@ from salver.nets.program import AbsBlock, GateBlock, MaskBlock, Program
 from salver.proofs.context import Context
 from salver.proofs.exact import ONE
 from salver.proofs.graph import STEP
-from salver.solvers.bounds import Bounds
+from salver.solvers.bounding.bounds import Bounds
 
 Array = npt.NDArray[np.float64]
 

@@ -12,9 +12,9 @@ from salver.nets.program import AbsBlock, Affine, GateBlock, MaskBlock, ReluBloc
 from salver.proofs.checker import MOST_AT_ONCE, Checker
 from salver.proofs.context import Context
 from salver.proofs.graph import Graph
-from salver.solvers.bounds import Bounds, propagate
-from salver.solvers.milp_model import slack_rows
-from salver.solvers.node import picked
+from salver.solvers.bounding.bounds import Bounds, propagate
+from salver.solvers.hybrid.node import picked
+from salver.solvers.milp.model import slack_rows
 from salver.solvers.proving.certified import certified
 from salver.solvers.proving.lines import minimise
 from salver.solvers.proving.rows import Rows

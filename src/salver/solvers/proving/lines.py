@@ -13,8 +13,8 @@ import numpy.typing as npt
 from scipy import sparse
 
 from salver.nets.program import AbsBlock, Affine, GateBlock, MaskBlock, Program, ReluBlock
-from salver.solvers.bounds import Bounds
-from salver.solvers.relaxation import mask_lines
+from salver.solvers.bounding.bounds import Bounds
+from salver.solvers.bounding.relaxation import mask_lines
 
 Array = npt.NDArray[np.float64]
 Record = list[tuple[str, int, Array]]

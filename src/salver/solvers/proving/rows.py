@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from salver.nets.program import AbsBlock, GateBlock, Program
 from salver.proofs.graph import Graph
-from salver.solvers.linear import LinearRelaxation
-from salver.solvers.milp_program import Origin
+from salver.solvers.hybrid.linear import LinearRelaxation
+from salver.solvers.milp.program import Origin
 from salver.spec import Atom, Property
 
 Array = npt.NDArray[np.float64]

@@ -16,11 +16,11 @@ import numpy.typing as npt
 from salver.nets.program import AbsBlock
 from salver.proofs.context import Context
 from salver.proofs.graph import STEP
-from salver.solvers.bounds import Bounds
-from salver.solvers.branching import branching_neuron
-from salver.solvers.linear import LinearRelaxation
-from salver.solvers.milp_model import build
-from salver.solvers.node import Node, tighten
+from salver.solvers.bounding.bounds import Bounds
+from salver.solvers.hybrid.branching import branching_neuron
+from salver.solvers.hybrid.linear import LinearRelaxation
+from salver.solvers.hybrid.node import Node, tighten
+from salver.solvers.milp.model import build
 from salver.solvers.proving.certified import certified
 from salver.solvers.proving.deductions import CASES_AT_MOST, Deductions
 from salver.solvers.proving.rows import Places, Rows, places, without_comparisons

@@ -1,0 +1,1 @@
+"""Networks in Keras files (HDF5)."""

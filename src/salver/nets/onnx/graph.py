@@ -1,0 +1,179 @@
+"""What the ONNX reader has built so far: nodes, constants, names and shapes, and how to add to them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+
+from salver.errors import SalverError
+from salver.nets.network import Concat, Linear, Node, Operator, Reshape, Scale, Shape
+from salver.nets.onnx.strict import MOST_ENTRIES
+from salver.nets.onnx.types import Types, without_batch
+from salver.nets.ranges import Range
+
+MEND = "see docs/networks.md for the operators that are"
+
+
+@dataclass(frozen=True)
+class Truth:
+    """A boolean tensor as `constant + sum of sign * 1[z > 0]`, over the pre-activation tensors named.
+
+    Masks are made where the tensor is used, so that a broadcast happens to z and a mask stays a mask.
+    """
+
+    constant: int
+    parts: tuple[tuple[int, str], ...]
+
+    def negated(self) -> Truth:
+        return Truth(1 - self.constant, tuple((-sign, name) for sign, name in self.parts))
+
+
+@dataclass
+class GraphBuilder:
+    """Nodes in the order of the file.
+
+    Attributes:
+        input: name of the flat input tensor; input_size: its number of entries.
+        constants: values known without the input, by tensor.
+        shapes: shape of every variable tensor, mostly without its batch axis. Entries lie in the order of the
+            file's tensor, whose full shape is in `types` where it is known.
+        spent: entries written so far that the file does not hold: of selection matrices and folded constants.
+        ranges: flat ranges of tensors over the query's box; empty where a network is read without a query.
+    """
+
+    where: str
+    input: str
+    input_size: int
+    constants: dict[str, Any]
+    types: Types
+    nodes: list[Node] = field(default_factory=list)
+    alias: dict[str, str] = field(default_factory=dict)
+    shapes: dict[str, Shape] = field(default_factory=dict)
+    flattened: set[str] = field(default_factory=set)
+    truths: dict[str, Truth] = field(default_factory=dict)
+    spent: int = 0
+    ranges: dict[str, Range] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.shapes[self.input] = (self.input_size,)
+
+    def fail(self, node: onnx.NodeProto, what: str) -> SalverError:
+        return SalverError(f"operator {node.op_type} {what} is not supported", self.where, MEND)
+
+    def tensor(self, name: str) -> str:
+        while name in self.alias:
+            name = self.alias[name]
+        if name not in self.shapes:
+            kind = "boolean" if name in self.truths else "constant"
+            what = f"tensor {name!r} is {kind} where a variable is expected; this is not supported"
+            raise SalverError(what, self.where, MEND)
+        return name
+
+    def refuse_twice(self, *names: str) -> None:
+        """Raises: SalverError: one of the names is taken, or is there twice."""
+        for number, name in enumerate(names):
+            taken = (self.shapes, self.alias, self.constants, self.truths, names[:number])
+            if any(name in known for known in taken):
+                what = f"tensor {name!r} is named twice"
+                raise SalverError(what, self.where, "give every tensor its own name")
+
+    def emit(self, name: str, operator: Operator, inputs: tuple[str, ...], shape: Shape) -> None:
+        self.refuse_twice(name)
+        if math.prod(shape) > MOST_ENTRIES or any(size < 1 for size in shape):
+            raise SalverError(f"tensor {name!r} of shape {shape} is not supported", self.where, MEND)
+        self.nodes.append(Node(name, operator, inputs, shape))
+        self.shapes[name] = shape
+
+    def flat(self, name: str) -> str:
+        source = self.tensor(name)
+        if len(self.shapes[source]) == 1:
+            return source
+        flat = f"{source}/flat"
+        if flat not in self.flattened:
+            self.flattened.add(flat)
+            self.emit(flat, Reshape(), (source,), (math.prod(self.shapes[source]),))
+        return flat
+
+    def full(self, name: str) -> Shape | None:
+        """Full shape of a tensor of the file, none where it is not known or does not fit."""
+        shape = self.types.shapes.get(name)
+        if shape is None or name in self.constants or name in self.truths:
+            return shape
+        return shape if math.prod(shape) == math.prod(self.shapes[self.tensor(name)]) else None
+
+    def known(self, node: onnx.NodeProto, name: str) -> Shape:
+        """Full shape of a tensor of the file.
+
+        Raises:
+            SalverError: it is not known.
+        """
+        shape = self.full(name)
+        if shape is None:
+            raise self.fail(node, f"on {name!r}, whose shape is not fixed,")
+        return shape
+
+    def spend(self, node: onnx.NodeProto, count: int) -> None:
+        """Raises: SalverError: with `count` entries more, all that was made has more than `MOST_ENTRIES`."""
+        self.spent += count
+        if self.spent > MOST_ENTRIES:
+            raise self.fail(node, f"with {count} entries to write, with others more than {MOST_ENTRIES},")
+
+    def matrix(self, node: onnx.NodeProto, rows: int, columns: int) -> Any:
+        """Zeros [rows, columns] in single precision. Raises: SalverError: as `spend`."""
+        self.spend(node, rows * columns)
+        return np.zeros((rows, columns), np.float32)
+
+    def linear_map(self, node: onnx.NodeProto, name: str, source: str, weight: Any, shape: Shape) -> None:
+        """Emits `name` of `shape` as `weight` [entries, source's entries] times the flat source."""
+        flat = self.flat(source)
+        target = name if len(shape) == 1 else f"{name}/entries"
+        self.emit(target, Linear(weight, np.zeros(len(weight), np.float32)), (flat,), (len(weight),))
+        if target != name:
+            self.emit(name, Reshape(), (target,), shape)
+
+    def pick(self, node: onnx.NodeProto, name: str, source: str, places: Any, full: Shape) -> None:
+        """Emits `name` of full shape `full`, whose entry i is entry `places[i]` of `source`."""
+        source, shape = self.tensor(source), without_batch(full)
+        count = math.prod(self.shapes[source])
+        if len(places) == count and (places == np.arange(count)).all():
+            self.emit(name, Reshape(), (source,), shape)
+            return
+        weight = self.matrix(node, len(places), count)
+        weight[np.arange(len(places)), places] = 1.0
+        self.linear_map(node, name, source, weight, shape)
+
+    def spread(self, node: onnx.NodeProto, name: str, full: Shape) -> str:
+        """A variable tensor of the file broadcast to the full shape `full`; itself where nothing changes."""
+        own, source = self.known(node, name), self.tensor(name)
+        if math.prod(own) == math.prod(full):
+            return source
+        made = f"{source}/spread{list(full)}"
+        if made not in self.shapes:
+            places = np.broadcast_to(np.arange(math.prod(own)).reshape(own), full).ravel()
+            self.pick(node, made, source, places, full)
+        return made
+
+    def scale(self, output: str, source: str, scale: Any, shift: Any) -> None:
+        """Emits `scale * source + shift`; both broadcast to the shape of `source`."""
+        shape = self.shapes[source]
+        full = [np.ascontiguousarray(np.broadcast_to(part, shape), np.float32) for part in (scale, shift)]
+        if not all(np.isfinite(part).all() for part in full):
+            raise SalverError(f"scaling {output!r} is not finite", self.where, "export the model again")
+        self.emit(output, Scale(full[0], full[1]), (source,), shape)
+
+    def fixed(self, name: str) -> str:
+        """A constant tensor, flat, as a linear map that ignores the input."""
+        made = f"{name}/fixed"
+        if made not in self.shapes:
+            bias = np.ravel(self.constants[name]).astype(np.float32)
+            weight = np.zeros((bias.size, self.shapes[self.input][0]), np.float32)
+            self.emit(made, Linear(weight, bias), (self.input,), (bias.size,))
+        return made
+
+    def join(self, name: str, parts: tuple[str, ...]) -> None:
+        """Emits the flat tensors `parts` one after the other."""
+        self.emit(name, Concat(), parts, (sum(self.shapes[part][0] for part in parts),))

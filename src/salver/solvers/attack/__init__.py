@@ -1,0 +1,1 @@
+"""Searches for witnesses; they never show that there is none."""

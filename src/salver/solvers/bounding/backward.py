@@ -1,0 +1,202 @@
+"""Reads a saliency condition backwards: output ranges -> gated values -> masks -> earlier gates.
+
+The premise |E(x) - E(xhat)| <= delta is a strong constraint on the masks. With E = A u over the entries u
+that are still open (gated values or masks), any matrix P gives u = P y + (I - P A) u, hence bounds on u
+from the ranges of y and of u itself. P = pinv(A) makes I - P A vanish on every entry that the rows
+determine; the identity holds for every P, so rounding in the pseudo-inverse costs tightness, never
+soundness. A gate whose value cannot be 0 is on; one whose argument cannot reach the value's range is
+off; the arguments of gates that are on are rows of known range for the blocks before them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from salver.nets.program import Affine, GateBlock, MaskBlock, Matrix, Program
+from salver.solvers.bounding.bounds import ABSOLUTE, RELATIVE, Bounds
+from salver.spec import Property
+
+Array = npt.NDArray[np.float64]
+_ROUNDS = 3
+_CONDITION = 1e-9
+
+
+def tighten_backwards(program: Program, prop: Property, bounds: Bounds) -> Bounds:
+    """`bounds` with block and value ranges narrowed by the property, and more signs decided.
+
+    Signs it decides are closed on their side, like branching. Output ranges stay those of the network:
+    an exact leaf must still impose the property's own. `infeasible` when no value is left: then no x of
+    the box with these signs satisfies the property.
+    """
+    if bounds.infeasible:
+        return bounds
+    return _Backward(program, prop, bounds).run()
+
+
+@dataclass(eq=False)
+class _Backward:
+    program: Program
+    prop: Property
+    bounds: Bounds
+
+    def __post_init__(self) -> None:
+        b = self.bounds
+        self.low = {k: v.copy() for k, v in b.block_lower.items()}
+        self.high = {k: v.copy() for k, v in b.block_upper.items()}
+        self.value_low = {k: v.copy() for k, v in b.value_lower.items()}
+        self.value_high = {k: v.copy() for k, v in b.value_upper.items()}
+        self.signs = [s.copy() for s in b.signs]
+        low, high = self.prop.ranges
+        self.output_low = np.maximum(low, b.output_lower)
+        self.output_high = np.minimum(high, b.output_upper)
+        self.feasible = bool((self.output_low <= self.output_high).all())
+
+    def run(self) -> Bounds:
+        for _ in range(_ROUNDS):
+            before = sum(int((s == 0).sum()) for s in self.signs)
+            self._pass()
+            if not self.feasible:
+                return replace(self.bounds, infeasible=True)
+            if sum(int((s == 0).sum()) for s in self.signs) == before:
+                break
+        b = self.bounds
+        pre_low = [
+            np.where(s > 0, np.maximum(v, 0.0), v) for s, v in zip(self.signs, b.pre_lower, strict=True)
+        ]
+        pre_high = [
+            np.where(s < 0, np.minimum(v, 0.0), v) for s, v in zip(self.signs, b.pre_upper, strict=True)
+        ]
+        feasible = all((lo <= hi).all() for lo, hi in zip(pre_low, pre_high, strict=True))
+        return replace(
+            b,
+            pre_lower=pre_low,
+            pre_upper=pre_high,
+            signs=self.signs,
+            block_lower=self.low,
+            block_upper=self.high,
+            value_lower=self.value_low,
+            value_upper=self.value_high,
+            infeasible=not feasible,
+        )
+
+    def _pass(self) -> None:
+        output = self.program.output
+        rows = np.flatnonzero(np.isfinite(self.prop.ranges[0]) | np.isfinite(self.prop.ranges[1]))
+        self._rows(output, rows, self.output_low, self.output_high)
+        for number in reversed(range(len(self.program.blocks))):
+            block = self.program.blocks[number]
+            if not self.feasible:
+                return
+            if isinstance(block, GateBlock):
+                self._gate(number, block)
+            elif isinstance(block, MaskBlock):
+                self._mask(number, block)
+
+    def _rows(self, affine: Affine, rows: npt.NDArray[np.intp], low: Array, high: Array) -> None:
+        """Narrows the open entries of every saliency block that the rows read."""
+        parts: list[tuple[int, npt.NDArray[np.intp], Array]] = []
+        rest_low, rest_high = low[rows] - affine.constant[rows], high[rows] - affine.constant[rows]
+        scale = np.abs(affine.constant[rows])
+        for block, matrix in affine.terms.items():
+            picked = _dense(matrix[rows])
+            open_ = self._open(block)
+            closed = np.ones(picked.shape[1], bool)
+            closed[open_] = False
+            if len(open_):
+                parts.append((block, open_, picked[:, open_]))
+            least, most = _product(picked[:, closed], self.low[block][closed], self.high[block][closed])
+            rest_low, rest_high = rest_low - most, rest_high - least
+            scale += np.maximum(np.abs(least), np.abs(most))
+        if not parts or not len(rows):
+            return
+        slop = RELATIVE * scale + ABSOLUTE
+        self._solve(parts, rest_low - slop, rest_high + slop)
+
+    def _open(self, block: int) -> npt.NDArray[np.intp]:
+        """Entries worth narrowing: gated values and masks of neurons that may be on."""
+        kind = self.program.blocks[block] if block >= 0 else None
+        if not isinstance(kind, GateBlock | MaskBlock):
+            return np.zeros(0, np.intp)
+        return np.flatnonzero(self.low[block] < self.high[block])
+
+    def _solve(self, parts: list[tuple[int, npt.NDArray[np.intp], Array]], low: Array, high: Array) -> None:
+        matrix = np.hstack([part[2] for part in parts])
+        unknown_low = np.concatenate([self.low[block][open_] for block, open_, _ in parts])
+        unknown_high = np.concatenate([self.high[block][open_] for block, open_, _ in parts])
+        finite = np.isfinite(low) & np.isfinite(high)
+        if not finite.any():
+            return
+        matrix, low, high = matrix[finite], low[finite], high[finite]
+        inverse = np.asarray(np.linalg.pinv(matrix, rcond=_CONDITION), np.float64)
+        least, most = _product(inverse, low, high)
+        remainder = np.eye(matrix.shape[1]) - inverse @ matrix
+        rest_least, rest_most = _product(remainder, unknown_low, unknown_high)
+        size = np.abs(inverse) @ np.maximum(np.abs(low), np.abs(high))
+        slop = RELATIVE * size + ABSOLUTE
+        new_low = np.maximum(unknown_low, least + rest_least - slop)
+        new_high = np.minimum(unknown_high, most + rest_most + slop)
+        if (new_low > new_high).any():
+            self.feasible = False
+            return
+        start = 0
+        for block, open_, _ in parts:
+            end = start + len(open_)
+            self.low[block][open_], self.high[block][open_] = new_low[start:end], new_high[start:end]
+            start = end
+
+    def _gate(self, number: int, block: GateBlock) -> None:
+        """p = m v: decide m from the ranges of p and v, then hand the range of p on to v where m = 1."""
+        mask = self.program.blocks[block.mask]
+        assert isinstance(mask, MaskBlock)
+        signs = self.signs[mask.pre]
+        low, high = self.low[number], self.high[number]
+        least, most = self.value_low[number], self.value_high[number]
+        must_be_on = (low > 0) | (high < 0)
+        cannot_be_on = (np.maximum(low, least) > np.minimum(high, most)) & ~must_be_on
+        self._decide(
+            mask.pre,
+            must_be_on,
+            cannot_be_on | (must_be_on & (np.maximum(low, least) > np.minimum(high, most))),
+        )
+        if not self.feasible:
+            return
+        on = signs > 0
+        self.value_low[number] = np.where(on, np.maximum(low, least), least)
+        self.value_high[number] = np.where(on, np.minimum(high, most), most)
+        off = signs < 0
+        self.low[number], self.high[number] = np.where(off, 0.0, low), np.where(off, 0.0, high)
+        if (self.low[number] > self.high[number]).any():
+            self.feasible = False
+            return
+        self.low[block.mask] = np.where(on, 1.0, self.low[block.mask])
+        self.high[block.mask] = np.where(off, 0.0, self.high[block.mask])
+        rows = np.flatnonzero(on & (low < high))
+        self._rows(block.value, rows, self.value_low[number], self.value_high[number])
+
+    def _mask(self, number: int, block: MaskBlock) -> None:
+        on, off = self.low[number] > 0, self.high[number] < 1
+        self._decide(block.pre, on, off)
+        signs = self.signs[block.pre]
+        self.low[number] = (signs > 0).astype(np.float64)
+        self.high[number] = (signs >= 0).astype(np.float64)
+
+    def _decide(self, pre: int, on: npt.NDArray[np.bool_], off: npt.NDArray[np.bool_]) -> None:
+        signs = self.signs[pre]
+        if (on & off).any() or (on & (signs < 0)).any() or (off & (signs > 0)).any():
+            self.feasible = False
+            return
+        signs[on], signs[off] = 1, -1
+
+
+def _product(matrix: Array, low: Array, high: Array) -> tuple[Array, Array]:
+    """Interval product of an exact matrix [rows, k] with ranges [k]."""
+    positive, negative = np.maximum(matrix, 0.0), np.minimum(matrix, 0.0)
+    return positive @ low + negative @ high, positive @ high + negative @ low
+
+
+def _dense(matrix: Matrix) -> Array:
+    return matrix.toarray() if sparse.issparse(matrix) else np.asarray(matrix)

@@ -1,0 +1,1 @@
+"""The solver `crown`: auto_LiRPA bounds with branch and bound."""

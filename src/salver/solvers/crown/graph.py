@@ -1,0 +1,250 @@
+"""The query's graph for auto_LiRPA: a torch module with two operators of its own, step and gate.
+
+The step 1[z > 0] is relaxed to [0, 1] by z / u <= m <= 1 - z / l, or the constants 0 and 1; the gate m v
+by the McCormick planes. All planes hold for the open and for the closed mask at z = 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from salver.nets.program import (
+    AbsBlock,
+    Affine,
+    Block,
+    GateBlock,
+    MaskBlock,
+    PreActivation,
+    Program,
+    ReluBlock,
+)
+from salver.solvers.crown.lirpa import bounded_module
+from salver.solvers.crown.operators import bound_classes, traced_functions
+from salver.spec import Property
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class AtomRows:
+    """Every atom as `sign * row - offset >= 0` over distinct rows of the output.
+
+    Attributes:
+        matrix: [rows, outputs].
+        row, sign, offset: per atom, in the order of `Property.atoms()`.
+        clauses: per clause, per conjunction, the numbers of its atoms.
+    """
+
+    matrix: Array
+    row: npt.NDArray[np.intp]
+    sign: Array
+    offset: Array
+    clauses: tuple[tuple[tuple[int, ...], ...], ...]
+
+
+def atom_rows(prop: Property) -> AtomRows:
+    """Distinct rows of a property; `Y[i] >= c` and `Y[i] <= d` share one."""
+    rows: dict[tuple[int, int | None], int] = {}
+    row: list[int] = []
+    sign: list[float] = []
+    offset: list[float] = []
+    clauses: list[tuple[tuple[int, ...], ...]] = []
+    for clause in prop.clauses:
+        numbers: list[tuple[int, ...]] = []
+        for conjunction in clause:
+            numbers.append(tuple(range(len(row), len(row) + len(conjunction))))
+            for atom in conjunction:
+                row.append(rows.setdefault((atom.left, atom.other), len(rows)))
+                sign.append(1.0 if atom.relation == ">=" else -1.0)
+                offset.append(sign[-1] * atom.constant if atom.other is None else 0.0)
+        clauses.append(tuple(numbers))
+    matrix = np.zeros((len(rows), prop.output_count))
+    for (left, other), number in rows.items():
+        matrix[number, left] += 1.0
+        if other is not None:
+            matrix[number, other] -= 1.0
+    return AtomRows(matrix, np.array(row, np.intp), np.array(sign), np.array(offset), tuple(clauses))
+
+
+def without_abs(program: Program) -> Program:
+    """The same function with |v| = 2 max(v, 0) - v, so every case split is the sign of a z."""
+    pre, blocks = list(program.pre), list[Block]()
+    values: dict[int, Affine] = {}
+
+    def rewrite(affine: Affine) -> Affine:
+        terms, constant = dict(affine.terms), affine.constant
+        for number in sorted(set(terms) & set(values)):
+            matrix, value = terms[number], values[number]
+            terms[number] = 2.0 * matrix
+            for block, term in value.terms.items():
+                shift = matrix @ term
+                terms[block] = terms[block] - shift if block in terms else -1.0 * shift
+            constant = constant - matrix @ value.constant
+        return Affine(terms, constant)
+
+    rewritten: set[int] = set()
+    for number, block in enumerate(program.blocks):
+        match block:
+            case AbsBlock():
+                values[number] = rewrite(block.value)
+                pre.append(PreActivation(values[number]))
+                rewritten.add(len(pre) - 1)
+                blocks.append(ReluBlock(len(pre) - 1, block.size))
+            case GateBlock():
+                blocks.append(replace(block, value=rewrite(block.value)))
+            case _:
+                blocks.append(block)
+    pre = [p if k in rewritten else PreActivation(rewrite(p.affine)) for k, p in enumerate(pre)]
+    return _in_order(Program(program.input_size, tuple(pre), tuple(blocks), rewrite(program.output)))
+
+
+def _in_order(program: Program) -> Program:
+    """The same program, its pre-activations numbered as its blocks meet them."""
+    order: dict[int, int] = {}
+    blocks: list[Block] = []
+    for block in program.blocks:
+        if isinstance(block, ReluBlock | MaskBlock):
+            blocks.append(replace(block, pre=order.setdefault(block.pre, len(order))))
+        else:
+            blocks.append(block)
+    return replace(program, pre=tuple(program.pre[number] for number in order), blocks=tuple(blocks))
+
+
+def over_rows(program: Program, rows: AtomRows) -> Program:
+    """The program whose outputs are the rows of the property."""
+    output = program.output
+    terms = {block: np.asarray(rows.matrix @ term) for block, term in output.terms.items()}
+    return replace(program, output=Affine(terms, rows.matrix @ output.constant))
+
+
+def live_blocks(program: Program) -> set[int]:
+    """Blocks the output depends on; a tracer drops the others."""
+    live: set[int] = set()
+    waiting = list(program.output.terms)
+    while waiting:
+        number = waiting.pop()
+        if number < 0 or number in live:
+            continue
+        live.add(number)
+        block = program.blocks[number]
+        match block:
+            case GateBlock():
+                waiting += [block.mask, *block.value.terms]
+            case AbsBlock():
+                waiting += block.value.terms
+            case _:
+                waiting += program.pre[block.pre].affine.terms
+    return live
+
+
+@dataclass(frozen=True, eq=False)
+class BoundedGraph:
+    """A program inside auto_LiRPA.
+
+    Attributes:
+        module: the `BoundedModule`.
+        pre, mask, gate_value: node names, by pre-activation, by mask block and by gate block.
+        operators: the bound operators, by block; they remember the coefficients of the last backward pass.
+        output: name of the output node.
+    """
+
+    module: Any
+    pre: dict[int, str]
+    mask: dict[int, str]
+    gate_value: dict[int, str]
+    operators: dict[int, Any]
+    output: str
+
+    def forget_coefficients(self) -> None:
+        """Called before a pass, so that the coefficients are of that pass only."""
+        for operator in self.operators.values():
+            operator.coefficients = (None, None)
+
+
+def bounded_graph(program: Program, device: str) -> BoundedGraph:
+    """Traces a program (without `AbsBlock`) in float64 on `device`."""
+    import torch
+
+    model = _module(program, device)
+    sample = torch.zeros(1, program.input_size, dtype=torch.float64, device=device)
+    relu, step, gate = bound_classes()
+    module = bounded_module(model, sample, {"onnx::Relu": relu, "salver::Step": step, "salver::Gate": gate})
+    found: dict[type, list[Any]] = {relu: [], step: [], gate: []}
+    for node in module._modules.values():
+        if type(node) in found:
+            found[type(node)].append(node)
+    kinds = {ReluBlock: found[relu], MaskBlock: found[step], GateBlock: found[gate]}
+    pre, mask, value, operators = {}, {}, {}, {}
+    for number in sorted(live_blocks(program)):
+        block = program.blocks[number]
+        node = operators[number] = kinds[type(block)].pop(0)
+        if isinstance(block, GateBlock):
+            value[number] = node.inputs[1].name
+        elif isinstance(block, ReluBlock | MaskBlock):
+            pre[block.pre] = node.inputs[0].name
+        if isinstance(block, MaskBlock):
+            mask[number] = node.name
+    return BoundedGraph(module, pre, mask, value, operators, module.final_name)
+
+
+def _module(program: Program, device: str) -> Any:
+    import torch
+    from scipy import sparse
+
+    step, gate = traced_functions()
+    live = live_blocks(program)
+
+    class Graph(torch.nn.Module):
+        """x [batch, n] -> outputs [batch, rows]; one Linear per term of each affine map."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = torch.nn.ModuleDict()
+
+        def add(self, key: str, affine: Affine) -> None:
+            terms = dict(affine.terms) or {-1: np.zeros((affine.size, program.input_size))}
+            for position, (block, matrix) in enumerate(terms.items()):
+                dense = matrix.toarray() if sparse.issparse(matrix) else np.asarray(matrix)
+                layer = torch.nn.Linear(dense.shape[1], dense.shape[0], dtype=torch.float64, device=device)
+                constant = affine.constant if position == 0 else np.zeros(affine.size)
+                layer.weight = torch.nn.Parameter(torch.as_tensor(dense, device=device), requires_grad=False)
+                layer.bias = torch.nn.Parameter(
+                    torch.as_tensor(constant.copy(), device=device), requires_grad=False
+                )
+                self.linear[f"{key}:{block}"] = layer
+
+        def value(self, key: str, values: dict[int, Any]) -> Any:
+            total = None
+            for name, layer in self.linear.items():
+                if name.startswith(key + ":"):
+                    term = layer(values[int(name.rpartition(":")[2])])
+                    total = term if total is None else total + term
+            return total
+
+        def forward(self, x: Any) -> Any:
+            values, zs = {-1: x}, {}
+            for number, block in enumerate(program.blocks):
+                if number not in live:
+                    continue
+                if isinstance(block, GateBlock):
+                    values[number] = gate.apply(values[block.mask], self.value(f"gate{number}", values))
+                    continue
+                assert isinstance(block, ReluBlock | MaskBlock)
+                if block.pre not in zs:
+                    zs[block.pre] = self.value(f"pre{block.pre}", values)
+                relu = isinstance(block, ReluBlock)
+                values[number] = torch.relu(zs[block.pre]) if relu else step.apply(zs[block.pre])
+            return self.value("output", values)
+
+    graph = Graph()
+    for number, point in enumerate(program.pre):
+        graph.add(f"pre{number}", point.affine)
+    for number, block in enumerate(program.blocks):
+        if isinstance(block, GateBlock):
+            graph.add(f"gate{number}", block.value)
+    graph.add("output", program.output)
+    return graph.eval()

@@ -1,0 +1,1 @@
+"""The solver `hybrid`: attack, bounds, the saliency condition read backwards, branching, exact leaves."""

@@ -1,0 +1,185 @@
+"""Branch and bound that decides mask and ReLU together.
+
+A node is bounded (`node.tighten`), then its linear relaxation is solved, and where few enough neurons are
+open both sides of each are probed there (`probing`). What remains open is split; a node with hardly any
+open neuron goes to the mixed-integer back end. How few are few enough is learnt while searching: success
+raises a threshold, failure lowers it.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from salver.solvers.bounding.bounds import Bounds
+from salver.solvers.hybrid.node import Node, children, tighten
+from salver.solvers.hybrid.probing import Probed, probe
+from salver.solvers.milp.solver import backend, solve_within
+from salver.solvers.query import Budget, Options, Query, Result, Verdict
+
+PROBE_FIRST = 50
+"""Open neurons up to which probing is tried at first."""
+LAST_LAYER = 2.0
+"""Where only the last layer is open, probing pays for this many times as many neurons."""
+LEAF_FIRST = 12
+"""Open neurons up to which the mixed-integer back end is tried at first."""
+ALLOWANCE_S = 1.0
+LEAF_BACKEND = "scip"
+"""HiGHS is quicker on whole small queries, but was seen to run past its time limit by tens of seconds."""
+_REPORT_EVERY_S = 5.0
+
+
+@dataclass
+class Statistics:
+    """Counts for the log: nodes, those closed by bounds and by linear relaxations, linear programs solved,
+    attempts of the mixed-integer back end and its successes, pending nodes."""
+
+    nodes: int = 0
+    closed: int = 0
+    refuted: int = 0
+    programs: int = 0
+    attempts: int = 0
+    solved: int = 0
+    open: int = 0
+    printed: float = field(default_factory=time.monotonic)
+
+    def line(self) -> str:
+        return (
+            f"nodes {self.nodes} closed-by-bounds {self.closed} closed-by-lp {self.refuted} "
+            f"lps {self.programs} back-end {self.solved}/{self.attempts} open {self.open}"
+        )
+
+    def maybe_print(self) -> None:
+        now = time.monotonic()
+        if now - self.printed >= _REPORT_EVERY_S:
+            self.printed = now
+            print(self.line(), file=sys.stderr, flush=True)
+
+
+Donate = Callable[[list[Node]], None]
+"""Called between nodes with the pending ones; may take some away for others."""
+
+
+def search(
+    query: Query, budget: Budget, options: Options, pending: list[Node], donate: Donate = lambda _: None
+) -> Result:
+    """Decides the part of a query that the pending nodes cover, by depth-first search.
+
+    `unsat` when every leaf is closed; `sat` only with a confirmed witness; `unknown` when some leaf has
+    solutions of its closed relaxation but none that survives replay.
+
+    Raises:
+        UnsupportedQueryError: operators outside `Program`.
+    """
+    return _Search(query, budget, options).run(pending, donate)
+
+
+@dataclass
+class _Threshold:
+    """A number of open neurons, learnt: raised by success, lowered by failure."""
+
+    value: float
+
+    def success(self, size: float) -> None:
+        self.value = max(self.value, 1.2 * size)
+
+    def failure(self, size: float) -> None:
+        self.value = min(self.value, 0.9 * size)
+
+
+@dataclass
+class _Search:
+    query: Query
+    budget: Budget
+    options: Options
+    probing: _Threshold = field(default_factory=lambda: _Threshold(PROBE_FIRST))
+    leaf: _Threshold = field(default_factory=lambda: _Threshold(LEAF_FIRST))
+    doubt: str = ""
+    statistics: Statistics = field(default_factory=Statistics)
+
+    def __post_init__(self) -> None:
+        self.ahead = None
+        if self.options.device != "cpu":
+            from salver.solvers.hybrid.lookahead import LookAhead
+
+            self.ahead = LookAhead(self.query.program, self.options.device)
+
+    def run(self, pending: list[Node], donate: Donate) -> Result:
+        while pending:
+            if self.budget.over:
+                print(self.statistics.line(), file=sys.stderr)
+                return Result(Verdict.TIMED_OUT)
+            donate(pending)
+            self.statistics.open = len(pending)
+            self.statistics.maybe_print()
+            self.statistics.nodes += 1
+            if self.ahead is not None and not pending[-1].bounded:
+                self.ahead.bound(pending)
+            outcome = self._node(pending.pop())
+            if isinstance(outcome, Result):
+                if outcome.verdict is Verdict.SAT:
+                    return outcome
+            else:
+                pending += outcome
+        print(self.statistics.line(), file=sys.stderr)
+        return Result(Verdict.UNKNOWN, reason=self.doubt) if self.doubt else Result(Verdict.UNSAT)
+
+    def _node(self, node: Node) -> Result | list[Node]:
+        """A verdict about the node, or the nodes that it is split into."""
+        while True:
+            bounds = tighten(self.query, node)
+            if bounds is None:
+                self.statistics.closed += 1
+                return Result(Verdict.UNSAT)
+            probed = self._probe(bounds, node)
+            if probed.closed:
+                self.statistics.refuted += 1
+                return Result(Verdict.UNSAT)
+            witness = None if probed.point is None else self.query.confirm(probed.point)
+            if witness is not None:
+                return Result(Verdict.SAT, witness)
+            node = Node(probed.signs, bounds, node.depth, probed.rows)
+            if not probed.decided or self.budget.over:
+                break
+        if bounds.undecided == 0 or bounds.undecided <= self.leaf.value:
+            result = self._attempt(bounds)
+            if result is not None:
+                return result
+        nodes = children(self.query.program, bounds, node)
+        if not nodes:
+            self.doubt = self.doubt or "a leaf was left undecided when the time was over"
+        return nodes
+
+    def _probe(self, bounds: Bounds, node: Node) -> Probed:
+        earlier_open = any((np.asarray(signs) == 0).any() for signs in bounds.signs[:-1])
+        size = bounds.undecided / (1.0 if earlier_open else LAST_LAYER)
+        sides = 0 < size <= self.probing.value
+        probed = probe(self.query, bounds, node.rows, self.budget, sides)
+        self.statistics.programs += probed.solves
+        if sides and probed.closed:
+            self.probing.success(size)
+        elif sides and probed.decided < 0.1 * bounds.undecided:
+            self.probing.failure(size)
+        return probed
+
+    def _attempt(self, bounds: Bounds) -> Result | None:
+        """The back end's answer, or None when the node is to be split."""
+        open_ = bounds.undecided
+        seconds = self.budget.left if open_ == 0 else min(ALLOWANCE_S, self.budget.left)
+        self.statistics.attempts += 1
+        result = solve_within(
+            self.query, bounds, Budget(seconds), self.options, backend(self.options.backend or LEAF_BACKEND)
+        )
+        match result.verdict:
+            case Verdict.TIMED_OUT:
+                self.leaf.failure(open_)
+                return None
+            case Verdict.UNKNOWN:
+                self.doubt = result.reason
+        self.statistics.solved += 1
+        self.leaf.success(open_)
+        return result

@@ -1,0 +1,1 @@
+"""The solver `marabou`: queries encoded for maraboupy."""

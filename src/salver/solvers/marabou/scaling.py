@@ -1,0 +1,50 @@
+"""Units in which Marabou's absolute tolerances do no harm.
+
+Marabou takes a variable whose bounds are within 1e-5 for fixed at the lower one, and an equation over
+fixed variables that misses by 1e-10 to 1e-5 for a contradiction: a false `unsat`, seen on every second
+query with a value that narrow. Other absolute tolerances give false answers to problems with large
+numbers. So each variable is brought to about the same range, by powers of two and thus without rounding.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from salver.solvers.marabou.child import LinearQuery
+
+REACHES = (5, 12)
+"""Variables reach between 2**(r - 1) and 2**r. An `unsat` in the first unit must hold in the second too.
+
+Their failures are opposite. Large units spare narrow ranges from being taken for fixed; small ones spare
+the symbolic bounds, which from 8 on were seen to turn a query with a known point into `unsat` although it
+was `sat` over a smaller box.
+"""
+
+
+def scaled(query: LinearQuery, reach: int) -> LinearQuery:
+    """The same problem with every variable in a unit of its own, so that it goes up to 2**`reach`."""
+    sizes = [max(-low, high) for low, high in zip(query.lower, query.upper, strict=True)]
+    for z, a in query.relus:
+        sizes[z] = sizes[a] = max(sizes[z], sizes[a])
+    unit = [2.0 ** (math.frexp(size)[1] - reach) if size > 0 else 1.0 for size in sizes]
+    return replace(
+        query,
+        inputs=[(factor * one, shift) for (factor, shift), one in zip(query.inputs, unit, strict=False)],
+        lower=[low / one for low, one in zip(query.lower, unit, strict=True)],
+        upper=[high / one for high, one in zip(query.upper, unit, strict=True)],
+        equations=[_equation(*equation, unit) for equation in query.equations],
+        disjunctions=[
+            [[(v, relation, constant / unit[v]) for v, relation, constant in part] for part in disjunction]
+            for disjunction in query.disjunctions
+        ],
+    )
+
+
+def _equation(
+    coefficients: list[float], variables: list[int], constant: float, unit: list[float]
+) -> tuple[list[float], list[int], float]:
+    """In the new units, with a largest coefficient between 1/2 and 1."""
+    inside = [coefficient * unit[v] for coefficient, v in zip(coefficients, variables, strict=True)]
+    factor = 2.0 ** -math.frexp(max(map(abs, inside)))[1]
+    return [factor * coefficient for coefficient in inside], variables, factor * constant

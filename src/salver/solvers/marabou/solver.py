@@ -1,0 +1,116 @@
+"""The embedded solver `marabou`: Marabou on the lowered query, bounds by interval arithmetic alone."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+from typing import Any
+
+import numpy as np
+
+from salver.errors import SalverError
+from salver.nets.program import Program
+from salver.solvers.bounding.bounds import Array, Bounds, propagate
+from salver.solvers.crown.graph import without_abs
+from salver.solvers.marabou.child import LinearQuery
+from salver.solvers.marabou.encoding import Margin, encode
+from salver.solvers.marabou.scaling import REACHES, scaled
+from salver.solvers.query import Budget, Options, Query, Result, Verdict
+
+BESIDE = 1e-6
+"""Distance from a bound, relative to the input, that is put down to Marabou's tolerances."""
+MARGINS = (Margin(1e-3, 1e-4), Margin(1e-5, 1e-6))
+"""Asked in this order when the witness of a relaxed `sat` does not survive replay."""
+
+
+def solve(query: Query, budget: Budget, options: Options) -> Result:
+    """Decides one query with one thread of Marabou; `options` make no difference.
+
+    Raises:
+        UnsupportedQueryError: see `salver.nets.program.lower`.
+        SalverError: Marabou is not installed, or failed.
+    """
+    del options
+    program = without_abs(query.program)
+    bounds = propagate(program, query.prop.input_lower, query.prop.input_upper, method="interval")
+    return decide(query, program, bounds, budget)
+
+
+def decide(query: Query, program: Program, bounds: Bounds, budget: Budget, workers: int = 1) -> Result:
+    """Marabou's verdict given bounds: `unsat` from the relaxed problem alone, `sat` from replay alone.
+
+    An `unsat` must come back twice, in different units: alone it was seen to be false (`scaling.py`).
+
+    Args:
+        program: the query's, without `AbsBlock`.
+        bounds: of that program over the query's box.
+        workers: above 1, split-and-conquer with that many threads.
+
+    Raises:
+        SalverError: Marabou is not installed, or failed.
+    """
+    problem = encode(program, query.prop, bounds, None, workers)
+    if problem is None:
+        return Result(Verdict.UNSAT, reason="the bounds refute a clause")
+    for reach in REACHES:
+        answer = run(scaled(problem, reach), budget)
+        if answer is None or answer["verdict"] != "unsat":
+            break
+    else:
+        return Result(Verdict.UNSAT)
+    margins = iter(MARGINS)
+    while answer is not None and answer["verdict"] in ("sat", "unsat"):
+        witness = _confirmed(query, np.array(answer["x"])) if answer["verdict"] == "sat" else None
+        if witness is not None:
+            return Result(Verdict.SAT, witness)
+        margin = next(margins, None)
+        if margin is None:
+            return Result(Verdict.UNKNOWN, reason="no point that satisfies the condition survived replay")
+        problem = encode(program, query.prop, bounds, margin, workers)
+        answer = {"verdict": "unsat"} if problem is None else run(scaled(problem, REACHES[0]), budget)
+    if answer is None:
+        return Result(Verdict.TIMED_OUT)
+    return Result(Verdict.UNKNOWN, reason=f"Marabou answered {answer['verdict']}")
+
+
+def _confirmed(query: Query, x: Array) -> Array | None:
+    """The point as a witness, or with what lies next to a bound put on it: one corner may be all there is."""
+    low, high = query.prop.input_lower, query.prop.input_upper
+    near = BESIDE * np.maximum(1.0, np.abs(x))
+    snapped = np.where(x - low <= near, low, np.where(high - x <= near, high, x))
+    witness = query.confirm(x)
+    return query.confirm(snapped) if witness is None else witness
+
+
+def run(problem: LinearQuery, budget: Budget) -> dict[str, Any] | None:
+    """What `child.ask` returned; None when the budget ended first and the process was killed.
+
+    Raises:
+        SalverError: maraboupy is not installed, or the process failed.
+    """
+    if importlib.util.find_spec("maraboupy") is None:
+        mend = "use Python 3.8 to 3.11, for which maraboupy has wheels, and install it"
+        raise SalverError("maraboupy is not installed", "marabou", mend)
+    if budget.over:
+        return None
+    given = pickle.dumps(problem)
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "salver.solvers.marabou.child", str(os.getpid()), folder]
+        try:
+            finished = subprocess.run(
+                command, input=given, capture_output=True, timeout=max(budget.left, 0.0), check=False
+            )
+        except subprocess.TimeoutExpired:
+            return None
+    if finished.returncode != 0:
+        lines = finished.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
+        raise SalverError(
+            f"the Marabou process ended with status {finished.returncode}: {lines[-1]}", "marabou"
+        )
+    answer: dict[str, Any] = json.loads(finished.stdout)
+    return answer

@@ -1,0 +1,1 @@
+"""The solver `milp`: one mixed-integer program, for SCIP or HiGHS."""

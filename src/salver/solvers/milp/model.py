@@ -1,0 +1,366 @@
+"""A query as a mixed-integer linear program, independent of the solver that gets it.
+
+Big-M encoding (Tjeng, Xiao, Tedrake, "Evaluating Robustness of Neural Networks with Mixed Integer
+Programming", ICLR 2019, sec. 4) extended to gradients: one binary per undecided neuron drives its ReLU,
+its mask and every gate of that mask, the gates by the four McCormick inequalities, which are exact for a
+binary mask. Both sides are closed at z = 0, so the program covers the strict mask and more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from salver.nets.program import AbsBlock, Affine, GateBlock, MaskBlock, Program, ReluBlock
+from salver.solvers.bounding.bounds import Bounds, bound_affine, constant_rows
+from salver.solvers.milp.program import Milp, Origin
+from salver.spec.property import Atom, Property
+
+Array = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.intp]
+
+WIDEN = 1e-6
+"""Bounds in the program are moved outwards by this much times 1 + |bound|. Solvers compare with tolerances
+near 1e-9; bounds that are attained exactly made SCIP 10.0 call feasible programs infeasible."""
+
+SLACK = 1e-8
+"""Every clause is relaxed by this much times 1 + |constant|: an `unsat` then does not hang on rounding."""
+
+
+def build(
+    program: Program,
+    prop: Property,
+    bounds: Bounds,
+    margin: float = 0.0,
+    room: float = 0.0,
+    prune: bool = True,
+) -> Milp | None:
+    """Encodes a query over the box and the fixed signs of `bounds`.
+
+    Args:
+        bounds: bounds of the program with its outputs, not infeasible.
+        margin: 0 for the closed relaxation, which has a solution wherever the query has one. Above 0,
+            |z| >= margin on both sides of every neuron; only good for finding witnesses.
+        room: least slack of every clause, at most a quarter of the distance between two bounds on one
+            output; likewise.
+        prune: whether to look for such a clause; a proof rather wants the program that shows it.
+
+    Returns:
+        None when the bounds alone leave some clause without a chance.
+    """
+    return _Builder(program, bounds, margin, room, prune).run(prop)
+
+
+@dataclass(frozen=True, eq=False)
+class _Entries:
+    """Where the entries of a block live: a column each, or -1 and a constant."""
+
+    columns: Indices
+    constants: Array
+
+
+@dataclass
+class _Builder:
+    program: Program
+    bounds: Bounds
+    margin: float
+    room: float
+    prune: bool
+    lower: list[Array] = field(default_factory=list)
+    upper: list[Array] = field(default_factory=list)
+    integer: list[npt.NDArray[np.bool_]] = field(default_factory=list)
+    count: int = 0
+    parts: list[tuple[Indices, Indices, Array]] = field(default_factory=list)
+    row_lower: list[Array] = field(default_factory=list)
+    row_upper: list[Array] = field(default_factory=list)
+    rows: int = 0
+    entries: dict[int, _Entries] = field(default_factory=dict)
+    neurons: dict[int, tuple[Indices, Indices]] = field(default_factory=dict)
+    ranges: Indices = field(default_factory=lambda: np.zeros(0, np.intp))
+    rows_of: list[Origin] = field(default_factory=list)
+    columns_of: list[Origin] = field(default_factory=list)
+
+    def run(self, prop: Property) -> Milp | None:
+        columns = self._columns(self.bounds.input_lower, self.bounds.input_upper)
+        self.entries[-1] = _Entries(columns, np.zeros(len(columns)))
+        for number, block in enumerate(self.program.blocks):
+            match block:
+                case ReluBlock():
+                    self.entries[number] = self._relu(number, block)
+                case MaskBlock():
+                    self.entries[number] = self._mask(block)
+                case GateBlock():
+                    self.entries[number] = self._gate(number, block)
+                case AbsBlock():
+                    self.entries[number] = self._abs(number, block)
+        return self._finish() if self._clauses(prop) else None
+
+    def _finish(self) -> Milp:
+        nothing = (np.zeros(0, np.intp), np.zeros(0, np.intp), np.zeros(0))
+        rows, columns, values = (np.concatenate(part) for part in zip(nothing, *self.parts, strict=True))
+        matrix = sparse.csr_array((values, (rows, columns)), shape=(self.rows, self.count))
+        limits = (
+            np.concatenate([nothing[2], *self.row_lower]),
+            np.concatenate([nothing[2], *self.row_upper]),
+        )
+        variables = (np.concatenate(self.lower), np.concatenate(self.upper), np.concatenate(self.integer))
+        binaries = {pre: columns for pre, (_, columns) in self.neurons.items()}
+        origins = (tuple(self.rows_of), tuple(self.columns_of))
+        return Milp(*variables, matrix, *limits, self.program.input_size, binaries, self.ranges, *origins)
+
+    def _next_rows(self, kind: str, number: int, entries: Indices) -> None:
+        """Notes what the rows to be added next stand for."""
+        self.rows_of.append(Origin(kind, number, entries, self.rows))
+
+    def _next_columns(self, kind: str, number: int, entries: Indices) -> None:
+        self.columns_of.append(Origin(kind, number, entries, self.count))
+
+    def _columns(self, lower: Array, upper: Array, integer: bool = False) -> Indices:
+        first, self.count = self.count, self.count + len(lower)
+        self.lower.append(np.asarray(lower, np.float64))
+        self.upper.append(np.asarray(upper, np.float64))
+        self.integer.append(np.full(len(lower), integer))
+        return np.arange(first, self.count)
+
+    def _binaries(self, count: int) -> Indices:
+        return self._columns(np.zeros(count), np.ones(count), integer=True)
+
+    def _constrain(
+        self, terms: list[tuple[Indices, Array | float]], lower: Array | float, upper: Array | float
+    ) -> None:
+        """One row per entry: lower <= sum of coefficient * column <= upper."""
+        size = len(terms[0][0])
+        rows = np.arange(self.rows, self.rows + size)
+        for columns, coefficients in terms:
+            self.parts.append((rows, columns, np.broadcast_to(np.asarray(coefficients, np.float64), size)))
+        self._limit(size, lower, upper)
+
+    def _limit(self, size: int, lower: Array | float, upper: Array | float) -> None:
+        self.rows += size
+        self.row_lower.append(np.broadcast_to(np.asarray(lower, np.float64), size))
+        self.row_upper.append(np.broadcast_to(np.asarray(upper, np.float64), size))
+
+    def _affine(
+        self,
+        affine: Affine,
+        pick: Indices,
+        lower: Array | float,
+        upper: Array | float,
+        minus: Indices | None = None,
+        sign: float = 1.0,
+    ) -> None:
+        """Rows lower <= sign * affine[pick] - columns `minus` <= upper."""
+        constant = sign * affine.constant[pick]
+        first = self.rows
+        for block, matrix in affine.terms.items():
+            entries = self.entries[block]
+            picked = sparse.csr_array(matrix[pick])
+            constant = constant + sign * (picked @ entries.constants)
+            coo = sparse.coo_array(picked)
+            columns = entries.columns[coo.coords[1]]
+            live = (columns >= 0) & (coo.data != 0)
+            self.parts.append((coo.coords[0][live] + first, columns[live], sign * coo.data[live]))
+        if minus is not None:
+            self.parts.append((np.arange(first, first + len(pick)), minus, np.full(len(pick), -1.0)))
+        self._limit(len(pick), lower - constant, upper - constant)
+
+    def _neuron(self, pre: int) -> tuple[Indices, Indices]:
+        """Columns of the undecided entries: z, and the binary of its sign."""
+        if pre not in self.neurons:
+            signs, affine = self.bounds.signs[pre], self.program.pre[pre].affine
+            low, high = _widened(self.bounds.pre_lower[pre], self.bounds.pre_upper[pre])
+            pick, margin = np.flatnonzero(signs == 0), self.margin
+            self._next_columns("pre", pre, pick)
+            z = self._columns(low[pick], high[pick])
+            on = self._binaries(len(pick))
+            self._affine(affine, pick, 0.0, 0.0, minus=z)
+            self._next_rows("step_on", pre, pick)
+            self._constrain([(z, 1.0), (on, -high[pick] - margin)], -np.inf, -margin)
+            self._next_rows("step_off", pre, pick)
+            self._constrain([(z, 1.0), (on, low[pick] - margin)], low[pick], np.inf)
+            moves = np.ones(affine.size, bool)
+            moves[constant_rows(affine, self.bounds)] = False
+            off = np.flatnonzero(moves & (signs < 0) & (high >= -margin))
+            self._next_rows("high", pre, off)
+            self._affine(affine, off, -np.inf, -margin)
+            sure = np.flatnonzero(moves & (signs > 0) & (low <= margin))
+            self._next_rows("low", pre, sure)
+            self._affine(affine, sure, margin, np.inf)
+            self.neurons[pre] = (z, on)
+        return self.neurons[pre]
+
+    def _relu(self, number: int, block: ReluBlock) -> _Entries:
+        signs = self.bounds.signs[block.pre]
+        low, high = _widened(self.bounds.pre_lower[block.pre], self.bounds.pre_upper[block.pre])
+        z, on = self._neuron(block.pre)
+        columns = np.full(block.size, -1)
+        pick = np.flatnonzero(signs == 0)
+        columns[pick] = value = self._columns(np.zeros(len(pick)), high[pick])
+        self._next_rows("relu_z", number, pick)
+        self._constrain([(value, 1.0), (z, -1.0)], 0.0, np.inf)
+        self._next_rows("relu_on", number, pick)
+        self._constrain([(value, 1.0), (on, -high[pick])], -np.inf, 0.0)
+        self._next_rows("relu_off", number, pick)
+        self._constrain([(value, 1.0), (z, -1.0), (on, -low[pick])], -np.inf, -low[pick])
+        self._next_columns("block", number, np.flatnonzero(signs > 0))
+        self._linear(columns, self.program.pre[block.pre].affine, np.flatnonzero(signs > 0), low, high)
+        return _Entries(columns, np.zeros(block.size))
+
+    def _mask(self, block: MaskBlock) -> _Entries:
+        signs = self.bounds.signs[block.pre]
+        columns = np.full(block.size, -1)
+        columns[signs == 0] = self._neuron(block.pre)[1]
+        return _Entries(columns, (signs > 0).astype(np.float64))
+
+    def _gate(self, number: int, block: GateBlock) -> _Entries:
+        mask = self.entries[block.mask]
+        low, high = _widened(self.bounds.value_lower[number], self.bounds.value_upper[number])
+        columns = np.full(block.size, -1)
+        pick = np.flatnonzero(mask.columns >= 0)
+        on, least, most = mask.columns[pick], low[pick], high[pick]
+        self._next_columns("value", number, pick)
+        value = self._columns(least, most)
+        self._affine(block.value, pick, 0.0, 0.0, minus=value)
+        floor, ceiling = _widened(self.bounds.block_lower[number], self.bounds.block_upper[number])
+        columns[pick] = gated = self._columns(floor[pick], ceiling[pick])
+        self._next_rows("gate_high", number, pick)
+        self._constrain([(gated, 1.0), (on, -most)], -np.inf, 0.0)
+        self._next_rows("gate_low", number, pick)
+        self._constrain([(gated, 1.0), (on, -least)], 0.0, np.inf)
+        self._next_rows("gate_off", number, pick)
+        self._constrain([(gated, 1.0), (value, -1.0), (on, -least)], -np.inf, -least)
+        self._next_rows("gate_on", number, pick)
+        self._constrain([(gated, 1.0), (value, -1.0), (on, -most)], -most, np.inf)
+        self._next_columns("block", number, np.flatnonzero(mask.constants == 1.0))
+        self._linear(columns, block.value, np.flatnonzero(mask.constants == 1.0), low, high)
+        return _Entries(columns, np.zeros(block.size))
+
+    def _abs(self, number: int, block: AbsBlock) -> _Entries:
+        low, high = _widened(self.bounds.value_lower[number], self.bounds.value_upper[number])
+        columns = np.full(block.size, -1)
+        positive, negative = np.flatnonzero(low >= 0), np.flatnonzero((low < 0) & (high <= 0))
+        self._next_columns("block", number, positive)
+        self._linear(columns, block.value, positive, low, high)
+        self._next_columns("block", number, negative)
+        self._linear(columns, block.value, negative, -high, -low, sign=-1.0)
+        pick = np.flatnonzero((low < 0) & (high > 0))
+        least, most = low[pick], high[pick]
+        self._next_columns("value", number, pick)
+        value = self._columns(least, most)
+        self._affine(block.value, pick, 0.0, 0.0, minus=value)
+        columns[pick] = size = self._columns(np.zeros(len(pick)), np.maximum(-least, most))
+        above = self._binaries(len(pick))
+        self._next_rows("abs_pos", number, pick)
+        self._constrain([(size, 1.0), (value, -1.0)], 0.0, np.inf)
+        self._next_rows("abs_neg", number, pick)
+        self._constrain([(size, 1.0), (value, 1.0)], 0.0, np.inf)
+        self._next_rows("abs_on", number, pick)
+        self._constrain([(size, 1.0), (value, -1.0), (above, -2.0 * least)], -np.inf, -2.0 * least)
+        self._next_rows("abs_off", number, pick)
+        self._constrain([(size, 1.0), (value, 1.0), (above, -2.0 * most)], -np.inf, 0.0)
+        return _Entries(columns, np.zeros(block.size))
+
+    def _linear(
+        self, columns: Indices, affine: Affine, pick: Indices, low: Array, high: Array, sign: float = 1.0
+    ) -> None:
+        columns[pick] = self._columns(low[pick], high[pick])
+        self._affine(affine, pick, 0.0, 0.0, minus=columns[pick], sign=sign)
+
+    def _clauses(self, prop: Property) -> bool:
+        """Adds every clause; False when one cannot hold."""
+        if not all(prop.comparisons):
+            return False
+        low, high = (side.copy() for side in prop.ranges)
+        if self.prune and ((self.bounds.output_lower > high).any() or (self.bounds.output_upper < low).any()):
+            return False
+        atoms = [atom for clause in prop.comparisons for conjunction in clause for atom in conjunction]
+        if atoms:
+            slack = slack_rows(self.program.output, atoms)
+            least, most = self._slack_bounds(slack, atoms)
+            numbers = iter(range(len(atoms)))
+            for clause in prop.comparisons:
+                rows = [np.array([next(numbers) for _ in part], dtype=np.intp) for part in clause]
+                live = [part for part in rows if not self.prune or (most[part] >= 0).all()]
+                if not live:
+                    return False
+                if len(live) > 1:
+                    self._disjunction(slack, least, live)
+                    continue
+                for atom in (atoms[row] for row in live[0]):
+                    if atom.other is None and atom.relation == ">=":
+                        low[atom.left] = max(low[atom.left], atom.constant)
+                    elif atom.other is None:
+                        high[atom.left] = min(high[atom.left], atom.constant)
+                pairs = np.array([row for row in live[0] if atoms[row].other is not None], dtype=np.intp)
+                self._next_rows("atom", 0, pairs)
+                self._affine(slack, pairs, self.room or -SLACK, np.inf)
+        self._ranges(low, high)
+        return True
+
+    def _slack_bounds(self, slack: Affine, atoms: list[Atom]) -> tuple[Array, Array]:
+        """Bounds of the atoms' slacks; those of atoms with a constant also by the outputs' own bounds."""
+        least, most = bound_affine(self.program, self.bounds, slack)
+        for row, atom in enumerate(atoms):
+            if atom.other is None:
+                low, high = self.bounds.output_lower[atom.left], self.bounds.output_upper[atom.left]
+                sides = (low - atom.constant, high - atom.constant)
+                below, above = sides if atom.relation == ">=" else (-sides[1], -sides[0])
+                least[row], most[row] = max(least[row], below), min(most[row], above)
+        return least, most
+
+    def _disjunction(self, slack: Affine, least: Array, parts: list[Indices]) -> None:
+        """One binary per conjunction, at least one of them 1; slack >= least * (1 - binary)."""
+        chosen = self._binaries(len(parts))
+        first, self.rows = self.rows, self.rows + 1
+        self.parts.append((np.full(len(chosen), first), chosen, np.ones(len(chosen))))
+        self.row_lower.append(np.ones(1))
+        self.row_upper.append(np.full(1, np.inf))
+        goal = self.room or -SLACK
+        for column, part in zip(chosen, parts, strict=True):
+            floor = np.minimum(least[part], 0.0)
+            first, size = self.rows, len(part)
+            self._affine(slack, part, floor, np.inf)
+            self.parts.append(
+                (np.arange(first, first + size), np.full(size, column), np.minimum(floor - goal, 0.0))
+            )
+
+    def _ranges(self, low: Array, high: Array) -> None:
+        """Keeps outputs [outputs] within the constants of the property, where their bounds do not."""
+        pick = np.flatnonzero(np.isfinite(low) | np.isfinite(high))
+        low, high = low[pick], high[pick]
+        if self.room:
+            inset = np.minimum(self.room, np.maximum(high - low, 0.0) / 4)
+            low, high = low + inset, high - inset
+        else:
+            slack = [SLACK * (1.0 + np.where(np.isfinite(side), np.abs(side), 0.0)) for side in (low, high)]
+            low, high = low - slack[0], high + slack[1]
+        needed = (self.bounds.output_lower[pick] < low) | (self.bounds.output_upper[pick] > high)
+        self._next_rows("range", 0, pick[needed])
+        first = self.rows
+        self._affine(self.program.output, pick[needed], low[needed], high[needed])
+        self.ranges = np.arange(first, self.rows)
+
+
+def _widened(low: Array, high: Array) -> tuple[Array, Array]:
+    return low - WIDEN * (1.0 + np.abs(low)), high + WIDEN * (1.0 + np.abs(high))
+
+
+def slack_rows(output: Affine, atoms: list[Atom] | tuple[Atom, ...]) -> Affine:
+    """Affine rows [atoms] that are >= 0 exactly where the atoms hold."""
+    signs = np.array([1.0 if atom.relation == ">=" else -1.0 for atom in atoms])
+    left = np.array([atom.left for atom in atoms], dtype=np.intp)
+    pairs = [(row, atom.other) for row, atom in enumerate(atoms) if atom.other is not None]
+    rows, others = np.array(pairs, dtype=np.intp).reshape(-1, 2).T
+    picker = sparse.csr_array(
+        (
+            np.concatenate([signs, -signs[rows]]),
+            (np.concatenate([np.arange(len(atoms)), rows]), np.concatenate([left, others])),
+        ),
+        shape=(len(atoms), output.size),
+    )
+    terms = {block: picker @ matrix for block, matrix in output.terms.items()}
+    constants = np.array([0.0 if atom.other is not None else atom.constant for atom in atoms])
+    return Affine(terms, picker @ output.constant - signs * constants)

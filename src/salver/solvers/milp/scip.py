@@ -1,0 +1,69 @@
+"""SCIP as the exact back end of `milp`. It runs on one thread."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pyscipopt import Expr, Model
+from pyscipopt.scip import Term
+
+from salver.solvers.milp.program import Milp
+
+Array = npt.NDArray[np.float64]
+
+
+def solve(model: Milp, seconds: float, threads: int, seed: int) -> tuple[str, Array | None]:
+    """Decides feasibility within a wall-clock limit.
+
+    Returns:
+        ("feasible", values [columns]), ("infeasible", None), or ("limit" or an error's name, None).
+    """
+    solver, variables = _scip(model)
+    solver.setParams(
+        {
+            "limits/time": max(seconds, 0.01),
+            "timing/clocktype": 2,
+        }
+    )
+    solver.optimize()
+    status = solver.getStatus()
+    if status == "infeasible":
+        return status, None
+    if solver.getNSols():
+        solution = solver.getBestSol()
+        return "feasible", np.array([solver.getSolVal(solution, variable) for variable in variables])
+    return "limit" if status == "timelimit" else status, None
+
+
+def _scip(model: Milp) -> tuple[Any, list[Any]]:
+    solver = Model()
+    solver.hideOutput()
+    variables = [
+        solver.addVar(vtype="B" if integer else "C", lb=low, ub=high)
+        for low, high, integer in zip(
+            model.lower.tolist(), model.upper.tolist(), model.integer.tolist(), strict=True
+        )
+    ]
+    terms = [Term(variable) for variable in variables]
+    starts, columns, values = (
+        part.tolist() for part in (model.matrix.indptr, model.matrix.indices, model.matrix.data)
+    )
+    for row, (low, high) in enumerate(zip(model.row_lower.tolist(), model.row_upper.tolist(), strict=True)):
+        span = slice(starts[row], starts[row + 1])
+        if span.start == span.stop:
+            if low > 0 or high < 0:
+                variable = solver.addVar(lb=0.0, ub=0.0)
+                solver.addCons(variable >= 1.0)
+            continue
+        row_terms = {terms[c]: v for c, v in zip(columns[span], values[span], strict=True)}
+        if low == high:
+            solver.addCons(Expr(row_terms) == low)
+        elif np.isfinite(low) and np.isfinite(high):
+            solver.addCons(low <= (Expr(row_terms) <= high))
+        elif np.isfinite(low):
+            solver.addCons(Expr(row_terms) >= low)
+        else:
+            solver.addCons(Expr(row_terms) <= high)
+    return solver, variables

@@ -1,0 +1,118 @@
+"""`milp`: the query as one mixed-integer program, solved by HiGHS or SCIP.
+
+The program covers masks closed at z = 0, so its infeasibility proves `unsat`. A solution is only a
+candidate, often with some z = 0: it must survive replay, and where it does not, the query is asked
+again with room on both sides of every neuron. An infeasible query with such a margin proves nothing.
+
+An `unsat` rests on floating-point branch and bound at feasibility tolerance 1e-9, with every bound
+finite and moved outwards (`solvers.bounding.bounds`) and every clause relaxed by `model.SLACK`; that
+makes a wrong one unlikely, not impossible, and no certificate is produced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from salver.errors import SalverError
+from salver.solvers.alternatives import without_refuted
+from salver.solvers.bounding.bounds import Bounds, propagate
+from salver.solvers.milp.model import build
+from salver.solvers.milp.program import Milp
+from salver.solvers.query import Budget, Options, Query, Result, Verdict
+
+Array = npt.NDArray[np.float64]
+Backend = Callable[[Milp, float, int, int], tuple[str, Array | None]]
+
+DEFAULT_BACKEND = "highs"
+MARGINS = (1e-3, 1e-5)
+"""Distances from z = 0 asked for when a candidate does not survive replay, first with as much slack in
+the clauses and then without."""
+
+
+def backend(name: str) -> Backend:
+    """The function `solve(model, seconds, threads, seed)` of a back end; "" is the default.
+
+    Raises:
+        SalverError: no such back end.
+    """
+    match name or DEFAULT_BACKEND:
+        case "highs":
+            from salver.solvers.milp import highs as milp_highs
+
+            return milp_highs.solve
+        case "scip":
+            from salver.solvers.milp import scip as milp_scip
+
+            return milp_scip.solve
+    raise SalverError(f"no back end {name}", "milp", "choose highs or scip")
+
+
+def solve(query: Query, budget: Budget, options: Options) -> Result:
+    """Decides a query; complete up to time and floating point.
+
+    Raises:
+        SalverError: unknown back end.
+        UnsupportedQueryError: operators outside `Program`.
+    """
+    decide = backend(options.backend)
+    prop = query.prop
+    bounds = propagate(query.program, prop.input_lower, prop.input_upper)
+    return solve_within(without_refuted(query, bounds), bounds, budget, options, decide)
+
+
+def solve_within(
+    query: Query, bounds: Bounds, budget: Budget, options: Options, decide: Backend | None = None
+) -> Result:
+    """The same over the box and fixed signs of `bounds`; its `unsat` speaks about those alone."""
+    decide = decide or backend(options.backend)
+    model = None if bounds.infeasible else build(query.program, query.prop, bounds)
+    if model is None:
+        return Result(Verdict.UNSAT, reason="the bounds leave no value that satisfies every clause")
+    if budget.over:
+        return Result(Verdict.TIMED_OUT)
+    status, values = decide(model, budget.left, options.threads, options.seed)
+    if status == "infeasible":
+        return Result(Verdict.UNSAT)
+    if values is None:
+        return Result(
+            Verdict.TIMED_OUT if status == "limit" else Verdict.UNKNOWN, reason=f"back end: {status}"
+        )
+    witness = query.confirm(values[: model.inputs])
+    if witness is None:
+        witness = _with_margin(query, bounds, values, budget, options, decide)
+    elif query.on_kink(witness):
+        # A vertex of the program; inside the cell an autograd of another precision sees the same map.
+        inner = _with_margin(query, bounds, values, budget, options, decide, searches=(True,))
+        witness = witness if inner is None else inner
+    if witness is not None:
+        return Result(Verdict.SAT, witness)
+    if budget.over:
+        return Result(Verdict.TIMED_OUT, reason="a solution was found, none that survives replay")
+    return Result(Verdict.UNKNOWN, reason="solutions exist only too close to z = 0 to survive replay")
+
+
+def _with_margin(
+    query: Query,
+    bounds: Bounds,
+    values: Array,
+    budget: Budget,
+    options: Options,
+    decide: Backend,
+    searches: tuple[bool, ...] = (True, False),
+) -> Array | None:
+    """A confirmed witness away from z = 0: first with the candidate's own signs (True), then with any."""
+    pairs = [(margin, room) for margin in MARGINS for room in (margin, 0.0)]
+    models = [build(query.program, query.prop, bounds, *pair) for pair in pairs]
+    for fixed in searches:
+        for model in models:
+            if model is None or budget.over:
+                continue
+            asked = model.with_integers(values) if fixed else model
+            _, found = decide(asked, budget.left, options.threads, options.seed)
+            witness = None if found is None else query.confirm(found[: model.inputs])
+            if witness is not None:
+                return witness
+    return None
