@@ -27,6 +27,19 @@ def test_hybrid_is_right(first: int) -> None:
     assert not clear, campaign.summary()
 
 
+LIBRARIES_ERR = {"milp": (233, 314, 397, 435, 836, 925, 1172), "marabou": (195, 424, 887)}
+"""Seeds of queries that HiGHS 1.15 and Marabou 2.0, asked once, call unsat though a point satisfies them."""
+
+
+@pytest.mark.parametrize(
+    ("name", "seed"), [(name, s) for name, seeds in LIBRARIES_ERR.items() for s in seeds]
+)
+def test_where_a_library_alone_errs_the_solver_does_not(name: str, seed: int) -> None:
+    campaign = run_campaign(labelled, SOLVERS[name], range(seed, seed + 1))
+    assert Truth.UNSAT not in [finding.truth for finding in campaign.findings]
+    assert not campaign.wrong, campaign.summary()
+
+
 @pytest.mark.parametrize("name", ["without-attack", "to-the-bottom", "in-parallel"])
 def test_the_parts_are_right(name: str) -> None:
     campaign = run_campaign(labelled, SOLVERS[name], range(1000, 1015 if name != "in-parallel" else 1005))

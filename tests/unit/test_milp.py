@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +121,28 @@ def test_every_evaluated_point_is_a_solution_of_the_program(tmp_path: Path) -> N
         assert model is not None
         model.lower[: len(x)] = model.upper[: len(x)] = x
         assert highs(model, 30.0, 1, 0)[0] == "feasible"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_scaled_program_has_the_same_solutions_and_entries_of_size_one(tmp_path: Path, seed: int) -> None:
+    query = random_query(tmp_path, seed)
+    bounds = propagate(query.program, query.prop.input_lower, query.prop.input_upper)
+    model = build(query.program, query.prop, bounds, prune=False)
+    assert model is not None
+    large = replace(model, matrix=model.matrix * 2.0**30, row_lower=model.row_lower * 2.0**30,
+                    row_upper=model.row_upper * 2.0**30)  # fmt: skip
+    for program in (model, large):
+        scaled, columns = program.scaled()
+        assert (np.frexp(columns)[0] == 0.5).all()
+        np.testing.assert_array_equal(scaled.lower * columns, program.lower)
+        np.testing.assert_array_equal(scaled.upper * columns, program.upper)
+        entries, before = scaled.matrix.toarray(), program.matrix.toarray()
+        rows = np.divide(entries, before * columns, out=np.ones_like(entries), where=before != 0)
+        factors = np.where(before != 0, rows, np.nan)
+        assert (np.nanmax(factors, axis=1) == np.nanmin(factors, axis=1)).all()
+        largest = np.abs(entries).max(axis=1)
+        assert ((largest >= 1) & (largest < 2)).all()
+        np.testing.assert_array_equal(scaled.row_lower, program.row_lower * np.nanmax(factors, axis=1))
 
 
 def test_conjunctions_inside_a_disjunction(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
 def decide(query: Query, program: Program, bounds: Bounds, budget: Budget, workers: int = 1) -> Result:
     """Marabou's verdict given bounds: `unsat` from the relaxed problem alone, `sat` from replay alone.
 
-    An `unsat` must come back twice, in different units: alone it was seen to be false (`scaling.py`).
+    An `unsat` must come back from other units too: alone it was seen to be false (`scaling.py`).
 
     Args:
         program: the query's, without `AbsBlock`.

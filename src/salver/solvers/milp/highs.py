@@ -32,13 +32,14 @@ def solve(model: Milp, seconds: float, threads: int, seed: int) -> tuple[str, Ar
     }
     for name, value in options.items():
         solver.setOptionValue(name, value)
-    solver.passModel(_lp(model))
+    scaled, columns = model.scaled()
+    solver.passModel(_lp(scaled))
     solver.run()
     status = solver.getModelStatus()
     if status == highspy.HighsModelStatus.kInfeasible:
         return "infeasible", None
     if status in (highspy.HighsModelStatus.kOptimal, highspy.HighsModelStatus.kSolutionLimit):
-        return "feasible", np.array(solver.getSolution().col_value)
+        return "feasible", np.array(solver.getSolution().col_value) * columns
     if status == highspy.HighsModelStatus.kTimeLimit:
         return "limit", None
     return solver.modelStatusToString(status), None
