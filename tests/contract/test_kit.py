@@ -152,7 +152,7 @@ def raising(self, *arguments):
         ({"name": "My Solver"}, "name", "small letters"),
         ({"devices": frozenset({"tpu"})}, "declarations", "unknown device"),
         ({"vnnlib_versions": ("3.0",)}, "declarations", "vnnlib_versions"),
-        ({"result_files": ("/tmp/result",)}, "declarations", "plain file names"),
+        ({"result_files": ("/elsewhere/result",)}, "declarations", "plain file names"),
         ({"version": lambda self: ""}, "version", "one line of text"),
         ({"version": lambda self: str(next(COUNT))}, "version", "no run could resume"),
         ({"supports": lambda self, instance: False}, "operators", "a reason, or None"),

@@ -160,11 +160,11 @@ def test_abcrown_may_be_named_by_its_inner_folder(
 def test_abcrown_without_a_results_file_is_an_error_with_its_last_line(
     abcrown_home: Path, staged: StagedInstance
 ) -> None:
-    program(abcrown_home / "complete_verifier" / "abcrown.py", "raise NotImplementedError('Greater')\n")
+    program(abcrown_home / "complete_verifier" / "abcrown.py", "raise ValueError('no Greater')\n")
     runner = abcrown.AbCrown()
     answer = runner.parse(staged.instance, finish(runner, staged))
     assert answer.claim is Claim.ERROR
-    assert answer.reason == "NotImplementedError: Greater"
+    assert answer.reason == "ValueError: no Greater"
 
 
 @pytest.mark.parametrize(

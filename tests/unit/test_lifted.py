@@ -237,6 +237,16 @@ def test_a_corner_may_be_the_one_solution(tmp_path):
         assert load(name)(asked, Budget(20.0), Options()).verdict.value == "sat"
 
 
+def assert_largest_between(path: Path, reached: str, beyond: str) -> None:
+    """Every complete solver finds Y[0] >= `reached` and refutes Y[0] >= `beyond` on [-1, 1]^2."""
+    query = path.with_suffix(".vnnlib")
+    for bound, verdict in ((beyond, "unsat"), (reached, "sat")):
+        query.write_text(PLAIN + box("X", -1.0, 1.0, "0", "1") + f"(assert (>= Y[0] {bound}))")
+        asked = read_queries({"N": path}, query)
+        for name in ("hybrid", "milp", "marabou", "crown"):
+            assert load(name)(asked, Budget(20.0), Options()).verdict.value == verdict
+
+
 def test_absolute_values_before_other_neurons(tmp_path):
     """Marabou and CROWN write |v| as 2 relu(v) - v, and number the neurons as they meet them."""
     nodes = [
@@ -245,20 +255,10 @@ def test_absolute_values_before_other_neurons(tmp_path):
         helper.make_node("Relu", ["s"], ["y"]),
     ]
     path = stored(tmp_path / "a.onnx", nodes, {"x": [2]}, {"y": [2]}, {"half": np.float32([0.5])})
-    query = tmp_path / "q.vnnlib"
-    for bound, verdict in (("0.6", "unsat"), ("0.4", "sat")):
-        query.write_text(PLAIN + box("X", -1.0, 1.0, "0", "1") + f"(assert (>= Y[0] {bound}))")
-        asked = read_queries({"N": path}, query)
-        for name in ("hybrid", "milp", "marabou", "crown"):
-            assert load(name)(asked, Budget(20.0), Options()).verdict.value == verdict
+    assert_largest_between(path, "0.4", "0.6")
 
 
 def test_a_network_that_ignores_its_input(tmp_path):
     nodes = [helper.make_node("Mul", ["x", "zero"], ["y"])]
     path = stored(tmp_path / "z.onnx", nodes, {"x": [2]}, {"y": [2]}, {"zero": np.float32([0.0])})
-    query = tmp_path / "q.vnnlib"
-    for bound, verdict in (("0.1", "unsat"), ("-0.1", "sat")):
-        query.write_text(PLAIN + box("X", -1.0, 1.0, "0", "1") + f"(assert (>= Y[0] {bound}))")
-        asked = read_queries({"N": path}, query)
-        for name in ("hybrid", "milp", "marabou", "crown"):
-            assert load(name)(asked, Budget(20.0), Options()).verdict.value == verdict
+    assert_largest_between(path, "-0.1", "0.1")

@@ -1,4 +1,8 @@
-"""Ranges of the tensors of a network over a box, by interval arithmetic with room for rounding."""
+"""Ranges of the tensors of a network over a box, by interval arithmetic with room for rounding.
+
+For solvers and their reader. The judge has its own in rational numbers (`judge.intervals`), which shares
+no code with these so that it can hold them to account.
+"""
 
 from __future__ import annotations
 

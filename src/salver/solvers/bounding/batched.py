@@ -23,7 +23,7 @@ import numpy.typing as npt
 from salver.nets.program import AbsBlock, GateBlock, MaskBlock, Program, ReluBlock
 from salver.solvers.bounding.batched_lines import Edges, block_edges
 from salver.solvers.bounding.batched_maps import DeviceAffine, Indices, Tensor, checked_device, on_device
-from salver.solvers.bounding.bounds import ABSOLUTE, RELATIVE, Array, Bounds, Signs
+from salver.solvers.bounding.bounds import ABSOLUTE, RELATIVE, Array, Bounds, Signs, neuron_range
 
 _CELLS = {"cpu": 2**19, "cuda": 2**25}
 """Entries of the coefficients of one backward pass; more rows go in several passes."""
@@ -126,11 +126,7 @@ class _Pass:
                     self._pre(block.pre)
                 signs = self.signs[block.pre]
                 low, high = self.pre_lower[block.pre], self.pre_upper[block.pre]
-                if isinstance(block, ReluBlock):
-                    low = np.where(signs < 0, 0.0, np.maximum(low, 0.0))
-                    high = np.where(signs < 0, 0.0, np.maximum(high, 0.0))
-                else:
-                    low, high = (signs > 0).astype(np.float64), (signs >= 0).astype(np.float64)
+                low, high = neuron_range(block, signs, low, high)
             case GateBlock():
                 low, high = self._value(number, self._mask_signs(block) == 0)
                 masks = (self.block_lower[block.mask], self.block_upper[block.mask])

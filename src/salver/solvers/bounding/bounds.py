@@ -117,6 +117,13 @@ def linear_lower(
     return matrix, constant - _allowance(bounds, matrix, scale)
 
 
+def neuron_range(block: ReluBlock | MaskBlock, signs: Signs, low: Array, high: Array) -> tuple[Array, Array]:
+    """Bounds of a ReLU or mask, of any shape, by the signs (0: open) and bounds of its pre-activation."""
+    if isinstance(block, MaskBlock):
+        return (signs > 0).astype(np.float64), (signs >= 0).astype(np.float64)
+    return np.where(signs < 0, 0.0, np.maximum(low, 0.0)), np.where(signs < 0, 0.0, np.maximum(high, 0.0))
+
+
 @dataclass
 class _Pass:
     program: Program
@@ -147,11 +154,7 @@ class _Pass:
                     return False
                 signs = found.signs[block.pre]
                 low, high = found.pre_lower[block.pre], found.pre_upper[block.pre]
-                if isinstance(block, ReluBlock):
-                    low = np.where(signs < 0, 0.0, np.maximum(low, 0.0))
-                    high = np.where(signs < 0, 0.0, np.maximum(high, 0.0))
-                else:
-                    low, high = (signs > 0).astype(np.float64), (signs >= 0).astype(np.float64)
+                low, high = neuron_range(block, signs, low, high)
             case GateBlock():
                 low, high = self._value(number, block.value, self._mask_signs(block) == 0)
                 masks = (found.block_lower[block.mask], found.block_upper[block.mask])
