@@ -76,6 +76,8 @@ class _Search(Deductions):
             self.bound(context)
             if not context.closed:
                 self.drop(context)
+            if not context.closed and self.cut(context):
+                continue
             again = not context.closed and self._relax(context, hopes)
         if not context.closed:
             self.bound(context)
