@@ -21,6 +21,7 @@ from salver.solvers.hybrid.branching import branching_neuron
 from salver.solvers.hybrid.linear import LinearRelaxation
 from salver.solvers.hybrid.node import Node, tighten
 from salver.solvers.milp.model import build
+from salver.solvers.proving.backwards import read_backwards
 from salver.solvers.proving.certified import certified
 from salver.solvers.proving.deductions import CASES_AT_MOST, Deductions
 from salver.solvers.proving.rows import Places, Rows, places, without_comparisons
@@ -76,7 +77,7 @@ class _Search(Deductions):
             self.bound(context)
             if not context.closed:
                 self.drop(context)
-            if not context.closed and self.cut(context):
+            if not context.closed and (read_backwards(self, context) or self.cut(context)):
                 continue
             again = not context.closed and self._relax(context, hopes)
         if not context.closed:
