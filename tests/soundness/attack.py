@@ -42,7 +42,11 @@ def odd_network(rng: np.random.Generator) -> nets.Network:
     kinds = "relu relu mask gate gate gate abs add sub scale conv transpose linear reshape".split()
 
     def emit(operator: nets.Operator, *inputs: str) -> str:
-        shape = (4,) if isinstance(operator, nets.Linear) else (1, 2, 2)
+        shape = (1, 2, 2)
+        if isinstance(operator, nets.Linear):
+            shape, flat = (4,), f"n{len(nodes)}"
+            nodes.append(nets.Node(flat, nets.Reshape(), inputs, shape))
+            inputs = (flat,)
         nodes.append(nets.Node(f"n{len(nodes)}", operator, inputs, shape))
         return nodes[-1].name
 
@@ -187,6 +191,8 @@ class Attack:
         low = rng.integers(-4, 1, 4) / 4.0
         high = low + rng.integers(0, 7, 4) / 4.0
         seen = [exact_values(model, x) for x in _points(rng, low, high)]
+        # The file has a tensor more than the network where a scale has a shift.
+        self.known = [name for name in self.graph.sizes if (name, 0) in seen[0]]
         self.prop = thin_property(rng, low, high, seen[int(rng.integers(len(seen)))])
         self.graph.__dict__["attacked"] = self.prop.clauses
         self.points = [v for v in seen if all(any(satisfied(p, v) for p in c) for c in self.prop.clauses)]
@@ -222,7 +228,7 @@ class Attack:
             switch = str(self.rng.choice(self.graph.switches))
             step = {"do": "split", "switch": switch, "at": int(self.rng.integers(4))}
         else:
-            step = {"do": "propagate"}
+            return context
         branches = self.checker.apply(context, step)
         self.counts["branches"] += 1
         return next((branch for branch in branches if allowed(branch, values)), branches[0])
@@ -272,7 +278,7 @@ class Attack:
         return best
 
     def _bounds(self, context: Context, points: list[Values]) -> None:
-        names, one = [str(name) for name in self.rng.choice(list(self.graph.sizes), LEMMAS)], context.unit.one
+        names, one = [str(name) for name in self.rng.choice(self.known, LEMMAS)], context.unit.one
         start = [
             (n, int(self.rng.integers(self.graph.sizes[n])), int(self.rng.choice([-1, 1]))) for n in names
         ]
