@@ -13,6 +13,7 @@ import resource
 import select
 import signal
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -84,7 +85,10 @@ def run_bounded(job: Callable[[], Outcome], limits: Limits) -> Outcome:
     """Runs a job in a forked process under limits. The calling process should have no other threads."""
     since = time.monotonic()
     reading, writing = os.pipe()
-    child = os.fork()
+    with warnings.catch_warnings():
+        # Python warns where the caller has threads; the child uses nothing of theirs.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
     if child == 0:
         os.close(reading)
         _work(job, limits, writing)
