@@ -11,13 +11,14 @@ import numpy.typing as npt
 from salver.nets.program import AbsBlock, Affine, GateBlock, MaskBlock, ReluBlock
 from salver.proofs.checker import MOST_AT_ONCE, Checker
 from salver.proofs.context import Context
-from salver.proofs.graph import Graph
+from salver.proofs.record import QueryFiles
 from salver.solvers.bounding.bounds import Bounds, propagate
 from salver.solvers.milp.model import slack_rows
 from salver.solvers.proving.certified import certified
 from salver.solvers.proving.cuts import known_cuts, sharpened, stacked
 from salver.solvers.proving.lines import minimise
 from salver.solvers.proving.rows import Rows, places
+from salver.solvers.proving.statement import stated
 from salver.solvers.query import Query
 
 Array = npt.NDArray[np.float64]
@@ -34,16 +35,18 @@ class Deductions:
     """Writes steps that leave a context whole; every one goes through the checker.
 
     Attributes:
+        files: of the query, where the proof is to be about them.
         steps: of the proof so far.
     """
 
     query: Query
+    files: QueryFiles | None = None
     steps: list[Any] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.program = self.query.program
-        self.graph = Graph(self.query.network)
-        self.checker = Checker(self.graph, self.query.prop)
+        self.graph, self.exact = stated(self.query, self.files)
+        self.checker = Checker(self.graph, self.exact)
 
     def apply(self, context: Context, step: Any) -> None:
         self.checker.apply(context, step)
