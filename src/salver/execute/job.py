@@ -143,7 +143,7 @@ def _run(
             )
             ran = {"command": tuple(command), "environment": environment}
             finished = finished.model_copy(update=ran)
-    except SalverError as error:
+    except (SalverError, OSError) as error:
         return lost(str(error)), _NOTHING
     return finished, read_answer(runner, planned, finished)
 
@@ -156,10 +156,23 @@ def read_answer(runner: Runner, planned: PlannedJob, finished: Finished) -> Answ
     """What the solver said; a runner that cannot read its own tool's output makes it an ERROR."""
     if finished.termination is Termination.INFRASTRUCTURE:
         return _NOTHING
+    if _left_no_result(runner, finished):
+        # The run's own reason says what stands where the result should.
+        return Answer(claim=Claim.ERROR)
     try:
         return runner.parse(planned.instance, finished)
     except Exception as error:
         return _failed("parse", error)
+
+
+def _left_no_result(runner: Runner, finished: Finished) -> bool:
+    """Whether something else than a file stands for the results of a tool, or for its proof.
+
+    A tool may be asked for several files and answer in one of them: what it says there counts.
+    """
+    results = set(runner.result_files)
+    lost = results & set(finished.unread) and not results & set(finished.files)
+    return bool(lost) or (runner.proofs and finished.unread.get(runner.proof_file) == "unfit")
 
 
 def _failed(method: str, error: Exception) -> Answer:

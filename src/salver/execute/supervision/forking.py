@@ -14,7 +14,9 @@ import threading
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
+
+from salver.execute.supervision.proc import stat_fields
 
 # Our own folder comes last on the path, so that nothing beside it can stand in for the standard library.
 _START = (
@@ -22,8 +24,13 @@ _START = (
     "from salver.execute.supervision.fork_server import main; main()"
 )
 SERVER = (sys.executable, "-I", "-S", "-c", _START, str(Path(__file__).parents[3]))
-_STOP_EVERY_S = 0.2
+_LOOK_EVERY_S = 0.2
 _GREETING_S = 20.0
+_STOPPED_LOOKS = 2
+"""Looks in a row at which a supervisor stands still before its run is ended: what stops and continues all
+processes of a job, as batch systems do, is no fault of the run."""
+_CONTINUED_S = 3.0
+"""How long a supervisor that is stopped again and again has to end its run."""
 _LEAVE_S = 10.0
 _CHUNK = 1 << 16
 
@@ -50,8 +57,7 @@ class ForkServer:
         try:
             with theirs, self.sending:
                 socket.send_fds(self.control, [b"j"], [theirs.fileno()])
-            ours.settimeout(_GREETING_S)
-            greeting, received, _, _ = socket.recv_fds(ours, 32, 1)
+            greeting, received = self._greeting(ours)
             if not received:
                 raise ConnectionError("the fork server gave no supervisor")
         except BaseException:
@@ -59,10 +65,25 @@ class ForkServer:
             raise
         return Supervisor(ours, received[0], int(greeting), self.process.pid)
 
+    def _greeting(self, ours: socket.socket) -> tuple[bytes, list[int]]:
+        """The pid and the pidfd of a new supervisor. Raises OSError: the server is silent."""
+        ours.settimeout(_LOOK_EVERY_S)
+        last = time.monotonic() + _GREETING_S
+        while True:
+            try:
+                greeting, received, _, _ = socket.recv_fds(ours, 32, 1)
+            except TimeoutError:
+                if time.monotonic() > last:
+                    raise
+                go_on(self.process.pid)
+            else:
+                return greeting, received
+
     def close(self) -> None:
         """Ends the server, and with it what it still supervises."""
         with self.sending:
             self.control.close()
+        go_on(self.process.pid)
         try:
             self.process.wait(_LEAVE_S)
         except subprocess.TimeoutExpired:
@@ -73,6 +94,15 @@ class ForkServer:
         """Lets go of a server that another process has started."""
         self.control.close()
         self.process.returncode = 0
+
+
+class Supervised(NamedTuple):
+    """What a supervisor printed, its exit code (negative: a signal; None where the server died as well), and
+    whether its run was ended for having stopped it."""
+
+    printed: bytes
+    code: int | None
+    was_stopped: bool
 
 
 class Supervisor:
@@ -97,10 +127,10 @@ class Supervisor:
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.pidfd, number)
 
-    def supervise(
-        self, spec: dict[str, Any], patience: float, stop: threading.Event
-    ) -> tuple[bytes, int | None]:
-        """What it printed, and its exit code (negative: a signal; None where the server died as well).
+    def supervise(self, spec: dict[str, Any], patience: float, stop: threading.Event) -> Supervised:
+        """Has it run a command and waits for its end.
+
+        A run that stops its supervisor (SIGSTOP) would have no limits; it is ended as soon as that is seen.
 
         Args:
             spec: specification as in `supervisor.py`, without `parent`.
@@ -113,24 +143,44 @@ class Supervisor:
         self.job.settimeout(None)
         self.job.sendall(json.dumps({**spec, "parent": self.parent}).encode())
         self.job.shutdown(socket.SHUT_WR)
-        self.job.settimeout(_STOP_EVERY_S)
-        printed, _, code = self._read(patience, stop).partition(b"\0")
-        return printed, int(code) if code else None
+        self.job.settimeout(_LOOK_EVERY_S)
+        read, was_stopped = self._read(patience, stop)
+        printed, _, code = read.partition(b"\0")
+        return Supervised(printed, int(code) if code else None, was_stopped)
 
-    def _read(self, patience: float, stop: threading.Event) -> bytes:
-        read = b""
+    def _read(self, patience: float, stop: threading.Event) -> tuple[bytes, bool]:
+        """All that it and its server say, and whether the run had to be ended since it had stopped it."""
+        read, looks, ending = b"", 0, False
         while True:
             try:
                 if not (chunk := self.job.recv(_CHUNK)):
-                    return read
+                    return read, ending
                 read += chunk
             except TimeoutError:
+                # A stopped server neither forks nor tells of an end; whoever stopped it cannot be known.
+                go_on(self.parent)
+                looks = looks + 1 if is_stopped(self.pid) else 0
+                if looks == _STOPPED_LOOKS and not ending:
+                    ending, patience = True, min(patience, time.monotonic() + _CONTINUED_S)
                 if time.monotonic() > patience:
                     self.signal(signal.SIGKILL)
-                elif stop.is_set():
+                elif stop.is_set() or ending:
                     self.signal(signal.SIGTERM)
+                    self.signal(signal.SIGCONT)
             except ConnectionResetError:
-                return read
+                return read, ending
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a process stands still after a signal."""
+    return stat_fields(pid)[:1] in (["T"], ["t"])
+
+
+def go_on(pid: int) -> None:
+    """Continues a process of ours that something has stopped."""
+    if is_stopped(pid):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
 
 
 class _Shared:
