@@ -23,7 +23,7 @@ from salver.errors import SalverError
 MOST_STORED_BYTES = 64 << 20
 """Largest packed file that is unpacked in memory."""
 MOST_PARTS = 64
-"""Most gzip members of one file; ours have one."""
+"""Most folders in a path, and most gzip members of one file; ours have one."""
 _CHUNK = 1 << 20
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -57,6 +57,8 @@ def refuse_leaving(name: str) -> tuple[str, ...]:
         sound = False
     if not sound:
         raise UnfitFileError(errno.EXDEV, "a path that leaves its folder", name)
+    if len(parts) > MOST_PARTS:
+        raise UnfitFileError(errno.ENAMETOOLONG, f"more than {MOST_PARTS} folders deep", name)
     return parts
 
 
@@ -66,8 +68,13 @@ def read_regular(path: Path, most_bytes: int) -> bytes:
     Raises:
         OSError: it cannot be read. UnfitFileError: it is no regular file, or larger than `most_bytes`.
     """
+    return _read(open_regular(path), str(path), most_bytes)
+
+
+def open_regular(path: Path) -> int:
+    """Descriptor for reading a file that the user has named. Raises: OSError, UnfitFileError: as `read_regular`."""
     _refuse_other_kinds(path.stat(), str(path))
-    return _read(os.open(path, _READ), str(path), most_bytes)
+    return os.open(path, _READ)
 
 
 def read_inside(folder: Path | str, name: str, most_bytes: int) -> bytes:
@@ -90,6 +97,19 @@ def open_inside(folder: Path | str, name: str) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def unfit(folder: Path | str, name: str) -> str | None:
+    """What stands under a name if it is anything but a regular file inside the folder; else, or if there is
+    nothing, None."""
+    try:
+        with _opened(folder, name) as (above, last):
+            _refuse_other_kinds(os.stat(last, dir_fd=above, follow_symlinks=False), name)
+    except UnfitFileError as error:
+        return error.strerror
+    except OSError:
+        return None
+    return None
 
 
 def inside(folder: Path, name: str) -> Path:

@@ -85,8 +85,10 @@ def _attempt(
             logs = store_logs(folders.run_dir, planned.job.key, finished)
         if answer.witness is not None:
             witness = store_witness(folders.run_dir, planned.job.key, answer.witness)
-    except OSError as error:
-        finished, answer = lost(f"cannot store logs in {folders.run_dir}: {error.strerror}"), _NOTHING
+    except (OSError, SalverError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        finished, answer = lost(f"cannot store logs in {folders.run_dir}: {why}"), _NOTHING
+        logs = witness = None
     job, instance = planned.job, planned.instance
     return RunRecord(
         key=job.key,
