@@ -72,7 +72,7 @@ def read_regular(path: Path, most_bytes: int) -> bytes:
 
 
 def open_regular(path: Path) -> int:
-    """Descriptor for reading a file that the user has named. Raises: OSError, UnfitFileError: as `read_regular`."""
+    """Descriptor for reading a file that the user has named. Raises: as `read_regular`."""
     _refuse_other_kinds(path.stat(), str(path))
     return os.open(path, _READ)
 

@@ -14,7 +14,7 @@ import threading
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
 from salver.execute.supervision.proc import stat_fields
 
@@ -57,27 +57,14 @@ class ForkServer:
         try:
             with theirs, self.sending:
                 socket.send_fds(self.control, [b"j"], [theirs.fileno()])
-            greeting, received = self._greeting(ours)
+            ours.settimeout(_GREETING_S)
+            greeting, received, _, _ = socket.recv_fds(ours, 32, 1)
             if not received:
                 raise ConnectionError("the fork server gave no supervisor")
         except BaseException:
             ours.close()
             raise
         return Supervisor(ours, received[0], int(greeting), self.process.pid)
-
-    def _greeting(self, ours: socket.socket) -> tuple[bytes, list[int]]:
-        """The pid and the pidfd of a new supervisor. Raises OSError: the server is silent."""
-        ours.settimeout(_LOOK_EVERY_S)
-        last = time.monotonic() + _GREETING_S
-        while True:
-            try:
-                greeting, received, _, _ = socket.recv_fds(ours, 32, 1)
-            except TimeoutError:
-                if time.monotonic() > last:
-                    raise
-                go_on(self.process.pid)
-            else:
-                return greeting, received
 
     def close(self) -> None:
         """Ends the server, and with it what it still supervises."""
@@ -96,20 +83,15 @@ class ForkServer:
         self.process.returncode = 0
 
 
-class Supervised(NamedTuple):
-    """What a supervisor printed, its exit code (negative: a signal; None where the server died as well), and
-    whether its run was ended for having stopped it."""
-
-    printed: bytes
-    code: int | None
-    was_stopped: bool
-
-
 class Supervisor:
-    """A supervisor of one run: a pidfd to signal it by, and the socket that is its standard streams."""
+    """A supervisor of one run: a pidfd to signal it by, and the socket that is its standard streams.
+
+    `was_stopped` tells whether its run was ended for having stopped it (SIGSTOP).
+    """
 
     def __init__(self, job: socket.socket, pidfd: int, pid: int, parent: int) -> None:
         self.job, self.pidfd, self.pid, self.parent = job, pidfd, pid, parent
+        self.was_stopped = False
 
     def __enter__(self) -> Supervisor:
         return self
@@ -127,10 +109,12 @@ class Supervisor:
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.pidfd, number)
 
-    def supervise(self, spec: dict[str, Any], patience: float, stop: threading.Event) -> Supervised:
-        """Has it run a command and waits for its end.
+    def supervise(
+        self, spec: dict[str, Any], patience: float, stop: threading.Event
+    ) -> tuple[bytes, int | None]:
+        """What it printed, and its exit code (negative: a signal; None where the server died as well).
 
-        A run that stops its supervisor (SIGSTOP) would have no limits; it is ended as soon as that is seen.
+        A run that stops its supervisor would have no limits; it is ended as soon as that is seen.
 
         Args:
             spec: specification as in `supervisor.py`, without `parent`.
@@ -144,31 +128,29 @@ class Supervisor:
         self.job.sendall(json.dumps({**spec, "parent": self.parent}).encode())
         self.job.shutdown(socket.SHUT_WR)
         self.job.settimeout(_LOOK_EVERY_S)
-        read, was_stopped = self._read(patience, stop)
-        printed, _, code = read.partition(b"\0")
-        return Supervised(printed, int(code) if code else None, was_stopped)
+        printed, _, code = self._read(patience, stop).partition(b"\0")
+        return printed, int(code) if code else None
 
-    def _read(self, patience: float, stop: threading.Event) -> tuple[bytes, bool]:
-        """All that it and its server say, and whether the run had to be ended since it had stopped it."""
-        read, looks, ending = b"", 0, False
+    def _read(self, patience: float, stop: threading.Event) -> bytes:
+        read, looks = b"", 0
         while True:
             try:
                 if not (chunk := self.job.recv(_CHUNK)):
-                    return read, ending
+                    return read
                 read += chunk
             except TimeoutError:
                 # A stopped server neither forks nor tells of an end; whoever stopped it cannot be known.
                 go_on(self.parent)
                 looks = looks + 1 if is_stopped(self.pid) else 0
-                if looks == _STOPPED_LOOKS and not ending:
-                    ending, patience = True, min(patience, time.monotonic() + _CONTINUED_S)
+                if looks == _STOPPED_LOOKS and not self.was_stopped:
+                    self.was_stopped, patience = True, min(patience, time.monotonic() + _CONTINUED_S)
                 if time.monotonic() > patience:
                     self.signal(signal.SIGKILL)
-                elif stop.is_set() or ending:
+                elif stop.is_set() or self.was_stopped:
                     self.signal(signal.SIGTERM)
                     self.signal(signal.SIGCONT)
             except ConnectionResetError:
-                return read, ending
+                return read
 
 
 def is_stopped(pid: int) -> bool:

@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple
 from salver.confined import UnfitFileError, open_inside, read_inside
 from salver.errors import SalverError
 from salver.execute.supervision.cgroups import make_group
-from salver.execute.supervision.forking import Supervised, supervisor
+from salver.execute.supervision.forking import supervisor
 from salver.execute.supervision.identity import orphaned, own_identity
 from salver.model import Finished, Limits, Termination
 
@@ -77,18 +77,18 @@ def run_supervised(
             spec = _specification(command, workdir, limits, scratch, added)
             spec |= {"cores": cores, "group": None if group is None else group.folders}
             stop, started = stop or threading.Event(), time.monotonic()
-            seen = _supervise(spec, limits, stop)
+            outcome, was_stopped = _supervise(spec, limits, stop)
         except OSError as error:
             return lost(f"cannot start the supervisor: {error.strerror}")
-        if isinstance(outcome := _outcome(seen), str):
+        if isinstance(outcome, str):
             if group is not None:
                 group.kill()
             _sweep(token)
-            wall_s = round(time.monotonic() - started, 6)
-            finished = lost(outcome).model_copy(update={"wall_s": wall_s if seen.was_stopped else 0.0})
+            wall_s = round(time.monotonic() - started, 6) if was_stopped else 0.0
+            finished = lost(outcome).model_copy(update={"wall_s": wall_s})
         else:
             finished = _finished(outcome, spec, limits, workdir, result_files)
-        return _blamed(finished) if seen.was_stopped and not stop.is_set() else finished
+        return _blamed(finished) if was_stopped and not stop.is_set() else finished
 
 
 def _private_folders(scratch: Path, environment: Mapping[str, str]) -> dict[str, str]:
@@ -126,22 +126,21 @@ def _specification(
     }
 
 
-def _supervise(spec: dict[str, Any], limits: Limits, stop: threading.Event) -> Supervised:
-    """What became of a run. Raises OSError."""
+def _supervise(
+    spec: dict[str, Any], limits: Limits, stop: threading.Event
+) -> tuple[dict[str, Any] | str, bool]:
+    """The supervisor's result, or why there is none, and whether the run had stopped it. Raises OSError."""
     with supervisor() as forked:
         patience = time.monotonic() + limits.wall_s + limits.grace_s + _SUPERVISOR_PATIENCE_S
-        return forked.supervise(spec, patience, stop)
-
-
-def _outcome(seen: Supervised) -> dict[str, Any] | str:
-    """The supervisor's result, or why there is none."""
+        output, code = forked.supervise(spec, patience, stop)
     try:
-        outcome = json.loads(seen.printed)
+        outcome = json.loads(output)
     except ValueError:
-        last = seen.printed.decode(errors="replace").strip().rpartition("\n")[2]
-        how = "with its server" if seen.code is None else _ending(seen.code)
-        return f"the supervisor died ({how}) {last}".strip()
-    return outcome if isinstance(outcome, dict) else "the supervisor printed no result"
+        last = output.decode(errors="replace").strip().rpartition("\n")[2]
+        how = "with its server" if code is None else _ending(code)
+        outcome = f"the supervisor died ({how}) {last}".strip()
+    is_result = isinstance(outcome, dict | str)
+    return outcome if is_result else "the supervisor printed no result", forked.was_stopped
 
 
 def _blamed(finished: Finished) -> Finished:
