@@ -15,7 +15,7 @@ import shutil
 import stat
 import uuid
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from salver.errors import SalverError
@@ -203,10 +203,11 @@ def list_inside(folder: Path) -> Iterator[tuple[str, str]]:
             yield here.relative_to(folder).as_posix(), "an unreadable folder"
 
 
-def write_inside(folder: Path, name: str, content: str | bytes) -> None:
+def write_inside(folder: Path, name: str, content: str | bytes, wait: bool = True) -> None:
     """Writes a file by way of a temporary one beside it, text as UTF-8; missing folders are made.
 
-    A link under that name is replaced; one on the way there is refused.
+    A link under that name is replaced; one on the way there is refused. On return the content is on the disk,
+    unless nobody is to `wait` for that.
 
     Raises:
         SalverError: it cannot be written; the old file, if any, is untouched.
@@ -217,13 +218,22 @@ def write_inside(folder: Path, name: str, content: str | bytes) -> None:
         with _opened(folder, name, make=True) as (above, last):
             temporary = f".{last[:100]}.{uuid.uuid4().hex[:12]}"
             try:
-                _write_new(temporary, data, above)
+                _write_new(temporary, data, above, wait)
                 os.rename(temporary, last, src_dir_fd=above, dst_dir_fd=above)
             finally:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(temporary, dir_fd=above)
     except OSError as error:
         raise _cannot(error, folder / name) from error
+
+
+def refuse_other_than_folders(folder: Path, names: Iterable[str]) -> None:
+    """Raises a SalverError where one of these names in `folder` stands for anything but a folder in it."""
+    for name in names:
+        with contextlib.suppress(OSError):
+            kind = _KINDS.get(stat.S_IFMT((folder / name).lstat().st_mode), "a file")
+            if kind != "a folder":
+                raise SalverError(f"is {kind}, not a folder", str(folder / name), "remove what stands there")
 
 
 def folder_inside(folder: Path, name: str) -> Path:
@@ -323,14 +333,15 @@ def _read(descriptor: int, name: str, most_bytes: int) -> bytes:
         os.close(descriptor)
 
 
-def _write_new(name: str, data: bytes, above: int) -> None:
+def _write_new(name: str, data: bytes, above: int, wait: bool) -> None:
     descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=above)
     try:
         view = memoryview(data)
         while view:
             view = view[os.write(descriptor, view) :]
         os.fchmod(descriptor, 0o644)
-        os.fsync(descriptor)
+        if wait:
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 

@@ -187,7 +187,8 @@ def _first_complaint(error: ValueError) -> str:
         return str(error)
     first = error.errors(include_url=False, include_input=False)[0]
     place = ".".join(map(str, first["loc"]))[:100]
-    return f"{place}: {first['msg']}" if place else first["msg"]
+    told = first["msg"].removeprefix("Value error, ")
+    return f"{place}: {told}" if place else told
 
 
 def _refuse_twins(pairs: list[tuple[str, object]]) -> None:

@@ -11,6 +11,8 @@ from salver.errors import SalverError
 from salver.files import sync
 from salver.model import Finished, RunRecord
 
+FOLDERS = ("logs", "cex")
+"""What a run stores lies in these folders of its own."""
 COMMAND = "command.json"
 MOST_BYTES = 256 << 20
 """Largest log or result file that is read back, unpacked; a run stores `Limits.output_mb` of each."""
@@ -57,10 +59,11 @@ def store_witness(run_dir: Path, key: str, witness: str) -> str:
     On return it is on the disk: a `sat` whose witness a power cut took would count as wrong.
 
     Raises:
-        SalverError: it cannot be written.
+        OSError, SalverError: it cannot be written.
     """
     name = f"cex/{key}.txt"
-    write_inside(run_dir, name, witness)
+    write_inside(run_dir, name, witness, wait=False)
+    sync(run_dir / name)
     return name
 
 

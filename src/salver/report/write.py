@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from salver.confined import folder_inside, write_inside
+from salver.confined import refuse_other_than_folders, write_inside
 from salver.errors import SalverError
 from salver.judge.proofs import CheckedProof
 from salver.judge.scoring import find_profile, intervals
@@ -105,7 +105,7 @@ def write_results(
     )
     for plot in drawing():
         files |= {f"{plot.name}.svg": plot.svg, f"{plot.name}.pdf": plot.pdf, f"{plot.name}.tex": plot.tex}
-    folder_inside(run_dir, "results")
+    refuse_other_than_folders(run_dir, ["results"])
     for name, content in files.items():
         write_inside(run_dir, name, content)
     _remove_outdated(run_dir, files)
