@@ -9,8 +9,11 @@ from pathlib import Path
 
 
 def _socket(path: Path) -> None:
+    # The path of a socket may have no more than 107 bytes.
+    folder = os.open(path.parent, os.O_RDONLY)
     with socket.socket(socket.AF_UNIX) as made:
-        made.bind(str(path))
+        made.bind(f"/proc/self/fd/{folder}/{path.name}")
+    os.close(folder)
 
 
 def _sparse(path: Path) -> None:
@@ -19,8 +22,9 @@ def _sparse(path: Path) -> None:
 
 
 def _outside(path: Path) -> Path:
-    """A file beside the folder that a test is about, which nothing may read or change."""
-    secret = path.parents[1] / "secret"
+    """A file in the test's own folder, outside the one that it is about; nothing may read or change it."""
+    own = next(folder for folder in path.parents if folder.parent.name.startswith("pytest-"))
+    secret = own / "secret"
     secret.write_text("TOPSECRET")
     return secret
 
