@@ -130,7 +130,8 @@ def _entries(pieces: Iterator[bytes]) -> Iterator[tuple[str, bool, Iterator[byte
             if size > MOST_NAME_BYTES:
                 raise UnfitFileError(errno.EFBIG, f"a name is longer than {MOST_NAME_BYTES} bytes")
             text = b"".join(content)
-            longer = {_PAX: _pax_path(text), _GNU_NAME: _text(text)}.get(kind, longer)
+            if kind != _PAX_GLOBAL:
+                longer = _text(text) if kind == _GNU_NAME else _pax_path(text) or longer
             continue
         name = longer or "/".join(filter(None, (_text(header[345:500]), _text(header[:100]))))
         longer = ""
