@@ -252,7 +252,7 @@ def test_a_name_of_an_instance_that_would_be_written_elsewhere_is_refused(source
     manifest = json.loads((tmp_path / "set/manifest.json").read_text())
     manifest["instances"][0]["name"] = name
     (tmp_path / "set/manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(SalverError, match="leaves the instance set|is no plain file name"):
+    with pytest.raises(SalverError, match=r"leaves the instance set|is no plain file name"):
         read_manifest(tmp_path / "set")
 
 
