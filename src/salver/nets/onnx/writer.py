@@ -1,7 +1,8 @@
 """`Network` -> the canonical ONNX: opset 13, IR 8, input X [1, n], output Y [1, outputs].
 
-Nodes are written in order with names that depend on their position only, so the same network gives
-the same bytes.
+One row is declared, as VNN-COMP's tools and both VNN-LIB versions want it, but no node fixes that number:
+verifiers evaluate many subproblems as one batch. Nodes are written in order with names that depend on their
+position only, so the same network gives the same bytes.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ def _write(graph: _Graph, node: Node, inputs: list[str], shape: Shape, output: s
         case Reshape() if len(node.shape) == 1:
             graph.node("Flatten", inputs, output, axis=1)
         case Reshape():
-            target = graph.constant(np.array([1, *node.shape], np.int64))
+            target = graph.constant(np.array([-1, *node.shape], np.int64))  # -1: rows are never mixed
             graph.node("Reshape", [*inputs, target], output)
         case _:
             graph.node(_PLAIN[type(operator)], inputs, output)
