@@ -41,7 +41,11 @@ def rows_at_once(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
 
 @settings(max_examples=40, deadline=None)
 @given(
-    st.sampled_from(sorted(KINDS)), IMAGES, st.integers(0, 2**31), st.integers(2, 9), st.sampled_from(["raw", "abs"])
+    st.sampled_from(sorted(KINDS)),
+    IMAGES,
+    st.integers(0, 2**31),
+    st.integers(2, 9),
+    st.sampled_from(["raw", "abs"]),
 )
 def test_an_unrolled_network_takes_any_batch(kind, image, seed, batch, saliency):
     classifier = from_model(classifier_of(kind, image, 3, seed))

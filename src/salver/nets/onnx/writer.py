@@ -31,6 +31,7 @@ from salver.nets.network import (
     Sign,
     Sub,
 )
+from salver.nets.plain_windows import with_plain_windows
 
 OPSET, IR_VERSION = 13, 8
 _PLAIN: dict[type, str] = {
@@ -56,9 +57,18 @@ class _Graph:
         self.nodes.append(helper.make_node(kind, inputs, [output], **attributes))
 
 
-def to_model(network: Network, metadata: Mapping[str, str] | None = None) -> onnx.ModelProto:
-    """Builds the ONNX model; `metadata` becomes its metadata properties, sorted by key."""
+def to_model(
+    network: Network, metadata: Mapping[str, str] | None = None, *, as_it_is: bool = False
+) -> onnx.ModelProto:
+    """Builds the ONNX model.
+
+    Args:
+        metadata: becomes the model's metadata properties, sorted by key.
+        as_it_is: keeps the form of every convolution, so that the network read again has the same hash;
+            otherwise they are written as verifiers of others take them.
+    """
     graph = _Graph()
+    network = network if as_it_is else with_plain_windows(network)
     names = {network.input: "X"}
     shapes = network.shapes
     for number, node in enumerate(network.nodes):
