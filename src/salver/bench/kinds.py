@@ -112,7 +112,7 @@ def _averaged(layers: _Layers) -> None:
 
 
 def _max_pooled(layers: _Layers) -> None:
-    layers.conv()
+    layers.conv(stride=2)
     layers.relu()
     layers.max_pool()
 

@@ -54,7 +54,7 @@ class Question:
     Attributes:
         label: the row's name in the table.
         params: parameters by data set; a data set that is absent is not asked.
-        kinds: None for all.
+        kinds: None for `PLAIN_KINDS`.
     """
 
     label: str
@@ -64,6 +64,7 @@ class Question:
 
 
 SIZES = (Size("bandit", (1, 1, 5), 2, True), Size("digits", (1, 8, 8), 10, False))
+PLAIN_KINDS = tuple(kind for kind in KINDS if kind != "conv-dense")  # which is there for its map
 QUESTIONS = (
     Question("label_robustness", "label_robustness", {"bandit": {"epsilons": [0.1]}}),
     Question("vg_box", "vg_box",
@@ -79,7 +80,7 @@ QUESTIONS = (
              ("average-pooled",)),
     Question("cam_topk (Grad-CAM)", "cam_topk", {"bandit": {"epsilons": [0.1], "k": 1, "map": "grad-cam"}},
              ("convolutional", "conv-dense", "residual", "batch-norm")),
-    Question("planted_sat", "planted_sat", {"bandit": {"epsilon": 0.1, "attack_rounds": 0}}),
+    Question("planted_sat", "planted_sat", {"bandit": {"epsilon": 0.1, "attack_rounds": 0, "directions": 2, "wells": 2}}),
     Question("planted_unsat", "planted_unsat", {"digits": {"epsilon": 0.02}}),
 )  # fmt: skip
 _NOT_ENUMERATED = frozenset({"planted_sat", "planted_unsat"})
@@ -161,7 +162,7 @@ def suite_of(classifiers: Path) -> tuple[list[Cell], Suite]:
 
 def _asked() -> Iterator[tuple[Cell, Question]]:
     for question in QUESTIONS:
-        for kind in question.kinds or KINDS:
+        for kind in question.kinds or PLAIN_KINDS:
             for size in SIZES:
                 if size.dataset in question.params:
                     yield Cell(question.label, kind, size), question

@@ -42,9 +42,7 @@ def check_runner(
     timeout: Annotated[float, typer.Option("--timeout", min=0.1, help="wall seconds a run")] = 10.0,
     count: Annotated[int, typer.Option("--count", min=1, help="queries of the suite")] = DEFAULT_COUNT,
     device: Annotated[str, typer.Option("--device", help="cpu or cuda")] = "cpu",
-    operators: Annotated[
-        bool, typer.Option("--operators", help="try operators and batches too")
-    ] = False,
+    operators: Annotated[bool, typer.Option("--operators", help="try operators and batches too")] = False,
 ) -> None:
     """Check a runner, and say in plain words what is wrong with it.
 
