@@ -231,3 +231,36 @@ def overhead(
 
     options = parse_options(OverheadOptions, {"runs": runs, "seed": seed})
     _measured(lambda: bench_overhead(project_root(), options), as_json)
+
+
+@bench_app.command()
+def peers(
+    solvers: Annotated[
+        str,
+        typer.Option(
+            "--solvers",
+            help="comma-separated; default: hybrid and the peers that can run here",
+            autocompletion=completing.solvers,
+        ),
+    ] = "",
+    timeout: Annotated[float | None, typer.Option("--timeout", help="wall seconds a run")] = None,
+    workers: Annotated[int, typer.Option("--workers", "-j", help="slots of one core")] = len(
+        os.sched_getaffinity(0)
+    ),
+    resume: Annotated[bool, typer.Option("--resume", help="go on with the latest run")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Try verifiers of others on every family and kind of network.
+
+    One small query each; what a tool does not take stands in the table with its reason.
+
+    Example: salver bench peers --solvers hybrid,neuralsat --timeout 20
+    """
+    from salver.bench.peers import bench_peers
+    from salver.project import project_root
+    from salver.run import RunOptions
+    from salver.suite import parse_record
+
+    asked = {"solvers": _names(solvers), "timeout": timeout, "workers": workers, "resume": resume}
+    options = parse_record(RunOptions, asked, "command line")
+    _measured(lambda: bench_peers(project_root(), options), as_json)
