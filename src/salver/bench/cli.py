@@ -259,8 +259,7 @@ def peers(
     from salver.bench.peers import bench_peers
     from salver.project import project_root
     from salver.run import RunOptions
-    from salver.suite import parse_record
 
-    asked = {"solvers": _names(solvers), "timeout": timeout, "workers": workers, "resume": resume}
-    options = parse_record(RunOptions, asked, "command line")
-    _measured(lambda: bench_peers(project_root(), options), as_json)
+    asked = {"solvers": listed(solvers, "--solvers"), "timeout": timeout, "workers": workers, "resume":
+    resume} options = parse_record(RunOptions, asked, "command line") _measured(lambda:
+    bench_peers(project_root(), options), as_json)
