@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from salver import proofs
-from salver.files import write_atomically
+from salver.confined import MOST_STORED_BYTES, read_inside, write_inside
 from salver.model import Claim, Instance, ProofVerdict, Record, RunRecord
 from salver.proofs.bounded import PROOF_FILE, Answer
 from salver.proofs.worker import CheckerProcess
 
 STORE = "proofs.json"
+MOST_STORE_BYTES = 64 << 20
 
 
 class CheckedProof(Record):
@@ -45,12 +45,13 @@ def check_proofs(
         instance = instances.get(record.instance_id)
         if record.claim is not Claim.UNSAT or instance is None:
             continue
-        # A text and not a Path: most runs have no proof, and a run may have 100,000 of them.
-        name = f"{run_dir}/{record.logs or f'logs/{record.key}'}/files/{PROOF_FILE}.gz"
-        if not os.path.isfile(name):  # noqa: PTH113
+        name = f"{record.logs or f'logs/{record.key}'}/files/{PROOF_FILE}.gz"
+        try:
+            content = read_inside(run_dir, name, MOST_STORED_BYTES)
+        except OSError:
             continue
-        path = Path(name)
-        subject = hashlib.sha256(checker + path.read_bytes()).hexdigest()
+        path = run_dir / name
+        subject = hashlib.sha256(checker + content).hexdigest()
         before = known.get(record.key)
         stands = before is not None and before.subject == subject
         if before is None or not stands:
@@ -59,7 +60,7 @@ def check_proofs(
     process.close()
     if found != known:
         text = {key: checked.model_dump(mode="json") for key, checked in found.items()}
-        write_atomically(run_dir / STORE, json.dumps(text, indent=1) + "\n")
+        write_inside(run_dir, STORE, json.dumps(text, indent=1) + "\n")
     return found
 
 
@@ -92,7 +93,7 @@ _VERDICTS = {
 def stored_proofs(run_dir: Path) -> dict[str, CheckedProof]:
     """What was checked before, by `RunRecord.key`; nothing where there is no readable store."""
     try:
-        stored = json.loads((run_dir / STORE).read_text())
+        stored = json.loads(read_inside(run_dir, STORE, MOST_STORE_BYTES))
         return {key: CheckedProof.model_validate(value) for key, value in stored.items()}
-    except (OSError, ValueError, ValidationError, AttributeError):
+    except (OSError, ValueError, ValidationError, AttributeError, RecursionError):
         return {}

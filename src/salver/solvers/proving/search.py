@@ -22,6 +22,7 @@ from salver.solvers.hybrid.branching import branching_neuron
 from salver.solvers.hybrid.linear import LinearRelaxation
 from salver.solvers.hybrid.node import Node, tighten
 from salver.solvers.milp.model import build
+from salver.solvers.proving.backwards import read_backwards
 from salver.solvers.proving.certified import certified
 from salver.solvers.proving.deductions import CASES_AT_MOST, Deductions
 from salver.solvers.proving.rows import Places, Rows, places, without_comparisons
@@ -79,6 +80,8 @@ class _Search(Deductions):
             self.bound(context)
             if not context.closed:
                 self.drop(context)
+            if not context.closed and (read_backwards(self, context) or self.cut(context)):
+                continue
             again = not context.closed and self._relax(context, hopes)
         if not context.closed:
             self.bound(context)
@@ -92,11 +95,11 @@ class _Search(Deductions):
         """
         bounds = certified(self.program, context)
         where = places(self.query.prop, context.alternatives)
-        model = build(self.program, where.prop, bounds)
+        model = build(self.program, where.prop, bounds, exact=True)
         if model is None:
             # Bounds in floats leave a clause no chance; what they rest on, the program has as rows.
             if not self._out_of_range(context, bounds, where):
-                model = build(self.program, where.prop, bounds, prune=False)
+                model = build(self.program, where.prop, bounds, prune=False, exact=True)
             if model is None:
                 return False
         relaxation = LinearRelaxation(model)
