@@ -82,7 +82,7 @@ def test_a_proof_over_the_limits_counts_as_none_and_says_why() -> None:
     found = judged([run("a", Claim.UNSAT)], proofs={"a": ProofVerdict.UNCHECKED})["a"]
     assert found.proof is ProofVerdict.CLAIMED
     assert found.consistency is Consistency.CONSISTENT
-    assert found.detail == "its proof is unchecked: why"
+    assert found.detail.startswith("its proof is unchecked: why")
 
 
 def test_a_proof_settles_a_dispute_and_a_correct_witness_casts_doubt_on_it() -> None:
