@@ -217,7 +217,10 @@ class Answer(Record):
 
 
 class RunRecord(Record):
-    """One finished job as stored in `events.jsonl`. Paths are relative to the run's folder."""
+    """One finished job as stored in `events.jsonl`. Paths are relative to the run's folder.
+
+    `device`, `cores` and `memory_limit_mb` are empty or 0 in records of before these were stored.
+    """
 
     key: str
     suite: str
@@ -241,6 +244,14 @@ class RunRecord(Record):
     started: str = ""
     host: str = ""
     measured: Measured = "rss-polling"
+    device: str = ""
+    cores: int = 0
+    memory_limit_mb: int = 0
+
+    @property
+    def ended_well(self) -> bool:
+        """Whether the process ended by itself with status 0: what it said before counts only then."""
+        return self.termination is Termination.EXITED and self.exit_code == 0
 
 
 class WitnessVerdict(StrEnum):
