@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from salver import proofs
 from salver.errors import SalverError
 from salver.files import write_atomically
+from salver.judge.sealed import sealed, unsealed
 from salver.model import Claim, Instance, ProofVerdict, Record, RunRecord
 from salver.proofs.record import PROOF_FILE
 
@@ -23,8 +24,8 @@ STORE = "proofs.json"
 class CheckedProof(Record):
     """What the checker said of one run's proof. Bytes as stored (compressed), wall seconds of checking.
 
-    `subject` is a hash of the proof's bytes and of the checker's source: a verdict about another proof, or by
-    a checker that was mended since, does not stand.
+    `subject` is a hash of the proof's bytes, of the instance's network and query and of the checker's source:
+    a verdict about anything else, or by a checker that was mended since, does not stand.
     """
 
     subject: str
@@ -37,7 +38,10 @@ class CheckedProof(Record):
 def check_proofs(
     records: Sequence[RunRecord], instances: Mapping[str, Instance], set_path: Path, run_dir: Path
 ) -> dict[str, CheckedProof]:
-    """By `RunRecord.key`, for every `unsat` with a proof. What this checker said before stands."""
+    """By `RunRecord.key`, for every `unsat` with a proof.
+
+    What this checker said before stands, where this user's salver has stored it (`sealed`).
+    """
     known = stored_proofs(run_dir)
     checker = _source_of_checker()
     found: dict[str, CheckedProof] = {}
@@ -50,14 +54,23 @@ def check_proofs(
         if not os.path.isfile(name):  # noqa: PTH113
             continue
         path = Path(name)
-        subject = hashlib.sha256(checker + path.read_bytes()).hexdigest()
+        query = _digest(set_path / instance.onnx) + _digest(set_path / f"{instance.vnnlib}.gz")
+        subject = hashlib.sha256(checker + query + path.read_bytes()).hexdigest()
         before = known.get(record.key)
         stands = before is not None and before.subject == subject
         found[record.key] = before if before and stands else _check(path, instance, set_path, subject)
     if found != known:
         text = {key: checked.model_dump(mode="json") for key, checked in found.items()}
-        write_atomically(run_dir / STORE, json.dumps(text, indent=1) + "\n")
+        if (content := sealed(json.dumps(text, indent=1))) is not None:
+            write_atomically(run_dir / STORE, content)
     return found
+
+
+def _digest(path: Path) -> bytes:
+    try:
+        return hashlib.sha256(path.read_bytes()).digest()
+    except OSError:
+        return bytes(32)
 
 
 def _source_of_checker() -> bytes:
@@ -84,7 +97,7 @@ def _check(path: Path, instance: Instance, set_path: Path, subject: str) -> Chec
 def stored_proofs(run_dir: Path) -> dict[str, CheckedProof]:
     """What was checked before, by `RunRecord.key`; nothing where there is no readable store."""
     try:
-        stored = json.loads((run_dir / STORE).read_text())
+        stored = unsealed((run_dir / STORE).read_bytes())
         return {key: CheckedProof.model_validate(value) for key, value in stored.items()}
-    except (OSError, ValueError, ValidationError, AttributeError):
+    except (OSError, ValueError, ValidationError, AttributeError, RecursionError):
         return {}

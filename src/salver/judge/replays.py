@@ -14,6 +14,7 @@ from pathlib import Path
 import salver
 from salver.errors import SalverError
 from salver.files import write_atomically
+from salver.judge.sealed import sealed, unsealed
 from salver.judge.witness import Gradient, Replay, replay, second_opinion
 from salver.model import Claim, Instance, RunRecord, WitnessVerdict
 from salver.spec import read_vnnlib
@@ -29,6 +30,7 @@ def replay_witnesses(
 
     What was found before stands as long as its subject does: a hash of the witness, the instance's network,
     query, original and facts, this package's code that judges, and the versions of what runs the networks.
+    A store that this user's salver did not write is not believed (`sealed`).
 
     Raises:
         SalverError: a query that cannot be read.
@@ -123,14 +125,14 @@ def _judging_code() -> bytes:
 def _stored(run_dir: Path) -> dict[str, tuple[str, Replay]]:
     """Subject and replay by key; nothing where there is no readable store."""
     try:
-        stored = json.loads((run_dir / STORE).read_text())
+        stored = unsealed((run_dir / STORE).read_bytes())
         # Most replays say the same: each is made once.
         known = cache(_replayed)
         return {
             key: (str(subject), known(verdict, gradient, str(detail)))
             for key, (subject, verdict, gradient, detail) in stored.items()
         }
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return {}
 
 
@@ -144,4 +146,5 @@ def _store(run_dir: Path, subjects: Mapping[str, str], found: Mapping[str, Repla
         for key, subject in subjects.items()
         for one in (found[key],)
     )
-    write_atomically(run_dir / STORE, "{" + ",\n".join(lines) + "}\n")
+    if (content := sealed("{" + ",\n".join(lines) + "}")) is not None:
+        write_atomically(run_dir / STORE, content)
