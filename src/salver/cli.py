@@ -284,19 +284,21 @@ def compare(
     from salver.judge.compare import compare as compare_frames
     from salver.judge.compare import differences_between
     from salver.judge.scoring import results_frame
-    from salver.judging import judge_run
+    from salver.judging import judge_all
     from salver.project import project_root
     from salver.report.compared import compared_json, compared_table
     from salver.run import find_run
 
     root = project_root()
-    runs = [judge_run(find_run(root, name), root) for name in (first, second)]
-    compared = compare_frames(*(results_frame(judged) for _, _, judged in runs))
-    differing = differences_between(*(run.machine for run, _, _ in runs))
+    folders = [find_run(root, name) for name in (first, second)]
+    runs = [judge_all(folder, root) for folder in folders]
+    compared = compare_frames(*(results_frame(found.runs) for found in runs))
+    differing = differences_between(*(found.run.machine for found in runs))
+    sides = [found.side(folder.name) for found, folder in zip(runs, folders, strict=True)]
     if as_json:
-        print(compared_json(compared, differing))
+        print(compared_json(compared, differing, sides))
         return
-    print(compared_table(compared))
+    print(compared_table(compared, sides))
     for line in differing:
         print(f"not the same machine or packages: {line}")
 

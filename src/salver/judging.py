@@ -21,6 +21,7 @@ from salver.judge.settings import told_apart
 from salver.judge.verdicts import judge
 from salver.kept_set import edited_since
 from salver.model import Instance, JudgedRun, RunRecord, lean
+from salver.report.compared import Side
 from salver.report.figures.drawing_beside import Drawing, drawing_beside
 from salver.report.page.material import gather, network_sizes
 from salver.report.results import Results, results
@@ -49,6 +50,13 @@ class Judged:
     proofs: dict[str, CheckedProof]
     coverage: Coverage
     notices: tuple[str, ...]
+
+    def side(self, name: str) -> Side:
+        """What a comparison says of this run."""
+        machines = [self.run.machine, *(session.machine for session in self.run.resumed)]
+        loads = [str(machine.get("load", "not known")) for machine in machines]
+        notices = tuple(filter(None, [self.coverage.sentence, *self.notices]))
+        return Side(name, self.run.started, self.run.salver, ", ".join(loads), notices)
 
 
 def judge_run(run_dir: Path, root: Path) -> tuple[RunManifest, dict[str, Instance], list[JudgedRun]]:
