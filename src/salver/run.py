@@ -14,21 +14,23 @@ from typing import Any
 from pydantic import Field
 
 from salver import __version__
+from salver.confined import UnfitFileError, read_inside, refuse_leaving, write_inside
 from salver.errors import SalverError
 from salver.execute.engines import Engine, check_engine, run_jobs
 from salver.execute.events import EventLog
 from salver.execute.plan import Plan, plan
 from salver.execute.recording import RunSummary
 from salver.execute.supervision import runexec
-from salver.files import write_atomically
 from salver.instance_set import read_manifest
 from salver.kept_set import FOLDER, keep_set, kept_set, refuse_changed_set
 from salver.machine import machine_facts
 from salver.model import Instance, Limits, Manifest, Record, RunRecord
 from salver.planned import Planned, differences, digest_of, keys_of, solvers_of
-from salver.plugins import choose, runners
+from salver.plugins import choose, runners, why_unavailable
 from salver.runner import Runner
 from salver.suite import Suite
+
+MOST_MANIFEST_BYTES = 16 << 20
 
 
 class RunOptions(Record):
@@ -108,7 +110,7 @@ def choose_runners(options: RunOptions, planned: Collection[str] = ()) -> Chosen
     for name in names:
         kind = choose(name, known, "solver")
         runner = kind(_device(kind, options), options.proofs)
-        reason = runner.unavailable()
+        reason = why_unavailable(runner)
         if reason is None:
             chosen[name] = runner
         elif named:
@@ -292,10 +294,12 @@ def read_run(run_dir: Path) -> RunManifest:
     """
     path = run_dir / "manifest.json"
     try:
-        return RunManifest.model_validate_json(path.read_text())
+        return RunManifest.model_validate_json(read_inside(run_dir, path.name, MOST_MANIFEST_BYTES))
     except FileNotFoundError:
         raise SalverError("is no run", str(run_dir), "see the folders below reports/") from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise SalverError(f"cannot be read ({error.strerror})", str(path), "run again") from error
+    except ValueError as error:
         raise SalverError(f"is malformed ({str(error).splitlines()[0]})", str(path), "run again") from error
 
 
@@ -307,12 +311,24 @@ def set_of(run_dir: Path, root: Path, run: RunManifest) -> Path:
     """
     if run.kept:
         return kept_set(run_dir, run.kept)
-    folder = root / run.instance_set
+    folder = _suite_set(run, root, run_dir)
     if read_manifest(folder).recipe != run.recipe:
         mend = f"generate {run.suite} from the suite file of that run, or run again"
         raise SalverError("its instance set has changed since", str(run_dir), mend)
     refuse_changed_set(folder)
     return folder
+
+
+def _suite_set(run: RunManifest, root: Path, run_dir: Path) -> Path:
+    """Where a run's instance set lies: the manifest may be somebody else's, so only below the project."""
+    try:
+        refuse_leaving(run.instance_set)
+    except UnfitFileError as error:
+        where = str(run_dir / "manifest.json")
+        raise SalverError(
+            f"instance_set is {error.strerror}", where, "put the set below instances/"
+        ) from error
+    return root / run.instance_set
 
 
 def find_run(root: Path, name: str) -> Path:
@@ -322,7 +338,8 @@ def find_run(root: Path, name: str) -> Path:
         SalverError: there is none.
     """
     if name == "latest":
-        found = sorted((root / "reports").glob("*/manifest.json"), key=lambda p: p.stat().st_mtime)
+        found = [path for path in (root / "reports").glob("*/manifest.json") if path.is_file()]
+        found.sort(key=lambda path: path.lstat().st_mtime)
         if not found:
             raise SalverError("there is no run yet", "reports/", "run `salver run SUITE` first")
         return found[-1].parent
@@ -392,14 +409,14 @@ def _no_empty_folder(run_dir: Path) -> Iterator[None]:
 def _unchanged_if_refused(run_dir: Path) -> Iterator[None]:
     """Gives a run its manifest back where its resume was refused before anything was recorded."""
     manifest, events = run_dir / "manifest.json", run_dir / "events.jsonl"
-    before = manifest.read_text()
+    before = read_inside(run_dir, manifest.name, MOST_MANIFEST_BYTES).decode()
     size = events.stat().st_size if events.exists() else 0
     try:
         yield
     except SalverError:
         after = events.stat().st_size if events.exists() else 0
         if after <= size and manifest.read_text() != before:
-            write_atomically(manifest, before)
+            write_inside(run_dir, manifest.name, before)
         raise
 
 
@@ -419,4 +436,4 @@ def _session(options: RunOptions) -> dict[str, Any]:
 
 def _write_manifest(run_dir: Path, record: RunManifest) -> None:
     text = json.dumps(record.model_dump(mode="json"), indent=1) + "\n"
-    write_atomically(run_dir / "manifest.json", text)
+    write_inside(run_dir, "manifest.json", text)

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from salver.solvers.bounding.bounds import ABSOLUTE, RELATIVE
+from salver.nets.program import ROUNDING
+from salver.solvers.bounding.relaxation import TINY
 
 Array = npt.NDArray[np.float64]
 
@@ -48,13 +49,20 @@ def lower_bounds(
     rows: Array, constant: Array, cuts: Halfspaces, lower: Array, upper: Array, steps: int = 40
 ) -> Array:
     """Lower bounds [r] of rows [r, n] @ x + constant [r] over the cut box; a large value means empty."""
+    return with_multipliers(rows, constant, cuts, lower, upper, steps)[0]
+
+
+def with_multipliers(
+    rows: Array, constant: Array, cuts: Halfspaces, lower: Array, upper: Array, steps: int = 40
+) -> tuple[Array, Array]:
+    """The same, with the multipliers [r, k] >= 0 of the halfspaces that show them."""
     middle, radius = (lower + upper) / 2, (upper - lower) / 2
     best = _least(rows, constant, middle, radius)
     if not cuts.count or not len(rows):
-        return best - _allowance(rows, constant, lower, upper)
-    spread = np.maximum(np.abs(cuts.matrix) @ radius, 1e-12)
+        return best - _allowance(rows, constant, lower, upper), np.zeros((len(rows), cuts.count))
+    spread = _positive(np.abs(cuts.matrix) @ radius)
     matrix, offset = cuts.matrix / spread[:, None], cuts.constant / spread
-    reach = np.maximum(np.abs(rows) @ radius, 1e-12)[:, None]
+    reach = _positive(np.abs(rows) @ radius)[:, None]
     multipliers = np.zeros((len(rows), cuts.count))
     momentum, energy = np.zeros_like(multipliers), np.zeros_like(multipliers)
     chosen = multipliers
@@ -73,7 +81,11 @@ def lower_bounds(
         chosen = np.where(better[:, None], multipliers, chosen)
     size = np.abs(rows) + chosen @ np.abs(matrix)
     weight = np.abs(constant) + chosen @ np.abs(offset)
-    return best - _allowance(size, weight, lower, upper)
+    return best - _allowance(size, weight, lower, upper), chosen / spread
+
+
+def _positive(sizes: Array) -> Array:
+    return np.asarray(np.where(sizes > 0, sizes, 1.0))
 
 
 def _least(rows: Array, constant: Array, middle: Array, radius: Array) -> Array:
@@ -82,4 +94,4 @@ def _least(rows: Array, constant: Array, middle: Array, radius: Array) -> Array:
 
 def _allowance(rows: Array, constant: Array, lower: Array, upper: Array) -> Array:
     size = np.abs(rows) @ np.maximum(np.abs(lower), np.abs(upper)) + np.abs(constant)
-    return np.asarray(RELATIVE * size + ABSOLUTE)
+    return np.asarray(ROUNDING * size + TINY)

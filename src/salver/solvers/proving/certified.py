@@ -7,7 +7,6 @@ import numpy.typing as npt
 
 from salver.nets.program import AbsBlock, GateBlock, MaskBlock, Program
 from salver.proofs.context import Context
-from salver.proofs.exact import ONE
 from salver.proofs.graph import STEP
 from salver.solvers.bounding.bounds import Bounds
 
@@ -31,13 +30,14 @@ def certified(program: Program, context: Context) -> Bounds:
         bounds.block_lower[number], bounds.block_upper[number] = _range(context, name)
         if isinstance(block, GateBlock | AbsBlock):
             bounds.value_lower[number], bounds.value_upper[number] = _range(context, root(block.source))
+    # Sizes rest on the ranges of all blocks above.
+    bounds.pre_size.extend(pre.affine.magnitude(bounds.largest) for pre in program.pre)
+    for number, block in enumerate(program.blocks):
+        if isinstance(block, GateBlock | AbsBlock):
+            bounds.value_size[number] = block.value.magnitude(bounds.largest)
     low, high = _range(context, network.output)
     return Bounds(**{**vars(bounds), "output_lower": low, "output_upper": high, "infeasible": context.closed})
 
 
 def _range(context: Context, name: str) -> tuple[Array, Array]:
-    return _floats(context.low[name]), _floats(context.high[name])
-
-
-def _floats(values: npt.NDArray[np.object_]) -> Array:
-    return np.asarray(values / ONE, np.float64)
+    return context.unit.floats(context.low[name]), context.unit.floats(context.high[name])
