@@ -65,6 +65,23 @@ def judged(
     return {j.key: j for j in judge(records, {"i": instance(expected)}, replays, checked)}
 
 
+@pytest.mark.parametrize("claim", [Claim.SAT, Claim.UNSAT, Claim.UNKNOWN, Claim.TIMEOUT])
+@pytest.mark.parametrize("status", [1, 3, 139, None])
+def test_a_verdict_before_an_error_status_is_an_error(claim: Claim, status: int | None) -> None:
+    failed = run("failed", claim).model_copy(update={"exit_code": status})
+    found = judged([failed, run("b", Claim.UNSAT)], {"failed": WitnessVerdict.UP_TO_TOLERANCE})
+    assert found["failed"].outcome is Outcome.ERROR
+    assert found["b"].outcome is Outcome.VERIFIED
+    assert found["b"].consistency is Consistency.CONSISTENT
+    assert judged([failed])["failed"].truth is Truth.UNKNOWN
+
+
+def test_a_correct_witness_counts_for_the_truth_though_its_finder_failed() -> None:
+    failed = run("failed", Claim.SAT).model_copy(update={"exit_code": 1})
+    found = judged([failed, run("b", Claim.UNSAT)], {"failed": WitnessVerdict.CORRECT})
+    assert (found["failed"].outcome, found["b"].outcome) == (Outcome.ERROR, Outcome.WRONG)
+
+
 def test_an_unsat_says_what_it_rests_on() -> None:
     records = [run(name, Claim.UNSAT) for name in "abc"] + [run("d", Claim.TIMEOUT)]
     alone = judged(records)

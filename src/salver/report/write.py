@@ -82,11 +82,13 @@ def write_results(
     title = find_profile(profile).title
     boards = [tables.with_totals(board, profile) for board in (worked_out.by_suite, worked_out.by_family)]
     shares = intervals(frame)
+    covered, notices = worked_out.coverage, worked_out.notices
+    unfinished = covered.told if covered.unfinished else ""
     files: dict[str, str | bytes] = {
-        "results.parquet": _parquet(frame),
-        "leaderboard.csv": tables.leaderboard_csv(boards),
-        "leaderboard.md": tables.leaderboard_markdown(boards, title, shares),
-        "leaderboard.tex": tables.leaderboard_latex(boards, title),
+        "results.parquet": _parquet(frame, unfinished),
+        "leaderboard.csv": tables.leaderboard_csv(boards, unfinished),
+        "leaderboard.md": tables.leaderboard_markdown(boards, title, shares, notices),
+        "leaderboard.tex": tables.leaderboard_latex(boards, title, notices),
         "disagreements.csv": tables.disagreements_csv(worked_out.found),
         "proofs.csv": proofs_frame(worked_out.judged, proofs).to_csv(index=False, lineterminator="\n"),
         **_vnncomp_files(frame, instances),
@@ -97,14 +99,17 @@ def write_results(
         intervals=shares,
         found=worked_out.found,
         doubts=worked_out.doubts,
+        notices=notices,
         drawing=drawing,
         facts=manifest_facts,
         profile_title=title,
         instances=instances,
         material=material,
     )
+    first = f"% {covered.sentence}\n" if unfinished else ""
     for plot in drawing():
-        files |= {f"{plot.name}.svg": plot.svg, f"{plot.name}.pdf": plot.pdf, f"{plot.name}.tex": plot.tex}
+        files |= {f"{plot.name}.svg": plot.svg, f"{plot.name}.pdf": plot.pdf}
+        files[f"{plot.name}.tex"] = first + plot.tex
     refuse_other_than_folders(run_dir, ["results"])
     for name, content in files.items():
         write_inside(run_dir, name, content)
@@ -156,7 +161,11 @@ def _remove_outdated(run_dir: Path, current: Collection[str]) -> None:
                 path.unlink()
 
 
-def _parquet(frame: pd.DataFrame) -> bytes:
+def _parquet(frame: pd.DataFrame, unfinished: str) -> bytes:
+    """The table; of an unfinished run its metadata say so (`frame.attrs["unfinished"]`)."""
     stream = io.BytesIO()
+    if unfinished:
+        frame = frame.copy(deep=False)
+        frame.attrs["unfinished"] = unfinished
     frame.to_parquet(stream, engine="pyarrow", index=False)
     return stream.getvalue()
