@@ -9,6 +9,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from salver.nets.network import single
 from salver.nets.onnx.reader import from_model
 from salver.proofs.context import Context
 from salver.proofs.exact import ONE
@@ -46,7 +47,7 @@ def _drawn(rng: np.random.Generator, kind: str) -> tuple[onnx.NodeProto, np.ndar
 
 def _values(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
     """Output by the checker: the range of the box that is the point `x`."""
-    network = from_model(model)
+    network = single(from_model(model))
     prop = Property(x.astype(np.float64), x.astype(np.float64), (), network.output_size)
     context, name = Context.start(Graph(network), prop), network.output
     low, high = (side[name].astype(np.float64) / ONE for side in (context.low, context.high))

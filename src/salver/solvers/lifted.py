@@ -20,12 +20,14 @@ import onnx
 
 from salver.errors import SalverError
 from salver.nets.joined import beside, with_rows
+from salver.nets.onnx.declared import inputs_of, is_double, refuse_contradiction
 from salver.nets.onnx.file import load_model
 from salver.nets.onnx.reader import read_for_query
 from salver.nets.program import AbsBlock, GateBlock, UnsupportedQueryError
 from salver.nets.runtime import Runtime
 from salver.solvers.query import Query
 from salver.spec import Atom, Property
+from salver.spec.numbers import above, below
 from salver.spec.property import Relation
 from salver.spec.read import MOST_ENTRIES
 from salver.spec.terms import Monomial, Tensor, TermAtom, TermQuery, Variable, read_term_query
@@ -119,7 +121,7 @@ def read_lifted(files: Mapping[str, Path], vnnlib: Path) -> Query:
     for number, path in enumerate(paths):
         own = [tensor for tensor in text.tensors if tensor.network == number]
         model = load_model(path)
-        part = _part(model, own, path)
+        part = _part(model, own, path, str(vnnlib))
         taken = slice(first, first + part.inputs)
         box = (lift.prop.input_lower[taken], lift.prop.input_upper[taken])
         first += part.inputs
@@ -137,7 +139,9 @@ def read_lifted(files: Mapping[str, Path], vnnlib: Path) -> Query:
         parts.append(part)
         networks.append(network)
     replay = LiftedReplay(tuple(parts), text.tensors, lift.places, lift.rows, lift.cut)
-    return Query(paths[0], with_rows(beside(networks), lift.matrix, lift.products), lift.prop, replay)
+    network = with_rows(beside(networks), lift.matrix, lift.products)
+    double = all(is_double(value) for part in parts for value in inputs_of(part.model.graph))
+    return Query(paths[0], network, lift.prop, replay, double)
 
 
 def _paths(text: TermQuery, files: Mapping[str, Path], vnnlib: Path) -> list[Path]:
@@ -161,19 +165,22 @@ def _paths(text: TermQuery, files: Mapping[str, Path], vnnlib: Path) -> list[Pat
     return list(paths.values())
 
 
-def _part(model: onnx.ModelProto, tensors: list[Tensor], path: Path) -> Part:
-    weights = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in weights]
+def _part(model: onnx.ModelProto, tensors: list[Tensor], path: Path, vnnlib: str) -> Part:
+    inputs = inputs_of(model.graph)
     outputs = [value.name for value in model.graph.output]
     declared = [tensor for tensor in tensors if tensor.role == "input"]
     if len(inputs) != len(declared) or len(outputs) != sum(t.role == "output" for t in tensors):
         what = f"has {len(inputs)} inputs and {len(outputs)} outputs, the query declares others"
         raise SalverError(what, str(path), "use the query's own network")
     for value, tensor in zip(inputs, declared, strict=True):
+        refuse_contradiction(tensor.head, value, vnnlib)
         size = math.prod(axis.dim_value or 1 for axis in value.type.tensor_type.shape.dim)
         if size != tensor.size:
             what = f"input {value.name!r} has {size} entries, {tensor.name!r} is declared with {tensor.size}"
             raise SalverError(what, str(path), "use the query's own network")
+    results = [tensor for tensor in tensors if tensor.role == "output"]
+    for value, tensor in zip(model.graph.output, results, strict=True):
+        refuse_contradiction(tensor.head, value, vnnlib)
     left = iter(outputs)
     names = [t.inner if t.role == "hidden" else next(left) for t in tensors if t.role != "input"]
     made = {name for node in model.graph.node for name in node.output}
@@ -245,6 +252,10 @@ def _lifted(text: TermQuery, where: str) -> _Lifted:
     matrix = np.zeros((len(lift.rows), sum(sizes) + len(products)), np.float32)
     for number, column, value in entries:
         matrix[number, column] = value
+    if (lift.low > lift.high).any():
+        # No input at all: the query is that of an empty choice, over a box that does not matter.
+        lift.high = np.maximum(lift.low, lift.high)
+        clauses.append(())
     try:
         prop = Property(*_cut(lift.low, lift.high), tuple(clauses), sizes[1] + len(matrix))
     except ValueError as error:
@@ -274,11 +285,12 @@ class _Lift:
         (monomial, factor), *others = atom.terms
         if others or abs(factor) != 1 or len(monomial) > 1 or self.tensors[monomial[0][0]].role != "input":
             return False
-        column, bound = self.column(monomial[0]), self._float(atom.constant / factor)
+        column, bound = self.column(monomial[0]), atom.constant / factor
+        nearest = self._float(bound)
         if (atom.relation == ">=") == (factor > 0):
-            self.low[column] = max(self.low[column], bound)
+            self.low[column] = max(self.low[column], below(nearest, bound))
         else:
-            self.high[column] = min(self.high[column], bound)
+            self.high[column] = min(self.high[column], above(nearest, bound))
         return True
 
     def atom(self, atom: TermAtom) -> Atom:

@@ -192,7 +192,7 @@ def _clauses(reading: _Reading, expression: Any, line: int) -> Iterator[TermClau
         case ["and", *parts]:
             for part in parts:
                 yield from _clauses(reading, part, expression.line)
-        case ["or", *parts] if parts:
+        case ["or", *parts]:
             yield tuple(tuple(_conjunction(reading, part, expression.line)) for part in parts)
         case _:
             for atom in _comparison(reading, expression):

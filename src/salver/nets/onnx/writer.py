@@ -29,6 +29,7 @@ from salver.nets.network import (
     Shape,
     Sign,
     Sub,
+    single,
 )
 
 OPSET, IR_VERSION = 13, 8
@@ -56,7 +57,12 @@ class _Graph:
 
 
 def to_model(network: Network, metadata: Mapping[str, str] | None = None) -> onnx.ModelProto:
-    """Builds the ONNX model; `metadata` becomes its metadata properties, sorted by key."""
+    """Builds the ONNX model, with weights of binary32; `metadata` becomes its properties, sorted by key.
+
+    Raises:
+        SalverError: a weight leaves the range of binary32.
+    """
+    network = single(network)
     graph = _Graph()
     names = {network.input: "X"}
     shapes = network.shapes
