@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from salver.errors import SalverError
-from salver.judge.enumerate import enumerate_query
 from salver.judge import regions
+from salver.judge.enumerate import enumerate_query
 from salver.model import Truth
 from salver.nets.evaluate import evaluate
 from salver.nets.onnx.writer import to_bytes, to_model

@@ -33,7 +33,7 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
 
     Raises:
         UnsupportedQueryError: see `salver.nets.program.lower`.
-        SalverError: Marabou is not installed, or failed.
+        SalverError: Marabou is not installed.
     """
     del options
     program = without_abs(query.program)
@@ -52,7 +52,7 @@ def decide(query: Query, program: Program, bounds: Bounds, budget: Budget, worke
         workers: above 1, split-and-conquer with that many threads.
 
     Raises:
-        SalverError: Marabou is not installed, or failed.
+        SalverError: Marabou is not installed.
     """
     problem = encode(program, query.prop, bounds, None, workers)
     if problem is None:
@@ -88,10 +88,10 @@ def _confirmed(query: Query, x: Array) -> Array | None:
 
 
 def run(problem: LinearQuery, budget: Budget) -> dict[str, Any] | None:
-    """What `child.ask` returned; None when the budget ended first and the process was killed.
+    """What `child.ask` returned, or how the process failed; None when the budget ended it first.
 
     Raises:
-        SalverError: maraboupy is not installed, or the process failed.
+        SalverError: maraboupy is not installed.
     """
     if importlib.util.find_spec("maraboupy") is None:
         mend = "use Python 3.8 to 3.11, for which maraboupy has wheels, and install it"
@@ -109,8 +109,6 @@ def run(problem: LinearQuery, budget: Budget) -> dict[str, Any] | None:
             return None
     if finished.returncode != 0:
         lines = finished.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
-        raise SalverError(
-            f"the Marabou process ended with status {finished.returncode}: {lines[-1]}", "marabou"
-        )
+        return {"verdict": f"with status {finished.returncode}: {lines[-1]}"}
     answer: dict[str, Any] = json.loads(finished.stdout)
     return answer
