@@ -144,8 +144,8 @@ def test_a_confirmed_point_is_one_in_every_unit(tmp_path: Path) -> None:
     query = scaled_query(2)
     x = (query.low + query.high) / 2
     for exponent in (-40, 0, 40):
-        for name in SCALINGS:
-            changed = SCALINGS[name](query, 2.0**exponent)
+        for name, scaling in SCALINGS.items():
+            changed = scaling(query, 2.0**exponent)
             asked = changed.query(tmp_path)
             point = x * 2.0**exponent if name == "inputs" else x
             y = asked.replay(asked.clip(point))

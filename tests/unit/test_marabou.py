@@ -24,7 +24,7 @@ from salver.solvers.bounding.bounds import propagate
 from salver.solvers.crown.graph import without_abs
 from salver.solvers.marabou.child import LinearQuery
 from salver.solvers.marabou.encoding import Margin, encode
-from salver.solvers.marabou.scaling import REACHES, scaled
+from salver.solvers.marabou.scaling import REACHES, distinguishable, scaled
 from salver.solvers.marabou.solver import run, solve
 from salver.solvers.query import Budget, Options, Query, Verdict
 from salver.spec.property import Atom, Property, box_clauses
@@ -181,6 +181,22 @@ def test_what_marabou_gets_wrong_is_refused(broken: dict[str, object]) -> None:
     answer = run(replace(sound, **broken), Budget(30.0))
     assert answer is not None
     assert answer["verdict"].startswith("with status 1: ValueError")
+
+
+def test_an_unsat_beyond_the_tolerances_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("salver.solvers.marabou.solver.run", lambda *_: {"verdict": "unsat"})
+    query = toy_gap(tmp_path)
+    assert solve(query, Budget(10.0), Options()).verdict is Verdict.UNSAT
+    monkeypatch.setattr("salver.solvers.marabou.solver.distinguishable", lambda _: False)
+    assert solve(query, Budget(10.0), Options()).verdict is Verdict.UNKNOWN
+
+
+def test_what_tolerances_cannot_tell_apart_is_noticed() -> None:
+    clear = LinearQuery([(1.0, 0.0)], [0.0, -1.0], [1.0, 1.0], [([1.0, -1e-3], [0, 1], 0.0)], [], [])
+    assert distinguishable(clear)
+    assert not distinguishable(replace(clear, equations=[([1.0, -1e-11], [0, 1], 0.0)]))
+    assert not distinguishable(replace(clear, lower=[1.0 - 1e-6, -1.0]))
+    assert distinguishable(replace(clear, lower=[1.0, -1.0]))
 
 
 def test_a_process_that_fails_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

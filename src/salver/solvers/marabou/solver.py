@@ -19,11 +19,12 @@ from salver.solvers.bounding.bounds import Array, Bounds, propagate
 from salver.solvers.crown.graph import without_abs
 from salver.solvers.marabou.child import LinearQuery
 from salver.solvers.marabou.encoding import Margin, encode
-from salver.solvers.marabou.scaling import REACHES, scaled
+from salver.solvers.marabou.scaling import REACHES, distinguishable, scaled
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
 
 BESIDE = 1e-6
 """Distance from a bound, relative to the input, that is put down to Marabou's tolerances."""
+BEYOND = "Marabou says unsat, but its tolerances cannot tell the numbers of this query apart"
 MARGINS = (Margin(1e-3, 1e-4), Margin(1e-5, 1e-6))
 """Asked in this order when the witness of a relaxed `sat` does not survive replay."""
 
@@ -44,7 +45,8 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
 def decide(query: Query, program: Program, bounds: Bounds, budget: Budget, workers: int = 1) -> Result:
     """Marabou's verdict given bounds: `unsat` from the relaxed problem alone, `sat` from replay alone.
 
-    An `unsat` must come back from other units too: alone it was seen to be false (`scaling.py`).
+    An `unsat` must come back from other units too: alone it was seen to be false (`scaling.py`). Where the
+    numbers are beyond Marabou's tolerances, it is `unknown`; else it is claimed, without a certificate.
 
     Args:
         program: the query's, without `AbsBlock`.
@@ -62,7 +64,9 @@ def decide(query: Query, program: Program, bounds: Bounds, budget: Budget, worke
         if answer is None or answer["verdict"] != "unsat":
             break
     else:
-        return Result(Verdict.UNSAT)
+        if distinguishable(problem):
+            return Result(Verdict.UNSAT)
+        return Result(Verdict.UNKNOWN, reason=BEYOND)
     margins = iter(MARGINS)
     while answer is not None and answer["verdict"] in ("sat", "unsat"):
         witness = _confirmed(query, np.array(answer["x"])) if answer["verdict"] == "sat" else None
