@@ -138,6 +138,8 @@ class Query:
         outputs = self.replay(point)
         if not self.prop.outputs_satisfied(outputs):
             return None
+        if self.lifted is not None and not self.lifted.holds(point, outputs):
+            return None
         exact = self.program.evaluate(point[None])[0][0]
         return point if self.prop.outputs_satisfied(exact, self.rounding(point)) else None
 
@@ -164,17 +166,22 @@ def read_queries(files: Mapping[str, Path], vnnlib: Path) -> Query:
     """Reads a query over one network or more, by the networks' names in it.
 
     A query in the plain form, as the instance sets have it, is read as such (`read_query`); what that form
-    cannot say is read as VNN-LIB 2.0 (`salver.solvers.lifted`).
+    cannot say is read as one of terms (`salver.solvers.lifted`).
 
     Raises:
         SalverError, UnsupportedQueryError: as `read_query`.
+        NoSolutionError: the text alone shows that there is no solution.
     """
     from salver.solvers.lifted import read_lifted
 
     if len(files) > 1:
         return read_lifted(files, vnnlib)
     try:
-        return read_query(next(iter(files.values())), vnnlib)
+        prop = read_vnnlib(vnnlib)
+    except SalverError:
+        return read_lifted(files, vnnlib)
+    try:
+        return _over(next(iter(files.values())), prop, vnnlib)
     except (SalverError, UnsupportedQueryError) as plain:
         try:
             return read_lifted(files, vnnlib)
@@ -189,7 +196,11 @@ def read_query(onnx: Path, vnnlib: Path) -> Query:
         SalverError: unreadable or malformed files, or sizes that do not fit.
         UnsupportedQueryError: operators outside `Network`.
     """
-    prop = read_vnnlib(vnnlib)
+    return _over(onnx, read_vnnlib(vnnlib), vnnlib)
+
+
+def _over(onnx: Path, prop: Property, vnnlib: Path) -> Query:
+    """A plain property over the network in a file."""
     try:
         network = read_onnx(onnx)
     except SalverError as error:
