@@ -188,7 +188,7 @@ def _write_networks(
     (folder / "onnx" / f"{draft.graph_name}.onnx").write_bytes(data)
     original = folder / "networks" / f"{draft.classifier_name}.onnx"
     if not original.exists():
-        original.write_bytes(to_bytes(to_model(draft.classifier)))
+        original.write_bytes(to_bytes(to_model(draft.classifier, as_it_is=True)))
 
 
 def _write_texts(

@@ -282,11 +282,13 @@ class WitnessVerdict(StrEnum):
 
 class ProofVerdict(StrEnum):
     """What an `unsat` rests on: its own accepted or rejected proof, known truth or another solver's proof
-    (confirmed), or the solver's word alone (claimed). `absent` where there is no `unsat`."""
+    (confirmed), or the solver's word alone (claimed). `absent` where there is no `unsat`.
+    `unchecked` is said of a proof over the checker's limits: the verdict rests on what it would without."""
 
     ABSENT = "absent"
     CHECKED = "checked"
     REJECTED = "rejected"
+    UNCHECKED = "unchecked"
     CONFIRMED = "confirmed"
     CLAIMED = "claimed"
 

@@ -21,7 +21,7 @@ from salver.execute.recording import RunSummary
 from salver.execute.supervision import runexec
 from salver.machine import machine_facts
 from salver.model import Instance, Limits, Manifest, Record, RunRecord
-from salver.plugins import choose, runners
+from salver.plugins import choose, runners, why_unavailable
 from salver.runner import Runner
 from salver.suite import Suite
 
@@ -83,7 +83,7 @@ def choose_runners(options: RunOptions) -> Chosen:
     for name in names:
         kind = choose(name, known, "solver")
         runner = kind(_device(kind, options), options.proofs)
-        reason = runner.unavailable()
+        reason = why_unavailable(runner)
         if reason is None:
             chosen[name] = runner
         elif options.solvers:

@@ -1,8 +1,8 @@
 """Re-reads an instance set with everything a receiver would use, and says what does not fit.
 
 Checksums; ONNX Runtime against the reference evaluation and against the original network's gradient by
-automatic differentiation; our reader on both VNN-LIB versions, compared clause by clause; the `vnnlib`
-package on the 2.0 text, compared clause by clause with ours.
+automatic differentiation, and on many rows at once; our reader on both VNN-LIB versions, compared clause by
+clause; the `vnnlib` package on the 2.0 text, compared clause by clause with ours.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import vnnlib
 
 from salver.confined import list_inside, read_inside, unpack_inside
@@ -26,7 +27,7 @@ from salver.nets.evaluate import evaluate
 from salver.nets.network import Network
 from salver.nets.onnx.file import load_model
 from salver.nets.onnx.reader import read_onnx
-from salver.nets.runtime import Runtime
+from salver.nets.runtime import Runtime, with_free_batch
 from salver.nets.torch_bridge import to_torch
 from salver.nets.zoo import pinned
 from salver.saliency.smoothgrad.graph import shifted
@@ -125,7 +126,8 @@ def _key_and_seed(stem: str, seed: int) -> tuple[str, int]:
 def _graph(folder: Path, instance: Instance, graph: Network) -> Iterator[Complaint]:
     """ONNX Runtime, the reference evaluation and autograd on the original network at random points."""
     facts = instance.facts
-    runtime = Runtime(load_model(folder / instance.onnx).SerializeToString())
+    model = load_model(folder / instance.onnx)
+    runtime = Runtime(model.SerializeToString())
     low, high = facts.clip or (-1.0, 1.0)
     rng = np.random.default_rng(0)
     x = rng.uniform(low, high, (POINTS, graph.input_size)).astype(np.float32)
@@ -133,10 +135,25 @@ def _graph(folder: Path, instance: Instance, graph: Network) -> Iterator[Complai
     reference = evaluate(graph, x.astype(np.float64))
     if _differ(run, reference):
         yield Complaint(instance.onnx, "ONNX Runtime and the reference evaluation differ")
+    if (fixed := _fixes_batch(model, x, run)) is not None:
+        yield Complaint(instance.onnx, fixed)
     original = read_onnx(folder / instance.network)
     expected = _reference(original, facts, x)
     if expected.shape != run.shape or _differ(run, expected):
         yield Complaint(instance.onnx, f"is not the gradient network of {instance.network}")
+
+
+def _fixes_batch(
+    model: onnx.ModelProto, x: np.ndarray[Any, Any], row_by_row: np.ndarray[Any, Any]
+) -> str | None:
+    """Why verifiers that evaluate many subproblems at once cannot take the graph; None where they can."""
+    try:
+        together = Runtime(with_free_batch(model).SerializeToString()).rows(x)
+    except Exception as error:  # ONNX Runtime raises a dozen unrelated types
+        return f"does not take {len(x)} rows at once: {str(error).splitlines()[0][:200]}"
+    if together.shape != row_by_row.shape or _differ(together, row_by_row):
+        return f"gives other values for {len(x)} rows at once than row by row"
+    return None
 
 
 def _reference(original: Network, facts: Facts, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,9 +11,9 @@ from pydantic import ValidationError
 
 from salver import proofs
 from salver.confined import MOST_STORED_BYTES, read_inside, write_inside
-from salver.errors import SalverError
 from salver.model import Claim, Instance, ProofVerdict, Record, RunRecord
-from salver.proofs.record import PROOF_FILE
+from salver.proofs.bounded import PROOF_FILE, Answer
+from salver.proofs.worker import CheckerProcess
 
 STORE = "proofs.json"
 MOST_STORE_BYTES = 64 << 20
@@ -41,6 +40,7 @@ def check_proofs(
     known = stored_proofs(run_dir)
     checker = _source_of_checker()
     found: dict[str, CheckedProof] = {}
+    process = CheckerProcess()
     for record in records:
         instance = instances.get(record.instance_id)
         if record.claim is not Claim.UNSAT or instance is None:
@@ -54,7 +54,10 @@ def check_proofs(
         subject = hashlib.sha256(checker + content).hexdigest()
         before = known.get(record.key)
         stands = before is not None and before.subject == subject
-        found[record.key] = before if before and stands else _check(path, instance, set_path, subject)
+        if before is None or not stands:
+            before = _check(process, path, instance, set_path, subject)
+        found[record.key] = before
+    process.close()
     if found != known:
         text = {key: checked.model_dump(mode="json") for key, checked in found.items()}
         write_inside(run_dir, STORE, json.dumps(text, indent=1) + "\n")
@@ -66,20 +69,25 @@ def _source_of_checker() -> bytes:
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).digest()
 
 
-def _check(path: Path, instance: Instance, set_path: Path, subject: str) -> CheckedProof:
-    # Most runs have no proof, and the checker takes longer to import than those to judge.
-    from salver.proofs.checker import RejectedError
-    from salver.proofs.command import check_file
-    from salver.proofs.graph import UnsupportedNetworkError
+def _check(
+    process: CheckerProcess, path: Path, instance: Instance, set_path: Path, subject: str
+) -> CheckedProof:
+    outcome = process.check(set_path / instance.onnx, set_path / f"{instance.vnnlib}.gz", path)
+    return CheckedProof(
+        subject=subject,
+        verdict=_VERDICTS[outcome.answer],
+        detail=outcome.detail,
+        bytes=path.stat().st_size,
+        seconds=round(outcome.seconds, 3),
+    )
 
-    since, size = time.monotonic(), path.stat().st_size
-    try:
-        check_file(set_path / instance.onnx, set_path / f"{instance.vnnlib}.gz", path)
-    except (RejectedError, UnsupportedNetworkError, SalverError) as error:
-        detail = " ".join(str(error).split())[:300]
-        return CheckedProof(subject=subject, verdict=ProofVerdict.REJECTED, detail=detail, bytes=size)
-    seconds = round(time.monotonic() - since, 3)
-    return CheckedProof(subject=subject, verdict=ProofVerdict.CHECKED, bytes=size, seconds=seconds)
+
+_VERDICTS = {
+    Answer.ACCEPTED: ProofVerdict.CHECKED,
+    Answer.REJECTED: ProofVerdict.REJECTED,
+    Answer.UNREADABLE: ProofVerdict.REJECTED,
+    Answer.UNCHECKED: ProofVerdict.UNCHECKED,
+}
 
 
 def stored_proofs(run_dir: Path) -> dict[str, CheckedProof]:
