@@ -95,6 +95,13 @@ def test_an_unsat_says_what_it_rests_on() -> None:
     assert judged(records, expected=Truth.UNSAT)["a"].proof is ProofVerdict.CONFIRMED
 
 
+def test_a_proof_over_the_limits_counts_as_none_and_says_why() -> None:
+    found = judged([run("a", Claim.UNSAT)], proofs={"a": ProofVerdict.UNCHECKED})["a"]
+    assert found.proof is ProofVerdict.CLAIMED
+    assert found.consistency is Consistency.CONSISTENT
+    assert found.detail.startswith("its proof is unchecked: why")
+
+
 def test_a_proof_settles_a_dispute_and_a_correct_witness_casts_doubt_on_it() -> None:
     records = [run("p", Claim.UNSAT), run("s", Claim.SAT)]
     proof = {"p": ProofVerdict.CHECKED}

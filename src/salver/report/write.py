@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
@@ -17,6 +18,7 @@ from salver.errors import SalverError
 from salver.judge.proofs import CheckedProof
 from salver.judge.scoring import find_profile, intervals
 from salver.model import Instance, JudgedRun
+from salver.names import LONGEST
 from salver.report import tables
 from salver.report.figures.drawing_beside import Drawing, drawn_here
 from salver.report.figures.plot import COLUMNS
@@ -146,9 +148,15 @@ def refuse_unreportable(
 
 def _vnncomp_files(frame: pd.DataFrame, instances: Mapping[str, Instance]) -> dict[str, str | bytes]:
     return {
-        f"results/{quote(str(solver), safe=' ')}.csv": tables.vnncomp_csv(runs, instances)
+        f"results/{_file_name(str(solver))}.csv": tables.vnncomp_csv(runs, instances)
         for solver, runs in frame[list(tables.VNNCOMP_COLUMNS)].groupby("solver", sort=True)
     }
+
+
+def _file_name(solver: str) -> str:
+    """A solver's name as a file's; one that is too long for that by its hash."""
+    name = quote(solver, safe=" ")
+    return name if len(name) <= LONGEST else hashlib.sha256(name.encode()).hexdigest()
 
 
 def _remove_outdated(run_dir: Path, current: Collection[str]) -> None:
