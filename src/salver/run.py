@@ -18,7 +18,7 @@ from salver.execute.engines import Engine, run_jobs
 from salver.execute.plan import Plan, plan
 from salver.execute.recording import RunSummary
 from salver.execute.supervision import runexec
-from salver.files import write_atomically
+from salver.files import fresh_folder, write_atomically
 from salver.machine import machine_facts
 from salver.model import Instance, Limits, Manifest, Record, RunRecord
 from salver.plugins import choose, runners
@@ -144,8 +144,8 @@ def run_suite(
     limits = limits_for(options, suite)
     chosen = choose_runners(options)
     planned = plan(manifest.instances, chosen.runners, limits, options.repetitions, suite.seed)
-    run_dir = _run_folder(root, suite, manifest, options)
     relative = os.path.relpath(set_path, root)
+    run_dir = _run_folder(root, suite, manifest, relative, options)
     _write_manifest(run_dir, suite, manifest, relative, options, chosen)
     on_plan(planned)
     with _no_empty_folder(run_dir):
@@ -194,24 +194,14 @@ def find_run(root: Path, name: str) -> Path:
     raise SalverError("no run of that name", name, "see the folders below reports/, or say `latest`")
 
 
-def _run_folder(root: Path, suite: Suite, manifest: Manifest, options: RunOptions) -> Path:
+def _run_folder(root: Path, suite: Suite, manifest: Manifest, set_path: str, options: RunOptions) -> Path:
     reports = root / "reports"
     if options.resume:
-        for path in sorted(reports.glob(f"{suite.key}-*/manifest.json"), reverse=True):
+        for path in sorted(reports.glob(f"{suite.folder_name}-*/manifest.json"), reverse=True):
             earlier = read_run(path.parent)
-            if earlier.suite == suite.key and earlier.recipe == manifest.recipe:
+            if (earlier.instance_set, earlier.recipe) == (set_path, manifest.recipe):
                 return path.parent
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-    folder = reports / f"{suite.key}-{stamp}"
-    number = 1
-    while folder.exists():
-        number += 1
-        folder = reports / f"{suite.key}-{stamp}-{number}"
-    try:
-        folder.mkdir(parents=True)
-    except OSError as error:
-        raise SalverError(f"cannot be made ({error.strerror})", str(folder), "free some space") from error
-    return folder
+    return fresh_folder(reports, suite.folder_name)
 
 
 @contextlib.contextmanager

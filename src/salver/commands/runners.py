@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from salver.commands import completing
+from salver.errors import counted
 
 DEFAULT_COUNT = 12
 
@@ -81,6 +82,6 @@ def check_runner(
             told(check)
         for check in probe_operators(runner, timeout) if operators else ():
             told(check)
-    print(f"{name}: " + (f"{failed} checks failed" if failed else "keeps the contract"))
+    print(f"{name}: " + (f"{counted(failed, 'check')} failed" if failed else "keeps the contract"))
     if failed:
         raise typer.Exit(1)

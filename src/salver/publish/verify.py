@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from salver.errors import SalverError
+from salver.errors import FoundError, SalverError
 from salver.instance_set import checksums, read_manifest
 from salver.model import Manifest
 from salver.names import refuse_unsafe_path
@@ -24,18 +24,22 @@ from salver.nets.onnx.file import MOST_BYTES
 from salver.publish import generate_properties as drawing
 from salver.publish.archive import unpack
 from salver.publish.census import refuse_unfit
-from salver.publish.folder import SUMS, is_drawn
+from salver.publish.folder import METADATA, SUMS, drawn_from, is_draw
 from salver.spec.read import MOST_BYTES as MOST_TEXT_BYTES
 from salver.validate import Complaint, validate
 
 
-def verify_set(path: Path) -> tuple[Manifest, list[Complaint]]:
+def verify_set(path: Path) -> tuple[Manifest | None, list[Complaint]]:
     """Checks a published folder or its .tar.gz; an empty list means that everything fits.
 
-    Files that `generate_properties.py` wrote beside the published ones are not looked at.
+    Files that `generate_properties.py` wrote beside the published ones must be what it writes for some seed.
+
+    Returns:
+        The manifest, or None where a complaint says that it cannot be read.
 
     Raises:
-        SalverError: nothing there, an archive that cannot be unpacked, no readable manifest.
+        SalverError: nothing there, no published set, an archive that cannot be unpacked.
+        FoundError: such an archive that is not the one its checksum beside it is of.
     """
     if not path.exists():
         raise SalverError("does not exist", str(path), "name a published folder or its .tar.gz")
@@ -43,7 +47,12 @@ def verify_set(path: Path) -> tuple[Manifest, list[Complaint]]:
         if path.is_dir():
             return _verify_folder(path, Path(temporary) / "set")
         early = list(_archive_sum(path))
-        folder = unpack(path, Path(temporary) / "unpacked")
+        try:
+            folder = unpack(path, Path(temporary) / "unpacked")
+        except SalverError as error:
+            if early:
+                raise FoundError(f"{error.what}; it {early[0].what}", error.where, error.mend) from error
+            raise
         manifest, complaints = _verify_folder(folder, Path(temporary) / "set")
         return manifest, early + complaints
 
@@ -54,10 +63,16 @@ def _archive_sum(path: Path) -> Iterator[Complaint]:
         yield Complaint(path.name, f"is not the archive that {beside.name} was made of")
 
 
-def _verify_folder(folder: Path, scratch: Path) -> tuple[Manifest, list[Complaint]]:
-    manifest = read_manifest(folder)
+def _verify_folder(folder: Path, scratch: Path) -> tuple[Manifest | None, list[Complaint]]:
+    if not (folder / SUMS).is_file() or not (folder / METADATA).exists():
+        mend = "`salver publish` makes one; `salver validate` checks the instance set of a suite"
+        raise SalverError(f"is no published set: it lacks {SUMS} or {METADATA}", str(folder), mend)
     listed, complaints = _listed(folder)
-    complaints += [*_sums(folder, listed), *_metadata(folder, listed)]
+    try:
+        manifest = read_manifest(folder)
+    except SalverError as error:
+        return None, [*complaints, *_sums(folder, listed, None), Complaint("manifest.json", error.what)]
+    complaints += [*_sums(folder, listed, manifest), *_metadata(folder, listed)]
     try:
         refuse_unfit(manifest, "manifest.json")
         _rebuild(folder, manifest, scratch)
@@ -85,25 +100,43 @@ def _listed(folder: Path) -> tuple[dict[str, str], list[Complaint]]:
     return listed, complaints
 
 
-def _sums(folder: Path, listed: dict[str, str]) -> Iterator[Complaint]:
+def _sums(folder: Path, listed: dict[str, str], manifest: Manifest | None) -> Iterator[Complaint]:
     """Every listed file is there and unchanged; every other file is one that a draw writes."""
+    drawn = drawn_from(manifest) if manifest else {}
     for name, digest in listed.items():
         path = folder / name
         if path.is_symlink() or not path.is_file():
             yield Complaint(name, "is missing")
-        elif _sha256(path) != digest:
-            hint = ", unless another seed was drawn here" if name == "instances.csv" else ""
-            yield Complaint(name, f"was changed after it was published: its checksum differs{hint}")
+        elif _sha256(path) != digest and not (
+            name == "instances.csv" and manifest and is_draw(manifest, folder)
+        ):
+            yield Complaint(name, "was changed after it was published: its checksum differs")
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if path.is_file() and name not in listed and name != SUMS and not is_drawn(name):
-            yield Complaint(name, f"is not listed in {SUMS}")
+        if path.is_dir() and not path.is_symlink():
+            continue
+        if name not in listed and name != SUMS:
+            if name not in drawn:
+                yield Complaint(name, f"is not listed in {SUMS}")
+            elif path.is_symlink() or not path.is_file() or not _is_as_drawn(folder, name, drawn[name]):
+                yield Complaint(name, "is not what generate_properties.py writes")
+
+
+def _is_as_drawn(folder: Path, name: str, source: str) -> bool:
+    """Whether a drawn file is its published source, unpacked where the name says so."""
+    try:
+        there, published = (folder / name).read_bytes(), folder / source
+        if source.endswith(".gz") and not name.endswith(".gz"):
+            return there == _decompressed(published, source, MOST_BYTES)
+        return there == published.read_bytes()
+    except (OSError, SalverError):
+        return False
 
 
 def _metadata(folder: Path, listed: dict[str, str]) -> Iterator[Complaint]:
     """The checksums in `croissant.json` are those of the files."""
     try:
-        described = json.loads((folder / "croissant.json").read_text())["distribution"]
+        described = json.loads((folder / METADATA).read_text())["distribution"]
         stated = {str(one["contentUrl"]): str(one["sha256"]) for one in described}
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         yield Complaint("croissant.json", f"cannot be read ({error})")
@@ -114,16 +147,9 @@ def _metadata(folder: Path, listed: dict[str, str]) -> Iterator[Complaint]:
 
 
 def _draw(folder: Path, manifest: Manifest) -> Iterator[Complaint]:
-    """`instances.csv` names instances of the manifest, each once, in VNN-COMP's three columns."""
-    plain = [i.model_dump(mode="json") for i in manifest.instances]
-    known = set(drawing.csv_text(plain).splitlines())
-    try:
-        rows = (folder / "instances.csv").read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        yield Complaint("instances.csv", f"cannot be read ({error})")
-        return
-    if not rows or len(set(rows)) != len(rows) or not set(rows) <= known:
-        yield Complaint("instances.csv", "does not list instances of the manifest, each once")
+    """`instances.csv` is the draw of a seed, in VNN-COMP's three columns."""
+    if not is_draw(manifest, folder):
+        yield Complaint("instances.csv", "does not list instances of the manifest as a seed draws them")
 
 
 def _rebuild(folder: Path, manifest: Manifest, scratch: Path) -> None:

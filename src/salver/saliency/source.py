@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from salver.datasets import Dataset, load
 from salver.errors import SalverError
 from salver.generator import InstanceDraft, Parameters
 from salver.nets.network import Network
+from salver.nets.onnx.file import network_name
 from salver.nets.onnx.reader import read_onnx
 from salver.nets.program import lower
 from salver.nets.torch_bridge import from_torch
@@ -21,7 +23,7 @@ from salver.saliency.vanilla import Point, VanillaQuery
 class NetworkParameters(Parameters):
     """What every family on a network's test points lets a suite say."""
 
-    network: str = Field(description="a zoo key, or the path of an ONNX classifier")
+    network: str = Field(description="a zoo key, or an ONNX file by its path from the suite")
     dataset: str | None = Field(default=None, description="data set of an ONNX classifier")
     points: int = Field(default=5, gt=0, description="how many test points to use")
     skip: int = Field(default=0, ge=0, description="how many candidate points to pass over first")
@@ -43,7 +45,7 @@ def over_points(
         SalverError: as `classifier_and_data`; no point gives a draft.
     """
     classifier, data = classifier_and_data(params.network, params.dataset, seed, params.data_dir, family)
-    name = Path(params.network).stem
+    name = network_name(Path(params.network))
     source = VanillaQuery(classifier, name, data.name, data.input_shape, data.clip)
     used = 0
     for index in correct_points(classifier, data, seed)[params.skip :]:
@@ -71,9 +73,17 @@ def classifier_and_data(
         data = load(spec.dataset, data_dir)
         return from_torch(trained(spec, seed, data_dir), data.test_x.shape[1]), data
     path = Path(network)
-    if path.suffix != ".onnx" or dataset is None:
-        mend = f"choose one of {', '.join(ZOO)}, or an .onnx file together with `dataset`"
-        raise SalverError("no network of that name", f"{family}: {network}", mend)
+    if not path.name.lower().endswith((".onnx", ".onnx.gz")):
+        near = difflib.get_close_matches(network, ZOO, 3)
+        known = f"did you mean {' or '.join(near)}?" if near else "`salver families` says what it takes"
+        raise SalverError(
+            "no network of that name",
+            f"{family}: {network}",
+            f"{known} Or name an .onnx file and its dataset",
+        )
+    if dataset is None:
+        mend = "say which data set it was trained on: dataset = ..."
+        raise SalverError("is given without `dataset`", f"{family}: {network}", mend)
     classifier, data = read_onnx(path), load(dataset, data_dir)
     if classifier.input_size != data.test_x.shape[1]:
         what = f"takes {classifier.input_size} inputs, {dataset} has {data.test_x.shape[1]}"
