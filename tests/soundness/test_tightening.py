@@ -88,7 +88,7 @@ def excluded(query: Query, x: np.ndarray, node: Node) -> str:
         slack = 1e-11 * (1 + np.abs(values[number][0]))
         if (values[number][0] < low - slack).any() or (values[number][0] > high + slack).any():
             return f"block {number} is outside its range"
-    pair = children(query.program, bounds, node)
+    pair = children(query, bounds, node)
     for child in pair:
         here = all(
             ((sign == 0) | (sign * z[0] > 0)).all() for sign, z in zip(child.signs.values(), zs, strict=True)

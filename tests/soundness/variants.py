@@ -33,7 +33,7 @@ def to_the_bottom(query: Query, budget: Budget, options: Options) -> Result:
         bounds = tighten(query, node)
         if bounds is None:
             continue
-        pair = children(query.program, bounds, node)
+        pair = children(query, bounds, node)
         pending += pair
         if not pair:
             result = milp.solve_within(query, bounds, budget, options, milp.backend("highs"))

@@ -109,7 +109,7 @@ def test_tightening_keeps_every_violation(seed, tmp_path):
     for number in range(len(program.blocks)):
         assert (values[number][inside] >= bounds.block_lower[number] - 1e-9).all()
         assert (values[number][inside] <= bounds.block_upper[number] + 1e-9).all()
-    pair = children(program, bounds, root)
+    pair = children(query, bounds, root) if bounds.undecided else []
     if pair:
         found = [tighten(query, child) for child in pair]
         pre = next(i for i, s in enumerate(bounds.signs) if (s == 0).any())

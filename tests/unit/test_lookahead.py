@@ -21,7 +21,7 @@ def opened(folder: Path, seed: int) -> tuple[Query, list[Node]] | None:
     query = random_query(folder, seed)
     root = root_node(query)
     bounds = tighten(query, root)
-    pair = [] if bounds is None else children(query.program, bounds, root)
+    pair = [] if bounds is None else children(query, bounds, root)
     return (query, pair) if pair else None
 
 

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 from salver import __version__
 from salver.commands.one_line import OneLineParser, nearest
 from salver.errors import SalverError
-from salver.solvers.arguments import CHECK_PROOF, DEVICES, build_parser, completion_script
+from salver.solvers.arguments import CHECK_PROOF, DEVICES, build_parser, completion_script, parts_left_out
 from salver.solvers.watchdog import Outbox, is_out_of_memory, process_start, watched
 
 if TYPE_CHECKING:
@@ -129,6 +129,7 @@ def main(argv: list[str] | None = None) -> int:
             raise SalverError(f"no device {options.device!r}", "--device", "choose cpu or cuda")
         if options.proof is not None and options.solver not in PROVE:
             raise SalverError(f"{options.solver} writes no proofs", "--proof", f"use {', '.join(PROVE)}")
+        options.without = parts_left_out(options.solver, options.without)
     except SalverError as error:
         print(f"salver-solve: {error}", file=sys.stderr)
         return 2
@@ -202,7 +203,7 @@ def _decide(options: argparse.Namespace, started: float, outbox: Outbox) -> tupl
         print(f"reading: {time.monotonic() - since:.3f} s", file=sys.stderr, flush=True)
         phase, since = "solving", time.monotonic()
         outbox.solving()
-        chosen = Options(options.threads, options.device, options.seed, options.backend)
+        chosen = Options(options.threads, options.device, options.seed, options.backend, options.without)
         result = _solved(options.solver, query, budget, chosen)
         if options.device not in DEVICES:
             raise SalverError(f"no device {options.device!r}", "--device", "choose cpu or cuda")

@@ -38,6 +38,6 @@ def _can_hold(atom: Atom, low: Array, high: Array) -> bool:
     """Whether some outputs within their bounds [outputs] meet the atom."""
     if atom.relation == ">=":
         least = atom.constant if atom.other is None else low[atom.other]
-        return bool(high[atom.left] >= least)
+        return not high[atom.left] < least
     most = atom.constant if atom.other is None else high[atom.other]
-    return bool(low[atom.left] <= most)
+    return not low[atom.left] > most

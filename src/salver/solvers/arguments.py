@@ -9,10 +9,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from salver.commands.one_line import OneLineParser, actions_of, options_of
+from salver.commands.one_line import OneLineParser, actions_of, nearest, options_of
+from salver.errors import SalverError
 
 CHECK_PROOF, COMPLETION = "check-proof", "--show-completion"
 DEVICES = ("cpu", "cuda")
+HYBRID_PARTS = ("attack", "alternatives", "backward", "halfspaces", "relaxation", "probing", "backend")
+"""What `hybrid` can leave out (`Options.without`): the verdicts stay the same, only the time changes."""
 _EXAMPLES = """examples:
   salver-solve hybrid verify q.vnnlib --network N=m.onnx --timeout 60
   salver-solve check-proof m.onnx q.vnnlib q.proof.gz
@@ -80,6 +83,32 @@ def _add_verify(actions: Any) -> None:
         "--proof", type=Path, metavar="FILE", help="write a proof of an unsat there (.gz packs it)"
     )
     verify.add_argument("--backend", default="", help="exact back end where the solver has several")
+    verify.add_argument(
+        "--without",
+        default="",
+        metavar="PARTS",
+        help=f"leave parts of hybrid out, for ablation: {', '.join(HYBRID_PARTS)}; with commas",
+    )
+
+
+def parts_left_out(solver: str, text: str) -> frozenset[str]:
+    """The parts that `--without` names.
+
+    Raises:
+        SalverError: a solver without parts, or no such part.
+    """
+    if not text:
+        return frozenset()
+    if solver != "hybrid":
+        raise SalverError(f"{solver} has no parts to leave out", "--without", "use hybrid")
+    parts = [part.strip() for part in text.split(",")]
+    for part in parts:
+        if part not in HYBRID_PARTS:
+            near = nearest(part, list(HYBRID_PARTS)).removeprefix("; ")
+            raise SalverError(
+                f"hybrid has no part {part!r}", "--without", near or f"choose from {', '.join(HYBRID_PARTS)}"
+            )
+    return frozenset(parts)
 
 
 def completion_script(parser: OneLineParser, solvers: Iterable[str]) -> str:

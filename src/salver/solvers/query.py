@@ -68,12 +68,17 @@ class Budget:
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line hands to every solver."""
+    """What the command line hands to every solver.
+
+    Attributes:
+        without: parts of the solver that are left out, of those that `arguments` names.
+    """
 
     threads: int = 1
     device: str = "cpu"
     seed: int = 0
     backend: str = ""
+    without: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +114,8 @@ class Query:
         """The same network with another property; what is known of the network is kept."""
         other = replace(self, prop=prop)
         other.__dict__["program"] = self.program
+        if "_runtime" in self.__dict__:
+            other.__dict__["_runtime"] = self._runtime
         return other
 
     def replay(self, x: Array) -> Array:

@@ -1,11 +1,11 @@
 """Reads a saliency condition backwards: output ranges -> gated values -> masks -> earlier gates.
 
 The premise |E(x) - E(xhat)| <= delta is a strong constraint on the masks. With E = A u over the entries u
-that are still open (gated values or masks), any matrix P gives u = P y + (I - P A) u, hence bounds on u
-from the ranges of y and of u itself. P = pinv(A) makes I - P A vanish on every entry that the rows
-determine; the identity holds for every P, so rounding in the pseudo-inverse costs tightness, never
-soundness. A gate whose value cannot be 0 is on; one whose argument cannot reach the value's range is
-off; the arguments of gates that are on are rows of known range for the blocks before them.
+that are still open (gated values or masks), any matrix P gives u = P y + (I - P A) u, hence bounds on u from
+the ranges of y and of u itself. P = pinv(A) makes I - P A vanish on every entry that the rows determine; the
+identity holds for every P, so rounding in the pseudo-inverse costs tightness, never soundness; that of I - P
+A is bounded by |P| (|A| max|u|). A gate whose value cannot be 0 is on; one whose argument cannot reach the
+value's range is off; the arguments of gates that are on are rows of known range for the blocks before them.
 """
 
 from __future__ import annotations
@@ -16,11 +16,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from salver.nets.program import Affine, GateBlock, MaskBlock, Matrix, Program
-from salver.solvers.bounding.bounds import ABSOLUTE, RELATIVE, Bounds
+from salver.nets.program import ROUNDING, Affine, GateBlock, MaskBlock, Matrix, Program
+from salver.solvers.bounding.bounds import Bounds
+from salver.solvers.bounding.relaxation import TINY
 from salver.spec import Property
 
 Array = npt.NDArray[np.float64]
+_Part = tuple[int, npt.NDArray[np.intp], Array]
+"""A block, its open entries, and their columns of the rows."""
 _ROUNDS = 3
 _CONDITION = 1e-9
 
@@ -53,7 +56,7 @@ class _Backward:
         low, high = self.prop.ranges
         self.output_low = np.maximum(low, b.output_lower)
         self.output_high = np.minimum(high, b.output_upper)
-        self.feasible = bool((self.output_low <= self.output_high).all())
+        self.feasible = not (self.output_low > self.output_high).any()
 
     def run(self) -> Bounds:
         for _ in range(_ROUNDS):
@@ -70,7 +73,7 @@ class _Backward:
         pre_high = [
             np.where(s < 0, np.minimum(v, 0.0), v) for s, v in zip(self.signs, b.pre_upper, strict=True)
         ]
-        feasible = all((lo <= hi).all() for lo, hi in zip(pre_low, pre_high, strict=True))
+        feasible = not any((lo > hi).any() for lo, hi in zip(pre_low, pre_high, strict=True))
         return replace(
             b,
             pre_lower=pre_low,
@@ -98,11 +101,12 @@ class _Backward:
 
     def _rows(self, affine: Affine, rows: npt.NDArray[np.intp], low: Array, high: Array) -> None:
         """Narrows the open entries of every saliency block that the rows read."""
-        parts: list[tuple[int, npt.NDArray[np.intp], Array]] = []
+        parts: list[_Part] = []
         rest_low, rest_high = low[rows] - affine.constant[rows], high[rows] - affine.constant[rows]
-        scale = np.abs(affine.constant[rows])
-        for block, matrix in affine.terms.items():
-            picked = _dense(matrix[rows])
+        read = affine.rows(rows)
+        size = read.magnitude({b: np.maximum(np.abs(self.low[b]), np.abs(self.high[b])) for b in read.terms})
+        for block, matrix in read.terms.items():
+            picked = _dense(matrix)
             open_ = self._open(block)
             closed = np.ones(picked.shape[1], bool)
             closed[open_] = False
@@ -110,10 +114,10 @@ class _Backward:
                 parts.append((block, open_, picked[:, open_]))
             least, most = _product(picked[:, closed], self.low[block][closed], self.high[block][closed])
             rest_low, rest_high = rest_low - most, rest_high - least
-            scale += np.maximum(np.abs(least), np.abs(most))
         if not parts or not len(rows):
             return
-        slop = RELATIVE * scale + ABSOLUTE
+        # The limits' own rounding from decimals, and all sums so far; both sides open count for nothing.
+        slop = ROUNDING * (size + np.fmax(_finite(low[rows]), _finite(high[rows]))) + TINY
         self._solve(parts, rest_low - slop, rest_high + slop)
 
     def _open(self, block: int) -> npt.NDArray[np.intp]:
@@ -123,7 +127,7 @@ class _Backward:
             return np.zeros(0, np.intp)
         return np.flatnonzero(self.low[block] < self.high[block])
 
-    def _solve(self, parts: list[tuple[int, npt.NDArray[np.intp], Array]], low: Array, high: Array) -> None:
+    def _solve(self, parts: list[_Part], low: Array, high: Array) -> None:
         matrix = np.hstack([part[2] for part in parts])
         unknown_low = np.concatenate([self.low[block][open_] for block, open_, _ in parts])
         unknown_high = np.concatenate([self.high[block][open_] for block, open_, _ in parts])
@@ -131,14 +135,18 @@ class _Backward:
         if not finite.any():
             return
         matrix, low, high = matrix[finite], low[finite], high[finite]
-        inverse = np.asarray(np.linalg.pinv(matrix, rcond=_CONDITION), np.float64)
+        try:
+            inverse = np.asarray(np.linalg.pinv(matrix, rcond=_CONDITION), np.float64)
+        except np.linalg.LinAlgError:
+            return
         least, most = _product(inverse, low, high)
         remainder = np.eye(matrix.shape[1]) - inverse @ matrix
         rest_least, rest_most = _product(remainder, unknown_low, unknown_high)
-        size = np.abs(inverse) @ np.maximum(np.abs(low), np.abs(high))
-        slop = RELATIVE * size + ABSOLUTE
-        new_low = np.maximum(unknown_low, least + rest_least - slop)
-        new_high = np.minimum(unknown_high, most + rest_most + slop)
+        largest = np.maximum(np.abs(unknown_low), np.abs(unknown_high))
+        limits = np.maximum(np.abs(low), np.abs(high))
+        slop = ROUNDING * (np.abs(inverse) @ (limits + np.abs(matrix) @ largest) + largest) + TINY
+        new_low = np.fmax(unknown_low, least + rest_least - slop)
+        new_high = np.fmin(unknown_high, most + rest_most + slop)
         if (new_low > new_high).any():
             self.feasible = False
             return
@@ -196,6 +204,10 @@ def _product(matrix: Array, low: Array, high: Array) -> tuple[Array, Array]:
     """Interval product of an exact matrix [rows, k] with ranges [k]."""
     positive, negative = np.maximum(matrix, 0.0), np.minimum(matrix, 0.0)
     return positive @ low + negative @ high, positive @ high + negative @ low
+
+
+def _finite(sides: Array) -> Array:
+    return np.where(np.isfinite(sides), np.abs(sides), 0.0)
 
 
 def _dense(matrix: Matrix) -> Array:

@@ -1,7 +1,7 @@
 """Bounds of many parts of one query at once, in float64 with torch, on the CPU or on CUDA.
 
 The same bounds as `bounds.propagate` gives part by part: intervals intersected with backward linear bound
-propagation (CROWN), the same relaxations, the same rows refined, the same margins for rounding; only the
+propagation (CROWN), the same relaxations, the same rows refined, the same allowance for rounding; only the
 order of the sums differs. The bounds and the relaxation lines live on the host, [parts, size]; the
 backward passes, where the time goes, run on the device over all parts together.
 
@@ -20,10 +20,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from salver.nets.program import AbsBlock, GateBlock, MaskBlock, Program, ReluBlock
+from salver.nets.program import ROUNDING, AbsBlock, GateBlock, MaskBlock, Program, ReluBlock
 from salver.solvers.bounding.batched_lines import Edges, block_edges
 from salver.solvers.bounding.batched_maps import DeviceAffine, Indices, Tensor, checked_device, on_device
-from salver.solvers.bounding.bounds import ABSOLUTE, RELATIVE, Array, Bounds, Signs, neuron_range
+from salver.solvers.bounding.bounds import Array, Bounds, Signs, neuron_range
+from salver.solvers.bounding.relaxation import TINY
 
 _CELLS = {"cpu": 2**19, "cuda": 2**25}
 """Entries of the coefficients of one backward pass; more rows go in several passes."""
@@ -90,9 +91,11 @@ class _Pass:
         self.signs: list[Signs] = []
         self.value_lower: dict[int, Array] = {}
         self.value_upper: dict[int, Array] = {}
+        self.pre_size: list[Array] = []
+        self.value_size: dict[int, Array] = {}
         self.edges: dict[tuple[int, bool], Edges] = {}
         self.middle = on_device((lower + upper) / 2, bounder.device)
-        reach = (upper - lower) / 2 + RELATIVE * np.maximum(np.abs(lower), np.abs(upper))
+        reach = (upper - lower) / 2 + ROUNDING * np.maximum(np.abs(lower), np.abs(upper))
         self.reach = on_device(reach, bounder.device)
         """Radii of the boxes, with the margin for rounding per unit of coefficient."""
 
@@ -115,6 +118,8 @@ class _Pass:
             block_upper=_of_part(self.block_upper, i),
             value_lower=_of_part(self.value_lower, i),
             value_upper=_of_part(self.value_upper, i),
+            pre_size=[size[i].copy() for size in self.pre_size],
+            value_size=_of_part(self.value_size, i),
         )
 
     def _block(self, number: int) -> None:
@@ -150,13 +155,14 @@ class _Pass:
     def _pre(self, number: int) -> None:
         """Bounds one pre-activation and decides its neurons."""
         affine = self.bounder.pre[number]
-        low, high = affine.interval(self.block_lower, self.block_upper)
+        low, high, size = affine.interval(self.block_lower, self.block_upper)
+        self.pre_size.append(size)
         affine.sharpen_constant_rows(low, high)
         for i, part in enumerate(self.parts):
             if part.within is not None:
                 np.maximum(low[i], part.within.pre_lower[number], out=low[i])
                 np.minimum(high[i], part.within.pre_upper[number], out=high[i])
-        self._tighten(affine, low, high, (low <= 0) & (high > 0))
+        self._tighten(affine, (low, high, size), (low <= 0) & (high > 0))
         fixed = np.stack([_fixed(part, number, affine.size) for part in self.parts])
         low = np.where(fixed > 0, np.maximum(low, 0.0), low)
         high = np.where(fixed < 0, np.minimum(high, 0.0), high)
@@ -169,18 +175,26 @@ class _Pass:
     def _value(self, number: int, wanted: npt.NDArray[np.bool_]) -> tuple[Array, Array]:
         """Bounds the argument of a gate or Abs; `wanted` rows are worth a backward pass."""
         affine = self.bounder.values[number]
-        low, high = affine.interval(self.block_lower, self.block_upper)
+        low, high, size = affine.interval(self.block_lower, self.block_upper)
+        self.value_size[number] = size
         for i, part in enumerate(self.parts):
             if part.within is not None:
                 np.maximum(low[i], part.within.value_lower[number], out=low[i])
                 np.minimum(high[i], part.within.value_upper[number], out=high[i])
-        self._tighten(affine, low, high, wanted & (low < high))
+        self._tighten(affine, (low, high, size), wanted & (low < high))
         self.value_lower[number], self.value_upper[number] = low, high
         self._require(low, high)
         return low, high
 
-    def _tighten(self, affine: DeviceAffine, low: Array, high: Array, wanted: npt.NDArray[np.bool_]) -> None:
-        """Intersects the bounds, in place, with backward passes over the wanted rows of each part."""
+    def _tighten(
+        self, affine: DeviceAffine, known: tuple[Array, Array, Array], wanted: npt.NDArray[np.bool_]
+    ) -> None:
+        """Intersects the bounds, in place, with backward passes over the wanted rows of each part.
+
+        Args:
+            known: bounds of the map and the sums of absolute values it was added up from, [parts, size].
+        """
+        low, high, size = known
         wanted = wanted & self.alive[:, None]
         counts = wanted.sum(axis=1)
         if affine.exact or not counts.any():
@@ -192,7 +206,9 @@ class _Pass:
             chosen, kept = rows[:, start : start + step], real[:, start : start + step]
             where = (np.broadcast_to(parts[:, None], chosen.shape)[kept], chosen[kept])
             for pairing in (False, True):
-                least, met_open_gate = self._least(affine, chosen, parts, pairing)
+                least, met_open_gate = self._least(
+                    affine, chosen, size[parts[:, None], chosen], parts, pairing
+                )
                 below, above = np.split(least, 2, axis=1)
                 low[where] = np.fmax(low[where], below[kept])
                 high[where] = np.fmin(high[where], -above[kept])
@@ -200,7 +216,7 @@ class _Pass:
                     break
 
     def _least(
-        self, affine: DeviceAffine, rows: Indices, parts: Indices, pairing: bool
+        self, affine: DeviceAffine, rows: Indices, size: Array, parts: Indices, pairing: bool
     ) -> tuple[Array, bool]:
         """Least values over the boxes of rows [parts, k] and of their negatives: [parts, 2k].
 
@@ -213,7 +229,7 @@ class _Pass:
         batch = None if every else torch.as_tensor(parts, device=device)
         weights = {block: _both(matrix.rows(rows)) for block, matrix in affine.terms.items()}
         constant = _both(affine.constant[torch.as_tensor(rows, device=device)])
-        scale, met_open_gate = constant.abs(), False
+        scale, met_open_gate = on_device(np.concatenate([size, size], axis=1), device), False
         for number in reversed(range(len(self.block_lower) - 1)):
             weight = weights.pop(number, None)
             if weight is None:
@@ -223,16 +239,17 @@ class _Pass:
                 met_open_gate = True
                 _add(weights, edges.mask_block, edges.mask.spread(weight, batch))
             offset = edges.offset.total(weight, batch)
-            constant, scale = constant + offset, scale + offset.abs()
+            constant = constant + offset
+            scale = scale + 4.0 * _dot(weight.abs(), _taken(edges.reach, batch))
             if not edges.source.any:
                 continue
             slope = edges.source.slopes(weight, batch)
             if not edges.affine.plain:
                 constant = constant + slope @ edges.source.of(edges.affine.constant)
-                scale = scale + slope.abs() @ edges.source.of(edges.affine.magnitude)
+            scale = scale + _dot(slope.abs(), _taken(edges.size, batch))
             for target, factor in edges.factors.items():
                 _add(weights, target, factor.after(slope))
-        least = constant - RELATIVE * scale - ABSOLUTE
+        least = constant - ROUNDING * scale - TINY
         if -1 in weights:
             matrix = weights[-1]
             least += _dot(matrix, _taken(self.middle, batch))
@@ -246,14 +263,18 @@ class _Pass:
         if key not in self.edges:
             if isinstance(block, ReluBlock | MaskBlock):
                 affine, signs = self.bounder.pre[block.pre], self.signs[block.pre]
-                low, high = self.pre_lower[block.pre], self.pre_upper[block.pre]
+                low, high, size = (
+                    self.pre_lower[block.pre],
+                    self.pre_upper[block.pre],
+                    self.pre_size[block.pre],
+                )
             else:
                 affine = self.bounder.values[number]
-                low, high = self.value_lower[number], self.value_upper[number]
+                low, high, size = self.value_lower[number], self.value_upper[number], self.value_size[number]
                 signs = (
                     self._mask_signs(block) if isinstance(block, GateBlock) else np.zeros_like(low, np.int8)
                 )
-            self.edges[key] = block_edges(block, affine, (signs, low, high), self.alive, pairing)
+            self.edges[key] = block_edges(block, affine, (signs, low, high, size), self.alive, pairing)
         return self.edges[key]
 
 

@@ -79,6 +79,8 @@ class Edges:
     Attributes:
         source: to the affine map that the block reads; factors: its matrices, the edge's columns as rows.
         offset: to the constant.
+        size: sums of absolute values [parts, columns] that the map's values were added up from.
+        reach: bounds [parts, block size] on what lines may be off by, times the precision.
         mask: to the mask `mask_block`, of a gate.
     """
 
@@ -86,6 +88,8 @@ class Edges:
     source: Edge
     factors: dict[int, Factor]
     offset: Edge
+    size: Tensor
+    reach: Tensor
     mask: Edge | None = None
     mask_block: int = -1
 
@@ -93,7 +97,7 @@ class Edges:
 def block_edges(
     block: Block,
     affine: DeviceAffine,
-    known: tuple[Signs, Array, Array],
+    known: tuple[Signs, Array, Array, Array],
     alive: npt.NDArray[np.bool_],
     pairing: bool,
 ) -> Edges:
@@ -101,25 +105,29 @@ def block_edges(
 
     Args:
         affine: the pre-activation of a ReLU or mask, the argument of a gate or Abs.
-        known: signs of the ReLU, the mask or the gate's mask, and bounds of `affine`, [parts, size].
+        known: signs of the ReLU, the mask or the gate's mask, bounds of `affine`, and the sums of absolute
+            values it was added up from, [parts, size].
         alive: the parts that count.
         pairing: which side of the McCormick envelope of a gate is used (see `gate_lines`).
     """
-    signs, low, high = known
+    signs, low, high, size = known
     device = affine.device
+    reach = on_device(np.maximum(np.abs(low), np.abs(high)), device)
     if isinstance(block, GateBlock):
         gate = gate_lines(signs, low, high, pairing)
         source = Edge(gate.lower_value, gate.upper_value, alive, device)
         offset = Edge(gate.lower_offset, gate.upper_offset, alive, device)
         mask = Edge(gate.lower_mask, gate.upper_mask, alive, device)
-        return Edges(affine, source, affine.factors(source.numbers), offset, mask, block.mask)
+        sizes = source.of(on_device(size, device))
+        return Edges(affine, source, affine.factors(source.numbers), offset, sizes, reach, mask, block.mask)
     match block:
         case AbsBlock():
             lines = abs_lines(low, high)
         case ReluBlock():
             lines = relu_lines(signs, low, high)
         case _:
-            lines = mask_lines(signs, low, high)
+            lines, reach = mask_lines(signs, low, high, size), reach.new_ones(reach.shape)
     source = Edge(lines.lower_slope, lines.upper_slope, alive, device)
     offset = Edge(lines.lower_offset, lines.upper_offset, alive, device)
-    return Edges(affine, source, affine.factors(source.numbers), offset)
+    sizes = source.of(on_device(size, device))
+    return Edges(affine, source, affine.factors(source.numbers), offset, sizes, reach)

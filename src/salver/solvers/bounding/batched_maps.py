@@ -15,8 +15,9 @@ import numpy.typing as npt
 from scipy import sparse
 
 from salver.errors import SalverError
-from salver.nets.program import Affine, Matrix
-from salver.solvers.bounding.bounds import ABSOLUTE, RELATIVE, Array, constant_rows
+from salver.nets.program import ROUNDING, Affine, Matrix
+from salver.solvers.bounding.bounds import Array, constant_rows
+from salver.solvers.bounding.relaxation import TINY
 
 Tensor = Any
 Indices = npt.NDArray[np.intp]
@@ -55,18 +56,19 @@ class DeviceMatrix:
         dense: tensor [rows, columns], None for a matrix that stays sparse.
     """
 
-    def __init__(self, matrix: Matrix, device: str) -> None:
+    def __init__(self, matrix: Matrix, absolute: Matrix, device: str) -> None:
+        """Args: absolute: bounds on what the entries were added up from (`Affine.absolute`)."""
         self.device = device
         entries = matrix.shape[0] * matrix.shape[1]
         keep = sparse.issparse(matrix) and (device == "cpu" or entries > _DENSE_ON_CUDA)
         self.host = sparse.csr_array(matrix) if keep else None
         self.dense: Tensor = None
         if self.host is not None:
-            self._size = abs(self.host)
+            self._size = sparse.csr_array(absolute)
             self._whole = Factor(_turned(self.host, device))
         else:
             self.dense = on_device(matrix.toarray() if sparse.issparse(matrix) else matrix, device)
-            self._size = self.dense.abs()
+            self._size = on_device(absolute.toarray() if sparse.issparse(absolute) else absolute, device)
 
     def interval(self, low: Array, high: Array) -> tuple[Array, Array, Array]:
         """Middle, radius and sum of absolute parts [batch, rows] of the product with [batch, columns]."""
@@ -124,31 +126,35 @@ class DeviceAffine:
 
     Attributes:
         terms: block -> matrix.
-        constant, magnitude: the constant and its absolute value, tensors [size].
+        constant: tensor [size].
         plain: whether the constant is zero.
         exact: whether it reads the input only, so that its interval is exact up to rounding.
     """
 
     def __init__(self, affine: Affine, device: str) -> None:
         self.size, self.device = affine.size, device
-        self.terms = {block: DeviceMatrix(matrix, device) for block, matrix in affine.terms.items()}
+        self.terms = {
+            block: DeviceMatrix(matrix, affine.absolute[block], device)
+            for block, matrix in affine.terms.items()
+        }
         self.host_constant = affine.constant
         self.constant = on_device(affine.constant, device)
-        self.magnitude = self.constant.abs()
+        self._constant_size = affine.magnitude({b: np.zeros(m.shape[1]) for b, m in affine.terms.items()})
         self.plain = not affine.constant.any()
         self.exact = set(affine.terms) <= {-1}
         self._constant_rows = constant_rows(affine)
 
-    def interval(self, low: dict[int, Array], high: dict[int, Array]) -> tuple[Array, Array]:
-        """Interval arithmetic [batch, size] over block bounds [batch, block size], moved outwards."""
+    def interval(self, low: dict[int, Array], high: dict[int, Array]) -> tuple[Array, Array, Array]:
+        """Interval arithmetic [batch, size] over block bounds [batch, block size], moved outwards, and the
+        sums of absolute values of what was added up."""
         batch = len(low[-1])
         middle = np.repeat(self.host_constant[None], batch, axis=0)
-        radius, scale = np.zeros_like(middle), np.abs(middle)
+        radius, scale = np.zeros_like(middle), np.repeat(self._constant_size[None], batch, axis=0)
         for block, matrix in self.terms.items():
             centre, spread, parts = matrix.interval(low[block], high[block])
             middle, radius, scale = middle + centre, radius + spread, scale + parts
-        slop = RELATIVE * scale + ABSOLUTE
-        return middle - radius - slop, middle + radius + slop
+        slop = ROUNDING * scale + TINY
+        return np.fmax(middle - radius - slop, -np.inf), np.fmin(middle + radius + slop, np.inf), scale
 
     def factors(self, rows: Indices | None) -> dict[int, Factor]:
         """The right factors of the terms, of chosen rows or of all."""

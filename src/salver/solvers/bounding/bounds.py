@@ -9,14 +9,18 @@ The mask is 1[z > 0]: z <= 0 makes it 0 and z > 0 makes it 1, while a lower boun
 nothing. A neuron *fixed* by branching is closed on its side: on is z >= 0 with mask 1, off is z <= 0 with
 mask 0, so the two branches together cover the strict mask.
 
-Rounding: each bound is moved outwards by 1e-9 times the sum of the absolute values it was added up
-from, plus 1e-12. A sum of n terms errs by at most n * 1.1e-16 of that sum; 1e-9 therefore covers n = 1000
-through ten layers with a factor of 1000 left for cancellation inside the composed matrices.
+Rounding: bounds are certificates, so each is moved outwards by `ROUNDING` times the sum of the absolute
+values of all that it was added up from, whatever cancels. A backward pass substitutes s @ (M v + c) by
+coefficients s M, each of which errs by `ROUNDING` * (|s| @ |M|) at most; over the ranges of v that is less
+than `ROUNDING` * |s| @ (|M| @ max|v| + |c|), a product with one vector per map. The coefficients as computed
+are then what the next step starts from, so errors are added up, never multiplied. A relaxation's lines may be
+off by a few roundings of the value they bound, which counts likewise. Nothing is absolute but `TINY`, for
+underflow: scale does not matter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -24,14 +28,30 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from salver.nets.program import AbsBlock, Affine, GateBlock, MaskBlock, Matrix, Program, ReluBlock
-from salver.solvers.bounding.relaxation import GateLines, Lines, abs_lines, gate_lines, mask_lines, relu_lines
+from salver.nets.program import (
+    ROUNDING,
+    AbsBlock,
+    Affine,
+    GateBlock,
+    MaskBlock,
+    Matrix,
+    Program,
+    ReluBlock,
+)
+from salver.solvers.bounding.relaxation import (
+    TINY,
+    GateLines,
+    Lines,
+    abs_lines,
+    gate_lines,
+    mask_lines,
+    relu_lines,
+)
 
 Array = npt.NDArray[np.float64]
 Signs = npt.NDArray[np.int8]
 Method = Literal["crown", "interval"]
 
-RELATIVE, ABSOLUTE = 1e-9, 1e-12
 _CELLS = 16_000_000
 """Largest coefficient matrix of one backward pass, in entries; more rows go in several passes."""
 
@@ -46,6 +66,8 @@ class Bounds:
         signs: per pre-activation, int8 [size]: +1 on, -1 off, 0 undecided.
         block_lower, block_upper: block number -> arrays [size].
         value_lower, value_upper: number of a gate or Abs block -> bounds of its affine argument [size].
+        pre_size, value_size: sums of absolute values [size] that pre-activations and those arguments were
+            added up from (`Affine.magnitude`), over ranges that contain these.
         output_lower, output_upper: arrays [outputs].
         infeasible: the fixed signs contradict the box: no x has them. Everything else is then partial.
     """
@@ -59,6 +81,8 @@ class Bounds:
     block_upper: dict[int, Array] = field(default_factory=dict)
     value_lower: dict[int, Array] = field(default_factory=dict)
     value_upper: dict[int, Array] = field(default_factory=dict)
+    pre_size: list[Array] = field(default_factory=list)
+    value_size: dict[int, Array] = field(default_factory=dict)
     output_lower: Array = field(default_factory=lambda: np.zeros(0))
     output_upper: Array = field(default_factory=lambda: np.zeros(0))
     infeasible: bool = False
@@ -67,6 +91,26 @@ class Bounds:
     def undecided(self) -> int:
         """Number of neurons whose sign is open."""
         return sum(int((signs == 0).sum()) for signs in self.signs)
+
+    @property
+    def largest(self) -> _Largest:
+        """Block -> largest absolute values [size]."""
+        return _Largest(self)
+
+
+class _Largest(Mapping[int, Array]):
+    def __init__(self, bounds: Bounds) -> None:
+        self._bounds = bounds
+
+    def __getitem__(self, block: int) -> Array:
+        low, high = self._bounds.block_lower[block], self._bounds.block_upper[block]
+        return np.maximum(np.abs(low), np.abs(high))
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._bounds.block_lower)
+
+    def __len__(self) -> int:
+        return len(self._bounds.block_lower)
 
 
 def propagate(
@@ -98,7 +142,7 @@ def bound_affine(
     program: Program, bounds: Bounds, affine: Affine, method: Method = "crown"
 ) -> tuple[Array, Array]:
     """Lower and upper bounds [rows] of affine rows over the blocks, such as differences of outputs."""
-    low, high = _interval(affine, bounds)
+    low, high, _ = _interval(affine, bounds)
     if method == "crown" and affine.size:
         low, high = _tightened(program, bounds, affine, low, high, np.arange(affine.size))
     return low, high
@@ -112,8 +156,7 @@ def linear_lower(
     Args:
         pairing: which side of the McCormick envelope of a gate is used (see `gate_lines`).
     """
-    coefficients = {b: _dense(t) for b, t in affine.terms.items()}
-    matrix, constant, scale = _backward(program, bounds, coefficients, affine.constant.copy(), pairing)
+    matrix, constant, scale = _backward(program, bounds, affine, pairing)
     return matrix, constant - _allowance(bounds, matrix, scale)
 
 
@@ -135,7 +178,7 @@ class _Pass:
     def run(self, outputs: bool) -> Bounds:
         found = self.found
         found.block_lower[-1], found.block_upper[-1] = found.input_lower, found.input_upper
-        feasible = bool((found.input_lower <= found.input_upper).all())
+        feasible = not (found.input_lower > found.input_upper).any()
         for number in range(len(self.program.blocks)):
             feasible = feasible and self._block(number)
         if not feasible:
@@ -165,7 +208,7 @@ class _Pass:
                 low, high = np.maximum(np.maximum(low, -high), 0.0), np.maximum(-low, high)
         found.block_lower[number], found.block_upper[number] = low, high
         inner = (self.found.value_lower.get(number, low), self.found.value_upper.get(number, high))
-        return bool((low <= high).all() and (inner[0] <= inner[1]).all())
+        return not ((low > high).any() or (inner[0] > inner[1]).any())
 
     def _mask_signs(self, block: GateBlock) -> Signs:
         mask = self.program.blocks[block.mask]
@@ -175,7 +218,8 @@ class _Pass:
     def _pre(self, number: int) -> bool:
         """Bounds one pre-activation and decides its neurons."""
         affine, found = self.program.pre[number].affine, self.found
-        low, high = _interval(affine, found)
+        low, high, size = _interval(affine, found)
+        found.pre_size.append(size)
         fixed_rows = constant_rows(affine, found)
         low[fixed_rows] = high[fixed_rows] = affine.constant[fixed_rows]
         if self.within is not None:
@@ -190,7 +234,7 @@ class _Pass:
         found.pre_lower.append(low)
         found.pre_upper.append(high)
         found.signs.append(signs)
-        return bool((low <= high).all())
+        return not (low > high).any()
 
     def _fixed(self, number: int, size: int) -> npt.NDArray[np.integer]:
         known = np.zeros(size, np.int8) if self.within is None else self.within.signs[number]
@@ -199,7 +243,7 @@ class _Pass:
 
     def _value(self, number: int, affine: Affine, wanted: npt.NDArray[np.bool_]) -> tuple[Array, Array]:
         """Bounds the argument of a gate or Abs; `wanted` rows are worth a backward pass."""
-        low, high = _interval(affine, self.found)
+        low, high, self.found.value_size[number] = _interval(affine, self.found)
         if self.within is not None:
             low = np.maximum(low, self.within.value_lower[number])
             high = np.minimum(high, self.within.value_upper[number])
@@ -222,26 +266,26 @@ def constant_rows(affine: Affine, bounds: Bounds | None = None) -> npt.NDArray[n
     Args:
         bounds: where given, entries that can only be 0 count as not read.
     """
-    weight = np.zeros(affine.size)
-    for block, matrix in affine.terms.items():
+    weight = np.zeros(affine.size) if affine.constant_size is None else affine.constant_size.copy()
+    for block, matrix in affine.absolute.items():
         read = np.ones(matrix.shape[1])
         if bounds is not None:
             read[(bounds.block_lower[block] == 0.0) & (bounds.block_upper[block] == 0.0)] = 0.0
-        weight += np.asarray(abs(matrix) @ read).ravel()
+        weight += matrix @ read
     return np.flatnonzero(weight == 0.0)
 
 
-def _interval(affine: Affine, bounds: Bounds) -> tuple[Array, Array]:
-    """Interval arithmetic in midpoint-radius form: |W| is needed once."""
-    middle, radius, scale = affine.constant.copy(), np.zeros(affine.size), np.abs(affine.constant)
+def _interval(affine: Affine, bounds: Bounds) -> tuple[Array, Array, Array]:
+    """Bounds [rows] by interval arithmetic in midpoint-radius form, and `Affine.magnitude`."""
+    middle, radius = affine.constant.copy(), np.zeros(affine.size)
     for block, matrix in affine.terms.items():
         low, high = bounds.block_lower[block], bounds.block_upper[block]
-        size = abs(matrix)
         middle += matrix @ ((low + high) / 2)
-        radius += size @ ((high - low) / 2)
-        scale += size @ np.maximum(np.abs(low), np.abs(high))
-    slop = RELATIVE * scale + ABSOLUTE
-    return middle - radius - slop, middle + radius + slop
+        radius += affine.absolute[block] @ ((high - low) / 2)
+    size = affine.magnitude(bounds.largest)
+    slop = ROUNDING * size + TINY
+    # What overflows, or is not a number, bounds nothing.
+    return np.fmax(middle - radius - slop, -np.inf), np.fmin(middle + radius + slop, np.inf), size
 
 
 def _tightened(
@@ -256,13 +300,11 @@ def _tightened(
     )
     for start in range(0, len(rows), step):
         part = rows[start : start + step]
-        terms = {b: _dense(matrix[part]) for b, matrix in affine.terms.items()}
+        chosen = affine.rows(part)
         for pairing in (False, True) if gates else (False,):
-            both = {b: np.vstack([t, -t]) for b, t in terms.items()}
-            constant = np.concatenate([affine.constant[part], -affine.constant[part]])
-            least = _concrete(bounds, *_backward(program, bounds, both, constant, pairing))
-            low[part] = np.maximum(low[part], least[: len(part)])
-            high[part] = np.minimum(high[part], -least[len(part) :])
+            least = _concrete(bounds, *_backward(program, bounds, chosen, pairing, both=True))
+            low[part] = np.fmax(low[part], least[: len(part)])
+            high[part] = np.fmin(high[part], -least[len(part) :])
     return low, high
 
 
@@ -275,18 +317,22 @@ def _concrete(bounds: Bounds, matrix: Array, constant: Array, scale: Array) -> A
 
 def _allowance(bounds: Bounds, matrix: Array, scale: Array) -> Array:
     largest = np.maximum(np.abs(bounds.input_lower), np.abs(bounds.input_upper))
-    return np.asarray(RELATIVE * (scale + np.abs(matrix) @ largest) + ABSOLUTE)
+    return np.asarray(ROUNDING * (scale + np.abs(matrix) @ largest) + TINY)
 
 
 def _backward(
-    program: Program, bounds: Bounds, rows: dict[int, Array], constant: Array, pairing: bool
+    program: Program, bounds: Bounds, affine: Affine, pairing: bool, both: bool = False
 ) -> tuple[Array, Array, Array]:
-    """Linear minorants of sum_b rows[b] @ block b + constant in terms of x.
+    """Linear minorants in terms of x of affine rows, and with `both` of their negatives after them.
 
     Returns:
-        matrix [k, n], constant [k], and the sum of the constant's absolute parts [k].
+        matrix [k, n], constant [k], and the sum of the absolute values of all that was added up [k].
     """
-    scale = np.abs(constant)
+    rows = {block: _dense(matrix) for block, matrix in affine.terms.items()}
+    constant, scale, largest = affine.constant, affine.magnitude(bounds.largest), bounds.largest
+    if both:
+        rows = {block: np.vstack([matrix, -matrix]) for block, matrix in rows.items()}
+        constant, scale = np.concatenate([constant, -constant]), np.tile(scale, 2)
     for number in reversed(range(len(program.blocks))):
         weights = rows.pop(number, None)
         if weights is None:
@@ -300,15 +346,17 @@ def _backward(
                 rows[block.mask] = rows[block.mask] + on_mask if block.mask in rows else on_mask
                 slope = positive * gate.lower_value + negative * gate.upper_value
                 offset = positive @ gate.lower_offset + negative @ gate.upper_offset
-                source = block.value
+                source, size = block.value, bounds.value_size[number]
+                reach = np.maximum(np.abs(bounds.value_lower[number]), np.abs(bounds.value_upper[number]))
             case _:
                 lines = _unary(bounds, number, block)
                 slope = positive * lines.lower_slope + negative * lines.upper_slope
                 offset = positive @ lines.lower_offset + negative @ lines.upper_offset
-                source = block.value if isinstance(block, AbsBlock) else program.pre[block.pre].affine
-        shift = slope @ source.constant
-        constant = constant + offset + shift
-        scale = scale + np.abs(offset) + np.abs(slope) @ np.abs(source.constant)
+                source, size = _argument(program, bounds, number, block)
+                reach = np.maximum(largest[number], _reach(bounds, number, block))
+        constant = constant + offset + slope @ source.constant
+        # What a line may be off by, with its slope times z and its offset, is less than four times `reach`.
+        scale = scale + 4.0 * (np.abs(weights) @ reach) + np.abs(slope) @ size
         for target, matrix in source.terms.items():
             product = np.asarray(slope @ matrix)
             rows[target] = rows[target] + product if target in rows else product
@@ -316,11 +364,31 @@ def _backward(
     return np.zeros((len(constant), program.input_size)) if matrix is None else matrix, constant, scale
 
 
+def _argument(
+    program: Program, bounds: Bounds, number: int, block: ReluBlock | MaskBlock | AbsBlock
+) -> tuple[Affine, Array]:
+    """The affine map that a block reads, and its magnitude."""
+    if isinstance(block, AbsBlock):
+        return block.value, bounds.value_size[number]
+    return program.pre[block.pre].affine, bounds.pre_size[block.pre]
+
+
+def _reach(bounds: Bounds, number: int, block: ReluBlock | MaskBlock | AbsBlock) -> Array:
+    """Largest absolute values of what a ReLU or Abs reads; 1 for a mask, whose lines are of size 1."""
+    if isinstance(block, MaskBlock):
+        return np.ones(block.size)
+    if isinstance(block, AbsBlock):
+        return np.maximum(np.abs(bounds.value_lower[number]), np.abs(bounds.value_upper[number]))
+    return np.maximum(np.abs(bounds.pre_lower[block.pre]), np.abs(bounds.pre_upper[block.pre]))
+
+
 def _unary(bounds: Bounds, number: int, block: ReluBlock | MaskBlock | AbsBlock) -> Lines:
     if isinstance(block, AbsBlock):
         return abs_lines(bounds.value_lower[number], bounds.value_upper[number])
     signs, low, high = bounds.signs[block.pre], bounds.pre_lower[block.pre], bounds.pre_upper[block.pre]
-    return relu_lines(signs, low, high) if isinstance(block, ReluBlock) else mask_lines(signs, low, high)
+    if isinstance(block, ReluBlock):
+        return relu_lines(signs, low, high)
+    return mask_lines(signs, low, high, bounds.pre_size[block.pre])
 
 
 def _gate(program: Program, bounds: Bounds, number: int, block: GateBlock, pairing: bool) -> GateLines:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from salver.solvers.bounding.bounds import ABSOLUTE, RELATIVE
+from salver.nets.program import ROUNDING
+from salver.solvers.bounding.relaxation import TINY
 
 Array = npt.NDArray[np.float64]
 
@@ -52,9 +53,9 @@ def lower_bounds(
     best = _least(rows, constant, middle, radius)
     if not cuts.count or not len(rows):
         return best - _allowance(rows, constant, lower, upper)
-    spread = np.maximum(np.abs(cuts.matrix) @ radius, 1e-12)
+    spread = _positive(np.abs(cuts.matrix) @ radius)
     matrix, offset = cuts.matrix / spread[:, None], cuts.constant / spread
-    reach = np.maximum(np.abs(rows) @ radius, 1e-12)[:, None]
+    reach = _positive(np.abs(rows) @ radius)[:, None]
     multipliers = np.zeros((len(rows), cuts.count))
     momentum, energy = np.zeros_like(multipliers), np.zeros_like(multipliers)
     chosen = multipliers
@@ -76,10 +77,14 @@ def lower_bounds(
     return best - _allowance(size, weight, lower, upper)
 
 
+def _positive(sizes: Array) -> Array:
+    return np.asarray(np.where(sizes > 0, sizes, 1.0))
+
+
 def _least(rows: Array, constant: Array, middle: Array, radius: Array) -> Array:
     return np.asarray(rows @ middle - np.abs(rows) @ radius + constant)
 
 
 def _allowance(rows: Array, constant: Array, lower: Array, upper: Array) -> Array:
     size = np.abs(rows) @ np.maximum(np.abs(lower), np.abs(upper)) + np.abs(constant)
-    return np.asarray(RELATIVE * size + ABSOLUTE)
+    return np.asarray(ROUNDING * size + TINY)

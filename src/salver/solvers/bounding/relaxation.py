@@ -13,7 +13,8 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 Signs = npt.NDArray[np.int8]
 
-_FLAT = 1e-9
+TINY = 1e-250
+"""More than all that underflow can take from a bound, less than any number that means something."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,15 +48,23 @@ def relu_lines(signs: Signs, low: Array, high: Array) -> Lines:
     return Lines(lower, np.zeros_like(low), slope, offset)
 
 
-def mask_lines(signs: Signs, low: Array, high: Array) -> Lines:
+FLAT = 1e-7
+"""A mask gets no sloped line where z reaches less than this share of what its sum was added up from: the
+slope would multiply rounding errors."""
+
+
+def mask_lines(signs: Signs, low: Array, high: Array, size: Array | float = 0.0) -> Lines:
     """The step 1[z > 0]: z / high <= m and m <= 1 - z / low, or the constants 0 and 1.
 
     Both sides hold at z = 0 for either value of the mask. The sloped line is used where it leaves less
-    area than the constant: below it where high > -low, above it where high < -low. Ranges under `_FLAT`
-    keep the constants, whose rounding cannot blow up.
+    area than the constant: below it where high > -low, above it where high < -low.
+
+    Args:
+        size: sums of absolute values [size] that z was added up from (see `FLAT`).
     """
     on, open_ = (signs > 0).astype(np.float64), signs == 0
-    below, above = open_ & (high > np.maximum(-low, _FLAT)), open_ & (low < np.minimum(-high, -_FLAT))
+    flat = np.maximum(FLAT * size, TINY)
+    below, above = open_ & (high > np.maximum(-low, flat)), open_ & (low < np.minimum(-high, -flat))
     lower_slope = np.where(below, 1.0 / np.where(below, high, 1.0), 0.0)
     upper_slope = np.where(above, -1.0 / np.where(above, low, -1.0), 0.0)
     return Lines(lower_slope, on, upper_slope, np.where(open_, 1.0, on))

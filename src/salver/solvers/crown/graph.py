@@ -21,6 +21,8 @@ from salver.nets.program import (
     PreActivation,
     Program,
     ReluBlock,
+    add,
+    apply,
 )
 from salver.solvers.crown.lirpa import bounded_module
 from salver.solvers.crown.operators import bound_classes, traced_functions
@@ -76,15 +78,13 @@ def without_abs(program: Program) -> Program:
     values: dict[int, Affine] = {}
 
     def rewrite(affine: Affine) -> Affine:
-        terms, constant = dict(affine.terms), affine.constant
-        for number in sorted(set(terms) & set(values)):
-            matrix, value = terms[number], values[number]
-            terms[number] = 2.0 * matrix
-            for block, term in value.terms.items():
-                shift = matrix @ term
-                terms[block] = terms[block] - shift if block in terms else -1.0 * shift
-            constant = constant - matrix @ value.constant
-        return Affine(terms, constant)
+        for number in sorted(set(affine.terms) & set(values)):
+            matrix = affine.terms[number]
+            doubled = replace(affine, terms={**affine.terms, number: 2.0 * matrix})
+            if number in affine.sizes:
+                doubled = replace(doubled, sizes={**affine.sizes, number: 2.0 * affine.sizes[number]})
+            affine = add(doubled, apply(matrix, values[number], 0.0), -1.0)
+        return affine
 
     rewritten: set[int] = set()
     for number, block in enumerate(program.blocks):
@@ -116,9 +116,7 @@ def _in_order(program: Program) -> Program:
 
 def over_rows(program: Program, rows: AtomRows) -> Program:
     """The program whose outputs are the rows of the property."""
-    output = program.output
-    terms = {block: np.asarray(rows.matrix @ term) for block, term in output.terms.items()}
-    return replace(program, output=Affine(terms, rows.matrix @ output.constant))
+    return replace(program, output=apply(rows.matrix, program.output, 0.0))
 
 
 def live_blocks(program: Program) -> set[int]:

@@ -30,7 +30,7 @@ def branching_neuron(program: Program, bounds: Bounds) -> tuple[int, int] | None
 def _scores(program: Program, bounds: Bounds, pre: int) -> Array:
     """Scores [size] of one pre-activation's neurons; only those of open ones mean anything."""
     low, high = np.minimum(bounds.pre_lower[pre], 0.0), np.maximum(bounds.pre_upper[pre], 0.0)
-    height = -low * high / np.maximum(high - low, 1e-30)
+    height = -low * high / np.where(high > low, high - low, 1.0)
     effect = _effect(program, bounds, pre)
     return np.asarray(height * effect if effect.any() else height)
 
@@ -40,8 +40,9 @@ def _effect(program: Program, bounds: Bounds, pre: int) -> Array:
     effect = np.zeros(program.pre[pre].affine.size)
     for later in range(pre + 1, len(program.pre)):
         open_ = np.flatnonzero(bounds.signs[later] == 0)
-        span = np.maximum(bounds.pre_upper[later][open_] - bounds.pre_lower[later][open_], 1e-9)
-        for block, matrix in program.pre[later].affine.terms.items():
+        width = bounds.pre_upper[later][open_] - bounds.pre_lower[later][open_]
+        span = np.where(width > 0, width, np.inf)
+        for block, matrix in program.pre[later].affine.absolute.items():
             if block in relus and len(open_):
-                effect += abs(matrix[open_]).T @ (1.0 / span)
+                effect += matrix[open_].T @ (1.0 / span)
     return effect

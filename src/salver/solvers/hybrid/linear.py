@@ -4,10 +4,10 @@ The rows that keep saliency entries in their ranges are many, dense and mostly r
 a dozen gated values): only those that a solution was seen to violate take part. Leaving rows out
 weakens the relaxation and never makes its infeasibility wrong.
 
-An infeasibility is believed only with a certificate: multipliers y whose combination of the rows cannot
-reach its required value anywhere within the column bounds (Farkas; Neumaier and Shcherbina, "Safe bounds
-in linear and mixed-integer linear programming", Math. Programming 2004), evaluated here in float64 with a
-margin for rounding. What the simplex code merely calls infeasible counts as feasible.
+An infeasibility is believed only with a certificate: multipliers y whose combination of the rows cannot reach
+its required value anywhere within the column bounds (Farkas; Neumaier and Shcherbina, "Safe bounds in linear
+and mixed-integer linear programming", Math. Programming 2004), evaluated here in float64 with an allowance
+for all rounding (`Milp.row_size`). What the simplex code merely calls infeasible counts as feasible.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from salver.solvers.bounding.bounds import ABSOLUTE, RELATIVE
+from salver.nets.program import ROUNDING
+from salver.solvers.bounding.relaxation import TINY
 from salver.solvers.milp.program import Milp
 
 Array = npt.NDArray[np.float64]
@@ -50,6 +51,7 @@ def scaled(model: Milp) -> tuple[Milp, Array, Array]:
         matrix=matrix,
         row_lower=model.row_lower / rows,
         row_upper=model.row_upper / rows,
+        row_size=model.row_size / rows if len(model.row_size) else model.row_size,
     )
     return new, columns, rows
 
@@ -77,6 +79,9 @@ class LinearRelaxation:
         model, self._unit, self._row_unit = scaled(model)
         self.model = model
         self.lower, self.upper = model.lower.copy(), model.upper.copy()
+        self._row_size = abs(model.matrix) @ np.maximum(np.abs(model.lower), np.abs(model.upper))
+        if len(model.row_size):
+            self._row_size = self._row_size + model.row_size
         self.point = np.zeros(len(model.lower))
         self.solves = 0
         self.multipliers = np.zeros(model.matrix.shape[0])
@@ -183,9 +188,9 @@ class LinearRelaxation:
         required = np.where(multipliers != 0.0, limits, 0.0) * multipliers
         weights = self._matrix.T @ multipliers
         reached = np.where(weights > 0, self.upper, self.lower) * weights
-        size = abs(self._matrix).T @ np.abs(multipliers)
-        scale = np.abs(required).sum() + size @ np.maximum(np.abs(self.lower), np.abs(self.upper))
-        return bool(required.sum() - reached.sum() > RELATIVE * scale + ABSOLUTE * np.abs(multipliers).max())
+        # Two roundings of everything: of the rows as they stand, and of this sum.
+        scale = np.abs(required).sum() + 2.0 * (self._row_size[self._used] @ np.abs(multipliers))
+        return bool(required.sum() - reached.sum() > ROUNDING * scale + TINY)
 
     def _lp(self) -> highspy.HighsLp:
         lp = highspy.HighsLp()

@@ -6,13 +6,13 @@ conditions cut from the box are repeated until they decide no more neurons.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
 
-from salver.nets.program import Affine, Program
+from salver.nets.program import AbsBlock, Affine, Program
 from salver.solvers.bounding.backward import tighten_backwards
 from salver.solvers.bounding.bounds import Bounds, Signs, bound_affine, linear_lower, propagate
 from salver.solvers.bounding.halfspaces import Halfspaces, cutting, lower_bounds, stack
@@ -29,17 +29,33 @@ _WORTH_REPEATING = 0.3
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """A part of the query: signs decided so far and bounds that hold there.
+    """A part of the query: what is decided so far and bounds that hold there.
 
-    `rows` are the range rows that mattered to the parent's linear relaxation (see `LinearRelaxation`);
-    `bounded` says that `within` already has the forward bounds of these signs (see `LookAhead`).
+    Attributes:
+        signs: of every pre-activation. The signs of an Abs's argument are those of its range in `within`.
+        cases: clause -> the conjunction that is to hold of it.
+        rows: range rows that mattered to the parent's linear relaxation (see `LinearRelaxation`).
+        bounded: `within` already has the forward bounds of these signs (see `LookAhead`).
+        asked: a back end has looked for points here, or in a part that contains this one.
     """
 
     signs: dict[int, Signs]
     within: Bounds
     depth: int = 0
+    cases: Mapping[int, int] = field(default_factory=dict)
     rows: npt.NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, np.intp))
     bounded: bool = False
+    asked: bool = False
+
+    def query(self, query: Query) -> Query:
+        """The query with the clauses that the cases leave."""
+        if not self.cases:
+            return query
+        clauses = tuple(
+            (clause[self.cases[number]],) if number in self.cases else clause
+            for number, clause in enumerate(query.prop.clauses)
+        )
+        return query.asking(replace(query.prop, clauses=clauses))
 
 
 def root_node(query: Query) -> Node:
@@ -49,15 +65,20 @@ def root_node(query: Query) -> Node:
     return Node(dict(enumerate(bounds.signs)), bounds)
 
 
-def tighten(query: Query, node: Node) -> Bounds | None:
-    """Bounds of a node with all that they imply; None when no x with its signs satisfies the property."""
+def tighten(query: Query, node: Node, without: frozenset[str] = frozenset()) -> Bounds | None:
+    """Bounds of a node with all that they imply; None when no x with its signs satisfies the property.
+
+    Args:
+        query: with the node's cases (`Node.query`).
+        without: `backward` or `halfspaces` for what is to be left out.
+    """
     if node.within.infeasible:
         return None
     signs, within, known = node.signs, node.within, node.bounded
     while True:
-        bounds = _forward_and_back(query, signs, within, known)
-        if bounds is None:
-            return None
+        bounds = _forward_and_back(query, signs, within, known, "backward" not in without)
+        if bounds is None or "halfspaces" in without:
+            return bounds
         open_before = bounds.undecided
         cuts = _class_cuts(query.program, query.prop, bounds)
         if cuts is None:
@@ -70,20 +91,60 @@ def tighten(query: Query, node: Node) -> Bounds | None:
         signs, within, known = dict(enumerate(cut.signs)), cut, False
 
 
-def children(program: Program, bounds: Bounds, parent: Node) -> list[Node]:
-    """Both sides of the branching neuron; none when every sign is decided."""
-    chosen = branching_neuron(program, bounds)
-    return [] if chosen is None else [_child(bounds, parent, *chosen, side) for side in (-1, 1)]
+def children(query: Query, bounds: Bounds, parent: Node) -> list[Node]:
+    """What a node is split into: both sides of a neuron; once all are decided, the alternatives of a clause,
+    or both signs of the argument of an Abs. None when nothing is left to decide: then what holds is one
+    linear program."""
+    chosen = branching_neuron(query.program, bounds)
+    if chosen is not None:
+        return [_child(bounds, parent, *chosen, side) for side in (-1, 1)]
+    after = replace(parent, signs=dict(enumerate(bounds.signs)), within=bounds, depth=parent.depth + 1)
+    choices = [
+        (len(clause), number)
+        for number, clause in enumerate(query.prop.clauses)
+        if len(clause) > 1 and number not in parent.cases
+    ]
+    if choices:
+        size, number = min(choices)
+        return [replace(after, cases={**parent.cases, number: part}) for part in range(size)]
+    return _signs_of_abs(query.program, after)
 
 
 def _child(bounds: Bounds, parent: Node, pre: int, neuron: int, side: int) -> Node:
     signs = dict(enumerate(bounds.signs))
     signs[pre] = signs[pre].copy()
     signs[pre][neuron] = side
-    return Node(signs, bounds, parent.depth + 1, parent.rows)
+    return replace(parent, signs=signs, within=bounds, depth=parent.depth + 1, bounded=False)
 
 
-def _forward_and_back(query: Query, signs: dict[int, Signs], within: Bounds, known: bool) -> Bounds | None:
+def _signs_of_abs(program: Program, node: Node) -> list[Node]:
+    """Both signs of the argument of an Abs that reaches furthest to both sides; none when all are known."""
+    best: tuple[float, int, int] | None = None
+    for number, block in enumerate(program.blocks):
+        if isinstance(block, AbsBlock):
+            low, high = node.within.value_lower[number], node.within.value_upper[number]
+            reach = np.minimum(-low, high) / np.where(high > low, high - low, 1.0)
+            entry = int(np.argmax(reach))
+            if reach[entry] > 0 and (best is None or reach[entry] > best[0]):
+                best = (float(reach[entry]), number, entry)
+    if best is None:
+        return []
+    _, number, entry = best
+    lower, upper = node.within.value_lower, node.within.value_upper
+    negative = replace(node.within, value_upper={**upper, number: _with_zero(upper[number], entry)})
+    positive = replace(node.within, value_lower={**lower, number: _with_zero(lower[number], entry)})
+    return [replace(node, within=negative), replace(node, within=positive)]
+
+
+def _with_zero(values: Array, entry: int) -> Array:
+    values = values.copy()
+    values[entry] = 0.0
+    return values
+
+
+def _forward_and_back(
+    query: Query, signs: dict[int, Signs], within: Bounds, known: bool, back: bool
+) -> Bounds | None:
     """Repeats both passes while they decide enough; `known`: the first forward pass is already done."""
     program = query.program
     while True:
@@ -97,6 +158,8 @@ def _forward_and_back(query: Query, signs: dict[int, Signs], within: Bounds, kno
         low, high = bound_affine(program, bounds, program.output, method="interval")
         low, high = np.maximum(low, within.output_lower), np.minimum(high, within.output_upper)
         bounds = replace(bounds, output_lower=low, output_upper=high)
+        if not back:
+            return bounds
         open_before = bounds.undecided
         bounds = tighten_backwards(program, query.prop, bounds)
         if bounds.infeasible:
@@ -131,12 +194,12 @@ def _can_hold(majorant: Halfspaces, bounds: Bounds) -> npt.NDArray[np.bool_]:
     """Which halfspaces [k] meet the box."""
     nothing = Halfspaces(np.zeros((0, majorant.matrix.shape[1])), np.zeros(0))
     box = (bounds.input_lower, bounds.input_upper)
-    return np.asarray(lower_bounds(-majorant.matrix, -majorant.constant, nothing, *box) <= 0)
+    return np.asarray(~(lower_bounds(-majorant.matrix, -majorant.constant, nothing, *box) > 0))
 
 
 def _majorant(program: Program, bounds: Bounds, rows: Affine) -> Halfspaces:
     """Halfspaces that contain every x of the box where the rows are >= 0."""
-    matrix, constant = linear_lower(program, bounds, picked(rows, np.arange(rows.size), -1.0))
+    matrix, constant = linear_lower(program, bounds, rows.rows(np.arange(rows.size), -1.0))
     return Halfspaces(-matrix, -constant)
 
 
@@ -151,7 +214,7 @@ def _cut(program: Program, bounds: Bounds, class_cuts: list[Halfspaces]) -> Boun
         open_ = np.flatnonzero(bounds.signs[number] == 0)
         if not len(open_):
             continue
-        minorants = [linear_lower(program, bounds, picked(pre.affine, open_, sign)) for sign in (1.0, -1.0)]
+        minorants = [linear_lower(program, bounds, pre.affine.rows(open_, sign)) for sign in (1.0, -1.0)]
         rows, constants = (np.concatenate(parts) for parts in zip(*minorants, strict=True))
         found = lower_bounds(rows, constants, cuts, *box)
         low, high = lows[number].copy(), highs[number].copy()
@@ -173,14 +236,5 @@ def _sign_cuts(program: Program, bounds: Bounds) -> list[Halfspaces]:
         for side, unclear in ((1, bounds.pre_lower[number] <= 0), (-1, bounds.pre_upper[number] >= 0)):
             rows = np.flatnonzero((signs == side) & unclear)
             if len(rows):
-                parts.append(_majorant(program, bounds, picked(pre.affine, rows, float(side))))
+                parts.append(_majorant(program, bounds, pre.affine.rows(rows, float(side))))
     return parts
-
-
-def picked(affine: Affine, rows: npt.NDArray[np.intp], sign: float) -> Affine:
-    """Chosen rows times a sign."""
-    terms = {
-        block: sign * (matrix[rows] if not sparse.issparse(matrix) else sparse.csr_array(matrix)[rows])
-        for block, matrix in affine.terms.items()
-    }
-    return Affine(terms, sign * affine.constant[rows])

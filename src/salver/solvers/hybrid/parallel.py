@@ -12,7 +12,7 @@ import os
 import queue
 import signal
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from salver.solvers.hybrid.node import Node
@@ -113,7 +113,7 @@ def _work(query: Query, budget: Budget, options: Options, shared: _Shared, answe
 
 def _search_share(query: Query, budget: Budget, options: Options, shared: _Shared) -> Result:
     """Searches nodes until none is left anywhere; what that says about all nodes this worker was given."""
-    own = Options(1, options.device, options.seed, options.backend)
+    own = replace(options, threads=1)
     worst = Result(Verdict.UNSAT)
     while True:
         node = _next(shared, budget)

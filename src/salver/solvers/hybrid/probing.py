@@ -58,7 +58,7 @@ def probe(query: Query, bounds: Bounds, rows: Indices, budget: Budget, sides: bo
         rows: range rows to start with (see `LinearRelaxation`).
         sides: False stops after the first relaxation.
     """
-    model = build(query.program, query.prop, bounds)
+    model = build(query.program, query.prop, bounds, exact=True)
     if model is None:
         return Probed(closed=True)
     relaxation = LinearRelaxation(model, rows)

@@ -1,4 +1,4 @@
-"""`hybrid`: bounds, attack, then branching with exact leaves; complete, and sound by replay.
+"""`hybrid`: bounds, attack, then branching until every part has a certificate; complete, and sound by replay.
 
 The root is bounded first, which alone proves many unsatisfiable queries; a short gradient attack finds
 most satisfiable ones; what is left is searched (`tree`, `parallel`). docs/solving.md has the measurements.
@@ -14,23 +14,26 @@ ATTACK_SHARE, ATTACK_MOST_S = 0.1, 3.0
 
 
 def solve(query: Query, budget: Budget, options: Options) -> Result:
-    """Decides a query; `unknown` only where solutions lie too close to z = 0 to survive replay.
+    """Decides a query; `unknown` only where solutions lie too close to z = 0 to survive replay, or miss by
+    less than rounding.
 
     Raises:
         UnsupportedQueryError: operators outside `Program`.
     """
     whole = root_node(query)
-    query = without_refuted(query, whole.within)
-    bounds = tighten(query, whole)
+    if "alternatives" not in options.without:
+        query = without_refuted(query, whole.within)
+    bounds = tighten(query, whole, options.without)
     if bounds is None:
         return Result(Verdict.UNSAT, reason="closed by bounds at the root")
     # The modules of the attack and of the search take longer to import than many queries take to decide.
-    from salver.solvers.attack.falsify import attack
+    if "attack" not in options.without:
+        from salver.solvers.attack.falsify import attack
 
-    short = Budget(min(ATTACK_MOST_S, ATTACK_SHARE * budget.seconds, budget.left))
-    witness = attack(query, short, options.seed, rounds=4)
-    if witness is not None:
-        return Result(Verdict.SAT, witness)
+        short = Budget(min(ATTACK_MOST_S, ATTACK_SHARE * budget.seconds, budget.left))
+        witness = attack(query, short, options.seed, rounds=4)
+        if witness is not None:
+            return Result(Verdict.SAT, witness)
     root = Node(dict(enumerate(bounds.signs)), bounds)
     if options.threads > 1:
         from salver.solvers.hybrid.parallel import search_in_parallel

@@ -1,9 +1,14 @@
 """Branch and bound that decides mask and ReLU together.
 
 A node is bounded (`node.tighten`), then its linear relaxation is solved, and where few enough neurons are
-open both sides of each are probed there (`probing`). What remains open is split; a node with hardly any
-open neuron goes to the mixed-integer back end. How few are few enough is learnt while searching: success
-raises a threshold, failure lowers it.
+open both sides of each are probed there (`probing`). What remains open is split: on a neuron, and once all
+are decided on what is left to choose, until a part is one linear program. How few neurons are few enough for
+probing is learnt while searching: success raises a threshold, failure lowers it.
+
+A part is closed by a certificate alone: by bounds that are rounded outwards, or by multipliers that are
+evaluated again with an allowance for rounding. A mixed-integer back end looks for points where hardly any
+neuron is open; that it finds none closes nothing. A part that is one linear program, without a certificate
+and without a point that survives replay, makes the answer `unknown`.
 """
 
 from __future__ import annotations
@@ -11,15 +16,19 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from salver.solvers.bounding.bounds import Bounds
 from salver.solvers.hybrid.node import Node, children, tighten
 from salver.solvers.hybrid.probing import Probed, probe
 from salver.solvers.milp.solver import backend, solve_within
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
+from salver.solvers.watchdog import is_out_of_memory
+
+Array = npt.NDArray[np.float64]
 
 PROBE_FIRST = 50
 """Open neurons up to which probing is tried at first."""
@@ -30,13 +39,14 @@ LEAF_FIRST = 12
 ALLOWANCE_S = 1.0
 LEAF_BACKEND = "scip"
 """HiGHS is quicker on whole small queries, but was seen to run past its time limit by tens of seconds."""
+THIN = "a part has neither a certificate nor a point that survives replay: it is decided by rounding"
 _REPORT_EVERY_S = 5.0
 
 
 @dataclass
 class Statistics:
     """Counts for the log: nodes, those closed by bounds and by linear relaxations, linear programs solved,
-    attempts of the mixed-integer back end and its successes, pending nodes."""
+    attempts of the mixed-integer back end and the points it found, pending nodes."""
 
     nodes: int = 0
     closed: int = 0
@@ -130,35 +140,42 @@ class _Search:
 
     def _node(self, node: Node) -> Result | list[Node]:
         """A verdict about the node, or the nodes that it is split into."""
+        query = node.query(self.query)
         while True:
-            bounds = tighten(self.query, node)
+            bounds = tighten(query, node, self.options.without)
             if bounds is None:
                 self.statistics.closed += 1
                 return Result(Verdict.UNSAT)
-            probed = self._probe(bounds, node)
+            if "relaxation" in self.options.without and bounds.undecided:
+                break
+            probed = self._probe(query, bounds, node)
             if probed.closed:
                 self.statistics.refuted += 1
                 return Result(Verdict.UNSAT)
             witness = None if probed.point is None else self.query.confirm(probed.point)
             if witness is not None:
                 return Result(Verdict.SAT, witness)
-            node = Node(probed.signs, bounds, node.depth, probed.rows)
+            node = replace(node, signs=probed.signs, within=bounds, rows=probed.rows, bounded=False)
             if not probed.decided or self.budget.over:
                 break
-        if bounds.undecided == 0 or bounds.undecided <= self.leaf.value:
-            result = self._attempt(bounds)
-            if result is not None:
-                return result
-        nodes = children(self.query.program, bounds, node)
+        if bounds.undecided <= self.leaf.value and not node.asked and "backend" not in self.options.without:
+            witness = self._point(query, bounds)
+            if witness is not None:
+                return Result(Verdict.SAT, witness)
+            node = replace(node, asked=True)
+        nodes = children(query, bounds, node)
         if not nodes:
-            self.doubt = self.doubt or "a leaf was left undecided when the time was over"
+            self.doubt = self.doubt or THIN
         return nodes
 
-    def _probe(self, bounds: Bounds, node: Node) -> Probed:
+    def _probe(self, query: Query, bounds: Bounds, node: Node) -> Probed:
         earlier_open = any((np.asarray(signs) == 0).any() for signs in bounds.signs[:-1])
         size = bounds.undecided / (1.0 if earlier_open else LAST_LAYER)
-        sides = 0 < size <= self.probing.value
-        probed = probe(self.query, bounds, node.rows, self.budget, sides)
+        sides = 0 < size <= self.probing.value and "probing" not in self.options.without
+        try:
+            probed = probe(query, bounds, node.rows, self.budget, sides)
+        except Exception as error:  # of the back end, whatever it is: the node is split on
+            return self._failed(error, bounds)
         self.statistics.programs += probed.solves
         if sides and probed.closed:
             self.probing.success(size)
@@ -166,20 +183,27 @@ class _Search:
             self.probing.failure(size)
         return probed
 
-    def _attempt(self, bounds: Bounds) -> Result | None:
-        """The back end's answer, or None when the node is to be split."""
+    def _failed(self, error: Exception, bounds: Bounds) -> Probed:
+        if is_out_of_memory(error):
+            raise error
+        print(f"back end: {type(error).__name__}: {error}", file=sys.stderr)
+        return Probed(False, dict(enumerate(bounds.signs)))
+
+    def _point(self, query: Query, bounds: Bounds) -> Array | None:
+        """A witness that the back end finds; that it finds none says nothing."""
         open_ = bounds.undecided
-        seconds = self.budget.left if open_ == 0 else min(ALLOWANCE_S, self.budget.left)
+        seconds = min(ALLOWANCE_S, self.budget.left)
         self.statistics.attempts += 1
-        result = solve_within(
-            self.query, bounds, Budget(seconds), self.options, backend(self.options.backend or LEAF_BACKEND)
-        )
-        match result.verdict:
-            case Verdict.TIMED_OUT:
-                self.leaf.failure(open_)
-                return None
-            case Verdict.UNKNOWN:
-                self.doubt = result.reason
+        decide = backend(self.options.backend or LEAF_BACKEND)
+        try:
+            result = solve_within(query, bounds, Budget(seconds), self.options, decide)
+        except Exception as error:
+            self._failed(error, bounds)
+            return None
+        if result.verdict is Verdict.TIMED_OUT:
+            self.leaf.failure(open_)
+        if result.witness is None:
+            return None
         self.statistics.solved += 1
         self.leaf.success(open_)
-        return result
+        return self.query.confirm(result.witness)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from salver.nets.program import AbsBlock, Affine, GateBlock, MaskBlock, Program, ReluBlock
+from salver.nets.program import AbsBlock, Affine, GateBlock, MaskBlock, Program, ReluBlock, apply
 from salver.solvers.bounding.bounds import Bounds, bound_affine, constant_rows
 from salver.solvers.milp.program import Milp, Origin
 from salver.spec.property import Atom, Property
@@ -23,11 +23,12 @@ Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
 
 WIDEN = 1e-6
-"""Bounds in the program are moved outwards by this much times 1 + |bound|. Solvers compare with tolerances
-near 1e-9; bounds that are attained exactly made SCIP 10.0 call feasible programs infeasible."""
+"""Unless asked for exactly, bounds in the program are moved outwards by this share of the larger of the two.
+Solvers compare with tolerances near 1e-9; bounds that are attained exactly made SCIP 10.0 call feasible
+programs infeasible."""
 
 SLACK = 1e-8
-"""Every clause is relaxed by this much times 1 + |constant|: an `unsat` then does not hang on rounding."""
+"""Likewise every clause is relaxed by this share of what its sides are added up from."""
 
 
 def build(
@@ -37,21 +38,24 @@ def build(
     margin: float = 0.0,
     room: float = 0.0,
     prune: bool = True,
+    exact: bool = False,
 ) -> Milp | None:
     """Encodes a query over the box and the fixed signs of `bounds`.
 
     Args:
         bounds: bounds of the program with its outputs, not infeasible.
-        margin: 0 for the closed relaxation, which has a solution wherever the query has one. Above 0,
-            |z| >= margin on both sides of every neuron; only good for finding witnesses.
-        room: least slack of every clause, at most a quarter of the distance between two bounds on one
-            output; likewise.
-        prune: whether to look for such a clause; a proof rather wants the program that shows it.
+        margin: 0 for the closed relaxation, which has a solution wherever the query has one. Above 0, |z| >=
+            margin times the largest |z| on both sides of every neuron; only good for finding witnesses.
+        room: least slack of every clause, as a share of what its sides are added up from and at most a
+        quarter of the distance between two bounds on one output; likewise. prune: whether to look for such a
+        clause; a proof rather wants the program that shows it. exact: whether bounds and clauses are taken as
+        they are, for multipliers that are evaluated with an allowance for rounding (`Milp.row_size`), rather
+        than moved outwards for solvers with tolerances.
 
     Returns:
         None when the bounds alone leave some clause without a chance.
     """
-    return _Builder(program, bounds, margin, room, prune).run(prop)
+    return _Builder(program, bounds, margin, room, prune, exact).run(prop)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +73,7 @@ class _Builder:
     margin: float
     room: float
     prune: bool
+    exact: bool
     lower: list[Array] = field(default_factory=list)
     upper: list[Array] = field(default_factory=list)
     integer: list[npt.NDArray[np.bool_]] = field(default_factory=list)
@@ -76,6 +81,7 @@ class _Builder:
     parts: list[tuple[Indices, Indices, Array]] = field(default_factory=list)
     row_lower: list[Array] = field(default_factory=list)
     row_upper: list[Array] = field(default_factory=list)
+    row_size: list[Array] = field(default_factory=list)
     rows: int = 0
     entries: dict[int, _Entries] = field(default_factory=dict)
     neurons: dict[int, tuple[Indices, Indices]] = field(default_factory=dict)
@@ -109,7 +115,17 @@ class _Builder:
         variables = (np.concatenate(self.lower), np.concatenate(self.upper), np.concatenate(self.integer))
         binaries = {pre: columns for pre, (_, columns) in self.neurons.items()}
         origins = (tuple(self.rows_of), tuple(self.columns_of))
-        return Milp(*variables, matrix, *limits, self.program.input_size, binaries, self.ranges, *origins)
+        size = np.concatenate([nothing[2], *self.row_size])
+        return Milp(
+            *variables,
+            matrix,
+            *limits,
+            self.program.input_size,
+            binaries,
+            self.ranges,
+            *origins,
+            row_size=size,
+        )
 
     def _next_rows(self, kind: str, number: int, entries: Indices) -> None:
         """Notes what the rows to be added next stand for."""
@@ -138,10 +154,13 @@ class _Builder:
             self.parts.append((rows, columns, np.broadcast_to(np.asarray(coefficients, np.float64), size)))
         self._limit(size, lower, upper)
 
-    def _limit(self, size: int, lower: Array | float, upper: Array | float) -> None:
+    def _limit(
+        self, size: int, lower: Array | float, upper: Array | float, read: Array | float = 0.0
+    ) -> None:
         self.rows += size
         self.row_lower.append(np.broadcast_to(np.asarray(lower, np.float64), size))
         self.row_upper.append(np.broadcast_to(np.asarray(upper, np.float64), size))
+        self.row_size.append(np.broadcast_to(np.asarray(read, np.float64), size))
 
     def _affine(
         self,
@@ -165,36 +184,44 @@ class _Builder:
             self.parts.append((coo.coords[0][live] + first, columns[live], sign * coo.data[live]))
         if minus is not None:
             self.parts.append((np.arange(first, first + len(pick)), minus, np.full(len(pick), -1.0)))
-        self._limit(len(pick), lower - constant, upper - constant)
+        read = affine.magnitude(self.bounds.largest)[pick] if len(pick) else 0.0
+        self._limit(len(pick), lower - constant, upper - constant, read)
 
     def _neuron(self, pre: int) -> tuple[Indices, Indices]:
         """Columns of the undecided entries: z, and the binary of its sign."""
         if pre not in self.neurons:
             signs, affine = self.bounds.signs[pre], self.program.pre[pre].affine
-            low, high = _widened(self.bounds.pre_lower[pre], self.bounds.pre_upper[pre])
-            pick, margin = np.flatnonzero(signs == 0), self.margin
+            low, high = self._widened(self.bounds.pre_lower[pre], self.bounds.pre_upper[pre])
+            pick = np.flatnonzero(signs == 0)
+            margin = self.margin * np.maximum(np.abs(low), np.abs(high))
             self._next_columns("pre", pre, pick)
             z = self._columns(low[pick], high[pick])
             on = self._binaries(len(pick))
             self._affine(affine, pick, 0.0, 0.0, minus=z)
             self._next_rows("step_on", pre, pick)
-            self._constrain([(z, 1.0), (on, -high[pick] - margin)], -np.inf, -margin)
+            self._constrain([(z, 1.0), (on, -high[pick] - margin[pick])], -np.inf, -margin[pick])
             self._next_rows("step_off", pre, pick)
-            self._constrain([(z, 1.0), (on, low[pick] - margin)], low[pick], np.inf)
+            self._constrain([(z, 1.0), (on, low[pick] - margin[pick])], low[pick], np.inf)
             moves = np.ones(affine.size, bool)
             moves[constant_rows(affine, self.bounds)] = False
             off = np.flatnonzero(moves & (signs < 0) & (high >= -margin))
             self._next_rows("high", pre, off)
-            self._affine(affine, off, -np.inf, -margin)
+            self._affine(affine, off, -np.inf, -margin[off])
             sure = np.flatnonzero(moves & (signs > 0) & (low <= margin))
             self._next_rows("low", pre, sure)
-            self._affine(affine, sure, margin, np.inf)
+            self._affine(affine, sure, margin[sure], np.inf)
             self.neurons[pre] = (z, on)
         return self.neurons[pre]
 
+    def _widened(self, low: Array, high: Array) -> tuple[Array, Array]:
+        if self.exact:
+            return low, high
+        room = WIDEN * np.maximum(np.abs(low), np.abs(high))
+        return low - room, high + room
+
     def _relu(self, number: int, block: ReluBlock) -> _Entries:
         signs = self.bounds.signs[block.pre]
-        low, high = _widened(self.bounds.pre_lower[block.pre], self.bounds.pre_upper[block.pre])
+        low, high = self._widened(self.bounds.pre_lower[block.pre], self.bounds.pre_upper[block.pre])
         z, on = self._neuron(block.pre)
         columns = np.full(block.size, -1)
         pick = np.flatnonzero(signs == 0)
@@ -217,14 +244,14 @@ class _Builder:
 
     def _gate(self, number: int, block: GateBlock) -> _Entries:
         mask = self.entries[block.mask]
-        low, high = _widened(self.bounds.value_lower[number], self.bounds.value_upper[number])
+        low, high = self._widened(self.bounds.value_lower[number], self.bounds.value_upper[number])
         columns = np.full(block.size, -1)
         pick = np.flatnonzero(mask.columns >= 0)
         on, least, most = mask.columns[pick], low[pick], high[pick]
         self._next_columns("value", number, pick)
         value = self._columns(least, most)
         self._affine(block.value, pick, 0.0, 0.0, minus=value)
-        floor, ceiling = _widened(self.bounds.block_lower[number], self.bounds.block_upper[number])
+        floor, ceiling = self._widened(self.bounds.block_lower[number], self.bounds.block_upper[number])
         columns[pick] = gated = self._columns(floor[pick], ceiling[pick])
         self._next_rows("gate_high", number, pick)
         self._constrain([(gated, 1.0), (on, -most)], -np.inf, 0.0)
@@ -239,7 +266,7 @@ class _Builder:
         return _Entries(columns, np.zeros(block.size))
 
     def _abs(self, number: int, block: AbsBlock) -> _Entries:
-        low, high = _widened(self.bounds.value_lower[number], self.bounds.value_upper[number])
+        low, high = self._widened(self.bounds.value_lower[number], self.bounds.value_upper[number])
         columns = np.full(block.size, -1)
         positive, negative = np.flatnonzero(low >= 0), np.flatnonzero((low < 0) & (high <= 0))
         self._next_columns("block", number, positive)
@@ -283,7 +310,7 @@ class _Builder:
             numbers = iter(range(len(atoms)))
             for clause in prop.comparisons:
                 rows = [np.array([next(numbers) for _ in part], dtype=np.intp) for part in clause]
-                live = [part for part in rows if not self.prune or (most[part] >= 0).all()]
+                live = [part for part in rows if not self.prune or not (most[part] < 0).any()]
                 if not live:
                     return False
                 if len(live) > 1:
@@ -296,7 +323,7 @@ class _Builder:
                         high[atom.left] = min(high[atom.left], atom.constant)
                 pairs = np.array([row for row in live[0] if atoms[row].other is not None], dtype=np.intp)
                 self._next_rows("atom", 0, pairs)
-                self._affine(slack, pairs, self.room or -SLACK, np.inf)
+                self._affine(slack, pairs, self._goal(slack)[pairs], np.inf)
         self._ranges(low, high)
         return True
 
@@ -318,34 +345,37 @@ class _Builder:
         self.parts.append((np.full(len(chosen), first), chosen, np.ones(len(chosen))))
         self.row_lower.append(np.ones(1))
         self.row_upper.append(np.full(1, np.inf))
-        goal = self.room or -SLACK
+        self.row_size.append(np.zeros(1))
+        goal = self._goal(slack)
         for column, part in zip(chosen, parts, strict=True):
             floor = np.minimum(least[part], 0.0)
             first, size = self.rows, len(part)
             self._affine(slack, part, floor, np.inf)
             self.parts.append(
-                (np.arange(first, first + size), np.full(size, column), np.minimum(floor - goal, 0.0))
+                (np.arange(first, first + size), np.full(size, column), np.minimum(floor - goal[part], 0.0))
             )
+
+    def _goal(self, slack: Affine) -> Array:
+        """The least value [atoms] that the slack of an atom which holds is asked to have."""
+        size = slack.magnitude(self.bounds.largest)
+        return np.asarray(self.room * size if self.room else -(0.0 if self.exact else SLACK) * size)
 
     def _ranges(self, low: Array, high: Array) -> None:
         """Keeps outputs [outputs] within the constants of the property, where their bounds do not."""
         pick = np.flatnonzero(np.isfinite(low) | np.isfinite(high))
         low, high = low[pick], high[pick]
+        size = self.program.output.magnitude(self.bounds.largest)[pick]
         if self.room:
-            inset = np.minimum(self.room, np.maximum(high - low, 0.0) / 4)
+            inset = np.minimum(self.room * size, np.maximum(high - low, 0.0) / 4)
             low, high = low + inset, high - inset
-        else:
-            slack = [SLACK * (1.0 + np.where(np.isfinite(side), np.abs(side), 0.0)) for side in (low, high)]
+        elif not self.exact:
+            slack = [SLACK * (size + np.where(np.isfinite(side), np.abs(side), 0.0)) for side in (low, high)]
             low, high = low - slack[0], high + slack[1]
         needed = (self.bounds.output_lower[pick] < low) | (self.bounds.output_upper[pick] > high)
         self._next_rows("range", 0, pick[needed])
         first = self.rows
         self._affine(self.program.output, pick[needed], low[needed], high[needed])
         self.ranges = np.arange(first, self.rows)
-
-
-def _widened(low: Array, high: Array) -> tuple[Array, Array]:
-    return low - WIDEN * (1.0 + np.abs(low)), high + WIDEN * (1.0 + np.abs(high))
 
 
 def slack_rows(output: Affine, atoms: list[Atom] | tuple[Atom, ...]) -> Affine:
@@ -361,6 +391,5 @@ def slack_rows(output: Affine, atoms: list[Atom] | tuple[Atom, ...]) -> Affine:
         ),
         shape=(len(atoms), output.size),
     )
-    terms = {block: picker @ matrix for block, matrix in output.terms.items()}
     constants = np.array([0.0 if atom.other is not None else atom.constant for atom in atoms])
-    return Affine(terms, picker @ output.constant - signs * constants)
+    return apply(picker, output, -signs * constants)

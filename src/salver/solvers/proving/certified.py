@@ -31,6 +31,11 @@ def certified(program: Program, context: Context) -> Bounds:
         bounds.block_lower[number], bounds.block_upper[number] = _range(context, name)
         if isinstance(block, GateBlock | AbsBlock):
             bounds.value_lower[number], bounds.value_upper[number] = _range(context, root(block.source))
+    # Sizes rest on the ranges of all blocks above.
+    bounds.pre_size.extend(pre.affine.magnitude(bounds.largest) for pre in program.pre)
+    for number, block in enumerate(program.blocks):
+        if isinstance(block, GateBlock | AbsBlock):
+            bounds.value_size[number] = block.value.magnitude(bounds.largest)
     low, high = _range(context, network.output)
     return Bounds(**{**vars(bounds), "output_lower": low, "output_upper": high, "infeasible": context.closed})
 

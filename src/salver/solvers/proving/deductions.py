@@ -13,7 +13,6 @@ from salver.proofs.checker import MOST_AT_ONCE, Checker
 from salver.proofs.context import Context
 from salver.proofs.graph import Graph
 from salver.solvers.bounding.bounds import Bounds, propagate
-from salver.solvers.hybrid.node import picked
 from salver.solvers.milp.model import slack_rows
 from salver.solvers.proving.certified import certified
 from salver.solvers.proving.lines import minimise
@@ -93,7 +92,7 @@ class Deductions:
             return False
         for part in np.array_split(entries, -(-2 * len(entries) // MOST_AT_ONCE)):
             rows = self.rows()
-            both = _stacked(picked(affine, part, 1.0), picked(affine, part, -1.0))
+            both = _stacked(affine.rows(part), affine.rows(part, -1.0))
             self.minimise(bounds, both, rows, range(2 * len(part)))
             step = {
                 "do": "bound",
@@ -185,7 +184,7 @@ class Deductions:
         atoms = [self.query.prop.clauses[c][part][number] for c, part, number in places_]
         slack = slack_rows(self.program.output, atoms)
         rows = self.rows()
-        least = self.minimise(bounds, picked(slack, np.arange(slack.size), -1.0), rows, range(slack.size))
+        least = self.minimise(bounds, slack.rows(np.arange(slack.size), -1.0), rows, range(slack.size))
         for lemma, place in enumerate(places_):
             rows.add_atom(lemma, place, 1.0)
         keep = least > 0

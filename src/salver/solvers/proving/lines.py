@@ -79,7 +79,7 @@ def _mask(
     bounds: Bounds, block: MaskBlock, positive: Array, negative: Array, record: Record
 ) -> tuple[Array, Array]:
     signs, low, high = bounds.signs[block.pre], bounds.pre_lower[block.pre], bounds.pre_upper[block.pre]
-    lines = mask_lines(signs, low, high)
+    lines = mask_lines(signs, low, high, bounds.pre_size[block.pre])
     record.append(("step_on", block.pre, positive * lines.lower_slope))
     record.append(("step_off", block.pre, negative * lines.upper_slope))
     slope = positive * lines.lower_slope - negative * lines.upper_slope

@@ -89,11 +89,11 @@ class _Search(Deductions):
         """
         bounds = certified(self.program, context)
         where = places(self.query.prop, context.alternatives)
-        model = build(self.program, where.prop, bounds)
+        model = build(self.program, where.prop, bounds, exact=True)
         if model is None:
             # Bounds in floats leave a clause no chance; what they rest on, the program has as rows.
             if not self._out_of_range(context, bounds, where):
-                model = build(self.program, where.prop, bounds, prune=False)
+                model = build(self.program, where.prop, bounds, prune=False, exact=True)
             if model is None:
                 return False
         relaxation = LinearRelaxation(model)
