@@ -130,6 +130,7 @@ def main(argv: list[str] | None = None) -> int:
         if options.proof is not None and options.solver not in PROVE:
             raise SalverError(f"{options.solver} writes no proofs", "--proof", f"use {', '.join(PROVE)}")
         options.without = parts_left_out(options.solver, options.without)
+        _refuse_outputs(options)
     except SalverError as error:
         print(f"salver-solve: {error}", file=sys.stderr)
         return 2
@@ -257,6 +258,26 @@ def _files(named: list[str]) -> dict[str, Path]:
     return files
 
 
+def _refuse_outputs(options: argparse.Namespace) -> None:
+    """Refuses, before anything is solved, to write over what is there or into folders that are not.
+
+    Raises:
+        SalverError: a file or folder named for output cannot be had.
+    """
+    from salver.files import refuse_missing_parent, refuse_output
+
+    if options.proof is not None:
+        inputs = [options.query, *_files(options.network).values()]
+        refuse_output(options.proof, force=options.force, inputs=inputs, option="--force")
+    folder = options.serialise_assignments
+    if folder is not None:
+        refuse_missing_parent(folder)
+        if folder.exists() and not folder.is_dir():
+            raise SalverError("is no folder", str(folder), "name a folder with --serialise-assignments")
+        if folder.exists() and any(folder.iterdir()) and not options.force:
+            raise SalverError("is not empty", str(folder), "choose another folder, or add --force")
+
+
 def _prove(query: Query, budget: Budget, path: Path) -> None:
     """Writes a proof of `unsat`, or says on stderr why there is none."""
     from salver.proofs.graph import UnsupportedNetworkError
@@ -302,10 +323,11 @@ def _text(result: Result, query: Query | None, path: Path, folder: Path | None) 
         named = {"X": result.witness, "Y": query.replay(result.witness)}
         tensors = [(name, declared.get(name, ""), named[name]) for name in declared or named]
     if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
+        from salver.files import write_atomically
+
         for name, _, values in tensors:
             text = "\n".join(_number(v) for v in values.tolist())
-            (folder / f"{name}.txt").write_text(f"{name} float32 [1,{len(values)}]\n{text}\n")
+            write_atomically(folder / f"{name}.txt", f"{name} float32 [1,{len(values)}]\n{text}\n")
     if tensors[0][1]:
         lines = [line for _, head, values in tensors for line in (head, *_numbers(head, values))]
         return "\n".join((result.verdict.value, *lines))
