@@ -138,7 +138,7 @@ def generate(
 
     Example: salver generate digits
     """
-    from salver.files import refuse_output
+    from salver.files import refuse_missing_parent
     from salver.generate import generate as generate_set
     from salver.generate import up_to_date
     from salver.instance_set import set_folder
@@ -149,7 +149,9 @@ def generate(
 
     chosen, root = read_suite(suite), project_root()
     if output is not None:
-        refuse_output(output)
+        refuse_missing_parent(output)
+        if os.path.lexists(output):
+            raise SalverError("exists already", str(output), "choose another folder")
     manifest = None if force or output else up_to_date(chosen, root, data_dir)
     folder, is_new = output or set_folder(root, chosen), manifest is None
     if manifest is None:

@@ -134,8 +134,8 @@ def _replace(folder: Path, new: Path) -> None:
         folder.rename(old)
     try:
         new.rename(folder)
-    except OSError:
-        if old.exists():
+    except BaseException:
+        if old.exists() and not folder.exists():
             old.rename(folder)
         raise
     shutil.rmtree(old, ignore_errors=True)

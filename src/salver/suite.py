@@ -55,7 +55,7 @@ class Suite(Record):
         A suite of this project's benchmarks/ has its key alone; another one, which may share its key with any
         number of files elsewhere, also a hash of where it lies.
         """
-        if self.file is None or self.file.absolute().parent.resolve() == _suite_folder():
+        if self.file is None or self.file.absolute().parent.resolve() == _suite_folder().resolve():
             return self.key
         place = str(self.file.absolute().parent.resolve() / self.file.name)
         return f"{self.key}-{hashlib.sha256(place.encode()).hexdigest()[:8]}"

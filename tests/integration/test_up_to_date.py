@@ -212,7 +212,7 @@ def test_generate_writes_where_it_is_told_and_only_there(
     assert validate(out)[1] == []
     assert not (project / "instances").exists()
     assert "exists already" in said(capsys, *command[:-1], str(suite), status=2)
-    assert "is a folder" in said(capsys, *command, status=2)
+    assert "exists already" in said(capsys, *command, status=2)
     assert "does not exist" in said(capsys, *command[:-1], str(tmp_path / "no" / "out"), status=2)
 
 
@@ -223,3 +223,30 @@ def test_more_points_than_there_are_is_said(
     for _ in range(2):
         noted = said(capsys, "generate", str(suite), "-j", "1")
         assert re.search(r"note: .*\(vg_box\): \d+ of the 100000 points asked for; no other can be", noted)
+
+
+def test_suites_keep_their_folder_where_benchmarks_is_a_link(project: Path, tmp_path: Path) -> None:
+    (project / "benchmarks").rename(tmp_path / "real")
+    (project / "benchmarks").symlink_to(tmp_path / "real")
+    (tmp_path / "real" / "own.toml").write_text(SUITE)
+    assert read_suite("own").folder_name == "own"
+
+
+def test_an_interrupted_exchange_of_sets_leaves_the_old_one(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = read_suite(str(own_suite(tmp_path / "a")))
+    folder, manifest = generate(suite, project, workers=1)
+    rename = Path.rename
+
+    def interrupted(path: Path, target: Path) -> Path:
+        if target == folder and not path.name.endswith("-old"):
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        generate(suite, project, workers=1)
+    monkeypatch.undo()
+    assert read_manifest(folder) == manifest
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]

@@ -247,6 +247,13 @@ def test_a_set_of_foreign_networks_carries_its_owners_words_alone():
         assert line in cff.splitlines()
 
 
+def test_the_documented_publication_is_one():
+    text = (ROOT / "docs" / "publishing.md").read_text().partition("```toml\n")[2].partition("```")[0]
+    found = Publication.model_validate(tomllib.loads(text)["publication"])
+    assert set(found.model_dump(exclude_none=True)) == set(Publication.model_fields)
+    assert found.authors[0].affiliation == "Analytical Society, London"
+
+
 def test_a_foreign_network_without_a_licence_is_refused():
     for publication in (None, Publication(authors=OTHERS.authors)):
         with pytest.raises(SalverError, match=r"network net is not salver's, .* add `\[publication\]`"):
