@@ -18,6 +18,7 @@ from salver.commands.listing import DataDir, listing_app, print_version
 from salver.commands.publish import publish, verify_set
 from salver.commands.runners import check_runner, new_runner
 from salver.commands.solvers import solvers_app
+from salver.commands.values import listed
 from salver.errors import FoundError, SalverError, counted
 
 app = typer.Typer(
@@ -50,7 +51,7 @@ RunName = Annotated[
     str, typer.Argument(help="a run's folder or name, or `latest`", autocompletion=completing.runs)
 ]
 Solvers = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--solvers", help="comma-separated; default: all available", autocompletion=completing.solvers
     ),
@@ -91,7 +92,7 @@ CORES = len(os.sched_getaffinity(0))
 @app.command("all")
 def run_all(
     suite: SuiteKey = "quick",
-    solvers: Solvers = "",
+    solvers: Solvers = None,
     timeout: Timeout = None,
     device: Device = "cpu",
     workers: Workers = CORES,
@@ -177,7 +178,7 @@ def generate(
 @app.command()
 def run(
     suite: SuiteKey,
-    solvers: Solvers = "",
+    solvers: Solvers = None,
     timeout: Timeout = None,
     device: Device = "cpu",
     workers: Workers = CORES,
@@ -202,12 +203,13 @@ def run(
     from salver.instance_set import read_manifest, set_folder
     from salver.progress import finishing
     from salver.project import project_root
+    from salver.records import parse_options
     from salver.run import RunOptions, choose_runners, limits_for, run_suite
-    from salver.suite import parse_record, read_suite
+    from salver.suite import read_suite
 
     chosen, root = read_suite(suite), project_root()
-    names = tuple(name.strip() for name in solvers.split(",") if name.strip())
-    raw: dict[str, object] = {"solvers": names or None, "timeout": timeout, "device": device}
+    names = listed(solvers, "--solvers")
+    raw: dict[str, object] = {"solvers": names, "timeout": timeout, "device": device}
     raw |= {
         "workers": workers,
         "cores": cores,
@@ -217,7 +219,7 @@ def run(
     }
     how: dict[str, object] = {"name": engine, "scheduler": scheduler, "pools": pools}
     how |= {"pin": pin, "warm_up": warm_up, "backend": backend}
-    options = parse_record(RunOptions, {**raw, "engine": how}, "command line")
+    options = parse_options(RunOptions, {**raw, "engine": how})
     check_engine(options.engine, device, workers)
     limits_for(options, chosen)
     choose_runners(options)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import tempfile
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from salver.errors import SalverError
+from salver.errors import SalverError, file_error
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -33,7 +32,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:
-        raise unwritable(path, error) from error
+        raise file_error(error, path) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -74,13 +73,6 @@ def refuse_missing_parent(path: Path) -> None:
         raise SalverError("does not exist", f"folder {path.parent}", "make it first, or correct the path")
 
 
-def unwritable(path: Path, error: OSError) -> SalverError:
-    """What to say of a file or folder that cannot be written."""
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    mend = "free some space" if full else "choose a folder that can be written to"
-    return SalverError(f"cannot be written ({error.strerror or error})", str(path), mend)
-
-
 def fresh_folder(parent: Path, name: str) -> Path:
     """Makes the folder `parent`/`name`-TIME, which nobody else has, and returns its path.
 
@@ -96,7 +88,7 @@ def fresh_folder(parent: Path, name: str) -> Path:
             number += 1
             folder = parent / f"{name}-{stamp}-{number}"
         except OSError as error:
-            raise unwritable(folder, error) from error
+            raise file_error(error, folder, "made") from error
         else:
             return folder
 

@@ -17,7 +17,8 @@ from salver.generator import Generator, InstanceDraft, relative_to
 from salver.instance_set import read_manifest, set_folder, write_set
 from salver.model import Manifest
 from salver.plugins import choose, generators
-from salver.suite import Suite, parse_record
+from salver.records import parse_record
+from salver.suite import Suite
 
 
 @dataclass(frozen=True)

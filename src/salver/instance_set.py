@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from salver import __version__
-from salver.errors import SalverError
-from salver.files import unwritable
+from salver.confined import list_inside, read_inside, sha256_inside, unfit
+from salver.errors import SalverError, file_error
 from salver.generator import InstanceDraft
 from salver.model import Facts, Instance, Manifest
 from salver.names import refuse_unsafe_name, refuse_unsafe_path
@@ -23,6 +23,9 @@ from salver.provenance import MADE, Ingredients, changed_files, recipe, write_ma
 from salver.spec import Property, to_vnnlib1, to_vnnlib2
 from salver.suite import Suite
 
+MOST_MANIFEST_BYTES = 256 << 20
+MOST_BYTES = 512 << 20
+"""Largest file of a set."""
 Progress = Callable[[int], None]
 _GRAPH_FACTS = (
     "family",
@@ -44,19 +47,29 @@ def read_manifest(folder: Path) -> Manifest:
     """Reads `manifest.json`.
 
     Raises:
-        SalverError: missing or malformed, or it names a file outside of the set.
+        SalverError: missing or malformed, or it names a file outside of the set, or what is no regular file.
     """
     path = folder / "manifest.json"
     try:
-        manifest = Manifest.model_validate_json(path.read_text())
+        manifest = Manifest.model_validate_json(read_inside(folder, path.name, MOST_MANIFEST_BYTES))
     except FileNotFoundError:
         raise SalverError("no instance set here", str(folder), "run `salver generate SUITE` first") from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        what = f"cannot be read ({error.strerror})"
+        raise SalverError(what, str(path), "generate the set again") from error
+    except ValueError as error:
         first = str(error).splitlines()[0]
         raise SalverError(f"is malformed ({first})", str(path), "generate the set again") from error
+    named = dict.fromkeys(
+        file for one in manifest.instances for file in (one.onnx, one.vnnlib, one.vnnlib2, one.network)
+    )
+    for file in named:
+        refuse_unsafe_path(file, str(path))
+        for stored in (file, f"{file}.gz"):
+            if (other := unfit(folder, stored)) is not None:
+                raise SalverError(f"is {other}", str(folder / stored), "put the file itself there")
     for one in manifest.instances:
-        for file in (one.onnx, one.vnnlib, one.vnnlib2, one.network):
-            refuse_unsafe_path(file, str(path))
+        refuse_unsafe_path(one.name, str(path))
         if not 0 < one.timeout < float("inf"):
             raise SalverError(
                 f"{one.name!r} has timeout {one.timeout}", str(path), "correct its manifest.json"
@@ -90,7 +103,7 @@ def write_set(
         folder.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder.parent))
     except OSError as error:
-        raise unwritable(folder, error) from error
+        raise file_error(error, folder) from error
     try:
         manifest = _write(partial, suite, drafts, pool, progress, ingredients)
         if ingredients is not None:
@@ -100,7 +113,7 @@ def write_set(
         partial.chmod(0o755)
         _replace(folder, partial)
     except OSError as error:
-        raise unwritable(folder, error) from error
+        raise file_error(error, folder) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return manifest
@@ -212,11 +225,14 @@ def _write(
 
 
 def checksums(folder: Path) -> str:
-    """`sha256sum` lines of every file below `folder` but SHA256SUMS and made.json themselves, by name."""
-    apart = {"SHA256SUMS", MADE}
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and str(p.relative_to(folder)) not in apart)
-    lines = (f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.relative_to(folder)}\n" for p in files)
-    return "".join(lines)
+    """`sha256sum` lines of every file below `folder` but SHA256SUMS and made.json themselves, by name.
+
+    Raises:
+        OSError: a file cannot be read, or is larger than `MOST_BYTES`.
+    """
+    files = sorted(Path(name) for name, kind in list_inside(folder) if kind == "file")
+    names = [path.as_posix() for path in files if path.as_posix() not in ("SHA256SUMS", MADE)]
+    return "".join(f"{sha256_inside(folder, name, MOST_BYTES)}  {name}\n" for name in names)
 
 
 def _write_networks(
@@ -226,7 +242,9 @@ def _write_networks(
     name = draft.classifier_name
     if name not in classifiers:
         classifiers[name] = draft.classifier
-        (folder / "networks" / f"{name}.onnx").write_bytes(to_bytes(to_model(draft.classifier)))
+        (folder / "networks" / f"{name}.onnx").write_bytes(
+            to_bytes(to_model(draft.classifier, as_it_is=True))
+        )
     _refuse_another(classifiers[name], draft.classifier, name)
     if draft.graph_name in graphs:
         _refuse_another(graphs[draft.graph_name].network, draft.graph, draft.graph_name)

@@ -73,6 +73,17 @@ def valid_doi(text: str) -> str:
     return plain
 
 
+def valid_url(text: str) -> str:
+    """An address of the web.
+
+    Raises:
+        ValueError: another form, or characters that addresses do not have.
+    """
+    if not re.fullmatch(r"https?://[^\s<>\"{}|^`\\]+", text) or not text.isprintable():
+        raise ValueError(f"{text[:60]!r} is no address; write it as https://example.org/set")
+    return text
+
+
 def one_line(text: str) -> str:
     """Text that stands in a line of the licence, the data card and the citation.
 
@@ -97,7 +108,7 @@ def paragraph(text: str) -> str:
 
 Line = Annotated[str, Field(max_length=500), AfterValidator(one_line)]
 Day = Annotated[str, BeforeValidator(valid_day)]
-Url = Annotated[str, Field(pattern=r"^https?://[^\s<>\"{}|^`\\]+$", max_length=500)]
+Url = Annotated[str, Field(max_length=500), AfterValidator(valid_url)]
 
 
 class Author(Record):

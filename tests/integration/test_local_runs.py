@@ -250,7 +250,7 @@ def test_runexec_from_the_command_line(project: Path, salver: Callable[..., Call
     ("arguments", "message"),
     [
         (("--backend", "runexec"), "--backend runexec: runexec is not in PATH; pip install benchexec"),
-        (("--backend", "docker"), "command line: engine.backend: Input should be 'salver' or 'runexec'"),
+        (("--backend", "docker"), "--backend: 'docker' is not a choice; choose salver or runexec"),
         (("--pin", "--engine", "slurm"), "--pin: is for "),
         (("--engine", "dask", "--scheduler", "tcp://127.0.0.1:9"), "tcp://127.0.0.1:9: no Dask scheduler"),
     ],

@@ -42,12 +42,13 @@ def publish(
     from salver.project import project_root
     from salver.publish.folder import SUMS, differences, prepare, refuse_strangers, write
     from salver.publish.rights import Terms, kept, terms_of
-    from salver.suite import parse_record, read_suite
+    from salver.records import parse_options
+    from salver.suite import read_suite
 
     chosen = read_suite(suite)
     given = {"url": url, "date": date, "creator": creator}
     stated = {key: value for key, value in given.items() if value is not None}
-    terms: Terms = parse_record(Terms, stated, "command line")
+    terms: Terms = parse_options(Terms, stated)
     if not check:
         refuse_strangers(out)
     if check or (out / SUMS).is_file():

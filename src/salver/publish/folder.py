@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import os
 import shutil
 import tempfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from salver.errors import SalverError, counted
-from salver.files import refuse_missing_parent, unwritable
-from salver.instance_set import read_manifest
+from salver.confined import list_inside, read_inside, unpack
+from salver.errors import SalverError, counted, file_error
+from salver.files import refuse_missing_parent
+from salver.instance_set import MOST_BYTES, MOST_MANIFEST_BYTES, read_manifest
 from salver.model import Manifest
 from salver.provenance import read_made, sha256_of
 from salver.publication import Publication
@@ -25,7 +24,7 @@ from salver.publish.card import data_card
 from salver.publish.census import Census, count, network_facts, refuse_unfit
 from salver.publish.croissant import croissant
 from salver.publish.rights import Terms, citation_cff, licence_file, rights_of
-from salver.validate import validate
+from salver.validate import MOST_LISTED_BYTES, validate
 
 SUMS, METADATA = "SHA256SUMS", "croissant.json"
 
@@ -103,18 +102,24 @@ def differences(prepared: Prepared, folder: Path) -> list[str]:
     checksums is compared.
     """
     drawn = drawn_from(prepared.manifest)
-    there = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
-    there = {name: path for name, path in there.items() if name not in drawn}
-    odd = set(there) ^ set(prepared.files)
+    there = {name for name, _ in list_inside(folder) if name not in drawn}
+    odd = there ^ set(prepared.files)
+    as_drawn = {"instances.csv"} if is_draw(prepared.manifest, folder) else set()
     changed = {
         name
         for name, data in prepared.files.items()
-        if not (
-            name in odd or name == SUMS or (name == "instances.csv" and is_draw(prepared.manifest, folder))
-        )
-        and _content(name, data) != _content(name, there[name].read_bytes())
+        if not (name in odd | as_drawn or name == SUMS)
+        and _content(name, data) != _content(name, _stored(folder, name))
     }
     return sorted(odd | changed)
+
+
+def _stored(folder: Path, name: str) -> bytes:
+    """Content of a published file; none of what is no file, which differs from any."""
+    try:
+        return read_inside(folder, name, MOST_BYTES)
+    except OSError:
+        return b""
 
 
 def drawn_from(manifest: Manifest) -> dict[str, str]:
@@ -136,7 +141,7 @@ def is_draw(manifest: Manifest, folder: Path) -> bool:
     """Whether `instances.csv` can be what `generate_properties.py` draws: so many of each group, in order."""
     plain = [i.model_dump(mode="json") for i in manifest.instances]
     try:
-        text = (folder / "instances.csv").read_bytes()
+        text = read_inside(folder, "instances.csv", MOST_LISTED_BYTES)
     except OSError:
         return False
     lines = set(text.decode(errors="replace").splitlines())
@@ -150,8 +155,8 @@ def _content(name: str, data: bytes) -> object:
     try:
         if name == METADATA:
             return {key: value for key, value in json.loads(data).items() if key != "distribution"}
-        return gzip.decompress(data) if name.endswith(".gz") else data
-    except (OSError, EOFError, ValueError, zlib.error):
+        return unpack(data, MOST_BYTES) if name.endswith(".gz") else data
+    except (OSError, ValueError, RecursionError):
         return data
 
 
@@ -173,13 +178,13 @@ def published_files(
         SalverError: nobody says how a foreign network may be used.
     """
     rights = rights_of(manifest, _files_of(set_folder), publication, terms)
-    files = {"manifest.json": (set_folder / "manifest.json").read_bytes()}
+    files = {"manifest.json": read_inside(set_folder, "manifest.json", MOST_MANIFEST_BYTES)}
     for instance in manifest.instances:
         for path in (instance.onnx, instance.network):
             if f"{path}.gz" not in files:
-                files[f"{path}.gz"] = compressed((set_folder / path).read_bytes())
+                files[f"{path}.gz"] = compressed(read_inside(set_folder, path, MOST_BYTES))
         for path in (instance.vnnlib, instance.vnnlib2):
-            files[f"{path}.gz"] = (set_folder / f"{path}.gz").read_bytes()
+            files[f"{path}.gz"] = read_inside(set_folder, f"{path}.gz", MOST_BYTES)
     plain = [i.model_dump(mode="json") for i in manifest.instances]
     files["instances.csv"] = drawing.csv_text(drawing.draw(plain, manifest.seed)).encode()
     files["generate_properties.py"] = Path(drawing.__file__).read_bytes()
@@ -208,7 +213,7 @@ def _write_folder(out: Path, files: Mapping[str, bytes], beside: Mapping[Path, b
     try:
         room = Path(tempfile.mkdtemp(prefix=".partial-", dir=out.parent))
     except OSError as error:
-        raise unwritable(out, error) from error
+        raise file_error(error, out) from error
     new, old = room / "new", room / "old"
     try:
         for path, data in files.items():
@@ -226,7 +231,7 @@ def _write_folder(out: Path, files: Mapping[str, bytes], beside: Mapping[Path, b
         for target in beside:
             (room / target.name).replace(target)
     except OSError as error:
-        raise unwritable(out, error) from error
+        raise file_error(error, out) from error
     finally:
         shutil.rmtree(room, ignore_errors=True)
 

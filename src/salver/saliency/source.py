@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from salver.datasets import Dataset, load
-from salver.errors import SalverError
+from salver.errors import SalverError, suggestion
 from salver.generator import InstanceDraft, Parameters
 from salver.nets.network import Network
 from salver.nets.onnx.file import network_name
@@ -74,16 +73,11 @@ def classifier_and_data(
         return from_torch(trained(spec, seed, data_dir), data.test_x.shape[1]), data
     path = Path(network)
     if not path.name.lower().endswith((".onnx", ".onnx.gz")):
-        near = difflib.get_close_matches(network, ZOO, 3)
-        known = f"did you mean {' or '.join(near)}?" if near else "`salver families` says what it takes"
-        raise SalverError(
-            "no network of that name",
-            f"{family}: {network}",
-            f"{known} Or name an .onnx file and its dataset",
-        )
+        mend = f"{suggestion(network, ZOO, 8)} (docs/networks.md), or name an .onnx file and its `dataset`"
+        raise SalverError("no network of that name", f"{family}: {network}", mend)
     if dataset is None:
-        mend = "say which data set it was trained on: dataset = ..."
-        raise SalverError("is given without `dataset`", f"{family}: {network}", mend)
+        mend = "add `dataset`, the data set that the network was trained on"
+        raise SalverError("a network in a file needs a data set", f"{family}: {network}", mend)
     classifier, data = read_onnx(path), load(dataset, data_dir)
     if classifier.input_size != data.test_x.shape[1]:
         what = f"takes {classifier.input_size} inputs, {dataset} has {data.test_x.shape[1]}"

@@ -195,6 +195,7 @@ def _decide(options: argparse.Namespace, started: float, outbox: Outbox) -> tupl
     if options.solver in NEED_TORCH:
         importlib.import_module("torch")
     from salver.nets.program import UnsupportedQueryError
+    from salver.solvers.lifted import NoSolutionError
     from salver.solvers.query import Budget, Options, Result, Verdict, read_queries
 
     budget = Budget(options.timeout, started)
@@ -206,13 +207,18 @@ def _decide(options: argparse.Namespace, started: float, outbox: Outbox) -> tupl
         outbox.solving()
         chosen = Options(options.threads, options.device, options.seed, options.backend, options.without)
         result = _solved(options.solver, query, budget, chosen)
+        if result.verdict is Verdict.UNKNOWN and query.lifted is not None and query.lifted.strict:
+            result = _off_the_edge(options, budget, chosen)
         if options.device not in DEVICES:
             raise SalverError(f"no device {options.device!r}", "--device", "choose cpu or cuda")
         if options.proof is not None and result.verdict is Verdict.UNSAT and not budget.over:
             outbox.certain(result.verdict.value)
-            _prove(query, budget, options.proof)
+            _prove(query, budget, options.proof, options.query)
     except UnsupportedQueryError as error:
         result = Result(Verdict.UNKNOWN, reason=f"not supported: {error}")
+    except NoSolutionError as error:
+        proves = options.solver in COMPLETE
+        result = Result(Verdict.UNSAT if proves else Verdict.UNKNOWN, reason=str(error))
     finally:
         if phase == "solving":
             print(f"solving: {time.monotonic() - since:.3f} s", file=sys.stderr, flush=True)
@@ -247,6 +253,20 @@ def _solved(name: str, query: Query, budget: Budget, options: Options) -> Result
     return Result(Verdict.UNKNOWN, reason=f"some input has no bound; none of its values up to {SPAN:g} helps")
 
 
+def _off_the_edge(options: argparse.Namespace, budget: Budget, chosen: Options) -> Result:
+    """A solution of a query with strict comparisons that keeps a distance from them, where there is one."""
+    from salver.solvers.lifted import NoSolutionError, read_lifted
+    from salver.solvers.query import Result, Verdict
+
+    reason = "solutions found only where a strict comparison is an equality"
+    try:
+        query = read_lifted(_files(options.network), _plain_or_compressed(options.query), margin=True)
+        result = _solved(options.solver, query, budget, chosen)
+    except NoSolutionError:
+        return Result(Verdict.UNKNOWN, reason=reason)
+    return Result(Verdict.UNKNOWN, reason=reason) if result.verdict is Verdict.UNSAT else result
+
+
 def _files(named: list[str]) -> dict[str, Path]:
     """Files by the names of their networks. Raises: SalverError: two of one name."""
     files: dict[str, Path] = {}
@@ -278,27 +298,29 @@ def _refuse_outputs(options: argparse.Namespace) -> None:
             raise SalverError("is not empty", str(folder), "choose another folder, or add --force")
 
 
-def _prove(query: Query, budget: Budget, path: Path) -> None:
+def _prove(query: Query, budget: Budget, path: Path, vnnlib: Path) -> None:
     """Writes a proof of `unsat`, or says on stderr why there is none."""
-    from salver.proofs.graph import UnsupportedNetworkError
-    from salver.proofs.record import write_proof
+    from salver.nets.program import UnsupportedQueryError
+    from salver.proofs.onnx_file import UnsupportedNetworkError
+    from salver.proofs.record import QueryFiles, write_proof
+    from salver.proofs.vnnlib_file import UnsupportedPropertyError
     from salver.solvers.proving.search import prove
     from salver.solvers.query import Budget
 
     if query.lifted is not None:
         print("no proof: proofs are of plain queries over one network", file=sys.stderr)
         return
-    since = time.monotonic()
+    since, files = time.monotonic(), QueryFiles.read(query.onnx, vnnlib)
     try:
-        steps = prove(query, Budget(budget.left - PROOF_MARGIN_S))
-    except UnsupportedNetworkError as error:
+        steps = prove(query, Budget(budget.left - PROOF_MARGIN_S), files)
+    except (UnsupportedNetworkError, UnsupportedPropertyError, UnsupportedQueryError) as error:
         print(f"no proof: {error}", file=sys.stderr)
         return
     print(f"proving: {time.monotonic() - since:.3f} s", file=sys.stderr, flush=True)
     if steps is None:
         print("no proof: none was found in time", file=sys.stderr)
         return
-    write_proof(path, query.network, query.prop, steps)
+    write_proof(path, files, steps)
     print(f"proof: {len(steps)} steps, {path.stat().st_size} bytes", file=sys.stderr)
 
 

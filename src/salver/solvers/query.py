@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[np.float64]
 REAL_TOLERANCE = 1e-5
-"""Relative difference between float32 and float64 outputs that is put down to rounding."""
+"""Difference between float32 and float64 outputs that is put down to rounding, as a share of the sums of
+absolute values that the outputs are added up from."""
 KINK_TOLERANCE = 1e-6
 """The same for pre-activations, of which fewer roundings have been added up."""
 
@@ -137,15 +138,24 @@ class Query:
         outputs = self.replay(point)
         if not self.prop.outputs_satisfied(outputs):
             return None
+        if self.lifted is not None and not self.lifted.holds(point, outputs):
+            return None
         exact = self.program.evaluate(point[None])[0][0]
-        tolerance = REAL_TOLERANCE * max(1.0, float(np.abs(exact).max()))
-        return point if self.prop.outputs_satisfied(exact, tolerance) else None
+        return point if self.prop.outputs_satisfied(exact, self.rounding(point)) else None
+
+    def rounding(self, x: Array) -> float:
+        """What single precision may do to the outputs of greatest magnitude at `x` [n]."""
+        _, _, values = self.program.evaluate(x[None])
+        largest = {block: np.abs(value[0]) for block, value in values.items()}
+        return REAL_TOLERANCE * float(self.program.output.magnitude(largest).max(initial=0.0))
 
     def on_kink(self, x: Array) -> bool:
         """Whether rounding alone may carry `x` [n] over some z = 0, where the saliency map jumps."""
-        _, pre, _ = self.program.evaluate(x[None])
+        _, pre, values = self.program.evaluate(x[None])
+        largest = {block: np.abs(value[0]) for block, value in values.items()}
         return any(
-            bool((np.abs(z) <= KINK_TOLERANCE * max(1.0, np.abs(z).max())).any()) for z in pre if z.size
+            bool((np.abs(z[0]) <= KINK_TOLERANCE * point.affine.magnitude(largest)).any())
+            for z, point in zip(pre, self.program.pre, strict=True)
         )
 
 
@@ -156,17 +166,22 @@ def read_queries(files: Mapping[str, Path], vnnlib: Path) -> Query:
     """Reads a query over one network or more, by the networks' names in it.
 
     A query in the plain form, as the instance sets have it, is read as such (`read_query`); what that form
-    cannot say is read as VNN-LIB 2.0 (`salver.solvers.lifted`).
+    cannot say is read as one of terms (`salver.solvers.lifted`).
 
     Raises:
         SalverError, UnsupportedQueryError: as `read_query`.
+        NoSolutionError: the text alone shows that there is no solution.
     """
     from salver.solvers.lifted import read_lifted
 
     if len(files) > 1:
         return read_lifted(files, vnnlib)
     try:
-        return read_query(next(iter(files.values())), vnnlib)
+        prop = read_vnnlib(vnnlib)
+    except SalverError:
+        return read_lifted(files, vnnlib)
+    try:
+        return _over(next(iter(files.values())), prop, vnnlib)
     except (SalverError, UnsupportedQueryError) as plain:
         try:
             return read_lifted(files, vnnlib)
@@ -181,7 +196,11 @@ def read_query(onnx: Path, vnnlib: Path) -> Query:
         SalverError: unreadable or malformed files, or sizes that do not fit.
         UnsupportedQueryError: operators outside `Network`.
     """
-    prop = read_vnnlib(vnnlib)
+    return _over(onnx, read_vnnlib(vnnlib), vnnlib)
+
+
+def _over(onnx: Path, prop: Property, vnnlib: Path) -> Query:
+    """A plain property over the network in a file."""
     try:
         network = read_onnx(onnx)
     except SalverError as error:

@@ -2,8 +2,8 @@
 
 Strict about meaning, lenient about layout: any spacing, comments, `and` at the top, the constant
 first. What it cannot represent exactly (arithmetic, strict comparisons, input atoms inside a
-disjunction) is an error that names the line, never a guess. Files are untrusted: sizes are limited before
-anything is unpacked or counted, and work is linear in the text.
+disjunction) is an error that names the line, never a guess; `spec.terms` reads most of that. Files are
+untrusted: sizes are limited before anything is unpacked or counted, and work is linear in the text.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import gzip
 import io
 import math
+import os
 import re
 import zlib
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from salver.confined import open_regular
 from salver.errors import SalverError
 from salver.spec.property import Atom, Clause, Property
 
@@ -31,7 +33,7 @@ DEEPEST = 100
 """Most `(` open at one place."""
 
 _TOKEN = re.compile(r";[^\n]*|[()]|[^\s();\[\]]*\[[^\[\]();\n]*\]|[^\s();]+")
-_FLAT = re.compile(r"([A-Za-z]\w*?)_(0|[1-9]\d{0,8})", re.ASCII)
+FLAT = re.compile(r"([A-Za-z]\w*?)_(0|[1-9]\d{0,8})", re.ASCII)
 INDEXED = re.compile(r"([A-Za-z]\w*)\[([\d, \t]*)\]", re.ASCII)
 SHAPE = re.compile(r"\[([\d, \t]*)\]", re.ASCII)
 _INDEX = re.compile(r"0|[1-9]\d{0,8}", re.ASCII)
@@ -68,7 +70,7 @@ class _Query:
     clauses: list[Clause] = field(default_factory=list)
 
     def fail(self, what: str, line: int) -> SalverError:
-        return SalverError(what, f"{self.where}, line {line}", "mend the VNN-LIB file")
+        return SalverError(what, f"{self.where}, line {line}", "correct the VNN-LIB file")
 
 
 def read_vnnlib(path: Path) -> Property:
@@ -102,7 +104,7 @@ def declared_tensors(path: Path) -> dict[str, str]:
 def stored_text(path: Path) -> str:
     """Text of a file, plain or gzip-compressed. Raises: SalverError: as `read_vnnlib`."""
     try:
-        with path.open("rb") as file:
+        with os.fdopen(open_regular(path), "rb") as file:
             raw = _at_most(file, MOST_STORED_BYTES, path)
         if raw[:2] == b"\x1f\x8b":
             with gzip.open(io.BytesIO(raw)) as packed:
@@ -148,7 +150,7 @@ def statements(text: str, where: str) -> Iterator[Expression]:
             stack.append(Expression([], line))
         elif token == ")":
             if not stack:
-                raise SalverError("one ')' too many", f"{where}, line {line}", "mend the VNN-LIB file")
+                raise SalverError("one ')' too many", f"{where}, line {line}", "correct the VNN-LIB file")
             done = stack.pop()
             if not stack:
                 yield done
@@ -156,12 +158,12 @@ def statements(text: str, where: str) -> Iterator[Expression]:
                 stack[-1].items.append(done)
         elif not stack:
             raise SalverError(
-                f"{token[:40]!r} stands outside any '('", f"{where}, line {line}", "mend the VNN-LIB file"
+                f"{token[:40]!r} stands outside any '('", f"{where}, line {line}", "correct the VNN-LIB file"
             )
         else:
             stack[-1].items.append(token)
     if stack:
-        raise SalverError("'(' is never closed", f"{where}, line {stack[0].line}", "mend the VNN-LIB file")
+        raise SalverError("'(' is never closed", f"{where}, line {stack[0].line}", "correct the VNN-LIB file")
 
 
 def _statement(query: _Query, node: Expression) -> None:
@@ -182,7 +184,7 @@ def _statement(query: _Query, node: Expression) -> None:
 
 
 def _declare_const(query: _Query, name: str, type_: str, line: int) -> None:
-    found = _FLAT.fullmatch(name)
+    found = FLAT.fullmatch(name)
     if not found or found[1] not in query.flat:
         raise query.fail(f"variable {name[:40]!r} is neither X_i nor Y_i", line)
     if type_.lower() not in _TYPES:
@@ -301,7 +303,7 @@ def _operand(query: _Query, token: Any, line: int) -> _Variable | float:
         if len(position) != len(shape) or any(p >= size for p, size in zip(position, shape, strict=True)):
             raise query.fail(f"{token[:40]!r} does not fit shape {list(shape)}", line)
         return _Variable(role, int(np.ravel_multi_index(position, shape)) if shape else 0)
-    found = _FLAT.fullmatch(token)
+    found = FLAT.fullmatch(token)
     if found and int(found[2]) in query.flat.get(found[1], ()):
         return _Variable(found[1], int(found[2]))
     if len(token) > MOST_DIGITS or not NUMBER.fullmatch(token):
@@ -321,7 +323,7 @@ def _finish(query: _Query) -> Property:
             raise SalverError(f"{role}_0 ... {role}_{max(declared)} are not all declared", query.where)
         counts.setdefault(role, len(declared))
     if not counts.get("X") or not counts.get("Y"):
-        raise SalverError("declares no input or no output", query.where, "mend the VNN-LIB file")
+        raise SalverError("declares no input or no output", query.where, "correct the VNN-LIB file")
     for side, bounds in (("lower", query.lower), ("upper", query.upper)):
         missing = next((i for i in range(counts["X"]) if i not in bounds), None)
         if missing is not None:
@@ -331,4 +333,4 @@ def _finish(query: _Query) -> Property:
     try:
         return Property(lower, upper, tuple(query.clauses), counts["Y"])
     except ValueError as error:
-        raise SalverError(str(error), query.where, "mend the VNN-LIB file") from error
+        raise SalverError(str(error), query.where, "correct the VNN-LIB file") from error
