@@ -258,9 +258,10 @@ def peers(
     """
     from salver.bench.peers import bench_peers
     from salver.project import project_root
+    from salver.records import parse_record
     from salver.run import RunOptions
-    from salver.suite import parse_record
 
-    asked = {"solvers": _names(solvers), "timeout": timeout, "workers": workers, "resume": resume}
+    names = listed(solvers, "--solvers")
+    asked = {"solvers": names, "timeout": timeout, "workers": workers, "resume": resume}
     options = parse_record(RunOptions, asked, "command line")
     _measured(lambda: bench_peers(project_root(), options), as_json)

@@ -80,7 +80,8 @@ QUESTIONS = (
              ("average-pooled",)),
     Question("cam_topk (Grad-CAM)", "cam_topk", {"bandit": {"epsilons": [0.1], "k": 1, "map": "grad-cam"}},
              ("convolutional", "conv-dense", "residual", "batch-norm")),
-    Question("planted_sat", "planted_sat", {"bandit": {"epsilon": 0.1, "attack_rounds": 0, "directions": 2, "wells": 2}}),
+    Question("planted_sat", "planted_sat",
+             {"bandit": {"epsilon": 0.1, "attack_rounds": 0, "directions": 2, "wells": 2}}),
     Question("planted_unsat", "planted_unsat", {"digits": {"epsilon": 0.02}}),
 )  # fmt: skip
 _NOT_ENUMERATED = frozenset({"planted_sat", "planted_unsat"})
