@@ -230,7 +230,7 @@ def run(
             run_dir, summary = run_suite(
                 chosen, read_manifest(folder), folder, root, options, on_plan, on_finish
             )
-        counts = f"{summary.finished} jobs run, {summary.skipped} done before, {summary.left} left"
+        counts = f"{counted(summary.finished, 'job')} run, {summary.skipped} done before, {summary.left} left"
         print(f"{chosen.key}: {counts}; stored in {os.path.relpath(run_dir)}")
     if as_json:
         told = {"finished": summary.finished, "skipped": summary.skipped, "left": summary.left}

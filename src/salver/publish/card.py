@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from salver.datasets.origins import origin_of
+from salver.errors import counted
 from salver.model import Manifest
 from salver.publish.census import MOST_SECONDS, Census, Group
 from salver.publish.rights import OWN_LICENCE, Rights, citation
@@ -58,17 +59,22 @@ def _cite(manifest: Manifest, name: str, rights: Rights) -> str:
 
 def _meaning(manifest: Manifest) -> str:
     return (
-        f"{len(manifest.instances)} queries about explanations of neural networks, in VNN-COMP's layout. "
+        f"{_queries(manifest)} about explanations of neural networks, in VNN-COMP's layout. "
         "Each asks for a violation: **sat** means that the explanation is not robust (falsified), "
         "**unsat** that it is (verified). A query's network computes logits and saliency map of a "
         "classifier at once: `Y = [logits, map]`."
     )
 
 
+def _queries(manifest: Manifest) -> str:
+    number = len(manifest.instances)
+    return f"{number} queries" if number != 1 else "1 query"
+
+
 def _use(name: str, seed: int, census: Census) -> str:
     return f"""    # coreutils alone: nothing was changed on the way
     sha256sum -c SHA256SUMS
-    # Python's standard library alone: draws {census.drawn} instances
+    # Python's standard library alone: draws {counted(census.drawn, "instance")}
     python3 generate_properties.py SEED
     # with salver: checksums, and every instance validated again
     salver verify-set {name}

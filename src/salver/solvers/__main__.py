@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from salver import __version__
 from salver.commands.one_line import OneLineParser, nearest
-from salver.errors import SalverError
+from salver.errors import SalverError, counted
 from salver.solvers.arguments import CHECK_PROOF, DEVICES, build_parser, completion_script, parts_left_out
 from salver.solvers.watchdog import Outbox, is_out_of_memory, process_start, watched
 
@@ -321,7 +321,7 @@ def _prove(query: Query, budget: Budget, path: Path, vnnlib: Path) -> None:
         print("no proof: none was found in time", file=sys.stderr)
         return
     write_proof(path, files, steps)
-    print(f"proof: {len(steps)} steps, {path.stat().st_size} bytes", file=sys.stderr)
+    print(f"proof: {counted(len(steps), 'step')}, {path.stat().st_size} bytes", file=sys.stderr)
 
 
 def _plain_or_compressed(path: Path) -> Path:
