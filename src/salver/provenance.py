@@ -16,9 +16,11 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from salver import __version__
+from salver.confined import read_inside
 from salver.model import Record
 
 MADE = "made.json"
+MOST_MADE_BYTES = 16 << 20
 _PACKAGES = ("numpy", "onnx", "scikit-learn", "scipy", "torch")
 """Whose other versions may train other weights or write other bytes."""
 _DOWNSTREAM = ("bench", "cli", "commands", "contract", "execute", "foreign", "publish", "report")
@@ -114,8 +116,8 @@ def recipe(suite: str, files: Mapping[str, str]) -> str:
 def read_made(folder: Path) -> Made | None:
     """What a set was made from; None where nothing readable says so."""
     try:
-        return Made.model_validate_json((folder / MADE).read_text())
-    except (OSError, ValidationError, UnicodeDecodeError):
+        return Made.model_validate_json(read_inside(folder, MADE, MOST_MADE_BYTES))
+    except (OSError, ValidationError):
         return None
 
 

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from salver.confined import read_inside
 from salver.datasets.origins import origin_of
 from salver.errors import SalverError
 from salver.model import Manifest, Record
 from salver.nets.onnx.file import network_name
 from salver.nets.zoo import ZOO
 from salver.publication import Author, Day, Line, Publication, Url
+from salver.validate import MOST_LISTED_BYTES
 
 OWN_LICENCE = "BSD-3-Clause"
 OWN_CREATOR = "the salver authors"
@@ -115,7 +117,7 @@ def terms_of(folder: Path) -> Terms:
         SalverError: no published set there.
     """
     try:
-        stated = json.loads((folder / "croissant.json").read_text())
+        stated = json.loads(read_inside(folder, "croissant.json", MOST_LISTED_BYTES))
         creator = stated.get("creator")
         name = creator.get("name") if isinstance(creator, dict) else None
         return Terms(
