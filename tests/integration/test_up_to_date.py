@@ -90,7 +90,7 @@ def test_run_and_publish_take_the_retrained_network_and_report_names_it(
     classifier(network, inputs=5, seed=1)
     noted = said(capsys, "report", "latest")
     assert f"note: {os.path.relpath(network)} is another file than when these instances were made" in noted
-    assert ": generated" in said(capsys, *run, "--resume")
+    assert ": generated" in said(capsys, *run)
     runs = sorted((project / "reports").glob("own-*"))
     assert len(runs) == 2, "a run with other instances is another run"
     assert "up to date" in said(capsys, "publish", str(suite), "-o", str(tmp_path / "p1"), "-j", "1")

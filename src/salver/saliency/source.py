@@ -11,7 +11,7 @@ from pydantic import Field
 from salver.datasets import Dataset, load
 from salver.errors import SalverError, suggestion
 from salver.generator import InstanceDraft, Parameters
-from salver.nets.network import Network
+from salver.nets.network import Network, single
 from salver.nets.onnx.file import network_name
 from salver.nets.onnx.reader import read_onnx
 from salver.nets.program import lower
@@ -78,7 +78,7 @@ def classifier_and_data(
     if dataset is None:
         mend = "add `dataset`, the data set that the network was trained on"
         raise SalverError("a network in a file needs a data set", f"{family}: {network}", mend)
-    classifier, data = read_onnx(path), load(dataset, data_dir)
+    classifier, data = single(read_onnx(path), str(path)), load(dataset, data_dir)
     if classifier.input_size != data.test_x.shape[1]:
         what = f"takes {classifier.input_size} inputs, {dataset} has {data.test_x.shape[1]}"
         raise SalverError(what, f"{family}: {network}", "choose the data set the network was trained on")

@@ -240,6 +240,9 @@ def _solved(name: str, query: Query, budget: Budget, options: Options) -> Result
     from salver.solvers.lifted import SPAN, cut_matters
     from salver.solvers.query import Result, Verdict
 
+    if not all(query.prop.clauses):
+        verdict = Verdict.UNSAT if name in COMPLETE else Verdict.UNKNOWN
+        return Result(verdict, reason="a box or a choice of the query is empty")
     try:
         result = load(name)(query, budget, options)
     except UnsupportedQueryError:
@@ -348,27 +351,35 @@ def _text(result: Result, query: Query | None, path: Path, folder: Path | None) 
         from salver.files import write_atomically
 
         for name, _, values in tensors:
-            text = "\n".join(_number(v) for v in values.tolist())
-            write_atomically(folder / f"{name}.txt", f"{name} float32 [1,{len(values)}]\n{text}\n")
+            text = "\n".join(_number(v, query.double) for v in values.tolist())
+            element = "float64" if query.double else "float32"
+            write_atomically(folder / f"{name}.txt", f"{name} {element} [1,{len(values)}]\n{text}\n")
     if tensors[0][1]:
-        lines = [line for _, head, values in tensors for line in (head, *_numbers(head, values))]
+        lines = [
+            line for _, head, values in tensors for line in (head, *_numbers(head, values, query.double))
+        ]
         return "\n".join((result.verdict.value, *lines))
     lines = [
-        f"({name}_{i} {_number(v)})" for name, _, values in tensors for i, v in enumerate(values.tolist())
+        f"({name}_{i} {_number(v, query.double)})"
+        for name, _, values in tensors
+        for i, v in enumerate(values.tolist())
     ]
     return result.verdict.value + "\n(" + "\n ".join(lines) + ")"
 
 
-def _numbers(head: str, values: Any) -> list[str]:
+def _numbers(head: str, values: Any, double: bool) -> list[str]:
     """The values of a tensor as `head` declares it, which may be of whole numbers."""
     whole = head.split()[1].startswith(("int", "uint"))
-    return [str(int(value)) if whole else _number(value) for value in values.tolist()]
+    return [str(int(value)) if whole else _number(value, double) for value in values.tolist()]
 
 
-def _number(value: float) -> str:
+def _number(value: float, double: bool = False) -> str:
+    """The shortest decimal that is read as the value, in single precision where that holds it."""
     import numpy as np
 
-    return np.format_float_positional(np.float32(value), unique=True, trim="0")
+    narrow = np.float32(value)
+    kept = np.float64(value) if double or narrow != value else narrow
+    return np.format_float_positional(kept, unique=True, trim="0")
 
 
 def _parser() -> OneLineParser:
