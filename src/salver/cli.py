@@ -19,7 +19,7 @@ from salver.commands.publish import publish, verify_set
 from salver.commands.runners import check_runner, new_runner
 from salver.commands.solvers import solvers_app
 from salver.commands.values import listed
-from salver.errors import FoundError, SalverError
+from salver.errors import FoundError, SalverError, counted
 
 app = typer.Typer(
     name="salver",
@@ -137,29 +137,49 @@ def generate(
     workers: Workers = CORES,
     data_dir: DataDir = None,
     force: Annotated[bool, typer.Option("--force", help="even when the set is up to date")] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="another folder, which is not there yet")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a suite's instance set below instances/.
+    """Write a suite's instance set below instances/. One that is up to date stays as it is.
 
     Example: salver generate digits
     """
+    from salver.files import refuse_missing_parent
     from salver.generate import generate as generate_set
     from salver.generate import up_to_date
     from salver.instance_set import set_folder
     from salver.progress import counting
     from salver.project import project_root
+    from salver.provenance import read_made
     from salver.suite import read_suite
 
     chosen, root = read_suite(suite), project_root()
-    manifest = None if force else up_to_date(chosen, root)
-    folder = set_folder(root, chosen)
+    if output is not None:
+        refuse_missing_parent(output)
+        if os.path.lexists(output):
+            raise SalverError("exists already", str(output), "choose another folder")
+    manifest = None if force or output else up_to_date(chosen, root, data_dir)
+    folder, is_new = output or set_folder(root, chosen), manifest is None
     if manifest is None:
         with counting(f"generating {chosen.key}") as progress:
-            folder, manifest = generate_set(chosen, root, data_dir, workers, progress)
+            folder, manifest = generate_set(chosen, root, data_dir, workers, progress, folder)
+    made = read_made(folder)
     if as_json:
-        print_json({"suite": chosen.key, "folder": str(folder), "instances": len(manifest.instances)})
+        print_json(
+            {
+                "suite": chosen.key, "folder": str(folder), "instances": len(manifest.instances),
+                "generated": is_new, "date": made and made.date, "notes": made.notes if made else (),
+            }
+        )  # fmt: skip
         return
-    print(f"{chosen.key}: {len(manifest.instances)} instances in {os.path.relpath(folder)}")
+    state = "generated" if is_new or made is None else f"up to date, made {made.date}"
+    print(
+        f"{chosen.key}: {counted(len(manifest.instances), 'instance')} in {os.path.relpath(folder)}: {state}"
+    )
+    for note in made.notes if made else ():
+        print(f"note: {note}")
 
 
 @app.command()
@@ -223,7 +243,7 @@ def run(
             run_dir, summary = run_suite(
                 chosen, read_manifest(folder), folder, root, options, on_plan, on_finish
             )
-        counts = f"{summary.finished} jobs run, {summary.skipped} done before, {summary.left} left"
+        counts = f"{counted(summary.finished, 'job')} run, {summary.skipped} done before, {summary.left} left"
         print(f"{chosen.key}: {counts}; stored in {os.path.relpath(run_dir)}")
     if as_json:
         told = {"finished": summary.finished, "skipped": summary.skipped, "left": summary.left}
@@ -245,10 +265,11 @@ def report(
     from salver.judge.scoring import find_profile
     from salver.judging import report_run
     from salver.project import project_root
+    from salver.provenance import changed_files
     from salver.report.as_json import report_json
     from salver.report.proofs import proofs_frame, proofs_sentence
     from salver.report.tables import terminal_table
-    from salver.run import find_run
+    from salver.run import find_run, read_run
 
     find_profile(profile)
     root = project_root()
@@ -268,6 +289,8 @@ def report(
         print(f"disagreement: {item.instance}: {item.detail}")
     if told := proofs_sentence(found.judged, proofs_frame(found.judged, found.proofs)):
         print(told)
+    for path in changed_files(root / read_run(folder).instance_set):
+        print(f"note: {os.path.relpath(path)} is another file than when these instances were made from it")
     print(f"report: {os.path.relpath(page)}")
 
 
@@ -332,37 +355,45 @@ def validate(
         for complaint in complaints:
             print(f"{complaint.file}: {complaint.what}")
     if complaints:
-        raise FoundError(f"{len(complaints)} complaints", str(folder), "generate the set again")
+        raise FoundError(counted(len(complaints), "complaint"), str(folder), "generate the set again")
     if not as_json:
-        print(f"{folder}: {len(manifest.instances)} instances valid")
+        print(f"{folder}: {counted(len(manifest.instances), 'instance')} valid")
 
 
 @app.command()
 def unroll(
-    network: Annotated[Path, typer.Argument(help="ONNX or Keras HDF5 classifier")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="gradient network to write")],
+    network: Annotated[Path, typer.Argument(help="ONNX (.onnx, .onnx.gz) or Keras HDF5 classifier")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="gradient network to write; .onnx.gz is compressed")
+    ],
     label: Annotated[int, typer.Option("--label", help="class whose logit is explained")],
     other: Annotated[int | None, typer.Option("--minus", help="class whose logit is subtracted")] = None,
     absolute: Annotated[bool, typer.Option("--abs", help="absolute values of the gradient")] = False,
+    force: Annotated[bool, typer.Option("--force", help="replace the output file if it is there")] = False,
 ) -> None:
     """Unroll a network and its gradient into one ONNX file. Its output is Y = [logits, saliency].
 
     Example: salver unroll net.onnx -o grad.onnx --label 3
     """
-    from salver.files import write_atomically
+    from salver.files import refuse_output, write_atomically
     from salver.nets.keras.file import read_keras
+    from salver.nets.onnx.file import refuse_other_name, to_stored
     from salver.nets.onnx.reader import read_onnx
     from salver.nets.onnx.writer import to_bytes, to_model
     from salver.saliency.unroll import logit_combination
     from salver.saliency.unroll import unroll as unroll_network
 
+    refuse_other_name(output)
+    refuse_output(output, force=force, inputs=[network], option="--force")
     is_keras = network.suffix.lower() in {".h5", ".hdf5"}
     classifier = read_keras(network)[0] if is_keras else read_onnx(network)
     combination = logit_combination(classifier.output_size, label, other)
     graph = unroll_network(classifier, combination, "abs" if absolute else "raw")
     explained = f"z_{label}" + ("" if other is None else f" - z_{other}")
     metadata = {"salver.gradient_of": explained, "salver.logits": str(classifier.output_size)}
-    write_atomically(output, to_bytes(to_model(graph, metadata)))
+    content = to_stored(output, to_bytes(to_model(graph, metadata)))
+    refuse_output(output, force=force, inputs=[network], option="--force")
+    write_atomically(output, content)
     print(
         f"{output}: X [1,{graph.input_size}] -> Y [1,{graph.output_size}] = logits, gradient of {explained}"
     )

@@ -21,7 +21,8 @@ from salver.execute.events import EventLog
 from salver.execute.plan import Plan, plan
 from salver.execute.recording import RunSummary
 from salver.execute.supervision import runexec
-from salver.instance_set import read_manifest
+from salver.files import fresh_folder
+from salver.instance_set import read_manifest, set_folder
 from salver.kept_set import FOLDER, keep_set, kept_set, refuse_changed_set
 from salver.machine import machine_facts
 from salver.model import Instance, Limits, Manifest, Record, RunRecord
@@ -175,7 +176,7 @@ def run_suite(
         return _resume(earlier, suite, options, on_plan, on_finish)
     chosen, planned = _plan(suite, manifest, options)
     check_engine(options.engine, options.device, options.workers)
-    run_dir = _new_folder(root, suite)
+    run_dir = fresh_folder(root / "reports", suite.folder_name)
     with _no_empty_folder(run_dir):
         kept = keep_set(set_path, run_dir)
         record = RunManifest(
@@ -358,32 +359,18 @@ def resumable(root: Path, suite: Suite, recipe: str | None) -> Path | None:
     Raises:
         SalverError: there are runs, but none of this instance set.
     """
-    others = []
-    for path in sorted((root / "reports").glob(f"{suite.key}-*/manifest.json"), reverse=True):
+    others, own = [], os.path.relpath(set_folder(root, suite), root)
+    for path in sorted((root / "reports").glob(f"{suite.folder_name}-*/manifest.json"), reverse=True):
         earlier = read_run(path.parent)
-        if earlier.suite == suite.key and earlier.recipe == recipe:
+        if earlier.instance_set != own:
+            continue
+        if earlier.recipe == recipe:
             return path.parent
-        if earlier.suite == suite.key:
-            others.append(path.parent)
+        others.append(path.parent)
     if others:
         what = "the suite, or what its instances are made from, has changed since this run"
         raise SalverError(what, str(others[0]), "run without --resume, or restore it")
     return None
-
-
-def _new_folder(root: Path, suite: Suite) -> Path:
-    reports = root / "reports"
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-    folder = reports / f"{suite.key}-{stamp}"
-    number = 1
-    while folder.exists():
-        number += 1
-        folder = reports / f"{suite.key}-{stamp}-{number}"
-    try:
-        folder.mkdir(parents=True)
-    except OSError as error:
-        raise SalverError(f"cannot be made ({error.strerror})", str(folder), "free some space") from error
-    return folder
 
 
 @contextlib.contextmanager

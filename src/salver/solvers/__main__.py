@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from salver import __version__
 from salver.commands.one_line import OneLineParser, nearest
-from salver.errors import SalverError
+from salver.errors import SalverError, counted
 from salver.solvers.arguments import CHECK_PROOF, DEVICES, build_parser, completion_script, parts_left_out
 from salver.solvers.watchdog import Outbox, is_out_of_memory, process_start, watched
 
@@ -130,6 +130,7 @@ def main(argv: list[str] | None = None) -> int:
         if options.proof is not None and options.solver not in PROVE:
             raise SalverError(f"{options.solver} writes no proofs", "--proof", f"use {', '.join(PROVE)}")
         options.without = parts_left_out(options.solver, options.without)
+        _refuse_outputs(options)
     except SalverError as error:
         print(f"salver-solve: {error}", file=sys.stderr)
         return 2
@@ -280,6 +281,26 @@ def _files(named: list[str]) -> dict[str, Path]:
     return files
 
 
+def _refuse_outputs(options: argparse.Namespace) -> None:
+    """Refuses, before anything is solved, to write over what is there or into folders that are not.
+
+    Raises:
+        SalverError: a file or folder named for output cannot be had.
+    """
+    from salver.files import refuse_missing_parent, refuse_output
+
+    if options.proof is not None:
+        inputs = [options.query, *_files(options.network).values()]
+        refuse_output(options.proof, force=options.force, inputs=inputs, option="--force")
+    folder = options.serialise_assignments
+    if folder is not None:
+        refuse_missing_parent(folder)
+        if folder.exists() and not folder.is_dir():
+            raise SalverError("is no folder", str(folder), "name a folder with --serialise-assignments")
+        if folder.exists() and any(folder.iterdir()) and not options.force:
+            raise SalverError("is not empty", str(folder), "choose another folder, or add --force")
+
+
 def _prove(query: Query, budget: Budget, path: Path, vnnlib: Path) -> None:
     """Writes a proof of `unsat`, or says on stderr why there is none."""
     from salver.nets.program import UnsupportedQueryError
@@ -303,7 +324,7 @@ def _prove(query: Query, budget: Budget, path: Path, vnnlib: Path) -> None:
         print("no proof: none was found in time", file=sys.stderr)
         return
     write_proof(path, files, steps)
-    print(f"proof: {len(steps)} steps, {path.stat().st_size} bytes", file=sys.stderr)
+    print(f"proof: {counted(len(steps), 'step')}, {path.stat().st_size} bytes", file=sys.stderr)
 
 
 def _plain_or_compressed(path: Path) -> Path:
@@ -327,11 +348,12 @@ def _text(result: Result, query: Query | None, path: Path, folder: Path | None) 
         named = {"X": result.witness, "Y": query.replay(result.witness)}
         tensors = [(name, declared.get(name, ""), named[name]) for name in declared or named]
     if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
+        from salver.files import write_atomically
+
         for name, _, values in tensors:
             text = "\n".join(_number(v, query.double) for v in values.tolist())
             element = "float64" if query.double else "float32"
-            (folder / f"{name}.txt").write_text(f"{name} {element} [1,{len(values)}]\n{text}\n")
+            write_atomically(folder / f"{name}.txt", f"{name} {element} [1,{len(values)}]\n{text}\n")
     if tensors[0][1]:
         lines = [
             line for _, head, values in tensors for line in (head, *_numbers(head, values, query.double))
