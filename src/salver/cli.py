@@ -18,6 +18,7 @@ from salver.commands.listing import DataDir, listing_app, print_version
 from salver.commands.publish import publish, verify_set
 from salver.commands.runners import check_runner, new_runner
 from salver.commands.solvers import solvers_app
+from salver.commands.values import listed
 from salver.errors import FoundError, SalverError
 
 app = typer.Typer(
@@ -50,26 +51,33 @@ RunName = Annotated[
     str, typer.Argument(help="a run's folder or name, or `latest`", autocompletion=completing.runs)
 ]
 Solvers = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--solvers", help="comma-separated; default: all available", autocompletion=completing.solvers
     ),
 ]
 Timeout = Annotated[float | None, typer.Option("--timeout", help="wall seconds a run (default: suite's)")]
 Device = Annotated[
-    str, typer.Option("--device", help="cpu or cuda", autocompletion=completing.one_of("cpu", "cuda"))
+    str | None,
+    typer.Option(
+        "--device", help="cpu or cuda (default: cpu)", autocompletion=completing.one_of("cpu", "cuda")
+    ),
 ]
 Cores = Annotated[int | None, typer.Option("--cores", help="cores a run (default: as the solver asks)")]
-Repetitions = Annotated[int, typer.Option("--repetitions", min=1, help="runs of every job")]
-Resume = Annotated[bool, typer.Option("--resume", help="go on with the suite's latest run")]
+Repetitions = Annotated[
+    int | None, typer.Option("--repetitions", min=1, help="runs of every job (default: 1)")
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="go on with the suite's latest run, as it was planned")
+]
 Proofs = Annotated[bool, typer.Option("--proofs", help="ask for a proof of every unsat, and check it")]
 Pin = Annotated[bool, typer.Option("--pin", help="a physical core for every worker")]
 WarmUp = Annotated[bool, typer.Option("--warm-up", help="first one unrecorded run of every solver")]
 Backend = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--backend",
-        help="limits and measures: salver or runexec",
+        help="limits and measures: salver (default) or runexec",
         autocompletion=completing.one_of("salver", "runexec"),
     ),
 ]
@@ -91,17 +99,17 @@ CORES = len(os.sched_getaffinity(0))
 @app.command("all")
 def run_all(
     suite: SuiteKey = "quick",
-    solvers: Solvers = "",
+    solvers: Solvers = None,
     timeout: Timeout = None,
-    device: Device = "cpu",
+    device: Device = None,
     workers: Workers = CORES,
     cores: Cores = None,
-    repetitions: Repetitions = 1,
+    repetitions: Repetitions = None,
     resume: Resume = False,
     proofs: Proofs = False,
     pin: Pin = False,
     warm_up: WarmUp = False,
-    backend: Backend = "salver",
+    backend: Backend = None,
     profile: Profile = "vnncomp2026",
     data_dir: DataDir = None,
     engine: EngineName = "local",
@@ -157,17 +165,17 @@ def generate(
 @app.command()
 def run(
     suite: SuiteKey,
-    solvers: Solvers = "",
+    solvers: Solvers = None,
     timeout: Timeout = None,
-    device: Device = "cpu",
+    device: Device = None,
     workers: Workers = CORES,
     cores: Cores = None,
-    repetitions: Repetitions = 1,
+    repetitions: Repetitions = None,
     resume: Resume = False,
     proofs: Proofs = False,
     pin: Pin = False,
     warm_up: WarmUp = False,
-    backend: Backend = "salver",
+    backend: Backend = None,
     data_dir: DataDir = None,
     engine: EngineName = "local",
     scheduler: Scheduler = None,
@@ -179,29 +187,36 @@ def run(
     Example: salver run bandit --solvers falsify,milp -j 2 --resume
     """
     from salver.execute.engines import check_engine
+    from salver.generate import up_to_date
     from salver.instance_set import read_manifest, set_folder
     from salver.progress import finishing
     from salver.project import project_root
-    from salver.run import RunOptions, choose_runners, limits_for, run_suite
-    from salver.suite import parse_record, read_suite
+    from salver.records import parse_options
+    from salver.run import RunOptions, choose_runners, limits_for, resumable, run_suite
+    from salver.suite import read_suite
 
     chosen, root = read_suite(suite), project_root()
-    names = tuple(name.strip() for name in solvers.split(",") if name.strip())
-    raw: dict[str, object] = {"solvers": names or None, "timeout": timeout, "device": device}
+    names = listed(solvers, "--solvers")
+    raw: dict[str, object] = {"solvers": names, "timeout": timeout, "device": device}
     raw |= {
         "workers": workers,
         "cores": cores,
         "repetitions": repetitions,
         "resume": resume,
-        "proofs": proofs,
+        "proofs": proofs or None,
     }
     how: dict[str, object] = {"name": engine, "scheduler": scheduler, "pools": pools}
-    how |= {"pin": pin, "warm_up": warm_up, "backend": backend}
-    options = parse_record(RunOptions, {**raw, "engine": how}, "command line")
-    check_engine(options.engine, device, workers)
+    how |= {"pin": pin or None, "warm_up": warm_up, "backend": backend}
+    # What is not given is left out: a resume takes it from the run.
+    raw, how = ({key: value for key, value in given.items() if value is not None} for given in (raw, how))
+    options = parse_options(RunOptions, {**raw, "engine": how})
+    check_engine(options.engine, options.device, workers)
     limits_for(options, chosen)
     choose_runners(options)
     folder = set_folder(root, chosen)
+    if resume and up_to_date(chosen, root) is None:
+        # A resume that is refused leaves the set as it is.
+        resumable(root, chosen, None)
     with kept_for_json(as_json):
         generate(suite, workers, data_dir)
         with finishing() as (on_plan, on_finish):
@@ -227,7 +242,6 @@ def report(
 
     Example: salver report latest --profile par2
     """
-    from salver.judge.proofs import stored_proofs
     from salver.judge.scoring import find_profile
     from salver.judging import report_run
     from salver.project import project_root
@@ -243,6 +257,8 @@ def report(
     if as_json:
         print(report_json(found, page))
         return
+    for line in found.notices:
+        print(f"{line}\n")
     print(terminal_table(found.by_suite))
     for line in found.wrong:
         print(f"wrong: {line}")
@@ -250,7 +266,7 @@ def report(
         print(f"doubt about the instance: {line}")
     for item in found.found:
         print(f"disagreement: {item.instance}: {item.detail}")
-    if told := proofs_sentence(found.judged, proofs_frame(found.judged, stored_proofs(folder))):
+    if told := proofs_sentence(found.judged, proofs_frame(found.judged, found.proofs)):
         print(told)
     print(f"report: {os.path.relpath(page)}")
 
@@ -270,19 +286,21 @@ def compare(
     from salver.judge.compare import compare as compare_frames
     from salver.judge.compare import differences_between
     from salver.judge.scoring import results_frame
-    from salver.judging import judge_run
+    from salver.judging import judge_all
     from salver.project import project_root
     from salver.report.compared import compared_json, compared_table
     from salver.run import find_run
 
     root = project_root()
-    runs = [judge_run(find_run(root, name), root) for name in (first, second)]
-    compared = compare_frames(*(results_frame(judged) for _, _, judged in runs))
-    differing = differences_between(*(run.machine for run, _, _ in runs))
+    folders = [find_run(root, name) for name in (first, second)]
+    runs = [judge_all(folder, root) for folder in folders]
+    compared = compare_frames(*(results_frame(found.runs) for found in runs))
+    differing = differences_between(*(found.run.machine for found in runs))
+    sides = [found.side(folder.name) for found, folder in zip(runs, folders, strict=True)]
     if as_json:
-        print(compared_json(compared, differing))
+        print(compared_json(compared, differing, sides))
         return
-    print(compared_table(compared))
+    print(compared_table(compared, sides))
     for line in differing:
         print(f"not the same machine or packages: {line}")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from salver.datasets.catalogue import BUILT_IN, NAMES, find
+from pathlib import Path
+
+from salver.datasets.catalogue import BUILT_IN, NAMES, STORED, find, how_to_get
 from salver.errors import SalverError
 from salver.execute.engines import ENGINES, Engine, check_engine
 from salver.execute.slots import physical_cores
@@ -11,7 +13,8 @@ from salver.execute.supervision.cgroups import available
 from salver.execute.supervision.supervisor import LOOK_EVERY_S
 from salver.machine import machine_facts
 from salver.model import Record
-from salver.plugins import runners
+from salver.plugins import Found, generators, runners, why_unavailable
+from salver.runner import Runner
 
 
 class Finding(Record):
@@ -104,20 +107,35 @@ def _data(name: str) -> Finding:
     except SalverError as error:
         return Finding(subject=subject, usable=False, detail=str(error))
     if folder is None:
-        return Finding(subject=subject, usable=False, detail=f"run `salver data fetch {name}`")
+        advice = f"run `salver data fetch {name}`" if STORED[name].sources else how_to_get(name)
+        return Finding(subject=subject, usable=False, detail=advice)
     return Finding(subject=subject, usable=True, detail=str(folder))
 
 
 def _solvers() -> list[Finding]:
-    findings = []
-    for name, kind in sorted(runners().items()):
-        runner = kind()
-        reason = runner.unavailable()
-        if reason is None:
-            devices = " and ".join(sorted(kind.devices))
-            completeness = "complete" if kind.complete else "incomplete"
-            detail = f"version {runner.version()}, {completeness}, on {devices}"
-        else:
-            detail = reason
-        findings.append(Finding(subject=f"solver {name}", usable=reason is None, detail=detail))
-    return findings
+    """Every solver, then the files and entry points of plug-ins that do not load."""
+    try:
+        known, families = runners(warn=False), generators(warn=False)
+    except SalverError as error:
+        detail = f"{error}; unroll, verify-set and salver-solve work without one"
+        return [Finding(subject="project", usable=False, detail=detail)]
+    findings = [_solver(name, known[name]) for name in sorted(known)]
+    return [*findings, *_broken(known), *_broken(families)]
+
+
+def _solver(name: str, kind: type[Runner]) -> Finding:
+    subject = f"solver {name}"
+    runner = kind()
+    if reason := why_unavailable(runner):
+        return Finding(subject=subject, usable=False, detail=reason)
+    devices = " and ".join(sorted(kind.devices))
+    completeness = "complete" if kind.complete else "incomplete"
+    detail = f"version {runner.version()}, {completeness}, on {devices}"
+    return Finding(subject=subject, usable=True, detail=detail)
+
+
+def _broken(found: Found) -> list[Finding]:
+    return [
+        Finding(subject=f"plug-in {Path(one.where).name}", usable=False, detail=str(one.error))
+        for one in found.broken
+    ]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
+import errno
+from collections.abc import Iterable
+
 
 class SalverError(Exception):
     """A problem the user can act on; the command line prints it as one line and exits with status 2.
@@ -23,3 +27,44 @@ class SalverError(Exception):
 
 class FoundError(SalverError):
     """A check was done and its answer is no, such as for a damaged instance set; exit status 1."""
+
+
+def suggestion(word: str, known: Iterable[str], most: int = 30) -> str:
+    """`did you mean ...?`, or where no known word is near, `most` words of what there is to choose from."""
+    words = list(known)
+    if near := difflib.get_close_matches(word, words, 1):
+        return f"did you mean {near[0]}?"
+    more = f" and {len(words) - most} others" if len(words) > most else ""
+    return f"choose one of {', '.join(words[:most])}{more}" if words else ""
+
+
+_ADVICE = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some of your quota",
+    errno.EROFS: "choose a folder that is not on a read-only disk",
+    errno.EACCES: "change its permissions or choose another folder",
+    errno.EPERM: "change its permissions or choose another folder",
+    errno.ENOENT: "check the path",
+    errno.ENOTDIR: "a part of this path is a file, not a folder: choose another path",
+    errno.EISDIR: "this is a folder: name a file",
+    errno.EEXIST: "move what stands there away or choose another path",
+    errno.ENOTEMPTY: "move what stands there away or choose another path",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ELOOP: "a link leads back to itself: choose another path",
+    errno.EMFILE: "raise the limit of open files with `ulimit -n`",
+    errno.ENFILE: "close other programs: the machine has too many files open",
+    errno.EIO: "check the disk",
+    errno.EFBIG: "raise the limit of a file's size with `ulimit -f`",
+    errno.ENXIO: "this is no regular file: choose another path",
+}
+
+
+def file_error(error: OSError, where: object, done: str = "written") -> SalverError:
+    """The error of a person's file or folder, with the advice that fits its cause.
+
+    Args:
+        done: what could not be done: written, read or made.
+    """
+    reason = error.strerror or str(error) or type(error).__name__
+    advice = _ADVICE.get(error.errno or 0, "check the path" if done == "read" else "choose another folder")
+    return SalverError(f"cannot be {done} ({reason})", str(where), advice)

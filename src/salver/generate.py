@@ -15,7 +15,8 @@ from salver.generator import InstanceDraft
 from salver.instance_set import read_manifest, set_folder, write_set
 from salver.model import Manifest
 from salver.plugins import choose, generators
-from salver.suite import Suite, parse_record
+from salver.records import parse_record
+from salver.suite import Suite
 
 
 def drafts(suite: Suite, data_dir: Path | None = None) -> Iterator[InstanceDraft]:

@@ -1,85 +1,159 @@
 """Finds generators and runners: drop-in files of the project, then third-party entry points.
 
-A runner's file is Python, or TOML for a tool with a common interface (`salver.foreign.declared`).
+A runner's file is Python, or TOML for a tool with a common interface (`salver.foreign.declared`). A file that
+does not load stops nothing but what needs it: it is left out, and told of in one line on stderr.
 """
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import importlib.util
 import inspect
+import re
 import sys
-from collections.abc import Iterable, Mapping
-from importlib.metadata import entry_points
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from salver.errors import SalverError
+from salver.errors import SalverError, suggestion
 from salver.foreign.declared import declared_runner
 from salver.generator import Generator
 from salver.project import project_root
 from salver.runner import Runner
 
 Plugin = TypeVar("Plugin", Generator, Runner)
+_warned: set[str] = set()
 
 
-def generators() -> dict[str, type[Generator]]:
-    """Every instance family by name.
+@dataclass(frozen=True)
+class Broken:
+    """A plug-in that does not load.
 
-    Raises:
-        SalverError: a plug-in file does not load, or two declare one name.
+    Attributes:
+        where: its file or entry point.
+        names: what it may have been called: its file's stem, and every name that its text gives.
+        error: what is wrong, as one line.
     """
-    return _found(Generator, project_root() / "generators", "salver.generators")  # type: ignore[type-abstract]
+
+    where: str
+    names: frozenset[str]
+    error: SalverError
 
 
-def runners() -> dict[str, type[Runner]]:
-    """Every solver by name, available here or not; see `Runner.unavailable`.
+class Found(dict[str, Any]):
+    """Plug-ins by name, and beside them those that do not load."""
 
-    Raises:
-        SalverError: a plug-in file does not load, or two declare one name.
-    """
-    folder = project_root() / "runners"
-    found = _found(Runner, folder, "salver.runners")  # type: ignore[type-abstract]
+    def __init__(self) -> None:
+        super().__init__()
+        self.broken: list[Broken] = []
+        self.doubled: set[str] = set()
+
+    def reason_against(self, name: str) -> SalverError | None:
+        """Why no plug-in of this name is here, where it is one that does not load."""
+        return next((one.error for one in self.broken if name in one.names), None)
+
+
+def generators(warn: bool = True) -> Found:
+    """Every instance family by name; what does not load is told of on stderr unless `warn` is false."""
+    found = Found()
+    _collect(found, Generator, project_root() / "generators", "salver.generators")  # type: ignore[type-abstract]
+    return _told(found) if warn else found
+
+
+def runners(warn: bool = True) -> Found:
+    """Every solver by name, available here or not (see `Runner.unavailable`); `warn` as for `generators`."""
+    found, folder = Found(), project_root() / "runners"
+    _collect(found, Runner, folder, "salver.runners")  # type: ignore[type-abstract]
     for path in sorted(folder.glob("*.toml")):
-        _add(found, declared_runner(path), str(path))
-    return found
+        _try(found, str(path), _names_in(path), partial(_described, path))
+    return _told(found) if warn else found
 
 
 def choose(name: str, known: Mapping[str, Any], kind: str) -> Any:
     """The entry `name`, or an error with the nearest spelling.
 
     Raises:
-        SalverError: there is none of that name.
+        SalverError: there is none of that name, or its plug-in does not load.
     """
     if name in known:
         return known[name]
-    near = difflib.get_close_matches(name, known, 1)
-    mend = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(sorted(known))}"
-    raise SalverError(f"no {kind} of that name", name, mend)
+    if isinstance(known, Found) and (error := known.reason_against(name)):
+        raise error
+    raise SalverError(f"no {kind} of that name", name or "''", suggestion(name, sorted(known)))
 
 
-def _found(base: type[Plugin], folder: Path, group: str) -> dict[str, type[Plugin]]:
-    found: dict[str, type[Plugin]] = {}
-    for path in sorted(folder.glob("*.py")):
-        for plugin in _declared(_load(path), base):
-            _add(found, plugin, str(path))
-    for point in entry_points(group=group):
-        try:
-            plugin = point.load()
-        except Exception as error:  # a third party's import may raise anything
-            raise SalverError(
-                f"does not load ({error})", f"entry point {point.value}", "reinstall it"
-            ) from error
-        _add(found, plugin, point.value)
+def why_unavailable(runner: Runner) -> str | None:
+    """`Runner.unavailable`, which a plug-in may get wrong; its exception is the reason then."""
+    try:
+        return runner.unavailable()
+    except Exception as error:  # a plug-in's code may raise anything
+        return f"unavailable() of its runner fails ({_one_line(error)})"
+
+
+def _told(found: Found) -> Found:
+    for one in found.broken:
+        line = f"salver: warning: {one.error}; the rest goes on without it"
+        if line not in _warned:
+            _warned.add(line)
+            print(line, file=sys.stderr, flush=True)
     return found
 
 
-def _add(found: dict[str, type[Plugin]], plugin: type[Plugin], where: str) -> None:
-    if plugin.name in found and found[plugin.name] is not plugin:
-        raise SalverError(f"a second plug-in is named {plugin.name!r}", where, "give it another name")
-    found[plugin.name] = plugin
+def _collect(found: Found, base: type[Plugin], folder: Path, group: str) -> None:
+    for path in sorted(folder.glob("*.py")):
+        _try(found, str(path), _names_in(path), partial(_declared, path, base))
+    for point in entry_points(group=group):
+        names = frozenset((point.name, point.value))
+        _try(found, f"entry point {point.value}", names, partial(_installed, point, base))
+
+
+def _try(found: Found, where: str, names: frozenset[str], load: Callable[[], Iterable[type[Plugin]]]) -> None:
+    """Adds what a plug-in declares, or notes why it declares nothing."""
+    try:
+        for plugin in list(load()):
+            _add(found, plugin, where)
+    except SalverError as error:
+        found.broken.append(Broken(where, names, error))
+    except (Exception, SystemExit) as error:  # a plug-in's code may raise anything, or leave
+        wrong = SalverError(f"does not load ({_one_line(error)})", where, "correct or remove it")
+        found.broken.append(Broken(where, names, wrong))
+
+
+def _add(found: Found, plugin: type[Plugin], where: str) -> None:
+    name = getattr(plugin, "name", None)
+    if not isinstance(name, str) or not name:
+        raise SalverError(f"{plugin.__name__} has no name", where, 'add a line `name = "..."`')
+    if name not in found.doubled and found.setdefault(name, plugin) is plugin:
+        return
+    # Which of the two was meant is not known, so neither is used.
+    found.pop(name, None)
+    found.doubled.add(name)
+    error = SalverError(f"a second plug-in is named {name!r}", where, "give one of them another name")
+    found.broken.append(Broken(where, frozenset((name,)), error))
+
+
+def _names_in(path: Path) -> frozenset[str]:
+    """Names that a file may declare, as far as its text shows them without being run."""
+    try:
+        text = _regular(path).read_text(errors="replace")
+    except (OSError, SalverError):
+        text = ""
+    stem = path.stem.lower()
+    return frozenset((stem, stem.replace("_", "-"), *_NAMED.findall(text)))
+
+
+_NAMED = re.compile(r"""^\s*name\s*(?::[^=\n]*)?=\s*["']([^"'\n]+)["']""", re.MULTILINE)
+
+
+def _regular(path: Path) -> Path:
+    """Refuses what cannot be read as a file, such as a pipe, on which reading would wait for ever."""
+    if not path.is_file():
+        raise SalverError("is no regular file", str(path), "correct or remove it")
+    return path
 
 
 def _load(path: Path) -> ModuleType:
@@ -87,24 +161,50 @@ def _load(path: Path) -> ModuleType:
     name = f"salver_plugin_{path.stem}_{digest}"
     if name in sys.modules:
         return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(name, _regular(path))
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # a plug-in file may raise anything
+    except BaseException:
         del sys.modules[name]
-        what = f"does not load ({type(error).__name__}: {error})"
-        raise SalverError(what, str(path), "mend or remove the file") from error
+        raise
     return module
 
 
-def _declared(module: ModuleType, base: type[Plugin]) -> Iterable[type[Plugin]]:
-    for value in vars(module).values():
-        own = inspect.isclass(value) and value.__module__ == module.__name__
-        if own and issubclass(value, base) and not inspect.isabstract(value):
-            yield value
+def _described(path: Path) -> list[type[Runner]]:
+    return [declared_runner(_regular(path))]
+
+
+def _installed(point: EntryPoint, base: type[Plugin]) -> list[type[Plugin]]:
+    return [_whole(point.load(), base)]
+
+
+def _declared(path: Path, base: type[Plugin]) -> list[type[Plugin]]:
+    module = _load(path)
+    kinds: list[type[Plugin]] = [
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value) and value.__module__ == module.__name__ and issubclass(value, base)
+    ]
+    whole = [kind for kind in kinds if not inspect.isabstract(kind)]
     if hasattr(module, "discover"):
-        yield from module.discover()
+        whole += [_whole(kind, base) for kind in module.discover()]
+        return whole
+    if not whole and not path.name.startswith("_"):
+        lacking = sorted(getattr(kinds[0], "__abstractmethods__", ())) if kinds else []
+        what = f"{kinds[0].__name__} lacks {', '.join(lacking)}" if kinds else f"declares no {base.__name__}"
+        raise SalverError(what, str(path), "correct or remove it")
+    return whole
+
+
+def _whole(value: Any, base: type[Plugin]) -> type[Plugin]:
+    if inspect.isclass(value) and issubclass(value, base) and not inspect.isabstract(value):
+        return value
+    raise TypeError(f"{str(value)[:60]} is no whole {base.__name__}")
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]

@@ -7,12 +7,13 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from salver.errors import SalverError
+from salver.errors import SalverError, file_error
 from salver.model import Record
 from salver.plugins import choose
 from salver.project import project_root
+from salver.records import parse_record
 
 _FOLDER = r"^[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}$"
 
@@ -57,24 +58,11 @@ def read_suite(key: str) -> Suite:
     path = Path(key) if key.endswith(".toml") else choose(key, suite_paths(), "suite")
     try:
         raw = tomllib.loads(path.read_text())
-    except (OSError, ValueError, RecursionError) as error:
-        raise SalverError(f"cannot be read ({error})", str(path), "mend the suite file") from error
+    except OSError as error:
+        raise file_error(error, path, "read") from error
+    except (ValueError, RecursionError) as error:
+        raise SalverError(f"is no TOML file ({error})", str(path), "correct the suite file") from error
     if "key" in raw:
-        raise SalverError("key: is the file's name and nothing else", str(path), "mend this entry")
+        raise SalverError("key: is the file's name and nothing else", str(path), "remove this entry")
     suite: Suite = parse_record(Suite, {"key": path.stem, **raw}, str(path))
     return suite
-
-
-def parse_record(kind: type[Any], raw: dict[str, Any], where: str) -> Any:
-    """Validates raw data into a record.
-
-    Raises:
-        SalverError: the first violation, with the path of the entry.
-    """
-    try:
-        return kind.model_validate(raw)
-    except ValidationError as error:
-        first = error.errors()[0]
-        entry = ".".join(str(part)[:80] for part in first["loc"])
-        extra = f" (allowed: {', '.join(kind.model_fields)})" if first["type"] == "extra_forbidden" else ""
-        raise SalverError(f"{entry}: {first['msg']}{extra}", where, "mend this entry") from error

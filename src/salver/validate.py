@@ -7,7 +7,6 @@ clause; the `vnnlib` package on the 2.0 text, compared clause by clause with our
 
 from __future__ import annotations
 
-import gzip
 import json
 import re
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ import numpy as np
 import onnx
 import vnnlib
 
+from salver.confined import list_inside, read_inside, unpack_inside
 from salver.errors import SalverError
 from salver.instance_set import checksums, read_manifest
 from salver.judge.activation_map import ACTIVATION_MAPS, logits_and_map
@@ -32,8 +32,11 @@ from salver.nets.torch_bridge import to_torch
 from salver.nets.zoo import pinned
 from salver.saliency.smoothgrad.graph import shifted
 from salver.spec import Atom, Property, parse_vnnlib, to_vnnlib1
+from salver.spec.read import MOST_BYTES as MOST_TEXT_BYTES
 
 POINTS = 8
+MOST_LISTED_BYTES = 64 << 20
+"""Largest list of files or instances of a set."""
 TOLERANCE = 1e-4
 """Relative to the largest output, between float32 and float64 evaluation away from z = 0."""
 
@@ -73,22 +76,36 @@ def validated_json(folder: Path, manifest: Manifest, complaints: list[Complaint]
 
 
 def _files(folder: Path, manifest: Manifest) -> Iterator[Complaint]:
-    sums = folder / "SHA256SUMS"
-    if not sums.is_file():
+    try:
+        listed = _lines(folder, "SHA256SUMS")
+        present = checksums(folder).splitlines()
+    except FileNotFoundError:
         yield Complaint("SHA256SUMS", "is missing")
         return
-    listed, present = sums.read_text().splitlines(), checksums(folder).splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        yield Complaint("SHA256SUMS", f"cannot be checked ({error})")
+        return
+    for name, kind in sorted(list_inside(folder)):
+        if kind != "file":
+            yield Complaint(name, f"is {kind}, not a file")
     for line in sorted(set(listed) ^ set(present)):
         digest, _, name = line.partition("  ")
         side = "listed" if line in listed else "found"
         yield Complaint(name, f"checksum {digest[:12]} is {side} but not on the other side")
     rows = [f"{i.onnx},{i.vnnlib},{i.timeout:g}" for i in manifest.instances]
-    csv = folder / "instances.csv"
-    if not csv.is_file() or csv.read_text().splitlines() != rows:
+    try:
+        told = _lines(folder, "instances.csv")
+    except (OSError, UnicodeDecodeError):
+        told = []
+    if told != rows:
         yield Complaint("instances.csv", "does not list the manifest's instances in their order")
     stems = {Path(i.vnnlib).stem for i in manifest.instances}
     if len(stems) != len(manifest.instances):
         yield Complaint("manifest.json", "file stems are not unique")
+
+
+def _lines(folder: Path, name: str) -> list[str]:
+    return read_inside(folder, name, MOST_LISTED_BYTES).decode().splitlines()
 
 
 def _pins(folder: Path, manifest: Manifest) -> Iterator[Complaint]:
@@ -197,7 +214,7 @@ def _pixels_above(cam: np.ndarray[Any, Any], options: dict[str, Any]) -> np.ndar
 
 
 def _texts(folder: Path, instance: Instance, graph: Network) -> Iterator[Complaint]:
-    first, second = (_text(folder / f"{name}.gz") for name in (instance.vnnlib, instance.vnnlib2))
+    first, second = (_text(folder, f"{name}.gz") for name in (instance.vnnlib, instance.vnnlib2))
     one, two = parse_vnnlib(first, instance.vnnlib), parse_vnnlib(second, instance.vnnlib2)
     if not one.same_query(two):
         yield Complaint(instance.name, "its VNN-LIB 1.0 and 2.0 texts ask different questions")
@@ -215,11 +232,12 @@ def _texts(folder: Path, instance: Instance, graph: Network) -> Iterator[Complai
         yield Complaint(instance.vnnlib2, "the vnnlib package reads another question than we do")
 
 
-def _text(path: Path) -> str:
+def _text(folder: Path, name: str) -> str:
     try:
-        return gzip.decompress(path.read_bytes()).decode()
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise SalverError(f"cannot be read ({error})", str(path), "generate the set again") from error
+        return unpack_inside(folder, name, MOST_TEXT_BYTES).decode()
+    except (OSError, UnicodeDecodeError) as error:
+        where = str(folder / name)
+        raise SalverError(f"cannot be read ({error})", where, "generate the set again") from error
 
 
 def _by_package(text: str, ours: Property) -> Property:

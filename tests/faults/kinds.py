@@ -108,6 +108,12 @@ def _fork_bomb(rng: Random) -> Fault:
     return Fault("fork_bomb", (count,), limits, WALLTIME, Claim.NONE, "over the wall limit", "wall")
 
 
+def _stops(how: str) -> Callable[[Random], Fault]:
+    return _plain(
+        "stops_supervisor", how, termination=CRASHED, claim=Claim.UNSAT, reason="stopped its supervisor"
+    )
+
+
 KINDS: dict[str, Callable[[Random], Fault]] = {
     "sleeps past the limit": _over_wall("sleeps"),
     "ignores signals": _over_wall("ignores_signals"),
@@ -139,8 +145,17 @@ KINDS: dict[str, Callable[[Random], Fault]] = {
     "writes elsewhere": _plain("writes_elsewhere", claim=Claim.UNSAT),
     "reads stdin": _plain("reads_stdin", claim=Claim.UNSAT),
     "kills its supervisor": _plain("kills_supervisor", termination=LOST, reason="the supervisor died"),
+    "stops its supervisor": _stops("once"),
+    "stops its supervisor, and stays": _stops("stay"),
+    "stops its supervisor again and again": _stops("again"),
+    "stops the server of supervisors": _plain("stops_server", claim=Claim.UNSAT),
     "well-behaved": _plain("sat", WITNESS, claim=Claim.SAT),
 }
+
+ABOUT_OUR_SUPERVISOR = frozenset(
+    name for name in KINDS if name.startswith("stops ") and name != "stops itself"
+)
+"""Kinds whose parent must be our supervisor, which it is not where `runexec` stands between."""
 
 FULL_DISK: dict[str, Callable[[Random], Fault]] = {
     "fills the disk": _plain("fills_disk", "64", claim=Claim.UNKNOWN, reason="no space left"),

@@ -166,6 +166,7 @@ FAKES = {
     "crashing": "crashes",
     "aborting": "aborts",
     "failing": "exits_nonzero",
+    "late-failing": "answers_then_fails",
     "hanging": "answers_then_hangs",
     "shy": "unknown",
 }
@@ -250,7 +251,7 @@ def test_runexec_from_the_command_line(project: Path, salver: Callable[..., Call
     ("arguments", "message"),
     [
         (("--backend", "runexec"), "--backend runexec: runexec is not in PATH; pip install benchexec"),
-        (("--backend", "docker"), "command line: engine.backend: Input should be 'salver' or 'runexec'"),
+        (("--backend", "docker"), "--backend: 'docker' is not a choice; choose salver or runexec"),
         (("--pin", "--engine", "slurm"), "--pin: is for "),
         (("--engine", "dask", "--scheduler", "tcp://127.0.0.1:9"), "tcp://127.0.0.1:9: no Dask scheduler"),
     ],
@@ -278,7 +279,7 @@ def test_what_misbehaving_solvers_count_as(project: Path, salver: Callable[..., 
     outcomes = {one.run.solver: one.judgement.outcome for one in judged}
     assert outcomes == {
         **dict.fromkeys(("wrong", "torn", "empty"), Outcome.WRONG),
-        **dict.fromkeys(("garbage", "crashing", "aborting", "failing"), Outcome.ERROR),
+        **dict.fromkeys(("garbage", "crashing", "aborting", "failing", "late-failing"), Outcome.ERROR),
         "hanging": Outcome.TIMEOUT,
         "shy": Outcome.UNKNOWN,
     }

@@ -25,6 +25,7 @@ from salver.solvers.query import Budget, Options, Query, Result, Verdict
 from tests.soundness.broken import MUTANTS, caught, correct, swapped_lines
 from tests.soundness.proofs import accepted
 from tests.soundness.queries import draw
+from tests.soundness.stated import read_again
 from tests.unit.test_witness import instance
 
 
@@ -122,7 +123,7 @@ def satisfiable(tmp_path_factory: pytest.TempPathFactory) -> list[Query]:
     """Queries to which enumeration knows an answer."""
     folder, found = tmp_path_factory.mktemp("queries"), []
     for seed in range(30):
-        query = draw(folder, seed).query
+        query = read_again(draw(folder, seed).query)
         if len(found) < 3 and enumerate_query(query.program, query.prop).truth is Truth.SAT:
             found.append(query)
     return found
@@ -141,7 +142,7 @@ def test_a_broken_search_gets_no_proof_of_a_satisfiable_query_accepted(
             stack.enter_context(BREAKS[name]())
             if unchecked:
                 stack.enter_context(mock.patch.object(Checker, "contradictions", _believed))
-            steps = prove(query, Budget(0.1))
+            steps = prove(query, Budget(1.0))
         assert unchecked or steps is None
         if steps is not None:
             proposed += 1

@@ -9,6 +9,7 @@ import pytest
 from salver import doctor
 from salver.doctor import Finding, examine
 from salver.execute.supervision import cgroups, runexec
+from salver.plugins import Found
 from salver.runner import Runner
 
 
@@ -26,7 +27,9 @@ Lacking.__abstractmethods__ = frozenset()
 
 
 def findings(monkeypatch: pytest.MonkeyPatch) -> dict[str, Finding]:
-    monkeypatch.setattr(doctor, "runners", lambda: {"lacking": Lacking})
+    found = Found()
+    found["lacking"] = Lacking
+    monkeypatch.setattr(doctor, "runners", lambda warn: found)
     return {finding.subject: finding for finding in examine()}
 
 

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from salver.nets.evaluate import evaluate
 from salver.solvers.__main__ import load, main
 from salver.solvers.query import Budget, Options, read_queries
+from salver.spec import float32_down, float32_up
 from tests.unit.test_onnx_lowering import chain
 
 Shapes = dict[str, list[int]]
@@ -262,3 +263,75 @@ def test_a_network_that_ignores_its_input(tmp_path):
     nodes = [helper.make_node("Mul", ["x", "zero"], ["y"])]
     path = stored(tmp_path / "z.onnx", nodes, {"x": [2]}, {"y": [2]}, {"zero": np.float32([0.0])})
     assert_largest_between(path, "-0.1", "0.1")
+
+
+FLAT = "".join(f"(declare-const {name}_{i} Real)" for name in "XY" for i in (0, 1))
+SIDES = "".join(f"(assert (>= X_{i} -1.0))(assert (<= X_{i} 1.0))" for i in (0, 1))
+BOXES = "(assert (or (and (>= X_0 0.5) (<= X_0 0.6) (>= Y_0 {})) (and (<= X_0 -0.5) (>= Y_0 {}))))"
+# y = relu(2 x): Y_i runs from 0 to 2.
+VERSION_1 = [
+    ("(assert (> Y_0 1.9))", "sat"),
+    ("(assert (> Y_0 2.1))", "unsat"),
+    ("(assert (> Y_0 2.0))", "unknown"),
+    ("(assert (> X_0 1.0))", "unknown"),
+    ("(assert (and (> X_0 0.999999) (< X_0 1.0)))", "sat"),
+    ("(assert (and (>= Y_0 2.0) (!= Y_0 2.0)))", "unknown"),
+    ("(assert (and (>= Y_0 1.9) (!= Y_0 2.0)))", "sat"),
+    ("(assert (> Y_0 Y_1))", "sat"),
+    ("(assert (not (<= Y_0 2.1)))", "unsat"),
+    (BOXES.format(1.3, 0.1), "unsat"),
+    (BOXES.format(1.1, 0.1), "sat"),
+    (BOXES.format(1.3, -0.1), "sat"),
+    ("(assert (or (and (>= X_0 0.5) (<= X_0 0.6) (>= Y_0 1.3))))", "unsat"),
+    ("(assert (>= (+ Y_0 (* 0.5 Y_1)) 3.1))", "unsat"),
+    ("(assert (>= (+ Y_0 (* 0.5 Y_1)) 2.9))", "sat"),
+    ("(assert (<= (* 3.0 X_0) 1.0))(assert (>= Y_0 0.6667))", "unsat"),
+    ("(assert (<= (* 3.0 X_0) 1.0))(assert (>= Y_0 0.6666))", "sat"),
+    ("(assert (<= X_0 X_1))(assert (>= Y_0 1.0))(assert (<= Y_1 0.9))", "unsat"),
+    ("(assert (>= X_0 1.5))", "unsat"),
+    ("(assert (or))", "unsat"),
+    ("(assert false)", "unsat"),
+    ("(assert true)", "sat"),
+]
+
+
+@pytest.mark.parametrize("solver", ["hybrid", "milp"])
+@pytest.mark.parametrize(("condition", "verdict"), VERSION_1)
+def test_version_1_says_as_much_as_version_2(condition, verdict, solver, tmp_path, capsys):
+    query = tmp_path / "q.vnnlib"
+    query.write_text(FLAT + SIDES + condition)
+    named = ["--network", f"N={doubled(tmp_path)}"]
+    assert main([solver, "verify", str(query), *named, "--timeout", "30"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == verdict
+    if verdict == "sat":
+        assert [line.strip("( ").partition(" ")[0] for line in lines[1:]] == ["X_0", "X_1", "Y_0", "Y_1"]
+
+
+def test_an_incomplete_solver_proves_nothing_of_an_empty_box_either(tmp_path, capsys):
+    query = tmp_path / "q.vnnlib"
+    query.write_text(FLAT + SIDES + "(assert (>= X_0 1.5))")
+    assert main(["falsify", "verify", str(query), "--network", f"N={doubled(tmp_path)}"]) == 0
+    assert capsys.readouterr().out == "unknown\n"
+
+
+def test_what_alternatives_imply_of_inputs_is_a_box(tmp_path):
+    query = tmp_path / "q.vnnlib"
+    text = "(assert (or (and (>= X_0 0.1) (<= X_0 0.3)) (and (>= X_0 0.2) (<= X_0 0.7) (<= X_1 0))))"
+    query.write_text(FLAT + SIDES + text)
+    asked = read_queries({"N": doubled(tmp_path)}, query)
+    low, high = asked.prop.input_lower, asked.prop.input_upper
+    assert (low[0], high[0]) == (float32_down(0.1), float32_up(0.7))
+    assert low[0] < 0.1
+    assert high[0] > 0.7
+    assert (low[1], high[1]) == (-1.0, 1.0)
+
+
+def test_what_is_not_supported_is_said_without_blame(tmp_path, capsys):
+    query = tmp_path / "q.vnnlib"
+    query.write_text(FLAT + SIDES + "(assert (>= (exp X_0) 1))")
+    assert main(["hybrid", "verify", str(query), "--network", f"N={doubled(tmp_path)}"]) == 2
+    err = capsys.readouterr().err
+    assert "line 1: operator 'exp' in a term is not supported by salver; state it with" in err
+    assert "correct" not in err
+    assert err.count("\n") == 1

@@ -139,10 +139,13 @@ def test_a_described_tool_with_the_standard_command_line(project, staged):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("kind = ", "cannot be read"),
-        ('kind = "perl"\npath = "x"', "kind: Input should be 'vnncomp' or 'vnnlib'"),
-        ('kind = "vnncomp"', "path: Field required"),
-        ('kind = "vnncomp"\npath = "x"\nfast = true', "fast: Extra inputs"),
+        ("kind = ", "is no TOML file"),
+        ('kind = "perl"\npath = "x"', "kind: 'perl' is not a choice; choose vnncomp or vnnlib"),
+        ('kind = "vnncomp"', "path: is missing"),
+        ('kind = "vnncomp"\npath = "x"\nfast = true', "fast: no entry has this name"),
+        ('kind = "vnncomp"\npat = "x"', "pat: no entry has this name; did you mean path?"),
+        ('kind = "vnncomp"\npath = 3', "path: 3 is not text; write it in quotes"),
+        ('kind = "vnncomp"\npath = "x"\ndevices = "cpu"', "devices: 'cpu' is not a list; write \\['cpu'\\]"),
         ('kind = "vnncomp"\npath = "x"\narguments = ["y"]', "arguments: is not for kind 'vnncomp'"),
         ('kind = "vnnlib"\npath = "x"\nprepare = false', "prepare: is not for kind 'vnnlib'"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -92,10 +93,21 @@ def test_compas_keeps_the_rows_of_the_published_analysis(
     assert data.train_x.max() == 1.0
 
 
-@pytest.mark.parametrize("name", ["adult", "compas", "fashion_mnist", "gtsrb48"])
+@pytest.mark.parametrize("name", ["adult", "compas", "fashion_mnist"])
 def test_a_missing_set_says_what_to_do(name: str) -> None:
     with pytest.raises(SalverError, match=f"salver data fetch {name}"):
         datasets.load(name)
+
+
+@pytest.mark.parametrize("name", ["gtsrb48", "gtsrb48-equalized"])
+@pytest.mark.parametrize("ask", [datasets.load, datasets.fetch])
+def test_a_set_without_a_source_says_which_file_to_place(name: str, ask: Callable[[str], object]) -> None:
+    with pytest.raises(
+        SalverError, match=r"no public source has it; put gtsrb48.npz \(SHA-256 1572b3b8"
+    ) as caught:
+        ask(name)
+    assert "data fetch" not in str(caught.value)
+    assert "connect" not in str(caught.value)
 
 
 def test_other_bytes_are_refused(adult_folder: Path) -> None:

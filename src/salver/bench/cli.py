@@ -11,12 +11,9 @@ import typer
 
 from salver.commands import completing
 from salver.commands.for_programs import AsJson, kept_for_json, print_json, tables_of
+from salver.commands.values import listed
 
 bench_app = typer.Typer(help="Measure salver itself.", no_args_is_help=True)
-
-
-def _names(text: str) -> tuple[str, ...] | None:
-    return tuple(name.strip() for name in text.split(",") if name.strip()) or None
 
 
 def _measured(bench: Callable[[], Path | None], as_json: bool) -> None:
@@ -38,17 +35,17 @@ def _bench() -> None:
 @bench_app.command()
 def solvers(
     tables: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--tables", help="paper-1, paper-2, scaling; default: all", autocompletion=completing.tables
         ),
-    ] = "",
+    ] = None,
     solvers: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--solvers", help="comma-separated; default: each table's own", autocompletion=completing.solvers
         ),
-    ] = "",
+    ] = None,
     timeout: Annotated[float | None, typer.Option("--timeout", help="wall seconds a run")] = None,
     cores: Annotated[
         int | None, typer.Option("--cores", help="cores a run (default: each table's own)")
@@ -71,13 +68,13 @@ def solvers(
     """
     from salver.bench.solvers import bench_solvers
     from salver.project import project_root
+    from salver.records import parse_options
     from salver.run import RunOptions
-    from salver.suite import parse_record
 
-    asked = {"solvers": _names(solvers), "timeout": timeout, "cores": cores, "workers": workers}
+    asked = {"solvers": listed(solvers, "--solvers"), "timeout": timeout, "cores": cores, "workers": workers}
     raw = {**asked, "device": device, "resume": resume}
-    options = parse_record(RunOptions, raw, "command line")
-    _measured(lambda: bench_solvers(project_root(), options, _names(tables), data_dir), as_json)
+    options = parse_options(RunOptions, raw)
+    _measured(lambda: bench_solvers(project_root(), options, listed(tables, "--tables"), data_dir), as_json)
 
 
 @bench_app.command()
@@ -105,11 +102,11 @@ def training(
     """
     from salver.bench.training import bench_training
     from salver.project import project_root
+    from salver.records import parse_options
     from salver.run import RunOptions
-    from salver.suite import parse_record
 
     asked = {"solvers": (solver,), "timeout": timeout, "cores": cores, "workers": workers, "resume": resume}
-    options = parse_record(RunOptions, asked, "command line")
+    options = parse_options(RunOptions, asked)
     _measured(lambda: bench_training(project_root(), options, suite, data_dir), as_json)
 
 
@@ -121,8 +118,8 @@ def smoothgrad(
     p: Annotated[float, typer.Option("--p", help="confidence of a certificate")] = 0.95,
     k_share: Annotated[float, typer.Option("--k-share", help="size of the top set, K / n")] = 0.2,
     rho: Annotated[float, typer.Option("--rho", help="l2 radius, in units of the input")] = 0.03,
-    sigmas: Annotated[str, typer.Option("--sigmas", help="noise levels, comma-separated")] = "",
-    taus: Annotated[str, typer.Option("--taus", help="kept shares, comma-separated")] = "",
+    sigmas: Annotated[str | None, typer.Option("--sigmas", help="noise levels, comma-separated")] = None,
+    taus: Annotated[str | None, typer.Option("--taus", help="kept shares, comma-separated")] = None,
     noise: Annotated[str, typer.Option("--noise", help="of the attacked map: fresh or same")] = "fresh",
     keep_label: Annotated[bool, typer.Option("--keep-label", help="the attack keeps the class")] = False,
     attack_draws: Annotated[int, typer.Option("--attack-draws", help="samples a step")] = 1024,
@@ -139,22 +136,22 @@ def smoothgrad(
     """
     from salver.bench.smoothgrad import SmoothGradOptions, bench_smoothgrad
     from salver.project import project_root
-    from salver.suite import parse_record
+    from salver.records import parse_options
 
     raw = {"network": network, "points": points, "draws": q, "confidence": p, "k_share": k_share, "rho": rho}
     raw |= {"noise": noise, "keep_label": keep_label, "seed": seed}
     raw |= {"attack_draws": attack_draws, "attack_steps": attack_steps}
-    grids = {"sigmas": _names(sigmas), "taus": _names(taus)}
+    grids = {"sigmas": listed(sigmas, "--sigmas"), "taus": listed(taus, "--taus")}
     raw |= {name: values for name, values in grids.items() if values}
-    options = parse_record(SmoothGradOptions, raw, "command line")
+    options = parse_options(SmoothGradOptions, raw, {"draws": "--q", "confidence": "--p"})
     _measured(lambda: bench_smoothgrad(project_root(), options, data_dir), as_json)
 
 
 @bench_app.command()
 def ranking(
     datasets: Annotated[
-        str, typer.Option("--datasets", help="adult, compas, mnist, breast_cancer; default: all")
-    ] = "",
+        str | None, typer.Option("--datasets", help="adult, compas, mnist, breast_cancer; default: all")
+    ] = None,
     points: Annotated[int, typer.Option("--points", help="test points a network")] = 200,
     samples: Annotated[int, typer.Option("--samples", help="points of a thickness")] = 200,
     steps: Annotated[int, typer.Option("--steps", help="steps of an attack")] = 100,
@@ -174,11 +171,11 @@ def ranking(
     """
     from salver.bench.ranking import RankingOptions, bench_ranking
     from salver.project import project_root
-    from salver.suite import parse_record
+    from salver.records import parse_options
 
     raw = {"points": points, "samples": samples, "steps": steps, "step": step, "solver": solver, "seed": seed}
-    chosen = _names(datasets)
-    options = parse_record(RankingOptions, raw | ({"datasets": chosen} if chosen else {}), "command line")
+    chosen = listed(datasets, "--datasets")
+    options = parse_options(RankingOptions, raw | ({"datasets": chosen} if chosen else {}))
     _measured(lambda: bench_ranking(project_root(), options, data_dir), as_json)
 
 
@@ -207,12 +204,12 @@ def cam(
     """
     from salver.bench.cam import CamOptions, bench_cam
     from salver.project import project_root
-    from salver.suite import parse_record
+    from salver.records import parse_options
 
-    named = {"network": network, "dataset": dataset, "classes": _names(classes) or ()}
+    named = {"network": network, "dataset": dataset, "classes": listed(classes, "--classes")}
     counts = {"images": images, "k": k, "steps": steps, "slope_steps": slope_steps, "workers": workers}
     raw = {**named, **counts, "most": most, "seed": seed}
-    options = parse_record(CamOptions, raw, "command line")
+    options = parse_options(CamOptions, raw)
     _measured(lambda: bench_cam(project_root(), options, data_dir), as_json)
 
 
@@ -230,9 +227,9 @@ def overhead(
     """
     from salver.bench.overhead import OverheadOptions, bench_overhead
     from salver.project import project_root
-    from salver.suite import parse_record
+    from salver.records import parse_options
 
-    options = parse_record(OverheadOptions, {"runs": runs, "seed": seed}, "command line")
+    options = parse_options(OverheadOptions, {"runs": runs, "seed": seed})
     _measured(lambda: bench_overhead(project_root(), options), as_json)
 
 
@@ -261,9 +258,10 @@ def peers(
     """
     from salver.bench.peers import bench_peers
     from salver.project import project_root
+    from salver.records import parse_record
     from salver.run import RunOptions
-    from salver.suite import parse_record
 
-    asked = {"solvers": _names(solvers), "timeout": timeout, "workers": workers, "resume": resume}
+    names = listed(solvers, "--solvers")
+    asked = {"solvers": names, "timeout": timeout, "workers": workers, "resume": resume}
     options = parse_record(RunOptions, asked, "command line")
     _measured(lambda: bench_peers(project_root(), options), as_json)

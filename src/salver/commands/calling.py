@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 import typer
 
-from salver.errors import FoundError, SalverError
+from salver.commands.values import refuse_empty
+from salver.errors import FoundError, SalverError, file_error
 
 OK, FOUND, NOT_DONE = 0, 1, 2
 """Exit statuses; docs/cli.md says what each means."""
@@ -25,6 +26,7 @@ def call(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
         Exception: an unexpected one, where `SALVER_DEBUG=1` asks for its traceback.
     """
     try:
+        refuse_empty(list(sys.argv[1:] if arguments is None else arguments))
         status = app(arguments, prog_name="salver", standalone_mode=False)
         sys.stdout.flush()
     except SalverError as error:
@@ -43,13 +45,24 @@ def call(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
         if isinstance(leaving.__context__, BrokenPipeError):
             return _without_reader()
         raise
+    except OSError as error:
+        # A person's disk: full, read-only, not hers. What has no file is a fault of ours.
+        if error.filename is None or os.environ.get("SALVER_DEBUG") == "1":
+            return _unexpected(error)
+        print(f"salver: {file_error(error, error.filename, 'used')}", file=sys.stderr)
+        return NOT_DONE
     except Exception as error:
-        if os.environ.get("SALVER_DEBUG") == "1":
-            raise
-        told = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        print(f"salver: unexpected {told}; SALVER_DEBUG=1 shows where", file=sys.stderr)
-        return FOUND
+        return _unexpected(error)
     return status if isinstance(status, int) else OK
+
+
+def _unexpected(error: Exception) -> int:
+    """One line about a fault of ours; its traceback where `SALVER_DEBUG=1` asks for it."""
+    if os.environ.get("SALVER_DEBUG") == "1":
+        raise error
+    told = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    print(f"salver: unexpected {told}; SALVER_DEBUG=1 shows where", file=sys.stderr)
+    return FOUND
 
 
 def _without_reader() -> int:
@@ -63,11 +76,40 @@ def usage_line(error: typer.TyperException) -> str:
     text = error.format_message()
     if text.startswith("Usage:"):
         return text
-    known = getattr(error, "possibilities", None)
-    if known is not None:
-        asked = str(getattr(error, "option_name", ""))
-        near = difflib.get_close_matches(asked, known, 1) or sorted(known)[:1]
-        text = f"No such option: {asked}. Did you mean {near[0]!r}?"
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "salver"
-    return f"salver: {' '.join(text.split())} See `{command} --help`."
+    asked = getattr(error, "option_name", None)
+    if asked is not None and context is not None and text.startswith("No such option"):
+        return f"salver: no such option: {asked}; {_near_option(asked, context)}"
+    # The words of the library for a value of another type.
+    text = text.replace("Input should be ", "it should be ").partition(", unable to parse")[0]
+    text = " ".join(text.split()).rstrip(".")
+    return f"salver: {text[:1].lower()}{text[1:]}; see `{command} --help`"
+
+
+def _near_option(asked: str, context: typer.Context) -> str:
+    """A guess where an option is near, or is another tool's word for the same; else where they are listed."""
+    command = context.command
+    options = [parameter for parameter in command.params if parameter.param_type_name == "option"]
+    known = [name for option in options for name in (*option.opts, *option.secondary_opts)]
+    meant = _OTHER_WORDS.get(asked)
+    if meant in known:
+        return f"did you mean {meant}?"
+    words = [name.removeprefix("--") for name in known if name.startswith("--")]
+    near = difflib.get_close_matches(asked.removeprefix("--"), words, 1, 0.65)
+    if near and asked.startswith("--"):
+        return f"did you mean --{near[0]}?"
+    return f"`{context.command_path} --help` lists them"
+
+
+_OTHER_WORDS = {
+    "--jobs": "--workers",
+    "--threads": "--cores",
+    "--time": "--timeout",
+    "--time-limit": "--timeout",
+    "--solver": "--solvers",
+    "--out": "--output",
+    "--gpu": "--device",
+    "--class": "--label",
+}
+"""Words that other tools have for the same, which are not near by spelling."""

@@ -16,7 +16,7 @@ def families(incomplete: str) -> list[str]:
     """Instance families."""
     from salver.plugins import generators
 
-    return _beginning(incomplete, generators())
+    return _beginning(incomplete, generators(warn=False))
 
 
 def data_sets(incomplete: str) -> list[str]:
@@ -30,7 +30,7 @@ def solver(incomplete: str) -> list[str]:
     """Names of solvers."""
     from salver.plugins import runners
 
-    return _beginning(incomplete, sorted(runners()))
+    return _beginning(incomplete, sorted(runners(warn=False)))
 
 
 def solvers(incomplete: str) -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import Annotated, Any
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
 
@@ -11,6 +13,7 @@ from salver import __version__
 from salver.commands.completing import data_sets
 from salver.commands.completing import families as family_names
 from salver.commands.for_programs import AsJson, print_json
+from salver.errors import SalverError
 
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="your data folder (default: SALVER_DATA)")]
 
@@ -29,7 +32,12 @@ def suites(as_json: AsJson = False) -> None:
 
     from salver.suite import read_suite, suite_paths
 
-    found = [read_suite(key) for key in suite_paths()]
+    found = []
+    for key in suite_paths():
+        try:
+            found.append(read_suite(key))
+        except SalverError as error:
+            print(f"salver: warning: {error}; the others are listed", file=sys.stderr)
     if as_json:
         fields = {"key", "title", "version", "seed", "timeout", "memory_mb"}
         print_json([suite.model_dump(mode="json", include=fields) for suite in found])
@@ -58,20 +66,46 @@ def families(
     for key, kind in chosen.items():
         print(f"{key}: {kind.title}")
         for option in _options(kind):
-            default = "required" if option["required"] else f"default {option['default']!r}"
-            print(f"  {option['name']:16} {option['description']} ({default})")
+            print(f"  {option['name']:16} {option['description']} ({_values(option)})")
+
+
+def _values(option: dict[str, Any]) -> str:
+    """What an option may be, and what it is where a suite does not say."""
+    default = "required" if option["required"] else f"default {_written(option['default'])}"
+    return f"{', '.join(option['choices'])}; {default}" if option["choices"] else default
+
+
+def _written(default: object) -> str:
+    """A default as a suite would write it."""
+    if default is None or isinstance(default, bool):
+        return {None: "none", True: "true", False: "false"}[default]
+    return str(list(default)) if isinstance(default, tuple) else str(default)
 
 
 def _options(kind: Any) -> list[dict[str, Any]]:
+    """The options of a family that a suite sets; the data folder is the command line's."""
     return [
         {
             "name": key,
             "description": option.description,
             "required": option.is_required(),
             "default": None if option.is_required() else option.default,
+            "choices": _choices(option.annotation),
         }
         for key, option in kind.parameters.model_fields.items()
+        if key != "data_dir"
     ]
+
+
+def _choices(annotation: Any) -> list[str]:
+    """The words that an option takes, such as the three of `condition`; none where it takes any value."""
+    parts = get_args(annotation)
+    if get_origin(annotation) is Literal:
+        return [str(part) for part in parts]
+    if get_origin(annotation) in (Union, UnionType):
+        words = [word for part in parts for word in _choices(part)]
+        return [*words, *(["a number"] if words and int in parts else [])]
+    return []
 
 
 @listing_app.command()

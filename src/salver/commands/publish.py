@@ -39,12 +39,13 @@ def publish(
     from salver.project import project_root
     from salver.publish.croissant import Terms
     from salver.publish.folder import differences, prepare, terms_of, write
-    from salver.suite import parse_record, read_suite
+    from salver.records import parse_options
+    from salver.suite import read_suite
 
     chosen = read_suite(suite)
     given = {"url": url, "date": date, "creator": creator}
     stated = {key: value for key, value in given.items() if value is not None}
-    terms = terms_of(out) if check else parse_record(Terms, stated, "command line")
+    terms = terms_of(out) if check else parse_options(Terms, stated)
     generate(suite, workers, data_dir)
     prepared = prepare(set_folder(project_root(), chosen), terms)
     if check:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -20,17 +21,25 @@ def list_solvers(as_json: AsJson = False) -> None:
     """
     from tabulate import tabulate
 
-    from salver.plugins import runners
+    from salver.plugins import runners, why_unavailable
 
     found: list[dict[str, Any]] = []
-    for name, kind in sorted(runners().items()):
+    known = runners(warn=False)
+    for name, kind in sorted(known.items()):
         runner = kind()
-        reason = runner.unavailable()
+        reason = why_unavailable(runner)
         found.append({
             "solver": name, "usable": reason is None, "version": "" if reason else runner.version(),
             "complete": runner.complete, "devices": sorted(runner.devices),
             "vnnlib": list(runner.vnnlib_versions), "reason": reason or "",
         })  # fmt: skip
+    found += [
+        {
+            "solver": Path(one.where).name, "usable": False, "version": "", "complete": False, "devices": [],
+            "vnnlib": [], "reason": str(one.error),
+        }
+        for one in known.broken
+    ]  # fmt: skip
     if as_json:
         print_json(found)
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pathlib import Path
 from salver.datasets import digits, mnist, signs, signs_synthetic, sources, synthetic, tabular
 from salver.datasets.places import cache_dir, search_folders
 from salver.datasets.record import Dataset
-from salver.errors import SalverError
+from salver.errors import SalverError, suggestion
 from salver.files import write_atomically
 
 Source = Callable[[Iterable[str]], dict[str, bytes]]
@@ -96,8 +95,7 @@ def load(name: str, data_dir: Path | None = None) -> Dataset:
         raise SalverError(
             f"not on this machine (looked in {', '.join(tried)})",
             f"data set {name}",
-            f"run `salver data fetch {name}`, or put {', '.join(stored.files)} into a folder named by "
-            f"--data-dir or SALVER_DATA, or choose one of {', '.join(BUILT_IN)}, which need no files",
+            f"{how_to_get(name)}, or choose one of {', '.join(BUILT_IN)}, which need no files",
         )
     return stored.read(folder)
 
@@ -123,6 +121,8 @@ def fetch(name: str, data_dir: Path | None = None) -> Path:
     if folder is not None:
         stored.read(folder)
         return folder
+    if not stored.sources:
+        raise SalverError("cannot be fetched: it has no public source", f"data set {name}", how_to_get(name))
     for title, source in stored.sources.items():
         try:
             files = source(stored.files)
@@ -142,6 +142,20 @@ def fetch(name: str, data_dir: Path | None = None) -> Path:
         f"{cache_dir() / (stored.folder or name)}, or name a folder that holds them with --data-dir "
         "or SALVER_DATA",
     )
+
+
+def how_to_get(name: str) -> str:
+    """What to do where a stored set is not on this machine: fetch it, or place its files.
+
+    Their hashes are pinned, so a file that is not the right one is refused when it is read.
+    """
+    stored = STORED[name]
+    places = "a folder named by --data-dir or SALVER_DATA"
+    if stored.sources:
+        return f"run `salver data fetch {name}`, or put {', '.join(stored.files)} into {places}"
+    wanted = ", ".join(f"{file} (SHA-256 {sha256[:16]}...)" for file, sha256 in stored.files.items())
+    folder = cache_dir() / (stored.folder or name)
+    return f"no public source has it; put {wanted} into {places}, or into {folder}"
 
 
 def fingerprint(name: str, data_dir: Path | None = None) -> str:
@@ -175,6 +189,4 @@ def check_name(name: str) -> None:
         SalverError: the name is not in `NAMES`; the nearest known one is suggested.
     """
     if name not in NAMES:
-        near = difflib.get_close_matches(name, NAMES, n=1)
-        mend = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(NAMES)}"
-        raise SalverError(f"no data set is called {name!r}", "", mend)
+        raise SalverError(f"no data set is called {name!r}", "", suggestion(name, NAMES))

@@ -72,7 +72,7 @@ def verify(content: bytes, sha256: str, where: str) -> None:
         raise SalverError(
             f"is not the published file (sha256 {found[:12]}..., expected {sha256[:12]}...)",
             where,
-            "delete it and run `salver data fetch` again",
+            "replace it by the right one, or delete it; `salver data list` says how to get it",
         )
 
 

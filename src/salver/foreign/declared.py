@@ -18,10 +18,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from salver.errors import SalverError
+from salver.errors import SalverError, file_error
 from salver.foreign.vnncomp import VnnCompTool
 from salver.foreign.vnnlib_cli import VnnLibTool
 from salver.model import Instance, Limits, Record
+from salver.records import parse_record
 from salver.runner import CANONICAL_OPERATORS, Resources, Runner
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
@@ -64,13 +65,13 @@ def declared_runner(file: Path) -> type[Runner]:
     Raises:
         SalverError: the file does not parse, has an unknown key or one of the other kind.
     """
-    from salver.suite import parse_record  # which imports the plug-ins, and so this module
-
     where = str(file)
     try:
         raw = tomllib.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        raise SalverError(f"cannot be read ({error})", where, "mend or remove the file") from error
+    except OSError as error:
+        raise file_error(error, file, "read") from error
+    except (ValueError, RecursionError) as error:
+        raise SalverError(f"is no TOML file ({error})", where, "correct or remove it") from error
     told: Declared = parse_record(Declared, raw, where)
     name = file.stem.lower()
     if not NAME.fullmatch(name):

@@ -235,7 +235,7 @@ def _in_time(record: RunRecord) -> bool:
 
 
 def _answered(record: RunRecord) -> bool:
-    return record.termination is Termination.EXITED and _in_time(record)
+    return record.ended_well and _in_time(record)
 
 
 def _replay_of(record: RunRecord, replays: Mapping[str, Replay]) -> Replay:
@@ -272,7 +272,8 @@ def _judgement(
         outcome, consistency, detail = _unsat(truth, rivals(record.instance_id))
         if proof is not None and proof.verdict is ProofVerdict.REJECTED:
             consistency = max(consistency, Consistency.DISPUTED, key=_SEVERITY.index)
-            detail = "; ".join(filter(None, [f"its proof is rejected: {proof.detail}", detail]))
+        if proof is not None and proof.verdict in (ProofVerdict.REJECTED, ProofVerdict.UNCHECKED):
+            detail = "; ".join(filter(None, [f"its proof is {proof.verdict}: {proof.detail}", detail]))
     return lean(
         Judgement(
             key=record.key,
@@ -289,7 +290,7 @@ def _judgement(
 
 
 def _rests_on(outcome: Outcome, proof: CheckedProof | None, truth: GroundTruth) -> ProofVerdict:
-    if proof is not None:
+    if proof is not None and proof.verdict is not ProofVerdict.UNCHECKED:
         return proof.verdict
     if outcome is not Outcome.VERIFIED:
         return ProofVerdict.ABSENT
@@ -300,7 +301,9 @@ def _rests_on(outcome: Outcome, proof: CheckedProof | None, truth: GroundTruth) 
 def _undecided(record: RunRecord) -> Outcome:
     if record.termination in _WITHOUT_ANSWER:
         return _WITHOUT_ANSWER[record.termination]
-    return _UNDECIDED[record.claim] if _in_time(record) else Outcome.TIMEOUT
+    if not _in_time(record):
+        return Outcome.TIMEOUT
+    return _UNDECIDED[record.claim] if record.ended_well else Outcome.ERROR
 
 
 def _sat_consistency(outcome: Outcome, replay: Replay, truth: GroundTruth) -> tuple[Consistency, str]:

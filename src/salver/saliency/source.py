@@ -9,9 +9,9 @@ import numpy as np
 from pydantic import Field
 
 from salver.datasets import Dataset, load
-from salver.errors import SalverError
+from salver.errors import SalverError, suggestion
 from salver.generator import InstanceDraft, Parameters
-from salver.nets.network import Network
+from salver.nets.network import Network, single
 from salver.nets.onnx.reader import read_onnx
 from salver.nets.program import lower
 from salver.nets.torch_bridge import from_torch
@@ -72,9 +72,12 @@ def classifier_and_data(
         return from_torch(trained(spec, seed, data_dir), data.test_x.shape[1]), data
     path = Path(network)
     if path.suffix != ".onnx" or dataset is None:
-        mend = f"choose one of {', '.join(ZOO)}, or an .onnx file together with `dataset`"
+        if path.suffix == ".onnx":
+            mend = "add `dataset`, the data set that the network was trained on"
+            raise SalverError("a network in a file needs a data set", f"{family}: {network}", mend)
+        mend = f"{suggestion(network, ZOO, 8)} (docs/networks.md), or name an .onnx file and its `dataset`"
         raise SalverError("no network of that name", f"{family}: {network}", mend)
-    classifier, data = read_onnx(path), load(dataset, data_dir)
+    classifier, data = single(read_onnx(path), str(path)), load(dataset, data_dir)
     if classifier.input_size != data.test_x.shape[1]:
         what = f"takes {classifier.input_size} inputs, {dataset} has {data.test_x.shape[1]}"
         raise SalverError(what, f"{family}: {network}", "choose the data set the network was trained on")

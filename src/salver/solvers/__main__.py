@@ -194,6 +194,7 @@ def _decide(options: argparse.Namespace, started: float, outbox: Outbox) -> tupl
     if options.solver in NEED_TORCH:
         importlib.import_module("torch")
     from salver.nets.program import UnsupportedQueryError
+    from salver.solvers.lifted import NoSolutionError
     from salver.solvers.query import Budget, Options, Result, Verdict, read_queries
 
     budget = Budget(options.timeout, started)
@@ -205,13 +206,18 @@ def _decide(options: argparse.Namespace, started: float, outbox: Outbox) -> tupl
         outbox.solving()
         chosen = Options(options.threads, options.device, options.seed, options.backend, options.without)
         result = _solved(options.solver, query, budget, chosen)
+        if result.verdict is Verdict.UNKNOWN and query.lifted is not None and query.lifted.strict:
+            result = _off_the_edge(options, budget, chosen)
         if options.device not in DEVICES:
             raise SalverError(f"no device {options.device!r}", "--device", "choose cpu or cuda")
         if options.proof is not None and result.verdict is Verdict.UNSAT and not budget.over:
             outbox.certain(result.verdict.value)
-            _prove(query, budget, options.proof)
+            _prove(query, budget, options.proof, options.query)
     except UnsupportedQueryError as error:
         result = Result(Verdict.UNKNOWN, reason=f"not supported: {error}")
+    except NoSolutionError as error:
+        proves = options.solver in COMPLETE
+        result = Result(Verdict.UNSAT if proves else Verdict.UNKNOWN, reason=str(error))
     finally:
         if phase == "solving":
             print(f"solving: {time.monotonic() - since:.3f} s", file=sys.stderr, flush=True)
@@ -233,6 +239,9 @@ def _solved(name: str, query: Query, budget: Budget, options: Options) -> Result
     from salver.solvers.lifted import SPAN, cut_matters
     from salver.solvers.query import Result, Verdict
 
+    if not all(query.prop.clauses):
+        verdict = Verdict.UNSAT if name in COMPLETE else Verdict.UNKNOWN
+        return Result(verdict, reason="a box or a choice of the query is empty")
     try:
         result = load(name)(query, budget, options)
     except UnsupportedQueryError:
@@ -246,6 +255,20 @@ def _solved(name: str, query: Query, budget: Budget, options: Options) -> Result
     return Result(Verdict.UNKNOWN, reason=f"some input has no bound; none of its values up to {SPAN:g} helps")
 
 
+def _off_the_edge(options: argparse.Namespace, budget: Budget, chosen: Options) -> Result:
+    """A solution of a query with strict comparisons that keeps a distance from them, where there is one."""
+    from salver.solvers.lifted import NoSolutionError, read_lifted
+    from salver.solvers.query import Result, Verdict
+
+    reason = "solutions found only where a strict comparison is an equality"
+    try:
+        query = read_lifted(_files(options.network), _plain_or_compressed(options.query), margin=True)
+        result = _solved(options.solver, query, budget, chosen)
+    except NoSolutionError:
+        return Result(Verdict.UNKNOWN, reason=reason)
+    return Result(Verdict.UNKNOWN, reason=reason) if result.verdict is Verdict.UNSAT else result
+
+
 def _files(named: list[str]) -> dict[str, Path]:
     """Files by the names of their networks. Raises: SalverError: two of one name."""
     files: dict[str, Path] = {}
@@ -257,27 +280,29 @@ def _files(named: list[str]) -> dict[str, Path]:
     return files
 
 
-def _prove(query: Query, budget: Budget, path: Path) -> None:
+def _prove(query: Query, budget: Budget, path: Path, vnnlib: Path) -> None:
     """Writes a proof of `unsat`, or says on stderr why there is none."""
-    from salver.proofs.graph import UnsupportedNetworkError
-    from salver.proofs.record import write_proof
+    from salver.nets.program import UnsupportedQueryError
+    from salver.proofs.onnx_file import UnsupportedNetworkError
+    from salver.proofs.record import QueryFiles, write_proof
+    from salver.proofs.vnnlib_file import UnsupportedPropertyError
     from salver.solvers.proving.search import prove
     from salver.solvers.query import Budget
 
     if query.lifted is not None:
         print("no proof: proofs are of plain queries over one network", file=sys.stderr)
         return
-    since = time.monotonic()
+    since, files = time.monotonic(), QueryFiles.read(query.onnx, vnnlib)
     try:
-        steps = prove(query, Budget(budget.left - PROOF_MARGIN_S))
-    except UnsupportedNetworkError as error:
+        steps = prove(query, Budget(budget.left - PROOF_MARGIN_S), files)
+    except (UnsupportedNetworkError, UnsupportedPropertyError, UnsupportedQueryError) as error:
         print(f"no proof: {error}", file=sys.stderr)
         return
     print(f"proving: {time.monotonic() - since:.3f} s", file=sys.stderr, flush=True)
     if steps is None:
         print("no proof: none was found in time", file=sys.stderr)
         return
-    write_proof(path, query.network, query.prop, steps)
+    write_proof(path, files, steps)
     print(f"proof: {len(steps)} steps, {path.stat().st_size} bytes", file=sys.stderr)
 
 
@@ -304,27 +329,35 @@ def _text(result: Result, query: Query | None, path: Path, folder: Path | None) 
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         for name, _, values in tensors:
-            text = "\n".join(_number(v) for v in values.tolist())
-            (folder / f"{name}.txt").write_text(f"{name} float32 [1,{len(values)}]\n{text}\n")
+            text = "\n".join(_number(v, query.double) for v in values.tolist())
+            element = "float64" if query.double else "float32"
+            (folder / f"{name}.txt").write_text(f"{name} {element} [1,{len(values)}]\n{text}\n")
     if tensors[0][1]:
-        lines = [line for _, head, values in tensors for line in (head, *_numbers(head, values))]
+        lines = [
+            line for _, head, values in tensors for line in (head, *_numbers(head, values, query.double))
+        ]
         return "\n".join((result.verdict.value, *lines))
     lines = [
-        f"({name}_{i} {_number(v)})" for name, _, values in tensors for i, v in enumerate(values.tolist())
+        f"({name}_{i} {_number(v, query.double)})"
+        for name, _, values in tensors
+        for i, v in enumerate(values.tolist())
     ]
     return result.verdict.value + "\n(" + "\n ".join(lines) + ")"
 
 
-def _numbers(head: str, values: Any) -> list[str]:
+def _numbers(head: str, values: Any, double: bool) -> list[str]:
     """The values of a tensor as `head` declares it, which may be of whole numbers."""
     whole = head.split()[1].startswith(("int", "uint"))
-    return [str(int(value)) if whole else _number(value) for value in values.tolist()]
+    return [str(int(value)) if whole else _number(value, double) for value in values.tolist()]
 
 
-def _number(value: float) -> str:
+def _number(value: float, double: bool = False) -> str:
+    """The shortest decimal that is read as the value, in single precision where that holds it."""
     import numpy as np
 
-    return np.format_float_positional(np.float32(value), unique=True, trim="0")
+    narrow = np.float32(value)
+    kept = np.float64(value) if double or narrow != value else narrow
+    return np.format_float_positional(kept, unique=True, trim="0")
 
 
 def _parser() -> OneLineParser:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -20,21 +20,24 @@ import onnx
 
 from salver.errors import SalverError
 from salver.nets.joined import beside, with_rows
+from salver.nets.onnx.declared import inputs_of, is_double, refuse_contradiction
 from salver.nets.onnx.file import load_model
 from salver.nets.onnx.reader import read_for_query
 from salver.nets.program import AbsBlock, GateBlock, UnsupportedQueryError
 from salver.nets.runtime import Runtime
 from salver.solvers.query import Query
 from salver.spec import Atom, Property
+from salver.spec.numbers import above, below
 from salver.spec.property import Relation
 from salver.spec.read import MOST_ENTRIES
-from salver.spec.terms import Monomial, Tensor, TermAtom, TermQuery, Variable, read_term_query
+from salver.spec.terms import Monomial, Tensor, TermAtom, TermClause, TermQuery, Variable, read_term_query
 
 Array = npt.NDArray[np.float64]
 Terms = tuple[tuple[Monomial, Fraction], ...]
+_MARGIN = Fraction(1, 1 << 20)
 SPAN = 1000.0
 """How far an input without a bound is searched."""
-_MEND = "mend the VNN-LIB file"
+_MEND = "state it with numbers of single precision"
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +67,7 @@ class LiftedReplay:
     Attributes:
         places: per tensor, its first entry among all inputs or all outputs.
         cut: inputs that the query leaves without a bound; the box searched holds a part of their range.
+        strict: the query's clauses where some comparison is strict; solvers are given the closed ones.
     """
 
     parts: tuple[Part, ...]
@@ -71,6 +75,24 @@ class LiftedReplay:
     places: tuple[int, ...]
     rows: tuple[Terms, ...]
     cut: tuple[int, ...] = ()
+    strict: tuple[TermClause, ...] = ()
+
+    def holds(self, x: Array, y: Array) -> bool:
+        """Whether the strict comparisons hold too at inputs `x` with outputs `y`, in exact arithmetic."""
+        if not self.strict:
+            return True
+        return bool(np.isfinite(y).all()) and all(
+            any(all(self._atom_holds(atom, x, y) for atom in part) for part in clause)
+            for clause in self.strict
+        )
+
+    def _atom_holds(self, atom: TermAtom, x: Array, y: Array) -> bool:
+        total = -atom.constant
+        for monomial, factor in atom.terms:
+            total += factor * math.prod(Fraction(float(self._side(t, x, y)[place])) for t, place in monomial)
+        if total == 0:
+            return not atom.strict
+        return (total > 0) == (atom.relation == ">=")
 
     def outputs(self, x: Array) -> Array:
         """All outputs and inner tensors, network by network, then the terms, at inputs `x` [n]."""
@@ -105,21 +127,30 @@ class LiftedReplay:
         return (x if self.tensors[tensor].role == "input" else y)[self.places[tensor] :]
 
 
-def read_lifted(files: Mapping[str, Path], vnnlib: Path) -> Query:
-    """Reads a VNN-LIB 2.0 query over the networks in `files`, by their names in the query.
+class NoSolutionError(Exception):
+    """The query has no solution whatever its network computes: its box is empty, or a condition false."""
+
+
+def read_lifted(files: Mapping[str, Path], vnnlib: Path, margin: bool = False) -> Query:
+    """Reads a query over the networks in `files`, by their names in the query.
+
+    Args:
+        margin: ask a little more of strict comparisons, so that what solves the query is not on their edge.
+            A query without solutions says nothing then.
 
     Raises:
         SalverError: unreadable or malformed files, or sizes that do not fit.
+        NoSolutionError: the text alone shows that there is none.
         UnsupportedQueryError: operators outside `Network`.
     """
     text = read_term_query(vnnlib)
     paths = _paths(text, files, vnnlib)
-    lift = _lifted(text, str(vnnlib))
+    lift = _lifted(text, str(vnnlib), margin)
     parts, networks, first = [], [], 0
     for number, path in enumerate(paths):
         own = [tensor for tensor in text.tensors if tensor.network == number]
         model = load_model(path)
-        part = _part(model, own, path)
+        part = _part(model, own, path, str(vnnlib))
         taken = slice(first, first + part.inputs)
         box = (lift.prop.input_lower[taken], lift.prop.input_upper[taken])
         first += part.inputs
@@ -136,8 +167,12 @@ def read_lifted(files: Mapping[str, Path], vnnlib: Path) -> Query:
             raise SalverError(f"{what}, {found}", str(vnnlib), "use its own network")
         parts.append(part)
         networks.append(network)
-    replay = LiftedReplay(tuple(parts), text.tensors, lift.places, lift.rows, lift.cut)
-    return Query(paths[0], with_rows(beside(networks), lift.matrix, lift.products), lift.prop, replay)
+    edges = any(atom.strict for clause in text.clauses for part in clause for atom in part)
+    strict = text.clauses if edges else ()
+    replay = LiftedReplay(tuple(parts), text.tensors, lift.places, lift.rows, lift.cut, strict)
+    network = with_rows(beside(networks), lift.matrix, lift.products)
+    double = all(is_double(value) for part in parts for value in inputs_of(part.model.graph))
+    return Query(paths[0], network, lift.prop, replay, double)
 
 
 def _paths(text: TermQuery, files: Mapping[str, Path], vnnlib: Path) -> list[Path]:
@@ -161,19 +196,22 @@ def _paths(text: TermQuery, files: Mapping[str, Path], vnnlib: Path) -> list[Pat
     return list(paths.values())
 
 
-def _part(model: onnx.ModelProto, tensors: list[Tensor], path: Path) -> Part:
-    weights = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in weights]
+def _part(model: onnx.ModelProto, tensors: list[Tensor], path: Path, vnnlib: str) -> Part:
+    inputs = inputs_of(model.graph)
     outputs = [value.name for value in model.graph.output]
     declared = [tensor for tensor in tensors if tensor.role == "input"]
     if len(inputs) != len(declared) or len(outputs) != sum(t.role == "output" for t in tensors):
         what = f"has {len(inputs)} inputs and {len(outputs)} outputs, the query declares others"
         raise SalverError(what, str(path), "use the query's own network")
     for value, tensor in zip(inputs, declared, strict=True):
+        refuse_contradiction(tensor.head, value, vnnlib)
         size = math.prod(axis.dim_value or 1 for axis in value.type.tensor_type.shape.dim)
         if size != tensor.size:
             what = f"input {value.name!r} has {size} entries, {tensor.name!r} is declared with {tensor.size}"
             raise SalverError(what, str(path), "use the query's own network")
+    results = [tensor for tensor in tensors if tensor.role == "output"]
+    for value, tensor in zip(model.graph.output, results, strict=True):
+        refuse_contradiction(tensor.head, value, vnnlib)
     left = iter(outputs)
     names = [t.inner if t.role == "hidden" else next(left) for t in tensors if t.role != "input"]
     made = {name for node in model.graph.node for name in node.output}
@@ -217,19 +255,22 @@ class _Lifted:
     products: tuple[tuple[int, ...], ...]
 
 
-def _lifted(text: TermQuery, where: str) -> _Lifted:
+def _lifted(text: TermQuery, where: str, margin: bool) -> _Lifted:
     places, ends = [], {"x": 0, "y": 0}
     for tensor in text.tensors:
         side = "x" if tensor.role == "input" else "y"
         places.append(ends[side])
         ends[side] += tensor.size
     sizes = (ends["x"], ends["y"])
-    lift = _Lift(text.tensors, tuple(places), sizes, where)
+    lift = _Lift(text.tensors, tuple(places), sizes, where, margin)
     clauses = []
     for clause in text.clauses:
+        lift.hull(clause)
         if len(clause) == 1 and len(clause[0]) == 1 and lift.bounded(clause[0][0]):
             continue
         clauses.append(tuple(tuple(lift.atom(atom) for atom in part) for part in clause))
+    if not all(text.clauses) or (lift.low > lift.high).any():
+        raise NoSolutionError("no input satisfies the conditions, whatever the network computes")
     cut = np.flatnonzero(~(np.isfinite(lift.low) & np.isfinite(lift.high)))
     products: dict[Monomial, int] = {}
     entries = []
@@ -245,6 +286,10 @@ def _lifted(text: TermQuery, where: str) -> _Lifted:
     matrix = np.zeros((len(lift.rows), sum(sizes) + len(products)), np.float32)
     for number, column, value in entries:
         matrix[number, column] = value
+    if (lift.low > lift.high).any():
+        # No input at all: the query is that of an empty choice, over a box that does not matter.
+        lift.high = np.maximum(lift.low, lift.high)
+        clauses.append(())
     try:
         prop = Property(*_cut(lift.low, lift.high), tuple(clauses), sizes[1] + len(matrix))
     except ValueError as error:
@@ -257,8 +302,14 @@ class _Lift:
     """Bounds and terms met so far; `sizes` are the numbers of inputs and of outputs."""
 
     def __init__(
-        self, tensors: tuple[Tensor, ...], places: tuple[int, ...], sizes: tuple[int, int], where: str
+        self,
+        tensors: tuple[Tensor, ...],
+        places: tuple[int, ...],
+        sizes: tuple[int, int],
+        where: str,
+        margin: bool,
     ) -> None:
+        self.margin = margin
         self.tensors, self.places, self.sizes, self.where = tensors, places, sizes, where
         self.low, self.high = np.full(sizes[0], -np.inf), np.full(sizes[0], np.inf)
         self.rows: dict[Terms, int] = {}
@@ -270,16 +321,50 @@ class _Lift:
         return first + self.places[tensor] + place
 
     def bounded(self, atom: TermAtom) -> bool:
-        """Takes a bound on one input; False where the atom is none."""
-        (monomial, factor), *others = atom.terms
-        if others or abs(factor) != 1 or len(monomial) > 1 or self.tensors[monomial[0][0]].role != "input":
+        """Takes a bound on one input; False where the atom is none, or says more than the bound taken."""
+        found = self._bound(atom)
+        if found is None:
             return False
-        column, bound = self.column(monomial[0]), self._float(atom.constant / factor)
-        if (atom.relation == ">=") == (factor > 0):
+        column, is_lower, exact = found
+        nearest = self._float(exact)
+        bound = below(nearest, exact) if is_lower else above(nearest, exact)
+        # A bound as it stands in the file is rounded as the plain reader does; a computed one to binary32.
+        plain = abs(atom.terms[0][1]) == 1
+        if not plain and Fraction(bound) != exact:
+            bound = _outward(exact, is_lower)
+        if atom.strict and self.margin:
+            single = np.float32(bound)
+            bound = float(np.nextafter(single, np.float32(np.inf if is_lower else -np.inf)))
+        if is_lower:
             self.low[column] = max(self.low[column], bound)
         else:
             self.high[column] = min(self.high[column], bound)
-        return True
+        return plain or Fraction(bound) == exact
+
+    def hull(self, clause: TermClause) -> None:
+        """Takes bounds on inputs that every alternative of a clause implies, widened to single precision."""
+        if len(clause) < 2:
+            return
+        sides: list[dict[tuple[int, bool], Fraction]] = []
+        for part in clause:
+            own: dict[tuple[int, bool], Fraction] = {}
+            for column, is_lower, exact in filter(None, map(self._bound, part)):
+                pick = max if is_lower else min
+                own[column, is_lower] = pick(exact, own.get((column, is_lower), exact))
+            sides.append(own)
+        for column, is_lower in set(sides[0]).intersection(*sides[1:]):
+            exacts = [own[column, is_lower] for own in sides]
+            if is_lower:
+                self.low[column] = max(self.low[column], _outward(min(exacts), True))
+            else:
+                self.high[column] = min(self.high[column], _outward(max(exacts), False))
+
+    def _bound(self, atom: TermAtom) -> tuple[int, bool, Fraction] | None:
+        """The input that an atom bounds, whether from below, and where; None where it says something else."""
+        (monomial, factor), *others = atom.terms
+        if others or len(monomial) > 1 or self.tensors[monomial[0][0]].role != "input":
+            return None
+        return self.column(monomial[0]), (atom.relation == ">=") == (factor > 0), atom.constant / factor
 
     def atom(self, atom: TermAtom) -> Atom:
         """The comparison over outputs and terms."""
@@ -289,6 +374,9 @@ class _Lift:
             for monomial, _ in atom.terms
         ]
         factors = [factor for _, factor in atom.terms]
+        if atom.strict and self.margin:
+            step = max(Fraction(1), abs(atom.constant)) * _MARGIN
+            atom = replace(atom, constant=atom.constant + (step if atom.relation == ">=" else -step))
         flipped: Relation = "<=" if atom.relation == ">=" else ">="
         if min(columns) >= 0 and len(columns) == 1 and abs(factors[0]) == 1:
             relation = atom.relation if factors[0] > 0 else flipped
@@ -316,6 +404,23 @@ class _Lift:
             return float(value)
         except OverflowError as error:
             raise SalverError("a bound is beyond double precision", self.where, _MEND) from error
+
+
+def _outward(value: Fraction, down: bool) -> float:
+    """The number of single precision next to an exact one that is not above it, or not below it."""
+    with np.errstate(over="ignore"):
+        try:
+            single = np.float32(float(value))
+        except OverflowError:
+            single = np.float32(np.inf if value > 0 else -np.inf)
+    toward = np.float32(-np.inf if down else np.inf)
+    while np.isfinite(single) and (
+        Fraction(float(single)) > value if down else Fraction(float(single)) < value
+    ):
+        single = np.nextafter(single, toward)
+    if not np.isfinite(single) and (single > 0) == down:
+        return float(np.finfo(np.float32).max) * (1 if down else -1)
+    return float(single)
 
 
 def _is_single(value: Fraction) -> bool:

@@ -15,18 +15,20 @@ import numpy.typing as npt
 
 from salver.errors import SalverError
 from salver.nets.network import Network
+from salver.nets.onnx.declared import inputs_of, is_double, refuse_contradiction
 from salver.nets.onnx.file import load_model
-from salver.nets.onnx.reader import read_onnx
+from salver.nets.onnx.reader import from_model
 from salver.nets.program import Program, UnsupportedQueryError, lower
 from salver.nets.runtime import Runtime
-from salver.spec import Property, read_vnnlib
+from salver.spec import Property, declared_tensors, float32_down, float32_up, read_vnnlib
 
 if TYPE_CHECKING:
     from salver.solvers.lifted import LiftedReplay
 
 Array = npt.NDArray[np.float64]
 REAL_TOLERANCE = 1e-5
-"""Relative difference between float32 and float64 outputs that is put down to rounding."""
+"""Difference between float32 and float64 outputs that is put down to rounding, as a share of the sums of
+absolute values that the outputs are added up from."""
 KINK_TOLERANCE = 1e-6
 """The same for pre-activations, of which fewer roundings have been added up."""
 
@@ -90,12 +92,14 @@ class Query:
         network: its operators.
         prop: box and clauses; a satisfying X falsifies the property under test.
         lifted: replays `network` where it is not the file's function alone (`salver.solvers.lifted`).
+        double: whether the networks take their inputs in double precision.
     """
 
     onnx: Path
     network: Network
     prop: Property
     lifted: LiftedReplay | None = None
+    double: bool = False
 
     @cached_property
     def program(self) -> Program:
@@ -105,6 +109,15 @@ class Query:
             UnsupportedQueryError: see `lower`.
         """
         return lower(self.network)
+
+    @cached_property
+    def _points(self) -> tuple[Array, Array]:
+        """Least and largest of the binary32 numbers inside the box, for each input [n], [n]."""
+        low, high = self.prop.input_lower, self.prop.input_upper
+        least, most = float32_up(low), float32_down(high)
+        middle = low + (high - low) / 2
+        nearest = middle if self.double else middle.astype(np.float32).astype(np.float64)
+        return np.where(least <= most, least, nearest), np.where(least <= most, most, nearest)
 
     @cached_property
     def _runtime(self) -> Runtime:
@@ -119,13 +132,13 @@ class Query:
         return other
 
     def replay(self, x: Array) -> Array:
-        """Outputs of ONNX Runtime in float32 at `x` [n], the values a judge will see."""
+        """Outputs of ONNX Runtime, in the types of the file, at `x` [n]: the values a judge will see."""
         return self._runtime.outputs(x) if self.lifted is None else self.lifted.outputs(x)
 
     def clip(self, x: Array) -> Array:
-        """The nearest binary32 point inside the box (the bounds are binary32 numbers themselves)."""
+        """The nearest binary32 point inside the box; for an input without one, what is nearest to the box."""
         nearest = np.asarray(x, np.float32).astype(np.float64)
-        return np.clip(nearest, self.prop.input_lower, self.prop.input_upper)
+        return np.clip(nearest, *self._points)
 
     def confirm(self, x: Array) -> Array | None:
         """The witness as it will be printed if it survives strict replay (tolerance 0), else None.
@@ -137,15 +150,24 @@ class Query:
         outputs = self.replay(point)
         if not self.prop.outputs_satisfied(outputs):
             return None
+        if self.lifted is not None and not self.lifted.holds(point, outputs):
+            return None
         exact = self.program.evaluate(point[None])[0][0]
-        tolerance = REAL_TOLERANCE * max(1.0, float(np.abs(exact).max()))
-        return point if self.prop.outputs_satisfied(exact, tolerance) else None
+        return point if self.prop.outputs_satisfied(exact, self.rounding(point)) else None
+
+    def rounding(self, x: Array) -> float:
+        """What single precision may do to the outputs of greatest magnitude at `x` [n]."""
+        _, _, values = self.program.evaluate(x[None])
+        largest = {block: np.abs(value[0]) for block, value in values.items()}
+        return REAL_TOLERANCE * float(self.program.output.magnitude(largest).max(initial=0.0))
 
     def on_kink(self, x: Array) -> bool:
         """Whether rounding alone may carry `x` [n] over some z = 0, where the saliency map jumps."""
-        _, pre, _ = self.program.evaluate(x[None])
+        _, pre, values = self.program.evaluate(x[None])
+        largest = {block: np.abs(value[0]) for block, value in values.items()}
         return any(
-            bool((np.abs(z) <= KINK_TOLERANCE * max(1.0, np.abs(z).max())).any()) for z in pre if z.size
+            bool((np.abs(z[0]) <= KINK_TOLERANCE * point.affine.magnitude(largest)).any())
+            for z, point in zip(pre, self.program.pre, strict=True)
         )
 
 
@@ -156,17 +178,22 @@ def read_queries(files: Mapping[str, Path], vnnlib: Path) -> Query:
     """Reads a query over one network or more, by the networks' names in it.
 
     A query in the plain form, as the instance sets have it, is read as such (`read_query`); what that form
-    cannot say is read as VNN-LIB 2.0 (`salver.solvers.lifted`).
+    cannot say is read as one of terms (`salver.solvers.lifted`).
 
     Raises:
         SalverError, UnsupportedQueryError: as `read_query`.
+        NoSolutionError: the text alone shows that there is no solution.
     """
     from salver.solvers.lifted import read_lifted
 
     if len(files) > 1:
         return read_lifted(files, vnnlib)
     try:
-        return read_query(next(iter(files.values())), vnnlib)
+        prop = read_vnnlib(vnnlib)
+    except SalverError:
+        return read_lifted(files, vnnlib)
+    try:
+        return _over(next(iter(files.values())), prop, vnnlib)
     except (SalverError, UnsupportedQueryError) as plain:
         try:
             return read_lifted(files, vnnlib)
@@ -178,12 +205,17 @@ def read_query(onnx: Path, vnnlib: Path) -> Query:
     """Reads both files of a plain query.
 
     Raises:
-        SalverError: unreadable or malformed files, or sizes that do not fit.
+        SalverError: unreadable or malformed files, or sizes, shapes or types that do not fit.
         UnsupportedQueryError: operators outside `Network`.
     """
-    prop = read_vnnlib(vnnlib)
+    return _over(onnx, read_vnnlib(vnnlib), vnnlib)
+
+
+def _over(onnx: Path, prop: Property, vnnlib: Path) -> Query:
+    """A plain property over the network in a file."""
+    model = load_model(onnx)
     try:
-        network = read_onnx(onnx)
+        network = from_model(model, str(onnx))
     except SalverError as error:
         if "is not supported" in error.what:
             raise UnsupportedQueryError(str(error)) from error
@@ -194,4 +226,7 @@ def read_query(onnx: Path, vnnlib: Path) -> Query:
         raise SalverError(
             f"{what}, the network has {sizes[0]} and {sizes[1]}", str(vnnlib), "use its own network"
         )
-    return Query(onnx, network, prop)
+    ends = {"X": inputs_of(model.graph)[0], "Y": model.graph.output[0]}
+    for role, declared in declared_tensors(vnnlib).items():
+        refuse_contradiction(declared, ends[role], str(vnnlib))
+    return Query(onnx, network, prop, double=is_double(ends["X"]))

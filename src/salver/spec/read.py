@@ -2,8 +2,8 @@
 
 Strict about meaning, lenient about layout: any spacing, comments, `and` at the top, the constant
 first. What it cannot represent exactly (arithmetic, strict comparisons, input atoms inside a
-disjunction) is an error that names the line, never a guess. Files are untrusted: sizes are limited before
-anything is unpacked or counted, and work is linear in the text.
+disjunction) is an error that names the line, never a guess; `spec.terms` reads most of that. Files are
+untrusted: sizes are limited before anything is unpacked or counted, and work is linear in the text.
 """
 
 from __future__ import annotations
@@ -11,16 +11,20 @@ from __future__ import annotations
 import gzip
 import io
 import math
+import os
 import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from salver.confined import open_regular
 from salver.errors import SalverError
+from salver.spec.numbers import above, below
 from salver.spec.property import Atom, Clause, Property
 
 MOST_STORED_BYTES = 64 << 20
@@ -31,7 +35,7 @@ DEEPEST = 100
 """Most `(` open at one place."""
 
 _TOKEN = re.compile(r";[^\n]*|[()]|[^\s();\[\]]*\[[^\[\]();\n]*\]|[^\s();]+")
-_FLAT = re.compile(r"([A-Za-z]\w*?)_(0|[1-9]\d{0,8})", re.ASCII)
+FLAT = re.compile(r"([A-Za-z]\w*?)_(0|[1-9]\d{0,8})", re.ASCII)
 INDEXED = re.compile(r"([A-Za-z]\w*)\[([\d, \t]*)\]", re.ASCII)
 SHAPE = re.compile(r"\[([\d, \t]*)\]", re.ASCII)
 _INDEX = re.compile(r"0|[1-9]\d{0,8}", re.ASCII)
@@ -63,12 +67,12 @@ class _Query:
     where: str
     shapes: dict[str, tuple[str, tuple[int, ...]]] = field(default_factory=dict)
     flat: dict[str, set[int]] = field(default_factory=lambda: {"X": set(), "Y": set()})
-    lower: dict[int, float] = field(default_factory=dict)
-    upper: dict[int, float] = field(default_factory=dict)
+    lower: dict[int, Decimal] = field(default_factory=dict)
+    upper: dict[int, Decimal] = field(default_factory=dict)
     clauses: list[Clause] = field(default_factory=list)
 
     def fail(self, what: str, line: int) -> SalverError:
-        return SalverError(what, f"{self.where}, line {line}", "mend the VNN-LIB file")
+        return SalverError(what, f"{self.where}, line {line}", "correct the VNN-LIB file")
 
 
 def read_vnnlib(path: Path) -> Property:
@@ -102,7 +106,7 @@ def declared_tensors(path: Path) -> dict[str, str]:
 def stored_text(path: Path) -> str:
     """Text of a file, plain or gzip-compressed. Raises: SalverError: as `read_vnnlib`."""
     try:
-        with path.open("rb") as file:
+        with os.fdopen(open_regular(path), "rb") as file:
             raw = _at_most(file, MOST_STORED_BYTES, path)
         if raw[:2] == b"\x1f\x8b":
             with gzip.open(io.BytesIO(raw)) as packed:
@@ -132,7 +136,12 @@ def parse_vnnlib(text: str, where: str = "VNN-LIB text") -> Property:
 
 
 def statements(text: str, where: str) -> Iterator[Expression]:
-    """Top-level expressions. Raises: SalverError: parentheses that do not match, or too many."""
+    """Top-level expressions. A line ends as in any text file: with LF, CR or both.
+
+    Raises:
+        SalverError: parentheses that do not match, or too many.
+    """
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     stack: list[Expression] = []
     line, position = 1, 0
     for match in _TOKEN.finditer(text):
@@ -148,7 +157,7 @@ def statements(text: str, where: str) -> Iterator[Expression]:
             stack.append(Expression([], line))
         elif token == ")":
             if not stack:
-                raise SalverError("one ')' too many", f"{where}, line {line}", "mend the VNN-LIB file")
+                raise SalverError("one ')' too many", f"{where}, line {line}", "correct the VNN-LIB file")
             done = stack.pop()
             if not stack:
                 yield done
@@ -156,12 +165,12 @@ def statements(text: str, where: str) -> Iterator[Expression]:
                 stack[-1].items.append(done)
         elif not stack:
             raise SalverError(
-                f"{token[:40]!r} stands outside any '('", f"{where}, line {line}", "mend the VNN-LIB file"
+                f"{token[:40]!r} stands outside any '('", f"{where}, line {line}", "correct the VNN-LIB file"
             )
         else:
             stack[-1].items.append(token)
     if stack:
-        raise SalverError("'(' is never closed", f"{where}, line {stack[0].line}", "mend the VNN-LIB file")
+        raise SalverError("'(' is never closed", f"{where}, line {stack[0].line}", "correct the VNN-LIB file")
 
 
 def _statement(query: _Query, node: Expression) -> None:
@@ -182,7 +191,7 @@ def _statement(query: _Query, node: Expression) -> None:
 
 
 def _declare_const(query: _Query, name: str, type_: str, line: int) -> None:
-    found = _FLAT.fullmatch(name)
+    found = FLAT.fullmatch(name)
     if not found or found[1] not in query.flat:
         raise query.fail(f"variable {name[:40]!r} is neither X_i nor Y_i", line)
     if type_.lower() not in _TYPES:
@@ -228,7 +237,7 @@ def _assert(query: _Query, expression: Any, line: int) -> None:
         case ["and", *parts]:
             for part in parts:
                 _assert(query, part, expression.line)
-        case ["or", *parts] if parts:
+        case ["or", *parts]:
             clause = tuple(tuple(_conjunction(query, part, expression.line)) for part in parts)
             query.clauses.append(clause)
         case _:
@@ -237,17 +246,17 @@ def _assert(query: _Query, expression: Any, line: int) -> None:
                     query.clauses.append(
                         ((_output_atom(query, variable, relation, right, expression.line),),)
                     )
-                elif isinstance(right, float):
+                elif isinstance(right, Decimal):
                     _tighten(query, variable.index, relation, right)
                 else:
                     raise query.fail("an input is compared with a variable", expression.line)
 
 
-def _tighten(query: _Query, index: int, relation: str, bound: float) -> None:
+def _tighten(query: _Query, index: int, relation: str, bound: Decimal) -> None:
     if relation == ">=":
-        query.lower[index] = max(bound, query.lower.get(index, -math.inf))
+        query.lower[index] = max(bound, query.lower.get(index, bound))
     else:
-        query.upper[index] = min(bound, query.upper.get(index, math.inf))
+        query.upper[index] = min(bound, query.upper.get(index, bound))
 
 
 def _conjunction(query: _Query, expression: Any, line: int) -> Iterator[Atom]:
@@ -265,14 +274,14 @@ def _conjunction(query: _Query, expression: Any, line: int) -> Iterator[Atom]:
 
 def _output_atom(query: _Query, variable: _Variable, relation: str, right: Any, line: int) -> Atom:
     direction: Any = relation
-    if isinstance(right, float):
-        return Atom(variable.index, direction, constant=right)
+    if isinstance(right, Decimal):
+        return Atom(variable.index, direction, constant=float(right))
     if right.role != "Y":
         raise query.fail("an output is compared with an input", line)
     return Atom(variable.index, direction, other=right.index)
 
 
-def _comparison(query: _Query, node: Expression) -> Iterator[tuple[_Variable, str, _Variable | float]]:
+def _comparison(query: _Query, node: Expression) -> Iterator[tuple[_Variable, str, _Variable | Decimal]]:
     match node.items:
         case ["<=" | ">=" | "==" | "=" as relation, left, right]:
             first, second = _operand(query, left, node.line), _operand(query, right, node.line)
@@ -282,8 +291,8 @@ def _comparison(query: _Query, node: Expression) -> Iterator[tuple[_Variable, st
             )
         case _:
             raise query.fail("malformed condition", node.line)
-    if isinstance(first, float):
-        if isinstance(second, float):
+    if isinstance(first, Decimal):
+        if isinstance(second, Decimal):
             raise query.fail("both sides are constants", node.line)
         first, second = second, first
         relation = {"<=": ">=", ">=": "<="}.get(relation, relation)
@@ -291,7 +300,7 @@ def _comparison(query: _Query, node: Expression) -> Iterator[tuple[_Variable, st
         yield first, direction, second
 
 
-def _operand(query: _Query, token: Any, line: int) -> _Variable | float:
+def _operand(query: _Query, token: Any, line: int) -> _Variable | Decimal:
     if isinstance(token, Expression):
         raise query.fail("arithmetic is not supported", line)
     found = INDEXED.fullmatch(token)
@@ -301,17 +310,19 @@ def _operand(query: _Query, token: Any, line: int) -> _Variable | float:
         if len(position) != len(shape) or any(p >= size for p, size in zip(position, shape, strict=True)):
             raise query.fail(f"{token[:40]!r} does not fit shape {list(shape)}", line)
         return _Variable(role, int(np.ravel_multi_index(position, shape)) if shape else 0)
-    found = _FLAT.fullmatch(token)
+    found = FLAT.fullmatch(token)
     if found and int(found[2]) in query.flat.get(found[1], ()):
         return _Variable(found[1], int(found[2]))
     if len(token) > MOST_DIGITS or not NUMBER.fullmatch(token):
         if token.lower().lstrip("+-") in ("nan", "inf", "infinity"):
             raise query.fail(f"bound {token!r} is not a finite number", line)
         raise query.fail(f"{token[:40]!r} is neither a declared variable nor a number", line)
-    number = float(token)
-    if not math.isfinite(number):
+    if not math.isfinite(float(token)):
         raise query.fail(f"bound {token[:40]!r} is not a finite number", line)
-    return number
+    try:
+        return Decimal(token)
+    except InvalidOperation as error:
+        raise query.fail(f"number {token[:40]!r} is not supported", line) from error
 
 
 def _finish(query: _Query) -> Property:
@@ -321,14 +332,19 @@ def _finish(query: _Query) -> Property:
             raise SalverError(f"{role}_0 ... {role}_{max(declared)} are not all declared", query.where)
         counts.setdefault(role, len(declared))
     if not counts.get("X") or not counts.get("Y"):
-        raise SalverError("declares no input or no output", query.where, "mend the VNN-LIB file")
+        raise SalverError("declares no input or no output", query.where, "correct the VNN-LIB file")
     for side, bounds in (("lower", query.lower), ("upper", query.upper)):
         missing = next((i for i in range(counts["X"]) if i not in bounds), None)
         if missing is not None:
             raise SalverError(f"X[{missing}] has no {side} bound", query.where, "bound every input")
-    lower = np.array([query.lower[i] for i in range(counts["X"])])
-    upper = np.array([query.upper[i] for i in range(counts["X"])])
+    box = [(query.lower[i], query.upper[i]) for i in range(counts["X"])]
+    clauses = list(query.clauses)
+    if any(low > high for low, high in box):
+        # No input at all: the query is that of an empty choice, over a box that does not matter.
+        box, clauses = [(low, max(low, high)) for low, high in box], [*clauses, ()]
+    lower = np.array([below(float(low), low) for low, _ in box])
+    upper = np.array([above(float(high), high) for _, high in box])
     try:
-        return Property(lower, upper, tuple(query.clauses), counts["Y"])
+        return Property(lower, upper, tuple(clauses), counts["Y"])
     except ValueError as error:
-        raise SalverError(str(error), query.where, "mend the VNN-LIB file") from error
+        raise SalverError(str(error), query.where, "correct the VNN-LIB file") from error

@@ -1,23 +1,25 @@
-"""Reader of what VNN-LIB 2.0 says beyond one box and comparisons: several tensors and networks, inner
-tensors, and arithmetic. A query becomes comparisons of polynomials with exact coefficients.
-
-Strict comparisons are errors, as is everything that `spec.read` refuses of a file.
+"""Reader of what a query says beyond one box and comparisons: several tensors and networks, inner tensors,
+arithmetic, strict comparisons and any Boolean structure. It becomes comparisons of polynomials with exact
+coefficients. A query in VNN-LIB 1.0 is one over a network with the tensors X and Y.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from salver.errors import SalverError
+from salver.spec.logic import clauses
 from salver.spec.property import Relation
 from salver.spec.read import (
+    FLAT,
     INDEXED,
     MOST_AXES,
     MOST_DIGITS,
@@ -41,6 +43,7 @@ _REALS = frozenset(("real", "float16", "float32", "float64"))
 _WHOLE = frozenset(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64))
 _MOST_EXPONENT = 400
 _MOST_BITS = 1 << 14
+_LONGEST_CHAIN = 100
 MOST_FACTORS, MOST_PRODUCTS = 4, 256
 """Variables in a product, and products in a term."""
 
@@ -66,7 +69,9 @@ class Tensor:
 
     @property
     def head(self) -> str:
-        """The tensor as an assignment introduces it."""
+        """The tensor as an assignment introduces it; empty in VNN-LIB 1.0, which declares none."""
+        if not self.element:
+            return ""
         return f"{self.name} {self.element} [{','.join(map(str, self.shape))}]"
 
 
@@ -81,11 +86,15 @@ class Declared:
 
 @dataclass(frozen=True)
 class TermAtom:
-    """sum of coefficient * monomial `relation` constant; no coefficient is 0, and there is one at least."""
+    """sum of coefficient * monomial `relation` constant; no coefficient is 0, and there is one at least.
+
+    `strict` excludes equality.
+    """
 
     terms: tuple[tuple[Monomial, Fraction], ...]
     relation: Relation
     constant: Fraction
+    strict: bool = False
 
 
 TermClause = tuple[tuple[TermAtom, ...], ...]
@@ -108,12 +117,23 @@ class _Reading:
     numbers: dict[str, int] = field(default_factory=dict)
     clauses: list[TermClause] = field(default_factory=list)
 
+    flat: dict[str, set[int]] = field(default_factory=lambda: {"X": set(), "Y": set()})
+    ended: bool = False
+
     def fail(self, what: str, line: int) -> SalverError:
-        return SalverError(what, f"{self.where}, line {line}", "mend the VNN-LIB file")
+        return SalverError(what, f"{self.where}, line {line}", "correct the VNN-LIB file")
+
+    def unsupported(self, what: str, line: int) -> SalverError:
+        return SalverError(f"{what} is not supported by salver", f"{self.where}, line {line}", _READ)
+
+
+_READ = "state it with <=, <, >=, >, =, and, or, not, +, - and * over the declared variables"
+_SMT_LIB = ("set-logic", "set-info", "set-option")
+_SMT_LIB_ENDS = ("check-sat", "get-model", "get-value", "exit")
 
 
 def read_term_query(path: Path) -> TermQuery:
-    """Reads a VNN-LIB 2.0 query from a file, plain or gzip-compressed.
+    """Reads a query of either version from a file, plain or gzip-compressed.
 
     Raises:
         SalverError: as `parse_term_query`, or the file cannot be read.
@@ -122,31 +142,80 @@ def read_term_query(path: Path) -> TermQuery:
 
 
 def parse_term_query(text: str, where: str = "VNN-LIB text") -> TermQuery:
-    """Parses a VNN-LIB 2.0 query.
+    """Parses a query of either version.
 
     Raises:
         SalverError: a syntax error or an unsupported construct, with its line.
     """
     reading = _Reading(where)
     for statement in statements(text, where):
-        match statement.items:
-            case ["vnnlib-version", str(version)] if version in VERSIONS:
-                pass
-            case ["declare-network", str(name), *parts]:
-                _declare_network(reading, name, parts, statement.line)
-            case ["assert", expression]:
-                reading.clauses += _clauses(reading, expression, statement.line)
-            case [str(head), *_]:
-                raise reading.fail(f"statement {head[:40]!r} is not supported", statement.line)
-            case _:
-                raise reading.fail("empty or malformed statement", statement.line)
+        _statement(reading, statement)
+    if any(reading.flat.values()):
+        _declare_flat(reading)
     for number, network in enumerate(reading.networks):
         roles = {tensor.role for tensor in reading.tensors if tensor.network == number}
         if not {"input", "output"} <= roles:
-            raise SalverError(f"network {network.name!r} declares no input or no output", where)
+            raise SalverError(
+                f"network {network.name!r} declares no input or no output", where, "declare both"
+            )
     if not reading.networks:
-        raise SalverError("declares no network", where, "mend the VNN-LIB file")
+        raise SalverError("declares no network and no X_i and Y_i", where, "correct the VNN-LIB file")
     return TermQuery(tuple(reading.networks), tuple(reading.tensors), tuple(reading.clauses))
+
+
+def _statement(reading: _Reading, node: Expression) -> None:
+    head = node.items[0] if node.items else None
+    if reading.ended and head not in _SMT_LIB_ENDS:
+        raise reading.unsupported("a statement after check-sat", node.line)
+    match node.items:
+        case ["vnnlib-version", str(version)] if version in VERSIONS:
+            pass
+        case ["declare-const", str(name), str(type_)]:
+            _declare_variable(reading, name, type_, node.line)
+        case ["declare-fun", str(name), Expression(items=[]), str(type_)]:
+            _declare_variable(reading, name, type_, node.line)
+        case ["declare-network", str(name), *parts]:
+            if any(reading.flat.values()):
+                raise reading.fail("a network beside variables X_i and Y_i", node.line)
+            _declare_network(reading, name, parts, node.line)
+        case ["assert", expression]:
+            compare = partial(_comparison, reading)
+            reading.clauses += clauses(expression, compare, f"{reading.where}, line {node.line}")
+        case [str(), *_] if head in _SMT_LIB:
+            pass
+        case [str(), *_] if head in _SMT_LIB_ENDS:
+            reading.ended = True
+        case [str(), *_]:
+            raise reading.unsupported(f"statement {str(head)[:40]!r}", node.line)
+        case _:
+            raise reading.fail("empty or malformed statement", node.line)
+
+
+def _declare_variable(reading: _Reading, name: str, type_: str, line: int) -> None:
+    """X_i or Y_i of VNN-LIB 1.0."""
+    found = FLAT.fullmatch(name)
+    if not found or found[1] not in reading.flat:
+        raise reading.unsupported(f"variable {name[:40]!r}, which is neither X_i nor Y_i,", line)
+    if type_.lower() not in _REALS:
+        raise reading.unsupported(f"type {type_[:40]!r} of {name}", line)
+    if reading.networks:
+        raise reading.fail(f"{name} is declared beside a network", line)
+    if int(found[2]) in reading.flat[found[1]]:
+        raise reading.fail(f"{name} is declared twice", line)
+    reading.flat[found[1]].add(int(found[2]))
+
+
+def _declare_flat(reading: _Reading) -> None:
+    """The one network of VNN-LIB 1.0, when all of its variables are known."""
+    for role, declared in reading.flat.items():
+        if not declared:
+            raise SalverError("declares no input or no output", reading.where, "declare X_i and Y_i")
+        if declared != set(range(len(declared))):
+            what = f"{role}_0 ... {role}_{max(declared)} are not all declared"
+            raise SalverError(what, reading.where, "declare each of them")
+    reading.networks.append(Declared("N"))
+    sizes = {role: (len(declared),) for role, declared in reading.flat.items()}
+    reading.tensors += [Tensor(0, "input", "X", "", sizes["X"]), Tensor(0, "output", "Y", "", sizes["Y"])]
 
 
 def _declare_network(reading: _Reading, name: str, parts: list[Any], line: int) -> None:
@@ -167,7 +236,7 @@ def _declare_network(reading: _Reading, name: str, parts: list[Any], line: int) 
                     raise reading.fail(f"{inner[:40]!r} is no name in quotes", part.line)
                 _declare(reading, "hidden", (tensor, element, shape), inner[1:-1], part.line)
             case _:
-                raise reading.fail("only declarations of tensors are supported in a network", line)
+                raise reading.fail("only declarations of tensors may stand in a network", line)
     reading.networks.append(declared)
 
 
@@ -185,46 +254,45 @@ def _declare(reading: _Reading, role: Role, words: tuple[str, str, str], inner: 
     reading.tensors.append(Tensor(len(reading.networks), role, name, element, sizes, inner))
 
 
-def _clauses(reading: _Reading, expression: Any, line: int) -> Iterator[TermClause]:
-    if not isinstance(expression, Expression):
-        raise reading.fail(f"cannot assert {expression[:40]!r}", line)
-    match expression.items:
-        case ["and", *parts]:
-            for part in parts:
-                yield from _clauses(reading, part, expression.line)
-        case ["or", *parts] if parts:
-            yield tuple(tuple(_conjunction(reading, part, expression.line)) for part in parts)
-        case _:
-            for atom in _comparison(reading, expression):
-                yield ((atom,),)
+_NEGATED = {"<=": ">", ">=": "<", "<": ">=", ">": "<=", "=": "!=", "==": "!=", "!=": "="}
 
 
-def _conjunction(reading: _Reading, expression: Any, line: int) -> Iterator[TermAtom]:
-    if not isinstance(expression, Expression):
-        raise reading.fail(f"{expression[:40]!r} is no condition", line)
-    if expression.items[:1] == ["and"]:
-        for part in expression.items[1:]:
-            yield from _conjunction(reading, part, expression.line)
-    else:
-        yield from _comparison(reading, expression)
-
-
-def _comparison(reading: _Reading, node: Expression) -> Iterator[TermAtom]:
+def _comparison(reading: _Reading, node: Expression, negated: bool) -> list[tuple[TermAtom, ...]]:
+    """A comparison, of two terms or a chain of them, as alternatives."""
     match node.items:
-        case ["<=" | ">=" | "==" | "=" as relation, left, right]:
-            terms, constant = _linear(reading, left, node.line)
-            others, offset = _linear(reading, right, node.line)
+        case [str(relation), _, _, *_] if relation in _NEGATED:
+            terms = [_linear(reading, item, node.line) for item in node.items[1:]]
+        case ["distinct", first, second]:
+            relation, terms = "!=", [_linear(reading, item, node.line) for item in (first, second)]
         case [str(head), *_]:
-            raise reading.fail(f"operator {head[:40]!r} is not supported as a condition", node.line)
+            raise reading.unsupported(f"{head[:40]!r} with {len(node.items) - 1} operands", node.line)
         case _:
             raise reading.fail("malformed condition", node.line)
-    _add(terms, others, Fraction(-1))
+    if len(terms) > (2 if relation == "!=" else _LONGEST_CHAIN):
+        raise reading.unsupported(f"{relation!r} of {len(terms)} terms", node.line)
+    made: list[tuple[TermAtom, ...]] = [] if negated else [()]
+    for left, right in pairwise(terms):
+        compared = _compared(left, right, _NEGATED[relation] if negated else relation)
+        made = [*made, *compared] if negated else [(*one, *other) for one in made for other in compared]
+    return made
+
+
+def _compared(
+    left: tuple[_Terms, Fraction], right: tuple[_Terms, Fraction], relation: str
+) -> list[tuple[TermAtom, ...]]:
+    """left `relation` right; true or false where no variable is left."""
+    if relation == "!=":
+        return _compared(left, right, "<") + _compared(left, right, ">")
+    terms = dict(left[0])
+    _add(terms, right[0], Fraction(-1))
     kept = tuple((monomial, factor) for monomial, factor in terms.items() if factor)
-    if not kept:
-        raise reading.fail("a condition without variables", node.line)
+    constant, strict = right[1] - left[1], relation in ("<", ">")
     both: tuple[Relation, ...] = ("<=", ">=")
-    for direction in both if relation in ("==", "=") else (relation,):
-        yield TermAtom(kept, direction, offset - constant)
+    relations = [one for one in both if relation in ("=", "==") or one[0] == relation[0]]
+    if kept:
+        return [tuple(TermAtom(kept, one, constant, strict) for one in relations)]
+    holds = all(constant >= 0 if one == "<=" else constant <= 0 for one in relations)
+    return [()] if holds and not (strict and constant == 0) else []
 
 
 def _linear(reading: _Reading, item: Any, line: int) -> tuple[_Terms, Fraction]:
@@ -234,8 +302,10 @@ def _linear(reading: _Reading, item: Any, line: int) -> tuple[_Terms, Fraction]:
     match item.items:
         case ["+" | "-" | "*" as operator, first, *rest]:
             pass
+        case ["/", top, bottom]:
+            return _quotient(reading, top, bottom, item.line)
         case [str(head), *_]:
-            raise reading.fail(f"operator {head[:40]!r} is not supported in a term", item.line)
+            raise reading.unsupported(f"operator {head[:40]!r} in a term", item.line)
         case _:
             raise reading.fail("malformed term", item.line)
     terms, constant = _linear(reading, first, item.line)
@@ -254,12 +324,20 @@ def _linear(reading: _Reading, item: Any, line: int) -> tuple[_Terms, Fraction]:
     return terms, constant
 
 
+def _quotient(reading: _Reading, top: Any, bottom: Any, line: int) -> tuple[_Terms, Fraction]:
+    terms, constant = _linear(reading, top, line)
+    others, divisor = _linear(reading, bottom, line)
+    if any(others.values()) or not divisor:
+        raise reading.unsupported("a quotient by anything but a number other than 0", line)
+    return {monomial: factor / divisor for monomial, factor in terms.items()}, constant / divisor
+
+
 def _product(
     reading: _Reading, left: tuple[_Terms, Fraction], right: tuple[_Terms, Fraction], line: int
 ) -> tuple[_Terms, Fraction]:
     (terms, constant), (others, offset) = left, right
     if len(terms) * len(others) > MOST_PRODUCTS:
-        raise reading.fail(f"more than {MOST_PRODUCTS} products in a term are not supported", line)
+        raise reading.unsupported(f"a term of more than {MOST_PRODUCTS} products", line)
     made: _Terms = {}
     _add(made, terms, offset)
     _add(made, others, constant)
@@ -267,7 +345,7 @@ def _product(
         for other, second in others.items():
             _add(made, {tuple(sorted(one + other)): factor * second}, Fraction(1))
     if any(len(monomial) > MOST_FACTORS for monomial in made):
-        raise reading.fail(f"a product of more than {MOST_FACTORS} variables is not supported", line)
+        raise reading.unsupported(f"a product of more than {MOST_FACTORS} variables", line)
     return made, constant * offset
 
 
@@ -281,6 +359,9 @@ def _add(terms: _Terms, others: _Terms, scale: Fraction) -> None:
 
 
 def _leaf(reading: _Reading, token: str, line: int) -> tuple[_Terms, Fraction]:
+    found = FLAT.fullmatch(token)
+    if found and int(found[2]) in reading.flat.get(found[1], ()):
+        return {((int(found[1] == "Y"), int(found[2])),): Fraction(1)}, Fraction(0)
     found = INDEXED.fullmatch(token)
     if found and found[1] in reading.numbers:
         number = reading.numbers[found[1]]
@@ -293,5 +374,5 @@ def _leaf(reading: _Reading, token: str, line: int) -> tuple[_Terms, Fraction]:
         raise reading.fail(f"{token[:40]!r} is neither a declared variable nor a number", line)
     exponent = token.lower().partition("e")[2]
     if len(exponent) > 6 or abs(int(exponent or 0)) > _MOST_EXPONENT:
-        raise reading.fail(f"number {token[:40]!r} is not supported", line)
+        raise reading.unsupported(f"number {token[:40]!r}", line)
     return {}, Fraction(token)

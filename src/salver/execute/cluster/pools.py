@@ -15,7 +15,7 @@ from salver.errors import SalverError
 from salver.execute.cluster.workforce import Request
 from salver.execute.plan import PlannedJob
 from salver.model import Record
-from salver.suite import parse_record
+from salver.records import parse_record
 
 PILOT_MEMORY_MB = 1000
 """What a pilot itself needs beside its jobs."""

@@ -15,9 +15,11 @@ from typing import IO, NamedTuple, Protocol
 
 import dask.config
 
+from salver.confined import clear, folder_inside, unfit
 from salver.errors import SalverError
 from salver.execute.cluster.settings import LEAN, scheduler_extensions
 from salver.execute.cluster.tls import settings
+from salver.execute.supervision.forking import go_on
 
 LOOPBACK = "127.0.0.1"
 _LEAVE_PATIENCE_S = 15.0
@@ -130,7 +132,10 @@ class LocalWorkers:
                 self._end()
 
     def tend(self, finished: int, left: Counter[Request]) -> None:
-        if self._process is None or self._process.poll() is None:
+        if self._process is None:
+            return
+        if self._process.poll() is None:
+            go_on(self._process.pid)
             return
         self._deaths = 1 if finished > self._finished else self._deaths + 1
         self._finished = finished
@@ -156,6 +161,7 @@ class LocalWorkers:
         if self._process is None:
             return
         self._process.terminate()
+        go_on(self._process.pid)
         try:
             self._process.wait(_LEAVE_PATIENCE_S)
         except subprocess.TimeoutExpired:
@@ -203,5 +209,8 @@ def _counted(count: int, what: str) -> str:
 
 
 def _opened(path: Path) -> IO[bytes]:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """A log to add to; what is no regular file gives way to one."""
+    folder = folder_inside(path.parent.parent, path.parent.name)
+    if unfit(folder, path.name) is not None:
+        clear(path)
     return path.open("ab")

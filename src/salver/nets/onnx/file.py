@@ -8,6 +8,7 @@ from pathlib import Path
 import onnx
 
 from salver.errors import SalverError
+from salver.nets.onnx.other_kinds import other_kind
 
 MOST_BYTES = 512 << 20
 MOST_NODES = 20_000
@@ -105,5 +106,15 @@ def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
 
 
 def _invalid(path: Path, error: Exception) -> SalverError:
+    if kind := _other_kind_of(path):
+        return SalverError(kind[0], str(path), kind[1])
     first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return SalverError(f"is no valid ONNX file ({first})", str(path), "export the model again")
+
+
+def _other_kind_of(path: Path) -> tuple[str, str] | None:
+    """What a file that does not parse is, and what to do; its size was looked at before."""
+    try:
+        return other_kind(path.read_bytes())
+    except OSError:
+        return None

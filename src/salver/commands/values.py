@@ -1,0 +1,40 @@
+"""Values of options that several commands read in the same way."""
+
+from __future__ import annotations
+
+from salver.errors import SalverError
+
+
+def listed(text: str | None, option: str) -> tuple[str, ...] | None:
+    """The words of a list with commas; None where the option was not given.
+
+    Raises:
+        SalverError: no word, an empty one, or one twice. An empty list is never taken for all there is.
+    """
+    if text is None:
+        return None
+    words = tuple(word.strip() for word in text.split(","))
+    if not any(words):
+        raise SalverError("names nothing", option, "give names with commas between, or leave the option out")
+    if not all(words):
+        raise SalverError(f"{text[:60]!r} has an empty name", option, "give names with single commas between")
+    if twice := next((word for number, word in enumerate(words) if word in words[:number]), None):
+        raise SalverError(f"{twice!r} is named twice", option, "name each once")
+    return words
+
+
+def refuse_empty(arguments: list[str]) -> None:
+    """Refuses an empty value, such as that of a shell variable that is not set.
+
+    Raises:
+        SalverError: an argument is empty or blank, alone or after an option's `=`.
+    """
+    for number, word in enumerate(arguments):
+        option, equals, value = word.partition("=")
+        if word.startswith("--") and equals and not value.strip():
+            raise SalverError("its value is empty", option, "give one, or leave the option out")
+        if not word.strip():
+            before = arguments[number - 1] if number else ""
+            where = before if before.startswith("-") else "command line"
+            what = "its value is empty" if before.startswith("-") else f"argument {number + 1} is empty"
+            raise SalverError(what, where, "give a value; is a variable of the shell not set?")
