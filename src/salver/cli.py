@@ -265,11 +265,10 @@ def report(
     from salver.judge.scoring import find_profile
     from salver.judging import report_run
     from salver.project import project_root
-    from salver.provenance import changed_files
     from salver.report.as_json import report_json
     from salver.report.proofs import proofs_frame, proofs_sentence
     from salver.report.tables import terminal_table
-    from salver.run import find_run, read_run
+    from salver.run import changed_sources, find_run
 
     find_profile(profile)
     root = project_root()
@@ -289,7 +288,7 @@ def report(
         print(f"disagreement: {item.instance}: {item.detail}")
     if told := proofs_sentence(found.judged, proofs_frame(found.judged, found.proofs)):
         print(told)
-    for path in changed_files(root / read_run(folder).instance_set):
+    for path in changed_sources(folder, root):
         print(f"note: {os.path.relpath(path)} is another file than when these instances were made from it")
     print(f"report: {os.path.relpath(page)}")
 

@@ -28,6 +28,7 @@ from salver.machine import machine_facts
 from salver.model import Instance, Limits, Manifest, Record, RunRecord
 from salver.planned import Planned, differences, digest_of, keys_of, solvers_of
 from salver.plugins import choose, runners, why_unavailable
+from salver.provenance import changed_files
 from salver.runner import Runner
 from salver.suite import Suite
 
@@ -318,6 +319,15 @@ def set_of(run_dir: Path, root: Path, run: RunManifest) -> Path:
         raise SalverError("its instance set has changed since", str(run_dir), mend)
     refuse_changed_set(folder)
     return folder
+
+
+def changed_sources(run_dir: Path, root: Path) -> list[str]:
+    """Files that a run's instances were made from and that are others now, where its suite's set is here."""
+    try:
+        folder = _suite_set(read_run(run_dir), root, run_dir)
+    except SalverError:
+        return []
+    return changed_files(folder)
 
 
 def _suite_set(run: RunManifest, root: Path, run_dir: Path) -> Path:
