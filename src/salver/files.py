@@ -6,14 +6,14 @@ import os
 import tempfile
 from pathlib import Path
 
-from salver.errors import SalverError
+from salver.errors import file_error
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Writes a file by way of a temporary one beside it; text as UTF-8 with `\\n` line ends.
 
     Raises:
-        SalverError: no space left, no permission; the old file, if any, is untouched.
+        SalverError: no space left, no permission, a read-only disk; the old file, if any, is untouched.
     """
     data = content.encode() if isinstance(content, str) else content
     temporary: Path | None = None
@@ -27,10 +27,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise SalverError(
-            f"cannot be written ({reason})", str(path), "free space or choose another folder"
-        ) from error
+        raise file_error(error, path) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from salver import __version__
-from salver.errors import SalverError
+from salver.errors import SalverError, file_error
 from salver.generator import InstanceDraft
 from salver.model import Facts, Instance, Manifest
 from salver.names import refuse_unsafe_name, refuse_unsafe_path
@@ -71,17 +71,19 @@ def write_set(
         progress: called with the number of instances written so far.
 
     Raises:
-        SalverError: two drafts share a name, no draft at all, no space left.
+        SalverError: two drafts share a name, no draft at all, no space left, a read-only disk.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder.parent))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder.parent))
+    except OSError as error:
+        raise file_error(error, folder.parent) from error
     try:
         manifest = _write(partial, suite, drafts, pool, progress)
         partial.chmod(0o755)
         _replace(folder, partial)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise SalverError(f"cannot be written ({reason})", str(folder), "free some space") from error
+        raise file_error(error, folder) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return manifest

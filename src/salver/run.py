@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import Field
 
 from salver import __version__
-from salver.errors import SalverError
+from salver.errors import SalverError, file_error
 from salver.execute.engines import Engine, run_jobs
 from salver.execute.plan import Plan, plan
 from salver.execute.recording import RunSummary
@@ -210,7 +210,7 @@ def _run_folder(root: Path, suite: Suite, manifest: Manifest, options: RunOption
     try:
         folder.mkdir(parents=True)
     except OSError as error:
-        raise SalverError(f"cannot be made ({error.strerror})", str(folder), "free some space") from error
+        raise file_error(error, folder, "made") from error
     return folder
 
 

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
 from salver.errors import SalverError
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", exists=True, file_okay=False, help="your data folder (default: SALVER_DATA)"),
+]
 
 
 def listed(text: str | None, option: str) -> tuple[str, ...] | None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from salver.errors import SalverError
+from salver.errors import SalverError, file_error
 from salver.files import write_atomically
 from salver.model import Manifest
 from salver.publish import generate_properties as drawing
@@ -173,8 +173,7 @@ def _write_folder(out: Path, files: Mapping[str, bytes]) -> None:
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise SalverError(f"cannot be written ({reason})", str(out), "free some space") from error
+        raise file_error(error, out) from error
     if old is not None:
         shutil.rmtree(old, ignore_errors=True)
 

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from salver import __version__
 from salver.commands.one_line import OneLineParser, nearest
-from salver.errors import SalverError
+from salver.errors import SalverError, file_error
 from salver.solvers.arguments import CHECK_PROOF, DEVICES, build_parser, completion_script, parts_left_out
 from salver.solvers.watchdog import Outbox, is_out_of_memory, process_start, watched
 
@@ -129,6 +129,7 @@ def main(argv: list[str] | None = None) -> int:
             raise SalverError(f"no device {options.device!r}", "--device", "choose cpu or cuda")
         if options.proof is not None and options.solver not in PROVE:
             raise SalverError(f"{options.solver} writes no proofs", "--proof", f"use {', '.join(PROVE)}")
+        _refuse_unwritable(options)
         options.without = parts_left_out(options.solver, options.without)
     except SalverError as error:
         print(f"salver-solve: {error}", file=sys.stderr)
@@ -139,6 +140,22 @@ def main(argv: list[str] | None = None) -> int:
     if not sys.platform.startswith("linux"):
         return _verify(options, started, Outbox())
     return watched(partial(_verify, options, started), started + options.timeout)
+
+
+def _refuse_unwritable(options: argparse.Namespace) -> None:
+    """Refuses before the solving, which may take hours, what could not be stored after it."""
+    wanted = [("--proof", options.proof), ("--serialise-assignments", options.serialise_assignments)]
+    for option, path in wanted:
+        if path is None:
+            continue
+        folder = path.parent if option == "--proof" else path
+        if option == "--proof" and path.is_dir():
+            raise SalverError(f"{path} is a folder", option, "name a file")
+        there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+        if not there.is_dir():
+            raise SalverError(f"{there} is no folder", option, "choose another path")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise SalverError(f"{there} cannot be written to", option, "choose another folder")
 
 
 def _check_name(name: str) -> None:
@@ -182,6 +199,8 @@ def _explain(error: Exception, outbox: Outbox) -> int:
         print(f"out of memory ({message})", file=sys.stderr)
         outbox.answer("unknown")
         return 0
+    if isinstance(error, OSError) and error.filename is not None:
+        error = file_error(error, error.filename, "used")
     if isinstance(error, SalverError):
         print(f"salver-solve: {error}", file=sys.stderr)
         return 2
@@ -322,10 +341,7 @@ def _text(result: Result, query: Query | None, path: Path, folder: Path | None) 
         named = {"X": result.witness, "Y": query.replay(result.witness)}
         tensors = [(name, declared.get(name, ""), named[name]) for name in declared or named]
     if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, _, values in tensors:
-            text = "\n".join(_number(v) for v in values.tolist())
-            (folder / f"{name}.txt").write_text(f"{name} float32 [1,{len(values)}]\n{text}\n")
+        _store(folder, tensors)
     if tensors[0][1]:
         lines = [line for _, head, values in tensors for line in (head, *_numbers(head, values))]
         return "\n".join((result.verdict.value, *lines))
@@ -333,6 +349,17 @@ def _text(result: Result, query: Query | None, path: Path, folder: Path | None) 
         f"({name}_{i} {_number(v)})" for name, _, values in tensors for i, v in enumerate(values.tolist())
     ]
     return result.verdict.value + "\n(" + "\n ".join(lines) + ")"
+
+
+def _store(folder: Path, tensors: list[tuple[str, str, Any]]) -> None:
+    """A text file for every tensor; the answer stands where they cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, _, values in tensors:
+            text = "\n".join(_number(v) for v in values.tolist())
+            (folder / f"{name}.txt").write_text(f"{name} float32 [1,{len(values)}]\n{text}\n")
+    except OSError as error:
+        print(f"salver-solve: {file_error(error, error.filename or folder)}", file=sys.stderr)
 
 
 def _numbers(head: str, values: Any) -> list[str]:
