@@ -58,6 +58,7 @@ def test_only_the_page_itself_is_loaded(page: Browser, report_dir: Path) -> None
 def test_only_one_page_of_rows_is_in_the_document(page: Browser) -> None:
     assert page.run("document.querySelectorAll('#runs tbody tr').length") == 100
     assert status(page) == f"Rows 1 to 100 of {RECORDS}"
+    assert page.run("document.getElementById('size').value") == "100"
     page.click("#last")
     assert status(page) == f"Rows {RECORDS - 99} to {RECORDS} of {RECORDS}"
     assert page.run("document.getElementById('next').disabled")

@@ -76,6 +76,7 @@ class ResultsTable {
     nav.append(this.where);
     this.forth = [step("next", "Next", () => this.state.page + 1), step("last", "Last", () => this.pages() - 1)];
     this.size = make("select", { id: "size" }, ...SIZES.map((size) => make("option", { value: size }, String(size))));
+    this.size.value = String(this.state.size);
     this.size.addEventListener("change", () => this.change({ size: Number(this.size.value), page: 0 }));
     nav.append(make("label", { for: "size" }, "Rows a page", this.size));
   }
