@@ -27,7 +27,7 @@ def check_file(onnx: Path, vnnlib: Path, proof: Path) -> int:
         SalverError: a file cannot be read or does not fit.
         RejectedError, UnsupportedNetworkError: see `check`.
     """
-    compressed = vnnlib.with_name(f"{vnnlib.name}.gz")
+    compressed = Path(f"{vnnlib}.gz")
     network = read_onnx(onnx)
     prop = read_vnnlib(compressed if compressed.exists() and not vnnlib.exists() else vnnlib)
     if (network.input_size, network.output_size) != (len(prop.input_lower), prop.output_count):

@@ -339,7 +339,7 @@ def _prove(query: Query, budget: Budget, path: Path) -> None:
 
 
 def _plain_or_compressed(path: Path) -> Path:
-    compressed = path.with_name(path.name + ".gz")
+    compressed = Path(f"{path}.gz")
     return compressed if not path.exists() and compressed.exists() else path
 
 

@@ -107,6 +107,8 @@ def stored_text(path: Path) -> str:
         if raw[:2] == b"\x1f\x8b":
             with gzip.open(io.BytesIO(raw)) as packed:
                 raw = _at_most(packed, MOST_BYTES, path)
+        if b"\0" in raw:
+            raise SalverError("is no text", str(path), "name the query's VNN-LIB file here")
         return raw.decode()
     except UnicodeDecodeError as error:
         raise SalverError("is no text", str(path), "name the query's VNN-LIB file here") from error
