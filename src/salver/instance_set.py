@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from salver import __version__
+from salver.confined import list_inside, read_inside, sha256_inside, unfit
 from salver.errors import SalverError, file_error
 from salver.generator import InstanceDraft
 from salver.model import Facts, Instance, Manifest
@@ -20,6 +21,9 @@ from salver.nets.onnx.writer import to_bytes, to_model
 from salver.spec import Property, to_vnnlib1, to_vnnlib2
 from salver.suite import Suite
 
+MOST_MANIFEST_BYTES = 256 << 20
+MOST_BYTES = 512 << 20
+"""Largest file of a set."""
 Progress = Callable[[int], None]
 _GRAPH_FACTS = (
     "family",
@@ -41,19 +45,29 @@ def read_manifest(folder: Path) -> Manifest:
     """Reads `manifest.json`.
 
     Raises:
-        SalverError: missing or malformed, or it names a file outside of the set.
+        SalverError: missing or malformed, or it names a file outside of the set, or what is no regular file.
     """
     path = folder / "manifest.json"
     try:
-        manifest = Manifest.model_validate_json(path.read_text())
+        manifest = Manifest.model_validate_json(read_inside(folder, path.name, MOST_MANIFEST_BYTES))
     except FileNotFoundError:
         raise SalverError("no instance set here", str(folder), "run `salver generate SUITE` first") from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        what = f"cannot be read ({error.strerror})"
+        raise SalverError(what, str(path), "generate the set again") from error
+    except ValueError as error:
         first = str(error).splitlines()[0]
         raise SalverError(f"is malformed ({first})", str(path), "generate the set again") from error
+    named = dict.fromkeys(
+        file for one in manifest.instances for file in (one.onnx, one.vnnlib, one.vnnlib2, one.network)
+    )
+    for file in named:
+        refuse_unsafe_path(file, str(path))
+        for stored in (file, f"{file}.gz"):
+            if (other := unfit(folder, stored)) is not None:
+                raise SalverError(f"is {other}", str(folder / stored), "put the file itself there")
     for one in manifest.instances:
-        for file in (one.onnx, one.vnnlib, one.vnnlib2, one.network):
-            refuse_unsafe_path(file, str(path))
+        refuse_unsafe_path(one.name, str(path))
         if not 0 < one.timeout < float("inf"):
             raise SalverError(
                 f"{one.name!r} has timeout {one.timeout}", str(path), "correct its manifest.json"
@@ -153,10 +167,14 @@ def _write(
 
 
 def checksums(folder: Path) -> str:
-    """`sha256sum` lines of every file below `folder` but SHA256SUMS itself, sorted by name."""
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "SHA256SUMS")
-    lines = (f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.relative_to(folder)}\n" for p in files)
-    return "".join(lines)
+    """`sha256sum` lines of every file below `folder` but SHA256SUMS itself, sorted by name.
+
+    Raises:
+        OSError: a file cannot be read, or is larger than `MOST_BYTES`.
+    """
+    files = sorted(Path(name) for name, kind in list_inside(folder) if kind == "file")
+    names = [path.as_posix() for path in files if path.name != "SHA256SUMS"]
+    return "".join(f"{sha256_inside(folder, name, MOST_BYTES)}  {name}\n" for name in names)
 
 
 def _write_networks(
@@ -172,7 +190,7 @@ def _write_networks(
     (folder / "onnx" / f"{draft.graph_name}.onnx").write_bytes(data)
     original = folder / "networks" / f"{draft.classifier_name}.onnx"
     if not original.exists():
-        original.write_bytes(to_bytes(to_model(draft.classifier)))
+        original.write_bytes(to_bytes(to_model(draft.classifier, as_it_is=True)))
 
 
 def _write_texts(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from salver.confined import UnfitFileError, refuse_leaving
 from salver.errors import SalverError
 from salver.execute.events import EventLog
 from salver.instance_set import read_manifest
@@ -31,7 +32,7 @@ def judge_run(run_dir: Path, root: Path) -> tuple[RunManifest, dict[str, Instanc
         SalverError: no such run, or its instance set was since generated from another suite file.
     """
     run = read_run(run_dir)
-    set_path = root / run.instance_set
+    set_path = _set_of(run, root, run_dir)
     manifest = read_manifest(set_path)
     if manifest.recipe != run.recipe:
         mend = f"generate {run.suite} from the suite file of that run, or run again"
@@ -43,6 +44,18 @@ def judge_run(run_dir: Path, root: Path) -> tuple[RunManifest, dict[str, Instanc
     judgements = judge(records, instances, replays, proofs)
     judged = [lean(JudgedRun(run=r, judgement=j)) for r, j in zip(records, judgements, strict=True)]
     return run, instances, judged
+
+
+def _set_of(run: RunManifest, root: Path, run_dir: Path) -> Path:
+    """Where a run's instance set lies: the manifest may be somebody else's, so only below the project."""
+    try:
+        refuse_leaving(run.instance_set)
+    except UnfitFileError as error:
+        where = str(run_dir / "manifest.json")
+        raise SalverError(
+            f"instance_set is {error.strerror}", where, "put the set below instances/"
+        ) from error
+    return root / run.instance_set
 
 
 @contextlib.contextmanager

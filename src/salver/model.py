@@ -10,9 +10,11 @@ import hashlib
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from salver.confined import UnfitFileError, refuse_leaving
 
 
 class Record(BaseModel):
@@ -177,7 +179,9 @@ class Finished(Record):
     """A run as the supervisor saw it, before anyone interprets it.
 
     `stdout` and `stderr` are decoded with replacement and cut to `Limits.output_mb`; `files` holds
-    the text of the files the runner declared as results, by name, where they exist. `measured` says how
+    the text of the files the runner declared as results, by name, where they exist. `unread` names those of
+    which something is there that is not read: no regular file (`unfit`), or one over `Limits.output_mb`
+    (`large`); `reason` says more. `measured` says how
     memory was: control groups count the page cache and kernel memory of the run too. `command` is the
     argument vector as it was run, `environment` what was added to the environment.
     """
@@ -193,6 +197,7 @@ class Finished(Record):
     stdout: str = ""
     stderr: str = ""
     files: dict[str, str] = Field(default_factory=dict)
+    unread: dict[str, Literal["unfit", "large"]] = Field(default_factory=dict)
     reason: str = ""
     measured: Measured = "rss-polling"
 
@@ -216,30 +221,50 @@ class Answer(Record):
     reason: str = ""
 
 
-class RunRecord(Record):
-    """One finished job as stored in `events.jsonl`. Paths are relative to the run's folder."""
+_Name = Annotated[str, Field(max_length=500)]
+_Amount = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+_Whole = Annotated[int, Field(ge=0, le=1_000_000)]
 
-    key: str
-    suite: str
-    instance_id: str
-    instance: str
-    family: str
-    solver: str
-    solver_version: str
-    repetition: int
-    limit_s: float
+
+def _stays_inside(path: str) -> str:
+    try:
+        refuse_leaving(path)
+    except UnfitFileError as error:
+        raise ValueError("leaves the run's folder") from error
+    return path
+
+
+_PathInside = Annotated[str, Field(max_length=500), AfterValidator(_stays_inside)]
+
+
+class RunRecord(Record):
+    """One finished job as stored in `events.jsonl`. Paths are relative to the run's folder and stay in it.
+
+    Seconds and MiB are finite and not negative. A file of somebody else's may say anything; what it says is
+    counted, drawn and opened.
+    """
+
+    key: _Name
+    suite: _Name
+    instance_id: _Name
+    instance: _Name
+    family: _Name
+    solver: _Name
+    solver_version: _Name
+    repetition: _Whole
+    limit_s: _Amount
     termination: Termination
-    exit_code: int | None
-    signal: int | None
-    wall_s: float
-    cpu_s: float
-    memory_mb: float
+    exit_code: int | None = Field(ge=0, le=0xFFFF_FFFF)
+    signal: int | None = Field(ge=0, le=255)
+    wall_s: _Amount
+    cpu_s: _Amount
+    memory_mb: _Amount
     claim: Claim
-    reason: str
-    witness: str | None = None
-    logs: str | None = None
-    started: str = ""
-    host: str = ""
+    reason: str = Field(max_length=10_000)
+    witness: _PathInside | None = None
+    logs: _PathInside | None = None
+    started: _Name = ""
+    host: _Name = ""
     measured: Measured = "rss-polling"
 
 
@@ -257,11 +282,13 @@ class WitnessVerdict(StrEnum):
 
 class ProofVerdict(StrEnum):
     """What an `unsat` rests on: its own accepted or rejected proof, known truth or another solver's proof
-    (confirmed), or the solver's word alone (claimed). `absent` where there is no `unsat`."""
+    (confirmed), or the solver's word alone (claimed). `absent` where there is no `unsat`.
+    `unchecked` is said of a proof over the checker's limits: the verdict rests on what it would without."""
 
     ABSENT = "absent"
     CHECKED = "checked"
     REJECTED = "rejected"
+    UNCHECKED = "unchecked"
     CONFIRMED = "confirmed"
     CLAIMED = "claimed"
 

@@ -13,17 +13,19 @@ from typing import Any
 from pydantic import Field
 
 from salver import __version__
+from salver.confined import read_inside, write_inside
 from salver.errors import SalverError, file_error
 from salver.execute.engines import Engine, run_jobs
 from salver.execute.plan import Plan, plan
 from salver.execute.recording import RunSummary
 from salver.execute.supervision import runexec
-from salver.files import write_atomically
 from salver.machine import machine_facts
 from salver.model import Instance, Limits, Manifest, Record, RunRecord
 from salver.plugins import choose, runners, why_unavailable
 from salver.runner import Runner
 from salver.suite import Suite
+
+MOST_MANIFEST_BYTES = 16 << 20
 
 
 class RunOptions(Record):
@@ -170,10 +172,12 @@ def read_run(run_dir: Path) -> RunManifest:
     """
     path = run_dir / "manifest.json"
     try:
-        return RunManifest.model_validate_json(path.read_text())
+        return RunManifest.model_validate_json(read_inside(run_dir, path.name, MOST_MANIFEST_BYTES))
     except FileNotFoundError:
         raise SalverError("is no run", str(run_dir), "see the folders below reports/") from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise SalverError(f"cannot be read ({error.strerror})", str(path), "run again") from error
+    except ValueError as error:
         raise SalverError(f"is malformed ({str(error).splitlines()[0]})", str(path), "run again") from error
 
 
@@ -184,7 +188,8 @@ def find_run(root: Path, name: str) -> Path:
         SalverError: there is none.
     """
     if name == "latest":
-        found = sorted((root / "reports").glob("*/manifest.json"), key=lambda p: p.stat().st_mtime)
+        found = [path for path in (root / "reports").glob("*/manifest.json") if path.is_file()]
+        found.sort(key=lambda path: path.lstat().st_mtime)
         if not found:
             raise SalverError("there is no run yet", "reports/", "run `salver run SUITE` first")
         return found[-1].parent
@@ -257,4 +262,4 @@ def _write_manifest(
         machine=machine_facts() | _backend_facts(options),
     )
     text = json.dumps(record.model_dump(mode="json"), indent=1) + "\n"
-    write_atomically(run_dir / "manifest.json", text)
+    write_inside(run_dir, "manifest.json", text)

@@ -1,13 +1,12 @@
 """Re-reads an instance set with everything a receiver would use, and says what does not fit.
 
 Checksums; ONNX Runtime against the reference evaluation and against the original network's gradient by
-automatic differentiation; our reader on both VNN-LIB versions, compared clause by clause; the `vnnlib`
-package on the 2.0 text, compared clause by clause with ours.
+automatic differentiation, and on many rows at once; our reader on both VNN-LIB versions, compared clause by
+clause; the `vnnlib` package on the 2.0 text, compared clause by clause with ours.
 """
 
 from __future__ import annotations
 
-import gzip
 import json
 import re
 from collections.abc import Iterator
@@ -16,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import vnnlib
 
+from salver.confined import list_inside, read_inside, unpack_inside
 from salver.errors import SalverError
 from salver.instance_set import checksums, read_manifest
 from salver.judge.activation_map import ACTIVATION_MAPS, logits_and_map
@@ -26,13 +27,16 @@ from salver.nets.evaluate import evaluate
 from salver.nets.network import Network
 from salver.nets.onnx.file import load_model
 from salver.nets.onnx.reader import read_onnx
-from salver.nets.runtime import Runtime
+from salver.nets.runtime import Runtime, with_free_batch
 from salver.nets.torch_bridge import to_torch
 from salver.nets.zoo import pinned
 from salver.saliency.smoothgrad.graph import shifted
 from salver.spec import Atom, Property, parse_vnnlib, to_vnnlib1
+from salver.spec.read import MOST_BYTES as MOST_TEXT_BYTES
 
 POINTS = 8
+MOST_LISTED_BYTES = 64 << 20
+"""Largest list of files or instances of a set."""
 TOLERANCE = 1e-4
 """Relative to the largest output, between float32 and float64 evaluation away from z = 0."""
 
@@ -72,22 +76,36 @@ def validated_json(folder: Path, manifest: Manifest, complaints: list[Complaint]
 
 
 def _files(folder: Path, manifest: Manifest) -> Iterator[Complaint]:
-    sums = folder / "SHA256SUMS"
-    if not sums.is_file():
+    try:
+        listed = _lines(folder, "SHA256SUMS")
+        present = checksums(folder).splitlines()
+    except FileNotFoundError:
         yield Complaint("SHA256SUMS", "is missing")
         return
-    listed, present = sums.read_text().splitlines(), checksums(folder).splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        yield Complaint("SHA256SUMS", f"cannot be checked ({error})")
+        return
+    for name, kind in sorted(list_inside(folder)):
+        if kind != "file":
+            yield Complaint(name, f"is {kind}, not a file")
     for line in sorted(set(listed) ^ set(present)):
         digest, _, name = line.partition("  ")
         side = "listed" if line in listed else "found"
         yield Complaint(name, f"checksum {digest[:12]} is {side} but not on the other side")
     rows = [f"{i.onnx},{i.vnnlib},{i.timeout:g}" for i in manifest.instances]
-    csv = folder / "instances.csv"
-    if not csv.is_file() or csv.read_text().splitlines() != rows:
+    try:
+        told = _lines(folder, "instances.csv")
+    except (OSError, UnicodeDecodeError):
+        told = []
+    if told != rows:
         yield Complaint("instances.csv", "does not list the manifest's instances in their order")
     stems = {Path(i.vnnlib).stem for i in manifest.instances}
     if len(stems) != len(manifest.instances):
         yield Complaint("manifest.json", "file stems are not unique")
+
+
+def _lines(folder: Path, name: str) -> list[str]:
+    return read_inside(folder, name, MOST_LISTED_BYTES).decode().splitlines()
 
 
 def _pins(folder: Path, manifest: Manifest) -> Iterator[Complaint]:
@@ -108,7 +126,8 @@ def _key_and_seed(stem: str, seed: int) -> tuple[str, int]:
 def _graph(folder: Path, instance: Instance, graph: Network) -> Iterator[Complaint]:
     """ONNX Runtime, the reference evaluation and autograd on the original network at random points."""
     facts = instance.facts
-    runtime = Runtime(load_model(folder / instance.onnx).SerializeToString())
+    model = load_model(folder / instance.onnx)
+    runtime = Runtime(model.SerializeToString())
     low, high = facts.clip or (-1.0, 1.0)
     rng = np.random.default_rng(0)
     x = rng.uniform(low, high, (POINTS, graph.input_size)).astype(np.float32)
@@ -116,10 +135,25 @@ def _graph(folder: Path, instance: Instance, graph: Network) -> Iterator[Complai
     reference = evaluate(graph, x.astype(np.float64))
     if _differ(run, reference):
         yield Complaint(instance.onnx, "ONNX Runtime and the reference evaluation differ")
+    if (fixed := _fixes_batch(model, x, run)) is not None:
+        yield Complaint(instance.onnx, fixed)
     original = read_onnx(folder / instance.network)
     expected = _reference(original, facts, x)
     if expected.shape != run.shape or _differ(run, expected):
         yield Complaint(instance.onnx, f"is not the gradient network of {instance.network}")
+
+
+def _fixes_batch(
+    model: onnx.ModelProto, x: np.ndarray[Any, Any], row_by_row: np.ndarray[Any, Any]
+) -> str | None:
+    """Why verifiers that evaluate many subproblems at once cannot take the graph; None where they can."""
+    try:
+        together = Runtime(with_free_batch(model).SerializeToString()).rows(x)
+    except Exception as error:  # ONNX Runtime raises a dozen unrelated types
+        return f"does not take {len(x)} rows at once: {str(error).splitlines()[0][:200]}"
+    if together.shape != row_by_row.shape or _differ(together, row_by_row):
+        return f"gives other values for {len(x)} rows at once than row by row"
+    return None
 
 
 def _reference(original: Network, facts: Facts, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -180,7 +214,7 @@ def _pixels_above(cam: np.ndarray[Any, Any], options: dict[str, Any]) -> np.ndar
 
 
 def _texts(folder: Path, instance: Instance, graph: Network) -> Iterator[Complaint]:
-    first, second = (_text(folder / f"{name}.gz") for name in (instance.vnnlib, instance.vnnlib2))
+    first, second = (_text(folder, f"{name}.gz") for name in (instance.vnnlib, instance.vnnlib2))
     one, two = parse_vnnlib(first, instance.vnnlib), parse_vnnlib(second, instance.vnnlib2)
     if not one.same_query(two):
         yield Complaint(instance.name, "its VNN-LIB 1.0 and 2.0 texts ask different questions")
@@ -198,11 +232,12 @@ def _texts(folder: Path, instance: Instance, graph: Network) -> Iterator[Complai
         yield Complaint(instance.vnnlib2, "the vnnlib package reads another question than we do")
 
 
-def _text(path: Path) -> str:
+def _text(folder: Path, name: str) -> str:
     try:
-        return gzip.decompress(path.read_bytes()).decode()
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise SalverError(f"cannot be read ({error})", str(path), "generate the set again") from error
+        return unpack_inside(folder, name, MOST_TEXT_BYTES).decode()
+    except (OSError, UnicodeDecodeError) as error:
+        where = str(folder / name)
+        raise SalverError(f"cannot be read ({error})", where, "generate the set again") from error
 
 
 def _by_package(text: str, ours: Property) -> Property:

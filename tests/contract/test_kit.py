@@ -8,8 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 
+from salver.contract.batches import LAYOUTS, LEAST, probe_batches, split_network
 from salver.contract.check import Check
 from salver.contract.declarations import check_declarations
 from salver.contract.probe import probe_operators
@@ -17,6 +19,7 @@ from salver.contract.trial import check_tool, chosen_instances
 from salver.generate import drafts
 from salver.instance_set import write_set
 from salver.model import Answer, Claim, Manifest, Truth
+from salver.nets.runtime import Runtime, with_free_batch
 from salver.plugins import runners
 from salver.runner import answer_from_words
 from salver.suite import read_suite
@@ -140,6 +143,35 @@ def test_an_operator_that_is_neither_declared_nor_read_is_no_failure(tmp_path):
 def test_operators_that_are_read_are_seen_to_be(tmp_path):
     checks = list(probe_operators(runners()["milp"](), 20.0, ["Mul", "ReduceMean"]))
     assert [(check.status, check.detail) for check in checks] == [("ok", "read")] * 2
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_query_of_the_batch_probe_is_unsat_and_takes_any_batch(layout):
+    model = split_network(layout)
+    corners = np.array(list(itertools.product((0.25, 0.625, 1.0), repeat=4)), np.float32)
+    outputs = Runtime(with_free_batch(model).SerializeToString()).rows(corners)
+    assert outputs.max() == 1.5 < LEAST  # the function is convex, so the corners are its largest values
+
+
+def test_a_tool_that_splits_is_seen_to_take_batches():
+    checks = list(probe_batches(runners()["hybrid"](), 20.0))
+    assert [(check.subject, check.status) for check in checks] == [
+        ("batches of vectors", "ok"), ("batches of images", "ok"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "status", "told"),
+    [
+        ("unsat", "ok", "decides"),
+        ("unknown", "skip", "not decided"),
+        ("crashes", "FAIL", "fails where it has to split"),
+        ("sat_wrong_witness", "FAIL", "no input satisfies"),
+    ],
+)
+def test_what_a_tool_makes_of_batches_is_told(tmp_path, behaviour, status, told):
+    for check in probe_batches(fake(behaviour, tmp_path), 5.0):
+        assert (check.status, told in check.detail) == (status, True), check
 
 
 def raising(self, *arguments):

@@ -52,6 +52,17 @@ class FileRunner(FakeRunner):
         return answer_from_words(finished.files["result.txt"])
 
 
+class OddResultRunner(FakeRunner):
+    """Asks for one result file, or for a proof of that name, of which the tool makes something else."""
+
+    result_files = ("hostname",)
+
+    def __init__(self, behaviour: str, pids: Path, *arguments: str, proof: bool = False) -> None:
+        super().__init__(behaviour, pids, *arguments, "hostname")
+        if proof:
+            self.result_files, self.proof_file, self.proofs = (), "hostname", True
+
+
 class BrokenRunner(FakeRunner):
     """Fails in the method it is told to fail in."""
 

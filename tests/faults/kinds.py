@@ -108,6 +108,12 @@ def _fork_bomb(rng: Random) -> Fault:
     return Fault("fork_bomb", (count,), limits, WALLTIME, Claim.NONE, "over the wall limit", "wall")
 
 
+def _stops(how: str) -> Callable[[Random], Fault]:
+    return _plain(
+        "stops_supervisor", how, termination=CRASHED, claim=Claim.UNSAT, reason="stopped its supervisor"
+    )
+
+
 KINDS: dict[str, Callable[[Random], Fault]] = {
     "sleeps past the limit": _over_wall("sleeps"),
     "ignores signals": _over_wall("ignores_signals"),
@@ -139,6 +145,10 @@ KINDS: dict[str, Callable[[Random], Fault]] = {
     "writes elsewhere": _plain("writes_elsewhere", claim=Claim.UNSAT),
     "reads stdin": _plain("reads_stdin", claim=Claim.UNSAT),
     "kills its supervisor": _plain("kills_supervisor", termination=LOST, reason="the supervisor died"),
+    "stops its supervisor": _stops("once"),
+    "stops its supervisor, and stays": _stops("stay"),
+    "stops its supervisor again and again": _stops("again"),
+    "stops the server of supervisors": _plain("stops_server", claim=Claim.UNSAT),
     "well-behaved": _plain("sat", WITNESS, claim=Claim.SAT),
 }
 

@@ -16,18 +16,21 @@ import numpy as np
 from salver.errors import SalverError
 from salver.instance_set import read_manifest
 from salver.model import Manifest
+from salver.nets.onnx.writer import to_bytes, to_model
 from salver.project import project_root
 from salver.proofs.checker import RejectedError, check
-from salver.proofs.record import read_proof, write_proof
+from salver.proofs.record import QueryFiles, read_proof, write_proof
 from salver.solvers.proving.search import prove
 from salver.solvers.query import Budget, Query
 from salver.spec import Property
+from salver.spec.write import to_vnnlib1
 from salver.suite import Suite, read_suite
 from tests.fake_solvers.runner import fake_instance
 from tests.fuzz.mutate import damaged
 from tests.fuzz.queries import refusal
 from tests.soundness.proofs import satisfiable_sibling
 from tests.soundness.queries import draw
+from tests.soundness.stated import read_again
 
 
 def damaged_suite(rng: Random, folder: Path) -> str:
@@ -94,7 +97,7 @@ def _proven() -> list[Proven]:
     found: list[Proven] = []
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(20):
-            query = draw(Path(folder), seed).query
+            query = read_again(draw(Path(folder), seed).query)
             steps = prove(query, Budget(5))
             sibling = satisfiable_sibling(query, np.random.default_rng(seed))
             if steps and sibling is not None:
@@ -104,28 +107,33 @@ def _proven() -> list[Proven]:
     return found
 
 
+def _files(query: Query, prop: Property) -> QueryFiles:
+    network = to_bytes(to_model(query.network))
+    return QueryFiles(network, to_vnnlib1(prop).encode())
+
+
 def damaged_proof(rng: Random, folder: Path) -> str:
     """Damaged proofs of satisfiable queries: never accepted, and no other error than the documented ones."""
     query, steps, sibling = rng.choice(_proven())
-    path = folder / "proof.gz"
+    path, files = folder / "proof.gz", _files(query, sibling)
     if rng.random() < 0.5:
         steps = copy.deepcopy(steps)
         for _ in range(rng.randint(1, 3)):
             _replace(steps, rng)
-        write_proof(path, query.network, sibling, steps)
+        write_proof(path, files, steps)
     else:
-        write_proof(path, query.network, sibling, steps)
+        write_proof(path, files, steps)
         raw = gzip.decompress(path.read_bytes())
         head, _, body = raw.partition(b"\n")
         raw = head + b"\n" + damaged(body, rng)
         packed = gzip.compress(raw, 1)
         path.write_bytes(damaged(packed, rng) if rng.random() < 0.1 else packed)
     try:
-        read = read_proof(path, query.network, sibling)
+        read = list(read_proof(path, files))
     except SalverError as error:
         return refusal(error)
     try:
-        check(query.network, sibling, read)
+        check(*files.statement, read)
     except RejectedError as error:
         return "rejected" if "\n" not in str(error) else "rejected in several lines"
     raise AssertionError(f"a proof of a satisfiable query is accepted: {json.dumps(read)[:2000]}")

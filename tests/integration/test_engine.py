@@ -24,7 +24,14 @@ from salver.execute.plan import Plan, plan
 from salver.execute.supervision.process import lost
 from salver.model import Claim, Finished, Limits, RunRecord, Termination
 from tests.fake_solvers.bench import ROOMY, SHORT, Bench, guarded
-from tests.fake_solvers.runner import BrokenRunner, ChoosyRunner, FakeRunner, FileRunner, fake_instance
+from tests.fake_solvers.runner import (
+    BrokenRunner,
+    ChoosyRunner,
+    FakeRunner,
+    FileRunner,
+    OddResultRunner,
+    fake_instance,
+)
 
 WITNESS = "((X_0 0.5)\n(X_1 0.25))"
 
@@ -109,6 +116,48 @@ def test_stored_logs_give_the_same_answer_again(bench: Bench) -> None:
     (bench.run_dir / f"logs/{record.key}/stderr.gz").write_bytes(b"no gzip")
     with pytest.raises(SalverError, match="cannot read a stored log"):
         read_finished(bench.run_dir, record)
+
+
+ODD_RESULTS = {
+    "folder": "a folder, not a regular file",
+    "pipe": "a pipe, not a regular file",
+    "socket": "a socket, not a regular file",
+    "link": "a link, not a regular file",
+    "loop": "a link, not a regular file",
+    "nowhere": "a link, not a regular file",
+    "sparse": "larger than 64 MiB",
+    "moved": "behind a link 'work'",
+}
+
+
+@pytest.mark.parametrize(("kind", "what"), ODD_RESULTS.items())
+def test_a_tool_without_a_file_for_its_result_fails_alone(bench: Bench, kind: str, what: str) -> None:
+    runners = {
+        "odd": OddResultRunner("odd_result", bench.pids, kind),
+        "fine": FakeRunner("unsat", bench.pids),
+    }
+    planned = bench.plan(runners, "ab")
+    descriptors = Path("/proc/self/fd")
+    before = len(list(descriptors.iterdir()))
+    assert bench.run(runners, planned).left == 0
+    found = {(record.solver, record.claim) for record in bench.records()}
+    assert found == {("odd", Claim.ERROR), ("fine", Claim.UNSAT)}
+    assert {r.reason for r in bench.records() if r.solver == "odd"} == {f"hostname is {what}"}
+    assert bench.run(runners, planned) == RunSummary(0, 4, 0)
+    assert len(list(descriptors.iterdir())) <= before + 1
+    assert list(bench.scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "link"])
+def test_a_tool_without_a_file_for_its_proof_fails(bench: Bench, kind: str) -> None:
+    record = bench.one(OddResultRunner("odd_result", bench.pids, kind, proof=True))
+    assert record.claim is Claim.ERROR
+    assert "hostname is a " in record.reason
+
+
+def test_an_answer_stands_without_a_proof_that_is_too_large_to_keep(bench: Bench) -> None:
+    record = bench.one(OddResultRunner("odd_result", bench.pids, "sparse", proof=True))
+    assert (record.claim, record.reason) == (Claim.UNSAT, "hostname is larger than 64 MiB")
 
 
 def test_what_a_tool_leaves_in_its_folders_is_removed(bench: Bench) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import json
@@ -29,7 +30,8 @@ from salver.publish.folder import Prepared, differences, prepare, published_file
 from salver.publish.verify import verify_set
 from salver.spec import parse_vnnlib
 from salver.suite import Suite, read_suite
-from salver.validate import _pins
+from salver.validate import _pins, validate
+from tests.unit.odd_files import ODD_FILES
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED = ROOT / "instances" / "published"
@@ -199,6 +201,59 @@ def test_an_added_file_and_one_outside_are_found(copy):
     said = {complaint.file: complaint.what for complaint in verify_set(copy)[1]}
     assert said["extra.txt"] == "is not listed in SHA256SUMS"
     assert "leaves the instance set" in said["SHA256SUMS"]
+
+
+NAMED = [
+    "manifest.json",
+    "SHA256SUMS",
+    "instances.csv",
+    "croissant.json",
+    "vnnlib",
+    "vnnlib2",
+    "onnx",
+    "networks",
+]
+
+
+@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize("kind", ODD_FILES)
+def test_what_is_no_file_is_no_part_of_a_published_set(copy, kind, name):
+    path = copy / name if (copy / name).is_file() else sorted((copy / name).glob("*.gz"))[0]
+    path.unlink()
+    ODD_FILES[kind](path)
+    try:
+        said = "; ".join(f"{c.file}: {c.what}" for c in verify_set(copy)[1])
+    except SalverError as error:
+        said = str(error)
+    assert path.name in said
+    assert "TOPSECRET" not in said
+
+
+@pytest.mark.parametrize("kind", ODD_FILES)
+@pytest.mark.parametrize("name", ["SHA256SUMS", "instances.csv", "vnnlib", "onnx", "extra"])
+def test_what_is_no_file_is_no_part_of_an_instance_set(source, tmp_path, kind, name):
+    folder = tmp_path / "set"
+    shutil.copytree(source, folder)
+    path = sorted((folder / name).iterdir())[0] if (folder / name).is_dir() else folder / name
+    path.unlink(missing_ok=True)
+    ODD_FILES[kind](path)
+    try:
+        said = "; ".join(f"{c.file}: {c.what}" for c in validate(folder)[1])
+    except SalverError as error:
+        said = str(error)
+    assert (path.name in said) or (name, kind) == ("extra", "a folder")
+    with pytest.raises(SalverError) if said else contextlib.nullcontext():
+        prepare(folder, TERMS)
+
+
+@pytest.mark.parametrize("name", ["../up", "/etc/x", "a\nb", "-rf"])
+def test_a_name_of_an_instance_that_would_be_written_elsewhere_is_refused(source, tmp_path, name):
+    shutil.copytree(source, tmp_path / "set")
+    manifest = json.loads((tmp_path / "set/manifest.json").read_text())
+    manifest["instances"][0]["name"] = name
+    (tmp_path / "set/manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(SalverError, match=r"leaves the instance set|is no plain file name"):
+        read_manifest(tmp_path / "set")
 
 
 def test_a_set_that_does_not_validate_is_not_published(source, tmp_path):

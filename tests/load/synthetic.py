@@ -163,7 +163,6 @@ def _write_run(
             position, solver = divmod(number, len(SOLVERS))
             point = points[position % len(points)]
             record = _record(number, point, instances[position], solver, generator)
-            (run_dir / "logs" / record.key).symlink_to("shared")
             stream.write(record.model_dump_json() + "\n")
     manifest = RunManifest(
         suite=SUITE, title="Synthetic", version="1", seed=0, recipe="synthetic", salver=__version__,
@@ -194,6 +193,6 @@ def _record(
         exit_code=0 if ended is Termination.EXITED else None, signal=None, wall_s=round(wall, 6),
         cpu_s=round(wall * 0.97, 6), memory_mb=round(float(generator.uniform(40, 800)), 3), claim=claim,
         reason="" if claim is not Claim.NONE else "no answer",
-        witness=f"cex/point-{point.number}.txt" if claim is Claim.SAT else None, logs=f"logs/{key}",
+        witness=f"cex/point-{point.number}.txt" if claim is Claim.SAT else None, logs="logs/shared",
         started="2026-01-01T00:00:00.000+00:00", host="synthetic",
     )  # fmt: skip

@@ -32,6 +32,7 @@ from salver.solvers.proving.search import prove
 from salver.solvers.query import Budget, Query
 from salver.spec import Property
 from tests.soundness.queries import draw
+from tests.soundness.stated import read_again, statement_of
 
 BUDGET_S = 20.0
 Steps = list[Any]
@@ -40,7 +41,7 @@ Steps = list[Any]
 def accepted(query: Query, prop: Property, steps: Steps) -> bool:
     """Whether the checker accepts; any other exception than a rejection gets through."""
     try:
-        check(query.network, prop, steps)
+        check(*statement_of(query, prop), steps)
     except RejectedError:
         return False
     return True
@@ -116,7 +117,7 @@ def corrupt_numbers(steps: Steps, rng: np.random.Generator) -> Steps:
 
 def examine(folder: Path, seed: int, corruptions: int) -> tuple[Counter[str], list[str]]:
     """Counts and complaints of one random query."""
-    query, rng = draw(folder, seed).query, np.random.default_rng((seed, 2))
+    query, rng = read_again(draw(folder, seed).query), np.random.default_rng((seed, 2))
     with contextlib.redirect_stderr(io.StringIO()):
         steps = prove(query, Budget(BUDGET_S))
     truth = enumerate_query(query.program, query.prop).truth

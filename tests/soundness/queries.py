@@ -70,7 +70,7 @@ def draw(folder: Path, seed: int) -> Case:
     """
     rng = np.random.default_rng((seed, 1))
     style = str(rng.choice(STYLES))
-    classifier, centre, traits = _classifier(rng, style)
+    classifier, centre, traits = random_classifier(rng, style)
     logits = classifier.output_size
     label = int(lower(classifier).evaluate(centre)[0][0].argmax())
     others = [k for k in range(logits) if k != label]
@@ -81,25 +81,25 @@ def draw(folder: Path, seed: int) -> Case:
         traits = (*traits, "difference")
     network = unroll(classifier, logit_combination(logits, label, against), saliency)
     program = lower(network)
-    low, high, shrunk = _box(rng, network, centre, style)
-    wins = _class_condition(rng, label, others)
+    low, high, shrunk = random_box(rng, network, centre, style)
+    wins = class_condition(rng, label, others)
     outputs = program.evaluate(np.vstack([centre, rng.uniform(low, high, (200, len(low)))]))[0]
-    clauses = _clauses(rng, kind, outputs, logits, wins)
+    clauses = condition(rng, kind, outputs, logits, wins)
     path = folder / f"{seed}.onnx"
     path.write_bytes(to_bytes(to_model(network)))
     prop = Property(low, high, clauses, network.output_size)
     return Case(seed, kind, saliency, style, (*traits, *shrunk), Query(path, network, prop))
 
 
-def _classifier(rng: np.random.Generator, style: str) -> tuple[Network, Array, tuple[str, ...]]:
+def random_classifier(rng: np.random.Generator, style: str) -> tuple[Network, Array, tuple[str, ...]]:
     """A network with a gradient, the point xhat, and what is special about the network."""
     shape = rng.choice(["dense", "residual", "conv"], p=[7 / 9, 1 / 9, 1 / 9])
     if shape == "conv":
-        return convolutional(rng, style), _centre(rng, 4, style), ("conv",)
+        return convolutional(rng, style), random_centre(rng, 4, style), ("conv",)
     inputs, classes = int(rng.integers(1, 5)), int(rng.integers(2, 5))
     hidden = [int(width) for width in rng.integers(1, 9, size=rng.integers(1, 4))]
     layers = random_layers(rng, [inputs, *hidden, classes], style)
-    centre = _centre(rng, inputs, style)
+    centre = random_centre(rng, inputs, style)
     traits = []
     for fault in FAULTS:
         if rng.random() < 0.12:
@@ -114,11 +114,11 @@ def _classifier(rng: np.random.Generator, style: str) -> tuple[Network, Array, t
     return dense(layers), centre, tuple(traits)
 
 
-def _centre(rng: np.random.Generator, size: int, style: str) -> Array:
+def random_centre(rng: np.random.Generator, size: int, style: str) -> Array:
     return rng.integers(-8, 9, size) / 8.0 if style in EXACT else single(rng.uniform(-1.0, 1.0, size))
 
 
-def _box(
+def random_box(
     rng: np.random.Generator, network: Network, centre: Array, style: str
 ) -> tuple[Array, Array, tuple[str, ...]]:
     """A box around (sometimes: on one side of) the centre, halved until few enough neurons are open."""
@@ -137,7 +137,7 @@ def _box(
         below, reach = below / 2, reach / 2
 
 
-def _class_condition(rng: np.random.Generator, label: int, others: list[int]) -> tuple[Clause, ...]:
+def class_condition(rng: np.random.Generator, label: int, others: list[int]) -> tuple[Clause, ...]:
     """Some class of all others, or of one, beats the label; sometimes: the label stays, or nothing."""
     choice = rng.choice(["all", "one", "stays", "outright"], p=[0.55, 0.25, 0.1, 0.1])
     one = int(rng.choice(others))
@@ -156,12 +156,21 @@ def conjunction_of(winner: int, label: int, others: list[int]) -> tuple[Atom, ..
     return tuple(Atom(winner, ">=", other=k) for k in [label, *others] if k != winner)
 
 
-def _clauses(
-    rng: np.random.Generator, kind: str, outputs: Array, logits: int, wins: tuple[Clause, ...]
+def condition(
+    rng: np.random.Generator,
+    kind: str,
+    outputs: Array,
+    logits: int,
+    wins: tuple[Clause, ...],
+    least: float = 0.1,
 ) -> tuple[Clause, ...]:
-    """The whole condition; `outputs` are those of the centre and of other points of the box."""
+    """The whole condition; `outputs` are those of the centre and of other points of the box.
+
+    Args:
+        least: what a saliency map is taken to be as large as, where its entries are smaller.
+    """
     reference, elsewhere = outputs[:2, logits:]
-    size = max(float(np.abs(reference).max()), 0.1)
+    size = max(float(np.abs(reference).max()), least)
     delta = float(rng.choice([0.0, 1e-6, 1e-3, 1e3, 10.0 ** rng.uniform(-2.0, 0.5), rng.uniform(0.0, 2.0)]))
     try:
         match kind:

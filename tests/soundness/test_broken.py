@@ -25,6 +25,7 @@ from salver.solvers.query import Budget, Options, Query, Result, Verdict
 from tests.soundness.broken import MUTANTS, caught, correct, swapped_lines
 from tests.soundness.proofs import accepted
 from tests.soundness.queries import draw
+from tests.soundness.stated import read_again
 from tests.unit.test_witness import instance
 
 
@@ -122,7 +123,7 @@ def satisfiable(tmp_path_factory: pytest.TempPathFactory) -> list[Query]:
     """Queries to which enumeration knows an answer."""
     folder, found = tmp_path_factory.mktemp("queries"), []
     for seed in range(30):
-        query = draw(folder, seed).query
+        query = read_again(draw(folder, seed).query)
         if len(found) < 3 and enumerate_query(query.program, query.prop).truth is Truth.SAT:
             found.append(query)
     return found

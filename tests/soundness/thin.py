@@ -29,6 +29,7 @@ from salver.spec import Atom, Property
 from tests.soundness.naive_checker import WrongError, naive_check
 from tests.soundness.proofs import Steps, corrupt_numbers
 from tests.soundness.queries import draw
+from tests.soundness.stated import read_again, statement_of
 from tests.soundness.timed import run_for
 
 SLACKS = (0.0, 1e-15, 1e-12, 1e-9)
@@ -72,7 +73,7 @@ def _behind(atom: Atom, y: list[Fraction], slack: float) -> Atom | None:
 def reached(query: Query, prop: Property, steps: Steps) -> int | None:
     """Steps of a proof that are right; None when the whole is accepted."""
     try:
-        check(query.network, prop, steps)
+        check(*statement_of(query, prop), steps)
     except RejectedError as error:
         words = str(error).split()
         return int(words[1].strip(":")) - 1 if words[0] == "step" else len(steps)
@@ -83,7 +84,7 @@ def examine(
     folder: Path, seed: int, bends: int = 4, changes: int = CHANGES
 ) -> tuple[Counter[str], list[str]]:
     """Counts and complaints of one random query."""
-    query, rng = draw(folder, seed).query, np.random.default_rng((seed, 3))
+    query, rng = read_again(draw(folder, seed).query), np.random.default_rng((seed, 3))
     counts, complaints = Counter[str](), []
     with contextlib.redirect_stderr(io.StringIO()):
         steps = prove(query, Budget(2.0))

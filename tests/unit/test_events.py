@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from salver.errors import SalverError
 from salver.execute import events
 from salver.execute.events import EventLog
 from salver.model import Claim, RunRecord, Termination
+from tests.unit.odd_files import ODD_FILES
 
 
 def record(key: str, **changes: object) -> RunRecord:
@@ -103,6 +105,62 @@ def test_a_corrupt_line_in_the_middle_is_named(path: Path, line: str, what: str)
     path.write_text("\n".join(lines) + "\n")
     with pytest.raises(SalverError, match=f"events.jsonl: line 2 is not a run record .*{what}"):
         keys(path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("wall_s", "1e308"), ("wall_s", "-5"), ("wall_s", "NaN"), ("wall_s", "Infinity"), ("wall_s", '"x"'),
+        ("cpu_s", "-1"), ("memory_mb", "1e300"), ("memory_mb", "-0.5"), ("limit_s", "-Infinity"),
+        ("repetition", "-1"), ("repetition", "1e30"), ("exit_code", "-7"), ("signal", "100000"),
+        ("claim", '"maybe"'), ("termination", '"fine"'), ("measured", '"guessed"'), ("solver", "null"),
+        ("solver", f'"{"x" * 501}"'), ("instance", f'"{"x" * 100_000}"'), ("reason", "[" * 5000),
+        ("witness", '"/etc/passwd"'), ("witness", '"../../secret"'), ("witness", '"cex/../../secret"'),
+        ("witness", '""'), ("logs", '".."'), ("logs", '"logs/\\u0000"'), ("key", '"\\ud800"'),
+    ],
+)  # fmt: skip
+def test_a_field_out_of_its_range_is_named_with_its_line(path: Path, field: str, value: str) -> None:
+    lines = path.read_text().splitlines()
+    known = json.loads(lines[1])
+    lines[1] = lines[1].replace(f'"{field}":{json.dumps(known[field])}', f'"{field}":{value}')
+    assert lines[1] != lines[0].replace('"a"', '"b"')
+    path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(SalverError, match=r"events.jsonl: line 2 is not a run record") as caught:
+        keys(path)
+    assert len(str(caught.value).splitlines()) == 1
+    assert len(str(caught.value)) < 500 + len(str(path))
+
+
+@pytest.mark.parametrize("extra", ['"claim": "sat"', '"claim" : "sat"', '"cl\\u0061im":"sat"'])
+def test_a_field_that_is_given_twice_is_refused(path: Path, extra: str) -> None:
+    lines = path.read_text().splitlines()
+    lines[2] = lines[2].removesuffix("}") + f",{extra}}}"
+    path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(SalverError, match=r"line 3 is not a run record .claim: is given twice"):
+        keys(path)
+
+
+def test_a_colon_in_a_text_is_no_field(path: Path) -> None:
+    with EventLog(path) as log:
+        log.append(record("d", reason='it says "claim": "sat"'))
+    assert keys(path) == list("abcd")
+
+
+def test_a_deeply_nested_last_line_is_reported(path: Path) -> None:
+    with path.open("a") as file:
+        file.write("[" * 50_000 + "\n")
+    with pytest.raises(SalverError, match="line 4 is not a run record"):
+        keys(path)
+
+
+@pytest.mark.parametrize("kind", ODD_FILES)
+def test_only_a_regular_file_of_bounded_size_is_a_log(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "run").mkdir()
+    ODD_FILES[kind](tmp_path / "run/events.jsonl")
+    with pytest.raises(SalverError, match=r"events.jsonl: cannot read it .*remove what stands there"):
+        keys(tmp_path / "run/events.jsonl")
+    with pytest.raises(SalverError), EventLog(tmp_path / "run/events.jsonl"):
+        pytest.fail("opened it")
 
 
 def test_a_last_line_of_another_shape_is_reported_and_kept(path: Path) -> None:

@@ -12,11 +12,12 @@ from salver.solvers.query import Budget
 from tests.soundness.naive_checker import WrongError, naive_check
 from tests.soundness.proofs import accepted, corrupt_numbers
 from tests.soundness.queries import draw
+from tests.soundness.stated import read_again
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2, 3, 4, 5, 1004, 1010, 1033])
 def test_what_is_accepted_holds_in_fractions(tmp_path: Path, seed: int) -> None:
-    query, rng = draw(tmp_path, seed).query, np.random.default_rng(seed)
+    query, rng = read_again(draw(tmp_path, seed).query), np.random.default_rng(seed)
     steps = prove(query, Budget(1.0))
     for number in range(6 if steps is not None else 0):
         changed = corrupt_numbers(steps, rng) if number else steps
@@ -30,7 +31,7 @@ def test_what_is_accepted_holds_in_fractions(tmp_path: Path, seed: int) -> None:
 def test_a_clause_that_float_bounds_exclude_is_refuted_by_its_linear_program(
     tmp_path: Path, seed: int
 ) -> None:
-    query = draw(tmp_path, seed).query
+    query = read_again(draw(tmp_path, seed).query)
     steps = prove(query, Budget(20.0))
     assert steps is not None
     assert accepted(query, query.prop, steps)

@@ -37,6 +37,11 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+def _kind(parameter: Any) -> str:
+    """The type of a parameter, in words."""
+    return str(parameter.type_descriptor.annotation)
+
+
 def required(command: Any) -> list[str]:
     """Values for what a command cannot do without; none of them exists."""
     words: list[str] = []
@@ -44,7 +49,7 @@ def required(command: Any) -> list[str]:
         if not parameter.required:
             continue
         option = [parameter.opts[0]] if parameter.param_type_name == "option" else []
-        number = "int" in parameter.type.name or "float" in parameter.type.name
+        number = any(kind in _kind(parameter) for kind in ("int", "float"))
         words += [*option, "0" if number else "no-such"]
     return words
 
@@ -63,7 +68,7 @@ def in_one_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str
 def options_of(command: Any, *kinds: str) -> list[str]:
     """The longest name of every option that takes a value, of some kinds of values."""
     found = [p for p in command.params if p.param_type_name == "option" and not getattr(p, "is_flag", False)]
-    return [max(p.opts, key=len) for p in found if not kinds or any(kind in p.type.name for kind in kinds)]
+    return [max(p.opts, key=len) for p in found if not kinds or any(kind in _kind(p) for kind in kinds)]
 
 
 @pytest.mark.parametrize(("path", "command"), EVERY, ids=NAMES)

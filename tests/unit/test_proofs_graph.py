@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -9,11 +11,10 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from salver.nets.onnx.reader import from_model
 from salver.proofs.context import Context
-from salver.proofs.exact import ONE
 from salver.proofs.graph import Graph
-from salver.spec import Property
+from salver.proofs.onnx_file import parse_network
+from salver.proofs.vnnlib_file import ExactProperty
 
 
 def _drawn(rng: np.random.Generator, kind: str) -> tuple[onnx.NodeProto, np.ndarray, tuple[int, ...]]:
@@ -46,10 +47,12 @@ def _drawn(rng: np.random.Generator, kind: str) -> tuple[onnx.NodeProto, np.ndar
 
 def _values(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
     """Output by the checker: the range of the box that is the point `x`."""
-    network = from_model(model)
-    prop = Property(x.astype(np.float64), x.astype(np.float64), (), network.output_size)
-    context, name = Context.start(Graph(network), prop), network.output
-    low, high = (side[name].astype(np.float64) / ONE for side in (context.low, context.high))
+    graph, point = (
+        Graph(parse_network(model.SerializeToString())),
+        tuple(Fraction(float(v)) for v in x.ravel()),
+    )
+    context = Context.start(graph, ExactProperty(point, point, (), graph.output_size))
+    low, high = (context.unit.floats(side[graph.network.output]) for side in (context.low, context.high))
     assert (high - low <= 1e-9).all()
     return low
 

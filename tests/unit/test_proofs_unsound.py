@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
 from salver.nets import network as nets
 from salver.proofs.checker import RejectedError, check
-from salver.proofs.graph import Graph, UnsupportedNetworkError
+from salver.proofs.onnx_file import UnsupportedNetworkError
+from salver.proofs.vnnlib_file import ExactProperty
+from salver.solvers.proving.statement import exact
 from salver.spec import Atom, Property
+from tests.soundness.stated import file_of, graph_of
 
 
 def _linear(weight: list[list[float]], bias: list[float]) -> nets.Linear:
@@ -33,20 +38,20 @@ def _gated(z: str = "z") -> nets.Network:
     )
 
 
-def _asks(*atoms: Atom, low: tuple[float, float] = (0.5, -1.0)) -> Property:
-    return Property(np.array(low), np.array([1.0, 1.0]), (((atoms),),), 2)
+def _asks(*atoms: Atom, low: tuple[float, float] = (0.5, -1.0)) -> ExactProperty:
+    return exact(Property(np.array(low), np.array([1.0, 1.0]), (((atoms),),), 2))
 
 
 def test_the_step_of_a_gate_that_a_relu_reads_is_not_that_of_its_mask() -> None:
     negative = _asks(Atom(0, "<=", constant=-0.5))  # holds at (1, -1)
     rows = [["step_off", "p", [0], [0], [1.0]], ["atom", "", [0], [[0, 0, 0]], [1.0]]]
     with pytest.raises(RejectedError, match="no contradiction"):
-        check(_gated(), negative, [{"do": "close", "by": rows}])
+        check(file_of(_gated()), negative, [{"do": "close", "by": rows}])
 
 
 def test_no_tensor_has_the_name_of_a_step() -> None:
     with pytest.raises(UnsupportedNetworkError, match="begins with"):
-        Graph(_gated("step:z"))
+        graph_of(_gated("step:z"))
 
 
 def test_nothing_follows_the_end_not_even_null() -> None:
@@ -55,17 +60,19 @@ def test_nothing_follows_the_end_not_even_null() -> None:
         "do": "close",
         "by": [["atom", "", [0], [[0, 0, 0]], [1.0]], ["high", "y", [0], [0], [1.0]]],
     }
-    assert check(_gated(), beyond, [close]) == 1
+    assert check(file_of(_gated()), beyond, [close]) == 1
     with pytest.raises(RejectedError, match="step 2 comes after the end"):
-        check(_gated(), beyond, [close, None])
+        check(file_of(_gated()), beyond, [close, None])
 
 
 def test_a_network_beyond_exact_sums_is_unsupported_in_one_line() -> None:
     wide = nets.Node("y", _linear([[1.0] * 8193], [0.0]), ("X",), (1,))
     with pytest.raises(UnsupportedNetworkError, match="more than 8192 terms"):
-        Graph(nets.Network("X", 8193, (wide,), "y"))
+        graph_of(nets.Network("X", 8193, (wide,), "y"))
 
 
-def test_a_box_beyond_all_numbers_is_unsupported_in_one_line() -> None:
-    with pytest.raises(UnsupportedNetworkError, match="too large"):
-        check(_gated(), Property(np.array([-1e300, 0.0]), np.array([1e300, 1.0]), (), 2), [])
+def test_a_box_beyond_all_floats_is_checked_like_any_other() -> None:
+    huge = Fraction(10) ** 400
+    prop = ExactProperty((-huge, Fraction(0)), (huge, Fraction(1)), (), 2)
+    with pytest.raises(RejectedError, match="left open"):
+        check(file_of(_gated()), prop, [])

@@ -5,6 +5,7 @@ Set UPDATE_GOLDEN=1 to write the golden files anew; read the difference before c
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import os
@@ -20,12 +21,15 @@ from salver.datasets import NAMES
 from salver.datasets.origins import ORIGINS, origin_of
 from salver.errors import SalverError
 from salver.model import Evidence, Facts, Instance, Manifest, Truth, Vacuity
+from salver.publish import archive as archives
 from salver.publish import folder as folder_module
 from salver.publish import generate_properties as drawing
 from salver.publish.archive import archive, unpack
 from salver.publish.card import data_card, licence_file
 from salver.publish.census import MOST_SECONDS, NetworkFacts, count, most_seconds, refuse_unfit
 from salver.publish.croissant import Terms, croissant
+from salver.publish.verify import verify_set
+from tests.unit.odd_files import ODD_FILES
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = Path(__file__).parent.parent / "golden" / "publish"
@@ -233,6 +237,102 @@ def test_odd_archives_are_refused_in_one_line(tmp_path, data):
         unpack(path, out)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "up").exists()
+
+
+@pytest.mark.parametrize(
+    ("format_", "name"),
+    [
+        (tarfile.PAX_FORMAT, "top/" + "n" * 180 + "/" + "é" * 90),
+        (tarfile.GNU_FORMAT, "top/" + "n" * 180 + "/file"),
+        (tarfile.USTAR_FORMAT, "top/" + "n" * 90 + "/" + "m" * 90),
+        (tarfile.PAX_FORMAT, "top/file"),
+    ],
+)
+def test_archives_of_other_tools_are_read(tmp_path, format_, name):
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz", format=format_) as tar:
+        folder = tarfile.TarInfo("top")
+        folder.type = tarfile.DIRTYPE
+        tar.addfile(folder)
+        for number, path in enumerate((name, "top/other")):
+            entry = tarfile.TarInfo(path)
+            entry.size, entry.mtime, entry.uname = 1000 + number, 1.5, "é"
+            tar.addfile(entry, io.BytesIO(b"x" * entry.size))
+    (tmp_path / "out").mkdir()
+    top = unpack(tmp_path / "a.tar.gz", tmp_path / "out")
+    assert (tmp_path / "out" / name).read_bytes() == b"x" * 1000
+    assert (top / "other").stat().st_size == 1001
+
+
+def _header(kind: bytes, size: int, name: bytes = b"top/x") -> bytes:
+    """A header that says of its content what it is told to."""
+    header = bytearray(512)
+    header[: len(name)], header[124:136], header[156:157] = name, b"%011o\0" % size, kind
+    header[148:156] = b"%06o\0 " % (sum(header) + 8 * 32)
+    return bytes(header)
+
+
+def _pax(records: bytes) -> bytes:
+    return _header(b"x", len(records)) + records + bytes(-len(records) % 512)
+
+
+FILE = _header(b"0", 0)
+HUGE = 1536 << 20
+BOMBS = {
+    "a name of 1.5 GiB": (_header(b"x", HUGE), "a name is longer than 65536 bytes"),
+    "a GNU name of 1.5 GiB": (_header(b"L", HUGE), "a name is longer than"),
+    "a global header of 1.5 GiB": (_header(b"g", HUGE), "a name is longer than"),
+    "a GNU link of 1.5 GiB": (_header(b"K", HUGE), "which is no plain file"),
+    "a size in an extended header": (_pax(b"16 size=9999999\n") + FILE, "states size"),
+    "a sparse file": (_pax(b"22 GNU.sparse.major=1\n") + FILE, "states GNU.sparse.major"),
+    "an old sparse file": (_header(b"S", 10), "which is no plain file"),
+    "a damaged extended header": (_pax(b"99999 path=x\n") + FILE, "extended header is damaged"),
+    "a damaged header": (FILE[:-1] + b"x", "a header is damaged"),
+    "no octal size": (FILE[:124] + b"9" * 11 + FILE[135:], "no octal number"),
+    "a hard link": (_header(b"1", 0), "which is no plain file"),
+    "a device": (_header(b"3", 0), "which is no plain file"),
+    "an absolute path": (_header(b"0", 0, b"/etc/salver-test"), "leaves its folder"),
+    "a path up": (_header(b"0", 0, b"top/../../x"), "leaves its folder"),
+    "an absolute path in an extended header": (_pax(b"20 path=/etc/salver\n") + FILE, "leaves its folder"),
+    "no name": (_header(b"0", 0, b""), "leaves its folder"),
+    "folders in each other": (_pax(b"2013 path=" + b"a/" * 1000 + b"xx\n") + FILE, "folders deep"),
+    "a file in a file": (FILE + _header(b"0", 0, b"top/x/y"), "File exists"),
+    "a file twice": (FILE + FILE, "File exists"),
+    "cut short": (_header(b"0", 1000) + b"x", "cut short"),
+}
+
+
+@pytest.mark.parametrize("kind", BOMBS)
+def test_archives_that_are_made_to_harm_are_refused(tmp_path, kind):
+    data, said = BOMBS[kind]
+    (tmp_path / "a.tar.gz").write_bytes(gzip.compress(data + bytes(1024)))
+    (tmp_path / "out").mkdir()
+    with pytest.raises(SalverError, match=said):
+        unpack(tmp_path / "a.tar.gz", tmp_path / "out")
+    assert {path.name for path in tmp_path.iterdir()} == {"a.tar.gz", "out"}
+
+
+@pytest.mark.parametrize(("name", "most"), [("MOST_BYTES", 100_000), ("MOST_ENTRIES", 10)])
+def test_an_archive_without_end_is_refused(tmp_path, monkeypatch, name, most):
+    monkeypatch.setattr(archives, name, most)
+    (tmp_path / "a.tar.gz").write_bytes(archive({f"{n}": bytes(1 << 14) for n in range(20)}, "top"))
+    (tmp_path / "out").mkdir()
+    with pytest.raises(SalverError, match=r"it unpacks to more than|it holds more than 10 files"):
+        unpack(tmp_path / "a.tar.gz", tmp_path / "out")
+
+
+def test_a_gzip_header_without_end_is_refused(tmp_path):
+    (tmp_path / "a.tar.gz").write_bytes(b"\x1f\x8b\x08\x08" + bytes(6) + b"n" * (8 << 20))
+    (tmp_path / "out").mkdir()
+    with pytest.raises(SalverError, match="cut short"):
+        unpack(tmp_path / "a.tar.gz", tmp_path / "out")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in ODD_FILES if kind not in ("a folder", "a file of 1 TiB")])
+def test_only_a_file_is_taken_for_an_archive(tmp_path, kind):
+    ODD_FILES[kind](tmp_path / "a.tar.gz")
+    with pytest.raises(SalverError) as caught:
+        verify_set(tmp_path / "a.tar.gz")
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_every_data_set_has_an_origin_and_its_licence_is_an_spdx_name():

@@ -240,6 +240,7 @@ def test_a_stuck_supervisor_is_given_up(
     run: Callable[..., Finished], pids: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process, "_SUPERVISOR_PATIENCE_S", 0.5)
+    monkeypatch.setattr(forking, "is_stopped", lambda pid: False)
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(run, "daemon", "stay", limits=Limits(wall_s=2, grace_s=0))
         wait_for(lambda: recorded(pids))

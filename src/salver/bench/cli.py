@@ -46,7 +46,7 @@ def solvers(
             "--solvers", help="comma-separated; default: each table's own", autocompletion=completing.solvers
         ),
     ] = None,
-    timeout: Annotated[float | None, typer.Option("--timeout", help="wall seconds a run")] = None,
+    timeout: Annotated[float | None, typer.Option("--timeout", min=0.001, help="wall seconds a run")] = None,
     cores: Annotated[
         int | None, typer.Option("--cores", help="cores a run (default: each table's own)")
     ] = None,
@@ -85,7 +85,7 @@ def training(
     solver: Annotated[
         str, typer.Option("--solver", help="the solver that answers", autocompletion=completing.solver)
     ] = "hybrid",
-    timeout: Annotated[float | None, typer.Option("--timeout", help="wall seconds a run")] = None,
+    timeout: Annotated[float | None, typer.Option("--timeout", min=0.001, help="wall seconds a run")] = None,
     cores: Annotated[int, typer.Option("--cores", help="cores a run")] = 1,
     workers: Annotated[int, typer.Option("--workers", "-j", help="slots of one core")] = len(
         os.sched_getaffinity(0)
@@ -231,3 +231,37 @@ def overhead(
 
     options = parse_options(OverheadOptions, {"runs": runs, "seed": seed})
     _measured(lambda: bench_overhead(project_root(), options), as_json)
+
+
+@bench_app.command()
+def peers(
+    solvers: Annotated[
+        str,
+        typer.Option(
+            "--solvers",
+            help="comma-separated; default: hybrid and the peers that can run here",
+            autocompletion=completing.solvers,
+        ),
+    ] = "",
+    timeout: Annotated[float | None, typer.Option("--timeout", min=0.001, help="wall seconds a run")] = None,
+    workers: Annotated[int, typer.Option("--workers", "-j", help="slots of one core")] = len(
+        os.sched_getaffinity(0)
+    ),
+    resume: Annotated[bool, typer.Option("--resume", help="go on with the latest run")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Try verifiers of others on every family and kind of network.
+
+    One small query each; what a tool does not take stands in the table with its reason.
+
+    Example: salver bench peers --solvers hybrid,neuralsat --timeout 20
+    """
+    from salver.bench.peers import bench_peers
+    from salver.project import project_root
+    from salver.records import parse_record
+    from salver.run import RunOptions
+
+    names = listed(solvers, "--solvers")
+    asked = {"solvers": names, "timeout": timeout, "workers": workers, "resume": resume}
+    options = parse_record(RunOptions, asked, "command line")
+    _measured(lambda: bench_peers(project_root(), options), as_json)

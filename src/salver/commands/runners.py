@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
 from typing import Annotated
@@ -41,7 +42,7 @@ def check_runner(
     timeout: Annotated[float, typer.Option("--timeout", min=0.1, help="wall seconds a run")] = 10.0,
     count: Annotated[int, typer.Option("--count", min=1, help="queries of the suite")] = DEFAULT_COUNT,
     device: Annotated[str, typer.Option("--device", help="cpu or cuda")] = "cpu",
-    operators: Annotated[bool, typer.Option("--operators", help="also try each operator by itself")] = False,
+    operators: Annotated[bool, typer.Option("--operators", help="try operators and batches too")] = False,
 ) -> None:
     """Check a runner, and say in plain words what is wrong with it.
 
@@ -50,6 +51,7 @@ def check_runner(
 
     Example: salver test-runner mytool
     """
+    from salver.contract.batches import probe_batches
     from salver.contract.check import Check
     from salver.contract.declarations import check_declarations
     from salver.contract.probe import probe_operators
@@ -79,8 +81,9 @@ def check_runner(
         manifest = up_to_date(chosen, root) or generate(chosen, root)[1]
         for check in check_tool(runner, manifest.instances, set_folder(root, chosen), timeout, count):
             told(check)
-        for check in probe_operators(runner, timeout) if operators else ():
-            told(check)
+        if operators:
+            for check in itertools.chain(probe_operators(runner, timeout), probe_batches(runner, timeout)):
+                told(check)
     print(f"{name}: " + (f"{failed} checks failed" if failed else "keeps the contract"))
     if failed:
         raise typer.Exit(1)

@@ -28,7 +28,8 @@ OPSET, IR_VERSION = 13, 8
 def probe_operators(
     runner: Runner, seconds: float, operators: Iterable[str] = CANONICAL_OPERATORS
 ) -> Iterator[Check]:
-    """One check an operator that salver writes: the tool is asked a query that every input satisfies.
+    """One check an operator that salver writes: the tool is asked a query `X in [0.25, 1] and Y_0 >= -1000`,
+    which every input satisfies.
 
     An operator that is declared and fails is a failed check; one that is not declared is tried too, since a
     newer version of the tool may have learnt it.
@@ -40,7 +41,10 @@ def probe_operators(
 
 def _probed(trial: Trial, operator: str) -> Check:
     subject = f"operator {operator}"
-    instance, prop = _written(trial.set_path, operator)
+    model = _model(operator)
+    outputs = int(model.graph.output[0].type.tensor_type.shape.dim[1].dim_value)
+    prop = Property(np.full(ENTRIES, 0.25), np.ones(ENTRIES), (((Atom(0, ">=", constant=-FAR),),),), outputs)
+    instance = written(trial.set_path, operator, model, prop)
     declared = trial.runner.supports(instance) is None
     record = trial.run(instance, operator)
     if record.claim is Claim.SAT:
@@ -61,20 +65,17 @@ def _probed(trial: Trial, operator: str) -> Check:
     return Check(subject, "FAIL", f"declared in `operators`, but {told[:160]}")
 
 
-def _written(folder: Path, operator: str) -> tuple[Instance, Property]:
-    """A network with this operator and the query `X in [0.25, 1] and Y_0 >= -1000`, both as files."""
-    model = _model(operator)
-    outputs = int(model.graph.output[0].type.tensor_type.shape.dim[1].dim_value)
-    prop = Property(np.full(ENTRIES, 0.25), np.ones(ENTRIES), (((Atom(0, ">=", constant=-FAR),),),), outputs)
+def written(folder: Path, name: str, model: onnx.ModelProto, prop: Property) -> Instance:
+    """The query as files of an instance set in `folder`."""
     used = tuple(sorted({node.op_type for node in model.graph.node}))
     instance = sample_instance(used).model_copy(
-        update={"id": operator, "name": operator, "onnx": f"{operator}.onnx",
-                "vnnlib": f"{operator}.1.vnnlib", "vnnlib2": f"{operator}.2.vnnlib"}
+        update={"id": name, "name": name, "onnx": f"{name}.onnx",
+                "vnnlib": f"{name}.1.vnnlib", "vnnlib2": f"{name}.2.vnnlib"}
     )  # fmt: skip
     (folder / instance.onnx).write_bytes(model.SerializeToString())
     (folder / instance.vnnlib).write_text(to_vnnlib1(prop))
     (folder / instance.vnnlib2).write_text(to_vnnlib2(prop))
-    return instance, prop
+    return instance
 
 
 def _model(operator: str) -> onnx.ModelProto:
@@ -82,8 +83,8 @@ def _model(operator: str) -> onnx.ModelProto:
     square = np.eye(ENTRIES, dtype=np.float32) + np.float32(0.5)
     constants = {
         "W": square, "V": square, "B": np.zeros(ENTRIES, np.float32),
-        "kernel": np.ones((1, 1, 1, 1), np.float32), "image": np.array([1, 1, 2, 2], np.int64),
-        "row": np.array([1, ENTRIES], np.int64),
+        "kernel": np.ones((1, 1, 1, 1), np.float32), "image": np.array([-1, 1, 2, 2], np.int64),
+        "row": np.array([-1, ENTRIES], np.int64),
     }  # fmt: skip
     node, outputs = helper.make_node, ENTRIES
     first = (node("Gemm", ["X", "W", "B"], ["Z"]), node("Relu", ["Z"], ["H"]))

@@ -7,15 +7,23 @@ import errno
 import fcntl
 import json
 import os
+import re
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
 from pydantic import ValidationError
 
+from salver.confined import UnfitFileError, read_inside
 from salver.errors import SalverError
 from salver.files import sync
 from salver.model import RunRecord, Termination, lean
+
+MOST_BYTES = 512 << 20
+"""Largest file of events that is read: about a million records."""
+MOST_LINE_BYTES = 1 << 16
+_KEY = re.compile(rb'"\s*:')
 
 
 class EventLog:
@@ -61,8 +69,11 @@ class EventLog:
             return
         with self._explained("open"):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
+            descriptor = os.open(self.path, flags, 0o644)
         try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise SalverError("is no regular file", str(self.path), "remove what stands there")
             self._lock(descriptor)
             with self._explained("repair"):
                 os.ftruncate(descriptor, sum(len(line) + 1 for line in _whole_lines(self._read())))
@@ -110,15 +121,22 @@ class EventLog:
 
     def _read(self) -> bytes:
         with self._explained("read"):
-            return self.path.read_bytes() if self.path.exists() else b""
+            try:
+                return read_inside(self.path.parent, self.path.name, MOST_BYTES)
+            except FileNotFoundError:
+                return b""
 
     def _parsed(self, line: bytes, number: int) -> RunRecord:
         try:
-            return lean(RunRecord.model_validate_json(line))
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(map(str, first["loc"]))
-            what = f"line {number} is not a run record ({place + ': ' if place else ''}{first['msg']})"
+            if len(line) > MOST_LINE_BYTES:
+                raise ValueError(f"longer than {MOST_LINE_BYTES >> 10} KiB")
+            record = RunRecord.model_validate_json(line)
+            # A key is followed by a colon, so only then can one be there twice.
+            if len(_KEY.findall(line)) > len(record.model_fields_set):
+                json.loads(line, object_pairs_hook=_refuse_twins)
+            return lean(record)
+        except ValueError as error:
+            what = f"line {number} is not a run record ({_first_complaint(error)})"
             mend = "restore the file from a copy, or delete that line to have its job run again"
             raise SalverError(what, str(self.path), mend) from error
 
@@ -139,6 +157,8 @@ class EventLog:
         except OSError as error:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             mend = "free some space and resume the run" if full else "check the run folder and resume the run"
+            if isinstance(error, UnfitFileError):
+                mend = "remove what stands there"
             raise SalverError(f"cannot {doing} it ({error.strerror})", str(self.path), mend) from error
 
 
@@ -157,4 +177,22 @@ def _is_json(line: bytes) -> bool:
         json.loads(line)
     except ValueError:
         return False
+    except RecursionError:
+        return True
     return True
+
+
+def _first_complaint(error: ValueError) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(map(str, first["loc"]))[:100]
+    told = first["msg"].removeprefix("Value error, ")
+    return f"{place}: {told}" if place else told
+
+
+def _refuse_twins(pairs: list[tuple[str, object]]) -> None:
+    names = [name for name, _ in pairs]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{name}: is given twice")

@@ -85,8 +85,10 @@ def _attempt(
             logs = store_logs(folders.run_dir, planned.job.key, finished)
         if answer.witness is not None:
             witness = store_witness(folders.run_dir, planned.job.key, answer.witness)
-    except OSError as error:
-        finished, answer = lost(f"cannot store logs in {folders.run_dir}: {error.strerror}"), _NOTHING
+    except (OSError, SalverError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        finished, answer = lost(f"cannot store logs in {folders.run_dir}: {why}"), _NOTHING
+        logs = witness = None
     job, instance = planned.job, planned.instance
     return RunRecord(
         key=job.key,
@@ -143,7 +145,7 @@ def _run(
             )
             ran = {"command": tuple(command), "environment": environment}
             finished = finished.model_copy(update=ran)
-    except SalverError as error:
+    except (SalverError, OSError) as error:
         return lost(str(error)), _NOTHING
     return finished, read_answer(runner, planned, finished)
 
@@ -156,10 +158,23 @@ def read_answer(runner: Runner, planned: PlannedJob, finished: Finished) -> Answ
     """What the solver said; a runner that cannot read its own tool's output makes it an ERROR."""
     if finished.termination is Termination.INFRASTRUCTURE:
         return _NOTHING
+    if _left_no_result(runner, finished):
+        # The run's own reason says what stands where the result should.
+        return Answer(claim=Claim.ERROR)
     try:
         return runner.parse(planned.instance, finished)
     except Exception as error:
         return _failed("parse", error)
+
+
+def _left_no_result(runner: Runner, finished: Finished) -> bool:
+    """Whether something else than a file stands for the results of a tool, or for its proof.
+
+    A tool may be asked for several files and answer in one of them: what it says there counts.
+    """
+    results = set(runner.result_files)
+    lost = results & set(finished.unread) and not results & set(finished.files)
+    return bool(lost) or (runner.proofs and finished.unread.get(runner.proof_file) == "unfit")
 
 
 def _failed(method: str, error: Exception) -> Answer:

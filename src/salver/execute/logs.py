@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import gzip
 import json
-import shutil
 from pathlib import Path
 
+from salver.confined import clear, folder_inside, list_inside, unpack_inside, write_inside
 from salver.errors import SalverError
 from salver.files import sync
 from salver.model import Finished, RunRecord
 
+FOLDERS = ("logs", "cex")
+"""What a run stores lies in these folders of its own."""
 COMMAND = "command.json"
+MOST_BYTES = 256 << 20
+"""Largest log or result file that is read back, unpacked; a run stores `Limits.output_mb` of each."""
 _FILES = "files"
 
 
@@ -19,11 +23,16 @@ def store_logs(run_dir: Path, key: str, finished: Finished) -> str:
     """Writes `logs/<key>/{stdout,stderr}.gz`, the command and the result files; returns that path.
 
     It is within `run_dir`. The folder appears whole or not at all, and what is judged of it is on the disk on
-    return, since a record will point to it. Raises OSError.
+    return, since a record will point to it.
+
+    Raises:
+        OSError, SalverError: it cannot be written.
     """
     name = f"logs/{key}"
-    partial = run_dir / f"{name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
+    # A run's folder may come from elsewhere: nothing is written or removed through a link in it.
+    logs = folder_inside(run_dir, "logs")
+    partial = logs / f"{key}.partial"
+    clear(partial)
     texts = {"stdout": finished.stdout, "stderr": finished.stderr}
     texts |= {f"{_FILES}/{file}": text for file, text in finished.files.items()}
     if finished.command:
@@ -33,13 +42,13 @@ def store_logs(run_dir: Path, key: str, finished: Finished) -> str:
             target = partial / f"{file}.gz"
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(_packed(text))
-        shutil.rmtree(run_dir / name, ignore_errors=True)
+        clear(run_dir / name)
         partial.rename(run_dir / name)
         for file, text in texts.items():
             if text and file != COMMAND:
                 sync(run_dir / name / f"{file}.gz")
     except OSError:
-        shutil.rmtree(partial, ignore_errors=True)
+        clear(partial)
         raise
     return name
 
@@ -47,18 +56,14 @@ def store_logs(run_dir: Path, key: str, finished: Finished) -> str:
 def store_witness(run_dir: Path, key: str, witness: str) -> str:
     """Writes `cex/<key>.txt` whole or not at all; returns the path within `run_dir`.
 
-    On return it is on the disk: a `sat` whose witness a power cut took would count as wrong. Raises OSError.
+    On return it is on the disk: a `sat` whose witness a power cut took would count as wrong.
+
+    Raises:
+        OSError, SalverError: it cannot be written.
     """
     name = f"cex/{key}.txt"
-    partial = run_dir / f"{name}.partial"
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        partial.write_text(witness, encoding="utf-8", errors="replace")
-        partial.rename(run_dir / name)
-        sync(run_dir / name)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
+    write_inside(run_dir, name, witness, wait=False)
+    sync(run_dir / name)
     return name
 
 
@@ -68,13 +73,16 @@ def read_finished(run_dir: Path, record: RunRecord) -> Finished:
     Raises:
         SalverError: the logs are missing or corrupt.
     """
-    folder = run_dir / (record.logs or f"logs/{record.key}")
+    logs = record.logs or f"logs/{record.key}"
+    folder = run_dir / logs
     try:
-        stdout, stderr = (_unpacked(folder / f"{name}.gz") for name in ("stdout", "stderr"))
-        packed = sorted(path for path in (folder / _FILES).rglob("*.gz") if path.is_file())
-        files = {str(path.relative_to(folder / _FILES))[:-3]: _unpacked(path) for path in packed}
-    except (OSError, EOFError) as error:
-        raise SalverError(f"cannot read a stored log ({error})", str(folder), "run this job again") from error
+        stdout, stderr = (_unpacked(run_dir, f"{logs}/{name}.gz") for name in ("stdout", "stderr"))
+        stored = [name for name, kind in list_inside(folder / _FILES) if kind == "file"]
+        packed = sorted(name for name in stored if name.endswith(".gz"))
+        files = {name[:-3]: _unpacked(run_dir, f"{logs}/{_FILES}/{name}") for name in packed}
+    except OSError as error:
+        what = f"cannot read a stored log ({error.strerror or error})"
+        raise SalverError(what, str(folder), "run this job again") from error
     return Finished(
         termination=record.termination,
         exit_code=record.exit_code,
@@ -95,5 +103,5 @@ def _packed(text: str) -> bytes:
     return gzip.compress(text.encode(errors="replace"), compresslevel=6, mtime=0) if text else b""
 
 
-def _unpacked(path: Path) -> str:
-    return gzip.decompress(path.read_bytes()).decode(errors="replace")
+def _unpacked(run_dir: Path, name: str) -> str:
+    return unpack_inside(run_dir, name, MOST_BYTES).decode(errors="replace")

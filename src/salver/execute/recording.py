@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from salver.confined import refuse_other_than_folders
 from salver.execute.events import EventLog
+from salver.execute.logs import FOLDERS
 from salver.execute.plan import PlannedJob
 from salver.model import RunRecord
 
@@ -38,8 +40,10 @@ def recording(
     """Locks the run's event log and stores the records that need no run, where they are not there yet.
 
     Raises:
-        SalverError: another coordinator writes this run; no space left for the events.
+        SalverError: another coordinator writes this run; no space left for the events; a folder of the run
+            is a link to elsewhere.
     """
+    refuse_other_than_folders(run_dir, FOLDERS)
     with EventLog(run_dir / "events.jsonl") as log:
         completed = log.completed()
 

@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import gzip
 import os
 import shutil
 import stat
 import tempfile
-import zlib
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
-from typing import IO, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
+from salver.confined import UnfitFileError, clear, open_inside, unpack_inside
 from salver.errors import SalverError
 from salver.execute.supervision.identity import orphaned, own_identity
 from salver.model import Instance, StagedInstance
 
 _PREFIX = "salver-"
-MOST_BYTES = 1 << 30
+MOST_BYTES = 512 << 20
 """Largest file of an instance, unpacked."""
 
 
@@ -70,7 +69,7 @@ def private_folder(scratch: Path | None = None) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        _remove(folder)
+        clear(folder)
 
 
 def sweep_copies(scratch: Path | None = None) -> int:
@@ -85,7 +84,7 @@ def sweep_copies(scratch: Path | None = None) -> int:
         return 0
     found = [path for path in named if path.name.startswith(_PREFIX) and _is_own_folder(path)]
     for folder in found:
-        _remove(folder)
+        clear(folder)
     return len(found)
 
 
@@ -98,56 +97,43 @@ def _is_own_folder(path: Path) -> bool:
 
 
 def _copy(root: Path, name: str, workdir: Path) -> Path:
-    relative = PurePosixPath(name)
-    if relative.is_absolute() or ".." in relative.parts:
-        raise SalverError(f"path {name!r} leaves the instance set", str(root), "correct its manifest.json")
-    source, target = root / relative, workdir / relative
-    packed = source.with_name(source.name + ".gz")
-    mend = "generate the instance set again"
-    inside = root.resolve()
-    if not all(path.resolve().is_relative_to(inside) for path in (source, packed)):
-        raise SalverError(f"path {name!r} leaves the instance set", str(root), "put the file itself there")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_file():
-            shutil.copyfile(source, target)
-        else:
-            with gzip.open(packed) as compressed, target.open("wb") as plain:
-                _unpack(compressed, plain, packed)
-    except FileNotFoundError as error:
-        raise SalverError("file of an instance is missing", str(source), mend) from error
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise SalverError(f"file of an instance is corrupt ({error})", str(packed), mend) from error
-    except OSError as error:
-        raise _no_room(error, target) from error
+    """One file of the set, or what the file of that name with `.gz` holds."""
+    target, mend = workdir / name, "generate the instance set again"
+    with contextlib.ExitStack() as stack:
+        try:
+            source, unpacked = _opened(root, name)
+            if source is not None:
+                stack.callback(os.close, source)
+        except FileNotFoundError as error:
+            raise SalverError("file of an instance is missing", str(root / name), mend) from error
+        except OSError as error:
+            leaves = isinstance(error, UnfitFileError) and error.leaves
+            what = "leaves the instance set" if leaves else "of an instance is corrupt"
+            raise SalverError(f"path {name!r} {what} ({error.strerror})", str(root), mend) from error
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if source is None:
+                target.write_bytes(unpacked)
+            else:
+                shutil.copyfile(f"/proc/self/fd/{source}", target)
+        except OSError as error:
+            raise _no_room(error, target) from error
     return target
 
 
-def _unpack(compressed: gzip.GzipFile, plain: IO[bytes], packed: Path) -> None:
-    left = MOST_BYTES
-    while chunk := compressed.read(1 << 20):
-        left -= len(chunk)
-        if left < 0:
-            what = f"unpacks to more than {MOST_BYTES >> 20} MiB"
-            raise SalverError(what, str(packed), "use a smaller instance")
-        plain.write(chunk)
+def _opened(root: Path, name: str) -> tuple[int | None, bytes]:
+    """A descriptor of the file as it is, or else what its packed form holds. Raises OSError."""
+    try:
+        source = open_inside(root, name)
+    except FileNotFoundError:
+        return None, unpack_inside(root, f"{name}.gz", MOST_BYTES)
+    if os.fstat(source).st_size > MOST_BYTES:
+        os.close(source)
+        raise UnfitFileError(errno.EFBIG, f"larger than {MOST_BYTES >> 20} MiB", name)
+    return source, b""
 
 
 def _no_room(error: OSError, place: Path) -> SalverError:
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     mend = "free some space, or name another folder in TMPDIR" if full else ""
     return SalverError(f"cannot copy an instance there ({error.strerror})", str(place), mend)
-
-
-def _remove(folder: Path) -> None:
-    """Removes the folder, also where the tool left folders in it that may not be written.
-
-    What then still resists stays: the run is over and its result stands.
-    """
-    shutil.rmtree(folder, ignore_errors=True)
-    if folder.exists():
-        for parent, names, _ in os.walk(folder):
-            for inner in (Path(parent, name) for name in names):
-                if not inner.is_symlink():
-                    inner.chmod(0o700)
-        shutil.rmtree(folder, ignore_errors=True)

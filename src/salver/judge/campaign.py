@@ -1,14 +1,15 @@
 """Campaigns: a solver on many random queries, each answer held against the truth.
 
-Three sources of truth, none of which shares code with a solver beyond the lowered network: exact
-enumeration (`enumerate_query`), replay by ONNX Runtime, and rational arithmetic at single points
-(`exact_margin`). Only complaints that survive all rounding are made:
+Three sources of truth, none of which shares code with a solver: exact enumeration of activation regions
+(`judge.regions`), replay by ONNX Runtime, and rational arithmetic at single points (`exact_margin`):
 
-* `unsat` is wrong when a point of the box satisfies the query in rational arithmetic: enumeration's
-  witness, or one of some hundred sampled points (the box's centre, corners, edges, dyadic and random points).
+* `unsat` is wrong when a point of the box satisfies the query in rational arithmetic: enumeration's, or where
+  the query is too large for it one of some hundred sampled points; there, a point that ONNX Runtime replays
+  counts as well.
 * `sat` is wrong when its witness is missing, outside the box, not binary32, fails replay at tolerance 0, or
-  misses over the reals by more than rounding; and when it contradicts enumeration by more than rounding.
-* `unknown` and `timed-out` are never wrong; they are counted beside what enumeration knows.
+  misses over the reals by more than rounding.
+* `unknown` and `timed-out` are never wrong; they are counted beside what enumeration knows, by the cause:
+  a threshold that touches an extreme, a tie that only rational arithmetic decides, or another.
 """
 
 from __future__ import annotations
@@ -27,19 +28,19 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from salver.judge.enumerate import Enumeration, enumerate_query
-from salver.judge.exact import exact_margin, exact_outputs
+from salver.judge.exact import exact_margin
+from salver.judge.regions import Decision, decide
 from salver.model import Record, Truth
 from salver.nets.runtime import Runtime
-from salver.solvers.query import REAL_TOLERANCE, Budget, Options, Query, Result, Solver, Verdict
+from salver.solvers.query import Budget, Options, Query, Result, Solver, Verdict
 
 Array = npt.NDArray[np.float64]
 Draw = Callable[[Path, int], tuple[str, Query]]
 """Folder for the network's file, seed -> label to count by, query; the same for the same seed."""
 
 SAMPLES = 256
-ROBUST = 1e-4
-"""Clearance of enumeration's witness above which single precision is no excuse for `unknown`."""
+TOUCHING = "touching"
+"""Word in a label for a query with a threshold at an extreme, or beside it by less than single precision."""
 
 
 class Finding(Record):
@@ -48,10 +49,12 @@ class Finding(Record):
     Attributes:
         seed, label: of the query.
         verdict: the solver's; "raised" when it raised an exception.
-        truth: enumeration's; margin, clearance, regions: see `Enumeration` (NaN and 0 without one).
+        truth: enumeration's, or `sat` by a witness that holds exactly.
+        robust, ties, programs: see `Decision`.
         complaint: why the answer is wrong; empty when it is not.
-        missed: `unknown` or `timed-out` although enumeration has a robust witness or a proof.
+        missed: `unknown` or `timed-out` although enumeration has a robust point or a proof without ties.
         rounded: `sat` by a witness that holds in single precision but misses over the reals, by rounding.
+        cause: of an undecided query: `touching`, `tie` or `other`.
         reason: the solver's words about an undecided query.
         seconds, truth_seconds: the solver's and enumeration's wall time.
     """
@@ -60,12 +63,13 @@ class Finding(Record):
     label: str
     verdict: str
     truth: Truth
-    margin: float
-    clearance: float
-    regions: int
+    robust: bool = False
+    ties: int = 0
+    programs: int = 0
     complaint: str = ""
     missed: bool = False
     rounded: bool = False
+    cause: str = ""
     reason: str = ""
     seconds: float = 0.0
     truth_seconds: float = 0.0
@@ -95,7 +99,8 @@ class Campaign:
         undecided = [f for f in found if f.verdict not in (Verdict.SAT, Verdict.UNSAT)]
         missed = [f.seed for f in undecided if f.missed]
         lines.append(f"undecided {len(undecided)}, clear to enumeration {len(missed)} {missed[:20]}")
-        lines += [f"  {n:6d}  {why}" for why, n in Counter(f.reason for f in undecided).most_common()]
+        lines += _table((f"{f.cause}, {f.truth.value}", f.verdict) for f in undecided)
+        lines += [f"  {n:6d}  {why}" for why, n in Counter(f.reason for f in undecided).most_common(12)]
         own, truth = (np.array([getattr(f, name) for f in found]) for name in ("seconds", "truth_seconds"))
         if len(found):
             lines.append(
@@ -153,52 +158,46 @@ def _one(task: tuple[Draw, Solver, int, float, Options]) -> Finding:
         except Exception as error:
             result = error
         seconds = time.monotonic() - started
-        oracle = _enumerated(query)
-        found = examine(query, result, oracle, seed)
+        found = examine(query, result, seed=seed, label=label)
         took = time.monotonic() - started - seconds
-    times = {"seconds": seconds, "truth_seconds": took}
-    return found.model_copy(update={"seed": seed, "label": label, **times})
+    return found.model_copy(update={"seconds": seconds, "truth_seconds": took})
 
 
-def _enumerated(query: Query) -> Enumeration:
-    try:
-        return enumerate_query(query.program, query.prop)
-    except ArithmeticError:
-        return Enumeration(Truth.UNKNOWN, None, float("nan"), 0.0, 0)
+def examine(
+    query: Query, result: Result | Exception, oracle: Decision | None = None, seed: int = 0, label: str = ""
+) -> Finding:
+    """Holds one answer against enumeration, replay and rational arithmetic; see the module.
 
-
-def examine(query: Query, result: Result | Exception, oracle: Enumeration, seed: int = 0) -> Finding:
-    """Holds one answer against enumeration, replay and rational arithmetic; see the module."""
-    rounded, missed, reason, verdict = False, False, "", "raised"
+    Args:
+        oracle: enumeration's word, if it is known already; it is asked where the answer needs it.
+    """
     if isinstance(result, Exception):
         complaint = f"raised {type(result).__name__}: {result}"
-    else:
-        verdict = result.verdict.value
-        reason = result.reason
-        match result.verdict:
-            case Verdict.SAT:
-                complaint, rounded = _about_sat(query, result, oracle)
-            case Verdict.UNSAT:
-                complaint = _about_unsat(query, oracle, seed)
-            case _:
-                complaint = ""
-                missed = oracle.truth is Truth.UNSAT or oracle.clearance > ROBUST
-    return Finding(
-        seed=seed,
-        label="",
-        verdict=verdict,
-        truth=oracle.truth,
-        margin=oracle.margin,
-        clearance=oracle.clearance,
-        regions=oracle.regions,
-        complaint=complaint,
-        missed=missed,
-        rounded=rounded,
-        reason=reason,
+        return Finding(seed=seed, label=label, verdict="raised", truth=Truth.UNKNOWN, complaint=complaint)
+    finding = Finding(seed=seed, label=label, verdict=result.verdict.value, truth=Truth.SAT)
+    if result.verdict is Verdict.SAT:
+        complaint, rounded = _about_sat(query, result)
+        if not (complaint or rounded):
+            return finding
+        changed = {"complaint": complaint, "rounded": rounded, "truth": Truth.UNKNOWN}
+        return finding.model_copy(update=changed)
+    oracle = oracle or decide(query.network, query.prop)
+    found = finding.model_copy(
+        update={
+            "truth": oracle.truth,
+            "robust": oracle.robust,
+            "ties": oracle.ties,
+            "programs": oracle.programs,
+        }
     )
+    if result.verdict is Verdict.UNSAT:
+        return found.model_copy(update={"complaint": _about_unsat(query, oracle, seed)})
+    clear = oracle.robust if oracle.truth is Truth.SAT else oracle.truth is Truth.UNSAT and not oracle.ties
+    cause = TOUCHING if TOUCHING in label else "tie" if oracle.ties or not clear else "other"
+    return found.model_copy(update={"reason": result.reason, "missed": clear, "cause": cause})
 
 
-def _about_sat(query: Query, result: Result, oracle: Enumeration) -> tuple[str, bool]:
+def _about_sat(query: Query, result: Result) -> tuple[str, bool]:
     """A complaint about a `sat` or "", and whether it holds in single precision alone."""
     x = result.witness
     if x is None:
@@ -212,27 +211,26 @@ def _about_sat(query: Query, result: Result, oracle: Enumeration) -> tuple[str, 
         return f"the witness fails replay by {-float(query.prop.margin(outputs)):.3g}", False
     margin = exact_margin(query.network, query.prop, x)
     if margin >= 0:
-        clash = oracle.truth is Truth.UNSAT
-        return ("enumeration says unsat, but the witness holds over the reals" if clash else ""), False
-    largest = max(float(abs(value)) for value in exact_outputs(query.network, x))
-    if float(-margin) > REAL_TOLERANCE * max(1.0, largest):
+        return "", False
+    if float(-margin) > query.rounding(x):
         return f"the witness misses over the reals by {float(-margin):.3g}", False
     return "", True
 
 
-def _about_unsat(query: Query, oracle: Enumeration, seed: int) -> str:
-    if oracle.witness is not None:
-        margin = float(exact_margin(query.network, query.prop, oracle.witness))
-        holds = "holds" if margin >= 0 else "does not hold"
-        where = f"at {oracle.witness.tolist()}, margin {oracle.margin:.3g}, clearance {oracle.clearance:.3g}"
-        return f"unsat, but enumeration has a witness, which {holds} over the reals ({margin:.3g}): {where}"
+def _about_unsat(query: Query, oracle: Decision, seed: int) -> str:
+    if oracle.point is not None:
+        kind = "robust" if oracle.robust else "thin"
+        return f"unsat, but {[float(v) for v in oracle.point]} ({kind}) satisfies the query over the reals"
+    if oracle.truth is Truth.UNSAT:
+        return ""
     points = sample(query, seed)
     outputs = query.program.evaluate(points)[0]
     margins = query.prop.margin(outputs)
-    tolerance = 1e-9 * max(1.0, float(np.abs(outputs).max()))
-    for point in points[np.argsort(-margins)[:20]][np.sort(-margins)[:20] <= tolerance]:
+    for point in points[np.argsort(-margins)[:20]]:
         if exact_margin(query.network, query.prop, point) >= 0:
             return f"unsat, but {point.tolist()} satisfies the query over the reals"
+        if query.confirm(point) is not None:
+            return f"unsat, but {point.tolist()} survives replay"
     return ""
 
 

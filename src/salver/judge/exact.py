@@ -37,9 +37,9 @@ from salver.spec.property import Property
 Values = list[Fraction]
 
 
-def exact_outputs(network: Network, x: npt.ArrayLike) -> Values:
-    """Outputs at the float64 point `x` [n], exactly; the mask is 1[z > 0]."""
-    values: dict[str, Values] = {network.input: _fractions(np.asarray(x, np.float64).ravel())}
+def exact_outputs(network: Network, x: npt.ArrayLike | Values) -> Values:
+    """Outputs at the point `x` [n], float64 or fractions, exactly; the mask is 1[z > 0]."""
+    values: dict[str, Values] = {network.input: _point(x)}
     shapes = network.shapes
     for node in network.nodes:
         arguments = [values[name] for name in node.inputs]
@@ -47,7 +47,13 @@ def exact_outputs(network: Network, x: npt.ArrayLike) -> Values:
     return values[network.output]
 
 
-def exact_margin(network: Network, prop: Property, x: npt.ArrayLike) -> Fraction | float:
+def _point(x: npt.ArrayLike | Values) -> Values:
+    if isinstance(x, list) and x and all(isinstance(v, Fraction) for v in x):
+        return [Fraction(v) for v in x]
+    return _fractions(np.asarray(x, np.float64).ravel())
+
+
+def exact_margin(network: Network, prop: Property, x: npt.ArrayLike | Values) -> Fraction | float:
     """Least slack over the clauses at `x` [n]; >= 0 exactly when `x` satisfies them over the reals.
 
     A property without clauses has margin +inf, an empty clause -inf.

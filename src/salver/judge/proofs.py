@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from salver import proofs
-from salver.errors import SalverError
-from salver.files import write_atomically
+from salver.confined import MOST_STORED_BYTES, read_inside, write_inside
 from salver.model import Claim, Instance, ProofVerdict, Record, RunRecord
-from salver.proofs.record import PROOF_FILE
+from salver.proofs.bounded import PROOF_FILE, Answer
+from salver.proofs.worker import CheckerProcess
 
 STORE = "proofs.json"
+MOST_STORE_BYTES = 64 << 20
 
 
 class CheckedProof(Record):
@@ -41,22 +40,27 @@ def check_proofs(
     known = stored_proofs(run_dir)
     checker = _source_of_checker()
     found: dict[str, CheckedProof] = {}
+    process = CheckerProcess()
     for record in records:
         instance = instances.get(record.instance_id)
         if record.claim is not Claim.UNSAT or instance is None:
             continue
-        # A text and not a Path: most runs have no proof, and a run may have 100,000 of them.
-        name = f"{run_dir}/{record.logs or f'logs/{record.key}'}/files/{PROOF_FILE}.gz"
-        if not os.path.isfile(name):  # noqa: PTH113
+        name = f"{record.logs or f'logs/{record.key}'}/files/{PROOF_FILE}.gz"
+        try:
+            content = read_inside(run_dir, name, MOST_STORED_BYTES)
+        except OSError:
             continue
-        path = Path(name)
-        subject = hashlib.sha256(checker + path.read_bytes()).hexdigest()
+        path = run_dir / name
+        subject = hashlib.sha256(checker + content).hexdigest()
         before = known.get(record.key)
         stands = before is not None and before.subject == subject
-        found[record.key] = before if before and stands else _check(path, instance, set_path, subject)
+        if before is None or not stands:
+            before = _check(process, path, instance, set_path, subject)
+        found[record.key] = before
+    process.close()
     if found != known:
         text = {key: checked.model_dump(mode="json") for key, checked in found.items()}
-        write_atomically(run_dir / STORE, json.dumps(text, indent=1) + "\n")
+        write_inside(run_dir, STORE, json.dumps(text, indent=1) + "\n")
     return found
 
 
@@ -65,26 +69,31 @@ def _source_of_checker() -> bytes:
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).digest()
 
 
-def _check(path: Path, instance: Instance, set_path: Path, subject: str) -> CheckedProof:
-    # Most runs have no proof, and the checker takes longer to import than those to judge.
-    from salver.proofs.checker import RejectedError
-    from salver.proofs.command import check_file
-    from salver.proofs.graph import UnsupportedNetworkError
+def _check(
+    process: CheckerProcess, path: Path, instance: Instance, set_path: Path, subject: str
+) -> CheckedProof:
+    outcome = process.check(set_path / instance.onnx, set_path / f"{instance.vnnlib}.gz", path)
+    return CheckedProof(
+        subject=subject,
+        verdict=_VERDICTS[outcome.answer],
+        detail=outcome.detail,
+        bytes=path.stat().st_size,
+        seconds=round(outcome.seconds, 3),
+    )
 
-    since, size = time.monotonic(), path.stat().st_size
-    try:
-        check_file(set_path / instance.onnx, set_path / f"{instance.vnnlib}.gz", path)
-    except (RejectedError, UnsupportedNetworkError, SalverError) as error:
-        detail = " ".join(str(error).split())[:300]
-        return CheckedProof(subject=subject, verdict=ProofVerdict.REJECTED, detail=detail, bytes=size)
-    seconds = round(time.monotonic() - since, 3)
-    return CheckedProof(subject=subject, verdict=ProofVerdict.CHECKED, bytes=size, seconds=seconds)
+
+_VERDICTS = {
+    Answer.ACCEPTED: ProofVerdict.CHECKED,
+    Answer.REJECTED: ProofVerdict.REJECTED,
+    Answer.UNREADABLE: ProofVerdict.REJECTED,
+    Answer.UNCHECKED: ProofVerdict.UNCHECKED,
+}
 
 
 def stored_proofs(run_dir: Path) -> dict[str, CheckedProof]:
     """What was checked before, by `RunRecord.key`; nothing where there is no readable store."""
     try:
-        stored = json.loads((run_dir / STORE).read_text())
+        stored = json.loads(read_inside(run_dir, STORE, MOST_STORE_BYTES))
         return {key: CheckedProof.model_validate(value) for key, value in stored.items()}
-    except (OSError, ValueError, ValidationError, AttributeError):
+    except (OSError, ValueError, ValidationError, AttributeError, RecursionError):
         return {}

@@ -1,6 +1,6 @@
 """Linear programs over the rationals, small ones: an answer comes with a certificate that is checked.
 
-The simplex method on a dense tableau with Bland's rule, so it ends. Whatever it says is verified by plain
+The simplex method on a dictionary with Bland's rule, so it ends. Whatever it says is verified by plain
 substitution: a point in every inequality, or multipliers that add the inequalities up to a contradiction
 (Farkas), so no fault of the pivoting can become a wrong answer.
 """
@@ -61,69 +61,70 @@ def _dot(first: Row, second: Row) -> Fraction:
 
 
 class _Tableau:
-    """Rows [variables | slacks | artificial | limit]; `cost` holds reduced costs, its end minus the value."""
+    """A dictionary: basic variable i is limit_i - sum of row_i * free variables; `cost`: of the value.
+
+    Variables 0 ... size - 1 are y, then come the slacks of the rows, and last the artificial one.
+    """
 
     def __init__(self, matrix: Sequence[Row], limits: Row) -> None:
-        rows, self.size = len(matrix), len(matrix[0])
-        self.artificial = self.size + rows
-        self.rows = [
-            [*row, *(_ONE if i == j else _ZERO for j in range(rows)), -_ONE, limit]
-            for i, (row, limit) in enumerate(zip(matrix, limits, strict=True))
-        ]
-        self.basis = [self.size + i for i in range(rows)]
-        self.cost = [_ZERO] * (self.artificial + 2)
+        self.size, count = len(matrix[0]), len(matrix)
+        self.artificial = self.size + count
+        self.rows = [[*row, -_ONE, limit] for row, limit in zip(matrix, limits, strict=True)]
+        self.basis = [self.size + i for i in range(count)]
+        self.free = [*range(self.size), self.artificial]
+        self.cost = [_ZERO] * (self.size + 2)
 
     def make_feasible(self) -> bool:
         """Maximises minus the artificial variable; feasible exactly when it becomes 0."""
         worst = min(range(len(self.rows)), key=lambda i: self.rows[i][-1])
-        if self.rows[worst][-1] >= 0:
-            self._drop_artificial()
-            return True
-        self.cost[self.artificial] = -_ONE
-        self._pivot(worst, self.artificial)
-        self._run()
-        if self.value != 0:
-            return False
-        if self.artificial in self.basis:
-            row = self.basis.index(self.artificial)
-            column = next((c for c in range(self.artificial) if self.rows[row][c] != 0), None)
-            if column is None:
-                raise ArithmeticError("a rational linear program has an empty row")
-            self._pivot(row, column)
-        self._drop_artificial()
+        if self.rows[worst][-1] < 0:
+            self.cost[self.size] = -_ONE
+            self._pivot(worst, self.size)
+            self._run()
+            if self.value != 0:
+                return False
+            if self.artificial in self.basis:
+                row = self.basis.index(self.artificial)
+                column = next((c for c in range(len(self.free)) if self.rows[row][c] != 0), None)
+                if column is None:
+                    raise ArithmeticError("a rational linear program has an empty row")
+                self._pivot(row, column)
+        place = self.free.index(self.artificial)
+        for row_ in self.rows:
+            row_[place] = _ZERO
         return True
 
     def optimise(self, last: int) -> None:
         """Maximises variable `last` from a feasible basis."""
-        self.cost = [_ZERO] * (self.artificial + 2)
-        self.cost[last] = _ONE
-        for row, column in enumerate(self.basis):
-            self._eliminate(self.cost, row, column)
+        self.cost = [_ZERO] * (self.size + 2)
+        if last in self.free:
+            self.cost[self.free.index(last)] = _ONE
+        else:
+            *row, limit = self.rows[self.basis.index(last)]
+            self.cost = [*(-c for c in row), limit]
         self._run()
 
     @property
     def value(self) -> Fraction:
-        return -self.cost[-1]
+        return self.cost[-1]
 
     def point(self) -> list[Fraction]:
         values = [_ZERO] * (self.artificial + 1)
-        for row, column in enumerate(self.basis):
-            values[column] = self.rows[row][-1]
+        for row, variable in enumerate(self.basis):
+            values[variable] = self.rows[row][-1]
         return values[: self.size]
 
     def multipliers(self) -> list[Fraction]:
         """One per row: minus the reduced cost of its slack."""
-        return [-c for c in self.cost[self.size : self.artificial]]
-
-    def _drop_artificial(self) -> None:
-        for row in self.rows:
-            row[self.artificial] = _ZERO
+        costs = dict(zip(self.free, self.cost, strict=False))
+        return [-costs.get(self.size + row, _ZERO) for row in range(len(self.rows))]
 
     def _run(self) -> None:
         while True:
-            column = next((c for c in range(self.artificial + 1) if self.cost[c] > 0), None)
-            if column is None:
+            rising = [(variable, c) for c, variable in enumerate(self.free) if self.cost[c] > 0]
+            if not rising:
                 return
+            column = min(rising)[1]
             ratios = [
                 (row[-1] / row[column], self.basis[i], i)
                 for i, row in enumerate(self.rows)
@@ -135,16 +136,22 @@ class _Tableau:
 
     def _pivot(self, row: int, column: int) -> None:
         factor = self.rows[row][column]
-        self.rows[row] = [v / factor for v in self.rows[row]]
-        self.basis[row] = column
-        for other in range(len(self.rows)):
-            if other != row:
-                self._eliminate(self.rows[other], row, column)
-        self._eliminate(self.cost, row, column)
+        pivot = [v / factor if v else v for v in self.rows[row]]
+        pivot[column] = 1 / factor
+        self.basis[row], self.free[column] = self.free[column], self.basis[row]
+        for other, values in enumerate(self.rows):
+            if other != row and values[column]:
+                self.rows[other] = _replaced(values, pivot, column)
+        if self.cost[column]:
+            # The cost is value + sum of cost * free: the opposite sign of a row's, but for the constant.
+            changed = _replaced([*self.cost[:-1], -self.cost[-1]], pivot, column)
+            self.cost = [*changed[:-1], -changed[-1]]
+        self.rows[row] = pivot
 
-    def _eliminate(self, target: list[Fraction], row: int, column: int) -> None:
-        factor = target[column]
-        if factor:
-            for place, value in enumerate(self.rows[row]):
-                if value:
-                    target[place] -= factor * value
+
+def _replaced(values: list[Fraction], pivot: list[Fraction], column: int) -> list[Fraction]:
+    """A row with the variable of a column expressed by the pivot's row."""
+    factor = values[column]
+    changed = [v - factor * p if p else v for v, p in zip(values, pivot, strict=True)]
+    changed[column] = -factor * pivot[column]
+    return changed

@@ -5,20 +5,22 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from importlib.metadata import version
 from pathlib import Path
 
 import salver
+from salver.confined import read_inside, sha256_inside, write_inside
 from salver.errors import SalverError
-from salver.files import write_atomically
 from salver.judge.witness import Gradient, Replay, replay, second_opinion
 from salver.model import Claim, Instance, RunRecord, WitnessVerdict
+from salver.nets.onnx.file import MOST_BYTES
 from salver.spec import read_vnnlib
 
 STORE = "replays.json"
+MOST_WITNESS_BYTES = 64 << 20
+MOST_STORE_BYTES = 256 << 20
 _JUDGING = ("judge", "nets", "saliency", "spec")
 
 
@@ -84,10 +86,9 @@ class _Subjects:
     def _file(self, name: str) -> bytes:
         if name not in self._files:
             try:
-                content = (self._set_path / name).read_bytes()
+                self._files[name] = bytes.fromhex(sha256_inside(self._set_path, name, MOST_BYTES))
             except OSError:
-                content = b""
-            self._files[name] = hashlib.sha256(content).digest()
+                self._files[name] = hashlib.sha256(b"").digest()
         return self._files[name]
 
 
@@ -103,12 +104,7 @@ def _claims(
 def _read(run_dir: Path, record: RunRecord) -> str | None:
     if not record.witness:
         return None
-    # A text and not a Path, and no stream: there may be 100,000 of them.
-    descriptor = os.open(f"{run_dir}/{record.witness}", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        content = b"".join(iter(lambda: os.read(descriptor, 1 << 16), b""))
-    finally:
-        os.close(descriptor)
+    content = read_inside(run_dir, record.witness, MOST_WITNESS_BYTES)
     return content.decode(errors="replace").replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -123,14 +119,14 @@ def _judging_code() -> bytes:
 def _stored(run_dir: Path) -> dict[str, tuple[str, Replay]]:
     """Subject and replay by key; nothing where there is no readable store."""
     try:
-        stored = json.loads((run_dir / STORE).read_text())
+        stored = json.loads(read_inside(run_dir, STORE, MOST_STORE_BYTES))
         # Most replays say the same: each is made once.
         known = cache(_replayed)
         return {
             key: (str(subject), known(verdict, gradient, str(detail)))
             for key, (subject, verdict, gradient, detail) in stored.items()
         }
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return {}
 
 
@@ -144,4 +140,4 @@ def _store(run_dir: Path, subjects: Mapping[str, str], found: Mapping[str, Repla
         for key, subject in subjects.items()
         for one in (found[key],)
     )
-    write_atomically(run_dir / STORE, "{" + ",\n".join(lines) + "}\n")
+    write_inside(run_dir, STORE, "{" + ",\n".join(lines) + "}\n")

@@ -272,7 +272,8 @@ def _judgement(
         outcome, consistency, detail = _unsat(truth, rivals(record.instance_id))
         if proof is not None and proof.verdict is ProofVerdict.REJECTED:
             consistency = max(consistency, Consistency.DISPUTED, key=_SEVERITY.index)
-            detail = "; ".join(filter(None, [f"its proof is rejected: {proof.detail}", detail]))
+        if proof is not None and proof.verdict in (ProofVerdict.REJECTED, ProofVerdict.UNCHECKED):
+            detail = "; ".join(filter(None, [f"its proof is {proof.verdict}: {proof.detail}", detail]))
     return lean(
         Judgement(
             key=record.key,
@@ -289,7 +290,7 @@ def _judgement(
 
 
 def _rests_on(outcome: Outcome, proof: CheckedProof | None, truth: GroundTruth) -> ProofVerdict:
-    if proof is not None:
+    if proof is not None and proof.verdict is not ProofVerdict.UNCHECKED:
         return proof.verdict
     if outcome is not Outcome.VERIFIED:
         return ProofVerdict.ABSENT

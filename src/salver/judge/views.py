@@ -15,9 +15,11 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from salver.confined import read_inside
 from salver.datasets import NAMES, Dataset, load
 from salver.errors import SalverError
 from salver.judge.maps import Maps, seen
+from salver.judge.replays import MOST_WITNESS_BYTES
 from salver.judge.witness import replay
 from salver.model import Facts, Instance, JudgedRun, Outcome, WitnessVerdict
 from salver.spec import Property, read_vnnlib
@@ -131,7 +133,7 @@ class WitnessViews:
         if judged.run.witness is None:
             return None
         try:
-            text = (run_dir / judged.run.witness).read_text(errors="replace")
+            text = read_inside(run_dir, judged.run.witness, MOST_WITNESS_BYTES).decode(errors="replace")
         except OSError:
             return None
         return self.view(instance, judged.run.solver, text)

@@ -8,8 +8,8 @@ Every deduction is the same argument. The rows below are affine functions of the
 wherever the context's facts hold. For any multipliers >= 0 and any affine t, t >= t - sum of multiplier *
 row, and the right side is bounded from below by substituting affine tensors backwards and taking the worst
 of its range for whatever remains (weak duality; Neumaier and Shcherbina, Math. Programming 2004). So wrong
-multipliers cost strength, never soundness. Numbers are exact integers times 2^-48; where digits are dropped,
-the bound goes down.
+multipliers cost strength, never soundness. Numbers are exact integers times the unit of the context; where
+digits are dropped, the bound goes down.
 
 With z in [l, u], m = 1[z > 0] (its step), r = max(z, 0), v in [l, u], p = m v and a = |z|:
 
@@ -25,17 +25,18 @@ With z in [l, u], m = 1[z > 0] (its step), r = max(z, 0), v in [l, u], p = m v a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from salver.nets.network import Network
 from salver.proofs.context import Context
-from salver.proofs.exact import ONE, PLACES, Ints, floor, ints, ints_up, zeros
-from salver.proofs.graph import STEP, Abs, Affine, Gate, Graph, Relu, UnsupportedNetworkError
-from salver.spec import Atom, Property
+from salver.proofs.exact import Ints, zeros
+from salver.proofs.graph import STEP, Abs, Affine, Gate, Graph, Relu
+from salver.proofs.onnx_file import NetworkFile
+from salver.proofs.vnnlib_file import ExactAtom, ExactProperty
 
 MOST_AT_ONCE = 4096
 """Deductions in one step; a bound on memory."""
@@ -43,30 +44,44 @@ _END = object()
 """After the last step; nothing that a file can hold."""
 
 
+MOST_STEPS = 1_000_000
+"""Steps of a proof that is checked."""
+
+
+class LimitError(Exception):
+    """The proof was not checked to its end: it is larger, deeper or slower than the limits."""
+
+
 class RejectedError(Exception):
     """The proof does not show what it claims; the message says where and why."""
 
 
-def check(network: Network, prop: Property, steps: list[Any]) -> int:
+def check(network: NetworkFile, prop: ExactProperty, steps: Iterable[Any], most: int = MOST_STEPS) -> int:
     """Checks the steps of a proof; returns how many contexts it closed.
+
+    Args:
+        steps: read one at a time, so a file need not be held.
+        most: steps that are looked at.
 
     Raises:
         RejectedError: a step is malformed or wrong, a context is left open, or steps are left over.
         UnsupportedNetworkError: operators outside `Graph`.
+        LimitError: more than `most` steps.
     """
     graph = Graph(network)
-    checker = Checker(graph, prop)
+    checker, closed, number = Checker(graph, prop), 0, 0
     try:
         walk = [Context.start(graph, prop)]
-    except OverflowError as error:
-        raise UnsupportedNetworkError(f"a bound of the box is too large ({error})") from None
-    closed = 0
-    for number, step in enumerate([*steps, _END]):
+    except ValueError as error:
+        raise RejectedError(str(error)) from None
+    for number, step in enumerate(itertools.chain(steps, [_END])):
         while walk and walk[-1].closed:
             walk.pop()
             closed += 1
         if step is _END or not walk:
             break
+        if number == most:
+            raise LimitError(f"the proof has more than {most} steps")
         try:
             walk += checker.apply(walk.pop(), step)
         except RejectedError as error:
@@ -85,7 +100,7 @@ class Checker:
     """Applies steps to contexts of one query."""
 
     graph: Graph
-    prop: Property
+    prop: ExactProperty
 
     def apply(self, context: Context, step: Any) -> list[Context]:
         """The contexts that a step leaves of one, the one to go on with last.
@@ -112,7 +127,10 @@ class Checker:
                     branch.alternatives[clause] = {part}
                 return branches[::-1]
             case "propagate":
+                before = _ranges(context)
                 context.propagate()
+                if not context.closed and not _differ(before, context):
+                    raise RejectedError("a propagate that changes nothing")
             case "bound":
                 self._bound(context, step)
             case "decide":
@@ -134,7 +152,9 @@ class Checker:
         name, at = _name(step["tensor"], self.graph.sizes), [_whole(entry) for entry in step["at"]]
         lower = np.array([bool(_whole(side)) for side in step["lower"]])
         sum_ = Sum(self, context, len(at))
-        sum_.add(name, np.arange(len(at)), np.array(at), np.where(lower, ONE, -ONE).astype(object))
+        one = context.unit.one
+        signs = np.array([one if side else -one for side in lower], dtype=object)
+        sum_.add(name, np.arange(len(at)), np.array(at), signs)
         sum_.subtract_rows(step["by"])
         least = sum_.least({})
         low, high = context.low[name].copy(), context.high[name].copy()
@@ -192,7 +212,7 @@ class Sum:
             RejectedError: a negative multiplier, no such row, or one that may not be used.
         """
         for kind, name, lemmas, entries, multipliers in by:
-            weights = ints(multipliers)
+            weights = self.context.unit.ints(multipliers)
             if weights.shape != (len(lemmas),) or len(entries) != len(lemmas) or (weights < 0).any():
                 raise RejectedError("multipliers must be one number >= 0 per row")
             where = np.array([_whole(lemma) for lemma in lemmas], dtype=np.intp)
@@ -203,8 +223,8 @@ class Sum:
             at = np.array([_whole(entry) for entry in entries], dtype=np.intp)
             terms, constant = self._row(kind, name, at)
             for tensor, coefficient in terms:
-                self.add(tensor, where, at, floor(-weights * coefficient))
-            np.add.at(self.constant, where, floor(-weights * constant))
+                self.add(tensor, where, at, self.context.unit.floor(-weights * coefficient))
+            np.add.at(self.constant, where, self.context.unit.floor(-weights * constant))
 
     def least(self, assumed: dict[int, tuple[str, int, int]]) -> Ints:
         """Lower bounds [count] over everything that the context allows.
@@ -230,7 +250,7 @@ class Sum:
             for source, matrix in form.terms:
                 self._pass_on(source, matrix.after(coefficients))
                 below = np.maximum(-context.low[source], 0).sum()
-                self.constant = self.constant + ((-below) >> PLACES)
+                self.constant = self.constant + ((-below) >> self.context.unit.places)
             return
         match form:
             case Relu(source):
@@ -252,7 +272,7 @@ class Sum:
     def _absorb(self, name: str, coefficients: Ints) -> None:
         low, high = self.context.low[name], self.context.high[name]
         worst = np.where(coefficients >= 0, coefficients * low, coefficients * high)
-        self.constant = self.constant + floor(worst.sum(axis=1))
+        self.constant = self.constant + self.context.unit.floor(worst.sum(axis=1))
 
     def _of(self, name: str) -> Ints:
         if name not in self.terms:
@@ -263,20 +283,21 @@ class Sum:
         assumed = clause == self.clause and self.parts[lemma] == part
         if not assumed and self.context.alternatives[clause] != {part}:
             raise RejectedError(f"conjunction {part} of clause {clause} is neither certain nor assumed")
-        atom: Atom = self.checker.prop.clauses[clause][part][number]
+        atom: ExactAtom = self.checker.prop.clauses[clause][part][number]
         sign = 1 if atom.relation == ">=" else -1
         terms = self._of(self.graph.network.output)
         terms[lemma, atom.left] -= sign * weight
         if atom.other is not None:
             terms[lemma, atom.other] += sign * weight
         else:
-            (constant,) = ints([atom.constant]) if sign > 0 else ints_up([atom.constant])
-            self.constant[lemma] += floor(sign * weight * constant)
+            unit = self.context.unit
+            (constant,) = (unit.ints if sign > 0 else unit.ints_up)([atom.constant])
+            self.constant[lemma] += unit.floor(sign * weight * constant)
 
     def _row(self, kind: str, name: str, at: Any) -> tuple[list[tuple[str, Ints]], Ints]:
         """Coefficients of a row's tensors at `at`, and its constant."""
         form, low, high = self.graph.forms.get(name), self.context.low, self.context.high
-        one = zeros(len(at)) + ONE
+        one = zeros(len(at)) + self.context.unit.one
         if kind in ("low", "high") and name in self.graph.sizes:
             low_, high_ = low[name][at], high[name][at]
             return ([(name, one)], -low_) if kind == "low" else ([(name, -one)], high_)
@@ -315,6 +336,15 @@ ABS_ROWS: dict[str, Row] = {
     "abs_on": lambda a, z, m, one, lo, up: ([(z, one), (a, -one), (m, 2 * lo)], -2 * lo),
     "abs_off": lambda a, z, m, one, lo, up: ([(m, 2 * up), (a, -one), (z, -one)], 0 * one),
 }
+
+
+def _ranges(context: Context) -> tuple[dict[str, Ints], dict[str, Ints]]:
+    return dict(context.low), dict(context.high)
+
+
+def _differ(before: tuple[dict[str, Ints], dict[str, Ints]], context: Context) -> bool:
+    sides = zip(before, (context.low, context.high), strict=True)
+    return any((old[name] != new[name]).any() for old, new in sides for name in new)
 
 
 def _name(value: Any, known: Any) -> str:

@@ -1,38 +1,16 @@
 """`salver-solve check-proof ONNX VNNLIB FILE`: exit status 0 only when the proof is accepted.
 
-1 when it is rejected, 2 when something cannot be read. Nothing of the solvers is imported.
+1 when it is rejected, or over a limit; 2 when something cannot be read. Nothing of the solvers is imported.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
-import time
 from pathlib import Path
 
 from salver.commands.one_line import OneLineParser
-from salver.errors import SalverError
-from salver.nets.onnx.reader import read_onnx
-from salver.proofs.checker import RejectedError, check
-from salver.proofs.graph import UnsupportedNetworkError
-from salver.proofs.record import read_proof
-from salver.spec import read_vnnlib
-
-
-def check_file(onnx: Path, vnnlib: Path, proof: Path) -> int:
-    """Checks a stored proof; returns how many parts of the query it closed.
-
-    Where `vnnlib` is missing, the file of that name with `.gz` is read.
-
-    Raises:
-        SalverError: a file cannot be read or does not fit.
-        RejectedError, UnsupportedNetworkError: see `check`.
-    """
-    compressed = Path(f"{vnnlib}.gz")
-    network = read_onnx(onnx)
-    prop = read_vnnlib(compressed if compressed.exists() and not vnnlib.exists() else vnnlib)
-    if (network.input_size, network.output_size) != (len(prop.input_lower), prop.output_count):
-        raise SalverError("network and property have different sizes", str(vnnlib), "use its own network")
-    return check(network, prop, read_proof(proof, network, prop))
+from salver.proofs.bounded import Answer, Limits, check_bounded
 
 
 def proof_parser() -> OneLineParser:
@@ -40,25 +18,46 @@ def proof_parser() -> OneLineParser:
     example = "example:\n  salver-solve check-proof m.onnx q.vnnlib q.proof.gz"
     parser = OneLineParser("salver-solve check-proof", description=__doc__, epilog=example)
     for name, about in (
-        ("onnx", "the query's network"),
+        ("onnx", "the query's network; where it is missing, ONNX.gz"),
         ("vnnlib", "the query; where it is missing, VNNLIB.gz"),
         ("proof", "its proof"),
     ):
         parser.add_argument(name, type=Path, help=about)
+    usual = Limits()
+    parser.add_argument(
+        "--timeout", type=_positive, default=usual.seconds, metavar="S",
+        help=f"seconds after which a proof is unchecked, {usual.seconds:g} by default",
+    )  # fmt: skip
+    parser.add_argument(
+        "--memory", type=_positive, default=usual.memory_mib, metavar="MIB",
+        help=f"memory of the checking process, {usual.memory_mib} MiB by default",
+    )  # fmt: skip
     return parser
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r:.40} is no number above 0")
+    return value
 
 
 def main(argv: list[str]) -> int:
     """Entry point; returns the exit status."""
-    options, since = proof_parser().parse_args(argv), time.monotonic()
-    try:
-        closed = check_file(options.onnx, options.vnnlib, options.proof)
-    except (RejectedError, UnsupportedNetworkError) as error:
-        print(f"rejected: {error}")
-        return 1
-    except SalverError as error:
-        print(f"salver-solve: {error}", file=sys.stderr)
-        return 2
-    print(f"accepted: unsat, {closed} parts closed")
-    print(f"checking: {time.monotonic() - since:.3f} s", file=sys.stderr)
-    return 0
+    options = proof_parser().parse_args(argv)
+    limits = Limits(options.timeout, max(1, int(options.memory)))
+    outcome = check_bounded(options.onnx, options.vnnlib, options.proof, limits)
+    match outcome.answer:
+        case Answer.ACCEPTED:
+            print(f"accepted: unsat, {outcome.closed} parts closed")
+            print(f"checking: {outcome.seconds:.3f} s", file=sys.stderr)
+            return 0
+        case Answer.REJECTED | Answer.UNCHECKED:
+            limited = "unchecked, " if outcome.answer is Answer.UNCHECKED else ""
+            print(f"rejected: {limited}{outcome.detail}")
+            return 1
+    print(f"salver-solve: {outcome.detail}", file=sys.stderr)
+    return 2

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 
-from salver.proofs.exact import ONE, Ints, Matrix, ints, ints_up, zeros
+from salver.proofs.exact import MOST_PLACES, PLACES, Ints, Matrix, Unit, zeros
 from salver.proofs.graph import STEP, Abs, Affine, Gate, Graph, Relu
-from salver.spec import Property
+from salver.proofs.vnnlib_file import ExactProperty
+
+HUGE = 1e300
+"""Stands for whatever is larger, where the size of a number alone matters."""
+SMALL, LARGE = 8, 16
+"""Tensors between 2^-SMALL and 2^LARGE in size need no more than `PLACES`."""
 
 
 @dataclass(eq=False)
@@ -16,27 +23,36 @@ class Context:
     """Facts that hold for every x which satisfies the property, as far as one branch of a proof has come.
 
     Attributes:
-        low, high: ranges per tensor and step, integers times 2^-PLACES.
+        unit: of which all numbers are multiples.
+        low, high: ranges per tensor and step, integers times the unit.
         alternatives: per clause of the property, the conjunctions that may still hold.
         closed: the facts contradict each other: the branch has no x.
     """
 
     graph: Graph
+    unit: Unit
     low: dict[str, Ints]
     high: dict[str, Ints]
     alternatives: list[set[int]]
     closed: bool = False
 
     @staticmethod
-    def start(graph: Graph, prop: Property) -> Context:
-        """The whole box, with interval bounds."""
-        name = graph.network.input
-        low, high = {name: ints(prop.input_lower)}, {name: ints_up(prop.input_upper)}
+    def start(graph: Graph, prop: ExactProperty, unit: Unit | None = None) -> Context:
+        """The whole box, with interval bounds, in the unit that fits its numbers (`fitting`).
+
+        Raises:
+            ValueError: the box has another size than the network's input, or a clause a missing output.
+        """
+        if (len(prop.lower), prop.output_count) != (graph.network.input_size, graph.output_size):
+            raise ValueError("the query is about a network of other sizes")
+        unit, name = unit or fitting(graph, prop), graph.network.input
+        low, high = {name: unit.ints(prop.lower)}, {name: unit.ints_up(prop.upper)}
         for switch in graph.switches:
             size = graph.sizes[switch]
-            low[STEP + switch], high[STEP + switch] = zeros(size), zeros(size) + ONE
+            low[STEP + switch], high[STEP + switch] = zeros(size), zeros(size) + unit.one
         alternatives = [set(range(len(clause))) for clause in prop.clauses]
-        context = Context(graph, low, high, alternatives, not all(alternatives))
+        empty = any(below > above for below, above in zip(prop.lower, prop.upper, strict=True))
+        context = Context(graph, unit, low, high, alternatives, empty or not all(alternatives))
         context.propagate()
         return context
 
@@ -44,7 +60,7 @@ class Context:
         """A branch of its own."""
         low = {name: value.copy() for name, value in self.low.items()}
         high = {name: value.copy() for name, value in self.high.items()}
-        return Context(self.graph, low, high, [set(a) for a in self.alternatives], self.closed)
+        return Context(self.graph, self.unit, low, high, [set(a) for a in self.alternatives], self.closed)
 
     def propagate(self) -> None:
         """Interval bounds of every tensor, in order, met with what is known."""
@@ -88,15 +104,15 @@ class Context:
         step = STEP + name
         if step not in self.low:
             return
-        self.low[step] = np.maximum(self.low[step], ONE * (self.low[name] > 0))
-        self.high[step] = np.minimum(self.high[step], ONE * (self.high[name] > 0))
+        self.low[step] = np.maximum(self.low[step], self.unit.one * (self.low[name] > 0).astype(object))
+        self.high[step] = np.minimum(self.high[step], self.unit.one * (self.high[name] > 0).astype(object))
         self.closed = self.closed or bool((self.low[step] > self.high[step]).any())
 
     def decide(self, switch: str, entry: int, side: int) -> None:
         """Adds z >= 0 with step 1 (`side` 1), or z <= 0 with step 0 (`side` 0), for one entry of `switch`."""
         step = STEP + switch
         if side:
-            self.low[step][entry] = ONE
+            self.low[step][entry] = self.unit.one
             self.low[switch][entry] = max(self.low[switch][entry], 0)
         else:
             self.high[step][entry] = 0
@@ -111,7 +127,8 @@ class Context:
         self.closed = self.closed or not self.alternatives[clause]
 
     def _interval(self, form: Affine) -> tuple[Ints, Ints]:
-        low, high = _both(form.bias, np.array([ONE], dtype=object), np.array([ONE], dtype=object))
+        one = np.array([self.unit.one], dtype=object)
+        low, high = _both(form.bias, one, one)
         for source, matrix in form.terms:
             below, above = _both(matrix, self.low[source], self.high[source])
             low, high = low + below, high + above
@@ -124,3 +141,32 @@ def _both(matrix: Matrix, low: Ints, high: Ints) -> tuple[Ints, Ints]:
     below = positive.times(low[None]) + negative.times(-high[None])
     above = positive.times(-high[None]) + negative.times(low[None])
     return below[0], -above[0]
+
+
+def fitting(graph: Graph, prop: ExactProperty) -> Unit:
+    """The unit for a query: finer where a tensor or the box is small, or a tensor large.
+
+    Which unit it is has no part in whether a deduction is right, only in how strong it is; so floats do here.
+    """
+    sides = [np.array([_near(value) for value in side]) for side in (prop.lower, prop.upper)]
+    ranges = {graph.network.input: np.maximum(np.abs(sides[0]), np.abs(sides[1]))}
+    ranges |= {STEP + switch: np.ones(graph.sizes[switch]) for switch in graph.switches}
+    for name, form in graph.forms.items():
+        match form:
+            case Affine(terms, bias):
+                ranges[name] = bias.sizes(np.ones(1))
+                for source, matrix in terms:
+                    ranges[name] = np.minimum(ranges[name] + matrix.sizes(ranges[source]), HUGE)
+            case Gate(_, source) | Relu(source) | Abs(source):
+                ranges[name] = ranges[source]
+    sizes = [float(size.max()) for size in (*ranges.values(), sides[1] - sides[0])]
+    exponents = [math.frexp(size)[1] for size in sizes if size > 0.0]
+    finer = max(0, -min(exponents, default=0) - SMALL) + max(0, max(exponents, default=0) - LARGE)
+    return Unit(min(PLACES + finer, MOST_PLACES))
+
+
+def _near(value: Fraction) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return HUGE if value > 0 else -HUGE

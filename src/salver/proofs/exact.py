@@ -1,8 +1,9 @@
 """Exact integer arithmetic for the proof checker.
 
-A real number is an integer times 2^-`PLACES`, kept as Python integers of any length in numpy object
-arrays. Sums are exact. A product has twice the places; `floor` drops the second half downwards, the only
-rounding there is, and the checker rounds a lower bound down everywhere.
+A real number is an integer times 2^-places, kept as Python integers of any length in numpy object arrays;
+the places belong to a query (`Unit`) and follow the sizes of its numbers. Sums are exact. A product has twice
+the places; `Unit.floor` drops the second half downwards, the only rounding there is beside that of `Matrix`,
+and the checker rounds a lower bound down everywhere.
 
 Matrix products of many entries go through float64 without rounding: both factors are cut into limbs of
 `LIMB` bits, and a sum of up to 2^(53 - 2 LIMB) products of limbs is an integer below 2^53.
@@ -11,6 +12,9 @@ Matrix products of many entries go through float64 without rounding: both factor
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
@@ -19,26 +23,59 @@ import numpy.typing as npt
 from scipy import sparse
 
 PLACES = 48
+"""Places of a query of ordinary numbers."""
+MOST_PLACES = 1100
 LIMB = 20
 MOST_TERMS = 1 << (53 - 2 * LIMB)
-ONE = 1 << PLACES
+MOST_LIMBS = 64
+"""Limbs of a weight: more of them could not be added up in 63 bits."""
 
 Ints = Any
 """numpy object array of Python integers, or (in exponents and shifts) an int64 array."""
 
 
-def ints(values: npt.ArrayLike) -> Ints:
-    """Floats of any shape as integers times 2^-PLACES, rounded down. Raises: ValueError: not finite."""
-    array = np.asarray(values, np.float64)
-    if not np.isfinite(array).all():
-        raise ValueError("a number is not finite")
-    flat = [math.floor(math.ldexp(value, PLACES)) for value in array.ravel().tolist()]
-    return np.array(flat, dtype=object).reshape(array.shape)
+@dataclass(frozen=True)
+class Unit:
+    """The size 2^-places of which all numbers of a query are multiples."""
 
+    places: int = PLACES
 
-def ints_up(values: npt.ArrayLike) -> Ints:
-    """The same rounded up."""
-    return -ints(-np.asarray(values, np.float64))
+    @property
+    def one(self) -> int:
+        """The number 1."""
+        return 1 << self.places
+
+    def ints(self, values: Iterable[Fraction | float]) -> Ints:
+        """Numbers in a row as integers, rounded down.
+
+        Raises:
+            ValueError: not finite. TypeError: no number.
+        """
+        return np.array([0, *(self._down(value) for value in values)], dtype=object)[1:]
+
+    def ints_up(self, values: Iterable[Fraction | float]) -> Ints:
+        """The same rounded up."""
+        return -self.ints([-value for value in values])
+
+    def _down(self, value: Fraction | float) -> int:
+        if type(value) not in (int, float, Fraction):
+            raise TypeError(f"{value!r:.40} is no number")
+        if type(value) is float:
+            if not math.isfinite(value):
+                raise ValueError("a number is not finite")
+            mantissa, exponent = math.frexp(value)
+            shift, whole = exponent - 53 + self.places, int(math.ldexp(mantissa, 53))
+            return whole << shift if shift >= 0 else whole >> -shift
+        numerator, denominator = value.as_integer_ratio()
+        return (numerator << self.places) // denominator
+
+    def floor(self, product: Ints) -> Ints:
+        """A product of two numbers, back to the places of one, rounded down."""
+        return product >> self.places
+
+    def floats(self, values: Ints) -> npt.NDArray[np.float64]:
+        """The nearest floats."""
+        return np.asarray(values / self.one, np.float64)
 
 
 def zeros(*shape: int) -> Ints:
@@ -46,41 +83,50 @@ def zeros(*shape: int) -> Ints:
     return np.array([0] * math.prod(shape), dtype=object).reshape(shape)
 
 
-def floor(product: Ints) -> Ints:
-    """A product of two numbers, back to PLACES, rounded down."""
-    return product >> PLACES
-
-
 class Matrix:
-    """An exact float32 matrix [rows, columns]: limbs in float64, for products from the left and right."""
+    """An exact matrix [rows, columns], float64 numbers over a divisor: limbs, for products from both sides.
 
-    def __init__(self, weights: Any) -> None:
-        """Args: weights: dense or scipy sparse matrix whose entries are binary32 numbers.
+    Attributes:
+        shape: rows and columns.
+    """
+
+    def __init__(self, weights: Any, divisor: int = 1) -> None:
+        """Args: weights: dense or scipy sparse matrix; divisor: a positive whole number.
 
         Raises:
-            ValueError: an entry is not finite, or more entries in a row or column than can be summed exactly.
+            ValueError: an entry is not finite or stands twice, more entries in a row or column than can be
+                summed exactly, or entries of too different sizes.
         """
         found = sparse.coo_array(weights)
         self.shape: tuple[int, int] = found.shape
         data = np.asarray(found.data, np.float64)
         if not np.isfinite(data).all():
             raise ValueError("a weight is not finite")
-        mantissa, exponent = np.frexp(data)
-        whole = np.ldexp(mantissa, 24).astype(np.int64)
-        if (whole != np.ldexp(mantissa, 24)).any():
-            raise ValueError("a weight is no binary32 number")
-        self._picks = self._selection(found)
-        lowest = int((exponent - 24).min(initial=0))
-        self._exponent = lowest
-        shifted = [int(w) << int(e) for w, e in zip(whole, exponent - 24 - lowest, strict=True)]
+        places = found.coords[0].astype(np.int64) * max(self.shape[1], 1) + found.coords[1]
+        if len(np.unique(places)) != len(places):
+            raise ValueError("an entry stands twice")
         for axis in (0, 1):
             if np.bincount(found.coords[axis], minlength=1).max(initial=0) > MOST_TERMS:
                 raise ValueError(f"more than {MOST_TERMS} terms in one sum")
+        self._divisor = divisor
+        self._picks = self._selection(found) if divisor == 1 else None
+        values, self._exponent = _whole(data)
+        parts = _limbs(values)
+        if len(parts) > MOST_LIMBS:
+            raise ValueError("weights of too different sizes")
         dense = found.nnz > 0.2 * math.prod(self.shape)
         self._limbs = []
-        for part in _limbs(np.array(shifted, dtype=object)):
+        for part in parts:
             limb = sparse.csr_array((part, found.coords), shape=self.shape)
             self._limbs.append(limb.toarray() if dense else limb)
+
+    def sizes(self, columns: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """About abs(self) [m, n] @ columns [n] >= 0 in floats, infinite where that is too large for one."""
+        total = np.zeros(self.shape[0])
+        for number, limb in enumerate(self._limbs):
+            with np.errstate(over="ignore", under="ignore"):
+                total = total + np.ldexp(abs(limb) @ columns, LIMB * number + self._exponent)
+        return np.asarray(total / self._divisor)
 
     def after(self, rows: Ints) -> Ints:
         """rows [k, m] @ self [m, n] -> [k, n], rounded down."""
@@ -104,6 +150,7 @@ class Matrix:
         positive, negative = object.__new__(Matrix), object.__new__(Matrix)
         for part, sign in ((positive, 1.0), (negative, -1.0)):
             part.shape, part._exponent, part._picks = self.shape, self._exponent, None
+            part._divisor = self._divisor
             part._limbs = [
                 (sign * limb).clip(0) if isinstance(limb, np.ndarray) else (sign * limb).maximum(0.0)
                 for limb in self._limbs
@@ -127,7 +174,26 @@ class Matrix:
             part = np.asarray(stacked @ (limb[used] if axis else limb[:, used].T)).astype(np.int64)
             for i in range(len(row_limbs)):
                 places[i + j] += part[i * len(rows) : (i + 1) * len(rows)]
-        return _together(places, self._exponent)
+        total = _together(places, self._exponent)
+        return total if self._divisor == 1 else total // self._divisor
+
+
+def _whole(data: npt.NDArray[np.float64]) -> tuple[Ints, int]:
+    """Floats as whole numbers times 2^exponent, with the largest exponent for which they are whole."""
+    mantissa, exponents = np.frexp(data)
+    whole, exponents = np.ldexp(mantissa, 53).astype(np.int64), exponents.astype(np.int64) - 53
+    used = whole != 0
+    if not used.any():
+        return whole, 0
+    zeros_behind = np.frexp((whole & -whole).astype(np.float64))[1].astype(np.int64) - 1
+    whole, exponents = whole >> np.where(used, zeros_behind, 0), exponents + zeros_behind
+    lowest = int(exponents[used].min())
+    shifts = np.where(used, exponents - lowest, 0)
+    lengths = np.frexp(np.abs(whole).astype(np.float64))[1] + shifts
+    if lengths.max() < 62:
+        return whole << shifts, lowest
+    pairs = zip(whole.tolist(), shifts.tolist(), strict=True)
+    return np.array([number << shift for number, shift in pairs], dtype=object), lowest
 
 
 def _limbs(values: Ints) -> list[npt.NDArray[np.float64]]:

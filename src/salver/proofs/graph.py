@@ -1,26 +1,19 @@
-"""A network as the checker sees it: exact affine maps between switches, read from `Network` alone.
-
-Convolutions are written out here once more on purpose: a proof must not rest on the code that found it.
-"""
+"""A network as the checker sees it: exact affine maps between switches, read from the file's own nodes."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from scipy import sparse
 
-from salver.nets import network as nets
 from salver.proofs.exact import Matrix
+from salver.proofs.onnx_file import NetworkFile, Shape, UnsupportedNetworkError
+from salver.proofs.operators import LinearMap, Meaning, Pointwise, Product, SameEntries, meaning
 
 STEP = "step:"
 """Prefix of the variable 1[z > 0] that belongs to a tensor z which some ReLU, mask or Abs reads."""
-
-
-class UnsupportedNetworkError(ValueError):
-    """The network has an operator, or a use of one, that proofs do not cover."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +51,7 @@ Form = Affine | Relu | Gate | Abs
 
 @dataclass(eq=False)
 class Graph:
-    """Every tensor of a network by name, in topological order.
+    """Every tensor of a network by name, in the file's order.
 
     Attributes:
         sizes: entries per tensor, the input and the steps included.
@@ -66,30 +59,47 @@ class Graph:
         switches: tensors that have a step.
     """
 
-    network: nets.Network
+    network: NetworkFile
     sizes: dict[str, int] = field(default_factory=dict)
     forms: dict[str, Form] = field(default_factory=dict)
     switches: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._nodes = {node.name: node for node in self.network.nodes}
-        # A tensor of such a name would share its ranges with the step of another tensor.
-        if any(name.startswith(STEP) for name in (self.network.input, *self._nodes)):
-            raise UnsupportedNetworkError(f"a tensor's name begins with {STEP!r}")
-        self._shapes = self.network.shapes
+        network, first = self.network, self.network.input
+        self._meanings: dict[str, Meaning] = {}
         self._first: dict[tuple[type, str], str] = {}
-        self.sizes[self.network.input] = self.network.input_size
-        for node in self.network.nodes:
-            if not isinstance(node.operator, nets.Sign):
-                self.sizes[node.name] = math.prod(node.shape)
-                self.forms[node.name] = self._form(node)
-        if self.network.output not in self.sizes:
-            raise UnsupportedNetworkError("the output is a Sign")
+        shapes: dict[str, Shape] = {first: network.input_shape}
+        # A tensor of such a name would share its ranges with the step of another tensor.
+        if any(name.startswith(STEP) for name in (first, *(node.output for node in network.nodes))):
+            raise UnsupportedNetworkError(f"a tensor's name begins with {STEP!r}")
+        self.sizes[first] = network.input_size
+        for node in network.nodes:
+            name, found = node.output, meaning(network, node, shapes)
+            shapes[name], self._meanings[name] = found.shape, found
+            if not _is(found, "Sign"):
+                self.sizes[name] = math.prod(found.shape)
+                self.forms[name] = self._form(name, found)
+        if network.output not in self.sizes:
+            raise UnsupportedNetworkError("the output is constant, a Sign, or made by no node")
+        self._check_output(shapes[network.output])
+
+    def _check_output(self, shape: Shape) -> None:
+        declared = self.network.output_shape
+        if declared is not None and (
+            len(declared) != len(shape)
+            or any(size is not None and size != own for size, own in zip(declared, shape, strict=True))
+        ):
+            raise UnsupportedNetworkError(f"the output is declared as {list(declared)} and has {list(shape)}")
+
+    @property
+    def output_size(self) -> int:
+        """Entries of the output."""
+        return self.sizes[self.network.output]
 
     def root(self, name: str) -> str:
         """The tensor behind reshapes."""
-        while name in self._nodes and isinstance(self._nodes[name].operator, nets.Reshape):
-            name = self._nodes[name].inputs[0]
+        while isinstance(found := self._meanings.get(name), SameEntries):
+            name = found.source
         return name
 
     def _switch(self, name: str) -> str:
@@ -103,31 +113,38 @@ class Graph:
 
     def _masked(self, name: str) -> str | None:
         """The switch of which a tensor is the mask Relu(Sign(z)), if it is one."""
-        node = self._nodes.get(self.root(name))
-        if node is None or not isinstance(node.operator, nets.Relu):
+        mask = self._meanings.get(self.root(name))
+        if not isinstance(mask, Pointwise) or mask.kind != "Relu":
             return None
-        sign = self._nodes.get(self.root(node.inputs[0]))
-        return self._switch(sign.inputs[0]) if sign and isinstance(sign.operator, nets.Sign) else None
+        sign = self._meanings.get(self.root(mask.source))
+        if isinstance(sign, Pointwise) and sign.kind == "Sign":
+            return self._switch(sign.source)
+        return None
 
-    def _form(self, node: nets.Node) -> Form:
-        operator = node.operator
-        if isinstance(operator, nets.Relu):
-            switch = self._masked(node.name)
-            if switch is not None:
-                return self._copy(STEP + switch)
-            return self._once(Relu(self._switch(node.inputs[0])), node.name)
-        if isinstance(operator, nets.Abs):
-            return self._once(Abs(self._switch(node.inputs[0])), node.name)
-        for name in node.inputs:
-            if self.root(name) not in self.sizes:
-                raise UnsupportedNetworkError("a Sign that is not the argument of a ReLU")
-        if isinstance(operator, nets.Mul):
-            for mask, value in (node.inputs, node.inputs[::-1]):
-                switch = self._masked(mask)
+    def _form(self, name: str, found: Meaning) -> Form:
+        match found:
+            case Pointwise(kind, source, _):
+                switch = self._masked(name)
                 if switch is not None:
-                    return Gate(switch, self.root(value))
-            raise UnsupportedNetworkError("a product of which neither factor is a mask Relu(Sign(z))")
-        return self._affine(node)
+                    return self._copy(STEP + switch)
+                made = Relu(self._switch(source)) if kind == "Relu" else Abs(self._switch(source))
+                return self._once(made, name)
+            case Product(left, right, _):
+                self._refuse_signs(left, right)
+                for mask, value in ((left, right), (right, left)):
+                    switch = self._masked(mask)
+                    if switch is not None:
+                        return Gate(switch, self.root(value))
+                raise UnsupportedNetworkError("a product of which neither factor is a mask Relu(Sign(z))")
+            case SameEntries(source, _):
+                self._refuse_signs(source)
+                return self._copy(source)
+        self._refuse_signs(*(source for source, _, _ in found.terms))
+        return _affine(name, found)
+
+    def _refuse_signs(self, *names: str) -> None:
+        if any(self.root(name) not in self.sizes for name in names):
+            raise UnsupportedNetworkError("a Sign that is not the argument of a ReLU")
 
     def _once(self, form: Relu | Abs, name: str) -> Form:
         """The form, or a copy of the tensor that already has it."""
@@ -136,67 +153,18 @@ class Graph:
 
     def _copy(self, source: str) -> Affine:
         size = self.sizes[source]
-        return Affine(((source, Matrix(sparse.eye_array(size))),), _column(np.zeros(size)))
-
-    def _affine(self, node: nets.Node) -> Affine:
-        operator, (first, *_) = node.operator, node.inputs
-        size, shape = self.sizes[node.name], self._shapes[first]
-        bias: Any = np.zeros(size)
-        match operator:
-            case nets.Linear():
-                terms, bias = [(first, operator.weight)], operator.bias
-            case nets.Conv():
-                terms = [(first, _convolution(operator, shape, node.shape))]
-                bias = np.repeat(operator.bias, size // node.shape[0])
-            case nets.ConvTranspose():
-                terms = [(first, _convolution(operator, node.shape, shape).T)]
-            case nets.Scale():
-                scale = np.broadcast_to(operator.scale, node.shape).ravel()
-                terms = [(first, sparse.diags_array(scale.astype(np.float64)))]
-                bias = np.broadcast_to(operator.shift, node.shape).ravel()
-            case nets.Add() | nets.Sub():
-                sign = 1.0 if isinstance(operator, nets.Add) else -1.0
-                terms = [(first, sparse.eye_array(size)), (node.inputs[1], sign * sparse.eye_array(size))]
-            case nets.Concat():
-                terms = _pieces(node.inputs, [self.sizes[name] for name in node.inputs])
-            case nets.Reshape():
-                terms = [(first, sparse.eye_array(size))]
-            case _:
-                raise UnsupportedNetworkError(f"operator {type(operator).__name__}")
-        try:
-            return Affine(tuple((name, Matrix(matrix)) for name, matrix in terms), _column(bias))
-        except ValueError as error:
-            raise UnsupportedNetworkError(f"{type(operator).__name__} {node.name!r}: {error}") from None
+        return Affine(((source, Matrix(sparse.eye_array(size))),), Matrix(np.zeros((size, 1))))
 
 
-def _column(values: Any) -> Matrix:
-    return Matrix(np.asarray(values, np.float64).reshape(-1, 1))
+def _is(found: Meaning, kind: str) -> bool:
+    return isinstance(found, Pointwise) and found.kind == kind
 
 
-def _pieces(names: tuple[str, ...], sizes: list[int]) -> list[tuple[str, Any]]:
-    total, start, pieces = sum(sizes), 0, []
-    for name, size in zip(names, sizes, strict=True):
-        pieces.append((name, sparse.eye_array(total, size, k=-start)))
-        start += size
-    return pieces
-
-
-def _convolution(
-    operator: nets.Conv | nets.ConvTranspose, source: tuple[int, ...], target: tuple[int, ...]
-) -> Any:
-    """Matrix [target, source] of a convolution from images `source` to images `target` [c, h, w]."""
-    weight = operator.weight
-    filters, per_group, height, width = weight.shape
-    rows, columns, values = [], [], []
-    p, q = (grid.ravel() for grid in np.mgrid[: target[1], : target[2]])
-    for i, j in np.ndindex(height, width):
-        y = p * operator.strides[0] + i * operator.dilations[0] - operator.pads[0]
-        x = q * operator.strides[1] + j * operator.dilations[1] - operator.pads[1]
-        inside = (y >= 0) & (y < source[1]) & (x >= 0) & (x < source[2])
-        for o, c in np.ndindex(filters, per_group):
-            channel = o // (filters // operator.groups) * per_group + c
-            rows.append((o * target[1] + p[inside]) * target[2] + q[inside])
-            columns.append((channel * source[1] + y[inside]) * source[2] + x[inside])
-            values.append(np.full(int(inside.sum()), weight[o, c, i, j], np.float64))
-    entries = (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns)))
-    return sparse.coo_array(entries, shape=(math.prod(target), math.prod(source)))
+def _affine(name: str, found: LinearMap) -> Affine:
+    size = math.prod(found.shape)
+    bias = np.zeros(size) if found.bias is None else np.asarray(found.bias, np.float64)
+    try:
+        terms = tuple((source, Matrix(matrix, divisor)) for source, matrix, divisor in found.terms)
+        return Affine(terms, Matrix(bias.reshape(-1, 1)))
+    except ValueError as error:
+        raise UnsupportedNetworkError(f"{name!r:.60}: {error}") from None

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import shutil
 import tempfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from salver.confined import list_inside, read_inside, unpack
 from salver.errors import SalverError, file_error
 from salver.files import write_atomically
+from salver.instance_set import MOST_BYTES, MOST_MANIFEST_BYTES
 from salver.model import Manifest
 from salver.publish import generate_properties as drawing
 from salver.publish.archive import archive, compressed
 from salver.publish.card import data_card, licence_file
 from salver.publish.census import Census, count, network_facts, refuse_unfit
 from salver.publish.croissant import Terms, croissant
-from salver.validate import validate
+from salver.validate import MOST_LISTED_BYTES, validate
 
 SUMS, METADATA = "SHA256SUMS", "croissant.json"
 _LICENCE = Path(__file__).with_name("LICENSE.txt")
@@ -83,16 +83,22 @@ def differences(prepared: Prepared, folder: Path) -> list[str]:
     Compressed files are compared unpacked, since another zlib packs otherwise; of the metadata all but the
     checksums is compared.
     """
-    there = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
-    there = {name: path for name, path in there.items() if not is_drawn(name)}
-    odd = set(there) ^ set(prepared.files)
+    there = {name for name, _ in list_inside(folder) if not is_drawn(name)}
+    odd = there ^ set(prepared.files)
     changed = {
         name
         for name, data in prepared.files.items()
-        if not (name in odd or name == SUMS)
-        and _content(name, data) != _content(name, there[name].read_bytes())
+        if not (name in odd or name == SUMS) and _content(name, data) != _content(name, _stored(folder, name))
     }
     return sorted(odd | changed)
+
+
+def _stored(folder: Path, name: str) -> bytes:
+    """Content of a published file; none of what is no file, which differs from any."""
+    try:
+        return read_inside(folder, name, MOST_BYTES)
+    except OSError:
+        return b""
 
 
 def is_drawn(name: str) -> bool:
@@ -109,11 +115,11 @@ def terms_of(folder: Path) -> Terms:
         SalverError: no published set there.
     """
     try:
-        stated = json.loads((folder / METADATA).read_text())
+        stated = json.loads(read_inside(folder, METADATA, MOST_LISTED_BYTES))
         return Terms(
             url=stated.get("url"), date=stated.get("datePublished"), creator=stated["creator"]["name"]
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise SalverError(
             f"holds no published set ({error})", str(folder), "publish one there first"
         ) from error
@@ -123,8 +129,8 @@ def _content(name: str, data: bytes) -> object:
     try:
         if name == METADATA:
             return {key: value for key, value in json.loads(data).items() if key != "distribution"}
-        return gzip.decompress(data) if name.endswith(".gz") else data
-    except (OSError, EOFError, ValueError, zlib.error):
+        return unpack(data, MOST_BYTES) if name.endswith(".gz") else data
+    except (OSError, ValueError, RecursionError):
         return data
 
 
@@ -135,13 +141,13 @@ def set_name(manifest: Manifest) -> str:
 
 def published_files(set_folder: Path, manifest: Manifest, census: Census, terms: Terms) -> dict[str, bytes]:
     """The published files by relative path."""
-    files = {"manifest.json": (set_folder / "manifest.json").read_bytes()}
+    files = {"manifest.json": read_inside(set_folder, "manifest.json", MOST_MANIFEST_BYTES)}
     for instance in manifest.instances:
         for path in (instance.onnx, instance.network):
             if f"{path}.gz" not in files:
-                files[f"{path}.gz"] = compressed((set_folder / path).read_bytes())
+                files[f"{path}.gz"] = compressed(read_inside(set_folder, path, MOST_BYTES))
         for path in (instance.vnnlib, instance.vnnlib2):
-            files[f"{path}.gz"] = (set_folder / f"{path}.gz").read_bytes()
+            files[f"{path}.gz"] = read_inside(set_folder, f"{path}.gz", MOST_BYTES)
     plain = [i.model_dump(mode="json") for i in manifest.instances]
     files["instances.csv"] = drawing.csv_text(drawing.draw(plain, manifest.seed)).encode()
     files["generate_properties.py"] = Path(drawing.__file__).read_bytes()

@@ -6,18 +6,25 @@ readers for untrusted files, and the set that `salver validate` looks at is put 
 
 from __future__ import annotations
 
-import gzip
+import errno
 import hashlib
 import json
-import shutil
 import tempfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from salver.confined import (
+    MOST_STORED_BYTES,
+    UnfitFileError,
+    list_inside,
+    read_inside,
+    read_regular,
+    sha256_inside,
+    unpack_inside,
+)
 from salver.errors import SalverError
-from salver.instance_set import checksums, read_manifest
+from salver.instance_set import MOST_MANIFEST_BYTES, checksums, read_manifest
 from salver.model import Manifest
 from salver.names import refuse_unsafe_path
 from salver.nets.onnx.file import MOST_BYTES
@@ -26,7 +33,9 @@ from salver.publish.archive import unpack
 from salver.publish.census import refuse_unfit
 from salver.publish.folder import SUMS, is_drawn
 from salver.spec.read import MOST_BYTES as MOST_TEXT_BYTES
-from salver.validate import Complaint, validate
+from salver.validate import MOST_LISTED_BYTES, Complaint, validate
+
+MOST_SUM_BYTES = 4096
 
 
 def verify_set(path: Path) -> tuple[Manifest, list[Complaint]]:
@@ -39,6 +48,8 @@ def verify_set(path: Path) -> tuple[Manifest, list[Complaint]]:
     """
     if not path.exists():
         raise SalverError("does not exist", str(path), "name a published folder or its .tar.gz")
+    if not (path.is_dir() or path.is_file()):
+        raise SalverError("is no regular file", str(path), "name a published folder or its .tar.gz")
     with tempfile.TemporaryDirectory() as temporary:
         if path.is_dir():
             return _verify_folder(path, Path(temporary) / "set")
@@ -50,7 +61,11 @@ def verify_set(path: Path) -> tuple[Manifest, list[Complaint]]:
 
 def _archive_sum(path: Path) -> Iterator[Complaint]:
     beside = path.with_name(path.name + ".sha256")
-    if beside.is_file() and beside.read_text().split()[:1] != [_sha256(path)]:
+    try:
+        told = read_regular(beside, MOST_SUM_BYTES).decode(errors="replace").split()[:1]
+    except OSError:
+        return
+    if told != [_sha256(path)]:
         yield Complaint(path.name, f"is not the archive that {beside.name} was made of")
 
 
@@ -72,7 +87,7 @@ def _listed(folder: Path) -> tuple[dict[str, str], list[Complaint]]:
     """Checksums by file name, without the names that leave the folder."""
     listed, complaints = {}, []
     try:
-        lines = (folder / SUMS).read_text().splitlines()
+        lines = read_inside(folder, SUMS, MOST_LISTED_BYTES).decode().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         return {}, [Complaint(SUMS, f"cannot be read ({error})")]
     for line in lines:
@@ -88,22 +103,25 @@ def _listed(folder: Path) -> tuple[dict[str, str], list[Complaint]]:
 def _sums(folder: Path, listed: dict[str, str]) -> Iterator[Complaint]:
     """Every listed file is there and unchanged; every other file is one that a draw writes."""
     for name, digest in listed.items():
-        path = folder / name
-        if path.is_symlink() or not path.is_file():
-            yield Complaint(name, "is missing")
-        elif _sha256(path) != digest:
+        try:
+            found = sha256_inside(folder, name, MOST_BYTES)
+        except OSError as error:
+            yield Complaint(
+                name, f"is {error.strerror}" if isinstance(error, UnfitFileError) else "is missing"
+            )
+            continue
+        if found != digest:
             hint = ", unless another seed was drawn here" if name == "instances.csv" else ""
             yield Complaint(name, f"was changed after it was published: its checksum differs{hint}")
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
-        if path.is_file() and name not in listed and name != SUMS and not is_drawn(name):
+    for name, _ in sorted(list_inside(folder)):
+        if name not in listed and name != SUMS and not is_drawn(name):
             yield Complaint(name, f"is not listed in {SUMS}")
 
 
 def _metadata(folder: Path, listed: dict[str, str]) -> Iterator[Complaint]:
     """The checksums in `croissant.json` are those of the files."""
     try:
-        described = json.loads((folder / "croissant.json").read_text())["distribution"]
+        described = json.loads(read_inside(folder, "croissant.json", MOST_LISTED_BYTES))["distribution"]
         stated = {str(one["contentUrl"]): str(one["sha256"]) for one in described}
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         yield Complaint("croissant.json", f"cannot be read ({error})")
@@ -118,7 +136,7 @@ def _draw(folder: Path, manifest: Manifest) -> Iterator[Complaint]:
     plain = [i.model_dump(mode="json") for i in manifest.instances]
     known = set(drawing.csv_text(plain).splitlines())
     try:
-        rows = (folder / "instances.csv").read_text().splitlines()
+        rows = read_inside(folder, "instances.csv", MOST_LISTED_BYTES).decode().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         yield Complaint("instances.csv", f"cannot be read ({error})")
         return
@@ -133,13 +151,13 @@ def _rebuild(folder: Path, manifest: Manifest, scratch: Path) -> None:
     for instance in manifest.instances:
         for path in (instance.onnx, instance.network):
             if not (scratch / path).exists():
-                _place(scratch, path, _decompressed(folder / f"{path}.gz", f"{path}.gz", MOST_BYTES))
+                _place(scratch, path, _decompressed(folder, f"{path}.gz", MOST_BYTES))
         for path in (f"{instance.vnnlib}.gz", f"{instance.vnnlib2}.gz"):
-            _decompressed(folder / path, path, MOST_TEXT_BYTES)
-            _place(scratch, path, (folder / path).read_bytes())
+            _decompressed(folder, path, MOST_TEXT_BYTES)
+            _place(scratch, path, read_inside(folder, path, MOST_STORED_BYTES))
     plain: list[dict[str, Any]] = [i.model_dump(mode="json") for i in manifest.instances]
     (scratch / "instances.csv").write_text(drawing.csv_text(plain))
-    shutil.copyfile(folder / "manifest.json", scratch / "manifest.json")
+    _place(scratch, "manifest.json", read_inside(folder, "manifest.json", MOST_MANIFEST_BYTES))
     (scratch / SUMS).write_text(checksums(scratch))
 
 
@@ -148,15 +166,13 @@ def _place(scratch: Path, path: str, data: bytes) -> None:
     (scratch / path).write_bytes(data)
 
 
-def _decompressed(path: Path, name: str, most: int) -> bytes:
+def _decompressed(folder: Path, name: str, most: int) -> bytes:
     try:
-        with gzip.open(path) as stream:
-            data = stream.read(most + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise SalverError(f"cannot be read ({error})", name, "fetch the set again") from error
-    if len(data) > most:
-        raise SalverError("unpacks to more than salver reads", name, "fetch the set again")
-    return data
+        return unpack_inside(folder, name, most)
+    except OSError as error:
+        large = isinstance(error, UnfitFileError) and error.errno == errno.EFBIG
+        what = "unpacks to more than salver reads" if large else f"cannot be read ({error.strerror or error})"
+        raise SalverError(what, name, "fetch the set again") from error
 
 
 def _sha256(path: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -12,8 +11,8 @@ from urllib.parse import quote
 import numpy as np
 import numpy.typing as npt
 
+from salver.confined import clear, write_inside
 from salver.errors import SalverError
-from salver.files import write_atomically
 from salver.judge.maps import top_set
 from salver.judge.views import WitnessView, WitnessViews, chosen_witnesses
 from salver.model import Instance, JudgedRun
@@ -79,13 +78,12 @@ def write_gallery(
     if not exhibits:
         what = "no instance with a saliency map was falsified by a correct witness"
         raise SalverError(what, str(run_dir), "run a solver that finds witnesses, such as falsify")
-    folder = run_dir / "gallery"
-    shutil.rmtree(folder, ignore_errors=True)
-    for name, data in files.items():
-        write_atomically(folder / name, data)
     groups = _grouped(exhibits)
-    write_atomically(folder / "index.md", markdown(title, groups))
-    write_atomically(folder / "index.html", html(title, groups))
+    files |= {"index.md": markdown(title, groups).encode(), "index.html": html(title, groups).encode()}
+    folder = run_dir / "gallery"
+    clear(folder)
+    for name, data in files.items():
+        write_inside(run_dir, f"gallery/{name}", data)
     return folder / "index.html", len(exhibits)
 
 

@@ -38,7 +38,10 @@ def proofs_sentence(judged: Sequence[JudgedRun], frame: pd.DataFrame) -> str:
         return ""
     claims = sum(run.run.claim is Claim.UNSAT for run in judged)
     accepted = frame[frame["verdict"] == str(ProofVerdict.CHECKED)]
-    text = f"proofs: {len(accepted)} accepted and {len(frame) - len(accepted)} rejected of {claims} unsat"
+    unchecked = int((frame["verdict"] == str(ProofVerdict.UNCHECKED)).sum())
+    rejected = len(frame) - len(accepted) - unchecked
+    text = f"proofs: {len(accepted)} accepted and {rejected} rejected of {claims} unsat"
+    text += f", {unchecked} not checked within the limits" if unchecked else ""
     if accepted.empty:
         return text
     size, check, wall = (accepted[name].median() for name in ("bytes", "check_s", "wall_s"))

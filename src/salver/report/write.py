@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
@@ -11,8 +12,8 @@ from urllib.parse import quote
 
 import pandas as pd
 
+from salver.confined import refuse_other_than_folders, write_inside
 from salver.errors import SalverError
-from salver.files import write_atomically
 from salver.judge.proofs import CheckedProof
 from salver.judge.scoring import find_profile, intervals
 from salver.model import Instance, JudgedRun
@@ -104,10 +105,11 @@ def write_results(
     )
     for plot in drawing():
         files |= {f"{plot.name}.svg": plot.svg, f"{plot.name}.pdf": plot.pdf, f"{plot.name}.tex": plot.tex}
+    refuse_other_than_folders(run_dir, ["results"])
     for name, content in files.items():
-        write_atomically(run_dir / name, content)
+        write_inside(run_dir, name, content)
     _remove_outdated(run_dir, files)
-    write_atomically(run_dir / "index.html", page)
+    write_inside(run_dir, "index.html", page)
     return run_dir / "index.html"
 
 
@@ -150,7 +152,8 @@ def _remove_outdated(run_dir: Path, current: Collection[str]) -> None:
     drawn = [run_dir / f"{name}.{suffix}" for name in names for suffix in ("svg", "pdf", "tex")]
     for path in [*drawn, *(run_dir / "results").glob("*.csv")]:
         if path.relative_to(run_dir).as_posix() not in current:
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 def _parquet(frame: pd.DataFrame) -> bytes:

@@ -49,7 +49,7 @@ NEED_TORCH = ("crown", "hybrid-paper")
 PROVE = ("hybrid", "milp", "crown")
 """Whose `unsat` can be proven (`salver.solvers.proving`)."""
 COMPLETE = ("crown", "hybrid", "hybrid-paper", "marabou", "milp")
-BACK_ENDS = {name: ("highs", "scip") for name in ("hybrid", "milp")}
+BACK_ENDS = dict.fromkeys(("hybrid", "milp"), ("highs", "scip"))
 """Solvers with several exact back ends."""
 PROOF_MARGIN_S = 0.4
 SUPPORTS = {
@@ -247,7 +247,7 @@ def _decide(options: argparse.Namespace, started: float, outbox: Outbox) -> tupl
             raise SalverError(f"no device {options.device!r}", "--device", "choose cpu or cuda")
         if options.proof is not None and result.verdict is Verdict.UNSAT and not budget.over:
             outbox.certain(result.verdict.value)
-            _prove(query, budget, options.proof)
+            _prove(query, budget, options.proof, options.query)
     except UnsupportedQueryError as error:
         result = Result(Verdict.UNKNOWN, reason=f"not supported: {error}")
     except NoSolutionError as error:
@@ -314,27 +314,29 @@ def _files(named: list[str]) -> dict[str, Path]:
     return files
 
 
-def _prove(query: Query, budget: Budget, path: Path) -> None:
+def _prove(query: Query, budget: Budget, path: Path, vnnlib: Path) -> None:
     """Writes a proof of `unsat`, or says on stderr why there is none."""
-    from salver.proofs.graph import UnsupportedNetworkError
-    from salver.proofs.record import write_proof
+    from salver.nets.program import UnsupportedQueryError
+    from salver.proofs.onnx_file import UnsupportedNetworkError
+    from salver.proofs.record import QueryFiles, write_proof
+    from salver.proofs.vnnlib_file import UnsupportedPropertyError
     from salver.solvers.proving.search import prove
     from salver.solvers.query import Budget
 
     if query.lifted is not None:
         print("no proof: proofs are of plain queries over one network", file=sys.stderr)
         return
-    since = time.monotonic()
+    since, files = time.monotonic(), QueryFiles.read(query.onnx, vnnlib)
     try:
-        steps = prove(query, Budget(budget.left - PROOF_MARGIN_S))
-    except UnsupportedNetworkError as error:
+        steps = prove(query, Budget(budget.left - PROOF_MARGIN_S), files)
+    except (UnsupportedNetworkError, UnsupportedPropertyError, UnsupportedQueryError) as error:
         print(f"no proof: {error}", file=sys.stderr)
         return
     print(f"proving: {time.monotonic() - since:.3f} s", file=sys.stderr, flush=True)
     if steps is None:
         print("no proof: none was found in time", file=sys.stderr)
         return
-    write_proof(path, query.network, query.prop, steps)
+    write_proof(path, files, steps)
     print(f"proof: {len(steps)} steps, {path.stat().st_size} bytes", file=sys.stderr)
 
 

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[np.float64]
 REAL_TOLERANCE = 1e-5
-"""Relative difference between float32 and float64 outputs that is put down to rounding."""
+"""Difference between float32 and float64 outputs that is put down to rounding, as a share of the sums of
+absolute values that the outputs are added up from."""
 KINK_TOLERANCE = 1e-6
 """The same for pre-activations, of which fewer roundings have been added up."""
 
@@ -140,14 +141,21 @@ class Query:
         if self.lifted is not None and not self.lifted.holds(point, outputs):
             return None
         exact = self.program.evaluate(point[None])[0][0]
-        tolerance = REAL_TOLERANCE * max(1.0, float(np.abs(exact).max()))
-        return point if self.prop.outputs_satisfied(exact, tolerance) else None
+        return point if self.prop.outputs_satisfied(exact, self.rounding(point)) else None
+
+    def rounding(self, x: Array) -> float:
+        """What single precision may do to the outputs of greatest magnitude at `x` [n]."""
+        _, _, values = self.program.evaluate(x[None])
+        largest = {block: np.abs(value[0]) for block, value in values.items()}
+        return REAL_TOLERANCE * float(self.program.output.magnitude(largest).max(initial=0.0))
 
     def on_kink(self, x: Array) -> bool:
         """Whether rounding alone may carry `x` [n] over some z = 0, where the saliency map jumps."""
-        _, pre, _ = self.program.evaluate(x[None])
+        _, pre, values = self.program.evaluate(x[None])
+        largest = {block: np.abs(value[0]) for block, value in values.items()}
         return any(
-            bool((np.abs(z) <= KINK_TOLERANCE * max(1.0, np.abs(z).max())).any()) for z in pre if z.size
+            bool((np.abs(z[0]) <= KINK_TOLERANCE * point.affine.magnitude(largest)).any())
+            for z, point in zip(pre, self.program.pre, strict=True)
         )
 
 

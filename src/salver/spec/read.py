@@ -11,6 +11,7 @@ from __future__ import annotations
 import gzip
 import io
 import math
+import os
 import re
 import zlib
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from salver.confined import open_regular
 from salver.errors import SalverError
 from salver.spec.property import Atom, Clause, Property
 
@@ -102,7 +104,7 @@ def declared_tensors(path: Path) -> dict[str, str]:
 def stored_text(path: Path) -> str:
     """Text of a file, plain or gzip-compressed. Raises: SalverError: as `read_vnnlib`."""
     try:
-        with path.open("rb") as file:
+        with os.fdopen(open_regular(path), "rb") as file:
             raw = _at_most(file, MOST_STORED_BYTES, path)
         if raw[:2] == b"\x1f\x8b":
             with gzip.open(io.BytesIO(raw)) as packed:

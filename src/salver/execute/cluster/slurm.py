@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from salver.confined import clear, folder_inside, read_inside
 from salver.errors import SalverError
 from salver.execute.cluster.engine import run_dask
 from salver.execute.cluster.pools import Demand, Lifetime, Pool, Pools, lifetime, memory_mb, offer
@@ -30,6 +31,7 @@ from salver.runner import Runner
 
 _ASK_EVERY_S = 5.0
 _ANSWER_S = 60.0
+_MOST_SUBMITTED_BYTES = 1 << 20
 _DEATHS_PER_PILOT = 3
 _TOOLS = ("sbatch", "squeue", "scancel")
 _NAME_ANOTHER = "write an address of this machine that the nodes reach into the --pools file"
@@ -198,7 +200,7 @@ class Pilots:
         return frozenset(known)
 
     def _submit(self, pool: Pool) -> str:
-        self.folder.mkdir(parents=True, exist_ok=True)
+        folder_inside(self.folder.parent, self.folder.name)
         log = self.folder / f"{pool.name}-%j.log"
         living = self.living[pool.name]
         script = pilot_script(pool, self.demand, living, self._address, log, self._tls)
@@ -223,12 +225,19 @@ class Pilots:
 
         Slurm may have given an id anew, so the job must also have our name and user.
         """
-        if not self._submitted.exists():
+        try:
+            name = f"{self.folder.name}/{self._submitted.name}"
+            text = read_inside(self.folder.parent, name, _MOST_SUBMITTED_BYTES).decode(errors="replace")
+        except OSError:
+            # What is no list of ours must not be written to either.
+            clear(self._submitted)
             return
         user = f"--user={getpass.getuser()}"
-        pairs = [line.split() for line in self._submitted.read_text().splitlines()]
-        for name in sorted({pair[0] for pair in pairs if len(pair) == 2}):
-            mine = [pair[1] for pair in pairs if pair[0] == name and len(pair) == 2 and pair[1].isdigit()]
+        pairs = [line.split() for line in text.splitlines()]
+        known = [(pair[0], pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdigit()]
+        # Without an id scancel would take every job of that name.
+        for name in sorted({name for name, _ in known}):
+            mine = [job for owner, job in known if owner == name]
             _called(["scancel", user, f"--name={name}", *mine])
 
 

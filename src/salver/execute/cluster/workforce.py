@@ -15,6 +15,7 @@ from typing import IO, NamedTuple, Protocol
 
 import dask.config
 
+from salver.confined import clear, folder_inside, unfit
 from salver.errors import SalverError
 from salver.execute.cluster.settings import LEAN, scheduler_extensions
 from salver.execute.cluster.tls import settings
@@ -203,5 +204,8 @@ def _counted(count: int, what: str) -> str:
 
 
 def _opened(path: Path) -> IO[bytes]:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """A log to add to; what is no regular file gives way to one."""
+    folder = folder_inside(path.parent.parent, path.parent.name)
+    if unfit(folder, path.name) is not None:
+        clear(path)
     return path.open("ab")

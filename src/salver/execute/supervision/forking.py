@@ -16,14 +16,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from salver.execute.supervision.proc import stat_fields
+
 # Our own folder comes last on the path, so that nothing beside it can stand in for the standard library.
 _START = (
     "import sys; sys.path.append(sys.argv[1]); "
     "from salver.execute.supervision.fork_server import main; main()"
 )
 SERVER = (sys.executable, "-I", "-S", "-c", _START, str(Path(__file__).parents[3]))
-_STOP_EVERY_S = 0.2
+_LOOK_EVERY_S = 0.2
 _GREETING_S = 20.0
+_STOPPED_LOOKS = 2
+"""Looks in a row at which a supervisor stands still before its run is ended: what stops and continues all
+processes of a job, as batch systems do, is no fault of the run."""
+_CONTINUED_S = 3.0
+"""How long a supervisor that is stopped again and again has to end its run."""
 _LEAVE_S = 10.0
 _CHUNK = 1 << 16
 
@@ -63,6 +70,7 @@ class ForkServer:
         """Ends the server, and with it what it still supervises."""
         with self.sending:
             self.control.close()
+        go_on(self.process.pid)
         try:
             self.process.wait(_LEAVE_S)
         except subprocess.TimeoutExpired:
@@ -76,10 +84,14 @@ class ForkServer:
 
 
 class Supervisor:
-    """A supervisor of one run: a pidfd to signal it by, and the socket that is its standard streams."""
+    """A supervisor of one run: a pidfd to signal it by, and the socket that is its standard streams.
+
+    `was_stopped` tells whether its run was ended for having stopped it (SIGSTOP).
+    """
 
     def __init__(self, job: socket.socket, pidfd: int, pid: int, parent: int) -> None:
         self.job, self.pidfd, self.pid, self.parent = job, pidfd, pid, parent
+        self.was_stopped = False
 
     def __enter__(self) -> Supervisor:
         return self
@@ -102,6 +114,8 @@ class Supervisor:
     ) -> tuple[bytes, int | None]:
         """What it printed, and its exit code (negative: a signal; None where the server died as well).
 
+        A run that stops its supervisor would have no limits; it is ended as soon as that is seen.
+
         Args:
             spec: specification as in `supervisor.py`, without `parent`.
             patience: monotonic time after which the supervisor is killed.
@@ -113,24 +127,42 @@ class Supervisor:
         self.job.settimeout(None)
         self.job.sendall(json.dumps({**spec, "parent": self.parent}).encode())
         self.job.shutdown(socket.SHUT_WR)
-        self.job.settimeout(_STOP_EVERY_S)
+        self.job.settimeout(_LOOK_EVERY_S)
         printed, _, code = self._read(patience, stop).partition(b"\0")
         return printed, int(code) if code else None
 
     def _read(self, patience: float, stop: threading.Event) -> bytes:
-        read = b""
+        read, looks = b"", 0
         while True:
             try:
                 if not (chunk := self.job.recv(_CHUNK)):
                     return read
                 read += chunk
             except TimeoutError:
+                # A stopped server neither forks nor tells of an end; whoever stopped it cannot be known.
+                go_on(self.parent)
+                looks = looks + 1 if is_stopped(self.pid) else 0
+                if looks == _STOPPED_LOOKS and not self.was_stopped:
+                    self.was_stopped, patience = True, min(patience, time.monotonic() + _CONTINUED_S)
                 if time.monotonic() > patience:
                     self.signal(signal.SIGKILL)
-                elif stop.is_set():
+                elif stop.is_set() or self.was_stopped:
                     self.signal(signal.SIGTERM)
+                    self.signal(signal.SIGCONT)
             except ConnectionResetError:
                 return read
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a process stands still after a signal."""
+    return stat_fields(pid)[:1] in (["T"], ["t"])
+
+
+def go_on(pid: int) -> None:
+    """Continues a process of ours that something has stopped."""
+    if is_stopped(pid):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
 
 
 class _Shared:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import signal
-import stat
 import sys
 import tempfile
 import threading
@@ -14,8 +14,9 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
+from salver.confined import UnfitFileError, open_inside, read_inside
 from salver.errors import SalverError
 from salver.execute.supervision.cgroups import make_group
 from salver.execute.supervision.forking import supervisor
@@ -26,6 +27,7 @@ RUN_VARIABLE = "SALVER_RUN"
 _MARK = f"{RUN_VARIABLE}=".encode()
 STOPPED = "stopped by the user"
 _XDG = {"CACHE": ".cache", "CONFIG": ".config", "DATA": ".local/share", "STATE": ".local/state"}
+STOPPED_SUPERVISOR = "stopped its supervisor, which keeps its limits"
 _SUPERVISOR_PATIENCE_S = 60.0
 _SWEEP_PATIENCE_S = 5.0
 
@@ -53,7 +55,8 @@ def run_supervised(
         environment: variables added to this process's own. Unless it names a HOME, the command gets an
             empty one of its own in `scratch`, and caches and settings of the user stay out of its reach.
         cores: CPU numbers the command is pinned to; None leaves it unpinned.
-        result_files: names relative to `workdir` whose text is returned, where they are regular files.
+        result_files: names relative to `workdir` whose text is returned, where they are regular files of at
+            most that size; of others the reason is.
         scratch: folder of this run alone, holding logs, HOME and TMPDIR, which the supervisor removes if
             this process dies; None makes a temporary one.
         stop: when set, the run is killed and ends as INFRASTRUCTURE with the reason `STOPPED`.
@@ -73,15 +76,19 @@ def run_supervised(
             added = {**_private_folders(scratch, environment or {}), RUN_VARIABLE: token}
             spec = _specification(command, workdir, limits, scratch, added)
             spec |= {"cores": cores, "group": None if group is None else group.folders}
-            outcome = _supervise(spec, limits, stop or threading.Event())
+            stop, started = stop or threading.Event(), time.monotonic()
+            outcome, was_stopped = _supervise(spec, limits, stop)
         except OSError as error:
             return lost(f"cannot start the supervisor: {error.strerror}")
         if isinstance(outcome, str):
             if group is not None:
                 group.kill()
             _sweep(token)
-            return lost(outcome)
-        return _finished(outcome, spec, limits, workdir, result_files)
+            wall_s = round(time.monotonic() - started, 6) if was_stopped else 0.0
+            finished = lost(outcome).model_copy(update={"wall_s": wall_s})
+        else:
+            finished = _finished(outcome, spec, limits, workdir, result_files)
+        return _blamed(finished) if was_stopped and not stop.is_set() else finished
 
 
 def _private_folders(scratch: Path, environment: Mapping[str, str]) -> dict[str, str]:
@@ -119,8 +126,10 @@ def _specification(
     }
 
 
-def _supervise(spec: dict[str, Any], limits: Limits, stop: threading.Event) -> dict[str, Any] | str:
-    """The supervisor's result, or why there is none. Raises OSError."""
+def _supervise(
+    spec: dict[str, Any], limits: Limits, stop: threading.Event
+) -> tuple[dict[str, Any] | str, bool]:
+    """The supervisor's result, or why there is none, and whether the run had stopped it. Raises OSError."""
     with supervisor() as forked:
         patience = time.monotonic() + limits.wall_s + limits.grace_s + _SUPERVISOR_PATIENCE_S
         output, code = forked.supervise(spec, patience, stop)
@@ -129,8 +138,16 @@ def _supervise(spec: dict[str, Any], limits: Limits, stop: threading.Event) -> d
     except ValueError:
         last = output.decode(errors="replace").strip().rpartition("\n")[2]
         how = "with its server" if code is None else _ending(code)
-        return f"the supervisor died ({how}) {last}".strip()
-    return outcome if isinstance(outcome, dict) else "the supervisor printed no result"
+        outcome = f"the supervisor died ({how}) {last}".strip()
+    is_result = isinstance(outcome, dict | str)
+    return outcome if is_result else "the supervisor printed no result", forked.was_stopped
+
+
+def _blamed(finished: Finished) -> Finished:
+    """A run that was ended for having stopped its supervisor: whatever it said, it failed by itself."""
+    if finished.termination in (Termination.WALLTIME, Termination.CPUTIME, Termination.MEMORY):
+        return finished
+    return finished.model_copy(update={"termination": Termination.CRASHED, "reason": STOPPED_SUPERVISOR})
 
 
 def _finished(
@@ -139,7 +156,8 @@ def _finished(
     ending = outcome["termination"]
     termination = Termination.INFRASTRUCTURE if ending == "stopped" else Termination(ending)
     cap = limits.output_mb << 20
-    files = {name: text for name in result_files if (text := read_capped(workdir / name, cap)) is not None}
+    left = _result_files(workdir, result_files, cap)
+    reasons = (_explain(ending, outcome, limits), outcome["reason"], *left.reasons)
     return Finished(
         termination=termination,
         exit_code=outcome["exit_code"],
@@ -148,10 +166,11 @@ def _finished(
         cpu_s=outcome["cpu_s"],
         memory_mb=outcome["memory_mb"],
         measured=outcome["measured"],
-        stdout=read_capped(Path(spec["stdout"]), cap) or "",
-        stderr=read_capped(Path(spec["stderr"]), cap) or "",
-        files=files,
-        reason="; ".join(filter(None, (_explain(ending, outcome, limits), outcome["reason"]))),
+        stdout=read_capped(Path(spec["stdout"]), cap),
+        stderr=read_capped(Path(spec["stderr"]), cap),
+        files=left.texts,
+        unread=left.unread,
+        reason="; ".join(filter(None, reasons)),
     )
 
 
@@ -190,19 +209,41 @@ def lost(reason: str) -> Finished:
     )
 
 
-def read_capped(path: Path, cap: int) -> str | None:
-    """Text of a regular file up to `cap` bytes, decoded with replacement; None for anything else.
+def read_capped(path: Path, cap: int) -> str:
+    """Text of a regular file up to `cap` bytes, decoded with replacement; empty where there is none.
 
-    A tool may leave a link or a pipe under the name it was asked for: neither is followed or waited on.
+    A tool may leave anything under the name it was asked for: nothing is followed or waited on.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        descriptor = open_inside(path.parent.parent, f"{path.parent.name}/{path.name}")
     except OSError:
-        return None
+        return ""
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return None
         return file.read(cap).decode(errors="replace")
+
+
+class _Left(NamedTuple):
+    """What a run left under the names of its result files: texts, what was not read, and why."""
+
+    texts: dict[str, str]
+    unread: dict[str, Literal["unfit", "large"]]
+    reasons: list[str]
+
+
+def _result_files(workdir: Path, names: Sequence[str], cap: int) -> _Left:
+    left = _Left({}, {}, [])
+    for name in names:
+        try:
+            # The folder may have been replaced by a link as well.
+            data = read_inside(workdir.parent, f"{workdir.name}/{name}", cap)
+            left.texts[name] = data.decode(errors="replace")
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            unfit = isinstance(error, UnfitFileError)
+            left.unread[name] = "large" if unfit and error.errno == errno.EFBIG else "unfit"
+            left.reasons.append(f"{name} is {error.strerror}" if unfit else f"{name}: {error.strerror}")
+    return left
 
 
 def sweep_processes() -> int:

@@ -17,7 +17,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from salver.errors import SalverError
-from salver.execute.supervision.process import lost, read_capped, run_supervised
+from salver.execute.supervision.process import (
+    STOPPED_SUPERVISOR,
+    lost,
+    read_capped,
+    run_supervised,
+)
 from salver.model import Finished, Limits, Termination
 
 PROGRAM_VARIABLE = "SALVER_RUNEXEC"
@@ -180,10 +185,12 @@ def run_with_runexec(
         stop=stop,
     )
     if run.termination is not Termination.EXITED:
-        return run if run.termination is Termination.INFRASTRUCTURE else lost(f"runexec: {run.reason}")
-    notes = (read_capped(notes_file, _NOTES_BYTES) or "").strip().rpartition("\n")[2]
+        # A solver that stops runexec keeps it from ending in time.
+        own = run.termination in (Termination.INFRASTRUCTURE, Termination.WALLTIME)
+        return run if own or run.reason == STOPPED_SUPERVISOR else lost(f"runexec: {run.reason}")
+    notes = read_capped(notes_file, _NOTES_BYTES).strip().rpartition("\n")[2]
     try:
-        measured = parse_runexec(read_capped(measured_file, _NOTES_BYTES) or "")
+        measured = parse_runexec(read_capped(measured_file, _NOTES_BYTES))
     except SalverError as error:
         return lost(f"{error} {notes}".strip())
     termination = ending(measured, limits)

@@ -1,7 +1,8 @@
 """`Network` -> the canonical ONNX: opset 13, IR 8, input X [1, n], output Y [1, outputs].
 
-Nodes are written in order with names that depend on their position only, so the same network gives
-the same bytes.
+One row is declared, as VNN-COMP's tools and both VNN-LIB versions want it, but no node fixes that number:
+verifiers evaluate many subproblems as one batch. Nodes are written in order with names that depend on their
+position only, so the same network gives the same bytes.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from salver.nets.network import (
     Sign,
     Sub,
 )
+from salver.nets.plain_windows import with_plain_windows
 
 OPSET, IR_VERSION = 13, 8
 _PLAIN: dict[type, str] = {
@@ -55,9 +57,18 @@ class _Graph:
         self.nodes.append(helper.make_node(kind, inputs, [output], **attributes))
 
 
-def to_model(network: Network, metadata: Mapping[str, str] | None = None) -> onnx.ModelProto:
-    """Builds the ONNX model; `metadata` becomes its metadata properties, sorted by key."""
+def to_model(
+    network: Network, metadata: Mapping[str, str] | None = None, *, as_it_is: bool = False
+) -> onnx.ModelProto:
+    """Builds the ONNX model.
+
+    Args:
+        metadata: becomes the model's metadata properties, sorted by key.
+        as_it_is: keeps the form of every convolution, so that the network read again has the same hash;
+            otherwise they are written as verifiers of others take them.
+    """
     graph = _Graph()
+    network = network if as_it_is else with_plain_windows(network)
     names = {network.input: "X"}
     shapes = network.shapes
     for number, node in enumerate(network.nodes):
@@ -107,7 +118,7 @@ def _write(graph: _Graph, node: Node, inputs: list[str], shape: Shape, output: s
         case Reshape() if len(node.shape) == 1:
             graph.node("Flatten", inputs, output, axis=1)
         case Reshape():
-            target = graph.constant(np.array([1, *node.shape], np.int64))
+            target = graph.constant(np.array([-1, *node.shape], np.int64))  # -1: rows are never mixed
             graph.node("Reshape", [*inputs, target], output)
         case _:
             graph.node(_PLAIN[type(operator)], inputs, output)

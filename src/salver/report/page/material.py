@@ -6,14 +6,13 @@ what a reader asks about first: wrong answers, then errors, then the rest in ord
 
 from __future__ import annotations
 
-import gzip
 import json
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from salver.confined import head_inside, unpack_inside
 from salver.errors import SalverError
 from salver.execute.logs import COMMAND
 from salver.model import Consistency, Instance, JudgedRun, Outcome
@@ -86,32 +85,29 @@ def _urgency(run: JudgedRun) -> int:
 def _text(run_dir: Path, run: JudgedRun) -> RunText | None:
     if run.run.logs is None:
         return None
-    folder = run_dir / run.run.logs
-    heads = [_head(folder / f"{name}.gz") for name in ("stdout", "stderr")]
-    command = _command(folder / f"{COMMAND}.gz")
+    heads = [_head(run_dir, f"{run.run.logs}/{name}.gz") for name in ("stdout", "stderr")]
+    command = _command(run_dir, f"{run.run.logs}/{COMMAND}.gz")
     if command is None and not any(head for head, _ in heads):
         return None
     argv, environment = command or (None, {})
     return RunText(argv, environment, heads[0][0], heads[1][0], (heads[0][1], heads[1][1]))
 
 
-def _head(path: Path) -> tuple[str, bool]:
+def _head(run_dir: Path, name: str) -> tuple[str, bool]:
     try:
-        with gzip.open(path) as stream:
-            # Four bytes is the longest character; the rest of a huge log is never unpacked.
-            text = stream.read(4 * HEAD + 4).decode(errors="replace")
-    except (OSError, EOFError, zlib.error):
+        # Four bytes is the longest character; the rest of a huge log is never unpacked.
+        text = head_inside(run_dir, name, 4 * HEAD + 4).decode(errors="replace")
+    except OSError:
         return "", False
     return text[:HEAD], len(text) > HEAD
 
 
-def _command(path: Path) -> tuple[tuple[str, ...], dict[str, str]] | None:
+def _command(run_dir: Path, name: str) -> tuple[tuple[str, ...], dict[str, str]] | None:
     try:
-        with gzip.open(path) as stream:
-            stored: Any = json.loads(stream.read(_MOST_BYTES))
+        stored: Any = json.loads(unpack_inside(run_dir, name, _MOST_BYTES))
         argv = tuple(str(part) for part in stored["argv"])
         return argv, {str(key): str(value) for key, value in stored["environment"].items()}
-    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 

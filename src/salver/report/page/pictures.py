@@ -5,10 +5,8 @@ Nothing here judges: a witness is drawn as it was printed, with what the query's
 
 from __future__ import annotations
 
-import gzip
 import math
 import re
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,9 +14,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from salver.confined import read_inside, unpack_inside
 from salver.datasets import NAMES, load
 from salver.errors import SalverError
 from salver.judge.maps import Maps, Seen
+from salver.judge.replays import MOST_WITNESS_BYTES
 from salver.judge.views import centre_of_box, has_map
 from salver.judge.witness import parse_witness
 from salver.model import Claim, Facts, Instance, JudgedRun, WitnessVerdict
@@ -97,7 +97,7 @@ def pictures(
             break
         try:
             found[key] = _pictures(run_dir, set_path, instance, shown.get(key), maps, words)
-        except (SalverError, OSError, EOFError, ValueError, zlib.error):
+        except (SalverError, OSError, ValueError):
             continue
     return found
 
@@ -147,7 +147,8 @@ def _pictures(
     words: _Dictionary,
 ) -> Pictures:
     facts = instance.facts
-    low, high = _box(set_path / f"{instance.vnnlib}.gz", math.prod(facts.input_shape))
+    text = unpack_inside(set_path, f"{instance.vnnlib}.gz", _MOST_BYTES)
+    low, high = _box(text, math.prod(facts.input_shape))
     x, exact = centre(low, high, facts)
     at_xhat = maps.at_xhat(instance, x)
     shape = maps.shape(instance) if has_map(facts) else (0,)
@@ -156,7 +157,8 @@ def _pictures(
     )
     if shown is None or shown.run.witness is None:
         return found
-    point = parse_witness((run_dir / shown.run.witness).read_text(errors="replace"), x.size)
+    witness = read_inside(run_dir, shown.run.witness, MOST_WITNESS_BYTES)
+    point = parse_witness(witness.decode(errors="replace"), x.size)
     at_witness = maps.at(instance, point)
     return replace(
         found,
@@ -177,10 +179,8 @@ def _drawn(x: Array, at: Seen, facts: Facts) -> Drawn:
     return Drawn(_rounded(x), _rounded(at.map) if has_map(facts) else (), at.label, at.top)
 
 
-def _box(path: Path, inputs: int) -> tuple[Array, Array]:
+def _box(text: bytes, inputs: int) -> tuple[Array, Array]:
     """The bounds of X, of which an instance set writes one a line; ValueError where one is missing."""
-    with gzip.open(path) as stream:
-        text = stream.read(_MOST_BYTES)
     low, high = np.full(inputs, np.nan), np.full(inputs, np.nan)
     for relation, index, number in _BOUND.findall(text):
         side = low if relation == b">=" else high

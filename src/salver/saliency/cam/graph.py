@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import scipy.sparse
 
 from salver.errors import SalverError
+from salver.nets.linear_maps import conv_matrix
 from salver.nets.network import Concat, Conv, Linear, Network, Node, Relu, Reshape
 from salver.saliency.cam.grad_cam import split_at_features
 
@@ -58,11 +60,13 @@ def _mend(classifier: Network) -> str:
 
 
 def _is_gap(pool: Node, source: Node) -> bool:
-    """Whether `pool` averages every channel of the image that `source` gives."""
+    """Whether `pool` averages every channel of the image that `source` gives, with groups or without."""
     operator = pool.operator
-    if not isinstance(operator, Conv) or len(source.shape) != 3 or any(operator.pads):
+    if not isinstance(operator, Conv) or len(source.shape) != 3 or operator.bias.any():
         return False
     channels, *image = source.shape
-    share = np.float32(1.0 / math.prod(image))
-    whole = operator.groups == channels and operator.weight.shape == (channels, 1, *image)
-    return whole and not operator.bias.any() and bool(np.allclose(operator.weight, share, rtol=1e-5, atol=0))
+    if pool.shape != (channels, 1, 1):
+        return False
+    share = 1.0 / math.prod(image)
+    averaging = scipy.sparse.kron(scipy.sparse.identity(channels), np.full((1, math.prod(image)), share))
+    return bool(abs(conv_matrix(operator, source.shape) - averaging).max() <= 1e-5 * share)

@@ -49,10 +49,17 @@ def lower_bounds(
     rows: Array, constant: Array, cuts: Halfspaces, lower: Array, upper: Array, steps: int = 40
 ) -> Array:
     """Lower bounds [r] of rows [r, n] @ x + constant [r] over the cut box; a large value means empty."""
+    return with_multipliers(rows, constant, cuts, lower, upper, steps)[0]
+
+
+def with_multipliers(
+    rows: Array, constant: Array, cuts: Halfspaces, lower: Array, upper: Array, steps: int = 40
+) -> tuple[Array, Array]:
+    """The same, with the multipliers [r, k] >= 0 of the halfspaces that show them."""
     middle, radius = (lower + upper) / 2, (upper - lower) / 2
     best = _least(rows, constant, middle, radius)
     if not cuts.count or not len(rows):
-        return best - _allowance(rows, constant, lower, upper)
+        return best - _allowance(rows, constant, lower, upper), np.zeros((len(rows), cuts.count))
     spread = _positive(np.abs(cuts.matrix) @ radius)
     matrix, offset = cuts.matrix / spread[:, None], cuts.constant / spread
     reach = _positive(np.abs(rows) @ radius)[:, None]
@@ -74,7 +81,7 @@ def lower_bounds(
         chosen = np.where(better[:, None], multipliers, chosen)
     size = np.abs(rows) + chosen @ np.abs(matrix)
     weight = np.abs(constant) + chosen @ np.abs(offset)
-    return best - _allowance(size, weight, lower, upper)
+    return best - _allowance(size, weight, lower, upper), chosen / spread
 
 
 def _positive(sizes: Array) -> Array:

@@ -36,7 +36,9 @@ class Node:
         cases: clause -> the conjunction that is to hold of it.
         rows: range rows that mattered to the parent's linear relaxation (see `LinearRelaxation`).
         bounded: `within` already has the forward bounds of these signs (see `LookAhead`).
-        asked: a back end has looked for points here, or in a part that contains this one.
+        tried: a back end found points here, or in a part that contains this one, of which none survived
+            replay.
+        empty: a back end calls this part infeasible, or one that contains it; that closes nothing.
     """
 
     signs: dict[int, Signs]
@@ -45,7 +47,8 @@ class Node:
     cases: Mapping[int, int] = field(default_factory=dict)
     rows: npt.NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, np.intp))
     bounded: bool = False
-    asked: bool = False
+    tried: bool = False
+    empty: bool = False
 
     def query(self, query: Query) -> Query:
         """The query with the clauses that the cases leave."""

@@ -158,11 +158,15 @@ class _Search:
             node = replace(node, signs=probed.signs, within=bounds, rows=probed.rows, bounded=False)
             if not probed.decided or self.budget.over:
                 break
-        if bounds.undecided <= self.leaf.value and not node.asked and "backend" not in self.options.without:
-            witness = self._point(query, bounds)
-            if witness is not None:
-                return Result(Verdict.SAT, witness)
-            node = replace(node, asked=True)
+        if not node.empty and bounds.undecided <= (0 if node.tried else self.leaf.value):
+            found = self._ask(query, bounds)
+            if found.verdict is Verdict.SAT:
+                return found
+            node = replace(
+                node,
+                empty=found.verdict is Verdict.UNSAT,
+                tried=node.tried or found.verdict is Verdict.UNKNOWN,
+            )
         nodes = children(query, bounds, node)
         if not nodes:
             self.doubt = self.doubt or THIN
@@ -189,21 +193,25 @@ class _Search:
         print(f"back end: {type(error).__name__}: {error}", file=sys.stderr)
         return Probed(False, dict(enumerate(bounds.signs)))
 
-    def _point(self, query: Query, bounds: Bounds) -> Array | None:
-        """A witness that the back end finds; that it finds none says nothing."""
+    def _ask(self, query: Query, bounds: Bounds) -> Result:
+        """What the back end says; only a witness that it finds counts."""
+        if "backend" in self.options.without:
+            return Result(Verdict.TIMED_OUT)
         open_ = bounds.undecided
-        seconds = min(ALLOWANCE_S, self.budget.left)
         self.statistics.attempts += 1
         decide = backend(self.options.backend or LEAF_BACKEND)
+        budget = Budget(min(ALLOWANCE_S, self.budget.left))
         try:
-            result = solve_within(query, bounds, Budget(seconds), self.options, decide)
+            result = solve_within(query, bounds, budget, self.options, decide)
         except Exception as error:
             self._failed(error, bounds)
-            return None
+            return Result(Verdict.TIMED_OUT)
         if result.verdict is Verdict.TIMED_OUT:
             self.leaf.failure(open_)
-        if result.witness is None:
-            return None
-        self.statistics.solved += 1
+            return result
         self.leaf.success(open_)
-        return self.query.confirm(result.witness)
+        if result.witness is None:
+            return result
+        witness = self.query.confirm(result.witness)
+        self.statistics.solved += 1
+        return Result(Verdict.UNKNOWN) if witness is None else Result(Verdict.SAT, witness)

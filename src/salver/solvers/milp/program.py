@@ -43,8 +43,8 @@ class Milp:
         neurons: pre-activation number -> binary columns of its undecided entries, in their order.
         ranges: the rows that keep outputs within the constants of the property.
         rows_of, columns_of: what rows and defined columns stand for.
-        row_size: sums of absolute values [rows] of all that the composed coefficients and constants of each row
-            were added up from; the rows as stored may be off by `ROUNDING` of it. Empty for zeros.
+        row_size: sums of absolute values [rows] of all that the composed coefficients and constants of each
+            row were added up from; the rows as stored may be off by `ROUNDING` of it. Empty for zeros.
     """
 
     lower: Array

@@ -20,7 +20,8 @@ def solve(model: Milp, seconds: float, threads: int, seed: int) -> tuple[str, Ar
     Returns:
         ("feasible", values [columns]), ("infeasible", None), or ("limit" or an error's name, None).
     """
-    solver, variables = _scip(model)
+    scaled, columns = model.scaled()
+    solver, variables = _scip(scaled)
     solver.setParams(
         {
             "limits/time": max(seconds, 0.01),
@@ -33,7 +34,8 @@ def solve(model: Milp, seconds: float, threads: int, seed: int) -> tuple[str, Ar
         return status, None
     if solver.getNSols():
         solution = solver.getBestSol()
-        return "feasible", np.array([solver.getSolVal(solution, variable) for variable in variables])
+        values = np.array([solver.getSolVal(solution, variable) for variable in variables])
+        return "feasible", values * columns
     return "limit" if status == "timelimit" else status, None
 
 

@@ -7,7 +7,6 @@ import numpy.typing as npt
 
 from salver.nets.program import AbsBlock, GateBlock, MaskBlock, Program
 from salver.proofs.context import Context
-from salver.proofs.exact import ONE
 from salver.proofs.graph import STEP
 from salver.solvers.bounding.bounds import Bounds
 
@@ -41,8 +40,4 @@ def certified(program: Program, context: Context) -> Bounds:
 
 
 def _range(context: Context, name: str) -> tuple[Array, Array]:
-    return _floats(context.low[name]), _floats(context.high[name])
-
-
-def _floats(values: npt.NDArray[np.object_]) -> Array:
-    return np.asarray(values / ONE, np.float64)
+    return context.unit.floats(context.low[name]), context.unit.floats(context.high[name])

@@ -11,12 +11,14 @@ import numpy.typing as npt
 from salver.nets.program import AbsBlock, Affine, GateBlock, MaskBlock, ReluBlock
 from salver.proofs.checker import MOST_AT_ONCE, Checker
 from salver.proofs.context import Context
-from salver.proofs.graph import Graph
+from salver.proofs.record import QueryFiles
 from salver.solvers.bounding.bounds import Bounds, propagate
 from salver.solvers.milp.model import slack_rows
 from salver.solvers.proving.certified import certified
+from salver.solvers.proving.cuts import known_cuts, sharpened, stacked
 from salver.solvers.proving.lines import minimise
-from salver.solvers.proving.rows import Rows
+from salver.solvers.proving.rows import Rows, places
+from salver.solvers.proving.statement import stated
 from salver.solvers.query import Query
 
 Array = npt.NDArray[np.float64]
@@ -33,16 +35,18 @@ class Deductions:
     """Writes steps that leave a context whole; every one goes through the checker.
 
     Attributes:
+        files: of the query, where the proof is to be about them.
         steps: of the proof so far.
     """
 
     query: Query
+    files: QueryFiles | None = None
     steps: list[Any] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.program = self.query.program
-        self.graph = Graph(self.query.network)
-        self.checker = Checker(self.graph, self.query.prop)
+        self.graph, self.exact = stated(self.query, self.files)
+        self.checker = Checker(self.graph, self.exact)
 
     def apply(self, context: Context, step: Any) -> None:
         self.checker.apply(context, step)
@@ -92,7 +96,7 @@ class Deductions:
             return False
         for part in np.array_split(entries, -(-2 * len(entries) // MOST_AT_ONCE)):
             rows = self.rows()
-            both = _stacked(affine.rows(part), affine.rows(part, -1.0))
+            both = stacked([affine.rows(part), affine.rows(part, -1.0)])
             self.minimise(bounds, both, rows, range(2 * len(part)))
             step = {
                 "do": "bound",
@@ -103,6 +107,35 @@ class Deductions:
             }
             self.apply(context, step)
         return True
+
+    def cut(self, context: Context) -> bool:
+        """Bounds of open neurons over the box cut by what is known; whether a sign was decided."""
+        bounds = certified(self.program, context)
+        where = places(self.query.prop, context.alternatives)
+        cuts = known_cuts(self.program, bounds, where)
+        before = bounds.undecided
+        for pre, activation in enumerate(self.program.pre) if cuts is not None else ():
+            assert cuts is not None
+            found = sharpened(self.program, bounds, pre, cuts, WORTH_BOUNDING)
+            if found is None:
+                continue
+            name = self.graph.root(activation.name)
+            for part in np.array_split(np.arange(len(found.entries)), -(-len(found.entries) // MOST_AT_ONCE)):
+                rows = self.rows()
+                self.minimise(bounds, found.affine.rows(part), rows, range(len(part)))
+                for lemma, number in enumerate(part):
+                    cuts.add_rows(rows, lemma, found.multipliers[number], where)
+                step = {
+                    "do": "bound",
+                    "tensor": name,
+                    "at": found.entries[part].tolist(),
+                    "lower": found.lower[part].astype(int).tolist(),
+                    "by": rows.pick(np.ones(len(part), bool)),
+                }
+                self.apply(context, step)
+                if context.closed:
+                    return True
+        return certified(self.program, context).undecided < before
 
     def minimise(self, bounds: Bounds, affine: Affine, rows: Rows, lemmas: range) -> Array:
         """Lower bounds of affine rows; adds what shows the better of both passes to `rows`."""
@@ -220,16 +253,3 @@ def _worth(ranges: tuple[Array, Array], better: tuple[Array, Array], open_: Any)
     narrower = better[1] - better[0] <= WORTH_BOUNDING * width
     decides = (better[0] > 0) | (better[1] <= 0)
     return np.flatnonzero(open_ & (narrower | decides) & (width > 0))
-
-
-def _stacked(first: Affine, second: Affine) -> Affine:
-    """Rows of both."""
-    terms = {
-        block: np.vstack([np.asarray(_dense(part.terms[block])) for part in (first, second)])
-        for block in first.terms
-    }
-    return Affine(terms, np.concatenate([first.constant, second.constant]))
-
-
-def _dense(matrix: Any) -> Array:
-    return np.asarray(matrix if isinstance(matrix, np.ndarray) else matrix.toarray())

@@ -16,6 +16,7 @@ from salver.solvers.milp.program import Origin
 from salver.spec import Atom, Property
 
 Array = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.intp]
 _SMALLEST = 1e-11
 """Multipliers below this share of the largest are left out."""
 _LARGEST = 1e12
@@ -47,6 +48,14 @@ class Rows:
     def add_atom(self, lemma: int, place: tuple[int, int, int], multiplier: float) -> None:
         """Adds an atom (clause, conjunction, number)."""
         self._put("atom", "", lemma, [list(place)], [multiplier])
+
+    def add_atoms(self, lemma: int, places: list[list[int]], multipliers: Array) -> None:
+        """Adds atoms, each as [clause, conjunction, number]."""
+        self._put("atom", "", lemma, places, multipliers)
+
+    def add_range(self, kind: str, number: int, lemma: int, entries: Indices, multipliers: Array) -> None:
+        """Adds ranges, `low` or `high`, of the argument of a gate or Abs."""
+        self._put(kind, self.name("value", number), lemma, entries, multipliers)
 
     def add_output(self, kind: str, lemma: int, entry: int) -> None:
         """Adds the range of an output, `low` or `high`, once."""

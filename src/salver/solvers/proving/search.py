@@ -16,11 +16,13 @@ import numpy.typing as npt
 from salver.nets.program import AbsBlock
 from salver.proofs.context import Context
 from salver.proofs.graph import STEP
+from salver.proofs.record import QueryFiles
 from salver.solvers.bounding.bounds import Bounds
 from salver.solvers.hybrid.branching import branching_neuron
 from salver.solvers.hybrid.linear import LinearRelaxation
 from salver.solvers.hybrid.node import Node, tighten
 from salver.solvers.milp.model import build
+from salver.solvers.proving.backwards import read_backwards
 from salver.solvers.proving.certified import certified
 from salver.solvers.proving.deductions import CASES_AT_MOST, Deductions
 from salver.solvers.proving.rows import Places, Rows, places, without_comparisons
@@ -37,14 +39,16 @@ WORTH_REPEATING = 0.2
 """Share of the open neurons whose decision makes another round pay."""
 
 
-def prove(query: Query, budget: Budget) -> list[Any] | None:
+def prove(query: Query, budget: Budget, files: QueryFiles | None = None) -> list[Any] | None:
     """The steps of a proof that no x satisfies the property; None when none was found in time.
 
+    Args:
+        files: the files of the query, where the proof is to be about them.
+
     Raises:
-        UnsupportedNetworkError: see `Graph`.
-        UnsupportedQueryError: see `Program`.
+        UnsupportedNetworkError, UnsupportedPropertyError, UnsupportedQueryError: see `stated`.
     """
-    return _Search(query, budget=budget).run()
+    return _Search(query, files, budget=budget).run()
 
 
 @dataclass(eq=False)
@@ -52,7 +56,7 @@ class _Search(Deductions):
     budget: Budget = field(kw_only=True)
 
     def run(self) -> list[Any] | None:
-        walk = [Context.start(self.graph, self.query.prop)]
+        walk = [Context.start(self.graph, self.exact)]
         while walk:
             context = walk.pop()
             if context.closed:
@@ -76,6 +80,8 @@ class _Search(Deductions):
             self.bound(context)
             if not context.closed:
                 self.drop(context)
+            if not context.closed and (read_backwards(self, context) or self.cut(context)):
+                continue
             again = not context.closed and self._relax(context, hopes)
         if not context.closed:
             self.bound(context)

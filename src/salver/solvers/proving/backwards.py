@@ -1,0 +1,236 @@
+"""The saliency condition read backwards, as steps of a proof (see `bounding.backward`).
+
+With y = A u over open gated values or masks u, any matrix P gives u = P y + (I - P A) u. As a deduction: u_i
+less the limits of y, each times its entry of P, is u_i less P y plus constants; what is left of u takes the
+worst of its range.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from salver.nets.program import Affine, GateBlock, MaskBlock
+from salver.proofs.checker import MOST_AT_ONCE
+from salver.proofs.context import Context
+from salver.solvers.bounding.bounds import Bounds
+from salver.solvers.proving.certified import certified
+from salver.solvers.proving.rows import Places, Rows, places
+
+if TYPE_CHECKING:
+    from salver.solvers.proving.deductions import Deductions
+
+Array = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.intp]
+AddLimits = Callable[[Rows, int, Array], None]
+"""Adds to a deduction the limits of all y, each times its (signed) multiplier."""
+
+WORTH_BOUNDING = 0.5
+"""A range of a gated value is proven when it leaves at most this share of the one before, or excludes 0."""
+_CONDITION = 1e-9
+
+
+def read_backwards(deductions: Deductions, context: Context) -> bool:
+    """Narrows gated values by the limits of the outputs and decides masks; whether a mask was decided."""
+    return _Reading(deductions, context).run()
+
+
+@dataclass(eq=False)
+class _Reading:
+    deductions: Deductions
+    context: Context
+
+    def __post_init__(self) -> None:
+        self.program, self.graph = self.deductions.program, self.deductions.graph
+        self.where: Places = places(self.deductions.query.prop, self.context.alternatives)
+
+    @property
+    def bounds(self) -> Bounds:
+        return certified(self.program, self.context)
+
+    def run(self) -> bool:
+        before = self.bounds.undecided
+        at = np.array(sorted(set(self.where.low) & set(self.where.high)), np.intp)
+        if len(at):
+            self._narrow(self.program.output, at, *self._limits(at), self._output_limits(at))
+        for number in reversed(range(len(self.program.blocks))):
+            block = self.program.blocks[number]
+            if isinstance(block, GateBlock) and not self.context.closed:
+                self._gate(number, block)
+        return self.context.closed or self.bounds.undecided < before
+
+    def _limits(self, at: Indices) -> tuple[Array, Array]:
+        low, high = self.where.prop.ranges
+        return low[at], high[at]
+
+    def _output_limits(self, at: Indices) -> AddLimits:
+        below = [list(self.where.low[entry]) for entry in at.tolist()]
+        above = [list(self.where.high[entry]) for entry in at.tolist()]
+
+        def add(rows: Rows, lemma: int, multipliers: Array) -> None:
+            for sides, signed in ((below, multipliers), (above, -multipliers)):
+                used = np.flatnonzero(signed > 0)
+                rows.add_atoms(lemma, [sides[k] for k in used], signed[used])
+
+        return add
+
+    def _value_limits(self, number: int, at: Indices) -> AddLimits:
+        def add(rows: Rows, lemma: int, multipliers: Array) -> None:
+            for kind, signed in (("low", multipliers), ("high", -multipliers)):
+                used = np.flatnonzero(signed > 0)
+                rows.add_range(kind, number, lemma, at[used], signed[used])
+
+        return add
+
+    def _narrow(self, affine: Affine, at: Indices, low: Array, high: Array, limits: AddLimits) -> None:
+        """Ranges of the open entries of the gates and masks that rows `at` of an affine map read."""
+        bounds, read = self.bounds, affine.rows(at)
+        parts: list[tuple[int, Indices]] = []
+        for block, matrix in read.terms.items():
+            kind = self.program.blocks[block] if block >= 0 else None
+            open_ = np.zeros(0, np.intp)
+            if isinstance(kind, GateBlock | MaskBlock):
+                open_ = np.flatnonzero(bounds.block_lower[block] < bounds.block_upper[block])
+                parts += [(block, open_)] if len(open_) else []
+            closed = np.setdiff1d(np.arange(matrix.shape[1]), open_)
+            picked = _dense(matrix)[:, closed]
+            least, most = _product(
+                picked, bounds.block_lower[block][closed], bounds.block_upper[block][closed]
+            )
+            low, high = low - most, high - least
+        if not parts:
+            return
+        low, high = low - read.constant, high - read.constant
+        matrix = np.hstack([_dense(read.terms[block])[:, open_] for block, open_ in parts])
+        old_low = np.concatenate([bounds.block_lower[block][open_] for block, open_ in parts])
+        old_high = np.concatenate([bounds.block_upper[block][open_] for block, open_ in parts])
+        try:
+            inverse = np.linalg.pinv(matrix, rcond=_CONDITION)
+        except np.linalg.LinAlgError:
+            return
+        least, most = _product(inverse, low, high)
+        rest = _product(np.eye(len(old_low)) - inverse @ matrix, old_low, old_high)
+        new = (np.maximum(old_low, least + rest[0]), np.minimum(old_high, most + rest[1]))
+        start = 0
+        for block, open_ in parts:
+            end = start + len(open_)
+            found = (inverse[start:end], new[0][start:end], new[1][start:end])
+            self._claim(bounds, block, open_, found, limits)
+            start = end
+            if self.context.closed:
+                return
+
+    def _claim(
+        self, bounds: Bounds, block: int, at: Indices, found: tuple[Array, Array, Array], limits: AddLimits
+    ) -> None:
+        """Bounds of a gate's values, or decisions of masks, where they say much more than before."""
+        inverse, low, high = found
+        old_low, old_high = bounds.block_lower[block][at], bounds.block_upper[block][at]
+        kind = self.program.blocks[block]
+        if isinstance(kind, MaskBlock):
+            self._decide_masks(kind, at, inverse, (low > 0, high < 1), limits)
+            return
+        much = high - low <= WORTH_BOUNDING * (old_high - old_low)
+        lower = np.flatnonzero((low > old_low) & (much | (low > 0)))
+        upper = np.flatnonzero((high < old_high) & (much | (high < 0)))
+        entries, sides = np.concatenate([lower, upper]), np.arange(len(lower) + len(upper)) < len(lower)
+        for part in _pieces(len(entries)):
+            rows = self.deductions.rows()
+            for lemma, number in enumerate(part):
+                limits(rows, lemma, inverse[entries[number]] * (1.0 if sides[number] else -1.0))
+            step = {
+                "do": "bound",
+                "tensor": rows.name("block", block),
+                "at": at[entries[part]].tolist(),
+                "lower": sides[part].astype(int).tolist(),
+                "by": rows.pick(np.ones(len(part), bool)),
+            }
+            self.deductions.apply(self.context, step)
+
+    def _decide_masks(
+        self, block: MaskBlock, at: Indices, inverse: Array, decided: tuple[Any, Any], limits: AddLimits
+    ) -> None:
+        on, off = (np.flatnonzero(side) for side in decided)
+        rows, entries = self.deductions.rows(), np.concatenate([on, off])[:MOST_AT_ONCE]
+        if not len(entries):
+            return
+        for lemma, entry in enumerate(entries):
+            limits(rows, lemma, inverse[entry] * (1.0 if lemma < len(on) else -1.0))
+        refuted = [0 if lemma < len(on) else 1 for lemma in range(len(entries))]
+        self._conclude(block.pre, at[entries], refuted, rows)
+
+    def _conclude(self, pre: int, at: Indices, refuted: list[int], rows: Rows) -> None:
+        step = {"do": "decide", "switch": self.graph.root(self.program.pre[pre].name)}
+        lists: dict[str, list[Any]] = {"at": at.tolist(), "side": refuted}
+        self.deductions.conclude(self.context, step, lists, rows, np.ones(len(refuted), bool))
+
+    def _gate(self, number: int, block: GateBlock) -> None:
+        """p = m v: decides m from the ranges of p and v, then reads the range of p on where m = 1."""
+        mask = self.program.blocks[block.mask]
+        assert isinstance(mask, MaskBlock)
+        bounds = self.bounds
+        low, high = bounds.block_lower[number], bounds.block_upper[number]
+        least, most = bounds.value_lower[number], bounds.value_upper[number]
+        open_ = bounds.signs[mask.pre] == 0
+        rows = self.deductions.rows()
+        entries: list[int] = []
+        sides: list[int] = []
+        for kind, side, found in (
+            ("gate_high", 0, low > 0),
+            ("gate_low", 0, high < 0),
+            ("gate_on", 1, least > high),
+            ("gate_off", 1, most < low),
+        ):
+            for entry in np.flatnonzero(open_ & found).tolist():
+                if entry not in entries:
+                    rows.add(kind, number, len(entries), np.array([entry]), np.ones(1))
+                    entries.append(entry)
+                    sides.append(side)
+        if entries:
+            self._conclude(mask.pre, np.array(entries), sides, rows)
+        if self.context.closed:
+            return
+        bounds = self.bounds
+        on = bounds.signs[mask.pre] > 0
+        low, high = bounds.block_lower[number], bounds.block_upper[number]
+        least, most = bounds.value_lower[number], bounds.value_upper[number]
+        self._hand_on(number, block, np.flatnonzero(on & (low > least)), np.flatnonzero(on & (high < most)))
+        bounds = self.bounds
+        at = np.flatnonzero(on & (bounds.value_lower[number] < bounds.value_upper[number]))
+        if len(at) and not self.context.closed:
+            sides_ = (bounds.value_lower[number][at], bounds.value_upper[number][at])
+            self._narrow(block.value, at, *sides_, self._value_limits(number, at))
+
+    def _hand_on(self, number: int, block: GateBlock, lower: Indices, upper: Indices) -> None:
+        """Where the mask is on, v is p."""
+        entries = np.concatenate([lower, upper])
+        for part in _pieces(len(entries)):
+            rows = self.deductions.rows()
+            for lemma, place in enumerate(part):
+                kind = "gate_off" if place < len(lower) else "gate_on"
+                rows.add(kind, number, lemma, entries[place : place + 1], np.ones(1))
+            step = {
+                "do": "bound",
+                "tensor": rows.name("value", number),
+                "at": entries[part].tolist(),
+                "lower": (part < len(lower)).astype(int).tolist(),
+                "by": rows.pick(np.ones(len(part), bool)),
+            }
+            self.deductions.apply(self.context, step)
+
+
+def _pieces(count: int) -> list[Indices]:
+    return np.array_split(np.arange(count), -(-count // MOST_AT_ONCE)) if count else []
+
+
+def _product(matrix: Array, low: Array, high: Array) -> tuple[Array, Array]:
+    positive, negative = np.maximum(matrix, 0.0), np.minimum(matrix, 0.0)
+    return positive @ low + negative @ high, positive @ high + negative @ low
+
+
+def _dense(matrix: Any) -> Array:
+    return np.asarray(matrix.toarray() if hasattr(matrix, "toarray") else matrix, np.float64)

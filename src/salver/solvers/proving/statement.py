@@ -1,0 +1,139 @@
+"""What a proof is about, as the checker reads it, with the solvers' names for its tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+
+from salver.nets.network import Network, Reshape
+from salver.nets.program import AbsBlock, GateBlock, MaskBlock, Program, ReluBlock
+from salver.proofs.context import Context
+from salver.proofs.graph import Abs, Gate, Graph, Relu
+from salver.proofs.onnx_file import NetworkFile, UnsupportedNetworkError, parse_network
+from salver.proofs.record import QueryFiles
+from salver.proofs.vnnlib_file import ExactAtom, ExactProperty
+from salver.solvers.query import Query
+from salver.spec import Property
+
+Array = npt.NDArray[np.float64]
+TOLERANCE = 1e-4
+"""Relative difference of a tensor's values in the two readings that rounding explains."""
+REWRITTEN = "the network was rewritten while it was read"
+
+
+@dataclass(eq=False)
+class NamedGraph(Graph):
+    """The checker's graph, whose `root` also takes the names of the solvers' network.
+
+    Attributes:
+        behind: of a tensor that the solvers' reader made, the tensor whose entries it has.
+    """
+
+    behind: dict[str, str] = field(default_factory=dict)
+
+    def root(self, name: str) -> str:
+        while name not in self.sizes and name in self.behind:
+            name = self.behind[name]
+        return super().root(name)
+
+
+def stated(query: Query, files: QueryFiles | None = None) -> tuple[NamedGraph, ExactProperty]:
+    """The checker's graph and property of a query.
+
+    Args:
+        files: the files of the query; without them the property is the solvers' own, which may be rounded.
+
+    Raises:
+        UnsupportedNetworkError: proofs do not cover the network, or the solvers' reader has rewritten it.
+        UnsupportedPropertyError: proofs do not cover the property.
+        UnsupportedQueryError: the solvers do not.
+    """
+    if files is None:
+        network, prop = parse_network(QueryFiles.read(query.onnx, query.onnx).network), exact(query.prop)
+    else:
+        network, prop = files.statement
+    graph = named_graph(network, query.network)
+    if not _same_clauses(query.prop, prop):
+        raise UnsupportedNetworkError("the query was rewritten while it was read")
+    _check_tensors(query.program, graph)
+    rng, low, high = np.random.default_rng(0), query.prop.input_lower, query.prop.input_upper
+    for share in (np.full(low.shape, 0.5), rng.random(low.shape)):
+        _check_values(query.program, graph, low + share * (high - low))
+    return graph, prop
+
+
+def named_graph(network: NetworkFile, read: Network) -> NamedGraph:
+    """The graph of a file, with the names of the solvers' reading of it."""
+    behind = {node.name: node.inputs[0] for node in read.nodes if isinstance(node.operator, Reshape)}
+    return NamedGraph(network, behind=behind)
+
+
+def exact(prop: Property) -> ExactProperty:
+    """A property of floats in exact numbers."""
+    clauses = tuple(
+        tuple(
+            tuple(ExactAtom(a.left, a.relation, a.other, Fraction(float(a.constant))) for a in part)
+            for part in clause
+        )
+        for clause in prop.clauses
+    )
+    lower, upper = (
+        tuple(Fraction(value) for value in side.tolist()) for side in (prop.input_lower, prop.input_upper)
+    )
+    return ExactProperty(lower, upper, clauses, prop.output_count)
+
+
+def _same_clauses(prop: Property, found: ExactProperty) -> bool:
+    """Whether clauses, alternatives and atoms stand at the same places, up to the rounding of constants."""
+
+    def shape(given: ExactProperty) -> list[list[list[tuple[int, str, int | None]]]]:
+        return [[[(a.left, a.relation, a.other) for a in part] for part in c] for c in given.clauses]
+
+    def constants(given: ExactProperty) -> list[float]:
+        return [float(a.constant) for c in given.clauses for part in c for a in part]
+
+    own = exact(prop)
+    return shape(own) == shape(found) and np.allclose(constants(own), constants(found), rtol=1e-6, atol=0.0)
+
+
+def _check_tensors(program: Program, graph: NamedGraph) -> None:
+    """Raises: UnsupportedNetworkError: a part of the program is no tensor of the file of the same kind."""
+    switches = [graph.root(pre.name) for pre in program.pre]
+    sizes = [pre.affine.size for pre in program.pre]
+    fits = all(graph.sizes.get(name) == size for name, size in zip(switches, sizes, strict=True))
+    for block in program.blocks:
+        match block, graph.forms.get(block.name):
+            case ReluBlock(), Relu(source):
+                fits &= source == switches[block.pre]
+            case MaskBlock(), _:
+                fits &= switches[block.pre] in graph.switches
+            case GateBlock(), Gate(switch, value):
+                mask = program.blocks[block.mask]
+                assert isinstance(mask, MaskBlock)
+                fits &= (switch, value) == (switches[mask.pre], graph.root(block.source))
+            case AbsBlock(), Abs(source):
+                fits &= source == graph.root(block.source)
+            case _:
+                fits = False
+    if not fits:
+        raise UnsupportedNetworkError(REWRITTEN)
+
+
+def _check_values(program: Program, graph: NamedGraph, x: Array) -> None:
+    """Raises: UnsupportedNetworkError: at the input `x` [n] a tensor has two values."""
+    point = tuple(Fraction(value) for value in x.tolist())
+    context = Context.start(graph, ExactProperty(point, point, (), graph.output_size))
+    outputs, pre, _ = program.evaluate(x[None])
+    for name, values in ((graph.network.output, outputs[0]), *zip(
+        [graph.root(pre.name) for pre in program.pre], [z[0] for z in pre], strict=True
+    )):  # fmt: skip
+        sides = [context.unit.floats(side[name]) for side in (context.low, context.high)]
+        size = max(float(np.abs(values).max(initial=0.0)), float(np.abs(sides).max(initial=0.0)))
+        if (
+            not (values >= sides[0] - TOLERANCE * size).all()
+            or not (values <= sides[1] + TOLERANCE * size).all()
+        ):
+            raise UnsupportedNetworkError(f"{REWRITTEN}: {name!r:.60} has other values")
