@@ -316,7 +316,8 @@ def validate(
         for complaint in complaints:
             print(f"{complaint.file}: {complaint.what}")
     if complaints:
-        raise FoundError(f"{len(complaints)} complaints", str(folder), "generate the set again")
+        count = f"{len(complaints)} complaint{'s' if len(complaints) > 1 else ''}"
+        raise FoundError(count, str(folder), "generate the set again")
     if not as_json:
         print(f"{folder}: {len(manifest.instances)} instances valid")
 

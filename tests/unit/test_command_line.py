@@ -236,7 +236,7 @@ def test_an_invalid_set_is_status_1_and_json_all_the_same(
         "folder": "somewhere", "instances": 0, "valid": False,
         "complaints": [{"file": "a.onnx", "what": "does not fit"}],
     }  # fmt: skip
-    assert err == "salver: somewhere: 1 complaints; generate the set again\n"
+    assert err == "salver: somewhere: 1 complaint; generate the set again\n"
     found.clear()
     assert call(app, ["validate", "somewhere"]) == 0
 

@@ -84,6 +84,9 @@ def check_runner(
         if operators:
             for check in itertools.chain(probe_operators(runner, timeout), probe_batches(runner, timeout)):
                 told(check)
-    print(f"{name}: " + (f"{failed} checks failed" if failed else "keeps the contract"))
+    print(
+        f"{name}: "
+        + (f"{failed} check{'s' if failed > 1 else ''} failed" if failed else "keeps the contract")
+    )
     if failed:
         raise typer.Exit(1)
