@@ -61,7 +61,7 @@ def in_one_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str
     assert err.startswith("salver: "), (arguments, err)
     assert err.count("\n") == 1, (arguments, err)
     assert "Traceback" not in err
-    assert "unexpected" not in err, (arguments, err)
+    assert "salver: unexpected" not in err, (arguments, err)
     return err
 
 
