@@ -16,6 +16,7 @@ from pydantic import Field
 
 from salver.errors import SalverError
 from salver.generator import Generator, InstanceDraft, Parameters
+from salver.nets.onnx.file import network_name
 from salver.saliency.conditions import UndefinedConditionError
 from salver.saliency.sampling import significant
 from salver.saliency.smoothgrad.graph import Noise
@@ -27,7 +28,7 @@ from salver.saliency.vanilla import Point
 class SmoothGradTopKParameters(Parameters):
     """What a suite may say about this family."""
 
-    network: str = Field(description="a zoo key, or the path of an ONNX classifier")
+    network: str = Field(description="a zoo key, or an ONNX file by its path from the suite")
     dataset: str | None = Field(default=None, description="data set of an ONNX classifier")
     points: int = Field(default=10, gt=0, description="how many test points to use")
     skip: int = Field(default=0, ge=0, description="how many candidate points to pass over first")
@@ -59,7 +60,7 @@ class SmoothGradTopK(Generator):
         noise = Noise(draws=params.draws, sigma=params.sigma, seed=params.noise_seed)
         query = SmoothGradQuery(
             classifier,
-            Path(params.network).stem,
+            network_name(Path(params.network)),
             data.name,
             data.input_shape,
             data.clip,

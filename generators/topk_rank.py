@@ -17,6 +17,7 @@ from pydantic import Field
 
 from salver.errors import SalverError
 from salver.generator import Generator, InstanceDraft, Parameters
+from salver.nets.onnx.file import network_name
 from salver.saliency.conditions import UndefinedConditionError
 from salver.saliency.ranking.query import RankingSource
 from salver.saliency.sampling import significant
@@ -27,7 +28,7 @@ from salver.saliency.vanilla import Point
 class TopkRankParameters(Parameters):
     """What a suite may say about this family."""
 
-    network: str = Field(description="a zoo key, or the path of an ONNX classifier")
+    network: str = Field(description="a zoo key, or an ONNX file by its path from the suite")
     dataset: str | None = Field(default=None, description="data set of an ONNX classifier")
     points: int = Field(default=5, gt=0, description="how many test points to use")
     skip: int = Field(default=0, ge=0, description="how many candidate points to pass over first")
@@ -54,7 +55,7 @@ class TopkRank(Generator):
         classifier, data = classifier_and_data(
             params.network, params.dataset, seed, params.data_dir, self.name
         )
-        name = Path(params.network).stem
+        name = network_name(Path(params.network))
         source = RankingSource(classifier, name, data.name, data.input_shape, data.clip)
         used = 0
         for index in correct_points(classifier, data, seed)[params.skip :]:

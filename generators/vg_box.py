@@ -16,6 +16,7 @@ from pydantic import Field
 
 from salver.errors import SalverError
 from salver.generator import Generator, InstanceDraft, Parameters
+from salver.nets.onnx.file import network_name
 from salver.saliency.conditions import UndefinedConditionError
 from salver.saliency.sampling import significant
 from salver.saliency.source import classifier_and_data, correct_points
@@ -25,7 +26,7 @@ from salver.saliency.vanilla import Condition, Point, VanillaQuery, pairings
 class VgBoxParameters(Parameters):
     """What a suite may say about this family."""
 
-    network: str = Field(description="a zoo key, or the path of an ONNX classifier")
+    network: str = Field(description="a zoo key, or an ONNX file by its path from the suite")
     dataset: str | None = Field(default=None, description="data set of an ONNX classifier")
     points: int = Field(default=10, gt=0, description="how many test points to use")
     skip: int = Field(default=0, ge=0, description="how many candidate points to pass over first")
@@ -51,7 +52,9 @@ class VgBox(Generator):
         classifier, data = classifier_and_data(
             params.network, params.dataset, seed, params.data_dir, self.name
         )
-        query = VanillaQuery(classifier, Path(params.network).stem, data.name, data.input_shape, data.clip)
+        query = VanillaQuery(
+            classifier, network_name(Path(params.network)), data.name, data.input_shape, data.clip
+        )
         condition = Condition(params.condition, params.k, params.sign_threshold)
         used = 0
         for index in correct_points(classifier, data, seed)[params.skip :]:

@@ -22,6 +22,7 @@ from salver.nets.onnx.reader import read_onnx
 from salver.saliency.vanilla import Condition, Point, VanillaQuery, pairings
 from salver.spec import Property, read_vnnlib
 
+BANDIT_NETWORK, MNIST_NETWORK = Path("banditnet.npz"), Path("mnist_fc", "mnist-net_256x2.onnx")
 BANDIT_XHAT = (1.0, 1.0, 0.0, 1.0, 1.0)
 
 
@@ -37,6 +38,14 @@ class VgPaper(Generator):
     name = "vg_paper"
     title = "the published queries of Le et al. (ACML 2024)"
     parameters = VgPaperParameters
+
+    def files(self, params: VgPaperParameters) -> Iterator[Path]:
+        folder = _paper_folder(params.data_dir)
+        if params.table == "bandit":
+            yield folder / BANDIT_NETWORK
+        else:
+            yield folder / MNIST_NETWORK
+            yield from (_region_file(folder, region) for region in params.regions)
 
     def instances(self, params: VgPaperParameters, seed: int) -> Iterator[InstanceDraft]:
         folder = _paper_folder(params.data_dir)
@@ -58,7 +67,7 @@ def _paper_folder(data_dir: Path | None) -> Path:
 
 
 def _bandit(folder: Path, params: VgPaperParameters, seed: int) -> Iterator[InstanceDraft]:
-    query = VanillaQuery(_bandit_network(folder / "banditnet.npz"), "banditnet", "bandit", (5,), (0.0, 1.0))
+    query = VanillaQuery(_bandit_network(folder / BANDIT_NETWORK), "banditnet", "bandit", (5,), (0.0, 1.0))
     x = np.array(BANDIT_XHAT, np.float32)
     point = Point(0, x, int(query.predict(x[None])[0]))
     (pairing,) = pairings(query, point, "reference", "logit", "all")
@@ -90,11 +99,11 @@ def _bandit_network(path: Path) -> Network:
 
 
 def _mnist(folder: Path, params: VgPaperParameters, seed: int) -> Iterator[InstanceDraft]:
-    classifier = read_onnx(folder / "mnist_fc" / "mnist-net_256x2.onnx")
+    classifier = read_onnx(folder / MNIST_NETWORK)
     query = VanillaQuery(classifier, "mnist-net_256x2", "mnist_fc", (1, 28, 28), (0.0, 1.0))
     for region in params.regions:
         image, _, radius = region.partition("_")
-        prop = read_vnnlib(folder / "mnist_fc" / f"prop_{region}.vnnlib.gz")
+        prop = read_vnnlib(_region_file(folder, region))
         epsilon = float(radius)
         x = _centre(prop, epsilon)
         point = Point(int(image), x, int(query.predict(x[None])[0]))
@@ -104,6 +113,10 @@ def _mnist(folder: Path, params: VgPaperParameters, seed: int) -> Iterator[Insta
         for delta in params.deltas:
             name = f"paper-mnist-{region}-d{delta:g}"
             yield query.draft(comparison, Condition("box"), delta, name=name)
+
+
+def _region_file(folder: Path, region: str) -> Path:
+    return folder / "mnist_fc" / f"prop_{region}.vnnlib.gz"
 
 
 def _centre(prop: Property, epsilon: float) -> np.ndarray[tuple[int], np.dtype[np.float32]]:

@@ -14,6 +14,8 @@ status=0
 "$solve" "${SALVER_SOLVER:-hybrid}" verify "$vnnlib" --network "N=$onnx" --timeout "$timeout" \
   --threads "${SALVER_THREADS:-$(nproc)}" > "$partial" || status=$?
 read -r verdict < "$partial" || verdict=
+# What a solver said before it failed is no answer.
+[ "$status" -eq 0 ] || verdict=error
 case $verdict in
   sat | unsat | unknown) ;;
   timed-out) echo timeout > "$partial" ;;

@@ -19,7 +19,7 @@ from salver.commands.publish import publish, verify_set
 from salver.commands.runners import check_runner, new_runner
 from salver.commands.solvers import solvers_app
 from salver.commands.values import DataDir, listed
-from salver.errors import FoundError, SalverError
+from salver.errors import FoundError, SalverError, counted
 
 app = typer.Typer(
     name="salver",
@@ -58,19 +58,26 @@ Solvers = Annotated[
 ]
 Timeout = Annotated[float | None, typer.Option("--timeout", help="wall seconds a run (default: suite's)")]
 Device = Annotated[
-    str, typer.Option("--device", help="cpu or cuda", autocompletion=completing.one_of("cpu", "cuda"))
+    str | None,
+    typer.Option(
+        "--device", help="cpu or cuda (default: cpu)", autocompletion=completing.one_of("cpu", "cuda")
+    ),
 ]
 Cores = Annotated[int | None, typer.Option("--cores", help="cores a run (default: as the solver asks)")]
-Repetitions = Annotated[int, typer.Option("--repetitions", min=1, help="runs of every job")]
-Resume = Annotated[bool, typer.Option("--resume", help="go on with the suite's latest run")]
+Repetitions = Annotated[
+    int | None, typer.Option("--repetitions", min=1, help="runs of every job (default: 1)")
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="go on with the suite's latest run, as it was planned")
+]
 Proofs = Annotated[bool, typer.Option("--proofs", help="ask for a proof of every unsat, and check it")]
 Pin = Annotated[bool, typer.Option("--pin", help="a physical core for every worker")]
 WarmUp = Annotated[bool, typer.Option("--warm-up", help="first one unrecorded run of every solver")]
 Backend = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--backend",
-        help="limits and measures: salver or runexec",
+        help="limits and measures: salver (default) or runexec",
         autocompletion=completing.one_of("salver", "runexec"),
     ),
 ]
@@ -94,15 +101,15 @@ def run_all(
     suite: SuiteKey = "quick",
     solvers: Solvers = None,
     timeout: Timeout = None,
-    device: Device = "cpu",
+    device: Device = None,
     workers: Workers = CORES,
     cores: Cores = None,
-    repetitions: Repetitions = 1,
+    repetitions: Repetitions = None,
     resume: Resume = False,
     proofs: Proofs = False,
     pin: Pin = False,
     warm_up: WarmUp = False,
-    backend: Backend = "salver",
+    backend: Backend = None,
     profile: Profile = "vnncomp2026",
     data_dir: DataDir = None,
     engine: EngineName = "local",
@@ -130,29 +137,49 @@ def generate(
     workers: Workers = CORES,
     data_dir: DataDir = None,
     force: Annotated[bool, typer.Option("--force", help="even when the set is up to date")] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="another folder, which is not there yet")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a suite's instance set below instances/.
+    """Write a suite's instance set below instances/. One that is up to date stays as it is.
 
     Example: salver generate digits
     """
+    from salver.files import refuse_missing_parent
     from salver.generate import generate as generate_set
     from salver.generate import up_to_date
     from salver.instance_set import set_folder
     from salver.progress import counting
     from salver.project import project_root
+    from salver.provenance import read_made
     from salver.suite import read_suite
 
     chosen, root = read_suite(suite), project_root()
-    manifest = None if force else up_to_date(chosen, root)
-    folder = set_folder(root, chosen)
+    if output is not None:
+        refuse_missing_parent(output)
+        if os.path.lexists(output):
+            raise SalverError("exists already", str(output), "choose another folder")
+    manifest = None if force or output else up_to_date(chosen, root, data_dir)
+    folder, is_new = output or set_folder(root, chosen), manifest is None
     if manifest is None:
         with counting(f"generating {chosen.key}") as progress:
-            folder, manifest = generate_set(chosen, root, data_dir, workers, progress)
+            folder, manifest = generate_set(chosen, root, data_dir, workers, progress, folder)
+    made = read_made(folder)
     if as_json:
-        print_json({"suite": chosen.key, "folder": str(folder), "instances": len(manifest.instances)})
+        print_json(
+            {
+                "suite": chosen.key, "folder": str(folder), "instances": len(manifest.instances),
+                "generated": is_new, "date": made and made.date, "notes": made.notes if made else (),
+            }
+        )  # fmt: skip
         return
-    print(f"{chosen.key}: {len(manifest.instances)} instances in {os.path.relpath(folder)}")
+    state = "generated" if is_new or made is None else f"up to date, made {made.date}"
+    print(
+        f"{chosen.key}: {counted(len(manifest.instances), 'instance')} in {os.path.relpath(folder)}: {state}"
+    )
+    for note in made.notes if made else ():
+        print(f"note: {note}")
 
 
 @app.command()
@@ -160,15 +187,15 @@ def run(
     suite: SuiteKey,
     solvers: Solvers = None,
     timeout: Timeout = None,
-    device: Device = "cpu",
+    device: Device = None,
     workers: Workers = CORES,
     cores: Cores = None,
-    repetitions: Repetitions = 1,
+    repetitions: Repetitions = None,
     resume: Resume = False,
     proofs: Proofs = False,
     pin: Pin = False,
     warm_up: WarmUp = False,
-    backend: Backend = "salver",
+    backend: Backend = None,
     data_dir: DataDir = None,
     engine: EngineName = "local",
     scheduler: Scheduler = None,
@@ -180,11 +207,12 @@ def run(
     Example: salver run bandit --solvers falsify,milp -j 2 --resume
     """
     from salver.execute.engines import check_engine
+    from salver.generate import up_to_date
     from salver.instance_set import read_manifest, set_folder
     from salver.progress import finishing
     from salver.project import project_root
     from salver.records import parse_options
-    from salver.run import RunOptions, choose_runners, limits_for, run_suite
+    from salver.run import RunOptions, choose_runners, limits_for, resumable, run_suite
     from salver.suite import read_suite
 
     chosen, root = read_suite(suite), project_root()
@@ -195,22 +223,27 @@ def run(
         "cores": cores,
         "repetitions": repetitions,
         "resume": resume,
-        "proofs": proofs,
+        "proofs": proofs or None,
     }
     how: dict[str, object] = {"name": engine, "scheduler": scheduler, "pools": pools}
-    how |= {"pin": pin, "warm_up": warm_up, "backend": backend}
+    how |= {"pin": pin or None, "warm_up": warm_up, "backend": backend}
+    # What is not given is left out: a resume takes it from the run.
+    raw, how = ({key: value for key, value in given.items() if value is not None} for given in (raw, how))
     options = parse_options(RunOptions, {**raw, "engine": how})
-    check_engine(options.engine, device, workers)
+    check_engine(options.engine, options.device, workers)
     limits_for(options, chosen)
     choose_runners(options)
     folder = set_folder(root, chosen)
+    if resume and up_to_date(chosen, root) is None:
+        # A resume that is refused leaves the set as it is.
+        resumable(root, chosen, None)
     with kept_for_json(as_json):
         generate(suite, workers, data_dir)
         with finishing() as (on_plan, on_finish):
             run_dir, summary = run_suite(
                 chosen, read_manifest(folder), folder, root, options, on_plan, on_finish
             )
-        counts = f"{summary.finished} jobs run, {summary.skipped} done before, {summary.left} left"
+        counts = f"{counted(summary.finished, 'job')} run, {summary.skipped} done before, {summary.left} left"
         print(f"{chosen.key}: {counts}; stored in {os.path.relpath(run_dir)}")
     if as_json:
         told = {"finished": summary.finished, "skipped": summary.skipped, "left": summary.left}
@@ -229,14 +262,14 @@ def report(
 
     Example: salver report latest --profile par2
     """
-    from salver.judge.proofs import stored_proofs
     from salver.judge.scoring import find_profile
     from salver.judging import report_run
     from salver.project import project_root
+    from salver.provenance import changed_files
     from salver.report.as_json import report_json
     from salver.report.proofs import proofs_frame, proofs_sentence
     from salver.report.tables import terminal_table
-    from salver.run import find_run
+    from salver.run import find_run, read_run
 
     find_profile(profile)
     root = project_root()
@@ -245,6 +278,8 @@ def report(
     if as_json:
         print(report_json(found, page))
         return
+    for line in found.notices:
+        print(f"{line}\n")
     print(terminal_table(found.by_suite))
     for line in found.wrong:
         print(f"wrong: {line}")
@@ -252,8 +287,10 @@ def report(
         print(f"doubt about the instance: {line}")
     for item in found.found:
         print(f"disagreement: {item.instance}: {item.detail}")
-    if told := proofs_sentence(found.judged, proofs_frame(found.judged, stored_proofs(folder))):
+    if told := proofs_sentence(found.judged, proofs_frame(found.judged, found.proofs)):
         print(told)
+    for path in changed_files(root / read_run(folder).instance_set):
+        print(f"note: {os.path.relpath(path)} is another file than when these instances were made from it")
     print(f"report: {os.path.relpath(page)}")
 
 
@@ -272,19 +309,21 @@ def compare(
     from salver.judge.compare import compare as compare_frames
     from salver.judge.compare import differences_between
     from salver.judge.scoring import results_frame
-    from salver.judging import judge_run
+    from salver.judging import judge_all
     from salver.project import project_root
     from salver.report.compared import compared_json, compared_table
     from salver.run import find_run
 
     root = project_root()
-    runs = [judge_run(find_run(root, name), root) for name in (first, second)]
-    compared = compare_frames(*(results_frame(judged) for _, _, judged in runs))
-    differing = differences_between(*(run.machine for run, _, _ in runs))
+    folders = [find_run(root, name) for name in (first, second)]
+    runs = [judge_all(folder, root) for folder in folders]
+    compared = compare_frames(*(results_frame(found.runs) for found in runs))
+    differing = differences_between(*(found.run.machine for found in runs))
+    sides = [found.side(folder.name) for found, folder in zip(runs, folders, strict=True)]
     if as_json:
-        print(compared_json(compared, differing))
+        print(compared_json(compared, differing, sides))
         return
-    print(compared_table(compared))
+    print(compared_table(compared, sides))
     for line in differing:
         print(f"not the same machine or packages: {line}")
 
@@ -316,38 +355,45 @@ def validate(
         for complaint in complaints:
             print(f"{complaint.file}: {complaint.what}")
     if complaints:
-        count = f"{len(complaints)} complaint{'s' if len(complaints) > 1 else ''}"
-        raise FoundError(count, str(folder), "generate the set again")
+        raise FoundError(counted(len(complaints), "complaint"), str(folder), "generate the set again")
     if not as_json:
-        print(f"{folder}: {len(manifest.instances)} instances valid")
+        print(f"{folder}: {counted(len(manifest.instances), 'instance')} valid")
 
 
 @app.command()
 def unroll(
-    network: Annotated[Path, typer.Argument(help="ONNX or Keras HDF5 classifier")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="gradient network to write")],
+    network: Annotated[Path, typer.Argument(help="ONNX (.onnx, .onnx.gz) or Keras HDF5 classifier")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="gradient network to write; .onnx.gz is compressed")
+    ],
     label: Annotated[int, typer.Option("--label", help="class whose logit is explained")],
     other: Annotated[int | None, typer.Option("--minus", help="class whose logit is subtracted")] = None,
     absolute: Annotated[bool, typer.Option("--abs", help="absolute values of the gradient")] = False,
+    force: Annotated[bool, typer.Option("--force", help="replace the output file if it is there")] = False,
 ) -> None:
     """Unroll a network and its gradient into one ONNX file. Its output is Y = [logits, saliency].
 
     Example: salver unroll net.onnx -o grad.onnx --label 3
     """
-    from salver.files import write_atomically
+    from salver.files import refuse_output, write_atomically
     from salver.nets.keras.file import read_keras
+    from salver.nets.onnx.file import refuse_other_name, to_stored
     from salver.nets.onnx.reader import read_onnx
     from salver.nets.onnx.writer import to_bytes, to_model
     from salver.saliency.unroll import logit_combination
     from salver.saliency.unroll import unroll as unroll_network
 
+    refuse_other_name(output)
+    refuse_output(output, force=force, inputs=[network], option="--force")
     is_keras = network.suffix.lower() in {".h5", ".hdf5"}
     classifier = read_keras(network)[0] if is_keras else read_onnx(network)
     combination = logit_combination(classifier.output_size, label, other)
     graph = unroll_network(classifier, combination, "abs" if absolute else "raw")
     explained = f"z_{label}" + ("" if other is None else f" - z_{other}")
     metadata = {"salver.gradient_of": explained, "salver.logits": str(classifier.output_size)}
-    write_atomically(output, to_bytes(to_model(graph, metadata)))
+    content = to_stored(output, to_bytes(to_model(graph, metadata)))
+    refuse_output(output, force=force, inputs=[network], option="--force")
+    write_atomically(output, content)
     print(
         f"{output}: X [1,{graph.input_size}] -> Y [1,{graph.output_size}] = logits, gradient of {explained}"
     )

@@ -239,6 +239,7 @@ def refuse_other_than_folders(folder: Path, names: Iterable[str]) -> None:
 def folder_inside(folder: Path, name: str) -> Path:
     """The path of a folder below `folder`, made if it is missing. Raises: SalverError: a link is there."""
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         with _opened(folder, f"{name}/x", make=True):
             return folder / name
     except OSError as error:

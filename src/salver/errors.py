@@ -29,6 +29,11 @@ class FoundError(SalverError):
     """A check was done and its answer is no, such as for a damaged instance set; exit status 1."""
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun in the singular or plural: `1 complaint`, `2 complaints`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def suggestion(word: str, known: Iterable[str], most: int = 30) -> str:
     """`did you mean ...?`, or where no known word is near, `most` words of what there is to choose from."""
     words = list(known)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -60,6 +60,14 @@ class Generator(ABC):
     title: ClassVar[str]
     parameters: ClassVar[type[Parameters]]
 
+    def files(self, params: Any) -> Iterator[Path]:
+        """The files that the instances are made from: a set is made again when one of them has changed.
+
+        Those that the parameters name, unless a family says otherwise. `data_dir` is no such file: the sets
+        in it have pinned contents.
+        """
+        yield from files_named(params.model_dump(exclude={"data_dir"}))
+
     @abstractmethod
     def instances(self, params: Any, seed: int) -> Iterator[InstanceDraft]:
         """Yields the drafts in a fixed order; the same `params` and `seed` give the same drafts.
@@ -67,3 +75,30 @@ class Generator(ABC):
         Raises:
             SalverError: missing data, or parameters that allow no instance.
         """
+
+
+_ENDINGS = (".onnx", ".onnx.gz", ".h5", ".hdf5", ".keras", ".npz", ".npy", ".csv", ".json", ".vnnlib", ".txt")
+"""Endings by which a parameter is known as the path of a file."""
+
+
+def names_a_file(text: str) -> bool:
+    """Whether a parameter's text is the path of a file, there or not."""
+    return "/" in text or text.lower().endswith((*_ENDINGS, *(f"{ending}.gz" for ending in _ENDINGS)))
+
+
+def files_named(value: Any) -> Iterator[Path]:
+    """The paths of files in a tree of parameters, in order."""
+    if isinstance(value, Path) or (isinstance(value, str) and names_a_file(value)):
+        yield Path(value)
+    elif isinstance(value, Mapping | list | tuple):
+        for part in value.values() if isinstance(value, Mapping) else value:
+            yield from files_named(part)
+
+
+def relative_to(folder: Path, value: Any) -> Any:
+    """The same tree of parameters with its paths of files taken as relative to `folder`."""
+    if isinstance(value, str) and names_a_file(value):
+        return str(folder / value)
+    if isinstance(value, Mapping):
+        return {key: relative_to(folder, part) for key, part in value.items()}
+    return [relative_to(folder, part) for part in value] if isinstance(value, list | tuple) else value

@@ -6,7 +6,7 @@ import gzip
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,9 @@ from salver.errors import SalverError, file_error
 from salver.generator import InstanceDraft
 from salver.model import Facts, Instance, Manifest
 from salver.names import refuse_unsafe_name, refuse_unsafe_path
+from salver.nets.network import Network
 from salver.nets.onnx.writer import to_bytes, to_model
+from salver.provenance import MADE, Ingredients, changed_files, recipe, write_made
 from salver.spec import Property, to_vnnlib1, to_vnnlib2
 from salver.suite import Suite
 
@@ -37,8 +39,8 @@ _GRAPH_FACTS = (
 
 
 def set_folder(root: Path, suite: Suite) -> Path:
-    """Folder of the suite's set: instances/<suite>/<version>-s<seed>."""
-    return root / "instances" / suite.key / f"{suite.version}-s{suite.seed}"
+    """Folder of the suite's set: instances/<suite>/<version>-s<seed>; see `Suite.folder_name`."""
+    return root / "instances" / suite.folder_name / f"{suite.version}-s{suite.seed}"
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -76,24 +78,38 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def write_set(
-    folder: Path, suite: Suite, drafts: Iterator[InstanceDraft], pool: Executor, progress: Progress
+    folder: Path,
+    suite: Suite,
+    drafts: Iterator[InstanceDraft],
+    pool: Executor,
+    progress: Progress,
+    ingredients: Ingredients | None = None,
+    notes: Sequence[str] = (),
 ) -> Manifest:
     """Writes a set into `folder`, replacing an older one only when the new one is complete.
 
     Args:
         pool: processes that format and compress the texts.
         progress: called with the number of instances written so far.
+        ingredients: what it is made from; None where nobody will ask whether it is up to date.
+        notes: what its maker should know, complete when the drafts are drawn.
 
     Raises:
-        SalverError: two drafts share a name, no draft at all, no space left, a read-only disk.
+        SalverError: the folder holds something else; two drafts share a name, or networks of one name differ;
+            no draft at all; it cannot be written, or a file it is made from changes meanwhile.
     """
+    _refuse_strangers(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder.parent))
     except OSError as error:
-        raise file_error(error, folder.parent) from error
+        raise file_error(error, folder) from error
     try:
-        manifest = _write(partial, suite, drafts, pool, progress)
+        manifest = _write(partial, suite, drafts, pool, progress, ingredients)
+        if ingredients is not None:
+            write_made(partial, ingredients, tuple(notes))
+            if changed := changed_files(partial):
+                raise SalverError("changed while instances were made from it", changed[0], "generate again")
         partial.chmod(0o755)
         _replace(folder, partial)
     except OSError as error:
@@ -103,12 +119,38 @@ def write_set(
     return manifest
 
 
+def _refuse_strangers(folder: Path) -> None:
+    """Refuses to replace a folder that holds anything but an instance set as it was written.
+
+    Raises:
+        SalverError: a file instead, files that no set has, or a folder that is no set.
+    """
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise SalverError("is there already and is no folder", str(folder), "move it away")
+    if not folder.exists() or not any(folder.iterdir()):
+        return
+    try:
+        lines = (folder / "SHA256SUMS").read_text().splitlines()
+    except (OSError, UnicodeDecodeError):
+        raise SalverError("is there already and is no instance set", str(folder), "move it away") from None
+    own = {line.partition("  ")[2] for line in lines} | {"SHA256SUMS", MADE}
+    strange = [p for p in sorted(folder.rglob("*")) if p.relative_to(folder).as_posix() not in own]
+    if strange := [p for p in strange if p.is_symlink() or not p.is_dir()]:
+        what = f"holds {strange[0].relative_to(folder)}, which is not of the set and would be lost"
+        raise SalverError(what, str(folder), "move it elsewhere")
+
+
 def _replace(folder: Path, new: Path) -> None:
     """Two renames, so that at no moment a half-written set carries the name."""
     old = new.with_name(new.name + "-old")
     if folder.exists():
         folder.rename(old)
-    new.rename(folder)
+    try:
+        new.rename(folder)
+    except BaseException:
+        if old.exists() and not folder.exists():
+            old.rename(folder)
+        raise
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -121,12 +163,28 @@ class _Text:
     vnnlib2: bytes
 
 
+@dataclass(frozen=True)
+class _Graph:
+    """A query network of the set: path and hash of its file, its operators, and the network itself."""
+
+    path: str
+    digest: bytes
+    operators: tuple[str, ...]
+    network: Network
+
+
 def _write(
-    folder: Path, suite: Suite, drafts: Iterator[InstanceDraft], pool: Executor, progress: Progress
+    folder: Path,
+    suite: Suite,
+    drafts: Iterator[InstanceDraft],
+    pool: Executor,
+    progress: Progress,
+    ingredients: Ingredients | None,
 ) -> Manifest:
     for name in ("onnx", "networks", "vnnlib", "vnnlib2"):
         (folder / name).mkdir()
-    graphs: dict[str, tuple[str, bytes, tuple[str, ...]]] = {}
+    graphs: dict[str, _Graph] = {}
+    classifiers: dict[str, Network] = {}
     pending: list[tuple[InstanceDraft, Future[_Text]]] = []
     instances: list[Instance] = []
     stems: set[str] = set()
@@ -138,8 +196,8 @@ def _write(
         stems.add(draft.name)
         for name in (draft.name, draft.graph_name, draft.classifier_name):
             refuse_unsafe_name(name, f"suite {suite.key}")
-        _write_networks(folder, draft, graphs)
-        digest = graphs[draft.graph_name][1]
+        _write_networks(folder, draft, graphs, classifiers)
+        digest = graphs[draft.graph_name].digest
         pending.append((draft, pool.submit(_format, digest, draft.prop, _header(draft.facts))))
         while pending and (len(pending) > 32 or pending[0][1].done()):
             instances.append(_write_texts(folder, suite, *pending.pop(0), graphs))
@@ -156,7 +214,7 @@ def _write(
         title=suite.title,
         description=suite.description,
         salver=__version__,
-        recipe=suite.recipe,
+        recipe=recipe(suite.text, ingredients.files if ingredients else {}),
         instances=tuple(instances),
     )
     rows = (f"{i.onnx},{i.vnnlib},{i.timeout:g}\n" for i in instances)
@@ -167,30 +225,48 @@ def _write(
 
 
 def checksums(folder: Path) -> str:
-    """`sha256sum` lines of every file below `folder` but SHA256SUMS itself, sorted by name.
+    """`sha256sum` lines of every file below `folder` but SHA256SUMS and made.json themselves, by name.
 
     Raises:
         OSError: a file cannot be read, or is larger than `MOST_BYTES`.
     """
     files = sorted(Path(name) for name, kind in list_inside(folder) if kind == "file")
-    names = [path.as_posix() for path in files if path.name != "SHA256SUMS"]
+    names = [path.as_posix() for path in files if path.as_posix() not in ("SHA256SUMS", MADE)]
     return "".join(f"{sha256_inside(folder, name, MOST_BYTES)}  {name}\n" for name in names)
 
 
 def _write_networks(
-    folder: Path, draft: InstanceDraft, graphs: dict[str, tuple[str, bytes, tuple[str, ...]]]
+    folder: Path, draft: InstanceDraft, graphs: dict[str, _Graph], classifiers: dict[str, Network]
 ) -> None:
+    """Writes the draft's networks where no earlier draft had them; one name is one network."""
+    name = draft.classifier_name
+    if name not in classifiers:
+        classifiers[name] = draft.classifier
+        (folder / "networks" / f"{name}.onnx").write_bytes(
+            to_bytes(to_model(draft.classifier, as_it_is=True))
+        )
+    _refuse_another(classifiers[name], draft.classifier, name)
     if draft.graph_name in graphs:
+        _refuse_another(graphs[draft.graph_name].network, draft.graph, draft.graph_name)
         return
     facts = draft.facts.model_dump(mode="json")
     model = to_model(draft.graph, {f"salver.{key}": str(facts[key]) for key in _GRAPH_FACTS})
-    operators = tuple(sorted({node.op_type for node in model.graph.node}))
     data = to_bytes(model)
-    graphs[draft.graph_name] = (f"onnx/{draft.graph_name}.onnx", hashlib.sha256(data).digest(), operators)
-    (folder / "onnx" / f"{draft.graph_name}.onnx").write_bytes(data)
-    original = folder / "networks" / f"{draft.classifier_name}.onnx"
-    if not original.exists():
-        original.write_bytes(to_bytes(to_model(draft.classifier, as_it_is=True)))
+    path = f"onnx/{draft.graph_name}.onnx"
+    operators = tuple(sorted({node.op_type for node in model.graph.node}))
+    graphs[draft.graph_name] = _Graph(path, hashlib.sha256(data).digest(), operators, draft.graph)
+    (folder / path).write_bytes(data)
+
+
+def _refuse_another(first: Network, second: Network, name: str) -> None:
+    """Refuses a second network under a name: its queries would be about the first.
+
+    Raises:
+        SalverError: the two networks differ.
+    """
+    if first is not second and first.sha256() != second.sha256():
+        mend = "give the networks' files different names"
+        raise SalverError("two networks of a suite have this name", name, mend)
 
 
 def _write_texts(
@@ -198,20 +274,20 @@ def _write_texts(
     suite: Suite,
     draft: InstanceDraft,
     future: Future[_Text],
-    graphs: dict[str, tuple[str, bytes, tuple[str, ...]]],
+    graphs: dict[str, _Graph],
 ) -> Instance:
     text = future.result()
-    onnx, _, operators = graphs[draft.graph_name]
+    graph = graphs[draft.graph_name]
     instance = Instance(
         id=text.id,
         suite=suite.key,
         name=draft.name,
-        onnx=onnx,
+        onnx=graph.path,
         vnnlib=f"vnnlib/{draft.name}.vnnlib",
         vnnlib2=f"vnnlib2/{draft.name}.vnnlib",
         network=f"networks/{draft.classifier_name}.onnx",
         timeout=draft.timeout or suite.timeout,
-        operators=operators,
+        operators=graph.operators,
         facts=draft.facts,
     )
     (folder / f"{instance.vnnlib}.gz").write_bytes(text.vnnlib)

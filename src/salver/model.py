@@ -241,7 +241,8 @@ class RunRecord(Record):
     """One finished job as stored in `events.jsonl`. Paths are relative to the run's folder and stay in it.
 
     Seconds and MiB are finite and not negative. A file of somebody else's may say anything; what it says is
-    counted, drawn and opened.
+    counted, drawn and opened. `device`, `cores` and `memory_limit_mb` are empty or 0 in records of before
+    these were stored.
     """
 
     key: _Name
@@ -266,6 +267,14 @@ class RunRecord(Record):
     started: _Name = ""
     host: _Name = ""
     measured: Measured = "rss-polling"
+    device: _Name = ""
+    cores: _Whole = 0
+    memory_limit_mb: Annotated[int, Field(ge=0, le=10**9)] = 0
+
+    @property
+    def ended_well(self) -> bool:
+        """Whether the process ended by itself with status 0: what it said before counts only then."""
+        return self.termination is Termination.EXITED and self.exit_code == 0
 
 
 class WitnessVerdict(StrEnum):

@@ -78,4 +78,6 @@ def finishing() -> Iterator[tuple[Callable[[Plan], None], Callable[[RunRecord], 
 
 def outcome_word(record: RunRecord) -> str:
     """What a line says about a run before it is judged."""
+    if record.termination is Termination.EXITED and not record.ended_well:
+        return "error"
     return record.claim.value if record.termination is Termination.EXITED else record.termination.value

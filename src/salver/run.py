@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Callable, Collection, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,19 @@ from typing import Any
 from pydantic import Field
 
 from salver import __version__
-from salver.confined import read_inside, write_inside
-from salver.errors import SalverError, file_error
-from salver.execute.engines import Engine, run_jobs
+from salver.confined import UnfitFileError, read_inside, refuse_leaving, write_inside
+from salver.errors import SalverError
+from salver.execute.engines import Engine, check_engine, run_jobs
+from salver.execute.events import EventLog
 from salver.execute.plan import Plan, plan
 from salver.execute.recording import RunSummary
 from salver.execute.supervision import runexec
+from salver.files import fresh_folder
+from salver.instance_set import read_manifest, set_folder
+from salver.kept_set import FOLDER, keep_set, kept_set, refuse_changed_set
 from salver.machine import machine_facts
 from salver.model import Instance, Limits, Manifest, Record, RunRecord
+from salver.planned import Planned, differences, digest_of, keys_of, solvers_of
 from salver.plugins import choose, runners, why_unavailable
 from salver.runner import Runner
 from salver.suite import Suite
@@ -30,7 +36,7 @@ MOST_MANIFEST_BYTES = 16 << 20
 
 class RunOptions(Record):
     """What the user asked for. `solvers` None means every available one; `timeout` None the suite's;
-    `cores` None what each solver asks for."""
+    `cores` None what each solver asks for. A resume takes what is not given from the run."""
 
     solvers: tuple[str, ...] | None = None
     timeout: float | None = None
@@ -43,8 +49,26 @@ class RunOptions(Record):
     engine: Engine = Engine()
 
 
+DECIDING = ("solvers", "timeout", "device", "cores", "repetitions", "proofs")
+"""Options that decide what is run. Others, such as the number of workers, may change with a resume."""
+
+
+class Session(Record):
+    """One resume of a run: how it was started, by which salver, and how many records there were already."""
+
+    started: str
+    salver: str
+    done: int
+    options: RunOptions
+    machine: dict[str, Any]
+
+
 class RunManifest(Record):
-    """`manifest.json` of a run: everything needed to judge and compare it later."""
+    """`manifest.json` of a run: everything needed to judge and compare it later.
+
+    It says how the run was begun and is never rewritten; a resume adds a session. `kept` is the hash of the
+    instance set that the run keeps. Both it and `planned` are absent from runs of older versions.
+    """
 
     suite: str
     title: str
@@ -58,6 +82,9 @@ class RunManifest(Record):
     options: RunOptions
     started: str
     machine: dict[str, Any]
+    planned: Planned | None = None
+    kept: str = ""
+    resumed: tuple[Session, ...] = ()
 
 
 class Chosen(Record, arbitrary_types_allowed=True):
@@ -67,8 +94,8 @@ class Chosen(Record, arbitrary_types_allowed=True):
     unavailable: dict[str, str]
 
 
-def choose_runners(options: RunOptions) -> Chosen:
-    """The named solvers, or every available one that runs by default.
+def choose_runners(options: RunOptions, planned: Collection[str] = ()) -> Chosen:
+    """The named solvers, else those that were planned, else every available one that runs by default.
 
     Raises:
         SalverError: an unknown name, a named solver that is not available, an unknown device, none left.
@@ -78,7 +105,8 @@ def choose_runners(options: RunOptions) -> Chosen:
     if options.device == "cuda" and options.engine.is_here:
         _require_cuda()
     known = runners()
-    names = options.solvers or tuple(name for name, kind in known.items() if kind.by_default)
+    named = options.solvers or tuple(planned)
+    names = named or tuple(name for name, kind in known.items() if kind.by_default)
     chosen, unavailable = {}, {}
     for name in names:
         kind = choose(name, known, "solver")
@@ -86,7 +114,7 @@ def choose_runners(options: RunOptions) -> Chosen:
         reason = why_unavailable(runner)
         if reason is None:
             chosen[name] = runner
-        elif options.solvers:
+        elif named:
             raise SalverError(f"is not available: {reason}", f"solver {name}", "see `salver doctor`")
         else:
             unavailable[name] = reason
@@ -143,25 +171,120 @@ def run_suite(
     Raises:
         SalverError: as `choose_runners`, `limits_for` and the engine.
     """
-    limits = limits_for(options, suite)
-    chosen = choose_runners(options)
-    planned = plan(manifest.instances, chosen.runners, limits, options.repetitions, suite.seed)
-    run_dir = _run_folder(root, suite, manifest, options)
-    relative = os.path.relpath(set_path, root)
-    _write_manifest(run_dir, suite, manifest, relative, options, chosen)
-    on_plan(planned)
+    earlier = resumable(root, suite, manifest.recipe) if options.resume else None
+    if earlier is not None:
+        return _resume(earlier, suite, options, on_plan, on_finish)
+    chosen, planned = _plan(suite, manifest, options)
+    check_engine(options.engine, options.device, options.workers)
+    run_dir = fresh_folder(root / "reports", suite.folder_name)
     with _no_empty_folder(run_dir):
-        summary = run_jobs(
-            options.engine,
-            planned,
-            chosen.runners,
-            set_path,
-            run_dir,
-            options.workers,
-            options.device,
-            on_finish,
+        kept = keep_set(set_path, run_dir)
+        record = RunManifest(
+            suite=suite.key,
+            title=suite.title,
+            version=suite.version,
+            seed=suite.seed,
+            recipe=manifest.recipe,
+            instance_set=os.path.relpath(set_path, root),
+            solvers={name: runner.version() for name, runner in chosen.runners.items()},
+            unavailable=chosen.unavailable,
+            planned=_planned(planned, options),
+            kept=kept,
+            **_session(options),
         )
-    return run_dir, summary
+        _write_manifest(run_dir, record)
+        on_plan(planned)
+        return run_dir, _run(planned, chosen, run_dir, options, on_finish)
+
+
+def _resume(
+    run_dir: Path,
+    suite: Suite,
+    asked: RunOptions,
+    on_plan: Callable[[Plan], None],
+    on_finish: Callable[[RunRecord], None],
+) -> tuple[Path, RunSummary]:
+    """Goes on with a run exactly as it was planned; where it is refused, nothing on the disk has changed."""
+    run = read_run(run_dir)
+    again = "run without --resume"
+    if run.planned is None:
+        what = "was made by a version that did not keep what was planned, so it cannot be resumed"
+        raise SalverError(what, str(run_dir), again)
+    options = _as_planned(asked, run)
+    manifest = read_manifest(kept_set(run_dir, run.kept))
+    chosen, planned = _plan(suite, manifest, options, run.planned.solvers)
+    if differing := differences(run.planned, _planned(planned, options)):
+        what = f"was planned otherwise: {'; '.join(differing)}"
+        raise SalverError(what, str(run_dir), f"give the same options, or none, to resume it, or {again}")
+    check_engine(options.engine, options.device, options.workers)
+    log = EventLog(run_dir / "events.jsonl")
+    with _unchanged_if_refused(run_dir), log:
+        done = {one.key for one in log.records()}
+        if stray := done - set(keys_of(planned)):
+            what = f"holds {len(stray)} records that were not planned"
+            raise SalverError(what, str(log.path), again)
+        session = Session(done=len(done), **_session(options))
+        _write_manifest(run_dir, run.model_copy(update={"resumed": (*run.resumed, session)}))
+        on_plan(planned)
+        return run_dir, _run(planned, chosen, run_dir, options, on_finish, log)
+
+
+def _as_planned(asked: RunOptions, run: RunManifest) -> RunOptions:
+    """The run's options with those given now in their place."""
+    given = {name: getattr(asked, name) for name in DECIDING if name in asked.model_fields_set}
+    given = {name: value for name, value in given.items() if value is not None}
+    how = {
+        name: getattr(run.options.engine, name)
+        for name in ("backend", "pin")
+        if name not in asked.engine.model_fields_set
+    }
+    engine = asked.engine.model_copy(update=how)
+    return run.options.model_copy(
+        update={**given, "workers": asked.workers, "engine": engine, "resume": True}
+    )
+
+
+def _plan(
+    suite: Suite, manifest: Manifest, options: RunOptions, solvers: Collection[str] = ()
+) -> tuple[Chosen, Plan]:
+    limits = limits_for(options, suite)
+    chosen = choose_runners(options, solvers)
+    return chosen, plan(manifest.instances, chosen.runners, limits, options.repetitions, suite.seed)
+
+
+def _planned(planned: Plan, options: RunOptions) -> Planned:
+    keys = keys_of(planned)
+    return Planned(
+        jobs=len(keys),
+        keys=digest_of(keys),
+        solvers=solvers_of(planned),
+        timeout=options.timeout,
+        repetitions=options.repetitions,
+        proofs=options.proofs,
+        backend=options.engine.backend,
+        pin=options.engine.pin,
+    )
+
+
+def _run(
+    planned: Plan,
+    chosen: Chosen,
+    run_dir: Path,
+    options: RunOptions,
+    on_finish: Callable[[RunRecord], None],
+    log: EventLog | None = None,
+) -> RunSummary:
+    return run_jobs(
+        options.engine,
+        planned,
+        chosen.runners,
+        run_dir / FOLDER,
+        run_dir,
+        options.workers,
+        options.device,
+        on_finish,
+        log,
+    )
 
 
 def read_run(run_dir: Path) -> RunManifest:
@@ -179,6 +302,34 @@ def read_run(run_dir: Path) -> RunManifest:
         raise SalverError(f"cannot be read ({error.strerror})", str(path), "run again") from error
     except ValueError as error:
         raise SalverError(f"is malformed ({str(error).splitlines()[0]})", str(path), "run again") from error
+
+
+def set_of(run_dir: Path, root: Path, run: RunManifest) -> Path:
+    """Folder of the instance set to judge a run with: the one it keeps, else the suite's.
+
+    Raises:
+        SalverError: a file of it was changed; the suite's is another one by now.
+    """
+    if run.kept:
+        return kept_set(run_dir, run.kept)
+    folder = _suite_set(run, root, run_dir)
+    if read_manifest(folder).recipe != run.recipe:
+        mend = f"generate {run.suite} from the suite file of that run, or run again"
+        raise SalverError("its instance set has changed since", str(run_dir), mend)
+    refuse_changed_set(folder)
+    return folder
+
+
+def _suite_set(run: RunManifest, root: Path, run_dir: Path) -> Path:
+    """Where a run's instance set lies: the manifest may be somebody else's, so only below the project."""
+    try:
+        refuse_leaving(run.instance_set)
+    except UnfitFileError as error:
+        where = str(run_dir / "manifest.json")
+        raise SalverError(
+            f"instance_set is {error.strerror}", where, "put the set below instances/"
+        ) from error
+    return root / run.instance_set
 
 
 def find_run(root: Path, name: str) -> Path:
@@ -199,24 +350,27 @@ def find_run(root: Path, name: str) -> Path:
     raise SalverError("no run of that name", name, "see the folders below reports/, or say `latest`")
 
 
-def _run_folder(root: Path, suite: Suite, manifest: Manifest, options: RunOptions) -> Path:
-    reports = root / "reports"
-    if options.resume:
-        for path in sorted(reports.glob(f"{suite.key}-*/manifest.json"), reverse=True):
-            earlier = read_run(path.parent)
-            if earlier.suite == suite.key and earlier.recipe == manifest.recipe:
-                return path.parent
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-    folder = reports / f"{suite.key}-{stamp}"
-    number = 1
-    while folder.exists():
-        number += 1
-        folder = reports / f"{suite.key}-{stamp}-{number}"
-    try:
-        folder.mkdir(parents=True)
-    except OSError as error:
-        raise file_error(error, folder, "made") from error
-    return folder
+def resumable(root: Path, suite: Suite, recipe: str | None) -> Path | None:
+    """Folder of the suite's latest run, for `--resume`; None where there is none yet.
+
+    Args:
+        recipe: of the suite's instance set; None where that would have to be generated first.
+
+    Raises:
+        SalverError: there are runs, but none of this instance set.
+    """
+    others, own = [], os.path.relpath(set_folder(root, suite), root)
+    for path in sorted((root / "reports").glob(f"{suite.folder_name}-*/manifest.json"), reverse=True):
+        earlier = read_run(path.parent)
+        if earlier.instance_set != own:
+            continue
+        if earlier.recipe == recipe:
+            return path.parent
+        others.append(path.parent)
+    if others:
+        what = "the suite, or what its instances are made from, has changed since this run"
+        raise SalverError(what, str(others[0]), "run without --resume, or restore it")
+    return None
 
 
 @contextlib.contextmanager
@@ -228,12 +382,28 @@ def _no_empty_folder(run_dir: Path) -> Iterator[None]:
     try:
         yield
     except SalverError:
-        manifest, events = run_dir / "manifest.json", run_dir / "events.jsonl"
+        manifest, events, kept = (run_dir / name for name in ("manifest.json", "events.jsonl", FOLDER))
         stored = events.exists() and events.stat().st_size > 0
-        if not stored and set(run_dir.iterdir()) <= {manifest, events}:
+        if not stored and set(run_dir.iterdir()) <= {manifest, events, kept}:
             events.unlink(missing_ok=True)
-            manifest.unlink()
+            manifest.unlink(missing_ok=True)
+            shutil.rmtree(kept, ignore_errors=True)
             run_dir.rmdir()
+        raise
+
+
+@contextlib.contextmanager
+def _unchanged_if_refused(run_dir: Path) -> Iterator[None]:
+    """Gives a run its manifest back where its resume was refused before anything was recorded."""
+    manifest, events = run_dir / "manifest.json", run_dir / "events.jsonl"
+    before = read_inside(run_dir, manifest.name, MOST_MANIFEST_BYTES).decode()
+    size = events.stat().st_size if events.exists() else 0
+    try:
+        yield
+    except SalverError:
+        after = events.stat().st_size if events.exists() else 0
+        if after <= size and manifest.read_text() != before:
+            write_inside(run_dir, manifest.name, before)
         raise
 
 
@@ -241,25 +411,16 @@ def _backend_facts(options: RunOptions) -> dict[str, str]:
     return {"limits": runexec.version()} if options.engine.backend == "runexec" else {}
 
 
-def _write_manifest(
-    run_dir: Path, suite: Suite, manifest: Manifest, set_path: str, options: RunOptions, chosen: Chosen
-) -> None:
-    versions = {name: runner.version() for name, runner in chosen.runners.items()}
-    if (run_dir / "manifest.json").exists():
-        versions = {**read_run(run_dir).solvers, **versions}
-    record = RunManifest(
-        suite=suite.key,
-        title=suite.title,
-        version=suite.version,
-        seed=suite.seed,
-        recipe=manifest.recipe,
-        salver=__version__,
-        instance_set=set_path,
-        solvers=versions,
-        unavailable=chosen.unavailable,
-        options=options,
-        started=datetime.now(UTC).isoformat(timespec="seconds"),
-        machine=machine_facts() | _backend_facts(options),
-    )
+def _session(options: RunOptions) -> dict[str, Any]:
+    """What the manifest says of a start: when, how, by which salver and on which machine."""
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "salver": __version__,
+        "options": options,
+        "machine": machine_facts() | _backend_facts(options),
+    }
+
+
+def _write_manifest(run_dir: Path, record: RunManifest) -> None:
     text = json.dumps(record.model_dump(mode="json"), indent=1) + "\n"
     write_inside(run_dir, "manifest.json", text)

@@ -13,6 +13,7 @@ from salver.errors import SalverError, file_error
 from salver.model import Record
 from salver.plugins import choose
 from salver.project import project_root
+from salver.publication import Publication
 from salver.records import parse_record
 
 _FOLDER = r"^[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}$"
@@ -27,7 +28,10 @@ class FamilyEntry(Record):
 
 
 class Suite(Record):
-    """A benchmark suite. `key` is the file's stem; key and version name folders."""
+    """A benchmark suite. `key` is the stem of `file`, which its paths are relative to.
+
+    `publication` says whose the set is when it is published.
+    """
 
     key: str = Field(pattern=_FOLDER)
     title: str
@@ -37,16 +41,34 @@ class Suite(Record):
     timeout: float = Field(gt=0, allow_inf_nan=False)
     memory_mb: int = Field(default=8000, gt=0)
     family: tuple[FamilyEntry, ...] = Field(min_length=1)
+    publication: Publication | None = None
+    file: Path | None = None
 
     @property
-    def recipe(self) -> str:
-        """Hash of everything the suite file says (16 hex digits)."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+    def text(self) -> str:
+        """Everything in the suite file that decides about the instances, as JSON."""
+        return self.model_dump_json(exclude={"publication", "file"})
+
+    @property
+    def folder_name(self) -> str:
+        """Name of the suite in folders of sets and runs.
+
+        A suite of this project's benchmarks/ has its key alone; another one, which may share its key with any
+        number of files elsewhere, also a hash of where it lies.
+        """
+        if self.file is None or self.file.absolute().parent.resolve() == _suite_folder().resolve():
+            return self.key
+        place = str(self.file.absolute().parent.resolve() / self.file.name)
+        return f"{self.key}-{hashlib.sha256(place.encode()).hexdigest()[:8]}"
 
 
 def suite_paths() -> dict[str, Path]:
     """Every suite file by key."""
-    return {path.stem: path for path in sorted((project_root() / "benchmarks").glob("*.toml"))}
+    return {path.stem: path for path in sorted(_suite_folder().glob("*.toml"))}
+
+
+def _suite_folder() -> Path:
+    return project_root() / "benchmarks"
 
 
 def read_suite(key: str) -> Suite:
@@ -62,7 +84,7 @@ def read_suite(key: str) -> Suite:
         raise file_error(error, path, "read") from error
     except (ValueError, RecursionError) as error:
         raise SalverError(f"is no TOML file ({error})", str(path), "correct the suite file") from error
-    if "key" in raw:
-        raise SalverError("key: is the file's name and nothing else", str(path), "remove this entry")
-    suite: Suite = parse_record(Suite, {"key": path.stem, **raw}, str(path))
+    for entry in sorted({"key", "file"} & set(raw)):
+        raise SalverError(f"{entry}: is the file's name and nothing else", str(path), "remove this entry")
+    suite: Suite = parse_record(Suite, {"key": path.stem, "file": path, **raw}, str(path))
     return suite

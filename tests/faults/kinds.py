@@ -152,6 +152,11 @@ KINDS: dict[str, Callable[[Random], Fault]] = {
     "well-behaved": _plain("sat", WITNESS, claim=Claim.SAT),
 }
 
+ABOUT_OUR_SUPERVISOR = frozenset(
+    name for name in KINDS if name.startswith("stops ") and name != "stops itself"
+)
+"""Kinds whose parent must be our supervisor, which it is not where `runexec` stands between."""
+
 FULL_DISK: dict[str, Callable[[Random], Fault]] = {
     "fills the disk": _plain("fills_disk", "64", claim=Claim.UNKNOWN, reason="no space left"),
     "fills the disk, makes room": _plain("fills_disk", "64", "free", claim=Claim.UNKNOWN),

@@ -43,7 +43,7 @@ def damaged_suite(rng: Random, folder: Path) -> str:
         suite = read_suite(str(path))
     except SalverError as error:
         return refusal(error)
-    assert Suite.model_validate(suite.model_dump()).recipe == suite.recipe
+    assert Suite.model_validate(suite.model_dump()).text == suite.text
     assert set(f"{suite.key}{suite.version}").isdisjoint("/\\\n ")
     assert 0 < suite.timeout < float("inf")
     return "accepted"

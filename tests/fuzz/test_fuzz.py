@@ -122,10 +122,6 @@ def _constant(name: str, value: object, kind: type = np.float32) -> TensorProto:
 N = helper.make_node
 MISREAD = {
     "Cast to whole numbers": ([N("Cast", ["X"], ["a"], to=7), N("Cast", ["a"], ["Y"], to=1)], [], [1, 4]),
-    "a name that the reader makes": (
-        [N("Relu", ["X"], ["a"]), N("Abs", ["a"], ["a/flat"]), N("Flatten", ["a"], ["f"]),
-         N("Flatten", ["a/flat"], ["h"]), N("Concat", ["f", "h"], ["Y"], axis=1)], [], [1, 1, 2, 2],
-    ),
     "a matrix added to an unsqueezed row": (
         [N("Unsqueeze", ["X", "axes"], ["a"]), N("Add", ["a", "c"], ["Y"])],
         [_constant("axes", [2], np.int64), _constant("c", [[1.0, 2, 3, 4]])], [1, 4],

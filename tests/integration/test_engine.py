@@ -61,6 +61,7 @@ OUTCOMES = [
     ("burns_cpu", (), Limits(wall_s=20, cpu_s=0.1), Termination.CPUTIME, Claim.NONE, "CPU limit of 0.1 s"),
     ("crashes", (), ROOMY, CRASHED, Claim.NONE, "SIGSEGV"),
     ("exits_nonzero", (), ROOMY, EXITED, Claim.NONE, "exit code 3: ValueError: no such layer"),
+    ("answers_then_fails", (), ROOMY, EXITED, Claim.UNSAT, "does not count, since it ended with an error"),
     ("garbage", (), ROOMY, EXITED, Claim.NONE, "no verdict"),
     ("fills_stdout", ("3",), Limits(wall_s=20, output_mb=1), EXITED, Claim.UNSAT, "stdout was cut"),
     ("fills_stderr", ("3",), Limits(wall_s=20, output_mb=1), EXITED, Claim.UNSAT, "stderr was cut"),

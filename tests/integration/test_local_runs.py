@@ -166,6 +166,7 @@ FAKES = {
     "crashing": "crashes",
     "aborting": "aborts",
     "failing": "exits_nonzero",
+    "late-failing": "answers_then_fails",
     "hanging": "answers_then_hangs",
     "shy": "unknown",
 }
@@ -278,7 +279,7 @@ def test_what_misbehaving_solvers_count_as(project: Path, salver: Callable[..., 
     outcomes = {one.run.solver: one.judgement.outcome for one in judged}
     assert outcomes == {
         **dict.fromkeys(("wrong", "torn", "empty"), Outcome.WRONG),
-        **dict.fromkeys(("garbage", "crashing", "aborting", "failing"), Outcome.ERROR),
+        **dict.fromkeys(("garbage", "crashing", "aborting", "failing", "late-failing"), Outcome.ERROR),
         "hanging": Outcome.TIMEOUT,
         "shy": Outcome.UNKNOWN,
     }

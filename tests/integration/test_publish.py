@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gzip
 import hashlib
 import json
@@ -20,17 +21,19 @@ import pytest
 import vnnlib
 
 from salver.cli import app
+from salver.commands.calling import call
 from salver.errors import SalverError
 from salver.generate import drafts
 from salver.instance_set import checksums, read_manifest, set_folder, write_set
 from salver.model import Manifest
 from salver.publish.census import count, network_facts
-from salver.publish.croissant import Terms
-from salver.publish.folder import Prepared, differences, prepare, published_files, terms_of, write
+from salver.publish.folder import Prepared, differences, prepare, published_files, write
+from salver.publish.rights import Terms, terms_of
 from salver.publish.verify import verify_set
 from salver.spec import parse_vnnlib
 from salver.suite import Suite, read_suite
 from salver.validate import _pins, validate
+from tests.small_network import classifier
 from tests.unit.odd_files import ODD_FILES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -298,8 +301,7 @@ def test_the_script_draws_by_seed_with_nothing_installed(copy, published):
     assert tree(copy) == once
     draw(copy, "1")
     assert tree(copy)["instances.csv"] != once["instances.csv"]
-    complaints = verify_set(copy)[1]
-    assert [(c.file, "unless another seed" in c.what) for c in complaints] == [("instances.csv", True)]
+    assert verify_set(copy)[1] == []
     draw(copy, "0")
     assert verify_set(copy)[1] == []
     assert {name: data for name, data in tree(copy).items() if name in tree(published)} == tree(published)
@@ -361,21 +363,199 @@ def test_the_commands(tmp_path, monkeypatch, capsys):
         return capsys.readouterr().out
 
     out = tmp_path / "out" / "one"
+    with pytest.raises(SalverError, match=r"out: does not exist; make it first"):
+        call("publish", "one", "-o", str(out))
+    out.parent.mkdir()
     said = call("publish", "one", "-o", str(out), "--date", "2026-01-02")
-    assert "one: 1 instances, 1 a seed" in said
+    assert "one: 1 instance, 1 a seed" in said
     assert "give --url" in said
     assert "is what one gives now" in call("publish", "one", "-o", str(out), "--check")
-    assert "1 instances as published, and valid" in call("verify-set", f"{out}.tar.gz")
+    assert "1 instance as published, and valid" in call("verify-set", f"{out}.tar.gz")
     (out / "README.md").write_text("mine")
-    with pytest.raises(SalverError, match=r"1 files differ from what one gives now, first README\.md"):
+    with pytest.raises(SalverError, match=r"is not what one gives now: 1 file, first README\.md"):
         call("publish", "one", "-o", str(out), "--check")
-    with pytest.raises(SalverError, match="1 complaints"):
+    with pytest.raises(SalverError, match="1 complaint;"):
         call("verify-set", str(out))
     assert "README.md: was changed after it was published" in capsys.readouterr().out
     with pytest.raises(SalverError, match="exists and is no published set"):
         call("publish", "one", "-o", str(tmp_path / "benchmarks"))
     with pytest.raises(SalverError, match="does not exist"):
         call("verify-set", str(tmp_path / "nothing"))
+
+
+FOREIGN = """
+title = "Foreign"
+timeout = 5
+[[family]]
+generator = "vg_box"
+params = { network = "net.onnx", dataset = "bandit", points = 1, epsilons = [0.5], deltas = [1.0], keep_robust = true }
+"""  # noqa: E501
+OWNERS = """
+[publication]
+title = "Our set"
+licence = "cc-by-4.0"
+keywords = ["wine"]
+[[publication.authors]]
+name = "Ada Lovelace"
+orcid = "0000-0002-1825-0097"
+"""
+
+
+def run_command(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
+    """Exit status, and what was printed on stdout and stderr."""
+    status = call(app, [str(argument) for argument in arguments])
+    return status, "".join(capsys.readouterr())
+
+
+def test_a_foreign_network_is_published_under_its_owners_licence_or_not_at_all(tmp_path, monkeypatch, capsys):
+    (tmp_path / "project" / "benchmarks").mkdir(parents=True)
+    (tmp_path / "project" / "generators").symlink_to(ROOT / "generators")
+    monkeypatch.setenv("SALVER_ROOT", str(tmp_path / "project"))
+    suite, out = tmp_path / "own.toml", tmp_path / "set"
+    classifier(tmp_path / "net.onnx", inputs=5)
+    suite.write_text(FOREIGN)
+    status, said = run_command(capsys, "publish", suite, "-o", out, "-j", 1, "--creator", "Me")
+    assert (status, out.exists()) == (2, False)
+    assert "network net is not salver's" in said
+    suite.write_text(FOREIGN + OWNERS)
+    address = ("--url", "https://example.org/own", "--date", "2026-05-06")
+    assert run_command(capsys, "publish", suite, "-o", out, "-j", 1, *address)[0] == 0
+    first = tree(out)
+    for name, data in first.items():
+        text = gzip.decompress(data) if name.endswith(".gz") else data
+        assert b"the salver authors" not in text, name
+    described = json.loads(first["croissant.json"])
+    assert described["license"][0] == "https://spdx.org/licenses/CC-BY-4.0.html"
+    assert b"Copyright (c) 2026, Ada Lovelace\n" in first["LICENSE"]
+    assert b'title: "Our set"' in first["CITATION.cff"]
+    assert run_command(capsys, "publish", suite, "-o", out, "-j", 1)[0] == 0
+    assert tree(out) == first, "what the first publication said is kept"
+    assert verify_set(out)[1] == []
+    assert run_command(capsys, "publish", suite, "-o", out, "-j", 1, "--check")[0] == 0
+
+
+def again(prepared: Prepared, **changes: str) -> Prepared:
+    """The same set as another suite's, version's or seed's."""
+    manifest = prepared.manifest.model_copy(update=changes)
+    text = (manifest.model_dump_json(indent=1) + "\n").encode()
+    return Prepared(manifest, prepared.census, {**prepared.files, "manifest.json": text})
+
+
+def test_a_second_publication_never_loses_what_the_first_had(source, copy, tmp_path):
+    prepared = prepare(source, TERMS)
+    draw(copy, "5")
+    before = tree(copy)
+    write(prepared, copy)
+    assert tree(copy) == before, "another seed's draw stays"
+    for changes, said in (
+        ({"seed": 3}, "holds salver-tiny-1-s0, not salver-tiny-1-s3"),
+        ({"version": "2"}, "holds salver-tiny-1-s0, not salver-tiny-2-s0"),
+        ({"title": "x"}, "version 1 was published with other instances"),
+    ):
+        with pytest.raises(SalverError, match=said):
+            write(again(prepared, **changes), copy)
+    for name in ("notes.txt", "vnnlib/mine.vnnlib", "1.0/readme"):
+        (copy / name).write_text("mine")
+        with pytest.raises(SalverError, match=f"holds {name}, which is not of the published set"):
+            write(prepared, copy, force=True)
+        (copy / name).unlink()
+    (copy / "README.md").write_text("better")
+    with pytest.raises(SalverError, match=r"README\.md was changed since it was published"):
+        write(prepared, copy)
+    assert (copy / "README.md").read_text() == "better"
+    write(again(prepared, version="2"), copy, force=True)
+    assert read_manifest(copy).version == "2"
+    assert not list(tmp_path.glob(".partial*"))
+
+
+def test_an_archive_from_elsewhere_is_not_replaced(source, tmp_path):
+    prepared, archive = prepare(source, TERMS), tmp_path / "tiny.tar.gz"
+    archive.write_bytes(b"mine")
+    for force in (False, True):
+        with pytest.raises(SalverError, match="is there already, from something else"):
+            write(prepared, tmp_path / "tiny", force=force)
+    assert archive.read_bytes() == b"mine"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["tiny.tar.gz"]
+
+
+def test_nothing_changes_where_a_publication_cannot_be_written(source, copy, monkeypatch, tmp_path):
+    prepared, before = prepare(source, TERMS), tree(copy)
+
+    def full(path: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(SalverError, match="No space left on device"):
+        write(prepared, copy)
+    monkeypatch.undo()
+    assert tree(copy) == before
+    assert [p.name for p in tmp_path.iterdir()] == ["copy"]
+
+
+def test_every_seed_s_draw_is_as_published_and_a_changed_one_is_not(copy):
+    for seed in ("1", "2", "896832480"):
+        draw(copy, seed)
+        assert verify_set(copy)[1] == []
+    drawn = next((copy / "vnnlib").glob("*.vnnlib"))
+    drawn.write_text(drawn.read_text().replace("0.5", "0.6"))
+    (copy / "2.0" / "extra.txt").write_text("x")
+    said = {complaint.file: complaint.what for complaint in verify_set(copy)[1]}
+    assert said == {
+        f"vnnlib/{drawn.name}": "is not what generate_properties.py writes",
+        "2.0/extra.txt": "is not listed in SHA256SUMS",
+    }
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda rows: rows[:-1],
+        lambda rows: rows[::-1],
+        lambda rows: [*rows, rows[0]],
+        lambda rows: [rows[0].replace(",5", ",6"), *rows[1:]],
+        lambda rows: [],
+    ],
+    ids=["fewer", "order", "twice", "seconds", "none"],
+)
+def test_instances_that_no_seed_draws_are_complained_of(copy, change):
+    path = copy / "instances.csv"
+    path.write_text("".join(change(path.read_text().splitlines(keepends=True))))
+    assert {complaint.file for complaint in verify_set(copy)[1]} == {"instances.csv"}
+
+
+@pytest.mark.parametrize(
+    ("damage", "status", "said"),
+    [
+        (lambda path: None, 0, "as published, and valid"),
+        (lambda path: (path / "README.md").write_text("x"), 1, "1 complaint; fetch"),
+        (lambda path: (path / "manifest.json").write_text("{"), 1, "2 complaints; fetch"),
+        (lambda path: (path / "SHA256SUMS").unlink(), 2, "is no published set"),
+        (shutil.rmtree, 2, "does not exist"),
+    ],
+    ids=["fine", "readme", "manifest", "no sums", "nothing"],
+)
+def test_the_status_of_verify_set_says_whether_it_was_checked(copy, damage, status, said, capsys):
+    damage(copy)
+    found, text = run_command(capsys, "verify-set", copy)
+    assert (found, said in text) == (status, True), text
+
+
+def test_an_instance_set_is_no_published_one_and_the_line_says_what_to_do(source, capsys):
+    status, text = run_command(capsys, "verify-set", source)
+    assert status == 2
+    assert "`salver validate` checks the instance set of a suite" in text
+    assert text.count("\n") == 1
+
+
+def test_a_cut_archive_is_found_by_its_checksum(published, tmp_path, capsys):
+    for name in ("tiny.tar.gz", "tiny.tar.gz.sha256"):
+        shutil.copy(published.with_name(name), tmp_path)
+    archive = tmp_path / "tiny.tar.gz"
+    archive.write_bytes(archive.read_bytes()[:-100])
+    status, text = run_command(capsys, "verify-set", archive)
+    assert (status, "is not the archive that tiny.tar.gz.sha256 was made of" in text) == (1, True)
+    archive.with_name("tiny.tar.gz.sha256").unlink()
+    assert run_command(capsys, "verify-set", archive)[0] == 2
 
 
 @pytest.mark.parametrize("key", ["bandit", "digits"])

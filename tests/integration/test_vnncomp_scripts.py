@@ -74,6 +74,16 @@ def test_prepare_then_run_writes_the_verdict(tmp_path, solve, robust, word):
         assert found.verdict is WitnessVerdict.CORRECT
 
 
+def test_what_a_solver_says_before_it_fails_is_no_answer(tmp_path):
+    failing = tmp_path / "salver-solve"
+    failing.write_text("#!/bin/sh\necho unsat\nexit 3\n")
+    failing.chmod(0o755)
+    onnx, vnnlib = files(tmp_path, toy_gap(tmp_path, 0.375, 0.625))
+    results = tmp_path / "results.txt"
+    assert script("run_instance.sh", failing, "v1", "quick", onnx, vnnlib, results, 20).returncode == 3
+    assert results.read_text() == "error\n"
+
+
 def test_the_limit_is_a_timeout_in_the_competitions_word(tmp_path, solve):
     onnx, vnnlib = files(tmp_path, toy_gap(tmp_path, 0.375, 0.625))
     results = tmp_path / "results.txt"

@@ -142,7 +142,7 @@ def test_a_broken_search_gets_no_proof_of_a_satisfiable_query_accepted(
             stack.enter_context(BREAKS[name]())
             if unchecked:
                 stack.enter_context(mock.patch.object(Checker, "contradictions", _believed))
-            steps = prove(query, Budget(0.1))
+            steps = prove(query, Budget(1.0))
         assert unchecked or steps is None
         if steps is not None:
             proposed += 1

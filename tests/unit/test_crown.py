@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from salver.errors import SalverError
+from salver.judge import regions
 from salver.judge.enumerate import enumerate_query
 from salver.model import Truth
 from salver.nets.evaluate import evaluate
@@ -22,7 +23,7 @@ from salver.saliency.unroll import logit_combination, unroll
 from salver.solvers.crown.bounds import Bounder, Boxes
 from salver.solvers.crown.graph import atom_rows, over_rows, without_abs
 from salver.solvers.crown.halfspaces import refute_together, tightened
-from salver.solvers.crown.leaf import Leaf, decide_case
+from salver.solvers.crown.leaf import Leaf, likely_points
 from salver.solvers.crown.lirpa import import_lirpa, is_release_03, lirpa_version
 from salver.solvers.crown.one_pass import bound
 from salver.solvers.crown.operators import gate_planes, step_planes
@@ -262,14 +263,50 @@ def test_tightened_boxes_keep_every_point_of_the_half_spaces() -> None:
     assert tightened(torch.tensor(normal), torch.tensor(shift) - 50.0, -box, box)[2]
 
 
-def test_a_leaf_needs_a_certain_refutation() -> None:
-    """x >= a and x <= b: refuted for a > b, a point for a < b, neither certain for a = b up to rounding."""
-    leaf = Leaf(np.array([[1.0], [-1.0]]), np.array([-0.5, 0.5]), ())
-    low, high = np.zeros(1), np.ones(1)
-    for gap, refuted in ((1e-6, True), (-1e-6, False), (1e-12, False)):
-        answer = decide_case(leaf, leaf.rows, np.array([-0.5 - gap, 0.5]), low, high, 10.0)
-        assert answer.refuted is refuted
-        assert refuted or abs(answer.points[0][0] - 0.5) < 1e-5
+def test_a_leaf_has_a_likely_point_whatever_the_scale() -> None:
+    """x >= a and x <= b with a just below b."""
+    for scale in (2.0**-40, 1.0, 2.0**40):
+        rows = np.array([[1.0], [-1.0]])
+        leaf = Leaf(rows, np.zeros(2), ())
+        shifts = np.array([-0.5 + 1e-6, 0.5]) * scale
+        points = likely_points(leaf, rows, shifts, np.zeros(1), np.full(1, scale), 10.0)
+        assert abs(points[0][0] / scale - 0.5) < 1e-5
+
+
+def raises(*_: object, **__: object) -> None:
+    raise ArithmeticError("the back end")
+
+
+@pytest.mark.parametrize(
+    "part", ["salver.solvers.crown.one_pass.linear_bounds", "salver.solvers.crown.leaf.linprog"]
+)
+def test_an_exception_of_a_back_end_is_split_on(
+    part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(part, raises)
+    for seed in range(6):
+        query = random_query(tmp_path, seed)
+        verdict = solve(query, Budget(20.0), Options()).verdict
+        truth = regions.decide(query.network, query.prop).truth
+        assert verdict.value in ("unknown", truth.value)
+
+
+def test_without_a_certificate_a_leaf_stays_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The word of the linear program solver closes nothing."""
+    monkeypatch.setattr("salver.solvers.crown.one_pass.linear_bounds", raises)
+    certified = [solve(random_query(tmp_path, seed), Budget(20.0), Options()).verdict for seed in range(6)]
+    assert Verdict.UNSAT in certified
+    monkeypatch.setattr("salver.solvers.hybrid.linear.LinearRelaxation.refuted", raises)
+    monkeypatch.setattr("salver.solvers.crown.leaf.build", lambda *_, **__: object())
+    monkeypatch.setattr("salver.solvers.crown.leaf.LinearRelaxation", raises)
+    open_ = [solve(random_query(tmp_path, seed), Budget(20.0), Options()).verdict for seed in range(6)]
+    assert open_.count(Verdict.UNSAT) < certified.count(Verdict.UNSAT)
+
+
+def test_a_graph_that_cannot_be_traced_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("salver.solvers.crown.bounds.bounded_graph", raises)
+    verdicts = {solve(random_query(tmp_path, seed), Budget(20.0), Options()).verdict for seed in range(6)}
+    assert verdicts <= {Verdict.SAT, Verdict.UNKNOWN}
 
 
 def test_timeout_is_an_answer(data_dir: Path, tmp_path: Path) -> None:

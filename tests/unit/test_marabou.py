@@ -15,7 +15,6 @@ import psutil
 import pytest
 import torch
 
-from salver.errors import SalverError
 from salver.judge.enumerate import enumerate_query
 from salver.model import Truth
 from salver.nets.onnx.writer import to_bytes, to_model
@@ -25,7 +24,7 @@ from salver.solvers.bounding.bounds import propagate
 from salver.solvers.crown.graph import without_abs
 from salver.solvers.marabou.child import LinearQuery
 from salver.solvers.marabou.encoding import Margin, encode
-from salver.solvers.marabou.scaling import REACHES, scaled
+from salver.solvers.marabou.scaling import REACHES, distinguishable, scaled
 from salver.solvers.marabou.solver import run, solve
 from salver.solvers.query import Budget, Options, Query, Verdict
 from salver.spec.property import Atom, Property, box_clauses
@@ -179,8 +178,31 @@ def test_every_variable_reaches_about_equally_far(tmp_path: Path, unit: int) -> 
 def test_what_marabou_gets_wrong_is_refused(broken: dict[str, object]) -> None:
     sound = LinearQuery([(1.0, 0.0)], [0.0, 0.0], [1.0, 1.0], [([1.0, -1.0], [0, 1], 0.0)], [], [])
     sound.check()
-    with pytest.raises(SalverError, match="ended with status 1: ValueError"):
-        run(replace(sound, **broken), Budget(30.0))
+    answer = run(replace(sound, **broken), Budget(30.0))
+    assert answer is not None
+    assert answer["verdict"].startswith("with status 1: ValueError")
+
+
+def test_an_unsat_beyond_the_tolerances_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("salver.solvers.marabou.solver.run", lambda *_: {"verdict": "unsat"})
+    query = toy_gap(tmp_path)
+    assert solve(query, Budget(10.0), Options()).verdict is Verdict.UNSAT
+    monkeypatch.setattr("salver.solvers.marabou.solver.distinguishable", lambda _: False)
+    assert solve(query, Budget(10.0), Options()).verdict is Verdict.UNKNOWN
+
+
+def test_what_tolerances_cannot_tell_apart_is_noticed() -> None:
+    clear = LinearQuery([(1.0, 0.0)], [0.0, -1.0], [1.0, 1.0], [([1.0, -1e-3], [0, 1], 0.0)], [], [])
+    assert distinguishable(clear)
+    assert not distinguishable(replace(clear, equations=[([1.0, -1e-11], [0, 1], 0.0)]))
+    assert not distinguishable(replace(clear, lower=[1.0 - 1e-6, -1.0]))
+    assert distinguishable(replace(clear, lower=[1.0, -1.0]))
+
+
+def test_a_process_that_fails_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("salver.solvers.marabou.solver.run", lambda *_: {"verdict": "with status -6: oh"})
+    result = solve(toy_gap(tmp_path), Budget(10.0), Options())
+    assert (result.verdict, result.reason) == (Verdict.UNKNOWN, "Marabou answered with status -6: oh")
 
 
 def test_the_process_is_killed_when_the_budget_ends(tmp_path: Path) -> None:

@@ -195,3 +195,26 @@ def test_a_dead_neuron_does_not_hide_the_witness(tmp_path: Path) -> None:
     query = saliency_query(tmp_path, classifier, np.array([0.05, 0.0]), box, 0.25)
     for backend in BACKENDS:
         assert _verdict(query, backend) is Verdict.SAT
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_exception_of_a_back_end_is_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
+    def raises(*_: object) -> None:
+        raise ArithmeticError("oh")
+
+    query = toy_gap(tmp_path)
+    monkeypatch.setattr("salver.solvers.milp.highs.solve", raises)
+    monkeypatch.setattr("salver.solvers.milp.scip.solve", raises)
+    result = solve(query, Budget(30.0), Options(backend=backend))
+    assert result.verdict is Verdict.UNKNOWN
+    assert "ArithmeticError: oh" in result.reason
+
+
+def test_where_highs_fails_scip_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def raises(*_: object) -> None:
+        raise ArithmeticError("oh")
+
+    monkeypatch.setattr("salver.solvers.milp.highs.solve", raises)
+    assert _verdict(toy_gap(tmp_path), "highs") is Verdict.UNSAT

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import tarfile
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -21,13 +22,16 @@ from salver.datasets import NAMES
 from salver.datasets.origins import ORIGINS, origin_of
 from salver.errors import SalverError
 from salver.model import Evidence, Facts, Instance, Manifest, Truth, Vacuity
+from salver.publication import Author, Publication
 from salver.publish import archive as archives
-from salver.publish import folder as folder_module
 from salver.publish import generate_properties as drawing
+from salver.publish import rights as rights_module
 from salver.publish.archive import archive, unpack
-from salver.publish.card import data_card, licence_file
+from salver.publish.card import data_card
 from salver.publish.census import MOST_SECONDS, NetworkFacts, count, most_seconds, refuse_unfit
-from salver.publish.croissant import Terms, croissant
+from salver.publish.croissant import croissant
+from salver.publish.folder import refuse_strangers
+from salver.publish.rights import Rights, Terms, citation_cff, kept, licence_file, rights_of
 from salver.publish.verify import verify_set
 from tests.unit.odd_files import ODD_FILES
 
@@ -81,6 +85,11 @@ MIXED = manifest(
 NETWORKS = (NetworkFacts("net", 64, 10, 1234), NetworkFacts("other", 11, 2, 56))
 
 
+def own_rights(**terms: str) -> Rights:
+    """Of networks of the zoo, by whoever publishes them."""
+    return Rights(Publication(**terms), None, ("net", "other"), ())
+
+
 def compare(name: str, text: str) -> None:
     path = GOLDEN / name
     if os.environ.get("UPDATE_GOLDEN"):
@@ -90,13 +99,13 @@ def compare(name: str, text: str) -> None:
 
 
 def test_the_card_is_the_golden_one():
-    compare("README.md", data_card(MIXED, count(MIXED, NETWORKS), "salver-tiny-1-s3"))
+    compare("README.md", data_card(MIXED, count(MIXED, NETWORKS), "salver-tiny-1-s3", own_rights()))
 
 
 def test_the_metadata_is_the_golden_one_and_has_all_that_croissant_requires():
     files = {"manifest.json": b"{}", "instances.csv": b"a,b,1\n", "onnx/net-g1.onnx.gz": b"x"}
-    terms = Terms(url="https://example.org/tiny", date="2026-01-02")
-    text = croissant(MIXED, count(MIXED, NETWORKS), files, terms, "salver-tiny-1-s3")
+    rights = own_rights(url="https://example.org/tiny", date="2026-01-02")
+    text = croissant(MIXED, count(MIXED, NETWORKS), files, rights, "salver-tiny-1-s3")
     compare("croissant.json", text)
     described = json.loads(text)
     assert set(REQUIRED) <= set(described)
@@ -117,7 +126,7 @@ def _keys(value) -> set[str]:
 
 
 def test_paths_of_the_metadata_lead_to_values_of_the_manifest():
-    described = json.loads(croissant(MIXED, count(MIXED, NETWORKS), {"a": b""}, Terms(), "n"))
+    described = json.loads(croissant(MIXED, count(MIXED, NETWORKS), {"a": b""}, own_rights(), "n"))
     first = MIXED.instances[0].model_dump(mode="json")
     for field in described["recordSet"][0]["field"]:
         value = first
@@ -125,14 +134,155 @@ def test_paths_of_the_metadata_lead_to_values_of_the_manifest():
             value = value[key]
         kind = {"sc:Text": str, "sc:Float": float, "sc:Integer": int}[field["dataType"]]
         assert isinstance(value, kind)
-    assert Terms().missing == ("--url", "--date")
+    assert own_rights().missing == ("--url", "--date")
     assert {"url", "datePublished"}.isdisjoint(described)
 
 
-@pytest.mark.parametrize("bad", [{"url": "ftp://x"}, {"date": "1.2.2026"}, {"creator": ""}, {"page": "x"}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"url": "ftp://x"},
+        {"url": 'https://x.org/"><b'},
+        {"date": "1.2.2026"},
+        {"date": "2026-13-45"},
+        {"date": "2026-02-30"},
+        {"date": "2026-2-3"},
+        {"date": "\u0662\u0660\u0662\u0666-01-01"},
+        {"date": "tomorrow"},
+        {"creator": ""},
+        {"creator": "two\nlines"},
+        {"page": "x"},
+    ],
+)
 def test_unusable_terms_are_refused(bad):
     with pytest.raises(ValueError):
         Terms(**bad)
+
+
+def test_dates_are_dates_and_toml_s_own_are_taken():
+    assert Publication(date="2028-02-29").date == "2028-02-29"
+    assert Publication.model_validate(tomllib.loads("date = 2026-12-01")).date == "2026-12-01"
+    for bad in ("2026-13-45", "2027-02-29"):
+        with pytest.raises(ValueError, match=r"there is no day .*; write YYYY-MM-DD"):
+            Publication(date=bad)
+    with pytest.raises(ValueError, match="is no date; write YYYY-MM-DD"):
+        Publication.model_validate(tomllib.loads("date = 2026-12-01T10:00:00"))
+
+
+@pytest.mark.parametrize(
+    "good",
+    [
+        "0000-0002-1825-0097",
+        "0000-0001-5109-3700",
+        "0000-0002-1694-233X",
+        "https://orcid.org/0000-0002-1694-233x",
+    ],
+)
+def test_orcid_ids_with_their_check_digit_are_taken(good):
+    assert Author(name="A", orcid=good).orcid == good.removeprefix("https://orcid.org/").upper()
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ("0000-0002-1825-0098", "check digit"), ("0000-0002-1852-0097", "check digit"),
+        ("0000-0002-1694-2330", "check digit"), ("0000000218250097", "no ORCID iD"), ("", "no ORCID iD"),
+        ("0000-0002-1825-009\u0667", "no ORCID iD"),
+        ("http://example.org/0000-0002-1825-0097", "no ORCID iD"),
+    ],
+)  # fmt: skip
+def test_other_orcid_ids_are_refused(bad, said):
+    with pytest.raises(ValueError, match=said):
+        Author(name="A", orcid=bad)
+
+
+def test_licences_are_spdx_s_in_its_own_spelling():
+    assert Publication(licence="cc-by-4.0").licence == "CC-BY-4.0"
+    assert Publication.model_validate({"license": "MIT or apache-2.0"}).licence == "MIT OR Apache-2.0"
+    for bad in ("CC BY 4.0", "Creative Commons", "", "LicenseRef-mine", "MIT AND"):
+        with pytest.raises(ValueError, match=r"no SPDX licence; choose one of https://spdx\.org/licenses"):
+            Publication(licence=bad)
+
+
+@pytest.mark.parametrize(
+    "bad", [{"doi": "zenodo.123"}, {"authors": [{"name": " "}]}, {"authors": [{"nam": "A"}]},
+            {"licens": "MIT"},
+            {"keywords": ["a\nb"]}, {"citation": "\x1b[31m"}, {"authors": "me"}]
+)  # fmt: skip
+def test_an_unusable_publication_is_refused(bad):
+    with pytest.raises(ValueError):
+        Publication.model_validate(bad)
+
+
+OTHERS = Publication(
+    title="Our [set]", licence="CC-BY-4.0", doi="https://doi.org/10.5281/zenodo.12", keywords=("wine",),
+    date="2026-01-02", url="https://example.org/s",
+    authors=(
+        Author(name="Ada Lovelace", orcid="0000-0002-1825-0097", affiliation="London"),
+        Author(name='The "Group"'),
+    ),
+)  # fmt: skip
+
+
+def test_a_set_of_foreign_networks_carries_its_owners_words_alone():
+    rights = rights_of(MIXED, [], OTHERS, Terms())
+    assert (rights.foreign, rights.own) == (("net", "other"), ())
+    text = licence_file(rights, "Our set", ["digits"])
+    assert "SPDX-License-Identifier: CC-BY-4.0\nhttps://spdx.org/licenses/CC-BY-4.0.html" in text
+    assert 'Copyright (c) 2026, Ada Lovelace, The "Group"' in text
+    described = json.loads(croissant(MIXED, count(MIXED, NETWORKS), {"a": b""}, rights, "n"))
+    assert described["license"] == ["https://spdx.org/licenses/CC-BY-4.0.html"]
+    assert [one["name"] for one in described["creator"]] == ["Ada Lovelace", 'The "Group"']
+    assert described["creator"][0]["identifier"] == "https://orcid.org/0000-0002-1825-0097"
+    assert described["sameAs"] == "https://doi.org/10.5281/zenodo.12"
+    assert "wine" in described["keywords"]
+    assert "year={2026}" in described["citeAs"]
+    card = data_card(MIXED, count(MIXED, NETWORKS), "n", rights)
+    assert card.startswith("# Our [set]\n")
+    assert "By Ada Lovelace ([0000-0002-1825-0097](https://orcid.org/0000-0002-1825-0097)), London; " in card
+    assert "CC-BY-4.0 for the networks net, other" in card
+    for own in ("salver authors", "BSD-3-Clause"):
+        assert own not in text + card + json.dumps(described)
+    cff = citation_cff(rights, MIXED, "Our set")
+    for line in ('  - family-names: "Lovelace"', '    given-names: "Ada"', '    affiliation: "London"',
+                 '    orcid: "https://orcid.org/0000-0002-1825-0097"', '  - family-names: "\\"Group\\""',
+                 'doi: "10.5281/zenodo.12"', 'date-released: "2026-01-02"',
+                 "license: CC-BY-4.0"):  # fmt: skip
+        assert line in cff.splitlines()
+
+
+def test_the_documented_publication_is_one():
+    text = (ROOT / "docs" / "publishing.md").read_text().partition("```toml\n")[2].partition("```")[0]
+    found = Publication.model_validate(tomllib.loads(text)["publication"])
+    assert set(found.model_dump(exclude_none=True)) == set(Publication.model_fields)
+    assert found.authors[0].affiliation == "Analytical Society, London"
+
+
+def test_a_foreign_network_without_a_licence_is_refused():
+    for publication in (None, Publication(authors=OTHERS.authors)):
+        with pytest.raises(SalverError, match=r"network net is not salver's, .* add `\[publication\]`"):
+            rights_of(MIXED, [], publication, Terms(creator="Me"))
+
+
+def test_a_network_is_salver_s_by_its_name_in_the_zoo_unless_a_file_has_that_name():
+    names = ("bandit-6x6", "digits-16x16-wd-s3", "digits-16x16-needle-box-i2", "digits-32x32-gates-i7")
+    ours = manifest(*(instance(n, network=name) for n, name in enumerate(names)))
+    assert rights_of(ours, ["/a/q.vnnlib.gz"], None, Terms()).foreign == ()
+    taken = rights_of(ours, ["/a/bandit-6x6.onnx.gz", "/a/digits-32x32.onnx"], OTHERS, Terms())
+    assert taken.foreign == ("bandit-6x6", "digits-32x32-gates-i7")
+    assert "Networks digits-16x16-needle-box-i2, digits-16x16-wd-s3:\n\nBSD 3-Clause" in licence_file(
+        taken, "t", []
+    )
+    assert taken.licences == ("CC-BY-4.0", "BSD-3-Clause")
+    with pytest.raises(SalverError, match=r"salver's own, which are under BSD-3-Clause, not CC-BY-4\.0"):
+        rights_of(ours, [], OTHERS, Terms())
+
+
+def test_what_an_earlier_publication_said_is_kept_where_nobody_says_otherwise():
+    earlier = Terms(url="https://example.org/1", date="2026-01-02", creator="Group")
+    assert kept(Terms(), None, earlier) == earlier
+    assert kept(Terms(date="2026-05-05"), None, earlier).date == "2026-05-05"
+    assert kept(Terms(), OTHERS, earlier) == Terms()
 
 
 SIZES = st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from(list(Truth))), min_size=1, max_size=30)
@@ -340,18 +490,18 @@ def test_every_data_set_has_an_origin_and_its_licence_is_an_spdx_name():
     for origin in ORIGINS.values():
         assert re.fullmatch(r"[A-Za-z0-9.-]*", origin.licence)
     assert origin_of("my own").licence_text == "none stated by its owners"
-    text = licence_file("OWN TEXT\n", ["compas", "digits"])
-    assert text.startswith("OWN TEXT\n")
+    text = licence_file(own_rights(), "Tiny", ["compas", "digits"])
+    assert text.startswith((ROOT / "LICENSE").read_text().rstrip() + "\n")
     assert "Licence: CC-BY-4.0" in text
     assert "Licence: none stated" in text
 
 
 def test_the_licence_that_is_published_is_the_project_s():
-    assert folder_module._LICENCE.read_text() == (ROOT / "LICENSE").read_text()
+    assert rights_module._OWN_TEXT.read_text() == (ROOT / "LICENSE").read_text()
 
 
 def test_something_else_is_not_overwritten(tmp_path):
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / "thesis.tex").write_text("years of it")
     with pytest.raises(SalverError, match="exists and is no published set"):
-        folder_module._refuse_strangers(tmp_path / "work")
+        refuse_strangers(tmp_path / "work")

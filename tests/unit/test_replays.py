@@ -117,4 +117,45 @@ def test_a_damaged_store_is_no_store(run: Run, text: str) -> None:
     found = run.replay()
     (run.run_dir / STORE).write_text(text)
     assert run.replay() == found
-    assert len(json.loads((run.run_dir / STORE).read_text())) == len(found)
+    assert len(json.loads((run.run_dir / STORE).read_text())["found"]) == len(found)
+    assert run.replayed > 0
+
+
+def test_a_store_from_elsewhere_is_not_believed(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SALVER_CACHE", str(tmp_path / "theirs"))
+    path = run.run_dir / str(run.first.witness)
+    kept = path.read_text()
+    run.replay()
+    path.write_text(kept.replace("(X_0 ", "(X_0 7"))
+    forged = run.replay()[run.first.key]
+    assert forged.verdict is WitnessVerdict.INVALID
+    store = run.run_dir / STORE
+    store.write_text(store.read_text().replace(f'"{forged.verdict}"', '"correct"'))
+    assert run.replay()[run.first.key].verdict is WitnessVerdict.INVALID
+    # What they say with their own seal does not stand either.
+    monkeypatch.setenv("SALVER_CACHE", str(tmp_path / "ours"))
+    assert run.replay()[run.first.key].verdict is WitnessVerdict.INVALID
+    assert run.replayed > 0
+    run.replay()
+    assert run.replayed == 0
+
+
+def test_the_form_of_before_is_not_believed(run: Run) -> None:
+    found = run.replay()
+    store = run.run_dir / STORE
+    store.write_text(json.dumps(json.loads(store.read_text())["found"]))
+    assert run.replay() == found
+    assert run.replayed > 0
+
+
+def test_where_no_secret_can_be_kept_nothing_is_stored(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("SALVER_CACHE", str(tmp_path / "file"))
+    found = run.replay()
+    assert not (run.run_dir / STORE).exists()
+    assert run.replay() == found
+    assert run.replayed > 0

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import xml.etree.ElementTree as ET
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import pytest
 from salver import files
 from salver.errors import SalverError
 from salver.files import write_atomically
+from salver.judge.coverage import coverage
 from salver.judge.scoring import RESULT_COLUMNS, leaderboard, results_frame
 from salver.judge.verdicts import judge
 from salver.judge.witness import Replay
@@ -34,7 +36,12 @@ from salver.model import (
     WitnessVerdict,
 )
 from salver.report import terminal_table, write_report
+from salver.report.as_json import report_json
+from salver.report.figures.drawing_beside import drawn_here
+from salver.report.page.material import Material
+from salver.report.results import results
 from salver.report.tables import with_totals
+from salver.report.write import shown_in_plots, write_results
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "report"
 ODD = "<i>50% & a_b|c</i>"
@@ -148,8 +155,42 @@ def test_six_columns_hold_one_row_per_instance(tmp_path: Path) -> None:
     runs = [JudgedRun(run=r, judgement=j) for r, j in zip(records, judgements, strict=True)]
     write_report(tmp_path, runs, {}, INSTANCES)
     assert (tmp_path / "results/crown.csv").read_text() == (
-        "quick,onnx/vg_box.onnx,vnnlib/box-1.vnnlib,0.0,unsat,1.000\n"
+        "quick,onnx/vg_box.onnx,vnnlib/box-1.vnnlib,0.0,unsat,2.000\n"
+        "quick,onnx/vg_box.onnx,vnnlib/box-2.vnnlib,0.0,not_run,0.000\n"
+        "quick,onnx/topk_rank.onnx,vnnlib/rank-1.vnnlib,0.0,not_run,0.000\n"
     )
+
+
+def test_the_report_of_an_unfinished_run_says_so_first_and_has_no_score(tmp_path: Path) -> None:
+    records = [run("crown", "box-1", Claim.UNSAT, 1.0), run("falsify", "box-1", Claim.UNKNOWN, 1.0)]
+    judgements = judge(records, INSTANCES, {})
+    runs = [JudgedRun(run=r, judgement=j) for r, j in zip(records, judgements, strict=True)]
+    covered = coverage(records, len(INSTANCES), ("crown", "falsify", "milp"))
+    assert covered.told == "2 of 9 jobs"
+    found = results(runs, "vnncomp2026", covered=covered)
+    drawing = partial(drawn_here, shown_in_plots(found.frame, {}))
+    page = write_results(tmp_path, found, {}, INSTANCES, {}, Material(), drawing)
+    told = json.loads(report_json(found, page))
+    assert next(iter(told)) == "unfinished"
+    assert told["unfinished"] == "2 of 9 jobs"
+    assert (
+        {row["score"] for row in told["leaderboard"]}
+        == {row["par2"] for row in told["leaderboard"]}
+        == {None}
+    )
+    assert "2 of 9 jobs" in (tmp_path / "leaderboard.md").read_text().splitlines()[2]
+    rows = list(csv.DictReader((tmp_path / "leaderboard.csv").read_text().splitlines()))
+    assert {(row["unfinished"], row["score"], row["par2"]) for row in rows} == {("2 of 9 jobs", "", "")}
+    latex = (tmp_path / "leaderboard.tex").read_text()
+    assert "2 of 9 jobs" in latex.splitlines()[0]
+    assert r"\caption{Unfinished run: 2 of 9 jobs" in latex
+    for plot in drawing():
+        assert "2 of 9 jobs" in (tmp_path / f"{plot.name}.tex").read_text().splitlines()[0]
+    text = page.read_text()
+    assert text.index("2 of 9 jobs") < text.index("<h1>")
+    assert pd.read_parquet(tmp_path / "results.parquet").attrs == {"unfinished": "2 of 9 jobs"}
+    assert (tmp_path / "results/crown.csv").read_text().count("not_run") == 2
+    assert "100.0" not in terminal_table(with_totals(found.by_suite, "vnncomp2026"))
 
 
 def test_plots_are_whole(report: Path) -> None:

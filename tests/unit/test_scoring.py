@@ -15,6 +15,7 @@ from salver.judge.scoring import (
     VIRTUAL_BEST,
     intervals,
     leaderboard,
+    per_instance,
     results_frame,
     totals,
     virtual_best,
@@ -90,7 +91,8 @@ def test_speed_earns_nothing_and_one_wrong_answer_loses() -> None:
 
 def test_the_virtual_best_does_not_lower_the_others() -> None:
     board = leaderboard(FRAME)
-    assert cell(board, "hard", VIRTUAL_BEST, "score") == pytest.approx(400 / 3)
+    assert cell(board, "hard", "best", "score") == 100
+    assert cell(board, "hard", VIRTUAL_BEST, "score") == 100
     assert board.groupby("suite").tail(1)["solver"].tolist() == [VIRTUAL_BEST] * 2
 
 
@@ -140,17 +142,59 @@ def test_totals_sum_counts_and_scores_and_weigh_par2_by_runs() -> None:
     whole = totals(leaderboard(uneven))
     assert (whole["suite"] == "total").all()
     assert cell(whole, "total", "best", "verified") == 3
-    assert cell(whole, "total", "best", "score") == 200
+    # 100, 100, and 0 where nobody has a point: every group weighs the same.
+    assert cell(whole, "total", "best", "score") == pytest.approx(200 / 3)
     assert cell(whole, "total", "best", "par2") == pytest.approx((7 * 10.0 + 2 * 2 * LIMIT) / 9)
     assert cell(totals(leaderboard(uneven, "par2"), "par2"), "total", "best", "score") == pytest.approx(
         470 / 9
     )
 
 
-def test_repetitions_are_runs_of_their_own() -> None:
-    twice = [JudgedRun(run=j.run.model_copy(update={"repetition": 1}), judgement=j.judgement) for j in BEST]
-    board = leaderboard(results_frame([*BEST, *twice]))
-    assert cell(board, "easy", "best", "verified") == cell(board, "easy", VIRTUAL_BEST, "verified") == 4
+def again(runs: list[JudgedRun], repetition: int, **changes: object) -> list[JudgedRun]:
+    return [
+        JudgedRun(
+            run=one.run.model_copy(update={"repetition": repetition}),
+            judgement=one.judgement.model_copy(update=changes),
+        )
+        for one in runs
+    ]
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_repetitions_count_every_instance_once(profile: str) -> None:
+    once, often = (leaderboard(results_frame(r), profile) for r in (BEST, [*BEST, *again(BEST, 1)]))
+    assert once.equals(often)
+    assert intervals(results_frame([*BEST, *again(BEST, 1)]))["runs"].tolist() == [4, 4]
+
+
+def test_an_instance_counts_as_its_median_repetition_or_as_wrong() -> None:
+    first = [judged("a", "s", "i", V, 5.0)]
+    shown = {
+        "verified": [*first, *again(first, 1), *again(first, 2, outcome=T)],
+        "timeout": [*first, *again(first, 1, outcome=T)],
+        "wrong": [*first, *again(first, 1), *again(first, 2, outcome=W)],
+    }
+    for outcome, runs in shown.items():
+        board = leaderboard(results_frame(runs))
+        assert board.loc[board["solver"] == "a", outcome].tolist() == [1]
+        assert per_instance(results_frame(runs))["outcome"].tolist() == [outcome]
+
+
+def test_no_score_is_above_100_in_any_table() -> None:
+    frame = results_frame([*BEST, *SOUND, *LIAR, *again(LIAR, 1)])
+    for by in ("suite", "family"):
+        board = leaderboard(frame, by=by)
+        assert (board["score"] <= 100).all()
+        assert (totals(board)["score"] <= 100).all()
+
+
+def test_an_unfinished_run_has_no_score() -> None:
+    for profile in PROFILES:
+        board = leaderboard(FRAME, profile, unfinished=True)
+        for table in (board, totals(board, profile)):
+            assert table["score"].isna().all()
+            assert table["par2"].isna().all()
+        assert cell(board, "easy", "best", "verified") == 2
 
 
 def test_wilson_interval() -> None:

@@ -65,6 +65,23 @@ def judged(
     return {j.key: j for j in judge(records, {"i": instance(expected)}, replays, checked)}
 
 
+@pytest.mark.parametrize("claim", [Claim.SAT, Claim.UNSAT, Claim.UNKNOWN, Claim.TIMEOUT])
+@pytest.mark.parametrize("status", [1, 3, 139, None])
+def test_a_verdict_before_an_error_status_is_an_error(claim: Claim, status: int | None) -> None:
+    failed = run("failed", claim).model_copy(update={"exit_code": status})
+    found = judged([failed, run("b", Claim.UNSAT)], {"failed": WitnessVerdict.UP_TO_TOLERANCE})
+    assert found["failed"].outcome is Outcome.ERROR
+    assert found["b"].outcome is Outcome.VERIFIED
+    assert found["b"].consistency is Consistency.CONSISTENT
+    assert judged([failed])["failed"].truth is Truth.UNKNOWN
+
+
+def test_a_correct_witness_counts_for_the_truth_though_its_finder_failed() -> None:
+    failed = run("failed", Claim.SAT).model_copy(update={"exit_code": 1})
+    found = judged([failed, run("b", Claim.UNSAT)], {"failed": WitnessVerdict.CORRECT})
+    assert (found["failed"].outcome, found["b"].outcome) == (Outcome.ERROR, Outcome.WRONG)
+
+
 def test_an_unsat_says_what_it_rests_on() -> None:
     records = [run(name, Claim.UNSAT) for name in "abc"] + [run("d", Claim.TIMEOUT)]
     alone = judged(records)
@@ -76,6 +93,13 @@ def test_an_unsat_says_what_it_rests_on() -> None:
     assert found["b"].consistency is Consistency.DISPUTED
     assert "its proof is rejected: why" in found["b"].detail
     assert judged(records, expected=Truth.UNSAT)["a"].proof is ProofVerdict.CONFIRMED
+
+
+def test_a_proof_over_the_limits_counts_as_none_and_says_why() -> None:
+    found = judged([run("a", Claim.UNSAT)], proofs={"a": ProofVerdict.UNCHECKED})["a"]
+    assert found.proof is ProofVerdict.CLAIMED
+    assert found.consistency is Consistency.CONSISTENT
+    assert found.detail.startswith("its proof is unchecked: why")
 
 
 def test_a_proof_settles_a_dispute_and_a_correct_witness_casts_doubt_on_it() -> None:

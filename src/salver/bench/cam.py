@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from tabulate import tabulate
 from salver.bench.published import CORGI_MEDIANS, CORGI_SOURCE
 from salver.datasets import Dataset, load, locate_user_data
 from salver.errors import SalverError
-from salver.files import write_atomically
+from salver.files import fresh_folder, write_atomically
 from salver.machine import processor
 from salver.model import Record
 from salver.nets.keras.file import read_keras
@@ -252,8 +251,7 @@ def _write(
     rows, headers = table.to_numpy().tolist(), [str(name) for name in table.columns]
     say(text)
     say(tabulate(rows, headers, "plain", disable_numparse=True))
-    folder = root / "reports" / f"bench-cam-{datetime.now(UTC).strftime('%Y%m%dT%H%M%S')}"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = fresh_folder(root / "reports", "bench-cam")
     body = tabulate(rows, headers, "github", disable_numparse=True)
     write_atomically(folder / "cam.md", f"# salver bench cam\n\n{text}\n\n{body}\n")
     write_atomically(folder / "cam.csv", table.to_csv(index=False))

@@ -11,7 +11,7 @@ import pandas as pd
 from salver.errors import SalverError
 from salver.execute.logs import read_finished
 from salver.judge.scoring import SOLVED, results_frame
-from salver.judging import judge_run
+from salver.judging import judge_all
 from salver.model import Instance, JudgedRun
 from salver.nets.onnx.reader import read_onnx
 from salver.nets.program import UnsupportedQueryError, lower
@@ -31,16 +31,15 @@ def measured_run(run_dir: Path, root: Path) -> tuple[RunManifest, pd.DataFrame]:
     `cost_s` is the PAR-2 cost: wall seconds, twice the limit where unsolved.
 
     Raises:
-        SalverError: as `judge_run`.
+        SalverError: as `judge_all`.
     """
-    manifest, instances, judged = judge_run(run_dir, root)
+    found = judge_all(run_dir, root)
+    instances, judged = found.instances, found.runs
     used = {run.run.instance_id for run in judged}
     unstable = {
-        key: unstable_neurons(root / manifest.instance_set, instance)
-        for key, instance in instances.items()
-        if key in used
+        key: unstable_neurons(found.set_path, instance) for key, instance in instances.items() if key in used
     }
-    return manifest, measured_frame(judged, instances, unstable, solving_times(run_dir, judged))
+    return found.run, measured_frame(judged, instances, unstable, solving_times(run_dir, judged))
 
 
 def measured_frame(

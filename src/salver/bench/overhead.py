@@ -12,7 +12,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 
@@ -26,7 +25,7 @@ from salver.errors import SalverError
 from salver.execute.supervision import runexec
 from salver.execute.supervision.cgroups import VARIABLE, available
 from salver.execute.supervision.process import run_supervised
-from salver.files import write_atomically
+from salver.files import fresh_folder, write_atomically
 from salver.machine import processor
 from salver.model import Finished, Limits, Record, Termination
 
@@ -59,8 +58,7 @@ def bench_overhead(root: Path, options: OverheadOptions, say: Callable[[str], No
     table, text = summary(frame), conditions(options)
     say(text)
     say(as_text(table, "plain").rstrip())
-    folder = root / "reports" / f"bench-overhead-{datetime.now(UTC).strftime('%Y%m%dT%H%M%S')}"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = fresh_folder(root / "reports", "bench-overhead")
     body = f"# salver bench overhead\n\n{text}\n\n{as_text(table, 'github')}"
     write_atomically(folder / "overhead.md", body)
     write_atomically(folder / "overhead.csv", frame.to_csv(index=False))

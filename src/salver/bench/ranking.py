@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,7 @@ from torch import nn
 from salver.bench.text import as_text
 from salver.datasets import Dataset, load
 from salver.errors import SalverError
-from salver.files import write_atomically
+from salver.files import fresh_folder, write_atomically
 from salver.judge.scoring import results_frame
 from salver.judging import judge_run
 from salver.model import Facts, Record
@@ -198,7 +197,6 @@ def bench_ranking(
         mend = f"choose among {', '.join(COMPARISONS)}"
         raise SalverError(f"no comparison on {', '.join(unknown)}", "bench ranking", mend)
     choose(options.solver, runners(), "solver")
-    folder = root / "reports" / f"bench-ranking-{datetime.now(UTC).strftime('%Y%m%dT%H%M%S')}"
     lines = ["# salver bench ranking\n", f"{_conditions(options)}\n"]
     files = {}
     for name in options.datasets:
@@ -208,7 +206,7 @@ def bench_ranking(
         say(f"\n{title} ({source})\n{as_text(table, 'plain')}")
         lines += [f"## {title}\n", f"Verdicts: {source}.\n", as_text(table, "github")]
         files[f"{name}.csv"] = table.to_csv(index=False)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = fresh_folder(root / "reports", "bench-ranking")
     for stem, content in files.items():
         write_atomically(folder / stem, content)
     write_atomically(folder / "ranking.md", "\n".join(lines))

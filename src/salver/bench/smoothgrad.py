@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -20,7 +19,7 @@ from tabulate import tabulate
 
 from salver.datasets import Dataset, load
 from salver.errors import SalverError
-from salver.files import write_atomically
+from salver.files import fresh_folder, write_atomically
 from salver.machine import processor
 from salver.model import Record
 from salver.nets.program import Program, lower
@@ -85,8 +84,7 @@ def bench_smoothgrad(
     text = conditions(options, data, frame)
     say(text)
     say(tabulate(rows, headers, "plain", disable_numparse=True))
-    folder = root / "reports" / f"bench-smoothgrad-{datetime.now(UTC).strftime('%Y%m%dT%H%M%S')}"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = fresh_folder(root / "reports", "bench-smoothgrad")
     markdown = (
         f"# salver bench smoothgrad\n\n{text}\n\n{tabulate(rows, headers, 'github', disable_numparse=True)}\n"
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
@@ -14,7 +13,7 @@ from salver.bench import tables
 from salver.bench.measured import measured_run
 from salver.bench.text import as_text
 from salver.errors import SalverError
-from salver.files import write_atomically
+from salver.files import fresh_folder, write_atomically
 from salver.generate import generate, up_to_date
 from salver.instance_set import set_folder
 from salver.model import Manifest
@@ -113,8 +112,7 @@ def bench_solvers(
         files |= written
     if not sections:
         raise SalverError("no table could be made", "bench solvers", "see the lines above")
-    folder = root / "reports" / f"bench-{datetime.now(UTC).strftime('%Y%m%dT%H%M%S')}"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = fresh_folder(root / "reports", "bench")
     for file, content in files.items():
         write_atomically(folder / file, content)
     write_atomically(folder / "bench.md", "\n".join(["# salver bench solvers\n", *sections]))
@@ -162,7 +160,7 @@ def _instance_set(
     part: Part, root: Path, workers: int, data_dir: Path | None
 ) -> tuple[Suite, Path, Manifest]:
     suite = read_suite(part.suite)
-    manifest = up_to_date(suite, root)
+    manifest = up_to_date(suite, root, data_dir)
     if manifest is not None:
         return suite, set_folder(root, suite), manifest
     with counting(f"generating {suite.key}") as progress:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
@@ -14,7 +13,7 @@ from salver.bench.text import as_text
 from salver.bench.training_tables import Measured
 from salver.datasets import load
 from salver.errors import SalverError
-from salver.files import write_atomically
+from salver.files import fresh_folder, write_atomically
 from salver.generate import generate, up_to_date
 from salver.instance_set import set_folder
 from salver.judging import judge_run
@@ -88,7 +87,7 @@ def measure_networks(facts: Iterable[Facts], data_dir: Path | None = None) -> li
 
 
 def _instance_set(suite: Suite, root: Path, workers: int, data_dir: Path | None) -> tuple[Path, Manifest]:
-    manifest = up_to_date(suite, root)
+    manifest = up_to_date(suite, root, data_dir)
     if manifest is not None:
         return set_folder(root, suite), manifest
     with counting(f"generating {suite.key}") as progress:
@@ -109,8 +108,7 @@ def _write(
         if (frame["question"] == question).any():
             made[question] = (title, tables.question_table(frame, question))
     sentences = tables.answers(frame)
-    folder = root / "reports" / f"training-{datetime.now(UTC).strftime('%Y%m%dT%H%M%S')}"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = fresh_folder(root / "reports", "training")
     lines = ["# salver bench training\n", f"{_conditions(suite, run, frame, run_dir)}\n"]
     for stem, (title, table) in made.items():
         say(f"\n{title}\n{as_text(table, 'plain')}")

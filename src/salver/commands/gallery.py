@@ -27,14 +27,14 @@ def gallery(
     Example: salver gallery latest --per-network 5
     """
     from salver.judge.views import WitnessViews
-    from salver.judging import judge_run
+    from salver.judging import judge_all
     from salver.project import project_root
     from salver.report.gallery import write_gallery
     from salver.run import find_run
 
     root = project_root()
     folder = find_run(root, name)
-    run, instances, judged = judge_run(folder, root)
-    views = WitnessViews(root / run.instance_set, data_dir)
-    page, shown = write_gallery(folder, run.suite, judged, instances, views, per_network)
+    found = judge_all(folder, root)
+    views = WitnessViews(found.set_path, data_dir)
+    page, shown = write_gallery(folder, found.run.suite, found.runs, found.instances, views, per_network)
     print(f"gallery: {shown} falsified instances in {os.path.relpath(page)}")

@@ -10,6 +10,7 @@ import typer
 
 from salver.commands.completing import suites
 from salver.commands.values import DataDir
+from salver.errors import FoundError, counted
 
 CORES = len(os.sched_getaffinity(0))
 
@@ -25,46 +26,52 @@ def publish(
     check: Annotated[
         bool, typer.Option("--check", help="write nothing; say whether the folder is what would be written")
     ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="replace another version of the set, or one changed by hand")
+    ] = False,
     workers: Annotated[int, typer.Option("--workers", "-j", help="jobs side by side")] = CORES,
     data_dir: DataDir = None,
 ) -> None:
     """Write a suite's instance set as VNN-COMP takes it.
 
-    A folder to submit, with an archive and metadata.
+    A folder to submit, with an archive and metadata. What `[publication]` in the suite says goes into both.
 
-    Example: salver publish bandit -o published/bandit --date 2026-12-01 --url https://example.org/bandit
+    Example: salver publish bandit -o published-bandit --date 2026-12-01 --url https://example.org/bandit
     """
     from salver.cli import generate
-    from salver.errors import SalverError
     from salver.instance_set import set_folder
     from salver.project import project_root
-    from salver.publish.croissant import Terms
-    from salver.publish.folder import differences, prepare, terms_of, write
+    from salver.publish.folder import SUMS, differences, prepare, refuse_strangers, write
+    from salver.publish.rights import Terms, kept, terms_of
     from salver.records import parse_options
     from salver.suite import read_suite
 
     chosen = read_suite(suite)
     given = {"url": url, "date": date, "creator": creator}
     stated = {key: value for key, value in given.items() if value is not None}
-    terms = terms_of(out) if check else parse_options(Terms, stated)
+    terms: Terms = parse_options(Terms, stated)
+    if not check:
+        refuse_strangers(out)
+    if check or (out / SUMS).is_file():
+        terms = kept(terms, chosen.publication, terms_of(out))
     generate(suite, workers, data_dir)
-    prepared = prepare(set_folder(project_root(), chosen), terms)
+    prepared = prepare(set_folder(project_root(), chosen), terms, chosen.publication)
     if check:
         if found := differences(prepared, out):
-            what = f"{len(found)} files differ from what {chosen.key} gives now, first {found[0]}"
-            raise SalverError(what, str(out), "publish it again")
+            what = f"is not what {chosen.key} gives now: {counted(len(found), 'file')}, first {found[0]}"
+            raise FoundError(what, str(out), "publish it again")
         print(f"{out}: is what {chosen.key} gives now")
         return
-    written = write(prepared, out)
+    written = write(prepared, out, force=force)
     census = prepared.census
     print(
-        f"{chosen.key}: {len(prepared.manifest.instances)} instances, {census.drawn} a seed, "
+        f"{chosen.key}: {counted(len(prepared.manifest.instances), 'instance')}, {census.drawn} a seed, "
         f"at most {census.most_seconds / 3600:.2f} h"
     )
     print(f"folder:  {os.path.relpath(written.folder)} ({written.folder_bytes:,} bytes)")
     print(f"archive: {os.path.relpath(written.archive)} ({written.archive_bytes:,} bytes)")
-    if terms.missing:
-        print(f"croissant.json lacks what Croissant requires: give {' and '.join(terms.missing)}")
+    if prepared.missing:
+        print(f"croissant.json lacks what Croissant requires: give {' and '.join(prepared.missing)}")
 
 
 def verify_set(
@@ -72,16 +79,16 @@ def verify_set(
 ) -> None:
     """Check a published set. Every checksum, then every instance again with ONNX Runtime and two readers.
 
+    Exit status 1 when something does not fit.
+
     Example: salver verify-set published/bandit.tar.gz
     """
-    from salver.errors import SalverError
     from salver.publish.verify import verify_set as verify
 
     manifest, complaints = verify(path)
     for complaint in complaints:
         print(f"{complaint.file}: {complaint.what}")
-    if complaints:
-        raise SalverError(
-            f"{len(complaints)} complaints", str(path), "fetch the set again from its publisher"
-        )
-    print(f"{path}: {len(manifest.instances)} instances as published, and valid")
+    if complaints or manifest is None:
+        found = counted(len(complaints), "complaint")
+        raise FoundError(found, str(path), "fetch the set again from its publisher")
+    print(f"{path}: {counted(len(manifest.instances), 'instance')} as published, and valid")

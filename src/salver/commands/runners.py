@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from salver.commands import completing
+from salver.errors import counted
 
 DEFAULT_COUNT = 12
 
@@ -84,9 +85,6 @@ def check_runner(
         if operators:
             for check in itertools.chain(probe_operators(runner, timeout), probe_batches(runner, timeout)):
                 told(check)
-    print(
-        f"{name}: "
-        + (f"{failed} check{'s' if failed > 1 else ''} failed" if failed else "keeps the contract")
-    )
+    print(f"{name}: " + (f"{counted(failed, 'check')} failed" if failed else "keeps the contract"))
     if failed:
         raise typer.Exit(1)

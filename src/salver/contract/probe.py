@@ -47,7 +47,7 @@ def _probed(trial: Trial, operator: str) -> Check:
     instance = written(trial.set_path, operator, model, prop)
     declared = trial.runner.supports(instance) is None
     record = trial.run(instance, operator)
-    if record.claim is Claim.SAT:
+    if record.claim is Claim.SAT and record.ended_well:
         stored = (trial.scratch / operator / record.witness).read_text() if record.witness else None
         found = replay(trial.set_path / instance.onnx, prop, stored)
         right = found.verdict is WitnessVerdict.CORRECT
@@ -56,6 +56,8 @@ def _probed(trial: Trial, operator: str) -> Check:
     if right:
         return Check(subject, "ok", "read" if declared else "read, though the runner does not declare it")
     told = f"{record.claim.value}: {record.reason}" if record.reason else record.claim.value
+    if record.claim in (Claim.SAT, Claim.UNSAT) and not record.ended_well:
+        return Check(subject, "FAIL", told[:160])
     if record.claim is Claim.UNSAT:
         return Check(subject, "FAIL", "says unsat of a query that every input satisfies")
     if record.claim is Claim.SAT:

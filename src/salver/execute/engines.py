@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from salver.errors import SalverError
+from salver.execute.events import EventLog
 from salver.execute.job import Backend
 from salver.execute.local import run_local
 from salver.execute.plan import Plan
@@ -81,6 +82,7 @@ def run_jobs(
     workers: int,
     device: str,
     on_finish: Callable[[RunRecord], None],
+    log: EventLog | None = None,
 ) -> RunSummary:
     """Runs a plan on the chosen engine; see `run_local`, `run_dask`, `run_slurm`."""
     check_engine(engine, device, workers)
@@ -99,6 +101,7 @@ def run_jobs(
             gpus=_gpus() if device == "cuda" else (),
             warm_up=engine.warm_up,
             backend=engine.backend,
+            log=log,
         )
     if engine.name == "slurm":
         from salver.execute.cluster.pools import read_pools
@@ -115,6 +118,7 @@ def run_jobs(
             ready=ready,
             warm_up=engine.warm_up,
             backend=engine.backend,
+            log=log,
         )
     from salver.execute.cluster.engine import run_dask
     from salver.execute.cluster.workforce import JoinedScheduler, LocalWorkers, Workforce
@@ -134,6 +138,7 @@ def run_jobs(
         ready=ready,
         warm_up=engine.warm_up,
         backend=engine.backend,
+        log=log,
     )
 
 

@@ -113,6 +113,9 @@ def _attempt(
         logs=logs,
         started=started,
         host=platform.node(),
+        device=job.options.get("device", ""),
+        cores=job.limits.cores,
+        memory_limit_mb=job.limits.memory_mb,
     )
 
 
@@ -187,7 +190,9 @@ def _reason(finished: Finished, answer: Answer) -> str:
     decided = answer.claim in (Claim.SAT, Claim.UNSAT)
     if finished.termination is Termination.WALLTIME and decided:
         parts.insert(1, f"its answer {answer.claim} came without ending in time and does not count")
-    if finished.exit_code and not decided:
+    if finished.exit_code:
+        if decided and finished.termination is Termination.EXITED:
+            parts.append(f"its answer {answer.claim} does not count, since it ended with an error")
         last = finished.stderr.strip().rpartition("\n")[2]
         parts.append(f"exit code {finished.exit_code}" + (f": {last}" if last else ""))
     return " ".join("; ".join(filter(None, parts)).split())[:_REASON_LENGTH]

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from salver.errors import SalverError
+from salver.execute.events import EventLog
 from salver.execute.job import Backend, Folders, run_job
 from salver.execute.plan import PlannedJob
 from salver.execute.recording import RunSummary, recording
@@ -38,6 +39,7 @@ def run_local(
     warm_up: bool = False,
     scratch: Path | None = None,
     backend: Backend = "salver",
+    log: EventLog | None = None,
 ) -> RunSummary:
     """Runs the jobs that `run_dir/events.jsonl` does not hold yet, in order, on `workers` slots.
 
@@ -60,13 +62,14 @@ def run_local(
             any record, so that no measured run pays for cold file caches.
         scratch: folder for the private copies; None takes the system's temporary folder.
         backend: what limits and measures the runs.
+        log: the run's event log, where it is locked already.
 
     Raises:
         SalverError: another coordinator writes this run; no space left for the events; too few cores;
             a job on `cuda` and no GPU.
     """
     slots = Slots(workers, cores, gpus)
-    with recording(planned, run_dir, ready, on_finish) as (wanted, record):
+    with recording(planned, run_dir, ready, on_finish, log) as (wanted, record):
         sweep()
         sweep_processes()
         sweep_copies(scratch)

@@ -89,6 +89,9 @@ def unsupported_record(planned: PlannedJob, reason: str) -> RunRecord:
         memory_mb=0.0,
         claim=Claim.NONE,
         reason=reason,
+        device=job.options.get("device", ""),
+        cores=job.limits.cores,
+        memory_limit_mb=job.limits.memory_mb,
     )
 
 

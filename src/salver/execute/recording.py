@@ -36,19 +36,23 @@ def recording(
     run_dir: Path,
     ready: Iterable[RunRecord],
     on_finish: Callable[[RunRecord], None],
+    log: EventLog | None = None,
 ) -> Iterator[Recording]:
     """Locks the run's event log and stores the records that need no run, where they are not there yet.
+
+    Args:
+        log: the run's event log, where the caller has locked it already; it is closed at the end.
 
     Raises:
         SalverError: another coordinator writes this run; no space left for the events; a folder of the run
             is a link to elsewhere.
     """
     refuse_other_than_folders(run_dir, FOLDERS)
-    with EventLog(run_dir / "events.jsonl") as log:
-        completed = log.completed()
+    with log or EventLog(run_dir / "events.jsonl") as opened:
+        completed = opened.completed()
 
         def record(one: RunRecord) -> None:
-            log.append(one)
+            opened.append(one)
             on_finish(one)
 
         for one in ready:

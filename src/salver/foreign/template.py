@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from importlib.resources import files
 from pathlib import Path
@@ -44,8 +45,8 @@ def new_runner(name: str, kind: str, path: str, folder: Path, taken: frozenset[s
         )
         raise SalverError("is not for kind python" if path else f"is missing for kind {kind}", "--path", mend)
     target = folder / (f"{name.replace('-', '_')}.py" if kind == "python" else f"{name}.toml")
-    if name in taken or target.exists():
-        where = str(target) if target.exists() else name
+    if name in taken or os.path.lexists(target):
+        where = str(target) if os.path.lexists(target) else name
         raise SalverError("there is a solver of this name", where, "choose another name")
     write_atomically(target, _filled(name, kind, path))
     return target

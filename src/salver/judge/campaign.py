@@ -179,7 +179,8 @@ def examine(
         complaint, rounded = _about_sat(query, result)
         if not (complaint or rounded):
             return finding
-        changed = {"complaint": complaint, "rounded": rounded, "truth": Truth.UNKNOWN}
+        oracle = oracle or decide(query.network, query.prop)
+        changed = {"complaint": complaint, "rounded": rounded, "truth": oracle.truth}
         return finding.model_copy(update=changed)
     oracle = oracle or decide(query.network, query.prop)
     found = finding.model_copy(

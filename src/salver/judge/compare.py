@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from salver.errors import SalverError
@@ -14,6 +15,10 @@ from salver.judge.scoring import SOLVED
 from salver.model import Record
 
 Change = Literal["better", "worse", "no clear difference"]
+LEAST_PAIRS = 10
+"""With fewer the interval of a bootstrap is far too narrow, so there is no verdict."""
+MARGIN = 1.1
+"""A ratio up to this, either way, is never called a difference: so much a machine's load alone can do."""
 MUST_AGREE = ("system", "processor", "cores", "memory_mb", "python")
 """Facts of two machines without which seconds cannot be compared."""
 
@@ -29,7 +34,12 @@ class Comparison(Record):
         par2: mean PAR-2 cost in seconds in either run.
         ratio, low, high: PAR-2 of the second divided by that of the first, with a 95 % interval: percentile
             bootstrap over instances (Efron & Tibshirani, 1993, ch. 13), the same on every call.
-        change: `better` or `worse` where the interval leaves out 1.
+        cpu_ratio, cpu_low, cpu_high: the same of CPU time, over the pairs that either run solved. A timeout
+            counts with the CPU time it had, since a loaded machine gives less in the same wall time. NaN
+            where there is no such pair.
+        versions: of the solver in either run.
+        change: `better` or `worse` where there are `LEAST_PAIRS` and the intervals of both ratios lie
+            beyond `MARGIN`: wall time alone says as much about the machine's load as about the solver.
     """
 
     solver: str
@@ -42,7 +52,18 @@ class Comparison(Record):
     ratio: float
     low: float
     high: float
+    cpu_ratio: float
+    cpu_low: float
+    cpu_high: float
+    versions: tuple[str, str]
     change: Change
+
+    @property
+    def verdict(self) -> str:
+        """The change in words, or that there are too few pairs for one."""
+        if self.instances < LEAST_PAIRS:
+            return f"too few pairs ({LEAST_PAIRS} are needed)"
+        return self.change
 
 
 def compare(first: pd.DataFrame, second: pd.DataFrame) -> list[Comparison]:
@@ -63,7 +84,8 @@ def compare(first: pd.DataFrame, second: pd.DataFrame) -> list[Comparison]:
         tables = [_per_instance(side) for side in sides]
         pairs = tables[0].merge(tables[1], left_index=True, right_index=True, suffixes=("_0", "_1"))
         if len(pairs):
-            compared.append(_comparison(solver, pairs))
+            first_version, second_version = (_versions(side) for side in sides)
+            compared.append(_comparison(solver, pairs, (first_version, second_version)))
     if not compared:
         raise SalverError(
             "the runs share no solver on any instance", mend="run one suite with the same solvers"
@@ -89,21 +111,48 @@ def differences_between(first: Mapping[str, Any], second: Mapping[str, Any]) -> 
 def _per_instance(frame: pd.DataFrame) -> pd.DataFrame:
     solved = frame["outcome"].isin(SOLVED)
     cost = frame["wall_s"].where(solved, 2 * frame["limit_s"])
-    marked = frame.assign(solved=solved.astype("float64"), cost=cost, wrong=frame["outcome"] == "wrong")
+    had_time = solved | (frame["outcome"] == "timeout")
+    cpu = (frame["cpu_s"] if "cpu_s" in frame else frame["wall_s"]).where(had_time, 2 * frame["limit_s"])
+    marked = frame.assign(
+        solved=solved.astype("float64"), cost=cost, cpu=cpu, wrong=frame["outcome"] == "wrong"
+    )
     groups = marked.groupby(["suite", "instance_id"])
     return groups.agg(
         instance=("instance", "first"),
         solved=("solved", "mean"),
         cost=("cost", "mean"),
+        cpu=("cpu", "mean"),
         wrong=("wrong", "sum"),
     )
 
 
-def _comparison(solver: str, pairs: pd.DataFrame) -> Comparison:
-    costs = pairs[["cost_0", "cost_1"]].to_numpy(np.float64)
+def _versions(frame: pd.DataFrame) -> str:
+    return ", ".join(sorted(set(frame["solver_version"]))) if "solver_version" in frame else ""
+
+
+def _ratio(costs: npt.NDArray[np.float64]) -> tuple[float, float, float]:
+    """Sum of the second column by that of the first, with its interval; NaN where there is nothing."""
+    if not len(costs) or not costs[:, 0].sum() > 0:
+        return (float("nan"),) * 3
     rng = np.random.default_rng(0)
     sums = costs[rng.integers(0, len(costs), (RESAMPLES, len(costs)))].sum(axis=1)
+    sums = sums[sums[:, 0] > 0]
     low, high = np.quantile(sums[:, 1] / sums[:, 0], [0.025, 0.975])
+    return float(costs[:, 1].sum() / costs[:, 0].sum()), float(low), float(high)
+
+
+def _change(pairs: int, wall: tuple[float, float, float], cpu: tuple[float, float, float]) -> Change:
+    if pairs < LEAST_PAIRS:
+        return "no clear difference"
+    if wall[2] < 1 / MARGIN and cpu[2] < 1 / MARGIN:
+        return "better"
+    return "worse" if wall[1] > MARGIN and cpu[1] > MARGIN else "no clear difference"
+
+
+def _comparison(solver: str, pairs: pd.DataFrame, versions: tuple[str, str]) -> Comparison:
+    costs = pairs[["cost_0", "cost_1"]].to_numpy(np.float64)
+    either = pairs[(pairs["solved_0"] > 0) | (pairs["solved_1"] > 0)]
+    wall, cpu = _ratio(costs), _ratio(either[["cpu_0", "cpu_1"]].to_numpy(np.float64))
     gained = pairs[(pairs["solved_1"] == 1) & (pairs["solved_0"] < 1)]["instance_0"]
     lost = pairs[(pairs["solved_0"] == 1) & (pairs["solved_1"] < 1)]["instance_0"]
     return Comparison(
@@ -114,8 +163,12 @@ def _comparison(solver: str, pairs: pd.DataFrame) -> Comparison:
         lost=tuple(sorted(lost)),
         wrong=(int(pairs["wrong_0"].sum()), int(pairs["wrong_1"].sum())),
         par2=(float(costs[:, 0].mean()), float(costs[:, 1].mean())),
-        ratio=float(costs[:, 1].sum() / costs[:, 0].sum()),
-        low=float(low),
-        high=float(high),
-        change="better" if high < 1 else "worse" if low > 1 else "no clear difference",
+        ratio=wall[0],
+        low=wall[1],
+        high=wall[2],
+        cpu_ratio=cpu[0],
+        cpu_low=cpu[1],
+        cpu_high=cpu[2],
+        versions=versions,
+        change=_change(len(pairs), wall, cpu),
     )

@@ -10,8 +10,10 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from salver import proofs
-from salver.confined import MOST_STORED_BYTES, read_inside, write_inside
+from salver.confined import MOST_STORED_BYTES, read_inside, sha256_inside, write_inside
+from salver.judge.sealed import sealed, unsealed
 from salver.model import Claim, Instance, ProofVerdict, Record, RunRecord
+from salver.nets.onnx.file import MOST_BYTES
 from salver.proofs.bounded import PROOF_FILE, Answer
 from salver.proofs.worker import CheckerProcess
 
@@ -22,8 +24,8 @@ MOST_STORE_BYTES = 64 << 20
 class CheckedProof(Record):
     """What the checker said of one run's proof. Bytes as stored (compressed), wall seconds of checking.
 
-    `subject` is a hash of the proof's bytes and of the checker's source: a verdict about another proof, or by
-    a checker that was mended since, does not stand.
+    `subject` is a hash of the proof's bytes, of the instance's network and query and of the checker's source:
+    a verdict about anything else, or by a checker that was mended since, does not stand.
     """
 
     subject: str
@@ -36,7 +38,10 @@ class CheckedProof(Record):
 def check_proofs(
     records: Sequence[RunRecord], instances: Mapping[str, Instance], set_path: Path, run_dir: Path
 ) -> dict[str, CheckedProof]:
-    """By `RunRecord.key`, for every `unsat` with a proof. What this checker said before stands."""
+    """By `RunRecord.key`, for every `unsat` with a proof.
+
+    What this checker said before stands, where this user's salver has stored it (`sealed`).
+    """
     known = stored_proofs(run_dir)
     checker = _source_of_checker()
     found: dict[str, CheckedProof] = {}
@@ -51,7 +56,8 @@ def check_proofs(
         except OSError:
             continue
         path = run_dir / name
-        subject = hashlib.sha256(checker + content).hexdigest()
+        query = "".join(_digest(set_path, file) for file in (instance.onnx, f"{instance.vnnlib}.gz"))
+        subject = hashlib.sha256(checker + query.encode() + content).hexdigest()
         before = known.get(record.key)
         stands = before is not None and before.subject == subject
         if before is None or not stands:
@@ -60,8 +66,17 @@ def check_proofs(
     process.close()
     if found != known:
         text = {key: checked.model_dump(mode="json") for key, checked in found.items()}
-        write_inside(run_dir, STORE, json.dumps(text, indent=1) + "\n")
+        if (sealed_text := sealed(json.dumps(text, indent=1))) is not None:
+            write_inside(run_dir, STORE, sealed_text)
     return found
+
+
+def _digest(folder: Path, name: str) -> str:
+    """Hash of a file of the set; empty where it cannot be read, so that the proof is checked again."""
+    try:
+        return sha256_inside(folder, name, MOST_BYTES)
+    except OSError:
+        return ""
 
 
 def _source_of_checker() -> bytes:
@@ -93,7 +108,7 @@ _VERDICTS = {
 def stored_proofs(run_dir: Path) -> dict[str, CheckedProof]:
     """What was checked before, by `RunRecord.key`; nothing where there is no readable store."""
     try:
-        stored = json.loads(read_inside(run_dir, STORE, MOST_STORE_BYTES))
+        stored = unsealed(read_inside(run_dir, STORE, MOST_STORE_BYTES))
         return {key: CheckedProof.model_validate(value) for key, value in stored.items()}
     except (OSError, ValueError, ValidationError, AttributeError, RecursionError):
         return {}

@@ -2,9 +2,10 @@
 
 Inputs are written as x = lower + (upper - lower) * u with u in [0, 1], and all numbers of a query are binary
 fractions, so with the signs fixed every tensor is an affine form of u with whole coefficients times a power
-of two, and nothing is rounded. Whether a region is empty is first asked of a floating-point linear program;
-its word is believed only where its point or its multipliers hold when they are evaluated exactly. What is left is
-decided by the rational simplex method. The strict mask 1[z > 0] is taken as it is: an active side is open.
+of two, and nothing is rounded. Whether a region is empty is first asked of a floating-point program;
+its word is believed only where its point or its multipliers hold when they are evaluated exactly. What is
+left is decided by the rational simplex method. The strict mask 1[z > 0] is taken as it is: an active side
+is open.
 
 Nothing is compared with a tolerance, so scale does not matter. The cost is exponential in the number of
 neurons that change sign over the box.

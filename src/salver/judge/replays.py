@@ -13,6 +13,7 @@ from pathlib import Path
 import salver
 from salver.confined import read_inside, sha256_inside, write_inside
 from salver.errors import SalverError
+from salver.judge.sealed import sealed, unsealed
 from salver.judge.witness import Gradient, Replay, replay, second_opinion
 from salver.model import Claim, Instance, RunRecord, WitnessVerdict
 from salver.nets.onnx.file import MOST_BYTES
@@ -31,6 +32,7 @@ def replay_witnesses(
 
     What was found before stands as long as its subject does: a hash of the witness, the instance's network,
     query, original and facts, this package's code that judges, and the versions of what runs the networks.
+    A store that this user's salver did not write is not believed (`sealed`).
 
     Raises:
         SalverError: a query that cannot be read.
@@ -119,7 +121,7 @@ def _judging_code() -> bytes:
 def _stored(run_dir: Path) -> dict[str, tuple[str, Replay]]:
     """Subject and replay by key; nothing where there is no readable store."""
     try:
-        stored = json.loads(read_inside(run_dir, STORE, MOST_STORE_BYTES))
+        stored = unsealed(read_inside(run_dir, STORE, MOST_STORE_BYTES))
         # Most replays say the same: each is made once.
         known = cache(_replayed)
         return {
@@ -140,4 +142,5 @@ def _store(run_dir: Path, subjects: Mapping[str, str], found: Mapping[str, Repla
         for key, subject in subjects.items()
         for one in (found[key],)
     )
-    write_inside(run_dir, STORE, "{" + ",\n".join(lines) + "}\n")
+    if (content := sealed("{" + ",\n".join(lines) + "}")) is not None:
+        write_inside(run_dir, STORE, content)

@@ -57,16 +57,19 @@ _CORRECT_POINTS = 10
 _WRONG_POINTS = -150
 # What a portfolio would pick first; a wrong answer last.
 _PREFERENCE = ("verified", "falsified", "unknown", "timeout", "memout", "error", "unsupported", "wrong")
+_WORST = len(_PREFERENCE) - 1
 
 
 @dataclass(frozen=True)
 class Profile:
-    """A way to score: a column over the rows of a leaderboard, and whether less is better."""
+    """A way to score: a column over the rows of a leaderboard, whether less is better, and whether it is a
+    share of the best, so that groups are averaged and not summed."""
 
     name: str
     title: str
     score: Callable[[pd.DataFrame, str], pd.Series[float]]
     ascending: bool = False
+    relative: bool = False
 
 
 def _points(board: pd.DataFrame) -> pd.Series[float]:
@@ -82,14 +85,19 @@ def _vnncomp2026(board: pd.DataFrame, by: str) -> pd.Series[float]:
     real = points.where(board["solver"] != VIRTUAL_BEST)
     best = real.groupby(board[by]).transform("max")
     # Points come in tens, so the floor only acts where nobody is above zero and 100 * points / best
-    # would turn the sign around.
-    return 100 * points / best.clip(lower=_CORRECT_POINTS)
+    # would turn the sign around. The virtual best is no solver: it takes no part, and cannot pass the best.
+    return (100 * points / best.clip(lower=_CORRECT_POINTS)).clip(upper=100)
 
 
 PROFILES = {
     profile.name: profile
     for profile in (
-        Profile("vnncomp2026", "VNN-COMP 2026: +10 correct, -150 wrong, 100 for the best", _vnncomp2026),
+        Profile(
+            "vnncomp2026",
+            "VNN-COMP 2026: +10 correct, -150 wrong, 100 for the best",
+            _vnncomp2026,
+            relative=True,
+        ),
         Profile("par2", "PAR-2: mean seconds, unsolved = twice the limit", lambda b, _: b["par2"], True),
         Profile("count", "instances solved", lambda b, _: _solved(b).astype("float64")),
     )
@@ -108,34 +116,58 @@ def results_frame(judged: Sequence[JudgedRun]) -> pd.DataFrame:
     return frame.assign(logs=frame["logs"].fillna("")).astype(RESULT_COLUMNS)
 
 
+def per_instance(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row for each solver and instance, whatever the number of repetitions; in the order of the frame.
+
+    It is the median repetition, ordered from the best outcome to the worst and then by wall time (of two the
+    worse one), or a wrong one where any is wrong.
+    """
+    if (frame["repetition"] == 0).all():
+        return frame
+    by = ["suite", "solver", "instance_id"]
+    ordered = frame.assign(rank=_ranked(frame)).sort_values([*by, "rank", "wall_s"], kind="stable")
+    groups = ordered.groupby(by, sort=False)
+    position, size = groups.cumcount(), groups["rank"].transform("size")
+    is_wrong = (groups["rank"].transform("max") == _WORST).to_numpy()
+    taken = (position == (size // 2).where(~is_wrong, size - 1)).to_numpy()
+    return ordered[taken].sort_index().drop(columns="rank")
+
+
+def _ranked(frame: pd.DataFrame) -> pd.Series[int]:
+    rank = {outcome: position for position, outcome in enumerate(_PREFERENCE)}
+    rank["falsified"] = rank["verified"]
+    return frame["outcome"].map(rank)
+
+
 def virtual_best(frame: pd.DataFrame) -> pd.DataFrame:
     """The rows of a solver that picks, per instance and repetition, the best of all runs.
 
     Solved before unsolved, then the shortest wall time; `detail` names the solver it picked.
     """
-    rank = {outcome: position for position, outcome in enumerate(_PREFERENCE)}
-    rank["falsified"] = rank["verified"]
-    ordered = frame.assign(rank=frame["outcome"].map(rank)).sort_values(["rank", "wall_s", "solver"])
+    ordered = frame.assign(rank=_ranked(frame)).sort_values(["rank", "wall_s", "solver"])
     picked = ordered.drop_duplicates(["suite", "instance_id", "repetition"]).sort_index()
     named = picked.assign(detail=picked["solver"], solver=VIRTUAL_BEST, solver_version="")
     return named.drop(columns="rank").reset_index(drop=True)
 
 
-def leaderboard(frame: pd.DataFrame, profile: str = "vnncomp2026", by: By = "suite") -> pd.DataFrame:
+def leaderboard(
+    frame: pd.DataFrame, profile: str = "vnncomp2026", by: By = "suite", unfinished: bool = False
+) -> pd.DataFrame:
     """Counts, score and PAR-2 of each solver in each suite or family, best first, virtual best last.
 
-    Equal scores stand in the order of PAR-2.
+    Every instance counts once (`per_instance`). Equal scores stand in the order of PAR-2.
 
     Args:
         frame: a `results_frame`.
         profile: key of `PROFILES`.
         by: what a benchmark is; scores compare solvers within it.
+        unfinished: the run has jobs left, so neither score nor PAR-2 is given (NaN).
 
     Returns:
-        Columns `by` and `LEADERBOARD_COLUMNS`; `proved` counts the verified runs whose own proof was
-        accepted; `par2` is the mean over runs of the wall seconds, with
-        twice the limit for each unsolved run (PAR-2 of the SAT competitions). Under `vnncomp2026` the
-        virtual best may exceed 100: it does not take part in the best points.
+        Columns `by` and `LEADERBOARD_COLUMNS`; `proved` counts the verified instances whose own proof was
+        accepted; `par2` is the mean over instances of the wall seconds, with
+        twice the limit for each unsolved one (PAR-2 of the SAT competitions). Under `vnncomp2026` no
+        score is above 100; the virtual best does not take part in the best points.
 
     Raises:
         SalverError: no such profile.
@@ -144,7 +176,8 @@ def leaderboard(frame: pd.DataFrame, profile: str = "vnncomp2026", by: By = "sui
     if frame.empty:
         return pd.DataFrame(columns=[by, *LEADERBOARD_COLUMNS])
     # Every other column would be copied by each step.
-    frame = frame[["suite", by, *_SCORED] if by != "suite" else ["suite", *_SCORED]]
+    frame = per_instance(frame[["suite", by, *_SCORED] if by != "suite" else ["suite", *_SCORED]])
+    frame = frame.assign(repetition=0)
     runs = pd.concat([frame, virtual_best(frame)], ignore_index=True)
     runs = runs.assign(par2=runs["wall_s"].where(runs["outcome"].isin(SOLVED), 2 * runs["limit_s"]))
     groups = runs.groupby([by, "solver"])
@@ -155,13 +188,16 @@ def leaderboard(frame: pd.DataFrame, profile: str = "vnncomp2026", by: By = "sui
     counts = counts.join(proved.groupby([by, "solver"])["proved"].sum().astype("int64"))
     board = counts.join(groups["par2"].mean()).reset_index()
     board = board.assign(score=chosen.score(board, by))[[by, *LEADERBOARD_COLUMNS]]
+    if unfinished:
+        board = board.assign(score=float("nan"), par2=float("nan"))
     return _ordered(board, chosen, by)
 
 
 def totals(board: pd.DataFrame, profile: str = "vnncomp2026") -> pd.DataFrame:
-    """One row per solver over all groups of a leaderboard: counts and scores summed, PAR-2 over all runs.
+    """One row per solver over all groups of a leaderboard: counts summed, PAR-2 over all instances.
 
-    The group column holds `total`. The sum is VNN-COMP's: every benchmark weighs the same.
+    The group column holds `total`. Under `vnncomp2026` the score is the mean of the groups' scores, 0 where a
+    solver has none: every benchmark weighs the same, as in VNN-COMP's sum, and nobody is above 100.
     """
     chosen = find_profile(profile)
     by = str(board.columns[0])
@@ -169,6 +205,10 @@ def totals(board: pd.DataFrame, profile: str = "vnncomp2026") -> pd.DataFrame:
     weighted = board.assign(runs=runs, cost=board["par2"] * runs)
     summed = weighted.drop(columns=[by, "par2"]).groupby("solver").sum().reset_index()
     whole = summed.assign(par2=summed["cost"] / summed["runs"])
+    if chosen.relative:
+        whole = whole.assign(score=whole["score"] / board[by].nunique())
+    if board["score"].isna().all():
+        whole = whole.assign(score=float("nan"), par2=float("nan"))
     whole[by] = TOTAL
     if chosen.ascending:
         whole = whole.assign(score=whole["par2"])
@@ -176,11 +216,12 @@ def totals(board: pd.DataFrame, profile: str = "vnncomp2026") -> pd.DataFrame:
 
 
 def intervals(frame: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
-    """Share of runs each solver solved, with its Wilson score interval (Wilson, 1927).
+    """Share of instances each solver solved, with its Wilson score interval (Wilson, 1927).
 
     Returns:
-        Columns suite, solver, solved, runs, share, low, high; shares lie in [0, 1].
+        Columns suite, solver, solved, runs, share, low, high; shares lie in [0, 1], `runs` counts instances.
     """
+    frame = per_instance(frame)
     marked = frame.assign(solved=frame["outcome"].isin(SOLVED))
     table = marked.groupby(["suite", "solver"])["solved"].agg(solved="sum", runs="count").reset_index()
     z = NormalDist().inv_cdf(0.5 + confidence / 2)

@@ -235,7 +235,7 @@ def _in_time(record: RunRecord) -> bool:
 
 
 def _answered(record: RunRecord) -> bool:
-    return record.termination is Termination.EXITED and _in_time(record)
+    return record.ended_well and _in_time(record)
 
 
 def _replay_of(record: RunRecord, replays: Mapping[str, Replay]) -> Replay:
@@ -301,7 +301,9 @@ def _rests_on(outcome: Outcome, proof: CheckedProof | None, truth: GroundTruth) 
 def _undecided(record: RunRecord) -> Outcome:
     if record.termination in _WITHOUT_ANSWER:
         return _WITHOUT_ANSWER[record.termination]
-    return _UNDECIDED[record.claim] if _in_time(record) else Outcome.TIMEOUT
+    if not _in_time(record):
+        return Outcome.TIMEOUT
+    return _UNDECIDED[record.claim] if record.ended_well else Outcome.ERROR
 
 
 def _sat_consistency(outcome: Outcome, replay: Replay, truth: GroundTruth) -> tuple[Consistency, str]:

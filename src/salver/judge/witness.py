@@ -21,7 +21,7 @@ from pydantic import ConfigDict, Field
 from salver.errors import SalverError
 from salver.judge.activation_map import ACTIVATION_MAPS, logits_and_map
 from salver.model import Instance, Record, WitnessVerdict
-from salver.nets.onnx.file import refuse_other_files
+from salver.nets.onnx.file import self_contained
 from salver.saliency.smoothgrad.graph import shifted
 from salver.spec import Property
 
@@ -219,11 +219,11 @@ def _autograd(network_onnx: Path, x: Array, plus: int, minus: int | None) -> Arr
 def _run(onnx: Path, x: Array) -> tuple[Array, Array]:
     import onnxruntime
 
-    refuse_other_files(onnx)
+    data = self_contained(onnx)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(str(onnx), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     (source,) = session.get_inputs()
     shape = [size if isinstance(size, int) else 1 for size in source.shape]
     with np.errstate(over="ignore"):

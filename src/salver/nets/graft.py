@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from salver.nets.network import Add, Linear, Network, Node, Relu
+from salver.nets.network import Add, Linear, Network, Node, Relu, free_prefix
 
 Array = npt.NDArray[np.float64]
 _SHIFTS = (-2, -1, 0, 1, 2)
@@ -78,28 +78,31 @@ def _mixed(classifier: Network, part: Part, rng: np.random.Generator) -> Grafted
     layers = [(first, first_bias), (second, second_bias), (head, three[1] + part.bias)]
     nodes: list[Node] = []
     source = classifier.input
+    dense, relu = (free_prefix([source], kind) for kind in ("dense", "relu"))
     for number, (weight, bias) in enumerate(layers):
-        nodes.append(_dense(f"dense{number}", weight, bias, source))
+        nodes.append(_dense(f"{dense}{number}", weight, bias, source))
         if number < 2:
-            nodes.append(Node(f"relu{number}", Relu(), (nodes[-1].name,), nodes[-1].shape))
+            nodes.append(Node(f"{relu}{number}", Relu(), (nodes[-1].name,), nodes[-1].shape))
         source = nodes[-1].name
-    return Grafted(Network(classifier.input, classifier.input_size, tuple(nodes), source), "dense0", rows)
+    return Grafted(Network(classifier.input, classifier.input_size, tuple(nodes), source), f"{dense}0", rows)
 
 
 def _beside(classifier: Network, part: Part) -> Grafted:
     width, inner = len(part.first), len(part.second)
     shape = (classifier.output_size,)
+    prefix = free_prefix(classifier.shapes, "part")
+    names = [f"{prefix}{number}" for number in range(6)]
     nodes = (
         *classifier.nodes,
-        _dense("part0", part.first, part.first_bias, classifier.input),
-        Node("part1", Relu(), ("part0",), (width,)),
-        _dense("part2", part.second, part.second_bias, "part1"),
-        Node("part3", Relu(), ("part2",), (inner,)),
-        _dense("part4", part.head, part.bias, "part3"),
-        Node("part5", Add(), (classifier.output, "part4"), shape),
+        _dense(names[0], part.first, part.first_bias, classifier.input),
+        Node(names[1], Relu(), (names[0],), (width,)),
+        _dense(names[2], part.second, part.second_bias, names[1]),
+        Node(names[3], Relu(), (names[2],), (inner,)),
+        _dense(names[4], part.head, part.bias, names[3]),
+        Node(names[5], Add(), (classifier.output, names[4]), shape),
     )
     return Grafted(
-        Network(classifier.input, classifier.input_size, nodes, "part5"), "part0", np.arange(width)
+        Network(classifier.input, classifier.input_size, nodes, names[5]), names[0], np.arange(width)
     )
 
 

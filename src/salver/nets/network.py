@@ -1,21 +1,28 @@
 """A feed-forward network as plain data: a graph of operators over one flat input.
 
 One representation serves classifiers and their gradient networks, so there is one reader, one
-writer and one reference evaluation. Shapes are per sample (no batch axis); weights are float32.
+writer and one reference evaluation. Shapes are per sample (no batch axis). Weights are float32, or float64
+where binary32 does not hold them (`held`); what is written to a file is float32 throughout (`single`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass, fields
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
+from salver.errors import SalverError
+
+Array = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 Shape = tuple[int, ...]
+SMALLEST_SINGLE = float(np.finfo(np.float32).tiny)
+LARGEST_SINGLE = float(np.finfo(np.float32).max)
+"""The normal numbers of binary32; smaller ones have fewer digits, and runtimes may take them for 0."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,13 +166,56 @@ class Network:
             for part in fields(node.operator):
                 value: Any = getattr(node.operator, part.name)
                 is_array = isinstance(value, np.ndarray)
-                digest.update(
-                    np.ascontiguousarray(value + np.float32(0), "<f4").tobytes()
-                    if is_array
-                    else repr(value).encode()
-                )
+                digest.update(_bits(value) if is_array else repr(value).encode())
         digest.update(repr(numbers[self.output]).encode())
         return digest.hexdigest()
+
+
+def _bits(weights: Array) -> bytes:
+    """The weights as bytes, binary32 where that holds them."""
+    value = held(weights)
+    return np.ascontiguousarray(value + value.dtype.type(0), f"<f{value.itemsize}").tobytes()
+
+
+def held(weights: npt.ArrayLike) -> Array:
+    """The weights in float32 where that is exact, else in float64."""
+    exact = np.asarray(weights)
+    if exact.dtype == np.float32:
+        return exact
+    exact = exact.astype(np.float64)
+    with np.errstate(over="ignore", under="ignore"):
+        nearest = exact.astype(np.float32)
+    return nearest if np.array_equal(nearest.astype(np.float64), exact) else exact
+
+
+def single(network: Network, where: str = "network") -> Network:
+    """The network with every weight rounded to binary32, as ONNX files are written.
+
+    Raises:
+        SalverError: a weight leaves the range of binary32, or the numbers near 0 that have all its digits.
+    """
+    return replace(network, nodes=tuple(_single_node(node, where) for node in network.nodes))
+
+
+def _single_node(node: Node, where: str) -> Node:
+    rounded: dict[str, Any] = {}
+    for part in fields(node.operator):
+        value = getattr(node.operator, part.name)
+        if isinstance(value, np.ndarray) and value.dtype != np.float32:
+            size = np.abs(value[value != 0])
+            if size.size and (size.min() < SMALLEST_SINGLE or size.max() > LARGEST_SINGLE):
+                what = f"a weight of {node.name!r:.60} leaves the range of single precision"
+                raise SalverError(what, where, "scale the network's layers")
+            rounded[part.name] = value.astype(np.float32)
+    return replace(node, operator=replace(node.operator, **rounded)) if rounded else node
+
+
+def free_prefix(names: Iterable[str], wanted: str) -> str:
+    """`wanted`, with underscores behind it until none of the names begins with it."""
+    taken = tuple(names)
+    while any(name.startswith(wanted) for name in taken):
+        wanted += "_"
+    return wanted
 
 
 def conv_output_shape(shape: Shape, operator: Conv) -> Shape:

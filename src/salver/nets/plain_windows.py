@@ -19,6 +19,7 @@ from salver.nets.network import (
     Shape,
     conv_output_shape,
     conv_transpose_output_shape,
+    held,
 )
 
 MOST_WEIGHTS = 1 << 16
@@ -92,7 +93,8 @@ def _enlarged(operator: Window, kernel: tuple[int, int]) -> Window:
     (top, bottom), (left, right) = grown
     before = operator.pads
     pads = (before[0] + top, before[1] + left, before[2] + bottom, before[3] + right)
-    return replace(operator, weight=np.pad(operator.weight, ((0, 0), (0, 0), *grown)), pads=pads)
+    weight = held(np.pad(operator.weight, ((0, 0), (0, 0), *grown)))
+    return replace(operator, weight=weight, pads=pads)
 
 
 def _output_shape(operator: Conv | ConvTranspose, source: Shape) -> Shape:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from salver.nets import network as nets
+from salver.nets.fold import LARGEST, SMALLEST
 from salver.nets.linear_maps import matrix_and_bias
 
 Array = npt.NDArray[np.float64]
@@ -195,7 +196,7 @@ class _Lowering:
 
     def _node(self, node: nets.Node, shapes: dict[str, nets.Shape]) -> None:
         operator, source = node.operator, node.inputs[0]
-        if isinstance(operator, nets.Sign):
+        if isinstance(operator, nets.Sign) and source not in self.sign_of:
             self.sign_of[node.name] = source
             return
         if isinstance(operator, nets.Relu) and source in self.sign_of:
@@ -278,7 +279,12 @@ def _plain_mask(affine: Affine, blocks: list[Block]) -> int | None:
 
 
 def apply(matrix: Matrix, source: Affine, bias: Any) -> Affine:
-    """matrix @ source + bias; says how large the sums were where they were rounded."""
+    """matrix @ source + bias; says how large the sums were where they were rounded.
+
+    Raises:
+        UnsupportedQueryError: a product may leave the numbers that float64 holds with all their digits.
+    """
+    _refuse_range(matrix, [*source.terms.values(), source.constant])
     selects = _selects(matrix)
     terms = {block: _dense_if_full(matrix @ term) for block, term in source.terms.items()}
     sizes = {
@@ -293,6 +299,23 @@ def apply(matrix: Matrix, source: Affine, bias: Any) -> Affine:
         return Affine(terms, constant, sizes)
     known = np.abs(source.constant) if source.constant_size is None else source.constant_size
     return Affine(terms, constant, sizes, np.asarray(abs(matrix) @ known + np.abs(shift), np.float64).ravel())
+
+
+def _refuse_range(matrix: Matrix, factors: list[Any]) -> None:
+    least, most = _extent(matrix)
+    for factor in factors:
+        low, high = _extent(factor)
+        if least * low < SMALLEST or most * high > LARGEST:
+            raise UnsupportedQueryError("weights whose products leave the range of double precision")
+
+
+def _extent(matrix: Any) -> tuple[float, float]:
+    """Least and largest absolute value of the entries that are not 0; ones where there are none."""
+    size = np.abs(matrix.data if sparse.issparse(matrix) else np.asarray(matrix))
+    high = float(size.max(initial=0.0))
+    if high == 0.0:
+        return 1.0, 1.0
+    return float(size.min(where=size > 0.0, initial=high)), high
 
 
 def _selects(matrix: Matrix) -> bool:

@@ -51,8 +51,8 @@ def _range(node: Node, given: list[Range], shapes: dict[str, Shape]) -> Range:
             middle, radius = matrix @ ((low + high) / 2) + bias, size @ ((high - low) / 2)
             return _roomy(middle - radius, middle + radius, size @ _largest(low, high) + np.abs(bias))
         case Scale():
-            ends = [end * operator.scale.ravel() for end in (low, high)]
-            shift = operator.shift.ravel()
+            ends = [np.asarray(end * operator.scale.ravel(), np.float64) for end in (low, high)]
+            shift = operator.shift.ravel().astype(np.float64)
             size = _largest(*ends) + np.abs(shift)
             return _roomy(np.minimum(*ends) + shift, np.maximum(*ends) + shift, size)
         case Relu():

@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+_TYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64}
+
 
 class Runtime:
     """A loaded model.
@@ -31,12 +33,12 @@ class Runtime:
         self._names = list(names) or None
 
     def outputs(self, x: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Flat outputs, computed in float32, at one flat input `x` [n], all inputs one after the other."""
-        point, feeds, first = np.ravel(np.asarray(x, np.float32)), {}, 0
+        """Flat outputs at one flat input `x` [n], all inputs one after the other, rounded to their types."""
+        point, feeds, first = np.ravel(np.asarray(x)), {}, 0
         for given in self._session.get_inputs():
             shape = [size if isinstance(size, int) and size > 0 else 1 for size in given.shape]
             count = math.prod(shape)
-            feeds[given.name] = point[first : first + count].reshape(shape)
+            feeds[given.name] = point[first : first + count].reshape(shape).astype(_TYPES[given.type])
             first += count
         if first != point.size:
             raise ValueError(f"the model has {first} inputs, {point.size} are given")

@@ -28,6 +28,7 @@ from salver.nets.network import (
     Sign,
     Sub,
     conv_output_shape,
+    single,
 )
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def from_torch(module: torch.nn.Module, input_size: int) -> Network:
             name, shape = node.name, new_shape
     if len(shape) > 1:
         nodes.append(Node("flat", Reshape(), (name,), (math.prod(shape),)))
-    return fold_scales(Network("X", input_size, tuple(nodes), nodes[-1].name))
+    return single(fold_scales(Network("X", input_size, tuple(nodes), nodes[-1].name)), "torch module")
 
 
 def _layers(module: torch.nn.Module) -> list[torch.nn.Module]:

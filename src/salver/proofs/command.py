@@ -52,7 +52,7 @@ def main(argv: list[str]) -> int:
     outcome = check_bounded(options.onnx, options.vnnlib, options.proof, limits)
     match outcome.answer:
         case Answer.ACCEPTED:
-            print(f"accepted: unsat, {outcome.closed} parts closed")
+            print(f"accepted: unsat, {outcome.closed} part{'' if outcome.closed == 1 else 's'} closed")
             print(f"checking: {outcome.seconds:.3f} s", file=sys.stderr)
             return 0
         case Answer.REJECTED | Answer.UNCHECKED:

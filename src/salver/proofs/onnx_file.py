@@ -94,6 +94,8 @@ def parse_network(content: bytes) -> NetworkFile:
     except DecodeError as error:
         raise UnsupportedNetworkError(f"the network is no ONNX file ({error})") from None
     graph = model.graph
+    if model.ir_version not in range(3, onnx.IR_VERSION + 1):
+        raise UnsupportedNetworkError(f"the network is of ONNX version {model.ir_version}")
     _refuse_rest(model)
     opset = _opset(model)
     if len(graph.input) != 1 or len(graph.output) != 1:

@@ -37,7 +37,7 @@ class CheckerProcess:
         """Checks a stored proof within the limits."""
         if self._process is None or self._process.poll() is not None:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "salver.proofs.worker"],
+                [sys.executable, "-P", "-m", "salver.proofs.worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,

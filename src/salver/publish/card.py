@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Sequence
 
-from salver.datasets.origins import Origin, origin_of
+from salver.datasets.origins import origin_of
+from salver.errors import counted
 from salver.model import Manifest
 from salver.publish.census import MOST_SECONDS, Census, Group
+from salver.publish.rights import OWN_LICENCE, Rights, citation
 
 Row = Sequence[object]
 
 
-def data_card(manifest: Manifest, census: Census, name: str) -> str:
+def data_card(manifest: Manifest, census: Census, name: str, rights: Rights) -> str:
     """The card as the set's README.md.
 
     Args:
         name: of the published set, which its archive has too.
     """
     parts = [
-        f"# {manifest.title}",
+        f"# {rights.publication.title or manifest.title}",
         manifest.description,
+        _authors(rights),
         _meaning(manifest),
         "## Use\n\n" + _use(name, manifest.seed, census),
         "## Instances\n\n" + _instances(census),
@@ -27,36 +31,50 @@ def data_card(manifest: Manifest, census: Census, name: str) -> str:
         "## Networks\n\n" + _networks(census),
         "## Data\n\n" + _data(census),
         "## How far from trivial\n\n" + _vacuity(manifest, census),
-        "## Limits\n\n" + _limits(census),
-        "## Licence\n\n" + _licence(),
+        "## Limits\n\n" + _limits(census, rights),
+        "## Licence\n\n" + _licence(rights),
+        _cite(manifest, name, rights),
         "## Made with\n\n" + _made_with(manifest),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def licence_file(own: str, datasets: Iterable[str]) -> str:
-    """LICENSE of the set: the project's own text, then what the data's owners state."""
-    lines = [own.rstrip(), "", "-" * 78, "The properties hold boxes around points of these data sets:", ""]
-    for origin in _origins(datasets):
-        lines.append(f"{origin.title}: {origin.source}")
-        lines += [f"  {origin.url}"] if origin.url else []
-        lines.append(f"  Licence: {origin.licence_text}")
-    return "\n".join(lines) + "\n"
+def _authors(rights: Rights) -> str:
+    people = []
+    for author in rights.publication.authors:
+        orcid = f" ([{author.orcid}](https://orcid.org/{author.orcid}))" if author.orcid else ""
+        people.append(
+            _plain(author.name) + orcid + (f", {_plain(author.affiliation)}" if author.affiliation else "")
+        )
+    return f"By {'; '.join(people)}." if people else ""
+
+
+def _cite(manifest: Manifest, name: str, rights: Rights) -> str:
+    if not rights.publication.authors and not rights.publication.citation:
+        return ""
+    title = rights.publication.title or manifest.title
+    text = citation(rights, title, name, f"salver {manifest.salver}, seed {manifest.seed}")
+    return "## Cite\n\n" + "\n".join(f"    {line}" for line in text.splitlines())
 
 
 def _meaning(manifest: Manifest) -> str:
     return (
-        f"{len(manifest.instances)} queries about explanations of neural networks, in VNN-COMP's layout. "
+        f"{_queries(manifest)} about explanations of neural networks, in VNN-COMP's layout. "
         "Each asks for a violation: **sat** means that the explanation is not robust (falsified), "
         "**unsat** that it is (verified). A query's network computes logits and saliency map of a "
         "classifier at once: `Y = [logits, map]`."
     )
 
 
+def _queries(manifest: Manifest) -> str:
+    number = len(manifest.instances)
+    return f"{number} queries" if number != 1 else "1 query"
+
+
 def _use(name: str, seed: int, census: Census) -> str:
     return f"""    # coreutils alone: nothing was changed on the way
     sha256sum -c SHA256SUMS
-    # Python's standard library alone: draws {census.drawn} instances
+    # Python's standard library alone: draws {counted(census.drawn, "instance")}
     python3 generate_properties.py SEED
     # with salver: checksums, and every instance validated again
     salver verify-set {name}
@@ -133,20 +151,23 @@ def _vacuity(manifest: Manifest, census: Census) -> str:
     return " ".join(lines)
 
 
-def _limits(census: Census) -> str:
+def _limits(census: Census, rights: Rights) -> str:
+    made = "" if rights.foreign else "The networks are small and made for this purpose: "
+    told = "results say how solvers compare, not how safe a deployed model is."
     ties = "; ".join(census.tie_rules)
     return (
         f"The derivative of ReLU at 0 is 0, as in PyTorch. Ties: {ties}. Boxes are rounded outwards to "
-        "binary32. A seed draws from the published instances and makes no new ones. The networks are small "
-        "and made for this purpose: results say how solvers compare, not how safe a deployed model is."
+        "binary32. A seed draws from the published instances and makes no new ones. "
+        f"{made}{told if made else told.capitalize()}"
     )
 
 
-def _licence() -> str:
-    return (
-        "BSD-3-Clause for networks, properties and scripts; the data belongs to its owners: see the table "
-        "above and `LICENSE`."
-    )
+def _licence(rights: Rights) -> str:
+    data = "the data belongs to its owners: see the table above and `LICENSE`."
+    if not rights.foreign:
+        return f"{OWN_LICENCE} for networks, properties and scripts; {data}"
+    own = f"; {OWN_LICENCE} for the networks {', '.join(rights.own)}" if rights.own else ""
+    return f"{rights.licence} for the networks {', '.join(rights.foreign)} and the instances{own}; {data}"
 
 
 def _made_with(manifest: Manifest) -> str:
@@ -156,13 +177,14 @@ def _made_with(manifest: Manifest) -> str:
     )
 
 
-def _origins(datasets: Iterable[str]) -> list[Origin]:
-    return [origin_of(name) for name in sorted(set(datasets))]
-
-
 def _table(header: Sequence[str], rows: Sequence[Row]) -> str:
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
+
+
+def _plain(text: str) -> str:
+    """Text of somebody else's in Markdown, where none of it is a mark."""
+    return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", text)
 
 
 def _cell(value: object) -> str:

@@ -7,11 +7,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import Field
-
 from salver.datasets.origins import origin_of
-from salver.model import Manifest, Record
+from salver.model import Manifest
 from salver.publish.census import Census
+from salver.publish.rights import Rights, citation
 
 CONFORMS_TO = "http://mlcommons.org/croissant/1.0"
 CONTEXT: dict[str, Any] = {
@@ -57,7 +56,9 @@ _FORMATS = {
     ".csv": "text/csv",
     ".json": "application/json",
     ".py": "text/x-python",
+    ".cff": "text/yaml",
 }
+KEYWORDS = ("neural network verification", "explainability", "saliency", "VNN-LIB", "VNN-COMP")
 _FIELDS = (
     ("name", "name", "Text", "name of the instance, and stem of its property"),
     ("onnx", "onnx", "Text", "file of the query network, named unzipped"),
@@ -75,34 +76,27 @@ _FIELDS = (
 )
 
 
-class Terms(Record):
-    """What only the publisher knows: the page of the set, the day, and whom to name as its creator."""
-
-    url: str | None = Field(default=None, pattern=r"^https?://\S+$")
-    date: str | None = Field(default=None, pattern=r"^\d{4}-\d{2}-\d{2}$")
-    creator: str = Field(default="the salver authors", min_length=1)
-
-    @property
-    def missing(self) -> tuple[str, ...]:
-        """Options that Croissant requires and nobody gave."""
-        return tuple(f"--{name}" for name in ("url", "date") if getattr(self, name) is None)
-
-
-def croissant(manifest: Manifest, census: Census, files: Mapping[str, bytes], terms: Terms, name: str) -> str:
+def croissant(
+    manifest: Manifest, census: Census, files: Mapping[str, bytes], rights: Rights, name: str
+) -> str:
     """The metadata as JSON.
 
     Args:
         files: what is published, by relative path, but for the metadata itself and the checksums.
         name: of the published set.
     """
-    licences = ["BSD-3-Clause", *sorted({origin_of(d).licence for d in census.points} - {"", "BSD-3-Clause"})]
+    own, stated = rights.licences, rights.publication
+    licences = [*own, *sorted({origin_of(d).licence for d in census.points} - {"", *own})]
+    title = stated.title or manifest.title
     known = sum(number for kind, number in census.evidence.items() if kind != "unknown")
     described = (
-        f"{manifest.title}. {manifest.description} {len(manifest.instances)} queries about the robustness of "
+        f"{title}. {manifest.description} {len(manifest.instances)} queries about the robustness of "
         f"saliency maps, {known} of them with a known answer, as ONNX with VNN-LIB 1.0 and 2.0. "
         "sat = falsified, unsat = verified."
     )
-    stated = {"url": terms.url, "datePublished": terms.date}
+    said = {"url": stated.url, "datePublished": stated.date}
+    said["sameAs"] = f"https://doi.org/{stated.doi}" if stated.doi else None
+    note = f"salver {manifest.salver}, seed {manifest.seed}"
     text = {
         "@context": CONTEXT,
         "@type": "sc:Dataset",
@@ -111,16 +105,31 @@ def croissant(manifest: Manifest, census: Census, files: Mapping[str, bytes], te
         "description": " ".join(described.split()),
         "version": _version(manifest.version),
         "license": [f"https://spdx.org/licenses/{licence}.html" for licence in licences],
-        **{key: value for key, value in stated.items() if value is not None},
-        "creator": {"@type": "sc:Organization", "name": terms.creator},
-        "citeAs": f"@misc{{{name}, title={{{manifest.title}}}, author={{{terms.creator}}}, "
-        f"note={{salver {manifest.salver}, seed {manifest.seed}}}}}",
-        "keywords": ["neural network verification", "explainability", "saliency", "VNN-LIB", "VNN-COMP"],
+        **{key: value for key, value in said.items() if value is not None},
+        **_creator(rights),
+        "citeAs": citation(rights, title, name, note),
+        "keywords": list(dict.fromkeys([*KEYWORDS, *stated.keywords])),
         "isLiveDataset": False,
         "distribution": [_file(path, files[path]) for path in sorted(files)],
         "recordSet": [_record_set()],
     }
     return json.dumps(text, indent=1, ensure_ascii=False) + "\n"
+
+
+def _creator(rights: Rights) -> dict[str, Any]:
+    if not rights.creators:
+        return {}
+    if rights.creator or not rights.publication.authors:
+        return {"creator": {"@type": "sc:Organization", "name": rights.creators[0].name}}
+    people: list[dict[str, Any]] = []
+    for author in rights.creators:
+        person: dict[str, Any] = {"@type": "sc:Person", "name": author.name}
+        if author.orcid:
+            person["identifier"] = f"https://orcid.org/{author.orcid}"
+        if author.affiliation:
+            person["affiliation"] = {"@type": "sc:Organization", "name": author.affiliation}
+        people.append(person)
+    return {"creator": people}
 
 
 def _version(version: str) -> str:

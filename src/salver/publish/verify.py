@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +24,7 @@ from salver.confined import (
     sha256_inside,
     unpack_inside,
 )
-from salver.errors import SalverError
+from salver.errors import FoundError, SalverError
 from salver.instance_set import MOST_MANIFEST_BYTES, checksums, read_manifest
 from salver.model import Manifest
 from salver.names import refuse_unsafe_path
@@ -31,20 +32,24 @@ from salver.nets.onnx.file import MOST_BYTES
 from salver.publish import generate_properties as drawing
 from salver.publish.archive import unpack
 from salver.publish.census import refuse_unfit
-from salver.publish.folder import SUMS, is_drawn
+from salver.publish.folder import METADATA, SUMS, drawn_from, is_draw
 from salver.spec.read import MOST_BYTES as MOST_TEXT_BYTES
 from salver.validate import MOST_LISTED_BYTES, Complaint, validate
 
 MOST_SUM_BYTES = 4096
 
 
-def verify_set(path: Path) -> tuple[Manifest, list[Complaint]]:
+def verify_set(path: Path) -> tuple[Manifest | None, list[Complaint]]:
     """Checks a published folder or its .tar.gz; an empty list means that everything fits.
 
-    Files that `generate_properties.py` wrote beside the published ones are not looked at.
+    Files that `generate_properties.py` wrote beside the published ones must be what it writes for some seed.
+
+    Returns:
+        The manifest, or None where a complaint says that it cannot be read.
 
     Raises:
-        SalverError: nothing there, an archive that cannot be unpacked, no readable manifest.
+        SalverError: nothing there, no published set, an archive that cannot be unpacked.
+        FoundError: such an archive that is not the one its checksum beside it is of.
     """
     if not path.exists():
         raise SalverError("does not exist", str(path), "name a published folder or its .tar.gz")
@@ -54,7 +59,12 @@ def verify_set(path: Path) -> tuple[Manifest, list[Complaint]]:
         if path.is_dir():
             return _verify_folder(path, Path(temporary) / "set")
         early = list(_archive_sum(path))
-        folder = unpack(path, Path(temporary) / "unpacked")
+        try:
+            folder = unpack(path, Path(temporary) / "unpacked")
+        except SalverError as error:
+            if early:
+                raise FoundError(f"{error.what}; it {early[0].what}", error.where, error.mend) from error
+            raise
         manifest, complaints = _verify_folder(folder, Path(temporary) / "set")
         return manifest, early + complaints
 
@@ -69,10 +79,16 @@ def _archive_sum(path: Path) -> Iterator[Complaint]:
         yield Complaint(path.name, f"is not the archive that {beside.name} was made of")
 
 
-def _verify_folder(folder: Path, scratch: Path) -> tuple[Manifest, list[Complaint]]:
-    manifest = read_manifest(folder)
+def _verify_folder(folder: Path, scratch: Path) -> tuple[Manifest | None, list[Complaint]]:
+    if not all(os.path.lexists(folder / name) for name in (SUMS, METADATA)):
+        mend = "`salver publish` makes one; `salver validate` checks the instance set of a suite"
+        raise SalverError(f"is no published set: it lacks {SUMS} or {METADATA}", str(folder), mend)
     listed, complaints = _listed(folder)
-    complaints += [*_sums(folder, listed), *_metadata(folder, listed)]
+    try:
+        manifest = read_manifest(folder)
+    except SalverError as error:
+        return None, [*complaints, *_sums(folder, listed, None), Complaint("manifest.json", error.what)]
+    complaints += [*_sums(folder, listed, manifest), *_metadata(folder, listed)]
     try:
         refuse_unfit(manifest, "manifest.json")
         _rebuild(folder, manifest, scratch)
@@ -100,8 +116,9 @@ def _listed(folder: Path) -> tuple[dict[str, str], list[Complaint]]:
     return listed, complaints
 
 
-def _sums(folder: Path, listed: dict[str, str]) -> Iterator[Complaint]:
+def _sums(folder: Path, listed: dict[str, str], manifest: Manifest | None) -> Iterator[Complaint]:
     """Every listed file is there and unchanged; every other file is one that a draw writes."""
+    drawn = drawn_from(manifest) if manifest else {}
     for name, digest in listed.items():
         try:
             found = sha256_inside(folder, name, MOST_BYTES)
@@ -110,18 +127,33 @@ def _sums(folder: Path, listed: dict[str, str]) -> Iterator[Complaint]:
                 name, f"is {error.strerror}" if isinstance(error, UnfitFileError) else "is missing"
             )
             continue
-        if found != digest:
-            hint = ", unless another seed was drawn here" if name == "instances.csv" else ""
-            yield Complaint(name, f"was changed after it was published: its checksum differs{hint}")
+        other_seed = name == "instances.csv" and manifest is not None and is_draw(manifest, folder)
+        if found != digest and not other_seed:
+            yield Complaint(name, "was changed after it was published: its checksum differs")
     for name, _ in sorted(list_inside(folder)):
-        if name not in listed and name != SUMS and not is_drawn(name):
+        if name in listed or name == SUMS:
+            continue
+        if name not in drawn:
             yield Complaint(name, f"is not listed in {SUMS}")
+        elif not _is_as_drawn(folder, name, drawn[name]):
+            yield Complaint(name, "is not what generate_properties.py writes")
+
+
+def _is_as_drawn(folder: Path, name: str, source: str) -> bool:
+    """Whether a drawn file is its published source, unpacked where the name says so."""
+    try:
+        there = read_inside(folder, name, MOST_BYTES)
+        if source.endswith(".gz") and not name.endswith(".gz"):
+            return there == unpack_inside(folder, source, MOST_BYTES)
+        return there == read_inside(folder, source, MOST_BYTES)
+    except OSError:
+        return False
 
 
 def _metadata(folder: Path, listed: dict[str, str]) -> Iterator[Complaint]:
     """The checksums in `croissant.json` are those of the files."""
     try:
-        described = json.loads(read_inside(folder, "croissant.json", MOST_LISTED_BYTES))["distribution"]
+        described = json.loads(read_inside(folder, METADATA, MOST_LISTED_BYTES))["distribution"]
         stated = {str(one["contentUrl"]): str(one["sha256"]) for one in described}
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         yield Complaint("croissant.json", f"cannot be read ({error})")
@@ -132,16 +164,9 @@ def _metadata(folder: Path, listed: dict[str, str]) -> Iterator[Complaint]:
 
 
 def _draw(folder: Path, manifest: Manifest) -> Iterator[Complaint]:
-    """`instances.csv` names instances of the manifest, each once, in VNN-COMP's three columns."""
-    plain = [i.model_dump(mode="json") for i in manifest.instances]
-    known = set(drawing.csv_text(plain).splitlines())
-    try:
-        rows = read_inside(folder, "instances.csv", MOST_LISTED_BYTES).decode().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        yield Complaint("instances.csv", f"cannot be read ({error})")
-        return
-    if not rows or len(set(rows)) != len(rows) or not set(rows) <= known:
-        yield Complaint("instances.csv", "does not list instances of the manifest, each once")
+    """`instances.csv` is the draw of a seed, in VNN-COMP's three columns."""
+    if not is_draw(manifest, folder):
+        yield Complaint("instances.csv", "does not list instances of the manifest as a seed draws them")
 
 
 def _rebuild(folder: Path, manifest: Manifest, scratch: Path) -> None:

@@ -4,41 +4,71 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from math import isnan
 
 from tabulate import tabulate
 
 from salver.judge.compare import Comparison
 
-HEADERS = ("solver", "pairs", "solved", "gained", "lost", "wrong", "PAR-2 (s)", "second / first", "verdict")
+HEADERS = (
+    "solver", "versions", "pairs", "solved", "gained", "lost", "wrong", "PAR-2 (s)", "wall, second / first",
+    "CPU, second / first", "verdict",
+)  # fmt: skip
 
 
-def compared_table(compared: Sequence[Comparison]) -> str:
-    """One row a solver, then the instances gained and lost."""
+@dataclass(frozen=True)
+class Side:
+    """One of two compared runs: its name, when and by which salver it was made, the machine's load average
+    at each of its starts, and what a report of it would say first."""
+
+    run: str
+    started: str
+    salver: str
+    load: str
+    notices: tuple[str, ...] = ()
+
+
+def compared_table(compared: Sequence[Comparison], sides: Sequence[Side] = ()) -> str:
+    """The two runs, one row a solver, then the instances gained and lost."""
+    lines = []
+    for name, side in zip(("first", "second"), sides, strict=False):
+        made = f"{side.run}, {side.started}, salver {side.salver}, load {side.load}"
+        lines += [f"{name}: {made}", *(f"{name}: {line}" for line in side.notices)]
     rows = [
         (
             item.solver,
+            " -> ".join(item.versions),
             item.instances,
             f"{item.solved[0]:g} -> {item.solved[1]:g}",
             len(item.gained),
             len(item.lost),
             f"{item.wrong[0]} -> {item.wrong[1]}",
             f"{item.par2[0]:.2f} -> {item.par2[1]:.2f}",
-            f"{item.ratio:.2f} ({item.low:.2f} to {item.high:.2f})",
-            item.change,
+            _ratio(item.ratio, item.low, item.high),
+            _ratio(item.cpu_ratio, item.cpu_low, item.cpu_high),
+            item.verdict,
         )
         for item in compared
     ]
-    lines = [tabulate(rows, HEADERS, "simple", disable_numparse=True)]
+    lines.append(tabulate(rows, HEADERS, "simple", disable_numparse=True))
     for item in compared:
         for word, names in (("gained", item.gained), ("lost", item.lost)):
             lines += [f"{item.solver} {word}: {name}" for name in names]
     return "\n".join(lines)
 
 
-def compared_json(compared: Sequence[Comparison], differing: Sequence[str]) -> str:
-    """The same for programs."""
+def compared_json(
+    compared: Sequence[Comparison], differing: Sequence[str], sides: Sequence[Side] = ()
+) -> str:
+    """The same for programs; a ratio that cannot be formed is null."""
     found = {
-        "solvers": [item.model_dump(mode="json") for item in compared],
+        "runs": [asdict(side) for side in sides],
+        "solvers": [{**json.loads(item.model_dump_json()), "verdict": item.verdict} for item in compared],
         "machines_differ": list(differing),
     }
     return json.dumps(found, indent=1)
+
+
+def _ratio(value: float, low: float, high: float) -> str:
+    return "-" if isnan(value) else f"{value:.2f} ({low:.2f} to {high:.2f})"

@@ -7,11 +7,12 @@ import io
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from html import escape
+from math import inf, isnan
 
 import pandas as pd
 from tabulate import tabulate
 
-from salver.judge.scoring import TOTAL, VIRTUAL_BEST, totals
+from salver.judge.scoring import TOTAL, VIRTUAL_BEST, per_instance, totals
 from salver.judge.verdicts import Disagreement
 from salver.model import Claim, Instance, Outcome
 
@@ -27,10 +28,14 @@ def with_totals(board: pd.DataFrame, profile: str) -> pd.DataFrame:
 
 
 def rounded(board: pd.DataFrame) -> pd.DataFrame:
-    """A leaderboard as text cells for readers: one decimal of score, two of seconds."""
+    """A leaderboard as text cells for readers: one decimal of score, two of seconds, `-` for none."""
     return board.assign(
-        score=[f"{value:.1f}" for value in board["score"]], par2=[f"{value:.2f}" for value in board["par2"]]
+        score=[_cell(value, 1) for value in board["score"]], par2=[_cell(value, 2) for value in board["par2"]]
     ).rename(columns=HEADERS)
+
+
+def _cell(value: float, digits: int) -> str:
+    return "-" if isnan(value) else f"{value:.{digits}f}"
 
 
 def terminal_table(board: pd.DataFrame) -> str:
@@ -48,9 +53,12 @@ def terminal_table(board: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def leaderboard_markdown(boards: Sequence[pd.DataFrame], title: str, intervals: pd.DataFrame) -> str:
-    """The leaderboards one after another, then the share solved with its interval, as Markdown."""
-    parts = [f"# Leaderboard\n\nScore: {title}.\n"]
+def leaderboard_markdown(
+    boards: Sequence[pd.DataFrame], title: str, intervals: pd.DataFrame, notices: Sequence[str] = ()
+) -> str:
+    """The notices, the leaderboards one after another, then the share solved with its interval: Markdown."""
+    parts = ["# Leaderboard\n", *(f"**{escape(line, quote=False)}**\n" for line in notices)]
+    parts.append(f"Score: {title}.\n")
     parts += [f"## By {board.columns[0]}\n\n{_markdown(board)}\n" for board in boards]
     alignment = ["left", "left", *["right"] * (len(SHARE_HEADERS) - 2)]
     rows = share_rows(_escaped(intervals))
@@ -59,7 +67,7 @@ def leaderboard_markdown(boards: Sequence[pd.DataFrame], title: str, intervals: 
     return "\n".join(parts)
 
 
-SHARE_HEADERS = ("suite", "solver", "solved", "runs", "share", "95 % interval")
+SHARE_HEADERS = ("suite", "solver", "solved", "instances", "share", "95 % interval")
 
 
 def share_rows(intervals: pd.DataFrame) -> list[list[str]]:
@@ -77,13 +85,18 @@ def share_rows(intervals: pd.DataFrame) -> list[list[str]]:
     ]
 
 
-def leaderboard_csv(boards: Sequence[pd.DataFrame]) -> str:
-    """All leaderboards in one table; column `by` says what its `group` is."""
+def leaderboard_csv(boards: Sequence[pd.DataFrame], unfinished: str = "") -> str:
+    """All leaderboards in one table; column `by` says what its `group` is.
+
+    The first column is `unfinished` (`13 of 91 jobs`) where the run is.
+    """
     parts = [
         board.rename(columns={board.columns[0]: "group"}).assign(by=str(board.columns[0])) for board in boards
     ]
     whole = pd.concat(parts, ignore_index=True).round({"score": 3, "par2": 3})
     columns = ["by", *(name for name in whole.columns if name != "by")]
+    if unfinished:
+        whole, columns = whole.assign(unfinished=unfinished), ["unfinished", *columns]
     texts = {name: [plain(str(cell)) for cell in whole[name]] for name in ("group", "solver")}
     return whole[columns].assign(**texts).to_csv(index=False, lineterminator="\n")
 
@@ -96,9 +109,13 @@ def plain(cell: str) -> str:
     return f"'{cell}" if cell[:1] in _FORMULA else cell
 
 
-def leaderboard_latex(boards: Sequence[pd.DataFrame], title: str) -> str:
-    """One `table` per leaderboard in booktabs style (`\\usepackage{booktabs}`), with everything escaped."""
-    parts = []
+def leaderboard_latex(boards: Sequence[pd.DataFrame], title: str, notices: Sequence[str] = ()) -> str:
+    """One `table` per leaderboard in booktabs style (`\\usepackage{booktabs}`), with everything escaped.
+
+    The notices stand in comments, the first one also in the captions.
+    """
+    parts = [f"% {' '.join(line.split())}" for line in notices]
+    first = f"{_latex(notices[0])} " if notices else ""
     for board in boards:
         by = str(board.columns[0])
         tabular = (
@@ -108,11 +125,21 @@ def leaderboard_latex(boards: Sequence[pd.DataFrame], title: str) -> str:
             .format_index(escape="latex", axis=1)
         )
         alignment = "ll" + "r" * (board.shape[1] - 2)
-        caption = f"Results by {by}. Score: {title}.".replace("%", r"\%")
+        caption = first + f"Results by {by}. Score: {title}.".replace("%", r"\%")
         parts.append(
             tabular.to_latex(hrules=True, column_format=alignment, caption=caption, label=f"tab:by-{by}")
         )
     return "\n".join(parts)
+
+
+_LATEX = str.maketrans(
+    {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    | {mark: f"\\{mark}" for mark in "&%$#_{}"}
+)
+
+
+def _latex(text: str) -> str:
+    return text.translate(_LATEX)
 
 
 def disagreements_csv(found: Sequence[Disagreement]) -> str:
@@ -140,27 +167,31 @@ VNNCOMP_COLUMNS = ("solver", "suite", "instance", "instance_id", "repetition", "
 def vnncomp_csv(results: pd.DataFrame, instances: Mapping[str, Instance]) -> str:
     """VNN-COMP's results of one solver: category,onnx,vnnlib,prepare_time,result,runtime; no header.
 
-    One row per instance (its first repetition) of the solver's rows of a `results_frame`. Preparation is
-    part of the run here, so its column is 0; runtime is in wall seconds.
+    One row per instance of the solver's rows of a `results_frame`: the repetition that the leaderboard counts
+    (`per_instance`), or `not_run` where the run is unfinished. Preparation is part of the run here, so its
+    column is 0; runtime is in wall seconds.
     """
-    ordered = results.sort_values(["suite", "instance", "repetition"], kind="stable")
-    first = ordered.drop_duplicates(["suite", "instance_id"])
+    ordered = per_instance(results).sort_values(["suite", "instance"], kind="stable")
     columns = ("suite", "instance_id", "outcome", "claim", "wall_s")
-    rows = zip(*(first[name].tolist() for name in columns), strict=True)
-    return "".join(
+    rows = zip(*(ordered[name].tolist() for name in columns), strict=True)
+    lines = [
         f"{_vnncomp_names(suite, instances[key].onnx, instances[key].vnnlib)},0.0,"
         f"{_vnncomp_result(outcome, claim)},{wall:.3f}\n"
         for suite, key, outcome, claim, wall in rows
-    )
+    ]
+    there = set(ordered["instance_id"])
+    missing = sorted((one for key, one in instances.items() if key not in there), key=lambda one: one.name)
+    lines += [f"{_vnncomp_names(one.suite, one.onnx, one.vnnlib)},0.0,not_run,0.000\n" for one in missing]
+    return "".join(lines)
 
 
 def ranks(board: pd.DataFrame) -> list[int]:
-    """Place of each row in its group, from 1; equal scores share it. 0 for the virtual best."""
+    """Place of each row in its group, from 1; equal scores share it. 0 for the virtual best or no score."""
     real = board["solver"] != VIRTUAL_BEST
     groups = board.iloc[:, 0]
     position = groups.groupby(groups).cumcount() + 1
-    shared = position.groupby([groups, board["score"]]).transform("min")
-    return [int(place) for place in shared.where(real, 0)]
+    shared = position.groupby([groups, board["score"].fillna(-inf)]).transform("min")
+    return [int(place) for place in shared.where(real & board["score"].notna(), 0)]
 
 
 def is_summary(board: pd.DataFrame) -> list[bool]:

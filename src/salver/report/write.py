@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
@@ -17,6 +18,7 @@ from salver.errors import SalverError
 from salver.judge.proofs import CheckedProof
 from salver.judge.scoring import find_profile, intervals
 from salver.model import Instance, JudgedRun
+from salver.names import LONGEST
 from salver.report import tables
 from salver.report.figures.drawing_beside import Drawing, drawn_here
 from salver.report.figures.plot import COLUMNS
@@ -82,11 +84,13 @@ def write_results(
     title = find_profile(profile).title
     boards = [tables.with_totals(board, profile) for board in (worked_out.by_suite, worked_out.by_family)]
     shares = intervals(frame)
+    covered, notices = worked_out.coverage, worked_out.notices
+    unfinished = covered.told if covered.unfinished else ""
     files: dict[str, str | bytes] = {
-        "results.parquet": _parquet(frame),
-        "leaderboard.csv": tables.leaderboard_csv(boards),
-        "leaderboard.md": tables.leaderboard_markdown(boards, title, shares),
-        "leaderboard.tex": tables.leaderboard_latex(boards, title),
+        "results.parquet": _parquet(frame, unfinished),
+        "leaderboard.csv": tables.leaderboard_csv(boards, unfinished),
+        "leaderboard.md": tables.leaderboard_markdown(boards, title, shares, notices),
+        "leaderboard.tex": tables.leaderboard_latex(boards, title, notices),
         "disagreements.csv": tables.disagreements_csv(worked_out.found),
         "proofs.csv": proofs_frame(worked_out.judged, proofs).to_csv(index=False, lineterminator="\n"),
         **_vnncomp_files(frame, instances),
@@ -97,14 +101,17 @@ def write_results(
         intervals=shares,
         found=worked_out.found,
         doubts=worked_out.doubts,
+        notices=notices,
         drawing=drawing,
         facts=manifest_facts,
         profile_title=title,
         instances=instances,
         material=material,
     )
+    first = f"% {covered.sentence}\n" if unfinished else ""
     for plot in drawing():
-        files |= {f"{plot.name}.svg": plot.svg, f"{plot.name}.pdf": plot.pdf, f"{plot.name}.tex": plot.tex}
+        files |= {f"{plot.name}.svg": plot.svg, f"{plot.name}.pdf": plot.pdf}
+        files[f"{plot.name}.tex"] = first + plot.tex
     refuse_other_than_folders(run_dir, ["results"])
     for name, content in files.items():
         write_inside(run_dir, name, content)
@@ -141,9 +148,15 @@ def refuse_unreportable(
 
 def _vnncomp_files(frame: pd.DataFrame, instances: Mapping[str, Instance]) -> dict[str, str | bytes]:
     return {
-        f"results/{quote(str(solver), safe=' ')}.csv": tables.vnncomp_csv(runs, instances)
+        f"results/{_file_name(str(solver))}.csv": tables.vnncomp_csv(runs, instances)
         for solver, runs in frame[list(tables.VNNCOMP_COLUMNS)].groupby("solver", sort=True)
     }
+
+
+def _file_name(solver: str) -> str:
+    """A solver's name as a file's; one that is too long for that by its hash."""
+    name = quote(solver, safe=" ")
+    return name if len(name) <= LONGEST else hashlib.sha256(name.encode()).hexdigest()
 
 
 def _remove_outdated(run_dir: Path, current: Collection[str]) -> None:
@@ -156,7 +169,11 @@ def _remove_outdated(run_dir: Path, current: Collection[str]) -> None:
                 path.unlink()
 
 
-def _parquet(frame: pd.DataFrame) -> bytes:
+def _parquet(frame: pd.DataFrame, unfinished: str) -> bytes:
+    """The table; of an unfinished run its metadata say so (`frame.attrs["unfinished"]`)."""
     stream = io.BytesIO()
+    if unfinished:
+        frame = frame.copy(deep=False)
+        frame.attrs["unfinished"] = unfinished
     frame.to_parquet(stream, engine="pyarrow", index=False)
     return stream.getvalue()

@@ -11,7 +11,8 @@ from pydantic import Field
 from salver.datasets import Dataset, load
 from salver.errors import SalverError, suggestion
 from salver.generator import InstanceDraft, Parameters
-from salver.nets.network import Network
+from salver.nets.network import Network, single
+from salver.nets.onnx.file import network_name
 from salver.nets.onnx.reader import read_onnx
 from salver.nets.program import lower
 from salver.nets.torch_bridge import from_torch
@@ -21,7 +22,7 @@ from salver.saliency.vanilla import Point, VanillaQuery
 class NetworkParameters(Parameters):
     """What every family on a network's test points lets a suite say."""
 
-    network: str = Field(description="a zoo key, or the path of an ONNX classifier")
+    network: str = Field(description="a zoo key, or an ONNX file by its path from the suite")
     dataset: str | None = Field(default=None, description="data set of an ONNX classifier")
     points: int = Field(default=5, gt=0, description="how many test points to use")
     skip: int = Field(default=0, ge=0, description="how many candidate points to pass over first")
@@ -43,7 +44,7 @@ def over_points(
         SalverError: as `classifier_and_data`; no point gives a draft.
     """
     classifier, data = classifier_and_data(params.network, params.dataset, seed, params.data_dir, family)
-    name = Path(params.network).stem
+    name = network_name(Path(params.network))
     source = VanillaQuery(classifier, name, data.name, data.input_shape, data.clip)
     used = 0
     for index in correct_points(classifier, data, seed)[params.skip :]:
@@ -71,13 +72,13 @@ def classifier_and_data(
         data = load(spec.dataset, data_dir)
         return from_torch(trained(spec, seed, data_dir), data.test_x.shape[1]), data
     path = Path(network)
-    if path.suffix != ".onnx" or dataset is None:
-        if path.suffix == ".onnx":
-            mend = "add `dataset`, the data set that the network was trained on"
-            raise SalverError("a network in a file needs a data set", f"{family}: {network}", mend)
+    if not path.name.lower().endswith((".onnx", ".onnx.gz")):
         mend = f"{suggestion(network, ZOO, 8)} (docs/networks.md), or name an .onnx file and its `dataset`"
         raise SalverError("no network of that name", f"{family}: {network}", mend)
-    classifier, data = read_onnx(path), load(dataset, data_dir)
+    if dataset is None:
+        mend = "add `dataset`, the data set that the network was trained on"
+        raise SalverError("a network in a file needs a data set", f"{family}: {network}", mend)
+    classifier, data = single(read_onnx(path), str(path)), load(dataset, data_dir)
     if classifier.input_size != data.test_x.shape[1]:
         what = f"takes {classifier.input_size} inputs, {dataset} has {data.test_x.shape[1]}"
         raise SalverError(what, f"{family}: {network}", "choose the data set the network was trained on")

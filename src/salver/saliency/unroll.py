@@ -32,6 +32,9 @@ from salver.nets.network import (
     Shape,
     Sign,
     Sub,
+    free_prefix,
+    held,
+    single,
 )
 
 SaliencyMap = Literal["raw", "abs"]
@@ -61,13 +64,15 @@ def unroll(classifier: Network, coefficients: npt.NDArray[np.float64], kind: Sal
     """The network X [n] -> Concat[logits [m], saliency [n]].
 
     Args:
-        classifier: feed-forward ReLU network with m outputs.
+        classifier: feed-forward ReLU network with m outputs; its weights are rounded to binary32.
         coefficients: float64 [m]; the gradient is taken of their inner product with the logits.
         kind: `raw` gradient or its absolute values.
 
     Raises:
-        SalverError: an operator without a known adjoint, or no ReLU between input and output.
+        SalverError: an operator without a known adjoint, no ReLU between input and output, or a weight that
+            leaves the range of binary32.
     """
+    classifier = single(classifier)
     for node in classifier.nodes:
         if not isinstance(node.operator, _FORWARD):
             what = f"operator {type(node.operator).__name__} has no unrolled gradient"
@@ -84,7 +89,8 @@ def unroll(classifier: Network, coefficients: npt.NDArray[np.float64], kind: Sal
         saliency = builder.emit(Abs(), (saliency,), (classifier.input_size,))
     shape = (classifier.output_size + classifier.input_size,)
     builder.emit(Concat(), (classifier.output, saliency), shape)
-    return Network(classifier.input, classifier.input_size, tuple(builder.nodes), builder.nodes[-1].name)
+    nodes = tuple(builder.nodes)
+    return single(Network(classifier.input, classifier.input_size, nodes, nodes[-1].name), "gradient network")
 
 
 class _Backward:
@@ -93,11 +99,12 @@ class _Backward:
     def __init__(self, classifier: Network) -> None:
         self.nodes: list[Node] = list(classifier.nodes)
         self.shapes = classifier.shapes
+        self.prefix = free_prefix(self.shapes, "grad")
         self.adjoints: dict[str, list[_Fixed | str]] = {}
         self.masks: dict[str, str] = {}
 
     def emit(self, operator: Any, inputs: tuple[str, ...], shape: Shape) -> str:
-        name = f"grad{len(self.nodes)}"
+        name = f"{self.prefix}{len(self.nodes)}"
         self.nodes.append(Node(name, operator, inputs, shape))
         self.shapes[name] = shape
         return name
@@ -118,8 +125,8 @@ class _Backward:
         for name in names[1:]:
             total = self.emit(Add(), (total, name), self.shapes[tensor])
         if constant is not None and constant.any():
-            shift = constant.reshape(self.shapes[tensor]).astype(np.float32)
-            total = self.emit(Scale(np.ones_like(shift), shift), (total,), self.shapes[tensor])
+            shift = held(constant.reshape(self.shapes[tensor]))
+            total = self.emit(Scale(np.ones(shift.shape, np.float32), shift), (total,), self.shapes[tensor])
         return total
 
     def step(self, node: Node) -> None:
@@ -152,7 +159,7 @@ class _Backward:
     def _gated(self, mask: str, adjoint: _Fixed | str, shape: Shape) -> str:
         if isinstance(adjoint, str):
             return self.emit(Mul(), (mask, adjoint), shape)
-        scale = adjoint.reshape(shape).astype(np.float32)
+        scale = held(adjoint.reshape(shape))
         return self.emit(Scale(scale, np.zeros_like(scale)), (mask,), shape)
 
     def _negated(self, adjoint: _Fixed | str, shape: Shape) -> _Fixed | str:
@@ -165,7 +172,7 @@ class _Backward:
         operator = node.operator
         match operator:
             case Linear():
-                weight = np.ascontiguousarray(operator.weight.T)
+                weight = held(np.ascontiguousarray(operator.weight.T))
                 return self.emit(Linear(weight, np.zeros(len(weight), np.float32)), (adjoint,), source)
             case Conv():
                 return self.emit(_transposed(operator, source, node.shape), (adjoint,), source)
@@ -186,7 +193,7 @@ def _transposed(operator: Conv, source: Shape, target: Shape) -> ConvTranspose:
         short.append(source[1 + axis] - (full - operator.pads[axis] - operator.pads[axis + 2]))
     if any(gap and operator.dilations[axis] > 1 for axis, gap in enumerate(short)):
         raise SalverError("Conv with dilation and a stride that leaves rows unread has no unrolled gradient")
-    weight = np.pad(operator.weight, ((0, 0), (0, 0), (0, short[0]), (0, short[1])))
+    weight = held(np.pad(operator.weight, ((0, 0), (0, 0), (0, short[0]), (0, short[1]))))
     return ConvTranspose(weight, operator.strides, operator.pads, operator.dilations, operator.groups)
 
 
@@ -195,7 +202,7 @@ def _adjoint_value(node: Node, adjoint: _Fixed, source: Shape) -> _Fixed:
     operator, flat = node.operator, adjoint.ravel()
     match operator:
         case Linear():
-            return np.asarray(operator.weight.T.astype(np.float64) @ flat)
+            return np.asarray(operator.weight.astype(np.float64).T @ flat)
         case Conv():
             return np.asarray(conv_matrix(operator, source).T @ flat)
         case Scale():

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from salver import __version__
 from salver.commands.one_line import OneLineParser, nearest, refuse_empty
-from salver.errors import SalverError, file_error
+from salver.errors import SalverError, counted, file_error
 from salver.solvers.arguments import CHECK_PROOF, DEVICES, build_parser, completion_script, parts_left_out
 from salver.solvers.watchdog import Outbox, is_out_of_memory, process_start, watched
 
@@ -138,8 +138,8 @@ def main(argv: list[str] | None = None) -> int:
             raise SalverError(*_no_back_end(options.solver, options.backend))
         if options.proof is not None and options.solver not in PROVE:
             raise SalverError(f"{options.solver} writes no proofs", "--proof", f"use {', '.join(PROVE)}")
-        _refuse_unwritable(options)
         options.without = parts_left_out(options.solver, options.without)
+        _refuse_outputs(options)
     except SalverError as error:
         print(f"salver-solve: {error}", file=sys.stderr)
         return 2
@@ -156,22 +156,6 @@ def _no_back_end(solver: str, asked: str) -> tuple[str, str, str]:
     if solver not in BACK_ENDS:
         return f"{solver} has no choice of back ends", "--backend", "leave it out"
     return f"no back end {asked!r}", "--backend", f"choose {' or '.join(BACK_ENDS[solver])}"
-
-
-def _refuse_unwritable(options: argparse.Namespace) -> None:
-    """Refuses before the solving, which may take hours, what could not be stored after it."""
-    wanted = [("--proof", options.proof), ("--serialise-assignments", options.serialise_assignments)]
-    for option, path in wanted:
-        if path is None:
-            continue
-        folder = path.parent if option == "--proof" else path
-        if option == "--proof" and path.is_dir():
-            raise SalverError(f"{path} is a folder", option, "name a file")
-        there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-        if not there.is_dir():
-            raise SalverError(f"{there} is no folder", option, "choose another path")
-        if not os.access(there, os.W_OK | os.X_OK):
-            raise SalverError(f"{there} cannot be written to", option, "choose another folder")
 
 
 def _check_name(name: str) -> None:
@@ -274,6 +258,9 @@ def _solved(name: str, query: Query, budget: Budget, options: Options) -> Result
     from salver.solvers.lifted import SPAN, cut_matters
     from salver.solvers.query import Result, Verdict
 
+    if not all(query.prop.clauses):
+        verdict = Verdict.UNSAT if name in COMPLETE else Verdict.UNKNOWN
+        return Result(verdict, reason="a box or a choice of the query is empty")
     try:
         result = load(name)(query, budget, options)
     except UnsupportedQueryError:
@@ -314,6 +301,26 @@ def _files(named: list[str]) -> dict[str, Path]:
     return files
 
 
+def _refuse_outputs(options: argparse.Namespace) -> None:
+    """Refuses, before anything is solved, to write over what is there or into folders that are not.
+
+    Raises:
+        SalverError: a file or folder named for output cannot be had.
+    """
+    from salver.files import refuse_missing_parent, refuse_output
+
+    if options.proof is not None:
+        inputs = [options.query, *_files(options.network).values()]
+        refuse_output(options.proof, force=options.force, inputs=inputs, option="--force")
+    folder = options.serialise_assignments
+    if folder is not None:
+        refuse_missing_parent(folder)
+        if folder.exists() and not folder.is_dir():
+            raise SalverError("is no folder", str(folder), "name a folder with --serialise-assignments")
+        if folder.exists() and any(folder.iterdir()) and not options.force:
+            raise SalverError("is not empty", str(folder), "choose another folder, or add --force")
+
+
 def _prove(query: Query, budget: Budget, path: Path, vnnlib: Path) -> None:
     """Writes a proof of `unsat`, or says on stderr why there is none."""
     from salver.nets.program import UnsupportedQueryError
@@ -337,7 +344,7 @@ def _prove(query: Query, budget: Budget, path: Path, vnnlib: Path) -> None:
         print("no proof: none was found in time", file=sys.stderr)
         return
     write_proof(path, files, steps)
-    print(f"proof: {len(steps)} steps, {path.stat().st_size} bytes", file=sys.stderr)
+    print(f"proof: {counted(len(steps), 'step')}, {path.stat().st_size} bytes", file=sys.stderr)
 
 
 def _plain_or_compressed(path: Path) -> Path:
@@ -361,37 +368,38 @@ def _text(result: Result, query: Query | None, path: Path, folder: Path | None) 
         named = {"X": result.witness, "Y": query.replay(result.witness)}
         tensors = [(name, declared.get(name, ""), named[name]) for name in declared or named]
     if folder is not None:
-        _store(folder, tensors)
+        from salver.files import write_atomically
+
+        for name, _, values in tensors:
+            text = "\n".join(_number(v, query.double) for v in values.tolist())
+            element = "float64" if query.double else "float32"
+            write_atomically(folder / f"{name}.txt", f"{name} {element} [1,{len(values)}]\n{text}\n")
     if tensors[0][1]:
-        lines = [line for _, head, values in tensors for line in (head, *_numbers(head, values))]
+        lines = [
+            line for _, head, values in tensors for line in (head, *_numbers(head, values, query.double))
+        ]
         return "\n".join((result.verdict.value, *lines))
     lines = [
-        f"({name}_{i} {_number(v)})" for name, _, values in tensors for i, v in enumerate(values.tolist())
+        f"({name}_{i} {_number(v, query.double)})"
+        for name, _, values in tensors
+        for i, v in enumerate(values.tolist())
     ]
     return result.verdict.value + "\n(" + "\n ".join(lines) + ")"
 
 
-def _store(folder: Path, tensors: list[tuple[str, str, Any]]) -> None:
-    """A text file for every tensor; the answer stands where they cannot be written."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, _, values in tensors:
-            text = "\n".join(_number(v) for v in values.tolist())
-            (folder / f"{name}.txt").write_text(f"{name} float32 [1,{len(values)}]\n{text}\n")
-    except OSError as error:
-        print(f"salver-solve: {file_error(error, error.filename or folder)}", file=sys.stderr)
-
-
-def _numbers(head: str, values: Any) -> list[str]:
+def _numbers(head: str, values: Any, double: bool) -> list[str]:
     """The values of a tensor as `head` declares it, which may be of whole numbers."""
     whole = head.split()[1].startswith(("int", "uint"))
-    return [str(int(value)) if whole else _number(value) for value in values.tolist()]
+    return [str(int(value)) if whole else _number(value, double) for value in values.tolist()]
 
 
-def _number(value: float) -> str:
+def _number(value: float, double: bool = False) -> str:
+    """The shortest decimal that is read as the value, in single precision where that holds it."""
     import numpy as np
 
-    return np.format_float_positional(np.float32(value), unique=True, trim="0")
+    narrow = np.float32(value)
+    kept = np.float64(value) if double or narrow != value else narrow
+    return np.format_float_positional(kept, unique=True, trim="0")
 
 
 def _parser() -> OneLineParser:

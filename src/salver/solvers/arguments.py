@@ -82,6 +82,9 @@ def _add_verify(actions: Any) -> None:
     verify.add_argument(
         "--proof", type=Path, metavar="FILE", help="write a proof of an unsat there (.gz packs it)"
     )
+    verify.add_argument(
+        "--force", action="store_true", help="replace what --proof and --serialise-assignments find there"
+    )
     verify.add_argument("--backend", default="", help="exact back end where the solver has several")
     verify.add_argument(
         "--without",

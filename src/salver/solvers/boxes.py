@@ -31,7 +31,8 @@ def decides(query: Query) -> bool:
     try:
         lower(query.network)
     except UnsupportedQueryError:
-        return int((query.prop.input_lower < query.prop.input_upper).sum()) <= MOST_INPUTS
+        low, high = query.prop.input_lower, query.prop.input_upper
+        return int((high - low > NARROWEST * np.maximum(1.0, np.abs(low))).sum()) <= MOST_INPUTS
     return False
 
 

@@ -15,17 +15,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from salver.errors import SalverError
 from salver.nets.program import Affine, GateBlock, MaskBlock, Program, ReluBlock
 from salver.solvers.bounding.bounds import Bounds, propagate
 from salver.solvers.crown.graph import bounded_graph, live_blocks, without_abs
 from salver.solvers.crown.lirpa import linear_bounds
 from salver.solvers.marabou.solver import decide
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
+from salver.solvers.watchdog import is_out_of_memory
 
 Array = npt.NDArray[np.float64]
 
 ROUNDING = 1e-9
-"""Outward widening of auto_LiRPA's float64 bounds, relative to the interval bounds of the same values."""
+"""Outward widening of auto_LiRPA's float64 bounds, relative to what the values are added up from."""
 
 
 def solve(query: Query, budget: Budget, options: Options) -> Result:
@@ -33,13 +35,20 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
 
     Raises:
         UnsupportedQueryError: see `salver.nets.program.lower`.
-        SalverError: auto_LiRPA or Marabou is not installed, or failed.
+        SalverError: auto_LiRPA or Marabou is not installed.
     """
     import torch
 
     torch.set_num_threads(options.threads)
     program = without_abs(query.program)
-    bounds = published_bounds(program, query.prop.input_lower, query.prop.input_upper, budget)
+    try:
+        bounds = published_bounds(program, query.prop.input_lower, query.prop.input_upper, budget)
+    except SalverError:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        return Result(Verdict.UNKNOWN, reason=f"auto_LiRPA failed: {type(error).__name__}: {error}")
     if bounds is None:
         return Result(Verdict.TIMED_OUT)
     return decide(query, program, bounds, budget, options.threads)
@@ -111,7 +120,7 @@ class _Layers:
             module = self.graph.module
             rows = torch.eye(affine.size, dtype=torch.float64)
             found = linear_bounds(module, self.lower, self.upper, node, rows, self.known)
-            slack = ROUNDING * (1.0 + np.maximum(np.abs(low), np.abs(high)))
+            slack = ROUNDING * affine.magnitude(self.bounds.largest)
             low = np.maximum(low, found[0][0].detach().numpy() - slack)
             high = np.minimum(high, found[1][0].detach().numpy() + slack)
         self.known[node] = _row(low), _row(high)

@@ -20,12 +20,14 @@ import onnx
 
 from salver.errors import SalverError
 from salver.nets.joined import beside, with_rows
+from salver.nets.onnx.declared import inputs_of, is_double, refuse_contradiction
 from salver.nets.onnx.file import load_model
 from salver.nets.onnx.reader import read_for_query
 from salver.nets.program import AbsBlock, GateBlock, UnsupportedQueryError
 from salver.nets.runtime import Runtime
 from salver.solvers.query import Query
 from salver.spec import Atom, Property
+from salver.spec.numbers import above, below
 from salver.spec.property import Relation
 from salver.spec.read import MOST_ENTRIES
 from salver.spec.terms import Monomial, Tensor, TermAtom, TermClause, TermQuery, Variable, read_term_query
@@ -148,7 +150,7 @@ def read_lifted(files: Mapping[str, Path], vnnlib: Path, margin: bool = False) -
     for number, path in enumerate(paths):
         own = [tensor for tensor in text.tensors if tensor.network == number]
         model = load_model(path)
-        part = _part(model, own, path)
+        part = _part(model, own, path, str(vnnlib))
         taken = slice(first, first + part.inputs)
         box = (lift.prop.input_lower[taken], lift.prop.input_upper[taken])
         first += part.inputs
@@ -168,7 +170,9 @@ def read_lifted(files: Mapping[str, Path], vnnlib: Path, margin: bool = False) -
     edges = any(atom.strict for clause in text.clauses for part in clause for atom in part)
     strict = text.clauses if edges else ()
     replay = LiftedReplay(tuple(parts), text.tensors, lift.places, lift.rows, lift.cut, strict)
-    return Query(paths[0], with_rows(beside(networks), lift.matrix, lift.products), lift.prop, replay)
+    network = with_rows(beside(networks), lift.matrix, lift.products)
+    double = all(is_double(value) for part in parts for value in inputs_of(part.model.graph))
+    return Query(paths[0], network, lift.prop, replay, double)
 
 
 def _paths(text: TermQuery, files: Mapping[str, Path], vnnlib: Path) -> list[Path]:
@@ -192,19 +196,22 @@ def _paths(text: TermQuery, files: Mapping[str, Path], vnnlib: Path) -> list[Pat
     return list(paths.values())
 
 
-def _part(model: onnx.ModelProto, tensors: list[Tensor], path: Path) -> Part:
-    weights = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in weights]
+def _part(model: onnx.ModelProto, tensors: list[Tensor], path: Path, vnnlib: str) -> Part:
+    inputs = inputs_of(model.graph)
     outputs = [value.name for value in model.graph.output]
     declared = [tensor for tensor in tensors if tensor.role == "input"]
     if len(inputs) != len(declared) or len(outputs) != sum(t.role == "output" for t in tensors):
         what = f"has {len(inputs)} inputs and {len(outputs)} outputs, the query declares others"
         raise SalverError(what, str(path), "use the query's own network")
     for value, tensor in zip(inputs, declared, strict=True):
+        refuse_contradiction(tensor.head, value, vnnlib)
         size = math.prod(axis.dim_value or 1 for axis in value.type.tensor_type.shape.dim)
         if size != tensor.size:
             what = f"input {value.name!r} has {size} entries, {tensor.name!r} is declared with {tensor.size}"
             raise SalverError(what, str(path), "use the query's own network")
+    results = [tensor for tensor in tensors if tensor.role == "output"]
+    for value, tensor in zip(model.graph.output, results, strict=True):
+        refuse_contradiction(tensor.head, value, vnnlib)
     left = iter(outputs)
     names = [t.inner if t.role == "hidden" else next(left) for t in tensors if t.role != "input"]
     made = {name for node in model.graph.node for name in node.output}
@@ -279,6 +286,10 @@ def _lifted(text: TermQuery, where: str, margin: bool) -> _Lifted:
     matrix = np.zeros((len(lift.rows), sum(sizes) + len(products)), np.float32)
     for number, column, value in entries:
         matrix[number, column] = value
+    if (lift.low > lift.high).any():
+        # No input at all: the query is that of an empty choice, over a box that does not matter.
+        lift.high = np.maximum(lift.low, lift.high)
+        clauses.append(())
     try:
         prop = Property(*_cut(lift.low, lift.high), tuple(clauses), sizes[1] + len(matrix))
     except ValueError as error:
@@ -315,8 +326,9 @@ class _Lift:
         if found is None:
             return False
         column, is_lower, exact = found
-        bound = self._float(exact)
-        # A bound as it stands in the file is rounded as the plain reader does; a computed one is widened.
+        nearest = self._float(exact)
+        bound = below(nearest, exact) if is_lower else above(nearest, exact)
+        # A bound as it stands in the file is rounded as the plain reader does; a computed one to binary32.
         plain = abs(atom.terms[0][1]) == 1
         if not plain and Fraction(bound) != exact:
             bound = _outward(exact, is_lower)

@@ -15,11 +15,12 @@ import numpy.typing as npt
 
 from salver.errors import SalverError
 from salver.nets.network import Network
+from salver.nets.onnx.declared import inputs_of, is_double, refuse_contradiction
 from salver.nets.onnx.file import load_model
-from salver.nets.onnx.reader import read_onnx
+from salver.nets.onnx.reader import from_model
 from salver.nets.program import Program, UnsupportedQueryError, lower
 from salver.nets.runtime import Runtime
-from salver.spec import Property, read_vnnlib
+from salver.spec import Property, declared_tensors, float32_down, float32_up, read_vnnlib
 
 if TYPE_CHECKING:
     from salver.solvers.lifted import LiftedReplay
@@ -91,12 +92,14 @@ class Query:
         network: its operators.
         prop: box and clauses; a satisfying X falsifies the property under test.
         lifted: replays `network` where it is not the file's function alone (`salver.solvers.lifted`).
+        double: whether the networks take their inputs in double precision.
     """
 
     onnx: Path
     network: Network
     prop: Property
     lifted: LiftedReplay | None = None
+    double: bool = False
 
     @cached_property
     def program(self) -> Program:
@@ -106,6 +109,15 @@ class Query:
             UnsupportedQueryError: see `lower`.
         """
         return lower(self.network)
+
+    @cached_property
+    def _points(self) -> tuple[Array, Array]:
+        """Least and largest of the binary32 numbers inside the box, for each input [n], [n]."""
+        low, high = self.prop.input_lower, self.prop.input_upper
+        least, most = float32_up(low), float32_down(high)
+        middle = low + (high - low) / 2
+        nearest = middle if self.double else middle.astype(np.float32).astype(np.float64)
+        return np.where(least <= most, least, nearest), np.where(least <= most, most, nearest)
 
     @cached_property
     def _runtime(self) -> Runtime:
@@ -120,13 +132,13 @@ class Query:
         return other
 
     def replay(self, x: Array) -> Array:
-        """Outputs of ONNX Runtime in float32 at `x` [n], the values a judge will see."""
+        """Outputs of ONNX Runtime, in the types of the file, at `x` [n]: the values a judge will see."""
         return self._runtime.outputs(x) if self.lifted is None else self.lifted.outputs(x)
 
     def clip(self, x: Array) -> Array:
-        """The nearest binary32 point inside the box (the bounds are binary32 numbers themselves)."""
+        """The nearest binary32 point inside the box; for an input without one, what is nearest to the box."""
         nearest = np.asarray(x, np.float32).astype(np.float64)
-        return np.clip(nearest, self.prop.input_lower, self.prop.input_upper)
+        return np.clip(nearest, *self._points)
 
     def confirm(self, x: Array) -> Array | None:
         """The witness as it will be printed if it survives strict replay (tolerance 0), else None.
@@ -193,7 +205,7 @@ def read_query(onnx: Path, vnnlib: Path) -> Query:
     """Reads both files of a plain query.
 
     Raises:
-        SalverError: unreadable or malformed files, or sizes that do not fit.
+        SalverError: unreadable or malformed files, or sizes, shapes or types that do not fit.
         UnsupportedQueryError: operators outside `Network`.
     """
     return _over(onnx, read_vnnlib(vnnlib), vnnlib)
@@ -201,8 +213,9 @@ def read_query(onnx: Path, vnnlib: Path) -> Query:
 
 def _over(onnx: Path, prop: Property, vnnlib: Path) -> Query:
     """A plain property over the network in a file."""
+    model = load_model(onnx)
     try:
-        network = read_onnx(onnx)
+        network = from_model(model, str(onnx))
     except SalverError as error:
         if "is not supported" in error.what:
             raise UnsupportedQueryError(str(error)) from error
@@ -213,4 +226,7 @@ def _over(onnx: Path, prop: Property, vnnlib: Path) -> Query:
         raise SalverError(
             f"{what}, the network has {sizes[0]} and {sizes[1]}", str(vnnlib), "use its own network"
         )
-    return Query(onnx, network, prop)
+    ends = {"X": inputs_of(model.graph)[0], "Y": model.graph.output[0]}
+    for role, declared in declared_tensors(vnnlib).items():
+        refuse_contradiction(declared, ends[role], str(vnnlib))
+    return Query(onnx, network, prop, double=is_double(ends["X"]))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import struct
 from decimal import Decimal
+from fractions import Fraction
 from functools import lru_cache
 
 import numpy as np
@@ -28,6 +29,16 @@ def float32_down(values: npt.ArrayLike) -> Array:
 def float32_up(values: npt.ArrayLike) -> Array:
     """Smallest binary32 values not below `values`, as float64 of the same shape."""
     return -float32_down(-np.asarray(values, dtype=np.float64)) + 0.0
+
+
+def below(nearest: float, exact: Decimal | Fraction) -> float:
+    """The largest binary64 number not above `exact`, of which `nearest` is the nearest."""
+    return math.nextafter(nearest, -math.inf) if type(exact)(nearest) > exact else nearest
+
+
+def above(nearest: float, exact: Decimal | Fraction) -> float:
+    """The smallest binary64 number not below `exact`, of which `nearest` is the nearest."""
+    return math.nextafter(nearest, math.inf) if type(exact)(nearest) < exact else nearest
 
 
 @lru_cache(maxsize=65536)

@@ -50,7 +50,8 @@ class Property:
     """The query: is there X in the box whose Y satisfies every clause?
 
     Attributes:
-        input_lower, input_upper: float64 [n], every value a binary32 number, lower <= upper.
+        input_lower, input_upper: float64 [n], lower <= upper. Decimals that binary64 does not hold are
+            rounded outwards, so that the box holds all that the query asks about.
         clauses: conjunction of clauses over Y.
         output_count: number of output entries.
     """

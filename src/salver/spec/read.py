@@ -16,6 +16,7 @@ import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ import numpy as np
 
 from salver.confined import open_regular
 from salver.errors import SalverError
+from salver.spec.numbers import above, below
 from salver.spec.property import Atom, Clause, Property
 
 MOST_STORED_BYTES = 64 << 20
@@ -65,8 +67,8 @@ class _Query:
     where: str
     shapes: dict[str, tuple[str, tuple[int, ...]]] = field(default_factory=dict)
     flat: dict[str, set[int]] = field(default_factory=lambda: {"X": set(), "Y": set()})
-    lower: dict[int, float] = field(default_factory=dict)
-    upper: dict[int, float] = field(default_factory=dict)
+    lower: dict[int, Decimal] = field(default_factory=dict)
+    upper: dict[int, Decimal] = field(default_factory=dict)
     clauses: list[Clause] = field(default_factory=list)
 
     def fail(self, what: str, line: int) -> SalverError:
@@ -139,7 +141,12 @@ def parse_vnnlib(text: str, where: str = "VNN-LIB text") -> Property:
 
 
 def statements(text: str, where: str) -> Iterator[Expression]:
-    """Top-level expressions. Raises: SalverError: parentheses that do not match, or too many."""
+    """Top-level expressions. A line ends as in any text file: with LF, CR or both.
+
+    Raises:
+        SalverError: parentheses that do not match, or too many.
+    """
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     stack: list[Expression] = []
     line, position = 1, 0
     for match in _TOKEN.finditer(text):
@@ -235,7 +242,7 @@ def _assert(query: _Query, expression: Any, line: int) -> None:
         case ["and", *parts]:
             for part in parts:
                 _assert(query, part, expression.line)
-        case ["or", *parts] if parts:
+        case ["or", *parts]:
             clause = tuple(tuple(_conjunction(query, part, expression.line)) for part in parts)
             query.clauses.append(clause)
         case _:
@@ -244,17 +251,17 @@ def _assert(query: _Query, expression: Any, line: int) -> None:
                     query.clauses.append(
                         ((_output_atom(query, variable, relation, right, expression.line),),)
                     )
-                elif isinstance(right, float):
+                elif isinstance(right, Decimal):
                     _tighten(query, variable.index, relation, right)
                 else:
                     raise query.fail("an input is compared with a variable", expression.line)
 
 
-def _tighten(query: _Query, index: int, relation: str, bound: float) -> None:
+def _tighten(query: _Query, index: int, relation: str, bound: Decimal) -> None:
     if relation == ">=":
-        query.lower[index] = max(bound, query.lower.get(index, -math.inf))
+        query.lower[index] = max(bound, query.lower.get(index, bound))
     else:
-        query.upper[index] = min(bound, query.upper.get(index, math.inf))
+        query.upper[index] = min(bound, query.upper.get(index, bound))
 
 
 def _conjunction(query: _Query, expression: Any, line: int) -> Iterator[Atom]:
@@ -272,14 +279,14 @@ def _conjunction(query: _Query, expression: Any, line: int) -> Iterator[Atom]:
 
 def _output_atom(query: _Query, variable: _Variable, relation: str, right: Any, line: int) -> Atom:
     direction: Any = relation
-    if isinstance(right, float):
-        return Atom(variable.index, direction, constant=right)
+    if isinstance(right, Decimal):
+        return Atom(variable.index, direction, constant=float(right))
     if right.role != "Y":
         raise query.fail("an output is compared with an input", line)
     return Atom(variable.index, direction, other=right.index)
 
 
-def _comparison(query: _Query, node: Expression) -> Iterator[tuple[_Variable, str, _Variable | float]]:
+def _comparison(query: _Query, node: Expression) -> Iterator[tuple[_Variable, str, _Variable | Decimal]]:
     match node.items:
         case ["<=" | ">=" | "==" | "=" as relation, left, right]:
             first, second = _operand(query, left, node.line), _operand(query, right, node.line)
@@ -289,8 +296,8 @@ def _comparison(query: _Query, node: Expression) -> Iterator[tuple[_Variable, st
             )
         case _:
             raise query.fail("malformed condition", node.line)
-    if isinstance(first, float):
-        if isinstance(second, float):
+    if isinstance(first, Decimal):
+        if isinstance(second, Decimal):
             raise query.fail("both sides are constants", node.line)
         first, second = second, first
         relation = {"<=": ">=", ">=": "<="}.get(relation, relation)
@@ -298,7 +305,7 @@ def _comparison(query: _Query, node: Expression) -> Iterator[tuple[_Variable, st
         yield first, direction, second
 
 
-def _operand(query: _Query, token: Any, line: int) -> _Variable | float:
+def _operand(query: _Query, token: Any, line: int) -> _Variable | Decimal:
     if isinstance(token, Expression):
         raise query.fail("arithmetic is not supported", line)
     found = INDEXED.fullmatch(token)
@@ -315,10 +322,12 @@ def _operand(query: _Query, token: Any, line: int) -> _Variable | float:
         if token.lower().lstrip("+-") in ("nan", "inf", "infinity"):
             raise query.fail(f"bound {token!r} is not a finite number", line)
         raise query.fail(f"{token[:40]!r} is neither a declared variable nor a number", line)
-    number = float(token)
-    if not math.isfinite(number):
+    if not math.isfinite(float(token)):
         raise query.fail(f"bound {token[:40]!r} is not a finite number", line)
-    return number
+    try:
+        return Decimal(token)
+    except InvalidOperation as error:
+        raise query.fail(f"number {token[:40]!r} is not supported", line) from error
 
 
 def _finish(query: _Query) -> Property:
@@ -333,9 +342,14 @@ def _finish(query: _Query) -> Property:
         missing = next((i for i in range(counts["X"]) if i not in bounds), None)
         if missing is not None:
             raise SalverError(f"X[{missing}] has no {side} bound", query.where, "bound every input")
-    lower = np.array([query.lower[i] for i in range(counts["X"])])
-    upper = np.array([query.upper[i] for i in range(counts["X"])])
+    box = [(query.lower[i], query.upper[i]) for i in range(counts["X"])]
+    clauses = list(query.clauses)
+    if any(low > high for low, high in box):
+        # No input at all: the query is that of an empty choice, over a box that does not matter.
+        box, clauses = [(low, max(low, high)) for low, high in box], [*clauses, ()]
+    lower = np.array([below(float(low), low) for low, _ in box])
+    upper = np.array([above(float(high), high) for _, high in box])
     try:
-        return Property(lower, upper, tuple(query.clauses), counts["Y"])
+        return Property(lower, upper, tuple(clauses), counts["Y"])
     except ValueError as error:
         raise SalverError(str(error), query.where, "correct the VNN-LIB file") from error

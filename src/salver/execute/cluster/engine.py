@@ -27,6 +27,7 @@ from salver.errors import SalverError
 from salver.execute.cluster.order import Order, execute, stop_all
 from salver.execute.cluster.settings import forget_names
 from salver.execute.cluster.workforce import Request, Workforce, place
+from salver.execute.events import EventLog
 from salver.execute.job import Backend, Folders
 from salver.execute.local import interruptible
 from salver.execute.plan import PlannedJob, unsupported_record
@@ -54,6 +55,7 @@ def run_dask(
     warm_up: bool = False,
     scratch: Path | None = None,
     backend: Backend = "salver",
+    log: EventLog | None = None,
 ) -> RunSummary:
     """Runs the jobs that `run_dir/events.jsonl` does not hold yet on Dask workers.
 
@@ -62,7 +64,7 @@ def run_dask(
     is lost with its worker is run again; one that is lost three times is recorded as INFRASTRUCTURE.
 
     Args:
-        planned, runners, root, run_dir, on_finish, ready, scratch, backend: as for `run_local`. The
+        planned, runners, root, run_dir, on_finish, ready, scratch, backend, log: as for `run_local`. The
             runners are made anew on the workers, by name; all folders are seen by all machines.
         workforce: where the workers come from.
         warm_up: each worker first runs the first job it gets of a solver once without any record.
@@ -71,7 +73,7 @@ def run_dask(
         SalverError: a job that no worker can ever take; no scheduler, no workers, or workers that cannot
             run a solver; another coordinator writes this run; no space left for the events.
     """
-    with recording(planned, run_dir, ready, on_finish) as (wanted, record):
+    with recording(planned, run_dir, ready, on_finish, log) as (wanted, record):
         skipped, count = len(planned) - len(wanted), len(wanted)
         if not wanted:
             return RunSummary(0, skipped, 0)

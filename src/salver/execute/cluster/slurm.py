@@ -23,6 +23,7 @@ from salver.execute.cluster.engine import run_dask
 from salver.execute.cluster.pools import Demand, Lifetime, Pool, Pools, lifetime, memory_mb, offer
 from salver.execute.cluster.tls import make_keys
 from salver.execute.cluster.workforce import LOOPBACK, Request, own_scheduler, worker_command
+from salver.execute.events import EventLog
 from salver.execute.job import Backend
 from salver.execute.plan import PlannedJob
 from salver.execute.recording import RunSummary
@@ -48,6 +49,7 @@ def run_slurm(
     ready: Iterable[RunRecord] = (),
     warm_up: bool = False,
     backend: Backend = "salver",
+    log: EventLog | None = None,
 ) -> RunSummary:
     """As `run_dask`, on pilots of these pools.
 
@@ -66,6 +68,7 @@ def run_slurm(
         ready=ready,
         warm_up=warm_up,
         backend=backend,
+        log=log,
     )
 
 

@@ -19,6 +19,7 @@ from salver.confined import clear, folder_inside, unfit
 from salver.errors import SalverError
 from salver.execute.cluster.settings import LEAN, scheduler_extensions
 from salver.execute.cluster.tls import settings
+from salver.execute.supervision.forking import go_on
 
 LOOPBACK = "127.0.0.1"
 _LEAVE_PATIENCE_S = 15.0
@@ -131,7 +132,10 @@ class LocalWorkers:
                 self._end()
 
     def tend(self, finished: int, left: Counter[Request]) -> None:
-        if self._process is None or self._process.poll() is None:
+        if self._process is None:
+            return
+        if self._process.poll() is None:
+            go_on(self._process.pid)
             return
         self._deaths = 1 if finished > self._finished else self._deaths + 1
         self._finished = finished
@@ -157,6 +161,7 @@ class LocalWorkers:
         if self._process is None:
             return
         self._process.terminate()
+        go_on(self._process.pid)
         try:
             self._process.wait(_LEAVE_PATIENCE_S)
         except subprocess.TimeoutExpired:

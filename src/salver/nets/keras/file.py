@@ -24,7 +24,7 @@ from salver.nets.fold import fold_scales
 from salver.nets.keras import hdf5_probe
 from salver.nets.keras.hdf5_probe import MOST_WEIGHTS
 from salver.nets.keras.layers import Building, LayerError, add_layer
-from salver.nets.network import Network
+from salver.nets.network import Network, single
 
 Array = npt.NDArray[np.float32]
 LARGEST_FILE = 256 * 2**20
@@ -64,7 +64,7 @@ def read_keras(path: Path) -> tuple[Network, tuple[int, ...]]:
             for config in layers:
                 name = str(config["config"].get("name", ""))
                 add_layer(building, config["class_name"], config["config"], _weights(file, name))
-            return fold_scales(building.network()), building.input_shape
+            return single(fold_scales(building.network()), str(path)), building.input_shape
     except LayerError as error:
         raise SalverError(str(error), str(path), _MEND) from error
     except _MALFORMED as error:
@@ -128,7 +128,11 @@ def _weights(file: Any, layer: str) -> dict[str, Array]:
         total += math.prod(data.shape)
         if total > MOST_WEIGHTS:
             raise LayerError(f"more than {MOST_WEIGHTS} weights")
-        values = np.asarray(data[()], np.float32)
+        stored = data[()]
+        with np.errstate(over="ignore"):
+            values = np.asarray(stored, np.float32)
+        if (values != stored).any() and np.isfinite(stored).all():
+            raise LayerError(f"weights {name[:60]} are in double precision, which is not supported")
         if not np.isfinite(values).all():
             raise LayerError(f"weights {name[:60]} are not finite")
         found[name.rsplit("/", 1)[-1].split(":")[0]] = values

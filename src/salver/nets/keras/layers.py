@@ -75,6 +75,7 @@ def add_layer(building: Building, kind: Any, config: Config, weights: Weights) -
     Raises:
         LayerError: the layer, one of its options or its weights are not supported.
     """
+    _refuse_precision(config)
     if not building.input_shape:
         _input(building, config)
     if kind == "InputLayer" or kind in _IGNORED:
@@ -98,6 +99,17 @@ def add_layer(building: Building, kind: Any, config: Config, weights: Weights) -
         raise LayerError(f"data_format {str(config['data_format'])[:40]} is not supported")
     adders[kind](building, config, weights)
     _activate(building, config.get("activation", "linear"))
+
+
+def _refuse_precision(config: Config) -> None:
+    """Raises: LayerError: the layer computes in another precision than float32, or with quantised weights."""
+    policy = config.get("dtype") or "float32"
+    inner = policy.get("config") if isinstance(policy, dict) else None
+    name = inner.get("name") if isinstance(inner, dict) else policy
+    if name != "float32" or config.get("quantization_config") or config.get("quantization_mode"):
+        raise LayerError(f"the precision {str(name)[:40]} is not supported, only float32")
+    if config.get("sparse") or config.get("ragged"):
+        raise LayerError("a sparse or ragged input is not supported")
 
 
 def _input(building: Building, config: Config) -> None:
@@ -183,7 +195,8 @@ def _dense(building: Building, config: Config, weights: Weights) -> None:
 def _normalise(building: Building, config: Config, weights: Weights) -> None:
     if building.image is not None:
         raise LayerError("BatchNormalization between Flatten and Dense is not supported")
-    features = (building.shape[0],)
+    axis = _own_axis(building.shape, config.get("axis", -1))
+    features = (building.shape[axis],)
     variance = _array(weights, "moving_variance", features).astype(np.float64)
     gain = 1.0 / np.sqrt(variance + float(config.get("epsilon", 1e-3)))
     if config.get("scale", True):
@@ -191,11 +204,21 @@ def _normalise(building: Building, config: Config, weights: Weights) -> None:
     shift = -_array(weights, "moving_mean", features).astype(np.float64) * gain
     if config.get("center", True):
         shift = shift + _array(weights, "beta", features)
-    spread = (features[0], *([1] * (len(building.shape) - 1)))
+    spread = tuple(size if place == axis else 1 for place, size in enumerate(building.shape))
     parts = [np.broadcast_to(part.reshape(spread), building.shape) for part in (gain, shift)]
     if not all(np.isfinite(part).all() for part in parts):
         raise LayerError("BatchNormalization with an impossible variance")
     building.append(Scale(parts[0].astype(np.float32), parts[1].astype(np.float32)), building.shape)
+
+
+def _own_axis(shape: Shape, stated: Any) -> int:
+    """The axis of `shape` that Keras numbers `stated`, with its batch first and the channels last."""
+    axes = stated if isinstance(stated, list) else [stated]
+    order = {1: 1, 2: 2, 3: 0} if len(shape) == 3 else {1: 0}
+    rank = len(shape) + 1
+    if len(axes) != 1 or type(axes[0]) is not int or axes[0] % rank not in order or abs(axes[0]) > rank:
+        raise LayerError(f"BatchNormalization over axis {str(stated)[:40]} is not supported")
+    return order[axes[0] % rank]
 
 
 def _pool_size(building: Building, config: Config, kind: str) -> tuple[int, int]:

@@ -73,12 +73,13 @@ def concatenated(builder: GraphBuilder, node: onnx.NodeProto, attributes: dict[s
     if math.prod(full[:axis]) == 1 and len(full) <= 2:
         builder.join(output, sources)
         return
-    builder.join(f"{output}/parts", sources)
+    joined = builder.fresh(f"{output}/parts")
+    builder.join(joined, sources)
     starts = np.cumsum([0, *sizes[:-1]])
     places = [
         start + np.arange(size).reshape(s) for start, size, s in zip(starts, sizes, shapes, strict=True)
     ]
-    builder.pick(node, output, f"{output}/parts", np.concatenate(places, axis=axis).ravel(), full)
+    builder.pick(node, output, joined, np.concatenate(places, axis=axis).ravel(), full)
 
 
 def _part(builder: GraphBuilder, name: str) -> str:

@@ -79,4 +79,4 @@ def same_pads(
 def pool_scale(shape: Shape, operator: Conv) -> Array:
     """Correction [channels, height, width] for windows that reach over the padding."""
     share = conv_matrix(operator, shape).sum(axis=1).reshape(conv_output_shape(shape, operator))
-    return np.asarray(1.0 / share, np.float32)
+    return np.asarray(1.0 / share)

@@ -1,9 +1,16 @@
-"""Loading of ONNX files, which are untrusted: checked, limited in size, and with nothing outside the file."""
+"""Loading of ONNX files, which are untrusted: checked, limited in size, and with nothing outside the file.
+
+A file whose name ends in `.gz` is gzip-compressed, as VNN-COMP ships its networks; no other is.
+"""
 
 from __future__ import annotations
 
+import gzip
+import io
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import onnx
 
@@ -12,6 +19,22 @@ from salver.nets.onnx.other_kinds import other_kind
 
 MOST_BYTES = 512 << 20
 MOST_NODES = 20_000
+GZIP = b"\x1f\x8b"
+_OTHER_KINDS: tuple[tuple[tuple[bytes, ...], str, str], ...] = (
+    (
+        (b"version https://git-lfs",),
+        "is a Git LFS pointer, not the network itself",
+        "run `git lfs pull` where it came from",
+    ),
+    ((b"<!doctype", b"<html"), "is a web page, not a network", "download the file itself"),
+    ((b"\x89hdf\r\n",), "is an HDF5 file, not ONNX", "give a Keras file a name that ends in .h5"),
+    (
+        (b"pk\x03\x04",),
+        "is a zip archive such as PyTorch or Keras writes, not ONNX",
+        "export the model with torch.onnx.export, or save it as Keras HDF5 (.h5)",
+    ),
+)
+"""First bytes in lower case, what the file is, and what to do about it."""
 _POSITIVE = ("strides", "dilations", "kernel_shape", "group")
 OLDEST_OPERATORS = 7
 """Opset from which on arithmetic broadcasts by shape alone; before, attributes said how."""
@@ -23,7 +46,7 @@ def load_model(path: Path) -> onnx.ModelProto:
     Raises:
         SalverError: missing, corrupt, larger than `MOST_BYTES`, or with data outside the file.
     """
-    model = _parse(path)
+    model = _parse(stored_bytes(path), path)
     try:
         onnx.checker.check_model(model, full_check=True)
     except Exception as error:  # the checker raises many unrelated types
@@ -32,13 +55,80 @@ def load_model(path: Path) -> onnx.ModelProto:
     return model
 
 
-def refuse_other_files(path: Path) -> None:
-    """Refuses a model that a runtime would read together with other files.
+def self_contained(path: Path) -> bytes:
+    """The unpacked bytes of a model that a runtime reads without any other file.
 
     Raises:
         SalverError: it is no ONNX file, is too large, or keeps weights in other files.
     """
-    _parse(path)
+    data = stored_bytes(path)
+    _parse(data, path)
+    return data
+
+
+def network_name(path: Path) -> str:
+    """Name of the network in a file: the file's name without `.onnx`, `.onnx.gz` and the like."""
+    return Path(path.stem).stem if path.suffix.lower() == ".gz" else path.stem
+
+
+def to_stored(path: Path, data: bytes) -> bytes:
+    """The bytes of a model as a file of this name holds them: compressed where it ends in `.gz`."""
+    return gzip.compress(data, mtime=0) if path.suffix.lower() == ".gz" else data
+
+
+def refuse_other_name(path: Path) -> None:
+    """Refuses to write ONNX into a file whose name says otherwise.
+
+    Raises:
+        SalverError: the name ends in neither `.onnx` nor `.onnx.gz`.
+    """
+    if not path.name.lower().endswith((".onnx", ".onnx.gz")):
+        raise SalverError("is no name of an ONNX file", str(path), "let it end in .onnx or .onnx.gz")
+
+
+def stored_bytes(path: Path) -> bytes:
+    """Content of an ONNX file, unpacked where its name ends in `.gz`.
+
+    Raises:
+        SalverError: it cannot be read, is larger than `MOST_BYTES`, or is not what its name says.
+    """
+    try:
+        if not path.is_file() and path.exists():
+            raise SalverError("is no plain file", str(path), "name an ONNX file")
+        with path.open("rb") as stream:
+            data = _at_most(stream, path)
+        is_packed = data.startswith(GZIP)
+        if is_packed != (path.suffix.lower() == ".gz"):
+            what = "is compressed" if is_packed else "is not compressed, as its name says"
+            raise SalverError(what, str(path), f"rename it to end in {'.onnx.gz' if is_packed else '.onnx'}")
+        if is_packed:
+            with gzip.open(io.BytesIO(data)) as packed:
+                data = _at_most(packed, path)
+    except gzip.BadGzipFile as error:
+        raise SalverError(f"cannot be unpacked ({error})", str(path), "fetch it again") from error
+    except OSError as error:
+        raise SalverError(f"cannot be read ({error.strerror})", str(path), "check the path") from error
+    except (EOFError, zlib.error) as error:
+        raise SalverError(f"cannot be unpacked ({error})", str(path), "fetch it again") from error
+    _refuse_other_kinds(data, path)
+    return data
+
+
+def _at_most(stream: Any, path: Path) -> bytes:
+    data: bytes = stream.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise SalverError(f"is larger than {MOST_BYTES >> 20} MiB", str(path), "use a smaller network")
+    return data
+
+
+def _refuse_other_kinds(data: bytes, path: Path) -> None:
+    """Refuses what is no ONNX file at first sight, and says what it is."""
+    if not data:
+        raise SalverError("is empty", str(path), "export or fetch the model again")
+    start = data[:512].lstrip().lower()
+    for signs, what, mend in _OTHER_KINDS:
+        if start.startswith(signs):
+            raise SalverError(what, str(path), mend)
 
 
 def refuse_oddities(model: onnx.ModelProto, where: str) -> None:
@@ -65,15 +155,9 @@ def refuse_oddities(model: onnx.ModelProto, where: str) -> None:
         raise SalverError("gives two tensors one name", where, "export the model again")
 
 
-def _parse(path: Path) -> onnx.ModelProto:
+def _parse(data: bytes, path: Path) -> onnx.ModelProto:
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise SalverError(f"is larger than {MOST_BYTES >> 20} MiB", str(path), "use a smaller network")
-        model = onnx.load_from_string(path.read_bytes())
-    except OSError as error:
-        raise SalverError(f"cannot be read ({error.strerror})", str(path), "check the path") from error
-    except SalverError:
-        raise
+        model = onnx.load_from_string(data)
     except Exception as error:  # protobuf raises many unrelated types
         raise _invalid(path, error) from error
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(model.graph)):

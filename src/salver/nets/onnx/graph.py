@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import onnx
 
 from salver.errors import SalverError
-from salver.nets.network import Concat, Linear, Node, Operator, Reshape, Scale, Shape
+from salver.nets.network import Concat, Linear, Node, Operator, Reshape, Scale, Shape, held
 from salver.nets.onnx.strict import MOST_ENTRIES
 from salver.nets.onnx.types import Types, without_batch
 from salver.nets.ranges import Range
@@ -43,6 +44,8 @@ class GraphBuilder:
             file's tensor, whose full shape is in `types` where it is known.
         spent: entries written so far that the file does not hold: of selection matrices and folded constants.
         ranges: flat ranges of tensors over the query's box; empty where a network is read without a query.
+        taken: every name of the file, and every one that the reader has made for itself.
+        derived: the reader's own tensors that are made once, by what they are.
     """
 
     where: str
@@ -53,16 +56,33 @@ class GraphBuilder:
     nodes: list[Node] = field(default_factory=list)
     alias: dict[str, str] = field(default_factory=dict)
     shapes: dict[str, Shape] = field(default_factory=dict)
-    flattened: set[str] = field(default_factory=set)
     truths: dict[str, Truth] = field(default_factory=dict)
     spent: int = 0
     ranges: dict[str, Range] = field(default_factory=dict)
+    taken: set[str] = field(default_factory=set)
+    derived: dict[tuple[str, ...], str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.shapes[self.input] = (self.input_size,)
 
     def fail(self, node: onnx.NodeProto, what: str) -> SalverError:
         return SalverError(f"operator {node.op_type} {what} is not supported", self.where, MEND)
+
+    def fresh(self, wanted: str) -> str:
+        """A name that no tensor has, of the file or made by the reader; `wanted` if that is free."""
+        name, number = wanted, 1
+        while name in self.taken:
+            number += 1
+            name = f"{wanted}~{number}"
+        self.taken.add(name)
+        return name
+
+    def once(self, *key: str, make: Callable[[str], None]) -> str:
+        """The reader's own tensor of this key, `make` emitting it under a fresh name when first asked for."""
+        if key not in self.derived:
+            self.derived[key] = self.fresh("/".join(key))
+            make(self.derived[key])
+        return self.derived[key]
 
     def tensor(self, name: str) -> str:
         while name in self.alias:
@@ -92,11 +112,16 @@ class GraphBuilder:
         source = self.tensor(name)
         if len(self.shapes[source]) == 1:
             return source
-        flat = f"{source}/flat"
-        if flat not in self.flattened:
-            self.flattened.add(flat)
-            self.emit(flat, Reshape(), (source,), (math.prod(self.shapes[source]),))
-        return flat
+        shape = (math.prod(self.shapes[source]),)
+        return self.once(source, "flat", make=lambda name: self.emit(name, Reshape(), (source,), shape))
+
+    def emit_all(self, nodes: Iterable[Node], last: str) -> None:
+        """Emits nodes under fresh names, but the one called `last` under its own."""
+        names: dict[str, str] = {}
+        for node in nodes:
+            names[node.name] = node.name if node.name == last else self.fresh(node.name)
+            inputs = tuple(names.get(name, name) for name in node.inputs)
+            self.emit(names[node.name], node.operator, inputs, node.shape)
 
     def full(self, name: str) -> Shape | None:
         """Full shape of a tensor of the file, none where it is not known or does not fit."""
@@ -130,7 +155,7 @@ class GraphBuilder:
     def linear_map(self, node: onnx.NodeProto, name: str, source: str, weight: Any, shape: Shape) -> None:
         """Emits `name` of `shape` as `weight` [entries, source's entries] times the flat source."""
         flat = self.flat(source)
-        target = name if len(shape) == 1 else f"{name}/entries"
+        target = name if len(shape) == 1 else self.fresh(f"{name}/entries")
         self.emit(target, Linear(weight, np.zeros(len(weight), np.float32)), (flat,), (len(weight),))
         if target != name:
             self.emit(name, Reshape(), (target,), shape)
@@ -151,28 +176,26 @@ class GraphBuilder:
         own, source = self.known(node, name), self.tensor(name)
         if math.prod(own) == math.prod(full):
             return source
-        made = f"{source}/spread{list(full)}"
-        if made not in self.shapes:
-            places = np.broadcast_to(np.arange(math.prod(own)).reshape(own), full).ravel()
-            self.pick(node, made, source, places, full)
-        return made
+        places = np.broadcast_to(np.arange(math.prod(own)).reshape(own), full).ravel()
+        kind = f"spread{list(own)}{list(full)}"
+        return self.once(source, kind, make=lambda made: self.pick(node, made, source, places, full))
 
     def scale(self, output: str, source: str, scale: Any, shift: Any) -> None:
         """Emits `scale * source + shift`; both broadcast to the shape of `source`."""
         shape = self.shapes[source]
-        full = [np.ascontiguousarray(np.broadcast_to(part, shape), np.float32) for part in (scale, shift)]
+        full = [np.ascontiguousarray(np.broadcast_to(held(part), shape)) for part in (scale, shift)]
         if not all(np.isfinite(part).all() for part in full):
             raise SalverError(f"scaling {output!r} is not finite", self.where, "export the model again")
         self.emit(output, Scale(full[0], full[1]), (source,), shape)
 
     def fixed(self, name: str) -> str:
         """A constant tensor, flat, as a linear map that ignores the input."""
-        made = f"{name}/fixed"
-        if made not in self.shapes:
-            bias = np.ravel(self.constants[name]).astype(np.float32)
-            weight = np.zeros((bias.size, self.shapes[self.input][0]), np.float32)
-            self.emit(made, Linear(weight, bias), (self.input,), (bias.size,))
-        return made
+        bias = held(np.ravel(self.constants[name]))
+        weight = np.zeros((bias.size, self.shapes[self.input][0]), np.float32)
+        operator = Linear(weight, bias)
+        return self.once(
+            name, "fixed", make=lambda made: self.emit(made, operator, (self.input,), (bias.size,))
+        )
 
     def join(self, name: str, parts: tuple[str, ...]) -> None:
         """Emits the flat tensors `parts` one after the other."""

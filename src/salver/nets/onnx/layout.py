@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 
 from salver.nets.max_pool import max_of
-from salver.nets.network import Conv, Operator, Reshape, Shape, conv_output_shape
+from salver.nets.network import Conv, Operator, Reshape, Shape, conv_output_shape, held
 from salver.nets.onnx.fold import positions
 from salver.nets.onnx.graph import GraphBuilder
 from salver.nets.onnx.types import without_batch
@@ -60,7 +60,7 @@ def reduced(builder: GraphBuilder, node: onnx.NodeProto, attributes: dict[str, A
         and builder.shapes[builder.tensor(source)] == full[1:]
     ):
         keep = bool(attributes.get("keepdims", 1))
-        name = output if keep else f"{output}/mean"
+        name = output if keep else builder.fresh(f"{output}/mean")
         builder.emit(name, average(full[1:]), (builder.tensor(source),), (full[1], 1, 1))
         if not keep:
             builder.emit(output, Reshape(), (name,), (full[1],))
@@ -71,7 +71,9 @@ def reduced(builder: GraphBuilder, node: onnx.NodeProto, attributes: dict[str, A
     _, group = np.unique(kept, return_inverse=True)
     weight = builder.matrix(node, math.prod(target), math.prod(full))
     count = math.prod(full[axis] for axis in axes)
-    weight[group.ravel(), np.arange(math.prod(full))] = 1.0 / count if mean else 1.0
+    weight[group.ravel(), np.arange(math.prod(full))] = 1.0
+    if mean:
+        weight = held(weight / np.float64(count))
     builder.linear_map(node, output, source, weight, without_batch(target))
 
 
@@ -91,7 +93,7 @@ def _axes(
 def average(shape: Shape) -> Operator:
     """Mean over height and width of [channels, height, width]."""
     channels, height, width = shape
-    weight = np.full((channels, 1, height, width), 1.0 / (height * width), np.float32)
+    weight = held(np.full((channels, 1, height, width), 1.0 / (height * width)))
     return Conv(weight, np.zeros(channels, np.float32), groups=channels)
 
 
@@ -117,15 +119,14 @@ def max_pool(builder: GraphBuilder, node: onnx.NodeProto, attributes: dict[str, 
     if picks is None or builder.shapes[tensor] != full[1:]:
         # What lies outside is minus infinity: another entry of the window stands in for it.
         rows = [np.where(row >= 0, row, first[0]) for row in places]
-        names = [f"{output}/place{number}" for number in range(len(rows))]
+        names = [builder.fresh(f"{output}/place{number}") for number in range(len(rows))]
         for name, row in zip(names, rows, strict=True):
             builder.pick(node, name, source, row, target)
     else:
-        names = [f"{output}/place{number}" for number in range(len(picks))]
+        names = [builder.fresh(f"{output}/place{number}") for number in range(len(picks))]
         for name, operator in zip(names, picks, strict=True):
             builder.emit(name, operator, (tensor,), shape)
-    for made in max_of(output, names, shape):
-        builder.emit(made.name, made.operator, made.inputs, made.shape)
+    builder.emit_all(max_of(output, names, shape), output)
 
 
 def window_places(full: Shape, target: Shape, attributes: dict[str, Any]) -> Any:

@@ -31,14 +31,22 @@ from salver.nets.network import (
     Sign,
     conv_output_shape,
     conv_transpose_output_shape,
+    held,
 )
 from salver.nets.onnx.arithmetic import ARITHMETIC, concatenated
 from salver.nets.onnx.constants import constant_value, pool_scale, widened, window_of
+from salver.nets.onnx.declared import inputs_of
 from salver.nets.onnx.file import load_model
 from salver.nets.onnx.fold import FOLDED, folded
 from salver.nets.onnx.graph import MEND, GraphBuilder
 from salver.nets.onnx.layout import LAYOUT, PICKS, average, laid_out, max_pool, picked, reduced
-from salver.nets.onnx.strict import checked, declared_shape, refuse_options, refuse_weights
+from salver.nets.onnx.strict import (
+    checked,
+    declared_shape,
+    refuse_options,
+    refuse_weights,
+    without_stray_pads,
+)
 from salver.nets.onnx.truth import TRUTHS, cast
 from salver.nets.onnx.types import Types
 from salver.nets.ranges import Range
@@ -69,11 +77,11 @@ def read_onnx(path: Path) -> Network:
 
 def from_model(model: onnx.ModelProto, where: str = "ONNX model") -> Network:
     """Converts a loaded model; see `read_onnx`."""
-    inputs, outputs = len(_inputs(model.graph)), len(model.graph.output)
+    inputs, outputs = len(inputs_of(model.graph)), len(model.graph.output)
     if inputs != 1 or outputs != 1:
         found = f"has {inputs} inputs and {outputs} outputs"
         raise SalverError(found, where, "a network with one of each is needed")
-    value = _inputs(model.graph)[0]
+    value = inputs_of(model.graph)[0]
     return _guarded(model, where, [declared_shape(value, where)], [model.graph.output[0].name])
 
 
@@ -92,13 +100,8 @@ def read_for_query(
     Raises:
         SalverError: as `read_onnx`.
     """
-    shapes = [declared_shape(value, where, batches=True) for value in _inputs(model.graph)]
+    shapes = [declared_shape(value, where, batches=True) for value in inputs_of(model.graph)]
     return _guarded(model, where, shapes, outputs, box)
-
-
-def _inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
-    constants = {tensor.name for tensor in graph.initializer}
-    return [value for value in graph.input if value.name not in constants]
 
 
 def _guarded(
@@ -119,14 +122,18 @@ def _converted(
 ) -> Network:
     graph = model.graph
     constants = {t.name: checked(t, where) for t in graph.initializer}
-    inputs = _inputs(graph)
+    inputs = inputs_of(graph)
     types = Types(tuple(model.opset_import))
     for value in inputs:
         types.declare(value)
     single = len(inputs) == 1
+    taken = {*constants, *(value.name for value in inputs)}
+    taken.update(name for node in graph.node for name in (*node.input, *node.output))
     name = inputs[0].name if single else "/inputs"
+    while not single and name in taken:
+        name += "_"
     size = sum(math.prod(shape) for shape in shapes)
-    builder = _Builder(where, name, size, constants, types)
+    builder = _Builder(where, name, size, constants, types, taken=taken | {name})
     if box is not None:
         builder.ranges[name] = box
     builder.declare([value.name for value in inputs], shapes)
@@ -145,17 +152,20 @@ class _Builder(GraphBuilder):
                 weight = np.zeros((count, self.input_size), np.float32)
                 weight[np.arange(count), first + np.arange(count)] = 1.0
                 bias = np.zeros(count, np.float32)
-                self.emit(f"{name}/part", Linear(weight, bias), (self.input,), (count,))
-                self.alias[name] = f"{name}/part"
+                part = self.fresh(f"{name}/part")
+                self.emit(part, Linear(weight, bias), (self.input,), (count,))
+                self.alias[name] = part
             if len(shape) > 1:
                 source = self.tensor(name)
-                self.emit(f"{name}/shaped", Reshape(), (source,), shape)
-                self.alias[name] = f"{name}/shaped"
+                shaped = self.fresh(f"{name}/shaped")
+                self.emit(shaped, Reshape(), (source,), shape)
+                self.alias[name] = shaped
             first += count
 
     def add(self, node: onnx.NodeProto) -> None:
         if node.op_type not in SUPPORTED or node.domain not in ("", "ai.onnx"):
             raise SalverError(f"operator {node.op_type} is not supported", self.where, MEND)
+        node = without_stray_pads(node, self.fail)
         attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
         self.refuse_twice(*filter(None, node.output))
         self.types.learn(node, self.constants)
@@ -217,7 +227,7 @@ class _Builder(GraphBuilder):
         flat = tuple(self.flat(self.fixed(name) if name in self.constants else name) for name in outputs)
         name = flat[0]
         if len(flat) > 1:
-            name = "/outputs"
+            name = self.fresh("/outputs")
             self.join(name, flat)
         used, needed = [], {name}
         for node in reversed(self.nodes):
@@ -247,14 +257,14 @@ class _Builder(GraphBuilder):
     def _gemm(self, node: onnx.NodeProto, attributes: dict[str, Any], output: str) -> None:
         if attributes.get("transA", 0) or node.input[1] not in self.constants:
             raise self.fail(node, "with a transposed or variable matrix")
-        weight = self.constants[node.input[1]] * np.float32(attributes.get("alpha", 1.0))
+        weight = self.constants[node.input[1]] * np.float64(attributes.get("alpha", 1.0))
         weight = weight if attributes.get("transB", 0) else weight.T
         bias = np.zeros(weight.shape[0], np.float32)
         if len(node.input) > 2 and node.input[2]:
             added = self.constants[node.input[2]]
             if added.shape not in (bias.shape, (1, *bias.shape)):
                 raise self.fail(node, f"of {weight.shape} with constants of shape {added.shape}")
-            bias = bias + np.ravel(added) * np.float32(attributes.get("beta", 1.0))
+            bias = np.ravel(added) * np.float64(attributes.get("beta", 1.0))
         self._rows(node, output, weight, bias)
 
     def _matmul(self, node: onnx.NodeProto, attributes: dict[str, Any], output: str) -> None:
@@ -277,7 +287,7 @@ class _Builder(GraphBuilder):
             if full[-1] != weight.shape[1]:
                 raise self.fail(node, f"of {weight.shape} on {size} values")
             self.spend(node, count * len(weight) * size)
-            weight, bias = np.kron(np.eye(count, dtype=np.float32), weight), np.tile(bias, count)
+            weight, bias = np.kron(np.eye(count, dtype=weight.dtype), weight), np.tile(bias, count)
         self._affine(node, output, source, weight, bias)
 
     def _columns(self, node: onnx.NodeProto, output: str, weight: Any) -> None:
@@ -288,25 +298,25 @@ class _Builder(GraphBuilder):
             raise self.fail(node, f"of {weight.shape} and {full}")
         if width > 1:
             self.spend(node, len(weight) * width * height * width)
-            weight = np.kron(weight, np.eye(width, dtype=np.float32))
+            weight = np.kron(weight, np.eye(width, dtype=weight.dtype))
         self._affine(node, output, source, weight, np.zeros(len(weight), np.float32))
 
     def _affine(self, node: onnx.NodeProto, output: str, source: str, weight: Any, bias: Any) -> None:
-        operator = Linear(np.ascontiguousarray(weight, np.float32), np.asarray(bias, np.float32))
+        operator = Linear(held(np.ascontiguousarray(weight)), held(bias))
         shape = self.types.plain(output)
         if math.prod(shape) != len(weight):
             raise self.fail(node, f"of {weight.shape} to {shape}")
         several = sum(size > 1 for size in shape) > 1
-        target = f"{output}/entries" if several else output
+        target = self.fresh(f"{output}/entries") if several else output
         self.emit(target, operator, (source,), (len(weight),))
         if several:
             self.emit(output, Reshape(), (target,), shape)
 
     def _conv(self, node: onnx.NodeProto, attributes: dict[str, Any], output: str) -> None:
-        weight = self.constants[node.input[1]].astype(np.float32)
-        bias = np.zeros(weight.shape[0], np.float32)
+        weight = held(self.constants[node.input[1]])
+        bias: Any = np.zeros(weight.shape[0], np.float32)
         if len(node.input) > 2 and node.input[2]:
-            bias = self.constants[node.input[2]].astype(np.float32)
+            bias = held(self.constants[node.input[2]])
         signal = weight.ndim == 3  # one-dimensional: an image of height one
         source = self._signal(node) if signal else self._image(node)
         weight = weight[:, :, None] if signal else weight
@@ -315,15 +325,16 @@ class _Builder(GraphBuilder):
         window = window_of(node, attributes, shape[1:], weight.shape[2:], self.fail)
         operator = Conv(weight, bias, **window, groups=attributes.get("group", 1))
         found = conv_output_shape(shape, operator)
-        self.emit(f"{output}/image" if signal else output, operator, (source,), found)
+        image = self.fresh(f"{output}/image") if signal else output
+        self.emit(image, operator, (source,), found)
         if signal:
-            self.emit(output, Reshape(), (f"{output}/image",), (found[0], found[2]))
+            self.emit(output, Reshape(), (image,), (found[0], found[2]))
 
     def _convtranspose(self, node: onnx.NodeProto, attributes: dict[str, Any], output: str) -> None:
         source = self._image(node)
         if any(attributes.get("output_padding", [])) or attributes.get("output_shape") or len(node.input) > 2:
             raise self.fail(node, "with output_padding, output_shape or a bias")
-        weight = self.constants[node.input[1]].astype(np.float32)
+        weight = held(self.constants[node.input[1]])
         refuse_weights(node, attributes, weight, None, self.shapes[source][0], self.fail)
         window = window_of(node, attributes, self.shapes[source][1:], (), self.fail)
         operator = ConvTranspose(weight, **window, groups=attributes.get("group", 1))
@@ -336,12 +347,13 @@ class _Builder(GraphBuilder):
         if attributes.get("ceil_mode", 0) or window["dilations"] != (1, 1):
             raise self.fail(node, "with ceil_mode or dilations")
         channels = self.shapes[source][0]
-        weight = np.full((channels, 1, *kernel), 1.0 / math.prod(kernel), np.float32)
+        weight = held(np.full((channels, 1, *kernel), 1.0 / math.prod(kernel)))
         operator = Conv(weight, np.zeros(channels, np.float32), **window, groups=channels)
         shape = conv_output_shape(self.shapes[source], operator)
         if any(window["pads"]) and not attributes.get("count_include_pad", 0):
-            self.emit(f"{output}/sum", operator, (source,), shape)
-            self.scale(output, f"{output}/sum", pool_scale(self.shapes[source], operator), np.float32(0))
+            total = self.fresh(f"{output}/sum")
+            self.emit(total, operator, (source,), shape)
+            self.scale(output, total, pool_scale(self.shapes[source], operator), np.float32(0))
         else:
             self.emit(output, operator, (source,), shape)
 
@@ -377,9 +389,7 @@ class _Builder(GraphBuilder):
         return self._shaped(source, (full[1], 1, full[2]))
 
     def _shaped(self, source: str, shape: Shape) -> str:
-        name = f"{source}/as{list(shape)}"
         if self.shapes[source] == shape:
             return source
-        if name not in self.shapes:
-            self.emit(name, Reshape(), (source,), shape)
-        return name
+        kind = f"as{list(shape)}"
+        return self.once(source, kind, make=lambda name: self.emit(name, Reshape(), (source,), shape))

@@ -15,6 +15,7 @@ MOST_ENTRIES = 1 << 24
 """Largest tensor, weights and intermediate results alike."""
 _FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)
 _KINDS = "fiub"
+_WINDOWED = ("Conv", "ConvTranspose", "AveragePool", "MaxPool")
 Fail = Callable[[onnx.NodeProto, str], SalverError]
 
 
@@ -68,6 +69,24 @@ def declared_shape(value: onnx.ValueInfoProto, where: str, *, batches: bool = Fa
             f"input {value.name!r} has shape {dims}", where, "batch size 1 and fixed sizes needed"
         )
     return tuple(dims[1:]) or (1,)
+
+
+def without_stray_pads(node: onnx.NodeProto, fail: Fail) -> onnx.NodeProto:
+    """The operator without the pads that its `auto_pad` overrides, which shape inference would count.
+
+    Raises:
+        SalverError, made by `fail`: a convolution has both, which ONNX Runtime refuses.
+    """
+    given = {attribute.name: attribute for attribute in node.attribute}
+    automatic = given["auto_pad"].s if "auto_pad" in given else b"NOTSET"
+    if node.op_type not in _WINDOWED or "pads" not in given or automatic == b"NOTSET":
+        return node
+    if node.op_type in ("Conv", "ConvTranspose"):
+        raise fail(node, "with both auto_pad and pads")
+    kept = onnx.NodeProto()
+    kept.CopyFrom(node)
+    kept.attribute.remove(given["pads"])
+    return kept
 
 
 def refuse_options(node: onnx.NodeProto, attributes: Mapping[str, Any], fail: Fail) -> None:

@@ -32,7 +32,8 @@ def compared(builder: Builder, node: Node) -> None:
     """Greater, Less, GreaterOrEqual, LessOrEqual and Equal of real tensors."""
     kind, output = node.op_type, node.output[0]
     swapped = kind in ("Less", "GreaterOrEqual")
-    above = _difference(builder, node, f"{output}/above", *(node.input[::-1] if swapped else node.input))
+    operands = node.input[::-1] if swapped else node.input
+    above = _difference(builder, node, builder.fresh(f"{output}/above"), *operands)
     truth = Truth(0, ((1, above),))
     if kind == "Equal":
         truth = _unequal(builder, above).negated()
@@ -81,9 +82,9 @@ def chosen(builder: Builder, node: Node) -> None:
     total: str | Any = _operand(builder, node, left if truth.constant else right, full)
     for number, (sign, above) in enumerate(truth.parts):
         mask = _spread_mask(builder, node, condition, above, full)
-        name = output if number + 1 == len(truth.parts) else f"{output}/sum{number}"
+        name = output if number + 1 == len(truth.parts) else builder.fresh(f"{output}/sum{number}")
         first, second = (left, right) if sign > 0 else (right, left)
-        product = _gated(builder, node, f"{name}/gate", mask, (first, second), full)
+        product = _gated(builder, node, builder.fresh(f"{name}/gate"), mask, (first, second), full)
         if isinstance(total, str):
             combine(builder, name, Add(), total, product)
         else:
@@ -97,7 +98,7 @@ def _gated(builder: Builder, node: Node, name: str, mask: str, operands: tuple[s
     if not isinstance(first, str) and not isinstance(second, str):
         affine(builder, name, mask, first - second, np.zeros(()), full)
         return name
-    difference = f"{name}/difference"
+    difference = builder.fresh(f"{name}/difference")
     if isinstance(first, str) and isinstance(second, str):
         combine(builder, difference, Sub(), first, second)
     elif isinstance(first, str):
@@ -114,9 +115,10 @@ def _chosen_by_constant(builder: Builder, node: Node, full: Shape) -> None:
     share = np.broadcast_to(builder.constants[condition], full).astype(np.float64)
     output = node.output[0]
     if isinstance(first, str) and isinstance(second, str):
-        affine(builder, f"{output}/first", first, share, np.zeros(()), full)
-        affine(builder, f"{output}/second", second, 1.0 - share, np.zeros(()), full)
-        combine(builder, output, Add(), f"{output}/first", f"{output}/second")
+        names = [builder.fresh(f"{output}/{which}") for which in ("first", "second")]
+        affine(builder, names[0], first, share, np.zeros(()), full)
+        affine(builder, names[1], second, 1.0 - share, np.zeros(()), full)
+        combine(builder, output, Add(), *names)
     elif isinstance(first, str):
         affine(builder, output, first, share, (1.0 - share) * second, full)
     else:
@@ -133,15 +135,16 @@ def _whole(builder: Builder, node: Node, output: str, source: str) -> None:
     total = ""
     one, base = np.float32(1), np.float32(first)
     for step in [s for s in range(first, last + 1) if s > max(first, 0) or s < min(last, 0)]:
-        above, name = f"{output}/step{step}", f"{output}/sum{step}"
+        above, name = (builder.fresh(f"{output}/{which}{step}") for which in ("step", "sum"))
         # Up to 0 a step is climbed right after its edge, beyond 0 right on it.
         builder.scale(above, source, -one if step > 0 else one, np.float32(abs(step)))
         mask = _mask(builder, above)
         if not total:
             builder.scale(name, mask, *((-one, base + one) if step > 0 else (one, base)))
         elif step > 0:
-            builder.scale(f"{name}/climbed", mask, -one, one)
-            combine(builder, name, Add(), total, f"{name}/climbed")
+            climbed = builder.fresh(f"{name}/climbed")
+            builder.scale(climbed, mask, -one, one)
+            combine(builder, name, Add(), total, climbed)
         else:
             combine(builder, name, Add(), total, mask)
         total = name
@@ -160,8 +163,8 @@ def _operand(builder: Builder, node: Node, name: str, full: Shape) -> Any:
 
 def _exact(builder: Builder, node: Node, name: str) -> Any:
     value = builder.constants[name]
-    if value.dtype.kind != "f" or (value != value.astype(np.float32)).any():
-        raise builder.fail(node, f"with values of {name!r} that are no numbers of single precision,")
+    if value.dtype.kind != "f":
+        raise builder.fail(node, f"with values of {name!r} that are no real numbers,")
     return value.astype(np.float64)
 
 
@@ -183,9 +186,8 @@ def _difference(builder: Builder, node: Node, name: str, left: str, right: str) 
 
 def _unequal(builder: Builder, source: str) -> Truth:
     """Whether a tensor is not 0."""
-    below = f"{source}/negated"
-    if below not in builder.shapes:
-        builder.scale(below, source, np.float32(-1), np.float32(0))
+    minus = (np.float32(-1), np.float32(0))
+    below = builder.once(source, "negated", make=lambda name: builder.scale(name, source, *minus))
     return Truth(0, ((1, source), (1, below)))
 
 
@@ -198,7 +200,7 @@ def _truth(builder: Builder, node: Node, name: str) -> Truth:
 def _number(builder: Builder, node: Node, output: str, truth: Truth) -> None:
     total, shift = "", np.float32(truth.constant)
     for number, (sign, above) in enumerate(truth.parts):
-        name = output if number + 1 == len(truth.parts) else f"{output}/sum{number}"
+        name = output if number + 1 == len(truth.parts) else builder.fresh(f"{output}/sum{number}")
         mask = _mask(builder, above)
         if total:
             combine(builder, name, Add() if sign > 0 else Sub(), total, mask)
@@ -211,20 +213,17 @@ def _spread_mask(builder: Builder, node: Node, condition: str, above: str, full:
     """The mask of z, where the condition's z is first broadcast to the full shape."""
     own = builder.known(node, condition)
     places = np.broadcast_to(np.arange(np.prod(own, dtype=int)).reshape(own), full).ravel()
-    name = f"{above}/spread{list(full)}"
     if len(places) == np.prod(own, dtype=int):
-        name = above
-    elif name not in builder.shapes:
-        builder.pick(node, name, above, places, full)
-    return _mask(builder, name)
+        return _mask(builder, above)
+    kind = f"spread{list(own)}{list(full)}"
+    wide = builder.once(above, kind, make=lambda name: builder.pick(node, name, above, places, full))
+    return _mask(builder, wide)
 
 
 def _mask(builder: Builder, above: str) -> str:
-    name = f"{above}/mask"
-    if name not in builder.shapes:
-        builder.emit(f"{above}/sign", Sign(), (above,), builder.shapes[above])
-        builder.emit(name, Relu(), (f"{above}/sign",), builder.shapes[above])
-    return name
+    shape = builder.shapes[above]
+    sign = builder.once(above, "sign", make=lambda name: builder.emit(name, Sign(), (above,), shape))
+    return builder.once(above, "mask", make=lambda name: builder.emit(name, Relu(), (sign,), shape))
 
 
 TRUTHS: dict[str, Callable[[Builder, Node], None]] = {

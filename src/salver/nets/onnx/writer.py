@@ -30,6 +30,7 @@ from salver.nets.network import (
     Shape,
     Sign,
     Sub,
+    single,
 )
 from salver.nets.plain_windows import with_plain_windows
 
@@ -60,13 +61,17 @@ class _Graph:
 def to_model(
     network: Network, metadata: Mapping[str, str] | None = None, *, as_it_is: bool = False
 ) -> onnx.ModelProto:
-    """Builds the ONNX model.
+    """Builds the ONNX model, with weights of binary32.
 
     Args:
         metadata: becomes the model's metadata properties, sorted by key.
         as_it_is: keeps the form of every convolution, so that the network read again has the same hash;
             otherwise they are written as verifiers of others take them.
+
+    Raises:
+        SalverError: a weight leaves the range of binary32.
     """
+    network = single(network)
     graph = _Graph()
     network = network if as_it_is else with_plain_windows(network)
     names = {network.input: "X"}

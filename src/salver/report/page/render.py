@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 import pandas as pd
 
-from salver.judge.scoring import COUNTS, OUTCOMES, SOLVED, TOTAL, VIRTUAL_BEST, virtual_best
+from salver.judge.scoring import COUNTS, OUTCOMES, SOLVED, TOTAL, VIRTUAL_BEST, per_instance, virtual_best
 from salver.judge.verdicts import Disagreement
 from salver.model import Instance
 from salver.report.figures.drawing_beside import Drawing
@@ -36,6 +36,7 @@ def render_page(
     intervals: pd.DataFrame,
     found: Sequence[Disagreement],
     doubts: Sequence[str],
+    notices: Sequence[str] = (),
     drawing: Drawing,
     facts: Mapping[str, Any],
     profile_title: str,
@@ -50,6 +51,7 @@ def render_page(
         intervals: table of `scoring.intervals`.
         found: the disagreements to name.
         doubts: instances whose expected verdict is refuted, one line each.
+        notices: what a reader must know before any figure, one line each.
         drawing: gives the drawn charts, shown inline; asked for them last.
         facts: what the run was made with.
         profile_title: how the score is defined.
@@ -80,7 +82,7 @@ def render_page(
             shares=share_rows(
                 intervals.sort_values(["suite", "share"], ascending=[True, False], kind="stable")
             ),
-            best=_virtual_best(frame),
+            best=_virtual_best(per_instance(frame)),
             wrong_by=wrong["solver"].value_counts().to_dict(),
             errors=int((frame["outcome"] == "error").sum()),
             wrong=wrong.head(MOST_LISTED).to_dict("records"),
@@ -88,6 +90,7 @@ def render_page(
             disagreements=found[:MOST_LISTED],
             disagreement_count=len(found),
             doubts=doubts,
+            notices=notices,
             plots=drawing(),
             pictures=len(material.pictures),
             texts=len(material.texts),
@@ -174,11 +177,12 @@ def _filtered(by: str, row: Mapping[Any, Any], header: str) -> str:
 
 
 def _virtual_best(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Of each solver: on how many runs the virtual best takes its answer, and how many it alone solves."""
+    """Of each solver: on how many instances the virtual best takes its answer, how many it alone solves."""
     solved = frame[frame["outcome"].isin(SOLVED)]
     keys = ["suite", "instance_id", "repetition"]
+    solved = solved.assign(repetition=0)
     alone = solved[~solved.duplicated(keys, keep=False)]["solver"].value_counts()
-    picked = virtual_best(frame[["solver", "outcome", "wall_s", *keys]])
+    picked = virtual_best(frame[["solver", "outcome", "wall_s", *keys]].assign(repetition=0))
     taken = picked[picked["outcome"].isin(SOLVED)]["detail"].value_counts()
     rows = [
         {"solver": str(name), "taken": int(taken.get(name, 0)), "alone": int(alone.get(name, 0))}

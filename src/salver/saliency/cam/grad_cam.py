@@ -20,7 +20,21 @@ import numpy as np
 
 from salver.errors import SalverError
 from salver.nets.linear_maps import conv_matrix
-from salver.nets.network import Concat, Conv, Linear, Mul, Network, Node, Relu, Reshape, Shape, Sign
+from salver.nets.network import (
+    Concat,
+    Conv,
+    Linear,
+    Mul,
+    Network,
+    Node,
+    Relu,
+    Reshape,
+    Shape,
+    Sign,
+    free_prefix,
+    held,
+    single,
+)
 
 MOST_GATES = 8192
 """Products mask * value in one graph: pixels of the map times ReLUs of the head."""
@@ -48,14 +62,14 @@ def grad_cam_graph(classifier: Network, label: int, rectified: bool = False) -> 
     if gates > MOST_GATES:
         what = f"{pixels} pixels times the head's ReLUs are {gates} products, more than {MOST_GATES}"
         raise SalverError(what, "Grad-CAM", "use a smaller feature map or a narrower head")
-    built = _Tangents(list(classifier.nodes))
+    built = _Tangents(list(classifier.nodes), free_prefix(classifier.shapes, "gradcam"))
     flat = built.emit(Reshape(), (features.name,), (channels * pixels,))
     along = [built.along(features, head, flat, label, pixel) for pixel in range(pixels)]
     built.emit(Concat(), tuple(along), (pixels,))
     if rectified:
         built.emit(Relu(), (built.last,), (pixels,))
     built.emit(Concat(), (classifier.output, built.last), (classifier.output_size + pixels,))
-    return Network(classifier.input, classifier.input_size, tuple(built.nodes), built.last)
+    return single(Network(classifier.input, classifier.input_size, tuple(built.nodes), built.last))
 
 
 def split_at_features(classifier: Network) -> tuple[Node, tuple[Node, ...]]:
@@ -91,6 +105,7 @@ class _Tangents:
     """Forward-mode derivatives through the head; a mask is shared by all pixels."""
 
     nodes: list[Node]
+    prefix: str
     masks: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -98,7 +113,7 @@ class _Tangents:
         return self.nodes[-1].name
 
     def emit(self, operator: Any, inputs: tuple[str, ...], shape: Shape) -> str:
-        name = f"gradcam{len(self.nodes)}"
+        name = f"{self.prefix}{len(self.nodes)}"
         self.nodes.append(Node(name, operator, inputs, shape))
         return name
 
@@ -141,4 +156,4 @@ def _spread(operator: Any, features: Node, pixel: int) -> Any:
     mean = dense.reshape(len(dense), channels, pixels).mean(axis=2)
     columns = np.zeros((len(dense), channels, pixels))
     columns[:, :, pixel] = mean
-    return columns.reshape(len(dense), -1).astype(np.float32)
+    return held(columns.reshape(len(dense), -1))

@@ -13,7 +13,7 @@ import scipy.sparse
 
 from salver.errors import SalverError
 from salver.nets.linear_maps import conv_matrix
-from salver.nets.network import Concat, Conv, Linear, Network, Node, Relu, Reshape
+from salver.nets.network import Concat, Conv, Linear, Network, Node, Relu, Reshape, free_prefix, single
 from salver.saliency.cam.grad_cam import split_at_features
 
 _MEND = "use a classifier that ends in ReLU - global average pooling - dense"
@@ -42,12 +42,14 @@ def cam_graph(classifier: Network, label: int) -> Network:
     channels, height, width = source.shape
     weight = dense.operator.weight[label].reshape(1, channels, 1, 1)
     pixels = height * width
+    prefix = free_prefix(classifier.shapes, "cam_")
+    cam, flat, output = (f"{prefix}{part}" for part in ("map", "flat", "output"))
     added = (
-        Node("cam_map", Conv(weight, np.zeros(1, np.float32)), (source.name,), (1, height, width)),
-        Node("cam_flat", Reshape(), ("cam_map",), (pixels,)),
-        Node("cam_output", Concat(), (classifier.output, "cam_flat"), (classifier.output_size + pixels,)),
+        Node(cam, Conv(weight, np.zeros(1, np.float32)), (source.name,), (1, height, width)),
+        Node(flat, Reshape(), (cam,), (pixels,)),
+        Node(output, Concat(), (classifier.output, flat), (classifier.output_size + pixels,)),
     )
-    return Network(classifier.input, classifier.input_size, (*classifier.nodes, *added), "cam_output")
+    return single(Network(classifier.input, classifier.input_size, (*classifier.nodes, *added), output))
 
 
 def _mend(classifier: Network) -> str:

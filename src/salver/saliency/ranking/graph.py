@@ -33,7 +33,7 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.errors import SalverError
-from salver.nets.network import Concat, Linear, Network, Node, Relu, Sign
+from salver.nets.network import Concat, Linear, Network, Node, Relu, Sign, free_prefix
 from salver.saliency.conditions import top_k
 from salver.spec import Atom, Clause
 
@@ -136,19 +136,20 @@ def with_departures(graph: Network, ranking: Ranking) -> Network:
     """
     k, others = len(ranking.inside), len(ranking.outside)
     logits, saliency, ahead = _compared(graph, ranking)
+    name = ahead[-1].name.removesuffix("ahead")
     count = -np.repeat(np.eye(k, dtype=np.float32), others, axis=1)
     offset = np.full(k, others - ranking.leave + 0.5, np.float32)
     total = np.ones((1, k), np.float32)
     nodes = (
         *graph.nodes[:-1],
         *ahead,
-        Node("rank_count", Linear(count, offset), ("rank_ahead",), (k,)),
-        Node("rank_over", Sign(), ("rank_count",), (k,)),
-        Node("rank_gone", Relu(), ("rank_over",), (k,)),
-        Node("rank_left", Linear(total, np.zeros(1, np.float32)), ("rank_gone",), (1,)),
-        Node("rank_out", Concat(), (logits, saliency, "rank_left"), (graph.output_size + 1,)),
+        Node(f"{name}count", Linear(count, offset), (f"{name}ahead",), (k,)),
+        Node(f"{name}over", Sign(), (f"{name}count",), (k,)),
+        Node(f"{name}gone", Relu(), (f"{name}over",), (k,)),
+        Node(f"{name}left", Linear(total, np.zeros(1, np.float32)), (f"{name}gone",), (1,)),
+        Node(f"{name}out", Concat(), (logits, saliency, f"{name}left"), (graph.output_size + 1,)),
     )
-    return Network(graph.input, graph.input_size, nodes, "rank_out")
+    return Network(graph.input, graph.input_size, nodes, f"{name}out")
 
 
 def with_overtakers(graph: Network, ranking: Ranking) -> Network:
@@ -159,14 +160,15 @@ def with_overtakers(graph: Network, ranking: Ranking) -> Network:
     """
     k, others = len(ranking.inside), len(ranking.outside)
     logits, saliency, ahead = _compared(graph, ranking)
+    name = ahead[-1].name.removesuffix("ahead")
     count = -np.repeat(np.eye(k, dtype=np.float32), others, axis=1)
     nodes = (
         *graph.nodes[:-1],
         *ahead,
-        Node("rank_above", Linear(count, np.full(k, others, np.float32)), ("rank_ahead",), (k,)),
-        Node("rank_out", Concat(), (logits, saliency, "rank_above"), (graph.output_size + k,)),
+        Node(f"{name}above", Linear(count, np.full(k, others, np.float32)), (f"{name}ahead",), (k,)),
+        Node(f"{name}out", Concat(), (logits, saliency, f"{name}above"), (graph.output_size + k,)),
     )
-    return Network(graph.input, graph.input_size, nodes, "rank_out")
+    return Network(graph.input, graph.input_size, nodes, f"{name}out")
 
 
 def someone_overtaken(first: int, ranking: Ranking, by: int) -> Clause:
@@ -176,7 +178,7 @@ def someone_overtaken(first: int, ranking: Ranking, by: int) -> Clause:
 
 
 def _compared(graph: Network, ranking: Ranking) -> tuple[str, str, tuple[Node, ...]]:
-    """Names of logits and S, and nodes up to `rank_ahead`: 1[S_i > S_j] per pair, j fastest [k (n - k)]."""
+    """Names of logits and S, and nodes of `ahead`, 1[S_i > S_j] per pair, j fastest [k (n - k)]."""
     k, others = len(ranking.inside), len(ranking.outside)
     size = k * others
     if size > MOST_PAIRS:
@@ -192,9 +194,10 @@ def _compared(graph: Network, ranking: Ranking) -> tuple[str, str, tuple[Node, .
     compare = np.zeros((size, ranking.features), np.float32)
     compare[rows, np.repeat(ranking.inside, others)] = 1.0
     compare[rows, np.tile(ranking.outside, k)] = -1.0
+    prefix = free_prefix(graph.shapes, "rank_")
     nodes = (
-        Node("rank_lead", Linear(compare, np.zeros(size, np.float32)), (saliency,), (size,)),
-        Node("rank_sign", Sign(), ("rank_lead",), (size,)),
-        Node("rank_ahead", Relu(), ("rank_sign",), (size,)),
+        Node(f"{prefix}lead", Linear(compare, np.zeros(size, np.float32)), (saliency,), (size,)),
+        Node(f"{prefix}sign", Sign(), (f"{prefix}lead",), (size,)),
+        Node(f"{prefix}ahead", Relu(), (f"{prefix}sign",), (size,)),
     )
     return logits, saliency, nodes

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from salver.errors import SalverError
 from salver.model import Record
-from salver.nets.network import Abs, Add, Concat, Network, Node, Scale, Shape
+from salver.nets.network import Abs, Add, Concat, Network, Node, Scale, Shape, free_prefix, single
 from salver.nets.program import Program
 from salver.saliency.sampling import logits_and_gradient
 from salver.saliency.unroll import SaliencyMap, unroll
@@ -89,17 +89,18 @@ def smoothgrad_network(
     gradient = _gradient_only(unroll(classifier, coefficients, "raw"))
     nodes = list(classifier.nodes)
     parts = []
+    names = free_prefix(classifier.shapes, "draw"), free_prefix(classifier.shapes, "smoothgrad")
     for number, draw in enumerate(draws):
-        copy = _copy(gradient, f"draw{number}_", draw.astype(np.float32))
+        copy = _copy(gradient, f"{names[0]}{number}_", draw.astype(np.float32))
         nodes += copy
         parts.append(copy[-1].name)
-    saliency = _mean(nodes, parts, (size,))
+    saliency = _mean(nodes, parts, (size,), names[1])
     if kind == "abs":
-        nodes.append(Node("smoothgrad_abs", Abs(), (saliency,), (size,)))
-        saliency = "smoothgrad_abs"
+        nodes.append(Node(f"{names[1]}_abs", Abs(), (saliency,), (size,)))
+        saliency = nodes[-1].name
     shape = (classifier.output_size + size,)
-    nodes.append(Node("smoothgrad_output", Concat(), (classifier.output, saliency), shape))
-    return Network(classifier.input, size, tuple(nodes), "smoothgrad_output")
+    nodes.append(Node(f"{names[1]}_output", Concat(), (classifier.output, saliency), shape))
+    return single(Network(classifier.input, size, tuple(nodes), nodes[-1].name))
 
 
 def smoothed_gradient(
@@ -130,7 +131,7 @@ def _gradient_only(unrolled: Network) -> Network:
 def _copy(gradient: Network, prefix: str, draw: npt.NDArray[np.float32]) -> list[Node]:
     """The gradient network at X + draw; its output is the last node."""
     size = gradient.input_size
-    entry = f"{prefix}input"
+    entry = prefix + gradient.input
     names = {gradient.input: entry, **{node.name: prefix + node.name for node in gradient.nodes}}
     nodes = [Node(entry, Scale(np.ones(size, np.float32), draw), (gradient.input,), (size,))]
     for node in gradient.nodes:
@@ -139,13 +140,13 @@ def _copy(gradient: Network, prefix: str, draw: npt.NDArray[np.float32]) -> list
     return nodes
 
 
-def _mean(nodes: list[Node], parts: list[str], shape: Shape) -> str:
+def _mean(nodes: list[Node], parts: list[str], shape: Shape, prefix: str) -> str:
     total = parts[0]
     for number, part in enumerate(parts[1:]):
-        nodes.append(Node(f"smoothgrad_sum{number}", Add(), (total, part), shape))
+        nodes.append(Node(f"{prefix}_sum{number}", Add(), (total, part), shape))
         total = nodes[-1].name
     if len(parts) > 1:
         share = np.full(shape, 1 / len(parts), np.float32)
-        nodes.append(Node("smoothgrad_mean", Scale(share, np.zeros_like(share)), (total,), shape))
+        nodes.append(Node(f"{prefix}_mean", Scale(share, np.zeros_like(share)), (total,), shape))
         total = nodes[-1].name
     return total

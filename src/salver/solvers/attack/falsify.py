@@ -21,7 +21,8 @@ Array = npt.NDArray[np.float64]
 
 BATCH, SAMPLES, STEPS = 32, 384, 60
 ROOM = 1e-5
-"""Slack worth reaching for in a clause: clear of single precision, well inside a narrow window."""
+"""Slack worth reaching for in a clause, as a share of the largest output: clear of single precision, well
+inside a narrow window."""
 PATIENCE, PATIENCE_SECONDS = 20, 3.0
 """A search gives up after this many rounds and this long without a better point."""
 SECONDS, SECONDS_PER_WEIGHT = 10.0, 1e-5
@@ -59,7 +60,7 @@ class _Search:
     """One search; its state is what has been learned from the points seen so far.
 
     Attributes:
-        scales: typical |slack| per clause; spreads: typical |z| per neuron.
+        scales: typical |slack| per clause; spreads: typical |z| per neuron; size: typical largest |output|.
         elite: the points [k, n] at which the runs of the last round came closest.
         best: largest exact margin seen (negative: how far the closest point misses).
     """
@@ -71,6 +72,7 @@ class _Search:
     rounds: int = 0
     scales: Array = field(default_factory=lambda: np.ones(0))
     spreads: tuple[Array, ...] = ()
+    size: float = 1.0
     elite: Array = field(default_factory=lambda: np.zeros((0, 0)))
 
     @classmethod
@@ -104,8 +106,9 @@ class _Search:
             return witness
         if not self.spreads:
             clauses = self.arrays.margins(outputs)[2]
-            self.scales = np.abs(clauses).mean(axis=0) + 1e-9
-            self.spreads = tuple(np.abs(z).mean(axis=0) + 1e-9 for z in zs)
+            self.scales = _typical(clauses)
+            self.spreads = tuple(_typical(z) for z in zs)
+            self.size = float(np.abs(outputs).max(axis=1, initial=0.0).mean())
         return self._descend(samples[self._starts(margins)], budget)
 
     def _starts(self, margins: Array) -> npt.NDArray[np.intp]:
@@ -137,7 +140,7 @@ class _Search:
         """Adam on the surrogate's loss, projected to the box, step and temperature falling."""
         low, high = self.query.prop.input_lower, self.query.prop.input_upper
         width = high - low
-        room = np.minimum(0.05 * self.scales, ROOM)
+        room = np.minimum(0.05 * self.scales, ROOM * self.size)
         weights = self.generator.lognormal(0.0, 2.0, (len(x), len(self.scales))) / self.scales
         warmth = 10 ** self.generator.uniform(-1.5, 0.0, (len(x), 1))
         first, second = np.zeros_like(x), np.zeros_like(x)
@@ -172,6 +175,12 @@ class _Search:
             if witness is not None:
                 return witness
         return None
+
+
+def _typical(values: Array) -> Array:
+    """Mean absolute value [k] of values [b, k]; 1 where all are 0."""
+    mean = np.abs(values).mean(axis=0)
+    return np.asarray(np.where(mean > 0, mean, 1.0))
 
 
 def _weights(program: Program) -> int:

@@ -17,6 +17,7 @@ class Stage:
     """One vector to be bounded: a pre-activation, the value of a gate, or the rows of the property.
 
     Its bounds are columns [start, stop) of a subproblem's bounds; `exact` if it reads the input only.
+    `absolute` and `constant_size` are what weights and constant were added up from, see `Affine`.
     """
 
     kind: str
@@ -27,6 +28,8 @@ class Stage:
     exact: bool
     weights: dict[int, Any]
     constant: Any
+    absolute: dict[int, Any]
+    constant_size: Any
 
     @property
     def columns(self) -> slice:
@@ -89,8 +92,10 @@ class Bounder:
             start = stages[-1].stop if stages else 0
             weights = {block: self._tensor(matrix) for block, matrix in affine.terms.items()}
             exact = set(affine.terms) <= {-1}
-            constant = self._tensor(affine.constant)
-            stages.append(Stage(kind, number, node, start, start + affine.size, exact, weights, constant))
+            absolute = {block: self._tensor(matrix) for block, matrix in affine.absolute.items()}
+            size = np.abs(affine.constant) if affine.constant_size is None else affine.constant_size
+            constants = self._tensor(affine.constant), absolute, self._tensor(size)
+            stages.append(Stage(kind, number, node, start, start + affine.size, exact, weights, *constants))
 
         for number in sorted(live):
             block = self.program.blocks[number]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from salver.nets.program import GateBlock, MaskBlock, ReluBlock
+from salver.solvers.bounding.relaxation import TINY
 from salver.solvers.crown.bounds import Bounder
 
 
@@ -33,7 +34,7 @@ def branching_scores(bounder: Bounder, low: Any, high: Any, signs: Any, rows: An
         assert isinstance(mask, ReluBlock | MaskBlock)
         columns = bounder.pre[mask.pre].columns
         z_low, z_high = low[:, columns].clamp(max=0), high[:, columns].clamp(min=0)
-        share = z_high / (z_high - z_low).clamp(min=1e-12)
+        share = z_high / (z_high - z_low).clamp(min=TINY)
         if isinstance(block, GateBlock):
             value = bounder.gates[number].columns
             height = (high - low)[:, value] * torch.minimum(share, 1 - share)
@@ -47,4 +48,4 @@ def branching_scores(bounder: Bounder, low: Any, high: Any, signs: Any, rows: An
         is_pre[point.columns] = True
     undecided = is_pre & (low <= 0) & (high > 0) & (signs == 0)
     # A neuron without influence still has to be decided before the subproblem is a leaf.
-    return torch.where(undecided, scores + 1e-30, 0.0)
+    return torch.where(undecided, torch.nan_to_num(scores) + TINY, 0.0)

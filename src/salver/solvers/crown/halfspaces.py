@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-RELATIVE_SLACK = 1e-10
-"""Outward widening of every bound relative to the magnitudes summed in it: float64 rounding of a sum of a
-few thousand terms is below 1e-12."""
+from salver.nets.program import ROUNDING
+from salver.solvers.bounding.relaxation import TINY
 
 
 def tightened(normal: Any, shift: Any, lower: Any, upper: Any) -> tuple[Any, Any, Any]:
@@ -19,14 +18,14 @@ def tightened(normal: Any, shift: Any, lower: Any, upper: Any) -> tuple[Any, Any
     greatest = normal.clamp(min=0) @ upper[..., None] + normal.clamp(max=0) @ lower[..., None]
     greatest = greatest.squeeze(-1) + shift
     size = normal.abs() @ torch.maximum(lower.abs(), upper.abs())[..., None]
-    greatest = greatest + RELATIVE_SLACK * (size.squeeze(-1) + shift.abs())
+    greatest = greatest + ROUNDING * (size.squeeze(-1) + shift.abs())
     empty = (greatest < 0).any(1)
     usable = normal.abs() > 1e-9 * normal.abs().amax(-1, keepdim=True).clamp(min=1e-300)
     reach = greatest.clamp(min=0)[..., None] / torch.where(usable, normal, 1.0)
     low = torch.where(usable & (normal > 0), upper[:, None] - reach, -torch.inf).amax(1)
     high = torch.where(usable & (normal < 0), lower[:, None] - reach, torch.inf).amin(1)
-    slack = RELATIVE_SLACK * (1.0 + torch.maximum(lower.abs(), upper.abs()))
-    low, high = torch.maximum(lower, low - slack), torch.minimum(upper, high + slack)
+    slack = ROUNDING * torch.maximum(lower.abs(), upper.abs()) + TINY
+    low, high = torch.fmax(lower, low - slack), torch.fmin(upper, high + slack)
     crossed = low > high
     empty = empty | crossed.any(1)
     return torch.where(crossed, lower, low), torch.where(crossed, upper, high), empty
@@ -46,8 +45,8 @@ def refute_together(normal: Any, shift: Any, lower: Any, upper: Any, steps: int)
     centre, radius = (lower + upper) / 2, (upper - lower) / 2
     middle = (normal @ centre[..., None]).squeeze(-1) + shift
     spread = (normal.abs() @ radius[..., None]).squeeze(-1)
-    scale = (middle.abs() + spread).clamp(min=1e-300)
-    usable = (middle.abs() + spread) > 1e-12
+    scale = (middle.abs() + spread).clamp(min=TINY)
+    usable = (middle.abs() + spread) > TINY
     normal = torch.where(usable[..., None], normal / scale[..., None], 0.0)
     middle = torch.where(usable, middle / scale, 1.0)
     least = (middle + torch.where(usable, spread / scale, 0.0)).amin(1)
@@ -55,7 +54,7 @@ def refute_together(normal: Any, shift: Any, lower: Any, upper: Any, steps: int)
     best_weights, best_points = weights, centre
     best = torch.full_like(least, torch.inf)
     magnitude = torch.maximum(lower.abs(), upper.abs())
-    rounding = RELATIVE_SLACK * (1.0 + (normal.abs() @ magnitude[..., None]).squeeze(-1))
+    rounding = ROUNDING * (1.0 + (normal.abs() @ magnitude[..., None]).squeeze(-1))
     for step in range(steps):
         slope = (weights[:, None] @ normal).squeeze(1)
         height = (weights * middle).sum(1) + (slope.abs() * radius).sum(1)

@@ -1,4 +1,7 @@
-"""Exact decision of a leaf: with every sign decided the query is affine in x, one linear program per case."""
+"""A leaf: with every sign decided the query is affine in x, one linear program per case.
+
+A case is closed by a certificate alone; what a linear program solver calls infeasible is not closed.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,15 @@ from scipy import sparse
 from scipy.optimize import linprog
 
 from salver.nets.program import Affine, GateBlock, MaskBlock, Matrix, Program, ReluBlock
+from salver.solvers.bounding.bounds import Bounds
 from salver.solvers.crown.graph import AtomRows, live_blocks
+from salver.solvers.hybrid.linear import LinearRelaxation
+from salver.solvers.milp.model import build
+from salver.spec import Property
 
 Array = npt.NDArray[np.float64]
-CERTAIN = 1e-9
-"""A refutation must beat zero by this much relative to the magnitudes it sums."""
+NEAR = 1e-9
+"""Conditions that hold by more than this share of what they are added up from are left out of a search."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,14 +38,6 @@ class Leaf:
     rows: Array
     shifts: Array
     choices: tuple[tuple[tuple[Array, Array], ...], ...]
-
-
-@dataclass(frozen=True, eq=False)
-class LeafAnswer:
-    """Whether every case is refuted with certainty, and points worth a replay."""
-
-    refuted: bool
-    points: tuple[Array, ...]
 
 
 def leaf_of(
@@ -101,26 +100,44 @@ def cases(leaf: Leaf) -> Iterator[tuple[Array, Array]]:
         yield rows, shifts
 
 
-def decide_case(
-    leaf: Leaf, rows: Array, shifts: Array, lower: Array, upper: Array, seconds: float
-) -> LeafAnswer:
-    """Maximises the least slack of rows @ x + shifts >= 0 over the box.
+def refuted(program: Program, prop: Property, bounds: Bounds) -> bool:
+    """Whether no x of the box satisfies a property in a region, with a certificate.
 
-    A negative optimum refutes the case if its multipliers do so in plain arithmetic (Neumaier and
-    Shcherbina, 2004: any multipliers prove their own bound). Otherwise the points returned have the
-    greatest least slack of all conditions, and slacks of 1e-3 and 1e-5 in the sign conditions alone.
+    Either the bounds show it, or multipliers do that are evaluated with an allowance for all rounding
+    (`hybrid.linear`). False also where neither was found.
+
+    Args:
+        program: without `AbsBlock`; prop: with one conjunction a clause.
+        bounds: with every sign fixed.
+    """
+    if bounds.infeasible:
+        return True
+    model = build(program, prop, bounds, exact=True)
+    return model is None or LinearRelaxation(model).refuted()
+
+
+def likely_points(
+    leaf: Leaf, rows: Array, shifts: Array, lower: Array, upper: Array, seconds: float
+) -> tuple[Array, ...]:
+    """Points worth a replay: those with the greatest least slack of rows @ x + shifts >= 0 over the box.
+
+    Of all conditions, and with slacks of 1e-3 and 1e-5 in the sign conditions alone. None means nothing.
     """
     scale = np.abs(rows) @ np.maximum(np.abs(lower), np.abs(upper)) + np.abs(shifts)
-    if ((rows == 0).all(1) & (shifts < 0)).any():
-        return LeafAnswer(True, ())
     least = (np.where(rows > 0, lower, upper) * rows).sum(1) + shifts
-    useful = least < CERTAIN * scale
+    useful = (least < NEAR * scale) & (scale > 0)
     rows, shifts = rows[useful] / scale[useful, None], shifts[useful] / scale[useful]
     signs = int(useful[: len(leaf.rows)].sum())
     if not len(rows):
-        return LeafAnswer(False, ((lower + upper) / 2,))
-    bounds = [*zip(lower, upper, strict=True), (None, 1.0)]
+        return ((lower + upper) / 2,)
+    # In shares of the box, whose width may be far from 1.
+    width = upper - lower
+    shifts, rows = shifts + rows @ lower, rows * width
+    bounds = [*((0.0, 1.0) for _ in width), (None, 1.0)]
     objective = np.append(np.zeros(len(lower)), -1.0)
+    unit = np.maximum(np.abs(rows).max(axis=1), np.abs(shifts))
+    unit = np.where(unit > 0, unit, 1.0)
+    rows, shifts = rows / unit[:, None], shifts / unit
     solution = linprog(
         objective, np.column_stack([-rows, np.ones(len(rows))]), shifts, bounds=bounds, method="highs",
         options={
@@ -129,19 +146,10 @@ def decide_case(
         },
     )  # fmt: skip
     if solution.x is None:
-        return LeafAnswer(False, ())
-    if _refutes(np.maximum(-solution.ineqlin.marginals, 0.0), rows, shifts, lower, upper):
-        return LeafAnswer(True, ())
+        return ()
     points = [solution.x[:-1]]
     for margin in (1e-3, 1e-5) if signs else ():
-        demand = shifts - np.where(np.arange(len(rows)) < signs, margin / scale[useful], 0.0)
+        demand = shifts - np.where(np.arange(len(rows)) < signs, margin, 0.0)
         again = linprog(np.zeros(len(lower)), -rows, demand, bounds=bounds[:-1], method="highs")
         points += [again.x] if again.x is not None else []
-    return LeafAnswer(False, tuple(points))
-
-
-def _refutes(weights: Array, rows: Array, shifts: Array, lower: Array, upper: Array) -> bool:
-    """Whether max over the box of weights' (rows x + shifts) is negative beyond rounding."""
-    normal = weights @ rows
-    greatest = np.where(normal > 0, normal * upper, normal * lower).sum() + weights @ shifts
-    return bool(greatest < -CERTAIN * weights.sum())
+    return tuple(lower + width * point for point in points)

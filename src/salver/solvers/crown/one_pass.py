@@ -4,6 +4,10 @@ A subproblem is a box, a sign per decided pre-activation, and the bounds of its 
 bounds turn its decided signs into half-spaces over the input, and so do the atoms that must hold; all
 half-spaces tighten the box (Clip-and-Verify, Zhou et al., NeurIPS 2025), and a combination of them that no
 point of the box satisfies refutes the subproblem - the multipliers play the part of beta-CROWN's betas.
+
+Rounding: all is float64, and every bound is moved outwards by `ROUNDING` times the sum of the absolute values
+that it was added up from, whatever cancels (`_rounding`; `bounding.bounds` has the argument). auto_LiRPA does
+the sums, but the coefficients that pass through each nonlinear operator are seen there, so they are known.
 """
 
 from __future__ import annotations
@@ -11,10 +15,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from salver.nets.program import GateBlock, MaskBlock, ReluBlock
+from salver.nets.program import ROUNDING, GateBlock, MaskBlock, ReluBlock
+from salver.solvers.bounding.relaxation import TINY
 from salver.solvers.crown.bounds import Bounder, Boxes, Stage
 from salver.solvers.crown.branching import branching_scores
-from salver.solvers.crown.halfspaces import RELATIVE_SLACK, refute_together, tightened
+from salver.solvers.crown.halfspaces import refute_together, tightened
 from salver.solvers.crown.lirpa import linear_bounds
 from salver.solvers.query import Budget
 
@@ -22,7 +27,7 @@ MOST_ATOMS = 256
 """Atoms taken together per subproblem; any subset is sound."""
 DUAL_STEPS = 20
 """Steps towards a joint refutation: measured, 10 leave up to 30 % more subproblems and 60 save 5-20 %."""
-ACTIVE = 1e-12
+ACTIVE = TINY
 """Lower bound given to auto_LiRPA for an active neuron, so that ReLU and step are exact."""
 
 
@@ -77,6 +82,20 @@ class _Planes:
     above_shift: Any
 
 
+def unbounded(bounder: Bounder, boxes: Boxes) -> Bounded:
+    """A batch as it is, when bounding it has failed: nothing is refuted; what is undecided is split on."""
+    import torch
+
+    batch, width = boxes.low.shape
+    scores = torch.zeros(batch, width, dtype=torch.float64, device=boxes.low.device)
+    for stage in bounder.pre.values():
+        scores[:, stage.columns] = 1.0
+    open_ = ~(boxes.low > 0) & ~(boxes.high <= 0) & (boxes.signs == 0)
+    alive = torch.ones(batch, len(bounder.membership), dtype=torch.bool, device=boxes.low.device)
+    refuted, progress = torch.zeros_like(alive[:, 0]), torch.zeros_like(scores[:, 0])
+    return Bounded(boxes, refuted, alive, scores * open_, (boxes.lower + boxes.upper) / 2, progress)
+
+
 class _Pass:
     """One bounding pass over a batch."""
 
@@ -90,6 +109,7 @@ class _Pass:
         self.known: dict[str, tuple[Any, Any]] = {}
         self.values: dict[int, tuple[Any, Any]] = {}
         self.half_spaces: list[tuple[Any, Any]] = []
+        self.sizes: dict[tuple[str, int], Any] = {}
 
     def run(self, budget: Budget) -> Bounded:
         """Bounds stage after stage, then takes all half-spaces together."""
@@ -146,14 +166,20 @@ class _Pass:
         """Tightens the bounds of a stage; returns the planes of its entries that may still matter."""
         import torch
 
-        low, high, size = stage.constant, stage.constant, stage.constant.abs()
+        low, high, size = stage.constant, stage.constant, stage.constant_size
+        reads = self.lower.new_zeros(len(self.lower), len(size))
         for block, weight in stage.weights.items():
             below, above = self.values[block]
             plus, minus = weight.clamp(min=0).T, weight.clamp(max=0).T
             low = low + below @ plus + above @ minus
             high = high + above @ plus + below @ minus
-            size = size + torch.maximum(below.abs(), above.abs()) @ weight.abs().T
-        slack = RELATIVE_SLACK * size
+            largest, absolute = torch.maximum(below.abs(), above.abs()), stage.absolute[block].T
+            size = size + largest @ absolute
+            reads = reads + (largest > 0).to(size.dtype) @ (absolute > 0).to(size.dtype)
+        size = size.expand(len(self.lower), -1)
+        self.sizes[stage.kind, stage.number] = size
+        # What reads zeros alone is its constant exactly.
+        slack = ROUNDING * size * (reads > 0) + TINY * (reads > 0)
         self._narrow(stage, slice(None), low - slack, high + slack)
         if stage.exact:
             weight = stage.weights.get(-1, self.lower.new_zeros(len(stage.constant), self.lower.shape[1]))
@@ -166,9 +192,37 @@ class _Pass:
         low, high, lA, lb, uA, ub = linear_bounds(
             self.bounder.graph.module, self.lower, self.upper, stage.node, identity, self.known
         )
-        slack = slack[:, rows]
+        slack = self._rounding(size[:, rows])
         self._narrow(stage, rows, low - slack, high + slack)
         return _Planes(rows, lA, lb - slack, uA, ub + slack)
+
+    def _rounding(self, size: Any) -> Any:
+        """What the last backward pass may be off by, [batch, rows].
+
+        Args:
+            size: sums of absolute values that its rows add up themselves.
+        """
+        import torch
+
+        total, bounder = size, self.bounder
+        for number, operator in bounder.graph.operators.items():
+            if operator.coefficients[0] is None:
+                continue
+            block = bounder.program.blocks[number]
+            if isinstance(block, GateBlock):
+                stage = bounder.gates[number]
+            else:
+                assert isinstance(block, ReluBlock | MaskBlock)
+                stage = bounder.pre[block.pre]
+            low, high = self.low[:, stage.columns], self.high[:, stage.columns]
+            reach = torch.maximum(low.abs(), high.abs())
+            reach = torch.ones_like(reach) if isinstance(block, MaskBlock) else reach
+            source = self.sizes[stage.kind, stage.number]
+            lA, uA = (part.abs() for part in operator.coefficients)
+            weights = torch.maximum(lA, uA)
+            # A plane may be off by a few roundings of the value it bounds and of what it is added up from.
+            total = total + torch.einsum("rbk,bk->br", weights, 4.0 * reach + operator.slope * source)
+        return ROUNDING * total + TINY
 
     def _open_rows(self, stage: Stage) -> Any:
         """Entries whose planes or tighter bounds can change anything, in any subproblem of the batch."""
@@ -193,8 +247,9 @@ class _Pass:
         import torch
 
         columns = torch.arange(stage.start, stage.stop, device=low.device)[rows]
-        self.low[:, columns] = torch.maximum(self.low[:, columns], low)
-        self.high[:, columns] = torch.minimum(self.high[:, columns], high)
+        # What is not a number bounds nothing.
+        self.low[:, columns] = torch.fmax(self.low[:, columns], low)
+        self.high[:, columns] = torch.fmin(self.high[:, columns], high)
         self._drop_contradictions(stage.columns)
 
     def _drop_contradictions(self, columns: slice) -> None:
@@ -241,6 +296,7 @@ class _Pass:
             block = self.bounder.program.blocks[number]
             if isinstance(block, MaskBlock) and block.pre == stage.number:
                 self.known[node] = (active.to(low.dtype), ((high > 0) | active).to(low.dtype))
+                self.bounder.graph.operators[number].size = self.sizes["pre", stage.number]
 
     def _cut(self, normal: Any, shift: Any) -> None:
         """Keeps half-spaces normal x + shift >= 0, [batch, k, n] and [batch, k], and tightens the box."""
@@ -274,7 +330,7 @@ class _Pass:
         position[planes.rows] = torch.arange(len(planes.rows), device=ceiling.device)
         needed = needed & (position[bounder.row] >= 0)
         width = self._width()[:, bounder.row]
-        closeness = torch.where(needed, ceiling / width.clamp(min=1e-300), torch.inf)
+        closeness = torch.where(needed, ceiling / width.clamp(min=TINY), torch.inf)
         chosen = closeness.topk(min(MOST_ATOMS, closeness.shape[1]), dim=1, largest=False).indices
         row = position[bounder.row[chosen]].clamp(min=0)
         positive, kept = bounder.sign[chosen] > 0, needed.gather(1, chosen)
@@ -294,6 +350,7 @@ class _Pass:
     def _scores(self, rows: Any, needed: Any, ceiling: Any, multipliers: Any) -> Any:
         """Branching scores, with each atom weighted by its multiplier or by how close it is to failing."""
         width = self._width()[:, self.bounder.row]
-        closeness = (1.0 - ceiling / width.clamp(min=1e-12)).clamp(0.0, 1.0) ** 2
-        weights = (multipliers + 1e-3 * closeness * (needed | (ceiling > 0))) / width.clamp(min=1e-9)
+        width = width.clamp(min=TINY)
+        closeness = (1.0 - ceiling / width).clamp(0.0, 1.0) ** 2
+        weights = (multipliers + 1e-3 * closeness * (needed | (ceiling > 0))) / width
         return branching_scores(self.bounder, self.low, self.high, self.signs, rows, weights)

@@ -1,6 +1,7 @@
-"""Bound operators for auto_LiRPA: step, gate, and a ReLU that remembers its coefficients.
+"""Bound operators for auto_LiRPA: ReLU, step and gate, which remember what their rounding is worked out from.
 
-The planes are those of Wang et al., "Beta-CROWN" (NeurIPS 2021), for the ReLU; McCormick's for the gate.
+The planes are those of Wang et al., "Beta-CROWN" (NeurIPS 2021), for the ReLU; McCormick's for the gate. All
+are made here: auto_LiRPA's own ReLU keeps bounds 1e-8 apart, which is much beside values of that size.
 """
 
 from __future__ import annotations
@@ -8,10 +9,8 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+from salver.solvers.bounding.relaxation import FLAT, TINY
 from salver.solvers.crown.lirpa import import_lirpa
-
-STEEPEST = 1e-4
-"""Steeper lines through the step would magnify the rounding of z beyond the widening of the bounds."""
 
 
 @cache
@@ -46,19 +45,31 @@ def traced_functions() -> tuple[Any, Any]:
 
 @cache
 def bound_classes() -> tuple[Any, Any, Any]:
-    """Classes (ReLU, step, gate). `coefficients` holds (lA, uA) [rows, batch, size] of the last pass."""
+    """Classes (ReLU, step, gate).
+
+    `coefficients` holds (lA, uA) [rows, batch, size] of the last pass, `slope` the steepest slope
+    [batch, size] they were multiplied by; `size` is given to a step: sums of absolute values that z was added
+    up from.
+    """
     import_lirpa()
     from auto_LiRPA.bound_ops import Bound, BoundRelu
 
     class RecordedRelu(BoundRelu):  # type: ignore[misc]
         coefficients: tuple[Any, Any] = (None, None)
+        slope: Any = None
 
-        def bound_backward(self, last_lA: Any, last_uA: Any, *inputs: Any, **rest: Any) -> Any:
+        def bound_backward(self, last_lA: Any, last_uA: Any, *inputs: Any, **_: Any) -> Any:
             self.coefficients = (last_lA, last_uA)
-            return super().bound_backward(last_lA, last_uA, *inputs, **rest)
+            low, high = relu_planes(inputs[0].lower, inputs[0].upper)
+            self.slope = high[0].abs()
+            lA, lower_bias = _substitute(last_lA, low, high)
+            uA, upper_bias = _substitute(last_uA, high, low)
+            return [(lA[0], uA[0])], lower_bias, upper_bias
 
     class BoundStep(Bound):  # type: ignore[misc]
         coefficients: tuple[Any, Any] = (None, None)
+        slope: Any = None
+        size: Any = 0.0
 
         def __init__(self, attr: Any, inputs: Any, output_index: int, options: Any) -> None:
             super().__init__(attr, inputs, output_index, options)
@@ -73,13 +84,15 @@ def bound_classes() -> tuple[Any, Any, Any]:
 
         def bound_backward(self, last_lA: Any, last_uA: Any, z: Any, **_: Any) -> Any:
             self.coefficients = (last_lA, last_uA)
-            low, high = step_planes(z.lower, z.upper)
+            low, high = step_planes(z.lower, z.upper, self.size)
+            self.slope = low[0].abs() + high[0].abs()
             lA, lower_bias = _substitute(last_lA, low, high)
             uA, upper_bias = _substitute(last_uA, high, low)
             return [(lA[0], uA[0])], lower_bias, upper_bias
 
     class BoundGate(Bound):  # type: ignore[misc]
         coefficients: tuple[Any, Any] = (None, None)
+        slope: Any = 1.0
 
         def __init__(self, attr: Any, inputs: Any, output_index: int, options: Any) -> None:
             super().__init__(attr, inputs, output_index, options)
@@ -105,19 +118,32 @@ def bound_classes() -> tuple[Any, Any, Any]:
     return RecordedRelu, BoundStep, BoundGate
 
 
-def step_planes(low: Any, high: Any) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+def relu_planes(low: Any, high: Any) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+    """Planes (slope, shift) below and above max(z, 0) for z in [low, high], elementwise: the triangle."""
+    import torch
+
+    on = low > 0
+    unstable = ~on & (high > 0)
+    steep = torch.where(unstable, high / torch.where(unstable, high - low, 1.0), on.to(low.dtype))
+    below = torch.where(unstable, (high > -low).to(low.dtype), on.to(low.dtype))
+    return (below, torch.zeros_like(low)), (steep, torch.where(unstable, -steep * low, 0.0))
+
+
+def step_planes(low: Any, high: Any, size: Any = 0.0) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
     """Planes (slope, shift) below and above 1[z > 0] for z in [low, high], elementwise.
 
     An unstable neuron gets z / high below if that line has more area under it than 0, and 1 - z / low
-    above if it has less than 1; never a line steeper than 1 / STEEPEST.
+    above if it has less than 1; no line where z reaches less than `FLAT` of its `size`, since it would
+    multiply rounding errors.
     """
     import torch
 
     zero = torch.zeros_like(low)
+    flat = (zero + FLAT * size).clamp(min=TINY)
     on, off = low > 0, high <= 0
     unstable = ~on & ~off
-    rising = unstable & (high > -low) & (high > STEEPEST)
-    falling = unstable & (high < -low) & (-low > STEEPEST)
+    rising = unstable & (high > -low) & (high > flat)
+    falling = unstable & (high < -low) & (-low > flat)
     below = torch.where(rising, 1.0 / torch.where(rising, high, 1.0), zero)
     above = torch.where(falling, -1.0 / torch.where(falling, low, 1.0), zero)
     return (below, on.to(low.dtype)), (above, (~off).to(low.dtype))

@@ -4,26 +4,34 @@ A split fixes one pre-activation to z >= 0 (ReLU = z, mask = 1) or z <= 0 (both 
 z = 0 on both sides, so `unsat` holds for the strict mask too; `sat` needs a point that survives strict
 replay. A subproblem without undecided pre-activations is a linear program, so the solver is complete
 except for points that lie on z = 0 alone, which it reports as `unknown`.
+
+A subproblem is closed by a certificate alone: bounds that are moved outwards by all rounding (`one_pass`),
+or multipliers that are evaluated again (`leaf`). Where auto_LiRPA or a linear program solver fails, it is
+split on.
 """
 
 from __future__ import annotations
 
 import heapq
 import itertools
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from salver.errors import SalverError
+from salver.solvers.bounding.bounds import Bounds, propagate
 from salver.solvers.crown.bounds import Bounder, Boxes
 from salver.solvers.crown.graph import atom_rows, over_rows, without_abs
-from salver.solvers.crown.leaf import cases, decide_case, leaf_of
-from salver.solvers.crown.one_pass import Bounded, OutOfTimeError, bound
+from salver.solvers.crown.leaf import Leaf, cases, leaf_of, likely_points, refuted
+from salver.solvers.crown.one_pass import Bounded, OutOfTimeError, bound, unbounded
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
+from salver.solvers.watchdog import is_out_of_memory
+from salver.spec import Property
 
 Array = npt.NDArray[np.float64]
 MEMORY = 8_000_000
@@ -34,6 +42,8 @@ SAMPLES = 512
 KEPT = 16
 """Best points remembered for the attack, and random steps from each of them per pass."""
 STEPS = 16
+NEAR = 1e-6
+"""Share of the largest output by which a point may miss and still be replayed."""
 
 
 def solve(query: Query, budget: Budget, options: Options) -> Result:
@@ -79,7 +89,8 @@ class _Search:
         self.query, self.budget, self.options = query, budget, options
         self.original = query.program
         self.rows = atom_rows(query.prop)
-        self.program = over_rows(without_abs(self.original), self.rows)
+        self.plain = without_abs(self.original)
+        self.program = over_rows(self.plain, self.rows)
         self.random = np.random.default_rng(options.seed)
         self.open: list[_Open] = []
         self.counter = itertools.count()
@@ -96,7 +107,13 @@ class _Search:
         impossible = not all(self.query.prop.clauses)
         if impossible or self._attack(lower, upper):
             return self._answer()
-        self.bounder = Bounder(self.program, self.rows, self.options.device)
+        try:
+            self.bounder = Bounder(self.program, self.rows, self.options.device)
+        except SalverError:
+            raise
+        except Exception as error:
+            _note(error)
+            return Result(Verdict.UNKNOWN, reason=f"auto_LiRPA failed: {type(error).__name__}")
         try:
             self._expand(self.bounder.root(lower, upper))
             while self.open and self.witness is None and not self.budget.over:
@@ -138,11 +155,12 @@ class _Search:
         if self.witness is not None or not len(points):
             return self.witness is not None
         pool = np.concatenate([self.best, self.query.clip(points)])
-        margins = self.query.prop.margin(self.original.evaluate(pool)[0])
+        outputs = self.original.evaluate(pool)[0]
+        margins = self.query.prop.margin(outputs)
         order = np.argsort(-margins)
         self.best = pool[order[:KEPT]]
         for index in order[:5]:
-            if margins[index] < -1e-6:
+            if margins[index] < -NEAR * np.abs(outputs[index]).max(initial=0.0):
                 break
             self.witness = self.query.confirm(pool[index])
             if self.witness is not None:
@@ -167,7 +185,13 @@ class _Search:
     def _expand(self, boxes: Boxes) -> None:
         """Bounds a batch, replays points of it, decides its leaves and queues the rest."""
         started = self.budget.left
-        bounded = bound(self.bounder, boxes, self.budget)
+        try:
+            bounded = bound(self.bounder, boxes, self.budget)
+        except OutOfTimeError:
+            raise
+        except Exception as error:  # of the back end, whatever it is: the subproblems are split on
+            _note(error)
+            bounded = unbounded(self.bounder, boxes)
         self.bounded += len(boxes.lower)
         self.batch = self._next_batch(len(boxes.lower) / max(started - self.budget.left, 1e-9))
         keep = (~bounded.refuted).nonzero().ravel()
@@ -203,20 +227,59 @@ class _Search:
 
     def _leaf(self, bounded: Bounded, index: int) -> None:
         """Decides a subproblem all of whose signs are decided."""
-        low, signs = bounded.boxes.low[index].cpu().numpy(), bounded.boxes.signs[index].cpu().numpy()
+        low, high, signs = (
+            part[index].cpu().numpy() for part in (bounded.boxes.low, bounded.boxes.high, bounded.boxes.signs)
+        )
         on = {
             number: (low[stage.columns] > 0) | (signs[stage.columns] > 0)
             for number, stage in self.bounder.pre.items()
         }
-        leaf = leaf_of(self.program, self.rows, on, bounded.alive[index].cpu().numpy())
-        prop = self.query.prop
-        for rows, shifts in cases(leaf):
+        off = {n: (high[s.columns] <= 0) | (signs[s.columns] < 0) for n, s in self.bounder.pre.items()}
+        if not all((on[number] | off[number]).all() for number in on):
+            self.undecided += 1
+            return
+        prop, alive = self.query.prop, bounded.alive[index].cpu().numpy()
+        fixed = {number: np.where(signs_on, 1, -1) for number, signs_on in on.items()}
+        bounds = propagate(self.plain, prop.input_lower, prop.input_upper, fixed=fixed)
+        if bounds.infeasible:
+            return
+        leaf = leaf_of(self.program, self.rows, on, alive)
+        for case, (rows, shifts) in zip(self._cases(alive), cases(leaf), strict=True):
             if self.budget.over:
                 return
             self.leaves += 1
-            answer = decide_case(leaf, rows, shifts, prop.input_lower, prop.input_upper, self.budget.left)
-            if answer.refuted:
+            if self._refuted(case, bounds):
                 continue
-            if self._try(np.array(answer.points).reshape(-1, len(prop.input_lower))):
+            if self._try(self._points(leaf, rows, shifts)):
                 return
             self.undecided += 1
+
+    def _cases(self, alive: npt.NDArray[np.bool_]) -> Iterator[Property]:
+        """The property with one conjunction a clause, in the order of `leaf.cases`."""
+        prop, numbers = self.query.prop, itertools.count()
+        choices = [[part for part in clause if alive[next(numbers)]] for clause in prop.clauses]
+        for choice in itertools.product(*choices):
+            yield replace(prop, clauses=tuple((part,) for part in choice))
+
+    def _refuted(self, case: Property, bounds: Bounds) -> bool:
+        try:
+            return refuted(self.plain, case, bounds)
+        except Exception as error:  # of the back end, whatever it is: there is no certificate
+            _note(error)
+            return False
+
+    def _points(self, leaf: Leaf, rows: Array, shifts: Array) -> Array:
+        prop = self.query.prop
+        try:
+            found = likely_points(leaf, rows, shifts, prop.input_lower, prop.input_upper, self.budget.left)
+        except Exception as error:
+            _note(error)
+            found = ()
+        return np.array(found).reshape(-1, len(prop.input_lower))
+
+
+def _note(error: Exception) -> None:
+    """Says what failed; being out of memory is nobody's to catch."""
+    if is_out_of_memory(error):
+        raise error
+    print(f"back end: {type(error).__name__}: {error}", file=sys.stderr)

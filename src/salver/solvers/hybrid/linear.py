@@ -62,6 +62,17 @@ def _power_of_two(sizes: Array) -> Array:
     return np.asarray(np.exp2(np.clip(np.round(np.log2(usable)), -100.0, 100.0)))
 
 
+def centred(model: Milp) -> tuple[Array, Array, Array]:
+    """The middles of the column ranges [columns], and the row limits [rows] for columns less their middles.
+
+    HiGHS drops coefficients below 1e-9. A column of narrow range has such ones in units of that range, and
+    then a value far from 0: less its middle, what is dropped is small.
+    """
+    middle = np.where(np.isfinite(model.lower + model.upper), (model.lower + model.upper) / 2, 0.0)
+    shift = model.matrix @ middle
+    return middle, model.row_lower - shift, model.row_upper - shift
+
+
 class LinearRelaxation:
     """A mixed-integer program without its integrality; solved by HiGHS's dual simplex.
 
@@ -79,6 +90,7 @@ class LinearRelaxation:
         model, self._unit, self._row_unit = scaled(model)
         self.model = model
         self.lower, self.upper = model.lower.copy(), model.upper.copy()
+        self._middle, self._row_lower, self._row_upper = centred(model)
         self._row_size = abs(model.matrix) @ np.maximum(np.abs(model.lower), np.abs(model.upper))
         if len(model.row_size):
             self._row_size = self._row_size + model.row_size
@@ -134,14 +146,15 @@ class LinearRelaxation:
                 return self._certified()
             if status != highspy.HighsModelStatus.kOptimal:
                 return False
-            solution = np.array(self._solver.getSolution().col_value)
+            solution = np.array(self._solver.getSolution().col_value) + self._middle
             if not self._add_violated(solution):
                 self.point = solution * self._unit
                 return False
 
     def _bound(self, column: int, low: float, high: float) -> None:
         self.lower[column], self.upper[column] = low, high
-        self._solver.changeColBounds(column, low, high)
+        middle = float(self._middle[column])
+        self._solver.changeColBounds(column, low - middle, high - middle)
 
     def _add_violated(self, solution: Array) -> bool:
         model, waiting = self.model, self._waiting
@@ -157,8 +170,8 @@ class LinearRelaxation:
         part = sparse.csr_array(model.matrix[new])
         self._solver.addRows(
             len(new),
-            model.row_lower[new],
-            model.row_upper[new],
+            self._row_lower[new],
+            self._row_upper[new],
             part.nnz,
             part.indptr[:-1].astype(np.int32),
             part.indices.astype(np.int32),
@@ -196,8 +209,8 @@ class LinearRelaxation:
         lp = highspy.HighsLp()
         lp.num_row_, lp.num_col_ = self._matrix.shape
         lp.col_cost_ = np.zeros(lp.num_col_)
-        lp.col_lower_, lp.col_upper_ = self.lower, self.upper
-        lp.row_lower_, lp.row_upper_ = self.model.row_lower[self._used], self.model.row_upper[self._used]
+        lp.col_lower_, lp.col_upper_ = self.lower - self._middle, self.upper - self._middle
+        lp.row_lower_, lp.row_upper_ = self._row_lower[self._used], self._row_upper[self._used]
         lp.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
         lp.a_matrix_.start_ = self._matrix.indptr
         lp.a_matrix_.index_ = self._matrix.indices

@@ -22,8 +22,10 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.solvers.bounding.bounds import Bounds
+from salver.solvers.hybrid.interior import interior_point
 from salver.solvers.hybrid.node import Node, children, tighten
 from salver.solvers.hybrid.probing import Probed, probe
+from salver.solvers.milp.model import build
 from salver.solvers.milp.solver import backend, solve_within
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
 from salver.solvers.watchdog import is_out_of_memory
@@ -158,6 +160,10 @@ class _Search:
             node = replace(node, signs=probed.signs, within=bounds, rows=probed.rows, bounded=False)
             if not probed.decided or self.budget.over:
                 break
+        if not bounds.undecided:
+            witness = self._inside(query, bounds)
+            if witness is not None:
+                return Result(Verdict.SAT, witness)
         if not node.empty and bounds.undecided <= (0 if node.tried else self.leaf.value):
             found = self._ask(query, bounds)
             if found.verdict is Verdict.SAT:
@@ -193,6 +199,16 @@ class _Search:
         print(f"back end: {type(error).__name__}: {error}", file=sys.stderr)
         return Probed(False, dict(enumerate(bounds.signs)))
 
+    def _inside(self, query: Query, bounds: Bounds) -> Array | None:
+        """A witness with room to all limits, where every sign is decided."""
+        try:
+            model = build(query.program, query.prop, bounds, exact=True)
+            point = None if model is None or model.integer.any() else interior_point(model)
+        except Exception as error:
+            self._failed(error, bounds)
+            return None
+        return None if point is None else self.query.confirm(point)
+
     def _ask(self, query: Query, bounds: Bounds) -> Result:
         """What the back end says; only a witness that it finds counts."""
         if "backend" in self.options.without:
@@ -200,7 +216,8 @@ class _Search:
         open_ = bounds.undecided
         self.statistics.attempts += 1
         decide = backend(self.options.backend or LEAF_BACKEND)
-        budget = Budget(min(ALLOWANCE_S, self.budget.left))
+        # Where all is decided nothing is left to split, and the program is linear.
+        budget = Budget(min(ALLOWANCE_S, self.budget.left) if open_ else self.budget.left)
         try:
             result = solve_within(query, bounds, budget, self.options, decide)
         except Exception as error:

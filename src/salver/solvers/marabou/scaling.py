@@ -23,6 +23,29 @@ both, with all numbers between 0.05 and 6; none of them was in all four.
 """
 
 
+LEAST_TERM = 1e-9
+"""Share of an equation's largest term below which another is lost in Marabou's tolerances."""
+NARROWEST = 1e-4
+"""Width of a variable's range, as a share of its largest value, below which it may be taken for fixed."""
+
+
+def distinguishable(query: LinearQuery) -> bool:
+    """Whether Marabou's tolerances can tell the numbers of a problem apart, in any unit.
+
+    Every false `unsat` that came back in all four units had a term of 1e-10 or less of its equation, or a
+    condition that leaves a variable 1e-5 of its size. An `unsat` to such a problem is worth nothing.
+    """
+    reach = [max(-low, high, 0.0) for low, high in zip(query.lower, query.upper, strict=True)]
+    for low, high, size in zip(query.lower, query.upper, reach, strict=True):
+        if 0.0 < high - low < NARROWEST * size:
+            return False
+    for coefficients, variables, _ in query.equations:
+        terms = [abs(c) * reach[v] for c, v in zip(coefficients, variables, strict=True)]
+        if any(0.0 < term < LEAST_TERM * max(terms) for term in terms):
+            return False
+    return True
+
+
 def scaled(query: LinearQuery, reach: int) -> LinearQuery:
     """The same problem with every variable in a unit of its own, so that it goes up to 2**`reach`."""
     sizes = [max(-low, high) for low, high in zip(query.lower, query.upper, strict=True)]

@@ -19,11 +19,12 @@ from salver.solvers.bounding.bounds import Array, Bounds, propagate
 from salver.solvers.crown.graph import without_abs
 from salver.solvers.marabou.child import LinearQuery
 from salver.solvers.marabou.encoding import Margin, encode
-from salver.solvers.marabou.scaling import REACHES, scaled
+from salver.solvers.marabou.scaling import REACHES, distinguishable, scaled
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
 
 BESIDE = 1e-6
 """Distance from a bound, relative to the input, that is put down to Marabou's tolerances."""
+BEYOND = "Marabou says unsat, but its tolerances cannot tell the numbers of this query apart"
 MARGINS = (Margin(1e-3, 1e-4), Margin(1e-5, 1e-6))
 """Asked in this order when the witness of a relaxed `sat` does not survive replay."""
 
@@ -33,7 +34,7 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
 
     Raises:
         UnsupportedQueryError: see `salver.nets.program.lower`.
-        SalverError: Marabou is not installed, or failed.
+        SalverError: Marabou is not installed.
     """
     del options
     program = without_abs(query.program)
@@ -44,7 +45,8 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
 def decide(query: Query, program: Program, bounds: Bounds, budget: Budget, workers: int = 1) -> Result:
     """Marabou's verdict given bounds: `unsat` from the relaxed problem alone, `sat` from replay alone.
 
-    An `unsat` must come back from other units too: alone it was seen to be false (`scaling.py`).
+    An `unsat` must come back from other units too: alone it was seen to be false (`scaling.py`). Where the
+    numbers are beyond Marabou's tolerances, it is `unknown`; else it is claimed, without a certificate.
 
     Args:
         program: the query's, without `AbsBlock`.
@@ -52,7 +54,7 @@ def decide(query: Query, program: Program, bounds: Bounds, budget: Budget, worke
         workers: above 1, split-and-conquer with that many threads.
 
     Raises:
-        SalverError: Marabou is not installed, or failed.
+        SalverError: Marabou is not installed.
     """
     problem = encode(program, query.prop, bounds, None, workers)
     if problem is None:
@@ -62,7 +64,9 @@ def decide(query: Query, program: Program, bounds: Bounds, budget: Budget, worke
         if answer is None or answer["verdict"] != "unsat":
             break
     else:
-        return Result(Verdict.UNSAT)
+        if distinguishable(problem):
+            return Result(Verdict.UNSAT)
+        return Result(Verdict.UNKNOWN, reason=BEYOND)
     margins = iter(MARGINS)
     while answer is not None and answer["verdict"] in ("sat", "unsat"):
         witness = _confirmed(query, np.array(answer["x"])) if answer["verdict"] == "sat" else None
@@ -88,10 +92,10 @@ def _confirmed(query: Query, x: Array) -> Array | None:
 
 
 def run(problem: LinearQuery, budget: Budget) -> dict[str, Any] | None:
-    """What `child.ask` returned; None when the budget ended first and the process was killed.
+    """What `child.ask` returned, or how the process failed; None when the budget ended it first.
 
     Raises:
-        SalverError: maraboupy is not installed, or the process failed.
+        SalverError: maraboupy is not installed.
     """
     if importlib.util.find_spec("maraboupy") is None:
         mend = "use Python 3.8 to 3.11, for which maraboupy has wheels, and install it"
@@ -109,8 +113,6 @@ def run(problem: LinearQuery, budget: Budget) -> dict[str, Any] | None:
             return None
     if finished.returncode != 0:
         lines = finished.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
-        raise SalverError(
-            f"the Marabou process ended with status {finished.returncode}: {lines[-1]}", "marabou"
-        )
+        return {"verdict": f"with status {finished.returncode}: {lines[-1]}"}
     answer: dict[str, Any] = json.loads(finished.stdout)
     return answer

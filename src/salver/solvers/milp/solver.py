@@ -23,11 +23,14 @@ from salver.solvers.bounding.bounds import Bounds, propagate
 from salver.solvers.milp.model import build
 from salver.solvers.milp.program import Milp
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
+from salver.solvers.watchdog import is_out_of_memory
 
 Array = npt.NDArray[np.float64]
 Backend = Callable[[Milp, float, int, int], tuple[str, Array | None]]
 
 DEFAULT_BACKEND = "highs"
+FAILED = "failed"
+"""First word of the status of a back end that raised an exception."""
 MARGINS = (1e-3, 1e-5)
 """Distances from z = 0 asked for when a candidate does not survive replay, first with as much slack in
 the clauses and then without."""
@@ -59,10 +62,20 @@ def _highs_if_scip_agrees(model: Milp, seconds: float, threads: int, seed: int) 
     from salver.solvers.milp import highs, scip
 
     deadline = time.monotonic() + seconds
-    status, values = highs.solve(model, seconds, threads, seed)
-    if status != "infeasible":
+    status, values = _asked(highs.solve, model, seconds, threads, seed)
+    if status != "infeasible" and not status.startswith(FAILED):
         return status, values
-    return scip.solve(model, deadline - time.monotonic(), threads, seed)
+    return _asked(scip.solve, model, deadline - time.monotonic(), threads, seed)
+
+
+def _asked(decide: Backend, model: Milp, seconds: float, threads: int, seed: int) -> tuple[str, Array | None]:
+    """The back end's answer; whatever it raises is one, too."""
+    try:
+        return decide(model, seconds, threads, seed)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        return f"{FAILED} ({type(error).__name__}: {error})", None
 
 
 def solve(query: Query, budget: Budget, options: Options) -> Result:
@@ -88,7 +101,7 @@ def solve_within(
         return Result(Verdict.UNSAT, reason="the bounds leave no value that satisfies every clause")
     if budget.over:
         return Result(Verdict.TIMED_OUT)
-    status, values = decide(model, budget.left, options.threads, options.seed)
+    status, values = _asked(decide, model, budget.left, options.threads, options.seed)
     if status == "infeasible":
         return Result(Verdict.UNSAT)
     if values is None:
@@ -126,7 +139,7 @@ def _with_margin(
             if model is None or budget.over:
                 continue
             asked = model.with_integers(values) if fixed else model
-            _, found = decide(asked, budget.left, options.threads, options.seed)
+            _, found = _asked(decide, asked, budget.left, options.threads, options.seed)
             witness = None if found is None else query.confirm(found[: model.inputs])
             if witness is not None:
                 return witness
