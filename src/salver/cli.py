@@ -14,11 +14,11 @@ from salver.commands import completing
 from salver.commands.calling import call
 from salver.commands.for_programs import AsJson, kept_for_json, print_json
 from salver.commands.gallery import gallery
-from salver.commands.listing import DataDir, listing_app, print_version
+from salver.commands.listing import listing_app, print_version
 from salver.commands.publish import publish, verify_set
 from salver.commands.runners import check_runner, new_runner
 from salver.commands.solvers import solvers_app
-from salver.commands.values import listed
+from salver.commands.values import DataDir, listed
 from salver.errors import FoundError, SalverError, counted
 
 app = typer.Typer(

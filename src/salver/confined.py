@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from salver.errors import SalverError
+from salver.errors import SalverError, file_error
 
 MOST_STORED_BYTES = 64 << 20
 """Largest packed file that is unpacked in memory."""
@@ -352,6 +352,8 @@ def _size(most_bytes: int) -> str:
 
 
 def _cannot(error: OSError, path: Path) -> SalverError:
-    unfit = isinstance(error, UnfitFileError)
-    mend = "remove what stands there" if unfit else "free space or choose another folder"
-    return SalverError(f"cannot be written ({error.strerror or error})", str(path), mend)
+    if isinstance(error, UnfitFileError):
+        return SalverError(
+            f"cannot be written ({error.strerror or error})", str(path), "remove what stands there"
+        )
+    return file_error(error, path)

@@ -46,7 +46,7 @@ def suggestion(word: str, known: Iterable[str], most: int = 30) -> str:
 _ADVICE = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some of your quota",
-    errno.EROFS: "choose a folder that is not on a read-only disk",
+    errno.EROFS: "make the disk writable, or choose a folder on another one",
     errno.EACCES: "change its permissions or choose another folder",
     errno.EPERM: "change its permissions or choose another folder",
     errno.ENOENT: "check the path",

@@ -18,7 +18,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     see `refuse_output`.
 
     Raises:
-        SalverError: no space left, no permission; the old file, if any, is untouched.
+        SalverError: no space left, no permission, a read-only disk; the old file, if any, is untouched.
     """
     data = content.encode() if isinstance(content, str) else content
     temporary: Path | None = None

@@ -193,7 +193,7 @@ def test_bad_input_is_one_clear_line(project, instance_set, arguments, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("title = ", "cannot be read"),
+        ("title = ", "is no TOML file"),
         ('title = "t"\ntimeout = 5\ncolour = 1\n[[family]]\ngenerator = "vg_box"\n', "colour"),
         ('title = "t"\ntimeout = 0\n[[family]]\ngenerator = "vg_box"\n', "timeout"),
         ('title = "t"\ntimeout = 5\n[[family]]\ngenerator = "vg_bix"\n', "did you mean vg_box?"),

@@ -47,7 +47,7 @@ KINDS: dict[str, tuple[bytes, str]] = {
     "lfs": (LFS, "is a Git-LFS pointer"),
     "page": (b"\n<!DOCTYPE html><html><body>404</body></html>", "is a web page"),
     "page with mark": (b"\xef\xbb\xbf<html><body>404</body></html>", "is a web page"),
-    "gzip": (gzip.compress(b"x" * 100), "is compressed by gzip"),
+    "gzip": (gzip.compress(b"x" * 100), "is compressed; rename it"),
     "torch": (saved(lambda f: torch.save({"w": torch.zeros(2)}, f)), "is a PyTorch file"),
     "old torch": (pickle.dumps({"w": 1}), "is a Python pickle"),
     "npz": (saved(lambda f: np.savez(f, w=np.zeros(2))), "is a NumPy archive"),

@@ -11,7 +11,7 @@ import typer
 
 from salver.commands import completing
 from salver.commands.for_programs import AsJson, kept_for_json, print_json, tables_of
-from salver.commands.values import listed
+from salver.commands.values import DataDir, listed
 
 bench_app = typer.Typer(help="Measure salver itself.", no_args_is_help=True)
 
@@ -46,7 +46,7 @@ def solvers(
             "--solvers", help="comma-separated; default: each table's own", autocompletion=completing.solvers
         ),
     ] = None,
-    timeout: Annotated[float | None, typer.Option("--timeout", help="wall seconds a run")] = None,
+    timeout: Annotated[float | None, typer.Option("--timeout", min=0.001, help="wall seconds a run")] = None,
     cores: Annotated[
         int | None, typer.Option("--cores", help="cores a run (default: each table's own)")
     ] = None,
@@ -57,7 +57,7 @@ def solvers(
         str, typer.Option("--device", help="cpu or cuda", autocompletion=completing.one_of("cpu", "cuda"))
     ] = "cpu",
     resume: Annotated[bool, typer.Option("--resume", help="go on with each suite's latest run")] = False,
-    data_dir: Annotated[Path | None, typer.Option("--data-dir", help="your data folder")] = None,
+    data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare the solvers on two published tables and a scaling set.
@@ -85,13 +85,13 @@ def training(
     solver: Annotated[
         str, typer.Option("--solver", help="the solver that answers", autocompletion=completing.solver)
     ] = "hybrid",
-    timeout: Annotated[float | None, typer.Option("--timeout", help="wall seconds a run")] = None,
+    timeout: Annotated[float | None, typer.Option("--timeout", min=0.001, help="wall seconds a run")] = None,
     cores: Annotated[int, typer.Option("--cores", help="cores a run")] = 1,
     workers: Annotated[int, typer.Option("--workers", "-j", help="slots of one core")] = len(
         os.sched_getaffinity(0)
     ),
     resume: Annotated[bool, typer.Option("--resume", help="go on with the suite's latest run")] = False,
-    data_dir: Annotated[Path | None, typer.Option("--data-dir", help="your data folder")] = None,
+    data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare training regimes by what is verified of them.
@@ -125,7 +125,7 @@ def smoothgrad(
     attack_draws: Annotated[int, typer.Option("--attack-draws", help="samples a step")] = 1024,
     attack_steps: Annotated[int, typer.Option("--attack-steps", help="steps of a descent")] = 5,
     seed: Annotated[int, typer.Option("--seed", help="of network, points and samples")] = 0,
-    data_dir: Annotated[Path | None, typer.Option("--data-dir", help="your data folder")] = None,
+    data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
     """Certify and attack sparsified SmoothGrad.
@@ -160,7 +160,7 @@ def ranking(
         str, typer.Option("--solver", help="whose verdicts are counted", autocompletion=completing.solver)
     ] = "hybrid",
     seed: Annotated[int, typer.Option("--seed", help="of networks, points and samples")] = 0,
-    data_dir: Annotated[Path | None, typer.Option("--data-dir", help="your data folder")] = None,
+    data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare trainings by R2ET's measures and what is verified.
@@ -193,7 +193,7 @@ def cam(
     slope_steps: Annotated[int, typer.Option("--slope-steps", help="ascent on slopes of open pairs")] = 0,
     workers: Annotated[int, typer.Option("--workers", "-j", help="processes of one core")] = 1,
     seed: Annotated[int, typer.Option("--seed", help="of the attack's starts")] = 0,
-    data_dir: Annotated[Path | None, typer.Option("--data-dir", help="your data folder")] = None,
+    data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
     """Certify and attack class activation maps.
@@ -243,7 +243,7 @@ def peers(
             autocompletion=completing.solvers,
         ),
     ] = "",
-    timeout: Annotated[float | None, typer.Option("--timeout", help="wall seconds a run")] = None,
+    timeout: Annotated[float | None, typer.Option("--timeout", min=0.001, help="wall seconds a run")] = None,
     workers: Annotated[int, typer.Option("--workers", "-j", help="slots of one core")] = len(
         os.sched_getaffinity(0)
     ),

@@ -28,6 +28,7 @@ from salver.model import Facts, Record
 from salver.nets.saliency_attacks import L2Budget, attacked, in_float64, saliency
 from salver.nets.training import accuracy
 from salver.nets.zoo import ZOO, trained
+from salver.plugins import choose, runners
 from salver.run import read_run
 from salver.saliency.conditions import UndefinedConditionError
 from salver.saliency.ranking.graph import Ranking, ranking_of
@@ -195,6 +196,7 @@ def bench_ranking(
     if unknown:
         mend = f"choose among {', '.join(COMPARISONS)}"
         raise SalverError(f"no comparison on {', '.join(unknown)}", "bench ranking", mend)
+    choose(options.solver, runners(), "solver")
     lines = ["# salver bench ranking\n", f"{_conditions(options)}\n"]
     files = {}
     for name in options.datasets:

@@ -19,7 +19,7 @@ from salver.instance_set import set_folder
 from salver.judging import judge_run
 from salver.model import Facts, Manifest
 from salver.progress import counting, finishing
-from salver.run import RunManifest, RunOptions, run_suite
+from salver.run import RunManifest, RunOptions, choose_runners, limits_for, run_suite
 from salver.suite import Suite, read_suite
 
 SUITE = "training-pairs"
@@ -47,6 +47,9 @@ def bench_training(
     suite = read_suite(suite_key)
     if any(entry.generator != FAMILY for entry in suite.family):
         raise SalverError(f"is not of family {FAMILY} alone", suite.key, f"use the suite {SUITE}")
+    # What is wrong with the command line is said before networks are trained for it.
+    limits_for(options, suite)
+    choose_runners(options)
     folder, manifest = _instance_set(suite, root, options.workers, data_dir)
     with finishing() as (on_plan, on_finish):
         run_dir, summary = run_suite(suite, manifest, folder, root, options, on_plan, on_finish)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import typer
 
-from salver.commands.values import refuse_empty
+from salver.commands.one_line import refuse_empty
 from salver.errors import FoundError, SalverError, file_error
 
 OK, FOUND, NOT_DONE = 0, 1, 2

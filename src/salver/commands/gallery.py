@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from salver.commands.completing import runs
+from salver.commands.values import DataDir
 
 
 def gallery(
@@ -18,7 +18,7 @@ def gallery(
     per_network: Annotated[
         int, typer.Option("--per-network", min=1, help="instances of each family and network at most")
     ] = 3,
-    data_dir: Annotated[Path | None, typer.Option("--data-dir", help="your data folder")] = None,
+    data_dir: DataDir = None,
 ) -> None:
     """Draw what falsified instances of a run look like.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -13,9 +12,8 @@ from salver import __version__
 from salver.commands.completing import data_sets
 from salver.commands.completing import families as family_names
 from salver.commands.for_programs import AsJson, print_json
+from salver.commands.values import DataDir
 from salver.errors import SalverError
-
-DataDir = Annotated[Path | None, typer.Option("--data-dir", help="your data folder (default: SALVER_DATA)")]
 
 listing_app = typer.Typer()
 data_app = typer.Typer(help="Data sets: list and fetch them.", no_args_is_help=True)

@@ -1,4 +1,4 @@
-"""An argparse parser that complains in one line, and names the option or word that was probably meant.
+"""Command lines that complain in one line, and name the option or word that was probably meant.
 
 Only the standard library is imported: for `salver-solve` the time it takes counts as solving.
 """
@@ -9,6 +9,8 @@ import argparse
 import difflib
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
+
+from salver.errors import SalverError
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -55,3 +57,20 @@ def options_of(parser: argparse.ArgumentParser) -> list[str]:
     """Every long option of a parser and its sub-commands."""
     parsers = [parser, *actions_of(parser).values()]
     return sorted({o for p in parsers for o in p._option_string_actions if o.startswith("--")})
+
+
+def refuse_empty(arguments: Sequence[str]) -> None:
+    """Refuses an empty value, such as that of a shell variable that is not set.
+
+    Raises:
+        SalverError: an argument is empty or blank, alone or after an option's `=`.
+    """
+    for number, word in enumerate(arguments):
+        option, equals, value = word.partition("=")
+        if word.startswith("--") and equals and not value.strip():
+            raise SalverError("its value is empty", option, "give one, or leave the option out")
+        if not word.strip():
+            before = arguments[number - 1] if number else ""
+            where = before if before.startswith("-") else "command line"
+            what = "its value is empty" if before.startswith("-") else f"argument {number + 1} is empty"
+            raise SalverError(what, where, "give a value; is a variable of the shell not set?")

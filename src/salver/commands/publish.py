@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from salver.commands.completing import suites
+from salver.commands.values import DataDir
 from salver.errors import FoundError, counted
 
 CORES = len(os.sched_getaffinity(0))
@@ -29,7 +30,7 @@ def publish(
         bool, typer.Option("--force", help="replace another version of the set, or one changed by hand")
     ] = False,
     workers: Annotated[int, typer.Option("--workers", "-j", help="jobs side by side")] = CORES,
-    data_dir: Annotated[Path | None, typer.Option("--data-dir", help="your data folder")] = None,
+    data_dir: DataDir = None,
 ) -> None:
     """Write a suite's instance set as VNN-COMP takes it.
 

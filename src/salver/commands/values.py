@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
 from salver.errors import SalverError
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", exists=True, file_okay=False, help="your data folder (default: SALVER_DATA)"),
+]
 
 
 def listed(text: str | None, option: str) -> tuple[str, ...] | None:
@@ -21,20 +31,3 @@ def listed(text: str | None, option: str) -> tuple[str, ...] | None:
     if twice := next((word for number, word in enumerate(words) if word in words[:number]), None):
         raise SalverError(f"{twice!r} is named twice", option, "name each once")
     return words
-
-
-def refuse_empty(arguments: list[str]) -> None:
-    """Refuses an empty value, such as that of a shell variable that is not set.
-
-    Raises:
-        SalverError: an argument is empty or blank, alone or after an option's `=`.
-    """
-    for number, word in enumerate(arguments):
-        option, equals, value = word.partition("=")
-        if word.startswith("--") and equals and not value.strip():
-            raise SalverError("its value is empty", option, "give one, or leave the option out")
-        if not word.strip():
-            before = arguments[number - 1] if number else ""
-            where = before if before.startswith("-") else "command line"
-            what = "its value is empty" if before.startswith("-") else f"argument {number + 1} is empty"
-            raise SalverError(what, where, "give a value; is a variable of the shell not set?")

@@ -85,7 +85,7 @@ class QueryFiles:
 
 
 def _content(path: Path) -> bytes:
-    packed = path.with_name(f"{path.name}.gz")
+    packed = Path(f"{path}.gz")
     if not path.exists() and packed.exists():
         path = packed
     try:

@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from salver import __version__
-from salver.commands.one_line import OneLineParser, nearest
-from salver.errors import SalverError, counted
+from salver.commands.one_line import OneLineParser, nearest, refuse_empty
+from salver.errors import SalverError, counted, file_error
 from salver.solvers.arguments import CHECK_PROOF, DEVICES, build_parser, completion_script, parts_left_out
 from salver.solvers.watchdog import Outbox, is_out_of_memory, process_start, watched
 
@@ -49,6 +49,8 @@ NEED_TORCH = ("crown", "hybrid-paper")
 PROVE = ("hybrid", "milp", "crown")
 """Whose `unsat` can be proven (`salver.solvers.proving`)."""
 COMPLETE = ("crown", "hybrid", "hybrid-paper", "marabou", "milp")
+BACK_ENDS = dict.fromkeys(("hybrid", "milp"), ("highs", "scip"))
+"""Solvers with several exact back ends."""
 PROOF_MARGIN_S = 0.4
 SUPPORTS = {
     "onnx-opset-versions": "13 18",
@@ -92,11 +94,12 @@ def main(argv: list[str] | None = None) -> int:
     """
     started = process_start() if argv is None else time.monotonic()
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if arguments[:1] == [CHECK_PROOF]:
-        from salver.proofs.command import main as check_proof
-
-        return check_proof(arguments[1:])
     try:
+        refuse_empty(arguments)
+        if arguments[:1] == [CHECK_PROOF]:
+            from salver.proofs.command import main as check_proof
+
+            return check_proof(arguments[1:])
         # Taken off first: argparse would not find the end of an optional word before a sub-command.
         named = arguments.pop(0) if arguments and not arguments[0].startswith("-") else None
         if named is not None:
@@ -127,6 +130,12 @@ def main(argv: list[str] | None = None) -> int:
             )
         if options.device not in DEVICES:
             raise SalverError(f"no device {options.device!r}", "--device", "choose cpu or cuda")
+        if options.threads < 1:
+            raise SalverError(f"{options.threads} threads", "--threads", "give at least 1")
+        if options.seed < 0:
+            raise SalverError(f"seed {options.seed} is negative", "--seed", "give 0 or more")
+        if options.backend and options.backend not in BACK_ENDS.get(options.solver, ()):
+            raise SalverError(*_no_back_end(options.solver, options.backend))
         if options.proof is not None and options.solver not in PROVE:
             raise SalverError(f"{options.solver} writes no proofs", "--proof", f"use {', '.join(PROVE)}")
         options.without = parts_left_out(options.solver, options.without)
@@ -140,6 +149,13 @@ def main(argv: list[str] | None = None) -> int:
     if not sys.platform.startswith("linux"):
         return _verify(options, started, Outbox())
     return watched(partial(_verify, options, started), started + options.timeout)
+
+
+def _no_back_end(solver: str, asked: str) -> tuple[str, str, str]:
+    """What is wrong with a back end, where, and what to do."""
+    if solver not in BACK_ENDS:
+        return f"{solver} has no choice of back ends", "--backend", "leave it out"
+    return f"no back end {asked!r}", "--backend", f"choose {' or '.join(BACK_ENDS[solver])}"
 
 
 def _check_name(name: str) -> None:
@@ -183,6 +199,8 @@ def _explain(error: Exception, outbox: Outbox) -> int:
         print(f"out of memory ({message})", file=sys.stderr)
         outbox.answer("unknown")
         return 0
+    if isinstance(error, OSError) and error.filename is not None:
+        error = file_error(error, error.filename, "used")
     if isinstance(error, SalverError):
         print(f"salver-solve: {error}", file=sys.stderr)
         return 2
@@ -274,7 +292,9 @@ def _files(named: list[str]) -> dict[str, Path]:
     """Files by the names of their networks. Raises: SalverError: two of one name."""
     files: dict[str, Path] = {}
     for word in named:
-        name, _, path = word.partition("=")
+        name, equals, path = word.partition("=")
+        if equals and not (name and path):
+            raise SalverError(f"{word!r} has an empty part", "--network", "write NAME=FILE")
         if name in files:
             raise SalverError(f"network {name!r} has two files", "--network", "name each network once")
         files[name] = Path(path or name)
@@ -328,7 +348,7 @@ def _prove(query: Query, budget: Budget, path: Path, vnnlib: Path) -> None:
 
 
 def _plain_or_compressed(path: Path) -> Path:
-    compressed = path.with_name(path.name + ".gz")
+    compressed = Path(f"{path}.gz")
     return compressed if not path.exists() and compressed.exists() else path
 
 

@@ -204,14 +204,16 @@ def _part(model: onnx.ModelProto, tensors: list[Tensor], path: Path, vnnlib: str
         what = f"has {len(inputs)} inputs and {len(outputs)} outputs, the query declares others"
         raise SalverError(what, str(path), "use the query's own network")
     for value, tensor in zip(inputs, declared, strict=True):
-        refuse_contradiction(tensor.head, value, vnnlib)
+        if tensor.head:  # VNN-LIB 1.0 declares no type
+            refuse_contradiction(tensor.head, value, vnnlib)
         size = math.prod(axis.dim_value or 1 for axis in value.type.tensor_type.shape.dim)
         if size != tensor.size:
             what = f"input {value.name!r} has {size} entries, {tensor.name!r} is declared with {tensor.size}"
             raise SalverError(what, str(path), "use the query's own network")
     results = [tensor for tensor in tensors if tensor.role == "output"]
     for value, tensor in zip(model.graph.output, results, strict=True):
-        refuse_contradiction(tensor.head, value, vnnlib)
+        if tensor.head:  # VNN-LIB 1.0 declares no type
+            refuse_contradiction(tensor.head, value, vnnlib)
     left = iter(outputs)
     names = [t.inner if t.role == "hidden" else next(left) for t in tensors if t.role != "input"]
     made = {name for node in model.graph.node for name in node.output}

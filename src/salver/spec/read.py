@@ -111,9 +111,14 @@ def stored_text(path: Path) -> str:
         if raw[:2] == b"\x1f\x8b":
             with gzip.open(io.BytesIO(raw)) as packed:
                 raw = _at_most(packed, MOST_BYTES, path)
+        if b"\0" in raw:
+            raise SalverError("is no text", str(path), "name the query's VNN-LIB file here")
         return raw.decode()
-    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
-        raise SalverError(f"cannot be read ({error})", str(path), "check the path") from error
+    except UnicodeDecodeError as error:
+        raise SalverError("is no text", str(path), "name the query's VNN-LIB file here") from error
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SalverError(f"cannot be read ({reason})", str(path), "check the path") from error
 
 
 def _at_most(stream: Any, limit: int, path: Path) -> bytes:

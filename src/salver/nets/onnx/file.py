@@ -20,21 +20,6 @@ from salver.nets.onnx.other_kinds import other_kind
 MOST_BYTES = 512 << 20
 MOST_NODES = 20_000
 GZIP = b"\x1f\x8b"
-_OTHER_KINDS: tuple[tuple[tuple[bytes, ...], str, str], ...] = (
-    (
-        (b"version https://git-lfs",),
-        "is a Git LFS pointer, not the network itself",
-        "run `git lfs pull` where it came from",
-    ),
-    ((b"<!doctype", b"<html"), "is a web page, not a network", "download the file itself"),
-    ((b"\x89hdf\r\n",), "is an HDF5 file, not ONNX", "give a Keras file a name that ends in .h5"),
-    (
-        (b"pk\x03\x04",),
-        "is a zip archive such as PyTorch or Keras writes, not ONNX",
-        "export the model with torch.onnx.export, or save it as Keras HDF5 (.h5)",
-    ),
-)
-"""First bytes in lower case, what the file is, and what to do about it."""
 _POSITIVE = ("strides", "dilations", "kernel_shape", "group")
 OLDEST_OPERATORS = 7
 """Opset from which on arithmetic broadcasts by shape alone; before, attributes said how."""
@@ -123,12 +108,8 @@ def _at_most(stream: Any, path: Path) -> bytes:
 
 def _refuse_other_kinds(data: bytes, path: Path) -> None:
     """Refuses what is no ONNX file at first sight, and says what it is."""
-    if not data:
-        raise SalverError("is empty", str(path), "export or fetch the model again")
-    start = data[:512].lstrip().lower()
-    for signs, what, mend in _OTHER_KINDS:
-        if start.startswith(signs):
-            raise SalverError(what, str(path), mend)
+    if kind := other_kind(data):
+        raise SalverError(kind[0], str(path), kind[1])
 
 
 def refuse_oddities(model: onnx.ModelProto, where: str) -> None:
