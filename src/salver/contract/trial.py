@@ -64,6 +64,7 @@ class Trial(NamedTuple):
             solver_version=self.runner.version(),
             limits=self.limits(**changes),
         )
+        (self.scratch / folder).mkdir(parents=True, exist_ok=True)
         folders = Folders(root or self.set_path, self.scratch / folder, room)
         return run_job(PlannedJob(job=job, instance=instance), self.runner, folders)
 
