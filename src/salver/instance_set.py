@@ -18,6 +18,7 @@ from salver.generator import InstanceDraft
 from salver.model import Facts, Instance, Manifest
 from salver.names import refuse_unsafe_name, refuse_unsafe_path
 from salver.nets.onnx.writer import to_bytes, to_model
+from salver.reference import refuse_wrong_instance
 from salver.spec import Property, to_vnnlib1, to_vnnlib2
 from salver.suite import Suite
 
@@ -184,6 +185,7 @@ def _write_networks(
     model = to_model(draft.graph, {f"salver.{key}": str(facts[key]) for key in _GRAPH_FACTS})
     operators = tuple(sorted({node.op_type for node in model.graph.node}))
     data = to_bytes(model)
+    refuse_wrong_instance(data, draft.graph, draft.classifier, draft.facts)
     graphs[draft.graph_name] = (f"onnx/{draft.graph_name}.onnx", hashlib.sha256(data).digest(), operators)
     (folder / "onnx" / f"{draft.graph_name}.onnx").write_bytes(data)
     original = folder / "networks" / f"{draft.classifier_name}.onnx"
