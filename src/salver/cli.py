@@ -374,23 +374,34 @@ def unroll(
 
     Example: salver unroll net.onnx -o grad.onnx --label 3
     """
+    import numpy as np
+
     from salver.files import refuse_output, write_atomically
     from salver.nets.keras.file import read_keras
-    from salver.nets.onnx.file import refuse_other_name, to_stored
+    from salver.nets.network import single
+    from salver.nets.onnx.file import load_model, refuse_other_name, to_stored
     from salver.nets.onnx.reader import read_onnx
     from salver.nets.onnx.writer import to_bytes, to_model
+    from salver.reference import by_autograd, probes, refuse_misread, refuse_wrong_graph
     from salver.saliency.unroll import logit_combination
     from salver.saliency.unroll import unroll as unroll_network
 
     refuse_other_name(output)
     refuse_output(output, force=force, inputs=[network], option="--force")
     is_keras = network.suffix.lower() in {".h5", ".hdf5"}
-    classifier = read_keras(network)[0] if is_keras else read_onnx(network)
+    classifier = read_keras(network)[0] if is_keras else single(read_onnx(network), str(network))
     combination = logit_combination(classifier.output_size, label, other)
     graph = unroll_network(classifier, combination, "abs" if absolute else "raw")
     explained = f"z_{label}" + ("" if other is None else f" - z_{other}")
     metadata = {"salver.gradient_of": explained, "salver.logits": str(classifier.output_size)}
-    content = to_stored(output, to_bytes(to_model(graph, metadata)))
+    written, points = to_bytes(to_model(graph, metadata)), probes(classifier)
+    if not is_keras:
+        refuse_misread(load_model(network), classifier, points, str(network))
+    expected = by_autograd(classifier, combination, points.x)
+    if absolute:
+        expected[:, classifier.output_size :] = np.abs(expected[:, classifier.output_size :])
+    refuse_wrong_graph(written, graph, expected, points, classifier.output_size)
+    content = to_stored(output, written)
     refuse_output(output, force=force, inputs=[network], option="--force")
     write_atomically(output, content)
     print(

@@ -20,6 +20,7 @@ from salver.names import refuse_unsafe_name, refuse_unsafe_path
 from salver.nets.network import Network
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.provenance import MADE, Ingredients, changed_files, recipe, write_made
+from salver.reference import refuse_wrong_instance
 from salver.spec import Property, to_vnnlib1, to_vnnlib2
 from salver.suite import Suite
 
@@ -252,6 +253,7 @@ def _write_networks(
     facts = draft.facts.model_dump(mode="json")
     model = to_model(draft.graph, {f"salver.{key}": str(facts[key]) for key in _GRAPH_FACTS})
     data = to_bytes(model)
+    refuse_wrong_instance(data, draft.graph, draft.classifier, draft.facts)
     path = f"onnx/{draft.graph_name}.onnx"
     operators = tuple(sorted({node.op_type for node in model.graph.node}))
     graphs[draft.graph_name] = _Graph(path, hashlib.sha256(data).digest(), operators, draft.graph)

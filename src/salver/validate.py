@@ -21,24 +21,19 @@ import vnnlib
 from salver.confined import list_inside, read_inside, unpack_inside
 from salver.errors import SalverError
 from salver.instance_set import checksums, read_manifest
-from salver.judge.activation_map import ACTIVATION_MAPS, logits_and_map
-from salver.model import Facts, Instance, Manifest
+from salver.model import Instance, Manifest
 from salver.nets.evaluate import evaluate
 from salver.nets.network import Network
 from salver.nets.onnx.file import load_model
 from salver.nets.onnx.reader import read_onnx
 from salver.nets.runtime import Runtime, with_free_batch
-from salver.nets.torch_bridge import to_torch
 from salver.nets.zoo import pinned
-from salver.saliency.smoothgrad.graph import shifted
+from salver.reference import POINTS, differ, reference, refuse_wrong_instance
 from salver.spec import Atom, Property, parse_vnnlib, to_vnnlib1
 from salver.spec.read import MOST_BYTES as MOST_TEXT_BYTES
 
-POINTS = 8
 MOST_LISTED_BYTES = 64 << 20
 """Largest list of files or instances of a set."""
-TOLERANCE = 1e-4
-"""Relative to the largest output, between float32 and float64 evaluation away from z = 0."""
 
 
 @dataclass(frozen=True)
@@ -131,16 +126,21 @@ def _graph(folder: Path, instance: Instance, graph: Network) -> Iterator[Complai
     low, high = facts.clip or (-1.0, 1.0)
     rng = np.random.default_rng(0)
     x = rng.uniform(low, high, (POINTS, graph.input_size)).astype(np.float32)
+    original = read_onnx(folder / instance.network)
     run = np.stack([runtime.outputs(row) for row in x])
-    reference = evaluate(graph, x.astype(np.float64))
-    if _differ(run, reference):
+    evaluated = evaluate(graph, x.astype(np.float64))
+    if differ(run, evaluated):
         yield Complaint(instance.onnx, "ONNX Runtime and the reference evaluation differ")
     if (fixed := _fixes_batch(model, x, run)) is not None:
         yield Complaint(instance.onnx, fixed)
-    original = read_onnx(folder / instance.network)
-    expected = _reference(original, facts, x)
-    if expected.shape != run.shape or _differ(run, expected):
+    expected = reference(original, facts, x)
+    if expected.shape != run.shape or differ(run, expected):
         yield Complaint(instance.onnx, f"is not the gradient network of {instance.network}")
+        return
+    try:
+        refuse_wrong_instance(model.SerializeToString(), graph, original, facts)
+    except SalverError as error:
+        yield Complaint(instance.onnx, error.what)
 
 
 def _fixes_batch(
@@ -151,66 +151,9 @@ def _fixes_batch(
         together = Runtime(with_free_batch(model).SerializeToString()).rows(x)
     except Exception as error:  # ONNX Runtime raises a dozen unrelated types
         return f"does not take {len(x)} rows at once: {str(error).splitlines()[0][:200]}"
-    if together.shape != row_by_row.shape or _differ(together, row_by_row):
+    if together.shape != row_by_row.shape or differ(together, row_by_row):
         return f"gives other values for {len(x)} rows at once than row by row"
     return None
-
-
-def _reference(original: Network, facts: Facts, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Outputs [batch, m + s] in float64 as the facts define them, by autograd on the original network."""
-    if facts.saliencies == 0:
-        return evaluate(original, x.astype(np.float64))
-    if facts.options.get("map") in ACTIVATION_MAPS:
-        expected = logits_and_map(original, facts.label, x, facts.options["map"])
-        above = _pixels_above(expected[:, facts.logits :], facts.options)
-        return np.hstack([expected, *([above] if "within" in facts.options else [])])
-    expected = _by_autograd(original, facts.gradient_of, x)
-    if "noise" in facts.options:
-        draws = [_by_autograd(original, facts.gradient_of, points) for points in shifted(facts.options, x)]
-        expected[:, facts.logits :] = np.mean(draws, axis=0)[:, facts.logits :]
-    if facts.options.get("map") == "abs":
-        expected[:, facts.logits :] = np.abs(expected[:, facts.logits :])
-    if facts.options.get("extra_outputs"):
-        left = _members_that_left(expected[:, facts.logits :], facts.options)
-        expected = np.hstack([expected, left[:, None]])
-    return expected
-
-
-def _differ(first: np.ndarray[Any, Any], second: np.ndarray[Any, Any]) -> bool:
-    """A point on an activation boundary may fall on either side, so most points must agree, not all."""
-    scale = max(1.0, float(np.abs(second).max()))
-    wrong = np.abs(first - second).max(axis=1) > TOLERANCE * scale
-    return int(wrong.sum()) > POINTS // 4
-
-
-def _by_autograd(network: Network, gradient_of: str, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    import torch
-
-    points = torch.tensor(x, dtype=torch.float64, requires_grad=True)
-    logits = to_torch(network, torch.float64)(points)
-    combination = torch.zeros(logits.shape[1], dtype=torch.float64)
-    for sign, name in zip((1.0, -1.0), gradient_of.split(" - "), strict=False):
-        combination[int(name.removeprefix("z_"))] = sign
-    (logits @ combination).sum().backward()
-    assert points.grad is not None
-    joined: np.ndarray[Any, Any] = torch.cat([logits.detach(), points.grad], dim=1).numpy()
-    return joined
-
-
-def _members_that_left(saliency: np.ndarray[Any, Any], options: dict[str, Any]) -> np.ndarray[Any, Any]:
-    """The extra output of a relaxed ranking at saliencies [batch, n], from its definition."""
-    inside = np.array(options["inside"])
-    outside = np.setdiff1d(np.arange(saliency.shape[1]), inside)
-    leave = options["k"] - options["stay"] + 1
-    overtaken = (saliency[:, None, outside] >= saliency[:, inside, None]).sum(axis=2)
-    return np.asarray((overtaken >= leave).sum(axis=1), dtype=np.float64)
-
-
-def _pixels_above(cam: np.ndarray[Any, Any], options: dict[str, Any]) -> np.ndarray[Any, Any]:
-    """Per member of the top-k set the pixels outside it that are at or above it, at maps [batch, pixels]."""
-    inside = np.array(options.get("inside", []), dtype=int)
-    outside = np.setdiff1d(np.arange(cam.shape[1]), inside)
-    return np.asarray((cam[:, None, outside] >= cam[:, inside, None]).sum(axis=2), dtype=np.float64)
 
 
 def _texts(folder: Path, instance: Instance, graph: Network) -> Iterator[Complaint]:

@@ -135,6 +135,14 @@ def _batch_norm(layer: Any, shape: Shape) -> Scale:
 
 def to_torch(network: Network, dtype: Any = None, device: str = "cpu") -> Callable[[Any], Any]:
     """A differentiable function X [batch, n] -> Y [batch, outputs] with torch's own derivatives."""
+    forward = tensors_in_torch(network, dtype, device)
+    return lambda x: forward(x)[network.output]
+
+
+def tensors_in_torch(
+    network: Network, dtype: Any = None, device: str = "cpu"
+) -> Callable[[Any], dict[str, Any]]:
+    """As `to_torch`, with every tensor of the network by its name [batch, ...]."""
     import torch
 
     kind = dtype or torch.float32
@@ -146,12 +154,12 @@ def to_torch(network: Network, dtype: Any = None, device: str = "cpu") -> Callab
         if hasattr(node.operator, part)
     }
 
-    def forward(x: torch.Tensor) -> torch.Tensor:
+    def forward(x: torch.Tensor) -> dict[str, torch.Tensor]:
         values = {network.input: x}
         for node in network.nodes:
             arguments = [values[name] for name in node.inputs]
             values[node.name] = _torch_apply(node, arguments, weights)
-        return values[network.output]
+        return values
 
     return forward
 

@@ -65,7 +65,9 @@ def classifier_and_data(
     Raises:
         SalverError: neither a zoo key nor an .onnx file with `dataset`, missing data, or inputs that differ.
     """
+    from salver.nets.onnx.file import load_model
     from salver.nets.zoo import ZOO, trained
+    from salver.reference import probes, refuse_misread
 
     if network in ZOO:
         spec = ZOO[network]
@@ -82,6 +84,7 @@ def classifier_and_data(
     if classifier.input_size != data.test_x.shape[1]:
         what = f"takes {classifier.input_size} inputs, {dataset} has {data.test_x.shape[1]}"
         raise SalverError(what, f"{family}: {network}", "choose the data set the network was trained on")
+    refuse_misread(load_model(path), classifier, probes(classifier, *data.clip), str(path))
     return classifier, data
 
 
