@@ -39,7 +39,7 @@ def reference(original: Network, facts: Facts, x: npt.NDArray[Any]) -> Array:
         expected = logits_and_map(original, facts.label, x, facts.options["map"])
         above = _pixels_above(expected[:, facts.logits :], facts.options)
         return np.hstack([expected, *([above] if "within" in facts.options else [])])
-    coefficients = _coefficients(facts.gradient_of, original.output_size)
+    coefficients = gradient_coefficients(facts.gradient_of, original.output_size)
     expected = by_autograd(original, coefficients, x)
     if "noise" in facts.options:
         draws = [by_autograd(original, coefficients, points) for points in shifted(facts.options, x)]
@@ -248,7 +248,7 @@ def _absolute(network: Network) -> Network:
     return replace(network, nodes=tuple(nodes))
 
 
-def _coefficients(gradient_of: str, logits: int) -> Array:
+def gradient_coefficients(gradient_of: str, logits: int) -> Array:
     combination = np.zeros(logits)
     for sign, name in zip((1.0, -1.0), gradient_of.split(" - "), strict=False):
         combination[int(name.removeprefix("z_"))] = sign

@@ -35,11 +35,11 @@ from salver.model import (
     WitnessVerdict,
 )
 from salver.nets.onnx.reader import read_onnx
+from salver.reference import by_autograd, gradient_coefficients
 from salver.report.page.pictures import pictures
 from salver.saliency.sampling import logits_and_gradient
 from salver.spec import float32_down, float32_up, read_vnnlib
 from salver.suite import Suite
-from salver.validate import _by_autograd
 
 SUITE = Suite.model_validate(
     {
@@ -103,9 +103,11 @@ def test_maps_are_the_gradients_of_the_original_network(made):
         if view is None:
             continue
         network = read_onnx(folder / instance.network)
-        at_witness = _by_autograd(network, facts.gradient_of, view.witness[None])[0, facts.logits :]
+        at_witness = by_autograd(
+            network, gradient_coefficients(facts.gradient_of, facts.logits), view.witness[None]
+        )[0, facts.logits :]
         of = reference_gradient_of(facts) or facts.gradient_of
-        at_x = _by_autograd(network, of, view.x[None])[0, facts.logits :]
+        at_x = by_autograd(network, gradient_coefficients(of, facts.logits), view.x[None])[0, facts.logits :]
         assert np.allclose(view.witness_map, at_witness, atol=1e-3)
         assert np.allclose(view.x_map, at_x, atol=1e-3)
         assert view.map_distance <= facts.delta * (1 + 1e-5)
