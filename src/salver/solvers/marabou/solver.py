@@ -15,7 +15,7 @@ import numpy as np
 
 from salver.errors import SalverError
 from salver.nets.program import Program
-from salver.solvers.bounding.bounds import Array, Bounds, propagate
+from salver.solvers.bounding.bounds import Bounds, propagate
 from salver.solvers.claims import claimed_unsat
 from salver.solvers.crown.graph import without_abs
 from salver.solvers.marabou.child import LinearQuery
