@@ -33,7 +33,7 @@ from typing import Any
 import numpy as np
 
 from salver.proofs.context import Context
-from salver.proofs.exact import Ints, zeros
+from salver.proofs.exact import Ints, Unit, zeros
 from salver.proofs.graph import STEP, Abs, Affine, Gate, Graph, Relu
 from salver.proofs.onnx_file import NetworkFile
 from salver.proofs.vnnlib_file import ExactAtom, ExactProperty
@@ -101,6 +101,14 @@ class Checker:
 
     graph: Graph
     prop: ExactProperty
+    _limits: dict[int, int] = field(default_factory=dict)
+
+    def limit(self, atom: ExactAtom, unit: Unit) -> int:
+        """The constant of one of the property's atoms, rounded to the side where the atom says less."""
+        if id(atom) not in self._limits:
+            rounded = unit.ints if atom.relation == ">=" else unit.ints_up
+            (self._limits[id(atom)],) = rounded([atom.constant])
+        return self._limits[id(atom)]
 
     def apply(self, context: Context, step: Any) -> list[Context]:
         """The contexts that a step leaves of one, the one to go on with last.
@@ -290,9 +298,8 @@ class Sum:
         if atom.other is not None:
             terms[lemma, atom.other] += sign * weight
         else:
-            unit = self.context.unit
-            (constant,) = (unit.ints if sign > 0 else unit.ints_up)([atom.constant])
-            self.constant[lemma] += unit.floor(sign * weight * constant)
+            limit = self.checker.limit(atom, self.context.unit)
+            self.constant[lemma] += self.context.unit.floor(sign * weight * limit)
 
     def _row(self, kind: str, name: str, at: Any) -> tuple[list[tuple[str, Ints]], Ints]:
         """Coefficients of a row's tensors at `at`, and its constant."""
