@@ -139,7 +139,9 @@ def holds(text: str, x: np.ndarray, y: np.ndarray) -> bool:
 
     Bounds on inputs are rounded outwards to binary64: one holds where it is short of the next number.
     """
-    bare = re.sub(r"\[([^\]]*)\]", lambda m: "[" + "".join(m[1].split()) + "]", re.sub(r";.*", "", text))
+    bare = re.sub(
+        r"\[([^\]]*)\]", lambda m: "[" + "".join(m[1].split()) + "]", re.sub(r";[^\r\n]*", "", text)
+    )
     stack: list[list[Any]] = [[]]
     for token in re.findall(r"[()]|[^()\s]+", bare):
         if token == "(":
