@@ -147,6 +147,16 @@ def _findings(
         yield from pool.map(_one, tasks, chunksize=8)
 
 
+def _robust(query: Query, oracle: Decision) -> bool:
+    """Whether the oracle's point has room in every sign, and in every atom for what single precision may
+    do."""
+    if not oracle.robust or oracle.point is None:
+        return False
+    x = np.array([float(value) for value in oracle.point])
+    outputs = query.program.evaluate(x[None])[0][0]
+    return bool(query.prop.margin(outputs) > query.rounding(x))
+
+
 def _one(task: tuple[Draw, Solver, int, float, Options]) -> Finding:
     draw, solver, seed, budget_s, options = task
     with tempfile.TemporaryDirectory() as folder:
@@ -186,14 +196,14 @@ def examine(
     found = finding.model_copy(
         update={
             "truth": oracle.truth,
-            "robust": oracle.robust,
+            "robust": _robust(query, oracle),
             "ties": oracle.ties,
             "programs": oracle.programs,
         }
     )
     if result.verdict is Verdict.UNSAT:
         return found.model_copy(update={"complaint": _about_unsat(query, oracle, seed)})
-    clear = oracle.robust if oracle.truth is Truth.SAT else oracle.truth is Truth.UNSAT and not oracle.ties
+    clear = found.robust if oracle.truth is Truth.SAT else oracle.truth is Truth.UNSAT and not oracle.ties
     cause = TOUCHING if TOUCHING in label else "tie" if oracle.ties or not clear else "other"
     return found.model_copy(update={"reason": result.reason, "missed": clear, "cause": cause})
 

@@ -107,7 +107,8 @@ def run_bounded(job: Callable[[], Outcome], limits: Limits) -> Outcome:
 def _work(job: Callable[[], Outcome], limits: Limits, writing: int) -> None:
     """The forked process: does the job, writes its outcome and ends without any clean-up of its parent's."""
     try:
-        _limit(resource.RLIMIT_AS, limits.memory_mib << 20)
+        # The limit is on what is mapped, and the caller's own, of which libraries map a lot, is inherited.
+        _limit(resource.RLIMIT_AS, _mapped_bytes() + (limits.memory_mib << 20))
         _limit(resource.RLIMIT_CPU, math.ceil(limits.seconds) + 1)
         _limit(resource.RLIMIT_CORE, 0)
         try:
@@ -121,6 +122,14 @@ def _work(job: Callable[[], Outcome], limits: Limits, writing: int) -> None:
         os.write(writing, json.dumps(asdict(outcome)).encode())
     finally:
         os._exit(0)
+
+
+def _mapped_bytes() -> int:
+    """What this process has mapped; 0 where the system does not say."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def _limit(kind: int, value: int) -> None:

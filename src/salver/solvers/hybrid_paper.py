@@ -51,7 +51,7 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
         return Result(Verdict.UNKNOWN, reason=f"auto_LiRPA failed: {type(error).__name__}: {error}")
     if bounds is None:
         return Result(Verdict.TIMED_OUT)
-    return decide(query, program, bounds, budget, options.threads)
+    return decide(query, program, bounds, budget, options, options.threads)
 
 
 def published_bounds(program: Program, lower: Array, upper: Array, budget: Budget) -> Bounds | None:

@@ -29,6 +29,8 @@ Array = npt.NDArray[np.float64]
 REAL_TOLERANCE = 1e-5
 """Difference between float32 and float64 outputs that is put down to rounding, as a share of the sums of
 absolute values that the outputs are added up from."""
+NEAR = 1e-6
+"""Distance from a bound, relative to the larger bound, that is put down to a library's tolerances."""
 KINK_TOLERANCE = 1e-6
 """The same for pre-activations, of which fewer roundings have been added up."""
 
@@ -154,6 +156,17 @@ class Query:
             return None
         exact = self.program.evaluate(point[None])[0][0]
         return point if self.prop.outputs_satisfied(exact, self.rounding(point)) else None
+
+    def confirm_near(self, x: Array) -> Array | None:
+        """The same of a library's point: as it is, or with entries next to a bound put on it.
+
+        One corner may be all there is, and tolerances keep a library beside it.
+        """
+        low, high = self.prop.input_lower, self.prop.input_upper
+        near = NEAR * np.maximum(np.abs(low), np.abs(high))
+        snapped = np.where(x - low <= near, low, np.where(high - x <= near, high, x))
+        witness = self.confirm(x)
+        return self.confirm(snapped) if witness is None else witness
 
     def rounding(self, x: Array) -> float:
         """What single precision may do to the outputs of greatest magnitude at `x` [n]."""

@@ -154,7 +154,7 @@ class _Search:
             if probed.closed:
                 self.statistics.refuted += 1
                 return Result(Verdict.UNSAT)
-            witness = None if probed.point is None else self.query.confirm(probed.point)
+            witness = None if probed.point is None else self.query.confirm_near(probed.point)
             if witness is not None:
                 return Result(Verdict.SAT, witness)
             node = replace(node, signs=probed.signs, within=bounds, rows=probed.rows, bounded=False)
@@ -207,7 +207,7 @@ class _Search:
         except Exception as error:
             self._failed(error, bounds)
             return None
-        return None if point is None else self.query.confirm(point)
+        return None if point is None else self.query.confirm_near(point)
 
     def _ask(self, query: Query, bounds: Bounds) -> Result:
         """What the back end says; only a witness that it finds counts."""

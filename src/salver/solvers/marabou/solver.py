@@ -15,34 +15,34 @@ import numpy as np
 
 from salver.errors import SalverError
 from salver.nets.program import Program
-from salver.solvers.bounding.bounds import Array, Bounds, propagate
+from salver.solvers.bounding.bounds import Bounds, propagate
+from salver.solvers.claims import claimed_unsat
 from salver.solvers.crown.graph import without_abs
 from salver.solvers.marabou.child import LinearQuery
 from salver.solvers.marabou.encoding import Margin, encode
 from salver.solvers.marabou.scaling import REACHES, distinguishable, scaled
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
 
-BESIDE = 1e-6
-"""Distance from a bound, relative to the input, that is put down to Marabou's tolerances."""
 BEYOND = "Marabou says unsat, but its tolerances cannot tell the numbers of this query apart"
 MARGINS = (Margin(1e-3, 1e-4), Margin(1e-5, 1e-6))
 """Asked in this order when the witness of a relaxed `sat` does not survive replay."""
 
 
 def solve(query: Query, budget: Budget, options: Options) -> Result:
-    """Decides one query with one thread of Marabou; `options` make no difference.
+    """Decides one query with one thread of Marabou.
 
     Raises:
         UnsupportedQueryError: see `salver.nets.program.lower`.
         SalverError: Marabou is not installed.
     """
-    del options
     program = without_abs(query.program)
     bounds = propagate(program, query.prop.input_lower, query.prop.input_upper, method="interval")
-    return decide(query, program, bounds, budget)
+    return decide(query, program, bounds, budget, options)
 
 
-def decide(query: Query, program: Program, bounds: Bounds, budget: Budget, workers: int = 1) -> Result:
+def decide(
+    query: Query, program: Program, bounds: Bounds, budget: Budget, options: Options, workers: int = 1
+) -> Result:
     """Marabou's verdict given bounds: `unsat` from the relaxed problem alone, `sat` from replay alone.
 
     An `unsat` must come back from other units too: alone it was seen to be false (`scaling.py`). Where the
@@ -65,11 +65,11 @@ def decide(query: Query, program: Program, bounds: Bounds, budget: Budget, worke
             break
     else:
         if distinguishable(problem):
-            return Result(Verdict.UNSAT)
+            return claimed_unsat(query, budget, options)
         return Result(Verdict.UNKNOWN, reason=BEYOND)
     margins = iter(MARGINS)
     while answer is not None and answer["verdict"] in ("sat", "unsat"):
-        witness = _confirmed(query, np.array(answer["x"])) if answer["verdict"] == "sat" else None
+        witness = query.confirm_near(np.array(answer["x"])) if answer["verdict"] == "sat" else None
         if witness is not None:
             return Result(Verdict.SAT, witness)
         margin = next(margins, None)
@@ -80,15 +80,6 @@ def decide(query: Query, program: Program, bounds: Bounds, budget: Budget, worke
     if answer is None:
         return Result(Verdict.TIMED_OUT)
     return Result(Verdict.UNKNOWN, reason=f"Marabou answered {answer['verdict']}")
-
-
-def _confirmed(query: Query, x: Array) -> Array | None:
-    """The point as a witness, or with what lies next to a bound put on it: one corner may be all there is."""
-    low, high = query.prop.input_lower, query.prop.input_upper
-    near = BESIDE * np.maximum(1.0, np.abs(x))
-    snapped = np.where(x - low <= near, low, np.where(high - x <= near, high, x))
-    witness = query.confirm(x)
-    return query.confirm(snapped) if witness is None else witness
 
 
 def run(problem: LinearQuery, budget: Budget) -> dict[str, Any] | None:

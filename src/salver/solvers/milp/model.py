@@ -355,10 +355,15 @@ class _Builder:
                 (np.arange(first, first + size), np.full(size, column), np.minimum(floor - goal[part], 0.0))
             )
 
+    @property
+    def _slack(self) -> float:
+        """By how much clauses are relaxed: not at all for multipliers, and where a witness is looked for."""
+        return 0.0 if self.exact or self.margin else SLACK
+
     def _goal(self, slack: Affine) -> Array:
         """The least value [atoms] that the slack of an atom which holds is asked to have."""
         size = slack.magnitude(self.bounds.largest)
-        return np.asarray(self.room * size if self.room else -(0.0 if self.exact else SLACK) * size)
+        return np.asarray(self.room * size if self.room else -self._slack * size)
 
     def _ranges(self, low: Array, high: Array) -> None:
         """Keeps outputs [outputs] within the constants of the property, where their bounds do not."""
@@ -368,8 +373,10 @@ class _Builder:
         if self.room:
             inset = np.minimum(self.room * size, np.maximum(high - low, 0.0) / 4)
             low, high = low + inset, high - inset
-        elif not self.exact:
-            slack = [SLACK * (size + np.where(np.isfinite(side), np.abs(side), 0.0)) for side in (low, high)]
+        elif self._slack:
+            slack = [
+                self._slack * (size + np.where(np.isfinite(side), np.abs(side), 0.0)) for side in (low, high)
+            ]
             low, high = low - slack[0], high + slack[1]
         needed = (self.bounds.output_lower[pick] < low) | (self.bounds.output_upper[pick] > high)
         self._next_rows("range", 0, pick[needed])

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from salver.errors import SalverError
 from salver.solvers.alternatives import without_refuted
 from salver.solvers.bounding.bounds import Bounds, propagate
+from salver.solvers.claims import claimed_unsat
 from salver.solvers.milp.model import build
 from salver.solvers.milp.program import Milp
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
@@ -88,7 +89,8 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
     decide = backend(options.backend)
     prop = query.prop
     bounds = propagate(query.program, prop.input_lower, prop.input_upper)
-    return solve_within(without_refuted(query, bounds), bounds, budget, options, decide)
+    result = solve_within(without_refuted(query, bounds), bounds, budget, options, decide)
+    return claimed_unsat(query, budget, options) if result.verdict is Verdict.UNSAT else result
 
 
 def solve_within(
@@ -108,7 +110,7 @@ def solve_within(
         return Result(
             Verdict.TIMED_OUT if status == "limit" else Verdict.UNKNOWN, reason=f"back end: {status}"
         )
-    witness = query.confirm(values[: model.inputs])
+    witness = query.confirm_near(values[: model.inputs])
     if witness is None:
         witness = _with_margin(query, bounds, values, budget, options, decide)
     elif query.on_kink(witness):
@@ -140,7 +142,7 @@ def _with_margin(
                 continue
             asked = model.with_integers(values) if fixed else model
             _, found = _asked(decide, asked, budget.left, options.threads, options.seed)
-            witness = None if found is None else query.confirm(found[: model.inputs])
+            witness = None if found is None else query.confirm_near(found[: model.inputs])
             if witness is not None:
                 return witness
     return None
