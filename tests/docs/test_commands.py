@@ -46,11 +46,12 @@ def shell(project: Path, lines: str) -> subprocess.CompletedProcess[str]:
 
 
 def bare_project(root: Path) -> Path:
-    """A project of its own with this checkout's generators, runners and commands."""
+    """A project of its own with this checkout's generators, runners, commands and folders."""
     for name in ("generators", "tests", "scripts"):
         (root / name).symlink_to(ROOT / name)
     shutil.copytree(ROOT / "runners", root / "runners")
     (root / "benchmarks").mkdir()
+    (root / "instances" / "published").mkdir(parents=True)
     (root / ".venv").mkdir()
     (root / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
     script = root / "run_all.sh"

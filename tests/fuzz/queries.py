@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import math
 import re
+from decimal import Decimal
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -133,8 +135,13 @@ def same_meaning(text: str, found: Property, rng: Random) -> None:
 
 
 def holds(text: str, x: np.ndarray, y: np.ndarray) -> bool:
-    """Whether every assertion of a text holds at a point: an evaluator apart from the reader."""
-    bare = re.sub(r"\[([^\]]*)\]", lambda m: "[" + "".join(m[1].split()) + "]", re.sub(r";.*", "", text))
+    """Whether every assertion of a text holds at a point: an evaluator apart from the reader.
+
+    Bounds on inputs are rounded outwards to binary64: one holds where it is short of the next number.
+    """
+    bare = re.sub(
+        r"\[([^\]]*)\]", lambda m: "[" + "".join(m[1].split()) + "]", re.sub(r";[^\r\n]*", "", text)
+    )
     stack: list[list[Any]] = [[]]
     for token in re.findall(r"[()]|[^()\s]+", bare):
         if token == "(":
@@ -146,10 +153,13 @@ def holds(text: str, x: np.ndarray, y: np.ndarray) -> bool:
             stack[-1].append(token)
     outputs = re.search(r"declare-output\s+(\w+)", bare)
 
+    def of_outputs(token: str) -> bool:
+        return bool(token.partition("[")[0] == outputs[1] if outputs and "[" in token else token[0] == "Y")
+
     def value(token: str) -> float:
         if "[" in token:
-            name, index = token[:-1].split("[")
-            vector = y if outputs and name == outputs[1] else x
+            index = token[:-1].partition("[")[2]
+            vector = y if of_outputs(token) else x
             return float(vector[int(index.split(",")[-1])] if index else vector[0])
         if token[0] in "XY":
             return float((x if token[0] == "X" else y)[int(token[2:])])
@@ -159,8 +169,19 @@ def holds(text: str, x: np.ndarray, y: np.ndarray) -> bool:
         head, *rest = form
         if head in ("and", "or"):
             return (all if head == "and" else any)([true(part) for part in rest])
-        left, right = map(value, rest)
-        return {"<=": left <= right, ">=": left >= right}.get(head, left == right)
+        left, right = rest
+        sides = {"<=": [(left, right)], ">=": [(right, left)]}.get(head, [(left, right), (right, left)])
+        return all(at_most(low, high) for low, high in sides)
+
+    def is_input(token: str) -> bool:
+        return ("[" in token or token[0] in "XY") and not of_outputs(token)
+
+    def at_most(low: str, high: str) -> bool:
+        if is_input(low):
+            return Decimal(math.nextafter(value(low), -math.inf)) < Decimal(high)
+        if is_input(high):
+            return Decimal(low) < Decimal(math.nextafter(value(high), math.inf))
+        return value(low) <= value(high)
 
     return all(true(form[1]) for form in stack[0] if form and form[0] == "assert")
 

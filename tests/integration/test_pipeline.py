@@ -80,7 +80,10 @@ def test_the_whole_way_for_programs(project, instance_set):
     folder = str(Path(found["report"]).parent)
     assert ran == {"suite": "tiny", "folder": folder, "finished": 0, "skipped": 2 * count, "left": 0}
     made = json.loads(salver(project, "generate", "tiny", "--json").stdout)
-    assert made == {"suite": "tiny", "folder": str(instance_set), "instances": count}
+    assert made.pop("date").endswith(" UTC")
+    assert made == {
+        "suite": "tiny", "folder": str(instance_set), "instances": count, "generated": False, "notes": [],
+    }  # fmt: skip
 
 
 def test_the_whole_way(project, instance_set):
@@ -147,7 +150,7 @@ def _change_weight(folder: Path) -> None:
     ("damage", "message"),
     [
         (lambda folder: (folder / "instances.csv").write_text("x"), "does not list"),
-        (lambda folder: next((folder / "onnx").iterdir()).write_bytes(b"junk"), "no valid ONNX"),
+        (lambda folder: next((folder / "onnx").iterdir()).write_bytes(b"junk"), "is a text file"),
         (lambda folder: next((folder / "vnnlib2").iterdir()).unlink(), "cannot be read"),
         (_change_bound, "different questions"),
         (_change_weight, "not the gradient network"),
@@ -262,7 +265,8 @@ def test_listings(project):
 @pytest.mark.parametrize(
     ("network", "query", "message"),
     [
-        (b"junk", None, "no valid ONNX"),
+        (b"junk", None, "is a text file"),
+        (b"\xff\xfejunk", None, "no valid ONNX"),
         (None, b"(assert (>= X_0 0)", "never closed"),
         (None, b"(declare-const X_0 Real)(assert (>= X_0 nan))", "nan"),
         (

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -146,11 +147,27 @@ def test_a_colon_in_a_text_is_no_field(path: Path) -> None:
     assert keys(path) == list("abcd")
 
 
-def test_a_deeply_nested_last_line_is_reported(path: Path) -> None:
+@pytest.mark.parametrize("stack", [1_000, 200_000])
+@pytest.mark.parametrize("line", ["[" * 50_000, '{"a":' * 10_000, "[" * 101])
+def test_a_deeply_nested_last_line_is_reported(
+    path: Path, line: str, stack: int, request: pytest.FixtureRequest
+) -> None:
+    request.addfinalizer(partial(sys.setrecursionlimit, sys.getrecursionlimit()))
+    sys.setrecursionlimit(max(stack, sys.getrecursionlimit()))
     with path.open("a") as file:
-        file.write("[" * 50_000 + "\n")
+        file.write(line + "\n")
     with pytest.raises(SalverError, match="line 4 is not a run record"):
         keys(path)
+
+
+def test_a_torn_last_line_may_hold_any_text(path: Path) -> None:
+    torn = record("d", reason='\\"' + "[{" * 500).model_dump_json()
+    for cut in (len(torn) - 1, torn.index("[{") + 700):
+        with path.open("a") as file:
+            file.write(torn[:cut] + "\n")
+        assert keys(path) == list("abc")
+        with EventLog(path):
+            pass
 
 
 @pytest.mark.parametrize("kind", ODD_FILES)

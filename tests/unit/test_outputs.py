@@ -120,11 +120,11 @@ def test_solvers_take_compressed_networks(tmp_path: Path, capsys: pytest.Capture
         ("n.onnx.gz", gzip.compress(b"x" * 9999, mtime=0)[:-9], "cannot be unpacked"),
         ("n.onnx.gz", b"\x1f\x8b\x08\x00broken", "cannot be unpacked"),
         ("n.onnx", b"", "is empty"),
-        ("n.onnx", b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\n", "is a Git LFS pointer"),
+        ("n.onnx", b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\n", "is a Git-LFS pointer"),
         ("n.onnx", b"\n<!DOCTYPE html><html>404</html>", "is a web page"),
         ("n.onnx.gz", gzip.compress(b"<html>404</html>", mtime=0), "is a web page"),
         ("n.onnx", b"\x89HDF\r\n\x1a\n....", "is an HDF5 file"),
-        ("n.onnx", b"PK\x03\x04....", "is a zip archive"),
+        ("n.onnx", b"PK\x03\x04....", "is a damaged zip archive"),
     ],
 )
 def test_files_that_are_no_networks_are_named(tmp_path: Path, name: str, content: bytes, said: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -229,6 +230,7 @@ def _instance(options: dict) -> Instance:
 
 
 def test_validate_recomputes_the_mean_from_the_stated_noise(tmp_path):
+    """When it is written, and when a set is validated whose manifest was changed afterwards."""
     params = {"network": "bandit-6x6", "points": 1, "draws": 2, "k": 3, "epsilon_factors": [0.5]}
     suite = Suite(key="t", title="t", timeout=5, family=({"generator": "smoothgrad_topk", "params": params},))
     made = list(drafts(suite))
@@ -236,9 +238,15 @@ def test_validate_recomputes_the_mean_from_the_stated_noise(tmp_path):
         write_set(tmp_path / "right", suite, iter(made), pool, lambda _: None)
         options = {**made[0].facts.options, "noise": {**made[0].facts.options["noise"], "sigma": 2.0}}
         facts = made[0].facts.model_copy(update={"options": options})
-        write_set(tmp_path / "wrong", suite, iter([replace(made[0], facts=facts)]), pool, lambda _: None)
+        with pytest.raises(SalverError, match="nothing was written"):
+            write_set(tmp_path / "wrong", suite, iter([replace(made[0], facts=facts)]), pool, lambda _: None)
+    assert not (tmp_path / "wrong").exists()
     assert validate(tmp_path / "right")[1] == []
-    assert any("is not the gradient network" in item.what for item in validate(tmp_path / "wrong")[1])
+    path = tmp_path / "right" / "manifest.json"
+    stated = f'"sigma": {json.dumps(made[0].facts.options["noise"]["sigma"])}'
+    assert stated in path.read_text()
+    path.write_text(path.read_text().replace(stated, '"sigma": 2.0'))
+    assert any("is not the gradient network" in item.what for item in validate(tmp_path / "right")[1])
 
 
 @pytest.mark.parametrize(
