@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from salver.solvers import hybrid_paper
 from salver.solvers.attack import falsify
 from salver.solvers.crown import solver as crown
 from salver.solvers.hybrid import solver as hybrid
@@ -62,6 +63,7 @@ SOLVERS: dict[str, Solver] = {
     "milp": milp_highs,
     "milp-scip": milp_scip,
     "marabou": marabou.solve,
+    "hybrid-paper": hybrid_paper.solve,
     "crown": crown.solve,
     "falsify": falsify.solve,
 }
