@@ -1,7 +1,7 @@
 """A solver on thousands of random small queries, each against exact enumeration.
 
-    python -m tests.soundness.campaign --count 20000 --folder /tmp/campaign
-    python -m tests.soundness.campaign --count 20000 --folder /tmp/campaign --without attack
+    python -m tests.soundness.campaign --count 20000 --folder FOLDER
+    python -m tests.soundness.campaign --count 20000 --folder FOLDER --without attack
     python -m tests.soundness.campaign --count 2000 --solver crown milp --keep-going
 
 prints counts by verdict and by kind of query; the exit status is 1 when an answer is wrong. The first wrong

@@ -380,6 +380,11 @@ def _stacked(matrices: list[Matrix], parts: list[Affine], columns: int) -> Matri
     return _dense_if_full(sparse.vstack(rows, format="csr"))
 
 
+def dense(matrix: Matrix) -> Array:
+    """A matrix of a program as a dense float64 array [rows, columns]."""
+    return np.asarray(matrix.toarray() if sparse.issparse(matrix) else matrix, np.float64)
+
+
 def _picked(matrix: Matrix, rows: npt.NDArray[np.intp]) -> Matrix:
     return sparse.csr_array(matrix)[rows] if sparse.issparse(matrix) else matrix[rows]
 

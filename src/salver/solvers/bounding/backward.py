@@ -14,9 +14,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
 
-from salver.nets.program import ROUNDING, Affine, GateBlock, MaskBlock, Matrix, Program
+from salver.nets.program import ROUNDING, Affine, GateBlock, MaskBlock, Program, dense
 from salver.solvers.bounding.bounds import Bounds
 from salver.solvers.bounding.relaxation import TINY
 from salver.spec import Property
@@ -106,13 +105,15 @@ class _Backward:
         read = affine.rows(rows)
         size = read.magnitude({b: np.maximum(np.abs(self.low[b]), np.abs(self.high[b])) for b in read.terms})
         for block, matrix in read.terms.items():
-            picked = _dense(matrix)
+            picked = dense(matrix)
             open_ = self._open(block)
             closed = np.ones(picked.shape[1], bool)
             closed[open_] = False
             if len(open_):
                 parts.append((block, open_, picked[:, open_]))
-            least, most = _product(picked[:, closed], self.low[block][closed], self.high[block][closed])
+            least, most = interval_product(
+                picked[:, closed], self.low[block][closed], self.high[block][closed]
+            )
             rest_low, rest_high = rest_low - most, rest_high - least
         if not parts or not len(rows):
             return
@@ -139,9 +140,9 @@ class _Backward:
             inverse = np.asarray(np.linalg.pinv(matrix, rcond=_CONDITION), np.float64)
         except np.linalg.LinAlgError:
             return
-        least, most = _product(inverse, low, high)
+        least, most = interval_product(inverse, low, high)
         remainder = np.eye(matrix.shape[1]) - inverse @ matrix
-        rest_least, rest_most = _product(remainder, unknown_low, unknown_high)
+        rest_least, rest_most = interval_product(remainder, unknown_low, unknown_high)
         largest = np.maximum(np.abs(unknown_low), np.abs(unknown_high))
         limits = np.maximum(np.abs(low), np.abs(high))
         slop = ROUNDING * (np.abs(inverse) @ (limits + np.abs(matrix) @ largest) + largest) + TINY
@@ -200,7 +201,7 @@ class _Backward:
         signs[on], signs[off] = 1, -1
 
 
-def _product(matrix: Array, low: Array, high: Array) -> tuple[Array, Array]:
+def interval_product(matrix: Array, low: Array, high: Array) -> tuple[Array, Array]:
     """Interval product of an exact matrix [rows, k] with ranges [k]."""
     positive, negative = np.maximum(matrix, 0.0), np.minimum(matrix, 0.0)
     return positive @ low + negative @ high, positive @ high + negative @ low
@@ -208,7 +209,3 @@ def _product(matrix: Array, low: Array, high: Array) -> tuple[Array, Array]:
 
 def _finite(sides: Array) -> Array:
     return np.where(np.isfinite(sides), np.abs(sides), 0.0)
-
-
-def _dense(matrix: Matrix) -> Array:
-    return matrix.toarray() if sparse.issparse(matrix) else np.asarray(matrix)

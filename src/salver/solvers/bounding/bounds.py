@@ -26,7 +26,6 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
 
 from salver.nets.program import (
     ROUNDING,
@@ -34,9 +33,9 @@ from salver.nets.program import (
     Affine,
     GateBlock,
     MaskBlock,
-    Matrix,
     Program,
     ReluBlock,
+    dense,
 )
 from salver.solvers.bounding.relaxation import (
     TINY,
@@ -328,7 +327,7 @@ def _backward(
     Returns:
         matrix [k, n], constant [k], and the sum of the absolute values of all that was added up [k].
     """
-    rows = {block: _dense(matrix) for block, matrix in affine.terms.items()}
+    rows = {block: dense(matrix) for block, matrix in affine.terms.items()}
     constant, scale, largest = affine.constant, affine.magnitude(bounds.largest), bounds.largest
     if both:
         rows = {block: np.vstack([matrix, -matrix]) for block, matrix in rows.items()}
@@ -395,7 +394,3 @@ def _gate(program: Program, bounds: Bounds, number: int, block: GateBlock, pairi
     mask = program.blocks[block.mask]
     assert isinstance(mask, MaskBlock)
     return gate_lines(bounds.signs[mask.pre], bounds.value_lower[number], bounds.value_upper[number], pairing)
-
-
-def _dense(matrix: Matrix) -> Array:
-    return matrix.toarray() if sparse.issparse(matrix) else np.asarray(matrix)

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from salver.nets.program import Affine, GateBlock, MaskBlock
+from salver.nets.program import Affine, GateBlock, MaskBlock, dense
 from salver.proofs.checker import MOST_AT_ONCE
 from salver.proofs.context import Context
+from salver.solvers.bounding.backward import interval_product
 from salver.solvers.bounding.bounds import Bounds
 from salver.solvers.proving.certified import certified
 from salver.solvers.proving.rows import Places, Rows, places
@@ -97,23 +98,23 @@ class _Reading:
                 open_ = np.flatnonzero(bounds.block_lower[block] < bounds.block_upper[block])
                 parts += [(block, open_)] if len(open_) else []
             closed = np.setdiff1d(np.arange(matrix.shape[1]), open_)
-            picked = _dense(matrix)[:, closed]
-            least, most = _product(
+            picked = dense(matrix)[:, closed]
+            least, most = interval_product(
                 picked, bounds.block_lower[block][closed], bounds.block_upper[block][closed]
             )
             low, high = low - most, high - least
         if not parts:
             return
         low, high = low - read.constant, high - read.constant
-        matrix = np.hstack([_dense(read.terms[block])[:, open_] for block, open_ in parts])
+        matrix = np.hstack([dense(read.terms[block])[:, open_] for block, open_ in parts])
         old_low = np.concatenate([bounds.block_lower[block][open_] for block, open_ in parts])
         old_high = np.concatenate([bounds.block_upper[block][open_] for block, open_ in parts])
         try:
             inverse = np.linalg.pinv(matrix, rcond=_CONDITION)
         except np.linalg.LinAlgError:
             return
-        least, most = _product(inverse, low, high)
-        rest = _product(np.eye(len(old_low)) - inverse @ matrix, old_low, old_high)
+        least, most = interval_product(inverse, low, high)
+        rest = interval_product(np.eye(len(old_low)) - inverse @ matrix, old_low, old_high)
         new = (np.maximum(old_low, least + rest[0]), np.minimum(old_high, most + rest[1]))
         start = 0
         for block, open_ in parts:
@@ -225,12 +226,3 @@ class _Reading:
 
 def _pieces(count: int) -> list[Indices]:
     return np.array_split(np.arange(count), -(-count // MOST_AT_ONCE)) if count else []
-
-
-def _product(matrix: Array, low: Array, high: Array) -> tuple[Array, Array]:
-    positive, negative = np.maximum(matrix, 0.0), np.minimum(matrix, 0.0)
-    return positive @ low + negative @ high, positive @ high + negative @ low
-
-
-def _dense(matrix: Any) -> Array:
-    return np.asarray(matrix.toarray() if hasattr(matrix, "toarray") else matrix, np.float64)

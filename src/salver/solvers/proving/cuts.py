@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from salver.nets.program import Affine, Program
+from salver.nets.program import Affine, Program, dense
 from salver.solvers.bounding.bounds import Bounds, linear_lower
 from salver.solvers.bounding.halfspaces import Halfspaces, with_multipliers
 from salver.solvers.milp.model import slack_rows
@@ -142,12 +142,8 @@ def stacked(parts: list[Affine]) -> Affine:
         columns = next(part.terms[block].shape[1] for part in parts if block in part.terms)
         terms[block] = np.vstack(
             [
-                _dense(part.terms[block]) if block in part.terms else np.zeros((part.size, columns))
+                dense(part.terms[block]) if block in part.terms else np.zeros((part.size, columns))
                 for part in parts
             ]
         )
     return Affine(terms, np.concatenate([part.constant for part in parts]))
-
-
-def _dense(matrix: npt.ArrayLike) -> Array:
-    return np.asarray(matrix.toarray() if hasattr(matrix, "toarray") else matrix, np.float64)

@@ -6,13 +6,10 @@ of a ReLU is relu_on and relu_off in the proportion in which the step cancels.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
 
-from salver.nets.program import AbsBlock, Affine, GateBlock, MaskBlock, Program, ReluBlock
+from salver.nets.program import AbsBlock, Affine, GateBlock, MaskBlock, Program, ReluBlock, dense
 from salver.solvers.bounding.bounds import Bounds
 from salver.solvers.bounding.relaxation import mask_lines
 
@@ -28,7 +25,7 @@ def minimise(program: Program, bounds: Bounds, affine: Affine, pairing: bool, re
         bounds: of the program, with values of every gate and Abs before the rows.
         pairing: which side of McCormick's envelope a gate gets (see `gate_lines`).
     """
-    rows = {block: _dense(matrix) for block, matrix in affine.terms.items()}
+    rows = {block: dense(matrix) for block, matrix in affine.terms.items()}
     constant = affine.constant.astype(np.float64)
     for number in reversed(range(len(program.blocks))):
         weights = rows.pop(number, None)
@@ -127,7 +124,3 @@ def _abs(
     sign = np.where(above | up, 1.0, -1.0)
     chord = np.where(open_, (high + low) / width, sign)
     return positive * sign - negative * chord, negative @ np.where(open_, 2.0 * high * low / width, 0.0)
-
-
-def _dense(matrix: Any) -> Array:
-    return matrix.toarray() if sparse.issparse(matrix) else np.asarray(matrix, np.float64)
