@@ -44,6 +44,7 @@ from tests.faults.tmpfs import grow, tmpfs, why_not
 MOST_INTERRUPTIONS = 3
 PATIENCE_S = 20.0
 ROOMY_KIB = 8192
+MARK = "RESUME_ROUND"
 Result = dict[str, tuple[str, ...]]
 
 
@@ -61,7 +62,7 @@ class Damage(NamedTuple):
     again: int = 0
     twice: int = 0
     differing: int = 0
-    left: int = 0
+    left: tuple[str, ...] = ()
     undrained: int = 0
 
     @property
@@ -86,10 +87,18 @@ class Run:
     def start(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "tests.faults.coordinator", str(self.places.folder)]
         coordinator = subprocess.Popen(
-            [*command, str(self.instances)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [*command, str(self.instances)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | {MARK: str(self.places.folder)},
         )
         self.coordinators.append(coordinator.pid)
         return coordinator
+
+    def descendants(self) -> list[int]:
+        """What this run's coordinators have started and still lives, supervisors and servers too."""
+        mark = f"{MARK}={self.places.folder}".encode()
+        return [pid for pid in _all_pids() if mark in _environment(pid)]
 
     def started(self) -> list[str]:
         """Key of every start of a solver so far."""
@@ -112,10 +121,22 @@ class Run:
         counts = Counter(r.key for r in records if r.termination is not Termination.INFRASTRUCTURE)
         return sum(counts.values()) - len(counts)
 
-    def left(self) -> int:
+    def left(self) -> list[str]:
         """Processes, groups, private copies and half logs that are there when the run is over."""
         files = [*self.places.scratch.iterdir(), *self.places.run.rglob("*.partial")]
-        return len(alive(self.places.pids)) + len(left_groups(self.coordinators)) + len(files)
+        processes = [f"process {pid}" for pid in alive(self.places.pids)]
+        return [*processes, *left_groups(self.coordinators), *(f"file {path.name}" for path in files)]
+
+
+def _all_pids() -> list[int]:
+    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+
+
+def _environment(pid: int) -> list[bytes]:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return []
 
 
 Interruption = Callable[[Run, "subprocess.Popen[bytes]", Random], None]
@@ -178,7 +199,8 @@ def one_round(
         span_s: how long a run takes with its start; 0 lets every moment be one at which jobs run.
     """
     run = Run(folder, instances)
-    starts = again = undrained = left = 0
+    starts = again = undrained = 0
+    left: list[str] = []
     with _run_folder(run, way, rng):
         for last in (*[False] * rng.randint(1, interruptions), True):
             done, before = run.log.completed(), Counter(run.started())
@@ -194,9 +216,10 @@ def one_round(
                 coordinator.kill()
                 coordinator.wait()
             if way in ("kill", "torn"):
-                _wait_for(lambda: not alive(run.places.pids))
+                # A supervisor may have been told to start a solver just before, and does so before it stops.
+                _wait_for(lambda: not run.descendants() and not alive(run.places.pids))
             if way != "kill all":
-                left += len(alive(run.places.pids))
+                left += [f"process {pid} after start {starts}" for pid in alive(run.places.pids)]
             fresh = Counter(run.started()) - before
             again += sum(count for key, count in fresh.items() if key in done)
             if way != "full":
@@ -212,7 +235,7 @@ def one_round(
             again,
             run.results_beyond_the_first(),
             sum(result.get(key) != value for key, value in expected.items()),
-            left + run.left(),
+            (*left, *run.left()),
             undrained,
         )
 
@@ -258,11 +281,15 @@ def _wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.002)
 
 
+def _count(field: int | tuple[str, ...]) -> int:
+    return field if isinstance(field, int) else len(field)
+
+
 def table(found: dict[tuple[str, str], list[Damage]]) -> str:
     """Sums by way and kind of limits, and over all."""
     everything = [damage for damages in found.values() for damage in damages]
     rows = [
-        [*names, len(damages), *map(sum, zip(*damages, strict=True))]
+        [*names, len(damages), *(sum(map(_count, column)) for column in zip(*damages, strict=True))]
         for names, damages in [*sorted(found.items()), (("all", ""), everything)]
     ]
     headers = ["interrupted by", "limits", "runs", "starts", "jobs lost", "run twice without need"]
