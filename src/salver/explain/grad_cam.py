@@ -14,13 +14,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from salver.core.errors import SalverError
+from salver.explain.autograd import last_features, weighted_features
+from salver.explain.explanation import METHODS, Array, Explanation
 from salver.nets.linear_maps import conv_matrix
 from salver.nets.network import (
+    Abs,
     Concat,
     Conv,
     Linear,
@@ -41,35 +45,61 @@ MOST_GATES = 8192
 _MEND = "use a classifier convolution - ReLU - flatten - dense - ReLU - dense"
 
 
-def grad_cam_graph(classifier: Network, label: int, rectified: bool = False) -> Network:
-    """The network X [n] -> Concat[logits [m], map [height * width]].
+@METHODS.register
+class GradCam(Explanation):
+    """Grad-CAM, one entry a pixel of the last feature map.
 
-    Args:
-        classifier: a feature map [channels, height, width] behind a ReLU, then only dense layers, ReLUs
-            and at most one global average pooling in a row.
-        label: c. rectified: ReLU of the map, as in the paper, in place of the map itself.
-
-    Raises:
-        SalverError: another ending, no such class, or more than `MOST_GATES` products.
+    Attributes:
+        rectified: ReLU of the map, as in the paper, in place of the map itself.
     """
-    if not 0 <= label < classifier.output_size:
-        mend = f"choose one of 0 ... {classifier.output_size - 1}"
-        raise SalverError(f"class {label} does not exist", "Grad-CAM", mend)
-    features, head = split_at_features(classifier)
-    channels, height, width = features.shape
-    pixels = height * width
-    gates = pixels * sum(math.prod(node.shape) for node in head if isinstance(node.operator, Relu))
-    if gates > MOST_GATES:
-        what = f"{pixels} pixels times the head's ReLUs are {gates} products, more than {MOST_GATES}"
-        raise SalverError(what, "Grad-CAM", "use a smaller feature map or a narrower head")
-    built = _Tangents(list(classifier.nodes), free_prefix(classifier.shapes, "gradcam"))
-    flat = built.emit(Reshape(), (features.name,), (channels * pixels,))
-    along = [built.along(features, head, flat, label, pixel) for pixel in range(pixels)]
-    built.emit(Concat(), tuple(along), (pixels,))
-    if rectified:
-        built.emit(Relu(), (built.last,), (pixels,))
-    built.emit(Concat(), (classifier.output, built.last), (classifier.output_size + pixels,))
-    return single(Network(classifier.input, classifier.input_size, tuple(built.nodes), built.last))
+
+    method: Literal["grad-cam"] = "grad-cam"
+    rectified: bool = False
+
+    def graph(self, classifier: Network) -> Network:
+        """The network X [n] -> Concat[logits [m], map [height * width]].
+
+        Args:
+            classifier: a feature map [channels, height, width] behind a ReLU, then only dense layers, ReLUs
+                and at most one global average pooling in a row.
+
+        Raises:
+            SalverError: another ending, no such class, or more than `MOST_GATES` products.
+        """
+        combination = self.combination(classifier.output_size)
+        features, head = split_at_features(classifier)
+        channels, height, width = features.shape
+        pixels = height * width
+        gates = pixels * sum(math.prod(node.shape) for node in head if isinstance(node.operator, Relu))
+        if gates > MOST_GATES:
+            what = f"{pixels} pixels times the head's ReLUs are {gates} products, more than {MOST_GATES}"
+            raise SalverError(what, "Grad-CAM", "use a smaller feature map or a narrower head")
+        built = _Tangents(list(classifier.nodes), free_prefix(classifier.shapes, "gradcam"), combination)
+        flat = built.emit(Reshape(), (features.name,), (channels * pixels,))
+        along = [built.along(features, head, flat, pixel) for pixel in range(pixels)]
+        built.emit(Concat(), tuple(along), (pixels,))
+        for wanted, operator in ((self.rectified, Relu()), (self.absolute, Abs())):
+            if wanted:
+                built.emit(operator, (built.last,), (pixels,))
+        built.emit(Concat(), (classifier.output, built.last), (classifier.output_size + pixels,))
+        return single(Network(classifier.input, classifier.input_size, tuple(built.nodes), built.last))
+
+    def signed_reference(self, classifier: Network, x: npt.NDArray[Any]) -> Array:
+        """By automatic differentiation behind the feature map."""
+        found = weighted_features(classifier, self.combination(classifier.output_size), x)
+        return np.maximum(found, 0.0) if self.rectified else found
+
+    def map_shape(self, classifier: Network, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Height and width of the last feature map."""
+        return last_features(classifier).shape[1:]
+
+    @property
+    def name(self) -> str:
+        return "rectified Grad-CAM" if self.rectified else "Grad-CAM"
+
+    @property
+    def short(self) -> str:
+        return "gradcamrelu" if self.rectified else "gradcam"
 
 
 def split_at_features(classifier: Network) -> tuple[Node, tuple[Node, ...]]:
@@ -78,10 +108,7 @@ def split_at_features(classifier: Network) -> tuple[Node, tuple[Node, ...]]:
     Raises:
         SalverError: there is none, or what follows is no plain chain of dense layers.
     """
-    images = [n for n in classifier.nodes if isinstance(n.operator, Relu) and len(n.shape) == 3]
-    if not images:
-        raise SalverError("no ReLU over an image", "Grad-CAM", _MEND)
-    features = images[-1]
+    features = last_features(classifier)
     chain = classifier.nodes[classifier.nodes.index(features) + 1 :]
     before = features.name
     for node in chain:
@@ -106,6 +133,7 @@ class _Tangents:
 
     nodes: list[Node]
     prefix: str
+    combination: Array
     masks: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -117,8 +145,8 @@ class _Tangents:
         self.nodes.append(Node(name, operator, inputs, shape))
         return name
 
-    def along(self, features: Node, head: tuple[Node, ...], flat: str, label: int, pixel: int) -> str:
-        """Derivative [1] of z_label along A_ch[pixel] / pixels at every pixel of every channel ch."""
+    def along(self, features: Node, head: tuple[Node, ...], flat: str, pixel: int) -> str:
+        """Derivative [1] of what is explained along A_ch[pixel] / pixels at every pixel of every ch."""
         tangent = flat
         for number, node in enumerate(head):
             if isinstance(node.operator, Relu):
@@ -126,7 +154,8 @@ class _Tangents:
                 tangent = self.emit(Mul(), (mask, tangent), node.shape)
                 continue
             weight = _spread(node.operator, features, pixel) if number == 0 else _matrix(node)
-            weight = weight[[label]] if number == len(head) - 1 else weight
+            if number == len(head) - 1:
+                weight = weight[self.combination > 0] - weight[self.combination < 0].sum(axis=0)
             zero = np.zeros(len(weight), np.float32)
             tangent = self.emit(Linear(weight, zero), (tangent,), (len(weight),))
         return tangent
