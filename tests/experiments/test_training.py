@@ -120,12 +120,12 @@ def test_from_suite_to_report(tmp_path: Path, cache: None) -> None:
     said: list[str] = []
     key = suite_file(tmp_path, "training_pairs", params)
     folder = bench_training(tmp_path, options, key, say=said.append)
-    assert {path.name for path in folder.iterdir()} == {"training.md", "networks.csv", "label.csv"}
-    table = pd.read_csv(folder / "label.csv", dtype=str).set_index("regime")
+    assert {path.name for path in folder.iterdir()} == {"training.md", "networks.csv", "label-changes.csv"}
+    table = pd.read_csv(folder / "label-changes.csv", dtype=str).set_index("regime")
     assert list(table.index) == ["plain", "wd"]
     assert (table["of"] == "1").all()
     report = (folder / "training.md").read_text()
-    assert "label: " in report
+    assert "label-changes: " in report
     assert "weight decay" in report
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Annotated, Literal, Self
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from salver.core.errors import SalverError
 from salver.explain.ranking import (
@@ -114,7 +114,7 @@ class SameTopK(_OtherClass):
     """The k largest entries stay the k largest."""
 
     kind: Literal["same-top-k"] = "same-top-k"
-    k: int = Field(gt=0)
+    k: int
     meaning = "The most important entries are the same, the class is another one."
 
     @property
@@ -145,7 +145,7 @@ class TopKChanges(Question):
     """
 
     kind: Literal["top-k-changes"] = "top-k-changes"
-    k: int = Field(gt=0)
+    k: int
     stay: int | None = Field(default=None, gt=0)
     within: int | None = Field(default=None, gt=0)
     same_label: bool = True
@@ -153,18 +153,6 @@ class TopKChanges(Question):
     size: int = 0
     meaning = "The most important entries are others."
     tie_rule = "a tie with an entry of the top-k set is a violation; a tie of logits keeps the label"
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if self.stay is not None and self.stay > self.k:
-            raise ValueError(f"{self.stay} of {self.k} members cannot stay: choose stay <= k")
-        if self.within is not None and self.within < self.k:
-            raise ValueError(
-                f"a top-{self.k} set is never inside a top-{self.within} set: choose within >= k"
-            )
-        if self.leave > 1 and self.by > 1:
-            raise ValueError("stay and within are two questions: choose one of them")
-        return self
 
     @property
     def leave(self) -> int:
@@ -191,11 +179,19 @@ class TopKChanges(Question):
         return Ranking(inside, np.setdiff1d(np.arange(self.size), inside), self.leave)
 
     def at(self, reference: Array, label: int, logits: int) -> Self:
-        size = len(reference)
+        size, where = len(reference), "top-k condition"
         inside = top_k(reference, self.k)
-        if self.by > 1 and self.within is not None and self.within >= size:
+        if self.leave < 1:
+            what = f"{self.stay} of {self.k} members cannot stay"
+            raise SalverError(what, where, "choose stay <= k")
+        if self.by < 1:
+            what = f"a top-{self.k} set is never inside a top-{self.within} set"
+            raise SalverError(what, where, "choose within >= k")
+        if self.by > size - self.k:
             what = f"all {size} entries are always among the first {self.within}"
-            raise SalverError(what, "top-k condition", f"choose within < {size}")
+            raise SalverError(what, where, f"choose within < {size}")
+        if self.leave > 1 and self.by > 1:
+            raise SalverError("stay and within are two questions", where, "choose one of them")
         return self.model_copy(update={"inside": tuple(inside.tolist()), "size": size})
 
     @property
@@ -257,14 +253,14 @@ class SignChanges(Question):
     """
 
     kind: Literal["sign-changes"] = "sign-changes"
-    entry: int = Field(ge=0)
+    entry: int
     level: float = 0.0
     positive: bool = True
     meaning = "An entry of the map falls to the asked level."
     layout = "{map}-{stem}-i{index}-e{epsilon:g}"
 
     def at(self, reference: Array, label: int, logits: int) -> Self:
-        if self.entry >= len(reference):
+        if not 0 <= self.entry < len(reference):
             what = f"there is no entry {self.entry}"
             raise SalverError(what, "sign question", f"choose among 0 ... {len(reference) - 1}")
         return self.model_copy(update={"positive": bool(reference[self.entry] > 0)})
