@@ -44,10 +44,11 @@ def drawn() -> str:
         wall = package in WALLS
         dashed = ' stroke-dasharray="5 3"' if wall else ""
         note = f"; {WALLS[package]}" if wall else ""
+        name = package.removeprefix("salver.")
         rows.append(
             f'<rect x="{LEFT}" y="{top}" width="{WIDTH}" height="{HEIGHT}" rx="4"'
             f' fill="none" stroke="#888"{dashed}/>'
-            f'<text x="{LEFT + 10}" y="{top + 20}" font-weight="bold">{package.removeprefix("salver.")}</text>'
+            f'<text x="{LEFT + 10}" y="{top + 20}" font-weight="bold">{name}</text>'
             f'<text x="{LEFT + NAME}" y="{top + 20}">{html.escape(purpose(package) + note)}</text>'
         )
     height = 2 * LEFT + len(rows) * (HEIGHT + 4)
