@@ -17,8 +17,9 @@ from pydantic import Field
 from salver.datasets.places import locate_user_data
 from salver.errors import SalverError
 from salver.generator import Generator, InstanceDraft, Parameters
-from salver.nets.network import Linear, Network, Node, Relu
+from salver.nets.network import Network
 from salver.nets.onnx.reader import read_onnx
+from salver.nets.operators import Linear, Node, Relu
 from salver.saliency.vanilla import Condition, Point, VanillaQuery, pairings
 from salver.spec import Property, read_vnnlib
 

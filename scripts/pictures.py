@@ -21,7 +21,7 @@ from salver.datasets import load
 from salver.files import write_atomically
 from salver.generate import drafts
 from salver.generator import InstanceDraft
-from salver.nets.evaluate import evaluate
+from salver.nets.network import evaluate
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.torch_bridge import from_torch
 from salver.nets.zoo import ZOO, trained

@@ -22,8 +22,7 @@ from salver.confined import list_inside, read_inside, unpack_inside
 from salver.errors import SalverError
 from salver.instance_set import checksums, read_manifest
 from salver.model import Instance, Manifest
-from salver.nets.evaluate import evaluate
-from salver.nets.network import Network
+from salver.nets.network import Network, evaluate
 from salver.nets.onnx.file import load_model
 from salver.nets.onnx.reader import read_onnx
 from salver.nets.runtime import Runtime, with_free_batch

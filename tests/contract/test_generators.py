@@ -10,7 +10,7 @@ import pytest
 from salver.generate import drafts
 from salver.generator import InstanceDraft, Parameters
 from salver.model import Evidence, Truth
-from salver.nets.evaluate import evaluate
+from salver.nets.network import evaluate
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.plugins import generators
 from salver.runner import CANONICAL_OPERATORS

@@ -13,9 +13,8 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from salver.errors import SalverError
-from salver.nets.evaluate import evaluate
 from salver.nets.keras.file import read_keras
-from salver.nets.network import Network
+from salver.nets.network import Network, evaluate
 from salver.nets.onnx.reader import read_onnx
 from salver.nets.onnx.writer import to_bytes, to_model
 from tests.fuzz.mutate import damaged

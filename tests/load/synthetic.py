@@ -16,9 +16,8 @@ import torch
 
 from salver import __version__
 from salver.model import Claim, Evidence, Facts, Instance, Manifest, RunRecord, Termination, Truth
-from salver.nets.network import Network
+from salver.nets.network import Network, lower
 from salver.nets.onnx.writer import to_bytes, to_model
-from salver.nets.program import lower
 from salver.nets.torch_bridge import from_torch
 from salver.run import RunManifest, RunOptions
 from salver.saliency.conditions import saliency_box, some_class_beats

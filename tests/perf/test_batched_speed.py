@@ -12,8 +12,8 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from salver.nets.network import Network
-from salver.nets.program import Program, lower
+from salver.nets.network import Network, lower
+from salver.nets.program import Program
 from salver.nets.torch_bridge import from_torch
 from salver.saliency.unroll import logit_combination, unroll
 from salver.solvers.bounding.batched import BatchBounder, Part

@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.errors import SalverError
-from salver.nets.network import Network
+from salver.nets.network import Network, lower
 from salver.nets.onnx.writer import to_bytes, to_model
-from salver.nets.program import lower
 from salver.saliency import conditions
 from salver.saliency.unroll import SaliencyMap, logit_combination, unroll
 from salver.solvers.bounding.bounds import propagate

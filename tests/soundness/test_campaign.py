@@ -13,7 +13,7 @@ from salver.judge.campaign import TOUCHING, examine, run_campaign, sample
 from salver.judge.enumerate import enumerate_query
 from salver.judge.regions import Decision, decide
 from salver.model import Truth
-from salver.nets.network import Node, Scale
+from salver.nets.operators import Node, Scale
 from salver.solvers.arguments import parts_left_out
 from salver.solvers.query import Budget, Options, Query, Result, Solver, Verdict
 from salver.spec import parse_vnnlib

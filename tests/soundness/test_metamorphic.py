@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from salver.judge.exact import exact_margin, exact_outputs
+from salver.nets.network import lower
 from salver.nets.onnx.writer import to_bytes, to_model
-from salver.nets.program import lower
 from salver.saliency import conditions
 from salver.saliency.unroll import SaliencyMap, logit_combination, unroll
 from salver.solvers.bounding.bounds import propagate

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from salver.nets.network import lower
 from salver.nets.onnx.writer import to_bytes, to_model
-from salver.nets.program import lower
 from salver.saliency import conditions
 from salver.saliency.unroll import SaliencyMap, logit_combination, unroll
 from salver.solvers.query import Budget, Options, Query, Verdict

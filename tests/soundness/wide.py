@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from salver.judge.exact import exact_outputs
-from salver.nets.network import Add, Conv, Linear, Network, Node
+from salver.nets.network import Network, lower
 from salver.nets.onnx.writer import to_bytes, to_model
-from salver.nets.program import lower
+from salver.nets.operators import Add, Conv, Linear, Node
 from salver.saliency.unroll import SaliencyMap, logit_combination, unroll
 from salver.solvers.bounding.bounds import propagate
 from salver.solvers.query import Query

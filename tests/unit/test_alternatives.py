@@ -10,8 +10,8 @@ import pytest
 
 from salver.judge.enumerate import enumerate_query
 from salver.model import Truth
+from salver.nets.network import lower
 from salver.nets.onnx.writer import to_bytes, to_model
-from salver.nets.program import lower
 from salver.saliency.conditions import class_is
 from salver.saliency.ranking.graph import ranking_of, some_pair_flips
 from salver.saliency.unroll import logit_combination, unroll

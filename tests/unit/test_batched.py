@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from salver.errors import SalverError
-from salver.nets.program import AbsBlock, Affine, GateBlock, Program, lower
+from salver.nets.affine import Affine
+from salver.nets.network import lower
+from salver.nets.program import AbsBlock, GateBlock, Program
 from salver.nets.torch_bridge import from_torch
 from salver.saliency.unroll import logit_combination, unroll
 from salver.solvers.bounding import batched

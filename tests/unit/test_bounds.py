@@ -10,7 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from salver.nets.program import AbsBlock, GateBlock, Program, lower
+from salver.nets.network import lower
+from salver.nets.program import AbsBlock, GateBlock, Program
 from salver.nets.torch_bridge import from_torch
 from salver.saliency.unroll import logit_combination, unroll
 from salver.solvers.bounding.bounds import Bounds, bound_affine, linear_lower, propagate

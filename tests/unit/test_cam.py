@@ -10,7 +10,7 @@ from torch import nn
 from salver.errors import SalverError
 from salver.generate import drafts
 from salver.model import Truth
-from salver.nets.evaluate import evaluate
+from salver.nets.network import evaluate
 from salver.nets.torch_bridge import from_torch
 from salver.saliency.cam.graph import cam_graph
 from salver.saliency.cam.query import CamQuery

@@ -12,9 +12,8 @@ import torch
 from salver.bench import cam as bench
 from salver.bench.cam import CamOptions, bench_cam, summary
 from salver.errors import SalverError
-from salver.nets.evaluate import evaluate
 from salver.nets.keras.file import read_keras
-from salver.nets.network import Network
+from salver.nets.network import Network, evaluate
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.torch_bridge import from_torch
 from salver.saliency.cam.attack import CamAttack, Effort

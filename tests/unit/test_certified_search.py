@@ -15,8 +15,9 @@ from salver.errors import SalverError
 from salver.judge.enumerate import enumerate_query
 from salver.judge.exact import exact_outputs
 from salver.model import Truth
-from salver.nets.network import Linear, Network, Node, Relu, Sub
-from salver.nets.program import Affine, add, apply, lower
+from salver.nets.affine import Affine, add, apply
+from salver.nets.network import Network, lower
+from salver.nets.operators import Linear, Node, Relu, Sub
 from salver.solvers.arguments import HYBRID_PARTS, parts_left_out
 from salver.solvers.bounding.bounds import bound_affine, propagate
 from salver.solvers.hybrid import tree

@@ -16,7 +16,7 @@ from salver.errors import SalverError
 from salver.judge import regions
 from salver.judge.enumerate import enumerate_query
 from salver.model import Truth
-from salver.nets.evaluate import evaluate
+from salver.nets.network import evaluate
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.torch_bridge import from_torch
 from salver.saliency.unroll import logit_combination, unroll

@@ -15,10 +15,9 @@ from salver.errors import SalverError
 from salver.judge.enumerate import enumerate_query
 from salver.judge.witness import original_gradient
 from salver.model import Evidence, Truth
-from salver.nets.evaluate import evaluate
+from salver.nets.network import evaluate, lower
 from salver.nets.onnx.reader import read_onnx
 from salver.nets.onnx.writer import to_bytes, to_model
-from salver.nets.program import lower
 from salver.nets.torch_bridge import from_torch
 from salver.saliency.cam import grad_cam
 from salver.saliency.cam.grad_cam import grad_cam_graph

@@ -11,7 +11,8 @@ import pytest
 from salver.errors import SalverError
 from salver.judge.enumerate import enumerate_query
 from salver.model import Truth
-from salver.nets.network import Linear, Network, Node, Relu
+from salver.nets.network import Network
+from salver.nets.operators import Linear, Node, Relu
 from salver.solvers.bounding.bounds import propagate
 from salver.solvers.milp.model import build, slack_rows
 from salver.solvers.milp.solver import solve, solve_within

@@ -12,11 +12,10 @@ from typer.testing import CliRunner
 
 from salver.cli import app
 from salver.errors import SalverError
-from salver.nets.evaluate import evaluate
+from salver.nets.affine import UnsupportedQueryError
 from salver.nets.keras.file import read_keras
-from salver.nets.network import single
+from salver.nets.network import evaluate, lower, single
 from salver.nets.onnx.reader import from_model, read_onnx
-from salver.nets.program import UnsupportedQueryError, lower
 from salver.nets.runtime import Runtime
 from salver.saliency.unroll import logit_combination, unroll
 from salver.solvers.__main__ import main

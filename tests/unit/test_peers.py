@@ -9,8 +9,7 @@ from salver.errors import SalverError
 from salver.generate import drafts
 from salver.judge.enumerate import enumerate_query
 from salver.model import Truth
-from salver.nets.evaluate import evaluate
-from salver.nets.program import lower
+from salver.nets.network import evaluate, lower
 from salver.saliency.extremes import largest
 from salver.suite import Suite
 

@@ -11,9 +11,8 @@ from salver.errors import SalverError
 from salver.judge.enumerate import enumerate_query
 from salver.judge.intervals import Bounds, refuted
 from salver.model import Evidence, Truth
-from salver.nets.evaluate import evaluate
 from salver.nets.graft import Part, graft
-from salver.nets.program import lower
+from salver.nets.network import evaluate, lower
 from salver.plugins import generators
 from salver.saliency import planted_sat, planted_unsat
 from salver.saliency.needle import HEIGHT, Shape, needle

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from salver.errors import SalverError
 from salver.nets import network as nets
-from salver.nets.program import lower
+from salver.nets.network import lower
 from salver.proofs.checker import (
     ABS_ROWS,
     GATE_ROWS,

@@ -15,9 +15,8 @@ from salver.errors import SalverError
 from salver.judge.enumerate import enumerate_query
 from salver.model import Truth
 from salver.nets import zoo
-from salver.nets.evaluate import evaluate
-from salver.nets.network import Abs, Concat, Linear, Network, Node
-from salver.nets.program import lower
+from salver.nets.network import Network, evaluate, lower
+from salver.nets.operators import Abs, Concat, Linear, Node
 from salver.nets.zoo import ZOO, trained
 from salver.plugins import generators
 from salver.saliency.conditions import UndefinedConditionError, class_is

@@ -21,10 +21,9 @@ from salver.instance_set import write_set
 from salver.judge.enumerate import enumerate_query
 from salver.judge.witness import original_gradient
 from salver.model import Evidence, Facts, Instance, Truth
-from salver.nets.evaluate import evaluate
+from salver.nets.network import evaluate, lower
 from salver.nets.onnx.reader import from_model
 from salver.nets.onnx.writer import to_bytes, to_model
-from salver.nets.program import lower
 from salver.nets.runtime import Runtime
 from salver.nets.torch_bridge import from_torch
 from salver.saliency.conditions import UndefinedConditionError

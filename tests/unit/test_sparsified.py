@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from salver.bench.smoothgrad import SmoothGradOptions, bench_smoothgrad, measure, summary
 from salver.datasets import load
 from salver.errors import SalverError
-from salver.nets.program import lower
+from salver.nets.network import lower
 from salver.saliency.smoothgrad.attack import Effort, attack
 from salver.saliency.smoothgrad.sparsified import (
     Certificate,

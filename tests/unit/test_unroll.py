@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from salver.errors import SalverError
-from salver.nets.evaluate import evaluate
-from salver.nets.network import Linear, Network, Node, Relu
+from salver.nets.network import Network, evaluate
 from salver.nets.onnx.reader import from_model
 from salver.nets.onnx.writer import to_bytes, to_model
+from salver.nets.operators import Linear, Node, Relu
 from salver.nets.torch_bridge import from_torch, to_torch
 from salver.saliency.unroll import logit_combination, unroll
 
@@ -117,7 +117,7 @@ def test_residual_add_shares_one_mask():
     def linear(a: int, b: int) -> Linear:
         return Linear(rng.normal(size=(b, a)).astype(np.float32), rng.normal(size=b).astype(np.float32))
 
-    from salver.nets.network import Add
+    from salver.nets.operators import Add
 
     residual = Network(
         "X",

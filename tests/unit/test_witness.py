@@ -22,8 +22,9 @@ from salver.judge.witness import (
     second_opinion,
 )
 from salver.model import Facts, Instance, WitnessVerdict
-from salver.nets.network import Linear, Network, Node, Relu
+from salver.nets.network import Network
 from salver.nets.onnx.writer import to_bytes, to_model
+from salver.nets.operators import Linear, Node, Relu
 from salver.saliency.unroll import logit_combination, unroll
 from salver.spec import Atom, Property
 

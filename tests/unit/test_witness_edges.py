@@ -19,8 +19,9 @@ from salver.judge.witness import (
     second_opinion,
 )
 from salver.model import WitnessVerdict
-from salver.nets.network import Linear, Mul, Network, Node, Sub
+from salver.nets.network import Network
 from salver.nets.onnx.writer import to_bytes, to_model
+from salver.nets.operators import Linear, Mul, Node, Sub
 from salver.plugins import generators
 from salver.saliency.unroll import logit_combination, unroll
 from salver.spec import Atom, Property

@@ -13,8 +13,9 @@ from salver.execute.logs import read_finished
 from salver.judge.scoring import SOLVED, results_frame
 from salver.judging import judge_all
 from salver.model import Instance, JudgedRun
+from salver.nets.affine import UnsupportedQueryError
+from salver.nets.network import lower
 from salver.nets.onnx.reader import read_onnx
-from salver.nets.program import UnsupportedQueryError, lower
 from salver.run import RunManifest
 from salver.solvers.bounding.bounds import propagate
 from salver.spec import read_vnnlib

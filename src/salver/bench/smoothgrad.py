@@ -22,7 +22,8 @@ from salver.errors import SalverError
 from salver.files import fresh_folder, write_atomically
 from salver.machine import processor
 from salver.model import Record
-from salver.nets.program import Program, lower
+from salver.nets.network import lower
+from salver.nets.program import Program
 from salver.nets.torch_bridge import from_torch
 from salver.plugins import choose
 from salver.saliency.smoothgrad.attack import Effort, attack

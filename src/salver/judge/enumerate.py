@@ -23,8 +23,9 @@ from scipy import optimize
 
 from salver.judge.thin import decide_region
 from salver.model import Truth
+from salver.nets.affine import Affine
 from salver.nets.network import Network
-from salver.nets.program import AbsBlock, Affine, GateBlock, MaskBlock, Program, ReluBlock
+from salver.nets.program import AbsBlock, GateBlock, MaskBlock, Program, ReluBlock
 from salver.spec.property import Atom, Clause, Property
 
 Array = npt.NDArray[np.float64]

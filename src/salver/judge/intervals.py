@@ -12,8 +12,9 @@ from fractions import Fraction
 
 import numpy as np
 
-from salver.judge.exact import Values, rational_entries
-from salver.nets.network import (
+from salver.judge.exact import Values, rational_entries, unread
+from salver.nets.network import Network
+from salver.nets.operators import (
     Abs,
     Add,
     Concat,
@@ -21,7 +22,6 @@ from salver.nets.network import (
     ConvTranspose,
     Linear,
     Mul,
-    Network,
     Node,
     Relu,
     Reshape,
@@ -156,6 +156,7 @@ def _apply(node: Node, arguments: list[Interval], source: Shape) -> Interval:
             return [v for part in arguments for v in part[0]], [v for part in arguments for v in part[1]]
         case Reshape():
             return list(low), list(high)
+    raise unread(operator)
 
 
 def _sums(first: Values, second: Values, sign: int) -> Values:

@@ -23,11 +23,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from salver.judge.exact import exact_margin
+from salver.judge.exact import exact_margin, unread
 from salver.judge.rational_lp import maximise
 from salver.model import Truth
-from salver.nets.linear_maps import matrix_and_bias
-from salver.nets.network import (
+from salver.nets.network import Network
+from salver.nets.operators import (
     Abs,
     Add,
     Concat,
@@ -35,7 +35,6 @@ from salver.nets.network import (
     ConvTranspose,
     Linear,
     Mul,
-    Network,
     Node,
     Relu,
     Reshape,
@@ -331,12 +330,13 @@ class _Search:
                 return _Forms(np.concatenate([part.whole for part in parts]), parts[0].exponent)
             case Reshape():
                 return first
+        raise unread(operator)
 
     def _matrix(
         self, name: str, operator: Linear | Conv | ConvTranspose, source: Shape
     ) -> tuple[_Forms, _Forms]:
         if name not in self.linear:
-            matrix, bias = matrix_and_bias(operator, source)
+            matrix, bias = operator.matrix_and_bias(source)
             dense = matrix.toarray() if sparse.issparse(matrix) else np.asarray(matrix)
             column = np.asarray(bias, np.float64)[:, None]
             self.linear[name] = _from_floats(dense.astype(np.float64)), _from_floats(column)

@@ -13,10 +13,11 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
-from salver.judge.exact import exact_margin, rational_entries
+from salver.judge.exact import exact_margin, rational_entries, unread
 from salver.judge.rational_lp import maximise
 from salver.model import Truth
-from salver.nets.network import (
+from salver.nets.network import Network
+from salver.nets.operators import (
     Abs,
     Add,
     Concat,
@@ -24,7 +25,6 @@ from salver.nets.network import (
     ConvTranspose,
     Linear,
     Mul,
-    Network,
     Node,
     Relu,
     Reshape,
@@ -170,6 +170,7 @@ class _Region:
                 return [form for name in node.inputs for form in self.forms[name]]
             case Reshape():
                 return first
+        raise unread(operator)
 
 
 def _product(first: Form, second: Form) -> Form:

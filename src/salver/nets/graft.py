@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from salver.nets.network import Add, Linear, Network, Node, Relu, free_prefix
+from salver.nets.network import Network, free_prefix
+from salver.nets.operators import Add, Linear, Node, Relu
 
 Array = npt.NDArray[np.float64]
 _SHIFTS = (-2, -1, 0, 1, 2)

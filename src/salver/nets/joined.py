@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from salver.nets.network import Concat, Linear, Mul, Network, Node
+from salver.nets.network import Network
+from salver.nets.operators import Concat, Linear, Mul, Node
 
 
 def beside(networks: Sequence[Network]) -> Network:

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from salver.nets.network import Add, Conv, Node, Operator, Relu, Reshape, Shape, Sub, conv_output_shape
+from salver.nets.operators import Add, Conv, Node, Operator, Relu, Reshape, Shape, Sub
 
 
 def max_pool_nodes(name: str, source: str, shape: Shape, size: tuple[int, int]) -> list[Node]:
@@ -48,7 +48,7 @@ def _along(name: str, source: str, shape: Shape, axis: int, count: int) -> list[
         pick = Conv(
             weight.reshape(channels, 1, *kernel), np.zeros(channels, np.float32), kernel, groups=channels
         )
-        out = conv_output_shape(shape, pick)
+        out = pick.output_shape(shape)
         picks.append(add(f"pick{place}", pick, source))
     return [*nodes, *_chain(name, picks, out)]
 

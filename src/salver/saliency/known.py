@@ -7,9 +7,9 @@ import numpy.typing as npt
 
 from salver.judge.enumerate import enumerate_query
 from salver.model import Evidence, Truth
-from salver.nets.network import Network
+from salver.nets.network import Network, lower
 from salver.nets.onnx.writer import to_bytes, to_model
-from salver.nets.program import Program, lower
+from salver.nets.program import Program
 from salver.nets.runtime import Runtime
 from salver.spec import Property
 

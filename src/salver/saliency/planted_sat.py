@@ -23,8 +23,9 @@ from salver.generator import InstanceDraft
 from salver.judge.exact import exact_margin
 from salver.model import Evidence, Truth
 from salver.nets.graft import graft
+from salver.nets.network import lower
 from salver.nets.onnx.writer import to_bytes, to_model
-from salver.nets.program import Program, lower
+from salver.nets.program import Program
 from salver.nets.runtime import Runtime
 from salver.saliency.conditions import UndefinedConditionError
 from salver.saliency.needle import HEIGHT, Shape, needle

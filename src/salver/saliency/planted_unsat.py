@@ -22,7 +22,7 @@ from salver.judge.exact import exact_outputs
 from salver.judge.intervals import Bounds, Signs, refuted
 from salver.model import Evidence, Truth
 from salver.nets.graft import Grafted, Part, graft
-from salver.nets.network import Linear
+from salver.nets.operators import Linear
 from salver.saliency.sampling import significant
 from salver.saliency.vanilla import Condition, Pairing, Point, VanillaQuery, pairings
 from salver.spec import Atom, Clause, Property

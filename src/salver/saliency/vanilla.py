@@ -20,9 +20,9 @@ import numpy.typing as npt
 from salver.errors import SalverError
 from salver.generator import InstanceDraft
 from salver.model import Evidence, Facts, Truth, Vacuity
-from salver.nets.network import Network
+from salver.nets.network import Network, lower
 from salver.nets.onnx.writer import to_bytes, to_model
-from salver.nets.program import Program, lower
+from salver.nets.program import Program
 from salver.nets.runtime import Runtime
 from salver.saliency import conditions
 from salver.saliency.known import known_answer

@@ -212,7 +212,7 @@ def _decide(options: argparse.Namespace, started: float, outbox: Outbox) -> tupl
     load(options.solver)
     if options.solver in NEED_TORCH:
         importlib.import_module("torch")
-    from salver.nets.program import UnsupportedQueryError
+    from salver.nets.affine import UnsupportedQueryError
     from salver.solvers.lifted import NoSolutionError
     from salver.solvers.query import Budget, Options, Result, Verdict, read_queries
 
@@ -253,7 +253,7 @@ def _solved(name: str, query: Query, budget: Budget, options: Options) -> Result
     A product of variables is beyond all of them: boxes decide it for few inputs. Of a box without bounds they
     are given a part, in which nothing is proven about the rest.
     """
-    from salver.nets.program import UnsupportedQueryError
+    from salver.nets.affine import UnsupportedQueryError
     from salver.solvers.boxes import decides, search
     from salver.solvers.lifted import SPAN, cut_matters
     from salver.solvers.query import Result, Verdict
@@ -323,7 +323,7 @@ def _refuse_outputs(options: argparse.Namespace) -> None:
 
 def _prove(query: Query, budget: Budget, path: Path, vnnlib: Path) -> None:
     """Writes a proof of `unsat`, or says on stderr why there is none."""
-    from salver.nets.program import UnsupportedQueryError
+    from salver.nets.affine import UnsupportedQueryError
     from salver.proofs.onnx_file import UnsupportedNetworkError
     from salver.proofs.record import QueryFiles, write_proof
     from salver.proofs.vnnlib_file import UnsupportedPropertyError

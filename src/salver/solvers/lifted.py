@@ -19,11 +19,12 @@ import numpy.typing as npt
 import onnx
 
 from salver.errors import SalverError
+from salver.nets.affine import UnsupportedQueryError
 from salver.nets.joined import beside, with_rows
 from salver.nets.onnx.declared import inputs_of, is_double, refuse_contradiction
 from salver.nets.onnx.file import load_model
 from salver.nets.onnx.reader import read_for_query
-from salver.nets.program import AbsBlock, GateBlock, UnsupportedQueryError
+from salver.nets.program import AbsBlock, GateBlock
 from salver.nets.runtime import Runtime
 from salver.solvers.query import Query
 from salver.spec import Atom, Property

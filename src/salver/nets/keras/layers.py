@@ -11,18 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.nets.max_pool import max_pool_nodes
-from salver.nets.network import (
-    Conv,
-    Linear,
-    Network,
-    Node,
-    Operator,
-    Relu,
-    Reshape,
-    Scale,
-    Shape,
-    conv_output_shape,
-)
+from salver.nets.network import Network
+from salver.nets.operators import Conv, Linear, Node, Operator, Relu, Reshape, Scale, Shape
 
 Array = npt.NDArray[np.float32]
 Config = Mapping[str, Any]
@@ -157,7 +147,7 @@ def _conv(building: Building, config: Config, weights: Weights) -> None:
     pads = _pads(str(config.get("padding", "valid")), (height, width), kernel, strides, dilations)
     weight = np.ascontiguousarray(stored.transpose(3, 2, 0, 1))
     operator = Conv(weight, bias.astype(np.float32), strides, pads, dilations, groups)
-    building.append(operator, conv_output_shape(building.shape, operator))
+    building.append(operator, operator.output_shape(building.shape))
 
 
 def _pads(
@@ -255,7 +245,7 @@ def _average(building: Building, size: tuple[int, int]) -> None:
     channels = building.shape[0]
     weight = np.full((channels, 1, *size), 1.0 / math.prod(size), np.float32)
     operator = Conv(weight, np.zeros(channels, np.float32), size, groups=channels)
-    building.append(operator, conv_output_shape(building.shape, operator))
+    building.append(operator, operator.output_shape(building.shape))
 
 
 def _flatten(building: Building, config: Config, weights: Weights) -> None:

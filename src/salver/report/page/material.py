@@ -16,8 +16,8 @@ from salver.confined import head_inside, unpack_inside
 from salver.errors import SalverError
 from salver.execute.logs import COMMAND
 from salver.model import Consistency, Instance, JudgedRun, Outcome
-from salver.nets.network import Relu
 from salver.nets.onnx.reader import read_onnx
+from salver.nets.operators import Relu
 from salver.report.page.pictures import Pictures, pictures
 
 MOST_TEXTS = 2_000

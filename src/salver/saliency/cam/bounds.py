@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from salver.nets.network import Conv, Network
+from salver.nets.network import Network
+from salver.nets.operators import Conv
 from salver.saliency.cam.graph import cam_graph
 from salver.saliency.conditions import top_k
 from salver.solvers.bounding.conv_bounds import Box, ConvBounder, Ranges

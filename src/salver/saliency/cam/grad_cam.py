@@ -19,22 +19,8 @@ from typing import Any
 import numpy as np
 
 from salver.errors import SalverError
-from salver.nets.linear_maps import conv_matrix
-from salver.nets.network import (
-    Concat,
-    Conv,
-    Linear,
-    Mul,
-    Network,
-    Node,
-    Relu,
-    Reshape,
-    Shape,
-    Sign,
-    free_prefix,
-    held,
-    single,
-)
+from salver.nets.network import Network, free_prefix, single
+from salver.nets.operators import Concat, Conv, Linear, Mul, Node, Relu, Reshape, Shape, Sign, held
 
 MOST_GATES = 8192
 """Products mask * value in one graph: pixels of the map times ReLUs of the head."""
@@ -151,7 +137,7 @@ def _spread(operator: Any, features: Node, pixel: int) -> Any:
     dense = (
         operator.weight.astype(np.float64)
         if isinstance(operator, Linear)
-        else conv_matrix(operator, features.shape).toarray()
+        else operator.matrix(features.shape).toarray()
     )
     mean = dense.reshape(len(dense), channels, pixels).mean(axis=2)
     columns = np.zeros((len(dense), channels, pixels))

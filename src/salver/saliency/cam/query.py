@@ -12,8 +12,8 @@ import numpy.typing as npt
 from salver.errors import SalverError
 from salver.generator import InstanceDraft
 from salver.model import Facts, Vacuity
-from salver.nets.network import Network
-from salver.nets.program import Program, lower
+from salver.nets.network import Network, lower
+from salver.nets.program import Program
 from salver.saliency.cam.grad_cam import grad_cam_graph
 from salver.saliency.cam.graph import cam_graph
 from salver.saliency.conditions import class_is, top_k

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from salver.generator import InstanceDraft
 from salver.model import Evidence, Facts, Truth, Vacuity
-from salver.nets.network import Network
-from salver.nets.program import Program, lower
+from salver.nets.network import Network, lower
+from salver.nets.program import Program
 from salver.saliency import conditions
 from salver.saliency.known import known_answer
 from salver.saliency.ranking.graph import enough_departed, ranking_of, some_pair_flips, with_departures

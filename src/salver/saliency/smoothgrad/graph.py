@@ -17,7 +17,8 @@ from pydantic import Field
 
 from salver.errors import SalverError
 from salver.model import Record
-from salver.nets.network import Abs, Add, Concat, Network, Node, Scale, Shape, free_prefix, single
+from salver.nets.network import Network, free_prefix, single
+from salver.nets.operators import Abs, Add, Concat, Node, Scale, Shape
 from salver.nets.program import Program
 from salver.saliency.sampling import logits_and_gradient
 from salver.saliency.unroll import SaliencyMap, unroll

@@ -24,7 +24,8 @@ from dataclasses import dataclass, field
 import torch
 
 from salver.errors import SalverError
-from salver.nets.network import Add, Conv, Network, Node, Relu, Reshape, Scale, Sub
+from salver.nets.network import Network
+from salver.nets.operators import Add, Conv, Node, Relu, Reshape, Scale, Sub
 from salver.solvers.bounding.windows import Places, Tensor, Window, transposed, windows_below
 
 _UNIT = 2.0**-53
