@@ -53,6 +53,16 @@ def affine(builder: GraphBuilder, output: str, source: str, scale: Any, shift: A
     builder.scale(output, source, factor, offset)
 
 
+def subtract(builder: GraphBuilder, output: str, first: Any, second: Any, full: Shape) -> None:
+    """Emits first - second, each a tensor's name or a constant of the full shape, not both constants."""
+    if isinstance(first, str) and isinstance(second, str):
+        combine(builder, output, Sub(), first, second)
+    elif isinstance(first, str):
+        affine(builder, output, first, np.ones(()), -second, full)
+    else:
+        affine(builder, output, second, -np.ones(()), first, full)
+
+
 def negated(builder: GraphBuilder, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
     """Neg."""
     builder.scale(node.output[0], builder.tensor(node.input[0]), np.float32(-1), np.float32(0))

@@ -14,7 +14,7 @@ import onnx
 from onnx import TensorProto
 
 from salver.nets.network import extend_ranges
-from salver.nets.onnx.arithmetic import affine, combine
+from salver.nets.onnx.arithmetic import affine, combine, subtract
 from salver.nets.onnx.graph import GraphBuilder, Rule, Truth
 from salver.nets.operators import Add, Mul, Relu, Shape, Sign, Sub
 
@@ -98,12 +98,7 @@ def _gated(builder: Builder, node: Node, name: str, mask: str, operands: tuple[s
         affine(builder, name, mask, first - second, np.zeros(()), full)
         return name
     difference = builder.fresh(f"{name}/difference")
-    if isinstance(first, str) and isinstance(second, str):
-        combine(builder, difference, Sub(), first, second)
-    elif isinstance(first, str):
-        affine(builder, difference, first, np.ones(()), -second, full)
-    else:
-        affine(builder, difference, second, -np.ones(()), first, full)
+    subtract(builder, difference, first, second, full)
     combine(builder, name, Mul(), mask, difference)
     return name
 
@@ -173,13 +168,7 @@ def _difference(builder: Builder, node: Node, name: str, left: str, right: str) 
         builder.types.elements.get(x) not in _FLOATS for x in node.input if x not in builder.constants
     ):
         raise builder.fail(node, "of shapes that are not fixed or values that are not real")
-    first, second = (_operand(builder, node, operand, full) for operand in (left, right))
-    if isinstance(first, str) and isinstance(second, str):
-        combine(builder, name, Sub(), first, second)
-    elif isinstance(first, str):
-        affine(builder, name, first, np.ones(()), -second, full)
-    else:
-        affine(builder, name, second, -np.ones(()), first, full)
+    subtract(builder, name, *(_operand(builder, node, operand, full) for operand in (left, right)), full)
     return name
 
 
