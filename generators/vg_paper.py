@@ -14,14 +14,14 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from salver.datasets.places import locate_user_data
-from salver.errors import SalverError
-from salver.generator import Generator, InstanceDraft, Parameters
+from salver.core.errors import SalverError
+from salver.families.generator import Generator, InstanceDraft, Parameters
+from salver.families.vanilla import Condition, Point, VanillaQuery, pairings
 from salver.nets.network import Network
 from salver.nets.onnx.reader import read_onnx
 from salver.nets.operators import Linear, Node, Relu
-from salver.saliency.vanilla import Condition, Point, VanillaQuery, pairings
 from salver.spec import Property, read_vnnlib
+from salver.zoo.datasets.places import locate_user_data
 
 BANDIT_NETWORK, MNIST_NETWORK = Path("banditnet.npz"), Path("mnist_fc", "mnist-net_256x2.onnx")
 BANDIT_XHAT = (1.0, 1.0, 0.0, 1.0, 1.0)

@@ -15,8 +15,8 @@ import onnx
 import pandas as pd
 import pytest
 
-from salver.instance_set import checksums, read_manifest
-from salver.validate import validate
+from salver.families.instance_set import checksums, read_manifest
+from salver.publish.validate import validate
 from tests.tiny_suite import tiny_suite
 
 ROOT = Path(__file__).resolve().parents[2]

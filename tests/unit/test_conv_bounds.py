@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from salver.errors import SalverError
+from salver.core.errors import SalverError
 from salver.nets.affine import Affine
 from salver.nets.network import Network, lower
 from salver.nets.operators import Conv, Node, Relu, Reshape

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from salver import datasets
-from salver.datasets import mnist, places, sources, tabular
-from salver.errors import SalverError
+from salver.core.errors import SalverError
+from salver.zoo import datasets
+from salver.zoo.datasets import mnist, places, sources, tabular
 
 ADULT_ROW = (
     "{age}, {work}, 1, Bachelors, {years}, Divorced, Sales, Husband, White, {sex}, 0, {loss}, {hours}, X, "

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from salver.errors import SalverError
+from salver.core.errors import SalverError
 from salver.nets.affine import identity
 from salver.nets.operators import Array, Node, Range, Scale, Shape, held
 from salver.nets.program import Program, ProgramBuilder

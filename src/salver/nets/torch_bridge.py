@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from salver.errors import SalverError
+from salver.core.errors import SalverError
 from salver.nets.network import Network, fold_scales, single
 from salver.nets.operators import OPERATORS, Conv, Linear, Node, Operator, Reshape, Scale, Shape
 

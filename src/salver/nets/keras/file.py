@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from salver.errors import SalverError
+from salver.core.errors import SalverError
 from salver.nets.keras import hdf5_probe
 from salver.nets.keras.hdf5_probe import MOST_WEIGHTS
 from salver.nets.keras.layers import Building, LayerError, add_layer

@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from salver.errors import SalverError
+from salver.core.errors import SalverError
 from salver.nets.network import Network, fold_scales
 from salver.nets.onnx import arithmetic, layout, matrices, truth, windows
 from salver.nets.onnx.declared import inputs_of

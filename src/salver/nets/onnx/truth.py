@@ -168,7 +168,8 @@ def _difference(builder: Builder, node: Node, name: str, left: str, right: str) 
         builder.types.elements.get(x) not in _FLOATS for x in node.input if x not in builder.constants
     ):
         raise builder.fail(node, "of shapes that are not fixed or values that are not real")
-    subtract(builder, name, *(_operand(builder, node, operand, full) for operand in (left, right)), full)
+    first, second = (_operand(builder, node, operand, full) for operand in (left, right))
+    subtract(builder, name, first, second, full)
     return name
 
 

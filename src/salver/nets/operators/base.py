@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Protocol, Self, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from salver.errors import SalverError
+from salver.core.errors import SalverError
 from salver.nets.program import ProgramBuilder
 
 Array = npt.NDArray[np.float32] | npt.NDArray[np.float64]

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from salver.errors import SalverError
+from salver.core.errors import SalverError
 from salver.nets.operators.base import Array, OnnxWriter, Operator, Shape, held, operator
 from salver.nets.operators.linear import MatrixOperator, product, sum_with
 

@@ -1,0 +1,125 @@
+"""The gradient network: a classifier and its input gradient unrolled into one feed-forward graph.
+
+For a ReLU network f and a fixed combination c of its logits, E(x) = d(c . f(x)) / dx is computed by
+walking f backwards: a linear operator becomes its adjoint and a ReLU becomes the gate
+Relu(Sign(z)) * v with ReLU'(0) = 0, as in Le et al., "Towards Robust Saliency Maps" (ACML 2024), sec. 4.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from salver.core.errors import SalverError
+from salver.nets.network import Network, free_prefix, single
+from salver.nets.operators import Abs, Add, Concat, Mul, Node, Operator, Relu, Scale, Shape, Sign, held
+
+SaliencyMap = Literal["raw", "abs"]
+_Fixed = npt.NDArray[np.float64]
+
+
+def logit_combination(logits: int, label: int, other: int | None = None) -> npt.NDArray[np.float64]:
+    """Coefficients [logits] of z_label, or of z_label - z_other.
+
+    Raises:
+        SalverError: a class the network does not have, or twice the same.
+    """
+    for index in (label, *([] if other is None else [other])):
+        if not 0 <= index < logits:
+            raise SalverError(f"class {index} does not exist", "label", f"choose one of 0 ... {logits - 1}")
+    if label == other:
+        raise SalverError(f"class {label} minus itself has no gradient", "label", "choose two classes")
+    coefficients = np.zeros(logits)
+    coefficients[label] = 1.0
+    if other is not None:
+        coefficients[other] = -1.0
+    return coefficients
+
+
+def unroll(classifier: Network, coefficients: npt.NDArray[np.float64], kind: SaliencyMap = "raw") -> Network:
+    """The network X [n] -> Concat[logits [m], saliency [n]].
+
+    Args:
+        classifier: feed-forward ReLU network with m outputs; its weights are rounded to binary32.
+        coefficients: float64 [m]; the gradient is taken of their inner product with the logits.
+        kind: `raw` gradient or its absolute values.
+
+    Raises:
+        SalverError: an operator without a known adjoint, no ReLU between input and output, or a weight that
+            leaves the range of binary32.
+    """
+    classifier = single(classifier)
+    builder = _Backward(classifier)
+    builder.accumulate(classifier.output, coefficients)
+    for node in reversed(classifier.nodes):
+        adjoint = builder.take(node.name)
+        if adjoint is not None:
+            node.operator.backward(builder, node, adjoint)
+    saliency = builder.take(classifier.input)
+    if not isinstance(saliency, str):
+        what = "its gradient does not depend on the input"
+        raise SalverError(what, "network", "saliency queries need a ReLU between input and output")
+    if kind == "abs":
+        saliency = builder.emit(Abs(), (saliency,), (classifier.input_size,))
+    shape = (classifier.output_size + classifier.input_size,)
+    builder.emit(Concat(), (classifier.output, saliency), shape)
+    nodes = tuple(builder.nodes)
+    return single(Network(classifier.input, classifier.input_size, nodes, nodes[-1].name), "gradient network")
+
+
+class _Backward:
+    """Adjoints of the tensors met so far: a constant vector until the first gate, then a node's name."""
+
+    def __init__(self, classifier: Network) -> None:
+        self.nodes: list[Node] = list(classifier.nodes)
+        self.shapes = classifier.shapes
+        self.prefix = free_prefix(self.shapes, "grad")
+        self.adjoints: dict[str, list[_Fixed | str]] = {}
+        self.masks: dict[str, str] = {}
+
+    def emit(self, operator: Operator, inputs: tuple[str, ...], shape: Shape) -> str:
+        name = f"{self.prefix}{len(self.nodes)}"
+        self.nodes.append(Node(name, operator, inputs, shape))
+        self.shapes[name] = shape
+        return name
+
+    def accumulate(self, tensor: str, adjoint: _Fixed | str | None) -> None:
+        if adjoint is not None:
+            self.adjoints.setdefault(tensor, []).append(adjoint)
+
+    def take(self, tensor: str) -> _Fixed | str | None:
+        """The sum of all adjoints of a tensor; the constant ones are added up first."""
+        parts = self.adjoints.pop(tensor, [])
+        fixed = [part for part in parts if not isinstance(part, str)]
+        names = [part for part in parts if isinstance(part, str)]
+        constant = np.sum(fixed, axis=0) if fixed else None
+        if not names:
+            return constant
+        total = names[0]
+        for name in names[1:]:
+            total = self.emit(Add(), (total, name), self.shapes[tensor])
+        if constant is not None and constant.any():
+            shift = held(constant.reshape(self.shapes[tensor]))
+            total = self.emit(Scale(np.ones(shift.shape, np.float32), shift), (total,), self.shapes[tensor])
+        return total
+
+    def gated(self, pre_activation: str, adjoint: _Fixed | str) -> _Fixed | str:
+        """The adjoint times the mask; Relu(Sign(z)) is 1[z > 0], also at z = 0, and serves every path."""
+        shape = self.shapes[pre_activation]
+        if pre_activation not in self.masks:
+            sign = self.emit(Sign(), (pre_activation,), shape)
+            self.masks[pre_activation] = self.emit(Relu(), (sign,), shape)
+        mask = self.masks[pre_activation]
+        if isinstance(adjoint, str):
+            return self.emit(Mul(), (mask, adjoint), shape)
+        scale = held(adjoint.reshape(shape))
+        return self.emit(Scale(scale, np.zeros_like(scale)), (mask,), shape)
+
+    def scaled(self, factor: float, adjoint: _Fixed | str) -> _Fixed | str:
+        if not isinstance(adjoint, str):
+            return factor * adjoint
+        shape = self.shapes[adjoint]
+        scale = held(np.full(shape, factor))
+        return self.emit(Scale(scale, np.zeros_like(scale)), (adjoint,), shape)

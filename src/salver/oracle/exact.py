@@ -1,0 +1,127 @@
+"""Rational arithmetic: what a network's output is over the reals, with no rounding at all.
+
+Weights and inputs are binary floating-point numbers, hence rationals, and every operator of a `Network`
+keeps them rational. This is the last word where a floating-point answer hangs on a rounding; it is slow
+and meant for single points and small networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from salver.core.errors import SalverError
+from salver.nets.network import Network
+from salver.nets.operators import (
+    Abs,
+    Add,
+    Concat,
+    Conv,
+    ConvTranspose,
+    Linear,
+    Mul,
+    Operator,
+    Relu,
+    Reshape,
+    Scale,
+    Shape,
+    Sign,
+    Sub,
+)
+from salver.spec.property import Property
+
+Values = list[Fraction]
+
+
+def exact_outputs(network: Network, x: npt.ArrayLike | Values) -> Values:
+    """Outputs at the point `x` [n], float64 or fractions, exactly; the mask is 1[z > 0]."""
+    values: dict[str, Values] = {network.input: _point(x)}
+    shapes = network.shapes
+    for node in network.nodes:
+        arguments = [values[name] for name in node.inputs]
+        values[node.name] = _apply(node.operator, arguments, shapes[node.inputs[0]], node.shape)
+    return values[network.output]
+
+
+def _point(x: npt.ArrayLike | Values) -> Values:
+    if isinstance(x, list) and x and all(isinstance(v, Fraction) for v in x):
+        return [Fraction(v) for v in x]
+    return _fractions(np.asarray(x, np.float64).ravel())
+
+
+def exact_margin(network: Network, prop: Property, x: npt.ArrayLike | Values) -> Fraction | float:
+    """Least slack over the clauses at `x` [n]; >= 0 exactly when `x` satisfies them over the reals.
+
+    A property without clauses has margin +inf, an empty clause -inf.
+    """
+    y = exact_outputs(network, x)
+    worst: Fraction | float = float("inf")
+    for clause in prop.clauses:
+        best: Fraction | float = float("-inf")
+        for conjunction in clause:
+            slacks = []
+            for atom in conjunction:
+                right = Fraction(atom.constant) if atom.other is None else y[atom.other]
+                slacks.append(y[atom.left] - right if atom.relation == ">=" else right - y[atom.left])
+            best = max(best, min(slacks, default=float("inf")))
+        worst = min(worst, best)
+    return worst
+
+
+def _apply(operator: Operator, arguments: list[Values], source: Shape, shape: Shape) -> Values:
+    first = arguments[0]
+    match operator:
+        case Linear() | Conv() | ConvTranspose():
+            result, entries = rational_entries(operator, source)
+            for row, column, weight in entries:
+                result[row] += weight * first[column]
+            return result
+        case Scale():
+            full = [np.broadcast_to(part, shape).ravel() for part in (operator.scale, operator.shift)]
+            factors, shifts = (_fractions(part.astype(np.float64)) for part in full)
+            return [a * v + b for a, v, b in zip(factors, first, shifts, strict=True)]
+        case Relu():
+            return [max(v, Fraction(0)) for v in first]
+        case Sign():
+            return [Fraction((v > 0) - (v < 0)) for v in first]
+        case Abs():
+            return [abs(v) for v in first]
+        case Mul():
+            return [a * b for a, b in zip(*arguments, strict=True)]
+        case Add():
+            return [a + b for a, b in zip(*arguments, strict=True)]
+        case Sub():
+            return [a - b for a, b in zip(*arguments, strict=True)]
+        case Concat():
+            return [v for part in arguments for v in part]
+        case Reshape():
+            return first
+    raise unread(operator)
+
+
+def unread(operator: Operator) -> SalverError:
+    """Of an operator that the exact answers do not know; they read each by themselves, on purpose."""
+    what = f"operator {type(operator).__name__} has no exact answer"
+    return SalverError(what, "oracle", "ask for no exact answer of this network")
+
+
+def rational_entries(
+    operator: Linear | Conv | ConvTranspose, source: Shape
+) -> tuple[Values, Iterator[tuple[int, int, Fraction]]]:
+    """Bias [outputs] and entries (row, column, weight) of a linear operator over flat tensors of `source`.
+
+    A convolution's matrix holds single weights as they are, so nothing is rounded.
+    """
+    matrix, bias = operator.matrix_and_bias(source)
+    coo = sparse.coo_array(matrix)
+    rows, columns = (axis.tolist() for axis in coo.coords)
+    weights = (Fraction(weight) for weight in coo.data.tolist())
+    return _fractions(np.asarray(bias, np.float64)), zip(rows, columns, weights, strict=True)
+
+
+def _fractions(values: npt.NDArray[np.float64]) -> Values:
+    return [Fraction(value) for value in values.tolist()]
