@@ -35,7 +35,7 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
     """Decides one query with `options.threads` workers of Marabou; with one, nothing is divided.
 
     Raises:
-        UnsupportedQueryError: see `salver.nets.program.lower`.
+        UnsupportedQueryError: see `salver.nets.network.lower`.
         SalverError: auto_LiRPA or Marabou is not installed.
     """
     import torch
