@@ -328,7 +328,7 @@ def test_completion_in_bash(tmp_path: Path) -> None:
         ("all", "solvers", "hybrid-paper,hybrid", ["hybrid-paper,hybrid"]),
         ("publish", "suite", "band", ["bandit"]),
         ("report", "name", "tiny-2", ["tiny-20260202", "tiny-20260101"]),
-        ("rejudge", "name", "lat", ["latest"]),
+        ("report", "name", "lat", ["latest"]),
         ("compare", "second", "other", ["other-1"]),
         ("gallery", "name", "other", ["other-1"]),
         ("report", "profile", "vnn", ["vnncomp2026"]),

@@ -27,7 +27,7 @@ TRAIN_ROWS, TEST_ROWS = 30, 12
 def only_a_private_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SALVER_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("SALVER_DATA", raising=False)
-    monkeypatch.setattr(places, "PROJECT_ROOT", tmp_path / "project")
+    monkeypatch.setattr(places, "CHECKOUT", tmp_path / "project")
     monkeypatch.setattr(places, "SYSTEM_FOLDERS", (tmp_path / "system",))
 
 

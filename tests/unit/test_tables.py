@@ -33,7 +33,7 @@ def adult_row(age: int, income: str, work: str = "Private", sex: str = "Male", l
 def only_a_private_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SALVER_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("SALVER_DATA", raising=False)
-    monkeypatch.setattr(places, "PROJECT_ROOT", tmp_path / "project")
+    monkeypatch.setattr(places, "CHECKOUT", tmp_path / "project")
     monkeypatch.setattr(places, "SYSTEM_FOLDERS", ())
     monkeypatch.setattr(places, "DEBIAN_DATASETS", tmp_path / "debian")
 

@@ -7,11 +7,6 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
-
-import typer
-
-AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 
 @contextlib.contextmanager
