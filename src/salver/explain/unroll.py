@@ -13,11 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.core.errors import SalverError
-from salver.nets.network import Network, free_prefix, single
-from salver.nets.operators import Abs, Add, Concat, Mul, Node, Operator, Relu, Scale, Shape, Sign, held
+from salver.nets.network import Network, NetworkBuilder, single
+from salver.nets.operators import Abs, Add, Adjoint, Concat, Mul, Scale, held
 
 SaliencyMap = Literal["raw", "abs"]
-_Fixed = npt.NDArray[np.float64]
 
 
 def logit_combination(logits: int, label: int, other: int | None = None) -> npt.NDArray[np.float64]:
@@ -64,32 +63,21 @@ def unroll(classifier: Network, coefficients: npt.NDArray[np.float64], kind: Sal
     if kind == "abs":
         saliency = builder.emit(Abs(), (saliency,), (classifier.input_size,))
     shape = (classifier.output_size + classifier.input_size,)
-    builder.emit(Concat(), (classifier.output, saliency), shape)
-    nodes = tuple(builder.nodes)
-    return single(Network(classifier.input, classifier.input_size, nodes, nodes[-1].name), "gradient network")
+    output = builder.emit(Concat(), (classifier.output, saliency), shape)
+    return single(builder.built(output), "gradient network")
 
 
-class _Backward:
+class _Backward(NetworkBuilder):
     """Adjoints of the tensors met so far: a constant vector until the first gate, then a node's name."""
 
     def __init__(self, classifier: Network) -> None:
-        self.nodes: list[Node] = list(classifier.nodes)
-        self.shapes = classifier.shapes
-        self.prefix = free_prefix(self.shapes, "grad")
-        self.adjoints: dict[str, list[_Fixed | str]] = {}
-        self.masks: dict[str, str] = {}
+        super().__init__(classifier, "grad")
+        self.adjoints: dict[str, list[Adjoint]] = {}
 
-    def emit(self, operator: Operator, inputs: tuple[str, ...], shape: Shape) -> str:
-        name = f"{self.prefix}{len(self.nodes)}"
-        self.nodes.append(Node(name, operator, inputs, shape))
-        self.shapes[name] = shape
-        return name
+    def accumulate(self, tensor: str, adjoint: Adjoint) -> None:
+        self.adjoints.setdefault(tensor, []).append(adjoint)
 
-    def accumulate(self, tensor: str, adjoint: _Fixed | str | None) -> None:
-        if adjoint is not None:
-            self.adjoints.setdefault(tensor, []).append(adjoint)
-
-    def take(self, tensor: str) -> _Fixed | str | None:
+    def take(self, tensor: str) -> Adjoint | None:
         """The sum of all adjoints of a tensor; the constant ones are added up first."""
         parts = self.adjoints.pop(tensor, [])
         fixed = [part for part in parts if not isinstance(part, str)]
@@ -105,19 +93,14 @@ class _Backward:
             total = self.emit(Scale(np.ones(shift.shape, np.float32), shift), (total,), self.shapes[tensor])
         return total
 
-    def gated(self, pre_activation: str, adjoint: _Fixed | str) -> _Fixed | str:
-        """The adjoint times the mask; Relu(Sign(z)) is 1[z > 0], also at z = 0, and serves every path."""
-        shape = self.shapes[pre_activation]
-        if pre_activation not in self.masks:
-            sign = self.emit(Sign(), (pre_activation,), shape)
-            self.masks[pre_activation] = self.emit(Relu(), (sign,), shape)
-        mask = self.masks[pre_activation]
+    def gated(self, pre_activation: str, adjoint: Adjoint) -> Adjoint:
+        shape, mask = self.shapes[pre_activation], self.mask(pre_activation)
         if isinstance(adjoint, str):
             return self.emit(Mul(), (mask, adjoint), shape)
         scale = held(adjoint.reshape(shape))
         return self.emit(Scale(scale, np.zeros_like(scale)), (mask,), shape)
 
-    def scaled(self, factor: float, adjoint: _Fixed | str) -> _Fixed | str:
+    def scaled(self, factor: float, adjoint: Adjoint) -> Adjoint:
         if not isinstance(adjoint, str):
             return factor * adjoint
         shape = self.shapes[adjoint]

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from salver.core.errors import SalverError
 from salver.nets.affine import identity
-from salver.nets.operators import Array, Node, Range, Scale, Shape, held
+from salver.nets.operators import Array, Node, Operator, Range, Relu, Scale, Shape, Sign, held
 from salver.nets.program import Program, ProgramBuilder
 
 SMALLEST_SINGLE = float(np.finfo(np.float32).tiny)
@@ -109,6 +109,34 @@ def free_prefix(names: Iterable[str], wanted: str) -> str:
     while any(name.startswith(wanted) for name in taken):
         wanted += "_"
     return wanted
+
+
+class NetworkBuilder:
+    """A network's nodes and what is added behind them, under names that no other tensor has."""
+
+    def __init__(self, network: Network, prefix: str) -> None:
+        self.network, self.nodes, self.shapes = network, list(network.nodes), network.shapes
+        self.prefix = free_prefix(self.shapes, prefix)
+        self.masks: dict[str, str] = {}
+
+    def emit(self, operator: Operator, inputs: tuple[str, ...], shape: Shape) -> str:
+        """Appends a node and names its tensor."""
+        name = f"{self.prefix}{len(self.nodes)}"
+        self.nodes.append(Node(name, operator, inputs, shape))
+        self.shapes[name] = shape
+        return name
+
+    def mask(self, pre_activation: str) -> str:
+        """Relu(Sign(z)), which is 1[z > 0], also at z = 0; one mask serves all that read it."""
+        if pre_activation not in self.masks:
+            shape = self.shapes[pre_activation]
+            sign = self.emit(Sign(), (pre_activation,), shape)
+            self.masks[pre_activation] = self.emit(Relu(), (sign,), shape)
+        return self.masks[pre_activation]
+
+    def built(self, output: str) -> Network:
+        """All nodes, with this output."""
+        return replace(self.network, nodes=tuple(self.nodes), output=output)
 
 
 def evaluate(network: Network, x: npt.ArrayLike) -> npt.NDArray[Any]:

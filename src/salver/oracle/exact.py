@@ -15,23 +15,8 @@ import numpy.typing as npt
 from scipy import sparse
 
 from salver.core.errors import SalverError
+from salver.nets import operators as ops
 from salver.nets.network import Network
-from salver.nets.operators import (
-    Abs,
-    Add,
-    Concat,
-    Conv,
-    ConvTranspose,
-    Linear,
-    Mul,
-    Operator,
-    Relu,
-    Reshape,
-    Scale,
-    Shape,
-    Sign,
-    Sub,
-)
 from salver.spec.property import Property
 
 Values = list[Fraction]
@@ -72,45 +57,45 @@ def exact_margin(network: Network, prop: Property, x: npt.ArrayLike | Values) ->
     return worst
 
 
-def _apply(operator: Operator, arguments: list[Values], source: Shape, shape: Shape) -> Values:
+def _apply(operator: ops.Operator, arguments: list[Values], source: ops.Shape, shape: ops.Shape) -> Values:
     first = arguments[0]
     match operator:
-        case Linear() | Conv() | ConvTranspose():
+        case ops.Linear() | ops.Conv() | ops.ConvTranspose():
             result, entries = rational_entries(operator, source)
             for row, column, weight in entries:
                 result[row] += weight * first[column]
             return result
-        case Scale():
+        case ops.Scale():
             full = [np.broadcast_to(part, shape).ravel() for part in (operator.scale, operator.shift)]
             factors, shifts = (_fractions(part.astype(np.float64)) for part in full)
             return [a * v + b for a, v, b in zip(factors, first, shifts, strict=True)]
-        case Relu():
+        case ops.Relu():
             return [max(v, Fraction(0)) for v in first]
-        case Sign():
+        case ops.Sign():
             return [Fraction((v > 0) - (v < 0)) for v in first]
-        case Abs():
+        case ops.Abs():
             return [abs(v) for v in first]
-        case Mul():
+        case ops.Mul():
             return [a * b for a, b in zip(*arguments, strict=True)]
-        case Add():
+        case ops.Add():
             return [a + b for a, b in zip(*arguments, strict=True)]
-        case Sub():
+        case ops.Sub():
             return [a - b for a, b in zip(*arguments, strict=True)]
-        case Concat():
+        case ops.Concat():
             return [v for part in arguments for v in part]
-        case Reshape():
+        case ops.Reshape():
             return first
     raise unread(operator)
 
 
-def unread(operator: Operator) -> SalverError:
+def unread(operator: ops.Operator) -> SalverError:
     """Of an operator that the exact answers do not know; they read each by themselves, on purpose."""
     what = f"operator {type(operator).__name__} has no exact answer"
     return SalverError(what, "oracle", "ask for no exact answer of this network")
 
 
 def rational_entries(
-    operator: Linear | Conv | ConvTranspose, source: Shape
+    operator: ops.Linear | ops.Conv | ops.ConvTranspose, source: ops.Shape
 ) -> tuple[Values, Iterator[tuple[int, int, Fraction]]]:
     """Bias [outputs] and entries (row, column, weight) of a linear operator over flat tensors of `source`.
 

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import onnx
 
-from salver.nets.max_pool import max_of
+from salver.nets.max_pool import max_of, places
 from salver.nets.onnx.graph import GraphBuilder, Rule
 from salver.nets.onnx.strict import refuse_weights
 from salver.nets.onnx.types import without_batch
 from salver.nets.operators import Array, Conv, ConvTranspose, Operator, Reshape, Shape, held
+from salver.nets.operators.convolution import same_pads
 
 MOST_PLACES = 256
 """Entries of a window of a maximum, each of which is a node."""
@@ -93,16 +94,16 @@ def max_pool(builder: GraphBuilder, node: onnx.NodeProto, attributes: dict[str, 
     if not 0 < kernel <= MOST_PLACES or min(attributes.get("pads", [0])) < 0:
         raise builder.fail(node, f"with windows of {kernel} entries or negative pads")
     builder.spend(node, kernel * max(math.prod(target), full[1] * kernel))
-    places = window_places(full, target, attributes)
-    first = np.take_along_axis(places, (places >= 0).argmax(axis=0)[None], axis=0)
+    seen = window_places(full, target, attributes)
+    first = np.take_along_axis(seen, (seen >= 0).argmax(axis=0)[None], axis=0)
     if (first < 0).any():
         raise builder.fail(node, "with windows that see the padding alone")
     shape = without_batch(target)
-    picks = _strided(full, shape, attributes) if (places >= 0).all() else None
+    picks = _strided(full, shape, attributes) if (seen >= 0).all() else None
     tensor = builder.tensor(source)
     if picks is None or builder.shapes[tensor] != full[1:]:
         # What lies outside is minus infinity: another entry of the window stands in for it.
-        rows = [np.where(row >= 0, row, first[0]) for row in places]
+        rows = [np.where(row >= 0, row, first[0]) for row in seen]
         names = [builder.fresh(f"{output}/place{number}") for number in range(len(rows))]
         for name, row in zip(names, rows, strict=True):
             builder.pick(node, name, source, row, target)
@@ -135,22 +136,13 @@ def window_places(full: Shape, target: Shape, attributes: dict[str, Any]) -> Any
     return np.where(inside, flat, -1).reshape(offsets.shape[1], -1)
 
 
-def _strided(full: Shape, shape: Shape, attributes: dict[str, Any]) -> list[Operator] | None:
+def _strided(full: Shape, shape: Shape, attributes: dict[str, Any]) -> list[Conv] | None:
     """The places of a window as strided convolutions, which stay small for large images."""
-    kernel = tuple(attributes["kernel_shape"])
     if len(full) != 4 or full[0] != 1:
         return None
     strides, dilations = (tuple(attributes.get(name, (1, 1))) for name in ("strides", "dilations"))
-    picks: list[Operator] = []
-    for place in range(math.prod(kernel)):
-        weight = np.zeros((full[1], 1, math.prod(kernel)), np.float32)
-        weight[:, :, place] = 1.0
-        bias = np.zeros(full[1], np.float32)
-        pick = Conv(weight.reshape(full[1], 1, *kernel), bias, strides, dilations=dilations, groups=full[1])
-        if pick.output_shape(full[1:]) != shape:
-            return None
-        picks.append(pick)
-    return picks
+    picks = places(full[1], tuple(attributes["kernel_shape"]), strides, dilations)
+    return picks if picks[0].output_shape(full[1:]) == shape else None
 
 
 def widened(attributes: dict[str, Any]) -> dict[str, Any]:
@@ -172,28 +164,10 @@ def window_of(
     pads = tuple(attributes.get("pads", (0, 0, 0, 0)))
     automatic = attributes.get("auto_pad", b"NOTSET")
     if automatic in (b"SAME_UPPER", b"SAME_LOWER") and len(kernel) == 2:
-        pads = same_pads(size, kernel, strides, dilations, automatic)
+        pads = same_pads(size, kernel, strides, dilations, behind=automatic == b"SAME_UPPER")
     elif automatic not in (b"NOTSET", b"VALID"):
         raise fail(node, "with auto_pad")
     return {"strides": strides, "pads": pads, "dilations": dilations}
-
-
-def same_pads(
-    size: tuple[int, ...],
-    kernel: tuple[int, ...],
-    strides: tuple[int, ...],
-    dilations: tuple[int, ...],
-    automatic: bytes,
-) -> tuple[int, ...]:
-    """Paddings (top, left, bottom, right) for ONNX's `auto_pad`: ceil(size / stride) windows an axis."""
-    begin, end = [], []
-    for length, width, stride, dilation in zip(size, kernel, strides, dilations, strict=True):
-        windows = -(-length // stride)
-        total = max(0, (windows - 1) * stride + dilation * (width - 1) + 1 - length)
-        small, large = total // 2, total - total // 2
-        begin.append(small if automatic == b"SAME_UPPER" else large)
-        end.append(large if automatic == b"SAME_UPPER" else small)
-    return (*begin, *end)
 
 
 def pool_scale(shape: Shape, operator: Conv) -> Array:

@@ -204,7 +204,14 @@ Class = TypeVar("Class", bound=type[Operator])
 
 
 def operator(kind: Class) -> Class:
-    """Registers a class of operators: whatever goes through all operators knows it from then on."""
+    """Registers a class of operators: whatever goes through all operators knows it from then on.
+
+    Raises:
+        TypeError: it is a kind of another operator, for which the oracle's own tables would take it.
+    """
+    for other in OPERATORS.values():
+        if issubclass(kind, other):
+            raise TypeError(f"{kind.__name__} is a {other.__name__}: derive it from Operator")
     OPERATORS[kind.__name__] = kind
     return kind
 

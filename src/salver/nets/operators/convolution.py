@@ -242,3 +242,16 @@ class ConvTranspose(Window):
             if all(more >= gap and (more - gap) % 2 == 0 for more, gap in zip(added, uneven, strict=True)):
                 return side, side
         return None
+
+
+def same_pads(
+    size: Shape, kernel: Shape, strides: Shape, dilations: Shape, *, behind: bool = True
+) -> tuple[int, int, int, int]:
+    """Paddings (top, left, bottom, right) for ceil(size / stride) windows an axis; of an odd total the larger
+    part is behind or, as ONNX's SAME_LOWER has it, before."""
+    halves = []
+    for length, width, stride, dilation in zip(size, kernel, strides, dilations, strict=True):
+        total = max(0, (-(-length // stride) - 1) * stride + dilation * (width - 1) + 1 - length)
+        halves.append(sorted((total // 2, total - total // 2), reverse=not behind))
+    (top, bottom), (left, right) = halves
+    return top, left, bottom, right
