@@ -66,9 +66,7 @@ def _apply(operator: ops.Operator, arguments: list[Values], source: ops.Shape, s
                 result[row] += weight * first[column]
             return result
         case ops.Scale():
-            full = [np.broadcast_to(part, shape).ravel() for part in (operator.scale, operator.shift)]
-            factors, shifts = (_fractions(part.astype(np.float64)) for part in full)
-            return [a * v + b for a, v, b in zip(factors, first, shifts, strict=True)]
+            return [a * v + b for (a, b), v in zip(rational_parts(operator, shape), first, strict=True)]
         case ops.Relu():
             return [max(v, Fraction(0)) for v in first]
         case ops.Sign():
@@ -106,6 +104,12 @@ def rational_entries(
     rows, columns = (axis.tolist() for axis in coo.coords)
     weights = (Fraction(weight) for weight in coo.data.tolist())
     return _fractions(np.asarray(bias, np.float64)), zip(rows, columns, weights, strict=True)
+
+
+def rational_parts(operator: ops.Scale, shape: ops.Shape) -> Iterator[tuple[Fraction, Fraction]]:
+    """Factor and shift of every entry of a tensor of this shape."""
+    full = (np.broadcast_to(part, shape).ravel() for part in (operator.scale, operator.shift))
+    return zip(*(_fractions(part.astype(np.float64)) for part in full), strict=True)
 
 
 def _fractions(values: npt.NDArray[np.float64]) -> Values:

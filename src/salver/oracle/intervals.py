@@ -10,11 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
-import numpy as np
-
 from salver.nets import operators as ops
 from salver.nets.network import Network
-from salver.oracle.exact import Values, rational_entries, unread
+from salver.oracle.exact import Values, rational_entries, rational_parts, unread
 from salver.spec.property import Atom, Property
 
 Interval = tuple[Values, Values]
@@ -115,12 +113,8 @@ def _apply(node: ops.Node, arguments: list[Interval], source: ops.Shape) -> Inte
         case ops.Linear() | ops.Conv() | ops.ConvTranspose():
             return _linear(operator, source, low, high)
         case ops.Scale():
-            full = [
-                np.broadcast_to(part, node.shape).ravel().tolist()
-                for part in (operator.scale, operator.shift)
-            ]
-            scales, shifts = ([Fraction(v) for v in part] for part in full)
-            ends = [(a * p + b, a * q + b) for a, b, p, q in zip(scales, shifts, low, high, strict=True)]
+            parts = rational_parts(operator, node.shape)
+            ends = [(a * p + b, a * q + b) for (a, b), p, q in zip(parts, low, high, strict=True)]
             return [min(pair) for pair in ends], [max(pair) for pair in ends]
         case ops.Relu():
             return [max(v, _ZERO) for v in low], [max(v, _ZERO) for v in high]

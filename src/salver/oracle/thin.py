@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from salver.nets import operators as ops
 from salver.nets.network import Network
-from salver.oracle.exact import exact_margin, rational_entries, unread
+from salver.oracle.exact import exact_margin, rational_entries, rational_parts, unread
 from salver.oracle.rational_lp import maximise
 from salver.spec.property import Atom, Property
 from salver.spec.truth import Truth
@@ -127,11 +127,11 @@ class _Region:
             case ops.Linear() | ops.Conv() | ops.ConvTranspose():
                 return _linear(operator, source, first)
             case ops.Scale():
-                parts = [
-                    np.broadcast_to(p, node.shape).ravel().tolist() for p in (operator.scale, operator.shift)
+                parts = rational_parts(operator, node.shape)
+                return [
+                    [*(a * c for c in form[:-1]), a * form[-1] + b]
+                    for (a, b), form in zip(parts, first, strict=True)
                 ]
-                pairs = zip(*([Fraction(v) for v in part] for part in parts), first, strict=True)
-                return [[*(a * c for c in form[:-1]), a * form[-1] + b] for a, b, form in pairs]
             case ops.Relu():
                 on = self._positive(node.inputs[0], strictly=True)
                 return [form if p else [_ZERO] * size for p, form in zip(on, first, strict=True)]

@@ -77,10 +77,9 @@ class ConvBounder:
         self.network = network
         self.nodes = _ancestors(network, last)
         self.weights = {
-            (node.name, part): torch.as_tensor(getattr(node.operator, part), dtype=torch.float64)
+            (node.name, part): torch.as_tensor(value, dtype=torch.float64)
             for node in self.nodes
-            for part in ("weight", "bias", "scale", "shift")
-            if hasattr(node.operator, part)
+            for part, value in node.operator.arrays().items()
         }
         self.shapes = network.shapes
         self.image = self.nodes[0].name
