@@ -11,7 +11,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,8 @@ class Window(MatrixOperator):
     pads: tuple[int, int, int, int]
     dilations: tuple[int, int]
     groups: int
+    narrows: ClassVar[bool]
+    """Whether strides count positions of the input, and not of the output."""
 
     def spans(self, windows: Shape) -> tuple[int, int]:
         """Rows and columns that windows at [channels, rows, columns] places span, without padding."""
@@ -55,10 +57,6 @@ class Window(MatrixOperator):
         return self._in_one_group()._with_equal_strides(source)._evenly_padded()
 
     @abstractmethod
-    def _moves(self, source: Shape) -> Shape:
-        """The image in which strides count positions."""
-
-    @abstractmethod
     def _even_kernel(self, uneven: Sequence[int]) -> tuple[int, int] | None:
         """The kernel size, if any, with which paddings that differ by `uneven` get equal."""
 
@@ -75,7 +73,8 @@ class Window(MatrixOperator):
 
     def _with_equal_strides(self, source: Shape) -> Self:
         """A stride counts for nothing along an axis with a single position, so it can be the other axis's."""
-        target, moves = self.output_shape(source), self._moves(source)
+        target = self.output_shape(source)
+        moves = target if self.narrows else source
         for axis in (0, 1):
             step = self.strides[1 - axis]
             equal = self.changed(strides=(step, step))
@@ -108,6 +107,7 @@ class Conv(Window):
     Average pooling and global average pooling are convolutions with `groups` = channels.
     """
 
+    narrows = True
     weight: Array
     bias: Array
     strides: tuple[int, int] = (1, 1)
@@ -188,9 +188,6 @@ class Conv(Window):
             operands.append(graph.constant(self.bias))
         self.written_as("Conv", graph, operands, output)
 
-    def _moves(self, source: Shape) -> Shape:
-        return self.output_shape(source)
-
     def _even_kernel(self, uneven: Sequence[int]) -> tuple[int, int]:
         height, width = self.weight.shape[2:]
         return height + uneven[0], width + uneven[1]
@@ -201,6 +198,7 @@ class Conv(Window):
 class ConvTranspose(Window):
     """Adjoint of a `Conv` without bias. weight [in, out / groups, kh, kw]; never an output padding."""
 
+    narrows = False
     weight: Array
     strides: tuple[int, int] = (1, 1)
     pads: tuple[int, int, int, int] = (0, 0, 0, 0)
@@ -230,9 +228,6 @@ class ConvTranspose(Window):
 
     def write(self, graph: OnnxWriter, inputs: Sequence[str], output: str, shape: Shape) -> None:
         self.written_as("ConvTranspose", graph, [*inputs, graph.constant(self.weight)], output)
-
-    def _moves(self, source: Shape) -> Shape:
-        return source
 
     def _even_kernel(self, uneven: Sequence[int]) -> tuple[int, int] | None:
         """A square one, where the paddings can stay equal."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -131,59 +131,52 @@ def _squares(low: npt.NDArray[np.float64], high: npt.NDArray[np.float64]) -> Ran
     return np.maximum(below, 0.0), above
 
 
-@operator
-@dataclass(frozen=True)
-class Add(Operator):
-    """Elementwise sum of two tensors."""
+class Sum(Operator):
+    """first + sign * second, elementwise, for a sign of 1 or -1."""
 
-    onnx = "Add"
+    sign: ClassVar[float]
 
     def evaluate(self, values: Sequence[Values], source: Shape) -> Values:
-        return np.asarray(values[0] + values[1])
+        return np.asarray(values[0] + self.sign * values[1])
 
     def range(self, given: Sequence[Range], source: Shape) -> Range:
-        first, second = given
-        return with_room(first[0] + second[0], first[1] + second[1], largest(*first) + largest(*second))
+        (low, high), second = given
+        ends = sorted((0, 1), reverse=self.sign < 0)
+        size = largest(low, high) + largest(*second)
+        return with_room(low + self.sign * second[ends[0]], high + self.sign * second[ends[1]], size)
 
     def lower(self, program: ProgramBuilder, node: Node, source: Shape) -> None:
         left, right = map(program.value, node.inputs)
-        program.define(node.name, add(left, right, 1.0))
-
-    def backward(self, gradient: GradientBuilder, node: Node, adjoint: Adjoint) -> None:
-        for name in node.inputs:
-            gradient.accumulate(name, adjoint)
-
-    def in_torch(self, values: Sequence[Any], weights: Mapping[str, Any], shape: Shape) -> Any:
-        return values[0] + values[1]
-
-
-@operator
-@dataclass(frozen=True)
-class Sub(Operator):
-    """Elementwise difference of two tensors."""
-
-    onnx = "Sub"
-
-    def evaluate(self, values: Sequence[Values], source: Shape) -> Values:
-        return np.asarray(values[0] - values[1])
-
-    def range(self, given: Sequence[Range], source: Shape) -> Range:
-        first, second = given
-        return with_room(first[0] - second[1], first[1] - second[0], largest(*first) + largest(*second))
-
-    def lower(self, program: ProgramBuilder, node: Node, source: Shape) -> None:
-        left, right = map(program.value, node.inputs)
-        program.define(node.name, add(left, right, -1.0))
+        program.define(node.name, add(left, right, self.sign))
 
     def backward(self, gradient: GradientBuilder, node: Node, adjoint: Adjoint) -> None:
         gradient.accumulate(node.inputs[0], adjoint)
-        gradient.accumulate(node.inputs[1], gradient.scaled(-1.0, adjoint))
+        signed = adjoint if self.sign > 0 else gradient.scaled(self.sign, adjoint)
+        gradient.accumulate(node.inputs[1], signed)
 
     def in_torch(self, values: Sequence[Any], weights: Mapping[str, Any], shape: Shape) -> Any:
-        return values[0] - values[1]
+        return values[0] + self.sign * values[1]
 
     def magnitude(self) -> Operator:
         return Add()
+
+
+@operator
+@dataclass(frozen=True)
+class Add(Sum):
+    """Elementwise sum of two tensors."""
+
+    onnx = "Add"
+    sign = 1.0
+
+
+@operator
+@dataclass(frozen=True)
+class Sub(Sum):
+    """Elementwise difference of two tensors."""
+
+    onnx = "Sub"
+    sign = -1.0
 
 
 @operator
