@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from salver.nets.evaluate import evaluate
-from salver.nets.network import Abs, Add, Concat, Linear, Mul, Network, Node, Relu, Sign, Sub
+from salver.nets.affine import UnsupportedQueryError
+from salver.nets.network import Network, evaluate, extend_ranges
 from salver.nets.onnx.writer import to_bytes, to_model
-from salver.nets.program import UnsupportedQueryError
-from salver.nets.ranges import extend
+from salver.nets.operators import Abs, Add, Concat, Linear, Mul, Node, Relu, Sign, Sub
 from salver.solvers.__main__ import _solved
 from salver.solvers.boxes import MOST_INPUTS, decides, search
 from salver.solvers.query import Budget, Options, Query, Verdict
@@ -80,7 +79,7 @@ def test_ranges_hold_every_point(seed):
     low = draw.normal(size=2)
     high = low + draw.random(2) * draw.choice([0.0, 0.1, 3.0])
     ranges = {"X": (low, high)}
-    extend(ranges, nodes, network.shapes)
+    extend_ranges(ranges, nodes, network.shapes)
     values = evaluate(network, draw.uniform(low, high, (200, 2)))
     assert (values >= ranges["y"][0]).all()
     assert (values <= ranges["y"][1]).all()

@@ -13,10 +13,10 @@ from salver.explain.autograd import ACTIVATION_MAPS
 from salver.explain.gradient import logits_and_gradient
 from salver.explain.unroll import logit_combination
 from salver.families.instance import Facts, Instance
-from salver.nets.network import Network, Relu
+from salver.nets.network import Network, lower
 from salver.nets.onnx.file import load_model
 from salver.nets.onnx.reader import read_onnx
-from salver.nets.program import lower
+from salver.nets.operators import Relu
 from salver.nets.runtime import Runtime
 
 Array = npt.NDArray[np.float64]

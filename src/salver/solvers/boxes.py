@@ -12,9 +12,9 @@ from itertools import count
 import numpy as np
 import numpy.typing as npt
 
-from salver.nets.evaluate import evaluate
-from salver.nets.program import UnsupportedQueryError, lower
-from salver.nets.ranges import Range, extend
+from salver.nets.affine import UnsupportedQueryError
+from salver.nets.network import evaluate, extend_ranges, lower
+from salver.nets.operators import Range
 from salver.solvers.query import REAL_TOLERANCE, Budget, Query, Result, Verdict
 from salver.spec import Atom
 
@@ -72,7 +72,7 @@ def refuted(query: Query, low: Array, high: Array) -> bool:
     """Whether interval arithmetic shows that no input in the box satisfies the property."""
     network = query.network
     ranges: dict[str, Range] = {network.input: (low, high)}
-    extend(ranges, network.nodes, network.shapes)
+    extend_ranges(ranges, network.nodes, network.shapes)
     least, most = ranges[network.output]
     return any(
         all(any(_impossible(atom, least, most) for atom in part) for part in clause)
