@@ -12,8 +12,9 @@ from salver.core.errors import SalverError
 from salver.families.instance import Instance
 from salver.judge.judgement import JudgedRun
 from salver.judge.scoring import SOLVED, results_frame
+from salver.nets.affine import UnsupportedQueryError
+from salver.nets.network import lower
 from salver.nets.onnx.reader import read_onnx
-from salver.nets.program import UnsupportedQueryError, lower
 from salver.report.judging import judge_all
 from salver.run.logs import read_finished
 from salver.run.run_suite import RunManifest

@@ -21,8 +21,9 @@ from salver.families.generator import Generator, InstanceDraft, Parameters
 from salver.families.instance import Vacuity
 from salver.families.nearest import sample_delta_star
 from salver.families.questions import SameMap
-from salver.nets.network import Linear, Network, Node, Relu
+from salver.nets.network import Network
 from salver.nets.onnx.reader import read_onnx
+from salver.nets.operators import Linear, Node, Relu
 from salver.spec import Property, read_vnnlib
 from salver.zoo.datasets.places import locate_user_data
 

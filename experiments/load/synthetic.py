@@ -21,9 +21,8 @@ from salver.families.conditions import saliency_box, some_class_beats
 from salver.families.instance import Facts, Instance, Manifest
 from salver.families.question import others
 from salver.families.questions import SameMap
-from salver.nets.network import Network
+from salver.nets.network import Network, lower
 from salver.nets.onnx.writer import to_bytes, to_model
-from salver.nets.program import lower
 from salver.nets.torch_bridge import from_torch
 from salver.run.run_suite import RunManifest, RunOptions
 from salver.runners.answers import Claim, RunRecord

@@ -10,8 +10,9 @@ from salver.explain.explanation import Explanation
 from salver.explain.gradient import Gradient
 from salver.families.instance import Facts, Instance
 from salver.families.questions import SameMap
-from salver.nets.network import Linear, Network, Node, Relu
+from salver.nets.network import Network
 from salver.nets.onnx.writer import to_bytes, to_model
+from salver.nets.operators import Linear, Node, Relu
 
 HIDDEN = np.array([[1, -1], [0, 1]], np.float32)
 

@@ -19,9 +19,8 @@ from salver.explain.cam import Cam
 from salver.explain.ranking import UndefinedConditionError
 from salver.families.factory import InstanceFactory, Point
 from salver.families.questions import TopKChanges
-from salver.nets.evaluate import evaluate
 from salver.nets.keras.file import read_keras
-from salver.nets.network import Network
+from salver.nets.network import Network, evaluate
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.torch_bridge import from_torch
 from salver.solvers.hybrid.solver import solve

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.core.errors import SalverError
-from salver.nets.network import Network, Node, Relu
+from salver.nets.network import Network
+from salver.nets.operators import Node, Relu
 from salver.nets.torch_bridge import to_torch
 
 Array = npt.NDArray[np.float64]

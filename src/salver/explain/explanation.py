@@ -11,10 +11,9 @@ import numpy.typing as npt
 
 from salver.core.records import Kinds, Record
 from salver.explain.unroll import logit_combination
-from salver.nets.evaluate import evaluate
-from salver.nets.network import Network
+from salver.nets.network import Network, evaluate, lower
 from salver.nets.onnx.writer import to_bytes, to_model
-from salver.nets.program import Program, lower
+from salver.nets.program import Program
 from salver.nets.runtime import Runtime
 
 Array = npt.NDArray[np.float64]

@@ -33,7 +33,8 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.core.errors import SalverError
-from salver.nets.network import Concat, Linear, Network, Node, Relu, Sign, free_prefix
+from salver.nets.network import Network, free_prefix
+from salver.nets.operators import Concat, Linear, Node, Relu, Sign
 from salver.spec import Atom, Clause
 
 Array = npt.NDArray[np.float64]

@@ -20,7 +20,8 @@ from salver.explain.autograd import gradient_by_autograd
 from salver.explain.explanation import METHODS, Array, Explained, Explanation
 from salver.explain.gradient import logits_and_gradient
 from salver.explain.unroll import SaliencyMap, unroll
-from salver.nets.network import Abs, Add, Concat, Network, Node, Scale, Shape, free_prefix, single
+from salver.nets.network import Network, free_prefix, single
+from salver.nets.operators import Abs, Add, Concat, Node, Scale, Shape
 from salver.nets.program import Program
 
 

@@ -16,8 +16,8 @@ from salver.families.instance import Facts, Vacuity
 from salver.families.known import known_answer
 from salver.families.question import Question
 from salver.families.search import Found, largest, significant
-from salver.nets.network import Network
-from salver.nets.program import Program, lower
+from salver.nets.network import Network, lower
+from salver.nets.program import Program
 from salver.spec import Property, float32_down, float32_up
 
 Array = npt.NDArray[np.float64]

@@ -11,8 +11,7 @@ import numpy.typing as npt
 from salver.core.records import Record
 from salver.explain.methods import AnyExplanation
 from salver.families.questions import AnyQuestion
-from salver.nets.evaluate import evaluate
-from salver.nets.network import Network
+from salver.nets.network import Network, evaluate
 from salver.spec.truth import Evidence, Truth
 
 Array = npt.NDArray[np.float64]

@@ -31,8 +31,9 @@ from salver.families.questions import LabelChanges, SameMap, TopKChanges
 from salver.families.ranking_measures import ranking_draft
 from salver.families.search import Found, significant
 from salver.nets.graft import graft
+from salver.nets.network import lower
 from salver.nets.onnx.writer import to_bytes, to_model
-from salver.nets.program import Program, lower
+from salver.nets.program import Program
 from salver.nets.runtime import Runtime
 from salver.oracle.exact import exact_margin
 from salver.solvers.attack.falsify import BATCH, attack

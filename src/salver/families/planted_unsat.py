@@ -26,7 +26,7 @@ from salver.families.nearest import sample_delta_star
 from salver.families.questions import SameMap
 from salver.families.search import significant
 from salver.nets.graft import Grafted, Part, graft
-from salver.nets.network import Linear
+from salver.nets.operators import Linear
 from salver.oracle.exact import exact_outputs
 from salver.oracle.intervals import Bounds, Signs, refuted
 from salver.spec import Property

@@ -11,10 +11,9 @@ import numpy.typing as npt
 from salver.core.errors import SalverError
 from salver.explain.explanation import Explained
 from salver.families.instance import Facts, Instance
-from salver.nets.network import Network
+from salver.nets.network import Network, lower
 from salver.nets.onnx.file import load_model
 from salver.nets.onnx.reader import read_onnx
-from salver.nets.program import lower
 from salver.nets.runtime import Runtime
 
 Array = npt.NDArray[np.float64]

@@ -119,8 +119,10 @@ class Runner(ABC):
 
     def supports(self, instance: Instance) -> str | None:
         """Why the tool cannot take this instance, or None when it can."""
-        missing = sorted(set(instance.operators) - self.operators)
-        return f"operators not supported: {', '.join(missing)}" if missing else None
+        return self._lacking(set(instance.operators) - self.operators)
+
+    def _lacking(self, operators: set[str]) -> str | None:
+        return f"operators not supported: {', '.join(sorted(operators))}" if operators else None
 
     @abstractmethod
     def command(self, staged: StagedInstance, workdir: Path, limits: Limits) -> list[str]:
@@ -169,7 +171,10 @@ class EmbeddedRunner(Runner):
     families: ClassVar[frozenset[str]] = frozenset()
 
     def supports(self, instance: Instance) -> str | None:
-        reason = super().supports(instance)
+        from salver.nets.operators import OPERATORS
+
+        own = {kind.onnx for kind in OPERATORS.values()}
+        reason = self._lacking(set(instance.operators) - self.operators - own)
         if reason or not self.families or instance.facts.family in self.families:
             return reason
         return f"made for {', '.join(sorted(self.families))}, not for {instance.facts.family}"

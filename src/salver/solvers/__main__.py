@@ -55,10 +55,7 @@ PROOF_MARGIN_S = 0.4
 SUPPORTS = {
     "onnx-opset-versions": "13 18",
     "onnx-element-types": "float32",
-    "onnx-operators": "Abs Add AveragePool BatchNormalization Cast Concat Constant ConstantOfShape "
-    "Conv ConvTranspose Dropout Equal Expand Flatten Gather Gemm GlobalAveragePool Greater GreaterOrEqual "
-    "Identity Less LessOrEqual MatMul MaxPool Mul Neg Not ReduceMean ReduceSum Relu Reshape Shape Sign "
-    "Slice Split Squeeze Sub Transpose Unsqueeze Where",
+    "onnx-operators": "",
     "vnnlib-versions": "1.0 2.0",
     "hidden-node-theories": "NH H",
     "multiple-input-output-theories": "SIO MIO",
@@ -68,8 +65,8 @@ SUPPORTS = {
     "optimised-disjunctive-reasoning": "true",
     "serialise-assignments": "false",
 }
-"""Answers of `supports`, in the words of the VNN-LIB standard (2.0, section 5.4), one a line. Cast, Div and
-Transpose are read in a few forms only, and so not listed."""
+"""Answers of `supports`, in the words of the VNN-LIB standard (2.0, section 5.4), one a line; of operators
+those of the ONNX reader."""
 MESSAGE_LENGTH = 300
 NUMERIC_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -83,6 +80,14 @@ def load(name: str) -> Solver:
     _check_name(name)
     solver: Solver = importlib.import_module(SOLVERS[name]).solve
     return solver
+
+
+def _supported(key: str) -> list[str]:
+    if key != "onnx-operators":
+        return SUPPORTS[key].split()
+    from salver.nets.onnx.reader import SUPPORTED
+
+    return sorted(SUPPORTED - {"Div"})  # a variable is divided by constants only
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -122,7 +127,7 @@ def main(argv: list[str] | None = None) -> int:
             asked = [key for key in SUPPORTS if getattr(options, key.replace("-", "_"))]
             if not asked:
                 raise SalverError("nothing is asked for", "supports", f"add --{' or --'.join(SUPPORTS)}")
-            print("\n".join(word for key in asked for word in SUPPORTS[key].split()))
+            print("\n".join(word for key in asked for word in _supported(key)))
             return 0
         if not options.timeout > 0:
             raise SalverError(
@@ -212,7 +217,7 @@ def _decide(options: argparse.Namespace, started: float, outbox: Outbox) -> tupl
     load(options.solver)
     if options.solver in NEED_TORCH:
         importlib.import_module("torch")
-    from salver.nets.program import UnsupportedQueryError
+    from salver.nets.affine import UnsupportedQueryError
     from salver.solvers.lifted import NoSolutionError, read_queries
     from salver.solvers.query import Budget, Options, Result, Verdict
 
@@ -253,7 +258,7 @@ def _solved(name: str, query: Query, budget: Budget, options: Options) -> Result
     A product of variables is beyond all of them: boxes decide it for few inputs. Of a box without bounds they
     are given a part, in which nothing is proven about the rest.
     """
-    from salver.nets.program import UnsupportedQueryError
+    from salver.nets.affine import UnsupportedQueryError
     from salver.solvers.boxes import decides, search
     from salver.solvers.lifted import SPAN, cut_matters
     from salver.solvers.query import Result, Verdict
@@ -323,7 +328,7 @@ def _refuse_outputs(options: argparse.Namespace) -> None:
 
 def _prove(query: Query, budget: Budget, path: Path, vnnlib: Path) -> None:
     """Writes a proof of `unsat`, or says on stderr why there is none."""
-    from salver.nets.program import UnsupportedQueryError
+    from salver.nets.affine import UnsupportedQueryError
     from salver.proofs.onnx_file import UnsupportedNetworkError
     from salver.proofs.record import QueryFiles, write_proof
     from salver.proofs.vnnlib_file import UnsupportedPropertyError

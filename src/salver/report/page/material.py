@@ -16,8 +16,8 @@ from salver.core.confined import head_inside, unpack_inside
 from salver.core.errors import SalverError
 from salver.families.instance import Instance
 from salver.judge.judgement import Consistency, JudgedRun, Outcome
-from salver.nets.network import Relu
 from salver.nets.onnx.reader import read_onnx
+from salver.nets.operators import Relu
 from salver.report.page.pictures import Pictures, pictures
 from salver.run.logs import COMMAND
 
