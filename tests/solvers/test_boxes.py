@@ -102,3 +102,17 @@ def test_many_inputs_are_not_for_boxes(tmp_path):
 def test_no_time_is_no_answer(tmp_path):
     query = asked(tmp_path, product((1.0, 0.0), (1.0, 0.0)), [-1.0], [1.0], Atom(0, "<=", constant=-1.0))
     assert search(query, Budget(0.0), 0).verdict is Verdict.TIMED_OUT
+
+
+@pytest.mark.parametrize("power", [-40, -20, 20, 40])
+@pytest.mark.parametrize(("step", "verdict"), [(-0.01, Verdict.SAT), (0.01, Verdict.UNSAT)])
+def test_the_scale_of_inputs_and_outputs_does_not_matter(
+    power: int, step: float, verdict: Verdict, tmp_path: Path
+) -> None:
+    unit = 2.0**power
+    network = product((1.0, -0.5 * unit), (1.0, 1.0 * unit))
+    extreme = max((x - 0.5) * (x + 1.0) for x in (-1.5, 2.0))
+    atom = Atom(0, ">=", constant=float(np.float32(extreme + step)) * unit * unit)
+    query = asked(tmp_path, network, [-1.5 * unit], [2.0 * unit], atom)
+    assert decides(query)
+    assert search(query, Budget(20.0), 0).verdict is verdict

@@ -218,8 +218,8 @@ def _decide(options: argparse.Namespace, started: float, outbox: Outbox) -> tupl
     if options.solver in NEED_TORCH:
         importlib.import_module("torch")
     from salver.nets.affine import UnsupportedQueryError
-    from salver.solvers.lifted import NoSolutionError
-    from salver.solvers.query import Budget, Options, Result, Verdict, read_queries
+    from salver.solvers.lifted import NoSolutionError, read_queries
+    from salver.solvers.query import Budget, Options, Result, Verdict
 
     budget = Budget(options.timeout, started)
     query, phase, since = None, "reading", time.monotonic()

@@ -26,8 +26,8 @@ Range = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 Shape = tuple[int, ...]
 Adjoint = npt.NDArray[np.float64] | str
 """Derivative with respect to a tensor: flat and constant, or the name of the tensor that holds it."""
-RELATIVE, ABSOLUTE = 1e-9, 1e-12
-"""Room for rounding in a range, relative to the absolute values that are added up."""
+RELATIVE, ABSOLUTE = 1e-9, 1e-300
+"""Room for rounding in a range, relative to the absolute values that are added up; and room for underflow."""
 
 
 class OnnxWriter(Protocol):
