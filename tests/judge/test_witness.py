@@ -203,10 +203,16 @@ def test_relu_derivative_at_zero_is_zero_in_both_opinions(graph: Path, tmp_path:
     assert second_opinion(at_kink, network, instance()).gradient == "agrees"
 
 
-def test_second_opinion_notices_another_network(graph: Path, tmp_path: Path) -> None:
-    other = saved(classifier(LAST * np.float32(1.5)), tmp_path / "other.onnx")
-    credited = replay(graph, query(), flat(1.0, 0.25))
-    assert second_opinion(credited, other, instance()).gradient == "differs"
+@pytest.mark.parametrize("unit", [1.0, 2.0**-30, 2.0**30])
+def test_second_opinion_notices_another_network_of_any_scale(tmp_path: Path, unit: float) -> None:
+    one = classifier(LAST * np.float32(unit))
+    graph = saved(unroll(one, logit_combination(2, 0)), tmp_path / "graph.onnx")
+    replayed = replay(graph, Property(np.zeros(2), np.ones(2), (), 4), flat(1.0, 0.25))
+    opinions = []
+    for factor in (1.0, 1.5):
+        other = saved(classifier(LAST * np.float32(factor * unit)), tmp_path / f"{factor}.onnx")
+        opinions.append(second_opinion(replayed, other, instance()).gradient)
+    assert opinions == ["agrees", "differs"]
 
 
 def test_second_opinion_on_what_cannot_be_read(graph: Path, tmp_path: Path) -> None:

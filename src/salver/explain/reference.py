@@ -186,5 +186,5 @@ def _tensors(network: Network, x: npt.NDArray[Any], single: bool = False) -> dic
 
 def _absolute(network: Network) -> Network:
     """The network over absolute values: no entry of the original is larger at inputs of the same size."""
-    nodes = tuple(replace(node, operator=node.operator.magnitude()) for node in network.nodes)
+    nodes = tuple(node.with_operator(node.operator.magnitude()) for node in network.nodes)
     return replace(network, nodes=nodes)

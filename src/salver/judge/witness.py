@@ -168,7 +168,7 @@ def original_gradient(
         x: the witness [n].
         outputs: replayed outputs [m + s]: m logits, then the map, then what is derived from it, which is not
             looked at.
-        tolerance: largest distance per entry, relative to the largest entry where that exceeds 1.
+        tolerance: largest distance per entry, relative to the largest entry of the map.
 
     Returns:
         `agrees` or `differs`; `none` when the query is about the class alone, or the map has another size.
@@ -185,7 +185,7 @@ def original_gradient(
     expected = facts.explanation.reference(read_onnx(network_onnx), np.asarray(x, np.float64)[None])[0]
     if found.shape != expected.shape:
         return "none"
-    scale = max(1.0, float(np.abs(expected).max(initial=0.0)))
+    scale = float(np.abs(expected).max(initial=0.0))
     return "agrees" if bool((np.abs(found - expected) <= tolerance * scale).all()) else "differs"
 
 
