@@ -8,7 +8,13 @@ import pytest
 
 from tests.builders.recipes import followed, recipe
 
-MOST_FILES = {"Add a data set": 2, "Add an operator": 3}
+MOST_FILES = {
+    "Add a data set": 2,
+    "Add an operator": 3,
+    "Add a method": 3,
+    "Add a question": 3,
+    "Add a family": 2,
+}
 
 
 @pytest.mark.parametrize("title", MOST_FILES)
