@@ -56,10 +56,10 @@ def measured_frame(
     cost = frame["wall_s"].where(frame["outcome"].isin(SOLVED), 2 * frame["limit_s"])
     return frame.assign(
         network=[fact.network for fact in facts],
-        condition=[fact.condition for fact in facts],
+        condition=[fact.question.text for fact in facts],
         index=[fact.index for fact in facts],
         epsilon=[fact.epsilon for fact in facts],
-        delta=[float("nan") if fact.delta is None else fact.delta for fact in facts],
+        delta=[float("nan") if (delta := fact.question.tolerance) is None else delta for fact in facts],
         unstable=[unstable[name] for name in frame["instance_id"]],
         solving_s=[solving.get(key, float("nan")) for key in frame["key"]],
         cost_s=cost,

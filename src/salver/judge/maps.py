@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from salver.core.errors import SalverError
-from salver.explain.autograd import ACTIVATION_MAPS
-from salver.explain.gradient import logits_and_gradient
-from salver.explain.unroll import logit_combination
+from salver.explain.explanation import Explained
 from salver.families.instance import Facts, Instance
 from salver.nets.network import Network, lower
 from salver.nets.onnx.file import load_model
 from salver.nets.onnx.reader import read_onnx
-from salver.nets.operators import Relu
 from salver.nets.runtime import Runtime
 
 Array = npt.NDArray[np.float64]
@@ -24,7 +21,7 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """At one point: the map [s], the class the network gives, and the map's top-k set where the family ranks.
+    """At one point: the map [s], the class the network gives, and the map's top-k set, if it ranks.
 
     Attributes:
         map: the entries that the query compares.
@@ -65,11 +62,11 @@ class Maps:
         """
         facts = instance.facts
         outputs = self._outputs(instance, x)
-        if (of := reference_gradient_of(facts)) is not None:
-            gradient = _gradient(self._network(instance.network), of, x)
-            compared = np.abs(gradient) if facts.options.get("map") == "abs" else gradient
-            outputs = np.concatenate([outputs[: facts.logits], compared, outputs[_end(facts, outputs) :]])
-        return seen(facts, outputs)
+        if facts.compared_with is None:
+            return seen(facts, outputs)
+        network = self._network(instance.network)
+        _, compared = Explained(network, lower(network), facts.compared_with).values(x[None])
+        return replace(seen(facts, outputs), map=compared[0], top=top_set(compared[0], facts))
 
     def shape(self, instance: Instance) -> tuple[int, ...]:
         """Shape of the map before flattening. Channels of a coloured image are kept: the map of a gradient
@@ -79,12 +76,10 @@ class Maps:
             SalverError: an activation map's network cannot be read.
         """
         facts = instance.facts
-        size = facts.saliencies - int(facts.options.get("extra_outputs", 0))
-        if facts.options.get("map") in ACTIVATION_MAPS:
-            nodes = self._network(instance.network).nodes
-            features = [n for n in nodes if isinstance(n.operator, Relu) and len(n.shape) == 3]
-            return tuple(features[-1].shape[1:])
-        return facts.input_shape if int(np.prod(facts.input_shape)) == size else (size,)
+        shape: tuple[int, ...] = (facts.map_size,)
+        if facts.explanation is not None:
+            shape = facts.explanation.map_shape(self._network(instance.network), facts.input_shape)
+        return shape if int(np.prod(shape)) == facts.map_size else (facts.map_size,)
 
     def _outputs(self, instance: Instance, x: Array) -> Array:
         path = self._set_folder / instance.onnx
@@ -103,30 +98,8 @@ class Maps:
 
 def seen(facts: Facts, outputs: Array) -> Seen:
     """What the outputs [m] of a query's network say."""
-    values = outputs[facts.logits : _end(facts, outputs)]
+    values = facts.map_in(outputs)
     return Seen(values, _winner(outputs[: facts.logits], facts.label), top_set(values, facts))
-
-
-def reference_gradient_of(facts: Facts) -> str | None:
-    """Which gradient the map at xhat is, where it is another one than the graph's; else None.
-
-    A query about the predicted class compares the gradient for the class that wins at x with the gradient
-    for xhat's own label.
-    """
-    if not facts.options.get("winner"):
-        return None
-    parts = facts.gradient_of.split(" - ")
-    return f"z_{facts.label}" if len(parts) == 1 else f"z_{facts.label} - {parts[0]}"
-
-
-def _gradient(network: Network, gradient_of: str, x: Array) -> Array:
-    classes = [int(part.removeprefix("z_")) for part in gradient_of.split(" - ")]
-    combination = logit_combination(network.output_size, classes[0], *classes[1:])
-    return np.asarray(logits_and_gradient(lower(network), x[None], combination)[1][0])
-
-
-def _end(facts: Facts, outputs: Array) -> int:
-    return len(outputs) - int(facts.options.get("extra_outputs", 0))
 
 
 def _winner(logits: Array, label: int) -> int:
@@ -136,6 +109,6 @@ def _winner(logits: Array, label: int) -> int:
 
 
 def top_set(values: Array, facts: Facts) -> tuple[int, ...]:
-    """The k largest entries of a map [s], largest first; empty where the family does not rank."""
-    k = int(facts.options.get("k", 0))
+    """The k largest entries of a map [s], largest first; empty where the question does not rank."""
+    k = facts.question.ranked
     return tuple(np.argsort(-values, kind="stable")[:k].tolist()) if 0 < k < len(values) else ()

@@ -101,7 +101,7 @@ class WitnessViews:
             SalverError: a file of the set cannot be read.
         """
         facts = instance.facts
-        if not has_map(facts):
+        if not facts.map_size:
             return None
         prop = read_vnnlib(self.set_folder / f"{instance.vnnlib}.gz")
         replayed = replay(self.set_folder / instance.onnx, prop, text)
@@ -148,11 +148,6 @@ class WitnessViews:
         return self._data[name]
 
 
-def has_map(facts: Facts) -> bool:
-    """Whether the query's outputs hold a saliency map (a plain label query has none)."""
-    return facts.saliencies - int(facts.options.get("extra_outputs", 0)) > 0
-
-
 def chosen_witnesses(
     judged: Iterable[JudgedRun], instances: Mapping[str, Instance], per_group: int = 3
 ) -> list[JudgedRun]:
@@ -171,7 +166,7 @@ def chosen_witnesses(
             found[one.run.instance_id] = one
     groups: dict[tuple[str, str], list[Instance]] = defaultdict(list)
     for instance in instances.values():
-        if instance.id in found and has_map(instance.facts):
+        if instance.id in found and instance.facts.map_size:
             groups[instance.facts.family, instance.facts.network].append(instance)
     chosen: set[str] = set()
     for members in groups.values():

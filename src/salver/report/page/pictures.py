@@ -20,7 +20,7 @@ from salver.families.instance import Facts, Instance
 from salver.judge.judgement import JudgedRun, WitnessVerdict
 from salver.judge.maps import Maps, Seen
 from salver.judge.replays import MOST_WITNESS_BYTES
-from salver.judge.views import centre_of_box, has_map
+from salver.judge.views import centre_of_box
 from salver.judge.witness import parse_witness
 from salver.runners.answers import Claim
 from salver.zoo.datasets import NAMES, load
@@ -153,10 +153,8 @@ def _pictures(
     low, high = _box(text, math.prod(facts.input_shape))
     x, exact = centre(low, high, facts)
     at_xhat = maps.at_xhat(instance, x)
-    shape = maps.shape(instance) if has_map(facts) else (0,)
-    found = Pictures(
-        _three(facts.input_shape), _three(shape), _drawn(x, at_xhat, facts), exact, words.of(facts)
-    )
+    shape = maps.shape(instance) if facts.map_size else (0,)
+    found = Pictures(_three(facts.input_shape), _three(shape), _drawn(x, at_xhat), exact, words.of(facts))
     if shown is None or shown.run.witness is None:
         return found
     witness = read_inside(run_dir, shown.run.witness, MOST_WITNESS_BYTES)
@@ -164,7 +162,7 @@ def _pictures(
     at_witness = maps.at(instance, point)
     return replace(
         found,
-        witness=_drawn(point, at_witness, facts),
+        witness=_drawn(point, at_witness),
         solver=shown.run.solver,
         verdict=str(shown.judgement.witness),
         moved=_distance(point, x),
@@ -177,8 +175,8 @@ def _distance(one: Array, other: Array) -> float:
     return _rounded(np.abs(one - other).max(initial=0.0)[None])[0]
 
 
-def _drawn(x: Array, at: Seen, facts: Facts) -> Drawn:
-    return Drawn(_rounded(x), _rounded(at.map) if has_map(facts) else (), at.label, at.top)
+def _drawn(x: Array, at: Seen) -> Drawn:
+    return Drawn(_rounded(x), _rounded(at.map), at.label, at.top)
 
 
 def _box(text: bytes, inputs: int) -> tuple[Array, Array]:
