@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import Field
 
 from salver.datasets.places import locate_user_data
@@ -20,8 +21,9 @@ from salver.generator import Generator, InstanceDraft, Parameters
 from salver.nets.network import Linear, Network, Node, Relu
 from salver.nets.onnx.reader import read_onnx
 from salver.saliency.vanilla import Condition, Point, VanillaQuery, pairings
-from salver.spec import Property, read_vnnlib
+from salver.spec import read_vnnlib
 
+Array = npt.NDArray[np.float64]
 BANDIT_NETWORK, MNIST_NETWORK = Path("banditnet.npz"), Path("mnist_fc", "mnist-net_256x2.onnx")
 BANDIT_XHAT = (1.0, 1.0, 0.0, 1.0, 1.0)
 
@@ -104,11 +106,11 @@ def _mnist(folder: Path, params: VgPaperParameters, seed: int) -> Iterator[Insta
     for region in params.regions:
         image, _, radius = region.partition("_")
         prop = read_vnnlib(_region_file(folder, region))
+        box = (_binary32(prop.input_lower), _binary32(prop.input_upper))
         epsilon = float(radius)
-        x = _centre(prop, epsilon)
+        x = _centre(*box, epsilon)
         point = Point(int(image), x, int(query.predict(x[None])[0]))
         (pairing,) = pairings(query, point, "reference", "logit", "all")
-        box = (prop.input_lower, prop.input_upper)
         comparison = query.compare_within(pairing, point, epsilon, box, seed)
         for delta in params.deltas:
             name = f"paper-mnist-{region}-d{delta:g}"
@@ -119,8 +121,12 @@ def _region_file(folder: Path, region: str) -> Path:
     return folder / "mnist_fc" / f"prop_{region}.vnnlib.gz"
 
 
-def _centre(prop: Property, epsilon: float) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+def _binary32(values: Array) -> Array:
+    """The nearest binary32 numbers: the file's bounds are decimals, those of an instance are not."""
+    return values.astype(np.float32).astype(np.float64)
+
+
+def _centre(low: Array, high: Array, epsilon: float) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
     """xhat from the clipped box: hi - eps (at least 0) where the low side was cut off, else lo + eps."""
-    low, high = prop.input_lower, prop.input_upper
     centre = np.where(low <= 0, np.maximum(high - epsilon, 0.0), low + epsilon)
     return np.clip(centre, low, high).astype(np.float32)
