@@ -12,13 +12,13 @@ from collections.abc import Iterator
 import numpy as np
 from pydantic import Field
 
-from salver.errors import SalverError
-from salver.generator import Generator, InstanceDraft
-from salver.saliency.cam.query import CamQuery, MapKind
-from salver.saliency.conditions import UndefinedConditionError
-from salver.saliency.sampling import significant
-from salver.saliency.source import NetworkParameters, over_points
-from salver.saliency.vanilla import Point, VanillaQuery
+from salver.core.errors import SalverError
+from salver.families.cam import CamQuery, MapKind
+from salver.families.conditions import UndefinedConditionError
+from salver.families.generator import Generator, InstanceDraft
+from salver.families.sampling import significant
+from salver.families.source import NetworkParameters, over_points
+from salver.families.vanilla import Point, VanillaQuery
 
 
 class CamTopkParameters(NetworkParameters):

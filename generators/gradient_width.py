@@ -11,12 +11,12 @@ from collections.abc import Iterator
 import numpy as np
 from pydantic import Field
 
-from salver.errors import SalverError
-from salver.generator import Generator, InstanceDraft
-from salver.saliency.peers import Neighbourhood, width_draft
-from salver.saliency.sampling import significant
-from salver.saliency.source import NetworkParameters, over_points
-from salver.saliency.vanilla import Point, VanillaQuery
+from salver.core.errors import SalverError
+from salver.families.generator import Generator, InstanceDraft
+from salver.families.peers import Neighbourhood, width_draft
+from salver.families.sampling import significant
+from salver.families.source import NetworkParameters, over_points
+from salver.families.vanilla import Point, VanillaQuery
 
 
 class GradientWidthParameters(NetworkParameters):

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 
 from pydantic import Field
 
-from salver.generator import Generator, InstanceDraft
-from salver.saliency.needle import Shape
-from salver.saliency.planted_sat import Planting, Question, planted_drafts
-from salver.saliency.source import NetworkParameters, over_points
+from salver.families.generator import Generator, InstanceDraft
+from salver.families.needle import Shape
+from salver.families.planted_sat import Planting, Question, planted_drafts
+from salver.families.source import NetworkParameters, over_points
 
 
 class PlantedSatParameters(NetworkParameters):

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 from pydantic import Field
 
-from salver.generator import Generator, InstanceDraft
-from salver.saliency.planted_unsat import Gating, planted_drafts
-from salver.saliency.source import NetworkParameters, over_points
+from salver.families.generator import Generator, InstanceDraft
+from salver.families.planted_unsat import Gating, planted_drafts
+from salver.families.source import NetworkParameters, over_points
 
 
 class PlantedUnsatParameters(NetworkParameters):

@@ -14,15 +14,15 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from salver.errors import SalverError
-from salver.generator import Generator, InstanceDraft, Parameters
+from salver.core.errors import SalverError
+from salver.explain.smoothgrad import Noise
+from salver.families.conditions import UndefinedConditionError
+from salver.families.generator import Generator, InstanceDraft, Parameters
+from salver.families.sampling import significant
+from salver.families.smoothgrad import SmoothGradQuery
+from salver.families.source import classifier_and_data, correct_points
+from salver.families.vanilla import Point
 from salver.nets.onnx.file import network_name
-from salver.saliency.conditions import UndefinedConditionError
-from salver.saliency.sampling import significant
-from salver.saliency.smoothgrad.graph import Noise
-from salver.saliency.smoothgrad.query import SmoothGradQuery
-from salver.saliency.source import classifier_and_data, correct_points
-from salver.saliency.vanilla import Point
 
 
 class SmoothGradTopKParameters(Parameters):

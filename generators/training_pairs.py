@@ -15,14 +15,14 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from salver.datasets import Dataset, load
-from salver.errors import SalverError
-from salver.generator import Generator, InstanceDraft, Parameters
+from salver.core.errors import SalverError
+from salver.families.conditions import UndefinedConditionError
+from salver.families.generator import Generator, InstanceDraft, Parameters
+from salver.families.peers import Neighbourhood, label_draft
+from salver.families.ranking import RankingSource
+from salver.families.vanilla import Condition, Point, VanillaQuery, pairings
 from salver.nets.torch_bridge import from_torch
-from salver.saliency.conditions import UndefinedConditionError
-from salver.saliency.peers import Neighbourhood, label_draft
-from salver.saliency.ranking.query import RankingSource
-from salver.saliency.vanilla import Condition, Point, VanillaQuery, pairings
+from salver.zoo.datasets import Dataset, load
 
 Question = Literal["label", "vg_box", "topk_rank"]
 
@@ -86,7 +86,7 @@ class TrainingPairs(Generator):
 
 
 def _networks(params: TrainingPairsParameters, seed: int) -> tuple[list[_Trained], Dataset]:
-    from salver.nets.zoo import ZOO, trained
+    from salver.zoo.networks import ZOO, trained
 
     keys = {r: params.network if r == "plain" else f"{params.network}-{r}" for r in params.regimes}
     missing = [key for key in keys.values() if key not in ZOO]

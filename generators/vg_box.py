@@ -14,13 +14,13 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from salver.errors import SalverError
-from salver.generator import Generator, InstanceDraft, Parameters
+from salver.core.errors import SalverError
+from salver.families.conditions import UndefinedConditionError
+from salver.families.generator import Generator, InstanceDraft, Parameters
+from salver.families.sampling import significant
+from salver.families.source import classifier_and_data, correct_points
+from salver.families.vanilla import Condition, Point, VanillaQuery, pairings
 from salver.nets.onnx.file import network_name
-from salver.saliency.conditions import UndefinedConditionError
-from salver.saliency.sampling import significant
-from salver.saliency.source import classifier_and_data, correct_points
-from salver.saliency.vanilla import Condition, Point, VanillaQuery, pairings
 
 
 class VgBoxParameters(Parameters):

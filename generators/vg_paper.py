@@ -15,13 +15,13 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from salver.datasets.places import locate_user_data
-from salver.errors import SalverError
-from salver.generator import Generator, InstanceDraft, Parameters
+from salver.core.errors import SalverError
+from salver.families.generator import Generator, InstanceDraft, Parameters
+from salver.families.vanilla import Condition, Point, VanillaQuery, pairings
 from salver.nets.network import Linear, Network, Node, Relu
 from salver.nets.onnx.reader import read_onnx
-from salver.saliency.vanilla import Condition, Point, VanillaQuery, pairings
 from salver.spec import read_vnnlib
+from salver.zoo.datasets.places import locate_user_data
 
 Array = npt.NDArray[np.float64]
 BANDIT_NETWORK, MNIST_NETWORK = Path("banditnet.npz"), Path("mnist_fc", "mnist-net_256x2.onnx")

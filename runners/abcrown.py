@@ -20,10 +20,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from salver.foreign.environments import installed, program_of
-from salver.model import Answer, Claim, Finished, Instance, Limits, StagedInstance, Termination
-from salver.revision import commit_of
-from salver.runner import Resources, Runner, answer_from_words
+from salver.families.instance import Instance
+from salver.runners.answers import Answer, Claim, StagedInstance
+from salver.runners.contract import Resources, Runner, answer_from_words
+from salver.runners.foreign.environments import installed, program_of
+from salver.runners.foreign.revision import commit_of
+from salver.supervise.finished import Finished, Limits, Termination
 
 IMPORTED = ("torch", "onnx2pytorch", "gurobipy", "sortedcontainers", "yaml")
 BUNDLED = ("auto_LiRPA", "onnx2pytorch")

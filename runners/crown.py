@@ -1,6 +1,6 @@
 """CROWN bounds by auto_LiRPA in a branch and bound over the signs of the pre-activations."""
 
-from salver.runner import EmbeddedRunner
+from salver.runners.contract import EmbeddedRunner
 
 
 class Crown(EmbeddedRunner):

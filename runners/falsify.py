@@ -1,6 +1,6 @@
 """Attack without proof: sampling and gradient descent on a smooth surrogate."""
 
-from salver.runner import EmbeddedRunner
+from salver.runners.contract import EmbeddedRunner
 
 
 class Falsify(EmbeddedRunner):

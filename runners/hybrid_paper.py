@@ -1,6 +1,6 @@
 """The published hybrid: CROWN bounds computed once, then Marabou's split-and-conquer."""
 
-from salver.runner import EmbeddedRunner, Resources
+from salver.runners.contract import EmbeddedRunner, Resources
 
 
 class HybridPaper(EmbeddedRunner):

@@ -1,6 +1,6 @@
 """Marabou through maraboupy: exact, on the disjunction encoding, with interval bounds alone."""
 
-from salver.runner import EmbeddedRunner
+from salver.runners.contract import EmbeddedRunner
 
 
 class Marabou(EmbeddedRunner):

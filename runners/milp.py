@@ -1,6 +1,6 @@
 """Exact mixed-integer programming: one binary per undecided neuron."""
 
-from salver.runner import EmbeddedRunner
+from salver.runners.contract import EmbeddedRunner
 
 
 class Milp(EmbeddedRunner):

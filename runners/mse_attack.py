@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from salver.runner import EmbeddedRunner
+from salver.runners.contract import EmbeddedRunner
 
 
 class MseAttack(EmbeddedRunner):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from salver.foreign.environments import not_installed, packages_of, program_of, version_in_use
-from salver.model import Answer, Finished, Instance, Limits, StagedInstance
-from salver.runner import Resources, Runner, answer_from_result_file
+from salver.families.instance import Instance
+from salver.runners.answers import Answer, StagedInstance
+from salver.runners.contract import Resources, Runner, answer_from_result_file
+from salver.runners.foreign.environments import not_installed, packages_of, program_of, version_in_use
+from salver.supervise.finished import Finished, Limits
 
 NAME = "neuralsat"
 RESULTS = "neuralsat_results.txt"

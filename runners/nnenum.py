@@ -13,9 +13,11 @@ import re
 from pathlib import Path
 from typing import ClassVar
 
-from salver.foreign.environments import installed, program_of
-from salver.foreign.vnncomp import VnnCompTool
-from salver.model import Answer, Claim, Finished, Instance, Limits
+from salver.families.instance import Instance
+from salver.runners.answers import Answer, Claim
+from salver.runners.foreign.environments import installed, program_of
+from salver.runners.foreign.vnncomp import VnnCompTool
+from salver.supervise.finished import Finished, Limits
 
 NAME = "nnenum"
 MOST_SHOWN = 10

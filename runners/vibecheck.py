@@ -9,10 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from salver.foreign.environments import not_installed, program_of, version_in_use
-from salver.foreign.vnnlib_cli import VnnLibTool
-from salver.model import Instance, Limits, StagedInstance
-from salver.runner import CANONICAL_OPERATORS, Runner
+from salver.families.instance import Instance
+from salver.runners.answers import StagedInstance
+from salver.runners.contract import CANONICAL_OPERATORS, Runner
+from salver.runners.foreign.environments import not_installed, program_of, version_in_use
+from salver.runners.foreign.vnnlib_cli import VnnLibTool
+from salver.supervise.finished import Limits
 
 NAME = "vibecheck"
 

@@ -1,4 +1,4 @@
-"""Any tool that has VNN-COMP's scripts, without a line of code (`salver.foreign.vnncomp`).
+"""Any tool that has VNN-COMP's scripts, without a line of code (`salver.runners.foreign.vnncomp`).
 
 `SALVER_VNNCOMP_TOOLS` lists the tools as `name=folder`, separated by colons; a folder alone is named
 after its last part. To keep a tool for good, describe it in `runners/NAME.toml` instead.
@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from salver.errors import SalverError
-from salver.foreign.declared import NAME
-from salver.foreign.vnncomp import VnnCompTool
-from salver.runner import Runner
+from salver.core.errors import SalverError
+from salver.runners.contract import Runner
+from salver.runners.foreign.declared import NAME
+from salver.runners.foreign.vnncomp import VnnCompTool
 
 VARIABLE = "SALVER_VNNCOMP_TOOLS"
 

@@ -1,4 +1,4 @@
-"""Any tool with the VNN-LIB standard's command line, without a line of code (`salver.foreign.vnnlib_cli`).
+"""Tools of your own that follow the VNN-LIB standard's command line: see `salver.runners.foreign.vnnlib_cli`.
 
 `SALVER_VNNLIB_TOOLS` lists the tools as `name=command`, separated by semicolons; a command may carry
 arguments of its own, quoted as in a shell (no shell is run). To keep a tool for good, describe it in
@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 import shlex
 
-from salver.errors import SalverError
-from salver.foreign.declared import NAME
-from salver.foreign.vnnlib_cli import VnnLibTool
-from salver.runner import Runner
+from salver.core.errors import SalverError
+from salver.runners.contract import Runner
+from salver.runners.foreign.declared import NAME
+from salver.runners.foreign.vnnlib_cli import VnnLibTool
 
 VARIABLE = "SALVER_VNNLIB_TOOLS"
 

@@ -9,7 +9,7 @@ from typing import Any
 import typer.main
 from latex2mathml.converter import convert
 
-from salver.cli import app
+from salver.cli.__main__ import app
 from salver.proofs.command import proof_parser
 from salver.solvers.__main__ import SOLVERS, SUPPORTS
 from salver.solvers.arguments import build_parser
@@ -57,7 +57,7 @@ def _helps(command: Any, name: str, parent: Any) -> list[tuple[str, str]]:
 
 
 def _actions(parser: Any) -> dict[str, Any]:
-    from salver.commands.one_line import actions_of
+    from salver.core.command_line import actions_of
 
     return {f"salver-solve SOLVER {name}": action for name, action in actions_of(parser).items()}
 

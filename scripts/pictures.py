@@ -17,18 +17,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from salver.datasets import load
-from salver.files import write_atomically
-from salver.generate import drafts
-from salver.generator import InstanceDraft
+from salver.core.files import write_atomically
+from salver.explain.unroll import logit_combination, unroll
+from salver.families.generate import drafts
+from salver.families.generator import InstanceDraft
+from salver.families.suite import Suite
 from salver.nets.evaluate import evaluate
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.torch_bridge import from_torch
-from salver.nets.zoo import ZOO, trained
-from salver.saliency.unroll import logit_combination, unroll
 from salver.solvers.__main__ import load as load_solver
 from salver.solvers.query import Budget, Options, Query, Verdict
-from salver.suite import Suite
+from salver.zoo.datasets import load
+from salver.zoo.networks import ZOO, trained
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "docs" / "img"

@@ -9,7 +9,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from salver.datasets.places import cache_dir
+from salver.zoo.datasets.places import cache_dir
 
 VERSION = "4.14.1"
 SHA256 = "29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from salver.judging import report_run
 from salver.report import write_report
+from salver.report.judging import report_run
 from salver.report.page.material import Material, RunText
 from salver.report.page.pictures import Drawn, Pictures, Words
 from tests.browser.chromium import Browser, chromium, executable

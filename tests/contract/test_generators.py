@@ -7,15 +7,15 @@ import itertools
 import numpy as np
 import pytest
 
-from salver.generate import drafts
-from salver.generator import InstanceDraft, Parameters
-from salver.model import Evidence, Truth
+from salver.families.generate import drafts
+from salver.families.generator import InstanceDraft, Parameters
+from salver.families.registry import generators
+from salver.families.suite import Suite, read_suite, suite_paths
 from salver.nets.evaluate import evaluate
 from salver.nets.onnx.writer import to_bytes, to_model
-from salver.plugins import generators
-from salver.runner import CANONICAL_OPERATORS
+from salver.runners.contract import CANONICAL_OPERATORS
 from salver.spec import to_vnnlib1
-from salver.suite import Suite, read_suite, suite_paths
+from salver.spec.truth import Evidence, Truth
 
 SMALL = {
     "vg_box": [

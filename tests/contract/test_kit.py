@@ -11,18 +11,20 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from salver.contract.batches import LAYOUTS, LEAST, probe_batches, split_network
-from salver.contract.check import Check
-from salver.contract.declarations import check_declarations
-from salver.contract.probe import probe_operators
-from salver.contract.trial import check_tool, chosen_instances
-from salver.generate import drafts
-from salver.instance_set import write_set
-from salver.model import Answer, Claim, Manifest, Truth
+from salver.families.generate import drafts
+from salver.families.instance import Manifest
+from salver.families.instance_set import write_set
+from salver.families.suite import read_suite
 from salver.nets.runtime import Runtime, with_free_batch
-from salver.plugins import runners
-from salver.runner import answer_from_words
-from salver.suite import read_suite
+from salver.runners.answers import Answer, Claim
+from salver.runners.contract import answer_from_words
+from salver.runners.registry import runners
+from salver.spec.truth import Truth
+from salver.testkit.batches import LAYOUTS, LEAST, probe_batches, split_network
+from salver.testkit.check import Check
+from salver.testkit.declarations import check_declarations
+from salver.testkit.probe import probe_operators
+from salver.testkit.trial import check_tool, chosen_instances
 from tests.fake_solvers.runner import FakeRunner
 from tests.tiny_suite import tiny_suite
 

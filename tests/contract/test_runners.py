@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from salver.contract.declarations import check_declarations, sample_instance
-from salver.model import Claim
-from salver.plugins import runners
-from salver.runner import answer_from_words
+from salver.runners.answers import Claim
+from salver.runners.contract import answer_from_words
+from salver.runners.registry import runners
+from salver.testkit.declarations import check_declarations, sample_instance
 
 
 @pytest.mark.parametrize("name", sorted(runners()))
@@ -50,6 +50,6 @@ def test_verdict_words(word, claim):
 
 
 def test_a_python_without_wheels_is_named(monkeypatch):
-    monkeypatch.setattr("salver.runner.importlib.util.find_spec", lambda name: None)
-    monkeypatch.setattr("salver.runner.LAST_PYTHON", {"maraboupy": (3, 8)})
+    monkeypatch.setattr("salver.runners.contract.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("salver.runners.contract.LAST_PYTHON", {"maraboupy": (3, 8)})
     assert "no wheels for Python 3" in (runners()["marabou"]().unavailable() or "")

@@ -20,8 +20,8 @@ from typing import Any
 import typer
 import typer.main
 
-from salver.cli import app
-from salver.commands.one_line import options_of
+from salver.cli.__main__ import app
+from salver.core.command_line import options_of
 from salver.proofs.command import proof_parser
 from salver.solvers.__main__ import SOLVERS, SUPPORTS
 from salver.solvers.arguments import CHECK_PROOF, build_parser

@@ -14,7 +14,7 @@ from types import ModuleType
 
 import pytest
 
-from salver.plugins import generators
+from salver.families.registry import generators
 from tests.docs.commands import ROOT, leaves
 
 DOCS = ROOT / "docs"

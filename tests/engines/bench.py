@@ -13,14 +13,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from salver.execute.cluster.engine import run_dask
-from salver.execute.cluster.workforce import Workforce
-from salver.execute.events import EventLog
-from salver.execute.local import run_local
-from salver.execute.plan import Plan, plan
-from salver.execute.recording import RunSummary
-from salver.model import Instance, Limits, RunRecord
-from salver.runner import Runner
+from salver.families.instance import Instance
+from salver.run.cluster.engine import run_dask
+from salver.run.cluster.workforce import Workforce
+from salver.run.events import EventLog
+from salver.run.local import run_local
+from salver.run.plan import Plan, plan
+from salver.run.recording import RunSummary
+from salver.runners.answers import RunRecord
+from salver.runners.contract import Runner
+from salver.supervise.finished import Limits
 from tests.conftest import ROOT
 from tests.fake_solvers.project import Fake, fake_class, fake_project
 from tests.fake_solvers.runner import alive, fake_instance

@@ -23,7 +23,7 @@ from tests.engines.bench import Bench, end, start
 from tests.fake_solvers.project import Fake
 from tests.fake_solvers.runner import alive
 
-WORKER = "salver.execute.cluster.worker"
+WORKER = "salver.run.cluster.worker"
 MOST_STARTS = 12
 MOST_S = 60.0
 

@@ -10,12 +10,12 @@ import json
 import sys
 from pathlib import Path
 
-from salver.errors import SalverError
-from salver.execute.cluster import engine, slurm
-from salver.execute.cluster.pools import Pool, Pools
-from salver.execute.cluster.workforce import LOOPBACK, JoinedScheduler, LocalWorkers
-from salver.execute.recording import RunSummary
-from salver.model import Limits
+from salver.core.errors import SalverError
+from salver.run.cluster import engine, slurm
+from salver.run.cluster.pools import Pool, Pools
+from salver.run.cluster.workforce import LOOPBACK, JoinedScheduler, LocalWorkers
+from salver.run.recording import RunSummary
+from salver.supervise.finished import Limits
 from tests.engines.bench import LIMITS, Bench
 from tests.fake_solvers.project import Fake
 

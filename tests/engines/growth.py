@@ -6,7 +6,7 @@ import gc
 
 from dask.utils import key_split
 
-from salver.execute.cluster.settings import forget_names
+from salver.run.cluster.settings import forget_names
 
 
 def nothing(_: int) -> None:

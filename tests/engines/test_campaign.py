@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from salver.execute.cluster.engine import lost_record
-from salver.execute.events import EventLog
-from salver.model import Claim, RunRecord, Termination
+from salver.run.cluster.engine import lost_record
+from salver.run.events import EventLog
+from salver.runners.answers import Claim, RunRecord
+from salver.supervise.finished import Termination
 from tests.engines.campaign import Kill, Outcome, Round, table
 
 SECOND = 1_000_000_000

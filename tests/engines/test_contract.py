@@ -9,17 +9,18 @@ from typing import NamedTuple
 
 import pytest
 
-from salver.errors import SalverError
-from salver.execute.cluster.workforce import (
+from salver.core.errors import SalverError
+from salver.run.cluster.workforce import (
     LOOPBACK,
     JoinedScheduler,
     Workforce,
     own_scheduler,
     worker_command,
 )
-from salver.execute.recording import RunSummary
-from salver.model import Claim, Limits, RunRecord, Termination
-from salver.runner import Runner
+from salver.run.recording import RunSummary
+from salver.runners.answers import Claim, RunRecord
+from salver.runners.contract import Runner
+from salver.supervise.finished import Limits, Termination
 from tests.engines.bench import Bench, end, start
 from tests.fake_solvers.project import Fake
 from tests.fake_solvers.runner import ChoosyRunner

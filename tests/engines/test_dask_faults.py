@@ -13,17 +13,18 @@ from contextlib import contextmanager
 import pytest
 from distributed import Client
 
-from salver.errors import SalverError
-from salver.execute.cluster import engine, workforce
-from salver.execute.cluster.workforce import (
+from salver.core.errors import SalverError
+from salver.run.cluster import engine, workforce
+from salver.run.cluster.workforce import (
     LOOPBACK,
     JoinedScheduler,
     LocalWorkers,
     own_scheduler,
     worker_command,
 )
-from salver.execute.recording import RunSummary
-from salver.model import Claim, Termination
+from salver.run.recording import RunSummary
+from salver.runners.answers import Claim
+from salver.supervise.finished import Termination
 from tests.engines.bench import Bench, coordinated, end, start, until
 from tests.engines.conftest import Make
 from tests.fake_solvers.project import Fake

@@ -6,8 +6,8 @@ import subprocess
 
 from distributed import Client, Future
 
-from salver.execute.cluster.settings import forget_names
-from salver.execute.cluster.workforce import LOOPBACK, own_scheduler, worker_command
+from salver.run.cluster.settings import forget_names
+from salver.run.cluster.workforce import LOOPBACK, own_scheduler, worker_command
 from tests.engines.growth import named, nothing, tracked
 
 _JOBS = 150

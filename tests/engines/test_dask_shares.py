@@ -7,10 +7,10 @@ import json
 
 import pytest
 
-from salver.errors import SalverError
-from salver.execute.cluster.workforce import LocalWorkers
-from salver.execute.engines import Engine, check_engine
-from salver.execute.slots import physical_cores
+from salver.core.errors import SalverError
+from salver.run.cluster.workforce import LocalWorkers
+from salver.run.engines import Engine, check_engine
+from salver.run.slots import physical_cores
 from tests.engines.bench import Bench
 from tests.engines.conftest import Make
 from tests.fake_solvers.project import Fake

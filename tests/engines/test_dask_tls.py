@@ -9,11 +9,11 @@ import dask.config
 import pytest
 from distributed import Client
 
-from salver.errors import SalverError
-from salver.execute.cluster import tls
-from salver.execute.cluster.tls import make_keys, settings
-from salver.execute.cluster.workforce import LOOPBACK, JoinedScheduler, own_scheduler, worker_command
-from salver.execute.recording import RunSummary
+from salver.core.errors import SalverError
+from salver.run.cluster import tls
+from salver.run.cluster.tls import make_keys, settings
+from salver.run.cluster.workforce import LOOPBACK, JoinedScheduler, own_scheduler, worker_command
+from salver.run.recording import RunSummary
 from tests.engines.bench import end, start
 from tests.engines.conftest import Make
 from tests.fake_solvers.project import Fake

@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from salver.execute.events import EventLog
-from salver.execute.local import RunSummary, run_local
-from salver.execute.plan import Plan, plan
-from salver.model import Instance, Limits, RunRecord
-from salver.runner import Runner
+from salver.families.instance import Instance
+from salver.run.events import EventLog
+from salver.run.local import RunSummary, run_local
+from salver.run.plan import Plan, plan
+from salver.runners.answers import RunRecord
+from salver.runners.contract import Runner
+from salver.supervise.finished import Limits
 from tests.fake_solvers.runner import alive, fake_instance, still_running
 
 ROOMY = Limits(wall_s=20.0)

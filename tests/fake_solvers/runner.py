@@ -7,9 +7,11 @@ import os
 import sys
 from pathlib import Path
 
-from salver.execute.supervision.proc import is_alive
-from salver.model import Answer, Facts, Finished, Instance, Limits, StagedInstance
-from salver.runner import Resources, Runner, answer_from_words
+from salver.families.instance import Facts, Instance
+from salver.runners.answers import Answer, StagedInstance
+from salver.runners.contract import Resources, Runner, answer_from_words
+from salver.supervise.finished import Finished, Limits
+from salver.supervise.proc import is_alive
 
 SCRIPTS = Path(__file__).parent
 

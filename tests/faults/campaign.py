@@ -22,8 +22,8 @@ from random import Random
 
 from tabulate import tabulate
 
-from salver.execute.job import Backend
-from salver.execute.supervision.cgroups import available
+from salver.run.job import Backend
+from salver.supervise.cgroups import available
 from tests.faults.course import Outcome, count_left, limited_by, run_faults
 from tests.faults.kinds import ABOUT_OUR_SUPERVISOR, FULL_DISK, KINDS, Fault
 from tests.faults.tmpfs import tmpfs, why_not

@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from salver.errors import SalverError
-from salver.execute.local import run_local
-from salver.execute.plan import Plan, plan
-from salver.model import Limits
+from salver.core.errors import SalverError
+from salver.run.local import run_local
+from salver.run.plan import Plan, plan
+from salver.supervise.finished import Limits
 from tests.fake_solvers.runner import FakeRunner, fake_instance
 
 SLOW = Limits(wall_s=0.2, grace_s=0.05)

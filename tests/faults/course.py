@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from salver.execute.events import EventLog
-from salver.execute.job import Backend
-from salver.execute.local import run_local
-from salver.execute.plan import plan
-from salver.execute.supervision import cgroups
-from salver.model import RunRecord
+from salver.run.events import EventLog
+from salver.run.job import Backend
+from salver.run.local import run_local
+from salver.run.plan import plan
+from salver.runners.answers import RunRecord
+from salver.supervise import cgroups
 from tests.fake_solvers.runner import FakeRunner, alive, fake_instance, still_running
 from tests.faults.kinds import Fault
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from random import Random
 from typing import NamedTuple
 
-from salver.model import Claim, Limits, RunRecord, Termination
+from salver.runners.answers import Claim, RunRecord
+from salver.supervise.finished import Limits, Termination
 
 ROOMY = Limits(wall_s=30.0)
 WITNESS = "((X_0 0.5)\n(X_1 0.25))"

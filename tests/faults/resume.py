@@ -31,11 +31,12 @@ from typing import NamedTuple
 
 from tabulate import tabulate
 
-from salver.execute.events import EventLog
-from salver.execute.logs import read_finished
-from salver.execute.supervision.cgroups import available
-from salver.execute.supervision.proc import descendants
-from salver.model import RunRecord, Termination
+from salver.run.events import EventLog
+from salver.run.logs import read_finished
+from salver.runners.answers import RunRecord
+from salver.supervise.cgroups import available
+from salver.supervise.finished import Termination
+from salver.supervise.proc import descendants
 from tests.fake_solvers.runner import alive
 from tests.faults.coordinator import Places, jobs
 from tests.faults.course import left_groups, limited_by
@@ -167,7 +168,7 @@ def _kill_all(_: Run, coordinator: subprocess.Popen[bytes], __: Random) -> None:
     coordinator.send_signal(signal.SIGSTOP)
     for pid in descendants(coordinator.pid):
         with contextlib.suppress(OSError):
-            if b"salver.execute" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            if b"salver.run" in Path(f"/proc/{pid}/cmdline").read_bytes():
                 os.kill(pid, signal.SIGKILL)
     coordinator.kill()
 

@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from salver.execute.supervision.cgroups import available
+from salver.supervise.cgroups import available
 from tests.faults.course import Outcome, limited_by, run_faults
 from tests.faults.kinds import FULL_DISK, KINDS
 from tests.faults.tmpfs import tmpfs, why_not

@@ -13,18 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from salver.errors import SalverError
-from salver.instance_set import read_manifest
-from salver.model import Manifest
+from salver.core.errors import SalverError
+from salver.core.project import project_root
+from salver.families.instance import Manifest
+from salver.families.instance_set import read_manifest
+from salver.families.suite import Suite, read_suite
 from salver.nets.onnx.writer import to_bytes, to_model
-from salver.project import project_root
 from salver.proofs.checker import RejectedError, check
 from salver.proofs.record import QueryFiles, read_proof, write_proof
 from salver.solvers.proving.search import prove
 from salver.solvers.query import Budget, Query
 from salver.spec import Property
 from salver.spec.write import to_vnnlib1
-from salver.suite import Suite, read_suite
 from tests.fake_solvers.runner import fake_instance
 from tests.fuzz.mutate import damaged
 from tests.fuzz.queries import refusal

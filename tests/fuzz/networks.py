@@ -12,7 +12,7 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from salver.errors import SalverError
+from salver.core.errors import SalverError
 from salver.nets.evaluate import evaluate
 from salver.nets.keras.file import read_keras
 from salver.nets.network import Network

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import vnnlib
 
-from salver.errors import SalverError
+from salver.core.errors import SalverError
 from salver.judge.witness import MalformedWitness, parse_witness
 from salver.spec import Atom, Property, parse_vnnlib, read_vnnlib, to_vnnlib1, to_vnnlib2
 from tests.fuzz.mutate import damaged, single

@@ -14,15 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from salver.errors import SalverError
-from salver.execute import job, logs, stage
-from salver.execute.events import EventLog
-from salver.execute.job import read_answer
-from salver.execute.local import RunSummary
-from salver.execute.logs import read_finished
-from salver.execute.plan import Plan, plan
-from salver.execute.supervision.process import lost
-from salver.model import Claim, Finished, Limits, RunRecord, Termination
+from salver.core.errors import SalverError
+from salver.run import job, logs, stage
+from salver.run.events import EventLog
+from salver.run.job import read_answer
+from salver.run.local import RunSummary
+from salver.run.logs import read_finished
+from salver.run.plan import Plan, plan
+from salver.runners.answers import Claim, RunRecord
+from salver.supervise.finished import Finished, Limits, Termination
+from salver.supervise.process import lost
 from tests.fake_solvers.bench import ROOMY, SHORT, Bench, guarded
 from tests.fake_solvers.runner import (
     BrokenRunner,

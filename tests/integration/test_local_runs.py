@@ -12,17 +12,19 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from salver.cli import main
-from salver.errors import SalverError
-from salver.execute import engines
-from salver.execute.cluster import engine as cluster_engine
-from salver.execute.engines import Engine, check_engine, run_jobs
-from salver.execute.events import EventLog
-from salver.execute.slots import physical_cores
-from salver.execute.supervision import runexec
-from salver.judging import judge_run
-from salver.model import Outcome, RunRecord, Termination
-from salver.run import read_run
+from salver.cli.__main__ import main
+from salver.core.errors import SalverError
+from salver.judge.judgement import Outcome
+from salver.report.judging import judge_run
+from salver.run import engines
+from salver.run.cluster import engine as cluster_engine
+from salver.run.engines import Engine, check_engine, run_jobs
+from salver.run.events import EventLog
+from salver.run.run_suite import read_run
+from salver.run.slots import physical_cores
+from salver.runners.answers import RunRecord
+from salver.supervise import runexec
+from salver.supervise.finished import Termination
 from tests.fake_solvers.bench import Bench, guarded
 from tests.fake_solvers.runner import FakeRunner, HomeRunner
 from tests.tiny_suite import tiny_suite

@@ -20,19 +20,19 @@ import onnx
 import pytest
 import vnnlib
 
-from salver.cli import app
-from salver.commands.calling import call
-from salver.errors import SalverError
-from salver.generate import drafts
-from salver.instance_set import checksums, read_manifest, set_folder, write_set
-from salver.model import Manifest
+from salver.cli.__main__ import app
+from salver.cli.calling import call
+from salver.core.errors import SalverError
+from salver.families.generate import drafts
+from salver.families.instance import Manifest
+from salver.families.instance_set import checksums, read_manifest, set_folder, write_set
+from salver.families.suite import Suite, read_suite
 from salver.publish.census import count, network_facts
 from salver.publish.folder import Prepared, differences, prepare, published_files, write
 from salver.publish.rights import Terms, terms_of
+from salver.publish.validate import _pins, validate
 from salver.publish.verify import verify_set
 from salver.spec import parse_vnnlib
-from salver.suite import Suite, read_suite
-from salver.validate import _pins, validate
 from tests.small_network import classifier
 from tests.unit.odd_files import ODD_FILES
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import pytest
 
-from salver.cli import main
-from salver.execute.events import EventLog
+from salver.cli.__main__ import main
+from salver.run.events import EventLog
 from tests.tiny_suite import tiny_suite
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from salver.generate import drafts
-from salver.model import Truth
-from salver.suite import read_suite
+from salver.families.generate import drafts
+from salver.families.suite import read_suite
+from salver.spec.truth import Truth
 
 ROOT = Path(__file__).resolve().parents[2]
 SUITE = """
@@ -26,7 +26,7 @@ params = { network = "digits-16x16", points = 1, epsilon = 0.008, gates = 2 }
 """
 LIAR = """
 import sys
-from salver.runner import Runner, answer_from_words
+from salver.runners.contract import Runner, answer_from_words
 
 class Liar(Runner):
     name = "NAME"

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from salver.cli import app
-from salver.commands.calling import call
-from salver.generate import drafts, generate, up_to_date
-from salver.instance_set import read_manifest, set_folder
-from salver.provenance import MADE, read_made
-from salver.suite import read_suite
-from salver.validate import validate
+from salver.cli.__main__ import app
+from salver.cli.calling import call
+from salver.families.generate import drafts, generate, up_to_date
+from salver.families.instance_set import read_manifest, set_folder
+from salver.families.provenance import MADE, read_made
+from salver.families.suite import read_suite
+from salver.publish.validate import validate
 from tests.small_network import classifier
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from salver.judge.judgement import WitnessVerdict
 from salver.judge.witness import replay
-from salver.model import WitnessVerdict
 from salver.nets.onnx.reader import SUPPORTED
-from salver.runner import CANONICAL_OPERATORS, answer_from_words
+from salver.runners.contract import CANONICAL_OPERATORS, answer_from_words
 from salver.solvers.__main__ import main
 from salver.solvers.query import Query
 from salver.spec import to_vnnlib1, to_vnnlib2

@@ -22,19 +22,20 @@ from pathlib import Path
 
 import pandas as pd
 
-from salver.execute.engines import Engine, run_jobs
-from salver.execute.events import EventLog
-from salver.execute.plan import Plan, plan
-from salver.execute.supervision.forking import close_server
-from salver.model import Limits, RunRecord
-from salver.plugins import runners
+from salver.run.engines import Engine, run_jobs
+from salver.run.events import EventLog
+from salver.run.plan import Plan, plan
+from salver.runners.answers import RunRecord
+from salver.runners.registry import runners
+from salver.supervise.finished import Limits
+from salver.supervise.forking import close_server
 from tests.fake_solvers.runner import fake_instance
 
 _INSTANCES = 100
 _RUNNER = """
 import shutil
 
-from salver.runner import Runner, answer_from_words
+from salver.runners.contract import Runner, answer_from_words
 
 
 class Echo(Runner):

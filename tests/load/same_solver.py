@@ -17,9 +17,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from salver.execute.events import EventLog
 from salver.judge.compare import compare
-from salver.model import Claim, RunRecord, Termination
+from salver.run.events import EventLog
+from salver.runners.answers import Claim, RunRecord
+from salver.supervise.finished import Termination
 
 _SOLVED = (Claim.SAT, Claim.UNSAT)
 

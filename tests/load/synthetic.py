@@ -15,16 +15,19 @@ import numpy as np
 import torch
 
 from salver import __version__
-from salver.model import Claim, Evidence, Facts, Instance, Manifest, RunRecord, Termination, Truth
+from salver.explain.unroll import logit_combination, unroll
+from salver.families.conditions import saliency_box, some_class_beats
+from salver.families.instance import Facts, Instance, Manifest
 from salver.nets.network import Network
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.program import lower
 from salver.nets.torch_bridge import from_torch
-from salver.run import RunManifest, RunOptions
-from salver.saliency.conditions import saliency_box, some_class_beats
-from salver.saliency.unroll import logit_combination, unroll
+from salver.run.run_suite import RunManifest, RunOptions
+from salver.runners.answers import Claim, RunRecord
 from salver.spec.property import Property
+from salver.spec.truth import Evidence, Truth
 from salver.spec.write import to_vnnlib1
+from salver.supervise.finished import Termination
 
 SUITE = "load"
 SIDE, CLASSES, POINTS, EPSILON, DELTA = 8, 10, 200, 0.3, 1.5

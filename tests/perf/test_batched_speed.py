@@ -12,10 +12,10 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from salver.explain.unroll import logit_combination, unroll
 from salver.nets.network import Network
 from salver.nets.program import Program, lower
 from salver.nets.torch_bridge import from_torch
-from salver.saliency.unroll import logit_combination, unroll
 from salver.solvers.bounding.batched import BatchBounder, Part
 from salver.solvers.bounding.bounds import propagate
 from tests.unit.small_queries import relu_network

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from salver.explain.unroll import logit_combination, unroll
 from salver.nets.program import lower
-from salver.saliency.unroll import logit_combination, unroll
 from salver.solvers.bounding.bounds import propagate
 from tests.unit.small_queries import relu_network
 

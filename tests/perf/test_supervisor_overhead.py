@@ -6,10 +6,11 @@ from pathlib import Path
 
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from salver.execute.job import Folders, run_job
-from salver.execute.plan import plan
-from salver.execute.supervision.process import run_supervised
-from salver.model import Claim, Limits, Termination
+from salver.run.job import Folders, run_job
+from salver.run.plan import plan
+from salver.runners.answers import Claim
+from salver.supervise.finished import Limits, Termination
+from salver.supervise.process import run_supervised
 from tests.fake_solvers.runner import FakeRunner, fake_instance
 
 LIMITS = Limits(wall_s=20.0)

@@ -5,7 +5,7 @@
 Each mutant is a correct solver with one thing broken: a wrong sign in a relaxation, a clause lost in
 reading, a class taken for its neighbour, a mask of 1 at z = 0, a box halved, a branch skipped, a guess at the
 limit, a witness that is not one. They are asked random queries (`queries.draw`) and held against
-enumeration, replay and rational arithmetic (`salver.judge.campaign`), none of which they share code with. The
+enumeration, replay and rational arithmetic (`experiments.campaign`), none of which they share code with. The
 exit status is 1 when one is not caught.
 """
 
@@ -21,7 +21,7 @@ from unittest import mock
 
 import numpy as np
 
-from salver.judge.campaign import Finding, run_campaign, sample
+from experiments.campaign import Finding, run_campaign, sample
 from salver.nets.program import MaskBlock, Program
 from salver.solvers.bounding import bounds as bounds_module
 from salver.solvers.bounding.relaxation import Lines, relu_lines

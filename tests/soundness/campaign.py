@@ -19,8 +19,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 
-from salver.errors import SalverError
-from salver.judge.campaign import TOUCHING, Campaign, Draw, Finding, run_campaign
+from experiments.campaign import TOUCHING, Campaign, Draw, Finding, run_campaign
+from salver.core.errors import SalverError
 from salver.solvers.arguments import parts_left_out
 from salver.solvers.query import Options, Query
 from salver.spec import Atom, Property

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from salver.judge.exact import exact_margin
+from salver.oracle.exact import exact_margin
 from salver.solvers.query import Budget, Options, Query, Result, Solver, Verdict
 from tests.soundness.medium import medium
 from tests.soundness.variants import SOLVERS

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from salver.explain.unroll import SaliencyMap, logit_combination, unroll
+from salver.families import conditions
 from salver.nets.network import Network
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.program import lower
 from salver.nets.torch_bridge import from_torch
-from salver.saliency import conditions
-from salver.saliency.unroll import SaliencyMap, logit_combination, unroll
 from salver.solvers.bounding.bounds import propagate
 from salver.solvers.query import Query
 from salver.spec import Property, float32_down, float32_up
@@ -72,8 +72,8 @@ def _box(network: Network, centre: Array, most_open: int) -> tuple[Array, Array]
 
 @cache
 def _trained(name: str) -> tuple[Network, Array]:
-    from salver.datasets import load
-    from salver.nets.zoo import ZOO, trained
+    from salver.zoo.datasets import load
+    from salver.zoo.networks import ZOO, trained
 
     data = load("digits")
     return from_torch(trained(ZOO[name], 0), data.test_x.shape[1]), data.test_x

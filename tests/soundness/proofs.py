@@ -24,13 +24,13 @@ from typing import Any
 
 import numpy as np
 
-from salver.judge.enumerate import enumerate_query
-from salver.judge.exact import exact_margin
-from salver.model import Truth
+from salver.oracle.enumerate import enumerate_query
+from salver.oracle.exact import exact_margin
 from salver.proofs.checker import RejectedError, check
 from salver.solvers.proving.search import prove
 from salver.solvers.query import Budget, Query
 from salver.spec import Property
+from salver.spec.truth import Truth
 from tests.soundness.queries import draw
 from tests.soundness.stated import read_again, statement_of
 

@@ -12,16 +12,19 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from salver.judge.enumerate import enumerate_query
+from salver.judge.judgement import Outcome
 from salver.judge.verdicts import judge
 from salver.judge.witness import replay
-from salver.model import Claim, Outcome, RunRecord, Termination, Truth
+from salver.oracle.enumerate import enumerate_query
 from salver.proofs.checker import Checker
+from salver.runners.answers import Claim, RunRecord
 from salver.solvers.hybrid.linear import LinearRelaxation
 from salver.solvers.proving import rows as rows_module
 from salver.solvers.proving import search as search_module
 from salver.solvers.proving.search import prove
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
+from salver.spec.truth import Truth
+from salver.supervise.finished import Termination
 from tests.soundness.broken import MUTANTS, caught, correct, swapped_lines
 from tests.soundness.proofs import accepted
 from tests.soundness.queries import draw

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from salver.judge.campaign import TOUCHING, examine, run_campaign, sample
-from salver.judge.enumerate import enumerate_query
-from salver.judge.regions import Decision, decide
-from salver.model import Truth
+from experiments.campaign import TOUCHING, examine, run_campaign, sample
 from salver.nets.network import Node, Scale
+from salver.oracle.enumerate import enumerate_query
+from salver.oracle.regions import Decision, decide
 from salver.solvers.arguments import parts_left_out
 from salver.solvers.query import Budget, Options, Query, Result, Solver, Verdict
 from salver.spec import parse_vnnlib
+from salver.spec.truth import Truth
 from tests.soundness.campaign import exact_text, labelled, labelled_wide, main
 from tests.soundness.networks import FAULTS, STYLES
 from tests.soundness.queries import KINDS, draw

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from salver.judge.exact import exact_margin, exact_outputs
+from salver.explain.unroll import SaliencyMap, logit_combination, unroll
+from salver.families import conditions
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.program import lower
-from salver.saliency import conditions
-from salver.saliency.unroll import SaliencyMap, logit_combination, unroll
+from salver.oracle.exact import exact_margin, exact_outputs
 from salver.solvers.bounding.bounds import propagate
 from salver.solvers.hybrid.solver import solve
 from salver.solvers.query import Budget, Options, Query, Result, Verdict

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from salver.explain.unroll import SaliencyMap, logit_combination, unroll
+from salver.families import conditions
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.program import lower
-from salver.saliency import conditions
-from salver.saliency.unroll import SaliencyMap, logit_combination, unroll
 from salver.solvers.query import Budget, Options, Query, Verdict
 from salver.spec import Clause, Property
 from tests.soundness.networks import Layer, dense, random_layers, single

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from salver.judge.exact import exact_margin, exact_outputs
+from salver.explain.unroll import logit_combination, unroll
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.program import lower
-from salver.saliency.unroll import logit_combination, unroll
+from salver.oracle.exact import exact_margin, exact_outputs
 from salver.solvers.bounding.bounds import propagate
 from salver.solvers.hybrid.node import Node, children, root_node, tighten
 from salver.solvers.query import Query

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from salver.judge.exact import exact_margin, exact_outputs
+from salver.oracle.exact import exact_margin, exact_outputs
 from salver.proofs.checker import RejectedError, check
 from salver.solvers.proving.search import prove
 from salver.solvers.query import Budget, Query

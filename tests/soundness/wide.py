@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from salver.judge.exact import exact_outputs
+from salver.explain.unroll import SaliencyMap, logit_combination, unroll
 from salver.nets.network import Add, Conv, Linear, Network, Node
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.program import lower
-from salver.saliency.unroll import SaliencyMap, logit_combination, unroll
+from salver.oracle.exact import exact_outputs
 from salver.solvers.bounding.bounds import propagate
 from salver.solvers.query import Query
 from salver.spec import Atom, Clause, Property, float32_down, float32_up

@@ -18,10 +18,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from salver.execute.supervision.cgroups import available
-from salver.execute.supervision.group import write_text
-from salver.execute.supervision.process import run_supervised
-from salver.model import Limits
+from salver.supervise.cgroups import available
+from salver.supervise.finished import Limits
+from salver.supervise.group import write_text
+from salver.supervise.process import run_supervised
 from tests.fake_solvers.runner import alive, script
 
 NEW_MOUNTS, NEW_GROUPS, PRIVATE = 0x00020000, 0x02000000, 0x4000 | 1 << 18

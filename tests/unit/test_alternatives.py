@@ -8,19 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from salver.judge.enumerate import enumerate_query
-from salver.model import Truth
+from salver.explain.ranking import ranking_of, some_pair_flips
+from salver.explain.unroll import logit_combination, unroll
+from salver.families.conditions import class_is
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.program import lower
-from salver.saliency.conditions import class_is
-from salver.saliency.ranking.graph import ranking_of, some_pair_flips
-from salver.saliency.unroll import logit_combination, unroll
+from salver.oracle.enumerate import enumerate_query
 from salver.solvers.alternatives import without_refuted
 from salver.solvers.bounding.bounds import propagate
 from salver.solvers.hybrid import solver as hybrid
 from salver.solvers.milp import solver as milp
 from salver.solvers.query import Budget, Options, Query
 from salver.spec import Atom, Clause, Property
+from salver.spec.truth import Truth
 from tests.unit.small_queries import relu_network
 
 

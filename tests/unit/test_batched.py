@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from salver.errors import SalverError
+from salver.core.errors import SalverError
+from salver.explain.unroll import logit_combination, unroll
 from salver.nets.program import AbsBlock, Affine, GateBlock, Program, lower
 from salver.nets.torch_bridge import from_torch
-from salver.saliency.unroll import logit_combination, unroll
 from salver.solvers.bounding import batched
 from salver.solvers.bounding.batched import BatchBounder, Part
 from salver.solvers.bounding.bounds import Bounds, propagate

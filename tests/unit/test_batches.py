@@ -14,18 +14,18 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from typer.testing import CliRunner
 
-from salver.bench.kinds import KINDS, classifier_of
-from salver.cli import app
-from salver.generate import generate
-from salver.instance_set import checksums
+from experiments.kinds import KINDS, classifier_of
+from salver.cli.__main__ import app
+from salver.explain.unroll import logit_combination, unroll
+from salver.families.generate import generate
+from salver.families.instance_set import checksums
+from salver.families.registry import generators
+from salver.families.suite import FamilyEntry, Suite
 from salver.nets.onnx.reader import from_model
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.runtime import Runtime, with_free_batch
 from salver.nets.torch_bridge import to_torch
-from salver.plugins import generators
-from salver.saliency.unroll import logit_combination, unroll
-from salver.suite import FamilyEntry, Suite
-from salver.validate import validate
+from salver.publish.validate import validate
 
 IMAGES = st.sampled_from([(1, 1, 5), (1, 4, 4), (2, 5, 3), (3, 6, 6)])
 

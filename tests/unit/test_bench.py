@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from salver.bench import solvers as bench
-from salver.bench.measured import MEASURED_COLUMNS, measured_frame
-from salver.bench.tables import (
+from experiments import solvers as bench
+from experiments.measured import MEASURED_COLUMNS, measured_frame
+from experiments.tables import (
     aim,
     bandit_table,
     condition_table,
@@ -18,12 +18,15 @@ from salver.bench.tables import (
     size_table,
     summary_table,
 )
-from salver.errors import SalverError
+from salver.core.errors import SalverError
+from salver.families.instance import Facts, Instance
+from salver.families.vanilla import Condition
+from salver.judge.judgement import JudgedRun, Judgement, Outcome
 from salver.judge.paired import par2_ratio
-from salver.model import Claim, Facts, Instance, JudgedRun, Judgement, Outcome, RunRecord, Termination
 from salver.report.figures.plots import time_against
-from salver.run import RunOptions
-from salver.saliency.vanilla import Condition
+from salver.run.run_suite import RunOptions
+from salver.runners.answers import Claim, RunRecord
+from salver.supervise.finished import Termination
 
 V, F, T, W = Outcome.VERIFIED, Outcome.FALSIFIED, Outcome.TIMEOUT, Outcome.WRONG
 LIMIT = 20.0

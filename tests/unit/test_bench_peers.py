@@ -6,9 +6,9 @@ import onnx
 import pandas as pd
 import pytest
 
-from salver.bench import peers
-from salver.bench.kinds import KINDS, classifier_of
-from salver.bench.peers import (
+from experiments import peers
+from experiments.kinds import KINDS, classifier_of
+from experiments.peers import (
     Cell,
     Question,
     bench_peers,
@@ -17,10 +17,11 @@ from salver.bench.peers import (
     verdict_table,
     write_classifiers,
 )
-from salver.errors import SalverError
-from salver.generate import drafts
-from salver.plugins import generators, runners
-from salver.run import RunOptions
+from salver.core.errors import SalverError
+from salver.families.generate import drafts
+from salver.families.registry import generators
+from salver.run.run_suite import RunOptions
+from salver.runners.registry import runners
 
 BANDIT, DIGITS = peers.SIZES
 

@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import nn
 
-from salver.bench.ranking import RankingOptions, bench_ranking, measure, verdicts
-from salver.datasets import Dataset
-from salver.errors import SalverError
-from salver.model import Facts
-from salver.nets.saliency_attacks import L2Budget, attacked, in_float64, saliency
+from experiments.ranking import RankingOptions, bench_ranking, measure, verdicts
+from salver.core.errors import SalverError
+from salver.families.instance import Facts
+from salver.zoo.datasets import Dataset
+from salver.zoo.saliency_attacks import L2Budget, attacked, in_float64, saliency
 
 QUICK = RankingOptions(points=8, samples=20, steps=5, step=0.02)
 

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from salver.bench.training import bench_training
-from salver.bench.training_tables import Measured, answers, network_table, question_table, share_difference
-from salver.errors import SalverError
+from experiments.training import bench_training
+from experiments.training_tables import Measured, answers, network_table, question_table, share_difference
+from salver.core.errors import SalverError
 from salver.judge.paired import crossed_difference
-from salver.run import RunOptions
+from salver.run.run_suite import RunOptions
 
 SEEDS, POINTS = (0, 1, 2), (10, 11, 12, 13)
 

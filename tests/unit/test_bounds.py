@@ -10,9 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from salver.explain.unroll import logit_combination, unroll
 from salver.nets.program import AbsBlock, GateBlock, Program, lower
 from salver.nets.torch_bridge import from_torch
-from salver.saliency.unroll import logit_combination, unroll
 from salver.solvers.bounding.bounds import Bounds, bound_affine, linear_lower, propagate
 from salver.solvers.bounding.relaxation import abs_lines, gate_lines, mask_lines, relu_lines
 from tests.unit.small_queries import random_query, relu_network

@@ -7,16 +7,16 @@ import pytest
 import torch
 from torch import nn
 
-from salver.errors import SalverError
-from salver.generate import drafts
-from salver.model import Truth
+from salver.core.errors import SalverError
+from salver.explain.cam import cam_graph
+from salver.families.cam import CamQuery
+from salver.families.conditions import UndefinedConditionError
+from salver.families.generate import drafts
+from salver.families.suite import Suite
+from salver.families.vanilla import Point, VanillaQuery
 from salver.nets.evaluate import evaluate
 from salver.nets.torch_bridge import from_torch
-from salver.saliency.cam.graph import cam_graph
-from salver.saliency.cam.query import CamQuery
-from salver.saliency.conditions import UndefinedConditionError
-from salver.saliency.vanilla import Point, VanillaQuery
-from salver.suite import Suite
+from salver.spec.truth import Truth
 
 
 def gap_net(seed: int = 0, channels: int = 4) -> nn.Sequential:

@@ -9,20 +9,20 @@ import pandas as pd
 import pytest
 import torch
 
-from salver.bench import cam as bench
-from salver.bench.cam import CamOptions, bench_cam, summary
-from salver.errors import SalverError
+from experiments import cam as bench
+from experiments.cam import CamOptions, bench_cam, summary
+from experiments.cam_attack import CamAttack, Effort
+from experiments.cam_bounds import CamBounds
+from experiments.cam_radius import METHODS, RadiusQuery, Search, measure_radii
+from salver.core.errors import SalverError
+from salver.families.cam import CamQuery
+from salver.families.conditions import UndefinedConditionError
+from salver.families.vanilla import Point, VanillaQuery
 from salver.nets.evaluate import evaluate
 from salver.nets.keras.file import read_keras
 from salver.nets.network import Network
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.torch_bridge import from_torch
-from salver.saliency.cam.attack import CamAttack, Effort
-from salver.saliency.cam.bounds import CamBounds
-from salver.saliency.cam.query import CamQuery
-from salver.saliency.cam.radius import METHODS, RadiusQuery, Search, measure_radii
-from salver.saliency.conditions import UndefinedConditionError
-from salver.saliency.vanilla import Point, VanillaQuery
 from salver.solvers.hybrid.solver import solve
 from salver.solvers.query import Budget, Options, Query, Verdict
 from tests.unit.keras_files import gap_layers, write_keras
@@ -202,7 +202,7 @@ def test_the_bench_writes_its_tables_for_any_network(tmp_path: Path) -> None:
 
 def predicted_class(path: Path) -> int:
     """A class of which the untrained network gets some digits right."""
-    from salver.datasets import load
+    from salver.zoo.datasets import load
 
     data = load("digits")
     won = evaluate(read_keras(path)[0], data.test_x.astype(np.float64)).argmax(1)

@@ -11,12 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from salver.errors import SalverError
-from salver.judge.enumerate import enumerate_query
-from salver.judge.exact import exact_outputs
-from salver.model import Truth
+from salver.core.errors import SalverError
 from salver.nets.network import Linear, Network, Node, Relu, Sub
 from salver.nets.program import Affine, add, apply, lower
+from salver.oracle.enumerate import enumerate_query
+from salver.oracle.exact import exact_outputs
 from salver.solvers.arguments import HYBRID_PARTS, parts_left_out
 from salver.solvers.bounding.bounds import bound_affine, propagate
 from salver.solvers.hybrid import tree
@@ -25,6 +24,7 @@ from salver.solvers.hybrid.node import root_node, tighten
 from salver.solvers.hybrid.solver import solve
 from salver.solvers.milp.model import build
 from salver.solvers.query import Budget, Options, Query, Verdict
+from salver.spec.truth import Truth
 from tests.soundness.queries import draw
 
 SEEDS = range(300, 318)

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from salver.execute.supervision import cgroups, process
-from salver.execute.supervision.cgroups import available, locate, make_group, sweep
-from salver.execute.supervision.group import UNIFIED, Group
-from salver.execute.supervision.process import run_supervised
-from salver.execute.supervision.supervisor import Tree
-from salver.model import Finished, Limits, RunRecord, Termination
+from salver.runners.answers import RunRecord
+from salver.supervise import cgroups, process
+from salver.supervise.cgroups import available, locate, make_group, sweep
+from salver.supervise.finished import Finished, Limits, Termination
+from salver.supervise.group import UNIFIED, Group
+from salver.supervise.process import run_supervised
+from salver.supervise.supervisor import Tree
 from tests.fake_solvers.runner import alive, script
 from tests.faults.course import left_groups
 
@@ -227,8 +228,8 @@ def test_groups_of_a_group_are_removed() -> None:
 
 
 COORDINATOR = (
-    "import sys; from pathlib import Path; from salver.execute.supervision.process import run_supervised;"
-    "from salver.model import Limits; pids, scratch, *command = sys.argv[1:];"
+    "import sys; from pathlib import Path; from salver.supervise.process import run_supervised;"
+    "from salver.supervise.finished import Limits; pids, scratch, *command = sys.argv[1:];"
     "run_supervised(command, Path(scratch), Limits(wall_s=60),"
     "environment={'FAKE_PIDS': pids}, scratch=Path(scratch))"
 )

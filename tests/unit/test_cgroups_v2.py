@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from salver.execute.supervision import cgroups
-from salver.execute.supervision.delegation import ENGINE
-from salver.execute.supervision.group import UNIFIED, Group, write_text
+from salver.supervise import cgroups
+from salver.supervise.delegation import ENGINE
+from salver.supervise.group import UNIFIED, Group, write_text
 from tests.conftest import ROOT
 
 NOBODY = 65534

@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 
-from salver.cli import app
-from salver.commands.calling import call
-from salver.commands.one_line import OneLineParser, actions_of
-from salver.errors import FoundError, SalverError
+from salver.cli.__main__ import app
+from salver.cli.calling import call
+from salver.core.command_line import OneLineParser, actions_of
+from salver.core.errors import FoundError, SalverError
 from salver.proofs.command import proof_parser
+from salver.publish.validate import Complaint
 from salver.solvers.__main__ import SOLVERS, SUPPORTS
 from salver.solvers.__main__ import main as solve
 from salver.solvers.arguments import build_parser
-from salver.validate import Complaint
 from tests.docs.commands import complaint, leaves
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -172,7 +172,7 @@ def test_a_bench_gives_programs_its_tables_alone(
         (tmp_path / "sizes.csv").write_text("solver,seconds\nmilp,0.1234567890123\nhybrid,\n")
         return tmp_path
 
-    monkeypatch.setattr(f"salver.bench.{name}.bench_{name}", measures)
+    monkeypatch.setattr(f"experiments.{name}.bench_{name}", measures)
     assert call(app, ["bench", name, "--json"]) == 0
     out, err = capsys.readouterr()
     assert json.loads(out) == {
@@ -192,7 +192,7 @@ def test_a_bench_gives_programs_its_tables_alone(
 def test_a_skipped_bench_has_no_tables(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("salver.bench.cam.bench_cam", lambda *_: None)
+    monkeypatch.setattr("experiments.cam.bench_cam", lambda *_: None)
     assert call(app, ["bench", "cam", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"report": None, "tables": {}}
 
@@ -229,7 +229,7 @@ def test_an_invalid_set_is_status_1_and_json_all_the_same(
         instances = ()
 
     found: list[Complaint] = [Complaint("a.onnx", "does not fit")]
-    monkeypatch.setattr("salver.validate.validate", lambda _: (Empty(), found))
+    monkeypatch.setattr("salver.publish.validate.validate", lambda _: (Empty(), found))
     assert call(app, ["validate", "somewhere", "--json"]) == 1
     out, err = capsys.readouterr()
     assert json.loads(out) == {
@@ -261,7 +261,7 @@ def test_exit_statuses(
     def fails() -> None:
         raise raised
 
-    monkeypatch.setattr("salver.doctor.examine", fails)
+    monkeypatch.setattr("salver.cli.examination.examine", fails)
     assert call(app, ["doctor"]) == status
     err = capsys.readouterr().err
     assert err.startswith(told)
@@ -272,7 +272,7 @@ def test_a_traceback_is_shown_where_it_is_asked_for(monkeypatch: pytest.MonkeyPa
     def fails() -> None:
         raise ValueError("no such layer")
 
-    monkeypatch.setattr("salver.doctor.examine", fails)
+    monkeypatch.setattr("salver.cli.examination.examine", fails)
     monkeypatch.setenv("SALVER_DEBUG", "1")
     with pytest.raises(ValueError, match="no such layer"):
         call(app, ["doctor"])
@@ -328,7 +328,7 @@ def test_completion_in_bash(tmp_path: Path) -> None:
         ("all", "solvers", "hybrid-paper,hybrid", ["hybrid-paper,hybrid"]),
         ("publish", "suite", "band", ["bandit"]),
         ("report", "name", "tiny-2", ["tiny-20260202", "tiny-20260101"]),
-        ("rejudge", "name", "lat", ["latest"]),
+        ("report", "name", "lat", ["latest"]),
         ("compare", "second", "other", ["other-1"]),
         ("gallery", "name", "other", ["other-1"]),
         ("report", "profile", "vnn", ["vnncomp2026"]),
@@ -385,7 +385,7 @@ def in_a_terminal(code: str, **variables: str) -> str:
 
 
 def test_colours_are_for_terminals_and_can_be_turned_off(capfd: pytest.CaptureFixture[str]) -> None:
-    code = "from salver.progress import counting\nwith counting('making') as done: done(3)\nprint('made')"
+    code = "from salver.cli.progress import counting\nwith counting('making') as done: done(3)\nprint('made')"
     coloured = re.compile(r"\x1b\[[0-9;]*3[0-9]")
     assert coloured.search(in_a_terminal(code))
     assert not coloured.search(in_a_terminal(code, NO_COLOR="1"))

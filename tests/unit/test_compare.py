@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from salver.errors import SalverError
+from salver.core.errors import SalverError
 from salver.judge.compare import compare, differences_between
 from salver.report.compared import Side, compared_json, compared_table
 

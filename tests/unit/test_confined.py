@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from salver import confined
-from salver.confined import (
+from salver.core import confined
+from salver.core.confined import (
     UnfitFileError,
     clear,
     folder_inside,
@@ -28,7 +28,7 @@ from salver.confined import (
     unpack_inside,
     write_inside,
 )
-from salver.errors import SalverError
+from salver.core.errors import SalverError
 from tests.unit.odd_files import ODD_FILES
 
 OUTSIDE = ["/etc/hostname", "../secret", "a/../../secret", "..", "", ".", "a\0b", "\ud800"]

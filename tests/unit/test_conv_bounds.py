@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from salver.errors import SalverError
+from salver.core.errors import SalverError
 from salver.nets.network import Conv, Network, Node, Relu, Reshape
 from salver.nets.program import Affine, lower
 from salver.nets.torch_bridge import from_torch, to_torch

@@ -12,14 +12,13 @@ import pytest
 import torch
 from torch import nn
 
-from salver.errors import SalverError
-from salver.judge import regions
-from salver.judge.enumerate import enumerate_query
-from salver.model import Truth
+from salver.core.errors import SalverError
+from salver.explain.unroll import logit_combination, unroll
 from salver.nets.evaluate import evaluate
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.torch_bridge import from_torch
-from salver.saliency.unroll import logit_combination, unroll
+from salver.oracle import regions
+from salver.oracle.enumerate import enumerate_query
 from salver.solvers.crown.bounds import Bounder, Boxes
 from salver.solvers.crown.graph import atom_rows, over_rows, without_abs
 from salver.solvers.crown.halfspaces import refute_together, tightened
@@ -30,6 +29,7 @@ from salver.solvers.crown.operators import gate_planes, step_planes
 from salver.solvers.crown.solver import _Search, solve
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
 from salver.spec.property import Atom, Clause, Property, box_clauses
+from salver.spec.truth import Truth
 from tests.unit.small_queries import bandit_query, random_query, relu_network, saliency_query, toy_gap
 
 

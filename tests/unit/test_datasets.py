@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from salver import datasets
-from salver.datasets import catalogue, mnist, places, sources
-from salver.datasets.digits import stratified_split
-from salver.datasets.synthetic import bandit_labels
-from salver.errors import SalverError
+from salver.core.errors import SalverError
+from salver.zoo import datasets
+from salver.zoo.datasets import catalogue, mnist, places, sources
+from salver.zoo.datasets.digits import stratified_split
+from salver.zoo.datasets.synthetic import bandit_labels
 
 TRAIN_ROWS, TEST_ROWS = 30, 12
 
@@ -27,7 +27,7 @@ TRAIN_ROWS, TEST_ROWS = 30, 12
 def only_a_private_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SALVER_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("SALVER_DATA", raising=False)
-    monkeypatch.setattr(places, "PROJECT_ROOT", tmp_path / "project")
+    monkeypatch.setattr(places, "CHECKOUT", tmp_path / "project")
     monkeypatch.setattr(places, "SYSTEM_FOLDERS", (tmp_path / "system",))
 
 
@@ -99,7 +99,7 @@ def test_digits_are_the_sixteenths_of_scikit_learns_pixels() -> None:
 
 
 def test_digits_are_refused_when_scikit_learn_changes_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("salver.datasets.digits.PIXELS_SHA256", "0" * 64)
+    monkeypatch.setattr("salver.zoo.datasets.digits.PIXELS_SHA256", "0" * 64)
     with pytest.raises(SalverError, match="other pixels"):
         datasets.load("digits")
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from salver.execute.supervision import delegation
-from salver.execute.supervision.cgroups import locate
-from salver.execute.supervision.delegation import ENGINE, hand_on, mend, place_of
+from salver.supervise import delegation
+from salver.supervise.cgroups import locate
+from salver.supervise.delegation import ENGINE, hand_on, mend, place_of
 
 OWN = str(os.getpid())
 

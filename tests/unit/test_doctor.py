@@ -6,11 +6,11 @@ import types
 
 import pytest
 
-from salver import doctor
-from salver.doctor import Finding, examine
-from salver.execute.supervision import cgroups, runexec
-from salver.plugins import Found
-from salver.runner import Runner
+from salver.cli import examination as doctor
+from salver.cli.examination import Finding, examine
+from salver.core.plugins import Found
+from salver.runners.contract import Runner
+from salver.supervise import cgroups, runexec
 
 
 class Lacking(Runner):

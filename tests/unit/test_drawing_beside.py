@@ -6,8 +6,9 @@ import multiprocessing
 
 import pytest
 
+from salver.core.records import lean
+from salver.judge.judgement import Judgement, Outcome
 from salver.judge.scoring import results_frame
-from salver.model import Judgement, Outcome, lean
 from salver.report.figures.drawing_beside import drawing_beside, drawn_here
 from salver.report.write import shown_in_plots
 from tests.unit.test_report import INSTANCES, judged

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from salver.judge.enumerate import TOLERANCE, delta_star, enumerate_query
-from salver.model import Truth
+from salver.oracle.enumerate import TOLERANCE, delta_star, enumerate_query
 from salver.solvers.query import Query
 from salver.spec.property import Property, box_clauses
+from salver.spec.truth import Truth
 from tests.unit.small_queries import bandit_query, random_query, toy_gap
 
 

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from salver.errors import SalverError
-from salver.execute import events
-from salver.execute.events import EventLog
-from salver.model import Claim, RunRecord, Termination
+from salver.core.errors import SalverError
+from salver.run import events
+from salver.run.events import EventLog
+from salver.runners.answers import Claim, RunRecord
+from salver.supervise.finished import Termination
 from tests.unit.odd_files import ODD_FILES
 
 
@@ -210,7 +211,7 @@ def test_an_infrastructure_loss_gives_way_to_a_result(path: Path) -> None:
 
 def test_a_second_coordinator_is_refused(path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from salver.execute.events import EventLog;"
+        "import sys; from pathlib import Path; from salver.run.events import EventLog;"
         "EventLog(Path(sys.argv[1])).open()"
     )
     with EventLog(path):

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from salver.judge.enumerate import enumerate_query
-from salver.model import Truth
+from salver.oracle.enumerate import enumerate_query
 from salver.solvers.attack.clause_loss import clause_arrays
 from salver.solvers.attack.falsify import attack, solve
 from salver.solvers.attack.surrogate import Surrogate
 from salver.solvers.query import Budget, Options, Query, Verdict
 from salver.spec.property import Atom, Property
+from salver.spec.truth import Truth
 from tests.unit.small_queries import bandit_query, random_query, toy_gap
 
 

@@ -11,11 +11,12 @@ from distributed import KilledWorker
 from distributed.client import FutureCancelledError
 from distributed.scheduler import NoValidWorkerError
 
-from salver.errors import SalverError
-from salver.execute.cluster.engine import Flight, fetched, lost_record
-from salver.execute.cluster.workforce import Request
-from salver.execute.plan import PlannedJob
-from salver.model import Claim, Job, Limits, Termination
+from salver.core.errors import SalverError
+from salver.run.cluster.engine import Flight, fetched, lost_record
+from salver.run.cluster.workforce import Request
+from salver.run.plan import PlannedJob
+from salver.runners.answers import Claim, Job
+from salver.supervise.finished import Limits, Termination
 from tests.fake_solvers.runner import fake_instance
 
 

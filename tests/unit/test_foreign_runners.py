@@ -11,11 +11,12 @@ from types import ModuleType
 
 import pytest
 
-from salver.errors import SalverError
-from salver.model import Claim, Finished, Limits, StagedInstance, Termination
-from salver.revision import commit_of
-from salver.runner import Runner
-from salver.vnncomp_instance import seconds_left
+from salver.core.errors import SalverError
+from salver.runners.answers import Claim, StagedInstance
+from salver.runners.contract import Runner
+from salver.runners.foreign.revision import commit_of
+from salver.runners.foreign.vnncomp_instance import seconds_left
+from salver.supervise.finished import Finished, Limits, Termination
 from tests.fake_solvers.runner import fake_instance
 
 RUNNERS = Path(__file__).resolve().parents[2] / "runners"

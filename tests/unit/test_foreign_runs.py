@@ -11,16 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from salver.errors import SalverError
-from salver.execute.events import EventLog
-from salver.execute.logs import store_logs, store_witness
-from salver.execute.recording import recording
-from salver.execute.supervision.process import lost
-from salver.judging import judge_run
-from salver.model import Claim, JudgedRun, RunRecord, WitnessVerdict
+from salver.core.errors import SalverError
+from salver.judge.judgement import JudgedRun, WitnessVerdict
 from salver.report import write_report
+from salver.report.judging import judge_run
 from salver.report.page.material import gather
-from salver.run import find_run, read_run
+from salver.run.events import EventLog
+from salver.run.logs import store_logs, store_witness
+from salver.run.recording import recording
+from salver.run.run_suite import find_run, read_run
+from salver.runners.answers import Claim, RunRecord
+from salver.supervise.process import lost
 from tests.load.synthetic import synthetic_run
 from tests.unit import test_report
 from tests.unit.odd_files import ODD_FILES

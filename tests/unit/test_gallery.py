@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from salver.errors import SalverError
+from salver.core.errors import SalverError
+from salver.families.instance import Instance
 from salver.judge.views import WitnessView
-from salver.model import Instance
 from salver.report.gallery import Exhibit, Picture, html, markdown, ranks_moved, write_gallery
 from salver.report.pictures import bars_svg, flattened, image_png, map_png
 from tests.unit.test_views import facts_of, judged_of

@@ -11,24 +11,24 @@ import pytest
 import torch
 from torch import nn
 
-from salver.errors import SalverError
-from salver.judge.enumerate import enumerate_query
+from salver.core.errors import SalverError
+from salver.explain import grad_cam
+from salver.explain.cam import cam_graph
+from salver.explain.grad_cam import grad_cam_graph
+from salver.families.cam import CamQuery
+from salver.families.conditions import UndefinedConditionError
+from salver.families.vanilla import Point, VanillaQuery
 from salver.judge.witness import original_gradient
-from salver.model import Evidence, Truth
 from salver.nets.evaluate import evaluate
 from salver.nets.onnx.reader import read_onnx
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.program import lower
 from salver.nets.torch_bridge import from_torch
-from salver.saliency.cam import grad_cam
-from salver.saliency.cam.grad_cam import grad_cam_graph
-from salver.saliency.cam.graph import cam_graph
-from salver.saliency.cam.query import CamQuery
-from salver.saliency.conditions import UndefinedConditionError
-from salver.saliency.vanilla import Point, VanillaQuery
+from salver.oracle.enumerate import enumerate_query
 from salver.solvers.hybrid import solver as hybrid
 from salver.solvers.milp import solver as milp
 from salver.solvers.query import Budget, Options, Query
+from salver.spec.truth import Evidence, Truth
 
 SINGLE_PRECISION = 1e-5
 """A witness that is not clearer than this of z = 0 and of the clauses need not survive replay."""

@@ -7,13 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from salver.judge.enumerate import enumerate_query
-from salver.model import Truth
+from salver.explain.unroll import logit_combination, unroll
+from salver.families import conditions
 from salver.nets.network import Linear, Network, Node, Relu, Scale, Sign
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.torch_bridge import from_torch
-from salver.saliency import conditions
-from salver.saliency.unroll import logit_combination, unroll
+from salver.oracle.enumerate import enumerate_query
 from salver.solvers.bounding.backward import tighten_backwards
 from salver.solvers.bounding.bounds import propagate
 from salver.solvers.bounding.halfspaces import Halfspaces, lower_bounds
@@ -22,6 +21,7 @@ from salver.solvers.hybrid.parallel import search_in_parallel
 from salver.solvers.hybrid.solver import solve
 from salver.solvers.query import Budget, Options, Query, Verdict
 from salver.spec import Atom, Property, float32_down, float32_up
+from salver.spec.truth import Truth
 
 
 def random_query(seed: int, tmp_path) -> Query:

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from salver.judge.enumerate import enumerate_query
-from salver.model import Truth
+from salver.oracle.enumerate import enumerate_query
 from salver.solvers.bounding.bounds import Bounds, propagate
 from salver.solvers.crown.graph import without_abs
 from salver.solvers.hybrid_paper import published_bounds, solve
 from salver.solvers.query import Budget, Options, Query, Verdict
+from salver.spec.truth import Truth
 from tests.unit.small_queries import bandit_query, random_query
 
 pytestmark = pytest.mark.skipif(

@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 
-from salver.execute.supervision import identity
-from salver.execute.supervision.identity import orphaned, own_identity, started
+from salver.supervise import identity
+from salver.supervise.identity import orphaned, own_identity, started
 
 
 def test_a_name_of_this_process_is_no_orphan() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from salver.errors import SalverError
+from salver.core.errors import SalverError
 from salver.solvers.hybrid import tree
 from salver.solvers.hybrid.lookahead import LookAhead
 from salver.solvers.hybrid.node import Node, children, root_node, tighten

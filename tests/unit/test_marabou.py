@@ -15,11 +15,10 @@ import psutil
 import pytest
 import torch
 
-from salver.judge.enumerate import enumerate_query
-from salver.model import Truth
+from salver.families.registry import generators
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.torch_bridge import from_torch
-from salver.plugins import generators
+from salver.oracle.enumerate import enumerate_query
 from salver.solvers.bounding.bounds import propagate
 from salver.solvers.crown.graph import without_abs
 from salver.solvers.marabou.child import LinearQuery
@@ -28,6 +27,7 @@ from salver.solvers.marabou.scaling import REACHES, distinguishable, scaled
 from salver.solvers.marabou.solver import run, solve
 from salver.solvers.query import Budget, Options, Query, Verdict
 from salver.spec.property import Atom, Property, box_clauses
+from salver.spec.truth import Truth
 from tests.unit.small_queries import bandit_query, random_query, relu_network, saliency_query, toy_gap
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("maraboupy") is None, reason="no maraboupy here")

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from salver.errors import SalverError
-from salver.judge.enumerate import enumerate_query
-from salver.model import Truth
+from salver.core.errors import SalverError
 from salver.nets.network import Linear, Network, Node, Relu
+from salver.oracle.enumerate import enumerate_query
 from salver.solvers.bounding.bounds import propagate
 from salver.solvers.milp.model import build, slack_rows
 from salver.solvers.milp.solver import solve, solve_within
 from salver.solvers.query import Budget, Options, Query, Verdict
 from salver.spec.property import Atom, Property, box_clauses
+from salver.spec.truth import Truth
 from tests.unit.small_queries import bandit_query, random_query, saliency_query, toy_gap
 
 QUICK = (0, 1, 2, 3, 6, 8, 9, 10, 11, 14, 16, 17, 18, 19, 20, 21, 22, 23)

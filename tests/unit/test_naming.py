@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from salver.families.instance import Instance
+from salver.judge.judgement import Consistency, JudgedRun, Outcome, ProofVerdict, WitnessVerdict
 from salver.judge.naming import doubts, wrong_answers
 from salver.judge.proofs import CheckedProof
 from salver.judge.verdicts import judge
 from salver.judge.witness import Replay
-from salver.model import (
-    Claim,
-    Consistency,
-    Evidence,
-    Instance,
-    JudgedRun,
-    Outcome,
-    ProofVerdict,
-    RunRecord,
-    Truth,
-    WitnessVerdict,
-)
 from salver.report.write import write_report
+from salver.runners.answers import Claim, RunRecord
+from salver.spec.truth import Evidence, Truth
 from tests.unit.test_verdicts import instance, run
 
 

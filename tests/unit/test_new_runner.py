@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from salver.errors import SalverError
-from salver.foreign.declared import declared_runner
-from salver.foreign.template import new_runner
-from salver.model import Limits, StagedInstance
-from salver.plugins import runners
+from salver.core.errors import SalverError
+from salver.runners.answers import StagedInstance
+from salver.runners.foreign.declared import declared_runner
+from salver.runners.foreign.template import new_runner
+from salver.runners.registry import runners
+from salver.supervise.finished import Limits
 from tests.fake_solvers.runner import fake_instance
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -169,7 +170,8 @@ def test_an_installed_package_brings_its_solver(tmp_path):
     )  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": str(target), "SALVER_ROOT": str(ROOT)}
     ask = (
-        "from salver.plugins import runners; r = runners()['corners'](); print(r.version(), r.unavailable())"
+        "from salver.runners.registry import runners; r = runners()['corners']();"
+        " print(r.version(), r.unavailable())"
     )
     done = subprocess.run(
         [sys.executable, "-c", ask], env=environment, capture_output=True, text=True, check=False

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from onnx import TensorProto, helper, save
 
-from salver.cli import app
-from salver.commands.calling import call
+from salver.cli.__main__ import app
+from salver.cli.calling import call
 from salver.solvers.__main__ import SOLVERS
 from salver.solvers.__main__ import main as solve
 from tests.docs.commands import leaves

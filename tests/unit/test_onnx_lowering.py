@@ -15,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
-from salver.errors import SalverError
+from salver.core.errors import SalverError
+from salver.explain.unroll import logit_combination, unroll
 from salver.nets.evaluate import evaluate
 from salver.nets.network import Network
 from salver.nets.onnx.reader import from_model, read_for_query
 from salver.nets.torch_bridge import to_torch
-from salver.saliency.unroll import logit_combination, unroll
 
 Nodes = list[onnx.NodeProto]
 

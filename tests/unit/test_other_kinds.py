@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from salver.cli import app
-from salver.commands.calling import call
+from salver.cli.__main__ import app
+from salver.cli.calling import call
 from salver.solvers.__main__ import main as solve
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import onnx
 import pytest
 
-from salver.cli import app
-from salver.commands.calling import call
-from salver.errors import SalverError
-from salver.files import fresh_folder, refuse_output
+from salver.cli.__main__ import app
+from salver.cli.calling import call
+from salver.core.errors import SalverError
+from salver.core.files import fresh_folder, refuse_output
 from salver.nets.onnx.file import load_model, network_name
 from salver.nets.onnx.reader import read_onnx
 from salver.solvers.__main__ import main as solve

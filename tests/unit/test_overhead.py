@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from salver.bench import overhead
-from salver.bench.overhead import BARE, GROUPS, POLLING, OverheadOptions, bench_overhead, measure, summary
-from salver.errors import SalverError
+from experiments import overhead
+from experiments.overhead import BARE, GROUPS, POLLING, OverheadOptions, bench_overhead, measure, summary
+from salver.core.errors import SalverError
 
 
 def test_overheads_are_differences_within_a_round() -> None:

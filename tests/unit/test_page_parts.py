@@ -15,9 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from salver.execute.logs import store_logs
+from salver.judge.judgement import JudgedRun
 from salver.judge.scoring import leaderboard, results_frame
-from salver.model import Finished, JudgedRun, Termination
 from salver.report.figures import plots
 from salver.report.figures.drawing import thinned_cloud, thinned_steps
 from salver.report.figures.pgfplots import latex
@@ -26,6 +25,8 @@ from salver.report.page.material import HEAD, Material, RunText, gather
 from salver.report.page.pictures import Drawn, Pictures, Words, centre
 from salver.report.tables import ranks
 from salver.report.words import asked, meaning
+from salver.run.logs import store_logs
+from salver.supervise.finished import Finished, Termination
 from tests.unit.test_report import INSTANCES, judged
 
 FRAME = results_frame(judged()).assign(neurons=[8, 8, 16] * 3)

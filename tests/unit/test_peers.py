@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from salver.errors import SalverError
-from salver.generate import drafts
-from salver.judge.enumerate import enumerate_query
-from salver.model import Truth
+from salver.core.errors import SalverError
+from salver.families.extremes import largest
+from salver.families.generate import drafts
+from salver.families.suite import Suite
 from salver.nets.evaluate import evaluate
 from salver.nets.program import lower
-from salver.saliency.extremes import largest
-from salver.suite import Suite
+from salver.oracle.enumerate import enumerate_query
+from salver.spec.truth import Truth
 
 
 def made(family: str, **params: object) -> list:

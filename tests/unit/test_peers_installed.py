@@ -10,13 +10,21 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from salver.cli import app
-from salver.errors import SalverError
-from salver.foreign import environments
-from salver.foreign.environments import borrowable, folder_of, install, installed, packages_of, program_of
-from salver.foreign.peers import PEERS, Peer
-from salver.model import Claim, Limits, StagedInstance, Termination
-from salver.plugins import runners
+from salver.cli.__main__ import app
+from salver.core.errors import SalverError
+from salver.runners.answers import Claim, StagedInstance
+from salver.runners.foreign import environments
+from salver.runners.foreign.environments import (
+    borrowable,
+    folder_of,
+    install,
+    installed,
+    packages_of,
+    program_of,
+)
+from salver.runners.foreign.peers import PEERS, Peer
+from salver.runners.registry import runners
+from salver.supervise.finished import Limits, Termination
 from tests.fake_solvers.runner import fake_instance
 from tests.unit.test_foreign_runners import ended
 

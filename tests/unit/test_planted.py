@@ -7,21 +7,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from salver.errors import SalverError
-from salver.judge.enumerate import enumerate_query
-from salver.judge.intervals import Bounds, refuted
-from salver.model import Evidence, Truth
+from salver.core.errors import SalverError
+from salver.families import planted_sat, planted_unsat
+from salver.families.needle import HEIGHT, Shape, needle
+from salver.families.planted_sat import Planting, check_planted, found_by_attack, planted_drafts
+from salver.families.registry import generators
+from salver.families.source import classifier_and_data, correct_points
+from salver.families.vanilla import Point, VanillaQuery
 from salver.nets.evaluate import evaluate
 from salver.nets.graft import Part, graft
 from salver.nets.program import lower
-from salver.plugins import generators
-from salver.saliency import planted_sat, planted_unsat
-from salver.saliency.needle import HEIGHT, Shape, needle
-from salver.saliency.planted_sat import Planting, check_planted, found_by_attack, planted_drafts
-from salver.saliency.source import classifier_and_data, correct_points
-from salver.saliency.vanilla import Point, VanillaQuery
+from salver.oracle.enumerate import enumerate_query
+from salver.oracle.intervals import Bounds, refuted
 from salver.spec import Property
 from salver.spec.property import Atom
+from salver.spec.truth import Evidence, Truth
 from tests.unit.small_queries import random_query, relu_network
 
 SIZE = 12
@@ -199,7 +199,7 @@ def test_the_families_are_there() -> None:
 
 def test_an_attack_that_succeeds_says_so(digits) -> None:
     source, points = digits
-    from salver.saliency.peers import Neighbourhood, label_draft
+    from salver.families.peers import Neighbourhood, label_draft
 
     place = Neighbourhood.of(source, points[0], 0.5)
     assert found_by_attack(label_draft(place, place.nearest_class(0), exact=False), 2, 0)

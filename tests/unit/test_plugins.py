@@ -8,16 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from salver import plugins
-from salver.cli import app
-from salver.commands.calling import call
-from salver.errors import SalverError
-from salver.plugins import choose, generators, runners
+from salver.cli.__main__ import app
+from salver.cli.calling import call
+from salver.core import plugins
+from salver.core.errors import SalverError
+from salver.core.plugins import choose
+from salver.families.registry import generators
+from salver.runners.registry import runners
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNNER = """
-from salver.model import Answer, Claim
-from salver.runner import Runner
+from salver.runners.answers import Answer, Claim
+from salver.runners.contract import Runner
 
 class Good(Runner):
     name = "{name}"
@@ -32,7 +34,7 @@ BROKEN = {
     "exits.py": "import sys; sys.exit(3)",
     "leaves.py": "raise SystemExit",
     "nothing.py": "x = 1",
-    "lacking.py": "from salver.runner import Runner\nclass Lacking(Runner):\n    name = 'lacking'",
+    "lacking.py": "from salver.runners.contract import Runner\nclass Lacking(Runner):\n    name = 'lacking'",
     "nameless.py": RUNNER.format(name=""),
     "discovers.py": "def discover(): return [int]",
     "fails.py": "def discover(): raise OSError('no')",

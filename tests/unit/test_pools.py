@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from salver.errors import SalverError
-from salver.execute.cluster import slurm
-from salver.execute.cluster.pools import Demand, Pool, Pools, lifetime, memory_mb, offer, read_pools, time_s
-from salver.execute.cluster.slurm import Pilots, pilot_script
-from salver.execute.cluster.workforce import Request
+from salver.core.errors import SalverError
+from salver.run.cluster import slurm
+from salver.run.cluster.pools import Demand, Pool, Pools, lifetime, memory_mb, offer, read_pools, time_s
+from salver.run.cluster.slurm import Pilots, pilot_script
+from salver.run.cluster.workforce import Request
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "slurm"
 DEMAND = Demand(seconds=65.0, memory_mb=4000)

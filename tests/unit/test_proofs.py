@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from salver.errors import SalverError
+from salver.core.errors import SalverError
 from salver.nets import network as nets
 from salver.nets.program import lower
 from salver.proofs.checker import (

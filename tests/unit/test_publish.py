@@ -18,11 +18,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from salver.datasets import NAMES
-from salver.datasets.origins import ORIGINS, origin_of
-from salver.errors import SalverError
-from salver.model import Evidence, Facts, Instance, Manifest, Truth, Vacuity
-from salver.publication import Author, Publication
+from salver.core.errors import SalverError
+from salver.families.instance import Facts, Instance, Manifest, Vacuity
+from salver.families.publication import Author, Publication
 from salver.publish import archive as archives
 from salver.publish import generate_properties as drawing
 from salver.publish import rights as rights_module
@@ -33,6 +31,9 @@ from salver.publish.croissant import croissant
 from salver.publish.folder import refuse_strangers
 from salver.publish.rights import Rights, Terms, citation_cff, kept, licence_file, rights_of
 from salver.publish.verify import verify_set
+from salver.spec.truth import Evidence, Truth
+from salver.zoo.datasets import NAMES
+from salver.zoo.datasets.origins import ORIGINS, origin_of
 from tests.unit.odd_files import ODD_FILES
 
 ROOT = Path(__file__).resolve().parents[2]

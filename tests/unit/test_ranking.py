@@ -11,17 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from salver.errors import SalverError
-from salver.judge.enumerate import enumerate_query
-from salver.model import Truth
-from salver.nets import zoo
-from salver.nets.evaluate import evaluate
-from salver.nets.network import Abs, Concat, Linear, Network, Node
-from salver.nets.program import lower
-from salver.nets.zoo import ZOO, trained
-from salver.plugins import generators
-from salver.saliency.conditions import UndefinedConditionError, class_is
-from salver.saliency.ranking.graph import (
+from salver.core.errors import SalverError
+from salver.explain.ranking import (
     MOST_PAIRS,
     Ranking,
     enough_departed,
@@ -31,10 +22,19 @@ from salver.saliency.ranking.graph import (
     with_departures,
     with_overtakers,
 )
-from salver.saliency.ranking.search import sample_epsilon_star, sample_measures
-from salver.saliency.unroll import logit_combination, unroll
+from salver.explain.unroll import logit_combination, unroll
+from salver.families.conditions import UndefinedConditionError, class_is
+from salver.families.ranking_measures import sample_epsilon_star, sample_measures
+from salver.families.registry import generators
+from salver.nets.evaluate import evaluate
+from salver.nets.network import Abs, Concat, Linear, Network, Node
+from salver.nets.program import lower
+from salver.oracle.enumerate import enumerate_query
 from salver.solvers.attack.ranking_attack import RankingTarget
 from salver.spec import Property
+from salver.spec.truth import Truth
+from salver.zoo import networks as zoo
+from salver.zoo.networks import ZOO, trained
 from tests.unit.small_queries import relu_network
 
 

@@ -8,14 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from salver.judge.enumerate import enumerate_query
-from salver.model import Truth
+from salver.explain.ranking import enough_departed, ranking_of, some_pair_flips, with_departures
+from salver.explain.unroll import logit_combination, unroll
+from salver.families.conditions import UndefinedConditionError, class_is
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.program import lower
-from salver.plugins import runners
-from salver.saliency.conditions import UndefinedConditionError, class_is
-from salver.saliency.ranking.graph import enough_departed, ranking_of, some_pair_flips, with_departures
-from salver.saliency.unroll import logit_combination, unroll
+from salver.oracle.enumerate import enumerate_query
+from salver.runners.registry import runners
 from salver.solvers.attack import er_attack, mse_attack
 from salver.solvers.attack.mse_attack import reference_point
 from salver.solvers.attack.ranking_attack import read_target
@@ -23,6 +22,7 @@ from salver.solvers.hybrid import solver as hybrid
 from salver.solvers.milp import solver as milp
 from salver.solvers.query import Budget, Options, Query, Verdict, read_query
 from salver.spec import Property, to_vnnlib1
+from salver.spec.truth import Truth
 from tests.unit.small_queries import random_query, relu_network, toy_gap
 
 

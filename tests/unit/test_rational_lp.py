@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize
 
-from salver.judge import rational_lp
-from salver.judge.enumerate import enumerate_query
-from salver.judge.exact import exact_margin
-from salver.judge.rational_lp import maximise
-from salver.model import Truth
+from salver.oracle import rational_lp
+from salver.oracle.enumerate import enumerate_query
+from salver.oracle.exact import exact_margin
+from salver.oracle.rational_lp import maximise
 from salver.spec.property import Atom, Property, box_clauses
+from salver.spec.truth import Truth
 from tests.unit.small_queries import random_query, toy_gap
 
 NUMBER = st.integers(-4, 4).map(Fraction)

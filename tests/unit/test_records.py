@@ -8,9 +8,8 @@ from typing import Any, Literal
 import pytest
 from pydantic import Field, field_validator
 
-from salver.errors import SalverError, suggestion
-from salver.model import Record
-from salver.records import parse_options, parse_record
+from salver.core.errors import SalverError, suggestion
+from salver.core.records import Record, parse_options, parse_record
 
 
 class Inner(Record):

@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from salver.datasets import load
-from salver.errors import SalverError
-from salver.nets import zoo
-from salver.nets.attacks import attacked_accuracy, fgsm, pgd
-from salver.nets.regimes import (
+from salver.core.errors import SalverError
+from salver.zoo import networks as zoo
+from salver.zoo.attacks import attacked_accuracy, fgsm, pgd
+from salver.zoo.datasets import load
+from salver.zoo.networks import ZOO, NetSpec, pinned, trained, weights_sha256
+from salver.zoo.regimes import (
     Adversarial,
     Guided,
     Plain,
@@ -30,8 +31,7 @@ from salver.nets.regimes import (
     ranking_term,
     softplus_view,
 )
-from salver.nets.training import isolated_torch, train
-from salver.nets.zoo import ZOO, NetSpec, pinned, trained, weights_sha256
+from salver.zoo.training import isolated_torch, train
 
 ROWS, FEATURES, CLASSES = 6, 9, 3
 

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from salver.execute.events import EventLog
-from salver.instance_set import read_manifest
+from salver.families.instance import Instance
+from salver.families.instance_set import read_manifest
 from salver.judge import replays
+from salver.judge.judgement import WitnessVerdict
 from salver.judge.replays import STORE, replay_witnesses
 from salver.judge.witness import Replay
-from salver.model import Claim, Instance, RunRecord, WitnessVerdict
+from salver.run.events import EventLog
+from salver.runners.answers import Claim, RunRecord
 from tests.load.synthetic import synthetic_run
 
 

@@ -17,24 +17,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from salver import files
-from salver.errors import SalverError
-from salver.files import write_atomically
+from salver.core import files
+from salver.core.errors import SalverError
+from salver.core.files import write_atomically
+from salver.families.instance import Facts, Instance
 from salver.judge.coverage import coverage
+from salver.judge.judgement import JudgedRun, WitnessVerdict
 from salver.judge.scoring import RESULT_COLUMNS, leaderboard, results_frame
 from salver.judge.verdicts import judge
 from salver.judge.witness import Replay
-from salver.model import (
-    Claim,
-    Evidence,
-    Facts,
-    Instance,
-    JudgedRun,
-    RunRecord,
-    Termination,
-    Truth,
-    WitnessVerdict,
-)
 from salver.report import terminal_table, write_report
 from salver.report.as_json import report_json
 from salver.report.figures.drawing_beside import drawn_here
@@ -42,6 +33,9 @@ from salver.report.page.material import Material
 from salver.report.results import results
 from salver.report.tables import with_totals
 from salver.report.write import shown_in_plots, write_results
+from salver.runners.answers import Claim, RunRecord
+from salver.spec.truth import Evidence, Truth
+from salver.supervise.finished import Termination
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "report"
 ODD = "<i>50% & a_b|c</i>"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from salver.errors import SalverError
-from salver.plugins import runners
-from salver.run import RunOptions, limits_for
-from salver.suite import read_suite
+from salver.core.errors import SalverError
+from salver.families.suite import read_suite
+from salver.run.run_suite import RunOptions, limits_for
+from salver.runners.registry import runners
 from tests.fake_solvers.runner import fake_instance
 
 
@@ -32,6 +32,6 @@ def test_more_cores_than_workers_is_one_clear_line() -> None:
 
 
 def _staged(case, folder):
-    from salver.model import StagedInstance
+    from salver.runners.answers import StagedInstance
 
     return StagedInstance(instance=case, onnx=folder / "a", vnnlib=folder / "b", vnnlib2=folder / "c")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from salver.errors import SalverError
-from salver.execute.supervision import runexec
-from salver.execute.supervision.runexec import ending, parse_runexec, run_with_runexec, runexec_command
-from salver.model import Finished, Limits, Termination
+from salver.core.errors import SalverError
+from salver.supervise import runexec
+from salver.supervise.finished import Finished, Limits, Termination
+from salver.supervise.runexec import ending, parse_runexec, run_with_runexec, runexec_command
 from tests.fake_solvers.runner import script
 
 LIMITS = Limits(wall_s=2.5, grace_s=1, cpu_s=1.2, memory_mb=100)

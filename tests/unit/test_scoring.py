@@ -7,7 +7,8 @@ from itertools import product
 import pandas as pd
 import pytest
 
-from salver.errors import SalverError
+from salver.core.errors import SalverError
+from salver.judge.judgement import JudgedRun, Judgement, Outcome
 from salver.judge.scoring import (
     LEADERBOARD_COLUMNS,
     PROFILES,
@@ -20,7 +21,8 @@ from salver.judge.scoring import (
     totals,
     virtual_best,
 )
-from salver.model import Claim, JudgedRun, Judgement, Outcome, RunRecord, Termination
+from salver.runners.answers import Claim, RunRecord
+from salver.supervise.finished import Termination
 
 LIMIT = 100.0
 INSTANCES = [(suite, f"{suite}{number}") for suite, number in product(("easy", "hard"), range(4))]

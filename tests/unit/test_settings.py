@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 
-from salver.errors import SalverError
+from salver.core.errors import SalverError
+from salver.families.instance import Instance
 from salver.judge.coverage import coverage
 from salver.judge.settings import told_apart
-from salver.model import Claim, Instance, RunRecord, Termination, Truth
+from salver.runners.answers import Claim, RunRecord
+from salver.spec.truth import Truth
+from salver.supervise.finished import Termination
 from tests.unit.test_verdicts import instance
 
 INSTANCES: dict[str, Instance] = {

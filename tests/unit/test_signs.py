@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from salver.datasets.signs import equalized
+from salver.zoo.datasets.signs import equalized
 
 SHAPE = (3, 8, 8)
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from salver import datasets
-from salver.datasets import catalogue, signs_synthetic, sources
-from salver.errors import SalverError
+from salver.core.errors import SalverError
+from salver.zoo import datasets
+from salver.zoo.datasets import catalogue, signs_synthetic, sources
 
 DIGESTS = {
     "signs-synthetic": "3314cba8e4e18e09f33f4ae478b5a2ceabf3d7fbe7563ab5007dbd806a46c22a",

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from salver.errors import SalverError
-from salver.execute.slots import Slots, Taken, gpu_names, physical_cores
+from salver.core.errors import SalverError
+from salver.run.slots import Slots, Taken, gpu_names, physical_cores
 
 ASKED = st.tuples(st.integers(1, 9), st.booleans())
 

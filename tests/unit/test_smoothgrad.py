@@ -14,28 +14,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from salver.errors import SalverError
-from salver.generate import drafts
-from salver.generator import InstanceDraft
-from salver.instance_set import write_set
-from salver.judge.enumerate import enumerate_query
+from salver.core.errors import SalverError
+from salver.explain.smoothgrad import Noise, shifted, smoothed_gradient, smoothgrad_network
+from salver.explain.unroll import logit_combination
+from salver.families.conditions import UndefinedConditionError
+from salver.families.generate import drafts
+from salver.families.generator import InstanceDraft
+from salver.families.instance import Facts, Instance
+from salver.families.instance_set import write_set
+from salver.families.smoothgrad import SmoothGradQuery, top_k_broken
+from salver.families.suite import Suite
+from salver.families.vanilla import Point
 from salver.judge.witness import original_gradient
-from salver.model import Evidence, Facts, Instance, Truth
 from salver.nets.evaluate import evaluate
 from salver.nets.onnx.reader import from_model
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.program import lower
 from salver.nets.runtime import Runtime
 from salver.nets.torch_bridge import from_torch
-from salver.saliency.conditions import UndefinedConditionError
-from salver.saliency.smoothgrad.graph import Noise, shifted, smoothed_gradient, smoothgrad_network
-from salver.saliency.smoothgrad.query import SmoothGradQuery, top_k_broken
-from salver.saliency.unroll import logit_combination
-from salver.saliency.vanilla import Point
+from salver.oracle.enumerate import enumerate_query
+from salver.publish.validate import validate
 from salver.solvers.milp import solver as milp
 from salver.solvers.query import Budget, Options, Query, Verdict
-from salver.suite import Suite
-from salver.validate import validate
+from salver.spec.truth import Evidence, Truth
 from tests.unit.small_queries import relu_network
 
 

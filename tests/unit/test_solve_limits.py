@@ -31,7 +31,7 @@ sys.exit(command.main())
 STUB = """
 import ctypes, os, pathlib, signal, subprocess, sys, time
 import numpy as np
-from salver.errors import SalverError
+from salver.core.errors import SalverError
 from salver.solvers.query import Budget, Options, Result, Verdict
 here = pathlib.Path(__file__).parent
 def note(name, text=""):

@@ -11,12 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from salver.bench.smoothgrad import SmoothGradOptions, bench_smoothgrad, measure, summary
-from salver.datasets import load
-from salver.errors import SalverError
-from salver.nets.program import lower
-from salver.saliency.smoothgrad.attack import Effort, attack
-from salver.saliency.smoothgrad.sparsified import (
+from experiments.smoothgrad import SmoothGradOptions, bench_smoothgrad, measure, summary
+from experiments.sparsified import (
     Certificate,
     Smoothing,
     share_count,
@@ -24,6 +20,10 @@ from salver.saliency.smoothgrad.sparsified import (
     top_set,
     worst_overlap,
 )
+from experiments.sparsified_attack import Effort, attack
+from salver.core.errors import SalverError
+from salver.nets.program import lower
+from salver.zoo.datasets import load
 from tests.unit.small_queries import relu_network
 
 HBAR = np.array([0.99, 0.95, 0.9, 0.6, 0.5, 0.3, 0.2, 0.1, 0.05, 0.01])
@@ -254,7 +254,7 @@ QUICK = SmoothGradOptions(
 @pytest.fixture(scope="module")
 def bandit():
     from salver.nets.torch_bridge import from_torch
-    from salver.nets.zoo import ZOO, trained
+    from salver.zoo.networks import ZOO, trained
 
     return lower(from_torch(trained(ZOO["bandit-6x6"], 0), 5)), load("bandit")
 

@@ -11,7 +11,7 @@ import vnnlib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from salver.errors import SalverError
+from salver.core.errors import SalverError
 from salver.spec import (
     Atom,
     Property,

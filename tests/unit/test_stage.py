@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from salver.errors import SalverError
-from salver.execute.stage import stage, sweep_copies
-from salver.execute.supervision.identity import own_identity
-from salver.model import Instance
+from salver.core.errors import SalverError
+from salver.families.instance import Instance
+from salver.run.stage import stage, sweep_copies
+from salver.supervise.identity import own_identity
 from tests.fake_solvers.runner import fake_instance
 
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from salver.execute.supervision import forking, proc, process
-from salver.execute.supervision.process import STOPPED, run_supervised
-from salver.model import Finished, Limits, Termination
+from salver.supervise import forking, proc, process
+from salver.supervise.finished import Finished, Limits, Termination
+from salver.supervise.process import STOPPED, run_supervised
 from tests.fake_solvers.runner import alive, script
 
 ROOMY = Limits(wall_s=20.0)
@@ -254,8 +254,8 @@ def test_a_killed_coordinator_leaves_no_process_and_no_files(tmp_path: Path, pid
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     code = (
-        "import sys; from pathlib import Path; from salver.execute.supervision.process import run_supervised;"
-        "from salver.model import Limits; pids, scratch, *command = sys.argv[1:];"
+        "import sys; from pathlib import Path; from salver.supervise.process import run_supervised;"
+        "from salver.supervise.finished import Limits; pids, scratch, *command = sys.argv[1:];"
         "run_supervised(command, Path(scratch), Limits(wall_s=60),"
         "environment={'FAKE_PIDS': pids}, scratch=Path(scratch))"
     )
@@ -343,7 +343,7 @@ def test_a_fork_of_the_engine_has_a_server_of_its_own(tmp_path: Path) -> None:
     with forking.supervisor() as supervisor:
         server = supervisor.parent
     code = (
-        "import os; from pathlib import Path; from salver.execute.supervision import forking;"
+        "import os; from pathlib import Path; from salver.supervise import forking;"
         "a = forking.supervisor().parent; pid = os.fork();"
         "b = forking.supervisor().parent; print(a == b, flush=True);"
         "pid or os._exit(0); os.waitpid(pid, 0)"

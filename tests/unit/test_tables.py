@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from salver import datasets
-from salver.datasets import mnist, places, sources, tabular
-from salver.errors import SalverError
+from salver.core.errors import SalverError
+from salver.zoo import datasets
+from salver.zoo.datasets import mnist, places, sources, tabular
 
 ADULT_ROW = (
     "{age}, {work}, 1, Bachelors, {years}, Divorced, Sales, Husband, White, {sex}, 0, {loss}, {hours}, X, "
@@ -33,7 +33,7 @@ def adult_row(age: int, income: str, work: str = "Private", sex: str = "Male", l
 def only_a_private_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SALVER_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("SALVER_DATA", raising=False)
-    monkeypatch.setattr(places, "PROJECT_ROOT", tmp_path / "project")
+    monkeypatch.setattr(places, "CHECKOUT", tmp_path / "project")
     monkeypatch.setattr(places, "SYSTEM_FOLDERS", ())
     monkeypatch.setattr(places, "DEBIAN_DATASETS", tmp_path / "debian")
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from salver.errors import SalverError
+from salver.core.errors import SalverError
 from salver.spec.terms import TermAtom, parse_term_query
 
 NETWORK = "(declare-network N (declare-input X float32 [3]) (declare-output Y real [2,1]))"

@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from salver.errors import SalverError
+from salver.core.errors import SalverError
+from salver.explain.unroll import logit_combination, unroll
 from salver.nets.evaluate import evaluate
 from salver.nets.network import Linear, Network, Node, Relu
 from salver.nets.onnx.reader import from_model
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.torch_bridge import from_torch, to_torch
-from salver.saliency.unroll import logit_combination, unroll
 
 
 def run_onnx(network: Network, x: np.ndarray) -> np.ndarray:

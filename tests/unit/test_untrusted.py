@@ -13,21 +13,24 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from salver.errors import SalverError
-from salver.execute import stage as stage_module
-from salver.execute.events import EventLog
-from salver.execute.local import run_local
-from salver.execute.plan import plan
-from salver.execute.stage import stage
-from salver.instance_set import read_manifest
+from salver.core.errors import SalverError
+from salver.core.names import refuse_unsafe_name, refuse_unsafe_path
+from salver.core.project import project_root
+from salver.families.instance import Manifest
+from salver.families.instance_set import read_manifest
+from salver.judge.judgement import JudgedRun, WitnessVerdict
 from salver.judge.verdicts import judge
 from salver.judge.witness import replay
-from salver.model import Claim, JudgedRun, Limits, Manifest, WitnessVerdict
-from salver.names import refuse_unsafe_name, refuse_unsafe_path
 from salver.nets.onnx.reader import read_onnx
-from salver.project import project_root
 from salver.report import write_report
+from salver.run import stage as stage_module
+from salver.run.events import EventLog
+from salver.run.local import run_local
+from salver.run.plan import plan
+from salver.run.stage import stage
+from salver.runners.answers import Claim
 from salver.spec import Property
+from salver.supervise.finished import Limits
 from tests.fake_solvers.runner import FakeRunner, fake_instance
 from tests.unit import test_report
 

@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from salver.errors import SalverError
+from salver.core.errors import SalverError
+from salver.families.instance import Facts, Instance
+from salver.judge.judgement import Consistency, JudgedRun, Judgement, Outcome, ProofVerdict, WitnessVerdict
 from salver.judge.proofs import CheckedProof
 from salver.judge.verdicts import disagreements, ground_truth, judge
 from salver.judge.witness import Replay
-from salver.model import (
-    Claim,
-    Consistency,
-    Evidence,
-    Facts,
-    Instance,
-    JudgedRun,
-    Judgement,
-    Outcome,
-    ProofVerdict,
-    RunRecord,
-    Termination,
-    Truth,
-    WitnessVerdict,
-)
+from salver.runners.answers import Claim, RunRecord
+from salver.spec.truth import Evidence, Truth
+from salver.supervise.finished import Termination
 
 CORRECT, TOLERATED = WitnessVerdict.CORRECT, WitnessVerdict.UP_TO_TOLERANCE
 FALSE_SAT = [WitnessVerdict.MISSING, WitnessVerdict.MALFORMED, WitnessVerdict.INVALID]

@@ -10,9 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from salver.datasets import load
-from salver.generate import drafts
-from salver.instance_set import write_set
+from salver.explain.gradient import logits_and_gradient
+from salver.explain.reference import by_autograd, gradient_coefficients
+from salver.families.generate import drafts
+from salver.families.instance import Facts, Instance, Manifest, Vacuity
+from salver.families.instance_set import write_set
+from salver.families.suite import Suite
+from salver.judge.judgement import JudgedRun, Judgement, Outcome, WitnessVerdict
 from salver.judge.maps import reference_gradient_of, seen
 from salver.judge.views import (
     WitnessViews,
@@ -20,26 +24,13 @@ from salver.judge.views import (
     chosen_witnesses,
     has_map,
 )
-from salver.model import (
-    Claim,
-    Facts,
-    Instance,
-    JudgedRun,
-    Judgement,
-    Manifest,
-    Outcome,
-    RunRecord,
-    Termination,
-    Truth,
-    Vacuity,
-    WitnessVerdict,
-)
 from salver.nets.onnx.reader import read_onnx
-from salver.reference import by_autograd, gradient_coefficients
 from salver.report.page.pictures import pictures
-from salver.saliency.sampling import logits_and_gradient
+from salver.runners.answers import Claim, RunRecord
 from salver.spec import float32_down, float32_up, read_vnnlib
-from salver.suite import Suite
+from salver.spec.truth import Truth
+from salver.supervise.finished import Termination
+from salver.zoo.datasets import load
 
 SUITE = Suite.model_validate(
     {

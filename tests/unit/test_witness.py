@@ -10,7 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from salver.errors import SalverError
+from salver.core.errors import SalverError
+from salver.explain.unroll import logit_combination, unroll
+from salver.families.instance import Facts, Instance
+from salver.judge.judgement import WitnessVerdict
 from salver.judge.witness import (
     RULE_UNTIL_2025,
     MalformedWitness,
@@ -21,10 +24,8 @@ from salver.judge.witness import (
     replay,
     second_opinion,
 )
-from salver.model import Facts, Instance, WitnessVerdict
 from salver.nets.network import Linear, Network, Node, Relu
 from salver.nets.onnx.writer import to_bytes, to_model
-from salver.saliency.unroll import logit_combination, unroll
 from salver.spec import Atom, Property
 
 # z0 = 2 relu(x0 - x1) - relu(x1), z1 = relu(x1): dz0/dx = (2, -2) where x0 > x1 > 0 up to the last term.

@@ -8,7 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from salver.generate import drafts
+from salver.explain.unroll import logit_combination, unroll
+from salver.families.generate import drafts
+from salver.families.registry import generators
+from salver.judge.judgement import WitnessVerdict
 from salver.judge.witness import (
     RULE_UNTIL_2025,
     MalformedWitness,
@@ -18,11 +21,8 @@ from salver.judge.witness import (
     replay,
     second_opinion,
 )
-from salver.model import WitnessVerdict
 from salver.nets.network import Linear, Mul, Network, Node, Sub
 from salver.nets.onnx.writer import to_bytes, to_model
-from salver.plugins import generators
-from salver.saliency.unroll import logit_combination, unroll
 from salver.spec import Atom, Property
 from tests.contract.test_generators import SMALL, suite
 from tests.unit.test_witness import classifier, flat, instance, saved

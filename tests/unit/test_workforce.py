@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from hypothesis import given
 from hypothesis import strategies as st
 
-from salver.execute.cluster.workforce import Request, place
+from salver.run.cluster.workforce import Request, place
 
 HAS = st.builds(Request, st.integers(1, 6), st.integers(0, 2))
 WORKERS = st.dictionaries(st.sampled_from("abcde"), HAS, max_size=5)

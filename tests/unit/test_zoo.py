@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import nn
 
-from salver import datasets
-from salver.errors import SalverError
-from salver.nets import zoo
-from salver.nets.training import WEIGHT_STEP, accuracy
-from salver.nets.zoo import ZOO, NetSpec, pinned, trained, weights_sha256
+from salver.core.errors import SalverError
+from salver.zoo import datasets
+from salver.zoo import networks as zoo
+from salver.zoo.networks import ZOO, NetSpec, pinned, trained, weights_sha256
+from salver.zoo.training import WEIGHT_STEP, accuracy
 
 QUICK = NetSpec(dataset="digits", architecture=(8,), epochs=1, batch_size=64)
 

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from salver.errors import SalverError
+from salver.core.errors import SalverError
+from salver.core.records import Record
 from salver.judge.paired import RESAMPLES
 from salver.judge.scoring import SOLVED
-from salver.model import Record
 
 Change = Literal["better", "worse", "no clear difference"]
 LEAST_PAIRS = 10

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from salver.model import RunRecord
+from salver.runners.answers import RunRecord
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from salver.errors import SalverError
-from salver.judge.activation_map import ACTIVATION_MAPS
-from salver.model import Facts, Instance
+from salver.core.errors import SalverError
+from salver.explain.autograd import ACTIVATION_MAPS
+from salver.explain.gradient import logits_and_gradient
+from salver.explain.unroll import logit_combination
+from salver.families.instance import Facts, Instance
 from salver.nets.network import Network, Relu
 from salver.nets.onnx.file import load_model
 from salver.nets.onnx.reader import read_onnx
 from salver.nets.program import lower
 from salver.nets.runtime import Runtime
-from salver.saliency.sampling import logits_and_gradient
-from salver.saliency.unroll import logit_combination
 
 Array = npt.NDArray[np.float64]
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
-from salver.model import Claim, Evidence, JudgedRun, Judgement, Outcome, ProofVerdict, Truth, WitnessVerdict
+from salver.judge.judgement import JudgedRun, Judgement, Outcome, ProofVerdict, WitnessVerdict
+from salver.runners.answers import Claim
+from salver.spec.truth import Evidence, Truth
 
 
 def wrong_answers(judged: Sequence[JudgedRun]) -> list[str]:

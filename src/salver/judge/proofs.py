@@ -10,12 +10,15 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from salver import proofs
-from salver.confined import MOST_STORED_BYTES, read_inside, sha256_inside, write_inside
+from salver.core.confined import MOST_STORED_BYTES, read_inside, sha256_inside, write_inside
+from salver.core.records import Record
+from salver.families.instance import Instance
+from salver.judge.judgement import ProofVerdict
 from salver.judge.sealed import sealed, unsealed
-from salver.model import Claim, Instance, ProofVerdict, Record, RunRecord
 from salver.nets.onnx.file import MOST_BYTES
 from salver.proofs.bounded import PROOF_FILE, Answer
 from salver.proofs.worker import CheckerProcess
+from salver.runners.answers import Claim, RunRecord
 
 STORE = "proofs.json"
 MOST_STORE_BYTES = 64 << 20

@@ -11,18 +11,20 @@ from importlib.metadata import version
 from pathlib import Path
 
 import salver
-from salver.confined import read_inside, sha256_inside, write_inside
-from salver.errors import SalverError
+from salver.core.confined import read_inside, sha256_inside, write_inside
+from salver.core.errors import SalverError
+from salver.families.instance import Instance
+from salver.judge.judgement import WitnessVerdict
 from salver.judge.sealed import sealed, unsealed
 from salver.judge.witness import Gradient, Replay, replay, second_opinion
-from salver.model import Claim, Instance, RunRecord, WitnessVerdict
 from salver.nets.onnx.file import MOST_BYTES
+from salver.runners.answers import Claim, RunRecord
 from salver.spec import read_vnnlib
 
 STORE = "replays.json"
 MOST_WITNESS_BYTES = 64 << 20
 MOST_STORE_BYTES = 256 << 20
-_JUDGING = ("judge", "nets", "saliency", "spec")
+_JUDGING = ("core", "explain", "families", "judge", "nets", "oracle", "spec")
 
 
 def replay_witnesses(

@@ -14,8 +14,8 @@ from typing import Literal
 
 import pandas as pd
 
-from salver.errors import SalverError
-from salver.model import JudgedRun, Judgement, Outcome
+from salver.core.errors import SalverError
+from salver.judge.judgement import JudgedRun, Judgement, Outcome
 
 By = Literal["suite", "family"]
 

@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from salver.datasets.places import cache_dir
+from salver.zoo.datasets.places import cache_dir
 
 SECRET = "seal.key"
 _BYTES = 32

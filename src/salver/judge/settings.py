@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
-from salver.errors import SalverError
-from salver.model import Instance, RunRecord, lean
+from salver.core.errors import SalverError
+from salver.core.records import lean
+from salver.families.instance import Instance
+from salver.runners.answers import RunRecord
 
 _OWN_LIMIT = "the suite's limits"
 _SETTINGS: dict[str, Callable[[RunRecord], str]] = {

@@ -10,25 +10,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, Literal
 
-from salver.errors import SalverError
+from salver.core.errors import SalverError
+from salver.core.records import Record, lean
+from salver.families.instance import Instance
+from salver.judge.judgement import Consistency, JudgedRun, Judgement, Outcome, ProofVerdict, WitnessVerdict
 from salver.judge.proofs import CheckedProof
 from salver.judge.witness import Replay
-from salver.model import (
-    Claim,
-    Consistency,
-    Evidence,
-    Instance,
-    JudgedRun,
-    Judgement,
-    Outcome,
-    ProofVerdict,
-    Record,
-    RunRecord,
-    Termination,
-    Truth,
-    WitnessVerdict,
-    lean,
-)
+from salver.runners.answers import Claim, RunRecord
+from salver.spec.truth import Evidence, Truth
+from salver.supervise.finished import Termination
 
 _WITHOUT_ANSWER = {
     Termination.WALLTIME: Outcome.TIMEOUT,

@@ -15,14 +15,15 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from salver.confined import read_inside
-from salver.datasets import NAMES, Dataset, load
-from salver.errors import SalverError
+from salver.core.confined import read_inside
+from salver.core.errors import SalverError
+from salver.families.instance import Facts, Instance
+from salver.judge.judgement import JudgedRun, Outcome, WitnessVerdict
 from salver.judge.maps import Maps, seen
 from salver.judge.replays import MOST_WITNESS_BYTES
 from salver.judge.witness import replay
-from salver.model import Facts, Instance, JudgedRun, Outcome, WitnessVerdict
 from salver.spec import Property, read_vnnlib
+from salver.zoo.datasets import NAMES, Dataset, load
 
 Array = npt.NDArray[np.float64]
 SAME_BOX = 1e-5
@@ -82,7 +83,7 @@ class WitnessViews:
 
     Attributes:
         set_folder: folder of the instance set.
-        data_dir: the user's data folder, as for `salver.datasets.load`.
+        data_dir: the user's data folder, as for `salver.zoo.datasets.load`.
     """
 
     set_folder: Path

@@ -18,11 +18,13 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ConfigDict, Field
 
-from salver.errors import SalverError
-from salver.judge.activation_map import ACTIVATION_MAPS, logits_and_map
-from salver.model import Instance, Record, WitnessVerdict
+from salver.core.errors import SalverError
+from salver.core.records import Record
+from salver.explain.autograd import ACTIVATION_MAPS, logits_and_map
+from salver.explain.smoothgrad import shifted
+from salver.families.instance import Instance
+from salver.judge.judgement import WitnessVerdict
 from salver.nets.onnx.file import self_contained
-from salver.saliency.smoothgrad.graph import shifted
 from salver.spec import Property
 
 Array = npt.NDArray[np.float64]

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from salver.errors import SalverError
+from salver.core.errors import SalverError
 
 Array = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 Shape = tuple[int, ...]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from salver.errors import SalverError
+from salver.core.errors import SalverError
 from salver.nets.fold import fold_scales
 from salver.nets.network import (
     Abs,

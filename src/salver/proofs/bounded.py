@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
-from salver.errors import SalverError
+from salver.core.errors import SalverError
 
 PROOF_FILE = "unsat.proof"
 """Name of the proof among a run's result files."""

@@ -9,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from salver.commands.one_line import OneLineParser
+from salver.core.command_line import OneLineParser
 from salver.proofs.bounded import Answer, Limits, check_bounded
 
 

@@ -31,8 +31,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
-from salver.errors import SalverError
-from salver.files import write_atomically
+from salver.core.errors import SalverError
+from salver.core.files import write_atomically
 from salver.proofs.checker import LimitError
 from salver.proofs.onnx_file import NetworkFile, parse_network
 from salver.proofs.vnnlib_file import ExactProperty, parse_property

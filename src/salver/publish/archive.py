@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from salver.confined import UnfitFileError, refuse_leaving
-from salver.errors import SalverError
+from salver.core.confined import UnfitFileError, refuse_leaving
+from salver.core.errors import SalverError
 
 MOST_BYTES = 4 << 30
 """Unpacked size up to which an archive is looked at."""

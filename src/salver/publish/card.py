@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from salver.datasets.origins import origin_of
-from salver.errors import counted
-from salver.model import Manifest
+from salver.core.errors import counted
+from salver.families.instance import Manifest
 from salver.publish.census import MOST_SECONDS, Census, Group
 from salver.publish.rights import OWN_LICENCE, Rights, citation
+from salver.zoo.datasets.origins import origin_of
 
 Row = Sequence[object]
 

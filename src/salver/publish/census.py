@@ -11,10 +11,11 @@ from statistics import median
 import numpy as np
 import onnx
 
-from salver.errors import SalverError
-from salver.model import Instance, Manifest, Truth
+from salver.core.errors import SalverError
+from salver.families.instance import Instance, Manifest
 from salver.nets.onnx.file import load_model
 from salver.publish import generate_properties as drawing
+from salver.spec.truth import Truth
 
 MOST_SECONDS = 6 * 3600
 """What VNN-COMP allows the timeouts of one benchmark to sum up to."""

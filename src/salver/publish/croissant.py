@@ -7,10 +7,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from salver.datasets.origins import origin_of
-from salver.model import Manifest
+from salver.families.instance import Manifest
 from salver.publish.census import Census
 from salver.publish.rights import Rights, citation
+from salver.zoo.datasets.origins import origin_of
 
 CONFORMS_TO = "http://mlcommons.org/croissant/1.0"
 CONTEXT: dict[str, Any] = {

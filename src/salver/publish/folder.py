@@ -11,20 +11,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from salver.confined import list_inside, read_inside, unpack
-from salver.errors import SalverError, counted, file_error
-from salver.files import refuse_missing_parent
-from salver.instance_set import MOST_BYTES, MOST_MANIFEST_BYTES, read_manifest
-from salver.model import Manifest
-from salver.provenance import read_made, sha256_of
-from salver.publication import Publication
+from salver.core.confined import list_inside, read_inside, unpack
+from salver.core.errors import SalverError, counted, file_error
+from salver.core.files import refuse_missing_parent
+from salver.families.instance import Manifest
+from salver.families.instance_set import MOST_BYTES, MOST_MANIFEST_BYTES, read_manifest
+from salver.families.provenance import read_made, sha256_of
+from salver.families.publication import Publication
 from salver.publish import generate_properties as drawing
 from salver.publish.archive import archive, compressed
 from salver.publish.card import data_card
 from salver.publish.census import Census, count, network_facts, refuse_unfit
 from salver.publish.croissant import croissant
 from salver.publish.rights import Terms, citation_cff, licence_file, rights_of
-from salver.validate import MOST_LISTED_BYTES, validate
+from salver.publish.validate import MOST_LISTED_BYTES, validate
 
 SUMS, METADATA = "SHA256SUMS", "croissant.json"
 

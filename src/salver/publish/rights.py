@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from salver.confined import read_inside
-from salver.datasets.origins import origin_of
-from salver.errors import SalverError
-from salver.model import Manifest, Record
+from salver.core.confined import read_inside
+from salver.core.errors import SalverError
+from salver.core.records import Record
+from salver.families.instance import Manifest
+from salver.families.publication import Author, Day, Line, Publication, Url
 from salver.nets.onnx.file import network_name
-from salver.nets.zoo import ZOO
-from salver.publication import Author, Day, Line, Publication, Url
-from salver.validate import MOST_LISTED_BYTES
+from salver.publish.validate import MOST_LISTED_BYTES
+from salver.zoo.datasets.origins import origin_of
+from salver.zoo.networks import ZOO
 
 OWN_LICENCE = "BSD-3-Clause"
 OWN_CREATOR = "the salver authors"

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from salver.confined import (
+from salver.core.confined import (
     MOST_STORED_BYTES,
     UnfitFileError,
     list_inside,
@@ -24,17 +24,17 @@ from salver.confined import (
     sha256_inside,
     unpack_inside,
 )
-from salver.errors import FoundError, SalverError
-from salver.instance_set import MOST_MANIFEST_BYTES, checksums, read_manifest
-from salver.model import Manifest
-from salver.names import refuse_unsafe_path
+from salver.core.errors import FoundError, SalverError
+from salver.core.names import refuse_unsafe_path
+from salver.families.instance import Manifest
+from salver.families.instance_set import MOST_MANIFEST_BYTES, checksums, read_manifest
 from salver.nets.onnx.file import MOST_BYTES
 from salver.publish import generate_properties as drawing
 from salver.publish.archive import unpack
 from salver.publish.census import refuse_unfit
 from salver.publish.folder import METADATA, SUMS, drawn_from, is_draw
+from salver.publish.validate import MOST_LISTED_BYTES, Complaint, validate
 from salver.spec.read import MOST_BYTES as MOST_TEXT_BYTES
-from salver.validate import MOST_LISTED_BYTES, Complaint, validate
 
 MOST_SUM_BYTES = 4096
 

@@ -11,11 +11,12 @@ from urllib.parse import quote
 import numpy as np
 import numpy.typing as npt
 
-from salver.confined import clear, write_inside
-from salver.errors import SalverError
+from salver.core.confined import clear, write_inside
+from salver.core.errors import SalverError
+from salver.families.instance import Instance
+from salver.judge.judgement import JudgedRun
 from salver.judge.maps import top_set
 from salver.judge.views import WitnessView, WitnessViews, chosen_witnesses
-from salver.model import Instance, JudgedRun
 from salver.report.pictures import bars_svg, flattened, image_png, map_png
 from salver.report.templating import environment
 from salver.report.words import asked, meaning

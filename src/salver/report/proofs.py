@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from salver.judge.judgement import JudgedRun, ProofVerdict
 from salver.judge.proofs import CheckedProof
-from salver.model import Claim, JudgedRun, ProofVerdict
+from salver.runners.answers import Claim
 
 COLUMNS = ("suite", "family", "instance", "solver", "verdict", "bytes", "check_s", "wall_s", "detail")
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from salver.judge.coverage import Coverage
+from salver.judge.judgement import JudgedRun
 from salver.judge.naming import doubts, wrong_answers
 from salver.judge.proofs import CheckedProof
 from salver.judge.scoring import find_profile, leaderboard, results_frame
 from salver.judge.verdicts import Disagreement, disagreements
-from salver.model import JudgedRun
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,11 @@ from math import inf, isnan
 import pandas as pd
 from tabulate import tabulate
 
+from salver.families.instance import Instance
+from salver.judge.judgement import Outcome
 from salver.judge.scoring import TOTAL, VIRTUAL_BEST, per_instance, totals
 from salver.judge.verdicts import Disagreement
-from salver.model import Claim, Instance, Outcome
+from salver.runners.answers import Claim
 
 _FORMULA = frozenset("=+-@\t\r")
 HEADERS = {"score": "score", "par2": "PAR-2 (s)"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from salver.model import Facts
+from salver.families.instance import Facts
 
 MEANINGS = {
     "vg_box": "The map is the same up to the tolerance, the class is another one.",

@@ -13,12 +13,13 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from salver.confined import refuse_other_than_folders, write_inside
-from salver.errors import SalverError
+from salver.core.confined import refuse_other_than_folders, write_inside
+from salver.core.errors import SalverError
+from salver.core.names import LONGEST
+from salver.families.instance import Instance
+from salver.judge.judgement import JudgedRun
 from salver.judge.proofs import CheckedProof
 from salver.judge.scoring import find_profile, intervals
-from salver.model import Instance, JudgedRun
-from salver.names import LONGEST
 from salver.report import tables
 from salver.report.figures.drawing_beside import Drawing, drawn_here
 from salver.report.figures.plot import COLUMNS

@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from salver import __version__
-from salver.commands.one_line import OneLineParser, nearest, refuse_empty
-from salver.errors import SalverError, counted, file_error
+from salver.core.command_line import OneLineParser, nearest, refuse_empty
+from salver.core.errors import SalverError, counted, file_error
 from salver.solvers.arguments import CHECK_PROOF, DEVICES, build_parser, completion_script, parts_left_out
 from salver.solvers.watchdog import Outbox, is_out_of_memory, process_start, watched
 
@@ -307,7 +307,7 @@ def _refuse_outputs(options: argparse.Namespace) -> None:
     Raises:
         SalverError: a file or folder named for output cannot be had.
     """
-    from salver.files import refuse_missing_parent, refuse_output
+    from salver.core.files import refuse_missing_parent, refuse_output
 
     if options.proof is not None:
         inputs = [options.query, *_files(options.network).values()]
@@ -368,7 +368,7 @@ def _text(result: Result, query: Query | None, path: Path, folder: Path | None) 
         named = {"X": result.witness, "Y": query.replay(result.witness)}
         tensors = [(name, declared.get(name, ""), named[name]) for name in declared or named]
     if folder is not None:
-        from salver.files import write_atomically
+        from salver.core.files import write_atomically
 
         for name, _, values in tensors:
             text = "\n".join(_number(v, query.double) for v in values.tolist())

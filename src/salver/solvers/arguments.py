@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from salver.commands.one_line import OneLineParser, actions_of, nearest, options_of
-from salver.errors import SalverError
+from salver.core.command_line import OneLineParser, actions_of, nearest, options_of
+from salver.core.errors import SalverError
 
 CHECK_PROOF, COMPLETION = "check-proof", "--show-completion"
 DEVICES = ("cpu", "cuda")

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from salver.errors import SalverError
+from salver.core.errors import SalverError
 from salver.nets.joined import beside, with_rows
 from salver.nets.onnx.declared import inputs_of, is_double, refuse_contradiction
 from salver.nets.onnx.file import load_model

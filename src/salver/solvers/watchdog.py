@@ -23,8 +23,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from salver.execute.supervision.proc import TICKS_PER_S, stat_fields
-from salver.execute.supervision.supervisor import PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG, Tree, prctl
+from salver.supervise.proc import TICKS_PER_S, stat_fields
+from salver.supervise.supervisor import PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG, Tree, prctl
 
 GRACE_S = 0.15
 """How long after the limit the solving process may still say by itself that its time was over."""

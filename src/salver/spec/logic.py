@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import Any, TypeVar
 
-from salver.errors import SalverError
+from salver.core.errors import SalverError
 from salver.spec.read import Expression
 
 A = TypeVar("A")

@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from salver.confined import open_regular
-from salver.errors import SalverError
+from salver.core.confined import open_regular
+from salver.core.errors import SalverError
 from salver.spec.numbers import above, below
 from salver.spec.property import Atom, Clause, Property
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from salver.errors import SalverError
+from salver.core.errors import SalverError
 from salver.spec.logic import clauses
 from salver.spec.property import Relation
 from salver.spec.read import (

@@ -6,8 +6,10 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from salver.model import Answer, Finished, Instance, Limits, StagedInstance
-from salver.runner import Runner, answer_from_words
+from salver.families.instance import Instance
+from salver.runners.answers import Answer, StagedInstance
+from salver.runners.contract import Runner, answer_from_words
+from salver.supervise.finished import Finished, Limits
 
 
 class Corners(Runner):

@@ -10,4 +10,4 @@
 #SBATCH --no-requeue
 #SBATCH --partition=batch
 
-exec PYTHON -m salver.execute.cluster.worker tls://10.0.0.1:8786 --cores 8 --gpus 0 --lifetime 93385 --lifetime-stagger 60 --tls '/a run/keys'
+exec PYTHON -m salver.run.cluster.worker tls://10.0.0.1:8786 --cores 8 --gpus 0 --lifetime 93385 --lifetime-stagger 60 --tls '/a run/keys'

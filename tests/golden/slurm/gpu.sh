@@ -13,4 +13,4 @@
 #SBATCH --constraint=a100
 #SBATCH --exclusive
 
-exec PYTHON -m salver.execute.cluster.worker tls://10.0.0.1:8786 --cores 4 --gpus 2 --lifetime 14185 --lifetime-stagger 60 --tls '/a run/keys'
+exec PYTHON -m salver.run.cluster.worker tls://10.0.0.1:8786 --cores 4 --gpus 2 --lifetime 14185 --lifetime-stagger 60 --tls '/a run/keys'

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from salver.errors import SalverError
+from salver.core.errors import SalverError
 from salver.nets.fold import fold_scales
 from salver.nets.keras import hdf5_probe
 from salver.nets.keras.hdf5_probe import MOST_WEIGHTS

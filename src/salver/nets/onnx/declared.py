@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 from onnx import TensorProto
 
-from salver.errors import SalverError
+from salver.core.errors import SalverError
 
 _ELEMENTS = {
     "float16": TensorProto.FLOAT16,

@@ -14,7 +14,7 @@ from typing import Any
 
 import onnx
 
-from salver.errors import SalverError
+from salver.core.errors import SalverError
 from salver.nets.onnx.other_kinds import other_kind
 
 MOST_BYTES = 512 << 20

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from salver.errors import SalverError
+from salver.core.errors import SalverError
 from salver.nets.network import Concat, Linear, Node, Operator, Reshape, Scale, Shape, held
 from salver.nets.onnx.strict import MOST_ENTRIES
 from salver.nets.onnx.types import Types, without_batch

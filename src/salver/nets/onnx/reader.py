@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from salver.errors import SalverError
+from salver.core.errors import SalverError
 from salver.nets.fold import fold_scales
 from salver.nets.network import (
     Abs,

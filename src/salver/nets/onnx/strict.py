@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from salver.errors import SalverError
+from salver.core.errors import SalverError
 
 MOST_ENTRIES = 1 << 24
 """Largest tensor, weights and intermediate results alike."""

@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from salver.confined import head_inside, unpack_inside
-from salver.errors import SalverError
-from salver.execute.logs import COMMAND
-from salver.model import Consistency, Instance, JudgedRun, Outcome
+from salver.core.confined import head_inside, unpack_inside
+from salver.core.errors import SalverError
+from salver.families.instance import Instance
+from salver.judge.judgement import Consistency, JudgedRun, Outcome
 from salver.nets.network import Relu
 from salver.nets.onnx.reader import read_onnx
 from salver.report.page.pictures import Pictures, pictures
+from salver.run.logs import COMMAND
 
 MOST_TEXTS = 2_000
 """Runs whose command and log heads are in the page."""

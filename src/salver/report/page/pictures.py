@@ -14,14 +14,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from salver.confined import read_inside, unpack_inside
-from salver.datasets import NAMES, load
-from salver.errors import SalverError
+from salver.core.confined import read_inside, unpack_inside
+from salver.core.errors import SalverError
+from salver.families.instance import Facts, Instance
+from salver.judge.judgement import JudgedRun, WitnessVerdict
 from salver.judge.maps import Maps, Seen
 from salver.judge.replays import MOST_WITNESS_BYTES
 from salver.judge.views import centre_of_box, has_map
 from salver.judge.witness import parse_witness
-from salver.model import Claim, Facts, Instance, JudgedRun, WitnessVerdict
+from salver.runners.answers import Claim
+from salver.zoo.datasets import NAMES, load
 
 Array = npt.NDArray[np.float64]
 

@@ -13,9 +13,9 @@ from urllib.parse import urlencode
 
 import pandas as pd
 
+from salver.families.instance import Instance
 from salver.judge.scoring import COUNTS, OUTCOMES, SOLVED, TOTAL, VIRTUAL_BEST, per_instance, virtual_best
 from salver.judge.verdicts import Disagreement
-from salver.model import Instance
 from salver.report.figures.drawing_beside import Drawing
 from salver.report.page.data import embedded, page_data
 from salver.report.page.material import Material

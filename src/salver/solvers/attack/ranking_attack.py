@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from salver.errors import SalverError
+from salver.core.errors import SalverError
+from salver.explain.ranking import Ranking
 from salver.nets.program import AbsBlock, Program
-from salver.saliency.ranking.graph import Ranking
 from salver.solvers.attack.surrogate import Surrogate
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
 from salver.spec import Atom, Clause, Property

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from salver.errors import SalverError
+from salver.core.errors import SalverError
 from salver.nets.program import ROUNDING, Affine, Matrix
 from salver.solvers.bounding.bounds import Array, constant_rows
 from salver.solvers.bounding.relaxation import TINY

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from salver.errors import SalverError
+from salver.core.errors import SalverError
 from salver.nets.network import Add, Conv, Network, Node, Relu, Reshape, Scale, Sub
 from salver.solvers.bounding.windows import Places, Tensor, Window, transposed, windows_below
 

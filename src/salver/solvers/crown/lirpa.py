@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from salver.errors import SalverError
+from salver.core.errors import SalverError
 
 
 @cache

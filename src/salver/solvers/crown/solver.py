@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from salver.errors import SalverError
+from salver.core.errors import SalverError
 from salver.solvers.bounding.bounds import Bounds, propagate
 from salver.solvers.crown.bounds import Bounder, Boxes
 from salver.solvers.crown.graph import atom_rows, over_rows, without_abs

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from salver.errors import SalverError
+from salver.core.errors import SalverError
 from salver.nets.program import Program
 from salver.solvers.bounding.bounds import Bounds, propagate
 from salver.solvers.claims import claimed_unsat

@@ -17,7 +17,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from salver.errors import SalverError
+from salver.core.errors import SalverError
 from salver.solvers.alternatives import without_refuted
 from salver.solvers.bounding.bounds import Bounds, propagate
 from salver.solvers.claims import claimed_unsat

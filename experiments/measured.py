@@ -1,0 +1,92 @@
+"""One row per run with what the tables of a bench need beside the judgement: size, delta, solving time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from salver.core.errors import SalverError
+from salver.families.instance import Instance
+from salver.judge.judgement import JudgedRun
+from salver.judge.scoring import SOLVED, results_frame
+from salver.nets.onnx.reader import read_onnx
+from salver.nets.program import UnsupportedQueryError, lower
+from salver.report.judging import judge_all
+from salver.run.logs import read_finished
+from salver.run.run_suite import RunManifest
+from salver.solvers.bounding.bounds import propagate
+from salver.spec import read_vnnlib
+
+_SOLVING = re.compile(r"^solving: (\d+\.\d+) s$", re.MULTILINE)
+MEASURED_COLUMNS = ("network", "condition", "index", "epsilon", "delta", "unstable", "solving_s", "cost_s")
+
+
+def measured_run(run_dir: Path, root: Path) -> tuple[RunManifest, pd.DataFrame]:
+    """Judges a run and adds `MEASURED_COLUMNS` to its results.
+
+    `unstable` counts the neurons that root bounds leave open; -1 where the network cannot be lowered.
+    `solving_s` is what the solver says it spent without start and reading, NaN if it does not say.
+    `cost_s` is the PAR-2 cost: wall seconds, twice the limit where unsolved.
+
+    Raises:
+        SalverError: as `judge_all`.
+    """
+    found = judge_all(run_dir, root)
+    instances, judged = found.instances, found.runs
+    used = {run.run.instance_id for run in judged}
+    unstable = {
+        key: unstable_neurons(found.set_path, instance) for key, instance in instances.items() if key in used
+    }
+    return found.run, measured_frame(judged, instances, unstable, solving_times(run_dir, judged))
+
+
+def measured_frame(
+    judged: Sequence[JudgedRun],
+    instances: Mapping[str, Instance],
+    unstable: Mapping[str, int],
+    solving: Mapping[str, float],
+) -> pd.DataFrame:
+    """`results_frame` with `MEASURED_COLUMNS`; `unstable` is by instance, `solving` by key of the run."""
+    frame = results_frame(judged)
+    facts = [instances[name].facts for name in frame["instance_id"]]
+    cost = frame["wall_s"].where(frame["outcome"].isin(SOLVED), 2 * frame["limit_s"])
+    return frame.assign(
+        network=[fact.network for fact in facts],
+        condition=[fact.condition for fact in facts],
+        index=[fact.index for fact in facts],
+        epsilon=[fact.epsilon for fact in facts],
+        delta=[float("nan") if fact.delta is None else fact.delta for fact in facts],
+        unstable=[unstable[name] for name in frame["instance_id"]],
+        solving_s=[solving.get(key, float("nan")) for key in frame["key"]],
+        cost_s=cost,
+    )
+
+
+def unstable_neurons(set_path: Path, instance: Instance) -> int:
+    """Neurons whose sign interval and linear bounds leave open over the box; each counts once.
+
+    Raises:
+        SalverError: the instance's files cannot be read.
+    """
+    try:
+        program = lower(read_onnx(set_path / instance.onnx))
+    except UnsupportedQueryError:
+        return -1
+    prop = read_vnnlib(set_path / f"{instance.vnnlib}.gz")
+    return propagate(program, prop.input_lower, prop.input_upper, outputs=False).undecided
+
+
+def solving_times(run_dir: Path, judged: Sequence[JudgedRun]) -> dict[str, float]:
+    """Seconds by key of the run, for the runs whose log states them."""
+    found = {}
+    for run in judged:
+        try:
+            stated = _SOLVING.search(read_finished(run_dir, run.run).stderr)
+        except SalverError:
+            continue
+        if stated:
+            found[run.run.key] = float(stated[1])
+    return found

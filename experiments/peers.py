@@ -1,0 +1,233 @@
+"""`salver bench peers`: which verifiers of others take which family on which kind of network.
+
+One small query of every family on every kind of network (`kinds.py`), of five inputs where that is possible,
+so that the answers are enumerated. Some families are asked with 64 inputs as well: tools that split the input
+of small queries take another way through the same graph there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pandas as pd
+
+from experiments.kinds import KINDS, ImageShape, classifier_of
+from experiments.text import as_text
+from salver.cli.progress import counting, finishing
+from salver.core.errors import SalverError
+from salver.core.files import write_atomically
+from salver.families.generate import generate
+from salver.families.instance import Instance
+from salver.families.suite import FamilyEntry, Suite
+from salver.judge.scoring import results_frame
+from salver.report.judging import judge_run
+from salver.run.run_suite import RunManifest, RunOptions, run_suite
+from salver.runners.foreign.peers import PEERS
+from salver.runners.registry import runners
+
+KEY = "peer-kinds"
+REFERENCE = "hybrid"
+DECIDED = ("verified", "falsified")
+TIMEOUT_S = 20.0
+
+
+@dataclass(frozen=True)
+class Size:
+    """One size of all networks: the data set whose points are asked about, and the image it is read as."""
+
+    dataset: str
+    image: ImageShape
+    classes: int
+    enumerated: bool
+
+
+@dataclass(frozen=True)
+class Question:
+    """A family with the parameters of its query, by data set, and the kinds of network it is asked of.
+
+    Attributes:
+        label: the row's name in the table.
+        params: parameters by data set; a data set that is absent is not asked.
+        kinds: None for `PLAIN_KINDS`.
+    """
+
+    label: str
+    family: str
+    params: dict[str, dict[str, Any]]
+    kinds: tuple[str, ...] | None = None
+
+
+SIZES = (Size("bandit", (1, 1, 5), 2, True), Size("digits", (1, 8, 8), 10, False))
+PLAIN_KINDS = tuple(kind for kind in KINDS if kind != "conv-dense")  # which is there for its map
+QUESTIONS = (
+    Question("label_robustness", "label_robustness", {"bandit": {"epsilons": [0.1]}}),
+    Question("vg_box", "vg_box",
+             {"bandit": {"epsilons": [0.3], "deltas": [0.2], "keep_robust": True},
+              "digits": {"epsilons": [0.04], "deltas": [0.05], "keep_robust": True}}),
+    Question("gradient_sign", "gradient_sign",
+             {"bandit": {"epsilons": [0.2], "levels": [0.0], "count": 1}}),
+    Question("gradient_width", "gradient_width", {"bandit": {"epsilons": [0.2], "deltas": [0.2]}}),
+    Question("topk_rank", "topk_rank", {"bandit": {"epsilons": [0.1], "k": 2, "min_open": 0}}),
+    Question("smoothgrad_topk", "smoothgrad_topk", {"bandit": {"epsilons": [0.1], "k": 2, "draws": 2}}),
+    Question("cam_topk", "cam_topk",
+             {"bandit": {"epsilons": [0.1], "k": 2}, "digits": {"epsilons": [0.005], "k": 2}},
+             ("average-pooled",)),
+    Question("cam_topk (Grad-CAM)", "cam_topk", {"bandit": {"epsilons": [0.1], "k": 1, "map": "grad-cam"}},
+             ("convolutional", "conv-dense", "residual", "batch-norm")),
+    Question("planted_sat", "planted_sat",
+             {"bandit": {"epsilon": 0.1, "attack_rounds": 0, "directions": 2, "wells": 2}}),
+    Question("planted_unsat", "planted_unsat", {"digits": {"epsilon": 0.02}}),
+)  # fmt: skip
+_NOT_ENUMERATED = frozenset({"planted_sat", "planted_unsat"})
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one instance of the set is about."""
+
+    label: str
+    kind: str
+    size: Size
+
+
+def bench_peers(root: Path, options: RunOptions, say: Callable[[str], None] = print) -> Path:
+    """Makes the queries, runs the tools on them and writes the tables; returns the folder written.
+
+    Args:
+        options: of the run; `solvers` None means every peer that can run here, and `hybrid` beside them.
+
+    Raises:
+        SalverError: no peer can run here, or the run was stopped.
+    """
+    solvers = options.solvers or (REFERENCE, *available_peers())
+    asked = {"solvers": solvers, "cores": options.cores or 1, "timeout": options.timeout or TIMEOUT_S}
+    folder = root / "instances" / KEY / "classifiers"
+    write_classifiers(folder)
+    cells, suite = suite_of(folder)
+    with counting(f"generating {KEY}") as progress:
+        set_path, instances = generate(suite, root, None, options.workers, progress)
+    with finishing() as (on_plan, on_finish):
+        run_dir, summary = run_suite(
+            suite, instances, set_path, root, options.model_copy(update=asked), on_plan, on_finish
+        )
+    if summary.left:
+        raise SalverError("stopped before all jobs were run", KEY, "go on with --resume")
+    manifest, _, judged = judge_run(run_dir, root)
+    return _written(root, manifest, results_frame(judged), named(cells, instances.instances), run_dir, say)
+
+
+def available_peers() -> tuple[str, ...]:
+    """Names of the peers that can run here.
+
+    Raises:
+        SalverError: none can.
+    """
+    known = runners()
+    reasons = {name: known[name]().unavailable() for name in PEERS}
+    ready = tuple(name for name, reason in reasons.items() if reason is None)
+    if not ready:
+        why = "; ".join(f"{name} {reason}" for name, reason in reasons.items())
+        raise SalverError(f"no verifier of others can run here: {why}", "bench peers", "install one")
+    return ready
+
+
+def write_classifiers(folder: Path) -> None:
+    """Writes the classifier of every kind in every size, as `<data set>-<kind>.onnx`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for size in SIZES:
+        for kind in KINDS:
+            model = classifier_of(kind, size.image, size.classes)
+            write_atomically(folder / f"{size.dataset}-{kind}.onnx", model.SerializeToString())
+
+
+def suite_of(classifiers: Path) -> tuple[list[Cell], Suite]:
+    """What is asked, and the suite that asks it: one instance an entry, in the same order."""
+    cells, entries = [], []
+    for cell, question in _asked():
+        network = str(classifiers / f"{cell.size.dataset}-{cell.kind}.onnx")
+        params = {"network": network, "dataset": cell.size.dataset, "points": 1}
+        params |= question.params[cell.size.dataset]
+        if cell.size.enumerated and question.family not in _NOT_ENUMERATED:
+            params["enumerate"] = True
+        cells.append(cell)
+        entries.append(FamilyEntry(generator=question.family, params=params))
+    title = "Every family on every kind of network, for trying verifiers of others"
+    return cells, Suite(key=KEY, title=title, timeout=TIMEOUT_S, family=tuple(entries))
+
+
+def _asked() -> Iterator[tuple[Cell, Question]]:
+    for question in QUESTIONS:
+        for kind in question.kinds or PLAIN_KINDS:
+            for size in SIZES:
+                if size.dataset in question.params:
+                    yield Cell(question.label, kind, size), question
+
+
+def named(cells: list[Cell], instances: tuple[Instance, ...]) -> dict[str, Cell]:
+    """The cell of every instance by its id; every entry gives one instance."""
+    return {instance.id: cell for cell, instance in zip(cells, instances, strict=True)}
+
+
+def verdict_table(frame: pd.DataFrame, cells: dict[str, Cell], solvers: list[str]) -> pd.DataFrame:
+    """One row a family, kind and number of inputs; the outcome of every solver, wrong ones in capitals.
+
+    Args:
+        frame: columns instance_id, solver and outcome.
+    """
+    outcomes = {(row.instance_id, row.solver): str(row.outcome) for row in frame.itertuples()}
+    rows = []
+    for key, cell in cells.items():
+        said = [outcomes.get((key, solver), "-") for solver in solvers]
+        words = ["WRONG" if word == "wrong" else word for word in said]
+        height, width = cell.size.image[1:]
+        rows.append([cell.label, cell.kind, str(height * width), *words])
+    return pd.DataFrame(rows, columns=["family", "network", "inputs", *solvers])
+
+
+def reason_table(frame: pd.DataFrame, cells: dict[str, Cell]) -> pd.DataFrame:
+    """Why there is no verdict, or a wrong one: the tool's words, how often and where first."""
+    left = frame[~frame["outcome"].isin(DECIDED)]
+    rows = []
+    for (solver, outcome, detail), part in left.groupby(["solver", "outcome", "detail"], sort=True):
+        cell = cells[part["instance_id"].iloc[0]]
+        place = f"{cell.label}, {cell.kind}, {cell.size.dataset}"
+        rows.append([solver, outcome, detail or "-", str(len(part)), place])
+    return pd.DataFrame(rows, columns=["solver", "outcome", "reason", "queries", "first"])
+
+
+def _written(
+    root: Path,
+    manifest: RunManifest,
+    frame: pd.DataFrame,
+    cells: dict[str, Cell],
+    run_dir: Path,
+    say: Callable[[str], None],
+) -> Path:
+    verdicts = verdict_table(frame, cells, sorted(manifest.solvers, key=lambda name: name != REFERENCE))
+    reasons = reason_table(frame, cells)
+    say(as_text(verdicts, "plain"))
+    folder = root / "reports" / f"bench-peers-{datetime.now(UTC).strftime('%Y%m%dT%H%M%S')}"
+    folder.mkdir(parents=True, exist_ok=True)
+    for stem, table in (("peers", verdicts), ("peers-reasons", reasons)):
+        write_atomically(folder / f"{stem}.csv", table.to_csv(index=False))
+    parts = ["# salver bench peers\n", conditions(manifest, run_dir), as_text(verdicts, "github")]
+    parts += ["Without a verdict, or with a wrong one:\n", as_text(reasons, "github")]
+    write_atomically(folder / "peers.md", "\n".join(parts))
+    say(f"report: {os.path.relpath(folder / 'peers.md')}")
+    return folder
+
+
+def conditions(manifest: RunManifest, run_dir: Path) -> str:
+    """Machine, limits, versions and day of the run."""
+    machine, asked = manifest.machine, manifest.options
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(manifest.solvers.items()))
+    return (
+        f"{manifest.started[:10]}, {machine['processor']}; {asked.cores} core(s) and {asked.timeout:g} s "
+        f"a run, {asked.workers} slot(s); {versions}; onnx {onnx.__version__}. Run: reports/{run_dir.name}.\n"
+    )

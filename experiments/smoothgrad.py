@@ -1,0 +1,199 @@
+"""`salver bench smoothgrad`: the certificate of sparsified SmoothGrad beside an attack, on test points.
+
+A probabilistic track of its own: the certified overlap of each map holds with probability p over its
+samples (Levine, Singla and Feizi, 2019). It has its own columns and is never mixed with proofs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pydantic import Field
+from tabulate import tabulate
+
+from experiments.sparsified import Certificate, Smoothing, share_count, top_set, worst_overlap
+from experiments.sparsified_attack import Effort, attack
+from salver.core.errors import SalverError
+from salver.core.files import fresh_folder, write_atomically
+from salver.core.plugins import choose
+from salver.core.records import Record
+from salver.explain.unroll import logit_combination
+from salver.nets.program import Program, lower
+from salver.nets.torch_bridge import from_torch
+from salver.run.machine import processor
+from salver.zoo.datasets import Dataset, load
+
+Array = npt.NDArray[np.float64]
+GRID = (0.02, 0.05, 0.1, 0.2, 0.5)
+_CERTIFY, _ATTACK, _FRESH = 1, 2, 3
+
+
+class SmoothGradOptions(Record):
+    """Parameters of the track; the defaults are the paper's, but for the network and the points.
+
+    Attributes:
+        network: key of the zoo.
+        points: correctly classified test points.
+        draws: q, samples of a map.
+        confidence: p.
+        k_share: K / n; rho: radius of the l2 ball in the units of the input.
+        sigmas, taus: grids of the noise and of the kept share.
+        noise: the attacked map from `fresh` samples, or from the `same` ones as the original.
+        keep_label: whether the attack must keep the class.
+        attack_draws, attack_steps: effort of the attack; 0 steps leave random directions.
+    """
+
+    network: str = "digits-32x32"
+    points: int = Field(default=10, gt=0)
+    draws: int = Field(default=8192, gt=0)
+    confidence: float = Field(default=0.95, gt=0, lt=1)
+    k_share: float = Field(default=0.2, gt=0, lt=1)
+    rho: float = Field(default=0.03, ge=0, allow_inf_nan=False)
+    sigmas: tuple[float, ...] = Field(default=GRID, min_length=1)
+    taus: tuple[float, ...] = Field(default=GRID, min_length=1)
+    noise: Literal["fresh", "same"] = "fresh"
+    keep_label: bool = False
+    attack_draws: int = Field(default=1024, gt=0)
+    attack_steps: int = Field(default=5, ge=0)
+    seed: int = Field(default=0, ge=0)
+
+
+def bench_smoothgrad(
+    root: Path, options: SmoothGradOptions, data_dir: Path | None = None, say: Callable[[str], None] = print
+) -> Path:
+    """Measures, prints and writes the track; returns the folder below reports/ that was written.
+
+    Raises:
+        SalverError: an unknown network, missing data, or parameters that allow no certificate.
+    """
+    from salver.zoo.networks import ZOO, trained
+
+    spec = choose(options.network, ZOO, "network")
+    data = load(spec.dataset, data_dir)
+    size = data.test_x.shape[1]
+    classifier = lower(from_torch(trained(spec, options.seed, data_dir), size))
+    frame = measure(classifier, data, options)
+    table = summary(frame, options)
+    rows, headers = table.to_numpy().tolist(), [str(name) for name in table.columns]
+    text = conditions(options, data, frame)
+    say(text)
+    say(tabulate(rows, headers, "plain", disable_numparse=True))
+    folder = fresh_folder(root / "reports", "bench-smoothgrad")
+    markdown = (
+        f"# salver bench smoothgrad\n\n{text}\n\n{tabulate(rows, headers, 'github', disable_numparse=True)}\n"
+    )
+    write_atomically(folder / "smoothgrad.md", markdown)
+    write_atomically(folder / "smoothgrad.csv", table.to_csv(index=False))
+    write_atomically(folder / "smoothgrad-points.csv", frame.to_csv(index=False))
+    say(f"report: {os.path.relpath(folder / 'smoothgrad.md')}")
+    return folder
+
+
+def measure(classifier: Program, data: Dataset, options: SmoothGradOptions) -> pd.DataFrame:
+    """One row per sigma, tau and test point: certified and attacked overlap as counts out of K.
+
+    The same options give the same rows.
+
+    Raises:
+        SalverError: K is not below the number of features, or no test point is classified correctly.
+    """
+    rows = []
+    for index in _points(classifier, data, options):
+        x, label = data.test_x[index].astype(np.float64), int(data.test_y[index])
+        for number, sigma in enumerate(options.sigmas):
+            rows += list(_cells(classifier, x, label, index, number, sigma, options))
+    frame = pd.DataFrame(rows)
+    return frame.sort_values(["sigma", "tau", "index"], kind="stable", ignore_index=True)
+
+
+def _cells(
+    classifier: Program,
+    x: Array,
+    label: int,
+    index: int,
+    number: int,
+    sigma: float,
+    options: SmoothGradOptions,
+) -> Iterator[dict[str, object]]:
+    """All taus of one point and sigma: their maps come from the same gradients."""
+    size = len(x)
+    k = share_count(options.k_share, size)
+    counts = tuple(share_count(tau, size) for tau in options.taus)
+    coefficients = logit_combination(classifier.output.size, label)
+    maps = Smoothing(classifier, coefficients, counts, sigma)
+    seed = [options.seed, index, number]
+    means = maps.mean(x, options.draws, [*seed, _CERTIFY])
+    certificate = Certificate(k, options.rho, sigma, options.draws, options.confidence)
+    effort = Effort(draws=options.attack_draws, steps=options.attack_steps)
+    for place, (tau, count) in enumerate(zip(options.taus, counts, strict=True)):
+        one = Smoothing(classifier, coefficients, (count,), sigma)
+        kept = label if options.keep_label else None
+        moved = attack(one, x, means[place], k, options.rho, [*seed, _ATTACK, place], kept, effort)
+        stream = [*seed, _CERTIFY] if options.noise == "same" else [*seed, _FRESH, place]
+        after = one.mean(moved, options.draws, stream)[0]
+        yield {
+            "sigma": sigma,
+            "tau": tau,
+            "index": index,
+            "K": k,
+            "kept": count,
+            "certified": certificate.overlap(means[place]),
+            "attacked": worst_overlap(top_set(means[place], k), after),
+            "distance": float(np.linalg.norm(moved - x)),
+            "label_kept": int(np.argmax(classifier.evaluate(moved[None])[0])) == label,
+        }
+
+
+def summary(frame: pd.DataFrame, options: SmoothGradOptions) -> pd.DataFrame:
+    """One row per sigma and tau: median certified and attacked overlap / K, their gap, and how often the
+    attacked map kept less than was certified."""
+    rows = []
+    for (sigma, tau), cell in frame.groupby(["sigma", "tau"]):
+        certified, attacked = cell["certified"] / cell["K"], cell["attacked"] / cell["K"]
+        rows.append(
+            {
+                "sigma": f"{sigma:g}",
+                "tau": f"{tau:g}",
+                "points": str(len(cell)),
+                "certified overlap": f"{certified.median():.3f}",
+                "failure probability": f"{1 - options.confidence:.3g}",
+                "attacked overlap": f"{attacked.median():.3f}",
+                "gap": f"{(attacked - certified).median():.3f}",
+                "below certificate": str(int((attacked < certified).sum())),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def conditions(options: SmoothGradOptions, data: Dataset, frame: pd.DataFrame) -> str:
+    """The parameters, so that the figures can be measured again, and what they mean."""
+    size, k = data.test_x.shape[1], int(frame["K"].iloc[0])
+    label = "label kept" if options.keep_label else "label free"
+    return (
+        f"{options.network} on {data.name}, n = {size}, K = {k}, rho = {options.rho:g}, q = {options.draws}, "
+        f"p = {options.confidence:g}, seed {options.seed}; {processor()}.\n"
+        f"Certified overlap: R_cert / K of one map, wrong with probability at most "
+        f"{1 - options.confidence:.3g} over its samples (medians over points; "
+        f"{max(0, 2 * k - size)} of K hold for any two sets).\n"
+        f"Attacked overlap: after an l2 attack within rho ({label}, {options.attack_steps} steps of "
+        f"{options.attack_draws} draws), of the map from {options.noise} samples; "
+        "ties count against the original set. No row is a proof."
+    )
+
+
+def _points(classifier: Program, data: Dataset, options: SmoothGradOptions) -> list[int]:
+    """Correctly classified test points in a seeded order."""
+    logits = classifier.evaluate(data.test_x.astype(np.float64))[0]
+    right = np.argmax(logits, axis=1) == data.test_y
+    order = np.random.default_rng([options.seed, 31]).permutation(len(right))
+    chosen = [int(i) for i in order if right[i]][: options.points]
+    if not chosen:
+        what = "no test point is classified correctly"
+        raise SalverError(what, options.network, "choose another network")
+    return chosen

@@ -1,0 +1,71 @@
+"""The command `salver`: one verb a stage, and `all` for the whole way."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from salver import __version__
+from salver.cli.all import run_all
+from salver.cli.bench import bench_commands
+from salver.cli.calling import call
+from salver.cli.compare import compare
+from salver.cli.data import data_app
+from salver.cli.doctor import doctor
+from salver.cli.families import families
+from salver.cli.gallery import gallery
+from salver.cli.generate import generate
+from salver.cli.new_runner import new_runner
+from salver.cli.publish import publish
+from salver.cli.report import report
+from salver.cli.run import run
+from salver.cli.solvers import solvers_app
+from salver.cli.suites import suites
+from salver.cli.test_runner import check_runner
+from salver.cli.unroll import unroll
+from salver.cli.validate import validate
+from salver.cli.verify_set import verify_set
+
+app = typer.Typer(
+    name="salver",
+    help="Benchmarks for the robustness of neural networks' explanations.\n\nExample: salver all quick",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("all")(run_all)
+for command in (generate, run, report, compare, gallery, publish, validate, unroll, suites, families, doctor):
+    app.command()(command)
+app.command("verify-set")(verify_set)
+app.command("new-runner")(new_runner)
+app.command("test-runner")(check_runner)
+app.add_typer(solvers_app, name="solvers")
+app.add_typer(data_app, name="data")
+app.add_typer(bench_commands(), name="bench")
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(__version__)
+        raise typer.Exit()
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="print the version", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None: ...
+
+
+def main() -> None:
+    """Entry point; the exit status and the one line on stderr are those of `call`."""
+    sys.exit(call(app))
+
+
+if __name__ == "__main__":
+    main()

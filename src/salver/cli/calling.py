@@ -1,0 +1,115 @@
+"""How a command ends: its exit status, and one line on stderr where something is wrong."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from salver.core.command_line import refuse_empty
+from salver.core.errors import FoundError, SalverError, file_error
+
+OK, FOUND, NOT_DONE = 0, 1, 2
+"""Exit statuses; docs/cli.md says what each means."""
+
+
+def call(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
+    """Runs a command line and returns its exit status; what goes wrong is one line on stderr.
+
+    Args:
+        arguments: without the program's name; None for this process's own.
+
+    Raises:
+        Exception: an unexpected one, where `SALVER_DEBUG=1` asks for its traceback.
+    """
+    try:
+        refuse_empty(list(sys.argv[1:] if arguments is None else arguments))
+        status = app(arguments, prog_name="salver", standalone_mode=False)
+        sys.stdout.flush()
+    except SalverError as error:
+        print(f"salver: {error}", file=sys.stderr)
+        return FOUND if isinstance(error, FoundError) else NOT_DONE
+    except typer.TyperException as error:
+        print(usage_line(error), file=sys.stderr)
+        return NOT_DONE
+    except typer.Abort:
+        print("salver: aborted", file=sys.stderr)
+        return NOT_DONE
+    except BrokenPipeError:
+        return _without_reader()
+    except SystemExit as leaving:
+        # Typer leaves like this when it meets the broken pipe first.
+        if isinstance(leaving.__context__, BrokenPipeError):
+            return _without_reader()
+        raise
+    except OSError as error:
+        # A person's disk: full, read-only, not hers. What has no file is a fault of ours.
+        if error.filename is None or os.environ.get("SALVER_DEBUG") == "1":
+            return _unexpected(error)
+        print(f"salver: {file_error(error, error.filename, 'used')}", file=sys.stderr)
+        return NOT_DONE
+    except Exception as error:
+        return _unexpected(error)
+    return status if isinstance(status, int) else OK
+
+
+def _unexpected(error: Exception) -> int:
+    """One line about a fault of ours; its traceback where `SALVER_DEBUG=1` asks for it."""
+    if os.environ.get("SALVER_DEBUG") == "1":
+        raise error
+    told = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    print(f"salver: unexpected {told}; SALVER_DEBUG=1 shows where", file=sys.stderr)
+    return FOUND
+
+
+def _without_reader() -> int:
+    """The reader has left, as `head` does; Python would complain once more when it flushes at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return OK
+
+
+def usage_line(error: typer.TyperException) -> str:
+    """What a command line gets wrong, with the nearest spelling; or the help where no command was given."""
+    text = error.format_message()
+    if text.startswith("Usage:"):
+        return text
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "salver"
+    asked = getattr(error, "option_name", None)
+    if asked is not None and context is not None and text.startswith("No such option"):
+        return f"salver: no such option: {asked}; {_near_option(asked, context)}"
+    # The words of the library for a value of another type.
+    text = text.replace("Input should be ", "it should be ").partition(", unable to parse")[0]
+    text = " ".join(text.split()).rstrip(".")
+    return f"salver: {text[:1].lower()}{text[1:]}; see `{command} --help`"
+
+
+def _near_option(asked: str, context: typer.Context) -> str:
+    """A guess where an option is near, or is another tool's word for the same; else where they are listed."""
+    command = context.command
+    options = [parameter for parameter in command.params if parameter.param_type_name == "option"]
+    known = [name for option in options for name in (*option.opts, *option.secondary_opts)]
+    meant = _OTHER_WORDS.get(asked)
+    if meant in known:
+        return f"did you mean {meant}?"
+    words = [name.removeprefix("--") for name in known if name.startswith("--")]
+    near = difflib.get_close_matches(asked.removeprefix("--"), words, 1, 0.65)
+    if near and asked.startswith("--"):
+        return f"did you mean --{near[0]}?"
+    return f"`{context.command_path} --help` lists them"
+
+
+_OTHER_WORDS = {
+    "--jobs": "--workers",
+    "--threads": "--cores",
+    "--time": "--timeout",
+    "--time-limit": "--timeout",
+    "--solver": "--solvers",
+    "--out": "--output",
+    "--gpu": "--device",
+    "--class": "--label",
+}
+"""Words that other tools have for the same, which are not near by spelling."""

@@ -1,0 +1,81 @@
+"""What the shell offers after a Tab: names of what there is. Nothing is imported before it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+
+def suites(incomplete: str) -> list[str]:
+    """Keys of the suites in benchmarks/."""
+    from salver.families.suite import suite_paths
+
+    return beginning(incomplete, suite_paths())
+
+
+def families(incomplete: str) -> list[str]:
+    """Instance families."""
+    from salver.families.registry import generators
+
+    return beginning(incomplete, generators(warn=False))
+
+
+def data_sets(incomplete: str) -> list[str]:
+    """Names of data sets."""
+    from salver.zoo.datasets.catalogue import NAMES
+
+    return beginning(incomplete, NAMES)
+
+
+def solver(incomplete: str) -> list[str]:
+    """Names of solvers."""
+    from salver.runners.registry import runners
+
+    return beginning(incomplete, sorted(runners(warn=False)))
+
+
+def solvers(incomplete: str) -> list[str]:
+    """Names of solvers, in a list with commas; none is offered twice."""
+    return in_a_list(incomplete, solver(""))
+
+
+def peers(incomplete: str) -> list[str]:
+    """Verifiers of others that can be installed."""
+    from salver.runners.foreign.peers import PEERS
+
+    return beginning(incomplete, sorted(PEERS))
+
+
+def runs(incomplete: str) -> list[str]:
+    """Names of the runs below reports/, and `latest`."""
+    from salver.core.project import project_root
+
+    stored = sorted((project_root() / "reports").glob("*/manifest.json"), reverse=True)
+    return beginning(incomplete, ["latest", *(path.parent.name for path in stored)])
+
+
+def profiles(incomplete: str) -> list[str]:
+    """Ways to score."""
+    from salver.judge.scoring import PROFILES
+
+    return beginning(incomplete, PROFILES)
+
+
+def one_of(*words: str) -> Callable[[str], list[str]]:
+    """Completes an option with a few fixed values."""
+
+    def complete(incomplete: str) -> list[str]:
+        return beginning(incomplete, words)
+
+    return complete
+
+
+def beginning(incomplete: str, words: Iterable[str]) -> list[str]:
+    """The words that begin with what was typed."""
+    return [word for word in words if word.startswith(incomplete)]
+
+
+def in_a_list(incomplete: str, words: Iterable[str]) -> list[str]:
+    """The same for a list with commas; no word is offered twice."""
+    given, comma, last = incomplete.rpartition(",")
+    left = [word for word in words if word not in given.split(",")]
+    return [f"{given}{comma}{word}" for word in beginning(last, left)]

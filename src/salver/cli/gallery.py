@@ -1,0 +1,37 @@
+"""`salver gallery`."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from salver.cli.options import DataDir, RunName
+
+
+def gallery(
+    name: RunName = "latest",
+    per_network: Annotated[
+        int, typer.Option("--per-network", min=1, help="instances of each family and network at most")
+    ] = 3,
+    data_dir: DataDir = None,
+) -> None:
+    """Draw what falsified instances of a run look like.
+
+    xhat and the witness stand beside their saliency maps.
+
+    Example: salver gallery latest --per-network 5
+    """
+    from salver.core.project import project_root
+    from salver.judge.views import WitnessViews
+    from salver.report.gallery import write_gallery
+    from salver.report.judging import judge_all
+    from salver.run.run_suite import find_run
+
+    root = project_root()
+    folder = find_run(root, name)
+    found = judge_all(folder, root)
+    views = WitnessViews(found.set_path, data_dir)
+    page, shown = write_gallery(folder, found.run.suite, found.runs, found.instances, views, per_network)
+    print(f"gallery: {shown} falsified instances in {os.path.relpath(page)}")

@@ -1,0 +1,84 @@
+"""Progress for people: a bar with an ETA on a terminal, one plain line a job otherwise."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from salver.run.plan import Plan
+from salver.runners.answers import RunRecord
+from salver.supervise.finished import Termination
+
+
+def _bar() -> Progress:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=Console(stderr=True), transient=True)
+
+
+@contextmanager
+def counting(title: str) -> Iterator[Callable[[int], None]]:
+    """Yields a function to call with the number of things made so far."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    with _bar() as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done: bar.update(task, completed=done)
+
+
+@contextmanager
+def finishing() -> Iterator[tuple[Callable[[Plan], None], Callable[[RunRecord], None]]]:
+    """Yields `on_plan` and `on_finish` for a run."""
+    if sys.stderr.isatty():
+        with _bar() as bar:
+            task = bar.add_task("running")
+
+            def planned(plan: Plan) -> None:
+                bar.update(task, total=len(plan.jobs) + len(plan.unsupported))
+
+            def finished(record: RunRecord) -> None:
+                bar.update(task, advance=1, description=f"{record.solver} {record.instance[:40]}")
+
+            yield planned, finished
+        return
+    total, done = 0, 0
+
+    def count(plan: Plan) -> None:
+        nonlocal total
+        total = len(plan.jobs) + len(plan.unsupported)
+
+    def line(record: RunRecord) -> None:
+        nonlocal done
+        done += 1
+        print(
+            f"[{done}/{total}] {record.solver} {record.instance}:",
+            f"{outcome_word(record)} {record.wall_s:.2f} s",
+            flush=True,
+        )
+
+    yield count, line
+
+
+def outcome_word(record: RunRecord) -> str:
+    """What a line says about a run before it is judged."""
+    if record.termination is Termination.EXITED and not record.ended_well:
+        return "error"
+    return record.claim.value if record.termination is Termination.EXITED else record.termination.value

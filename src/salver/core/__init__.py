@@ -1,0 +1,1 @@
+"""What every other package stands on: errors with advice, strict records, safe files, plug-ins, paths."""

@@ -1,0 +1,106 @@
+"""Files that are either the old ones or the whole new ones, never half of one, and never somebody else's."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from salver.core.errors import SalverError, file_error
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Writes a file in a folder of salver's own by way of a temporary one beside it, over an older one.
+
+    Text is written as UTF-8 with `\\n` line ends; missing folders are made. For a file that the user named
+    see `refuse_output`.
+
+    Raises:
+        SalverError: no space left, no permission, a read-only disk; the old file, if any, is untouched.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as stream:
+            temporary = Path(stream.name)
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        raise file_error(error, path) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def refuse_output(path: Path, *, force: bool = False, inputs: Iterable[Path] = (), option: str = "") -> None:
+    """Refuses a file that the user named for output where something would be lost or made up.
+
+    Args:
+        force: a plain file that is there may be replaced; never an input.
+        inputs: what the command reads, by whatever spelling, link or hard link `path` leads there.
+        option: the option that allows to replace a file; empty where there is none.
+
+    Raises:
+        SalverError: `path` is an input, is there already, is no plain file, or its folder does not exist.
+    """
+    refuse_missing_parent(path)
+    for source in inputs:
+        if path.exists() and source.exists() and path.samefile(source):
+            raise SalverError(f"is the input {source} itself", str(path), "choose another name")
+    if path.is_dir():
+        raise SalverError("is a folder", str(path), "give the name of a file")
+    if path.exists() and not path.is_file():
+        raise SalverError("is no plain file", str(path), "choose another name")
+    if os.path.lexists(path) and not force:
+        mend = f"choose another name, or replace it with {option}" if option else "choose another name"
+        raise SalverError("exists already", str(path), mend)
+
+
+def refuse_missing_parent(path: Path) -> None:
+    """Refuses an output in a folder that does not exist, which is more often misspelt than meant.
+
+    Raises:
+        SalverError: the folder that `path` would lie in is not there.
+    """
+    parent = path.absolute().parent
+    if not parent.is_dir():
+        raise SalverError("does not exist", f"folder {path.parent}", "make it first, or correct the path")
+
+
+def fresh_folder(parent: Path, name: str) -> Path:
+    """Makes the folder `parent`/`name`-TIME, which nobody else has, and returns its path.
+
+    Raises:
+        SalverError: it cannot be made.
+    """
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    folder, number = parent / f"{name}-{stamp}", 1
+    while True:
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+            folder = parent / f"{name}-{stamp}-{number}"
+        except OSError as error:
+            raise file_error(error, folder, "made") from error
+        else:
+            return folder
+
+
+def sync(path: Path) -> None:
+    """Waits until a file's content, or a folder's names, are on the disk. Raises OSError.
+
+    File systems with a journal keep the order of what was done, so a new file's name, and a renaming of its
+    folder before this call, are there with its content.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

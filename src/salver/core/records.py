@@ -1,0 +1,169 @@
+"""Frozen, strict records; data of a person becomes one, or an error that names the entry and a way out."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+
+from salver.core.errors import SalverError, suggestion
+
+LONGEST = 60
+"""Most characters of a value that an error quotes."""
+_BOUNDS = {
+    "greater_than": ("gt", "above"),
+    "greater_than_equal": ("ge", "at least"),
+    "less_than": ("lt", "below"),
+    "less_than_equal": ("le", "at most"),
+}
+_LISTS = ("tuple_type", "list_type", "set_type", "frozen_set_type")
+_TABLES = ("dict_type", "model_type", "model_attributes_type")
+_KINDS = {
+    "string": ("text", "write it in quotes"),
+    "int": ("a whole number", "write a whole number"),
+    "float": ("a number", "write a number"),
+    "bool": ("true or false", "write true or false"),
+    "path": ("a path", "write it in quotes"),
+}
+
+
+class Record(BaseModel):
+    """Base of all records: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+R = TypeVar("R", bound=Record)
+_FIELDS: dict[type[Record], set[str]] = {}
+
+
+def lean(record: R) -> R:
+    """The same record, sharing the set of its fields' names with others of its kind where all were given.
+
+    Pydantic keeps a set for each, which takes more memory than all values of a small record.
+    """
+    kind = type(record)
+    shared = _FIELDS.get(kind)
+    if shared is None:
+        shared = _FIELDS[kind] = set(kind.model_fields)
+    if record.model_fields_set == shared:
+        object.__setattr__(record, "__pydantic_fields_set__", shared)
+    return record
+
+
+def parse_record(kind: type[Any], raw: dict[str, Any], where: str) -> Any:
+    """Validates raw data into a record.
+
+    Raises:
+        SalverError: the first violation, with the path of the entry. A misspelt entry goes before others,
+            since it is why another one is missing.
+    """
+    try:
+        return kind.model_validate(raw)
+    except ValidationError as error:
+        first = _first(error)
+        entry = ".".join(str(part)[:LONGEST] for part in first["loc"])
+        what, mend = _words(first, kind)
+        raise SalverError(f"{entry}: {what}" if entry else what, where, mend) from error
+
+
+def parse_options(kind: type[Any], raw: dict[str, Any], named: Mapping[str, str] | None = None) -> Any:
+    """The same for options of the command line, which an error names as they are typed.
+
+    Args:
+        named: options whose names do not follow from the record's entries.
+
+    Raises:
+        SalverError: the first violation.
+    """
+    try:
+        return kind.model_validate(raw)
+    except ValidationError as error:
+        first = _first(error)
+        fields = [str(part) for part in first["loc"] if not isinstance(part, int)]
+        field = fields[-1] if fields else "command line"
+        option = (named or {}).get(field, f"--{field.replace('_', '-')}")
+        what, mend = _words(first, kind)
+        raise SalverError(what, option, mend) from error
+
+
+def first_violation(error: ValidationError) -> str:
+    """What is wrong with data in one clause, for files that a program wrote."""
+    first = _first(error)
+    entry = ".".join(str(part)[:LONGEST] for part in first["loc"])
+    what, _ = _words(first, None)
+    return f"{entry}: {what}" if entry else what
+
+
+def _first(error: ValidationError) -> ErrorDetails:
+    found = error.errors(include_url=False)
+    return next((one for one in found if one["type"] == "extra_forbidden"), found[0])
+
+
+def _words(error: ErrorDetails, kind: type[Any] | None) -> tuple[str, str]:
+    """What is wrong, and how to put it right."""
+    type_, context, given = error["type"], error.get("ctx", {}), _quoted(error["input"])
+    if type_ == "extra_forbidden":
+        return "no entry has this name", suggestion(str(error["loc"][-1]), _siblings(kind, error["loc"]))
+    if type_ == "missing":
+        return "is missing", "add this entry"
+    if type_ in _BOUNDS:
+        key, word = _BOUNDS[type_]
+        return f"{given} is not {word} {context[key]:g}", f"give a number {word} {context[key]:g}"
+    if type_ in _LISTS:
+        return f"{given} is not a list", f"write [{given}]"
+    if type_ in _TABLES:
+        return f"{given} is not a table of entries", "write `name = value` lines below a heading of this name"
+    if type_ in ("literal_error", "enum"):
+        choices = str(context["expected"]).replace(" or ", ", ").replace("'", "").split(", ")
+        return f"{given} is not a choice", _choice(str(error["input"]), choices)
+    if type_ == "finite_number":
+        return f"{given} is not a finite number", "give a finite number"
+    if type_ == "too_short":
+        return f"holds {context['actual_length']} values", f"give at least {context['min_length']}"
+    if type_ == "too_long":
+        return f"holds too many values ({context['actual_length']})", f"give at most {context['max_length']}"
+    if type_ == "string_too_short":
+        return "is empty", "give it a value"
+    if type_ == "string_pattern_mismatch":
+        return f"{given} is not written as it must be", _pattern(context["pattern"])
+    if type_ == "value_error":
+        return str(context["error"]), "correct this entry"
+    name, mend = _KINDS.get(type_.partition("_")[0], ("", "correct this entry"))
+    return (f"{given} is not {name}", mend) if name else (error["msg"], mend)
+
+
+def _choice(given: str, choices: list[str]) -> str:
+    near = difflib.get_close_matches(given, choices, 1)
+    return f"did you mean {near[0]}?" if near else f"choose {' or '.join(choices)}"
+
+
+def _pattern(pattern: str) -> str:
+    if pattern.startswith(r"^\d{4}-\d{2}"):
+        return "write YYYY-MM-DD"
+    if pattern.startswith("^http"):
+        return "write https://..."
+    return "use letters, digits and _ . + - and begin with a letter or digit"
+
+
+def _siblings(kind: type[Any] | None, loc: tuple[int | str, ...]) -> list[str]:
+    """The entries that may stand where a misspelt one does."""
+    fields: Any = getattr(kind, "model_fields", {})
+    for part in loc[:-1]:
+        if isinstance(part, int):
+            continue
+        field = fields.get(part)
+        inner = [field.annotation, *getattr(field.annotation, "__args__", ())] if field is not None else []
+        fields = next((one.model_fields for one in inner if hasattr(one, "model_fields")), {})
+    return [name for name in fields if name not in ("data_dir", "key")]
+
+
+def _quoted(value: object) -> str:
+    """A value as it is written in a file."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."

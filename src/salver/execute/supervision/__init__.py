@@ -1,1 +1,0 @@
-"""Limits on one command and the end of all it starts."""

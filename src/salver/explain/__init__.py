@@ -1,0 +1,1 @@
+"""Explanations: which map of which network, as a graph and by automatic differentiation."""

@@ -1,0 +1,159 @@
+"""Grad-CAM of a network with a dense head as a graph: X [n] -> Concat[logits [m], map [height * width]].
+
+map(x)[p] = sum over channels ch of alpha_ch(x) A_ch(x)[p], with A the last feature map (a ReLU of shape
+[channels, height, width]) and alpha_ch the mean over its pixels of d z_c / dA_ch (Selvaraju et al.,
+"Grad-CAM", ICCV 2017, eq. 1 and 2), ReLU'(0) = 0.
+
+alpha is piecewise constant but depends on x, so alpha_ch A_ch[p] is a product of two functions of x, which no
+solver takes. The same sum read the other way round is the directional derivative of z_c along A_ch[p] spread
+evenly over channel ch. Carried forward through the head it meets a linear operator as that operator and a
+ReLU as mask * value: the one product that a gradient network has too. All pixels share the masks.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from salver.core.errors import SalverError
+from salver.nets.linear_maps import conv_matrix
+from salver.nets.network import (
+    Concat,
+    Conv,
+    Linear,
+    Mul,
+    Network,
+    Node,
+    Relu,
+    Reshape,
+    Shape,
+    Sign,
+    free_prefix,
+    held,
+    single,
+)
+
+MOST_GATES = 8192
+"""Products mask * value in one graph: pixels of the map times ReLUs of the head."""
+_MEND = "use a classifier convolution - ReLU - flatten - dense - ReLU - dense"
+
+
+def grad_cam_graph(classifier: Network, label: int, rectified: bool = False) -> Network:
+    """The network X [n] -> Concat[logits [m], map [height * width]].
+
+    Args:
+        classifier: a feature map [channels, height, width] behind a ReLU, then only dense layers, ReLUs
+            and at most one global average pooling in a row.
+        label: c. rectified: ReLU of the map, as in the paper, in place of the map itself.
+
+    Raises:
+        SalverError: another ending, no such class, or more than `MOST_GATES` products.
+    """
+    if not 0 <= label < classifier.output_size:
+        mend = f"choose one of 0 ... {classifier.output_size - 1}"
+        raise SalverError(f"class {label} does not exist", "Grad-CAM", mend)
+    features, head = split_at_features(classifier)
+    channels, height, width = features.shape
+    pixels = height * width
+    gates = pixels * sum(math.prod(node.shape) for node in head if isinstance(node.operator, Relu))
+    if gates > MOST_GATES:
+        what = f"{pixels} pixels times the head's ReLUs are {gates} products, more than {MOST_GATES}"
+        raise SalverError(what, "Grad-CAM", "use a smaller feature map or a narrower head")
+    built = _Tangents(list(classifier.nodes), free_prefix(classifier.shapes, "gradcam"))
+    flat = built.emit(Reshape(), (features.name,), (channels * pixels,))
+    along = [built.along(features, head, flat, label, pixel) for pixel in range(pixels)]
+    built.emit(Concat(), tuple(along), (pixels,))
+    if rectified:
+        built.emit(Relu(), (built.last,), (pixels,))
+    built.emit(Concat(), (classifier.output, built.last), (classifier.output_size + pixels,))
+    return single(Network(classifier.input, classifier.input_size, tuple(built.nodes), built.last))
+
+
+def split_at_features(classifier: Network) -> tuple[Node, tuple[Node, ...]]:
+    """The last ReLU with image shape, and the layers behind it from the first linear to the last.
+
+    Raises:
+        SalverError: there is none, or what follows is no plain chain of dense layers.
+    """
+    images = [n for n in classifier.nodes if isinstance(n.operator, Relu) and len(n.shape) == 3]
+    if not images:
+        raise SalverError("no ReLU over an image", "Grad-CAM", _MEND)
+    features = images[-1]
+    chain = classifier.nodes[classifier.nodes.index(features) + 1 :]
+    before = features.name
+    for node in chain:
+        pooled = isinstance(node.operator, Conv) and node.shape[1:] == (1, 1)
+        if node.inputs != (before,) or not (pooled or isinstance(node.operator, Linear | Relu | Reshape)):
+            raise SalverError(f"{type(node.operator).__name__} in the head", "Grad-CAM", _MEND)
+        before = node.name
+    head = tuple(node for node in chain if not isinstance(node.operator, Reshape))
+    ends = (head[0].operator, head[-1].operator) if head else (None, None)
+    if (
+        before != classifier.output
+        or not isinstance(ends[0], Linear | Conv)
+        or not isinstance(ends[1], Linear)
+    ):
+        raise SalverError("no dense layer at the end", "Grad-CAM", _MEND)
+    return features, head
+
+
+@dataclass
+class _Tangents:
+    """Forward-mode derivatives through the head; a mask is shared by all pixels."""
+
+    nodes: list[Node]
+    prefix: str
+    masks: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def last(self) -> str:
+        return self.nodes[-1].name
+
+    def emit(self, operator: Any, inputs: tuple[str, ...], shape: Shape) -> str:
+        name = f"{self.prefix}{len(self.nodes)}"
+        self.nodes.append(Node(name, operator, inputs, shape))
+        return name
+
+    def along(self, features: Node, head: tuple[Node, ...], flat: str, label: int, pixel: int) -> str:
+        """Derivative [1] of z_label along A_ch[pixel] / pixels at every pixel of every channel ch."""
+        tangent = flat
+        for number, node in enumerate(head):
+            if isinstance(node.operator, Relu):
+                mask = self.mask(node.inputs[0], node.shape)
+                tangent = self.emit(Mul(), (mask, tangent), node.shape)
+                continue
+            weight = _spread(node.operator, features, pixel) if number == 0 else _matrix(node)
+            weight = weight[[label]] if number == len(head) - 1 else weight
+            zero = np.zeros(len(weight), np.float32)
+            tangent = self.emit(Linear(weight, zero), (tangent,), (len(weight),))
+        return tangent
+
+    def mask(self, pre_activation: str, shape: Shape) -> str:
+        if pre_activation not in self.masks:
+            sign = self.emit(Sign(), (pre_activation,), shape)
+            self.masks[pre_activation] = self.emit(Relu(), (sign,), shape)
+        return self.masks[pre_activation]
+
+
+def _matrix(node: Node) -> Any:
+    if not isinstance(node.operator, Linear):
+        raise SalverError(f"{type(node.operator).__name__} in the head", "Grad-CAM", _MEND)
+    return node.operator.weight
+
+
+def _spread(operator: Any, features: Node, pixel: int) -> Any:
+    """The first layer's weights averaged over the pixels of a channel, at column (channel, pixel)."""
+    channels, height, width = features.shape
+    pixels = height * width
+    dense = (
+        operator.weight.astype(np.float64)
+        if isinstance(operator, Linear)
+        else conv_matrix(operator, features.shape).toarray()
+    )
+    mean = dense.reshape(len(dense), channels, pixels).mean(axis=2)
+    columns = np.zeros((len(dense), channels, pixels))
+    columns[:, :, pixel] = mean
+    return held(columns.reshape(len(dense), -1))

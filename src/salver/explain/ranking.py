@@ -1,0 +1,203 @@
+"""Ranking stability of saliency maps: which features stay among the k most salient ones.
+
+S(x) = |E(x)| per feature and T = the top-k set of S(xhat) (Chen et al., "Training for Stable Explanation
+for Free", NeurIPS 2024, arXiv:2212.14106). A ranking is broken at x when, with ties broken against T, at
+least r members of T are no longer among the k largest entries: r = 1 asks for any change of the set,
+r = k - t + 1 for fewer than t members that stay.
+
+Why order statistics suffice. Let a_r be the r-th smallest S_i over T and b_r the r-th largest S_j outside
+T. Ranked by S with outsiders first among equals, b_r has before it exactly r - 1 outsiders and the members
+with S_i > b_r. It is among the first k iff at most k - r members exceed it, that is, iff at least r members
+have S_i <= b_r, that is, iff a_r <= b_r. The k first entries hold at least r outsiders iff they hold b_r,
+and exactly as many members are gone as outsiders are in. So
+
+    at least r members gone  <=>  a_r <= b_r  <=>  at least r members i have c_i >= r,
+
+with c_i = #{j outside T : S_j >= S_i}, since S_i <= b_r says that r outsiders are at or above S_i. The
+last form is what `with_departures` computes inside the graph; for r = 1 it is the plain disjunction over
+pairs of `some_pair_flips`.
+
+Top-k1 inside top-k2. With k1 = |T| <= k2, broken means that some i in T has k2 other entries at or above it.
+If any has, so has the lowest member, and k1 - 1 of those are members. So, with r = k2 - k1 + 1,
+
+    some i in T is not among the first k2  <=>  some member has c_i >= r  <=>  a_1 <= b_r,
+
+which `with_overtakers` counts in the graph; for k1 = k2 it is `some_pair_flips` again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from salver.core.errors import SalverError
+from salver.families.conditions import top_k
+from salver.nets.network import Concat, Linear, Network, Node, Relu, Sign, free_prefix
+from salver.spec import Atom, Clause
+
+Array = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.intp]
+
+MOST_PAIRS = 8000
+"""Pairs that a graph may compare; the comparisons are one dense Gemm of pairs x features weights."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """A top-k set as feature numbers.
+
+    Attributes:
+        inside: T, ascending [k]; outside: all other features, ascending [n - k].
+        leave: r, how many members of T must be gone for the ranking to count as broken, 1 ... k.
+    """
+
+    inside: Indices
+    outside: Indices
+    leave: int = 1
+
+    def __post_init__(self) -> None:
+        most = min(len(self.inside), len(self.outside))
+        if not 1 <= self.leave <= most:
+            what = f"{self.leave} members cannot leave a top-{len(self.inside)} set"
+            mend = f"choose a number from 1 to {most}"
+            raise SalverError(f"{what} of {self.features} features", "ranking", mend)
+
+    @property
+    def features(self) -> int:
+        """n."""
+        return len(self.inside) + len(self.outside)
+
+    def margin(self, saliency: Array) -> Array:
+        """b_r - a_r at saliencies [..., n]: >= 0 exactly where the ranking is broken."""
+        members, others = saliency[..., self.inside], saliency[..., self.outside]
+        last, r = others.shape[-1] - self.leave, self.leave - 1
+        lowest: Array = np.partition(members, r, axis=-1)[..., r]
+        highest: Array = np.partition(others, last, axis=-1)[..., last]
+        return highest - lowest
+
+    def departed(self, saliency: Array) -> Array:
+        """#{i in T : c_i >= r} at saliencies [batch, n]: the extra output of `with_departures` [batch]."""
+        members, others = saliency[:, self.inside], saliency[:, self.outside]
+        above = (others[:, None, :] >= members[:, :, None]).sum(axis=2)
+        return np.asarray((above >= self.leave).sum(axis=1), dtype=np.float64)
+
+    def precision_at_k(self, saliency: Array) -> Array:
+        """P@k = |T and top-k of S| / k at saliencies [batch, n], ties broken against T (Chen et al.)."""
+        members, others = saliency[:, self.inside], saliency[:, self.outside]
+        k = len(self.inside)
+        ascending = np.sort(members, axis=1)
+        descending = -np.sort(-others, axis=1)
+        width = min(k, descending.shape[1])
+        gone = (descending[:, :width] >= ascending[:, :width]).sum(axis=1)
+        return np.asarray(1.0 - gone / k)
+
+    def thickness(self, saliency: Array) -> Array:
+        """Share of the points [batch, n] on which S_i > S_j, for every pair [k, n - k].
+
+        The thickness of a pair (Chen et al.) with the points as samples of the ball.
+        """
+        members, others = saliency[:, self.inside], saliency[:, self.outside]
+        return np.stack([(members[:, [i]] > others).mean(axis=0) for i in range(members.shape[1])])
+
+
+def ranking_of(saliency: Array, k: int, leave: int = 1) -> Ranking:
+    """The top-k set of a saliency map [n].
+
+    Raises:
+        SalverError: k is not between 1 and n - 1, or so many members cannot leave.
+        UndefinedConditionError: ranks k and k + 1 are tied, as they are where all entries are equal.
+    """
+    inside = top_k(saliency, k)
+    return Ranking(inside, np.setdiff1d(np.arange(len(saliency)), inside), leave)
+
+
+def some_pair_flips(first: int, ranking: Ranking) -> Clause:
+    """OR over i in T, j outside T of Y[first + j] >= Y[first + i]: at least one member is gone."""
+    return tuple(
+        (Atom(first + int(j), ">=", other=first + int(i)),) for i in ranking.inside for j in ranking.outside
+    )
+
+
+def enough_departed(first: int, ranking: Ranking) -> Clause:
+    """Y[first + n] >= r - 1/2, where that output counts the members that left: at least r are gone."""
+    return ((Atom(first + ranking.features, ">=", constant=ranking.leave - 0.5),),)
+
+
+def with_departures(graph: Network, ranking: Ranking) -> Network:
+    """X [n] -> Concat[logits, S, #{i in T : c_i >= r}] from X -> Concat[logits, S].
+
+    1[S_j >= S_i] = 1 - Relu(Sign(S_i - S_j)), exact also for a tie; the counts are integers, so the
+    threshold r - 1/2 is never met.
+
+    Raises:
+        SalverError: more than `MOST_PAIRS` pairs.
+    """
+    k, others = len(ranking.inside), len(ranking.outside)
+    logits, saliency, ahead = _compared(graph, ranking)
+    name = ahead[-1].name.removesuffix("ahead")
+    count = -np.repeat(np.eye(k, dtype=np.float32), others, axis=1)
+    offset = np.full(k, others - ranking.leave + 0.5, np.float32)
+    total = np.ones((1, k), np.float32)
+    nodes = (
+        *graph.nodes[:-1],
+        *ahead,
+        Node(f"{name}count", Linear(count, offset), (f"{name}ahead",), (k,)),
+        Node(f"{name}over", Sign(), (f"{name}count",), (k,)),
+        Node(f"{name}gone", Relu(), (f"{name}over",), (k,)),
+        Node(f"{name}left", Linear(total, np.zeros(1, np.float32)), (f"{name}gone",), (1,)),
+        Node(f"{name}out", Concat(), (logits, saliency, f"{name}left"), (graph.output_size + 1,)),
+    )
+    return Network(graph.input, graph.input_size, nodes, f"{name}out")
+
+
+def with_overtakers(graph: Network, ranking: Ranking) -> Network:
+    """X [n] -> Concat[logits, S, c] from X -> Concat[logits, S], with c_i of every i in T, ascending [k].
+
+    Raises:
+        SalverError: more than `MOST_PAIRS` pairs.
+    """
+    k, others = len(ranking.inside), len(ranking.outside)
+    logits, saliency, ahead = _compared(graph, ranking)
+    name = ahead[-1].name.removesuffix("ahead")
+    count = -np.repeat(np.eye(k, dtype=np.float32), others, axis=1)
+    nodes = (
+        *graph.nodes[:-1],
+        *ahead,
+        Node(f"{name}above", Linear(count, np.full(k, others, np.float32)), (f"{name}ahead",), (k,)),
+        Node(f"{name}out", Concat(), (logits, saliency, f"{name}above"), (graph.output_size + k,)),
+    )
+    return Network(graph.input, graph.input_size, nodes, f"{name}out")
+
+
+def someone_overtaken(first: int, ranking: Ranking, by: int) -> Clause:
+    """OR over i in T of c_i >= by - 1/2, on the outputs of `with_overtakers`."""
+    start = first + ranking.features
+    return tuple((Atom(start + number, ">=", constant=by - 0.5),) for number in range(len(ranking.inside)))
+
+
+def _compared(graph: Network, ranking: Ranking) -> tuple[str, str, tuple[Node, ...]]:
+    """Names of logits and S, and nodes of `ahead`, 1[S_i > S_j] per pair, j fastest [k (n - k)]."""
+    k, others = len(ranking.inside), len(ranking.outside)
+    size = k * others
+    if size > MOST_PAIRS:
+        what = f"{k} x {others} pairs are more than the {MOST_PAIRS} a graph compares"
+        raise SalverError(
+            what, "relaxed ranking", "choose a smaller k, or the exact form, which counts nothing"
+        )
+    joined = graph.nodes[-1]
+    if not isinstance(joined.operator, Concat) or len(joined.inputs) != 2:
+        raise ValueError("not a gradient network: its output is no Concat[logits, saliency]")
+    logits, saliency = joined.inputs
+    rows = np.arange(size)
+    compare = np.zeros((size, ranking.features), np.float32)
+    compare[rows, np.repeat(ranking.inside, others)] = 1.0
+    compare[rows, np.tile(ranking.outside, k)] = -1.0
+    prefix = free_prefix(graph.shapes, "rank_")
+    nodes = (
+        Node(f"{prefix}lead", Linear(compare, np.zeros(size, np.float32)), (saliency,), (size,)),
+        Node(f"{prefix}sign", Sign(), (f"{prefix}lead",), (size,)),
+        Node(f"{prefix}ahead", Relu(), (f"{prefix}sign",), (size,)),
+    )
+    return logits, saliency, nodes

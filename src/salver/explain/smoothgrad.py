@@ -1,0 +1,152 @@
+"""SmoothGrad with fixed noise draws as one graph: the mean of q unrolled gradients at shifted inputs.
+
+SmoothGrad (Smilkov et al., 2017) averages the gradient over Gaussian noise around x. With q draws n_j that
+are fixed beforehand, E_q(x) = (1/q) sum_j E(x + n_j) is a deterministic map of x that a network can compute.
+Noisy inputs are not clipped to the data range: the noise of Levine, Singla and Feizi (2019) is not either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from salver.core.errors import SalverError
+from salver.core.records import Record
+from salver.explain.gradient import logits_and_gradient
+from salver.explain.unroll import SaliencyMap, unroll
+from salver.nets.network import Abs, Add, Concat, Network, Node, Scale, Shape, free_prefix, single
+from salver.nets.program import Program
+
+Array = npt.NDArray[np.float64]
+
+
+class Noise(Record):
+    """q fixed draws from N(0, sigma^2 I), in the units of the input.
+
+    Attributes:
+        draws: q.
+        sigma: standard deviation.
+        seed: of the draws; they do not depend on the network or the point.
+    """
+
+    draws: int = Field(gt=0)
+    sigma: float = Field(gt=0, allow_inf_nan=False)
+    seed: int = Field(default=0, ge=0)
+
+    def values(self, size: int) -> Array:
+        """The draws [q, size], every value a binary32 number."""
+        standard = np.random.default_rng([self.seed, 29]).standard_normal((self.draws, size))
+        return (self.sigma * standard).astype(np.float32).astype(np.float64)
+
+    @property
+    def stem(self) -> str:
+        """File-name part that names the draws."""
+        return f"q{self.draws}-s{self.sigma:g}-n{self.seed}"
+
+
+def noise_of(options: Mapping[str, Any]) -> Noise | None:
+    """The draws that an instance's options (`facts.options`) state; None for a plain gradient."""
+    stated = options.get("noise")
+    return None if stated is None else Noise.model_validate(stated)
+
+
+def shifted(options: Mapping[str, Any], x: npt.ArrayLike) -> Array:
+    """The points [q, ..., n] whose gradients an instance averages at `x` [..., n]: x + n_j, or x alone.
+
+    The sums are not rounded to binary32, since a query is meant over the reals.
+    """
+    points = np.asarray(x, np.float64)
+    noise = noise_of(options)
+    if noise is None:
+        return points[None]
+    draws = noise.values(points.shape[-1]).reshape(noise.draws, *(1,) * (points.ndim - 1), -1)
+    return np.asarray(points + draws)
+
+
+def smoothgrad_network(
+    classifier: Network, coefficients: Array, draws: Array, kind: SaliencyMap = "abs"
+) -> Network:
+    """The network X [n] -> Concat[logits(X) [m], mean gradient [n]]; the logits are those without noise.
+
+    Args:
+        classifier: feed-forward ReLU network with m outputs.
+        coefficients: float64 [m]; the gradient is taken of their inner product with the logits.
+        draws: [q, n] of binary32 numbers.
+        kind: the mean gradient as it is, or its absolute values.
+
+    Raises:
+        SalverError: no draws, or draws of another size; else as `unroll`.
+    """
+    size = classifier.input_size
+    if draws.ndim != 2 or len(draws) == 0 or draws.shape[1] != size:
+        what = f"noise has shape {draws.shape}, expected (q, {size}) with q > 0"
+        raise SalverError(what, "smoothgrad", "give at least one draw per input entry")
+    gradient = _gradient_only(unroll(classifier, coefficients, "raw"))
+    nodes = list(classifier.nodes)
+    parts = []
+    names = free_prefix(classifier.shapes, "draw"), free_prefix(classifier.shapes, "smoothgrad")
+    for number, draw in enumerate(draws):
+        copy = _copy(gradient, f"{names[0]}{number}_", draw.astype(np.float32))
+        nodes += copy
+        parts.append(copy[-1].name)
+    saliency = _mean(nodes, parts, (size,), names[1])
+    if kind == "abs":
+        nodes.append(Node(f"{names[1]}_abs", Abs(), (saliency,), (size,)))
+        saliency = nodes[-1].name
+    shape = (classifier.output_size + size,)
+    nodes.append(Node(f"{names[1]}_output", Concat(), (classifier.output, saliency), shape))
+    return single(Network(classifier.input, size, tuple(nodes), nodes[-1].name))
+
+
+def smoothed_gradient(
+    classifier: Program, x: Array, coefficients: Array, draws: Array
+) -> tuple[Array, Array]:
+    """Logits [batch, m] at `x` [batch, n], and the mean [batch, n] of the gradients at x + draws[j]."""
+    logits, _, _ = classifier.evaluate(x)
+    batch, size = x.shape
+    points = (x[None] + draws[:, None]).reshape(-1, size)
+    _, gradient = logits_and_gradient(classifier, points, coefficients)
+    return logits, np.asarray(gradient.reshape(len(draws), batch, size).mean(axis=0))
+
+
+def _gradient_only(unrolled: Network) -> Network:
+    """Without the final Concat and whatever only the logits needed."""
+    by_name = {node.name: node for node in unrolled.nodes}
+    saliency = by_name[unrolled.output].inputs[1]
+    needed, open_ = set[str](), [saliency]
+    while open_:
+        name = open_.pop()
+        if name in by_name and name not in needed:
+            needed.add(name)
+            open_ += by_name[name].inputs
+    kept = tuple(node for node in unrolled.nodes if node.name in needed)
+    return Network(unrolled.input, unrolled.input_size, kept, saliency)
+
+
+def _copy(gradient: Network, prefix: str, draw: npt.NDArray[np.float32]) -> list[Node]:
+    """The gradient network at X + draw; its output is the last node."""
+    size = gradient.input_size
+    entry = prefix + gradient.input
+    names = {gradient.input: entry, **{node.name: prefix + node.name for node in gradient.nodes}}
+    nodes = [Node(entry, Scale(np.ones(size, np.float32), draw), (gradient.input,), (size,))]
+    for node in gradient.nodes:
+        inputs = tuple(names[name] for name in node.inputs)
+        nodes.append(replace(node, name=names[node.name], inputs=inputs))
+    return nodes
+
+
+def _mean(nodes: list[Node], parts: list[str], shape: Shape, prefix: str) -> str:
+    total = parts[0]
+    for number, part in enumerate(parts[1:]):
+        nodes.append(Node(f"{prefix}_sum{number}", Add(), (total, part), shape))
+        total = nodes[-1].name
+    if len(parts) > 1:
+        share = np.full(shape, 1 / len(parts), np.float32)
+        nodes.append(Node(f"{prefix}_mean", Scale(share, np.zeros_like(share)), (total,), shape))
+        total = nodes[-1].name
+    return total

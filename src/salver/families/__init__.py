@@ -1,0 +1,1 @@
+"""Questions about explanations: suites, families of instances, and instance sets on disk."""

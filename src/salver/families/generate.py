@@ -1,0 +1,122 @@
+"""The stage that turns a suite into an instance set."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from threadpoolctl import threadpool_limits
+
+from salver.core.errors import SalverError
+from salver.core.plugins import choose
+from salver.core.records import parse_record
+from salver.families import provenance
+from salver.families.generator import Generator, InstanceDraft, relative_to
+from salver.families.instance import Manifest
+from salver.families.instance_set import read_manifest, set_folder, write_set
+from salver.families.registry import generators
+from salver.families.suite import Suite
+
+
+@dataclass(frozen=True)
+class Family:
+    """One `[[family]]` of a suite, ready to draw instances: generator, its parameters, seconds a run."""
+
+    generator: Generator
+    params: Any
+    timeout: float | None
+    where: str
+
+    def files(self) -> Iterator[Path]:
+        """The files that its instances are made from."""
+        return self.generator.files(self.params)
+
+
+def families_of(suite: Suite, data_dir: Path | None = None) -> list[Family]:
+    """The families of a suite in the order of its file; paths in it are relative to that file.
+
+    Raises:
+        SalverError: unknown family, bad parameters.
+    """
+    known = generators()
+    found = []
+    for number, entry in enumerate(suite.family, 1):
+        kind = choose(entry.generator, known, "family")
+        where = f"suite {suite.key}, family {number} ({entry.generator})"
+        stated = relative_to(suite.file.parent, entry.params) if suite.file else dict(entry.params)
+        raw = {"data_dir": data_dir, **stated} if data_dir else stated
+        found.append(Family(kind(), parse_record(kind.parameters, raw, where), entry.timeout, where))
+    return found
+
+
+def drafts(
+    suite: Suite, data_dir: Path | None = None, note: Callable[[str], None] = lambda _: None
+) -> Iterator[InstanceDraft]:
+    """The drafts of every family of a suite, in the order of its file.
+
+    Args:
+        note: called with what the suite's author should know, such as fewer test points than asked for.
+
+    Raises:
+        SalverError: unknown family, bad parameters, missing data.
+    """
+    yield from _drawn(families_of(suite, data_dir), suite.seed, note)
+
+
+def _drawn(families: Sequence[Family], seed: int, note: Callable[[str], None]) -> Iterator[InstanceDraft]:
+    for family in families:
+        points = set()
+        for draft in family.generator.instances(family.params, seed):
+            points.add(draft.facts.index)
+            yield replace(draft, timeout=draft.timeout or family.timeout)
+        wanted = getattr(family.params, "points", None)
+        if isinstance(wanted, int) and 0 < len(points) < wanted:
+            note(f"{family.where}: {len(points)} of the {wanted} points asked for; no other can be used")
+
+
+def generate(
+    suite: Suite,
+    root: Path,
+    data_dir: Path | None = None,
+    workers: int = 2,
+    progress: Callable[[int], None] = lambda _: None,
+    into: Path | None = None,
+) -> tuple[Path, Manifest]:
+    """Writes the suite's instance set and returns its folder and manifest.
+
+    Args:
+        into: folder of the set; None for the suite's own below instances/.
+
+    Raises:
+        SalverError: as `drafts` and `write_set`.
+    """
+    if workers < 1:
+        raise SalverError(f"{workers} workers", "--workers", "use at least one")
+    folder = into or set_folder(root, suite)
+    families = families_of(suite, data_dir)
+    files = [path for family in families for path in family.files()]
+    kinds = dict.fromkeys(type(family.generator) for family in families)
+    ingredients = provenance.gathered(suite.text, files, kinds, data_dir)
+    notes: list[str] = []
+    drawn = _drawn(families, suite.seed, notes.append)
+    context = multiprocessing.get_context("spawn")
+    # One BLAS thread: the matrices are small, and sums come out in the same order on every machine.
+    with threadpool_limits(1), ProcessPoolExecutor(workers, mp_context=context) as pool:
+        manifest = write_set(folder, suite, drawn, pool, progress, ingredients, notes)
+    return folder, manifest
+
+
+def up_to_date(suite: Suite, root: Path, data_dir: Path | None = None) -> Manifest | None:
+    """The manifest of a set already made from the same suite, files, families and salver; None otherwise."""
+    folder = set_folder(root, suite)
+    made = provenance.read_made(folder)
+    if made is None or not provenance.still_so(made.ingredients, suite.text, data_dir):
+        return None
+    try:
+        return read_manifest(folder)
+    except SalverError:
+        return None

@@ -1,0 +1,105 @@
+"""The generator contract: an instance family is one drop-in file that yields drafts."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from salver.core.records import Record
+from salver.families.instance import Facts
+from salver.nets.network import Network
+from salver.spec import Property
+
+
+class Parameters(Record):
+    """Base of every family's parameters; the engine sets `data_dir` from the command line.
+
+    A field's description is its documentation: `salver families` prints it.
+    """
+
+    data_dir: Path | None = Field(default=None, description="the user's data folder")
+
+
+@dataclass(frozen=True, eq=False)
+class InstanceDraft:
+    """One query before it is written.
+
+    Attributes:
+        name: file stem of the VNN-LIB file; unique within a suite.
+        classifier, classifier_name: the original network, kept so that a judge can recompute gradients.
+        graph, graph_name: the network of the query; drafts with one `graph_name` share one ONNX file.
+        prop: input box and output condition.
+        facts: what the instance is about.
+        timeout: wall seconds; None takes the suite's.
+    """
+
+    name: str
+    classifier: Network
+    classifier_name: str
+    graph: Network
+    graph_name: str
+    prop: Property
+    facts: Facts
+    timeout: float | None = None
+
+
+class Generator(ABC):
+    """Declares one instance family.
+
+    Attributes:
+        name: key in `benchmarks/*.toml`.
+        title: one line for people.
+        parameters: record of the options a suite may set; unknown ones are errors.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    parameters: ClassVar[type[Parameters]]
+
+    def files(self, params: Any) -> Iterator[Path]:
+        """The files that the instances are made from: a set is made again when one of them has changed.
+
+        Those that the parameters name, unless a family says otherwise. `data_dir` is no such file: the sets
+        in it have pinned contents.
+        """
+        yield from files_named(params.model_dump(exclude={"data_dir"}))
+
+    @abstractmethod
+    def instances(self, params: Any, seed: int) -> Iterator[InstanceDraft]:
+        """Yields the drafts in a fixed order; the same `params` and `seed` give the same drafts.
+
+        Raises:
+            SalverError: missing data, or parameters that allow no instance.
+        """
+
+
+_ENDINGS = (".onnx", ".onnx.gz", ".h5", ".hdf5", ".keras", ".npz", ".npy", ".csv", ".json", ".vnnlib", ".txt")
+"""Endings by which a parameter is known as the path of a file."""
+
+
+def names_a_file(text: str) -> bool:
+    """Whether a parameter's text is the path of a file, there or not."""
+    return "/" in text or text.lower().endswith((*_ENDINGS, *(f"{ending}.gz" for ending in _ENDINGS)))
+
+
+def files_named(value: Any) -> Iterator[Path]:
+    """The paths of files in a tree of parameters, in order."""
+    if isinstance(value, Path) or (isinstance(value, str) and names_a_file(value)):
+        yield Path(value)
+    elif isinstance(value, Mapping | list | tuple):
+        for part in value.values() if isinstance(value, Mapping) else value:
+            yield from files_named(part)
+
+
+def relative_to(folder: Path, value: Any) -> Any:
+    """The same tree of parameters with its paths of files taken as relative to `folder`."""
+    if isinstance(value, str) and names_a_file(value):
+        return str(folder / value)
+    if isinstance(value, Mapping):
+        return {key: relative_to(folder, part) for key, part in value.items()}
+    return [relative_to(folder, part) for part in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,202 @@
+"""Networks in which the saliency condition provably keeps the class, and would not be missed.
+
+Gates are grafted onto a trained network: relu(w.x - t) on pixels of their own, active in a part of the box
+away from xhat. An open gate lifts another class, by enough to win, and enters the label's logit too, so
+that E moves by more than delta at one of the gate's pixels. Hence whoever keeps the saliency keeps all
+gates shut, and there the network is the trained one, whose class interval bounds prove. Both halves are
+shown for the finished float32 network in rational interval arithmetic, and a point with another class (in
+breach of the saliency condition) in rational arithmetic, when the instance is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from salver.core.errors import SalverError
+from salver.families.generator import InstanceDraft
+from salver.families.sampling import significant
+from salver.families.vanilla import Condition, Pairing, Point, VanillaQuery, pairings
+from salver.nets.graft import Grafted, Part, graft
+from salver.nets.network import Linear
+from salver.oracle.exact import exact_outputs
+from salver.oracle.intervals import Bounds, Signs, refuted
+from salver.spec import Atom, Clause, Property
+from salver.spec.truth import Evidence, Truth
+
+Array = npt.NDArray[np.float64]
+PIXELS = 6
+"""Pixels a gate reads; no two gates read the same."""
+COPIES = (1.0, 0.5)
+"""A gate is several neurons, each a multiple of the first by a power of two, and so exactly."""
+THRESHOLD, SAFE, LIFT = 0.4, 1.5, 0.5
+"""Where between xhat and its corner a gate opens; how far past delta E moves; by how much a class wins."""
+
+
+@dataclass(frozen=True)
+class Gating:
+    """What is planted: the box's radius, how many gates, and delta in units of the provable change of E."""
+
+    epsilon: float
+    gates: int
+    delta_factor: float
+
+
+@dataclass(frozen=True, eq=False)
+class Gate:
+    """One gate relu(row.x + bias), 1 at its corner of the box: lifts the target and label logits.
+
+    Attributes:
+        row: float64 [n] of binary32 numbers; bias: a binary32 number; corner: point [n] at which it is 1.
+        target, lift, shift: the class it lifts, by how much, and by how much the label.
+    """
+
+    row: Array
+    bias: float
+    corner: Array
+    target: int
+    lift: float
+    shift: float
+
+
+def planted_drafts(source: VanillaQuery, point: Point, gating: Gating, seed: int) -> Iterator[InstanceDraft]:
+    """At most one instance at a test point: none where interval bounds do not prove the trained class.
+
+    Raises:
+        SalverError: the finished network does not do what it was built for.
+    """
+    rng = np.random.default_rng([seed, point.index, gating.gates])
+    (pairing,) = pairings(source, point, "reference", "logit", "all")
+    moved = _provable_change(source, point, pairing, gating.epsilon)
+    if moved is None:
+        return
+    delta = significant(gating.delta_factor * float(moved.max()))
+    gates = _gates(source, point, gating, delta + moved, rng)
+    if delta == 0 or len(gates) < gating.gates:
+        return
+    grafted = graft(source.classifier, _part(gates, point.label, source.classifier.output_size), rng)
+    name = f"{source.name}-gates-i{point.index}"
+    own = VanillaQuery(grafted.classifier, name, source.dataset, source.input_shape, source.clip)
+    draft = own.draft(own.compare(pairing, point, gating.epsilon, seed), Condition("box"), delta)
+    check_planted(draft, grafted, gates)
+    yield _told(draft, gating)
+
+
+def check_planted(draft: InstanceDraft, grafted: Grafted, gates: Sequence[Gate]) -> None:
+    """Proves a draft `unsat`, and that it would not be without its saliency condition.
+
+    Either all gates are shut or one of them is open; interval bounds refute the query in each case.
+
+    Raises:
+        SalverError: one of the cases is not refuted, the copies of a gate are none, or no gate changes the
+            class.
+    """
+    groups = grafted.rows.reshape(len(gates), len(COPIES))
+    where, mend = draft.name, "choose a smaller epsilon, fewer gates or another delta_factor"
+    if not all(_same_sign(grafted, group) for group in groups):
+        raise SalverError("the neurons of a gate are no multiples of each other", where, mend)
+    for case in _cases(grafted.tensor, groups):
+        if not refuted(draft.graph, draft.prop, case):
+            what = "all gates shut" if not any(case.values()) else "a gate open"
+            raise SalverError(f"bounds do not refute the query with {what}", where, mend)
+    for gate in gates:
+        logits = exact_outputs(draft.classifier, gate.corner)
+        inside = draft.prop.inputs_inside(gate.corner)
+        if not inside or logits[gate.target] <= logits[draft.facts.label]:
+            raise SalverError("an open gate does not change the class", where, mend)
+
+
+def _cases(tensor: str, groups: npt.NDArray[np.intp]) -> Iterator[Signs]:
+    yield {(tensor, int(row)): False for row in groups.ravel()}
+    for group in groups:
+        yield {(tensor, int(row)): True for row in group}
+
+
+def _same_sign(grafted: Grafted, group: npt.NDArray[np.intp]) -> bool:
+    """Whether a group's rows and biases are positive multiples of its first, by powers of two."""
+    node = next(n for n in grafted.classifier.nodes if n.name == grafted.tensor)
+    if not isinstance(node.operator, Linear):
+        return False
+    rows = np.column_stack([node.operator.weight[group], node.operator.bias[group]]).astype(np.float64)
+    largest = int(np.abs(rows[0]).argmax())
+    ratios = rows[:, largest] / rows[0, largest]
+    powers = np.exp2(np.round(np.log2(np.abs(ratios))))
+    return bool((ratios == powers).all() and (rows == powers[:, None] * rows[0]).all())
+
+
+def _provable_change(source: VanillaQuery, point: Point, pairing: Pairing, epsilon: float) -> Array | None:
+    """Bound [n] on |E(x) - E(xhat)| over the box, or None when bounds do not prove the class on it."""
+    box, logits = source.box(point.x, epsilon), source.classifier.output_size
+    graph = source.graph(pairing.of, "raw")
+    wins = tuple(_beats(k, point.label) for k in pairing.targets)
+    for win in wins:
+        if not refuted(source.classifier, Property(*box, (win,), logits), {}):
+            return None
+    low, high = Bounds.of(graph, Property(*box, (), graph.output_size), {}).values[graph.output]
+    reference = source.reference(pairing, point)
+    ends = [np.array([float(v) for v in side[logits:]]) for side in (low, high)]
+    return np.asarray(np.maximum(np.abs(ends[0] - reference), np.abs(ends[1] - reference)))
+
+
+def _gates(
+    source: VanillaQuery, point: Point, gating: Gating, least: Array, rng: np.random.Generator
+) -> list[Gate]:
+    """Gates on pixels of their own; `least` [n] is what E must move by at one of them."""
+    lower, upper = source.box(point.x, gating.epsilon)
+    centre = point.x.astype(np.float64)
+    others = [k for k in range(source.classifier.output_size) if k != point.label]
+    # A pixel at the end of the data range can move one way only; the corner must lie off the centre.
+    order = rng.permutation(len(centre))
+    gates = []
+    for number in range(min(gating.gates, len(order) // PIXELS)):
+        pixels = order[number * PIXELS : (number + 1) * PIXELS]
+        away = np.where(upper[pixels] > centre[pixels], 1.0, -1.0)
+        both = (upper[pixels] > centre[pixels]) & (lower[pixels] < centre[pixels])
+        away = np.where(both, rng.choice((-1.0, 1.0), PIXELS), away)
+        weight = away * rng.uniform(0.5, 1.5, PIXELS)
+        corner = centre.copy()
+        corner[pixels] = np.where(away > 0, upper[pixels], lower[pixels])
+        start, end = float(weight @ centre[pixels]), float(weight @ corner[pixels])
+        height = (1 - THRESHOLD) * (end - start)
+        row = np.zeros(len(centre))
+        row[pixels] = (weight / height).astype(np.float32)
+        bias = float(np.float32(-(start + THRESHOLD * (end - start)) / height))
+        target = others[int(rng.integers(len(others)))]
+        shift = SAFE * float(least[pixels[0]]) / abs(float(row[pixels[0]]))
+        logits = source.program.evaluate(corner[None])[0][0]
+        lift = float(logits[point.label] - logits[target]) + shift + LIFT
+        gates.append(Gate(row, bias, corner, target, lift, shift))
+    return gates
+
+
+def _part(gates: Sequence[Gate], label: int, logits: int) -> Part:
+    """Per gate its copies, and one neuron behind them that is active on the whole box."""
+    first = np.array([gate.row * copy for gate in gates for copy in COPIES])
+    biases = np.array([gate.bias * copy for gate in gates for copy in COPIES])
+    second = np.zeros((len(gates), len(first)))
+    head = np.zeros((logits, len(gates)))
+    for number, gate in enumerate(gates):
+        for position, copy in enumerate(COPIES):
+            second[number, number * len(COPIES) + position] = 1 / (copy * len(COPIES))
+        head[gate.target, number] = gate.lift
+        head[label, number] = gate.shift
+    behind = np.full(len(gates), 0.5)
+    return Part(first, biases, second, behind, head, -(head @ behind))
+
+
+def _beats(target: int, label: int) -> Clause:
+    return ((Atom(target, ">=", other=label),),)
+
+
+def _told(draft: InstanceDraft, gating: Gating) -> InstanceDraft:
+    """The draft as one of this family."""
+    update = {
+        "family": "planted_unsat",
+        "expected": Truth.UNSAT,
+        "evidence": Evidence.PLANTED,
+        "options": {**draft.facts.options, "question": "vg_box", "gates": gating.gates},
+    }
+    return replace(draft, facts=draft.facts.model_copy(update=update))

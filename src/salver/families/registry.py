@@ -1,0 +1,12 @@
+"""The instance families there are: files in generators/ and installed packages."""
+
+from __future__ import annotations
+
+from salver.core.plugins import Found, find_plugins
+from salver.core.project import project_root
+from salver.families.generator import Generator
+
+
+def generators(warn: bool = True) -> Found:
+    """Every instance family by name; what does not load is told of on stderr unless `warn` is false."""
+    return find_plugins(Generator, project_root() / "generators", "salver.generators", warn=warn)

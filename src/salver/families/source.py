@@ -1,0 +1,96 @@
+"""Where a family's classifier and points come from: a zoo key, or an ONNX file with a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from pydantic import Field
+
+from salver.core.errors import SalverError, suggestion
+from salver.families.generator import InstanceDraft, Parameters
+from salver.families.vanilla import Point, VanillaQuery
+from salver.nets.network import Network, single
+from salver.nets.onnx.file import network_name
+from salver.nets.onnx.reader import read_onnx
+from salver.nets.program import lower
+from salver.nets.torch_bridge import from_torch
+from salver.zoo.datasets import Dataset, load
+
+
+class NetworkParameters(Parameters):
+    """What every family on a network's test points lets a suite say."""
+
+    network: str = Field(description="a zoo key, or an ONNX file by its path from the suite")
+    dataset: str | None = Field(default=None, description="data set of an ONNX classifier")
+    points: int = Field(default=5, gt=0, description="how many test points to use")
+    skip: int = Field(default=0, ge=0, description="how many candidate points to pass over first")
+
+
+def over_points(
+    params: NetworkParameters,
+    seed: int,
+    family: str,
+    of_point: Callable[[VanillaQuery, Point], Iterator[InstanceDraft]],
+    nothing: tuple[str, str],
+) -> Iterator[InstanceDraft]:
+    """The drafts of the first `params.points` correctly classified points that give any.
+
+    Args:
+        nothing: what to say, and how to mend it, where no point gives a draft.
+
+    Raises:
+        SalverError: as `classifier_and_data`; no point gives a draft.
+    """
+    classifier, data = classifier_and_data(params.network, params.dataset, seed, params.data_dir, family)
+    name = network_name(Path(params.network))
+    source = VanillaQuery(classifier, name, data.name, data.input_shape, data.clip)
+    used = 0
+    for index in correct_points(classifier, data, seed)[params.skip :]:
+        drafts = list(of_point(source, Point(index, data.test_x[index], int(data.test_y[index]))))
+        yield from drafts
+        used += bool(drafts)
+        if used == params.points:
+            return
+    if used == 0:
+        raise SalverError(nothing[0], f"{family} on {params.network}", nothing[1])
+
+
+def classifier_and_data(
+    network: str, dataset: str | None, seed: int, data_dir: Path | None, family: str
+) -> tuple[Network, Dataset]:
+    """The classifier of a suite's entry and the data it is explained on.
+
+    Raises:
+        SalverError: neither a zoo key nor an .onnx file with `dataset`, missing data, or inputs that differ.
+    """
+    from salver.explain.reference import probes, refuse_misread
+    from salver.nets.onnx.file import load_model
+    from salver.zoo.networks import ZOO, trained
+
+    if network in ZOO:
+        spec = ZOO[network]
+        data = load(spec.dataset, data_dir)
+        return from_torch(trained(spec, seed, data_dir), data.test_x.shape[1]), data
+    path = Path(network)
+    if not path.name.lower().endswith((".onnx", ".onnx.gz")):
+        mend = f"{suggestion(network, ZOO, 8)} (docs/networks.md), or name an .onnx file and its `dataset`"
+        raise SalverError("no network of that name", f"{family}: {network}", mend)
+    if dataset is None:
+        mend = "add `dataset`, the data set that the network was trained on"
+        raise SalverError("a network in a file needs a data set", f"{family}: {network}", mend)
+    classifier, data = single(read_onnx(path), str(path)), load(dataset, data_dir)
+    if classifier.input_size != data.test_x.shape[1]:
+        what = f"takes {classifier.input_size} inputs, {dataset} has {data.test_x.shape[1]}"
+        raise SalverError(what, f"{family}: {network}", "choose the data set the network was trained on")
+    refuse_misread(load_model(path), classifier, probes(classifier, *data.clip), str(path))
+    return classifier, data
+
+
+def correct_points(classifier: Network, data: Dataset, seed: int) -> list[int]:
+    """Correctly classified test points in a seeded order."""
+    order = np.random.default_rng([seed, 17]).permutation(len(data.test_x))
+    logits = lower(classifier).evaluate(np.asarray(data.test_x, np.float64))[0]
+    right = np.argmax(logits, axis=1) == data.test_y
+    return [int(i) for i in order if right[i]]

@@ -1,0 +1,89 @@
+"""Suites: `benchmarks/*.toml` says what is measured, as data."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from salver.core.errors import SalverError, file_error
+from salver.core.plugins import choose
+from salver.core.project import project_root
+from salver.core.records import Record, parse_record
+from salver.families.publication import Publication
+
+_FOLDER = r"^[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}$"
+
+
+class FamilyEntry(Record):
+    """One `[[family]]` table: a generator with its parameters."""
+
+    generator: str
+    timeout: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    params: dict[str, Any] = Field(default_factory=dict)
+
+
+class Suite(Record):
+    """A benchmark suite. `key` is the stem of `file`, which its paths are relative to.
+
+    `publication` says whose the set is when it is published.
+    """
+
+    key: str = Field(pattern=_FOLDER)
+    title: str
+    description: str = ""
+    version: str = Field(default="1", pattern=_FOLDER)
+    seed: int = 0
+    timeout: float = Field(gt=0, allow_inf_nan=False)
+    memory_mb: int = Field(default=8000, gt=0)
+    family: tuple[FamilyEntry, ...] = Field(min_length=1)
+    publication: Publication | None = None
+    file: Path | None = None
+
+    @property
+    def text(self) -> str:
+        """Everything in the suite file that decides about the instances, as JSON."""
+        return self.model_dump_json(exclude={"publication", "file"})
+
+    @property
+    def folder_name(self) -> str:
+        """Name of the suite in folders of sets and runs.
+
+        A suite of this project's benchmarks/ has its key alone; another one, which may share its key with any
+        number of files elsewhere, also a hash of where it lies.
+        """
+        if self.file is None or self.file.absolute().parent.resolve() == _suite_folder().resolve():
+            return self.key
+        place = str(self.file.absolute().parent.resolve() / self.file.name)
+        return f"{self.key}-{hashlib.sha256(place.encode()).hexdigest()[:8]}"
+
+
+def suite_paths() -> dict[str, Path]:
+    """Every suite file by key."""
+    return {path.stem: path for path in sorted(_suite_folder().glob("*.toml"))}
+
+
+def _suite_folder() -> Path:
+    return project_root() / "benchmarks"
+
+
+def read_suite(key: str) -> Suite:
+    """Reads a suite by key, or a file when `key` ends in `.toml`.
+
+    Raises:
+        SalverError: unknown key ("did you mean"), malformed TOML, an unknown or missing entry.
+    """
+    path = Path(key) if key.endswith(".toml") else choose(key, suite_paths(), "suite")
+    try:
+        raw = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise file_error(error, path, "read") from error
+    except (ValueError, RecursionError) as error:
+        raise SalverError(f"is no TOML file ({error})", str(path), "correct the suite file") from error
+    for entry in sorted({"key", "file"} & set(raw)):
+        raise SalverError(f"{entry}: is the file's name and nothing else", str(path), "remove this entry")
+    suite: Suite = parse_record(Suite, {"key": path.stem, "file": path, **raw}, str(path))
+    return suite

@@ -1,0 +1,455 @@
+"""The oracle for small networks of any scale: every activation region is decided in exact arithmetic.
+
+Inputs are written as x = lower + (upper - lower) * u with u in [0, 1], and all numbers of a query are binary
+fractions, so with the signs fixed every tensor is an affine form of u with whole coefficients times a power
+of two, and nothing is rounded. Whether a region is empty is first asked of a floating-point program;
+its word is believed only where its point or its multipliers hold when they are evaluated exactly. What is
+left is decided by the rational simplex method. The strict mask 1[z > 0] is taken as it is: an active side
+is open.
+
+Nothing is compared with a tolerance, so scale does not matter. The cost is exponential in the number of
+neurons that change sign over the box.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Any
+
+import highspy
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from salver.nets.linear_maps import matrix_and_bias
+from salver.nets.network import (
+    Abs,
+    Add,
+    Concat,
+    Conv,
+    ConvTranspose,
+    Linear,
+    Mul,
+    Network,
+    Node,
+    Relu,
+    Reshape,
+    Scale,
+    Shape,
+    Sign,
+    Sub,
+)
+from salver.oracle.exact import exact_margin
+from salver.oracle.rational_lp import maximise
+from salver.spec.property import Atom, Property
+from salver.spec.truth import Truth
+
+Array = npt.NDArray[np.float64]
+Whole = npt.NDArray[Any]
+"""Python integers of any length, dtype object."""
+
+MOST_PROGRAMS = 4000
+"""Linear programs after which a query counts as too large."""
+CLEAR = 1e-9
+"""Slack, in rows scaled to largest entry 1, above which a floating-point program's answer is checked."""
+ROBUST = 1e-3
+"""Slack, likewise, above which a solution is called robust: single precision is no excuse to miss it."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What visiting every region says.
+
+    Attributes:
+        truth: `unknown` only for a query that is too large.
+        point: exact x [n] that satisfies the query; only for `sat`.
+        robust: `sat` with room in every sign and every atom.
+        ties: regions that only rational arithmetic could decide: empty, or thin, by less than rounding.
+        programs: linear programs solved.
+    """
+
+    truth: Truth
+    point: tuple[Fraction, ...] | None = None
+    robust: bool = False
+    ties: int = 0
+    programs: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class _Forms:
+    """Entries of a tensor as (whole [size, k + 1]) * 2**exponent over (u, 1)."""
+
+    whole: Whole
+    exponent: int
+
+    def rows(self, pick: Sequence[int]) -> list[list[int]]:
+        return [list(self.whole[row]) for row in pick]
+
+
+@dataclass(frozen=True, eq=False)
+class _Row:
+    """A condition on u: coefficients @ (u, 1) > 0 if `strict`, else >= 0."""
+
+    coefficients: tuple[int, ...]
+    strict: bool
+
+    @property
+    def most(self) -> int:
+        """The largest value over the unit box."""
+        return self.coefficients[-1] + sum(c for c in self.coefficients[:-1] if c > 0)
+
+    @property
+    def least(self) -> int:
+        return self.coefficients[-1] + sum(c for c in self.coefficients[:-1] if c < 0)
+
+    @property
+    def impossible(self) -> bool:
+        return self.most < 0 or (self.strict and self.most == 0)
+
+    @property
+    def void(self) -> bool:
+        """Whether it holds everywhere."""
+        return self.least > 0 or (not self.strict and self.least == 0)
+
+
+@dataclass(frozen=True, eq=False)
+class _State:
+    """A part of the box: the forms of the tensors so far, decided signs, and the conditions of the part."""
+
+    forms: Mapping[str, _Forms]
+    signs: Mapping[str, tuple[bool, ...]]
+    rows: tuple[_Row, ...] = ()
+
+
+class TooLargeError(Exception):
+    """More linear programs than `MOST_PROGRAMS`."""
+
+
+def decide(network: Network, prop: Property, most_programs: int = MOST_PROGRAMS) -> Decision:
+    """Decides a query over the reals by visiting every activation region of its box.
+
+    Raises:
+        ArithmeticError: a point found does not hold when the network is evaluated exactly.
+    """
+    search = _Search(network, prop, most_programs)
+    try:
+        found = search.run()
+    except TooLargeError:
+        return Decision(Truth.UNKNOWN, None, False, search.ties, search.programs)
+    if found is None:
+        return Decision(Truth.UNSAT, None, False, search.ties, search.programs)
+    point, robust = found
+    if exact_margin(network, prop, point) < 0:
+        raise ArithmeticError("the point of a region does not satisfy the query")
+    return Decision(Truth.SAT, tuple(point), robust, search.ties, search.programs)
+
+
+@dataclass
+class _Search:
+    network: Network
+    prop: Property
+    most_programs: int
+    ties: int = 0
+    programs: int = 0
+    thin: tuple[list[Fraction], bool] | None = None
+    linear: dict[str, tuple[_Forms, _Forms]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.low = [Fraction(v) for v in self.prop.input_lower.tolist()]
+        self.width = [
+            Fraction(v) - low for v, low in zip(self.prop.input_upper.tolist(), self.low, strict=True)
+        ]
+        self.free = [i for i, width in enumerate(self.width) if width]
+        self.shapes = self.network.shapes
+
+    def run(self) -> tuple[list[Fraction], bool] | None:
+        """A point, and whether it is robust; a robust one is preferred, a thin one kept until the end."""
+        rows = [
+            [*(self.width[i] if i == j else 0 for j in self.free), self.low[i]] for i in range(len(self.low))
+        ]
+        start = _State({self.network.input: _from_fractions(rows)}, {})
+        for state in self._regions(start, 0):
+            outputs = state.forms[self.network.output]
+            found = self._clauses(outputs, state.rows, sorted(self.prop.clauses, key=len))
+            if found is not None and found[1]:
+                return found
+            self.thin = self.thin or found
+        return self.thin
+
+    def _regions(self, state: _State, number: int) -> Iterator[_State]:
+        if number == len(self.network.nodes):
+            yield state
+            return
+        node = self.network.nodes[number]
+        source = node.inputs[0]
+        if isinstance(node.operator, Relu | Sign | Abs) and source not in state.signs:
+            for part in self._signs(state, source, 0, ()):
+                yield from self._regions(self._applied(part, node), number + 1)
+            return
+        yield from self._regions(self._applied(state, node), number + 1)
+
+    def _signs(self, state: _State, tensor: str, entry: int, on: tuple[bool, ...]) -> Iterator[_State]:
+        """Parts on which every entry of a tensor is > 0 or <= 0."""
+        forms = state.forms[tensor]
+        while entry < len(forms.whole):
+            coefficients = tuple(forms.whole[entry])
+            active, idle = _Row(coefficients, True), _Row(tuple(-c for c in coefficients), False)
+            if not active.void and not idle.void:
+                break
+            on, entry = (*on, active.void), entry + 1
+        else:
+            yield replace(state, signs={**state.signs, tensor: on})
+            return
+        for row, side in ((active, True), (idle, False)):
+            part = replace(state, rows=(*state.rows, row))
+            if self._solution(part.rows) is not None:
+                yield from self._signs(part, tensor, entry + 1, (*on, side))
+
+    def _clauses(
+        self, outputs: _Forms, rows: tuple[_Row, ...], clauses: Sequence[Any]
+    ) -> tuple[list[Fraction], bool] | None:
+        """A point of the region that meets every clause."""
+        single = [clause[0] for clause in clauses if len(clause) == 1]
+        rest = [clause for clause in clauses if len(clause) != 1]
+        fixed = self._atoms(outputs, [atom for part in single for atom in part])
+        if fixed is None:
+            return None
+        rows = (*rows, *fixed)
+        if not rest:
+            return self._point(rows)
+        alternatives = [self._atoms(outputs, part) for part in rest[0]]
+        if any(part == () for part in alternatives):
+            return self._clauses(outputs, rows, rest[1:])
+        thin = None
+        for part in alternatives:
+            if part is None or (len(rest) > 1 and self._solution((*rows, *part)) is None):
+                continue
+            found = self._clauses(outputs, (*rows, *part), rest[1:])
+            if found is not None and found[1]:
+                return found
+            thin = thin or found
+        return thin
+
+    def _atoms(self, outputs: _Forms, atoms: Sequence[Atom]) -> tuple[_Row, ...] | None:
+        """Atoms as rows, without those that hold everywhere; None where one holds nowhere."""
+        rows = []
+        for atom in atoms:
+            left = outputs.whole[atom.left]
+            if atom.other is None:
+                constant = _from_fractions([[0] * (len(left) - 1) + [Fraction(atom.constant)]])
+                pair = _aligned([_Forms(left[None], outputs.exponent), constant])
+                value = pair[0].whole[0] - pair[1].whole[0]
+            else:
+                value = left - outputs.whole[atom.other]
+            row = _Row(tuple(value if atom.relation == ">=" else -value), False)
+            if row.impossible:
+                return None
+            if not row.void:
+                rows.append(row)
+        return tuple(rows)
+
+    def _point(self, rows: tuple[_Row, ...]) -> tuple[list[Fraction], bool] | None:
+        found = self._solution(rows)
+        if found is None:
+            return None
+        u, slack = found
+        x = list(self.low)
+        for place, value in zip(self.free, u, strict=True):
+            x[place] += self.width[place] * value
+        return x, slack > ROBUST
+
+    def _solution(self, rows: tuple[_Row, ...]) -> tuple[list[Fraction], float] | None:
+        """A point u that meets the rows, and its least slack in scaled rows; None where there is none."""
+        if any(row.impossible for row in rows):
+            return None
+        rows = tuple(row for row in rows if not row.void)
+        if not rows:
+            return [Fraction(1, 2)] * len(self.free), 1.0
+        self.programs += 1
+        if self.programs > self.most_programs:
+            raise TooLargeError
+        scaled = np.array([_scaled(row) for row in rows])
+        slack, point, multipliers = _float_program(scaled)
+        if slack > CLEAR and point is not None:
+            u = [Fraction(min(max(v, 0.0), 1.0)) for v in point.tolist()]
+            if all(_value(row, u) > 0 for row in rows):
+                return u, slack
+        elif slack < -CLEAR and multipliers is not None and _refuted(rows, multipliers):
+            return None
+        self.ties += 1
+        return self._rational(rows)
+
+    def _rational(self, rows: tuple[_Row, ...]) -> tuple[list[Fraction], float] | None:
+        size = len(self.free)
+        matrix, limits = [], []
+        for row in rows:
+            unit = max(abs(c) for c in row.coefficients)
+            *slope, shift = (Fraction(c, unit) for c in row.coefficients)
+            matrix.append([*(-c for c in slope), Fraction(int(row.strict))])
+            limits.append(shift)
+        for entry in range(size + 1):
+            matrix.append([Fraction(int(c == entry)) for c in range(size + 1)])
+            limits.append(Fraction(1))
+        solution = maximise(matrix, limits, last=size)
+        if solution.point is None or (solution.value == 0 and any(row.strict for row in rows)):
+            return None
+        return list(solution.point[:-1]), 0.0
+
+    def _applied(self, state: _State, node: Node) -> _State:
+        value = self._value(node, state)
+        return replace(state, forms={**state.forms, node.name: value})
+
+    def _value(self, node: Node, state: _State) -> _Forms:
+        operator, first = node.operator, state.forms[node.inputs[0]]
+        match operator:
+            case Linear() | Conv() | ConvTranspose():
+                matrix, bias = self._matrix(node.name, operator, self.shapes[node.inputs[0]])
+                product = _Forms(matrix.whole.dot(first.whole), matrix.exponent + first.exponent)
+                return _sum(product, _constant(bias, first.whole.shape[1]), 1)
+            case Scale():
+                full = [
+                    np.broadcast_to(part, node.shape).ravel() for part in (operator.scale, operator.shift)
+                ]
+                scale, shift = (_from_floats(part.astype(np.float64)[:, None]) for part in full)
+                product = _Forms(scale.whole * first.whole, scale.exponent + first.exponent)
+                return _sum(product, _constant(shift, first.whole.shape[1]), 1)
+            case Relu():
+                return _Forms(_column(state.signs[node.inputs[0]]) * first.whole, first.exponent)
+            case Sign():
+                # Only behind a ReLU, where -1 and 0 are the same.
+                return _constant(_Forms(_column(state.signs[node.inputs[0]]), 0), first.whole.shape[1])
+            case Abs():
+                return _Forms((2 * _column(state.signs[node.inputs[0]]) - 1) * first.whole, first.exponent)
+            case Mul():
+                return _product(first, state.forms[node.inputs[1]])
+            case Add() | Sub():
+                return _sum(first, state.forms[node.inputs[1]], 1 if isinstance(operator, Add) else -1)
+            case Concat():
+                parts = _aligned([state.forms[name] for name in node.inputs])
+                return _Forms(np.concatenate([part.whole for part in parts]), parts[0].exponent)
+            case Reshape():
+                return first
+
+    def _matrix(
+        self, name: str, operator: Linear | Conv | ConvTranspose, source: Shape
+    ) -> tuple[_Forms, _Forms]:
+        if name not in self.linear:
+            matrix, bias = matrix_and_bias(operator, source)
+            dense = matrix.toarray() if sparse.issparse(matrix) else np.asarray(matrix)
+            column = np.asarray(bias, np.float64)[:, None]
+            self.linear[name] = _from_floats(dense.astype(np.float64)), _from_floats(column)
+        return self.linear[name]
+
+
+def _from_floats(values: Array) -> _Forms:
+    mantissas, exponents = np.frexp(values)
+    whole = np.ldexp(mantissas, 53).astype(np.int64).astype(object)
+    used = exponents[values != 0]
+    least = int(used.min()) if used.size else 0
+    shifts = np.where(values != 0, exponents - least, 0).astype(object)
+    return _Forms(whole << shifts if whole.size else whole, least - 53)
+
+
+def _from_fractions(rows: Sequence[Sequence[Fraction | int]]) -> _Forms:
+    """Of numbers whose denominators are powers of two."""
+    width = len(rows[0])
+    exact = [[Fraction(v) for v in row] for row in rows]
+    most = max(v.denominator for row in exact for v in row)
+    whole = np.empty((len(rows), width), object)
+    for i, row in enumerate(exact):
+        whole[i] = [v.numerator * (most // v.denominator) for v in row]
+    return _Forms(whole, 1 - most.bit_length())
+
+
+def _column(signs: Sequence[bool]) -> Whole:
+    return np.array([int(on) for on in signs], object)[:, None]
+
+
+def _constant(column: _Forms, width: int) -> _Forms:
+    """Forms without slope from a column [size, 1]."""
+    whole = np.full((len(column.whole), width), 0, object)
+    whole[:, -1] = column.whole[:, 0]
+    return _Forms(whole, column.exponent)
+
+
+def _aligned(parts: Sequence[_Forms]) -> list[_Forms]:
+    least = min(part.exponent for part in parts)
+    return [_Forms(part.whole * (1 << (part.exponent - least)), least) for part in parts]
+
+
+def _sum(first: _Forms, second: _Forms, sign: int) -> _Forms:
+    a, b = _aligned([first, second])
+    return _Forms(a.whole + sign * b.whole, a.exponent)
+
+
+def _product(first: _Forms, second: _Forms) -> _Forms:
+    """Entry by entry, one of both constant on the region."""
+    moving = (first.whole[:, :-1] != 0).any(axis=1)
+    factor = np.where(moving, second.whole[:, -1], first.whole[:, -1])
+    other = np.where(moving[:, None], first.whole, second.whole)
+    return _Forms(factor[:, None] * other, first.exponent + second.exponent)
+
+
+def _scaled(row: _Row) -> list[float]:
+    unit = max(abs(c) for c in row.coefficients)
+    return [c / unit for c in row.coefficients]
+
+
+def _value(row: _Row, u: Sequence[Fraction]) -> Fraction:
+    return sum(
+        (c * v for c, v in zip(row.coefficients, u, strict=False) if c), Fraction(row.coefficients[-1])
+    )
+
+
+def _refuted(rows: Sequence[_Row], multipliers: Array) -> bool:
+    """Whether the rows, scaled and times multipliers, add up to something below 0 on the whole unit box."""
+    total = [Fraction(0)] * len(rows[0].coefficients)
+    for row, weight in zip(rows, multipliers.tolist(), strict=True):
+        if weight > 0:
+            factor = Fraction(weight) / max(abs(c) for c in row.coefficients)
+            total = [t + factor * c for t, c in zip(total, row.coefficients, strict=True)]
+    return total[-1] + sum(c for c in total[:-1] if c > 0) < 0
+
+
+def _float_program(rows: Array) -> tuple[float, Array | None, Array | None]:
+    """max t with rows @ (u, 1) >= t, u in the unit box, t <= 1: t, u and multipliers [rows]."""
+    count, size = rows.shape
+    lp = highspy.HighsLp()
+    lp.num_row_, lp.num_col_ = count, size
+    lp.col_cost_ = np.append(np.zeros(size - 1), -1.0)
+    lp.col_lower_ = np.append(np.zeros(size - 1), -np.inf)
+    lp.col_upper_ = np.ones(size)
+    lp.row_lower_, lp.row_upper_ = -rows[:, -1], np.full(count, np.inf)
+    matrix = np.column_stack([rows[:, :-1], -np.ones(count)])
+    lp.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
+    lp.a_matrix_.start_ = np.arange(count + 1) * size
+    lp.a_matrix_.index_ = np.tile(np.arange(size), count)
+    lp.a_matrix_.value_ = matrix.ravel()
+    solver = _solver()
+    solver.passModel(lp)
+    solver.run()
+    if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+        return 0.0, None, None
+    solution = solver.getSolution()
+    values = np.array(solution.col_value)
+    return float(values[-1]), values[:-1], np.abs(np.array(solution.row_dual))
+
+
+_kept: list[Any] = []
+
+
+def _solver() -> Any:
+    """One solver of this process: making one takes longer than these programs."""
+    if not _kept:
+        solver: Any = highspy.Highs()  # type: ignore[no-untyped-call]
+        for name, value in (
+            ("output_flag", False),
+            ("presolve", "off"),
+            ("threads", 1),
+            ("solver", "simplex"),
+        ):
+            solver.setOptionValue(name, value)
+        _kept.append(solver)
+    return _kept[0]

@@ -1,0 +1,199 @@
+"""One job from the copied files to the record: what every engine does in each of its slots."""
+
+from __future__ import annotations
+
+import os
+import platform
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from salver.core.errors import SalverError
+from salver.run.logs import store_logs, store_witness
+from salver.run.plan import PlannedJob
+from salver.run.stage import stage
+from salver.runners.answers import Answer, Claim, RunRecord
+from salver.runners.contract import Runner
+from salver.supervise.finished import Finished, Termination
+from salver.supervise.process import lost, run_supervised
+from salver.supervise.runexec import run_with_runexec
+
+_NOTHING = Answer(claim=Claim.NONE)
+_REASON_LENGTH = 300
+_PAUSE_S = 0.6
+Backend = Literal["salver", "runexec"]
+
+
+class Folders(NamedTuple):
+    """Where all jobs of a run work.
+
+    `root` is the instance set, `run_dir` receives `logs/` and `cex/`, `scratch` holds the private copies
+    (None: the system's temporary folder). `backend` limits and measures: our supervisor or BenchExec.
+    """
+
+    root: Path
+    run_dir: Path
+    scratch: Path | None = None
+    backend: Backend = "salver"
+
+
+class _Share(NamedTuple):
+    """What of the machine a job has to itself."""
+
+    cores: tuple[int, ...] | None
+    gpu: str | None
+
+    def environment(self) -> dict[str, str]:
+        return {} if self.gpu is None else {"CUDA_VISIBLE_DEVICES": self.gpu}
+
+
+def run_job(
+    planned: PlannedJob,
+    runner: Runner,
+    folders: Folders,
+    *,
+    cores: tuple[int, ...] | None = None,
+    gpu: str | None = None,
+    stop: threading.Event | None = None,
+) -> RunRecord:
+    """Stages, runs and parses one job and stores its logs; whatever a tool or runner does, it is recorded.
+
+    A loss on this side (INFRASTRUCTURE) is tried once more, after a pause in which whatever ended the run may
+    end this process too; nothing else ever is. `cores` and `stop` are those of `run_supervised`; `gpu`
+    becomes CUDA_VISIBLE_DEVICES, empty for none at all, and None leaves that variable as it is.
+    """
+    share, stop = _Share(cores, gpu), stop or threading.Event()
+    record = _attempt(planned, runner, folders, share, stop)
+    if record.termination is Termination.INFRASTRUCTURE and not stop.wait(_PAUSE_S):
+        record = _attempt(planned, runner, folders, share, stop)
+    return record
+
+
+def _attempt(
+    planned: PlannedJob,
+    runner: Runner,
+    folders: Folders,
+    share: _Share,
+    stop: threading.Event,
+) -> RunRecord:
+    started = datetime.now(UTC).isoformat(timespec="milliseconds")
+    finished, answer = _run(planned, runner, folders, share, stop)
+    logs = witness = None
+    stopped = stop.is_set() and finished.termination is Termination.INFRASTRUCTURE
+    try:
+        if not stopped:
+            logs = store_logs(folders.run_dir, planned.job.key, finished)
+        if answer.witness is not None:
+            witness = store_witness(folders.run_dir, planned.job.key, answer.witness)
+    except (OSError, SalverError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        finished, answer = lost(f"cannot store logs in {folders.run_dir}: {why}"), _NOTHING
+        logs = witness = None
+    job, instance = planned.job, planned.instance
+    return RunRecord(
+        key=job.key,
+        suite=instance.suite,
+        instance_id=instance.id,
+        instance=instance.name,
+        family=instance.facts.family,
+        solver=job.solver,
+        solver_version=job.solver_version,
+        repetition=job.repetition,
+        limit_s=job.limits.wall_s,
+        termination=finished.termination,
+        exit_code=finished.exit_code,
+        signal=finished.signal,
+        wall_s=finished.wall_s,
+        cpu_s=finished.cpu_s,
+        memory_mb=finished.memory_mb,
+        measured=finished.measured,
+        claim=answer.claim,
+        reason=_reason(finished, answer),
+        witness=witness,
+        logs=logs,
+        started=started,
+        host=platform.node(),
+        device=job.options.get("device", ""),
+        cores=job.limits.cores,
+        memory_limit_mb=job.limits.memory_mb,
+    )
+
+
+def _run(
+    planned: PlannedJob,
+    runner: Runner,
+    folders: Folders,
+    share: _Share,
+    stop: threading.Event,
+) -> tuple[Finished, Answer]:
+    limits = planned.job.limits
+    try:
+        with stage(planned.instance, folders.root, folders.scratch) as place:
+            try:
+                command = runner.command(place.staged, place.workdir, limits)
+                environment = {**_home(runner), **runner.environment(limits), **share.environment()}
+            except Exception as error:
+                finished = lost("").model_copy(update={"termination": Termination.CRASHED})
+                return finished, _failed("command", error)
+            supervise = run_with_runexec if folders.backend == "runexec" else run_supervised
+            finished = supervise(
+                command,
+                place.workdir,
+                limits,
+                environment=environment,
+                cores=share.cores,
+                result_files=(*runner.result_files, *([runner.proof_file] if runner.proofs else [])),
+                scratch=place.root,
+                stop=stop,
+            )
+            ran = {"command": tuple(command), "environment": environment}
+            finished = finished.model_copy(update=ran)
+    except (SalverError, OSError) as error:
+        return lost(str(error)), _NOTHING
+    return finished, read_answer(runner, planned, finished)
+
+
+def _home(runner: Runner) -> dict[str, str]:
+    return {"HOME": os.environ["HOME"]} if runner.needs_home and "HOME" in os.environ else {}
+
+
+def read_answer(runner: Runner, planned: PlannedJob, finished: Finished) -> Answer:
+    """What the solver said; a runner that cannot read its own tool's output makes it an ERROR."""
+    if finished.termination is Termination.INFRASTRUCTURE:
+        return _NOTHING
+    if _left_no_result(runner, finished):
+        # The run's own reason says what stands where the result should.
+        return Answer(claim=Claim.ERROR)
+    try:
+        return runner.parse(planned.instance, finished)
+    except Exception as error:
+        return _failed("parse", error)
+
+
+def _left_no_result(runner: Runner, finished: Finished) -> bool:
+    """Whether something else than a file stands for the results of a tool, or for its proof.
+
+    A tool may be asked for several files and answer in one of them: what it says there counts.
+    """
+    results = set(runner.result_files)
+    lost = results & set(finished.unread) and not results & set(finished.files)
+    return bool(lost) or (runner.proofs and finished.unread.get(runner.proof_file) == "unfit")
+
+
+def _failed(method: str, error: Exception) -> Answer:
+    return Answer(claim=Claim.ERROR, reason=f"the runner's {method}() failed: {error!r}")
+
+
+def _reason(finished: Finished, answer: Answer) -> str:
+    """Why the run is not a plain answer, in one line."""
+    parts = [finished.reason, answer.reason]
+    decided = answer.claim in (Claim.SAT, Claim.UNSAT)
+    if finished.termination is Termination.WALLTIME and decided:
+        parts.insert(1, f"its answer {answer.claim} came without ending in time and does not count")
+    if finished.exit_code:
+        if decided and finished.termination is Termination.EXITED:
+            parts.append(f"its answer {answer.claim} does not count, since it ended with an error")
+        last = finished.stderr.strip().rpartition("\n")[2]
+        parts.append(f"exit code {finished.exit_code}" + (f": {last}" if last else ""))
+    return " ".join("; ".join(filter(None, parts)).split())[:_REASON_LENGTH]

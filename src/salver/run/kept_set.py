@@ -1,0 +1,147 @@
+"""The instance set that a run keeps: copies of its files in the run's folder, with their hashes.
+
+A run is made from this copy and judged with it. So it can be judged after the suite has changed, and a set
+that was changed on disk meanwhile changes no answer.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import shutil
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from salver.core.errors import SalverError
+from salver.core.files import sync
+from salver.families.instance import Instance, Manifest
+from salver.families.instance_set import read_manifest
+
+FOLDER = "set"
+SUMS = "SHA256SUMS"
+_MANIFEST = "manifest.json"
+_MEND = "generate the set again (--force)"
+
+
+def keep_set(set_path: Path, run_dir: Path) -> str:
+    """Copies what a run needs of a set into the run's folder; returns the hash of the copies' checksums.
+
+    Raises:
+        SalverError: a file is missing, was changed since the set was generated, or cannot be copied.
+    """
+    manifest, stated = read_manifest(set_path), _sums(set_path)
+    target = run_dir / FOLDER
+    found: dict[str, str] = {}
+    try:
+        for name in _files(set_path, manifest):
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(set_path / name, target / name)
+            found[name] = _sha256(target / name)
+            if stated.get(name, found[name]) != found[name]:
+                raise SalverError("was changed after it was generated", str(set_path / name), _MEND)
+        _refuse_other_ids(target, manifest.instances, set_path)
+        text = "".join(f"{digest}  {name}\n" for name, digest in sorted(found.items()))
+        (target / SUMS).write_text(text)
+        sync(target / SUMS)
+    except OSError as error:
+        what = f"cannot be copied into the run's folder ({error.strerror or error})"
+        raise SalverError(what, str(set_path), "free some space, or generate the set again") from error
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def kept_set(run_dir: Path, digest: str) -> Path:
+    """Folder of the set that a run keeps, after a look at every file of it.
+
+    Raises:
+        SalverError: a file was changed or removed since; all of them are looked at, the first is named.
+    """
+    folder = run_dir / FOLDER
+    mend = f"restore the run's folder {FOLDER}/ from a copy, or run again"
+    try:
+        text = (folder / SUMS).read_bytes() if (folder / SUMS).is_file() else b""
+    except OSError as error:
+        raise SalverError(f"cannot be read ({error.strerror})", str(folder / SUMS), mend) from error
+    if hashlib.sha256(text).hexdigest() != digest:
+        raise SalverError("was changed since the run began", str(folder / SUMS), mend)
+    bad = changed_files(folder, _sums(folder))
+    if bad:
+        more = f", as were {len(bad) - 1} other files of its instance set" if bad[1:] else ""
+        raise SalverError(f"was changed since the run began{more}", str(folder / bad[0]), mend)
+    return folder
+
+
+def refuse_changed_set(set_path: Path) -> None:
+    """Refuses a set of which a file is not what its checksums say; a set without checksums is let pass.
+
+    Raises:
+        SalverError: naming the first such file.
+    """
+    if bad := changed_files(set_path, _sums(set_path)):
+        raise SalverError("was changed after it was generated", str(set_path / bad[0]), _MEND)
+
+
+def edited_since(set_path: Path, run_dir: Path) -> list[str]:
+    """Files of the set on disk that differ from what a run keeps, where it is still the same set."""
+    kept = _sums(run_dir / FOLDER)
+    if changed_files(set_path, {_MANIFEST: kept.get(_MANIFEST, "")}):
+        return []
+    return changed_files(set_path, kept)
+
+
+def changed_files(folder: Path, sums: Mapping[str, str]) -> list[str]:
+    """Names of files that are missing, or have another SHA-256 than is stated; sorted."""
+    return sorted(name for name, digest in sums.items() if _sha256(folder / name) != digest)
+
+
+def _files(folder: Path, manifest: Manifest) -> Iterator[str]:
+    yield _MANIFEST
+    names = {name for one in manifest.instances for name in (one.onnx, one.vnnlib, one.vnnlib2, one.network)}
+    for name in sorted(names):
+        stored = [kind for kind in (name, f"{name}.gz") if (folder / kind).is_file()]
+        if not stored:
+            raise SalverError("file of an instance is missing", str(folder / name), _MEND)
+        yield from stored
+
+
+def _refuse_other_ids(folder: Path, instances: tuple[Instance, ...], set_path: Path) -> None:
+    """An instance's id is a hash of its network and query: refuses files that are not those."""
+    networks: dict[str, bytes] = {}
+    for one in instances:
+        if one.onnx not in networks:
+            networks[one.onnx] = hashlib.sha256((folder / one.onnx).read_bytes()).digest()
+        text = _unpacked(folder / one.vnnlib)
+        if hashlib.sha256(networks[one.onnx] + text).hexdigest()[: len(one.id)] != one.id:
+            what = f"its network or query was changed after it was generated (instance {one.name})"
+            raise SalverError(what, str(set_path), _MEND)
+
+
+def _unpacked(path: Path) -> bytes:
+    packed = path.with_name(path.name + ".gz")
+    if not packed.is_file():
+        return path.read_bytes()
+    try:
+        return gzip.decompress(packed.read_bytes())
+    except (EOFError, zlib.error) as error:
+        raise SalverError(f"is corrupt ({error})", str(packed), _MEND) from error
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    """SHA-256 by name, as SHA256SUMS states them; nothing where there is none."""
+    try:
+        lines = (folder / SUMS).read_text().splitlines() if (folder / SUMS).is_file() else []
+    except (OSError, ValueError):
+        return {}
+    pairs = (line.partition("  ") for line in lines)
+    return {name: digest for digest, _, name in pairs if name and ".." not in name and name[0] != "/"}
+
+
+def _sha256(path: Path) -> str:
+    """The file's hash; empty where it cannot be read."""
+    try:
+        if not path.is_file():
+            return ""
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError:
+        return ""

@@ -1,0 +1,440 @@
+"""The stage that puts solvers on an instance set: choose, plan, execute, store."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Collection, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from salver import __version__
+from salver.core.confined import UnfitFileError, read_inside, refuse_leaving, write_inside
+from salver.core.errors import SalverError
+from salver.core.files import fresh_folder
+from salver.core.plugins import choose
+from salver.core.records import Record
+from salver.families.instance import Instance, Manifest
+from salver.families.instance_set import read_manifest, set_folder
+from salver.families.provenance import changed_files
+from salver.families.suite import Suite
+from salver.run.engines import Engine, check_engine, run_jobs
+from salver.run.events import EventLog
+from salver.run.kept_set import FOLDER, keep_set, kept_set, refuse_changed_set
+from salver.run.machine import machine_facts
+from salver.run.plan import Plan, plan
+from salver.run.planned import Planned, differences, digest_of, keys_of, solvers_of
+from salver.run.recording import RunSummary
+from salver.runners.answers import RunRecord
+from salver.runners.contract import Runner
+from salver.runners.registry import runners, why_unavailable
+from salver.supervise import runexec
+from salver.supervise.finished import Limits
+
+MOST_MANIFEST_BYTES = 16 << 20
+
+
+class RunOptions(Record):
+    """What the user asked for. `solvers` None means every available one; `timeout` None the suite's;
+    `cores` None what each solver asks for. A resume takes what is not given from the run."""
+
+    solvers: tuple[str, ...] | None = None
+    timeout: float | None = None
+    device: str = "cpu"
+    workers: int = Field(default=2, ge=1)
+    cores: int | None = Field(default=None, ge=1)
+    repetitions: int = Field(default=1, ge=1)
+    resume: bool = False
+    proofs: bool = False
+    engine: Engine = Engine()
+
+
+DECIDING = ("solvers", "timeout", "device", "cores", "repetitions", "proofs")
+"""Options that decide what is run. Others, such as the number of workers, may change with a resume."""
+
+
+class Session(Record):
+    """One resume of a run: how it was started, by which salver, and how many records there were already."""
+
+    started: str
+    salver: str
+    done: int
+    options: RunOptions
+    machine: dict[str, Any]
+
+
+class RunManifest(Record):
+    """`manifest.json` of a run: everything needed to judge and compare it later.
+
+    It says how the run was begun and is never rewritten; a resume adds a session. `kept` is the hash of the
+    instance set that the run keeps. Both it and `planned` are absent from runs of older versions.
+    """
+
+    suite: str
+    title: str
+    version: str
+    seed: int
+    recipe: str
+    salver: str
+    instance_set: str
+    solvers: dict[str, str]
+    unavailable: dict[str, str]
+    options: RunOptions
+    started: str
+    machine: dict[str, Any]
+    planned: Planned | None = None
+    kept: str = ""
+    resumed: tuple[Session, ...] = ()
+
+
+class Chosen(Record, arbitrary_types_allowed=True):
+    """Runners that will be used, and the reasons why others will not."""
+
+    runners: dict[str, Runner]
+    unavailable: dict[str, str]
+
+
+def choose_runners(options: RunOptions, planned: Collection[str] = ()) -> Chosen:
+    """The named solvers, else those that were planned, else every available one that runs by default.
+
+    Raises:
+        SalverError: an unknown name, a named solver that is not available, an unknown device, none left.
+    """
+    if options.device not in ("cpu", "cuda"):
+        raise SalverError(f"no device {options.device!r}", "--device", "choose cpu or cuda")
+    if options.device == "cuda" and options.engine.is_here:
+        _require_cuda()
+    known = runners()
+    named = options.solvers or tuple(planned)
+    names = named or tuple(name for name, kind in known.items() if kind.by_default)
+    chosen, unavailable = {}, {}
+    for name in names:
+        kind = choose(name, known, "solver")
+        runner = kind(_device(kind, options), options.proofs)
+        reason = why_unavailable(runner)
+        if reason is None:
+            chosen[name] = runner
+        elif named:
+            raise SalverError(f"is not available: {reason}", f"solver {name}", "see `salver doctor`")
+        else:
+            unavailable[name] = reason
+    if not chosen:
+        raise SalverError("no solver is available", "runners/", "see `salver doctor`")
+    return Chosen(runners=chosen, unavailable=unavailable)
+
+
+def _device(kind: type[Runner], options: RunOptions) -> str:
+    """A solver without CUDA code runs on the CPU beside the others unless it was asked for by name."""
+    return options.device if options.device in kind.devices or options.solvers else "cpu"
+
+
+def _require_cuda() -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        raise SalverError("torch finds no CUDA device", "--device cuda", "use --device cpu on this machine")
+
+
+def limits_for(options: RunOptions, suite: Suite) -> Callable[[Instance, Runner], Limits]:
+    """Limits of one job: the instance's timeout unless the user gave one.
+
+    Raises:
+        SalverError: a timeout that is not positive, more cores than there are.
+    """
+    if options.timeout is not None and not options.timeout > 0:
+        raise SalverError(f"timeout {options.timeout:g} is not positive", "--timeout", "give seconds above 0")
+    if options.engine.is_here and options.cores is not None and options.cores > options.workers:
+        what = f"a run of {options.cores} cores does not fit {options.workers} workers"
+        raise SalverError(what, "--cores", "lower it or raise --workers: a run takes one worker per core")
+
+    def limits(instance: Instance, runner: Runner) -> Limits:
+        return Limits(
+            wall_s=options.timeout or instance.timeout,
+            memory_mb=max(suite.memory_mb, runner.resources.memory_mb),
+            cores=options.cores or runner.resources.cpus,
+        )
+
+    return limits
+
+
+def run_suite(
+    suite: Suite,
+    manifest: Manifest,
+    set_path: Path,
+    root: Path,
+    options: RunOptions,
+    on_plan: Callable[[Plan], None] = lambda _: None,
+    on_finish: Callable[[RunRecord], None] = lambda _: None,
+) -> tuple[Path, RunSummary]:
+    """Runs a suite's instance set and returns the run's folder and what became of its jobs.
+
+    Raises:
+        SalverError: as `choose_runners`, `limits_for` and the engine.
+    """
+    earlier = resumable(root, suite, manifest.recipe) if options.resume else None
+    if earlier is not None:
+        return _resume(earlier, suite, options, on_plan, on_finish)
+    chosen, planned = _plan(suite, manifest, options)
+    check_engine(options.engine, options.device, options.workers)
+    run_dir = fresh_folder(root / "reports", suite.folder_name)
+    with _no_empty_folder(run_dir):
+        kept = keep_set(set_path, run_dir)
+        record = RunManifest(
+            suite=suite.key,
+            title=suite.title,
+            version=suite.version,
+            seed=suite.seed,
+            recipe=manifest.recipe,
+            instance_set=os.path.relpath(set_path, root),
+            solvers={name: runner.version() for name, runner in chosen.runners.items()},
+            unavailable=chosen.unavailable,
+            planned=_planned(planned, options),
+            kept=kept,
+            **_session(options),
+        )
+        _write_manifest(run_dir, record)
+        on_plan(planned)
+        return run_dir, _run(planned, chosen, run_dir, options, on_finish)
+
+
+def _resume(
+    run_dir: Path,
+    suite: Suite,
+    asked: RunOptions,
+    on_plan: Callable[[Plan], None],
+    on_finish: Callable[[RunRecord], None],
+) -> tuple[Path, RunSummary]:
+    """Goes on with a run exactly as it was planned; where it is refused, nothing on the disk has changed."""
+    run = read_run(run_dir)
+    again = "run without --resume"
+    if run.planned is None:
+        what = "was made by a version that did not keep what was planned, so it cannot be resumed"
+        raise SalverError(what, str(run_dir), again)
+    options = _as_planned(asked, run)
+    manifest = read_manifest(kept_set(run_dir, run.kept))
+    chosen, planned = _plan(suite, manifest, options, run.planned.solvers)
+    if differing := differences(run.planned, _planned(planned, options)):
+        what = f"was planned otherwise: {'; '.join(differing)}"
+        raise SalverError(what, str(run_dir), f"give the same options, or none, to resume it, or {again}")
+    check_engine(options.engine, options.device, options.workers)
+    log = EventLog(run_dir / "events.jsonl")
+    with _unchanged_if_refused(run_dir), log:
+        done = {one.key for one in log.records()}
+        if stray := done - set(keys_of(planned)):
+            what = f"holds {len(stray)} records that were not planned"
+            raise SalverError(what, str(log.path), again)
+        session = Session(done=len(done), **_session(options))
+        _write_manifest(run_dir, run.model_copy(update={"resumed": (*run.resumed, session)}))
+        on_plan(planned)
+        return run_dir, _run(planned, chosen, run_dir, options, on_finish, log)
+
+
+def _as_planned(asked: RunOptions, run: RunManifest) -> RunOptions:
+    """The run's options with those given now in their place."""
+    given = {name: getattr(asked, name) for name in DECIDING if name in asked.model_fields_set}
+    given = {name: value for name, value in given.items() if value is not None}
+    how = {
+        name: getattr(run.options.engine, name)
+        for name in ("backend", "pin")
+        if name not in asked.engine.model_fields_set
+    }
+    engine = asked.engine.model_copy(update=how)
+    return run.options.model_copy(
+        update={**given, "workers": asked.workers, "engine": engine, "resume": True}
+    )
+
+
+def _plan(
+    suite: Suite, manifest: Manifest, options: RunOptions, solvers: Collection[str] = ()
+) -> tuple[Chosen, Plan]:
+    limits = limits_for(options, suite)
+    chosen = choose_runners(options, solvers)
+    return chosen, plan(manifest.instances, chosen.runners, limits, options.repetitions, suite.seed)
+
+
+def _planned(planned: Plan, options: RunOptions) -> Planned:
+    keys = keys_of(planned)
+    return Planned(
+        jobs=len(keys),
+        keys=digest_of(keys),
+        solvers=solvers_of(planned),
+        timeout=options.timeout,
+        repetitions=options.repetitions,
+        proofs=options.proofs,
+        backend=options.engine.backend,
+        pin=options.engine.pin,
+    )
+
+
+def _run(
+    planned: Plan,
+    chosen: Chosen,
+    run_dir: Path,
+    options: RunOptions,
+    on_finish: Callable[[RunRecord], None],
+    log: EventLog | None = None,
+) -> RunSummary:
+    return run_jobs(
+        options.engine,
+        planned,
+        chosen.runners,
+        run_dir / FOLDER,
+        run_dir,
+        options.workers,
+        options.device,
+        on_finish,
+        log,
+    )
+
+
+def read_run(run_dir: Path) -> RunManifest:
+    """Reads a run's manifest.
+
+    Raises:
+        SalverError: the folder is no run, or its manifest is malformed.
+    """
+    path = run_dir / "manifest.json"
+    try:
+        return RunManifest.model_validate_json(read_inside(run_dir, path.name, MOST_MANIFEST_BYTES))
+    except FileNotFoundError:
+        raise SalverError("is no run", str(run_dir), "see the folders below reports/") from None
+    except OSError as error:
+        raise SalverError(f"cannot be read ({error.strerror})", str(path), "run again") from error
+    except ValueError as error:
+        raise SalverError(f"is malformed ({str(error).splitlines()[0]})", str(path), "run again") from error
+
+
+def set_of(run_dir: Path, root: Path, run: RunManifest) -> Path:
+    """Folder of the instance set to judge a run with: the one it keeps, else the suite's.
+
+    Raises:
+        SalverError: a file of it was changed; the suite's is another one by now.
+    """
+    if run.kept:
+        return kept_set(run_dir, run.kept)
+    folder = _suite_set(run, root, run_dir)
+    if read_manifest(folder).recipe != run.recipe:
+        mend = f"generate {run.suite} from the suite file of that run, or run again"
+        raise SalverError("its instance set has changed since", str(run_dir), mend)
+    refuse_changed_set(folder)
+    return folder
+
+
+def changed_sources(run_dir: Path, root: Path) -> list[str]:
+    """Files that a run's instances were made from and that are others now, where its suite's set is here."""
+    try:
+        folder = _suite_set(read_run(run_dir), root, run_dir)
+    except SalverError:
+        return []
+    return changed_files(folder)
+
+
+def _suite_set(run: RunManifest, root: Path, run_dir: Path) -> Path:
+    """Where a run's instance set lies: the manifest may be somebody else's, so only below the project."""
+    try:
+        refuse_leaving(run.instance_set)
+    except UnfitFileError as error:
+        where = str(run_dir / "manifest.json")
+        raise SalverError(
+            f"instance_set is {error.strerror}", where, "put the set below instances/"
+        ) from error
+    return root / run.instance_set
+
+
+def find_run(root: Path, name: str) -> Path:
+    """A run's folder from its name, its path, or `latest`.
+
+    Raises:
+        SalverError: there is none.
+    """
+    if name == "latest":
+        found = [path for path in (root / "reports").glob("*/manifest.json") if path.is_file()]
+        found.sort(key=lambda path: path.lstat().st_mtime)
+        if not found:
+            raise SalverError("there is no run yet", "reports/", "run `salver run SUITE` first")
+        return found[-1].parent
+    for candidate in (root / "reports" / name, Path(name)):
+        if (candidate / "manifest.json").is_file():
+            return candidate
+    raise SalverError("no run of that name", name, "see the folders below reports/, or say `latest`")
+
+
+def resumable(root: Path, suite: Suite, recipe: str | None) -> Path | None:
+    """Folder of the suite's latest run, for `--resume`; None where there is none yet.
+
+    Args:
+        recipe: of the suite's instance set; None where that would have to be generated first.
+
+    Raises:
+        SalverError: there are runs, but none of this instance set.
+    """
+    others, own = [], os.path.relpath(set_folder(root, suite), root)
+    for path in sorted((root / "reports").glob(f"{suite.folder_name}-*/manifest.json"), reverse=True):
+        earlier = read_run(path.parent)
+        if earlier.instance_set != own:
+            continue
+        if earlier.recipe == recipe:
+            return path.parent
+        others.append(path.parent)
+    if others:
+        what = "the suite, or what its instances are made from, has changed since this run"
+        raise SalverError(what, str(others[0]), "run without --resume, or restore it")
+    return None
+
+
+@contextlib.contextmanager
+def _no_empty_folder(run_dir: Path) -> Iterator[None]:
+    """Takes the folder of a run away that was refused before anything of it was stored.
+
+    `latest` would mean it otherwise.
+    """
+    try:
+        yield
+    except SalverError:
+        manifest, events, kept = (run_dir / name for name in ("manifest.json", "events.jsonl", FOLDER))
+        stored = events.exists() and events.stat().st_size > 0
+        if not stored and set(run_dir.iterdir()) <= {manifest, events, kept}:
+            events.unlink(missing_ok=True)
+            manifest.unlink(missing_ok=True)
+            shutil.rmtree(kept, ignore_errors=True)
+            run_dir.rmdir()
+        raise
+
+
+@contextlib.contextmanager
+def _unchanged_if_refused(run_dir: Path) -> Iterator[None]:
+    """Gives a run its manifest back where its resume was refused before anything was recorded."""
+    manifest, events = run_dir / "manifest.json", run_dir / "events.jsonl"
+    before = read_inside(run_dir, manifest.name, MOST_MANIFEST_BYTES).decode()
+    size = events.stat().st_size if events.exists() else 0
+    try:
+        yield
+    except SalverError:
+        after = events.stat().st_size if events.exists() else 0
+        if after <= size and manifest.read_text() != before:
+            write_inside(run_dir, manifest.name, before)
+        raise
+
+
+def _backend_facts(options: RunOptions) -> dict[str, str]:
+    return {"limits": runexec.version()} if options.engine.backend == "runexec" else {}
+
+
+def _session(options: RunOptions) -> dict[str, Any]:
+    """What the manifest says of a start: when, how, by which salver and on which machine."""
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "salver": __version__,
+        "options": options,
+        "machine": machine_facts() | _backend_facts(options),
+    }
+
+
+def _write_manifest(run_dir: Path, record: RunManifest) -> None:
+    text = json.dumps(record.model_dump(mode="json"), indent=1) + "\n"
+    write_inside(run_dir, "manifest.json", text)

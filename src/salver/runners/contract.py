@@ -1,0 +1,195 @@
+"""The runner contract: a solver is one small declarative file.
+
+A runner says what its tool is, needs and supports, how to call it and how to read what it printed.
+It never runs, times, kills or judges anything itself (the engine does), after BenchExec's `tools/*.py`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import Field
+
+from salver.core.records import Record
+from salver.families.instance import Instance
+from salver.runners.answers import Answer, Claim, StagedInstance
+from salver.supervise.finished import Finished, Limits, Termination
+
+CANONICAL_OPERATORS = frozenset(
+    "Gemm MatMul Add Sub Mul Conv ConvTranspose Relu Sign Abs Flatten Reshape Concat AveragePool "
+    "ReduceMean".split()
+)
+
+VERDICT_WORDS = {
+    "sat": Claim.SAT,
+    "violated": Claim.SAT,
+    "unsat": Claim.UNSAT,
+    "holds": Claim.UNSAT,
+    "unknown": Claim.UNKNOWN,
+    "timeout": Claim.TIMEOUT,
+    "timed-out": Claim.TIMEOUT,
+    "error": Claim.ERROR,
+}
+
+
+class Resources(Record):
+    """What one run of a solver asks of the machine."""
+
+    cpus: int = Field(default=1, gt=0)
+    memory_mb: int = Field(default=4000, gt=0)
+
+
+LAST_PYTHON = {"maraboupy": (3, 11)}
+"""Newest Python for which a package has wheels."""
+
+
+def _why_missing(module: str) -> str:
+    """What keeps a package away from this Python, in words that follow "is not installed"."""
+    last = LAST_PYTHON.get(module)
+    if last is None or sys.version_info[:2] <= last:
+        return "; run scripts/setup.sh"
+    here = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return f": it has no wheels for Python {here}, the newest is {last[0]}.{last[1]}"
+
+
+class Runner(ABC):
+    """Declares one solver. Class attributes are data the engine reads; methods are pure.
+
+    Attributes:
+        name: key of the solver in commands and tables.
+        url: where the tool lives.
+        needs: importable Python modules the tool needs, checked without importing them.
+        environment_variables: variables that must name an existing folder, such as `ABCROWN_HOME`.
+        resources: cores, memory and GPUs of one run.
+        operators: ONNX operators the tool accepts; an instance with others is `unsupported`.
+        devices: `cpu`, `cuda`.
+        vnnlib_versions: VNN-LIB versions the tool reads; the first is what it is given.
+        result_files: file names in the working directory whose text is handed to `parse`.
+        complete: whether the tool decides every instance given time.
+        proof_file: result file with a proof of an `unsat` (`salver.proofs`), for tools that can write one.
+        by_default: whether `run` uses it when no solvers are named.
+        needs_home: whether a run sees the user's HOME, for tools that keep a licence or their installation
+            there; others get an empty one, which is removed after the run.
+    """
+
+    name: ClassVar[str]
+    url: ClassVar[str] = ""
+    needs: ClassVar[tuple[str, ...]] = ()
+    environment_variables: ClassVar[tuple[str, ...]] = ()
+    resources: ClassVar[Resources] = Resources()
+    operators: ClassVar[frozenset[str]] = CANONICAL_OPERATORS
+    devices: ClassVar[frozenset[str]] = frozenset({"cpu"})
+    vnnlib_versions: ClassVar[tuple[str, ...]] = ("1.0",)
+    result_files: ClassVar[tuple[str, ...]] = ()
+    complete: ClassVar[bool] = False
+    proof_file: ClassVar[str] = ""
+    by_default: ClassVar[bool] = True
+    needs_home: ClassVar[bool] = False
+
+    def __init__(self, device: str = "cpu", proofs: bool = False) -> None:
+        """Args: proofs: a proof of every `unsat` is asked for, where the tool has a `proof_file`."""
+        self.device = device
+        self.proofs = proofs and bool(self.proof_file)
+
+    def unavailable(self) -> str | None:
+        """Everything that keeps the tool from running here, or None when it can run. Imports nothing."""
+        lacking = [
+            f"Python module {module} is not installed{_why_missing(module)}"
+            for module in self.needs
+            if importlib.util.find_spec(module) is None
+        ]
+        for variable in self.environment_variables:
+            folder = os.environ.get(variable, "")
+            if not folder:
+                lacking.append(f"{variable} is not set")
+            elif not Path(folder).is_dir():
+                lacking.append(f"{variable}={folder} is not a folder")
+        if self.device not in self.devices:
+            lacking.append(f"runs on {', '.join(sorted(self.devices))} only, not on {self.device}")
+        return "; ".join(lacking) or None
+
+    @abstractmethod
+    def version(self) -> str:
+        """Version of the tool; part of a job's identity."""
+
+    def supports(self, instance: Instance) -> str | None:
+        """Why the tool cannot take this instance, or None when it can."""
+        missing = sorted(set(instance.operators) - self.operators)
+        return f"operators not supported: {', '.join(missing)}" if missing else None
+
+    @abstractmethod
+    def command(self, staged: StagedInstance, workdir: Path, limits: Limits) -> list[str]:
+        """Argument vector of one run; no shell is involved."""
+
+    def environment(self, limits: Limits) -> dict[str, str]:
+        """Variables added to the run's environment."""
+        return {}
+
+    @abstractmethod
+    def parse(self, instance: Instance, finished: Finished) -> Answer:
+        """What the solver said. Pure, so stored logs can be judged again."""
+
+
+def answer_from_words(text: str) -> Answer:
+    """Reads `sat|unsat|unknown|timed-out|...` on the first line, then the witness (either VNN-LIB form)."""
+    first, _, rest = text.lstrip().partition("\n")
+    claim = VERDICT_WORDS.get(first.strip().lower())
+    if claim is None:
+        return Answer(claim=Claim.NONE, reason=f"no verdict in the first line {first[:60]!r}")
+    witness = rest.strip() if claim is Claim.SAT else ""
+    return Answer(
+        claim=claim, witness=witness or None, reason="" if claim is Claim.SAT else rest.strip()[:200]
+    )
+
+
+def answer_from_result_file(finished: Finished, name: str) -> Answer:
+    """Reads a result file as `answer_from_words`; a run that ended by itself without one is in error."""
+    text = finished.files.get(name, "")
+    if text.strip():
+        return answer_from_words(text)
+    if finished.termination is not Termination.EXITED:
+        return Answer(claim=Claim.NONE, reason="stopped before it wrote a result")
+    last = finished.stderr.strip().splitlines()[-1:] or ["no result file"]
+    return Answer(claim=Claim.ERROR, reason=last[0][:200])
+
+
+class EmbeddedRunner(Runner):
+    """A solver of this package, called through its stand-alone command `salver-solve`.
+
+    Attributes:
+        families: those the solver is made for; empty means every one.
+    """
+
+    url = "https://salver.readthedocs.io"
+    families: ClassVar[frozenset[str]] = frozenset()
+
+    def supports(self, instance: Instance) -> str | None:
+        reason = super().supports(instance)
+        if reason or not self.families or instance.facts.family in self.families:
+            return reason
+        return f"made for {', '.join(sorted(self.families))}, not for {instance.facts.family}"
+
+    def version(self) -> str:
+        from salver import __version__
+
+        return __version__
+
+    def command(self, staged: StagedInstance, workdir: Path, limits: Limits) -> list[str]:
+        return [
+            sys.executable, "-m", "salver.solvers", self.name, "verify", str(staged.vnnlib),
+            "--network", f"N={staged.onnx}", "--timeout", f"{limits.wall_s:g}",
+            "--threads", str(limits.cores), "--device", self.device,
+            *(["--proof", str(workdir / self.proof_file)] if self.proofs else []),
+        ]  # fmt: skip
+
+    def environment(self, limits: Limits) -> dict[str, str]:
+        threads = str(limits.cores)
+        return {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+
+    def parse(self, instance: Instance, finished: Finished) -> Answer:
+        return answer_from_words(finished.stdout)

@@ -1,0 +1,131 @@
+"""`runners/NAME.toml`: a tool with a common interface, described in a few lines of data and no code.
+
+    kind = "vnncomp"            # VNN-COMP's scripts; or "vnnlib", the VNN-LIB standard's command line
+    path = "~/tools/mytool"     # folder of the scripts; or the program
+
+`Declared` lists the other keys. A path that is not absolute starts at the TOML file's folder, but a bare
+program name is looked up as the shell does; `~` and `$VARIABLE` are replaced, and a tool whose
+variable is not set is unavailable.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from salver.core.errors import SalverError, file_error
+from salver.core.records import Record, parse_record
+from salver.families.instance import Instance
+from salver.runners.contract import CANONICAL_OPERATORS, Resources, Runner
+from salver.runners.foreign.vnncomp import VnnCompTool
+from salver.runners.foreign.vnnlib_cli import VnnLibTool
+from salver.supervise.finished import Limits
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
+VARIABLE = re.compile(r"\$\{?(\w+)\}?")
+
+
+class Declared(Record):
+    """The keys of the file; those about what the tool can do are the attributes of `Runner`.
+
+    Attributes:
+        kind: `vnncomp` or `vnnlib`.
+        path: folder of the scripts, or the program.
+        arguments: put before the standard ones (`vnnlib` only).
+        prepare: false leaves `prepare_instance.sh` out, for scripts that kill by name (`vnncomp` only).
+        version: overrides what the tool, or a hash of its scripts, says.
+        environment: variables added to a run; values may refer to others, as in `"$HOME/bin:$PATH"`.
+        operators: ONNX operators the tool takes. Without it a `vnnlib` tool is asked, and a `vnncomp` tool
+            is given everything that salver writes.
+    """
+
+    kind: Literal["vnncomp", "vnnlib"]
+    path: str = Field(min_length=1)
+    arguments: tuple[str, ...] = ()
+    prepare: bool = True
+    url: str = ""
+    version: str = ""
+    environment: dict[str, str] = Field(default_factory=dict)
+    operators: frozenset[str] | None = None
+    devices: frozenset[Literal["cpu", "cuda"]] = frozenset({"cpu"})
+    vnnlib_versions: tuple[Literal["1.0", "2.0"], ...] | None = None
+    complete: bool = False
+    by_default: bool = True
+    cpus: int = Field(default=1, gt=0)
+    memory_mb: int = Field(default=16000, gt=0)
+
+
+def declared_runner(file: Path) -> type[Runner]:
+    """The runner that a TOML file describes; its name is the file's, in lower case.
+
+    Raises:
+        SalverError: the file does not parse, has an unknown key or one of the other kind.
+    """
+    where = str(file)
+    try:
+        raw = tomllib.loads(file.read_text())
+    except OSError as error:
+        raise file_error(error, file, "read") from error
+    except (ValueError, RecursionError) as error:
+        raise SalverError(f"is no TOML file ({error})", where, "correct or remove it") from error
+    told: Declared = parse_record(Declared, raw, where)
+    name = file.stem.lower()
+    if not NAME.fullmatch(name):
+        raise SalverError("is no name for a solver", where, "use letters, digits and _ . + -")
+    foreign = {"vnncomp": ("arguments", "vnnlib_versions"), "vnnlib": ("prepare",)}[told.kind]
+    for key in set(foreign) & set(raw):
+        raise SalverError(f"{key}: is not for kind {told.kind!r}", where, "remove this entry")
+    attributes = {"__module__": __name__, "name": name, **_common(told)}
+    if told.kind == "vnncomp":
+        attributes |= {"folder": _located(told.path, file), "prepares": told.prepare}
+        return type(f"VnnComp_{name}", (_Told, VnnCompTool), attributes)
+    program = str(_located(told.path, file)) if os.sep in told.path else told.path
+    attributes |= {"tool": (program, *told.arguments)}
+    if told.vnnlib_versions:
+        attributes["vnnlib_versions"] = told.vnnlib_versions
+    return type(f"VnnLib_{name}", (_Told, VnnLibTool), attributes)
+
+
+def _common(told: Declared) -> dict[str, Any]:
+    return {
+        "told": told,
+        "url": told.url,
+        "operators": told.operators or CANONICAL_OPERATORS,
+        "devices": frozenset(told.devices),
+        "complete": told.complete,
+        "by_default": told.by_default,
+        "resources": Resources(cpus=told.cpus, memory_mb=told.memory_mb),
+    }
+
+
+def _located(path: str, file: Path) -> Path:
+    return file.parent.absolute() / Path(os.path.expandvars(path)).expanduser()
+
+
+class _Told(Runner):
+    """What the file says goes before what the kind of tool would say by itself."""
+
+    told: Declared
+
+    def unavailable(self) -> str | None:
+        for variable in VARIABLE.findall(self.told.path):
+            if not os.environ.get(variable):
+                return f"{variable} is not set"
+        return super().unavailable()
+
+    def version(self) -> str:
+        return self.told.version or super().version()  # type: ignore[safe-super]
+
+    def environment(self, limits: Limits) -> dict[str, str]:
+        own = {key: os.path.expandvars(value) for key, value in self.told.environment.items()}
+        return {**super().environment(limits), **own}
+
+    def supports(self, instance: Instance) -> str | None:
+        if self.told.operators is not None:
+            return Runner.supports(self, instance)
+        return super().supports(instance)

@@ -1,0 +1,59 @@
+"""`salver new-runner`: a file in runners/ that works at once, to be changed step by step."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal
+
+from salver.core.errors import SalverError
+from salver.core.files import write_atomically
+
+Kind = Literal["python", "vnncomp", "vnnlib"]
+KINDS: tuple[Kind, ...] = ("python", "vnncomp", "vnnlib")
+NAME = re.compile(r"[a-z][a-z0-9_-]*")
+
+
+def new_runner(name: str, kind: str, path: str, folder: Path, taken: frozenset[str]) -> Path:
+    """Writes the file and returns its path.
+
+    Args:
+        name: of the solver; also the file's.
+        kind: one of `KINDS`.
+        path: folder of the scripts or the program; empty for `python`.
+        folder: runners/ of the project.
+        taken: names of the solvers there are.
+
+    Raises:
+        SalverError: a name that is malformed or taken, an unknown kind, a path missing or too much.
+    """
+    if not NAME.fullmatch(name):
+        mend = "start with a small letter; small letters, digits, _ and - may follow"
+        raise SalverError("is no name for a solver", repr(name), mend)
+    if kind not in KINDS:
+        raise SalverError(f"no kind {kind!r}", "--kind", f"choose one of {', '.join(KINDS)}")
+    if bool(path) != (kind != "python"):
+        mend = (
+            "leave it out"
+            if path
+            else "give the scripts' folder"
+            if kind == "vnncomp"
+            else "give the program"
+        )
+        raise SalverError("is not for kind python" if path else f"is missing for kind {kind}", "--path", mend)
+    target = folder / (f"{name.replace('-', '_')}.py" if kind == "python" else f"{name}.toml")
+    if name in taken or os.path.lexists(target):
+        where = str(target) if os.path.lexists(target) else name
+        raise SalverError("there is a solver of this name", where, "choose another name")
+    write_atomically(target, _filled(name, kind, path))
+    return target
+
+
+def _filled(name: str, kind: str, path: str) -> str:
+    text = files("salver.runners.foreign").joinpath("templates", f"{kind}.txt").read_text()
+    title = "".join(part.capitalize() for part in re.split(r"[-_]", name))
+    quoted = json.dumps(path, ensure_ascii=False)  # TOML's basic strings have JSON's escapes
+    return text.replace('"@PATH@"', quoted).replace("@NAME@", name).replace("@CLASS@", title)

@@ -1,1 +1,0 @@
-"""Saliency maps as networks: the classifier and its own explanation unrolled into one graph."""

@@ -1,1 +1,0 @@
-"""Class activation maps and Grad-CAM: graphs, queries, attacks, certified radii."""

@@ -1,1 +1,0 @@
-"""Rankings of |gradient|: graphs, queries, searches for epsilon*."""

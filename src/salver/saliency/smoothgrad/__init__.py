@@ -1,1 +1,0 @@
-"""SmoothGrad: the graph over fixed draws, queries, the sparsified map and its certificate."""

@@ -1,0 +1,1 @@
+"""One command under hard limits, and the end of all it starts."""

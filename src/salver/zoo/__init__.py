@@ -1,0 +1,1 @@
+"""What instances are made of: data sets, training, and trained networks."""

@@ -1,0 +1,51 @@
+"""The 8x8 digits that come with scikit-learn (UCI Optical Recognition of Handwritten Digits)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from salver.core.errors import SalverError
+from salver.zoo.datasets.record import Dataset
+
+PIXELS_SHA256 = "87ff0c9e40dc7e2c0e34e7257799c2e3f3aec1a016363bb11cad869ec428a826"
+CLASSES = tuple("0123456789")
+TEST_SHARE = 0.2
+SPLIT_SEED = 0
+
+
+def stratified_split(
+    labels: NDArray[np.int64], test_share: float, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Sorted row numbers for training and for testing; each class gives `test_share` (0 to 1) to testing."""
+    generator = np.random.default_rng(seed)
+    test: list[int] = []
+    for label in np.unique(labels):
+        rows = generator.permutation(np.flatnonzero(labels == label))
+        test.extend(rows[: round(test_share * len(rows))].tolist())
+    held_out = np.zeros(len(labels), dtype=bool)
+    held_out[test] = True
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+
+def digits() -> Dataset:
+    """1,797 images of 8x8 pixels, grey values 0 to 16 divided by 16; one fifth of each class is for testing.
+
+    Raises:
+        SalverError: the installed scikit-learn ships other pixels than those this project's results rest on.
+    """
+    import hashlib
+
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    pixels, labels = bunch.data.astype(np.uint8), bunch.target.astype(np.int64)
+    if hashlib.sha256(pixels.tobytes() + labels.astype(np.uint8).tobytes()).hexdigest() != PIXELS_SHA256:
+        raise SalverError(
+            "scikit-learn ships other pixels than the pinned ones",
+            "data set digits",
+            "install the locked scikit-learn",
+        )
+    x = pixels.astype(np.float32) / np.float32(16)
+    train, test = stratified_split(labels, TEST_SHARE, SPLIT_SEED)
+    return Dataset("digits", x[train], labels[train], x[test], labels[test], (1, 8, 8), CLASSES)
