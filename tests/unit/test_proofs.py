@@ -242,7 +242,7 @@ def test_the_same_steps_give_the_same_bytes(tmp_path: Path) -> None:
         ({"do": "close", "by": [["atom", "", [0], [[9, 0, 0]], [1.0]]]}, "no clause"),
         ({"do": "close", "by": [["atom", "", [0], [[0, 9, 0]], [1.0]]]}, "no conjunction"),
         ({"do": "close", "by": [["atom", "", [0], [[0, 0, 9]], [1.0]]]}, "no atom"),
-        ({"do": "close", "by": [["atom", "", [0], [[0, 0]], [1.0]]]}, "no number of an atom"),
+        ({"do": "close", "by": [["atom", "", [0], [[0, 0]], [1.0]]]}, "three numbers"),
         ({"do": "close", "by": [["atom", "", [0], [[0, True, 0]], [1.0]]]}, "no whole number"),
         ({"do": "close", "by": [["atom", "", [0], [[0, -1, 0]], [1.0]]]}, "negative"),
         ({"do": "close", "by": [["atom", "", [1], [[0, 0, 0]], [1.0]]]}, "malformed|no deduction"),

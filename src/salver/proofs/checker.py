@@ -140,20 +140,24 @@ class Checker:
                     raise RejectedError("a propagate that changes nothing")
             case "bound":
                 self._bound(context, step)
-            case "decide":
+            case "decide" | "drop" | "close":
                 _demand(self.contradictions(context, step))
-                for entry, side in zip(step["at"], step["side"], strict=True):
-                    context.decide(step["switch"], entry, 1 - side)
-            case "drop":
-                _demand(self.contradictions(context, step))
-                for part in step["parts"]:
-                    context.drop(step["clause"], part)
-            case "close":
-                _demand(self.contradictions(context, step))
-                context.closed = True
+                _conclude(context, step)
             case other:
                 raise RejectedError(f"no step is called {str(other)[:40]!r}")
         return [context]
+
+    def conclude(self, context: Context, step: Any) -> Any:
+        """Applies a step `decide`, `drop` or `close` if all of its deductions hold.
+
+        Returns:
+            As `contradictions`.
+        """
+        found = self.contradictions(context, step)
+        if found.all():
+            _conclude(context, step)
+            context.refresh()
+        return found
 
     def _bound(self, context: Context, step: Any) -> None:
         name, at = _name(step["tensor"], self.graph.sizes), [_whole(entry) for entry in step["at"]]
@@ -235,6 +239,17 @@ class Atoms:
         if not (found < self.first_atom[conjunctions + 1]).all():
             raise RejectedError("no atom of such a number")
         return found
+
+    def only(self, alternatives: list[set[int]]) -> Any:
+        """Of each clause [clauses] its conjunction where one may still hold, else -1."""
+        left = np.zeros(len(alternatives), np.intp)
+        for clause in self._choices:
+            left[clause] = min(alternatives[clause]) if len(alternatives[clause]) == 1 else -1
+        return left
+
+    @cached_property
+    def _choices(self) -> list[int]:
+        return [int(clause) for clause in np.flatnonzero(np.diff(self.first_part) != 1)]
 
     def limits(self, unit: Unit) -> Ints:
         """The constants [atoms] as Python integers, rounded to the side where the atom says less."""
@@ -359,11 +374,13 @@ class Sum:
 
     def _atoms(self, lemmas: Any, weights: Ints, entries: Any) -> None:
         """Subtracts atoms, each given by clause, conjunction and number in it."""
-        places = _wholes([number for entry in entries for number in _three(entry)]).reshape(-1, 3)
+        if set(map(type, entries)) - {list} or set(map(len, entries)) - {3}:
+            raise RejectedError("an atom is not given by three numbers")
+        places = _wholes(list(itertools.chain.from_iterable(entries))).reshape(-1, 3)
         clauses, parts, _ = places.T
         atoms = self.checker.atoms
         numbers = atoms.numbers(*places.T)
-        only = np.array([min(left) if len(left) == 1 else -1 for left in self.context.alternatives], np.intp)
+        only = atoms.only(self.context.alternatives)
         assumed = (clauses == self.clause) & (self._assumed[lemmas] == parts)
         if not (assumed | (only[clauses] == parts)).all():
             raise RejectedError("a conjunction is neither certain nor assumed")
@@ -426,6 +443,19 @@ ABS_ROWS: dict[str, Row] = {
 }
 
 
+def _conclude(context: Context, step: Any) -> None:
+    """What follows from a step `decide`, `drop` or `close` whose deductions hold."""
+    match step["do"]:
+        case "decide":
+            for entry, side in zip(step["at"], step["side"], strict=True):
+                context.decide(step["switch"], entry, 1 - side)
+        case "drop":
+            for part in step["parts"]:
+                context.drop(step["clause"], part)
+        case "close":
+            context.closed = True
+
+
 def _ranges(context: Context) -> tuple[dict[str, Ints], dict[str, Ints]]:
     return dict(context.low), dict(context.high)
 
@@ -460,12 +490,6 @@ def _wholes(values: Any) -> Any:
     if (found < 0).any():
         raise RejectedError("a number of an entry is negative")
     return found
-
-
-def _three(entry: Any) -> Any:
-    if not isinstance(entry, list | tuple) or len(entry) != 3:
-        raise RejectedError(f"{entry!r:.40} is no number of an atom")
-    return entry
 
 
 def _bit(value: int) -> int:
