@@ -209,10 +209,17 @@ class Matrix:
 
     def sizes(self, columns: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """About abs(self) [m, n] @ columns [n] >= 0 in floats, infinite where that is too large for one."""
+        return self._roughly([abs(limb) for limb in self._limbs], columns)
+
+    def roughly(self, columns: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """About self [m, n] @ columns [n] in floats."""
+        return self._roughly(self._limbs, columns)
+
+    def _roughly(self, limbs: list[Any], columns: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         total = np.zeros(self.shape[0])
-        for number, limb in enumerate(self._limbs):
+        for number, limb in enumerate(limbs):
             with np.errstate(over="ignore", under="ignore"):
-                total = total + np.ldexp(abs(limb) @ columns, LIMB * number + self._exponent)
+                total = total + np.ldexp(limb @ columns, LIMB * number + self._exponent)
         return np.asarray(total / self._divisor)
 
     def after(self, rows: Ints | Digits) -> Ints:

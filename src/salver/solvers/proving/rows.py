@@ -19,6 +19,8 @@ Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
 _LARGEST = 1e12
 """Rows with larger multipliers come from ranges that are hardly any; without them a deduction is weaker."""
+_EXACT = 22
+"""Powers of ten up to this one are floats, so a whole number over one is as short as its decimals."""
 
 
 @dataclass(eq=False)
@@ -96,21 +98,25 @@ class Rows:
 
     def _put(self, kind: str, name: str, lemma: int, entries: Any, multipliers: Any) -> None:
         values = np.asarray(multipliers, np.float64)
-        finite = np.isfinite(values) & (values < _LARGEST)
-        if not finite.all():
-            entries, values = [e for e, f in zip(entries, finite, strict=True) if f], values[finite]
-        if len(entries) == 0:
+        entries = entries.tolist() if isinstance(entries, np.ndarray) else entries
+        usable = (values > 0) & (values < _LARGEST)
+        if not usable.all():
+            entries, values = [e for e, u in zip(entries, usable, strict=True) if u], values[usable]
+        if not entries:
             return
         group = self.groups.setdefault((kind, name), ([], [], []))
         group[0].extend([lemma] * len(entries))
-        group[1].extend(entries.tolist() if isinstance(entries, np.ndarray) else entries)
+        group[1].extend(entries)
         group[2].extend(_short(values).tolist())
 
 
 def _short(values: Array) -> Array:
-    """The values to 32 binary digits, which take half the room of all 53 in a file."""
-    mantissa, exponents = np.frexp(values)
-    return np.asarray(np.ldexp(np.round(np.ldexp(mantissa, 32)), exponents - 32))
+    """Multipliers > 0 to nine decimal digits, which is all that a file then has to hold."""
+    shift = 8 - np.floor(np.log10(values))
+    if np.abs(shift).max() > _EXACT:
+        return np.array([float(f"{value:.9g}") for value in values.tolist()])
+    up, down = 10.0 ** np.maximum(shift, 0), 10.0 ** np.maximum(-shift, 0)
+    return np.asarray(np.round(values * up / down) / up * down)
 
 
 @dataclass(frozen=True, eq=False)
