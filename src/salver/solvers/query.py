@@ -75,7 +75,7 @@ class Options:
     """What the command line hands to every solver.
 
     Attributes:
-        without: parts of the solver that are left out, of those that `arguments` names.
+        without: parts of the solver that are left out, of those that its registry entry names.
     """
 
     threads: int = 1
