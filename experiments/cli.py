@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from salver.cli import completing
-from salver.cli.for_programs import AsJson, kept_for_json, print_json, tables_of
-from salver.cli.values import DataDir, listed
+from salver.cli.json_output import kept_for_json, print_json, tables_of
+from salver.cli.options import AsJson, DataDir, listed
 
 bench_app = typer.Typer(help="Measure salver itself.", no_args_is_help=True)
 

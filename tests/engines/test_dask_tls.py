@@ -9,12 +9,12 @@ import dask.config
 import pytest
 from distributed import Client
 
+from experiments.engines.bench import end, start
 from salver.core.errors import SalverError
 from salver.run.cluster import tls
 from salver.run.cluster.tls import make_keys, settings
 from salver.run.cluster.workforce import LOOPBACK, JoinedScheduler, own_scheduler, worker_command
 from salver.run.recording import RunSummary
-from tests.engines.bench import end, start
 from tests.engines.conftest import Make
 from tests.fake_solvers.project import Fake
 

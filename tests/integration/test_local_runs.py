@@ -25,9 +25,9 @@ from salver.run.slots import physical_cores
 from salver.runners.answers import RunRecord
 from salver.supervise import runexec
 from salver.supervise.finished import Termination
+from tests.builders.tiny_suite import tiny_suite
 from tests.fake_solvers.bench import Bench, guarded
 from tests.fake_solvers.runner import FakeRunner, HomeRunner
-from tests.tiny_suite import tiny_suite
 
 ROOT = Path(__file__).resolve().parents[2]
 CORES = sorted(os.sched_getaffinity(0))

@@ -17,7 +17,7 @@ import pytest
 
 from salver.families.instance_set import checksums, read_manifest
 from salver.publish.validate import validate
-from tests.tiny_suite import tiny_suite
+from tests.builders.tiny_suite import tiny_suite
 
 ROOT = Path(__file__).resolve().parents[2]
 SUITE = tiny_suite(1, [0.3, 0.5], [0.5, 1.1])
@@ -100,7 +100,7 @@ def test_the_whole_way(project, instance_set):
         assert (run_dir / name).stat().st_size > 0
     again = salver(project, "all", "tiny", "--solvers", "milp,falsify", "--resume")
     assert f"0 jobs run, {2 * count} done before" in again.stdout
-    rejudged = json.loads(salver(project, "rejudge", "latest", "--profile", "par2", "--json").stdout)
+    rejudged = json.loads(salver(project, "report", "latest", "--profile", "par2", "--json").stdout)
     assert {row["solver"] for row in rejudged["leaderboard"]} == {"milp", "falsify", "virtual best"}
     assert (rejudged["profile"], rejudged["wrong"]) == ("par2", [])
     assert Path(rejudged["report"]) == run_dir / "index.html"

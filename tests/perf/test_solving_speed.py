@@ -22,7 +22,7 @@ from salver.solvers.hybrid.node import root_node, tighten
 from salver.solvers.hybrid.solver import solve
 from salver.solvers.milp.model import build
 from salver.solvers.query import Budget, Options, Query, Verdict
-from tests.unit.small_queries import bandit_query, relu_network, saliency_query
+from tests.builders.small_queries import bandit_query, relu_network, saliency_query
 
 
 def image_query(folder: Path, delta: float = 1e-3, reach: float = 0.01) -> Query:

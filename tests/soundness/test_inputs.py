@@ -13,6 +13,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
+from experiments.soundness.queries import Array
 from salver.explain.unroll import logit_combination, unroll
 from salver.families import conditions
 from salver.judge.witness import parse_witness
@@ -27,7 +28,6 @@ from salver.solvers.__main__ import main
 from salver.solvers.query import read_query
 from salver.spec import Atom, Clause, Property, box_clauses, float32_down, float32_up, to_vnnlib1, to_vnnlib2
 from salver.spec.truth import Truth
-from tests.soundness.queries import Array
 
 
 def conv_classifier() -> Network:

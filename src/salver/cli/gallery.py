@@ -1,4 +1,4 @@
-"""The command `salver gallery`."""
+"""`salver gallery`."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ from typing import Annotated
 
 import typer
 
-from salver.cli.completing import runs
-from salver.cli.values import DataDir
+from salver.cli.options import DataDir, RunName
 
 
 def gallery(
-    name: Annotated[
-        str, typer.Argument(help="a run's folder or name, or `latest`", autocompletion=runs)
-    ] = "latest",
+    name: RunName = "latest",
     per_network: Annotated[
         int, typer.Option("--per-network", min=1, help="instances of each family and network at most")
     ] = 3,

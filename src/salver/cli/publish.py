@@ -1,4 +1,4 @@
-"""The commands `salver publish` and `salver verify-set`."""
+"""`salver publish`."""
 
 from __future__ import annotations
 
@@ -8,17 +8,13 @@ from typing import Annotated
 
 import typer
 
-from salver.cli.completing import suites
-from salver.cli.values import DataDir
+from salver.cli.options import CORES, DataDir, SuiteKey, Workers
+from salver.cli.stages import generated_set, print_generated
 from salver.core.errors import FoundError, counted
-
-CORES = len(os.sched_getaffinity(0))
 
 
 def publish(
-    suite: Annotated[
-        str, typer.Argument(help="key of a suite in benchmarks/, or a .toml file", autocompletion=suites)
-    ],
+    suite: SuiteKey,
     out: Annotated[Path, typer.Option("--output", "-o", help="folder to write; its .tar.gz lands beside it")],
     url: Annotated[str | None, typer.Option("--url", help="page of the set, for the metadata")] = None,
     date: Annotated[str | None, typer.Option("--date", help="day of publication, YYYY-MM-DD")] = None,
@@ -29,7 +25,7 @@ def publish(
     force: Annotated[
         bool, typer.Option("--force", help="replace another version of the set, or one changed by hand")
     ] = False,
-    workers: Annotated[int, typer.Option("--workers", "-j", help="jobs side by side")] = CORES,
+    workers: Workers = CORES,
     data_dir: DataDir = None,
 ) -> None:
     """Write a suite's instance set as VNN-COMP takes it.
@@ -38,10 +34,7 @@ def publish(
 
     Example: salver publish bandit -o published-bandit --date 2026-12-01 --url https://example.org/bandit
     """
-    from salver.cli.__main__ import generate
-    from salver.core.project import project_root
     from salver.core.records import parse_options
-    from salver.families.instance_set import set_folder
     from salver.families.suite import read_suite
     from salver.publish.folder import SUMS, differences, prepare, refuse_strangers, write
     from salver.publish.rights import Terms, kept, terms_of
@@ -54,8 +47,9 @@ def publish(
         refuse_strangers(out)
     if check or (out / SUMS).is_file():
         terms = kept(terms, chosen.publication, terms_of(out))
-    generate(suite, workers, data_dir)
-    prepared = prepare(set_folder(project_root(), chosen), terms, chosen.publication)
+    made = generated_set(chosen, workers, data_dir)
+    print_generated(chosen, made)
+    prepared = prepare(made.folder, terms, chosen.publication)
     if check:
         if found := differences(prepared, out):
             what = f"is not what {chosen.key} gives now: {counted(len(found), 'file')}, first {found[0]}"
@@ -72,23 +66,3 @@ def publish(
     print(f"archive: {os.path.relpath(written.archive)} ({written.archive_bytes:,} bytes)")
     if prepared.missing:
         print(f"croissant.json lacks what Croissant requires: give {' and '.join(prepared.missing)}")
-
-
-def verify_set(
-    path: Annotated[Path, typer.Argument(help="published folder, or its .tar.gz")],
-) -> None:
-    """Check a published set. Every checksum, then every instance again with ONNX Runtime and two readers.
-
-    Exit status 1 when something does not fit.
-
-    Example: salver verify-set published/bandit.tar.gz
-    """
-    from salver.publish.verify import verify_set as verify
-
-    manifest, complaints = verify(path)
-    for complaint in complaints:
-        print(f"{complaint.file}: {complaint.what}")
-    if complaints or manifest is None:
-        found = counted(len(complaints), "complaint")
-        raise FoundError(found, str(path), "fetch the set again from its publisher")
-    print(f"{path}: {counted(len(manifest.instances), 'instance')} as published, and valid")

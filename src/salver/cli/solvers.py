@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from salver.cli.completing import peers
-from salver.cli.for_programs import AsJson, print_json
+from salver.cli.json_output import print_json
+from salver.cli.options import AsJson
 
 solvers_app = typer.Typer(help="Solvers: list them, install peers.", no_args_is_help=True)
 

@@ -10,6 +10,10 @@ from salver.core.errors import SalverError
 _MARK = "benchmarks"
 
 
+CHECKOUT = Path(__file__).parents[3]
+"""The checkout this package was installed from, where it was installed as one."""
+
+
 def project_root() -> Path:
     """`SALVER_ROOT`, else the nearest folder at or above the working directory with `benchmarks/`,
     else the checkout this package was installed from.
@@ -18,7 +22,7 @@ def project_root() -> Path:
         SalverError: there is none.
     """
     named = os.environ.get("SALVER_ROOT", "")
-    candidates = [Path(named)] if named else [Path.cwd(), *Path.cwd().parents, Path(__file__).parents[3]]
+    candidates = [Path(named)] if named else [Path.cwd(), *Path.cwd().parents, CHECKOUT]
     for folder in candidates:
         if (folder / _MARK).is_dir() and (folder / "generators").is_dir():
             return folder.resolve()

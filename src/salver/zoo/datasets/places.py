@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 
 from salver.core.errors import SalverError
+from salver.core.project import CHECKOUT
 
 SYSTEM_FOLDERS = (Path("/usr/share/dataset-mnist"), Path("/usr/share/mnist"), Path("/usr/local/share/mnist"))
 DEBIAN_DATASETS = Path("/usr/share/datasets")
-PROJECT_ROOT = Path(__file__).parents[4]
 
 
 def cache_dir() -> Path:
@@ -35,7 +35,7 @@ def locate_user_data() -> Path | None:
                 f"{named} is not a folder", "SALVER_DATA", "point it at your data folder or unset it"
             )
         return folder
-    beside = PROJECT_ROOT.parent / "shared" / "data"
+    beside = CHECKOUT.parent / "shared" / "data"
     return beside if beside.is_dir() else None
 
 

@@ -1,0 +1,75 @@
+"""`salver families`."""
+
+from __future__ import annotations
+
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import typer
+
+from salver.cli import completing
+from salver.cli.json_output import print_json
+from salver.cli.options import AsJson
+
+
+def families(
+    name: Annotated[
+        str | None, typer.Argument(help="one family (default: all)", autocompletion=completing.families)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the instance families with their options.
+
+    Example: salver families topk_rank
+    """
+    from salver.core.plugins import choose
+    from salver.families.registry import generators
+
+    known = generators()
+    chosen = known if name is None else {name: choose(name, known, "family")}
+    if as_json:
+        print_json([{"family": key, "title": k.title, "options": _options(k)} for key, k in chosen.items()])
+        return
+    for key, kind in chosen.items():
+        print(f"{key}: {kind.title}")
+        for option in _options(kind):
+            print(f"  {option['name']:16} {option['description']} ({_values(option)})")
+
+
+def _values(option: dict[str, Any]) -> str:
+    """What an option may be, and what it is where a suite does not say."""
+    default = "required" if option["required"] else f"default {_written(option['default'])}"
+    return f"{', '.join(option['choices'])}; {default}" if option["choices"] else default
+
+
+def _written(default: object) -> str:
+    """A default as a suite would write it."""
+    if default is None or isinstance(default, bool):
+        return {None: "none", True: "true", False: "false"}[default]
+    return str(list(default)) if isinstance(default, tuple) else str(default)
+
+
+def _options(kind: Any) -> list[dict[str, Any]]:
+    """The options of a family that a suite sets; the data folder is the command line's."""
+    return [
+        {
+            "name": key,
+            "description": option.description,
+            "required": option.is_required(),
+            "default": None if option.is_required() else option.default,
+            "choices": _choices(option.annotation),
+        }
+        for key, option in kind.parameters.model_fields.items()
+        if key != "data_dir"
+    ]
+
+
+def _choices(annotation: Any) -> list[str]:
+    """The words that an option takes, such as the three of `condition`; none where it takes any value."""
+    parts = get_args(annotation)
+    if get_origin(annotation) is Literal:
+        return [str(part) for part in parts]
+    if get_origin(annotation) in (Union, UnionType):
+        words = [word for part in parts for word in _choices(part)]
+        return [*words, *(["a number"] if words and int in parts else [])]
+    return []

@@ -1,0 +1,121 @@
+"""Options that several commands take, and records of them as parameters of a command."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from salver.cli import completing
+from salver.core.errors import SalverError
+
+CORES = len(os.sched_getaffinity(0))
+
+SuiteKey = Annotated[
+    str,
+    typer.Argument(help="key of a suite in benchmarks/, or a .toml file", autocompletion=completing.suites),
+]
+Workers = Annotated[int, typer.Option("--workers", "-j", help="jobs side by side")]
+RunName = Annotated[
+    str, typer.Argument(help="a run's folder or name, or `latest`", autocompletion=completing.runs)
+]
+Solvers = Annotated[
+    str | None,
+    typer.Option(
+        "--solvers", help="comma-separated; default: all available", autocompletion=completing.solvers
+    ),
+]
+Timeout = Annotated[float | None, typer.Option("--timeout", help="wall seconds a run (default: suite's)")]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        "--device", help="cpu or cuda (default: cpu)", autocompletion=completing.one_of("cpu", "cuda")
+    ),
+]
+Cores = Annotated[int | None, typer.Option("--cores", help="cores a run (default: as the solver asks)")]
+Repetitions = Annotated[
+    int | None, typer.Option("--repetitions", min=1, help="runs of every job (default: 1)")
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="go on with the suite's latest run, as it was planned")
+]
+Proofs = Annotated[bool, typer.Option("--proofs", help="ask for a proof of every unsat, and check it")]
+Pin = Annotated[bool, typer.Option("--pin", help="a physical core for every worker")]
+WarmUp = Annotated[bool, typer.Option("--warm-up", help="first one unrecorded run of every solver")]
+Backend = Annotated[
+    str | None,
+    typer.Option(
+        "--backend",
+        help="limits and measures: salver (default) or runexec",
+        autocompletion=completing.one_of("salver", "runexec"),
+    ),
+]
+EngineName = Annotated[
+    str,
+    typer.Option(
+        "--engine", help="local, dask or slurm", autocompletion=completing.one_of("local", "dask", "slurm")
+    ),
+]
+Scheduler = Annotated[str | None, typer.Option("--scheduler", help="Dask scheduler to join: tcp://host:port")]
+Pools = Annotated[Path | None, typer.Option("--pools", help="TOML file about pools of Slurm pilots")]
+Profile = Annotated[
+    str,
+    typer.Option("--profile", help="scoring: vnncomp2026, par2 or count", autocompletion=completing.profiles),
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", exists=True, file_okay=False, help="your data folder (default: SALVER_DATA)"),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
+
+
+def with_options(command: Callable[..., None]) -> Callable[..., None]:
+    """A command whose first parameter, a dataclass, is given on the command line field by field.
+
+    Typer reads a command's options from its signature; the returned one has a parameter for every field of
+    the dataclass, with the field's annotation and default, and then the command's other parameters.
+    """
+    first, *others = inspect.signature(command, eval_str=True).parameters.values()
+    kind = first.annotation
+    hints = get_type_hints(kind, include_extras=True)
+    own = [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            default=inspect.Parameter.empty if field.default is MISSING else field.default,
+            annotation=hints[field.name],
+        )
+        for field in fields(kind)
+    ]
+
+    def called(**given: Any) -> None:
+        options = kind(**{parameter.name: given.pop(parameter.name) for parameter in own})
+        command(options, **given)
+
+    called.__name__, called.__doc__ = command.__name__, command.__doc__
+    called.__signature__ = inspect.Signature([*own, *others])  # type: ignore[attr-defined]
+    called.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *others)}
+    return called
+
+
+def listed(text: str | None, option: str) -> tuple[str, ...] | None:
+    """The words of a list with commas; None where the option was not given.
+
+    Raises:
+        SalverError: no word, an empty one, or one twice. An empty list is never taken for all there is.
+    """
+    if text is None:
+        return None
+    words = tuple(word.strip() for word in text.split(","))
+    if not any(words):
+        raise SalverError("names nothing", option, "give names with commas between, or leave the option out")
+    if not all(words):
+        raise SalverError(f"{text[:60]!r} has an empty name", option, "give names with single commas between")
+    if twice := next((word for number, word in enumerate(words) if word in words[:number]), None):
+        raise SalverError(f"{twice!r} is named twice", option, "name each once")
+    return words
