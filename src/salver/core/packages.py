@@ -13,6 +13,8 @@ import shlex
 from collections.abc import Iterable
 from importlib.metadata import requires
 
+from salver.core.errors import SalverError
+
 
 def missing_packages(modules: Iterable[str]) -> list[str]:
     """One clause for each module that cannot be imported here, with the command that brings it.
@@ -28,6 +30,20 @@ def missing_packages(modules: Iterable[str]) -> list[str]:
         for module in modules
         if importlib.util.find_spec(module) is None
     ]
+
+
+def require_packages(modules: Iterable[str], where: str) -> None:
+    """Refuses to go on without a package.
+
+    Args:
+        where: what needs it, such as a solver's name.
+
+    Raises:
+        SalverError: a module cannot be imported here; its command is the way out.
+    """
+    for lacking in missing_packages(modules):
+        what, _, command = lacking.partition("; ")
+        raise SalverError(what, where, command)
 
 
 def _how_to_get(module: str) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from salver.core.command_line import nearest
 from salver.core.errors import SalverError
-from salver.core.packages import missing_packages
+from salver.core.packages import require_packages
 
 if TYPE_CHECKING:
     from salver.solvers.query import Solver
@@ -60,9 +60,7 @@ class EmbeddedSolver:
         Raises:
             SalverError: a package it needs is missing; the command that brings it is named.
         """
-        if lacking := missing_packages(self.needs):
-            what, _, mend = lacking[0].partition("; ")
-            raise SalverError(what, self.name, mend)
+        require_packages(self.needs, self.name)
         solver: Solver = importlib.import_module(self.module).solve
         return solver
 
