@@ -10,8 +10,9 @@ import pandas as pd
 
 from salver.core.errors import SalverError
 from salver.families.instance import Instance
+from salver.judge.columns import par2_cost
 from salver.judge.judgement import JudgedRun
-from salver.judge.scoring import SOLVED, results_frame
+from salver.judge.scoring import results_frame
 from salver.nets.onnx.reader import read_onnx
 from salver.nets.program import UnsupportedQueryError, lower
 from salver.report.judging import judge_all
@@ -52,7 +53,6 @@ def measured_frame(
     """`results_frame` with `MEASURED_COLUMNS`; `unstable` is by instance, `solving` by key of the run."""
     frame = results_frame(judged)
     facts = [instances[name].facts for name in frame["instance_id"]]
-    cost = frame["wall_s"].where(frame["outcome"].isin(SOLVED), 2 * frame["limit_s"])
     return frame.assign(
         network=[fact.network for fact in facts],
         condition=[fact.condition for fact in facts],
@@ -61,7 +61,7 @@ def measured_frame(
         delta=[float("nan") if fact.delta is None else fact.delta for fact in facts],
         unstable=[unstable[name] for name in frame["instance_id"]],
         solving_s=[solving.get(key, float("nan")) for key in frame["key"]],
-        cost_s=cost,
+        cost_s=par2_cost(frame),
     )
 
 

@@ -10,9 +10,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from salver.families.instance import Instance
+from salver.judge.columns import SOLVED
 from salver.judge.judgement import JudgedRun
 from salver.judge.paired import Difference, crossed_difference
-from salver.judge.scoring import SOLVED, results_frame
+from salver.judge.scoring import results_frame
 
 PLAIN = "plain"
 QUESTIONS = {

@@ -14,18 +14,17 @@ from urllib.parse import urlencode
 import pandas as pd
 
 from salver.families.instance import Instance
-from salver.judge.scoring import COUNTS, OUTCOMES, SOLVED, TOTAL, VIRTUAL_BEST, per_instance, virtual_best
+from salver.judge.columns import BOARD, OUTCOMES, SOLVED
+from salver.judge.scoring import TOTAL, VIRTUAL_BEST, per_instance, virtual_best
 from salver.judge.verdicts import Disagreement
 from salver.report.figures.drawing_beside import Drawing
 from salver.report.page.data import embedded, page_data
 from salver.report.page.material import Material
-from salver.report.tables import HEADERS, SHARE_HEADERS, is_summary, ranks, rounded, share_rows
+from salver.report.tables import SHARE_HEADERS, is_summary, ranks, rounded, share_rows
 from salver.report.templating import environment
 
 MOST_LISTED = 500
 """Rows of the wrong answers and of the disagreements; the results table and the CSV have all."""
-ALWAYS = ("verified", "falsified", "wrong")
-"""Outcomes that a leaderboard has a column of even where there are none, from left to right."""
 SCRIPTS = ("data.js", "table.js", "pictures.js", "instance.js", "page.js")
 
 
@@ -136,12 +135,13 @@ def _setting(frame: pd.DataFrame, facts: Mapping[str, Any]) -> list[str]:
 
 
 def _board(board: pd.DataFrame) -> dict[str, Any]:
-    """A leaderboard as cells: place and solver, then score and time, then the outcomes that occur."""
+    """A leaderboard as cells: place and solver, then score and means, then the counts of what occurs."""
     cells, by = rounded(board), str(board.columns[0])
     lone = board.iloc[:, 0].nunique() == 1
-    counts = [name for name in COUNTS if name in ALWAYS or board[name].any()]
-    counts.sort(key=lambda name: ALWAYS.index(name) if name in ALWAYS else len(ALWAYS))
-    order = [*([] if lone else [by]), "solver", *HEADERS.values(), *counts]
+    counts = [one for one in BOARD if one.digits is None and (one.always or board[one.name].any())]
+    numbers = [one for one in BOARD if one.digits is not None]
+    columns = [*numbers, *sorted(counts, key=lambda one: not one.always)]
+    order = [*([] if lone else [by]), "solver", *(one.label for one in columns)]
     rows = [
         {
             "cells": [
