@@ -20,10 +20,11 @@ from salver.judge.scoring import leaderboard, results_frame
 from salver.report.figures import plots
 from salver.report.figures.drawing import thinned_cloud, thinned_steps
 from salver.report.figures.pgfplots import latex
-from salver.report.page.data import embedded, page_data, visible
+from salver.report.page.data import embedded, page_data
 from salver.report.page.material import HEAD, Material, RunText, gather
 from salver.report.page.pictures import Drawn, Pictures, Words, centre
 from salver.report.tables import ranks
+from salver.report.templating import visible
 from salver.report.words import asked, meaning
 from salver.run.logs import store_logs
 from salver.supervise.finished import Finished, Termination

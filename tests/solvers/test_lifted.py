@@ -11,7 +11,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from salver.nets.evaluate import evaluate
 from salver.solvers.__main__ import main
-from salver.solvers.query import Budget, Options, read_queries
+from salver.solvers.lifted import read_queries
+from salver.solvers.query import Budget, Options
 from salver.solvers.registry import SOLVERS
 from salver.spec import float32_down, float32_up
 from tests.builders.onnx_models import chain

@@ -23,11 +23,11 @@ from salver.judge.scoring import find_profile, intervals
 from salver.report import tables
 from salver.report.figures.drawing_beside import Drawing, drawn_here
 from salver.report.figures.plot import COLUMNS
-from salver.report.page.data import visible
 from salver.report.page.material import Material
 from salver.report.page.render import render_page
 from salver.report.proofs import proofs_frame
 from salver.report.results import Results, results
+from salver.report.templating import visible
 
 
 def write_report(

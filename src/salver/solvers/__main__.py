@@ -183,8 +183,8 @@ def _decide(
         if options.device == "cuda" and not torch.cuda.is_available():
             raise SalverError("torch finds no CUDA device", "--device cuda", "use --device cpu")
     from salver.nets.program import UnsupportedQueryError
-    from salver.solvers.lifted import NoSolutionError
-    from salver.solvers.query import Budget, Options, Result, Verdict, read_queries
+    from salver.solvers.lifted import NoSolutionError, read_queries
+    from salver.solvers.query import Budget, Options, Result, Verdict
 
     budget = Budget(options.timeout, started)
     query, phase, since = None, "reading", time.monotonic()

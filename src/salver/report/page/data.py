@@ -18,6 +18,7 @@ from salver.judge.columns import RESULTS, ResultColumn
 from salver.report.colours import ABOVE, BELOW
 from salver.report.page.material import HEAD, Material, RunText
 from salver.report.page.pictures import Drawn, Pictures
+from salver.report.templating import visible
 from salver.report.words import asked, meaning
 
 PLAIN_BYTES = 200_000
@@ -71,25 +72,6 @@ def embedded(data: Mapping[str, Any], plain_bytes: int = PLAIN_BYTES) -> Embedde
         packed = gzip.compress(text.encode(), compresslevel=5, mtime=0)
         return Embedded(base64.b64encode(packed).decode(), True)
     return Embedded(text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e"), False)
-
-
-def visible(text: str) -> str:
-    """The text with pictures in place of control characters and changes of direction.
-
-    What a solver prints must neither hide nor reorder what stands beside it.
-    """
-    return text.translate(_PICTURES)
-
-
-_PICTURES = {
-    **{code: 0x2400 + code for code in range(0x20) if code not in (0x09, 0x0A)},
-    0x7F: 0x2421,
-    **dict.fromkeys([*range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)], 0xFFFD),
-    **dict.fromkeys(
-        [0xAD, 0x061C, 0xFEFF, 0x2028, 0x2029, *range(0x200B, 0x2010), *range(0x2060, 0x2066)], 0xFFFD
-    ),
-    **dict.fromkeys(range(0xD800, 0xE000), 0xFFFD),
-}
 
 
 def _column(frame: pd.DataFrame, column: ResultColumn) -> dict[str, Any]:
