@@ -14,7 +14,7 @@ from salver.core.errors import SalverError
 from salver.run.cluster import tls
 from salver.run.cluster.tls import make_keys, settings
 from salver.run.cluster.workforce import LOOPBACK, JoinedScheduler, own_scheduler, worker_command
-from salver.run.recording import RunSummary
+from salver.run.events import RunSummary
 from tests.engines.conftest import Make
 from tests.fake_solvers.project import Fake
 

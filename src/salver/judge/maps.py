@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from salver.core.errors import SalverError
 from salver.explain.autograd import ACTIVATION_MAPS
 from salver.explain.gradient import logits_and_gradient
 from salver.explain.unroll import logit_combination
-from salver.families.instance import Facts, Instance
+from salver.families.instance import Facts
+from salver.judge.loaded import LoadedInstance
 from salver.nets.network import Network, Relu
-from salver.nets.onnx.file import load_model
-from salver.nets.onnx.reader import read_onnx
 from salver.nets.program import lower
-from salver.nets.runtime import Runtime
 
 Array = npt.NDArray[np.float64]
 
@@ -37,68 +33,44 @@ class Seen:
     top: tuple[int, ...]
 
 
-class Maps:
-    """Maps of one instance set, by ONNX Runtime; each network is read once.
+def seen_at(instance: LoadedInstance, x: Array) -> Seen:
+    """What is seen at a point [n], such as a witness.
 
-    Args:
-        set_folder: folder of the instance set.
+    Raises:
+        SalverError: the query's network cannot be read or run.
     """
+    return seen(instance.facts, instance.outputs(x))
 
-    def __init__(self, set_folder: Path) -> None:
-        self._set_folder = set_folder
-        self._runtimes: dict[str, Runtime] = {}
-        self._networks: dict[str, Network] = {}
 
-    def at(self, instance: Instance, x: Array) -> Seen:
-        """What is seen at a point [n], such as a witness.
+def seen_at_xhat(instance: LoadedInstance, x: Array) -> Seen:
+    """The same at the explained point: the map with which the query compares.
 
-        Raises:
-            SalverError: the query's network cannot be read or run.
-        """
-        return seen(instance.facts, self._outputs(instance, x))
+    Raises:
+        SalverError: as `seen_at`; the original network cannot be read.
+    """
+    facts = instance.facts
+    outputs = instance.outputs(x)
+    if (of := reference_gradient_of(facts)) is not None:
+        gradient = _gradient(instance.classifier, of, x)
+        compared = np.abs(gradient) if facts.options.get("map") == "abs" else gradient
+        outputs = np.concatenate([outputs[: facts.logits], compared, outputs[_end(facts, outputs) :]])
+    return seen(facts, outputs)
 
-    def at_xhat(self, instance: Instance, x: Array) -> Seen:
-        """The same at the explained point: the map with which the query compares.
 
-        Raises:
-            SalverError: as `at`; the original network cannot be read.
-        """
-        facts = instance.facts
-        outputs = self._outputs(instance, x)
-        if (of := reference_gradient_of(facts)) is not None:
-            gradient = _gradient(self._network(instance.network), of, x)
-            compared = np.abs(gradient) if facts.options.get("map") == "abs" else gradient
-            outputs = np.concatenate([outputs[: facts.logits], compared, outputs[_end(facts, outputs) :]])
-        return seen(facts, outputs)
+def map_shape(instance: LoadedInstance) -> tuple[int, ...]:
+    """Shape of the map before flattening. Channels of a coloured image are kept: the map of a gradient
+    has one value for each of them.
 
-    def shape(self, instance: Instance) -> tuple[int, ...]:
-        """Shape of the map before flattening. Channels of a coloured image are kept: the map of a gradient
-        has one value for each of them.
-
-        Raises:
-            SalverError: an activation map's network cannot be read.
-        """
-        facts = instance.facts
-        size = facts.saliencies - int(facts.options.get("extra_outputs", 0))
-        if facts.options.get("map") in ACTIVATION_MAPS:
-            nodes = self._network(instance.network).nodes
-            features = [n for n in nodes if isinstance(n.operator, Relu) and len(n.shape) == 3]
-            return tuple(features[-1].shape[1:])
-        return facts.input_shape if int(np.prod(facts.input_shape)) == size else (size,)
-
-    def _outputs(self, instance: Instance, x: Array) -> Array:
-        path = self._set_folder / instance.onnx
-        try:
-            if instance.onnx not in self._runtimes:
-                self._runtimes[instance.onnx] = Runtime(load_model(path).SerializeToString())
-            return self._runtimes[instance.onnx].outputs(x)
-        except RuntimeError as error:
-            raise SalverError("ONNX Runtime cannot run it", str(path), "generate the set again") from error
-
-    def _network(self, path: str) -> Network:
-        if path not in self._networks:
-            self._networks[path] = read_onnx(self._set_folder / path)
-        return self._networks[path]
+    Raises:
+        SalverError: an activation map's network cannot be read.
+    """
+    facts = instance.facts
+    size = facts.saliencies - int(facts.options.get("extra_outputs", 0))
+    if facts.options.get("map") in ACTIVATION_MAPS:
+        nodes = instance.classifier.nodes
+        features = [n for n in nodes if isinstance(n.operator, Relu) and len(n.shape) == 3]
+        return tuple(features[-1].shape[1:])
+    return facts.input_shape if int(np.prod(facts.input_shape)) == size else (size,)
 
 
 def seen(facts: Facts, outputs: Array) -> Seen:

@@ -14,19 +14,12 @@ from tabulate import tabulate
 
 from salver.families.instance import Instance
 from salver.judge.columns import BOARD
+from salver.judge.findings import Disagreement
 from salver.judge.judgement import Outcome
-from salver.judge.scoring import TOTAL, VIRTUAL_BEST, per_instance, totals
-from salver.judge.verdicts import Disagreement
+from salver.judge.scoring import TOTAL, VIRTUAL_BEST, per_instance
 from salver.runners.answers import Claim
 
 _FORMULA = frozenset("=+-@\t\r")
-
-
-def with_totals(board: pd.DataFrame, profile: str) -> pd.DataFrame:
-    """A leaderboard followed by its totals, where there is more than one group to sum over."""
-    if board.empty or board.iloc[:, 0].nunique() < 2:
-        return board
-    return pd.concat([board, totals(board, profile)], ignore_index=True)
 
 
 def rounded(board: pd.DataFrame) -> pd.DataFrame:

@@ -39,7 +39,7 @@ def page_data(frame: pd.DataFrame, instances: Mapping[str, Instance], material: 
     Args:
         frame: the `results_frame`.
         instances: by id.
-        material: texts, pictures and sizes.
+        material: texts and pictures.
     """
     # Lists, since a column of texts is slow to walk through.
     at, keys = pd.factorize(frame["instance_id"], sort=False)
