@@ -20,7 +20,8 @@ import torch
 
 from salver.explain.cam import cam_graph
 from salver.families.conditions import top_k
-from salver.nets.network import Conv, Network
+from salver.nets.network import Network
+from salver.nets.operators import Conv
 from salver.solvers.bounding.conv_bounds import Box, ConvBounder, Ranges
 from salver.solvers.bounding.slopes import improved
 

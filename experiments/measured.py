@@ -15,8 +15,9 @@ from salver.judge.judged import judge_run
 from salver.judge.judgement import JudgedRun
 from salver.judge.loaded import LoadedInstance
 from salver.judge.scoring import results_frame
+from salver.nets.affine import UnsupportedQueryError
+from salver.nets.network import lower
 from salver.nets.onnx.reader import read_onnx
-from salver.nets.program import UnsupportedQueryError, lower
 from salver.run.loaded import load_run
 from salver.run.logs import read_finished
 from salver.run.manifest import RunManifest

@@ -17,8 +17,9 @@ from pydantic import Field
 from salver.core.errors import SalverError
 from salver.families.generator import Generator, InstanceDraft, Parameters
 from salver.families.vanilla import Condition, Point, VanillaQuery, pairings
-from salver.nets.network import Linear, Network, Node, Relu
+from salver.nets.network import Network
 from salver.nets.onnx.reader import read_onnx
+from salver.nets.operators import Linear, Node, Relu
 from salver.spec import Property, read_vnnlib
 from salver.zoo.datasets.places import locate_user_data
 

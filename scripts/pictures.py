@@ -22,7 +22,7 @@ from salver.explain.unroll import logit_combination, unroll
 from salver.families.generate import drafts
 from salver.families.generator import InstanceDraft
 from salver.families.suite import Suite
-from salver.nets.evaluate import evaluate
+from salver.nets.network import evaluate
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.torch_bridge import from_torch
 from salver.solvers.query import Budget, Options, Query, Verdict

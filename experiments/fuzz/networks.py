@@ -15,9 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 from experiments.fuzz.mutate import damaged
 from experiments.fuzz.queries import refusal
 from salver.core.errors import SalverError
-from salver.nets.evaluate import evaluate
 from salver.nets.keras.file import read_keras
-from salver.nets.network import Network
+from salver.nets.network import Network, evaluate
 from salver.nets.onnx.reader import read_onnx
 from salver.nets.onnx.writer import to_bytes, to_model
 from tests.builders.keras_files import gap_layers, write_keras

@@ -18,9 +18,8 @@ from salver import __version__
 from salver.explain.unroll import logit_combination, unroll
 from salver.families.conditions import saliency_box, some_class_beats
 from salver.families.instance import Facts, Instance, Manifest
-from salver.nets.network import Network
+from salver.nets.network import Network, lower
 from salver.nets.onnx.writer import to_bytes, to_model
-from salver.nets.program import lower
 from salver.nets.torch_bridge import from_torch
 from salver.run.manifest import RunManifest, RunOptions
 from salver.runners.answers import Claim, RunRecord

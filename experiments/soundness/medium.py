@@ -11,9 +11,8 @@ from experiments.soundness.networks import dense, random_layers, single
 from experiments.soundness.queries import Array
 from salver.explain.unroll import SaliencyMap, logit_combination, unroll
 from salver.families import conditions
-from salver.nets.network import Network
+from salver.nets.network import Network, lower
 from salver.nets.onnx.writer import to_bytes, to_model
-from salver.nets.program import lower
 from salver.nets.torch_bridge import from_torch
 from salver.solvers.bounding.bounds import propagate
 from salver.solvers.query import Query

@@ -9,7 +9,8 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from salver.nets.network import Add, Conv, Linear, Network, Node, Relu, Reshape, conv_output_shape
+from salver.nets.network import Network
+from salver.nets.operators import Add, Conv, Linear, Node, Relu, Reshape
 
 Array = npt.NDArray[np.float64]
 Layer = tuple[Array, Array]
@@ -120,7 +121,7 @@ def convolutional(rng: np.random.Generator, style: str) -> Network:
             stride,
             pads,
         )
-        chain.add(operator, conv_output_shape(chain.shape, operator))
+        chain.add(operator, operator.output_shape(chain.shape))
         chain.relu()
     chain.add(Reshape(), (math.prod(chain.shape),))
     [(weight, bias)] = random_layers(rng, (chain.shape[0], int(rng.integers(2, 4))), style)

@@ -24,9 +24,9 @@ from experiments.soundness.queries import (
     random_classifier,
 )
 from salver.explain.unroll import SaliencyMap, logit_combination, unroll
-from salver.nets.network import Add, Conv, Linear, Network, Node
+from salver.nets.network import Network, lower
 from salver.nets.onnx.writer import to_bytes, to_model
-from salver.nets.program import lower
+from salver.nets.operators import Add, Conv, Linear, Node
 from salver.oracle.exact import exact_outputs
 from salver.solvers.bounding.bounds import propagate
 from salver.solvers.query import Query

@@ -9,9 +9,8 @@ import numpy as np
 import torch
 
 from salver.explain.unroll import SaliencyMap, logit_combination, unroll
-from salver.nets.network import Network
+from salver.nets.network import Network, lower
 from salver.nets.onnx.writer import to_bytes, to_model
-from salver.nets.program import lower
 from salver.nets.torch_bridge import from_torch
 from salver.solvers.query import Query
 from salver.spec.property import Atom, Property, box_clauses

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from salver.families.instance import Facts, Instance
-from salver.nets.network import Linear, Network, Node, Relu
+from salver.nets.network import Network
 from salver.nets.onnx.writer import to_bytes, to_model
+from salver.nets.operators import Linear, Node, Relu
 
 HIDDEN = np.array([[1, -1], [0, 1]], np.float32)
 

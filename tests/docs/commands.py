@@ -159,7 +159,7 @@ def all_options() -> set[str]:
         found |= {o for p in command.params for o in (*p.opts, *p.secondary_opts) if o.startswith("--")}
     root = typer.main.get_command(app)
     found |= {o for p in root.params for o in p.opts if o.startswith("--")}
-    for path in (*(ROOT / "tests").glob("**/*.py"), *(ROOT / "src").glob("**/*.py")):
+    for path in (path for part in ("tests", "experiments", "src") for path in (ROOT / part).glob("**/*.py")):
         found |= set(re.findall(r'add_argument\(\s*"(--[\w-]+)"', path.read_text()))
     return found
 

@@ -18,9 +18,8 @@ from salver.core.errors import SalverError
 from salver.families.cam import CamQuery
 from salver.families.conditions import UndefinedConditionError
 from salver.families.vanilla import Point, VanillaQuery
-from salver.nets.evaluate import evaluate
 from salver.nets.keras.file import read_keras
-from salver.nets.network import Network
+from salver.nets.network import Network, evaluate
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.torch_bridge import from_torch
 from salver.solvers.hybrid.solver import solve

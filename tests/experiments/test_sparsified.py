@@ -22,7 +22,7 @@ from experiments.sparsified import (
 )
 from experiments.sparsified_attack import Effort, attack
 from salver.core.errors import SalverError
-from salver.nets.program import lower
+from salver.nets.network import lower
 from salver.zoo.datasets import load
 from tests.builders.small_queries import relu_network
 

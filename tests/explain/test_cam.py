@@ -14,7 +14,7 @@ from salver.families.conditions import UndefinedConditionError
 from salver.families.generate import drafts
 from salver.families.suite import Suite
 from salver.families.vanilla import Point, VanillaQuery
-from salver.nets.evaluate import evaluate
+from salver.nets.network import evaluate
 from salver.nets.torch_bridge import from_torch
 from salver.spec.truth import Truth
 from tests.builders.networks import gap_net

@@ -19,10 +19,9 @@ from salver.families.cam import CamQuery
 from salver.families.conditions import UndefinedConditionError
 from salver.families.vanilla import Point, VanillaQuery
 from salver.judge.witness import original_gradient
-from salver.nets.evaluate import evaluate
+from salver.nets.network import evaluate, lower
 from salver.nets.onnx.reader import read_onnx
 from salver.nets.onnx.writer import to_bytes, to_model
-from salver.nets.program import lower
 from salver.nets.torch_bridge import from_torch
 from salver.oracle.enumerate import enumerate_query
 from salver.solvers.hybrid import solver as hybrid

@@ -26,10 +26,9 @@ from salver.families.smoothgrad import SmoothGradQuery, top_k_broken
 from salver.families.suite import Suite
 from salver.families.vanilla import Point
 from salver.judge.witness import original_gradient
-from salver.nets.evaluate import evaluate
+from salver.nets.network import evaluate, lower
 from salver.nets.onnx.reader import from_model
 from salver.nets.onnx.writer import to_bytes, to_model
-from salver.nets.program import lower
 from salver.nets.runtime import Runtime
 from salver.nets.torch_bridge import from_torch
 from salver.oracle.enumerate import enumerate_query

@@ -15,10 +15,10 @@ from torch import nn
 
 from salver.core.errors import SalverError
 from salver.explain.unroll import logit_combination, unroll
-from salver.nets.evaluate import evaluate
-from salver.nets.network import Linear, Network, Node, Relu
+from salver.nets.network import Network, evaluate
 from salver.nets.onnx.reader import from_model
 from salver.nets.onnx.writer import to_bytes, to_model
+from salver.nets.operators import Linear, Node, Relu
 from salver.nets.torch_bridge import from_torch, to_torch
 
 
@@ -117,7 +117,7 @@ def test_residual_add_shares_one_mask():
     def linear(a: int, b: int) -> Linear:
         return Linear(rng.normal(size=(b, a)).astype(np.float32), rng.normal(size=b).astype(np.float32))
 
-    from salver.nets.network import Add
+    from salver.nets.operators import Add
 
     residual = Network(
         "X",

@@ -11,7 +11,7 @@ from salver.families.generate import drafts
 from salver.families.generator import InstanceDraft, Parameters
 from salver.families.registry import generators
 from salver.families.suite import Suite, read_suite, suite_paths
-from salver.nets.evaluate import evaluate
+from salver.nets.network import evaluate
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.runners.contract import CANONICAL_OPERATORS
 from salver.spec import to_vnnlib1

@@ -9,8 +9,7 @@ from salver.core.errors import SalverError
 from salver.families.extremes import largest
 from salver.families.generate import drafts
 from salver.families.suite import Suite
-from salver.nets.evaluate import evaluate
-from salver.nets.program import lower
+from salver.nets.network import evaluate, lower
 from salver.oracle.enumerate import enumerate_query
 from salver.spec.truth import Truth
 

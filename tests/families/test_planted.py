@@ -14,9 +14,8 @@ from salver.families.planted_sat import Planting, check_planted, found_by_attack
 from salver.families.registry import generators
 from salver.families.source import classifier_and_data, correct_points
 from salver.families.vanilla import Point, VanillaQuery
-from salver.nets.evaluate import evaluate
 from salver.nets.graft import Part, graft
-from salver.nets.program import lower
+from salver.nets.network import evaluate, lower
 from salver.oracle.enumerate import enumerate_query
 from salver.oracle.intervals import Bounds, refuted
 from salver.spec import Property

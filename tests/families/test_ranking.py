@@ -26,9 +26,8 @@ from salver.explain.unroll import logit_combination, unroll
 from salver.families.conditions import UndefinedConditionError, class_is
 from salver.families.ranking_measures import sample_epsilon_star, sample_measures
 from salver.families.registry import generators
-from salver.nets.evaluate import evaluate
-from salver.nets.network import Abs, Concat, Linear, Network, Node
-from salver.nets.program import lower
+from salver.nets.network import Network, evaluate, lower
+from salver.nets.operators import Abs, Concat, Linear, Node
 from salver.oracle.enumerate import enumerate_query
 from salver.solvers.attack.ranking_attack import RankingTarget
 from salver.spec import Property

@@ -193,7 +193,7 @@ def test_without_the_data_xhat_comes_from_the_box(made):
 
 
 def logits_argmax(network, x):
-    from salver.nets.program import lower
+    from salver.nets.network import lower
 
     coefficients = np.zeros(network.output_size)
     return np.argmax(logits_and_gradient(lower(network), x[None], coefficients)[0][0])

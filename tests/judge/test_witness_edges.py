@@ -21,8 +21,9 @@ from salver.judge.witness import (
     replay,
     second_opinion,
 )
-from salver.nets.network import Linear, Mul, Network, Node, Sub
+from salver.nets.network import Network
 from salver.nets.onnx.writer import to_bytes, to_model
+from salver.nets.operators import Linear, Mul, Node, Sub
 from salver.spec import Atom, Property
 from tests.builders.suites import SMALL, suite
 from tests.builders.witnesses import classifier, flat, instance, saved

@@ -13,11 +13,10 @@ from typer.testing import CliRunner
 from salver.cli.__main__ import app
 from salver.core.errors import SalverError
 from salver.explain.unroll import logit_combination, unroll
-from salver.nets.evaluate import evaluate
+from salver.nets.affine import UnsupportedQueryError
 from salver.nets.keras.file import read_keras
-from salver.nets.network import single
+from salver.nets.network import evaluate, lower, single
 from salver.nets.onnx.reader import from_model, read_onnx
-from salver.nets.program import UnsupportedQueryError, lower
 from salver.nets.runtime import Runtime
 from salver.solvers.__main__ import main
 from salver.solvers.query import read_query

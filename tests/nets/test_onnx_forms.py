@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from salver.nets.evaluate import evaluate
+from salver.nets.network import evaluate
 from salver.nets.onnx.reader import from_model
 
 

@@ -17,8 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from salver.core.errors import SalverError
 from salver.explain.unroll import logit_combination, unroll
-from salver.nets.evaluate import evaluate
-from salver.nets.network import Network
+from salver.nets.network import Network, evaluate
 from salver.nets.onnx.reader import from_model, read_for_query
 from salver.nets.torch_bridge import to_torch
 from tests.builders.onnx_models import chain, constant, made

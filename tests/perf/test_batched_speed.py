@@ -13,8 +13,8 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from salver.explain.unroll import logit_combination, unroll
-from salver.nets.network import Network
-from salver.nets.program import Program, lower
+from salver.nets.network import Network, lower
+from salver.nets.program import Program
 from salver.nets.torch_bridge import from_torch
 from salver.solvers.bounding.batched import BatchBounder, Part
 from salver.solvers.bounding.bounds import propagate

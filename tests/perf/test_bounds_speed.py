@@ -7,7 +7,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from salver.explain.unroll import logit_combination, unroll
-from salver.nets.program import lower
+from salver.nets.network import lower
 from salver.solvers.bounding.bounds import propagate
 from tests.builders.small_queries import relu_network
 

@@ -13,7 +13,8 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from salver.explain.unroll import logit_combination, unroll
-from salver.nets.program import Program, lower
+from salver.nets.network import lower
+from salver.nets.program import Program
 from salver.solvers.bounding.backward import tighten_backwards
 from salver.solvers.bounding.bounds import propagate
 from salver.solvers.bounding.halfspaces import Halfspaces, lower_bounds

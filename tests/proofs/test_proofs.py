@@ -21,7 +21,7 @@ from experiments.soundness.queries import draw
 from experiments.soundness.stated import graph_of, read_again, statement_of
 from salver.core.errors import SalverError
 from salver.nets import network as nets
-from salver.nets.program import lower
+from salver.nets.network import lower
 from salver.proofs.checker import (
     ABS_ROWS,
     GATE_ROWS,

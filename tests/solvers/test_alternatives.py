@@ -11,8 +11,8 @@ import pytest
 from salver.explain.ranking import ranking_of, some_pair_flips
 from salver.explain.unroll import logit_combination, unroll
 from salver.families.conditions import class_is
+from salver.nets.network import lower
 from salver.nets.onnx.writer import to_bytes, to_model
-from salver.nets.program import lower
 from salver.oracle.enumerate import enumerate_query
 from salver.solvers.alternatives import without_refuted
 from salver.solvers.bounding.bounds import propagate

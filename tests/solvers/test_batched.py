@@ -10,7 +10,9 @@ import torch
 
 from salver.core.errors import SalverError
 from salver.explain.unroll import logit_combination, unroll
-from salver.nets.program import AbsBlock, Affine, GateBlock, Program, lower
+from salver.nets.affine import Affine
+from salver.nets.network import lower
+from salver.nets.program import AbsBlock, GateBlock, Program
 from salver.nets.torch_bridge import from_torch
 from salver.solvers.bounding import batched
 from salver.solvers.bounding.batched import BatchBounder, Part

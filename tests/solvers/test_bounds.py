@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from salver.explain.unroll import logit_combination, unroll
-from salver.nets.program import AbsBlock, GateBlock, Program, lower
+from salver.nets.network import lower
+from salver.nets.program import AbsBlock, GateBlock, Program
 from salver.nets.torch_bridge import from_torch
 from salver.solvers.bounding.bounds import Bounds, bound_affine, linear_lower, propagate
 from salver.solvers.bounding.relaxation import abs_lines, gate_lines, mask_lines, relu_lines

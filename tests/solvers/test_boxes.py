@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from salver.nets.evaluate import evaluate
-from salver.nets.network import Abs, Add, Concat, Linear, Mul, Network, Node, Relu, Sign, Sub
+from salver.nets.affine import UnsupportedQueryError
+from salver.nets.network import Network, evaluate, extend_ranges
 from salver.nets.onnx.writer import to_bytes, to_model
-from salver.nets.program import UnsupportedQueryError
-from salver.nets.ranges import extend
+from salver.nets.operators import Abs, Add, Concat, Linear, Mul, Node, Relu, Sign, Sub
 from salver.solvers.__main__ import solved
 from salver.solvers.boxes import MOST_INPUTS, decides, search
 from salver.solvers.query import Budget, Options, Query, Verdict
@@ -81,7 +80,7 @@ def test_ranges_hold_every_point(seed):
     low = draw.normal(size=2)
     high = low + draw.random(2) * draw.choice([0.0, 0.1, 3.0])
     ranges = {"X": (low, high)}
-    extend(ranges, nodes, network.shapes)
+    extend_ranges(ranges, nodes, network.shapes)
     values = evaluate(network, draw.uniform(low, high, (200, 2)))
     assert (values >= ranges["y"][0]).all()
     assert (values <= ranges["y"][1]).all()
@@ -104,3 +103,17 @@ def test_many_inputs_are_not_for_boxes(tmp_path):
 def test_no_time_is_no_answer(tmp_path):
     query = asked(tmp_path, product((1.0, 0.0), (1.0, 0.0)), [-1.0], [1.0], Atom(0, "<=", constant=-1.0))
     assert search(query, Budget(0.0), 0).verdict is Verdict.TIMED_OUT
+
+
+@pytest.mark.parametrize("power", [-40, -20, 20, 40])
+@pytest.mark.parametrize(("step", "verdict"), [(-0.01, Verdict.SAT), (0.01, Verdict.UNSAT)])
+def test_the_scale_of_inputs_and_outputs_does_not_matter(
+    power: int, step: float, verdict: Verdict, tmp_path: Path
+) -> None:
+    unit = 2.0**power
+    network = product((1.0, -0.5 * unit), (1.0, 1.0 * unit))
+    extreme = max((x - 0.5) * (x + 1.0) for x in (-1.5, 2.0))
+    atom = Atom(0, ">=", constant=float(np.float32(extreme + step)) * unit * unit)
+    query = asked(tmp_path, network, [-1.5 * unit], [2.0 * unit], atom)
+    assert decides(query)
+    assert search(query, Budget(20.0), 0).verdict is verdict

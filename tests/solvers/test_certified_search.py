@@ -13,8 +13,9 @@ from scipy import sparse
 
 from experiments.soundness.queries import draw
 from salver.core.errors import SalverError
-from salver.nets.network import Linear, Network, Node, Relu, Sub
-from salver.nets.program import Affine, add, apply, lower
+from salver.nets.affine import Affine, add, apply
+from salver.nets.network import Network, lower
+from salver.nets.operators import Linear, Node, Relu, Sub
 from salver.oracle.enumerate import enumerate_query
 from salver.oracle.exact import exact_outputs
 from salver.solvers.arguments import parts_left_out

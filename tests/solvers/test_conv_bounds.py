@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from salver.core.errors import SalverError
-from salver.nets.network import Conv, Network, Node, Relu, Reshape
-from salver.nets.program import Affine, lower
+from salver.nets.affine import Affine
+from salver.nets.network import Network, lower
+from salver.nets.operators import Conv, Node, Relu, Reshape
 from salver.nets.torch_bridge import from_torch, to_torch
 from salver.solvers.bounding.bounds import bound_affine, propagate
 from salver.solvers.bounding.conv_bounds import Box, ConvBounder
@@ -22,7 +23,6 @@ SHAPE = (2, 6, 6)
 def random_net(seed: int, pool: bool) -> tuple[Network, str]:
     """conv-ReLU-(maximum pooling)-conv-ReLU-1x1, random strides and padding, flat output."""
     from salver.nets.max_pool import max_pool_nodes
-    from salver.nets.network import conv_output_shape
 
     rng = np.random.default_rng(seed)
     nodes = [Node("image", Reshape(), ("X",), SHAPE)]
@@ -33,7 +33,7 @@ def random_net(seed: int, pool: bool) -> tuple[Network, str]:
         bias = rng.normal(size=filters) / 3
         pads = (pad, pad, pad, 0)
         operator = Conv(weight.astype(np.float32), bias.astype(np.float32), (1, stride), pads)
-        nodes.append(Node(name, operator, (nodes[-1].name,), conv_output_shape(before, operator)))
+        nodes.append(Node(name, operator, (nodes[-1].name,), operator.output_shape(before)))
 
     add("a", 3, 3, 1, 1)
     nodes.append(Node("a_on", Relu(), ("a",), nodes[-1].shape))

@@ -14,7 +14,7 @@ from torch import nn
 
 from salver.core.errors import SalverError
 from salver.explain.unroll import logit_combination, unroll
-from salver.nets.evaluate import evaluate
+from salver.nets.network import evaluate
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.torch_bridge import from_torch
 from salver.oracle import regions

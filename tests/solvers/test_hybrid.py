@@ -9,8 +9,9 @@ from torch import nn
 
 from salver.explain.unroll import logit_combination, unroll
 from salver.families import conditions
-from salver.nets.network import Linear, Network, Node, Relu, Scale, Sign
+from salver.nets.network import Network
 from salver.nets.onnx.writer import to_bytes, to_model
+from salver.nets.operators import Linear, Node, Relu, Scale, Sign
 from salver.nets.torch_bridge import from_torch
 from salver.oracle.enumerate import enumerate_query
 from salver.solvers.bounding.backward import tighten_backwards
@@ -65,7 +66,7 @@ def random_query(seed: int, tmp_path) -> Query:
 
 
 def evaluate_logits(classifier: Network, x: np.ndarray) -> np.ndarray:
-    from salver.nets.evaluate import evaluate
+    from salver.nets.network import evaluate
 
     return evaluate(classifier, x[None])[0]
 
@@ -173,7 +174,7 @@ def test_toy_gap_is_proved_at_once(tmp_path):
 def test_bounds_survive_an_unbounded_range():
     """One-sided ranges are used for nothing they cannot carry."""
     network = toy_gap()
-    from salver.nets.program import lower
+    from salver.nets.network import lower
 
     program = lower(network)
     prop = Property(-np.ones(1), np.ones(1), (((Atom(0, ">=", constant=0.5),),),), 1)

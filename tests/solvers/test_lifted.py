@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from salver.nets.evaluate import evaluate
+from salver.nets.network import evaluate
 from salver.solvers.__main__ import main
 from salver.solvers.lifted import read_queries
 from salver.solvers.query import Budget, Options

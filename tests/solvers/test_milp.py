@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from salver.core.errors import SalverError
-from salver.nets.network import Linear, Network, Node, Relu
+from salver.nets.network import Network
+from salver.nets.operators import Linear, Node, Relu
 from salver.oracle.enumerate import enumerate_query
 from salver.solvers.bounding.bounds import propagate
 from salver.solvers.milp.model import build, slack_rows

@@ -11,8 +11,8 @@ import pytest
 from salver.explain.ranking import enough_departed, ranking_of, some_pair_flips, with_departures
 from salver.explain.unroll import logit_combination, unroll
 from salver.families.conditions import UndefinedConditionError, class_is
+from salver.nets.network import lower
 from salver.nets.onnx.writer import to_bytes, to_model
-from salver.nets.program import lower
 from salver.oracle.enumerate import enumerate_query
 from salver.runners.registry import runners
 from salver.solvers.attack import er_attack, mse_attack

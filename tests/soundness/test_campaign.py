@@ -15,7 +15,7 @@ from experiments.soundness.networks import FAULTS, STYLES
 from experiments.soundness.queries import KINDS, draw
 from experiments.soundness.variants import SOLVERS
 from experiments.soundness.wide import SCALES, draw_wide
-from salver.nets.network import Node, Scale
+from salver.nets.operators import Node, Scale
 from salver.oracle.enumerate import enumerate_query
 from salver.oracle.regions import Decision, decide
 from salver.solvers.arguments import parts_left_out

@@ -17,10 +17,9 @@ from experiments.soundness.queries import Array
 from salver.explain.unroll import logit_combination, unroll
 from salver.families import conditions
 from salver.judge.witness import parse_witness
-from salver.nets.network import Network
+from salver.nets.network import Network, lower
 from salver.nets.onnx.reader import read_onnx
 from salver.nets.onnx.writer import to_bytes, to_model
-from salver.nets.program import lower
 from salver.nets.torch_bridge import from_torch
 from salver.oracle.enumerate import enumerate_query
 from salver.solvers import boxes

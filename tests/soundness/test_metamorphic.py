@@ -13,8 +13,8 @@ from experiments.soundness.queries import Array
 from experiments.soundness.symmetries import REWRITINGS
 from salver.explain.unroll import SaliencyMap, logit_combination, unroll
 from salver.families import conditions
+from salver.nets.network import lower
 from salver.nets.onnx.writer import to_bytes, to_model
-from salver.nets.program import lower
 from salver.oracle.exact import exact_margin, exact_outputs
 from salver.solvers.bounding.bounds import propagate
 from salver.solvers.hybrid.solver import solve

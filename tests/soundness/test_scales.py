@@ -17,8 +17,8 @@ from experiments.soundness.queries import Array
 from experiments.soundness.variants import SOLVERS
 from salver.explain.unroll import SaliencyMap, logit_combination, unroll
 from salver.families import conditions
+from salver.nets.network import lower
 from salver.nets.onnx.writer import to_bytes, to_model
-from salver.nets.program import lower
 from salver.solvers.query import Budget, Options, Query, Verdict
 from salver.spec import Clause, Property
 

@@ -15,8 +15,8 @@ import pytest
 
 from experiments.soundness.networks import Layer, dense, random_layers, single
 from salver.explain.unroll import logit_combination, unroll
+from salver.nets.network import lower
 from salver.nets.onnx.writer import to_bytes, to_model
-from salver.nets.program import lower
 from salver.oracle.exact import exact_margin, exact_outputs
 from salver.solvers.bounding.bounds import propagate
 from salver.solvers.hybrid.node import Node, children, root_node, tighten

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from salver.nets.network import Network, Relu
+from salver.nets.network import Network
+from salver.nets.operators import Relu
 from salver.nets.torch_bridge import to_torch
 
 ACTIVATION_MAPS = ("cam", "grad-cam", "grad-cam-relu")

@@ -13,8 +13,8 @@ import scipy.sparse
 
 from salver.core.errors import SalverError
 from salver.explain.grad_cam import split_at_features
-from salver.nets.linear_maps import conv_matrix
-from salver.nets.network import Concat, Conv, Linear, Network, Node, Relu, Reshape, free_prefix, single
+from salver.nets.network import Network, free_prefix, single
+from salver.nets.operators import Concat, Conv, Linear, Node, Relu, Reshape
 
 _MEND = "use a classifier that ends in ReLU - global average pooling - dense"
 
@@ -71,4 +71,4 @@ def _is_gap(pool: Node, source: Node) -> bool:
         return False
     share = 1.0 / math.prod(image)
     averaging = scipy.sparse.kron(scipy.sparse.identity(channels), np.full((1, math.prod(image)), share))
-    return bool(abs(conv_matrix(operator, source.shape) - averaging).max() <= 1e-5 * share)
+    return bool(abs(operator.matrix(source.shape) - averaging).max() <= 1e-5 * share)

@@ -13,28 +13,13 @@ ReLU as mask * value: the one product that a gradient network has too. All pixel
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from salver.core.errors import SalverError
-from salver.nets.linear_maps import conv_matrix
-from salver.nets.network import (
-    Concat,
-    Conv,
-    Linear,
-    Mul,
-    Network,
-    Node,
-    Relu,
-    Reshape,
-    Shape,
-    Sign,
-    free_prefix,
-    held,
-    single,
-)
+from salver.nets.network import Network, NetworkBuilder, single
+from salver.nets.operators import Concat, Conv, Linear, Mul, Node, Relu, Reshape, held
 
 MOST_GATES = 8192
 """Products mask * value in one graph: pixels of the map times ReLUs of the head."""
@@ -62,14 +47,14 @@ def grad_cam_graph(classifier: Network, label: int, rectified: bool = False) -> 
     if gates > MOST_GATES:
         what = f"{pixels} pixels times the head's ReLUs are {gates} products, more than {MOST_GATES}"
         raise SalverError(what, "Grad-CAM", "use a smaller feature map or a narrower head")
-    built = _Tangents(list(classifier.nodes), free_prefix(classifier.shapes, "gradcam"))
-    flat = built.emit(Reshape(), (features.name,), (channels * pixels,))
-    along = [built.along(features, head, flat, label, pixel) for pixel in range(pixels)]
-    built.emit(Concat(), tuple(along), (pixels,))
+    builder = NetworkBuilder(classifier, "gradcam")
+    flat = builder.emit(Reshape(), (features.name,), (channels * pixels,))
+    along = [_along(builder, features, head, flat, label, pixel) for pixel in range(pixels)]
+    cam = builder.emit(Concat(), tuple(along), (pixels,))
     if rectified:
-        built.emit(Relu(), (built.last,), (pixels,))
-    built.emit(Concat(), (classifier.output, built.last), (classifier.output_size + pixels,))
-    return single(Network(classifier.input, classifier.input_size, tuple(built.nodes), built.last))
+        cam = builder.emit(Relu(), (cam,), (pixels,))
+    output = builder.emit(Concat(), (classifier.output, cam), (classifier.output_size + pixels,))
+    return single(builder.built(output))
 
 
 def split_at_features(classifier: Network) -> tuple[Node, tuple[Node, ...]]:
@@ -100,42 +85,20 @@ def split_at_features(classifier: Network) -> tuple[Node, tuple[Node, ...]]:
     return features, head
 
 
-@dataclass
-class _Tangents:
-    """Forward-mode derivatives through the head; a mask is shared by all pixels."""
-
-    nodes: list[Node]
-    prefix: str
-    masks: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def last(self) -> str:
-        return self.nodes[-1].name
-
-    def emit(self, operator: Any, inputs: tuple[str, ...], shape: Shape) -> str:
-        name = f"{self.prefix}{len(self.nodes)}"
-        self.nodes.append(Node(name, operator, inputs, shape))
-        return name
-
-    def along(self, features: Node, head: tuple[Node, ...], flat: str, label: int, pixel: int) -> str:
-        """Derivative [1] of z_label along A_ch[pixel] / pixels at every pixel of every channel ch."""
-        tangent = flat
-        for number, node in enumerate(head):
-            if isinstance(node.operator, Relu):
-                mask = self.mask(node.inputs[0], node.shape)
-                tangent = self.emit(Mul(), (mask, tangent), node.shape)
-                continue
-            weight = _spread(node.operator, features, pixel) if number == 0 else _matrix(node)
-            weight = weight[[label]] if number == len(head) - 1 else weight
-            zero = np.zeros(len(weight), np.float32)
-            tangent = self.emit(Linear(weight, zero), (tangent,), (len(weight),))
-        return tangent
-
-    def mask(self, pre_activation: str, shape: Shape) -> str:
-        if pre_activation not in self.masks:
-            sign = self.emit(Sign(), (pre_activation,), shape)
-            self.masks[pre_activation] = self.emit(Relu(), (sign,), shape)
-        return self.masks[pre_activation]
+def _along(
+    builder: NetworkBuilder, features: Node, head: tuple[Node, ...], flat: str, label: int, pixel: int
+) -> str:
+    """Derivative [1] of z_label along A_ch[pixel] / pixels at every pixel of every channel ch, by masks."""
+    tangent = flat
+    for number, node in enumerate(head):
+        if isinstance(node.operator, Relu):
+            tangent = builder.emit(Mul(), (builder.mask(node.inputs[0]), tangent), node.shape)
+            continue
+        weight = _spread(node.operator, features, pixel) if number == 0 else _matrix(node)
+        weight = weight[[label]] if number == len(head) - 1 else weight
+        zero = np.zeros(len(weight), np.float32)
+        tangent = builder.emit(Linear(weight, zero), (tangent,), (len(weight),))
+    return tangent
 
 
 def _matrix(node: Node) -> Any:
@@ -151,7 +114,7 @@ def _spread(operator: Any, features: Node, pixel: int) -> Any:
     dense = (
         operator.weight.astype(np.float64)
         if isinstance(operator, Linear)
-        else conv_matrix(operator, features.shape).toarray()
+        else operator.matrix(features.shape).toarray()
     )
     mean = dense.reshape(len(dense), channels, pixels).mean(axis=2)
     columns = np.zeros((len(dense), channels, pixels))

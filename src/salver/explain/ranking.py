@@ -34,7 +34,8 @@ import numpy.typing as npt
 
 from salver.core.errors import SalverError
 from salver.families.conditions import top_k
-from salver.nets.network import Concat, Linear, Network, Node, Relu, Sign, free_prefix
+from salver.nets.network import Network, free_prefix
+from salver.nets.operators import Concat, Linear, Node, Relu, Sign
 from salver.spec import Atom, Clause
 
 Array = npt.NDArray[np.float64]

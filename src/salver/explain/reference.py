@@ -15,8 +15,8 @@ from salver.core.errors import SalverError
 from salver.explain.autograd import ACTIVATION_MAPS, logits_and_map
 from salver.explain.smoothgrad import shifted
 from salver.families.instance import Facts
-from salver.nets.evaluate import evaluate
-from salver.nets.network import Abs, Add, Network, Relu, Sign, Sub
+from salver.nets.network import Network, evaluate
+from salver.nets.operators import Relu
 from salver.nets.runtime import Runtime
 from salver.nets.torch_bridge import tensors_in_torch, to_torch
 
@@ -96,7 +96,7 @@ def probes(network: Network, low: float = -1.0, high: float = 1.0, *, on_kinks: 
     exact, single = _tensors(network, x), _tensors(network, x, single=True)
     kinks = np.zeros(len(x), bool)
     for node in network.nodes:
-        if isinstance(node.operator, Relu | Sign | Abs):
+        if node.operator.kinked:
             z, rounded, size = (found[node.inputs[0]] for found in (exact, single, sizes))
             open_ = (np.abs(z) <= KINK * size) & ((z != 0) | (rounded != 0))
             kinks |= open_.reshape(len(x), -1).any(axis=1)
@@ -229,23 +229,8 @@ def _tensors(network: Network, x: npt.NDArray[Any], single: bool = False) -> dic
 
 def _absolute(network: Network) -> Network:
     """The network over absolute values: no entry of the original is larger at inputs of the same size."""
-    nodes = []
-    for node in network.nodes:
-        operator: Any = node.operator
-        parts = {
-            p: np.abs(getattr(operator, p))
-            for p in ("weight", "bias", "scale", "shift")
-            if hasattr(operator, p)
-        }
-        match operator:
-            case Relu():
-                operator = Abs()
-            case Sub():
-                operator = Add()
-            case _ if parts:
-                operator = replace(operator, **parts)
-        nodes.append(replace(node, operator=operator))
-    return replace(network, nodes=tuple(nodes))
+    nodes = tuple(replace(node, operator=node.operator.magnitude()) for node in network.nodes)
+    return replace(network, nodes=nodes)
 
 
 def gradient_coefficients(gradient_of: str, logits: int) -> Array:

@@ -19,7 +19,8 @@ from salver.core.errors import SalverError
 from salver.core.records import Record
 from salver.explain.gradient import logits_and_gradient
 from salver.explain.unroll import SaliencyMap, unroll
-from salver.nets.network import Abs, Add, Concat, Network, Node, Scale, Shape, free_prefix, single
+from salver.nets.network import Network, free_prefix, single
+from salver.nets.operators import Abs, Add, Concat, Node, Scale, Shape
 from salver.nets.program import Program
 
 Array = npt.NDArray[np.float64]

@@ -20,8 +20,8 @@ from salver.families.instance import Facts, Vacuity
 from salver.families.known import known_answer
 from salver.families.sampling import significant
 from salver.families.vanilla import Point, VanillaQuery
-from salver.nets.network import Network
-from salver.nets.program import Program, lower
+from salver.nets.network import Network, lower
+from salver.nets.program import Program
 from salver.spec import Clause, Property
 
 Array = npt.NDArray[np.float64]

@@ -30,8 +30,9 @@ from salver.families.ranking_measures import EpsilonStarBound
 from salver.families.sampling import significant
 from salver.families.vanilla import Condition, Point, VanillaQuery, pairings
 from salver.nets.graft import graft
+from salver.nets.network import lower
 from salver.nets.onnx.writer import to_bytes, to_model
-from salver.nets.program import Program, lower
+from salver.nets.program import Program
 from salver.nets.runtime import Runtime
 from salver.oracle.exact import exact_margin
 from salver.solvers.attack.falsify import BATCH, attack

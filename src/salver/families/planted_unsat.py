@@ -21,7 +21,7 @@ from salver.families.generator import InstanceDraft
 from salver.families.sampling import significant
 from salver.families.vanilla import Condition, Pairing, Point, VanillaQuery, pairings
 from salver.nets.graft import Grafted, Part, graft
-from salver.nets.network import Linear
+from salver.nets.operators import Linear
 from salver.oracle.exact import exact_outputs
 from salver.oracle.intervals import Bounds, Signs, refuted
 from salver.spec import Atom, Clause, Property

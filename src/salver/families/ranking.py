@@ -16,8 +16,8 @@ from salver.families.instance import Facts, Vacuity
 from salver.families.known import known_answer
 from salver.families.ranking_measures import EpsilonStarBound, Sampled, sample_epsilon_star, sample_measures
 from salver.families.vanilla import Point
-from salver.nets.network import Network
-from salver.nets.program import Program, lower
+from salver.nets.network import Network, lower
+from salver.nets.program import Program
 from salver.solvers.attack.ranking_attack import RankingTarget
 from salver.solvers.bounding.bounds import propagate
 from salver.spec import Clause, Property, float32_down, float32_up

@@ -23,9 +23,9 @@ from salver.families.generator import InstanceDraft
 from salver.families.instance import Facts, Vacuity
 from salver.families.known import known_answer
 from salver.families.vanilla import Point
-from salver.nets.network import Network
+from salver.nets.network import Network, lower
 from salver.nets.onnx.writer import to_bytes, to_model
-from salver.nets.program import Program, lower
+from salver.nets.program import Program
 from salver.nets.runtime import Runtime
 from salver.spec import Atom, Clause, Property, float32_down, float32_up
 from salver.spec.truth import Evidence, Truth

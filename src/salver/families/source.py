@@ -11,10 +11,9 @@ from pydantic import Field
 from salver.core.errors import SalverError, suggestion
 from salver.families.generator import InstanceDraft, Parameters
 from salver.families.vanilla import Point, VanillaQuery
-from salver.nets.network import Network, single
+from salver.nets.network import Network, lower, single
 from salver.nets.onnx.file import network_name
 from salver.nets.onnx.reader import read_onnx
-from salver.nets.program import lower
 from salver.nets.torch_bridge import from_torch
 from salver.zoo.datasets import Dataset, load
 

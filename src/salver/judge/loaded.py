@@ -20,9 +20,10 @@ from salver.core.confined import read_inside
 from salver.core.errors import SalverError
 from salver.families.instance import Facts, Instance
 from salver.families.instance_set import read_manifest
-from salver.nets.network import Network, Relu
+from salver.nets.network import Network
 from salver.nets.onnx.file import load_model
 from salver.nets.onnx.reader import read_onnx
+from salver.nets.operators import Relu
 from salver.nets.runtime import Runtime
 from salver.runners.answers import RunRecord
 from salver.spec import Property, read_vnnlib

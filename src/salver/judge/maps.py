@@ -12,8 +12,8 @@ from salver.explain.gradient import logits_and_gradient
 from salver.explain.unroll import logit_combination
 from salver.families.instance import Facts
 from salver.judge.loaded import LoadedInstance
-from salver.nets.network import Network, Relu
-from salver.nets.program import lower
+from salver.nets.network import Network, lower
+from salver.nets.operators import Relu
 
 Array = npt.NDArray[np.float64]
 

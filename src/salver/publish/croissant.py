@@ -10,7 +10,7 @@ from typing import Any
 from salver.families.instance import Manifest
 from salver.publish.census import Census
 from salver.publish.rights import Rights, citation
-from salver.zoo.datasets.origins import origin_of
+from salver.zoo.datasets.catalogue import origin_of
 
 CONFORMS_TO = "http://mlcommons.org/croissant/1.0"
 CONTEXT: dict[str, Any] = {

@@ -23,8 +23,7 @@ from salver.core.errors import SalverError
 from salver.explain.reference import POINTS, differ, reference, refuse_wrong_instance
 from salver.families.instance import Instance, Manifest
 from salver.families.instance_set import checksums, read_manifest
-from salver.nets.evaluate import evaluate
-from salver.nets.network import Network
+from salver.nets.network import Network, evaluate
 from salver.nets.onnx.file import load_model
 from salver.nets.onnx.reader import read_onnx
 from salver.nets.runtime import Runtime, with_free_batch

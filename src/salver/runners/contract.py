@@ -101,8 +101,10 @@ class Runner(ABC):
 
     def supports(self, instance: Instance) -> str | None:
         """Why the tool cannot take this instance, or None when it can."""
-        missing = sorted(set(instance.operators) - self.operators)
-        return f"operators not supported: {', '.join(missing)}" if missing else None
+        return self._lacking(set(instance.operators) - self.operators)
+
+    def _lacking(self, operators: set[str]) -> str | None:
+        return f"operators not supported: {', '.join(sorted(operators))}" if operators else None
 
     @abstractmethod
     def command(self, staged: StagedInstance, workdir: Path, limits: Limits) -> list[str]:

@@ -27,7 +27,10 @@ class EmbeddedRunner(Runner):
     families: ClassVar[tuple[str, ...]] = ()
 
     def supports(self, instance: Instance) -> str | None:
-        reason = super().supports(instance)
+        from salver.nets.operators import OPERATORS
+
+        own = {kind.onnx for kind in OPERATORS.values()}
+        reason = self._lacking(set(instance.operators) - self.operators - own)
         if reason or not self.families or instance.facts.family in self.families:
             return reason
         return f"made for {', '.join(sorted(self.families))}, not for {instance.facts.family}"

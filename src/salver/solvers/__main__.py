@@ -39,6 +39,14 @@ MESSAGE_LENGTH = 300
 NUMERIC_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
+def _supported(key: str) -> list[str]:
+    if key != "onnx-operators":
+        return SUPPORTS[key].split()
+    from salver.nets.onnx.reader import SUPPORTED
+
+    return sorted(SUPPORTED - {"Div"})  # a variable is divided by constants only
+
+
 def main(argv: list[str] | None = None) -> int:
     """Entry point of the command; returns its exit status.
 
@@ -92,7 +100,7 @@ def _asked_about(solver: EmbeddedSolver | None, options: argparse.Namespace) -> 
     asked = [key for key in SUPPORTS if getattr(options, key.replace("-", "_"))]
     if not asked:
         raise SalverError("nothing is asked for", "supports", f"add --{' or --'.join(SUPPORTS)}")
-    return "\n".join(word for key in asked for word in SUPPORTS[key].split())
+    return "\n".join(word for key in asked for word in _supported(key))
 
 
 def _check(solver: EmbeddedSolver, options: argparse.Namespace) -> None:
@@ -182,7 +190,7 @@ def _decide(
 
         if options.device == "cuda" and not torch.cuda.is_available():
             raise SalverError("torch finds no CUDA device", "--device cuda", "use --device cpu")
-    from salver.nets.program import UnsupportedQueryError
+    from salver.nets.affine import UnsupportedQueryError
     from salver.solvers.lifted import NoSolutionError, read_queries
     from salver.solvers.query import Budget, Options, Result, Verdict
 
@@ -223,7 +231,7 @@ def solved(solver: EmbeddedSolver, query: Query, budget: Budget, options: Option
     Raises:
         UnsupportedQueryError: neither the solver nor boxes can decide it.
     """
-    from salver.nets.program import UnsupportedQueryError
+    from salver.nets.affine import UnsupportedQueryError
     from salver.solvers.boxes import decides, search
     from salver.solvers.lifted import SPAN, cut_matters
     from salver.solvers.query import Result, Verdict
@@ -295,7 +303,7 @@ def _refuse_outputs(options: argparse.Namespace) -> None:
 
 def _prove(query: Query, budget: Budget, path: Path, vnnlib: Path) -> None:
     """Writes a proof of `unsat`, or says on stderr why there is none."""
-    from salver.nets.program import UnsupportedQueryError
+    from salver.nets.affine import UnsupportedQueryError
     from salver.proofs.onnx_file import UnsupportedNetworkError
     from salver.proofs.record import QueryFiles, write_proof
     from salver.proofs.vnnlib_file import UnsupportedPropertyError

@@ -16,10 +16,7 @@ CHECK_PROOF, COMPLETION = "check-proof", "--show-completion"
 SUPPORTS = {
     "onnx-opset-versions": "13 18",
     "onnx-element-types": "float32",
-    "onnx-operators": "Abs Add AveragePool BatchNormalization Cast Concat Constant ConstantOfShape "
-    "Conv ConvTranspose Dropout Equal Expand Flatten Gather Gemm GlobalAveragePool Greater GreaterOrEqual "
-    "Identity Less LessOrEqual MatMul MaxPool Mul Neg Not ReduceMean ReduceSum Relu Reshape Shape Sign "
-    "Slice Split Squeeze Sub Transpose Unsqueeze Where",
+    "onnx-operators": "",
     "vnnlib-versions": "1.0 2.0",
     "hidden-node-theories": "NH H",
     "multiple-input-output-theories": "SIO MIO",
@@ -30,7 +27,7 @@ SUPPORTS = {
     "serialise-assignments": "false",
 }
 """Answers of `supports`, the same for every solver, in the words of the VNN-LIB standard (2.0, section 5.4),
-one a line. Div is not listed, since it is read by a constant only."""
+one a line; of operators those of the ONNX reader."""
 _EXAMPLES = """examples:
   salver-solve hybrid verify q.vnnlib --network N=m.onnx --timeout 60
   salver-solve check-proof m.onnx q.vnnlib q.proof.gz

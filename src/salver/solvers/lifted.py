@@ -18,11 +18,12 @@ import numpy.typing as npt
 import onnx
 
 from salver.core.errors import SalverError
+from salver.nets.affine import UnsupportedQueryError
 from salver.nets.joined import beside, with_rows
 from salver.nets.onnx.declared import inputs_of, is_double, refuse_contradiction
 from salver.nets.onnx.file import load_model
 from salver.nets.onnx.reader import read_for_query
-from salver.nets.program import AbsBlock, GateBlock, UnsupportedQueryError
+from salver.nets.program import AbsBlock, GateBlock
 from salver.solvers.query import Query, query_over
 from salver.solvers.replay import AskedNetwork, LiftedReplay, Terms
 from salver.spec import Atom, Property, read_vnnlib

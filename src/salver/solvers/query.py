@@ -13,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.core.errors import SalverError
-from salver.nets.network import Network
+from salver.nets.affine import UnsupportedQueryError
+from salver.nets.network import Network, lower
 from salver.nets.onnx.declared import inputs_of, is_double, refuse_contradiction
 from salver.nets.onnx.file import load_model
 from salver.nets.onnx.reader import from_model
-from salver.nets.program import Program, UnsupportedQueryError, lower
+from salver.nets.program import Program
 from salver.nets.runtime import Runtime
 from salver.solvers.replay import LiftedReplay
 from salver.spec import Property, declared_tensors, float32_down, float32_up, read_vnnlib

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from salver.nets.program import AbsBlock, Affine, GateBlock, MaskBlock, Program, ReluBlock
+from salver.nets.affine import Affine
+from salver.nets.program import AbsBlock, GateBlock, MaskBlock, Program, ReluBlock
 
 Array = npt.NDArray[np.float64]
 

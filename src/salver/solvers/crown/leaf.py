@@ -14,7 +14,8 @@ import numpy.typing as npt
 from scipy import sparse
 from scipy.optimize import linprog
 
-from salver.nets.program import Affine, GateBlock, MaskBlock, Matrix, Program, ReluBlock
+from salver.nets.affine import Affine, Matrix
+from salver.nets.program import GateBlock, MaskBlock, Program, ReluBlock
 from salver.solvers.bounding.bounds import Bounds
 from salver.solvers.crown.graph import AtomRows, live_blocks
 from salver.solvers.hybrid.linear import LinearRelaxation

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from salver.nets.program import ROUNDING
+from salver.nets.affine import ROUNDING
 from salver.solvers.bounding.relaxation import TINY
 from salver.solvers.milp.program import Milp
 

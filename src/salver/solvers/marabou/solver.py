@@ -31,7 +31,7 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
     """Decides one query with one thread of Marabou.
 
     Raises:
-        UnsupportedQueryError: see `salver.nets.program.lower`.
+        UnsupportedQueryError: see `salver.nets.network.lower`.
         SalverError: Marabou is not installed.
     """
     program = without_abs(query.program)

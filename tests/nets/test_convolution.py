@@ -7,9 +7,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from salver.nets.linear_maps import conv_matrix, conv_transpose_matrix
-from salver.nets.network import Conv, ConvTranspose, conv_output_shape, conv_transpose_output_shape
-from salver.nets.plain_windows import MOST_WEIGHTS, plain
+from salver.nets.operators import Conv, ConvTranspose
+from salver.nets.operators.convolution import MOST_WEIGHTS
 
 PAIR = st.tuples(st.integers(1, 3), st.integers(1, 3))
 
@@ -26,24 +25,23 @@ def windows(draw):
     if draw(st.booleans()):
         weight = rng.normal(size=(groups * per_out, per_in, *kernel)).astype(np.float32)
         operator = Conv(weight, np.zeros(len(weight), np.float32), strides, pads, dilations, groups)
-        assume(min(conv_output_shape(source, operator)) > 0)
+        assume(min(operator.output_shape(source)) > 0)
     else:
         weight = rng.normal(size=(groups * per_in, per_out, *kernel)).astype(np.float32)
         operator = ConvTranspose(weight, strides, pads, dilations, groups)
-        assume(min(conv_transpose_output_shape(source, operator)) > 0)
+        assume(min(operator.output_shape(source)) > 0)
     return operator, source
 
 
 def matrix(operator, source):
-    found = (conv_matrix if isinstance(operator, Conv) else conv_transpose_matrix)(operator, source)
-    return found.toarray()
+    return operator.matrix_and_bias(source)[0].toarray()
 
 
 @settings(max_examples=300, deadline=None)
 @given(windows())
 def test_the_plain_form_is_the_same_linear_map(case):
     operator, source = case
-    found = plain(operator, source)
+    found = operator.plain(source)
     assert np.array_equal(matrix(found, source), matrix(operator, source))
     assert found.groups == 1
     if operator.dilations == (1, 1) and isinstance(operator, Conv):
@@ -57,8 +55,8 @@ def test_one_dimensional_layers_become_square_ones(channels, width, stride, pad,
     weight = np.random.default_rng(0).normal(size=(channels, 2, 1, width)).astype(np.float32)
     operator = ConvTranspose(weight, (1, stride), (0, pad, 0, pad))
     source = (channels, 1, size)
-    assume(min(conv_transpose_output_shape(source, operator)) > 0)
-    found = plain(operator, source)
+    assume(min(operator.output_shape(source)) > 0)
+    found = operator.plain(source)
     assert np.array_equal(matrix(found, source), matrix(operator, source))
     assert found.strides[0] == found.strides[1]
     if width % 2 == 1:
@@ -70,5 +68,5 @@ def test_one_dimensional_layers_become_square_ones(channels, width, stride, pad,
 def test_large_kernels_keep_their_groups(channels):
     weight = np.ones((channels, 1, 4, 4), np.float32)
     operator = Conv(weight, np.zeros(channels, np.float32), groups=channels)
-    found = plain(operator, (channels, 4, 4))
+    found = operator.plain((channels, 4, 4))
     assert (found.groups == 1) == (channels * channels * 16 <= MOST_WEIGHTS)
