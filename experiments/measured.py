@@ -55,10 +55,10 @@ def measured_frame(
     facts = [instances[name].facts for name in frame["instance_id"]]
     return frame.assign(
         network=[fact.network for fact in facts],
-        condition=[fact.condition for fact in facts],
+        condition=[fact.question.text for fact in facts],
         index=[fact.index for fact in facts],
         epsilon=[fact.epsilon for fact in facts],
-        delta=[float("nan") if fact.delta is None else fact.delta for fact in facts],
+        delta=[float("nan") if (delta := fact.question.tolerance) is None else delta for fact in facts],
         unstable=[unstable[name] for name in frame["instance_id"]],
         solving_s=[solving.get(key, float("nan")) for key in frame["key"]],
         cost_s=par2_cost(frame),

@@ -23,8 +23,7 @@ from salver.core.errors import SalverError
 from salver.core.files import fresh_folder, write_atomically
 from salver.core.plugins import choose
 from salver.core.records import Record
-from salver.explain.ranking import Ranking, ranking_of
-from salver.families.conditions import UndefinedConditionError
+from salver.explain.ranking import Ranking, UndefinedConditionError, ranking_of
 from salver.families.instance import Facts
 from salver.judge.judged import judge_run
 from salver.judge.scoring import results_frame
@@ -164,7 +163,7 @@ def verdicts(frame: pd.DataFrame, facts: list[Facts], networks: list[str], k: in
     asked = frame.assign(
         network=[fact.network for fact in facts],
         epsilon=[fact.epsilon for fact in facts],
-        wanted=[fact.options.get("k") == k == fact.options.get("stay") for fact in facts],
+        wanted=[fact.question.ranked == k and not fact.question.extra_outputs for fact in facts],
     )
     asked = asked[asked["wanted"] & asked["network"].isin(networks)]
     shared = set(asked["epsilon"])

@@ -74,13 +74,12 @@ def measure_networks(facts: Iterable[Facts], data_dir: Path | None = None) -> li
     from salver.zoo.training import accuracy
 
     every = list(facts)
-    labels = [fact.epsilon for fact in every if fact.options["question"] == "label"]
+    labels = [fact.epsilon for fact in every if fact.question.kind == "label-changes"]
     epsilon = max(labels or [fact.epsilon for fact in every])
-    networks = {
-        fact.network: (str(fact.options["regime"]), int(fact.options["network_seed"])) for fact in every
-    }
+    networks = {fact.network: tables.training_of(fact) for fact in every}
     measured = []
-    for name, (regime, seed) in networks.items():
+    for name, training in networks.items():
+        regime, seed = training.regime, training.network_seed
         spec = ZOO[name.removesuffix(f"-s{seed}")]
         module, data = trained(spec, seed, data_dir), load(spec.dataset, data_dir)
         attacked = attacked_accuracy(module, data, epsilon, seed)

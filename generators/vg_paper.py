@@ -15,8 +15,12 @@ import numpy as np
 from pydantic import Field
 
 from salver.core.errors import SalverError
+from salver.explain.gradient import Gradient
+from salver.families.factory import Box, InstanceFactory, Point
 from salver.families.generator import Generator, InstanceDraft, Parameters
-from salver.families.vanilla import Condition, Point, VanillaQuery, pairings
+from salver.families.instance import Vacuity
+from salver.families.nearest import sample_delta_star
+from salver.families.questions import SameMap
 from salver.nets.network import Network
 from salver.nets.onnx.reader import read_onnx
 from salver.nets.operators import Linear, Node, Relu
@@ -68,14 +72,33 @@ def _paper_folder(data_dir: Path | None) -> Path:
 
 
 def _bandit(folder: Path, params: VgPaperParameters, seed: int) -> Iterator[InstanceDraft]:
-    query = VanillaQuery(_bandit_network(folder / BANDIT_NETWORK), "banditnet", "bandit", (5,), (0.0, 1.0))
+    classifier = _bandit_network(folder / BANDIT_NETWORK)
+    factory = InstanceFactory("vg_box", classifier, "banditnet", "bandit", (5,), (0.0, 1.0))
     x = np.array(BANDIT_XHAT, np.float32)
-    point = Point(0, x, int(query.predict(x[None])[0]))
-    (pairing,) = pairings(query, point, "reference", "logit", "all")
-    comparison = query.compare(pairing, point, 1.0, seed)
-    for delta in params.deltas:
-        name = f"paper-bandit-d{delta:g}"
-        yield query.draft(comparison, Condition("box"), delta, exact=True, name=name)
+    yield from _drafts(
+        factory, 0, x, 1.0, factory.box(x, 1.0), "paper-bandit", params.deltas, seed, exact=True
+    )
+
+
+def _drafts(
+    factory: InstanceFactory,
+    index: int,
+    x: np.ndarray[tuple[int], np.dtype[np.float32]],
+    epsilon: float,
+    box: Box,
+    name: str,
+    deltas: tuple[float, ...],
+    seed: int,
+    *,
+    exact: bool = False,
+) -> Iterator[InstanceDraft]:
+    point = Point(index, x, int(factory.predict(x[None])[0]))
+    posed = factory.pose(point, SameMap(), Gradient(logit=point.label))
+    found = sample_delta_star(posed, epsilon, seed, box=box)
+    vacuity = Vacuity(delta_star_upper=found.finite)
+    for delta in deltas:
+        asked = posed.asking(delta=delta)
+        yield asked.draft(epsilon, found, vacuity, exact=exact, box=box, name=f"{name}-d{delta:g}")
 
 
 def _bandit_network(path: Path) -> Network:
@@ -101,19 +124,13 @@ def _bandit_network(path: Path) -> Network:
 
 def _mnist(folder: Path, params: VgPaperParameters, seed: int) -> Iterator[InstanceDraft]:
     classifier = read_onnx(folder / MNIST_NETWORK)
-    query = VanillaQuery(classifier, "mnist-net_256x2", "mnist_fc", (1, 28, 28), (0.0, 1.0))
+    factory = InstanceFactory("vg_box", classifier, "mnist-net_256x2", "mnist_fc", (1, 28, 28), (0.0, 1.0))
     for region in params.regions:
         image, _, radius = region.partition("_")
         prop = read_vnnlib(_region_file(folder, region))
-        epsilon = float(radius)
-        x = _centre(prop, epsilon)
-        point = Point(int(image), x, int(query.predict(x[None])[0]))
-        (pairing,) = pairings(query, point, "reference", "logit", "all")
-        box = (prop.input_lower, prop.input_upper)
-        comparison = query.compare_within(pairing, point, epsilon, box, seed)
-        for delta in params.deltas:
-            name = f"paper-mnist-{region}-d{delta:g}"
-            yield query.draft(comparison, Condition("box"), delta, name=name)
+        epsilon, box = float(radius), (prop.input_lower, prop.input_upper)
+        x, name = _centre(prop, epsilon), f"paper-mnist-{region}"
+        yield from _drafts(factory, int(image), x, epsilon, box, name, params.deltas, seed)
 
 
 def _region_file(folder: Path, region: str) -> Path:

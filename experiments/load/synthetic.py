@@ -15,9 +15,12 @@ import numpy as np
 import torch
 
 from salver import __version__
+from salver.explain.gradient import Gradient
 from salver.explain.unroll import logit_combination, unroll
 from salver.families.conditions import saliency_box, some_class_beats
 from salver.families.instance import Facts, Instance, Manifest
+from salver.families.question import others
+from salver.families.questions import SameMap
 from salver.nets.network import Network, lower
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.torch_bridge import from_torch
@@ -126,9 +129,8 @@ def _instance(point: Point, number: int) -> Instance:
     family = "vg_box" if point.number % 2 else "topk_rank"
     facts = Facts(
         family=family, network=f"net-{point.size}", dataset="synthetic",
-        index=number, label=point.label, gradient_of=f"z_{point.label}",
-        condition=f"|E(x) - E(xhat)|_inf <= {DELTA:g}",
-        targets=tuple(k for k in range(CLASSES) if k != point.label), epsilon=EPSILON, delta=DELTA,
+        index=number, label=point.label, explanation=Gradient(logit=point.label),
+        question=SameMap(delta=DELTA, targets=others(point.label, CLASSES)), epsilon=EPSILON,
         clip=(0.0, 1.0), input_shape=(1, SIDE, SIDE), logits=CLASSES, saliencies=SIDE * SIDE,
         expected=Truth.SAT if point.witness else Truth.UNKNOWN,
         evidence=Evidence.PLANTED if point.witness else Evidence.UNKNOWN,

@@ -23,6 +23,7 @@ from experiments.soundness.naive_checker import Entry, Model
 from experiments.soundness.stated import graph_of
 from experiments.soundness.timed import run_for
 from salver.nets import network as nets
+from salver.nets import operators as ops
 from salver.proofs.checker import ABS_ROWS, GATE_ROWS, RELU_ROWS, STEP_ROWS, Checker, Sum
 from salver.proofs.context import Context
 from salver.proofs.graph import STEP, Abs, Gate, Relu
@@ -38,54 +39,54 @@ CLIMBS = 5
 def odd_network(rng: np.random.Generator) -> nets.Network:
     """A random graph over 2 x 2 images whose tensors have 4 entries each, and an output of 4 or 8."""
     scale = 2.0 ** float(rng.choice([0, 0, 0, -20, -140, 40]))
-    nodes = [nets.Node("n0", nets.Reshape(), ("X",), (1, 2, 2))]
+    nodes = [ops.Node("n0", ops.Reshape(), ("X",), (1, 2, 2))]
     kinds = "relu relu mask gate gate gate abs add sub scale conv transpose linear reshape".split()
 
-    def emit(operator: nets.Operator, *inputs: str) -> str:
+    def emit(operator: ops.Operator, *inputs: str) -> str:
         shape = (1, 2, 2)
-        if isinstance(operator, nets.Linear):
+        if isinstance(operator, ops.Linear):
             shape, flat = (4,), f"n{len(nodes)}"
-            nodes.append(nets.Node(flat, nets.Reshape(), inputs, shape))
+            nodes.append(ops.Node(flat, ops.Reshape(), inputs, shape))
             inputs = (flat,)
-        nodes.append(nets.Node(f"n{len(nodes)}", operator, inputs, shape))
+        nodes.append(ops.Node(f"n{len(nodes)}", operator, inputs, shape))
         return nodes[-1].name
 
     def weights(*shape: int) -> Any:
         drawn = rng.integers(-4, 5, shape) / 2.0 if rng.random() < 0.6 else rng.normal(0, 1, shape)
         return np.asarray(drawn * (scale if rng.random() < 0.2 else 1.0), np.float32)
 
-    images = ["n0", emit(nets.Scale(weights(1, 2, 2), weights(1, 1, 1)), "n0")]
+    images = ["n0", emit(ops.Scale(weights(1, 2, 2), weights(1, 1, 1)), "n0")]
     for kind in rng.choice(kinds, int(rng.integers(4, 11))):
         source, other = (str(name) for name in rng.choice(images, 2))
         source = images[-1] if rng.random() < 0.6 else source
         match kind:
             case "relu":
-                images.append(emit(nets.Relu(), source))
+                images.append(emit(ops.Relu(), source))
             case "abs":
-                images.append(emit(nets.Abs(), source))
+                images.append(emit(ops.Abs(), source))
             case "mask" | "gate":
-                mask = emit(nets.Relu(), emit(nets.Sign(), source))
+                mask = emit(ops.Relu(), emit(ops.Sign(), source))
                 pair = (mask, other) if rng.random() < 0.5 else (other, mask)
-                images.append(mask if kind == "mask" else emit(nets.Mul(), *pair))
+                images.append(mask if kind == "mask" else emit(ops.Mul(), *pair))
             case "add" | "sub":
-                images.append(emit(nets.Add() if kind == "add" else nets.Sub(), source, other))
+                images.append(emit(ops.Add() if kind == "add" else ops.Sub(), source, other))
             case "scale":
-                images.append(emit(nets.Scale(weights(1, 2, 2), weights(1, 1, 1)), source))
+                images.append(emit(ops.Scale(weights(1, 2, 2), weights(1, 1, 1)), source))
             case "conv":
-                operator = nets.Conv(weights(1, 1, 2, 2), weights(1), pads=(1, 0, 0, 1))
+                operator = ops.Conv(weights(1, 1, 2, 2), weights(1), pads=(1, 0, 0, 1))
                 images.append(emit(operator, source))
             case "transpose":
-                images.append(emit(nets.ConvTranspose(weights(1, 1, 2, 2), pads=(0, 1, 1, 0)), source))
+                images.append(emit(ops.ConvTranspose(weights(1, 1, 2, 2), pads=(0, 1, 1, 0)), source))
             case "linear":
-                images.append(emit(nets.Reshape(), emit(nets.Linear(weights(4, 4), weights(4)), source)))
+                images.append(emit(ops.Reshape(), emit(ops.Linear(weights(4, 4), weights(4)), source)))
             case _:
-                images.append(emit(nets.Reshape(), source))
+                images.append(emit(ops.Reshape(), source))
     last = [images[-1], str(rng.choice(images))]
     flat = []
     for name in last:
-        nodes.append(nets.Node(f"n{len(nodes)}", nets.Reshape(), (name,), (4,)))
+        nodes.append(ops.Node(f"n{len(nodes)}", ops.Reshape(), (name,), (4,)))
         flat.append(nodes[-1].name)
-    nodes.append(nets.Node("Y", nets.Concat(), tuple(flat), (8,)))
+    nodes.append(ops.Node("Y", ops.Concat(), tuple(flat), (8,)))
     return nets.Network("X", 4, tuple(nodes), "Y")
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from salver.nets import network as nets
+from salver.nets import operators as ops
 from salver.spec import Property
 
 Entry = tuple[str, int]
@@ -35,17 +36,17 @@ class Model:
         self.switches: set[str] = set()
         self.output, self.input = network.output, network.input
         for node in network.nodes:
-            shaped = isinstance(node.operator, nets.Reshape)
+            shaped = isinstance(node.operator, ops.Reshape)
             self.roots[node.name] = self.roots[node.inputs[0]] if shaped else node.name
-            if not isinstance(node.operator, nets.Sign):
+            if not isinstance(node.operator, ops.Sign):
                 for i in range(int(np.prod(node.shape))):
                     self.forms[node.name, i] = self.form(node, i)
 
     def mask(self, name: str) -> str | None:
         node = self.kinds.get(self.roots[name])
-        if node and isinstance(node.operator, nets.Relu):
+        if node and isinstance(node.operator, ops.Relu):
             sign = self.kinds.get(self.roots[node.inputs[0]])
-            if sign and isinstance(sign.operator, nets.Sign):
+            if sign and isinstance(sign.operator, ops.Sign):
                 return self.switch(sign.inputs[0])
         return None
 
@@ -53,43 +54,43 @@ class Model:
         self.switches.add(self.roots[name])
         return self.roots[name]
 
-    def form(self, node: nets.Node, i: int) -> tuple[Any, ...]:
+    def form(self, node: ops.Node, i: int) -> tuple[Any, ...]:
         match node.operator:
-            case nets.Relu() if z := self.mask(node.name):
+            case ops.Relu() if z := self.mask(node.name):
                 return "affine", {("step:" + z, i): Fraction(1)}
-            case nets.Relu() | nets.Abs():
+            case ops.Relu() | ops.Abs():
                 return type(node.operator).__name__.lower(), (self.switch(node.inputs[0]), i)
-            case nets.Mul():
+            case ops.Mul():
                 mask, value = node.inputs if self.mask(node.inputs[0]) else node.inputs[::-1]
                 return "gate", (self.roots[value], i), ("step:" + str(self.mask(mask)), i)
         return "affine", {key: value for key, value in self.affine(node, i).items() if value}
 
-    def affine(self, node: nets.Node, i: int) -> Linear:
+    def affine(self, node: ops.Node, i: int) -> Linear:
         op, first = node.operator, node.inputs[0]
         match op:
-            case nets.Linear():
+            case ops.Linear():
                 found = {(first, j): Fraction(float(w)) for j, w in enumerate(op.weight[i])}
                 return {**found, ONE: Fraction(float(op.bias[i]))}
-            case nets.Conv() | nets.ConvTranspose():
+            case ops.Conv() | ops.ConvTranspose():
                 return self.convolved(op, first, node.shape, i)
-            case nets.Scale():
+            case ops.Scale():
                 scale, shift = (np.broadcast_to(p, node.shape).ravel()[i] for p in (op.scale, op.shift))
                 return {(first, i): Fraction(float(scale)), ONE: Fraction(float(shift))}
-            case nets.Add() | nets.Sub():
+            case ops.Add() | ops.Sub():
                 found = {(first, i): Fraction(1)}
                 second = (node.inputs[1], i)
-                found[second] = found.get(second, ZERO) + (1 if isinstance(op, nets.Add) else -1)
+                found[second] = found.get(second, ZERO) + (1 if isinstance(op, ops.Add) else -1)
                 return found
-            case nets.Concat():
+            case ops.Concat():
                 flat = [(name, j) for name in node.inputs for j in range(self.shapes[name][0])]
                 return {flat[i]: Fraction(1)}
-        assert isinstance(op, nets.Reshape)
+        assert isinstance(op, ops.Reshape)
         return {(first, i): Fraction(1)}
 
     def convolved(self, op: Any, first: str, shape: tuple[int, ...], i: int) -> Linear:
         """By the definition, an output at a time; a transposed one asks which inputs reach it."""
         out, y, x = (int(v) for v in np.unravel_index(i, shape))
-        source, forward = self.shapes[first], isinstance(op, nets.Conv)
+        source, forward = self.shapes[first], isinstance(op, ops.Conv)
         found: Linear = {ONE: Fraction(float(op.bias[out]))} if forward else {}
         for c, p, q in np.ndindex(*source):
             (o, oy, ox), (k, ky, kx) = ((out, y, x), (c, p, q)) if forward else ((c, p, q), (out, y, x))

@@ -7,7 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from salver.explain.gradient import Gradient
 from salver.families.instance import Facts, Instance
+from salver.families.questions import SameMap, TopKChanges
 from salver.judge.judged import Judged
 from salver.judge.judgement import JudgedRun, WitnessVerdict
 from salver.judge.loaded import LoadedSet
@@ -27,10 +29,13 @@ from salver.supervise.finished import Termination
 ODD = "<i>50% & a_b|c</i>"
 
 
+QUESTIONS = {"vg_box": SameMap(delta=0.5, targets=(1,)), "topk_rank": TopKChanges(k=1, inside=(0,), size=2)}
+
+
 def instance(name: str, family: str, expected: Truth) -> Instance:
     facts = Facts(
-        family=family, network="n", dataset="d", index=0, label=0, gradient_of="z_0", condition="box",
-        targets=(1,), epsilon=0.5, input_shape=(2,), logits=2, saliencies=2, expected=expected,
+        family=family, network="n", dataset="d", index=0, label=0, explanation=Gradient(),
+        question=QUESTIONS[family], epsilon=0.5, input_shape=(2,), logits=2, saliencies=2, expected=expected,
         evidence=Evidence.UNKNOWN if expected is Truth.UNKNOWN else Evidence.ENUMERATED,
     )  # fmt: skip
     return Instance(

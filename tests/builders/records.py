@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from salver.explain.gradient import Gradient
 from salver.families.instance import Facts, Instance
+from salver.families.questions import SameMap
 from salver.runners.answers import Claim, RunRecord
 from salver.spec.truth import Evidence, Truth
 from salver.supervise.finished import Termination
@@ -10,9 +12,9 @@ from salver.supervise.finished import Termination
 
 def instance(expected: Truth = Truth.UNKNOWN) -> Instance:
     facts = Facts(
-        family="vg_box", network="n", dataset="d", index=0, label=0, gradient_of="z_0", condition="box",
-        targets=(1,), epsilon=0.5, input_shape=(2,), logits=2, saliencies=2, expected=expected,
-        evidence=Evidence.UNKNOWN if expected is Truth.UNKNOWN else Evidence.ENUMERATED,
+        family="vg_box", network="n", dataset="d", index=0, label=0, explanation=Gradient(),
+        question=SameMap(delta=0.5, targets=(1,)), epsilon=0.5, input_shape=(2,), logits=2, saliencies=2,
+        expected=expected, evidence=Evidence.UNKNOWN if expected is Truth.UNKNOWN else Evidence.ENUMERATED,
     )  # fmt: skip
     return Instance(
         id="i", suite="s", name="box", onnx="onnx/i.onnx", vnnlib="vnnlib/i.vnnlib",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from salver.explain.gradient import Gradient
 from salver.families.instance import Facts
+from salver.families.questions import SameMap
 from salver.judge.judgement import JudgedRun, Judgement, Outcome, WitnessVerdict
 from salver.runners.answers import Claim, RunRecord
 from salver.spec.truth import Truth
@@ -10,10 +12,10 @@ from salver.supervise.finished import Termination
 
 
 def facts_of(index: int, network: str, **changes) -> Facts:
-    given_ = {"epsilon": 0.1, **changes}
+    given_ = {"epsilon": 0.1, "question": SameMap(delta=0.1, targets=(1,)), **changes}
     return Facts(
-        family="vg_box", network=network, dataset="d", index=index, label=0, gradient_of="z_0", condition="c",
-        targets=(1,), clip=(0.0, 1.0), input_shape=(2,), logits=2, saliencies=2, expected=Truth.UNKNOWN,
+        family="vg_box", network=network, dataset="d", index=index, label=0, explanation=Gradient(),
+        clip=(0.0, 1.0), input_shape=(2,), logits=2, saliencies=2, expected=Truth.UNKNOWN,
         **given_,
     )  # fmt: skip
 

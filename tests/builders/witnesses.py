@@ -6,7 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from salver.explain.explanation import Explanation
+from salver.explain.gradient import Gradient
 from salver.families.instance import Facts, Instance
+from salver.families.questions import SameMap
 from salver.nets.network import Network
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.operators import Linear, Node, Relu
@@ -32,10 +35,10 @@ def saved(network: Network, path: Path) -> Path:
     return path
 
 
-def instance(gradient_of: str = "z_0", **options: object) -> Instance:
+def instance(explanation: Explanation | None = Gradient()) -> Instance:  # noqa: B008 - it is frozen
     facts = Facts(
-        family="f", network="n", dataset="d", index=0, label=0, gradient_of=gradient_of, condition="box",
-        targets=(1,), epsilon=0.5, input_shape=(2,), logits=2, saliencies=2, options=options,
+        family="f", network="n", dataset="d", index=0, label=0, explanation=explanation,
+        question=SameMap(delta=0.5, targets=(1,)), epsilon=0.5, input_shape=(2,), logits=2, saliencies=2,
     )  # fmt: skip
     return Instance(
         id="i", suite="s", name="i", onnx="onnx/i.onnx", vnnlib="vnnlib/i.vnnlib", vnnlib2="vnnlib2/i.vnnlib",

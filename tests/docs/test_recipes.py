@@ -8,7 +8,7 @@ import pytest
 
 from tests.builders.recipes import followed, recipe
 
-MOST_FILES = {"Add a data set": 2}
+MOST_FILES = {"Add a data set": 2, "Add an operator": 3}
 
 
 @pytest.mark.parametrize("title", MOST_FILES)

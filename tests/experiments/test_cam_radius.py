@@ -15,9 +15,10 @@ from experiments.cam_attack import CamAttack, Effort
 from experiments.cam_bounds import CamBounds
 from experiments.cam_radius import METHODS, RadiusQuery, Search, measure_radii
 from salver.core.errors import SalverError
-from salver.families.cam import CamQuery
-from salver.families.conditions import UndefinedConditionError
-from salver.families.vanilla import Point, VanillaQuery
+from salver.explain.cam import Cam
+from salver.explain.ranking import UndefinedConditionError
+from salver.families.factory import InstanceFactory, Point
+from salver.families.questions import TopKChanges
 from salver.nets.keras.file import read_keras
 from salver.nets.network import Network, evaluate
 from salver.nets.onnx.writer import to_bytes, to_model
@@ -66,15 +67,18 @@ def test_a_complete_solver_confirms_the_certificate_and_the_attack(seed: int, tm
     network = network_at(tmp_path, seed, side=6)
     x, label = image(seed, network)
     radii = measure_radii(CamBounds(network, label), network, label, x, 3, seed, SEARCH, EFFORT)
-    source = VanillaQuery(network, "net", "none", (2, 6, 6), (-9.0, 9.0))
-    query = CamQuery(source, Point(0, x.astype(np.float32), label), 3, False)
+    factory = InstanceFactory("cam_topk", network, "net", "none", (2, 6, 6), (-9.0, 9.0))
+    question = TopKChanges(k=3, same_label=False)
+    query = factory.pose(Point(0, x.astype(np.float32), label), question, Cam(logit=label))
     path = tmp_path / "q.onnx"
     path.write_bytes(to_bytes(to_model(query.graph)))
     for epsilon, expected in (
         (radii.certified["differences"] * (1 - 1e-6), Verdict.UNSAT),
         (radii.attack * (1 + 1e-3), Verdict.SAT),
     ):
-        found = solve(Query(path, query.graph, query.draft(epsilon, 1.0, 0).prop), Budget(20.0), Options())
+        found = solve(
+            Query(path, query.graph, query.prop(factory.box(query.point.x, epsilon))), Budget(20.0), Options()
+        )
         assert found.verdict is expected
 
 

@@ -14,6 +14,7 @@ from torch import nn
 from experiments.ranking import RankingOptions, bench_ranking, measure, verdicts
 from salver.core.errors import SalverError
 from salver.families.instance import Facts
+from salver.families.questions import TopKChanges
 from salver.zoo.datasets import Dataset
 from salver.zoo.saliency_attacks import L2Budget, attacked, in_float64, saliency
 
@@ -103,7 +104,7 @@ def test_k_must_leave_features_outside() -> None:
 
 def test_verdicts_are_counted_at_shared_radii_of_the_strict_form() -> None:
     def fact(name: str, epsilon: float, stay: int = 8) -> Facts:
-        return Facts.model_construct(network=name, epsilon=epsilon, options={"k": 8, "stay": stay})
+        return Facts.model_construct(network=name, epsilon=epsilon, question=TopKChanges(k=8, stay=stay))
 
     asked = [
         (fact("a", 0.1), "verified"),

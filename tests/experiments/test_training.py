@@ -18,7 +18,7 @@ from salver.run.manifest import RunOptions
 SEEDS, POINTS = (0, 1, 2), (10, 11, 12, 13)
 
 
-def frame(outcomes: dict[str, dict[tuple[int, int], str]], question: str = "label") -> pd.DataFrame:
+def frame(outcomes: dict[str, dict[tuple[int, int], str]], question: str = "label-changes") -> pd.DataFrame:
     """One run per regime, seed and point; pairs that are not listed are timeouts."""
     rows = [
         {
@@ -78,16 +78,16 @@ def test_missing_pairs_are_left_out() -> None:
 
 
 def test_the_tables_and_the_sentences() -> None:
-    runs = frame({"r2et": ONE_SEED, "adv": EVERYWHERE, "plain": {(0, 10): "falsified"}}, "vg_box")
-    table = question_table(runs, "vg_box").set_index("regime")
+    runs = frame({"r2et": ONE_SEED, "adv": EVERYWHERE, "plain": {(0, 10): "falsified"}}, "same-map")
+    table = question_table(runs, "same-map").set_index("regime")
     assert list(table.index) == ["plain", "r2et", "adv"]
     assert table.loc["plain", ["verified", "falsified", "undecided", "of"]].tolist() == ["0", "1", "11", "12"]
     assert table.loc["adv", "verified - plain"] == "+100 (+100 to +100)"
     assert table.loc["plain", "verified - plain"] == "-"
     assert table.loc["adv", "median delta / max saliency"] == "0.50"
     first, second = answers(runs)
-    assert first.startswith("vg_box: no clear effect of R2ET on the verified share: +33 points")
-    assert second.startswith("vg_box: adversarial training raises the verified share by 100 points")
+    assert first.startswith("same-map: no clear effect of R2ET on the verified share: +33 points")
+    assert second.startswith("same-map: adversarial training raises the verified share by 100 points")
     assert "12 pairs" in second
 
 
@@ -120,12 +120,12 @@ def test_from_suite_to_report(tmp_path: Path, cache: None) -> None:
     said: list[str] = []
     key = suite_file(tmp_path, "training_pairs", params)
     folder = bench_training(tmp_path, options, key, say=said.append)
-    assert {path.name for path in folder.iterdir()} == {"training.md", "networks.csv", "label.csv"}
-    table = pd.read_csv(folder / "label.csv", dtype=str).set_index("regime")
+    assert {path.name for path in folder.iterdir()} == {"training.md", "networks.csv", "label-changes.csv"}
+    table = pd.read_csv(folder / "label-changes.csv", dtype=str).set_index("regime")
     assert list(table.index) == ["plain", "wd"]
     assert (table["of"] == "1").all()
     report = (folder / "training.md").read_text()
-    assert "label: " in report
+    assert "label-changes: " in report
     assert "weight decay" in report
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,11 +12,13 @@ from torch import nn
 
 from salver.core.errors import SalverError
 from salver.explain import grad_cam
-from salver.explain.cam import cam_graph
-from salver.explain.grad_cam import grad_cam_graph
-from salver.families.cam import CamQuery
-from salver.families.conditions import UndefinedConditionError
-from salver.families.vanilla import Point, VanillaQuery
+from salver.explain.cam import Cam
+from salver.explain.grad_cam import GradCam
+from salver.explain.ranking import UndefinedConditionError
+from salver.families.factory import InstanceFactory, Point, Posed
+from salver.families.question import Question
+from salver.families.questions import EntryMoves, TopKChanges
+from salver.families.search import Found
 from salver.judge.witness import original_gradient
 from salver.nets.network import evaluate, lower
 from salver.nets.onnx.reader import read_onnx
@@ -57,12 +58,12 @@ def by_autograd(module: nn.Sequential, label: int, x: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(("hidden", "label"), [((5,), 0), ((6, 4), 2), ((), 1)])
 def test_the_map_is_the_papers_by_autograd(hidden: tuple[int, ...], label: int) -> None:
     module = dense_head(1, hidden=hidden)
-    graph = grad_cam_graph(from_torch(module, 16), label)
+    graph = GradCam(logit=label).graph(from_torch(module, 16))
     x = np.random.default_rng(0).uniform(-1, 1, (20, 16))
     outputs, expected = evaluate(graph, x), by_autograd(module, label, x)
     np.testing.assert_allclose(outputs[:, 3:], expected, atol=1e-6)
     np.testing.assert_allclose(lower(graph).evaluate(x)[0], outputs, atol=1e-9)
-    rectified = evaluate(grad_cam_graph(from_torch(module.float(), 16), label, rectified=True), x)
+    rectified = evaluate(GradCam(logit=label, rectified=True).graph(from_torch(module.float(), 16)), x)
     np.testing.assert_allclose(rectified[:, 3:], np.maximum(expected, 0), atol=1e-6)
 
 
@@ -73,12 +74,12 @@ def test_with_pooling_it_is_the_class_activation_map_per_pixel() -> None:
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 3),
     ).eval()  # fmt: skip
     net, x = from_torch(module, 16), np.random.default_rng(0).random((8, 16))
-    cam = evaluate(cam_graph(net, 1), x)[:, 3:]
-    np.testing.assert_allclose(evaluate(grad_cam_graph(net, 1), x)[:, 3:], cam / 16, atol=1e-7)
+    cam = evaluate(Cam(logit=1).graph(net), x)[:, 3:]
+    np.testing.assert_allclose(evaluate(GradCam(logit=1).graph(net), x)[:, 3:], cam / 16, atol=1e-7)
 
 
 def test_the_written_file_is_the_same_network(tmp_path: Path) -> None:
-    graph = grad_cam_graph(from_torch(dense_head(2), 16), 0)
+    graph = GradCam(logit=0).graph(from_torch(dense_head(2), 16))
     path = tmp_path / "g.onnx"
     path.write_bytes(to_bytes(to_model(graph)))
     x = np.random.default_rng(0).random((8, 16))
@@ -95,36 +96,36 @@ def test_the_written_file_is_the_same_network(tmp_path: Path) -> None:
 )
 def test_networks_without_a_dense_head_are_refused(module: nn.Sequential, label: int, what: str) -> None:
     with pytest.raises(SalverError, match=what):
-        grad_cam_graph(from_torch(module, 16), label)
+        GradCam(logit=label).graph(from_torch(module, 16))
 
 
 def test_too_many_products_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grad_cam, "MOST_GATES", 16 * 5 - 1)
     with pytest.raises(SalverError, match="80 products"):
-        grad_cam_graph(from_torch(dense_head(0), 16), 0)
+        GradCam(logit=0).graph(from_torch(dense_head(0), 16))
 
 
 def test_plain_cam_points_to_grad_cam_where_it_would_work() -> None:
     with pytest.raises(SalverError, match='map = "grad-cam"'):
-        cam_graph(from_torch(dense_head(0), 16), 0)
+        Cam(logit=0).graph(from_torch(dense_head(0), 16))
     with pytest.raises(SalverError) as caught:
-        cam_graph(from_torch(nn.Sequential(nn.Linear(16, 4), nn.ReLU(), nn.Linear(4, 3)), 16), 0)
+        Cam(logit=0).graph(from_torch(nn.Sequential(nn.Linear(16, 4), nn.ReLU(), nn.Linear(4, 3)), 16))
     assert "grad-cam" not in str(caught.value)
 
 
-def queries(count: int, within: int | None) -> list[tuple[CamQuery, float]]:
+def queries(count: int, within: int | None) -> list[tuple[Posed, float]]:
     """Tiny instances around the radius of the sampled attack."""
     found = []
     for seed in range(count):
         net = from_torch(dense_head(seed, side=3, channels=2, hidden=(4,)), 9)
-        source = VanillaQuery(net, "net", "none", (1, 3, 3), (-1.0, 1.0))
+        source = InstanceFactory("cam_topk", net, "net", "none", (1, 3, 3), (-1.0, 1.0))
         x = np.random.default_rng(seed).uniform(-1, 1, 9).astype(np.float32)
         point = Point(0, x, int(source.predict(x[None])[0]))
-        query = CamQuery(source, point, 2, True, within, "grad-cam")
         try:
-            radius = query.attack_radius(0.4, 0)
+            query = source.pose(point, TopKChanges(k=2, within=within), GradCam(logit=point.label))
         except UndefinedConditionError:
             continue
+        radius = query.radius(0.4, 0)
         if np.isfinite(radius):
             found += [(query, 0.5 * radius), (query, 1.1 * radius)]
     return found
@@ -134,7 +135,7 @@ def queries(count: int, within: int | None) -> list[tuple[CamQuery, float]]:
 def test_solvers_agree_with_enumeration(within: int | None, tmp_path: Path) -> None:
     seen = set()
     for query, epsilon in queries(2, within):
-        draft = query.draft(epsilon, 0.1, 0)
+        draft = query.draft(epsilon, Found(0.0))
         exact = enumerate_query(lower(draft.graph), draft.prop)
         (tmp_path / "g.onnx").write_bytes(to_bytes(to_model(draft.graph)))
         asked = Query(tmp_path / "g.onnx", draft.graph, draft.prop)
@@ -150,14 +151,26 @@ def test_solvers_agree_with_enumeration(within: int | None, tmp_path: Path) -> N
 
 def test_a_known_answer_can_be_enumerated() -> None:
     query, epsilon = queries(1, None)[0]
-    facts = query.draft(epsilon, 0.1, 0, exact=True).facts
+    facts = query.draft(epsilon, Found(0.0), exact=True).facts
     assert (facts.expected, facts.evidence) == (Truth.UNSAT, Evidence.ENUMERATED)
 
 
-@pytest.mark.parametrize("kind", ["grad-cam", "grad-cam-relu"])
-def test_the_judges_second_opinion_is_the_original_network(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("change", "question"),
+    [
+        ({}, TopKChanges(k=2, within=3)),
+        ({"rectified": True}, TopKChanges(k=2, within=3)),
+        ({"absolute": True}, TopKChanges(k=2)),
+        ({"minus": 2}, EntryMoves(delta=1.0)),
+    ],
+)
+def test_the_judges_second_opinion_is_the_original_network(
+    change: dict[str, int], question: Question, tmp_path: Path
+) -> None:
     query, epsilon = queries(1, 3)[0]
-    draft = replace(query, kind=kind).draft(epsilon, 0.1, 0)
+    explanation = GradCam(**{"logit": query.point.label, **change})
+    query = query.factory.pose(query.point, question, explanation)
+    draft = query.draft(epsilon, Found(0.0))
     (tmp_path / "net.onnx").write_bytes(to_bytes(to_model(draft.classifier)))
     instance = SimpleNamespace(facts=draft.facts)
     x = query.point.x.astype(np.float64)

@@ -15,16 +15,17 @@ from hypothesis import strategies as st
 from torch import nn
 
 from salver.core.errors import SalverError
-from salver.explain.smoothgrad import Noise, shifted, smoothed_gradient, smoothgrad_network
+from salver.explain.gradient import Gradient
+from salver.explain.ranking import UndefinedConditionError
+from salver.explain.smoothgrad import Noise, SmoothGrad, smoothed_gradient, smoothgrad_network
 from salver.explain.unroll import logit_combination
-from salver.families.conditions import UndefinedConditionError
+from salver.families.factory import InstanceFactory, Point, Posed
 from salver.families.generate import drafts
 from salver.families.generator import InstanceDraft
-from salver.families.instance import Facts, Instance
 from salver.families.instance_set import write_set
-from salver.families.smoothgrad import SmoothGradQuery, top_k_broken
+from salver.families.questions import LabelChanges, TopKChanges
+from salver.families.rays import along_rays
 from salver.families.suite import Suite
-from salver.families.vanilla import Point
 from salver.judge.witness import original_gradient
 from salver.nets.network import evaluate, lower
 from salver.nets.onnx.reader import from_model
@@ -37,6 +38,7 @@ from salver.solvers.milp import solver as milp
 from salver.solvers.query import Budget, Options, Query, Verdict
 from salver.spec.truth import Evidence, Truth
 from tests.builders.small_queries import relu_network
+from tests.builders.witnesses import instance
 
 
 def mean_by_autograd(module: nn.Module, x: np.ndarray, draws: np.ndarray, label: int) -> np.ndarray:
@@ -89,13 +91,10 @@ def test_draws_are_binary32_and_seeded():
     assert not np.array_equal(values, Noise(draws=5, sigma=0.3, seed=8).values(11))
 
 
-def test_shifted_is_the_point_itself_without_noise():
-    x = np.arange(6.0).reshape(2, 3)
-    assert np.array_equal(shifted({"map": "raw"}, x), x[None])
+def test_a_gradient_looks_at_the_point_alone_and_smoothgrad_at_every_draw():
     noise = Noise(draws=4, sigma=0.5)
-    moved = shifted({"noise": noise.model_dump()}, x)
-    assert moved.shape == (4, 2, 3)
-    assert np.allclose(moved - x, noise.values(3)[:, None], atol=1e-6)
+    assert np.array_equal(Gradient().shifts(3), np.zeros((1, 3)))
+    assert np.array_equal(SmoothGrad(noise=noise).shifts(3), noise.values(3))
 
 
 @pytest.mark.parametrize("shape", [(0, 4), (2, 3), (4,)])
@@ -106,7 +105,8 @@ def test_noise_must_fit_the_input(shape):
 
 
 def test_a_tie_with_the_top_set_counts_as_broken():
-    clause = top_k_broken(2, np.array([0, 3]), 4)
+    reference = np.array([3.0, 1.0, 0.5, 2.0])
+    (clause,) = TopKChanges(k=2, same_label=False).at(reference, 0, 2).clauses(reference, 0, 2)
     assert len(clause) == 4
 
     def holds(*saliency: float) -> bool:
@@ -118,16 +118,18 @@ def test_a_tie_with_the_top_set_counts_as_broken():
     assert holds(3, 1, 2.5, 2)
 
 
-def query(seed: int, k: int = 2, draws: int = 2) -> SmoothGradQuery:
+def factory(seed: int) -> InstanceFactory:
     network = relu_network([4, 5, 3], np.random.default_rng(seed))
-    noise = Noise(draws=draws, sigma=0.3, seed=seed)
-    return SmoothGradQuery(network, "n", "d", (4,), (-1.0, 1.0), noise, "abs", k)
+    return InstanceFactory("smoothgrad_topk", network, "n", "d", (4,), (-1.0, 1.0))
 
 
-def ranked(seed: int, small: SmoothGradQuery, largest: float = 1.0):
+def posed(seed: int, k: int = 2, draws: int = 2) -> Posed:
+    small = factory(seed)
     x = np.random.default_rng([seed, 5]).uniform(-1, 1, 4).astype(np.float32)
-    label = int(np.argmax(small.program.evaluate(x[None].astype(np.float64))[0]))
-    return small.rank(Point(seed, x, label), largest, 0)
+    label = int(small.predict(x[None])[0])
+    noise = Noise(draws=draws, sigma=0.3, seed=seed)
+    explanation = SmoothGrad(logit=label, noise=noise, absolute=True)
+    return small.pose(Point(seed, x, label), TopKChanges(k=k), explanation)
 
 
 def as_query(draft: InstanceDraft, folder: Path) -> Query:
@@ -140,15 +142,15 @@ def test_answers_of_enumeration_search_and_milp_agree(tmp_path):
     """The MILP and the oracle share no code; epsilon* must never lie below an enumerated unsat."""
     seen = set()
     for seed in range(7):
-        small = query(seed)
         try:
-            ranking = ranked(seed, small)
+            asked = posed(seed)
         except UndefinedConditionError:
             continue
-        if not np.isfinite(ranking.found.value):
+        found = along_rays(asked, 1.0, 0)
+        if not np.isfinite(found.value):
             continue
         for factor in (0.3, 1.05):
-            draft = small.draft(ranking, factor * ranking.found.value, exact=True)
+            draft = asked.draft(factor * found.value, found, exact=True)
             answer = enumerate_query(lower(draft.graph), draft.prop)
             assert draft.facts.expected is answer.truth
             if factor > 1:
@@ -163,18 +165,17 @@ def test_answers_of_enumeration_search_and_milp_agree(tmp_path):
 
 def test_sampled_violation_replays_and_lies_at_the_stated_radius():
     for seed in (1, 2, 3, 4, 5, 6):
-        small = query(seed)
-        ranking = ranked(seed, small)
-        if ranking.found.witness is None:
+        asked = posed(seed)
+        found = along_rays(asked, 1.0, 0)
+        if found.point is None:
             continue
-        draft = small.draft(ranking, ranking.found.value * 1.001)
-        assert np.abs(ranking.found.witness - ranking.point.x).max() <= ranking.found.value * (1 + 1e-6)
+        draft = asked.draft(found.value * 1.001, found)
+        assert np.abs(found.point - asked.point.x).max() <= found.value * (1 + 1e-6)
         assert (draft.facts.expected, draft.facts.evidence) == (Truth.SAT, Evidence.PROVED)
-        outputs = Runtime(to_bytes(to_model(draft.graph))).outputs(ranking.found.witness)
+        outputs = Runtime(to_bytes(to_model(draft.graph))).outputs(found.point)
         assert draft.prop.outputs_satisfied(outputs)
-        below = small.draft(ranking, ranking.found.value * 0.5)
+        below = asked.draft(found.value * 0.5, found)
         assert below.facts.expected is Truth.UNKNOWN
-        assert below.facts.options["epsilon_star_upper"] == ranking.found.value
         return
     pytest.fail("no seed gave a violation")
 
@@ -182,21 +183,22 @@ def test_sampled_violation_replays_and_lies_at_the_stated_radius():
 @pytest.mark.parametrize("k", [0, 4, 9])
 def test_k_must_leave_something_outside(k):
     with pytest.raises(SalverError, match="between 1 and 3"):
-        query(0, k)
+        posed(0, k)
 
 
 @pytest.mark.parametrize("epsilon", [0.0, -1.0, np.nan, np.inf])
 def test_radius_must_be_positive(epsilon):
     with pytest.raises(SalverError, match="not positive"):
-        query(0).box(np.zeros(4, np.float32), epsilon)
+        factory(0).box(np.zeros(4, np.float32), epsilon)
 
 
 def test_a_constant_saliency_has_no_top_set():
     network = relu_network([4, 5, 3], np.random.default_rng(0))
     dead = replace(network, nodes=tuple(_dead(node) for node in network.nodes))
-    small = SmoothGradQuery(dead, "n", "d", (4,), (-1.0, 1.0), Noise(draws=2, sigma=0.1), "abs", 2)
+    small = InstanceFactory("smoothgrad_topk", dead, "n", "d", (4,), (-1.0, 1.0))
+    explanation = SmoothGrad(noise=Noise(draws=2, sigma=0.1), absolute=True)
     with pytest.raises(UndefinedConditionError, match="tied"):
-        small.rank(Point(0, np.zeros(4, np.float32), 0), 1.0, 0)
+        small.pose(Point(0, np.zeros(4, np.float32), 0), TopKChanges(k=2), explanation)
 
 
 def _dead(node):
@@ -206,27 +208,18 @@ def _dead(node):
 
 
 def test_second_opinion_averages_over_the_draws(tmp_path):
-    small = query(3)
+    classifier, noise = factory(3).classifier, Noise(draws=2, sigma=0.3, seed=3)
     path = tmp_path / "classifier.onnx"
-    path.write_bytes(to_bytes(to_model(small.classifier)))
+    path.write_bytes(to_bytes(to_model(classifier)))
     x = np.full(4, 0.125)
-    graph = small.graph(1)
-    outputs = Runtime(to_bytes(to_model(graph))).outputs(x)
-    options = {"map": "abs", "noise": small.noise.model_dump()}
-    assert original_gradient(path, _instance(options), x, outputs) == "agrees"
-    other = {"map": "abs", "noise": {**small.noise.model_dump(), "seed": 99}}
-    assert original_gradient(path, _instance(other), x, outputs) == "differs"
-
-
-def _instance(options: dict) -> Instance:
-    facts = Facts(
-        family="f", network="n", dataset="d", index=0, label=1, gradient_of="z_1", condition="", targets=(1,),
-        epsilon=0.5, input_shape=(4,), logits=3, saliencies=4, options=options,
-    )  # fmt: skip
-    return Instance(
-        id="i", suite="s", name="i", onnx="", vnnlib="", vnnlib2="", network="", timeout=1.0, operators=(),
-        facts=facts,
-    )  # fmt: skip
+    right = SmoothGrad(logit=1, noise=noise, absolute=True)
+    outputs = Runtime(to_bytes(to_model(right.graph(classifier)))).outputs(x)
+    other = SmoothGrad(logit=1, noise=noise.model_copy(update={"seed": 99}), absolute=True)
+    for explanation, opinion in ((right, "agrees"), (other, "differs")):
+        changes = {"explanation": explanation, "question": LabelChanges(), "logits": 3, "saliencies": 4}
+        one = instance()
+        one = one.model_copy(update={"facts": one.facts.model_copy(update=changes)})
+        assert original_gradient(path, one, x, outputs) == opinion
 
 
 def test_validate_recomputes_the_mean_from_the_stated_noise(tmp_path):
@@ -236,14 +229,15 @@ def test_validate_recomputes_the_mean_from_the_stated_noise(tmp_path):
     made = list(drafts(suite))
     with ThreadPoolExecutor(1) as pool:
         write_set(tmp_path / "right", suite, iter(made), pool, lambda _: None)
-        options = {**made[0].facts.options, "noise": {**made[0].facts.options["noise"], "sigma": 2.0}}
-        facts = made[0].facts.model_copy(update={"options": options})
+        noise = made[0].facts.explanation.noise.model_copy(update={"sigma": 2.0})
+        explanation = made[0].facts.explanation.model_copy(update={"noise": noise})
+        facts = made[0].facts.model_copy(update={"explanation": explanation})
         with pytest.raises(SalverError, match="nothing was written"):
             write_set(tmp_path / "wrong", suite, iter([replace(made[0], facts=facts)]), pool, lambda _: None)
     assert not (tmp_path / "wrong").exists()
     assert validate(tmp_path / "right")[1] == []
     path = tmp_path / "right" / "manifest.json"
-    stated = f'"sigma": {json.dumps(made[0].facts.options["noise"]["sigma"])}'
+    stated = f'"sigma": {json.dumps(made[0].facts.explanation.noise.sigma)}'
     assert stated in path.read_text()
     path.write_text(path.read_text().replace(stated, '"sigma": 2.0'))
     assert any("is not the gradient network" in item.what for item in validate(tmp_path / "right")[1])

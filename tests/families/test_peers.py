@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from salver.core.errors import SalverError
-from salver.families.extremes import largest
 from salver.families.generate import drafts
+from salver.families.search import largest
 from salver.families.suite import Suite
 from salver.nets.network import evaluate, lower
 from salver.oracle.enumerate import enumerate_query
@@ -48,7 +48,7 @@ def test_sampled_values_are_on_the_right_side_of_the_truth() -> None:
 def test_a_level_speaks_about_the_entry_in_the_direction_of_its_sign(sign: int) -> None:
     seen = 0
     for draft in made("gradient_sign", epsilons=[0.3], count=5, levels=[0.5]):
-        first = draft.facts.logits + draft.facts.options["feature"]
+        first = draft.facts.logits + draft.facts.question.entry
         ((atom,),), *_ = draft.prop.clauses
         at_point = evaluate(draft.graph, (draft.prop.input_lower + draft.prop.input_upper) / 2)[0, first]
         seen += np.sign(at_point) == sign
@@ -68,7 +68,7 @@ def test_the_label_question_has_no_saliency() -> None:
     [
         ("gradient_width", {"epsilons": [0.3], "deltas": [-1.0]}, "not positive"),
         ("gradient_width", {"epsilons": [0.0], "deltas": [1.0]}, "not positive"),
-        ("gradient_sign", {"epsilons": [0.3], "features": [5], "levels": [0.0]}, "no feature 5"),
+        ("gradient_sign", {"epsilons": [0.3], "features": [5], "levels": [0.0]}, "no entry 5"),
         ("label_robustness", {}, "neither epsilons nor epsilon_factors"),
     ],
 )

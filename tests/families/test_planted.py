@@ -9,11 +9,12 @@ import pytest
 
 from salver.core.errors import SalverError
 from salver.families import planted_sat, planted_unsat
+from salver.families.factory import InstanceFactory, Point
 from salver.families.needle import HEIGHT, Shape, needle
 from salver.families.planted_sat import Planting, check_planted, found_by_attack, planted_drafts
+from salver.families.questions import LabelChanges
 from salver.families.registry import generators
 from salver.families.source import classifier_and_data, correct_points
-from salver.families.vanilla import Point, VanillaQuery
 from salver.nets.graft import Part, graft
 from salver.nets.network import evaluate, lower
 from salver.oracle.enumerate import enumerate_query
@@ -27,9 +28,9 @@ SIZE = 12
 
 
 @pytest.fixture(scope="module")
-def digits() -> tuple[VanillaQuery, list[Point]]:
+def digits() -> tuple[InstanceFactory, list[Point]]:
     classifier, data = classifier_and_data("digits-16x16", None, 0, None, "test")
-    source = VanillaQuery(classifier, "digits-16x16", data.name, data.input_shape, data.clip)
+    source = InstanceFactory("test", classifier, "digits-16x16", data.name, data.input_shape, data.clip)
     chosen = correct_points(classifier, data, 0)[:60]
     return source, [Point(i, data.test_x[i], int(data.test_y[i])) for i in chosen]
 
@@ -83,7 +84,7 @@ def test_planted_points_hold_and_are_kept_secret(digits, monkeypatch, question: 
     planting = Planting(question, 0.01 if question == "topk_rank" else 0.02, Shape(6, 4), 1, 5)
     (draft,) = next(filter(None, (list(planted_drafts(source, p, planting, 0)) for p in points)))
     assert (draft.facts.expected, draft.facts.evidence) == (Truth.SAT, Evidence.PLANTED)
-    assert draft.facts.options["attack_missed"] == 32
+    assert draft.facts.planted.attack_missed == 32
     x = seen[-1]
     told = draft.facts.model_dump_json()
     assert not any(f"{v:.6g}" in told for v in x if v not in (0.0, 1.0))
@@ -198,7 +199,5 @@ def test_the_families_are_there() -> None:
 
 def test_an_attack_that_succeeds_says_so(digits) -> None:
     source, points = digits
-    from salver.families.peers import Neighbourhood, label_draft
-
-    place = Neighbourhood.of(source, points[0], 0.5)
-    assert found_by_attack(label_draft(place, place.nearest_class(0), exact=False), 2, 0)
+    asked = source.pose(points[0], LabelChanges())
+    assert found_by_attack(asked.draft(0.5, asked.extreme(0.5, 0)), 2, 0)

@@ -15,6 +15,7 @@ from salver.core.errors import SalverError
 from salver.explain.ranking import (
     MOST_PAIRS,
     Ranking,
+    UndefinedConditionError,
     enough_departed,
     ranking_of,
     some_pair_flips,
@@ -23,7 +24,7 @@ from salver.explain.ranking import (
     with_overtakers,
 )
 from salver.explain.unroll import logit_combination, unroll
-from salver.families.conditions import UndefinedConditionError, class_is
+from salver.families.conditions import class_is
 from salver.families.ranking_measures import sample_epsilon_star, sample_measures
 from salver.families.registry import generators
 from salver.nets.network import Network, evaluate, lower
@@ -164,17 +165,17 @@ def test_epsilon_star_is_an_upper_bound_with_a_witness(seed: int) -> None:
         clauses = (*class_is(label, 3), some_pair_flips(3, target.ranking))
         return enumerate_query(program, Property(*sides, clauses, graph.output_size)).truth
 
-    if found.witness is None:
+    if found.point is None:
         assert truth(1.0) is not Truth.SAT or np.isinf(found.value)
         return
-    assert np.abs(found.witness - centre).max() == found.value
-    assert target.margin(program.evaluate(found.witness[None])[0])[0] > 0
+    assert np.abs(found.point - centre).max() == found.value
+    assert target.margin(program.evaluate(found.point[None])[0])[0] > 0
     assert truth(1.001 * found.value) is Truth.SAT
     # The search is no proof, but on networks of five neurons it comes within a fifth of the truth.
     assert truth(0.8 * found.value) is Truth.UNSAT
 
     measured = sample_measures(program, target, (centre - 1e-9, centre + 1e-9), seed)
-    assert (measured.kept, measured.precision_min, measured.thickness_min) == (1.0, 1.0, 1.0)
+    assert (measured.label_kept, measured.precision_min, measured.thickness_min) == (1.0, 1.0, 1.0)
 
 
 def drafts(**options: object) -> list[object]:
@@ -189,8 +190,8 @@ def drafts(**options: object) -> list[object]:
         ({"k": 20, "stay": 1}, "20 members cannot leave a top-20 set"),
         ({"k": 4, "stay": 5}, "5 of 4 members cannot stay"),
         ({"k": 4, "epsilons": []}, "neither epsilons nor epsilon_factors"),
-        ({"k": 4, "epsilons": [-0.1]}, "a radius is not positive"),
-        ({"k": 4, "epsilons": [float("nan")]}, "a radius is not positive"),
+        ({"k": 4, "epsilons": [-0.1]}, "not positive"),
+        ({"k": 4, "epsilons": [float("nan")]}, "not positive"),
         ({"k": 4, "dataset": "iris", "network": "none.onnx"}, "none.onnx"),
     ],
 )

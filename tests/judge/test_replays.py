@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from experiments.load.synthetic import synthetic_run
+from salver.explain.gradient import Gradient
 from salver.families.instance import Instance
 from salver.families.instance_set import read_manifest
 from salver.judge import replays
@@ -96,7 +97,7 @@ def test_another_file_of_the_instance_is_looked_at_anew(run: Run, part: str) -> 
 def test_other_facts_are_looked_at_anew(run: Run) -> None:
     run.replay()
     key = run.first.instance_id
-    other = run.instances[key].facts.model_copy(update={"gradient_of": "z_0 - z_1", "label": 0})
+    other = run.instances[key].facts.model_copy(update={"explanation": Gradient(logit=0, minus=1)})
     run.instances[key] = run.instances[key].model_copy(update={"facts": other})
     assert run.replay()[run.first.key].gradient == "differs"
 

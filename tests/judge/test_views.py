@@ -11,19 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from salver.explain.gradient import logits_and_gradient
-from salver.explain.reference import by_autograd, gradient_coefficients
 from salver.families.generate import drafts
 from salver.families.instance import Instance, Manifest, Vacuity
 from salver.families.instance_set import write_set
+from salver.families.questions import TopKChanges
 from salver.families.suite import Suite
 from salver.judge.judgement import Outcome, WitnessVerdict
 from salver.judge.loaded import LoadedSet, StoredRun
-from salver.judge.maps import reference_gradient_of, seen
+from salver.judge.maps import seen
 from salver.judge.views import (
     WitnessView,
     centre_of_box,
     chosen_witnesses,
-    has_map,
 )
 from salver.judge.views import view as view_of
 from salver.nets.onnx.reader import read_onnx
@@ -98,17 +97,14 @@ def test_maps_are_the_gradients_of_the_original_network(made):
         if view is None:
             continue
         network = read_onnx(folder / instance.network)
-        at_witness = by_autograd(
-            network, gradient_coefficients(facts.gradient_of, facts.logits), view.witness[None]
-        )[0, facts.logits :]
-        of = reference_gradient_of(facts) or facts.gradient_of
-        at_x = by_autograd(network, gradient_coefficients(of, facts.logits), view.x[None])[0, facts.logits :]
+        at_witness = facts.explanation.reference(network, view.witness[None])[0]
+        at_x = (facts.compared_with or facts.explanation).reference(network, view.x[None])[0]
         assert np.allclose(view.witness_map, at_witness, atol=1e-3)
         assert np.allclose(view.x_map, at_x, atol=1e-3)
-        assert view.map_distance <= facts.delta * (1 + 1e-5)
+        assert view.map_distance <= facts.question.tolerance * (1 + 1e-5)
         assert view.x_class != view.witness_class
         assert np.array_equal(view.x, load("bandit").test_x[facts.index].astype(np.float64))
-        seen.add(of != facts.gradient_of)
+        seen.add(facts.compared_with is not None)
     assert seen == {True, False}
 
 
@@ -138,11 +134,11 @@ def test_the_page_shows_what_the_gallery_shows(made, tmp_path):
         names = picture.words.classes or [str(n) for n in range(10)]
         assert [names[picture.xhat.label], names[picture.witness.label]] == [view.x_class, view.witness_class]
     # A map at xhat that is not the one the graph has there is among them.
-    assert any(reference_gradient_of(view.instance.facts) for view in views.values())
+    assert any(view.instance.facts.compared_with for view in views.values())
 
 
 def test_at_a_tie_the_class_shown_is_the_other_one():
-    facts = facts_of(0, "n", options={"k": 1})
+    facts = facts_of(0, "n", question=TopKChanges(k=1))
     found = seen(facts, np.array([2.0, 2.0, 0.5, 3.0]))
     assert (found.label, found.top, found.map.tolist()) == (1, (1,), [0.5, 3.0])
     assert seen(facts, np.array([2.0, 1.0, 0.5, 3.0])).label == 0
@@ -164,7 +160,7 @@ def test_an_activation_map_has_the_shape_of_its_feature_map(made):
 def test_no_view_without_a_map_or_with_a_witness_that_does_not_replay(made):
     folder, manifest = made
     label = next(i for i in manifest.instances if i.facts.family == "label_robustness")
-    assert not has_map(label.facts)
+    assert not label.facts.map_size
     assert viewed(folder, label, "((X_0 0.0))") is None
     box = next(i for i in manifest.instances if i.facts.family == "vg_box")
     assert viewed(folder, box, "sat\nnonsense") is None

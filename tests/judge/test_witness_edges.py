@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from salver.explain.gradient import Gradient
 from salver.explain.unroll import logit_combination, unroll
 from salver.families.generate import drafts
 from salver.families.registry import generators
@@ -124,7 +125,7 @@ def test_at_z_equal_zero_both_opinions_take_the_derivative_zero(
     network = saved(classifier(), tmp_path / "c.onnx")
     graph = saved(unroll(classifier(), logit_combination(2, 0), kind), tmp_path / "g.onnx")  # type: ignore[arg-type]
     free = Property(np.zeros(2), np.ones(2), (), 4)
-    found = second_opinion(replay(graph, free, flat(*x)), network, instance(map=kind))
+    found = second_opinion(replay(graph, free, flat(*x)), network, instance(Gradient(absolute=kind == "abs")))
     assert (found.verdict, found.gradient) == (CORRECT, "agrees")
     z = (x[0] - x[1], x[1])
     first = 2.0 * (z[0] > 0)

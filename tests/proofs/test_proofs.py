@@ -21,6 +21,7 @@ from experiments.soundness.queries import draw
 from experiments.soundness.stated import graph_of, read_again, statement_of
 from salver.core.errors import SalverError
 from salver.nets import network as nets
+from salver.nets import operators as ops
 from salver.nets.network import lower
 from salver.proofs.checker import (
     ABS_ROWS,
@@ -229,7 +230,7 @@ def test_a_branch_left_open_is_no_proof(tmp_path: Path) -> None:
 
 
 def test_products_of_two_values_are_unsupported() -> None:
-    square = nets.Network("X", 2, (nets.Node("p", nets.Mul(), ("X", "X"), (2,)),), "p")
+    square = nets.Network("X", 2, (ops.Node("p", ops.Mul(), ("X", "X"), (2,)),), "p")
     with pytest.raises(UnsupportedNetworkError, match="neither factor is a mask"):
         graph_of(square)
 

@@ -12,6 +12,7 @@ import pytest
 from experiments.soundness.queries import draw
 from experiments.soundness.stated import file_of, graph_of, read_again, statement_of
 from salver.nets import network as nets
+from salver.nets import operators as ops
 from salver.proofs.checker import RejectedError, check
 from salver.proofs.context import fitting
 from salver.proofs.exact import PLACES
@@ -21,7 +22,7 @@ from salver.solvers.proving.statement import exact
 from salver.solvers.query import Budget
 from salver.spec import Atom, Property
 
-LINEAR = (nets.Linear, nets.Conv, nets.ConvTranspose, nets.Scale)
+LINEAR = (ops.Linear, ops.Conv, ops.ConvTranspose, ops.Scale)
 Scales = dict[str, int]
 """Exponent of two by which each tensor is multiplied."""
 
@@ -39,12 +40,12 @@ def _groups(network: nets.Network) -> dict[str, str]:
         first, second = sorted((find(one), find(other)))
         parent[second] = first
 
-    signs = {node.name for node in network.nodes if isinstance(node.operator, nets.Sign)}
+    signs = {node.name for node in network.nodes if isinstance(node.operator, ops.Sign)}
     masks = {node.name for node in network.nodes if node.inputs[0] in signs}
     for node in network.nodes:
         if node.name in masks | signs:
             join(node.name, "")
-        elif isinstance(node.operator, nets.Mul):
+        elif isinstance(node.operator, ops.Mul):
             join(node.name, next(name for name in node.inputs if name not in masks))
         elif not isinstance(node.operator, LINEAR):
             for name in node.inputs:
@@ -64,11 +65,11 @@ def _scaled(network: nets.Network, scales: Scales) -> nets.Network:
         weight = np.float32(2.0 ** (scales[node.name] - scales[node.inputs[0]]))
         shift, operator = np.float32(2.0 ** scales[node.name]), node.operator
         match operator:
-            case nets.Linear() | nets.Conv():
+            case ops.Linear() | ops.Conv():
                 operator = replace(operator, weight=operator.weight * weight, bias=operator.bias * shift)
-            case nets.ConvTranspose():
+            case ops.ConvTranspose():
                 operator = replace(operator, weight=operator.weight * weight)
-            case nets.Scale():
+            case ops.Scale():
                 operator = replace(operator, scale=operator.scale * weight, shift=operator.shift * shift)
         nodes.append(replace(node, operator=operator))
     return replace(network, nodes=tuple(nodes))
@@ -112,8 +113,8 @@ def test_a_proof_of_scaled_layers_is_accepted_as_before(tmp_path: Path, seed: in
 
 
 def _line(weight: float) -> nets.Network:
-    operator = nets.Linear(np.array([[weight]], np.float32), np.zeros(1, np.float32))
-    return nets.Network("X", 1, (nets.Node("Y", operator, ("X",), (1,)),), "Y")
+    operator = ops.Linear(np.array([[weight]], np.float32), np.zeros(1, np.float32))
+    return nets.Network("X", 1, (ops.Node("Y", operator, ("X",), (1,)),), "Y")
 
 
 @pytest.mark.parametrize("exponent", [-120, -60, -40, 0, 40, 100])

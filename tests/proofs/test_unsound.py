@@ -9,6 +9,7 @@ import pytest
 
 from experiments.soundness.stated import file_of, graph_of
 from salver.nets import network as nets
+from salver.nets import operators as ops
 from salver.proofs.checker import RejectedError, check
 from salver.proofs.onnx_file import UnsupportedNetworkError
 from salver.proofs.vnnlib_file import ExactProperty
@@ -16,8 +17,8 @@ from salver.solvers.proving.statement import exact
 from salver.spec import Atom, Property
 
 
-def _linear(weight: list[list[float]], bias: list[float]) -> nets.Linear:
-    return nets.Linear(np.array(weight, np.float32), np.array(bias, np.float32))
+def _linear(weight: list[list[float]], bias: list[float]) -> ops.Linear:
+    return ops.Linear(np.array(weight, np.float32), np.array(bias, np.float32))
 
 
 def _gated(z: str = "z") -> nets.Network:
@@ -26,13 +27,13 @@ def _gated(z: str = "z") -> nets.Network:
         "X",
         2,
         (
-            nets.Node(z, _linear([[1, 0]], [0]), ("X",), (1,)),
-            nets.Node("v", _linear([[0, 1]], [0]), ("X",), (1,)),
-            nets.Node("s", nets.Sign(), (z,), (1,)),
-            nets.Node("m", nets.Relu(), ("s",), (1,)),
-            nets.Node("p", nets.Mul(), ("m", "v"), (1,)),
-            nets.Node("r", nets.Relu(), ("p",), (1,)),
-            nets.Node("y", nets.Concat(), ("p", "r"), (2,)),
+            ops.Node(z, _linear([[1, 0]], [0]), ("X",), (1,)),
+            ops.Node("v", _linear([[0, 1]], [0]), ("X",), (1,)),
+            ops.Node("s", ops.Sign(), (z,), (1,)),
+            ops.Node("m", ops.Relu(), ("s",), (1,)),
+            ops.Node("p", ops.Mul(), ("m", "v"), (1,)),
+            ops.Node("r", ops.Relu(), ("p",), (1,)),
+            ops.Node("y", ops.Concat(), ("p", "r"), (2,)),
         ),
         "y",
     )
@@ -66,7 +67,7 @@ def test_nothing_follows_the_end_not_even_null() -> None:
 
 
 def test_a_network_beyond_exact_sums_is_unsupported_in_one_line() -> None:
-    wide = nets.Node("y", _linear([[1.0] * 8193], [0.0]), ("X",), (1,))
+    wide = ops.Node("y", _linear([[1.0] * 8193], [0.0]), ("X",), (1,))
     with pytest.raises(UnsupportedNetworkError, match="more than 8192 terms"):
         graph_of(nets.Network("X", 8193, (wide,), "y"))
 

@@ -19,8 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from salver.core.errors import SalverError
+from salver.explain.gradient import Gradient
 from salver.families.instance import Facts, Instance, Manifest, Vacuity
 from salver.families.publication import Author, Publication
+from salver.families.questions import SameMap, TopKChanges
 from salver.publish import archive as archives
 from salver.publish import generate_properties as drawing
 from salver.publish import rights as rights_module
@@ -56,8 +58,8 @@ def instance(
 ) -> Instance:
     described = {
         "family": "vg_box", "network": network, "dataset": "digits", "index": number, "label": 1,
-        "gradient_of": "z_1", "condition": "|E(x) - E(xhat)|_inf <= 0.5", "targets": (0,), "epsilon": 0.25,
-        "delta": 0.5, "clip": (0.0, 1.0), "input_shape": (1, 8, 8), "logits": 10, "saliencies": 64,
+        "explanation": Gradient(logit=1), "question": SameMap(delta=0.5, targets=(0,)), "epsilon": 0.25,
+        "clip": (0.0, 1.0), "input_shape": (1, 8, 8), "logits": 10, "saliencies": 64,
     }  # fmt: skip
     stem = name or f"{network}-i{number}"
     return Instance(
@@ -81,7 +83,7 @@ MIXED = manifest(
     instance(2, vacuity=Vacuity(delta_over_saliency=0.5, samples=50)),
     instance(3, network="other", family="topk_rank", dataset="compas", input_shape=(11,), logits=2,
              saliencies=11, expected=Truth.UNSAT, evidence=Evidence.ENUMERATED, timeout=60.0,
-             options={"epsilon_star_upper": 0.1}, tie_rule="ties count"),
+             vacuity=Vacuity(epsilon_star_upper=0.1), question=TopKChanges(k=3, inside=(0, 1, 2), size=11)),
 )  # fmt: skip
 NETWORKS = (NetworkFacts("net", 64, 10, 1234), NetworkFacts("other", 11, 2, 56))
 

@@ -17,6 +17,7 @@ from PIL import Image
 
 from salver.core.errors import SalverError
 from salver.families.instance import Instance
+from salver.families.questions import TopKChanges
 from salver.judge.views import WitnessView
 from salver.report.gallery import Exhibit, Picture, html, markdown, ranks_moved, write_gallery
 from salver.report.pictures import bars_svg, flattened, image_png, map_png
@@ -79,7 +80,7 @@ def test_bars_name_their_entries_and_escape_them():
 
 
 def view(**changes) -> WitnessView:
-    facts = facts_of(0, "n", options={"k": 2})
+    facts = facts_of(0, "n", question=TopKChanges(k=2))
     instance = Instance(
         id="i", suite="s", name="i", onnx="o", vnnlib="v", vnnlib2="w", network="n", timeout=1, operators=(),
         facts=facts,
@@ -156,7 +157,7 @@ HOSTILE = '<script>alert(1)</script> | `x` [a](b) "q" #1 \n ../up'
 
 def test_hostile_names_stay_text():
     picture = Picture(f"{HOSTILE}.png", HOSTILE)
-    exhibit = Exhibit(HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, (HOSTILE,), (picture,))
+    exhibit = Exhibit(HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, (HOSTILE,), (picture,))
     groups = [(HOSTILE, HOSTILE, [exhibit])]
     page = html(HOSTILE, groups)
     (source,) = _pictures(page)

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from salver.families.questions import SameMap
 from salver.judge.judgement import JudgedRun
 from salver.judge.scoring import leaderboard, results_frame
 from salver.report.figures import plots
@@ -25,7 +26,7 @@ from salver.report.page.material import HEAD, Material, RunText, gather
 from salver.report.page.pictures import Drawn, Pictures, Words, centre
 from salver.report.tables import ranks
 from salver.report.templating import visible
-from salver.report.words import asked, meaning
+from salver.report.words import asked
 from salver.run.logs import store_logs
 from salver.supervise.finished import Finished, Termination
 from tests.builders.judged_runs import INSTANCES, judged, loaded
@@ -75,15 +76,15 @@ def test_a_point_of_many_instances_is_stored_once() -> None:
 
 def test_an_instance_is_put_in_words() -> None:
     facts = INSTANCES["box-1"].facts.model_copy(
-        update={"condition": "|E(x) - E(xhat)| <= 1", "targets": (1, 2), "clip": (0.0, 1.0), "epsilon": 0.5}
+        update={"question": SameMap(delta=1.0, targets=(1, 2)), "clip": (0.0, 1.0), "epsilon": 0.5}
     )
     text = asked(facts)
     assert text.startswith(
         "Is there an input x within 0.5 of xhat in every entry and inside [0, 1], of which"
     )
-    assert "|E(x) - E(xhat)| <= 1, and the network gives it class 1 or 2 rather than" in text
-    assert "class 1 or 2" not in asked(facts.model_copy(update={"family": "topk_rank"}))
-    assert meaning("topk_rank") != meaning("of somebody else")
+    assert "|E(x) - E(xhat)|_inf <= 1, and the network gives it class 1 or 2 rather than" in text
+    assert "E is the gradient of z_0." in text
+    assert "class 1 or 2" not in asked(INSTANCES["rank-1"].facts)
 
 
 def test_equal_scores_share_a_place_in_the_order_of_time() -> None:

@@ -8,9 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from salver.explain.ranking import enough_departed, ranking_of, some_pair_flips, with_departures
+from salver.explain.ranking import (
+    UndefinedConditionError,
+    enough_departed,
+    ranking_of,
+    some_pair_flips,
+    with_departures,
+)
 from salver.explain.unroll import logit_combination, unroll
-from salver.families.conditions import UndefinedConditionError, class_is
+from salver.families.conditions import class_is
 from salver.nets.network import lower
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.oracle.enumerate import enumerate_query

@@ -13,7 +13,7 @@ import pytest
 
 from salver.supervise import delegation
 from salver.supervise.cgroups import locate
-from salver.supervise.delegation import ENGINE, hand_on, mend, place_of
+from salver.supervise.delegation import ENGINE, advice, cgroup_path, delegate
 
 OWN = str(os.getpid())
 
@@ -63,7 +63,7 @@ def make(group: Path, monkeypatch: pytest.MonkeyPatch, *texts: str) -> Kernel:
 @pytest.mark.usefixtures("marks")
 def test_a_process_alone_moves_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = make(tmp_path, monkeypatch, OWN)
-    hand_on(tmp_path)
+    delegate(tmp_path)
     assert kernel.enabled() == "memory pids"
     assert (tmp_path / ENGINE).is_dir()
 
@@ -72,7 +72,7 @@ def test_a_process_alone_moves_down(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_others_stay_in_a_group_that_is_not_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make(tmp_path, monkeypatch, f"1\n{OWN}")
     with pytest.raises(OSError, match="other processes are in it"):
-        hand_on(tmp_path)
+        delegate(tmp_path)
     assert not (tmp_path / ENGINE).exists()
 
 
@@ -82,7 +82,7 @@ def test_others_move_in_a_group_that_was_handed_over(
 ) -> None:
     marks[mark] = b"1"
     kernel = make(tmp_path, monkeypatch, f"1\n{OWN}")
-    hand_on(tmp_path)
+    delegate(tmp_path)
     assert kernel.enabled() == "memory pids"
 
 
@@ -92,14 +92,14 @@ def test_processes_of_another_namespace_are_never_moved(
     marks["user.delegate"] = b"1"
     make(tmp_path, monkeypatch, f"0\n{OWN}")
     with pytest.raises(OSError, match="other processes are in it"):
-        hand_on(tmp_path)
+        delegate(tmp_path)
 
 
 @pytest.mark.usefixtures("marks")
 def test_the_root_of_all_groups_keeps_its_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = make(tmp_path, monkeypatch, f"1\n{OWN}")
     (tmp_path / "cgroup.type").unlink()
-    hand_on(tmp_path)
+    delegate(tmp_path)
     assert kernel.enabled() == "memory pids"
     assert not (tmp_path / ENGINE).exists()
 
@@ -107,17 +107,17 @@ def test_the_root_of_all_groups_keeps_its_processes(tmp_path: Path, monkeypatch:
 @pytest.mark.usefixtures("marks")
 def test_the_processes_controller_is_not_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = make(tmp_path, monkeypatch, OWN, "cpu memory")
-    hand_on(tmp_path)
+    delegate(tmp_path)
     assert kernel.enabled() == "memory"
 
 
 def test_what_an_engine_starts_uses_the_group_above(tmp_path: Path) -> None:
     engine = tmp_path / ENGINE
     engine.mkdir()
-    assert place_of(engine) == engine
+    assert cgroup_path(engine) == engine
     (tmp_path / "cgroup.subtree_control").write_text("memory pids\n")
-    assert place_of(engine) == tmp_path
-    assert place_of(tmp_path) == tmp_path
+    assert cgroup_path(engine) == tmp_path
+    assert cgroup_path(tmp_path) == tmp_path
     (tmp_path / "cgroup.controllers").write_text("memory pids\n")
     (engine / "cgroup.controllers").write_text("memory pids\n")
     mounts = f"32 24 0:28 / {tmp_path} rw - cgroup2 cgroup2 rw\n"
@@ -141,7 +141,7 @@ def test_a_group_without_memory_is_named(tmp_path: Path) -> None:
 
 def test_advice_depends_on_the_user_and_the_mount(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delegation.os, "geteuid", lambda: 0)
-    assert mend(OSError(errno.EBUSY, "")) == "start with `systemd-run --scope -p Delegate=yes`"
+    assert advice(OSError(errno.EBUSY, "")) == "start with `systemd-run --scope -p Delegate=yes`"
     monkeypatch.setattr(delegation.os, "geteuid", lambda: 1000)
-    assert mend(OSError(errno.EACCES, "")) == "start with `systemd-run --user --scope -p Delegate=yes`"
-    assert "container" in mend(OSError(errno.EROFS, ""))
+    assert advice(OSError(errno.EACCES, "")) == "start with `systemd-run --user --scope -p Delegate=yes`"
+    assert "container" in advice(OSError(errno.EROFS, ""))

@@ -33,7 +33,6 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.core.errors import SalverError
-from salver.families.conditions import top_k
 from salver.nets.network import Network, free_prefix
 from salver.nets.operators import Concat, Linear, Node, Relu, Sign
 from salver.spec import Atom, Clause
@@ -43,6 +42,10 @@ Indices = npt.NDArray[np.intp]
 
 MOST_PAIRS = 8000
 """Pairs that a graph may compare; the comparisons are one dense Gemm of pairs x features weights."""
+
+
+class UndefinedConditionError(SalverError):
+    """The map at this point gives a question no meaning: a tie, or nothing to compare."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +115,23 @@ def ranking_of(saliency: Array, k: int, leave: int = 1) -> Ranking:
     """
     inside = top_k(saliency, k)
     return Ranking(inside, np.setdiff1d(np.arange(len(saliency)), inside), leave)
+
+
+def top_k(reference: Array, k: int) -> Indices:
+    """Indices of the k largest entries, ascending.
+
+    Raises:
+        SalverError: k outside 1 ... n - 1.
+        UndefinedConditionError: a tie between ranks k and k + 1.
+    """
+    size = len(reference)
+    if not 1 <= k < size:
+        raise SalverError(f"k = {k} is not between 1 and {size - 1}", "top-k condition", "choose another k")
+    order = np.argsort(-reference, kind="stable")
+    if reference[order[k - 1]] == reference[order[k]]:
+        what = f"ranks {k} and {k + 1} of the reference saliency are tied"
+        raise UndefinedConditionError(what, "top-k condition", "choose another k or another point")
+    return np.sort(order[:k])
 
 
 def some_pair_flips(first: int, ranking: Ranking) -> Clause:

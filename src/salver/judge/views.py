@@ -82,7 +82,7 @@ def view(instance: LoadedInstance, solver: str, text: str) -> WitnessView | None
         SalverError: a file of the set cannot be read.
     """
     facts = instance.facts
-    if not has_map(facts):
+    if not facts.map_size:
         return None
     prop = instance.query
     replayed = replay(instance.onnx, prop, text)
@@ -124,11 +124,6 @@ def stored_view(run: StoredRun, record: RunRecord) -> WitnessView | None:
     return None if text is None else view(run.instances[record.instance_id], record.solver, text)
 
 
-def has_map(facts: Facts) -> bool:
-    """Whether the query's outputs hold a saliency map (a plain label query has none)."""
-    return facts.saliencies - int(facts.options.get("extra_outputs", 0)) > 0
-
-
 def chosen_witnesses(
     judged: Iterable[JudgedRun], instances: Mapping[str, Instance], per_group: int = 3
 ) -> list[JudgedRun]:
@@ -147,7 +142,7 @@ def chosen_witnesses(
             found[one.run.instance_id] = one
     groups: dict[tuple[str, str], list[Instance]] = defaultdict(list)
     for instance in instances.values():
-        if instance.id in found and has_map(instance.facts):
+        if instance.id in found and instance.facts.map_size:
             groups[instance.facts.family, instance.facts.network].append(instance)
     chosen: set[str] = set()
     for members in groups.values():

@@ -92,15 +92,16 @@ def single(network: Network, where: str = "network") -> Network:
 
 
 def _single_node(node: Node, where: str) -> Node:
-    for value in node.operator.arrays().values():
-        size = np.abs(value[value != 0])
-        lost = size.size and (size.min() < SMALLEST_SINGLE or size.max() > LARGEST_SINGLE)
-        if lost and value.dtype != np.float32:
+    def rounded(weights: Array) -> Array:
+        if weights.dtype == np.float32:
+            return weights
+        size = np.abs(weights[weights != 0])
+        if size.size and (size.min() < SMALLEST_SINGLE or size.max() > LARGEST_SINGLE):
             what = f"a weight of {node.name!r:.60} leaves the range of single precision"
             raise SalverError(what, where, "scale the network's layers")
-    return replace(
-        node, operator=node.operator.with_arrays(lambda value: value.astype(np.float32, copy=False))
-    )
+        return weights.astype(np.float32)
+
+    return node.with_operator(node.operator.with_arrays(rounded))
 
 
 def free_prefix(names: Iterable[str], wanted: str) -> str:
@@ -200,5 +201,5 @@ def fold_scales(network: Network) -> Network:
 def with_plain_windows(network: Network) -> Network:
     """The network in the form that most verifiers read (`Operator.plain`); it computes the same values."""
     shapes = network.shapes
-    nodes = (replace(n, operator=n.operator.plain(shapes[n.inputs[0]])) for n in network.nodes)
+    nodes = (n.with_operator(n.operator.plain(shapes[n.inputs[0]])) for n in network.nodes)
     return replace(network, nodes=tuple(nodes))

@@ -18,7 +18,7 @@ from salver.judge.maps import top_set
 from salver.judge.views import WitnessView, chosen_witnesses, stored_view
 from salver.report.pictures import bars_svg, flattened, image_png, map_png
 from salver.report.templating import environment
-from salver.report.words import asked, meaning
+from salver.report.words import asked
 from salver.run.loaded import LoadedRun
 
 Array = npt.NDArray[np.float64]
@@ -42,6 +42,7 @@ class Exhibit:
     dataset: str
     title: str
     asked: str
+    meaning: str
     facts: tuple[str, ...]
     pictures: tuple[Picture, ...]
 
@@ -89,12 +90,13 @@ def _grouped(exhibits: list[Exhibit]) -> Groups:
     return [
         (
             f"{family}: {network} on {dataset}",
-            meaning(family),
-            list(own),
+            found[0].meaning,
+            found,
         )
         for (family, network, dataset), own in groupby(
             ordered, key=lambda e: (e.family, e.network, e.dataset)
         )
+        for found in [list(own)]
     ]
 
 
@@ -113,24 +115,31 @@ def _exhibit(view: WitnessView, pictures: tuple[Picture, ...]) -> Exhibit:
     ]
     if moved := ranks_moved(view):
         left, entered = moved
-        k = facts.options["k"]
+        k = facts.question.ranked
         said.append(f"out of the top {k}: {_named(view, left)}; into it: {_named(view, entered)}")
     said.append(f"found by {view.solver}")
     if view.x_from == "box":
         said.append("xhat is read off the box, since its data set is not on this machine")
     return Exhibit(
-        facts.family, facts.network, facts.dataset, view.instance.name, asked(facts), tuple(said), pictures
+        facts.family,
+        facts.network,
+        facts.dataset,
+        view.instance.name,
+        asked(facts),
+        facts.question.meaning,
+        tuple(said),
+        pictures,
     )
 
 
 def top_sets(view: WitnessView) -> tuple[list[int], list[int]]:
-    """The top-k sets at xhat and at the witness, where the family ranks; else empty."""
+    """The top-k sets at xhat and at the witness, where the question ranks; else empty."""
     first, second = (list(top_set(m, view.instance.facts)) for m in (view.x_map, view.witness_map))
     return first, second
 
 
 def ranks_moved(view: WitnessView) -> tuple[list[int], list[int]] | None:
-    """Entries that left the top-k set and entries that came in; None where the family does not rank."""
+    """Entries that left the top-k set and entries that came in; None where the question does not rank."""
     first, second = top_sets(view)
     if not first:
         return None

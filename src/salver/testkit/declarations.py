@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from salver.core.names import SOLVER_NAME, SOLVER_NAME_HINT
+from salver.explain.gradient import Gradient
 from salver.families.instance import Facts, Instance
+from salver.families.questions import SameMap
 from salver.runners.answers import Answer, Claim, StagedInstance
 from salver.runners.contract import VERDICT_WORDS, Runner
 from salver.supervise.finished import Finished, Limits, Termination
@@ -20,8 +22,8 @@ NO_VERDICT = (Claim.NONE, Claim.ERROR)
 def sample_instance(operators: tuple[str, ...] = ("Gemm", "Relu")) -> Instance:
     """An instance whose files need not exist."""
     facts = Facts(
-        family="vg_box", network="n", dataset="d", index=0, label=0, gradient_of="z_0", condition="c",
-        targets=(1,), epsilon=0.1, input_shape=(2,), logits=2, saliencies=2,
+        family="vg_box", network="n", dataset="d", index=0, label=0, explanation=Gradient(),
+        question=SameMap(delta=0.1), epsilon=0.1, input_shape=(2,), logits=2, saliencies=2,
     )  # fmt: skip
     return Instance(
         id="0" * 16, suite="s", name="i", onnx="onnx/n.onnx", vnnlib="vnnlib/i.vnnlib",

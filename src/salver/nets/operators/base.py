@@ -67,6 +67,10 @@ class Node:
     inputs: tuple[str, ...]
     shape: Shape
 
+    def with_operator(self, operator: Operator) -> Node:
+        """The node with another operator of the same shape."""
+        return self if operator is self.operator else replace(self, operator=operator)
+
 
 @dataclass(frozen=True, eq=False)
 class Operator(ABC):
@@ -190,7 +194,8 @@ class Operator(ABC):
 
     def with_arrays(self, change: Callable[[Array], Array]) -> Self:
         """The operator with every weight changed by a function of it."""
-        changed = {name: change(value) for name, value in self.arrays().items()}
+        parts = ((name, value, change(value)) for name, value in self.arrays().items())
+        changed = {name: new for name, old, new in parts if new is not old}
         return self.changed(**changed) if changed else self
 
     def changed(self, **parts: Any) -> Self:

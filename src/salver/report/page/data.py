@@ -19,7 +19,7 @@ from salver.report.colours import ABOVE, BELOW
 from salver.report.page.material import HEAD, Material, RunText
 from salver.report.page.pictures import Drawn, Pictures
 from salver.report.templating import visible
-from salver.report.words import asked, meaning
+from salver.report.words import asked
 
 PLAIN_BYTES = 200_000
 """Data up to this size stands in the page as it is; larger data is compressed."""
@@ -104,9 +104,9 @@ def _instance(key: str, instance: Instance, drawn: Pictures | None, vectors: Vec
         "data set": facts.dataset,
         "test point": facts.index,
         "class of xhat": facts.label,
-        "asked for class": ", ".join(map(str, facts.targets)),
-        "explained": facts.gradient_of,
-        "condition": facts.condition,
+        "asked for class": ", ".join(map(str, facts.question.classes(facts.label, facts.logits))),
+        "explained": facts.explained,
+        "condition": facts.question.text,
         "epsilon": f"{facts.epsilon:g}",
         "expected": f"{facts.expected} ({facts.evidence})",
         "network": instance.network,
@@ -118,7 +118,7 @@ def _instance(key: str, instance: Instance, drawn: Pictures | None, vectors: Vec
         "name": visible(instance.name),
         "suite": visible(instance.suite),
         "asked": visible(asked(facts)),
-        "meaning": meaning(facts.family),
+        "meaning": facts.question.meaning,
         "facts": [[name, visible(str(value))] for name, value in told.items()],
     }
     if drawn is not None:
@@ -132,7 +132,7 @@ def _picture(drawn: Pictures, facts: Facts, vectors: Vectors) -> dict[str, Any]:
         "mapShape": drawn.map_shape,
         "range": list(facts.clip) if facts.clip else None,
         "epsilon": facts.epsilon,
-        "delta": facts.delta,
+        "delta": facts.question.tolerance,
         "exact": drawn.exact,
         "features": [visible(name) for name in drawn.words.features],
         "classes": [visible(name) for name in drawn.words.classes],

@@ -19,7 +19,7 @@ from salver.families.instance import Facts
 from salver.judge.judgement import JudgedRun, WitnessVerdict
 from salver.judge.loaded import LoadedInstance, StoredRun
 from salver.judge.maps import Seen, map_shape, seen_at, seen_at_xhat
-from salver.judge.views import centre_of_box, has_map
+from salver.judge.views import centre_of_box
 from salver.judge.witness import parse_witness
 from salver.runners.answers import Claim
 
@@ -129,10 +129,8 @@ def _pictures(run: StoredRun, instance: LoadedInstance, shown: JudgedRun | None)
     low, high = _box(text, math.prod(facts.input_shape))
     x, exact = centre(low, high, facts)
     at_xhat = seen_at_xhat(instance, x)
-    shape = map_shape(instance) if has_map(facts) else (0,)
-    found = Pictures(
-        _three(facts.input_shape), _three(shape), _drawn(x, at_xhat, facts), exact, _words(instance)
-    )
+    shape = map_shape(instance) if facts.map_size else (0,)
+    found = Pictures(_three(facts.input_shape), _three(shape), _drawn(x, at_xhat), exact, _words(instance))
     witness = None if shown is None else run.witness(shown.run)
     if shown is None or witness is None:
         return found
@@ -140,7 +138,7 @@ def _pictures(run: StoredRun, instance: LoadedInstance, shown: JudgedRun | None)
     at_witness = seen_at(instance, point)
     return replace(
         found,
-        witness=_drawn(point, at_witness, facts),
+        witness=_drawn(point, at_witness),
         solver=shown.run.solver,
         verdict=str(shown.judgement.witness),
         moved=_distance(point, x),
@@ -153,8 +151,8 @@ def _distance(one: Array, other: Array) -> float:
     return _rounded(np.abs(one - other).max(initial=0.0)[None])[0]
 
 
-def _drawn(x: Array, at: Seen, facts: Facts) -> Drawn:
-    return Drawn(_rounded(x), _rounded(at.map) if has_map(facts) else (), at.label, at.top)
+def _drawn(x: Array, at: Seen) -> Drawn:
+    return Drawn(_rounded(x), _rounded(at.map), at.label, at.top)
 
 
 def _box(text: bytes, inputs: int) -> tuple[Array, Array]:

@@ -1,4 +1,4 @@
-"""Sampled extremes over a box: what the peers' properties are balanced by, never taken as proof."""
+"""Random search over a box: what instances are balanced by, never taken as proof."""
 
 from __future__ import annotations
 
@@ -13,15 +13,27 @@ BATCH, ROUNDS = 128, 12
 
 
 @dataclass(frozen=True, eq=False)
-class Extreme:
-    """The largest score seen, the binary32 point [n] that has it, and how many points were tried."""
+class Found:
+    """Where a search came out.
+
+    Attributes:
+        value: the largest score, or the smallest tolerance or radius with a violation (inf when none was
+            seen).
+        point: the binary32 point [n] that has it; None for none.
+        samples: how many points were looked at.
+    """
 
     value: float
-    point: Array
-    samples: int
+    point: Array | None = None
+    samples: int = 0
+
+    @property
+    def finite(self) -> float | None:
+        """The value, or None for inf."""
+        return self.value if np.isfinite(self.value) else None
 
 
-def largest(score: Callable[[Array], Array], lower: Array, upper: Array, centre: Array, seed: int) -> Extreme:
+def largest(score: Callable[[Array], Array], lower: Array, upper: Array, centre: Array, seed: int) -> Found:
     """Random search for the largest score over a box: corners and uniform points, then shrinking steps.
 
     Args:
@@ -44,8 +56,13 @@ def largest(score: Callable[[Array], Array], lower: Array, upper: Array, centre:
         values = score(points)
         samples += BATCH
         best, value = points[np.argsort(-values)[:8]], float(values.max())
-    return Extreme(value, best[0], samples)
+    return Found(value, best[0], samples)
 
 
 def _inside(points: Array, lower: Array, upper: Array) -> Array:
     return np.clip(points.astype(np.float32).astype(np.float64), lower, upper)
+
+
+def significant(value: float, digits: int = 3) -> float:
+    """`value` rounded to `digits` significant digits: what a suite writes as delta or epsilon."""
+    return float(f"{value:.{digits - 1}e}") if np.isfinite(value) else value

@@ -6,66 +6,50 @@ The bound is an upper bound only (a point was found); it is recorded as vacuity 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from salver.explain.gradient import logits_and_gradient
-from salver.nets.program import Program
+from salver.families.factory import Box, Posed
+from salver.families.search import Found
 
 Array = npt.NDArray[np.float64]
 _POOL = 12
 
 
-@dataclass(frozen=True, eq=False)
-class Region:
-    """The points among which a violation is sought.
-
-    Attributes:
-        lower, upper, centre: float64 [n], binary32 values.
-        label: class that must not be beaten; targets: classes that may beat it.
-        coefficients: [m], the combination of logits whose gradient is the saliency at a point.
-        reference: [n], the saliency it is compared with.
-    """
-
-    lower: Array
-    upper: Array
-    centre: Array
-    label: int
-    targets: tuple[int, ...]
-    coefficients: Array
-    reference: Array
-
-
-@dataclass(frozen=True, eq=False)
-class DeltaStarBound:
-    """The nearest violation seen: its saliency distance (inf when none), the point [n], evaluations."""
-
-    value: float
-    witness: Array | None
-    samples: int
-
-
-def sample_delta_star(classifier: Program, region: Region, seed: int, effort: int = 24) -> DeltaStarBound:
-    """Upper bound on delta* = min |E(x) - reference|_inf over misclassified x of the region.
+def sample_delta_star(
+    posed: Posed, epsilon: float, seed: int, effort: int = 24, box: Box | None = None
+) -> Found:
+    """Upper bound on delta* = min |E(x) - E(xhat)|_inf over the x of a box that have a class asked for.
 
     Sign-gradient steps find misclassified points, a walk back towards the centre and shrinking random
-    steps then bring their saliency nearer. `effort` is the batch size.
+    steps then bring their map nearer. Of an absolute map the signed one is looked at.
+
+    Args:
+        effort: the batch size.
+        box: bounds [n], [n] in place of those of radius `epsilon` around xhat.
     """
-    search = _Search(classifier, region, np.random.default_rng(seed))
+    maps = (posed.map.explanation, posed.compared_with)
+    signed = [None if one is None else one.model_copy(update={"absolute": False}) for one in maps]
+    posed = posed.factory.pose(posed.point, posed.question, *signed)
+    rng = np.random.default_rng(seed * 100_003 + posed.point.index)
+    search = _Search(posed, box or posed.factory.box(posed.point.x, epsilon), rng)
     search.attack(effort, steps=8)
     if search.best_point is None:
-        return DeltaStarBound(np.inf, None, search.samples)
+        return Found(np.inf, None, search.samples)
     search.walk_back(effort)
     for scale in (0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01):
         search.perturb(effort, scale)
-    return DeltaStarBound(search.best, search.best_point, search.samples)
+    return Found(search.best, search.best_point, search.samples)
 
 
 class _Search:
-    def __init__(self, classifier: Program, region: Region, rng: np.random.Generator) -> None:
-        self.classifier, self.region, self.rng = classifier, region, rng
+    def __init__(self, posed: Posed, box: Box, rng: np.random.Generator) -> None:
+        self.posed, self.rng = posed, rng
+        self.lower, self.upper = box
+        self.centre, self.label = posed.point.centre, posed.point.label
+        self.targets = list(posed.question.classes(self.label, posed.map.logits))
         self.best, self.samples = np.inf, 0
         self.best_point: Array | None = None
         self.pool: list[tuple[float, Array]] = []
@@ -73,9 +57,9 @@ class _Search:
     def observe(self, x: Array) -> tuple[Array, Array]:
         """Distance [batch] of violating points (inf for others), and the best target's logits' lead."""
         points = self._clip(x)
-        logits, saliency = logits_and_gradient(self.classifier, points, self.region.coefficients)
-        lead = logits[:, list(self.region.targets)].max(axis=1) - logits[:, self.region.label]
-        distance = np.abs(saliency - self.region.reference).max(axis=1)
+        logits, saliency = self.posed.map.values(points)
+        lead = logits[:, self.targets].max(axis=1) - logits[:, self.label]
+        distance = np.abs(saliency - self.posed.reference).max(axis=1)
         distance = np.where(lead >= 1e-6, distance, np.inf)
         nearest = int(np.argmin(distance))
         self.samples += len(points)
@@ -87,30 +71,29 @@ class _Search:
     def attack(self, count: int, steps: int) -> None:
         """Sign-gradient steps of many sizes: small ones from the centre cross the nearest boundary, where
         the saliency is often unchanged; large ones from random points leave hard classes."""
-        region = self.region
-        span = region.upper - region.lower
-        x = np.tile(region.centre, (count, 1))
-        x[count // 2 :] = region.lower + self.rng.random((count - count // 2, len(span))) * span
+        program, span = self.posed.factory.program, self.upper - self.lower
+        x = np.tile(self.centre, (count, 1))
+        x[count // 2 :] = self.lower + self.rng.random((count - count // 2, len(span))) * span
         size = np.geomspace(0.01, 0.5, max(count // 2, 1))
         sizes = np.concatenate([size, np.full(count - len(size), 0.3)])[:, None]
         for step in range(steps):
-            logits, _, _ = self.classifier.evaluate(self._clip(x))
-            target = np.array(region.targets)[np.argmax(logits[:, list(region.targets)], axis=1)]
-            direction = _one_hot(target, logits.shape[1]) - _one_hot([region.label] * count, logits.shape[1])
-            _, gradient = logits_and_gradient(self.classifier, x, direction)
+            logits, _, _ = program.evaluate(self._clip(x))
+            target = np.array(self.targets)[np.argmax(logits[:, self.targets], axis=1)]
+            direction = _one_hot(target, logits.shape[1]) - _one_hot([self.label] * count, logits.shape[1])
+            _, gradient = logits_and_gradient(program, x, direction)
             rate = np.where(np.arange(count)[:, None] < len(size), 1.0, (1 + step) ** -0.5)
-            x = np.clip(x + np.sign(gradient) * span * sizes * rate, region.lower, region.upper)
+            x = np.clip(x + np.sign(gradient) * span * sizes * rate, self.lower, self.upper)
             self.observe(x)
 
     def walk_back(self, count: int) -> None:
         """Points between the centre and several violating points: nearer usually means more alike."""
         share = np.linspace(0.0, 1.0, max(count // 4, 2))[:, None]
-        centre = self.region.centre
+        centre = self.centre
         self.observe(np.vstack([centre + share * (point - centre) for _, point in self.pool]))
 
     def perturb(self, count: int, scale: float) -> None:
         """Random steps in some coordinates, and steps towards other violating points."""
-        span = self.region.upper - self.region.lower
+        span = self.upper - self.lower
         start = np.stack([self.pool[i % len(self.pool)][1] for i in range(count)])
         noise = self.rng.uniform(-scale, scale, start.shape) * span
         sparse = self.rng.random(start.shape) < self.rng.random((count, 1)) ** 2
@@ -130,13 +113,8 @@ class _Search:
 
     def _clip(self, x: Array) -> Array:
         nearest = x.astype(np.float32).astype(np.float64)
-        return np.asarray(np.clip(nearest, self.region.lower, self.region.upper))
+        return np.asarray(np.clip(nearest, self.lower, self.upper))
 
 
 def _one_hot(classes: Sequence[int] | npt.NDArray[np.int_], count: int) -> Array:
     return np.asarray(np.eye(count)[np.asarray(classes)])
-
-
-def significant(value: float, digits: int = 3) -> float:
-    """`value` rounded to `digits` significant digits: what a suite writes as delta or epsilon."""
-    return float(f"{value:.{digits - 1}e}") if np.isfinite(value) else value
