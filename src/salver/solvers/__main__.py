@@ -32,6 +32,7 @@ from salver.solvers.registry import DEVICES, SOLVERS, EmbeddedSolver, embedded_s
 from salver.solvers.watchdog import Outbox, is_out_of_memory, process_start, watched
 
 if TYPE_CHECKING:
+    from salver.solvers.journal import Journal
     from salver.solvers.query import Budget, Options, Query, Result
 
 PROOF_MARGIN_S = 0.4
@@ -201,13 +202,20 @@ def _decide(
         print(f"reading: {time.monotonic() - since:.3f} s", file=sys.stderr, flush=True)
         phase, since = "solving", time.monotonic()
         outbox.solving()
-        chosen = Options(options.threads, options.device, options.seed, options.backend, options.without)
+        chosen = Options(
+            options.threads,
+            options.device,
+            options.seed,
+            options.backend,
+            options.without,
+            record=options.proof is not None,
+        )
         result = solved(solver, query, budget, chosen)
         if result.verdict is Verdict.UNKNOWN and query.lifted is not None and query.lifted.strict:
             result = _off_the_edge(solver, options, budget, chosen)
         if options.proof is not None and result.verdict is Verdict.UNSAT and not budget.over:
             outbox.certain(result.verdict.value)
-            _prove(query, budget, options.proof, options.query)
+            _prove(query, budget, options.proof, options.query, result.journal)
     except UnsupportedQueryError as error:
         result = Result(Verdict.UNKNOWN, reason=f"not supported: {error}")
     except NoSolutionError as error:
@@ -301,7 +309,7 @@ def _refuse_outputs(options: argparse.Namespace) -> None:
             raise SalverError("is not empty", str(folder), "choose another folder, or add --force")
 
 
-def _prove(query: Query, budget: Budget, path: Path, vnnlib: Path) -> None:
+def _prove(query: Query, budget: Budget, path: Path, vnnlib: Path, journal: Journal | None) -> None:
     """Writes a proof of `unsat`, or says on stderr why there is none."""
     from salver.nets.affine import UnsupportedQueryError
     from salver.proofs.onnx_file import UnsupportedNetworkError
@@ -315,7 +323,7 @@ def _prove(query: Query, budget: Budget, path: Path, vnnlib: Path) -> None:
         return
     since, files = time.monotonic(), QueryFiles.read(query.onnx, vnnlib)
     try:
-        steps = prove(query, Budget(budget.left - PROOF_MARGIN_S), files)
+        steps = prove(query, Budget(budget.left - PROOF_MARGIN_S), files, journal)
     except (UnsupportedNetworkError, UnsupportedPropertyError, UnsupportedQueryError) as error:
         print(f"no proof: {error}", file=sys.stderr)
         return
