@@ -79,7 +79,7 @@ class Options:
     """What the command line hands to every solver.
 
     Attributes:
-        without: parts of the solver that are left out, of those that `arguments` names.
+        without: parts of the solver that are left out, of those that its registry entry names.
         record: whether to keep what a proof of `unsat` can use.
     """
 
