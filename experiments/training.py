@@ -18,8 +18,10 @@ from salver.families.generate import generate, up_to_date
 from salver.families.instance import Facts, Manifest
 from salver.families.instance_set import set_folder
 from salver.families.suite import Suite, read_suite
-from salver.report.judging import judge_run
-from salver.run.run_suite import RunManifest, RunOptions, choose_runners, limits_for, run_suite
+from salver.judge.judged import judge_run
+from salver.run.loaded import load_run
+from salver.run.manifest import RunManifest, RunOptions
+from salver.run.run_suite import choose_runners, limits_for, run_suite
 from salver.zoo.datasets import load
 
 SUITE = "training-pairs"
@@ -55,8 +57,8 @@ def bench_training(
         run_dir, summary = run_suite(suite, manifest, folder, root, options, on_plan, on_finish)
     if summary.left:
         raise SalverError("stopped before all jobs were run", suite.key, "go on with --resume")
-    run, instances, judged = judge_run(run_dir, root)
-    frame = tables.training_frame(judged, instances)
+    found = judge_run(load_run(run_dir, root))
+    run, frame = found.run.manifest, tables.training_frame(found.rows, found.run.instances.by_id)
     measured = measure_networks((instance.facts for instance in manifest.instances), data_dir)
     return _write(root, suite, run, run_dir, frame, measured, say)
 

@@ -11,9 +11,10 @@ import pandas as pd
 
 from salver.core.errors import SalverError
 from salver.families.instance import Facts, Instance, Training
+from salver.judge.columns import SOLVED
 from salver.judge.judgement import JudgedRun
 from salver.judge.paired import Difference, crossed_difference
-from salver.judge.scoring import SOLVED, results_frame
+from salver.judge.scoring import results_frame
 
 PLAIN = "plain"
 QUESTIONS = {

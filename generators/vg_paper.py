@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import Field
 
 from salver.core.errors import SalverError
@@ -24,9 +25,10 @@ from salver.families.questions import SameMap
 from salver.nets.network import Network
 from salver.nets.onnx.reader import read_onnx
 from salver.nets.operators import Linear, Node, Relu
-from salver.spec import Property, read_vnnlib
+from salver.spec import read_vnnlib
 from salver.zoo.datasets.places import locate_user_data
 
+Array = npt.NDArray[np.float64]
 BANDIT_NETWORK, MNIST_NETWORK = Path("banditnet.npz"), Path("mnist_fc", "mnist-net_256x2.onnx")
 BANDIT_XHAT = (1.0, 1.0, 0.0, 1.0, 1.0)
 
@@ -119,8 +121,8 @@ def _mnist(folder: Path, params: VgPaperParameters, seed: int) -> Iterator[Insta
     for region in params.regions:
         image, _, radius = region.partition("_")
         prop = read_vnnlib(_region_file(folder, region))
-        epsilon, box = float(radius), (prop.input_lower, prop.input_upper)
-        posed = _posed(factory, int(image), _centre(prop, epsilon))
+        epsilon, box = float(radius), (_binary32(prop.input_lower), _binary32(prop.input_upper))
+        posed = _posed(factory, int(image), _centre(*box, epsilon))
         yield from _drafts(posed, epsilon, box, f"paper-mnist-{region}", params, seed)
 
 
@@ -128,8 +130,12 @@ def _region_file(folder: Path, region: str) -> Path:
     return folder / "mnist_fc" / f"prop_{region}.vnnlib.gz"
 
 
-def _centre(prop: Property, epsilon: float) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+def _binary32(values: Array) -> Array:
+    """The nearest binary32 numbers: the file's bounds are decimals, those of an instance are not."""
+    return values.astype(np.float32).astype(np.float64)
+
+
+def _centre(low: Array, high: Array, epsilon: float) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
     """xhat from the clipped box: hi - eps (at least 0) where the low side was cut off, else lo + eps."""
-    low, high = prop.input_lower, prop.input_upper
     centre = np.where(low <= 0, np.maximum(high - epsilon, 0.0), low + epsilon)
     return np.clip(centre, low, high).astype(np.float32)

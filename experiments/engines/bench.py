@@ -16,10 +16,9 @@ from typing import Any
 from salver.families.instance import Instance
 from salver.run.cluster.engine import run_dask
 from salver.run.cluster.workforce import Workforce
-from salver.run.events import EventLog
+from salver.run.events import EventLog, RunSummary
 from salver.run.local import run_local
 from salver.run.plan import Plan, plan
-from salver.run.recording import RunSummary
 from salver.runners.answers import RunRecord
 from salver.runners.contract import Runner
 from salver.supervise.finished import Limits

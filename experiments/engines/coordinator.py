@@ -15,7 +15,7 @@ from salver.core.errors import SalverError
 from salver.run.cluster import engine, slurm
 from salver.run.cluster.pools import Pool, Pools
 from salver.run.cluster.workforce import LOOPBACK, JoinedScheduler, LocalWorkers
-from salver.run.recording import RunSummary
+from salver.run.events import RunSummary
 from salver.supervise.finished import Limits
 from tests.fake_solvers.project import Fake
 

@@ -24,7 +24,7 @@ from salver.families.questions import SameMap
 from salver.nets.network import Network, lower
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.torch_bridge import from_torch
-from salver.run.run_suite import RunManifest, RunOptions
+from salver.run.manifest import RunManifest, RunOptions
 from salver.runners.answers import Claim, RunRecord
 from salver.spec.property import Property
 from salver.spec.truth import Evidence, Truth

@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from experiments.load.synthetic import synthetic_run
-from salver.report import write_report
-from salver.report.judging import report_run
 from salver.report.page.material import Material, RunText
 from salver.report.page.pictures import Drawn, Pictures, Words
+from salver.report.write import report_run
 from tests.browser.chromium import Browser, chromium, executable
 from tests.builders import judged_runs
 
@@ -67,8 +66,7 @@ def hostile_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Words((HOSTILE, "b"), (HOSTILE, "other")), Drawn((0.25, 0.5), (-1.0, 4.0), 1, (1,)),
         HOSTILE, "correct", 0.5, 3.0,
     )  # fmt: skip
-    material = Material(
-        {one.run.key: text for one in judged}, {"box-1": table}, sizes=dict.fromkeys(instances, 7)
-    )
+    material = Material({one.run.key: text for one in judged}, {"box-1": table})
     folder = tmp_path_factory.mktemp("hostile")
-    return write_report(folder, judged, {"note": HOSTILE}, instances, material=material).parent
+    found = judged_runs.loaded(folder, judged, instances, title=HOSTILE)
+    return judged_runs.reported(found, material, neurons=dict.fromkeys(instances, 7)).parent

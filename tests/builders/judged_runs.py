@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
 from salver.explain.gradient import Gradient
 from salver.families.instance import Facts, Instance
 from salver.families.questions import SameMap, TopKChanges
+from salver.judge.judged import Judged
 from salver.judge.judgement import JudgedRun, WitnessVerdict
+from salver.judge.loaded import LoadedSet
+from salver.judge.scoring import results_frame
 from salver.judge.verdicts import judge
 from salver.judge.witness import Replay
+from salver.report.figures.drawing_beside import drawn_here
+from salver.report.page.material import Material
+from salver.report.results import results
+from salver.report.write import shown_in_plots, write_report
+from salver.run.loaded import Coverage, LoadedRun
+from salver.run.manifest import RunManifest, RunOptions
 from salver.runners.answers import Claim, RunRecord
 from salver.spec.truth import Evidence, Truth
 from salver.supervise.finished import Termination
 
 ODD = "<i>50% & a_b|c</i>"
-
-
-FACTS = {"suite": "quick", "seed": 7, "machine": {"cores": 2}, "note": "<script>alert(1)</script>"}
 
 
 QUESTIONS = {"vg_box": SameMap(delta=0.5, targets=(1,)), "topk_rank": TopKChanges(k=1, inside=(0,), size=2)}
@@ -73,3 +84,35 @@ def judged() -> list[JudgedRun]:
     }
     judgements = judge(records, INSTANCES, replays)
     return [JudgedRun(run=r, judgement=j) for r, j in zip(records, judgements, strict=True)]
+
+
+def loaded(
+    folder: Path,
+    rows: Sequence[JudgedRun],
+    instances: Mapping[str, Instance] = INSTANCES,
+    coverage: Coverage | None = None,
+    set_folder: Path | None = None,
+    **manifest: Any,
+) -> Judged[LoadedRun]:
+    """A judged run in a folder, made as its manifest says; every job is there unless `coverage` is given."""
+    made = {
+        "suite": "quick", "title": "<script>alert(1)</script>", "version": "1", "seed": 7, "recipe": "",
+        "salver": "0", "instance_set": "instances/quick", "solvers": {}, "unavailable": {},
+        "options": RunOptions(), "started": "2026-01-01T00:00:00", "machine": {"cores": 2}, **manifest,
+    }  # fmt: skip
+    records = [one.run for one in rows]
+    everything = coverage or Coverage(len(records), len(records))
+    known = LoadedSet(set_folder or folder, instances)
+    return Judged(LoadedRun(folder, known, records, RunManifest(**made), everything), rows, {})
+
+
+def reported(
+    found: Judged[LoadedRun],
+    material: Material | None = None,
+    profile: str = "vnncomp2026",
+    neurons: Mapping[str, int] | None = None,
+) -> Path:
+    """Writes the report of a judged run; returns the page."""
+    frame = results_frame(found.rows, neurons)
+    worked_out = results(found, profile, frame)
+    return write_report(worked_out, material or Material(), partial(drawn_here, shown_in_plots(frame)))

@@ -12,15 +12,24 @@ from typing import NamedTuple
 
 from tests.conftest import ROOT
 
-_FILE = re.compile(r"^`([^`\n]+)`[^\n]*:\n\n```(?:python|toml|markdown)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_FILE = re.compile(
+    r"^`([^`\n]+)`([^\n]*):\n\n```(?:python|toml|markdown|text)\n(.*?)^```", re.MULTILINE | re.DOTALL
+)
+_PLACE = re.compile(r"below the line `([^`]+)`")
 _CHECK = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _COPIED = ("src", "generators", "runners", "benchmarks", "tests", "docs")
 
 
 class Recipe(NamedTuple):
-    """Files by path as a section tells to write them, and the command that it ends with."""
+    """What a section tells to write, and the command that it ends with.
+
+    Attributes:
+        files: text by path.
+        places: the line below which it goes, by path; without one it is the whole file, or goes to its end.
+    """
 
     files: dict[str, str]
+    places: dict[str, str]
     check: str
 
 
@@ -28,20 +37,27 @@ def recipe(title: str) -> Recipe:
     """The section of CONTRIBUTING.md with this heading."""
     text = (ROOT / "CONTRIBUTING.md").read_text()
     section = re.split(r"^## ", text.partition(f"\n## {title}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
-    return Recipe(dict(_FILE.findall(section)), _CHECK.findall(section)[-1])
+    steps = _FILE.findall(section)
+    places = {path: found[1] for path, said, _ in steps if (found := _PLACE.search(said))}
+    return Recipe({path: text for path, _, text in steps}, places, _CHECK.findall(section)[-1])
+
+
+def _with(before: str, text: str, place: str | None) -> str:
+    """A file with the text put in: below a line that is there once, or at its end."""
+    if place is None:
+        return f"{before}\n\n{text}"
+    assert before.count(f"{place}\n") == 1
+    return before.replace(f"{place}\n", f"{place}\n{text}")
 
 
 def followed(steps: Recipe, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Does what a recipe says in a copy of the project, and runs its command there.
-
-    A file that the recipe names and that is there already gets the text at its end.
-    """
+    """Does what a recipe says in a copy of the project, and runs its command there."""
     for name in _COPIED:
         ignored = shutil.ignore_patterns("__pycache__", "golden", "img")
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     for name, text in steps.files.items():
         path = folder / name
-        path.write_text((path.read_text() + "\n\n" if path.exists() else "") + text)
+        path.write_text(_with(path.read_text(), text, steps.places.get(name)) if path.exists() else text)
     return subprocess.run(
         ["bash", "-euc", steps.check],
         cwd=folder, capture_output=True, text=True, check=False, timeout=300,

@@ -84,7 +84,10 @@ SMALL = {
         {"network": "digits-16x16", "points": 1, "epsilon": 0.02, "attack_rounds": 1, "question": "label"},
     ],
     "planted_unsat": [{"network": "digits-16x16", "points": 1, "epsilon": 0.008, "gates": 2}],
-    "vg_paper": [{"table": "bandit", "deltas": [1.16, 1.17]}],
+    "vg_paper": [
+        {"table": "bandit", "deltas": [1.16, 1.17]},
+        {"table": "mnist", "deltas": [1e-4], "regions": ["1_0.05"]},
+    ],
 }  # fmt: skip
 
 

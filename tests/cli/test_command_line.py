@@ -19,7 +19,6 @@ from salver.core.command_line import OneLineParser, actions_of
 from salver.core.errors import FoundError, SalverError
 from salver.proofs.command import proof_parser
 from salver.publish.validate import Complaint
-from salver.solvers.__main__ import SOLVERS, SUPPORTS
 from salver.solvers.__main__ import main as solve
 from salver.solvers.arguments import build_parser
 from tests.docs.commands import complaint, leaves
@@ -28,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 LEAVES = list(leaves())
 NAMES = [" ".join(path) for path, _ in LEAVES]
-SOLVE = build_parser(SOLVERS, SUPPORTS)
+SOLVE = build_parser()
 PARSERS = {"salver-solve": SOLVE, "check-proof": proof_parser(), **actions_of(SOLVE)}
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 

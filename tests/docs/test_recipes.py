@@ -14,10 +14,19 @@ MOST_FILES = {
     "Add a method": 3,
     "Add a question": 3,
     "Add a family": 2,
+    "Add a solver": 2,
+    "Add a tool of others": 1,
+    "Add a report column": 2,
 }
 
 
-@pytest.mark.parametrize("title", MOST_FILES)
+SLOW = ("Add a solver", "Add a tool of others")
+"""Their test kit waits for limits of time."""
+
+
+@pytest.mark.parametrize(
+    "title", [pytest.param(title, marks=[pytest.mark.slow] * (title in SLOW)) for title in MOST_FILES]
+)
 def test_a_recipe_works_and_touches_few_files(title: str, tmp_path: Path) -> None:
     steps = recipe(title)
     done = followed(steps, tmp_path)

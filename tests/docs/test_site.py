@@ -15,6 +15,7 @@ from types import ModuleType
 import pytest
 
 from salver.families.registry import generators
+from salver.solvers.registry import SOLVERS
 from tests.docs.commands import ROOT, leaves
 
 DOCS = ROOT / "docs"
@@ -126,6 +127,12 @@ def test_pictures_are_what_the_script_draws() -> None:
     drawn = {*script.PICTURES, "family-training-pairs", "floors"}
     assert {path.stem for path in (DOCS / "img").glob("*.svg")} == drawn
     assert script.picture("family-topk-rank") == (DOCS / "img" / "family-topk-rank.svg").read_text()
+
+
+def test_every_embedded_solver_has_a_row(site: Path) -> None:
+    page = (site / "solvers.html").read_text()
+    for solver in SOLVERS.values():
+        assert f"<td><code>{solver.name}</code></td>" in page
 
 
 def test_the_drawn_floors_are_those_of_the_contract() -> None:

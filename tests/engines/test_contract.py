@@ -18,7 +18,7 @@ from salver.run.cluster.workforce import (
     own_scheduler,
     worker_command,
 )
-from salver.run.recording import RunSummary
+from salver.run.events import RunSummary
 from salver.runners.answers import Claim, RunRecord
 from salver.runners.contract import Runner
 from salver.supervise.finished import Limits, Termination

@@ -23,7 +23,7 @@ from salver.run.cluster.workforce import (
     own_scheduler,
     worker_command,
 )
-from salver.run.recording import RunSummary
+from salver.run.events import RunSummary
 from salver.runners.answers import Claim
 from salver.supervise.finished import Termination
 from tests.engines.conftest import Make

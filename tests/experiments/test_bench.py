@@ -24,7 +24,7 @@ from salver.families.questions import SameMap, SameTopK
 from salver.judge.judgement import JudgedRun, Judgement, Outcome
 from salver.judge.paired import par2_ratio
 from salver.report.figures.plots import time_against
-from salver.run.run_suite import RunOptions
+from salver.run.manifest import RunOptions
 from salver.runners.answers import Claim, RunRecord
 from salver.supervise.finished import Termination
 

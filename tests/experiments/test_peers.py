@@ -20,7 +20,7 @@ from experiments.peers import (
 from salver.core.errors import SalverError
 from salver.families.generate import drafts
 from salver.families.registry import generators
-from salver.run.run_suite import RunOptions
+from salver.run.manifest import RunOptions
 from salver.runners.registry import runners
 
 BANDIT, DIGITS = peers.SIZES

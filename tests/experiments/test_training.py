@@ -13,7 +13,7 @@ from experiments.training import bench_training
 from experiments.training_tables import Measured, answers, network_table, question_table, share_difference
 from salver.core.errors import SalverError
 from salver.judge.paired import crossed_difference
-from salver.run.run_suite import RunOptions
+from salver.run.manifest import RunOptions
 
 SEEDS, POINTS = (0, 1, 2), (10, 11, 12, 13)
 

@@ -15,6 +15,7 @@ from salver.families.instance import Instance
 from salver.families.instance_set import read_manifest
 from salver.judge import replays
 from salver.judge.judgement import WitnessVerdict
+from salver.judge.loaded import LoadedSet, StoredRun
 from salver.judge.replays import STORE, replay_witnesses
 from salver.judge.witness import Replay
 from salver.run.events import EventLog
@@ -47,7 +48,9 @@ class Run:
 
     def replay(self) -> dict[str, Replay]:
         self.replayed = 0
-        return replay_witnesses(self.records, self.instances, self.set_path, self.run_dir)
+        return replay_witnesses(
+            StoredRun(self.run_dir, LoadedSet(self.set_path, self.instances), self.records)
+        )
 
     @property
     def first(self) -> RunRecord:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from salver.core.errors import SalverError
+from salver.judge.findings import disagreements
 from salver.judge.judgement import Consistency, JudgedRun, Judgement, Outcome, ProofVerdict, WitnessVerdict
 from salver.judge.proofs import CheckedProof
-from salver.judge.verdicts import disagreements, ground_truth, judge
+from salver.judge.verdicts import ground_truth, judge
 from salver.judge.witness import Replay
 from salver.runners.answers import Claim, RunRecord
 from salver.spec.truth import Truth

@@ -17,12 +17,14 @@ from salver.families.instance_set import write_set
 from salver.families.questions import TopKChanges
 from salver.families.suite import Suite
 from salver.judge.judgement import Outcome, WitnessVerdict
+from salver.judge.loaded import LoadedSet, StoredRun
 from salver.judge.maps import seen
 from salver.judge.views import (
-    WitnessViews,
+    WitnessView,
     centre_of_box,
     chosen_witnesses,
 )
+from salver.judge.views import view as view_of
 from salver.nets.onnx.reader import read_onnx
 from salver.report.page.pictures import pictures
 from salver.spec import float32_down, float32_up, read_vnnlib
@@ -81,13 +83,17 @@ def witness_of(folder: Path, instance: Instance) -> str | None:
     )
 
 
+def viewed(folder: Path, instance: Instance, text: str) -> WitnessView | None:
+    return view_of(LoadedSet(folder, {instance.id: instance})[instance.id], "falsify", text)
+
+
 def test_maps_are_the_gradients_of_the_original_network(made):
     folder, manifest = made
-    views, seen = WitnessViews(folder), set()
+    seen = set()
     for instance in manifest.instances:
         facts = instance.facts
         text = witness_of(folder, instance) if facts.family == "vg_box" else None
-        view = views.view(instance, "falsify", text) if text else None
+        view = viewed(folder, instance, text) if text else None
         if view is None:
             continue
         network = read_onnx(folder / instance.network)
@@ -108,12 +114,13 @@ def test_the_page_shows_what_the_gallery_shows(made, tmp_path):
     judged, views = [], {}
     for instance in manifest.instances:
         text = witness_of(folder, instance)
-        view = None if text is None else WitnessViews(folder).view(instance, "falsify", text)
+        view = None if text is None else viewed(folder, instance, text)
         if view is not None:
             (tmp_path / "cex" / instance.id).write_text(text)
             judged.append(judged_of(instance.id, "falsify"))
             views[instance.id] = view
-    shown = pictures(tmp_path, folder, judged, {i.id: i for i in manifest.instances})
+    instances = LoadedSet(folder, {i.id: i for i in manifest.instances})
+    shown = pictures(StoredRun(tmp_path, instances, [one.run for one in judged]), judged)
     assert len(shown) == len(views) > 2
     for key, picture in shown.items():
         view = views[key]
@@ -142,7 +149,7 @@ def test_an_activation_map_has_the_shape_of_its_feature_map(made):
     (cam,) = (i for i in manifest.instances if i.facts.family == "cam_topk")
     text = witness_of(folder, cam)
     assert text is not None
-    view = WitnessViews(folder).view(cam, "falsify", text)
+    view = viewed(folder, cam, text)
     assert view is not None
     assert (view.map_shape, view.input_shape, view.is_image) == ((8, 8), (1, 8, 8), True)
     assert view.x_class == view.witness_class
@@ -153,10 +160,10 @@ def test_an_activation_map_has_the_shape_of_its_feature_map(made):
 def test_no_view_without_a_map_or_with_a_witness_that_does_not_replay(made):
     folder, manifest = made
     label = next(i for i in manifest.instances if i.facts.family == "label_robustness")
-    assert label.facts.map_size == 0
-    assert WitnessViews(folder).view(label, "falsify", "((X_0 0.0))") is None
+    assert not label.facts.map_size
+    assert viewed(folder, label, "((X_0 0.0))") is None
     box = next(i for i in manifest.instances if i.facts.family == "vg_box")
-    assert WitnessViews(folder).view(box, "falsify", "sat\nnonsense") is None
+    assert viewed(folder, box, "sat\nnonsense") is None
 
 
 @given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=6), st.floats(0.001953125, 0.46875, width=32))
@@ -174,7 +181,7 @@ def test_without_the_data_xhat_comes_from_the_box(made):
     elsewhere = box.model_copy(update={"facts": box.facts.model_copy(update={"dataset": "elsewhere"})})
     text = witness_of(folder, box)
     assert text is not None
-    view = WitnessViews(folder).view(elsewhere, "falsify", text)
+    view = viewed(folder, elsewhere, text)
     assert view is not None
     assert (view.x_from, view.features) == ("box", ())
     network = read_onnx(folder / box.network)

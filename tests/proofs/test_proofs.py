@@ -35,7 +35,7 @@ from salver.proofs.checker import (
 )
 from salver.proofs.command import main as check_proof
 from salver.proofs.context import Context
-from salver.proofs.exact import Matrix, Unit
+from salver.proofs.exact import LIMB, Matrix, Unit, _limbs, largest, narrow, plus, scattered
 from salver.proofs.graph import STEP, Abs, Gate, Graph, Relu
 from salver.proofs.onnx_file import UnsupportedNetworkError
 from salver.proofs.record import QueryFiles, read_proof, write_proof
@@ -61,10 +61,50 @@ def test_products_are_those_of_fractions_rounded_down(weights: list[float], row:
     assert back.tolist() == product.tolist()
 
 
+WHOLE = st.one_of(
+    st.integers(-(1 << 70), 1 << 70),
+    st.integers(-100, 100),
+    st.integers(0, 64).map(lambda n: -(1 << n)),
+    st.integers(0, 64).map(lambda n: (1 << n) - 1),
+)
+
+
+@given(st.lists(WHOLE, min_size=4, max_size=4), st.lists(WHOLE, min_size=4, max_size=4))
+def test_sums_are_exact_whether_they_fit_into_64_bits_or_not(left: list[int], right: list[int]) -> None:
+    one, other = (narrow(np.array(values, dtype=object)) for values in (left, right))
+    assert one.tolist() == left
+    assert largest(one) == max(map(abs, left))
+    assert plus(one, other).tolist() == [a + b for a, b in zip(left, right, strict=True)]
+    places = np.array([0, 2, 2, 2])
+    assert scattered(3, places, one).tolist() == [left[0], 0, sum(left[1:])]
+    for signed in (False, True):
+        limbs = _limbs(one, signed)
+        assert all((np.abs(limb) <= 1 << LIMB).all() for limb in limbs)
+        digits = [[int(value) << (LIMB * i) for value in limb] for i, limb in enumerate(limbs)]
+        assert [sum(column) for column in zip(*digits, strict=True)] == left
+
+
+@given(st.lists(WHOLE, min_size=6, max_size=6), st.lists(WHOLE, min_size=6, max_size=6))
+def test_dot_products_are_rounded_down_once(rows: list[int], values: list[int]) -> None:
+    one = narrow(np.array(rows, dtype=object)).reshape(2, 3)
+    low, high = np.array(values[:3], dtype=object), np.array(values[3:], dtype=object)
+    found = Unit().dot(((np.maximum(one, 0), low), (np.minimum(one, 0), high)))
+    for k in range(2):
+        row = rows[3 * k : 3 * k + 3]
+        exact = sum(r * (a if r > 0 else b) for r, a, b in zip(row, values[:3], values[3:], strict=True))
+        assert int(found[k]) == exact >> Unit().places
+
+
+@given(st.lists(st.floats(-1e25, 1e25), min_size=1, max_size=5))
+def test_many_floats_are_rounded_as_one_is(values: list[float]) -> None:
+    exact = [math.floor(Fraction(value) * Unit().one) for value in values]
+    assert Unit().ints(values).tolist() == exact
+
+
 @given(st.floats(-1e12, 1e12))
 def test_numbers_are_rounded_to_their_side(value: float) -> None:
     unit = Unit()
-    (down,), (up,) = unit.ints([value]), unit.ints_up([value])
+    (down,), (up,) = unit.ints([value]).tolist(), unit.ints_up([value]).tolist()
     assert Fraction(down, unit.one) <= Fraction(value) <= Fraction(up, unit.one)
     assert up - down <= 1
 
@@ -114,8 +154,9 @@ def test_ranges_and_every_row_hold_at_sampled_points(tmp_path: Path, seed: int) 
         for entry in range(graph.sizes[name]):
             sum_ = Sum(checker, context, 1)
             terms, constant = sum_._row(kind, name, np.array([entry]))
-            row = sum(values[tensor][:, entry] * float(c[0]) / one for tensor, c in terms)
-            row = row + float(constant[0]) / one
+            row = 0.0 if constant is None else float(constant[0]) / one
+            for tensor, c in terms:
+                row = row + values[tensor][:, entry] * (c if isinstance(c, int) else float(c[0]) / one)
             assert (row >= -1e-7 * (1 + np.abs(row).max())).all(), (kind, name, entry)
 
 
@@ -199,7 +240,15 @@ def test_the_same_steps_give_the_same_bytes(tmp_path: Path) -> None:
         ({"do": "close", "by": [["low", "X", [0], [0], [float("nan")]]]}, "malformed"),
         ({"do": "close", "by": [["gate_low", "X", [0], [0], [1.0]]]}, "no row"),
         ({"do": "close", "by": []}, "no contradiction"),
-        ({"do": "close", "by": [["atom", "", [0], [[9, 0, 0]], [1.0]]]}, "malformed"),
+        ({"do": "close", "by": [["atom", "", [0], [[9, 0, 0]], [1.0]]]}, "no clause"),
+        ({"do": "close", "by": [["atom", "", [0], [[0, 9, 0]], [1.0]]]}, "no conjunction"),
+        ({"do": "close", "by": [["atom", "", [0], [[0, 0, 9]], [1.0]]]}, "no atom"),
+        ({"do": "close", "by": [["atom", "", [0], [[0, 0]], [1.0]]]}, "three numbers"),
+        ({"do": "close", "by": [["atom", "", [0], [[0, True, 0]], [1.0]]]}, "no whole number"),
+        ({"do": "close", "by": [["atom", "", [0], [[0, -1, 0]], [1.0]]]}, "negative"),
+        ({"do": "close", "by": [["atom", "", [1], [[0, 0, 0]], [1.0]]]}, "malformed|no deduction"),
+        ({"do": "close", "by": [["low", "X", [1], [0], [1.0]]]}, "no deduction"),
+        ({"do": "close", "by": [["low", "X", [0], [10**9], [1.0]]]}, "no such entry"),
         ({"do": "bound", "tensor": "X", "at": [0] * 10_000, "lower": [1] * 10_000, "by": []}, "10000"),
     ],
 )

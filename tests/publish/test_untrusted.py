@@ -22,7 +22,6 @@ from salver.judge.judgement import JudgedRun, WitnessVerdict
 from salver.judge.verdicts import judge
 from salver.judge.witness import replay
 from salver.nets.onnx.reader import read_onnx
-from salver.report import write_report
 from salver.run import stage as stage_module
 from salver.run.events import EventLog
 from salver.run.local import run_local
@@ -248,7 +247,7 @@ def hostile_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
             instances[name] = judged_runs.INSTANCES[name]
     judgements = judge(records, instances, {})
     judged = [JudgedRun(run=r, judgement=j) for r, j in zip(records, judgements, strict=True)]
-    return write_report(tmp_path_factory.mktemp("run"), judged, judged_runs.FACTS, instances).parent
+    return judged_runs.reported(judged_runs.loaded(tmp_path_factory.mktemp("run"), judged, instances)).parent
 
 
 def test_no_name_becomes_html(hostile_report: Path) -> None:

@@ -13,7 +13,7 @@ from salver.report.figures.drawing_beside import drawing_beside, drawn_here
 from salver.report.write import shown_in_plots
 from tests.builders.judged_runs import INSTANCES, judged
 
-FRAME = shown_in_plots(results_frame(judged()), dict.fromkeys(INSTANCES, 8))
+FRAME = shown_in_plots(results_frame(judged(), dict.fromkeys(INSTANCES, 8)))
 
 
 def test_plots_drawn_beside_are_those_drawn_here_even_where_the_process_dies() -> None:

@@ -13,14 +13,13 @@ import pytest
 
 from experiments.load.synthetic import synthetic_run
 from salver.core.errors import SalverError
+from salver.judge.judged import Judged, judge_run
 from salver.judge.judgement import JudgedRun, WitnessVerdict
-from salver.report import write_report
-from salver.report.judging import judge_run
 from salver.report.page.material import gather
-from salver.run.events import EventLog
+from salver.run.events import EventLog, recording
+from salver.run.loaded import LoadedRun, load_run
 from salver.run.logs import store_logs, store_witness
-from salver.run.recording import recording
-from salver.run.run_suite import find_run, read_run
+from salver.run.manifest import find_run, read_run
 from salver.runners.answers import Claim, RunRecord
 from salver.supervise.process import lost
 from tests.builders import judged_runs
@@ -65,8 +64,12 @@ def untouched(root: Path) -> object:
                 assert b"TOPSECRET" not in path.read_bytes()
 
 
+def judged(root: Path, run_dir: Path) -> Judged[LoadedRun]:
+    return judge_run(load_run(run_dir, root))
+
+
 def verdicts(root: Path, run_dir: Path) -> dict[str, JudgedRun]:
-    return {one.run.key: one for one in judge_run(run_dir, root)[2]}
+    return {one.run.key: one for one in judged(root, run_dir).rows}
 
 
 def first_sat(run_dir: Path) -> RunRecord:
@@ -116,7 +119,7 @@ def test_an_instance_set_outside_the_project_is_refused(root: Path, run_dir: Pat
     manifest = json.loads((run_dir / "manifest.json").read_text())
     (run_dir / "manifest.json").write_text(json.dumps(manifest | {"instance_set": place}))
     with pytest.raises(SalverError, match=r"manifest.json: instance_set is a path that leaves its folder"):
-        judge_run(run_dir, root)
+        judged(root, run_dir)
 
 
 @pytest.mark.parametrize("kind", ODD_FILES)
@@ -124,15 +127,13 @@ def test_logs_that_are_no_files_are_left_out(root: Path, run_dir: Path, kind: st
     for name in ("stdout.gz", "stderr.gz", "command.json.gz"):
         (run_dir / "logs/shared" / name).unlink()
         ODD_FILES[kind](run_dir / "logs/shared" / name)
-    run, instances, judged = judge_run(run_dir, root)
-    assert gather(run_dir, root / run.instance_set, judged, instances).texts == {}
+    assert gather(judged(root, run_dir)).texts == {}
 
 
 def test_logs_behind_a_link_are_left_out(root: Path, run_dir: Path) -> None:
     shutil.move(run_dir / "logs", root.parent / "logs")
     (run_dir / "logs").symlink_to(root.parent / "logs")
-    run, instances, judged = judge_run(run_dir, root)
-    assert gather(run_dir, root / run.instance_set, judged, instances).texts == {}
+    assert gather(judged(root, run_dir)).texts == {}
 
 
 def test_tables_are_neither_written_nor_removed_through_a_link(root: Path, tmp_path: Path) -> None:
@@ -140,7 +141,7 @@ def test_tables_are_neither_written_nor_removed_through_a_link(root: Path, tmp_p
     folder.mkdir()
     (folder / "results").symlink_to(root.parent / "outside")
     with pytest.raises(SalverError, match="results: is a link, not a folder"):
-        write_report(folder, judged_runs.judged(), judged_runs.FACTS, judged_runs.INSTANCES)
+        judged_runs.reported(judged_runs.loaded(folder, judged_runs.judged()))
     assert [path.name for path in folder.iterdir()] == ["results"]
 
 
@@ -149,7 +150,7 @@ def test_a_page_behind_a_link_is_replaced_and_a_folder_of_a_tables_name_stays(ro
     (folder / "results/old.csv").mkdir(parents=True)
     (folder / "index.html").symlink_to(root.parent / "outside/index.html")
     (folder / "results/gone.csv").symlink_to(root.parent / "outside/a.csv")
-    write_report(folder, judged_runs.judged(), judged_runs.FACTS, judged_runs.INSTANCES)
+    judged_runs.reported(judged_runs.loaded(folder, judged_runs.judged()))
     assert not (folder / "index.html").is_symlink()
     assert not (folder / "results/gone.csv").is_symlink()
     assert (folder / "results/old.csv").is_dir()

@@ -21,6 +21,7 @@ from salver.families.questions import TopKChanges
 from salver.judge.views import WitnessView
 from salver.report.gallery import Exhibit, Picture, html, markdown, ranks_moved, write_gallery
 from salver.report.pictures import bars_svg, flattened, image_png, map_png
+from tests.builders.judged_runs import loaded
 from tests.builders.views import facts_of, judged_of
 
 
@@ -100,14 +101,10 @@ def test_what_left_the_top_set_and_what_came_in():
     assert ranks_moved(view(instance=without)) is None
 
 
-class FixedViews:
-    """Views without a set on disk."""
-
-    def __init__(self, made: WitnessView | None) -> None:
-        self.made = made
-
-    def of_run(self, judged, instance, run_dir):
-        return self.made
+def written_gallery(folder: Path, shown: WitnessView | None, monkeypatch) -> tuple[Path, int]:
+    """The gallery of one falsified instance; its view needs no set on disk."""
+    monkeypatch.setattr("salver.report.gallery.stored_view", lambda run, record: shown)
+    return write_gallery(loaded(folder, [judged_of("i", "s")], {"i": view().instance}))
 
 
 @pytest.mark.parametrize(
@@ -121,13 +118,11 @@ class FixedViews:
     ],
     ids=["image", "table"],
 )
-def test_both_indexes_show_every_picture_that_is_there(tmp_path: Path, changes, files):
+def test_both_indexes_show_every_picture_that_is_there(tmp_path: Path, changes, files, monkeypatch):
     shown = view(**changes)
     (tmp_path / "gallery").mkdir()
     (tmp_path / "gallery" / "old.png").write_text("of an earlier gallery")
-    page, count = write_gallery(
-        tmp_path, "s", [judged_of("i", "s")], {"i": shown.instance}, FixedViews(shown)
-    )
+    page, count = written_gallery(tmp_path, shown, monkeypatch)
     there = {p.name for p in page.parent.iterdir()}
     assert count == 1
     assert there == {f"i-{name}" for name in files} | {"index.html", "index.md"}
@@ -137,10 +132,9 @@ def test_both_indexes_show_every_picture_that_is_there(tmp_path: Path, changes, 
     assert set(_pictures(page.read_text())) == {f"./i-{name}" for name in files}
 
 
-def test_no_witness_is_one_line(tmp_path):
-    instances = {"i": view().instance}
+def test_no_witness_is_one_line(tmp_path, monkeypatch):
     with pytest.raises(SalverError, match="no instance with a saliency map was falsified"):
-        write_gallery(tmp_path, "s", [judged_of("i", "s")], instances, FixedViews(None))
+        written_gallery(tmp_path, None, monkeypatch)
     assert not (tmp_path / "gallery").exists()
 
 

@@ -29,7 +29,7 @@ from salver.report.templating import visible
 from salver.report.words import asked
 from salver.run.logs import store_logs
 from salver.supervise.finished import Finished, Termination
-from tests.builders.judged_runs import INSTANCES, judged
+from tests.builders.judged_runs import INSTANCES, judged, loaded
 
 FRAME = results_frame(judged()).assign(neurons=[8, 8, 16] * 3)
 
@@ -141,7 +141,7 @@ def logged(run_dir: Path, stdout: str) -> JudgedRun:
 @pytest.mark.parametrize(("length", "cut"), [(HEAD, False), (HEAD + 1, True)])
 def test_the_page_has_the_command_and_the_head_of_a_log(tmp_path: Path, length: int, cut: bool) -> None:
     one = logged(tmp_path, "é" * length)
-    text = gather(tmp_path, tmp_path, [one], INSTANCES).texts["k"]
+    text = gather(loaded(tmp_path, [one])).texts["k"]
     assert text == RunText(("tool", "--fast", "a b"), {"THREADS": "1"}, "é" * HEAD, "", (cut, False))
 
 
@@ -149,10 +149,9 @@ def test_damaged_logs_are_left_out(tmp_path: Path) -> None:
     one = logged(tmp_path, "x" * 5000)
     for path in (tmp_path / "logs/k").iterdir():
         path.write_bytes(path.read_bytes()[:20])
-    found = gather(tmp_path, tmp_path, [one], INSTANCES)
+    found = gather(loaded(tmp_path, [one]))
     assert found.texts == {}
     assert found.pictures == {}
-    assert found.sizes == {}
 
 
 @given(st.lists(st.floats(0.01, 1000.0), min_size=1, max_size=2000))

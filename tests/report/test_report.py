@@ -21,26 +21,24 @@ from salver.core import files
 from salver.core.errors import SalverError
 from salver.core.files import write_atomically
 from salver.families.instance import Instance
-from salver.judge.coverage import coverage
 from salver.judge.judgement import JudgedRun
 from salver.judge.scoring import RESULT_COLUMNS, leaderboard, results_frame
 from salver.judge.verdicts import judge
-from salver.report import terminal_table, write_report
-from salver.report.as_json import report_json
 from salver.report.figures.drawing_beside import drawn_here
 from salver.report.page.material import Material
-from salver.report.results import results
-from salver.report.tables import with_totals
-from salver.report.write import shown_in_plots, write_results
+from salver.report.results import report_json, results, with_totals
+from salver.report.tables import terminal_table
+from salver.report.write import shown_in_plots, write_report
+from salver.run.loaded import coverage
 from salver.runners.answers import Claim
-from tests.builders.judged_runs import FACTS, INSTANCES, ODD, judged, run
+from tests.builders.judged_runs import INSTANCES, ODD, judged, loaded, reported, run
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "report"
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_report(tmp_path_factory.mktemp("run"), judged(), FACTS, INSTANCES).parent
+    return reported(loaded(tmp_path_factory.mktemp("run"), judged())).parent
 
 
 def matches_golden(name: str, text: str) -> bool:
@@ -89,7 +87,7 @@ def test_six_columns_hold_one_row_per_instance(tmp_path: Path) -> None:
     records = [run("crown", "box-1", Claim.UNSAT, 1.0 + n, n) for n in (2, 0, 1)]
     judgements = judge(records, INSTANCES, {})
     runs = [JudgedRun(run=r, judgement=j) for r, j in zip(records, judgements, strict=True)]
-    write_report(tmp_path, runs, {}, INSTANCES)
+    reported(loaded(tmp_path, runs))
     assert (tmp_path / "results/crown.csv").read_text() == (
         "quick,onnx/vg_box.onnx,vnnlib/box-1.vnnlib,0.0,unsat,2.000\n"
         "quick,onnx/vg_box.onnx,vnnlib/box-2.vnnlib,0.0,not_run,0.000\n"
@@ -103,9 +101,9 @@ def test_the_report_of_an_unfinished_run_says_so_first_and_has_no_score(tmp_path
     runs = [JudgedRun(run=r, judgement=j) for r, j in zip(records, judgements, strict=True)]
     covered = coverage(records, len(INSTANCES), ("crown", "falsify", "milp"))
     assert covered.told == "2 of 9 jobs"
-    found = results(runs, "vnncomp2026", covered=covered)
-    drawing = partial(drawn_here, shown_in_plots(found.frame, {}))
-    page = write_results(tmp_path, found, {}, INSTANCES, {}, Material(), drawing)
+    found = results(loaded(tmp_path, runs, coverage=covered))
+    drawing = partial(drawn_here, shown_in_plots(found.frame))
+    page = write_report(found, Material(), drawing)
     told = json.loads(report_json(found, page))
     assert next(iter(told)) == "unfinished"
     assert told["unfinished"] == "2 of 9 jobs"
@@ -212,9 +210,9 @@ def test_page_links_logs_as_relative_paths(report: Path) -> None:
 
 
 def test_nothing_solved_leaves_no_plot_from_before(tmp_path: Path) -> None:
-    write_report(tmp_path, judged(), {}, INSTANCES)
+    reported(loaded(tmp_path, judged()))
     lost = [j for j in judged() if j.run.solver == "falsify" and j.run.instance == "box-1"]
-    index = write_report(tmp_path, lost, {}, INSTANCES)
+    index = reported(loaded(tmp_path, lost))
     assert "nothing to draw" in index.read_text()
     assert not list(tmp_path.glob("cactus.*"))
     assert not list(tmp_path.glob("scatter.*"))
@@ -233,7 +231,7 @@ def test_what_cannot_be_reported_writes_nothing(
     tmp_path: Path, runs: list[JudgedRun], instances: dict[str, Instance], profile: str, complaint: str
 ) -> None:
     with pytest.raises(SalverError, match=complaint):
-        write_report(tmp_path, runs, {}, instances, profile)
+        reported(loaded(tmp_path, runs, instances), profile=profile)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -7,7 +7,8 @@ from pydantic import ValidationError
 
 from salver.core.errors import SalverError
 from salver.families.suite import read_suite
-from salver.run.run_suite import RunOptions, limits_for
+from salver.run.manifest import RunOptions
+from salver.run.run_suite import limits_for
 from salver.runners.registry import runners
 from tests.fake_solvers.runner import fake_instance
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from salver.runners.answers import Claim
 from salver.runners.contract import answer_from_words
 from salver.runners.registry import runners
+from salver.solvers.__main__ import main as solve
+from salver.solvers.registry import SOLVERS
 from salver.testkit.declarations import check_declarations, sample_instance
 
 
@@ -50,6 +54,45 @@ def test_verdict_words(word, claim):
 
 
 def test_a_python_without_wheels_is_named(monkeypatch):
-    monkeypatch.setattr("salver.runners.contract.importlib.util.find_spec", lambda name: None)
-    monkeypatch.setattr("salver.runners.contract.LAST_PYTHON", {"maraboupy": (3, 8)})
+    hide(monkeypatch, "maraboupy")
+    declared = ["maraboupy>=2.0; python_version < '3.8' and extra == 'marabou'"]
+    monkeypatch.setattr("salver.core.packages.requires", lambda name: declared)
     assert "no wheels for Python 3" in (runners()["marabou"]().unavailable() or "")
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "brought_by"),
+    [
+        ("marabou", "maraboupy", "pip install --no-deps 'maraboupy>=2.0'"),
+        ("milp", "pyscipopt", "pip install --no-deps 'pyscipopt>=6.3'"),
+        ("hybrid", "pyscipopt", "pip install --no-deps 'pyscipopt>=6.3'"),
+        ("crown", "auto_LiRPA", "pip install --no-deps 'appdirs>=1.4' auto-LiRPA"),
+        ("falsify", "onnxruntime", "run scripts/setup.sh"),
+    ],
+)
+def test_a_missing_package_is_named_with_the_command_that_brings_it(
+    name, module, brought_by, monkeypatch, capsys
+):
+    hide(monkeypatch, module)
+    reason = runners()[name]().unavailable()
+    assert f"{module} is not installed" in reason
+    assert brought_by in reason
+    assert solve([name, "verify", "q", "--network", "N=m"]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert brought_by in told
+
+
+def test_the_runners_of_embedded_solvers_are_those_of_the_registry():
+    found = runners()
+    for solver in SOLVERS.values():
+        runner = found[solver.name]()
+        assert (runner.complete, set(runner.devices), runner.needs) == (
+            solver.complete, set(solver.devices), solver.needs
+        )  # fmt: skip
+        assert bool(runner.proof_file) is solver.proves
+
+
+def hide(monkeypatch, module):
+    """As if a package were not installed: Python's import system takes None in its place for that."""
+    monkeypatch.setitem(sys.modules, module, None)

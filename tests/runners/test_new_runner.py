@@ -57,7 +57,7 @@ def test_a_new_runner_is_found_under_its_name(project):
 @pytest.mark.parametrize(
     ("name", "kind", "path", "told"),
     [
-        ("My Tool", "python", "", "start with a small letter"),
+        ("My Tool", "python", "", "use small letters"),
         ("../tool", "python", "", "is no name"),
         ("milp", "python", "", "there is a solver of this name"),
         ("tool", "perl", "", "choose one of python"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -86,6 +87,33 @@ def test_what_is_there_stays_until_it_is_outdated():
     assert (folder_of("fake") / "mark").exists()
     install(peer(borrows={"numpy": "", "scipy": ""}))
     assert not (folder_of("fake") / "mark").exists()
+
+
+UV = """#!{python}
+import subprocess, sys
+from pathlib import Path
+with Path({log!r}).open("a") as log:
+    print(*sys.argv[1:], file=log)
+if not {works}:
+    sys.exit(1)
+if sys.argv[1] == "venv":
+    sys.exit(subprocess.call([sys.executable, "-m", "venv", "--without-pip", sys.argv[-1]]))
+"""
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_uv_is_used_where_it_is_there_and_works(tmp_path, monkeypatch, works):
+    uv, log = tmp_path / "bin" / "uv", tmp_path / "log"
+    uv.parent.mkdir()
+    uv.write_text(UV.format(python=sys.executable, log=str(log), works=works))
+    uv.chmod(0o755)
+    monkeypatch.setenv("PATH", str(uv.parent), prepend=os.pathsep)
+    wanted = peer(borrows={"numpy": "", "absent-package": "2.0"} if works else {"numpy": ""})
+    assert install(wanted) == installed("fake")
+    made, *own = log.read_text().splitlines()
+    assert made.startswith("venv ")
+    packages = f"pip install --quiet --no-deps --python {program_of('fake')} absent-package==2.0"
+    assert own == ([packages] if works else [])
 
 
 def test_what_does_not_import_leaves_nothing_behind():

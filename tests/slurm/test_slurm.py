@@ -13,7 +13,7 @@ from salver.core.errors import SalverError
 from salver.run.cluster import slurm
 from salver.run.cluster.pools import Pool, Pools
 from salver.run.cluster.slurm import run_slurm
-from salver.run.recording import RunSummary
+from salver.run.events import RunSummary
 from salver.runners.answers import Claim
 from salver.supervise.finished import Limits, Termination
 from tests.engines.conftest import Make

@@ -13,9 +13,10 @@ from salver.nets.affine import UnsupportedQueryError
 from salver.nets.network import Network, evaluate, extend_ranges
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.operators import Abs, Add, Concat, Linear, Mul, Node, Relu, Sign, Sub
-from salver.solvers.__main__ import _solved
+from salver.solvers.__main__ import solved
 from salver.solvers.boxes import MOST_INPUTS, decides, search
 from salver.solvers.query import Budget, Options, Query, Verdict
+from salver.solvers.registry import SOLVERS
 from salver.spec import Atom, Property
 
 
@@ -90,13 +91,13 @@ def test_many_inputs_are_not_for_boxes(tmp_path):
     square = Network("X", wide, (Node("y", Mul(), ("X", "X"), (wide,)),), "y")
     below = Atom(0, "<=", constant=-1.0)
     few = asked(tmp_path, square, [-1.0] * wide, [1.0] * MOST_INPUTS + [-1.0], below)
-    assert _solved("milp", few, Budget(20.0), Options()).verdict is Verdict.UNSAT
+    assert solved(SOLVERS["milp"], few, Budget(20.0), Options()).verdict is Verdict.UNSAT
     many = asked(tmp_path, square, [-1.0] * wide, [1.0] * wide, below)
     assert decides(few)
     assert not decides(many)
     with pytest.raises(UnsupportedQueryError, match="product"):
-        _solved("milp", many, Budget(20.0), Options())
-    assert _solved("falsify", few, Budget(20.0), Options()).verdict is Verdict.UNKNOWN
+        solved(SOLVERS["milp"], many, Budget(20.0), Options())
+    assert solved(SOLVERS["falsify"], few, Budget(20.0), Options()).verdict is Verdict.UNKNOWN
 
 
 def test_no_time_is_no_answer(tmp_path):

@@ -18,7 +18,7 @@ from salver.nets.network import Network, lower
 from salver.nets.operators import Linear, Node, Relu, Sub
 from salver.oracle.enumerate import enumerate_query
 from salver.oracle.exact import exact_outputs
-from salver.solvers.arguments import HYBRID_PARTS, parts_left_out
+from salver.solvers.arguments import parts_left_out
 from salver.solvers.bounding.bounds import bound_affine, propagate
 from salver.solvers.hybrid import tree
 from salver.solvers.hybrid.interior import interior_point
@@ -26,6 +26,7 @@ from salver.solvers.hybrid.node import root_node, tighten
 from salver.solvers.hybrid.solver import solve
 from salver.solvers.milp.model import build
 from salver.solvers.query import Budget, Options, Query, Verdict
+from salver.solvers.registry import SOLVERS
 from salver.spec.truth import Truth
 
 SEEDS = range(300, 318)
@@ -71,22 +72,22 @@ def test_running_out_of_memory_is_told(queries):
         solve(query, Budget(30.0), Options(without=without))
 
 
-@pytest.mark.parametrize("part", HYBRID_PARTS)
+@pytest.mark.parametrize("part", SOLVERS["hybrid"].parts)
 def test_leaving_a_part_out_changes_no_verdict(queries, part):
     assert verdicts_agree(queries, Options(without=frozenset({part}))) > len(queries) // 2
 
 
 def test_all_parts_can_be_left_out_together(queries):
-    assert verdicts_agree(queries, Options(without=frozenset(HYBRID_PARTS))) > len(queries) // 2
+    assert verdicts_agree(queries, Options(without=frozenset(SOLVERS["hybrid"].parts))) > len(queries) // 2
 
 
 def test_parts_are_named_on_the_command_line():
-    assert parts_left_out("hybrid", "attack, probing") == {"attack", "probing"}
-    assert parts_left_out("milp", "") == frozenset()
+    assert parts_left_out(SOLVERS["hybrid"], "attack, probing") == {"attack", "probing"}
+    assert parts_left_out(SOLVERS["milp"], "") == frozenset()
     with pytest.raises(SalverError, match="did you mean attack"):
-        parts_left_out("hybrid", "atack")
+        parts_left_out(SOLVERS["hybrid"], "atack")
     with pytest.raises(SalverError, match="use hybrid"):
-        parts_left_out("milp", "attack")
+        parts_left_out(SOLVERS["milp"], "attack")
 
 
 def exact_value(affine: Affine, values: dict[int, list[Fraction]], row: int) -> Fraction:

@@ -10,9 +10,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from salver.nets.network import evaluate
-from salver.solvers.__main__ import load, main
+from salver.solvers.__main__ import main
 from salver.solvers.lifted import read_queries
 from salver.solvers.query import Budget, Options
+from salver.solvers.registry import SOLVERS
 from salver.spec import float32_down, float32_up
 from tests.builders.onnx_models import chain
 
@@ -223,7 +224,10 @@ def test_solvers_agree_on_random_graphs_and_with_their_points(seed, tmp_path):
             f"{text}(assert (>= (+ {first} (* 0.5 X[{','.join('0' * len(shape))}])) {bound:.4f}))"
         )
         again = read_queries({"N": tmp_path / "m.onnx"}, query)
-        found = {name: load(name)(again, Budget(20.0), Options()) for name in ("hybrid", "milp", "marabou")}
+        found = {
+            name: SOLVERS[name].load()(again, Budget(20.0), Options())
+            for name in ("hybrid", "milp", "marabou")
+        }
         verdicts = {result.verdict.value for result in found.values()} - {"unknown", "timed-out"}
         assert len(verdicts) <= 1
         assert bound > most or "unsat" not in verdicts
@@ -236,7 +240,7 @@ def test_a_corner_may_be_the_one_solution(tmp_path):
     query.write_text(PLAIN + box("X", 0.0, 2.0, "0", "1") + LINEAR[0][1].replace("1.26", "2.5"))
     asked = read_queries({"N": doubled(tmp_path)}, query)
     for name in ("hybrid", "marabou", "crown"):
-        assert load(name)(asked, Budget(20.0), Options()).verdict.value == "sat"
+        assert SOLVERS[name].load()(asked, Budget(20.0), Options()).verdict.value == "sat"
 
 
 def assert_largest_between(path: Path, reached: str, beyond: str) -> None:
@@ -246,7 +250,7 @@ def assert_largest_between(path: Path, reached: str, beyond: str) -> None:
         query.write_text(PLAIN + box("X", -1.0, 1.0, "0", "1") + f"(assert (>= Y[0] {bound}))")
         asked = read_queries({"N": path}, query)
         for name in ("hybrid", "milp", "marabou", "crown"):
-            assert load(name)(asked, Budget(20.0), Options()).verdict.value == verdict
+            assert SOLVERS[name].load()(asked, Budget(20.0), Options()).verdict.value == verdict
 
 
 def test_absolute_values_before_other_neurons(tmp_path):

@@ -24,8 +24,10 @@ from tests.builders.small_queries import relu_network, saliency_query, toy_gap
 
 DRIVER = """
 import sys
+from dataclasses import replace
 import salver.solvers.__main__ as command
-command.SOLVERS["stub"] = command.SOLVERS["hybrid"] = "stub"
+stub = replace(command.SOLVERS["hybrid"], module="stub", needs=())
+command.SOLVERS |= {"stub": replace(stub, name="stub", forks=False), "hybrid": stub}
 sys.exit(command.main())
 """
 STUB = """

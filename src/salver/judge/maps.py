@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from salver.core.errors import SalverError
 from salver.explain.explanation import Explained
-from salver.families.instance import Facts, Instance
-from salver.nets.network import Network, lower
-from salver.nets.onnx.file import load_model
-from salver.nets.onnx.reader import read_onnx
-from salver.nets.runtime import Runtime
+from salver.families.instance import Facts
+from salver.judge.loaded import LoadedInstance
+from salver.nets.network import lower
 
 Array = npt.NDArray[np.float64]
 
@@ -34,66 +30,42 @@ class Seen:
     top: tuple[int, ...]
 
 
-class Maps:
-    """Maps of one instance set, by ONNX Runtime; each network is read once.
+def seen_at(instance: LoadedInstance, x: Array) -> Seen:
+    """What is seen at a point [n], such as a witness.
 
-    Args:
-        set_folder: folder of the instance set.
+    Raises:
+        SalverError: the query's network cannot be read or run.
     """
+    return seen(instance.facts, instance.outputs(x))
 
-    def __init__(self, set_folder: Path) -> None:
-        self._set_folder = set_folder
-        self._runtimes: dict[str, Runtime] = {}
-        self._networks: dict[str, Network] = {}
 
-    def at(self, instance: Instance, x: Array) -> Seen:
-        """What is seen at a point [n], such as a witness.
+def seen_at_xhat(instance: LoadedInstance, x: Array) -> Seen:
+    """The same at the explained point: the map with which the query compares.
 
-        Raises:
-            SalverError: the query's network cannot be read or run.
-        """
-        return seen(instance.facts, self._outputs(instance, x))
+    Raises:
+        SalverError: as `seen_at`; the original network cannot be read.
+    """
+    facts = instance.facts
+    at_x = seen(facts, instance.outputs(x))
+    if facts.compared_with is None:
+        return at_x
+    network = instance.classifier
+    _, compared = Explained(network, lower(network), facts.compared_with).values(x[None])
+    return replace(at_x, map=compared[0], top=top_set(compared[0], facts))
 
-    def at_xhat(self, instance: Instance, x: Array) -> Seen:
-        """The same at the explained point: the map with which the query compares.
 
-        Raises:
-            SalverError: as `at`; the original network cannot be read.
-        """
-        facts = instance.facts
-        outputs = self._outputs(instance, x)
-        if facts.compared_with is None:
-            return seen(facts, outputs)
-        network = self._network(instance.network)
-        _, compared = Explained(network, lower(network), facts.compared_with).values(x[None])
-        return replace(seen(facts, outputs), map=compared[0], top=top_set(compared[0], facts))
+def map_shape(instance: LoadedInstance) -> tuple[int, ...]:
+    """Shape of the map before flattening. Channels of a coloured image are kept: the map of a gradient
+    has one value for each of them.
 
-    def shape(self, instance: Instance) -> tuple[int, ...]:
-        """Shape of the map before flattening. Channels of a coloured image are kept: the map of a gradient
-        has one value for each of them.
-
-        Raises:
-            SalverError: an activation map's network cannot be read.
-        """
-        facts = instance.facts
-        shape: tuple[int, ...] = (facts.map_size,)
-        if facts.explanation is not None:
-            shape = facts.explanation.map_shape(self._network(instance.network), facts.input_shape)
-        return shape if int(np.prod(shape)) == facts.map_size else (facts.map_size,)
-
-    def _outputs(self, instance: Instance, x: Array) -> Array:
-        path = self._set_folder / instance.onnx
-        try:
-            if instance.onnx not in self._runtimes:
-                self._runtimes[instance.onnx] = Runtime(load_model(path).SerializeToString())
-            return self._runtimes[instance.onnx].outputs(x)
-        except RuntimeError as error:
-            raise SalverError("ONNX Runtime cannot run it", str(path), "generate the set again") from error
-
-    def _network(self, path: str) -> Network:
-        if path not in self._networks:
-            self._networks[path] = read_onnx(self._set_folder / path)
-        return self._networks[path]
+    Raises:
+        SalverError: an activation map's network cannot be read.
+    """
+    facts = instance.facts
+    shape: tuple[int, ...] = (facts.map_size,)
+    if facts.explanation is not None:
+        shape = facts.explanation.map_shape(instance.classifier, facts.input_shape)
+    return shape if int(np.prod(shape)) == facts.map_size else (facts.map_size,)
 
 
 def seen(facts: Facts, outputs: Array) -> Seen:

@@ -23,9 +23,7 @@ def beside(networks: Sequence[Network]) -> Network:
     for number, network in enumerate(networks):
         names = {name: f"{number}:{name}" for name in network.shapes}
         count = network.input_size
-        weight = np.zeros((count, total), np.float32)
-        weight[np.arange(count), first + np.arange(count)] = 1.0
-        part = Linear(weight, np.zeros(count, np.float32))
+        part = Linear.picking(range(first, first + count), total)
         nodes.append(Node(names[network.input], part, ("X",), (count,)))
         nodes += [
             replace(node, name=names[node.name], inputs=tuple(names[name] for name in node.inputs))
@@ -53,9 +51,7 @@ def with_rows(
     parts = [both]
     for product in products:
         for entry in set(product) - set(picks):
-            weight = np.zeros((1, size), np.float32)
-            weight[0, entry] = 1.0
-            picks[entry] = builder.emit(Linear(weight, np.zeros(1, np.float32)), (both,), (1,))
+            picks[entry] = builder.emit(Linear.picking([entry], size), (both,), (1,))
         total = picks[product[0]]
         for entry in product[1:]:
             total = builder.emit(Mul(), (total, picks[entry]), (1,))

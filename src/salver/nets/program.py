@@ -77,6 +77,10 @@ class Program:
     blocks: tuple[Block, ...]
     output: Affine
 
+    def argument(self, block: Block) -> Affine:
+        """What a block is applied to: z of a ReLU or mask, v of a gate or an absolute value."""
+        return self.pre[block.pre].affine if isinstance(block, ReluBlock | MaskBlock) else block.value
+
     def evaluate(self, x: Array) -> tuple[Array, list[Array], dict[int, Array]]:
         """Outputs, pre-activations and block values at inputs `x` [batch, n], in float64."""
         values: dict[int, Array] = {-1: np.atleast_2d(np.asarray(x, np.float64))}

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from salver.proofs.exact import MOST_PLACES, PLACES, Ints, Matrix, Unit, zeros
+from salver.proofs.exact import MOST_PLACES, PLACES, Digits, Ints, Matrix, Unit, plus, zeros
 from salver.proofs.graph import STEP, Abs, Affine, Gate, Graph, Relu
 from salver.proofs.vnnlib_file import ExactProperty
 
@@ -24,7 +24,7 @@ class Context:
 
     Attributes:
         unit: of which all numbers are multiples.
-        low, high: ranges per tensor and step, integers times the unit.
+        low, high: ranges per tensor and step, Python integers times the unit.
         alternatives: per clause of the property, the conjunctions that may still hold.
         closed: the facts contradict each other: the branch has no x.
     """
@@ -46,7 +46,8 @@ class Context:
         if (len(prop.lower), prop.output_count) != (graph.network.input_size, graph.output_size):
             raise ValueError("the query is about a network of other sizes")
         unit, name = unit or fitting(graph, prop), graph.network.input
-        low, high = {name: unit.ints(prop.lower)}, {name: unit.ints_up(prop.upper)}
+        low = {name: unit.ints(prop.lower).astype(object)}
+        high = {name: unit.ints_up(prop.upper).astype(object)}
         for switch in graph.switches:
             size = graph.sizes[switch]
             low[STEP + switch], high[STEP + switch] = zeros(size), zeros(size) + unit.one
@@ -138,9 +139,10 @@ class Context:
 def _both(matrix: Matrix, low: Ints, high: Ints) -> tuple[Ints, Ints]:
     """Interval product of an exact matrix with ranges, rounded outwards."""
     positive, negative = matrix.signs
-    below = positive.times(low[None]) + negative.times(-high[None])
-    above = positive.times(-high[None]) + negative.times(low[None])
-    return below[0], -above[0]
+    least, most = Digits(low[None]), Digits(-high[None])
+    below = plus(positive.times(least), negative.times(most))
+    above = plus(positive.times(most), negative.times(least))
+    return below[0].astype(object), -above[0].astype(object)
 
 
 def fitting(graph: Graph, prop: ExactProperty) -> Unit:

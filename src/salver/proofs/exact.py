@@ -5,8 +5,11 @@ the places belong to a query (`Unit`) and follow the sizes of its numbers. Sums 
 the places; `Unit.floor` drops the second half downwards, the only rounding there is beside that of `Matrix`,
 and the checker rounds a lower bound down everywhere.
 
-Matrix products of many entries go through float64 without rounding: both factors are cut into limbs of
-`LIMB` bits, and a sum of up to 2^(53 - 2 LIMB) products of limbs is an integer below 2^53.
+Integers that fit are kept in 64 bits, which is many times as fast; every sum of such arrays is made in
+longer integers where it might not fit (`narrow`, `plus`, `scattered`).
+
+Products of many entries go through float64 without rounding: both factors are cut into limbs of
+`LIMB` bits, and a sum of up to 2^(53 - 2 LIMB) products of limbs is an integer of at most 2^53.
 """
 
 from __future__ import annotations
@@ -31,7 +34,42 @@ MOST_LIMBS = 64
 """Limbs of a weight: more of them could not be added up in 63 bits."""
 
 Ints = Any
-"""numpy object array of Python integers, or (in exponents and shifts) an int64 array."""
+"""numpy array of integers: of Python's in an object array, or of 64 bits where all are above -2^63."""
+
+
+def narrow(values: Ints) -> Ints:
+    """The same integers in 64 bits where they fit."""
+    if values.dtype != object:
+        return values
+    try:
+        short = values.astype(np.int64)
+    except OverflowError:
+        return values
+    return values if (short == np.iinfo(np.int64).min).any() else short
+
+
+def largest(values: Ints) -> int:
+    """The largest absolute value, 0 of none."""
+    return max(int(values.max()), -int(values.min())) if values.size else 0
+
+
+def plus(one: Ints, other: Ints) -> Ints:
+    """Exact sum of two arrays."""
+    if one.dtype == other.dtype == np.int64 and largest(one) + largest(other) < 1 << 63:
+        return one + other
+    return one.astype(object) + other.astype(object)
+
+
+def scattered(size: int, places: Any, values: Ints) -> Ints:
+    """Array [size] with the exact sums of the values at each place; `places` and `values` are [k]."""
+    values = narrow(values)
+    if values.dtype != object and len(values):
+        most = int(np.unique(places, return_counts=True)[1].max())
+        if most * largest(values) >= 1 << 63:
+            values = values.astype(object)
+    total = zeros(size) if values.dtype == object else np.zeros(size, np.int64)
+    np.add.at(total, places, values)
+    return total
 
 
 @dataclass(frozen=True)
@@ -51,11 +89,38 @@ class Unit:
         Raises:
             ValueError: not finite. TypeError: no number.
         """
+        values = list(values)
+        if set(map(type, values)) == {float}:
+            mantissa, exponents = np.frexp(np.array(values))
+            if int(exponents.max()) + self.places < 63 and np.isfinite(mantissa).all():
+                whole = np.ldexp(mantissa, 53).astype(np.int64)
+                shift = exponents.astype(np.int64) - 53 + self.places
+                return (whole << np.maximum(shift, 0)) >> np.minimum(np.maximum(-shift, 0), 63)
         return np.array([0, *(self._down(value) for value in values)], dtype=object)[1:]
 
     def ints_up(self, values: Iterable[Fraction | float]) -> Ints:
         """The same rounded up."""
         return -self.ints([-value for value in values])
+
+    def dot(self, pairs: Iterable[tuple[Ints, Ints]]) -> Ints:
+        """Sum over pairs of rows [k, n] and values [n] of rows @ values, as [k], rounded down once."""
+        total: list[npt.NDArray[np.int64]] = []
+        long: Ints = 0
+        for every, limits in pairs:
+            used = np.flatnonzero((every != 0).any(axis=0))
+            rows, values = every[:, used], limits[used]
+            if rows.dtype == object or len(used) > MOST_TERMS:
+                long = long + (rows.astype(object) * values.astype(object)).sum(axis=1)
+                continue
+            left, right = _limbs(rows), _limbs(values)
+            product = (np.concatenate(left) @ np.stack(right, axis=1)).astype(np.int64)
+            total += [np.zeros(len(rows), np.int64)] * (len(left) + len(right) - 1 - len(total))
+            for i, part in enumerate(product.reshape(len(left), len(rows), len(right))):
+                for j in range(len(right)):
+                    total[i + j] = total[i + j] + part[:, j]
+        if not isinstance(long, int):
+            return (long + _together(total, 0).astype(object) if total else long) >> self.places
+        return _together(total, -self.places) if total else 0
 
     def _down(self, value: Fraction | float) -> int:
         if type(value) not in (int, float, Fraction):
@@ -75,12 +140,35 @@ class Unit:
 
     def floats(self, values: Ints) -> npt.NDArray[np.float64]:
         """The nearest floats."""
+        short = narrow(values)
+        if short.dtype != object and self.places < 1000:
+            return np.asarray(np.ldexp(short.astype(np.float64), -self.places), np.float64)
         return np.asarray(values / self.one, np.float64)
 
 
 def zeros(*shape: int) -> Ints:
     """Exact zeros of a shape."""
     return np.array([0] * math.prod(shape), dtype=object).reshape(shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Digits:
+    """Rows [k, n] of integers, cut into limbs once for several products.
+
+    Attributes:
+        used: columns that are not all 0.
+        limbs: of those columns, one below the other [limbs * k, used].
+    """
+
+    rows: Ints
+
+    @cached_property
+    def used(self) -> npt.NDArray[np.intp]:
+        return np.flatnonzero((self.rows != 0).any(axis=0))
+
+    @cached_property
+    def limbs(self) -> npt.NDArray[np.float64]:
+        return np.concatenate(_limbs(self.rows[:, self.used]))
 
 
 class Matrix:
@@ -102,8 +190,7 @@ class Matrix:
         data = np.asarray(found.data, np.float64)
         if not np.isfinite(data).all():
             raise ValueError("a weight is not finite")
-        places = found.coords[0].astype(np.int64) * max(self.shape[1], 1) + found.coords[1]
-        if len(np.unique(places)) != len(places):
+        if not isinstance(weights, np.ndarray) and sparse.csr_array(found).nnz != len(data):
             raise ValueError("an entry stands twice")
         for axis in (0, 1):
             if np.bincount(found.coords[axis], minlength=1).max(initial=0) > MOST_TERMS:
@@ -111,7 +198,7 @@ class Matrix:
         self._divisor = divisor
         self._picks = self._selection(found) if divisor == 1 else None
         values, self._exponent = _whole(data)
-        parts = _limbs(values)
+        parts = _limbs(values, signed=True)
         if len(parts) > MOST_LIMBS:
             raise ValueError("weights of too different sizes")
         dense = found.nnz > 0.2 * math.prod(self.shape)
@@ -122,17 +209,24 @@ class Matrix:
 
     def sizes(self, columns: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """About abs(self) [m, n] @ columns [n] >= 0 in floats, infinite where that is too large for one."""
+        return self._roughly([abs(limb) for limb in self._limbs], columns)
+
+    def roughly(self, columns: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """About self [m, n] @ columns [n] in floats."""
+        return self._roughly(self._limbs, columns)
+
+    def _roughly(self, limbs: list[Any], columns: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         total = np.zeros(self.shape[0])
-        for number, limb in enumerate(self._limbs):
+        for number, limb in enumerate(limbs):
             with np.errstate(over="ignore", under="ignore"):
-                total = total + np.ldexp(abs(limb) @ columns, LIMB * number + self._exponent)
+                total = total + np.ldexp(limb @ columns, LIMB * number + self._exponent)
         return np.asarray(total / self._divisor)
 
-    def after(self, rows: Ints) -> Ints:
+    def after(self, rows: Ints | Digits) -> Ints:
         """rows [k, m] @ self [m, n] -> [k, n], rounded down."""
         return self._product(rows, 1)
 
-    def times(self, columns: Ints) -> Ints:
+    def times(self, columns: Ints | Digits) -> Ints:
         """self [m, n] @ columns [k, n] transposed, as [k, m], rounded down."""
         return self._product(columns, 0)
 
@@ -140,9 +234,10 @@ class Matrix:
     def _selection(entries: Any) -> tuple[Any, Any, Any] | None:
         """Rows, columns and signs of a matrix that only picks and negates entries."""
         rows, columns = entries.coords
-        ones = (np.abs(entries.data) == 1.0).all()
-        single = len(set(rows.tolist())) == len(rows) and len(set(columns.tolist())) == len(columns)
-        return (rows, columns, entries.data.astype(np.int64)) if ones and single else None
+        single = all(np.bincount(places, minlength=1).max() <= 1 for places in (rows, columns))
+        if not single or not (np.abs(entries.data) == 1.0).all():
+            return None
+        return rows, columns, entries.data.astype(np.int64)
 
     @cached_property
     def signs(self) -> tuple[Matrix, Matrix]:
@@ -157,23 +252,23 @@ class Matrix:
             ]
         return positive, negative
 
-    def _product(self, rows: Ints, axis: int) -> Ints:
+    def _product(self, rows: Ints | Digits, axis: int) -> Ints:
         """Limbs times limbs, added up by their places and put together again."""
+        digits = rows if isinstance(rows, Digits) else Digits(rows)
+        count = len(digits.rows)
         if self._picks is not None:
-            total = zeros(len(rows), self.shape[axis])
-            total[:, self._picks[axis]] = rows[:, self._picks[1 - axis]] * self._picks[2]
+            total = np.zeros((count, self.shape[axis]), digits.rows.dtype)
+            total[:, self._picks[axis]] = digits.rows[:, self._picks[1 - axis]] * self._picks[2]
             return total
-        used = np.flatnonzero((rows != 0).any(axis=0))
-        row_limbs = _limbs(rows[:, used])
-        stacked = np.concatenate(row_limbs)
+        used, stacked = digits.used, digits.limbs
+        row_limbs = len(stacked) // max(count, 1)
         places = [
-            np.zeros((len(rows), self.shape[axis]), np.int64)
-            for _ in range(len(row_limbs) + len(self._limbs) - 1)
+            np.zeros((count, self.shape[axis]), np.int64) for _ in range(row_limbs + len(self._limbs) - 1)
         ]
         for j, limb in enumerate(self._limbs):
             part = np.asarray(stacked @ (limb[used] if axis else limb[:, used].T)).astype(np.int64)
-            for i in range(len(row_limbs)):
-                places[i + j] += part[i * len(rows) : (i + 1) * len(rows)]
+            for i in range(row_limbs):
+                places[i + j] += part[i * count : (i + 1) * count]
         total = _together(places, self._exponent)
         return total if self._divisor == 1 else total // self._divisor
 
@@ -196,12 +291,23 @@ def _whole(data: npt.NDArray[np.float64]) -> tuple[Ints, int]:
     return np.array([number << shift for number, shift in pairs], dtype=object), lowest
 
 
-def _limbs(values: Ints) -> list[npt.NDArray[np.float64]]:
-    """Signed digits in base 2^LIMB, lowest first; at least one."""
+def _limbs(values: Ints, signed: bool = False) -> list[npt.NDArray[np.float64]]:
+    """Digits in base 2^LIMB, lowest first; at least one, of at most 2^LIMB in size.
+
+    Args:
+        signed: every digit has the sign of its number; else only the highest one may be negative.
+    """
+    values = narrow(values)
+    if values.dtype == object or signed:
+        return _signed_limbs(values)
+    count = max(1, -(-largest(values).bit_length() // LIMB))
+    low = [(values >> (LIMB * i)) & ((1 << LIMB) - 1) for i in range(count - 1)]
+    return [digit.astype(np.float64) for digit in (*low, values >> (LIMB * (count - 1)))]
+
+
+def _signed_limbs(values: Ints) -> list[npt.NDArray[np.float64]]:
     signs = np.where(values < 0, -1.0, 1.0)
     rest = np.abs(values)
-    if rest.max(initial=0) < 1 << 62:
-        rest = rest.astype(np.int64)
     parts: list[npt.NDArray[np.float64]] = []
     while not parts or rest.any():
         parts.append(signs * (rest & ((1 << LIMB) - 1)).astype(np.float64))
@@ -226,9 +332,9 @@ def _together(places: list[npt.NDArray[np.int64]], exponent: int) -> Ints:
         carry = carry >> LIMB
     kept = digits[skipped:]
     room = 62 - LIMB * len(kept)
-    small = room > 0 and int(np.abs(carry).max(initial=0)) < 1 << room
+    small = room > 0 and largest(carry) < 1 << room
     total = carry if small else carry.astype(object)
     for digit in reversed(kept):
         total = (total << LIMB) + digit
     total = total >> shift
-    return total.astype(object) << max(exponent, 0)
+    return narrow(total.astype(object) << exponent) if exponent > 0 else total

@@ -13,13 +13,13 @@ import numpy.typing as npt
 
 from salver.core.confined import clear, write_inside
 from salver.core.errors import SalverError
-from salver.families.instance import Instance
-from salver.judge.judgement import JudgedRun
+from salver.judge.judged import Judged
 from salver.judge.maps import top_set
-from salver.judge.views import WitnessView, WitnessViews, chosen_witnesses
+from salver.judge.views import WitnessView, chosen_witnesses, stored_view
 from salver.report.pictures import bars_svg, flattened, image_png, map_png
 from salver.report.templating import environment
 from salver.report.words import asked
+from salver.run.loaded import LoadedRun
 
 Array = npt.NDArray[np.float64]
 MOST_BARS = 20
@@ -47,19 +47,10 @@ class Exhibit:
     pictures: tuple[Picture, ...]
 
 
-def write_gallery(
-    run_dir: Path,
-    title: str,
-    judged: Sequence[JudgedRun],
-    instances: Mapping[str, Instance],
-    views: WitnessViews,
-    per_group: int = 3,
-) -> tuple[Path, int]:
+def write_gallery(judged: Judged[LoadedRun], per_group: int = 3) -> tuple[Path, int]:
     """Writes `gallery/` into a run's folder: pictures, `index.html` and `index.md`, in place of an older one.
 
     Args:
-        title: name of the suite.
-        judged: the run's judged runs. instances: by id.
         per_group: how many instances of each family and network at most.
 
     Returns:
@@ -70,8 +61,9 @@ def write_gallery(
     """
     exhibits: list[Exhibit] = []
     files: dict[str, bytes] = {}
-    for one in chosen_witnesses(judged, instances, per_group):
-        view = views.of_run(one, instances[one.run.instance_id], run_dir)
+    run, run_dir, title = judged.run, judged.run.folder, judged.run.manifest.suite
+    for one in chosen_witnesses(judged.rows, run.instances.by_id, per_group):
+        view = stored_view(run, one.run)
         if view is None:
             continue
         drawn = _pictures(view)

@@ -20,6 +20,7 @@ from salver.nets.onnx.file import load_model
 from salver.nets.onnx.reader import from_model
 from salver.nets.program import Program
 from salver.nets.runtime import Runtime
+from salver.solvers.journal import Journal
 from salver.solvers.replay import LiftedReplay
 from salver.spec import Property, declared_tensors, float32_down, float32_up, read_vnnlib
 
@@ -44,11 +45,16 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """A verdict, the confirmed witness x [n] of a `sat`, and a reason for anything undecided."""
+    """A verdict, the confirmed witness x [n] of a `sat`, and a reason for anything undecided.
+
+    Attributes:
+        journal: what the search showed, where that was to be recorded for a proof of `unsat`.
+    """
 
     verdict: Verdict
     witness: Array | None = None
     reason: str = ""
+    journal: Journal | None = None
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,8 @@ class Options:
     """What the command line hands to every solver.
 
     Attributes:
-        without: parts of the solver that are left out, of those that `arguments` names.
+        without: parts of the solver that are left out, of those that its registry entry names.
+        record: whether to keep what a proof of `unsat` can use.
     """
 
     threads: int = 1
@@ -81,6 +88,7 @@ class Options:
     seed: int = 0
     backend: str = ""
     without: frozenset[str] = frozenset()
+    record: bool = False
 
 
 @dataclass(frozen=True, eq=False)

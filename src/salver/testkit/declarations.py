@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from salver.core.names import SOLVER_NAME, SOLVER_NAME_HINT
 from salver.explain.gradient import Gradient
 from salver.families.instance import Facts, Instance
 from salver.families.questions import SameMap
@@ -15,7 +15,6 @@ from salver.runners.contract import VERDICT_WORDS, Runner
 from salver.supervise.finished import Finished, Limits, Termination
 from salver.testkit.check import Check, checked, require
 
-NAME = re.compile(r"[a-z0-9][a-z0-9_.+-]*")
 GARBAGE = ("garbage", "Traceback (most recent call last):\n  ...\nValueError: no\n", "sat?", "\0\0")
 NO_VERDICT = (Claim.NONE, Claim.ERROR)
 
@@ -71,7 +70,8 @@ def check_declarations(runner: Runner) -> list[Check]:
 
 def _name(runner: Runner) -> str:
     require(
-        NAME.fullmatch(runner.name), f"{runner.name!r} should be small letters, digits, _ or -; change `name`"
+        SOLVER_NAME.fullmatch(runner.name),
+        f"{runner.name!r} is no name for a solver; change `name`: {SOLVER_NAME_HINT}",
     )
     return runner.name
 

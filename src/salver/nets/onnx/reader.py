@@ -124,11 +124,8 @@ class _Builder(GraphBuilder):
         for name, shape in zip(names, shapes, strict=True):
             count = math.prod(shape)
             if name != self.input:
-                weight = np.zeros((count, self.input_size), np.float32)
-                weight[np.arange(count), first + np.arange(count)] = 1.0
-                bias = np.zeros(count, np.float32)
-                part = self.fresh(f"{name}/part")
-                self.emit(part, Linear(weight, bias), (self.input,), (count,))
+                part, places = self.fresh(f"{name}/part"), range(first, first + count)
+                self.emit(part, Linear.picking(places, self.input_size), (self.input,), (count,))
                 self.alias[name] = part
             if len(shape) > 1:
                 source = self.tensor(name)

@@ -61,6 +61,14 @@ class Linear(MatrixOperator):
     weight: Array
     bias: Array
 
+    @classmethod
+    def picking(cls, places: npt.ArrayLike, size: int) -> Linear:
+        """The entries at `places` [out] of a tensor of `size` entries."""
+        numbers = np.asarray(places, np.intp)
+        weight = np.zeros((len(numbers), size), np.float32)
+        weight[np.arange(len(numbers)), numbers] = 1.0
+        return cls(weight, np.zeros(len(numbers), np.float32))
+
     def matrix_and_bias(self, source: Shape) -> tuple[Any, npt.NDArray[Any]]:
         return self.weight, self.bias
 

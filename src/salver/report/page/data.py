@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from salver.families.instance import Facts, Instance
+from salver.judge.columns import RESULTS, ResultColumn
 from salver.report.colours import ABOVE, BELOW
 from salver.report.page.material import HEAD, Material, RunText
 from salver.report.page.pictures import Drawn, Pictures
@@ -22,27 +23,6 @@ from salver.report.words import asked
 
 PLAIN_BYTES = 200_000
 """Data up to this size stands in the page as it is; larger data is compressed."""
-
-COLUMNS: dict[str, tuple[str, int | None]] = {
-    "instance": ("instance", None),
-    "solver": ("solver", None),
-    "outcome": ("outcome", None),
-    "wall_s": ("wall (s)", 3),
-    "cpu_s": ("CPU (s)", 3),
-    "memory_mb": ("memory (MiB)", 1),
-    "claim": ("claim", None),
-    "witness": ("witness", None),
-    "proof": ("proof", None),
-    "termination": ("termination", None),
-    "neurons": ("ReLU neurons", 0),
-    "family": ("family", None),
-    "suite": ("suite", None),
-    "limit_s": ("limit (s)", 3),
-    "repetition": ("repetition", 0),
-    "detail": ("detail", None),
-}
-"""Heading and digits (None: text) of the columns in the table, from left to right."""
-HIDDEN_COLUMNS = {"consistency": "consistency", "truth": "truth", "gradient": "gradient check"}
 
 
 @dataclass(frozen=True)
@@ -57,9 +37,9 @@ def page_data(frame: pd.DataFrame, instances: Mapping[str, Instance], material: 
     """What the page's script works on.
 
     Args:
-        frame: the `results_frame` with a column `neurons` (-1: not known).
+        frame: the `results_frame`.
         instances: by id.
-        material: texts, pictures and sizes.
+        material: texts and pictures.
     """
     # Lists, since a column of texts is slow to walk through.
     at, keys = pd.factorize(frame["instance_id"], sort=False)
@@ -68,11 +48,7 @@ def page_data(frame: pd.DataFrame, instances: Mapping[str, Instance], material: 
         for row, key in enumerate(frame["key"].tolist())
         if key in material.texts
     ]
-    columns = [
-        _texts(frame, name, label) if digits is None else _numbers(frame, name, label, digits)
-        for name, (label, digits) in COLUMNS.items()
-    ]
-    columns += [{**_texts(frame, name, label), "hidden": True} for name, label in HIDDEN_COLUMNS.items()]
+    columns = [_column(frame, column) for column in RESULTS if column.heading]
     vectors: Vectors = {}
     shown = [_instance(key, instances[key], material.pictures.get(key), vectors) for key in keys.tolist()]
     return {
@@ -98,18 +74,17 @@ def embedded(data: Mapping[str, Any], plain_bytes: int = PLAIN_BYTES) -> Embedde
     return Embedded(text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e"), False)
 
 
-def _texts(frame: pd.DataFrame, name: str, label: str) -> dict[str, Any]:
-    codes, values = pd.factorize(frame[name], sort=False)
-    shown = [visible(str(value)) for value in values]
-    return {"name": name, "label": label, "values": shown, "codes": codes.tolist()}
-
-
-def _numbers(frame: pd.DataFrame, name: str, label: str, digits: int) -> dict[str, Any]:
+def _column(frame: pd.DataFrame, column: ResultColumn) -> dict[str, Any]:
+    shown: dict[str, Any] = {"name": column.name, "label": column.heading}
+    shown |= {"hidden": True} if column.hidden else {}
+    if column.digits is None:
+        codes, values = pd.factorize(frame[column.name], sort=False)
+        return {**shown, "values": [visible(str(value)) for value in values], "codes": codes.tolist()}
     # JSON has no infinity and no NaN; the page shows what is below zero as not known.
-    numbers = frame[name].replace([np.inf, -np.inf], np.nan).fillna(-1).round(digits)
-    if digits == 0:
+    numbers = frame[column.name].replace([np.inf, -np.inf], np.nan).fillna(-1).round(column.digits)
+    if column.digits == 0:
         numbers = numbers.astype("int64")
-    return {"name": name, "label": label, "digits": digits, "numbers": numbers.tolist()}
+    return {**shown, "digits": column.digits, "numbers": numbers.tolist()}
 
 
 def _text(text: RunText) -> list[Any]:

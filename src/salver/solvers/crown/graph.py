@@ -119,13 +119,8 @@ def live_blocks(program: Program) -> set[int]:
             continue
         live.add(number)
         block = program.blocks[number]
-        match block:
-            case GateBlock():
-                waiting += [block.mask, *block.value.terms]
-            case AbsBlock():
-                waiting += block.value.terms
-            case _:
-                waiting += program.pre[block.pre].affine.terms
+        waiting += program.argument(block).terms
+        waiting += [block.mask] if isinstance(block, GateBlock) else []
     return live
 
 

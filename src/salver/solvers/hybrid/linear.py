@@ -12,6 +12,7 @@ for all rounding (`Milp.row_size`). What the simplex code merely calls infeasibl
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +23,9 @@ from scipy import sparse
 
 from salver.nets.affine import ROUNDING
 from salver.solvers.bounding.relaxation import TINY
+from salver.solvers.journal import Refutation, Weighted
 from salver.solvers.milp.program import Milp
+from salver.spec import Atom
 
 Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
@@ -31,6 +34,8 @@ _AT_ONCE = 20
 """Violated rows added before the relaxation is solved again."""
 _VIOLATED = 1e-7
 _ITERATIONS = 1000
+_SMALLEST = 1e-11
+"""Multipliers below this share of the largest say nothing, and are left out of a refutation."""
 
 
 def scaled(model: Milp) -> tuple[Milp, Array, Array]:
@@ -116,6 +121,34 @@ class LinearRelaxation:
         ):
             self._solver.setOptionValue(name, value)
         self._solver.passModel(self._lp())
+
+    def refutation(self, atoms: Sequence[Atom]) -> Refutation:
+        """The last certified infeasibility, by what its rows and column bounds stand for.
+
+        Args:
+            atoms: of `Property.comparisons` of the program's property, in order.
+        """
+        model, scale = self.model, np.abs(self.multipliers).max(initial=0.0)
+        multipliers = self.multipliers / (scale or 1.0)
+        parts: list[Weighted] = []
+        pairs: list[tuple[Atom, float]] = []
+        for origin in model.rows_of:
+            part = multipliers[origin.first : origin.first + len(origin.entries)]
+            used = np.flatnonzero(np.abs(part) > _SMALLEST)
+            if origin.kind == "atom":
+                pairs += [(atoms[origin.entries[row]], float(part[row])) for row in used if part[row] > 0]
+            elif len(used):
+                part = part[used] if origin.kind == "range" else np.abs(part[used])
+                parts.append(Weighted(origin.kind, origin.kind, origin.number, origin.entries[used], part))
+        weights = self.weights(multipliers)
+        for origin in model.columns_of:
+            part = weights[origin.first : origin.first + len(origin.entries)]
+            for kind, side in (("high", part), ("low", -part)):
+                used = np.flatnonzero(side > _SMALLEST)
+                if len(used):
+                    entries = origin.entries[used]
+                    parts.append(Weighted(kind, origin.kind, origin.number, entries, side[used]))
+        return Refutation(tuple(parts), tuple(pairs))
 
     @property
     def rows(self) -> Indices:

@@ -18,6 +18,7 @@ from salver.solvers.bounding.backward import tighten_backwards
 from salver.solvers.bounding.bounds import Bounds, Signs, bound_affine, linear_lower, propagate
 from salver.solvers.bounding.halfspaces import Halfspaces, cutting, lower_bounds, stack
 from salver.solvers.hybrid.branching import branching_neuron
+from salver.solvers.journal import Decision, Journal
 from salver.solvers.milp.model import slack_rows
 from salver.solvers.query import Query
 from salver.spec import Property
@@ -40,6 +41,8 @@ class Node:
         tried: a back end found points here, or in a part that contains this one, of which none survived
             replay.
         empty: a back end calls this part infeasible, or one that contains it; that closes nothing.
+        decision: what made it of its parent.
+        journal: where what is found in it goes, if that is recorded.
     """
 
     signs: dict[int, Signs]
@@ -50,6 +53,8 @@ class Node:
     bounded: bool = False
     tried: bool = False
     empty: bool = False
+    decision: Decision | None = None
+    journal: Journal | None = None
 
     def query(self, query: Query) -> Query:
         """The query with the clauses that the cases leave."""
@@ -110,7 +115,14 @@ def children(query: Query, bounds: Bounds, parent: Node) -> list[Node]:
     ]
     if choices:
         size, number = min(choices)
-        return [replace(after, cases={**parent.cases, number: part}) for part in range(size)]
+        return [
+            replace(
+                after,
+                cases={**parent.cases, number: part},
+                decision=Decision("clause", number, part=query.prop.clauses[number][part]),
+            )
+            for part in range(size)
+        ]
     return _signs_of_abs(query.program, after)
 
 
@@ -118,7 +130,10 @@ def _child(bounds: Bounds, parent: Node, pre: int, neuron: int, side: int) -> No
     signs = dict(enumerate(bounds.signs))
     signs[pre] = signs[pre].copy()
     signs[pre][neuron] = side
-    return replace(parent, signs=signs, within=bounds, depth=parent.depth + 1, bounded=False)
+    decision = Decision("neuron", pre, neuron, int(side > 0))
+    return replace(
+        parent, signs=signs, within=bounds, depth=parent.depth + 1, bounded=False, decision=decision
+    )
 
 
 def _signs_of_abs(program: Program, node: Node) -> list[Node]:
@@ -137,7 +152,10 @@ def _signs_of_abs(program: Program, node: Node) -> list[Node]:
     lower, upper = node.within.value_lower, node.within.value_upper
     negative = replace(node.within, value_upper={**upper, number: _with_zero(upper[number], entry)})
     positive = replace(node.within, value_lower={**lower, number: _with_zero(lower[number], entry)})
-    return [replace(node, within=negative), replace(node, within=positive)]
+    return [
+        replace(node, within=within, decision=Decision("abs", number, entry, side))
+        for side, within in enumerate((negative, positive))
+    ]
 
 
 def _with_zero(values: Array, entry: int) -> Array:

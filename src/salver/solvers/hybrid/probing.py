@@ -16,8 +16,10 @@ import numpy.typing as npt
 
 from salver.solvers.bounding.bounds import Bounds, Signs
 from salver.solvers.hybrid.linear import LinearRelaxation
+from salver.solvers.journal import Refutation, Refuted
 from salver.solvers.milp.model import build
 from salver.solvers.query import Budget, Query
+from salver.spec import Atom
 
 Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
@@ -40,6 +42,7 @@ class Probed:
         point: input [n] of the relaxation's last solution, worth a replay.
         rows: range rows that mattered, for the node's children.
         solves: linear programs solved.
+        refuted: sides with what refutes them, and closing: what closes the node, where that is recorded.
     """
 
     closed: bool
@@ -48,23 +51,30 @@ class Probed:
     point: Array | None = None
     rows: Indices = field(default_factory=lambda: np.zeros(0, np.intp))
     solves: int = 0
+    refuted: tuple[Refuted, ...] = ()
+    closing: Refutation | None = None
 
 
-def probe(query: Query, bounds: Bounds, rows: Indices, budget: Budget, sides: bool = True) -> Probed:
+def probe(
+    query: Query, bounds: Bounds, rows: Indices, budget: Budget, sides: bool = True, record: bool = False
+) -> Probed:
     """Solves the relaxation over `bounds`, then with each side of the open neurons.
 
     Args:
         bounds: of a node, feasible as far as bounding can tell.
         rows: range rows to start with (see `LinearRelaxation`).
         sides: False stops after the first relaxation.
+        record: whether to say what refutes.
     """
     model = build(query.program, query.prop, bounds, exact=True)
     if model is None:
         return Probed(closed=True)
     relaxation = LinearRelaxation(model, rows)
+    atoms = [a for clause in query.prop.comparisons for part in clause for a in part] if record else []
     if relaxation.refuted():
-        return Probed(closed=True, solves=relaxation.solves)
-    probing = _Probing(bounds, relaxation, model.neurons, budget)
+        closing = relaxation.refutation(atoms) if record else None
+        return Probed(closed=True, solves=relaxation.solves, closing=closing)
+    probing = _Probing(bounds, relaxation, model.neurons, budget, record, atoms)
     return probing.run() if sides else probing.result()
 
 
@@ -74,10 +84,13 @@ class _Probing:
     relaxation: LinearRelaxation
     columns: Mapping[int, Indices]
     budget: Budget
+    record: bool
+    atoms: list[Atom]
 
     def __post_init__(self) -> None:
         self.signs = {pre: signs.copy() for pre, signs in enumerate(self.bounds.signs)}
         self.decided = 0
+        self.refuted: list[Refuted] = []
 
     def run(self) -> Probed:
         places = self._places()
@@ -88,9 +101,9 @@ class _Probing:
             for place in self._ordered(places):
                 if self.budget.over or failures > PATIENCE:
                     return self.result()
-                refuted = self._refuted_sides(place[2])
+                refuted = self._refuted_sides(place)
                 if len(refuted) == 2:
-                    return Probed(closed=True, solves=self.relaxation.solves)
+                    return Probed(True, solves=self.relaxation.solves, refuted=tuple(self.refuted))
                 failures = 0 if refuted else failures + 1
                 if refuted:
                     self._decide(place, -refuted[0])
@@ -103,7 +116,8 @@ class _Probing:
     def result(self) -> Probed:
         relaxation = self.relaxation
         point = relaxation.point[: relaxation.model.inputs].copy()
-        return Probed(False, self.signs, self.decided, point, relaxation.rows, relaxation.solves)
+        found = (self.signs, self.decided, point, relaxation.rows, relaxation.solves)
+        return Probed(False, *found, tuple(self.refuted))
 
     def _decide(self, place: tuple[int, int, int], sign: int) -> None:
         pre, neuron, column = place
@@ -124,8 +138,8 @@ class _Probing:
         point = self.relaxation.point
         return sorted(places, key=lambda place: abs(point[place[2]] - 0.5))
 
-    def _refuted_sides(self, column: int) -> list[int]:
-        sides = []
+    def _refuted_sides(self, place: tuple[int, int, int]) -> list[int]:
+        sides, (pre, neuron, column) = [], place
         for side in (1, -1):
             value = float(side > 0)
             if abs(self.relaxation.point[column] - value) <= _WHOLE:
@@ -133,5 +147,8 @@ class _Probing:
             self.relaxation.fix(column, value)
             if self.relaxation.refuted():
                 sides.append(side)
+                if self.record:
+                    why = self.relaxation.refutation(self.atoms)
+                    self.refuted.append(Refuted(pre, neuron, int(value), why))
             self.relaxation.release(column)
         return sides

@@ -6,8 +6,11 @@ most satisfiable ones; what is left is searched (`tree`, `parallel`). docs/solvi
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from salver.solvers.alternatives import without_refuted
 from salver.solvers.hybrid.node import Node, root_node, tighten
+from salver.solvers.journal import Journal
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
 
 ATTACK_SHARE, ATTACK_MOST_S = 0.1, 3.0
@@ -34,11 +37,13 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
         witness = attack(query, short, options.seed, rounds=4)
         if witness is not None:
             return Result(Verdict.SAT, witness)
-    root = Node(dict(enumerate(bounds.signs)), bounds)
+    # Workers of several processes would have to send what they found.
+    journal = Journal() if options.record and options.threads == 1 else None
+    root = Node(dict(enumerate(bounds.signs)), bounds, journal=journal)
     if options.threads > 1:
         from salver.solvers.hybrid.parallel import search_in_parallel
 
         return search_in_parallel(query, budget, options, root)
     from salver.solvers.hybrid.tree import search
 
-    return search(query, budget, options, [root])
+    return replace(search(query, budget, options, [root]), journal=journal)

@@ -25,6 +25,7 @@ from salver.solvers.bounding.bounds import Bounds
 from salver.solvers.hybrid.interior import interior_point
 from salver.solvers.hybrid.node import Node, children, tighten
 from salver.solvers.hybrid.probing import Probed, probe
+from salver.solvers.journal import Journal
 from salver.solvers.milp.model import build
 from salver.solvers.milp.solver import backend, solve_within
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
@@ -38,6 +39,8 @@ LAST_LAYER = 2.0
 """Where only the last layer is open, probing pays for this many times as many neurons."""
 LEAF_FIRST = 12
 """Open neurons up to which the mixed-integer back end is tried at first."""
+MOST_RECORDED = 50_000
+"""Refutations that are kept for a proof, of a few kB each; of a larger search the proof finds its own."""
 ALLOWANCE_S = 1.0
 LEAF_BACKEND = "scip"
 """HiGHS is quicker on whole small queries, but was seen to run past its time limit by tens of seconds."""
@@ -112,6 +115,7 @@ class _Search:
     leaf: _Threshold = field(default_factory=lambda: _Threshold(LEAF_FIRST))
     doubt: str = ""
     statistics: Statistics = field(default_factory=Statistics)
+    recorded: int = 0
 
     def __post_init__(self) -> None:
         self.ahead = None
@@ -151,6 +155,10 @@ class _Search:
             if "relaxation" in self.options.without and bounds.undecided:
                 break
             probed = self._probe(query, bounds, node)
+            if node.journal is not None:
+                node.journal.refuted += probed.refuted
+                node.journal.closing = probed.closing
+                self.recorded += len(probed.refuted)
             if probed.closed:
                 self.statistics.refuted += 1
                 return Result(Verdict.UNSAT)
@@ -176,14 +184,15 @@ class _Search:
         nodes = children(query, bounds, node)
         if not nodes:
             self.doubt = self.doubt or THIN
-        return nodes
+        return nodes if node.journal is None else _recorded(node.journal, nodes)
 
     def _probe(self, query: Query, bounds: Bounds, node: Node) -> Probed:
         earlier_open = any((np.asarray(signs) == 0).any() for signs in bounds.signs[:-1])
         size = bounds.undecided / (1.0 if earlier_open else LAST_LAYER)
         sides = 0 < size <= self.probing.value and "probing" not in self.options.without
         try:
-            probed = probe(query, bounds, node.rows, self.budget, sides)
+            record = node.journal is not None and self.recorded < MOST_RECORDED
+            probed = probe(query, bounds, node.rows, self.budget, sides, record)
         except Exception as error:  # of the back end, whatever it is: the node is split on
             return self._failed(error, bounds)
         self.statistics.programs += probed.solves
@@ -232,3 +241,13 @@ class _Search:
         witness = self.query.confirm(result.witness)
         self.statistics.solved += 1
         return Result(Verdict.UNKNOWN) if witness is None else Result(Verdict.SAT, witness)
+
+
+def _recorded(journal: Journal, nodes: list[Node]) -> list[Node]:
+    """The children of a node, each with a journal that hangs on that of the node."""
+    made = []
+    for node in nodes:
+        assert node.decision is not None
+        journal.children.append((node.decision, Journal()))
+        made.append(replace(node, journal=journal.children[-1][1]))
+    return made

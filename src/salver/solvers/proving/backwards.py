@@ -20,8 +20,7 @@ from salver.proofs.checker import MOST_AT_ONCE
 from salver.proofs.context import Context
 from salver.solvers.bounding.backward import interval_product
 from salver.solvers.bounding.bounds import Bounds
-from salver.solvers.proving.certified import certified
-from salver.solvers.proving.rows import Places, Rows, places
+from salver.solvers.proving.rows import Places, Rows
 
 if TYPE_CHECKING:
     from salver.solvers.proving.deductions import Deductions
@@ -48,11 +47,11 @@ class _Reading:
 
     def __post_init__(self) -> None:
         self.program, self.graph = self.deductions.program, self.deductions.graph
-        self.where: Places = places(self.deductions.query.prop, self.context.alternatives)
+        self.where: Places = self.deductions.places(self.context)
 
     @property
     def bounds(self) -> Bounds:
-        return certified(self.program, self.context)
+        return self.deductions.bounds(self.context)
 
     def run(self) -> bool:
         before = self.bounds.undecided

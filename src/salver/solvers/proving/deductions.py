@@ -14,11 +14,12 @@ from salver.proofs.checker import MOST_AT_ONCE, Checker
 from salver.proofs.context import Context
 from salver.proofs.record import QueryFiles
 from salver.solvers.bounding.bounds import Bounds, propagate
-from salver.solvers.milp.model import slack_rows
+from salver.solvers.hybrid.linear import LinearRelaxation
+from salver.solvers.milp.model import build, slack_rows
 from salver.solvers.proving.certified import certified
 from salver.solvers.proving.cuts import known_cuts, sharpened, stacked
 from salver.solvers.proving.lines import minimise
-from salver.solvers.proving.rows import Rows, places
+from salver.solvers.proving.rows import Places, Rows, places
 from salver.solvers.proving.statement import stated
 from salver.solvers.query import Query
 
@@ -48,17 +49,40 @@ class Deductions:
         self.program = self.query.program
         self.graph, self.exact = stated(self.query, self.files)
         self.checker = Checker(self.graph, self.exact)
+        self._choices = [n for n, clause in enumerate(self.query.prop.clauses) if len(clause) > 1]
+        self._compared = [
+            clause
+            for clause, parts in enumerate(self.query.prop.clauses)
+            if len(parts) > 1 or any(atom.other is not None for atom in parts[0])
+        ]
+        self._places: dict[Any, Places] = {}
+        self._known: tuple[Context, Bounds] | None = None
 
-    def apply(self, context: Context, step: Any) -> None:
-        self.checker.apply(context, step)
+    def apply(self, context: Context, step: Any) -> list[Context]:
+        """The contexts that a step leaves of one."""
+        self._known = None
         self.steps.append(step)
+        return self.checker.apply(context, step)
+
+    def bounds(self, context: Context) -> Bounds:
+        """What is certain in a context."""
+        if self._known is None or self._known[0] is not context:
+            self._known = context, certified(self.program, context)
+        return self._known[1]
+
+    def places(self, context: Context) -> Places:
+        """The certain part of the property in a context."""
+        left = tuple(frozenset(context.alternatives[clause]) for clause in self._choices)
+        if left not in self._places:
+            self._places[left] = places(self.query.prop, context.alternatives)
+        return self._places[left]
 
     def rows(self) -> Rows:
         return Rows(self.program, self.graph)
 
     def bound(self, context: Context) -> None:
         """Bounds of pre-activations and gated values, in order, wherever backward passes improve them."""
-        bounds = certified(self.program, context)
+        bounds = self.bounds(context)
         box = (bounds.input_lower, bounds.input_upper)
         fixed = dict(enumerate(bounds.signs))
         goal = propagate(self.program, *box, fixed=fixed, within=bounds, outputs=False)
@@ -88,7 +112,7 @@ class Deductions:
             if self.bound_tensor(context, bounds, name, affine, _worth(ranges, better, open_)):
                 if context.closed:
                     return
-                bounds = certified(self.program, context)
+                bounds = self.bounds(context)
 
     def bound_tensor(
         self, context: Context, bounds: Bounds, name: str, affine: Affine, entries: Indices
@@ -111,8 +135,8 @@ class Deductions:
 
     def cut(self, context: Context) -> bool:
         """Bounds of open neurons over the box cut by what is known; whether a sign was decided."""
-        bounds = certified(self.program, context)
-        where = places(self.query.prop, context.alternatives)
+        bounds = self.bounds(context)
+        where = self.places(context)
         cuts = known_cuts(self.program, bounds, where)
         before = bounds.undecided
         for pre, activation in enumerate(self.program.pre) if cuts is not None else ():
@@ -136,7 +160,7 @@ class Deductions:
                 self.apply(context, step)
                 if context.closed:
                     return True
-        return certified(self.program, context).undecided < before
+        return self.bounds(context).undecided < before
 
     def minimise(self, bounds: Bounds, affine: Affine, rows: Rows, lemmas: range) -> Array:
         """Lower bounds of affine rows; adds what shows the better of both passes to `rows`."""
@@ -157,10 +181,9 @@ class Deductions:
 
     def drop(self, context: Context) -> None:
         """Refutes conjunctions by one of their atoms, with backward passes."""
-        bounds = certified(self.program, context)
-        for clause, alternatives in enumerate(self.query.prop.clauses):
-            if len(alternatives) == 1 and all(atom.other is None for atom in alternatives[0]):
-                continue
+        bounds = self.bounds(context)
+        for clause in self._compared:
+            alternatives = self.query.prop.clauses[clause]
             if len(context.alternatives[clause]) > CASES_AT_MOST:
                 bounds = self.drop_by_ranges(context, bounds, clause)
             places_ = [
@@ -186,7 +209,7 @@ class Deductions:
             ]
         )
         self.bound_tensor(context, bounds, output, self.program.output, used)
-        bounds = certified(self.program, context)
+        bounds = self.bounds(context)
         low, high = bounds.output_lower, bounds.output_upper
         refuted: dict[int, tuple[int, list[tuple[str, int]]]] = {}
         for part in sorted(context.alternatives[clause]):
@@ -230,6 +253,46 @@ class Deductions:
             context, {"do": "drop", "clause": clause}, {"parts": [p[1] for p in places_]}, rows, keep
         )
 
+    def relax(self, context: Context) -> LinearRelaxation | None:
+        """Closes a context by its linear relaxation; the relaxation where that failed."""
+        bounds, where = self.bounds(context), self.places(context)
+        model = build(self.program, where.prop, bounds, exact=True)
+        if model is None:
+            # Bounds in floats leave a clause no chance; what they rest on, the program has as rows.
+            if not self._out_of_range(context, bounds, where):
+                model = build(self.program, where.prop, bounds, prune=False, exact=True)
+            if model is None:
+                return None
+        relaxation = LinearRelaxation(model)
+        if relaxation.refuted():
+            rows = self.rows()
+            rows.add_refutation(0, relaxation.refutation(where.atoms), where)
+            if self.conclude(context, {"do": "close"}, {}, rows, np.ones(1, bool)):
+                return None
+        return relaxation
+
+    def _out_of_range(self, context: Context, bounds: Bounds, where: Places) -> bool:
+        """Closes a context in which an output's own bounds leave a clause no value."""
+        output = self.graph.network.output
+        for side, opposite, kind in (
+            (where.low, bounds.output_upper, "high"),
+            (where.high, bounds.output_lower, "low"),
+        ):
+            for entry, (clause, part, number) in side.items():
+                limit = self.query.prop.clauses[clause][part][number].constant
+                if (opposite[entry] < limit) if kind == "high" else (opposite[entry] > limit):
+                    step = {
+                        "do": "close",
+                        "by": [
+                            ["atom", "", [0], [[clause, part, number]], [1.0]],
+                            [kind, output, [0], [entry], [1.0]],
+                        ],
+                    }
+                    if self.checker.contradictions(context, step).all():
+                        self.apply(context, step)
+                        return True
+        return False
+
     def conclude(
         self, context: Context, step: dict[str, Any], lists: dict[str, list[Any]], rows: Rows, keep: Any
     ) -> int:
@@ -239,9 +302,10 @@ class Deductions:
                 return 0
             chosen = {k: [v for v, k_ in zip(vs, keep, strict=True) if k_] for k, vs in lists.items()}
             made = {**step, **chosen, "by": rows.pick(keep)}
-            holds = self.checker.contradictions(context, made)
+            holds = self.checker.conclude(context, made)
             if holds.all():
-                self.apply(context, made)
+                self._known = None
+                self.steps.append(made)
                 return int(keep.sum())
             keep = keep.copy()
             keep[np.flatnonzero(keep)[~holds]] = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,16 +12,15 @@ import numpy.typing as npt
 
 from salver.nets.program import AbsBlock, GateBlock, Program
 from salver.proofs.graph import Graph
-from salver.solvers.hybrid.linear import LinearRelaxation
-from salver.solvers.milp.program import Origin
+from salver.solvers.journal import Refutation, Weighted
 from salver.spec import Atom, Property
 
 Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
-_SMALLEST = 1e-11
-"""Multipliers below this share of the largest are left out."""
 _LARGEST = 1e12
 """Rows with larger multipliers come from ranges that are hardly any; without them a deduction is weaker."""
+_EXACT = 22
+"""Powers of ten up to this one are floats, so a whole number over one is as short as its decimals."""
 
 
 @dataclass(eq=False)
@@ -61,28 +61,16 @@ class Rows:
         """Adds the range of an output, `low` or `high`, once."""
         self._put(kind, self.graph.network.output, lemma, [entry], [1.0])
 
-    def add_infeasible(self, lemma: int, relaxation: LinearRelaxation, places: Places) -> None:
-        """Adds the multipliers of a relaxation that was just refuted."""
-        model, scale = relaxation.model, np.abs(relaxation.multipliers).max(initial=0.0)
-        multipliers = relaxation.multipliers / (scale or 1.0)
-        for origin in model.rows_of:
-            part = multipliers[origin.first : origin.first + len(origin.entries)]
-            if origin.kind == "range":
-                self._ranges(lemma, origin, part, places)
-            elif origin.kind == "atom":
-                for number, value in zip(origin.entries.tolist(), part.tolist(), strict=True):
-                    if value > _SMALLEST:
-                        self.add_atom(lemma, places.comparisons[number], value)
+    def add_refutation(self, lemma: int, refutation: Refutation, places: Places) -> None:
+        """Adds a refutation, as far as what it rests on is certain."""
+        for part in refutation.parts:
+            if part.kind == "range":
+                self._ranges(lemma, part, places)
             else:
-                used = np.abs(part) > _SMALLEST
-                self.add(origin.kind, origin.number, lemma, origin.entries[used], np.abs(part[used]))
-        weights = relaxation.weights(multipliers)
-        for origin in model.columns_of:
-            part = weights[origin.first : origin.first + len(origin.entries)]
-            for kind, side in (("high", part), ("low", -part)):
-                used = side > _SMALLEST
-                name = self.name(origin.kind, origin.number)
-                self._put(kind, name, lemma, origin.entries[used], side[used])
+                self._put(part.kind, self.name(part.of, part.number), lemma, part.entries, part.multipliers)
+        for atom, multiplier in refutation.atoms:
+            if atom in places.of_atom:
+                self.add_atom(lemma, places.of_atom[atom], multiplier)
 
     def pick(self, keep: Any) -> list[Any]:
         """The groups of the deductions kept [count], numbered anew."""
@@ -102,23 +90,33 @@ class Rows:
                 )
         return groups
 
-    def _ranges(self, lemma: int, origin: Origin, part: Array, places: Places) -> None:
-        for output, value in zip(origin.entries.tolist(), part.tolist(), strict=True):
+    def _ranges(self, lemma: int, part: Weighted, places: Places) -> None:
+        for output, value in zip(part.entries.tolist(), part.multipliers.tolist(), strict=True):
             side = places.low if value > 0 else places.high
-            if abs(value) > _SMALLEST and output in side:
+            if output in side:
                 self.add_atom(lemma, side[output], abs(value))
 
     def _put(self, kind: str, name: str, lemma: int, entries: Any, multipliers: Any) -> None:
         values = np.asarray(multipliers, np.float64)
-        finite = np.isfinite(values) & (values < _LARGEST)
-        if not finite.all():
-            entries, values = [e for e, f in zip(entries, finite, strict=True) if f], values[finite]
-        if len(entries) == 0:
+        entries = entries.tolist() if isinstance(entries, np.ndarray) else entries
+        usable = (values > 0) & (values < _LARGEST)
+        if not usable.all():
+            entries, values = [e for e, u in zip(entries, usable, strict=True) if u], values[usable]
+        if not entries:
             return
         group = self.groups.setdefault((kind, name), ([], [], []))
         group[0].extend([lemma] * len(entries))
-        group[1].extend(e if isinstance(e, list) else int(e) for e in entries)
-        group[2].extend(float(f"{value:.9g}") for value in values.tolist())
+        group[1].extend(entries)
+        group[2].extend(_short(values).tolist())
+
+
+def _short(values: Array) -> Array:
+    """Multipliers > 0 to nine decimal digits, which is all that a file then has to hold."""
+    shift = 8 - np.floor(np.log10(values))
+    if np.abs(shift).max() > _EXACT:
+        return np.array([float(f"{value:.9g}") for value in values.tolist()])
+    up, down = 10.0 ** np.maximum(shift, 0), 10.0 ** np.maximum(-shift, 0)
+    return np.asarray(np.round(values * up / down) / up * down)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,34 +127,39 @@ class Places:
         prop: the property with those clauses alone.
         comparisons: of every atom of `prop.comparisons` its clause, conjunction and number in the query.
         low, high: output -> the atom that limits it most on that side.
+        of_atom: atom -> where it stands.
     """
 
     prop: Property
     comparisons: list[tuple[int, int, int]]
     low: dict[int, tuple[int, int, int]]
     high: dict[int, tuple[int, int, int]]
+    of_atom: dict[Atom, tuple[int, int, int]]
+
+    @cached_property
+    def atoms(self) -> list[Atom]:
+        """The atoms of `comparisons`."""
+        return [atom for clause in self.prop.comparisons for part in clause for atom in part]
 
 
-def places(prop: Property, alternatives: list[set[int]], assumed: tuple[int, int] | None = None) -> Places:
-    """The certain part of a property: clauses with one conjunction left, and one that is assumed."""
-    kept: list[tuple[int, int]] = []
-    for clause, left in enumerate(alternatives):
-        if assumed is not None and clause == assumed[0]:
-            kept.append(assumed)
-        elif len(left) == 1:
-            kept.append((clause, min(left)))
+def places(prop: Property, alternatives: list[set[int]]) -> Places:
+    """The certain part of a property: clauses with one conjunction left."""
+    kept = [(clause, min(left)) for clause, left in enumerate(alternatives) if len(left) == 1]
     clauses = tuple((prop.clauses[clause][part],) for clause, part in kept)
     certain = Property(prop.input_lower, prop.input_upper, clauses, prop.output_count)
     comparisons: list[tuple[int, int, int]] = []
     low: dict[int, tuple[float, tuple[int, int, int]]] = {}
     high: dict[int, tuple[float, tuple[int, int, int]]] = {}
+    of_atom: dict[Atom, tuple[int, int, int]] = {}
     for clause, part in kept:
         atoms = prop.clauses[clause][part]
         if any(atom.other is not None for atom in atoms):
             comparisons += [(clause, part, number) for number in range(len(atoms))]
+            of_atom |= {atom: (clause, part, number) for number, atom in enumerate(atoms)}
         for number, atom in enumerate(atoms):
             _tightest(atom, (clause, part, number), low, high)
-    return Places(certain, comparisons, {k: v[1] for k, v in low.items()}, {k: v[1] for k, v in high.items()})
+    least, most = ({output: place for output, (_, place) in side.items()} for side in (low, high))
+    return Places(certain, comparisons, least, most, of_atom)
 
 
 def without_comparisons(prop: Property) -> Property:

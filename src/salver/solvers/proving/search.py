@@ -21,11 +21,11 @@ from salver.solvers.bounding.bounds import Bounds
 from salver.solvers.hybrid.branching import branching_neuron
 from salver.solvers.hybrid.linear import LinearRelaxation
 from salver.solvers.hybrid.node import Node, tighten
-from salver.solvers.milp.model import build
+from salver.solvers.journal import Journal
 from salver.solvers.proving.backwards import read_backwards
-from salver.solvers.proving.certified import certified
 from salver.solvers.proving.deductions import CASES_AT_MOST, Deductions
-from salver.solvers.proving.rows import Places, Rows, places, without_comparisons
+from salver.solvers.proving.replay import children, replay
+from salver.solvers.proving.rows import Places, Rows, without_comparisons
 from salver.solvers.query import Budget, Query
 
 Array = npt.NDArray[np.float64]
@@ -39,37 +39,42 @@ WORTH_REPEATING = 0.2
 """Share of the open neurons whose decision makes another round pay."""
 
 
-def prove(query: Query, budget: Budget, files: QueryFiles | None = None) -> list[Any] | None:
+def prove(
+    query: Query, budget: Budget, files: QueryFiles | None = None, journal: Journal | None = None
+) -> list[Any] | None:
     """The steps of a proof that no x satisfies the property; None when none was found in time.
 
     Args:
+        journal: what `hybrid` showed; the proof then goes its way.
         files: the files of the query, where the proof is to be about them.
 
     Raises:
         UnsupportedNetworkError, UnsupportedPropertyError, UnsupportedQueryError: see `stated`.
     """
-    return _Search(query, files, budget=budget).run()
+    return _Search(query, files, budget=budget).run(journal)
 
 
 @dataclass(eq=False)
 class _Search(Deductions):
     budget: Budget = field(kw_only=True)
 
-    def run(self) -> list[Any] | None:
-        walk = [Context.start(self.graph, self.exact)]
+    def run(self, journal: Journal | None) -> list[Any] | None:
+        walk = [(Context.start(self.graph, self.exact), journal)]
         while walk:
-            context = walk.pop()
+            context, journal = walk.pop()
             if context.closed:
                 continue
             if self.budget.over:
                 return None
-            step = self._work(context)
+            if journal is not None and replay(self, context, journal, self.budget):
+                walk += children(self, context, journal)
+                continue
+            step = None if context.closed else self._work(context)
             if context.closed:
                 continue
             if step is None:
                 return None
-            self.steps.append(step)
-            walk += self.checker.apply(context, step)
+            walk += [(branch, None) for branch in self.apply(context, step)]
         return self.steps
 
     def _work(self, context: Context) -> Any:
@@ -93,48 +98,15 @@ class _Search(Deductions):
         Args:
             hopes: sides that float bounds refuted and that the relaxation could not yet; renewed here.
         """
-        bounds = certified(self.program, context)
-        where = places(self.query.prop, context.alternatives)
-        model = build(self.program, where.prop, bounds, exact=True)
-        if model is None:
-            # Bounds in floats leave a clause no chance; what they rest on, the program has as rows.
-            if not self._out_of_range(context, bounds, where):
-                model = build(self.program, where.prop, bounds, prune=False, exact=True)
-            if model is None:
-                return False
-        relaxation = LinearRelaxation(model)
-        if relaxation.refuted():
-            rows = self.rows()
-            rows.add_infeasible(0, relaxation, where)
-            if self.conclude(context, {"do": "close"}, {}, rows, np.ones(1, bool)):
-                return False
+        relaxation = self.relax(context)
+        if relaxation is None:
+            return False
+        bounds, where = self.bounds(context), self.places(context)
         hopes[:] = [hope for hope in hopes if bounds.signs[hope[0]][hope[1]] == 0] or self._candidates(
             bounds, where
         )
         decided = self._decide(context, relaxation, where, hopes)
         return decided > 0 and (decided < len(hopes) or decided > WORTH_REPEATING * bounds.undecided)
-
-    def _out_of_range(self, context: Context, bounds: Bounds, where: Places) -> bool:
-        """Closes a context in which an output's own bounds leave a clause no value."""
-        output = self.graph.network.output
-        for side, opposite, kind in (
-            (where.low, bounds.output_upper, "high"),
-            (where.high, bounds.output_lower, "low"),
-        ):
-            for entry, (clause, part, number) in side.items():
-                limit = self.query.prop.clauses[clause][part][number].constant
-                if (opposite[entry] < limit) if kind == "high" else (opposite[entry] > limit):
-                    step = {
-                        "do": "close",
-                        "by": [
-                            ["atom", "", [0], [[clause, part, number]], [1.0]],
-                            [kind, output, [0], [entry], [1.0]],
-                        ],
-                    }
-                    if self.checker.contradictions(context, step).all():
-                        self.apply(context, step)
-                        return True
-        return False
 
     def _candidates(self, bounds: Bounds, where: Places) -> list[tuple[int, int, int]]:
         """Pre-activation, entry and side to refute: what float bounds decide, or all where few are open."""
@@ -174,7 +146,7 @@ class _Search(Deductions):
             relaxation.fix(column, float(side))
             if relaxation.refuted():
                 rows, at, sides = found.setdefault(pre, (self.rows(), [], []))
-                rows.add_infeasible(len(at), relaxation, where)
+                rows.add_refutation(len(at), relaxation.refutation(where.atoms), where)
                 at.append(entry)
                 sides.append(side)
                 failures[pre] = 0
@@ -199,7 +171,7 @@ class _Search(Deductions):
 
     def _split(self, context: Context) -> Any:
         """The step that splits a context; None when all is decided."""
-        bounds = certified(self.program, context)
+        bounds = self.bounds(context)
         sizes = [len(left) for left in context.alternatives]
         several = [clause for clause, size in enumerate(sizes) if size > 1]
         clause = min(several, key=lambda c: sizes[c]) if several else None

@@ -11,8 +11,7 @@ import numpy.typing as npt
 from salver.nets.network import Network
 from salver.nets.operators import Reshape
 from salver.nets.program import AbsBlock, GateBlock, MaskBlock, Program, ReluBlock
-from salver.proofs.context import Context
-from salver.proofs.graph import Abs, Gate, Graph, Relu
+from salver.proofs.graph import STEP, Abs, Affine, Gate, Graph, Relu
 from salver.proofs.onnx_file import NetworkFile, UnsupportedNetworkError, parse_network
 from salver.proofs.record import QueryFiles
 from salver.proofs.vnnlib_file import ExactAtom, ExactProperty
@@ -125,16 +124,29 @@ def _check_tensors(program: Program, graph: NamedGraph) -> None:
 
 def _check_values(program: Program, graph: NamedGraph, x: Array) -> None:
     """Raises: UnsupportedNetworkError: at the input `x` [n] a tensor has two values."""
-    point = tuple(Fraction(value) for value in x.tolist())
-    context = Context.start(graph, ExactProperty(point, point, (), graph.output_size))
     outputs, pre, _ = program.evaluate(x[None])
-    for name, values in ((graph.network.output, outputs[0]), *zip(
-        [graph.root(pre.name) for pre in program.pre], [z[0] for z in pre], strict=True
-    )):  # fmt: skip
-        sides = [context.unit.floats(side[name]) for side in (context.low, context.high)]
-        size = max(float(np.abs(values).max(initial=0.0)), float(np.abs(sides).max(initial=0.0)))
-        if (
-            not (values >= sides[0] - TOLERANCE * size).all()
-            or not (values <= sides[1] + TOLERANCE * size).all()
-        ):
+    switches = {graph.root(p.name): z[0] for p, z in zip(program.pre, pre, strict=True)}
+    own = _values(graph, x, switches)
+    for name, values in ((graph.network.output, outputs[0]), *switches.items()):
+        size = max(float(np.abs(values).max(initial=0.0)), float(np.abs(own[name]).max(initial=0.0)))
+        if not (np.abs(values - own[name]) <= TOLERANCE * size).all():
             raise UnsupportedNetworkError(f"{REWRITTEN}: {name!r:.60} has other values")
+
+
+def _values(graph: NamedGraph, x: Array, switches: dict[str, Array]) -> dict[str, Array]:
+    """About the value of every tensor at `x`, with the masks of `switches`: next to z = 0 either is right."""
+    values = {graph.network.input: x}
+    values |= {STEP + name: np.asarray(z > 0, np.float64) for name, z in switches.items()}
+    for name, form in graph.forms.items():
+        match form:
+            case Affine(terms, bias):
+                values[name] = bias.roughly(np.ones(1))
+                for source, matrix in terms:
+                    values[name] = values[name] + matrix.roughly(values[source])
+            case Relu(source):
+                values[name] = np.maximum(values[source], 0.0)
+            case Gate(switch, source):
+                values[name] = values[STEP + switch] * values[source]
+            case Abs(source):
+                values[name] = np.abs(values[source])
+    return values

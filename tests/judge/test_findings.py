@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from salver.families.instance import Instance
+from salver.judge.findings import doubts, wrong_answers
 from salver.judge.judgement import Consistency, JudgedRun, Outcome, ProofVerdict, WitnessVerdict
-from salver.judge.naming import doubts, wrong_answers
 from salver.judge.proofs import CheckedProof
 from salver.judge.verdicts import judge
 from salver.judge.witness import Replay
-from salver.report.write import write_report
 from salver.runners.answers import Claim, RunRecord
 from salver.spec.truth import Evidence, Truth
+from tests.builders.judged_runs import loaded, reported
 from tests.builders.records import instance, run
 
 
@@ -76,12 +76,11 @@ def test_a_shown_sat_is_beyond_doubt() -> None:
 
 
 def test_the_page_names_who_errs_and_what_is_doubted(tmp_path) -> None:
-    facts = {"suite": "s", "seed": 0}
     wrong = _judged([run("liar", Claim.UNSAT)], Truth.SAT)
-    page = write_report(tmp_path, wrong, facts, {"i": _planted(Truth.SAT)}).read_text()
+    page = reported(loaded(tmp_path, wrong, {"i": _planted(Truth.SAT)})).read_text()
     section = page.split('id="wrong"')[1].split("</section>")[0]
     assert all(part in section for part in ("liar", "box", "expected to be sat (planted)"))
     assert 'id="doubts"' not in page
     doubted = _judged([run("a", Claim.SAT)], Truth.UNSAT, {"a": WitnessVerdict.CORRECT})
-    page = write_report(tmp_path, doubted, facts, {"i": _planted(Truth.UNSAT)}).read_text()
+    page = reported(loaded(tmp_path, doubted, {"i": _planted(Truth.UNSAT)})).read_text()
     assert "yet a has a correct witness" in page.split('id="doubts"')[1].split("</section>")[0]

@@ -1,13 +1,63 @@
-"""Who errs, and which instances are themselves in doubt: one line each, for people."""
+"""What a reader must know of judged runs: who errs, which instances are in doubt, which answers clash."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from salver.judge.judgement import JudgedRun, Judgement, Outcome, ProofVerdict, WitnessVerdict
+from salver.core.records import Record
+from salver.judge.judgement import Consistency, JudgedRun, Judgement, Outcome, ProofVerdict, WitnessVerdict
+from salver.judge.verdicts import DECIDED, answered
 from salver.runners.answers import Claim
 from salver.spec.truth import Evidence, Truth
+
+
+class Disagreement(Record):
+    """One instance on which answers clash with each other, the expected verdict or the true gradient."""
+
+    suite: str
+    family: str
+    instance_id: str
+    instance: str
+    sat: tuple[str, ...]
+    unsat: tuple[str, ...]
+    wrong: tuple[str, ...]
+    truth: Truth
+    detail: str
+
+
+def disagreements(judged: Sequence[JudgedRun]) -> list[Disagreement]:
+    """Instances with both answers given in time, or with any answer not consistent; by suite and name."""
+    groups: dict[str, list[JudgedRun]] = defaultdict(list)
+    for run in judged:
+        if run.run.claim in DECIDED and answered(run.run):
+            groups[run.run.instance_id].append(run)
+    found = [_disagreement(group) for group in groups.values()]
+    return sorted((d for d in found if d is not None), key=lambda d: (d.suite, d.instance, d.instance_id))
+
+
+def _disagreement(group: list[JudgedRun]) -> Disagreement | None:
+    def solvers(chosen: Iterable[JudgedRun]) -> tuple[str, ...]:
+        return tuple(sorted({run.run.solver for run in chosen}))
+
+    sat = solvers(run for run in group if run.run.claim is Claim.SAT)
+    unsat = solvers(run for run in group if run.run.claim is Claim.UNSAT)
+    clashing = [run for run in group if run.judgement.consistency is not Consistency.CONSISTENT]
+    if not (sat and unsat) and not clashing:
+        return None
+    first = group[0].run
+    told = {f"{run.run.solver}: {run.judgement.detail}" for run in clashing if run.judgement.detail}
+    return Disagreement(
+        suite=first.suite,
+        family=first.family,
+        instance_id=first.instance_id,
+        instance=first.instance,
+        sat=sat,
+        unsat=unsat,
+        wrong=solvers(run for run in group if run.judgement.outcome is Outcome.WRONG),
+        truth=group[0].judgement.truth,
+        detail="; ".join(sorted(told)),
+    )
 
 
 def wrong_answers(judged: Sequence[JudgedRun]) -> list[str]:

@@ -8,8 +8,7 @@ import pytest
 
 from salver.core.errors import SalverError
 from salver.families.instance import Instance
-from salver.judge.coverage import coverage
-from salver.judge.settings import told_apart
+from salver.run.loaded import coverage, told_apart
 from salver.runners.answers import Claim, RunRecord
 from salver.spec.truth import Truth
 from salver.supervise.finished import Termination

@@ -1,0 +1,88 @@
+"""What the search showed, kept for a proof: how each node was split, and the multipliers that refuted sides.
+
+Only kept where a proof is asked for (`Options.record`); `salver.solvers.proving` writes it in the checker's
+words.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from salver.spec import Atom
+
+Array = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True, eq=False)
+class Weighted:
+    """Rows or column bounds of one kind with their multipliers.
+
+    Attributes:
+        kind: of the row in the checker's words; `range` for limits of outputs.
+        of: what `number` counts: `pre`, `value` or `block` for column bounds, else the kind (see `Origin`).
+        entries, multipliers: [k]; only multipliers of a `range` may be negative, for its upper limit.
+    """
+
+    kind: str
+    of: str
+    number: int
+    entries: Indices
+    multipliers: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Refutation:
+    """A combination of rows that no point reaches, by what its rows and column bounds stand for.
+
+    Attributes:
+        atoms: comparisons of outputs with their multipliers.
+    """
+
+    parts: tuple[Weighted, ...]
+    atoms: tuple[tuple[Atom, float], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Refuted:
+    """A neuron of which one side, 0 or 1, was refuted."""
+
+    pre: int
+    neuron: int
+    side: int
+    why: Refutation
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What makes a node of its parent.
+
+    Attributes:
+        kind: what `number` counts: `neuron` for pre-activations, `abs` for blocks, `clause`.
+        entry, side: of the neuron or of the argument of the Abs; side 1 is >= 0.
+        part: the conjunction that is to hold of the clause.
+    """
+
+    kind: str
+    number: int
+    entry: int = -1
+    side: int = -1
+    part: tuple[Atom, ...] = ()
+
+
+@dataclass(eq=False)
+class Journal:
+    """What was found in one node.
+
+    Attributes:
+        refuted: in the order in which they were found; every one may rest on those before it.
+        closing: why the node has no point, where one refutation says so.
+        children: what the node was split into.
+    """
+
+    refuted: list[Refuted] = field(default_factory=list)
+    closing: Refutation | None = None
+    children: list[tuple[Decision, Journal]] = field(default_factory=list)
