@@ -51,7 +51,7 @@ def replay_witnesses(run: StoredRun) -> dict[str, Replay]:
         subject = subject_of(instance.record, text)
         if subject not in stands:
             first = replay(instance.onnx, instance.query, text)
-            judged = second_opinion(first, run.instances.folder / instance.record.network, instance.record)
+            judged = second_opinion(first, instance)
             stands[subject] = judged.model_copy(update={"point": (), "outputs": ()})
         found[record.key] = stands[subject]
         if found[record.key].verdict is not WitnessVerdict.UNCHECKABLE:
