@@ -13,7 +13,8 @@ from salver.core.errors import SalverError
 from salver.run.cluster import slurm
 from salver.run.cluster.pools import Pool, Pools
 from salver.run.cluster.slurm import run_slurm
-from salver.run.events import RunSummary
+from salver.run.events import RunSummary, Work
+from salver.run.job import Folders
 from salver.runners.answers import Claim
 from salver.supervise.finished import Limits, Termination
 from tests.engines.conftest import Make
@@ -35,7 +36,7 @@ def pools(*pool: Pool, margin_s: float = 60.0) -> Pools:
 def run(bench: Bench, instances: str, chosen: Pools, limits: Limits = SMALL, **runners) -> RunSummary:
     runners = runners or bench.runners()
     planned = bench.plan(runners, instances, limits)
-    return run_slurm(planned.jobs, runners, bench.root, bench.run_dir, pools=chosen, on_finish=lambda _: None)
+    return run_slurm(Work(planned, runners, Folders(bench.root, bench.run_dir)), chosen)
 
 
 def queued() -> list[str]:

@@ -14,7 +14,7 @@ import socket
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from salver.core.confined import clear, folder_inside, read_inside
@@ -23,11 +23,7 @@ from salver.run.cluster.engine import run_dask
 from salver.run.cluster.pools import Demand, Lifetime, Pool, Pools, lifetime, memory_mb, offer
 from salver.run.cluster.tls import make_keys
 from salver.run.cluster.workforce import LOOPBACK, Request, own_scheduler, worker_command
-from salver.run.events import EventLog, RunSummary
-from salver.run.job import Backend
-from salver.run.plan import PlannedJob
-from salver.runners.answers import RunRecord
-from salver.runners.contract import Runner
+from salver.run.events import RunSummary, Work
 
 _ASK_EVERY_S = 5.0
 _ANSWER_S = 60.0
@@ -37,38 +33,15 @@ _TOOLS = ("sbatch", "squeue", "scancel")
 _NAME_ANOTHER = "write an address of this machine that the nodes reach into the --pools file"
 
 
-def run_slurm(
-    planned: Sequence[PlannedJob],
-    runners: Mapping[str, Runner],
-    root: Path,
-    run_dir: Path,
-    *,
-    pools: Pools,
-    on_finish: Callable[[RunRecord], None],
-    ready: Iterable[RunRecord] = (),
-    warm_up: bool = False,
-    backend: Backend = "salver",
-    log: EventLog | None = None,
-) -> RunSummary:
+def run_slurm(work: Work, pools: Pools) -> RunSummary:
     """As `run_dask`, on pilots of these pools.
 
     Raises:
         SalverError: as `run_dask`; no Slurm here; a pool too small for a job; pilots that keep dying.
     """
     require_slurm()
-    pilots = Pilots(pools, Demand.of(planned), run_dir.resolve() / "pilots")
-    return run_dask(
-        planned,
-        runners,
-        root,
-        run_dir,
-        workforce=pilots,
-        on_finish=on_finish,
-        ready=ready,
-        warm_up=warm_up,
-        backend=backend,
-        log=log,
-    )
+    folder = work.folders.run_dir.resolve() / "pilots"
+    return run_dask(work, Pilots(pools, Demand.of(work.plan.jobs), folder))
 
 
 def require_slurm() -> None:
