@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from salver.solvers.hybrid.journal import Journal, Refutation
 
 from salver.solvers.hybrid.solver import solve
+from salver.solvers.journal import Journal, Refutation
 from salver.solvers.proving.rows import _short
 from salver.solvers.proving.search import _Search, prove
 from salver.solvers.query import Budget, Options, Query, Verdict
