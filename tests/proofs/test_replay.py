@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from experiments.soundness.proofs import accepted, satisfiable_sibling
+from experiments.soundness.queries import draw
+from experiments.soundness.stated import read_again
 from salver.solvers.hybrid.solver import solve
 from salver.solvers.journal import Journal, Refutation
 from salver.solvers.proving.rows import _short
 from salver.solvers.proving.search import _Search, prove
 from salver.solvers.query import Budget, Options, Query, Verdict
-from tests.soundness.proofs import accepted, satisfiable_sibling
-from tests.soundness.queries import draw
-from tests.soundness.stated import read_again
 
 BOUNDS = frozenset({"attack", "backward", "halfspaces"})
 """Parts of `hybrid` without which its linear programs have more to do."""
