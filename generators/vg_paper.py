@@ -17,7 +17,7 @@ from pydantic import Field
 
 from salver.core.errors import SalverError
 from salver.explain.gradient import Gradient
-from salver.families.factory import Box, InstanceFactory, Point
+from salver.families.factory import Box, InstanceFactory, Point, Posed
 from salver.families.generator import Generator, InstanceDraft, Parameters
 from salver.families.instance import Vacuity
 from salver.families.nearest import sample_delta_star
@@ -77,29 +77,20 @@ def _bandit(folder: Path, params: VgPaperParameters, seed: int) -> Iterator[Inst
     classifier = _bandit_network(folder / BANDIT_NETWORK)
     factory = InstanceFactory("vg_box", classifier, "banditnet", "bandit", (5,), (0.0, 1.0))
     x = np.array(BANDIT_XHAT, np.float32)
-    yield from _drafts(
-        factory, 0, x, 1.0, factory.box(x, 1.0), "paper-bandit", params.deltas, seed, exact=True
-    )
+    yield from _drafts(_posed(factory, 0, x), 1.0, factory.box(x, 1.0), "paper-bandit", params, seed)
+
+
+def _posed(factory: InstanceFactory, index: int, x: np.ndarray[tuple[int], np.dtype[np.float32]]) -> Posed:
+    point = Point(index, x, int(factory.predict(x[None])[0]))
+    return factory.pose(point, SameMap(), Gradient(logit=point.label))
 
 
 def _drafts(
-    factory: InstanceFactory,
-    index: int,
-    x: np.ndarray[tuple[int], np.dtype[np.float32]],
-    epsilon: float,
-    box: Box,
-    name: str,
-    deltas: tuple[float, ...],
-    seed: int,
-    *,
-    exact: bool = False,
+    posed: Posed, epsilon: float, box: Box, name: str, params: VgPaperParameters, seed: int
 ) -> Iterator[InstanceDraft]:
-    point = Point(index, x, int(factory.predict(x[None])[0]))
-    posed = factory.pose(point, SameMap(), Gradient(logit=point.label))
-    found = sample_delta_star(posed, epsilon, seed, box=box)
-    vacuity = Vacuity(delta_star_upper=found.finite)
-    for delta in deltas:
-        asked = posed.asking(delta=delta)
+    found, exact = sample_delta_star(posed, epsilon, seed, box=box), params.table == "bandit"
+    for delta in params.deltas:
+        asked, vacuity = posed.asking(delta=delta), Vacuity(delta_star_upper=found.finite)
         yield asked.draft(epsilon, found, vacuity, exact=exact, box=box, name=f"{name}-d{delta:g}")
 
 
@@ -131,8 +122,8 @@ def _mnist(folder: Path, params: VgPaperParameters, seed: int) -> Iterator[Insta
         image, _, radius = region.partition("_")
         prop = read_vnnlib(_region_file(folder, region))
         epsilon, box = float(radius), (_binary32(prop.input_lower), _binary32(prop.input_upper))
-        x, name = _centre(*box, epsilon), f"paper-mnist-{region}"
-        yield from _drafts(factory, int(image), x, epsilon, box, name, params.deltas, seed)
+        posed = _posed(factory, int(image), _centre(*box, epsilon))
+        yield from _drafts(posed, epsilon, box, f"paper-mnist-{region}", params, seed)
 
 
 def _region_file(folder: Path, region: str) -> Path:

@@ -43,8 +43,8 @@ def main(folder: Path, instances: str, where: str = "") -> None:
 
 
 if __name__ == "__main__":
-    engine._CONNECT_S = 2.0
-    slurm._ASK_EVERY_S = 0.5
+    engine.CONNECT_S = 2.0
+    slurm.ASK_EVERY_S = 0.5
     try:
         main(Path(sys.argv[1]), *sys.argv[2:])
     except SalverError as error:

@@ -21,6 +21,22 @@ SMALL = {
         {"network": "digits-gap", "points": 1, "epsilons": [0.002], "k": 3, "within": 5},
         {"network": "digits-conv-dense", "points": 1, "epsilons": [0.002], "k": 2, "map": "grad-cam"},
     ],
+    "saliency": [
+        {
+            "network": "digits-gap", "points": 1, "epsilons": [0.01], "map": {"method": "cam"},
+            "question": {"kind": "same-map", "delta": 0.5},
+        },
+        {
+            "network": "digits-conv-dense", "points": 1, "epsilons": [0.01],
+            "map": {"method": "grad-cam", "absolute": True},
+            "question": {"kind": "entry-moves", "delta": 0.1},
+        },
+        {
+            "network": "bandit-6x6", "points": 1, "epsilon_factors": [1.1],
+            "question": {"kind": "sign-changes", "entry": 1},
+            "map": {"method": "smoothgrad", "noise": {"draws": 2, "sigma": 0.1}},
+        },
+    ],
     "topk_rank": [
         {"network": "bandit-6x6", "points": 2, "k": 1, "epsilons": [0.2], "enumerate": True},
         {"network": "digits-16x16", "points": 1, "k": 5, "epsilon_factors": [0.9, 1.1]},

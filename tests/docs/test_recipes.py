@@ -11,6 +11,9 @@ from tests.builders.recipes import followed, recipe
 MOST_FILES = {
     "Add a data set": 2,
     "Add an operator": 3,
+    "Add a method": 3,
+    "Add a question": 3,
+    "Add a family": 2,
     "Add a solver": 2,
     "Add a tool of others": 1,
     "Add a report column": 2,

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from salver.core.errors import SalverError
+from salver.explain.gradient import Gradient
 from salver.explain.ranking import (
     MOST_PAIRS,
     Ranking,
@@ -23,9 +24,10 @@ from salver.explain.ranking import (
     with_departures,
     with_overtakers,
 )
-from salver.explain.unroll import logit_combination, unroll
 from salver.families.conditions import class_is
-from salver.families.ranking_measures import sample_epsilon_star, sample_measures
+from salver.families.factory import InstanceFactory, Point
+from salver.families.questions import TopKChanges
+from salver.families.ranking_measures import epsilon_star, sample_measures
 from salver.families.registry import generators
 from salver.nets.network import Network, evaluate, lower
 from salver.nets.operators import Abs, Concat, Linear, Node
@@ -153,17 +155,18 @@ def test_epsilon_star_is_an_upper_bound_with_a_witness(seed: int) -> None:
     classifier = relu_network([4, 5, 3], generator)
     centre = generator.uniform(-1, 1, 4).astype(np.float32).astype(np.float64)
     label = int(lower(classifier).evaluate(centre)[0][0].argmax())
-    graph = unroll(classifier, logit_combination(3, label), "abs")
-    program = lower(graph)
-    target = RankingTarget(label, 3, ranking_of(program.evaluate(centre)[0][0][3:], 2))
-    found = sample_epsilon_star(program, target, centre, 2.0, (-9.0, 9.0), seed)
-    again = sample_epsilon_star(program, target, centre, 2.0, (-9.0, 9.0), seed)
+    factory = InstanceFactory("topk_rank", classifier, "n", "d", (4,), (-9.0, 9.0))
+    point = Point(0, centre.astype(np.float32), label)
+    posed = factory.pose(point, TopKChanges(k=2), Gradient(logit=label, absolute=True))
+    program = posed.map.lowered
+    target = RankingTarget(label, 3, posed.question.ranking)
+    found, again = (epsilon_star(posed, 2.0, seed) for _ in range(2))
     assert found.value == again.value
 
     def truth(radius: float) -> Truth:
         sides = ((centre + s * radius).astype(np.float32).astype(np.float64) for s in (-1, 1))
         clauses = (*class_is(label, 3), some_pair_flips(3, target.ranking))
-        return enumerate_query(program, Property(*sides, clauses, graph.output_size)).truth
+        return enumerate_query(program, Property(*sides, clauses, posed.graph.output_size)).truth
 
     if found.point is None:
         assert truth(1.0) is not Truth.SAT or np.isinf(found.value)
@@ -174,7 +177,7 @@ def test_epsilon_star_is_an_upper_bound_with_a_witness(seed: int) -> None:
     # The search is no proof, but on networks of five neurons it comes within a fifth of the truth.
     assert truth(0.8 * found.value) is Truth.UNSAT
 
-    measured = sample_measures(program, target, (centre - 1e-9, centre + 1e-9), seed)
+    measured = sample_measures(posed, 1e-9, seed)
     assert (measured.label_kept, measured.precision_min, measured.thickness_min) == (1.0, 1.0, 1.0)
 
 

@@ -269,7 +269,7 @@ def test_what_cannot_be_had_is_one_clear_line(
     message: str,
 ) -> None:
     monkeypatch.setenv(runexec.PROGRAM_VARIABLE, "/nowhere/runexec")
-    monkeypatch.setattr(cluster_engine, "_CONNECT_S", 0.3)
+    monkeypatch.setattr(cluster_engine, "CONNECT_S", 0.3)
     before = sorted((project / "reports").glob("*"))
     done = salver(*arguments)
     assert done.status == 2

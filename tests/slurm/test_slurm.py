@@ -26,7 +26,7 @@ SMALL = Limits(wall_s=10.0, memory_mb=500)
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slurm, "_ASK_EVERY_S", 0.5)
+    monkeypatch.setattr(slurm, "ASK_EVERY_S", 0.5)
 
 
 def pools(*pool: Pool, margin_s: float = 60.0) -> Pools:

@@ -186,7 +186,7 @@ def _siblings(kind: type[Any] | None, loc: tuple[int | str, ...]) -> list[str]:
             fields, kinds = kinds[part].model_fields, {}
             continue
         field = fields.get(part)
-        kinds = _kinds_in(field)
+        kinds = kinds_in(field)
         inner = [field.annotation, *getattr(field.annotation, "__args__", ())] if field is not None else []
         fields = next((one.model_fields for one in inner if hasattr(one, "model_fields")), {})
     return [name for name in fields if name not in ("data_dir", "key")]
@@ -196,7 +196,7 @@ def _tag(context: Mapping[str, Any]) -> str:
     return str(context["discriminator"]).strip("'")
 
 
-def _kinds_in(field: Any) -> Mapping[str, type[Record]]:
+def kinds_in(field: Any) -> Mapping[str, type[Record]]:
     """The kinds of record that a field may hold, where it is annotated with `Kinds`."""
     parts = getattr(getattr(field, "annotation", None), "__args__", ())
     marks = [

@@ -102,9 +102,12 @@ class InstanceFactory:
             compared_with: the map at xhat, where it is another one.
 
         Raises:
-            SalverError: the classifier or the question does not take it.
+            SalverError: the classifier or the question does not take it; a map is asked about and none given.
             UndefinedConditionError: the map at xhat gives the question no meaning.
         """
+        if explanation is None and question.needs_map:
+            where = f"{self.family} on {self.name}"
+            raise SalverError(f"{question.kind} asks about a map, and none is named", where, "name a method")
         at_xhat = self.explained(compared_with or explanation)
         reference = at_xhat.values(point.centre[None])[1][0]
         complete = question.at(reference, point.label, self.classifier.output_size)

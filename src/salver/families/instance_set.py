@@ -11,10 +11,13 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from salver import __version__
 from salver.core.confined import list_inside, read_inside, sha256_inside, unfit
 from salver.core.errors import SalverError, file_error
 from salver.core.names import refuse_unsafe_name, refuse_unsafe_path
+from salver.core.records import first_violation
 from salver.explain.reference import probes, refuse_wrong_graph
 from salver.families.generator import InstanceDraft
 from salver.families.instance import Facts, Instance, Manifest
@@ -59,8 +62,9 @@ def read_manifest(folder: Path) -> Manifest:
         what = f"cannot be read ({error.strerror})"
         raise SalverError(what, str(path), "generate the set again") from error
     except ValueError as error:
-        first = str(error).splitlines()[0]
-        raise SalverError(f"is malformed ({first})", str(path), "generate the set again") from error
+        what = first_violation(error) if isinstance(error, ValidationError) else str(error).splitlines()[0]
+        mend = "generate the set again, or use the version of salver that made it"
+        raise SalverError(f"is malformed or of another version ({what})", str(path), mend) from error
     named = dict.fromkeys(
         file for one in manifest.instances for file in (one.onnx, one.vnnlib, one.vnnlib2, one.network)
     )

@@ -34,6 +34,8 @@ class Question(Record):
     meaning: ClassVar[str] = "The query's condition is met."
     """What a witness shows, for readers."""
     tie_rule: ClassVar[str] = "values that reach their bound count as violations"
+    needs_map: ClassVar[bool] = True
+    """Whether the question says nothing without a map."""
     layout: ClassVar[str] = "{map}-i{index}-{stem}-e{epsilon:g}"
     """How an instance's files are named; `network` may be used too."""
 

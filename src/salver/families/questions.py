@@ -325,6 +325,7 @@ class LabelChanges(Question):
 
     kind: Literal["label-changes"] = "label-changes"
     meaning = "The class is another one."
+    needs_map = False
     layout = "{network}-label-i{index}-e{epsilon:g}"
 
     @property

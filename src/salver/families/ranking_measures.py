@@ -28,9 +28,24 @@ CLEAR = 1e-5
 
 
 def epsilon_star(posed: Posed, most: float, seed: int) -> Found:
-    """See `sample_epsilon_star`, of a question about ranks."""
-    centre, own = posed.point.centre, seed * 100_003 + posed.point.index
-    return sample_epsilon_star(posed.map.lowered, _target(posed), centre, most, posed.factory.clip, own)
+    """Upper bound on the smallest radius with a violation, at most `most`.
+
+    Each round attacks the box of the present bound with all three losses, then walks from every violating
+    point back towards xhat; a smaller distance becomes the bound. Two rounds without progress end it.
+
+    Args:
+        posed: a question about ranks.
+    """
+    generator = np.random.default_rng([seed * 100_003 + posed.point.index, 29])
+    search = _Search(posed.map.lowered, _target(posed), posed.point.centre, posed.factory.clip, generator)
+    misses = 0
+    for _ in range(ROUNDS):
+        before = search.best
+        search.round(min(most, 0.98 * before))
+        misses = 0 if search.best < 0.98 * before else misses + 1
+        if misses == MISSES:
+            break
+    return Found(search.best, search.witness, search.samples)
 
 
 def open_neurons(posed: Posed, epsilon: float) -> int:
@@ -47,10 +62,7 @@ def ranking_draft(
     Args:
         found: the nearest violation sampled; exact: enumerate the activation regions.
     """
-    box, own = posed.factory.box(posed.point.x, epsilon), seed * 100_003 + posed.point.index
-    measured = sample_measures(posed.map.lowered, _target(posed), box, own)
-    ranking = measured.model_copy(update={"open_neurons": open_neurons(posed, epsilon)})
-    vacuity = Vacuity(epsilon_star_upper=found.finite, ranking=ranking)
+    vacuity = Vacuity(epsilon_star_upper=found.finite, ranking=sample_measures(posed, epsilon, seed))
     return posed.draft(epsilon, found, vacuity, exact=exact)
 
 
@@ -60,55 +72,26 @@ def _target(posed: Posed) -> RankingTarget:
     return RankingTarget(posed.point.label, posed.map.logits, posed.question.ranking)
 
 
-def sample_epsilon_star(
-    program: Program,
-    target: RankingTarget,
-    centre: Array,
-    most: float,
-    clip: tuple[float, float],
-    seed: int,
-) -> Found:
-    """Upper bound on the smallest radius with a violation, at most `most`.
-
-    Each round attacks the box of the present bound with all three losses, then walks from every violating
-    point back towards xhat; a smaller distance becomes the bound. Two rounds without progress end it.
-
-    Args:
-        program: X -> Concat[logits, S].
-        centre: xhat [n], binary32 values.
-        most: radius to start from; clip: data range.
-    """
-    search = _Search(program, target, centre, clip, np.random.default_rng([seed, 29]))
-    misses = 0
-    for _ in range(ROUNDS):
-        before = search.best
-        search.round(min(most, 0.98 * before))
-        misses = 0 if search.best < 0.98 * before else misses + 1
-        if misses == MISSES:
-            break
-    return Found(search.best, search.witness, search.samples)
-
-
-def sample_measures(
-    program: Program, target: RankingTarget, box: tuple[Array, Array], seed: int, points: int = 256
-) -> RankingMeasures:
-    """P@k and thickness on `points` uniform points of the box [n], [n]."""
-    lower, upper = box
-    x = lower + np.random.default_rng([seed, 31]).random((points, len(lower))) * (upper - lower)
-    outputs, _, _ = program.evaluate(x)
+def sample_measures(posed: Posed, epsilon: float, seed: int, points: int = 256) -> RankingMeasures:
+    """P@k and thickness on `points` uniform points of the box."""
+    low, high = posed.factory.box(posed.point.x, epsilon)
+    generator = np.random.default_rng([seed * 100_003 + posed.point.index, 31])
+    x = low + generator.random((points, len(low))) * (high - low)
+    target, unstable = _target(posed), open_neurons(posed, epsilon)
+    outputs, _, _ = posed.map.lowered.evaluate(x)
     kept = target.lead(outputs) >= 0
     if not kept.any():
-        return RankingMeasures()
+        return RankingMeasures(open_neurons=unstable)
     saliency = target.saliencies(outputs[kept])
     precision, thickness = target.ranking.precision_at_k(saliency), target.ranking.thickness(saliency)
-    measured = {
-        "label_kept": kept.mean(),
-        "precision_mean": precision.mean(),
-        "precision_min": precision.min(),
-        "thickness_mean": thickness.mean(),
-        "thickness_min": thickness.min(),
-    }
-    return RankingMeasures.model_validate({name: round(float(value), 6) for name, value in measured.items()})
+    return RankingMeasures(
+        label_kept=round(float(kept.mean()), 6),
+        precision_mean=round(float(precision.mean()), 6),
+        precision_min=round(float(precision.min()), 6),
+        thickness_mean=round(float(thickness.mean()), 6),
+        thickness_min=round(float(thickness.min()), 6),
+        open_neurons=unstable,
+    )
 
 
 @dataclass

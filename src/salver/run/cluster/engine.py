@@ -35,7 +35,7 @@ from salver.runners.answers import RunRecord
 from salver.runners.contract import Runner
 from salver.supervise.finished import Termination
 
-_CONNECT_S = 10.0
+CONNECT_S = 10.0
 _LOOK_EVERY_S = 1.0
 _STOP_PATIENCE_S = 20.0
 _FETCH_S = 2.0
@@ -332,9 +332,9 @@ def _connected(address: str) -> Iterator[Client]:
     Raises:
         SalverError: nobody answers there.
     """
-    with dask.config.set({"distributed.comm.timeouts.connect": _CONNECT_S}):
+    with dask.config.set({"distributed.comm.timeouts.connect": CONNECT_S}):
         try:
-            client = Client(address, timeout=_CONNECT_S, set_as_default=False)
+            client = Client(address, timeout=CONNECT_S, set_as_default=False)
         except (OSError, TimeoutError, ValueError) as error:
             what, mend = "no Dask scheduler answers there", "start one, or correct --scheduler"
             raise SalverError(what, address, mend) from error
