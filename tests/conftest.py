@@ -9,6 +9,18 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
+SLOW = {
+    "browser", "docs", "engines", "experiments", "faults", "fuzz",
+    "integration", "perf", "slurm", "soundness", "testkit",
+}  # fmt: skip
+"""Folders whose tests start processes, engines or campaigns; single slow tests elsewhere are marked there."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.relative_to(ROOT / "tests").parts[0] in SLOW:
+            item.add_marker(pytest.mark.slow)
+
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:

@@ -62,6 +62,7 @@ def test_the_help_of_every_solving_command_has_an_example_that_parses(name: str)
     assert not untold
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("path", "command"), LEAVES, ids=NAMES)
 def test_a_misspelt_option_is_named_in_one_line(
     path: tuple[str, ...], command: Any, capsys: pytest.CaptureFixture[str]
@@ -277,6 +278,7 @@ def test_a_traceback_is_shown_where_it_is_asked_for(monkeypatch: pytest.MonkeyPa
         call(app, ["doctor"])
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_is_no_error() -> None:
     done = bash("set +o pipefail; salver families | head -n 1; echo ${PIPESTATUS[0]}")
     assert done.stdout.splitlines()[-1] == "0"
@@ -291,6 +293,7 @@ def bash(text: str, **variables: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_completion_in_bash(tmp_path: Path) -> None:
     words = {
         "_salver_completion": [
@@ -383,6 +386,7 @@ def in_a_terminal(code: str, **variables: str) -> str:
     return printed.decode()
 
 
+@pytest.mark.slow
 def test_colours_are_for_terminals_and_can_be_turned_off(capfd: pytest.CaptureFixture[str]) -> None:
     code = "from salver.cli.progress import counting\nwith counting('making') as done: done(3)\nprint('made')"
     coloured = re.compile(r"\x1b\[[0-9;]*3[0-9]")

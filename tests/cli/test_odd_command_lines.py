@@ -71,6 +71,7 @@ def options_of(command: Any, *kinds: str) -> list[str]:
     return [max(p.opts, key=len) for p in found if not kinds or any(kind in _kind(p) for kind in kinds)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("path", "command"), EVERY, ids=NAMES)
 def test_unknown_options(path: tuple[str, ...], command: Any, capsys: pytest.CaptureFixture[str]) -> None:
     known = {name for parameter in command.params for name in parameter.opts}
@@ -81,6 +82,7 @@ def test_unknown_options(path: tuple[str, ...], command: Any, capsys: pytest.Cap
         assert re.search(r"did you mean --[a-z-]+\?|--help` lists them$", err), err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("path", "command"), EVERY, ids=NAMES)
 def test_options_without_values_and_with_empty_ones(
     path: tuple[str, ...], command: Any, capsys: pytest.CaptureFixture[str]
@@ -99,6 +101,7 @@ def test_surplus_arguments(path: tuple[str, ...], command: Any, capsys: pytest.C
     in_one_line([*path, *required(command), *["surplus"] * 5], capsys)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("path", "command"), EVERY, ids=NAMES)
 def test_values_of_another_type(
     path: tuple[str, ...], command: Any, capsys: pytest.CaptureFixture[str]

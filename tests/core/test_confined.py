@@ -177,6 +177,7 @@ def test_only_the_link_or_file_itself_is_removed(folder: Path, kind: str) -> Non
     assert (folder.parent / "secret").read_text() == "TOPSECRET"
 
 
+@pytest.mark.slow
 def test_folders_in_each_other_by_the_thousand_are_removed(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     for number in range(3000):

@@ -63,6 +63,7 @@ def test_a_link_that_leads_nowhere_is_there_already(tmp_path: Path) -> None:
     assert not (tmp_path / "elsewhere.onnx").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("output", "said"),
     [

@@ -57,6 +57,7 @@ def posed(net: InstanceFactory, x: np.ndarray, question: TopKChanges) -> Posed:
     return net.pose(point, question, Cam(logit=point.label))
 
 
+@pytest.mark.slow
 def test_a_known_answer_is_a_violation_and_the_radius_is_the_attacks() -> None:
     net = source(gap_net(10))
     x = np.random.default_rng(0).random(25).astype(np.float32)
@@ -115,6 +116,7 @@ def test_the_relaxed_form_asks_whether_a_pixel_leaves_the_larger_set(within: int
     )
 
 
+@pytest.mark.slow
 def test_a_larger_set_is_harder_to_leave_and_an_equal_one_is_the_exact_form() -> None:
     exact, same = relaxed(10, None), relaxed(10, 2)
     x = np.random.default_rng(2).random((200, 25))

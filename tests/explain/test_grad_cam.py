@@ -131,6 +131,7 @@ def queries(count: int, within: int | None) -> list[tuple[Posed, float]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("within", [None, 3])
 def test_solvers_agree_with_enumeration(within: int | None, tmp_path: Path) -> None:
     seen = set()

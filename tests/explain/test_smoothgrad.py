@@ -53,6 +53,7 @@ def mean_by_autograd(module: nn.Module, x: np.ndarray, draws: np.ndarray, label:
     return total / len(draws)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**16), st.integers(1, 6), st.sampled_from(["raw", "abs"]), st.booleans())
 def test_graph_is_the_mean_gradient_with_unshifted_logits(seed, draws, kind, convolution):
@@ -138,6 +139,7 @@ def as_query(draft: InstanceDraft, folder: Path) -> Query:
     return Query(path, draft.graph, draft.prop)
 
 
+@pytest.mark.slow
 def test_answers_of_enumeration_search_and_milp_agree(tmp_path):
     """The MILP and the oracle share no code; epsilon* must never lie below an enumerated unsat."""
     seen = set()

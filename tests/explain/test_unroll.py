@@ -81,6 +81,7 @@ def networks(draw: st.DrawFn) -> tuple[nn.Module, int, int]:
     return module, size, seed
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(networks(), st.integers(0, 2), st.sampled_from([None, "next"]), st.sampled_from(["raw", "abs"]))
 def test_equals_autograd(case, label, other, kind):

@@ -45,6 +45,7 @@ def test_declares_itself(name):
     assert all(option.description for option in kind.parameters.model_fields.values())
 
 
+@pytest.mark.slow
 def test_same_seed_same_instances(family, data_dir_or_none):
     chosen, first = family
     second = list(drafts(chosen, data_dir_or_none))

@@ -23,6 +23,7 @@ def truth(draft) -> Truth:
     return enumerate_query(lower(draft.graph), draft.prop).truth
 
 
+@pytest.mark.slow
 def test_a_larger_movement_is_never_easier() -> None:
     by_point: dict[int, list[Truth]] = {}
     for draft in made("gradient_width", epsilons=[0.3], deltas=[0.01, 1.0, 4.0, 50.0]):

@@ -71,6 +71,7 @@ def rankings(draw: st.DrawFn) -> tuple[Ranking, np.ndarray]:
     return Ranking(inside, outside, leave), np.array(saliency, dtype=np.float64)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(rankings())
 def test_all_forms_say_what_the_definition_says(case: tuple[Ranking, np.ndarray]) -> None:
@@ -95,6 +96,7 @@ def test_all_forms_say_what_the_definition_says(case: tuple[Ranking, np.ndarray]
     assert pairs.outputs_satisfied(outputs) == (staying < k)
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(rankings(), st.data())
 def test_a_set_stays_inside_a_larger_one_as_the_definition_says(
@@ -149,6 +151,7 @@ def test_thickness_is_the_share_of_points_in_order() -> None:
     assert ranking.thickness(saliency).tolist() == [[0.75], [0.5]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_epsilon_star_is_an_upper_bound_with_a_witness(seed: int) -> None:
     generator = np.random.default_rng(seed)

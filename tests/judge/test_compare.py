@@ -97,6 +97,7 @@ def test_nothing_that_either_run_solved_has_no_cpu_ratio() -> None:
     assert json.loads(compared_json([found], []))["solvers"][0]["cpu_ratio"] is None
 
 
+@pytest.mark.slow
 def test_two_runs_of_one_solver_differ_in_at_most_5_of_100_tries() -> None:
     """Log-normal noise on every job, and a load of the machine that stretches all of a run."""
     rng = np.random.default_rng(5)

@@ -75,6 +75,7 @@ def test_a_shown_sat_is_beyond_doubt() -> None:
     assert [line.split()[0] for line in wrong_answers(judged)] == ["a"]
 
 
+@pytest.mark.slow
 def test_the_page_names_who_errs_and_what_is_doubted(tmp_path) -> None:
     wrong = _judged([run("liar", Claim.UNSAT)], Truth.SAT)
     page = reported(loaded(tmp_path, wrong, {"i": _planted(Truth.SAT)})).read_text()

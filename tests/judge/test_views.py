@@ -87,6 +87,7 @@ def viewed(folder: Path, instance: Instance, text: str) -> WitnessView | None:
     return view_of(LoadedSet(folder, {instance.id: instance})[instance.id], "falsify", text)
 
 
+@pytest.mark.slow
 def test_maps_are_the_gradients_of_the_original_network(made):
     folder, manifest = made
     seen = set()

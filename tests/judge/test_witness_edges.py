@@ -137,6 +137,7 @@ def test_at_z_equal_zero_both_opinions_take_the_derivative_zero(
 WITHOUT = {"label_robustness": "no saliency to look at"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(generators()))
 def test_the_second_opinion_covers_every_family(
     tmp_path: Path, name: str, data_dir_or_none: Path | None

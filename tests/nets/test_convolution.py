@@ -37,6 +37,7 @@ def matrix(operator, source):
     return operator.matrix_and_bias(source)[0].toarray()
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(windows())
 def test_the_plain_form_is_the_same_linear_map(case):

@@ -115,6 +115,7 @@ def test_unsupported_layers_are_named(tmp_path: Path, layers: list[Any], what: s
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_unfit_files_are_refused_in_one_line(tmp_path: Path) -> None:
     good = write_keras(tmp_path / "good.h5", (6, 6, 2), gap_layers(0))
     functional_model = write_keras(tmp_path / "f.h5", (6, 6, 2), gap_layers(0), "Functional")
@@ -146,6 +147,7 @@ def test_unfit_files_are_refused_in_one_line(tmp_path: Path) -> None:
         assert path.name in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_the_published_sign_network_knows_its_signs(data_dir: Path) -> None:
     network, shape = read_keras(data_dir / "paper" / "corgi_gtsrb.h5")

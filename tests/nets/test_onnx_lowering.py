@@ -51,6 +51,7 @@ def assert_as_the_runtime(model: onnx.ModelProto, points: int = 3, whole: bool =
             np.testing.assert_allclose(found, np.ravel(expected), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 @settings(max_examples=250, deadline=None)
 @given(
     shape=st.lists(st.integers(1, 3), min_size=1, max_size=4),
@@ -61,6 +62,7 @@ def test_chains_of_operators_are_read_as_the_runtime_means_them(shape, seed, len
     assert_as_the_runtime(chain(shape, seed, length))
 
 
+@pytest.mark.slow
 @settings(max_examples=120, deadline=None)
 @given(
     axes=st.integers(1, 2),
@@ -82,6 +84,7 @@ def test_maximum_pooling_is_that_of_the_runtime(axes, seed, ceil, images):
         assert_as_the_runtime(model)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 1 << 32), automatic=st.sampled_from([None, None, "SAME_UPPER", "SAME_LOWER"]))
 def test_convolutions_of_signals_are_those_of_the_runtime(seed, automatic):
@@ -230,6 +233,7 @@ def test_a_comparison_has_no_unrolled_gradient():
         unroll(from_model(made(nodes, [1, 2])), logit_combination(2, 0))
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 1 << 32), kind=st.sampled_from([TensorProto.INT64, TensorProto.INT32]))
 def test_whole_numbers_are_those_of_the_runtime_on_the_box(seed, kind):

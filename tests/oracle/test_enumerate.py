@@ -34,6 +34,7 @@ def test_agrees_with_dense_sampling(tmp_path: Path, seed: int) -> None:
         assert answer.margin > TOLERANCE
 
 
+@pytest.mark.slow
 def test_bandit_regions_and_delta_star(data_dir: Path, tmp_path: Path) -> None:
     query = bandit_query(data_dir, tmp_path, 1.0)
     prop = query.prop
@@ -45,6 +46,7 @@ def test_bandit_regions_and_delta_star(data_dir: Path, tmp_path: Path) -> None:
     assert star.regions == 94
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("delta", "truth"), [(1.16, Truth.UNSAT), (1.17, Truth.SAT)])
 def test_bandit_around_delta_star(data_dir: Path, tmp_path: Path, delta: float, truth: Truth) -> None:
     query = bandit_query(data_dir, tmp_path, delta)

@@ -29,6 +29,7 @@ ROWS = st.integers(1, 5).flatmap(
 )
 
 
+@pytest.mark.slow
 @given(ROWS)
 @settings(max_examples=150, deadline=None)
 def test_agrees_with_a_floating_point_solver(program: tuple[list[list[Fraction]], list[Fraction]]) -> None:

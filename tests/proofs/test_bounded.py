@@ -55,6 +55,7 @@ def test_a_propagation_that_changes_nothing_is_refused(files: Files) -> None:
     assert "step 1: a propagate that changes nothing" in outcome.detail
 
 
+@pytest.mark.slow
 def test_one_endless_line_is_not_held_in_memory(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
     _replaced(files, b"[" + b"[]," * (MOST_LINE_BYTES // 3) + b"[]]\n")
     outcome = check_bounded(*files, Limits(memory_mib=2048))
@@ -64,6 +65,7 @@ def test_one_endless_line_is_not_held_in_memory(files: Files, capsys: pytest.Cap
     assert capsys.readouterr().out.startswith("rejected: unchecked, the proof has more than")
 
 
+@pytest.mark.slow
 def test_splits_without_end_stop_at_the_limit_of_time(files: Files) -> None:
     step = {"do": "bound", "tensor": "X", "at": [0] * 4096, "lower": [1] * 4096, "by": []}
     _replaced(files, (json.dumps(step) + "\n").encode() * 5000)

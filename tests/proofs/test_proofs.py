@@ -84,6 +84,7 @@ def test_sums_are_exact_whether_they_fit_into_64_bits_or_not(left: list[int], ri
         assert [sum(column) for column in zip(*digits, strict=True)] == left
 
 
+@pytest.mark.slow
 @given(st.lists(WHOLE, min_size=6, max_size=6), st.lists(WHOLE, min_size=6, max_size=6))
 def test_dot_products_are_rounded_down_once(rows: list[int], values: list[int]) -> None:
     one = narrow(np.array(rows, dtype=object)).reshape(2, 3)
@@ -192,6 +193,7 @@ def test_no_multipliers_make_a_wrong_bound(tmp_path: Path, seed: int) -> None:
             assert least[i] <= seen + 1e-7 * (1 + abs(seen))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(40))
 def test_proofs_agree_with_enumeration_and_no_corrupted_one_is_accepted(tmp_path: Path, seed: int) -> None:
     _, complaints = examine(tmp_path, seed, 2)
@@ -290,6 +292,7 @@ def _files(folder: Path, query: Query) -> tuple[str, str]:
     return str(query.onnx), str(vnnlib)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", ["hybrid", "milp", "crown"])
 def test_the_command_line_writes_and_checks_proofs(
     tmp_path: Path, solver: str, capsys: pytest.CaptureFixture[str]

@@ -57,6 +57,7 @@ def test_what_was_recorded_proves_the_query_without_another_search(tmp_path, see
     assert accepted(query, query.prop, steps)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seed", "without"), SPLIT)
 def test_a_proof_goes_through_the_nodes_of_the_search(tmp_path, seed, without):
     query, journal = solved(tmp_path, seed, without)
@@ -67,6 +68,7 @@ def test_a_proof_goes_through_the_nodes_of_the_search(tmp_path, seed, without):
     assert any(step["do"] in ("split", "case") for step in steps)
 
 
+@pytest.mark.slow
 def test_nothing_is_recorded_unless_a_proof_is_asked_for(tmp_path, capfd):
     query = read_again(draw(tmp_path, 306).query)
     plain, recorded = (
@@ -111,6 +113,7 @@ def recorded(tmp_path_factory) -> list[tuple[Query, Journal]]:
     return [solved(tmp_path_factory.mktemp("q"), seed, without) for seed, without in (ALONE[1], SPLIT[2])]
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(seed=st.integers(0, 10**6))
 def test_a_forged_record_makes_no_wrong_proof(recorded, seed):

@@ -97,6 +97,7 @@ def _scaled_steps(steps: list[Any], graph: Graph, scales: Scales, output: str) -
     return changed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2, 7, 8, 37, 94, 137])
 def test_a_proof_of_scaled_layers_is_accepted_as_before(tmp_path: Path, seed: int) -> None:
     query, rng = read_again(draw(tmp_path, seed).query), np.random.default_rng(seed)

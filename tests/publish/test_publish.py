@@ -291,6 +291,7 @@ def test_what_an_earlier_publication_said_is_kept_where_nobody_says_otherwise():
 SIZES = st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from(list(Truth))), min_size=1, max_size=30)
 
 
+@pytest.mark.slow
 @given(SIZES, st.integers(-(10**12), 10**12))
 def test_a_draw_is_the_quota_of_every_group_in_order(kinds, seed):
     plain = [

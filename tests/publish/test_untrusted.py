@@ -59,6 +59,7 @@ def complaints(name: str, source: str) -> list[str]:
     return [f"{name}: {what}" for what in found]
 
 
+@pytest.mark.slow
 def test_no_code_of_this_project_runs_what_a_file_says() -> None:
     root = project_root()
     paths = [p for part in ("src", "runners", "generators", "scripts") for p in (root / part).rglob("*.py")]

@@ -16,6 +16,7 @@ from tests.builders.judged_runs import INSTANCES, judged
 FRAME = shown_in_plots(results_frame(judged(), dict.fromkeys(INSTANCES, 8)))
 
 
+@pytest.mark.slow
 def test_plots_drawn_beside_are_those_drawn_here_even_where_the_process_dies() -> None:
     here = drawn_here(FRAME)
     assert [plot.name for plot in here] == ["cactus", "scatter", "time-neurons"]
@@ -29,6 +30,7 @@ def test_plots_drawn_beside_are_those_drawn_here_even_where_the_process_dies() -
     assert set(multiprocessing.active_children()) <= before
 
 
+@pytest.mark.slow
 def test_an_error_while_drawing_is_raised_where_the_plots_are_waited_for() -> None:
     with drawing_beside() as draw:
         wait = draw(FRAME.drop(columns="solver"))

@@ -138,6 +138,7 @@ def test_logs_behind_a_link_are_left_out(root: Path, run_dir: Path) -> None:
     assert gather(judged(root, run_dir)).texts == {}
 
 
+@pytest.mark.slow
 def test_tables_are_neither_written_nor_removed_through_a_link(root: Path, tmp_path: Path) -> None:
     folder = root / "reports/other"
     folder.mkdir()
@@ -147,6 +148,7 @@ def test_tables_are_neither_written_nor_removed_through_a_link(root: Path, tmp_p
     assert [path.name for path in folder.iterdir()] == ["results"]
 
 
+@pytest.mark.slow
 def test_a_page_behind_a_link_is_replaced_and_a_folder_of_a_tables_name_stays(root: Path) -> None:
     folder = root / "reports/other"
     (folder / "results/old.csv").mkdir(parents=True)

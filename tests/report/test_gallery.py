@@ -32,6 +32,7 @@ def pixels(png: bytes) -> np.ndarray:
 GREYS = arrays(np.float64, (1, 4, 6), elements=st.integers(0, 255).map(lambda v: v / 255))
 
 
+@pytest.mark.slow
 @given(GREYS)
 def test_an_image_shows_its_values(image):
     drawn = pixels(image_png(image.ravel(), image.shape, (0.0, 1.0)))

@@ -34,6 +34,7 @@ from tests.builders.judged_runs import INSTANCES, judged, loaded
 FRAME = results_frame(judged()).assign(neurons=[8, 8, 16] * 3)
 
 
+@pytest.mark.slow
 @given(st.recursive(st.text(), lambda inner: st.lists(inner, max_size=3), max_leaves=8))
 def test_embedded_json_says_the_same_and_never_ends_its_element(value: object) -> None:
     plain, packed = embedded({"a": value}), embedded({"a": value}, plain_bytes=0)
@@ -167,6 +168,7 @@ def test_thinning_keeps_ends_and_loses_nothing_that_is_seen(values: list[float])
     assert sum(cloud) == len(y) if len(y) <= 100 else 1 <= sum(cloud) <= 121
 
 
+@pytest.mark.slow
 def test_plots_are_the_same_bytes_again_and_one_path_a_cloud() -> None:
     many = pd.concat([FRAME.assign(repetition=r, wall_s=FRAME["wall_s"] * 1.1**r) for r in range(40)])
     for draw in (plots.cactus, plots.scatter, lambda f: plots.time_against(f, "neurons", "ReLU neurons")):

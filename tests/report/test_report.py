@@ -48,6 +48,7 @@ def matches_golden(name: str, text: str) -> bool:
     return text == path.read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     ["leaderboard.md", "leaderboard.csv", "leaderboard.tex", "disagreements.csv", "results/falsify.csv"],
@@ -83,6 +84,7 @@ def test_six_columns_are_one_file_per_solver_without_collisions(report: Path) ->
         assert all(len(row) == 6 for row in rows)
 
 
+@pytest.mark.slow
 def test_six_columns_hold_one_row_per_instance(tmp_path: Path) -> None:
     records = [run("crown", "box-1", Claim.UNSAT, 1.0 + n, n) for n in (2, 0, 1)]
     judgements = judge(records, INSTANCES, {})
@@ -95,6 +97,7 @@ def test_six_columns_hold_one_row_per_instance(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_report_of_an_unfinished_run_says_so_first_and_has_no_score(tmp_path: Path) -> None:
     records = [run("crown", "box-1", Claim.UNSAT, 1.0), run("falsify", "box-1", Claim.UNKNOWN, 1.0)]
     judgements = judge(records, INSTANCES, {})
@@ -209,6 +212,7 @@ def test_page_links_logs_as_relative_paths(report: Path) -> None:
     assert all(link.startswith("#") for link in _Page(text).links)
 
 
+@pytest.mark.slow
 def test_nothing_solved_leaves_no_plot_from_before(tmp_path: Path) -> None:
     reported(loaded(tmp_path, judged()))
     lost = [j for j in judged() if j.run.solver == "falsify" and j.run.instance == "box-1"]

@@ -70,6 +70,7 @@ def test_no_file_is_no_records(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_every_cut_of_the_last_line_loses_that_line_alone(path: Path) -> None:
     whole = path.read_bytes()
     second = whole.rindex(b"\n", 0, -1) + 1
@@ -209,6 +210,7 @@ def test_an_infrastructure_loss_gives_way_to_a_result(path: Path) -> None:
     assert claims == dict.fromkeys("abc", Claim.UNSAT) | {"d": Claim.SAT, "e": Claim.NONE}
 
 
+@pytest.mark.slow
 def test_a_second_coordinator_is_refused(path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from salver.run.events import EventLog;"

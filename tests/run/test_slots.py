@@ -54,6 +54,7 @@ def test_cpus_without_a_topology_are_cores() -> None:
     assert cores_of({0: ("garbage", 0), 1: ("", 0)}) == [0, 1]
 
 
+@pytest.mark.slow
 @given(
     st.integers(1, 12).flatmap(
         lambda n: st.tuples(st.just(n), st.sets(st.integers(0, 2 * n - 1), min_size=1))

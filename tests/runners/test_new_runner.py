@@ -158,6 +158,7 @@ def test_a_malformed_description_is_an_error_with_its_place(tmp_path, text, told
     assert str(tmp_path / "tool.toml") in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("setuptools") is None, reason="setuptools is not installed")
 def test_an_installed_package_brings_its_solver(tmp_path):
     """Built and installed as its users would, without the network, into a folder on the path."""

@@ -60,6 +60,7 @@ def test_no_point_of_the_box_tells_the_difference(tmp_path: Path) -> None:
     assert 0 < after < 0.8 * before
 
 
+@pytest.mark.slow
 def test_the_answers_are_those_of_the_oracle(tmp_path: Path) -> None:
     seen = set()
     for seed in range(6):

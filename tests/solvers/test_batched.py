@@ -94,6 +94,7 @@ def _cases(folder: Path, seed: int) -> tuple[Program, list[Part]]:
     return program, [_random_part(program, box, generator) for _ in range(12)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(26))
 def test_the_same_as_numpy_part_by_part(tmp_path: Path, seed: int) -> None:
     program, parts = _cases(tmp_path, seed)
@@ -103,6 +104,7 @@ def test_the_same_as_numpy_part_by_part(tmp_path: Path, seed: int) -> None:
     _assert_same(bounder.propagate(parts[:1]), expected[:1])
 
 
+@pytest.mark.slow
 def test_the_random_parts_are_of_all_sorts(tmp_path: Path) -> None:
     """Guards the test above against parts that leave nothing to compare."""
     cases = [_cases(tmp_path, seed) for seed in range(26)]
@@ -114,6 +116,7 @@ def test_the_random_parts_are_of_all_sorts(tmp_path: Path) -> None:
     assert min(open_, infeasible, without, absolute) >= 24
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(10))
 def test_samples_with_the_fixed_signs_stay_inside(tmp_path: Path, seed: int) -> None:
     program, parts = _cases(tmp_path, seed)
@@ -208,6 +211,7 @@ def test_an_empty_batch_has_no_bounds(tmp_path: Path) -> None:
     assert BatchBounder(random_query(tmp_path, 0).program).propagate([]) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_small_passes_give_the_same(tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     program, parts = _cases(tmp_path, seed)
@@ -222,6 +226,7 @@ def test_convolutions_stay_sparse_on_the_cpu() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_what_is_handed_in_and_out_is_never_shared(tmp_path: Path) -> None:
     program, parts = _cases(tmp_path, 1)
     bounder = BatchBounder(program)
@@ -237,6 +242,7 @@ def test_what_is_handed_in_and_out_is_never_shared(tmp_path: Path) -> None:
     assert all(np.array_equal(a, b) for a, b in zip(given, after, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_every_tensor_is_made_on_the_device_asked_for(tmp_path: Path, seed: int) -> None:
     """A tensor that lands on torch's default device would only be noticed on a machine with CUDA."""

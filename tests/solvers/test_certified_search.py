@@ -51,12 +51,14 @@ def verdicts_agree(queries: list[tuple[Query, Truth]], options: Options) -> int:
     return decided
 
 
+@pytest.mark.slow
 def test_a_back_end_that_calls_everything_infeasible_closes_nothing(queries):
     infeasible = mock.Mock(return_value=("infeasible", None))
     with mock.patch.object(tree, "backend", return_value=infeasible):
         assert verdicts_agree(queries, Options(without=frozenset({"attack"}))) > len(queries) // 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["solve_within", "probe", "interior_point"])
 def test_an_exception_of_a_back_end_becomes_a_split(queries, part):
     with mock.patch.object(tree, part, side_effect=RuntimeError("error in the library")):
@@ -72,11 +74,13 @@ def test_running_out_of_memory_is_told(queries):
         solve(query, Budget(30.0), Options(without=without))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", SOLVERS["hybrid"].parts)
 def test_leaving_a_part_out_changes_no_verdict(queries, part):
     assert verdicts_agree(queries, Options(without=frozenset({part}))) > len(queries) // 2
 
 
+@pytest.mark.slow
 def test_all_parts_can_be_left_out_together(queries):
     assert verdicts_agree(queries, Options(without=frozenset(SOLVERS["hybrid"].parts))) > len(queries) // 2
 
@@ -149,6 +153,7 @@ def test_composing_says_what_it_may_have_rounded(seed):
         assert missed <= Fraction(1e-14) * Fraction(float(outer.magnitude(largest)[row]))
 
 
+@pytest.mark.slow
 def test_the_centre_of_a_part_lies_within_every_limit(tmp_path):
     centres = 0
     for seed in range(40):

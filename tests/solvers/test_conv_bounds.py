@@ -50,6 +50,7 @@ def everywhere(shape: tuple[int, ...]) -> torch.Tensor:
     return torch.ones(shape).nonzero()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool", [False, True])
 @pytest.mark.parametrize("seed", range(4))
 def test_bounds_hold_at_samples_and_agree_with_the_solvers(seed: int, pool: bool) -> None:
@@ -77,6 +78,7 @@ def test_bounds_hold_at_samples_and_agree_with_the_solvers(seed: int, pool: bool
         assert (alone.values[name][0] <= inner[1]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_combinations_hold_at_samples_whatever_the_slopes(seed: int) -> None:
     network, last = random_net(seed, pool=bool(seed % 2))

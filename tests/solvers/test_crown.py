@@ -63,6 +63,7 @@ def no_attack(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CrownSearch, "_steps", lambda search, _: np.zeros((0, search.program.input_size)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", [True, False])
 def test_agrees_with_enumeration(attack: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if not attack:
@@ -77,6 +78,7 @@ def test_agrees_with_enumeration(attack: bool, tmp_path: Path, monkeypatch: pyte
     assert seen == {Verdict.SAT, Verdict.UNSAT}
 
 
+@pytest.mark.slow
 def test_disjunctions_of_conjunctions_agree_with_enumeration(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,6 +104,7 @@ def test_disjunctions_of_conjunctions_agree_with_enumeration(
     assert seen == {Verdict.SAT, Verdict.UNSAT}
 
 
+@pytest.mark.slow
 def test_leaves_alone_decide_without_half_spaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With joint refutation switched off the linear programs at the leaves must do its work."""
     no_attack(monkeypatch)
@@ -117,6 +120,7 @@ def test_leaves_alone_decide_without_half_spaces(tmp_path: Path, monkeypatch: py
         assert truth is Truth.UNKNOWN or decide(query).verdict.value == truth.value, seed
 
 
+@pytest.mark.slow
 def test_bandit_delta_star(data_dir: Path, tmp_path: Path) -> None:
     """delta* = 1.1665 by enumeration of all regions."""
     verdicts = {delta: decide(bandit_query(data_dir, tmp_path, delta)).verdict for delta in (0.5, 1.16, 1.17)}
@@ -155,6 +159,7 @@ def test_unusual_properties(clauses: tuple[Clause, ...], expected: Verdict, tmp_
     assert decide(query_of(tmp_path, one_relu(), 1, (-1.0, 1.0), *clauses)).verdict is expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["raw", "abs"])
 def test_convolutional_network(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(7)
@@ -175,6 +180,7 @@ def test_convolutional_network(kind: str, tmp_path: Path, monkeypatch: pytest.Mo
     assert seen == {Verdict.SAT, Verdict.UNSAT}
 
 
+@pytest.mark.slow
 def test_bounds_hold_on_samples_of_every_subproblem() -> None:
     """Samples that follow the splits stay inside box, bounds and half-spaces of their subproblem."""
     generator = np.random.default_rng(0)
@@ -277,6 +283,7 @@ def raises(*_: object, **__: object) -> None:
     raise ArithmeticError("the back end")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "part", ["salver.solvers.crown.one_pass.linear_bounds", "salver.solvers.crown.leaf.linprog"]
 )
@@ -291,6 +298,7 @@ def test_an_exception_of_a_back_end_is_split_on(
         assert verdict.value in ("unknown", truth.value)
 
 
+@pytest.mark.slow
 def test_without_a_certificate_a_leaf_stays_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The word of the linear program solver closes nothing."""
     monkeypatch.setattr("salver.solvers.crown.one_pass.linear_bounds", raises)

@@ -70,6 +70,7 @@ def test_a_clause_without_alternatives_ends_the_search(tmp_path: Path) -> None:
     assert attack(Query(query.onnx, query.network, prop), Budget(5.0)) is None
 
 
+@pytest.mark.slow
 def test_agrees_with_the_oracle(tmp_path: Path) -> None:
     found = 0
     for seed in (0, 1, 2, 3, 8, 11, 14, 17, 18, 21):
@@ -83,6 +84,7 @@ def test_agrees_with_the_oracle(tmp_path: Path) -> None:
     assert found >= 4
 
 
+@pytest.mark.slow
 def test_gives_up_with_a_reason(tmp_path: Path) -> None:
     result = solve(toy_gap(tmp_path), Budget(60.0), Options())
     assert result.verdict is Verdict.UNKNOWN

@@ -71,6 +71,7 @@ def evaluate_logits(classifier: Network, x: np.ndarray) -> np.ndarray:
     return evaluate(classifier, x[None])[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(60))
 def test_agrees_with_enumeration(seed, tmp_path):
     query = random_query(seed, tmp_path)

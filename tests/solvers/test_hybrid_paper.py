@@ -39,6 +39,7 @@ def bounds_of(query: Query) -> Bounds:
     return bounds
 
 
+@pytest.mark.slow
 def test_bounds_hold_and_are_never_looser_than_intervals(tmp_path: Path) -> None:
     narrower = 0
     for seed in range(12):
@@ -59,6 +60,7 @@ def test_bounds_hold_and_are_never_looser_than_intervals(tmp_path: Path) -> None
     assert narrower > 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2])
 def test_agrees_with_the_oracle(tmp_path: Path, threads: int) -> None:
     seen = set()
@@ -72,6 +74,7 @@ def test_agrees_with_the_oracle(tmp_path: Path, threads: int) -> None:
     assert seen >= {Verdict.SAT, Verdict.UNSAT}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("delta", "verdict"), [(1.0, "unsat"), (1.16, "unsat"), (1.17, "sat"), (1.25, "sat")]
 )

@@ -203,6 +203,7 @@ def test_comparisons_and_maxima(nodes, shape, target, condition, verdict, solver
     assert lines[0] == verdict
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(12))
 def test_solvers_agree_on_random_graphs_and_with_their_points(seed, tmp_path):
     draw = np.random.default_rng(seed)
@@ -253,6 +254,7 @@ def assert_largest_between(path: Path, reached: str, beyond: str) -> None:
             assert SOLVERS[name].load()(asked, Budget(20.0), Options()).verdict.value == verdict
 
 
+@pytest.mark.slow
 def test_absolute_values_before_other_neurons(tmp_path):
     """Marabou and CROWN write |v| as 2 relu(v) - v, and number the neurons as they meet them."""
     nodes = [
@@ -300,6 +302,7 @@ VERSION_1 = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", ["hybrid", "milp"])
 @pytest.mark.parametrize(("condition", "verdict"), VERSION_1)
 def test_version_1_says_as_much_as_version_2(condition, verdict, solver, tmp_path, capsys):

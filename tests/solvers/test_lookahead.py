@@ -25,6 +25,7 @@ def opened(folder: Path, seed: int) -> tuple[Query, list[Node]] | None:
     return (query, pair) if pair else None
 
 
+@pytest.mark.slow
 def test_nodes_bounded_ahead_are_the_nodes_bounded_one_by_one(tmp_path: Path) -> None:
     seen = 0
     for case in filter(None, (opened(tmp_path, seed) for seed in range(40))):
@@ -42,6 +43,7 @@ def test_nodes_bounded_ahead_are_the_nodes_bounded_one_by_one(tmp_path: Path) ->
     assert seen > 10
 
 
+@pytest.mark.slow
 def test_the_search_gives_the_same_verdicts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     verdicts = set()
     for case in filter(None, (opened(tmp_path, seed) for seed in range(40))):

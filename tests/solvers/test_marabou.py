@@ -60,6 +60,7 @@ def alive_below(process: psutil.Process) -> list[psutil.Process]:
     return [child for child in process.children() if child.status() != psutil.STATUS_ZOMBIE]
 
 
+@pytest.mark.slow
 def test_agrees_with_the_oracle(tmp_path: Path) -> None:
     seen = set()
     for seed in QUICK:
@@ -85,6 +86,7 @@ def test_agrees_with_the_oracle_on_a_convolution(tmp_path: Path, seed: int) -> N
         assert verdict == {2: "unsat", 3: "sat"}[seed]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("delta", "verdict"), [(0.5, "unsat"), (1.0, "unsat"), (1.16, "unsat"), (1.17, "sat"), (1.5, "sat")]
 )
@@ -92,6 +94,7 @@ def test_bandit(data_dir: Path, tmp_path: Path, delta: float, verdict: str) -> N
     assert verdict_of(bandit_query(data_dir, tmp_path, delta)).value == verdict
 
 
+@pytest.mark.slow
 def test_gradient_of_one_relu_takes_no_value_in_between(tmp_path: Path) -> None:
     assert verdict_of(toy_gap(tmp_path)) is Verdict.UNSAT
     assert verdict_of(toy_gap(tmp_path, 0.4, 1.0)) is Verdict.SAT
@@ -122,6 +125,7 @@ def test_conjunctions_inside_a_disjunction(tmp_path: Path) -> None:
         assert verdict_of(asked).value == enumerate_query(asked.program, prop).truth.value
 
 
+@pytest.mark.slow
 def test_every_evaluated_point_is_a_solution_of_the_problem(tmp_path: Path) -> None:
     """The encoding relaxes the network; a narrow box or narrow outputs must not make Marabou say unsat."""
     asked = 0
@@ -213,6 +217,7 @@ def test_the_process_is_killed_when_the_budget_ends(tmp_path: Path) -> None:
     assert solve(hard_query(tmp_path), Budget(0.0), Options()).verdict is Verdict.TIMED_OUT
 
 
+@pytest.mark.slow
 def test_the_process_dies_with_its_parent(tmp_path: Path) -> None:
     (tmp_path / "problem").write_bytes(pickle.dumps(problem_of(hard_query(tmp_path))))
     code = (
@@ -227,6 +232,7 @@ def test_the_process_dies_with_its_parent(tmp_path: Path) -> None:
     assert not psutil.wait_procs(children, timeout=10)[1]
 
 
+@pytest.mark.slow
 def test_known_points_are_not_refuted(tmp_path: Path) -> None:
     """Trained networks, with dead neurons and wide ranges, on which one unit alone gave a false `unsat`."""
     family = generators()["vg_box"]

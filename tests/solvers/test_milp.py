@@ -33,6 +33,7 @@ def _verdict(query: Query, backend: str) -> Verdict:
     return result.verdict
 
 
+@pytest.mark.slow
 def test_agrees_with_the_oracle(tmp_path: Path) -> None:
     seen = set()
     for seed in QUICK:
@@ -93,6 +94,7 @@ def test_bandit(data_dir: Path, tmp_path: Path, backend: str, delta: float, verd
     assert _verdict(bandit_query(data_dir, tmp_path, delta), backend).value == verdict
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_branches_of_a_sign_cover_the_query(tmp_path: Path, seed: int) -> None:
     query = random_query(tmp_path, seed)

@@ -53,6 +53,7 @@ def ranking_query(folder: Path, seed: int, leave: int) -> Query | None:
     return Query(path, graph, Property(low, high, (*class_is(label, 3), changed), graph.output_size))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("leave", [1, 2])
 def test_solvers_agree_with_the_oracle(tmp_path: Path, leave: int) -> None:
     seen, attacked = Counter(), 0

@@ -46,6 +46,7 @@ def feasible(model: Milp, lower: np.ndarray, upper: np.ndarray) -> bool:
     return found.status == 0
 
 
+@pytest.mark.slow
 def test_relaxations_are_refuted_only_where_there_is_no_point_and_nearly_always_there() -> None:
     answers, missed = [], 0
     for seed in range(120):
@@ -65,6 +66,7 @@ def test_relaxations_are_refuted_only_where_there_is_no_point_and_nearly_always_
     assert missed <= 3
 
 
+@pytest.mark.slow
 def test_fixing_and_releasing_a_column_changes_and_restores_the_answer() -> None:
     changed = missed = 0
     for seed in range(120):
@@ -143,6 +145,7 @@ def open_roots(folder: Path, count: int) -> list[tuple[Query, object]]:
     return found
 
 
+@pytest.mark.slow
 def test_probing_keeps_every_solution(tmp_path: Path) -> None:
     rng, kept, decided = np.random.default_rng(0), 0, 0
     for query, bounds in open_roots(tmp_path, 40):
@@ -165,6 +168,7 @@ def test_probing_keeps_every_solution(tmp_path: Path) -> None:
     assert decided > 5
 
 
+@pytest.mark.slow
 def test_a_closed_node_is_closed_for_the_mixed_integer_back_end_too(tmp_path: Path) -> None:
     from salver.solvers.milp.solver import backend, solve_within
     from salver.solvers.query import Options, Verdict
@@ -178,6 +182,7 @@ def test_a_closed_node_is_closed_for_the_mixed_integer_back_end_too(tmp_path: Pa
     assert closed > 3
 
 
+@pytest.mark.slow
 def test_range_rows_in_use_are_handed_on(tmp_path: Path) -> None:
     for query, bounds in open_roots(tmp_path, 20):
         model = build(query.program, query.prop, bounds)
@@ -190,6 +195,7 @@ def test_range_rows_in_use_are_handed_on(tmp_path: Path) -> None:
         assert again.refuted() is refuted
 
 
+@pytest.mark.slow
 def test_branching_takes_an_open_neuron_of_the_first_layer_that_has_one(tmp_path: Path) -> None:
     for query, bounds in open_roots(tmp_path, 40):
         chosen = branching_neuron(query.program, bounds)

@@ -140,6 +140,7 @@ def stub(tmp_path: Path, toy: tuple[Path, Path]) -> Iterator[Stub]:
         process.kill()
 
 
+@pytest.mark.slow
 def test_the_verdict_comes_first_and_the_times_on_stderr(stub: Stub) -> None:
     done = stub.run("print('loud'); os.write(1, b'unsat\\n'); return Result(Verdict.SAT, np.zeros(1), 'why')")
     assert done.returncode == 0
@@ -152,6 +153,7 @@ def test_the_verdict_comes_first_and_the_times_on_stderr(stub: Stub) -> None:
     assert all(0.0 <= value < 30.0 for value in seconds)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("body", [HOLDS_THE_LOCK, IGNORES_SIGNALS])
 def test_the_limit_is_kept_against_a_solver_that_nothing_else_stops(stub: Stub, body: str) -> None:
     overruns = []
@@ -167,6 +169,7 @@ def test_the_limit_is_kept_against_a_solver_that_nothing_else_stops(stub: Stub, 
     assert 0.0 <= min(overruns) < 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("solver", "limit", "threads"),
     [
@@ -206,6 +209,7 @@ def test_every_embedded_solver_keeps_its_limit(
     assert min(overruns) < 0.5
 
 
+@pytest.mark.slow
 def test_the_limit_counts_from_the_start_of_the_process(stub: Stub) -> None:
     (stub.folder / "driver.py").write_text("import time\ntime.sleep(0.5)\n" + DRIVER)
     done = stub.run("return Result(Verdict.UNKNOWN, reason=f'left {budget.left}')", limit=20.0)
@@ -224,6 +228,7 @@ def test_an_answer_after_the_limit_is_none(stub: Stub) -> None:
     assert stub.run(body, limit=LIMIT_S).stdout == "timed-out\n"
 
 
+@pytest.mark.slow
 def test_grandchildren_that_left_the_group_do_not_survive(stub: Stub) -> None:
     body = """
     if os.fork() == 0:
@@ -249,6 +254,7 @@ def test_grandchildren_that_left_the_group_do_not_survive(stub: Stub) -> None:
     assert not psutil.pid_exists(daemon)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_everything_at_once_and_says_so_in_one_line(
     stub: Stub, number: signal.Signals
@@ -263,6 +269,7 @@ def test_a_signal_stops_everything_at_once_and_says_so_in_one_line(
     assert done.stderr.splitlines()[1:] == [f"salver-solve: stopped by {number.name}"]
 
 
+@pytest.mark.slow
 def test_nothing_survives_when_the_command_itself_is_killed(stub: Stub) -> None:
     process = stub.start(SLEEPING_WORKERS, limit=600.0)
     until(lambda: len(stub.processes()) == 4)
@@ -281,6 +288,7 @@ MEMORY = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("body", MEMORY.values(), ids=MEMORY)
 def test_out_of_memory_is_unknown(stub: Stub, body: str) -> None:
     done = stub.run(body)
@@ -289,6 +297,7 @@ def test_out_of_memory_is_unknown(stub: Stub, body: str) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_killed_worker_makes_it_unknown(stub: Stub) -> None:
     process = stub.start(SLEEPING_WORKERS)
     until(lambda: len(stub.processes()) == 4)
@@ -323,6 +332,7 @@ def test_what_a_worker_raises_reaches_the_verdict(
         assert result.reason.startswith(reason)
 
 
+@pytest.mark.slow
 def test_an_unexpected_error_is_one_line_and_no_verdict(stub: Stub) -> None:
     done = stub.run("print('unsat'); raise ValueError('no such\\nlayer')")
     assert (done.returncode, done.stdout) == (1, "")
@@ -333,6 +343,7 @@ def test_an_unexpected_error_is_one_line_and_no_verdict(stub: Stub) -> None:
     assert "Traceback" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_crash_is_an_error_and_no_verdict(stub: Stub) -> None:
     done = stub.run("os.kill(os.getpid(), signal.SIGSEGV)")
     assert (done.returncode, done.stdout) == (1, "")
@@ -358,6 +369,7 @@ POOLS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "threads", "variables", "expected"),
     [

@@ -51,6 +51,7 @@ def properties(draw: st.DrawFn) -> Property:
     return Property(lower, upper, tuple(clauses), outputs)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(properties())
 def test_both_versions_read_back_the_same(prop):

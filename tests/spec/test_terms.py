@@ -43,6 +43,7 @@ def difference(atom: TermAtom, values: list[list[Fraction]]) -> Fraction:
     return sum(products, Fraction(0)) - atom.constant
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(seed=st.integers(0, 1 << 32), relation=st.sampled_from(["<=", ">="]))
 def test_a_term_is_read_as_its_value(seed, relation):

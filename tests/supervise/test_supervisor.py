@@ -236,6 +236,7 @@ def test_a_killed_supervisor_leaves_nothing(
     assert "SIGKILL" in finished.reason
 
 
+@pytest.mark.slow
 def test_a_stuck_supervisor_is_given_up(
     run: Callable[..., Finished], pids: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -48,6 +48,7 @@ def rows() -> tuple[torch.Tensor, torch.Tensor]:
     return torch.rand(ROWS, FEATURES, dtype=torch.float64), torch.arange(ROWS) % CLASSES
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(-5, 5), min_size=2, max_size=9), st.sampled_from([0.2, 0.5, 0.8]))
 def test_the_lowest_share_is_that_of_a_stable_sort(entries: list[int], share: float) -> None:
     mask = lowest(torch.tensor([entries], dtype=torch.float64), share)[0]
@@ -164,6 +165,7 @@ def test_plain_networks_keep_their_cache_names() -> None:
     assert len({zoo.weights_key(s, 0) for s in (spec, other, stronger)}) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("regime", [Softplus(), Guided(), R2et(k=3), Adversarial(steps=2)])
 def test_each_regime_trains_other_weights_the_same_each_time(regime) -> None:
     data = load("bandit")

@@ -63,6 +63,7 @@ def test_every_class_shows_its_own_icon_in_the_same_bytes_each_time(icons: Path)
     assert signs_synthetic.signs_synthetic(icons).sha256 == data.sha256
 
 
+@pytest.mark.slow
 def test_the_small_images_are_block_means_of_the_large_ones(icons: Path) -> None:
     large, small = signs_synthetic.signs_synthetic(icons), signs_synthetic.signs_synthetic_24(icons)
     blocks = large.train_x.reshape(-1, 3, 24, 2, 24, 2).mean(axis=(3, 5)).reshape(len(small.train_x), -1)

@@ -26,6 +26,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "weights"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "floor"),
     [("bandit-6x6", 0.99), ("digits-32x32", 0.95), ("digits-conv", 0.95), ("digits-conv-dense", 0.94)],
@@ -84,6 +85,7 @@ def test_a_second_call_reads_the_cache_and_no_data(monkeypatch: pytest.MonkeyPat
     assert torch.equal(first(x), second(x))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["truncated", "empty", "other shape"])
 def test_damaged_weights_are_trained_again(cache: Path, damage: str) -> None:
     first = weights_sha256(trained(QUICK, 0))
