@@ -9,7 +9,7 @@ import pytest
 
 from experiments.load.synthetic import synthetic_run
 from salver.report.page.material import Material, RunText
-from salver.report.page.pictures import Drawn, Pictures, Words
+from salver.report.page.pictures import DrawnPoint, EntryNames, Pictures
 from salver.report.write import report_run
 from tests.browser.chromium import Browser, chromium, executable
 from tests.builders import judged_runs
@@ -62,8 +62,8 @@ def hostile_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     instances = {key: i.model_copy(update={"name": HOSTILE}) for key, i in judged_runs.INSTANCES.items()}
     text = RunText(("sh", HOSTILE), {"A": HOSTILE}, HOSTILE, HOSTILE, (True, False))
     table = Pictures(
-        (1, 1, 2), (1, 1, 2), Drawn((0.5, 0.0), (2.0, 1.0), 0, (0,)), True,
-        Words((HOSTILE, "b"), (HOSTILE, "other")), Drawn((0.25, 0.5), (-1.0, 4.0), 1, (1,)),
+        (1, 1, 2), (1, 1, 2), DrawnPoint((0.5, 0.0), (2.0, 1.0), 0, (0,)), True,
+        EntryNames((HOSTILE, "b"), (HOSTILE, "other")), DrawnPoint((0.25, 0.5), (-1.0, 4.0), 1, (1,)),
         HOSTILE, "correct", 0.5, 3.0,
     )  # fmt: skip
     material = Material({one.run.key: text for one in judged}, {"box-1": table})

@@ -16,7 +16,7 @@ from salver.judge.loaded import LoadedSet
 from salver.judge.scoring import results_frame
 from salver.judge.verdicts import judge
 from salver.judge.witness import Replay
-from salver.report.figures.drawing_beside import drawn_here
+from salver.report.figures.background import drawn_here
 from salver.report.page.material import Material
 from salver.report.results import results
 from salver.report.write import shown_in_plots, write_report

@@ -132,7 +132,7 @@ def test_the_page_shows_what_the_gallery_shows(made, tmp_path):
         assert (picture.moved, picture.map_moved) == pytest.approx(
             (view.input_distance, view.map_distance), rel=1e-3
         )
-        names = picture.words.classes or [str(n) for n in range(10)]
+        names = picture.names.classes or [str(n) for n in range(10)]
         assert [names[picture.xhat.label], names[picture.witness.label]] == [view.x_class, view.witness_class]
     # A map at xhat that is not the one the graph has there is among them.
     assert any(view.instance.facts.compared_with for view in views.values())

@@ -23,7 +23,7 @@ from salver.report.figures.drawing import thinned_cloud, thinned_steps
 from salver.report.figures.pgfplots import latex
 from salver.report.page.data import embedded, page_data
 from salver.report.page.material import HEAD, Material, RunText, gather
-from salver.report.page.pictures import Drawn, Pictures, Words, centre
+from salver.report.page.pictures import DrawnPoint, EntryNames, Pictures, centre
 from salver.report.tables import ranks
 from salver.report.templating import visible
 from salver.report.words import asked
@@ -67,8 +67,8 @@ def test_columns_give_the_frame_back() -> None:
 
 
 def test_a_point_of_many_instances_is_stored_once() -> None:
-    xhat = Drawn((0.0, 1.0), (2.0, 3.0), 0, ())
-    picture = Pictures((1, 1, 2), (1, 1, 2), xhat, True, Words())
+    xhat = DrawnPoint((0.0, 1.0), (2.0, 3.0), 0, ())
+    picture = Pictures((1, 1, 2), (1, 1, 2), xhat, True, EntryNames())
     data = page_data(FRAME, INSTANCES, Material(pictures={"box-1": picture, "rank-1": picture}))
     assert data["vectors"] == [(0.0, 1.0), (2.0, 3.0)]
     shown = [i["picture"]["xhat"] for i in data["instances"] if "picture" in i]

@@ -24,7 +24,7 @@ from salver.families.instance import Instance
 from salver.judge.judgement import JudgedRun
 from salver.judge.scoring import RESULT_COLUMNS, leaderboard, results_frame
 from salver.judge.verdicts import judge
-from salver.report.figures.drawing_beside import drawn_here
+from salver.report.figures.background import drawn_here
 from salver.report.page.material import Material
 from salver.report.results import report_json, results, with_totals
 from salver.report.tables import terminal_table

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from salver.core.errors import SalverError
-from salver.run.slots import Slots, Taken, gpu_names, physical_cores
+from salver.run.slots import Lease, Slots, gpu_names, physical_cores
 
 ASKED = st.tuples(st.integers(1, 9), st.booleans())
 
@@ -86,7 +86,7 @@ def test_nothing_is_handed_out_twice_and_all_comes_back(
     cores = [10 + 2 * n for n in range(workers)] if pinned else None
     names = [f"GPU-{n}" for n in range(gpus)]
     slots, every = Slots(workers, cores, names), set(cores or range(workers))
-    out: list[Taken] = []
+    out: list[Lease] = []
     for step in steps:
         used = [slot for taken in out for slot in taken.slots]
         used_gpus = [taken.gpu for taken in out if taken.gpu]
@@ -117,7 +117,7 @@ def test_neighbours_stay_neighbours() -> None:
     assert third is not None
     slots.give_back(third)
     slots.give_back(first)
-    assert slots.take(2) == Taken((0, 4))
+    assert slots.take(2) == Lease((0, 4))
 
 
 @pytest.mark.parametrize(

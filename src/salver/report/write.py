@@ -18,7 +18,7 @@ from salver.families.instance import Instance
 from salver.judge.judged import Judged, judge_run
 from salver.judge.scoring import find_profile, results_frame
 from salver.report import tables
-from salver.report.figures.drawing_beside import Drawing, drawing_beside
+from salver.report.figures.background import Drawing, background_drawing
 from salver.report.figures.plot import COLUMNS
 from salver.report.page.material import Material, gather
 from salver.report.page.render import render_page
@@ -34,7 +34,7 @@ def report_run(run_dir: Path, root: Path, profile: str) -> tuple[Results, Path]:
         SalverError: as `load_run`, `judge_run` and `results`; a file cannot be written.
     """
     find_profile(profile)
-    with _nothing_collected(), drawing_beside() as draw:
+    with _nothing_collected(), background_drawing() as draw:
         judged = judge_run(load_run(run_dir, root))
         frame = results_frame(judged.rows, network_sizes(judged))
         drawing = draw(shown_in_plots(frame))

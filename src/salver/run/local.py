@@ -15,7 +15,7 @@ from salver.run.events import RunSummary, Work, recording
 from salver.run.job import Folders, run_job
 from salver.run.job import warm_up as run_unrecorded
 from salver.run.plan import PlannedJob
-from salver.run.slots import Slots, Taken
+from salver.run.slots import Lease, Slots
 from salver.run.stage import sweep_copies
 from salver.runners.answers import RunRecord
 from salver.runners.contract import Runner
@@ -68,7 +68,7 @@ def _coordinate(
     stop: threading.Event,
 ) -> int:
     """Starts jobs as slots come free and records them as they finish; returns how many did."""
-    running: dict[Future[RunRecord], Taken] = {}
+    running: dict[Future[RunRecord], Lease] = {}
     finished = 0
     with ThreadPoolExecutor(slots.workers, "slot") as pool:
         try:

@@ -12,7 +12,7 @@ from salver.core.errors import SalverError
 _TOPOLOGY = "/sys/devices/system/cpu/cpu{}/topology"
 
 
-class Taken(NamedTuple):
+class Lease(NamedTuple):
     """One job's share: slots (CPU numbers where pinned), and its GPU, which is empty for a CPU job."""
 
     slots: tuple[int, ...]
@@ -38,15 +38,15 @@ class Slots:
         self._free = list(self._order)
         self._gpus = list(gpus)
 
-    def take(self, asked: int, gpu: bool = False) -> Taken | None:
+    def take(self, asked: int, gpu: bool = False) -> Lease | None:
         """That many slots (at most all there are) and a GPU if need be; None while too few are free."""
         count = min(asked, self.workers)
         if count > len(self._free) or (gpu and not self._gpus):
             return None
         taken, self._free = tuple(self._free[:count]), self._free[count:]
-        return Taken(taken, self._gpus.pop(0) if gpu else "")
+        return Lease(taken, self._gpus.pop(0) if gpu else "")
 
-    def give_back(self, taken: Taken) -> None:
+    def give_back(self, taken: Lease) -> None:
         """Frees a job's share; neighbouring cores stay neighbours."""
         self._free = sorted([*self._free, *taken.slots], key=self._order.index)
         if taken.gpu:

@@ -17,7 +17,7 @@ from salver.families.instance import Facts, Instance
 from salver.judge.columns import RESULTS, ResultColumn
 from salver.report.colours import ABOVE, BELOW
 from salver.report.page.material import HEAD, Material, RunText
-from salver.report.page.pictures import Drawn, Pictures
+from salver.report.page.pictures import DrawnPoint, Pictures
 from salver.report.templating import visible
 from salver.report.words import asked
 
@@ -134,8 +134,8 @@ def _picture(drawn: Pictures, facts: Facts, vectors: Vectors) -> dict[str, Any]:
         "epsilon": facts.epsilon,
         "delta": facts.question.tolerance,
         "exact": drawn.exact,
-        "features": [visible(name) for name in drawn.words.features],
-        "classes": [visible(name) for name in drawn.words.classes],
+        "features": [visible(name) for name in drawn.names.features],
+        "classes": [visible(name) for name in drawn.names.classes],
         "xhat": _drawn(drawn.xhat, vectors),
     }
     if drawn.witness is not None:
@@ -145,6 +145,6 @@ def _picture(drawn: Pictures, facts: Facts, vectors: Vectors) -> dict[str, Any]:
     return shown
 
 
-def _drawn(drawn: Drawn, vectors: Vectors) -> dict[str, Any]:
+def _drawn(drawn: DrawnPoint, vectors: Vectors) -> dict[str, Any]:
     x, shown = (vectors.setdefault(values, len(vectors)) for values in (drawn.x, drawn.map))
     return {"x": x, "map": shown, "label": drawn.label, "top": drawn.top}

@@ -34,7 +34,7 @@ _MOST_BYTES = 1 << 26
 
 
 @dataclass(frozen=True)
-class Drawn:
+class DrawnPoint:
     """A point [n], its saliency map [s] (empty where the query has none), the class the network gives it,
     and the map's top-k set where the query is about ranks."""
 
@@ -45,7 +45,7 @@ class Drawn:
 
 
 @dataclass(frozen=True)
-class Words:
+class EntryNames:
     """Names of a table's entries and classes; empty where it has none or is not on this machine."""
 
     features: tuple[str, ...] = ()
@@ -59,17 +59,17 @@ class Pictures:
     Attributes:
         shape, map_shape: [channels, height, width] of the input and of the map.
         xhat: the explained point; `exact` tells whether it follows from the box, else it is the box's centre.
-        words: names to show.
+        names: of entries and classes, to show.
         witness: the point of `solver` with its verdict, where some solver has one.
         moved, map_moved: largest change of an entry of the input and of the map, from xhat to the witness.
     """
 
     shape: tuple[int, int, int]
     map_shape: tuple[int, int, int]
-    xhat: Drawn
+    xhat: DrawnPoint
     exact: bool
-    words: Words
-    witness: Drawn | None = None
+    names: EntryNames
+    witness: DrawnPoint | None = None
     solver: str = ""
     verdict: str = ""
     moved: float = 0.0
@@ -113,14 +113,14 @@ def _rank(run: JudgedRun, worth: Mapping[WitnessVerdict, int]) -> tuple[int, flo
     return worth[run.judgement.witness], run.run.wall_s
 
 
-def _words(instance: LoadedInstance) -> Words:
+def _names(instance: LoadedInstance) -> EntryNames:
     """Names in the data set of a table; of an image no entry has a name."""
     facts = instance.facts
     data = instance.data if len(facts.input_shape) == 1 else None
     if data is None:
-        return Words()
+        return EntryNames()
     fits = len(data.features) == facts.input_shape[0], len(data.classes) == facts.logits
-    return Words(data.features if fits[0] else (), data.classes if fits[1] else ())
+    return EntryNames(data.features if fits[0] else (), data.classes if fits[1] else ())
 
 
 def _pictures(run: StoredRun, instance: LoadedInstance, shown: JudgedRun | None) -> Pictures:
@@ -130,7 +130,7 @@ def _pictures(run: StoredRun, instance: LoadedInstance, shown: JudgedRun | None)
     x, exact = centre(low, high, facts)
     at_xhat = seen_at_xhat(instance, x)
     shape = map_shape(instance) if facts.map_size else (0,)
-    found = Pictures(_three(facts.input_shape), _three(shape), _drawn(x, at_xhat), exact, _words(instance))
+    found = Pictures(_three(facts.input_shape), _three(shape), _drawn(x, at_xhat), exact, _names(instance))
     witness = None if shown is None else run.witness(shown.run)
     if shown is None or witness is None:
         return found
@@ -151,8 +151,8 @@ def _distance(one: Array, other: Array) -> float:
     return _rounded(np.abs(one - other).max(initial=0.0)[None])[0]
 
 
-def _drawn(x: Array, at: Seen) -> Drawn:
-    return Drawn(_rounded(x), _rounded(at.map), at.label, at.top)
+def _drawn(x: Array, at: Seen) -> DrawnPoint:
+    return DrawnPoint(_rounded(x), _rounded(at.map), at.label, at.top)
 
 
 def _box(text: bytes, inputs: int) -> tuple[Array, Array]:

@@ -15,7 +15,7 @@ import pandas as pd
 
 from salver.judge.columns import BOARD, OUTCOMES, SOLVED
 from salver.judge.scoring import TOTAL, VIRTUAL_BEST, per_instance, virtual_best
-from salver.report.figures.drawing_beside import Drawing
+from salver.report.figures.background import Drawing
 from salver.report.page.data import embedded, page_data
 from salver.report.page.material import Material
 from salver.report.results import Results

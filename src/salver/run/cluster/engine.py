@@ -94,7 +94,7 @@ class _Asking(NamedTuple):
                 raise SalverError(what, f"solver {solver}", "add such a worker or lower --cores")
 
 
-class Flight(NamedTuple):
+class InFlight(NamedTuple):
     """A job that was given to a worker: what it needs and takes of it, and which attempt it is, from 0."""
 
     planned: PlannedJob
@@ -123,7 +123,7 @@ class _Coordination:
         self.project = str(project_root())
         self.token = uuid.uuid4().hex
         self.done: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
-        self.flights: dict[Any, Flight] = {}
+        self.flights: dict[Any, InFlight] = {}
         self.drain, self.stop = threading.Event(), threading.Event()
         self.workers: dict[str, Request] = {}
         self.lost: deque[tuple[PlannedJob, int]] = deque()
@@ -232,7 +232,7 @@ class _Coordination:
             resources={name: count for name, count in request._asdict().items() if count},
             pure=False,
         )
-        self.flights[order.key] = Flight(
+        self.flights[order.key] = InFlight(
             planned, request, self.workers[worker] if alone else request, worker, attempt, future
         )
         future.add_done_callback(self.done.put)
@@ -257,7 +257,7 @@ class _Coordination:
             return
         self._finish(flight, record)
 
-    def _retry(self, flight: Flight) -> None:
+    def _retry(self, flight: InFlight) -> None:
         """Has a lost job run again, but not for ever: it may be what kills its workers.
 
         The last time it runs alone, so that it takes no other job with it, nor is taken by one.
@@ -273,7 +273,7 @@ class _Coordination:
             return
         self._finish(flight, lost_record(flight.planned, f"lost {_ATTEMPTS} times with its worker"))
 
-    def _finish(self, flight: Flight, record: RunRecord) -> None:
+    def _finish(self, flight: InFlight, record: RunRecord) -> None:
         self.record(record)
         self.finished += 1
         self.left[flight.request] -= 1
@@ -293,7 +293,7 @@ class _Coordination:
             self.client.cancel([flight.future for flight in self.flights.values()], force=True)
 
 
-def fetched(flight: Flight, lives: Callable[[], bool]) -> RunRecord | None:
+def fetched(flight: InFlight, lives: Callable[[], bool]) -> RunRecord | None:
     """The job's record; None where it was stopped or lost and may be tried again.
 
     Args:

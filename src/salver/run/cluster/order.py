@@ -20,7 +20,7 @@ from salver.core.plugins import choose
 from salver.run.cluster.settings import forget_names
 from salver.run.job import Folders, run_job, warm_up
 from salver.run.plan import PlannedJob
-from salver.run.slots import Slots, Taken
+from salver.run.slots import Lease, Slots
 from salver.runners.answers import Claim, RunRecord
 from salver.runners.contract import Runner
 from salver.runners.registry import runners
@@ -42,7 +42,7 @@ class Share:
         self._changed = threading.Condition()
 
     @contextlib.contextmanager
-    def of(self, cores: int, gpu: bool) -> Iterator[Taken]:
+    def of(self, cores: int, gpu: bool) -> Iterator[Lease]:
         """Cores, and a GPU if need be, that no other job has meanwhile."""
         with self._changed:
             while (taken := self.slots.take(cores, gpu)) is None:

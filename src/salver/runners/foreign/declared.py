@@ -83,12 +83,12 @@ def declared_runner(file: Path) -> type[Runner]:
     attributes = {"__module__": __name__, "name": name, **_common(told)}
     if told.kind == "vnncomp":
         attributes |= {"folder": _located(told.path, file), "prepares": told.prepare}
-        return type(f"VnnComp_{name}", (_Told, VnnCompTool), attributes)
+        return type(f"VnnComp_{name}", (_DeclaredTool, VnnCompTool), attributes)
     program = str(_located(told.path, file)) if os.sep in told.path else told.path
     attributes |= {"tool": (program, *told.arguments)}
     if told.vnnlib_versions:
         attributes["vnnlib_versions"] = told.vnnlib_versions
-    return type(f"VnnLib_{name}", (_Told, VnnLibTool), attributes)
+    return type(f"VnnLib_{name}", (_DeclaredTool, VnnLibTool), attributes)
 
 
 def _common(told: Declared) -> dict[str, Any]:
@@ -107,7 +107,7 @@ def _located(path: str, file: Path) -> Path:
     return file.parent.absolute() / Path(os.path.expandvars(path)).expanduser()
 
 
-class _Told(Runner):
+class _DeclaredTool(Runner):
     """What the file says goes before what the kind of tool would say by itself."""
 
     told: Declared

@@ -9,7 +9,7 @@ import pytest
 from salver.core.records import lean
 from salver.judge.judgement import Judgement, Outcome
 from salver.judge.scoring import results_frame
-from salver.report.figures.drawing_beside import drawing_beside, drawn_here
+from salver.report.figures.background import background_drawing, drawn_here
 from salver.report.write import shown_in_plots
 from tests.builders.judged_runs import INSTANCES, judged
 
@@ -21,7 +21,7 @@ def test_plots_drawn_beside_are_those_drawn_here_even_where_the_process_dies() -
     here = drawn_here(FRAME)
     assert [plot.name for plot in here] == ["cactus", "scatter", "time-neurons"]
     before = set(multiprocessing.active_children())
-    with drawing_beside() as draw:
+    with background_drawing() as draw:
         assert draw(FRAME)() == here
         for child in set(multiprocessing.active_children()) - before:
             child.kill()
@@ -32,7 +32,7 @@ def test_plots_drawn_beside_are_those_drawn_here_even_where_the_process_dies() -
 
 @pytest.mark.slow
 def test_an_error_while_drawing_is_raised_where_the_plots_are_waited_for() -> None:
-    with drawing_beside() as draw:
+    with background_drawing() as draw:
         wait = draw(FRAME.drop(columns="solver"))
         with pytest.raises(KeyError):
             wait()

@@ -27,7 +27,7 @@ def drawn_here(frame: pd.DataFrame) -> list[Plot]:
 
 
 @contextmanager
-def drawing_beside() -> Iterator[Callable[[pd.DataFrame], Drawing]]:
+def background_drawing() -> Iterator[Callable[[pd.DataFrame], Drawing]]:
     """Starts the process, which imports what it needs meanwhile; gives a function that hands it a frame.
 
     That function returns at once; what it returns waits for the plots. Should the process die, they are
