@@ -219,7 +219,7 @@ def _measured(job: _Job) -> dict[str, object] | None:
 
     from experiments.cam_bounds import CamBounds
     from experiments.cam_radius import Search, measure_radii
-    from salver.families.conditions import UndefinedConditionError
+    from salver.explain.ranking import UndefinedConditionError
 
     options, threads = job.options, torch.get_num_threads()
     torch.set_num_threads(1)

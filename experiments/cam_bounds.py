@@ -18,9 +18,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from salver.explain.cam import cam_graph
-from salver.families.conditions import top_k
-from salver.nets.network import Conv, Network
+from salver.explain.cam import Cam
+from salver.explain.ranking import top_k
+from salver.nets.network import Network
+from salver.nets.operators import Conv
 from salver.solvers.bounding.conv_bounds import Box, ConvBounder, Ranges
 from salver.solvers.bounding.slopes import improved
 
@@ -40,7 +41,7 @@ class CamBounds:
     """
 
     def __init__(self, classifier: Network, label: int) -> None:
-        self.graph = cam_graph(classifier, label)
+        self.graph = Cam(logit=label).graph(classifier)
         self.bounder = ConvBounder(self.graph, _MAP)
         made_by = {node.name: node for node in self.graph.nodes}
         self.activations = made_by[made_by[_MAP].inputs[0]]

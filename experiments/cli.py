@@ -74,7 +74,7 @@ def solvers(
     from experiments.solvers import bench_solvers
     from salver.core.project import project_root
     from salver.core.records import parse_options
-    from salver.run.run_suite import RunOptions
+    from salver.run.manifest import RunOptions
 
     asked = {"solvers": listed(solvers, "--solvers"), "timeout": timeout, "cores": cores, "workers": workers}
     raw = {**asked, "device": device, "resume": resume}
@@ -108,7 +108,7 @@ def training(
     from experiments.training import bench_training
     from salver.core.project import project_root
     from salver.core.records import parse_options
-    from salver.run.run_suite import RunOptions
+    from salver.run.manifest import RunOptions
 
     asked = {"solvers": (solver,), "timeout": timeout, "cores": cores, "workers": workers, "resume": resume}
     options = parse_options(RunOptions, asked)
@@ -264,7 +264,7 @@ def peers(
     from experiments.peers import bench_peers
     from salver.core.project import project_root
     from salver.core.records import parse_record
-    from salver.run.run_suite import RunOptions
+    from salver.run.manifest import RunOptions
 
     names = listed(solvers, "--solvers")
     asked = {"solvers": names, "timeout": timeout, "workers": workers, "resume": resume}

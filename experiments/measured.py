@@ -10,15 +10,18 @@ import pandas as pd
 
 from salver.core.errors import SalverError
 from salver.families.instance import Instance
+from salver.judge.columns import par2_cost
+from salver.judge.judged import judge_run
 from salver.judge.judgement import JudgedRun
-from salver.judge.scoring import SOLVED, results_frame
+from salver.judge.loaded import LoadedInstance
+from salver.judge.scoring import results_frame
+from salver.nets.affine import UnsupportedQueryError
+from salver.nets.network import lower
 from salver.nets.onnx.reader import read_onnx
-from salver.nets.program import UnsupportedQueryError, lower
-from salver.report.judging import judge_all
+from salver.run.loaded import load_run
 from salver.run.logs import read_finished
-from salver.run.run_suite import RunManifest
+from salver.run.manifest import RunManifest
 from salver.solvers.bounding.bounds import propagate
-from salver.spec import read_vnnlib
 
 _SOLVING = re.compile(r"^solving: (\d+\.\d+) s$", re.MULTILINE)
 MEASURED_COLUMNS = ("network", "condition", "index", "epsilon", "delta", "unstable", "solving_s", "cost_s")
@@ -32,15 +35,13 @@ def measured_run(run_dir: Path, root: Path) -> tuple[RunManifest, pd.DataFrame]:
     `cost_s` is the PAR-2 cost: wall seconds, twice the limit where unsolved.
 
     Raises:
-        SalverError: as `judge_all`.
+        SalverError: as `load_run` and `judge_run`.
     """
-    found = judge_all(run_dir, root)
-    instances, judged = found.instances, found.runs
-    used = {run.run.instance_id for run in judged}
-    unstable = {
-        key: unstable_neurons(found.set_path, instance) for key, instance in instances.items() if key in used
-    }
-    return found.run, measured_frame(judged, instances, unstable, solving_times(run_dir, judged))
+    run = load_run(run_dir, root)
+    judged = judge_run(run).rows
+    used = {one.run.instance_id for one in judged}
+    unstable = {key: unstable_neurons(run.instances[key]) for key in run.instances.by_id if key in used}
+    return run.manifest, measured_frame(judged, run.instances.by_id, unstable, solving_times(run_dir, judged))
 
 
 def measured_frame(
@@ -52,30 +53,29 @@ def measured_frame(
     """`results_frame` with `MEASURED_COLUMNS`; `unstable` is by instance, `solving` by key of the run."""
     frame = results_frame(judged)
     facts = [instances[name].facts for name in frame["instance_id"]]
-    cost = frame["wall_s"].where(frame["outcome"].isin(SOLVED), 2 * frame["limit_s"])
     return frame.assign(
         network=[fact.network for fact in facts],
-        condition=[fact.condition for fact in facts],
+        condition=[fact.question.text for fact in facts],
         index=[fact.index for fact in facts],
         epsilon=[fact.epsilon for fact in facts],
-        delta=[float("nan") if fact.delta is None else fact.delta for fact in facts],
+        delta=[float("nan") if (delta := fact.question.tolerance) is None else delta for fact in facts],
         unstable=[unstable[name] for name in frame["instance_id"]],
         solving_s=[solving.get(key, float("nan")) for key in frame["key"]],
-        cost_s=cost,
+        cost_s=par2_cost(frame),
     )
 
 
-def unstable_neurons(set_path: Path, instance: Instance) -> int:
+def unstable_neurons(instance: LoadedInstance) -> int:
     """Neurons whose sign interval and linear bounds leave open over the box; each counts once.
 
     Raises:
         SalverError: the instance's files cannot be read.
     """
     try:
-        program = lower(read_onnx(set_path / instance.onnx))
+        program = lower(read_onnx(instance.onnx))
     except UnsupportedQueryError:
         return -1
-    prop = read_vnnlib(set_path / f"{instance.vnnlib}.gz")
+    prop = instance.query
     return propagate(program, prop.input_lower, prop.input_upper, outputs=False).undecided
 
 

@@ -25,9 +25,11 @@ from salver.core.files import write_atomically
 from salver.families.generate import generate
 from salver.families.instance import Instance
 from salver.families.suite import FamilyEntry, Suite
+from salver.judge.judged import judge_run
 from salver.judge.scoring import results_frame
-from salver.report.judging import judge_run
-from salver.run.run_suite import RunManifest, RunOptions, run_suite
+from salver.run.loaded import load_run
+from salver.run.manifest import RunManifest, RunOptions
+from salver.run.run_suite import run_suite
 from salver.runners.foreign.peers import PEERS
 from salver.runners.registry import runners
 
@@ -118,8 +120,9 @@ def bench_peers(root: Path, options: RunOptions, say: Callable[[str], None] = pr
         )
     if summary.left:
         raise SalverError("stopped before all jobs were run", KEY, "go on with --resume")
-    manifest, _, judged = judge_run(run_dir, root)
-    return _written(root, manifest, results_frame(judged), named(cells, instances.instances), run_dir, say)
+    found = judge_run(load_run(run_dir, root))
+    frame, manifest = results_frame(found.rows), found.run.manifest
+    return _written(root, manifest, frame, named(cells, instances.instances), run_dir, say)
 
 
 def available_peers() -> tuple[str, ...]:

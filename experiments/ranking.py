@@ -23,12 +23,12 @@ from salver.core.errors import SalverError
 from salver.core.files import fresh_folder, write_atomically
 from salver.core.plugins import choose
 from salver.core.records import Record
-from salver.explain.ranking import Ranking, ranking_of
-from salver.families.conditions import UndefinedConditionError
+from salver.explain.ranking import Ranking, UndefinedConditionError, ranking_of
 from salver.families.instance import Facts
+from salver.judge.judged import judge_run
 from salver.judge.scoring import results_frame
-from salver.report.judging import judge_run
-from salver.run.run_suite import read_run
+from salver.run.loaded import load_run
+from salver.run.manifest import read_run
 from salver.runners.registry import runners
 from salver.zoo.datasets import Dataset, load
 from salver.zoo.networks import ZOO, trained
@@ -163,7 +163,7 @@ def verdicts(frame: pd.DataFrame, facts: list[Facts], networks: list[str], k: in
     asked = frame.assign(
         network=[fact.network for fact in facts],
         epsilon=[fact.epsilon for fact in facts],
-        wanted=[fact.options.get("k") == k == fact.options.get("stay") for fact in facts],
+        wanted=[fact.question.ranked == k and not fact.question.extra_outputs for fact in facts],
     )
     asked = asked[asked["wanted"] & asked["network"].isin(networks)]
     shared = set(asked["epsilon"])
@@ -256,11 +256,11 @@ def _suite_verdicts(
         if run.suite != comparison.suite or solver not in run.solvers:
             continue
         try:
-            run, instances, judged = judge_run(path.parent, root)
+            judged = judge_run(load_run(path.parent, root))
         except SalverError as error:
             return {}, f"none, the latest run cannot be judged: {error.what}"
-        own = [one for one in judged if one.run.solver == solver]
-        facts = [instances[one.run.instance_id].facts for one in own]
+        own = [one for one in judged.rows if one.run.solver == solver]
+        facts = [judged.run.instances[one.run.instance_id].facts for one in own]
         limits = " or ".join(sorted({f"{one.run.limit_s:g}" for one in own}))
         found = verdicts(results_frame(own), facts, networks, comparison.k)
         version, where = run.solvers[solver], f"reports/{path.parent.name}"

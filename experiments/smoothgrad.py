@@ -24,7 +24,8 @@ from salver.core.files import fresh_folder, write_atomically
 from salver.core.plugins import choose
 from salver.core.records import Record
 from salver.explain.unroll import logit_combination
-from salver.nets.program import Program, lower
+from salver.nets.network import lower
+from salver.nets.program import Program
 from salver.nets.torch_bridge import from_torch
 from salver.run.machine import processor
 from salver.zoo.datasets import Dataset, load

@@ -21,7 +21,8 @@ from salver.families.instance import Manifest
 from salver.families.instance_set import set_folder
 from salver.families.suite import Suite, read_suite
 from salver.report.figures import plots
-from salver.run.run_suite import RunManifest, RunOptions, choose_runners, run_suite
+from salver.run.manifest import RunManifest, RunOptions
+from salver.run.run_suite import choose_runners, run_suite
 
 Tables = Callable[[pd.DataFrame], dict[str, pd.DataFrame]]
 

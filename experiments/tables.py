@@ -16,8 +16,9 @@ from experiments.published import (
     TABLE_2_REGIONS,
     TABLE_2_SOLVED,
 )
+from salver.judge.columns import SOLVED
 from salver.judge.paired import par2_ratio
-from salver.judge.scoring import SOLVED, VIRTUAL_BEST, virtual_best
+from salver.judge.scoring import VIRTUAL_BEST, virtual_best
 
 T = TypeVar("T")
 

@@ -18,8 +18,10 @@ from salver.families.generate import generate, up_to_date
 from salver.families.instance import Facts, Manifest
 from salver.families.instance_set import set_folder
 from salver.families.suite import Suite, read_suite
-from salver.report.judging import judge_run
-from salver.run.run_suite import RunManifest, RunOptions, choose_runners, limits_for, run_suite
+from salver.judge.judged import judge_run
+from salver.run.loaded import load_run
+from salver.run.manifest import RunManifest, RunOptions
+from salver.run.run_suite import choose_runners, limits_for, run_suite
 from salver.zoo.datasets import load
 
 SUITE = "training-pairs"
@@ -55,8 +57,8 @@ def bench_training(
         run_dir, summary = run_suite(suite, manifest, folder, root, options, on_plan, on_finish)
     if summary.left:
         raise SalverError("stopped before all jobs were run", suite.key, "go on with --resume")
-    run, instances, judged = judge_run(run_dir, root)
-    frame = tables.training_frame(judged, instances)
+    found = judge_run(load_run(run_dir, root))
+    run, frame = found.run.manifest, tables.training_frame(found.rows, found.run.instances.by_id)
     measured = measure_networks((instance.facts for instance in manifest.instances), data_dir)
     return _write(root, suite, run, run_dir, frame, measured, say)
 
@@ -72,13 +74,12 @@ def measure_networks(facts: Iterable[Facts], data_dir: Path | None = None) -> li
     from salver.zoo.training import accuracy
 
     every = list(facts)
-    labels = [fact.epsilon for fact in every if fact.options["question"] == "label"]
+    labels = [fact.epsilon for fact in every if fact.question.kind == "label-changes"]
     epsilon = max(labels or [fact.epsilon for fact in every])
-    networks = {
-        fact.network: (str(fact.options["regime"]), int(fact.options["network_seed"])) for fact in every
-    }
+    networks = {fact.network: tables.training_of(fact) for fact in every}
     measured = []
-    for name, (regime, seed) in networks.items():
+    for name, training in networks.items():
+        regime, seed = training.regime, training.network_seed
         spec = ZOO[name.removesuffix(f"-s{seed}")]
         module, data = trained(spec, seed, data_dir), load(spec.dataset, data_dir)
         attacked = attacked_accuracy(module, data, epsilon, seed)

@@ -9,16 +9,18 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from salver.families.instance import Instance
+from salver.core.errors import SalverError
+from salver.families.instance import Facts, Instance, Training
+from salver.judge.columns import SOLVED
 from salver.judge.judgement import JudgedRun
 from salver.judge.paired import Difference, crossed_difference
-from salver.judge.scoring import SOLVED, results_frame
+from salver.judge.scoring import results_frame
 
 PLAIN = "plain"
 QUESTIONS = {
-    "label": "Label robustness: no other class in the box",
-    "vg_box": "Saliency robustness (vg_box): no other class with the same saliency in the box",
-    "topk_rank": "Ranking stability (topk_rank): the same top-k features wherever the label is kept",
+    "label-changes": "Label robustness: no other class in the box",
+    "same-map": "Saliency robustness (vg_box): no other class with the same saliency in the box",
+    "top-k-changes": "Ranking stability (topk_rank): the same top-k features wherever the label is kept",
 }
 _NAMES = {
     "wd": "weight decay",
@@ -48,12 +50,12 @@ def training_frame(judged: Sequence[JudgedRun], instances: Mapping[str, Instance
     nan = float("nan")
     relative = [fact.vacuity.delta_over_saliency for fact in facts]
     return frame.assign(
-        question=[str(fact.options["question"]) for fact in facts],
-        regime=[str(fact.options["regime"]) for fact in facts],
-        network_seed=[int(fact.options["network_seed"]) for fact in facts],
+        question=[fact.question.kind for fact in facts],
+        regime=[training_of(fact).regime for fact in facts],
+        network_seed=[training_of(fact).network_seed for fact in facts],
         index=[fact.index for fact in facts],
         epsilon=[fact.epsilon for fact in facts],
-        delta=[nan if fact.delta is None else fact.delta for fact in facts],
+        delta=[nan if (delta := fact.question.tolerance) is None else delta for fact in facts],
         delta_over_saliency=[nan if value is None else value for value in relative],
     )
 
@@ -73,6 +75,18 @@ def network_table(measured: Sequence[Measured]) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def training_of(facts: Facts) -> Training:
+    """How the network of an instance of training_pairs was trained.
+
+    Raises:
+        SalverError: the instance is of another family.
+    """
+    if facts.training is None:
+        mend = "use a suite of training_pairs alone"
+        raise SalverError("does not say how its network was trained", f"instance of {facts.family}", mend)
+    return facts.training
 
 
 def question_table(frame: pd.DataFrame, question: str) -> pd.DataFrame:
@@ -95,7 +109,7 @@ def question_table(frame: pd.DataFrame, question: str) -> pd.DataFrame:
         for word in SOLVED:
             difference = share_difference(own, regime, word) if regime != PLAIN else None
             row[f"{word} - plain"] = _difference_cell(difference)
-        if question == "vg_box":
+        if question == "same-map":
             row["median delta / max saliency"] = f"{runs['delta_over_saliency'].median():.2f}"
         rows.append(row)
     return pd.DataFrame(rows)

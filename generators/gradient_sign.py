@@ -12,12 +12,13 @@ from collections.abc import Iterator
 import numpy as np
 from pydantic import Field
 
-from salver.core.errors import SalverError
+from salver.explain.gradient import Gradient
+from salver.families.factory import InstanceFactory, Point
 from salver.families.generator import Generator, InstanceDraft
-from salver.families.peers import Neighbourhood, sign_draft
-from salver.families.sampling import significant
+from salver.families.instance import Vacuity
+from salver.families.questions import SignChanges
+from salver.families.search import significant
 from salver.families.source import NetworkParameters, over_points
-from salver.families.vanilla import Point, VanillaQuery
 
 
 class GradientSignParameters(NetworkParameters):
@@ -38,26 +39,22 @@ class GradientSign(Generator):
 
     def instances(self, params: GradientSignParameters, seed: int) -> Iterator[InstanceDraft]:
         nothing = ("no test point has a gradient entry that moves", "raise epsilons or choose other features")
-        yield from over_points(
-            params, seed, self.name, lambda source, point: _of_point(source, point, params, seed), nothing
-        )
+        yield from over_points(params, seed, self.name, lambda f, p: _of_point(f, p, params, seed), nothing)
 
 
 def _of_point(
-    source: VanillaQuery, point: Point, params: GradientSignParameters, seed: int
+    factory: InstanceFactory, point: Point, params: GradientSignParameters, seed: int
 ) -> Iterator[InstanceDraft]:
-    size = source.classifier.input_size
-    if any(not 0 <= feature < size for feature in params.features):
-        what = f"there is no feature {max(params.features, key=abs)}"
-        raise SalverError(what, f"gradient_sign on {source.name}", f"choose among 0 ... {size - 1}")
+    gradient = Gradient(logit=point.label)
+    at_xhat = factory.explained(gradient).values(point.centre[None])[1][0]
+    largest = np.argsort(-np.abs(at_xhat), kind="stable")[: params.count].tolist()
     for epsilon in params.epsilons:
-        place = Neighbourhood.of(source, point, epsilon)
-        largest = np.argsort(-np.abs(place.reference), kind="stable")[: params.count].tolist()
-        for feature in params.features or largest:
-            here = abs(float(place.reference[feature]))
-            found = place.lowest(int(feature), seed)
+        for entry in params.features or largest:
+            posed = factory.pose(point, SignChanges(entry=entry), gradient)
+            here, found = abs(float(at_xhat[entry])), posed.extreme(epsilon, seed)
             if here == 0.0 or -found.value >= here:
                 continue
             relative = [significant(here + f * (-found.value - here)) for f in params.level_factors]
             for level in dict.fromkeys([*params.levels, *relative]):
-                yield sign_draft(place, int(feature), level, found, params.enumerate)
+                vacuity = Vacuity(extreme=found.value)
+                yield posed.asking(level=level).draft(epsilon, found, vacuity, exact=params.enumerate)

@@ -12,11 +12,13 @@ import numpy as np
 from pydantic import Field
 
 from salver.core.errors import SalverError
+from salver.explain.gradient import Gradient
+from salver.families.factory import InstanceFactory, Point
 from salver.families.generator import Generator, InstanceDraft
-from salver.families.peers import Neighbourhood, width_draft
-from salver.families.sampling import significant
+from salver.families.instance import Vacuity
+from salver.families.questions import EntryMoves
+from salver.families.search import significant
 from salver.families.source import NetworkParameters, over_points
-from salver.families.vanilla import Point, VanillaQuery
 
 
 class GradientWidthParameters(NetworkParameters):
@@ -35,21 +37,20 @@ class GradientWidth(Generator):
 
     def instances(self, params: GradientWidthParameters, seed: int) -> Iterator[InstanceDraft]:
         nothing = ("the gradient moves at no test point", "raise epsilons")
-        yield from over_points(
-            params, seed, self.name, lambda source, point: _of_point(source, point, params, seed), nothing
-        )
+        yield from over_points(params, seed, self.name, lambda f, p: _of_point(f, p, params, seed), nothing)
 
 
 def _of_point(
-    source: VanillaQuery, point: Point, params: GradientWidthParameters, seed: int
+    factory: InstanceFactory, point: Point, params: GradientWidthParameters, seed: int
 ) -> Iterator[InstanceDraft]:
+    posed = factory.pose(point, EntryMoves(), Gradient(logit=point.label))
     for epsilon in params.epsilons:
-        place = Neighbourhood.of(source, point, epsilon)
-        found = place.widest(seed)
+        found = posed.extreme(epsilon, seed)
         if found.value <= 0:
             continue
         relative = [significant(factor * found.value) for factor in params.delta_factors]
         for delta in dict.fromkeys([*params.deltas, *relative]):
             if not (np.isfinite(delta) and delta > 0):
                 raise SalverError(f"delta {delta} is not positive", "gradient_width", "give another")
-            yield width_draft(place, delta, found, params.enumerate)
+            vacuity = Vacuity(extreme=found.value)
+            yield posed.asking(delta=delta).draft(epsilon, found, vacuity, exact=params.enumerate)

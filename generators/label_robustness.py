@@ -11,21 +11,17 @@ from collections.abc import Iterator
 import numpy as np
 from pydantic import Field
 
-from salver.core.errors import SalverError
+from salver.families.factory import InstanceFactory, Point
 from salver.families.generator import Generator, InstanceDraft
-from salver.families.peers import Neighbourhood, label_draft, label_radius
-from salver.families.sampling import significant
-from salver.families.source import NetworkParameters, over_points
-from salver.families.vanilla import Point, VanillaQuery
+from salver.families.instance import Vacuity
+from salver.families.questions import LabelChanges
+from salver.families.source import RadiusParameters, over_points
 
 
-class LabelRobustnessParameters(NetworkParameters):
+class LabelRobustnessParameters(RadiusParameters):
     """What a suite may say about this family."""
 
-    epsilons: tuple[float, ...] = Field(default=(), description="radii of the input box")
-    epsilon_factors: tuple[float, ...] = Field(default=(), description="radii in the smallest one sampled")
     most: float = Field(default=0.5, gt=0, description="radius up to which another class is sought")
-    enumerate: bool = Field(default=False, description="find the exact answer (small networks only)")
 
 
 class LabelRobustness(Generator):
@@ -35,19 +31,14 @@ class LabelRobustness(Generator):
 
     def instances(self, params: LabelRobustnessParameters, seed: int) -> Iterator[InstanceDraft]:
         nothing = ("sampling found another class at no test point", "raise `most` or give epsilons")
-        yield from over_points(
-            params, seed, self.name, lambda source, point: _of_point(source, point, params, seed), nothing
-        )
+        yield from over_points(params, seed, self.name, lambda f, p: _of_point(f, p, params, seed), nothing)
 
 
 def _of_point(
-    source: VanillaQuery, point: Point, params: LabelRobustnessParameters, seed: int
+    factory: InstanceFactory, point: Point, params: LabelRobustnessParameters, seed: int
 ) -> Iterator[InstanceDraft]:
-    if not params.epsilons and not params.epsilon_factors:
-        where = f"label_robustness on {source.name}"
-        raise SalverError("neither epsilons nor epsilon_factors given", where, "give one of them")
-    smallest = label_radius(source, point, params.most, seed) if params.epsilon_factors else np.inf
-    relative = [significant(f * smallest) for f in params.epsilon_factors if np.isfinite(smallest)]
-    for epsilon in dict.fromkeys([*params.epsilons, *relative]):
-        place = Neighbourhood.of(source, point, epsilon)
-        yield label_draft(place, place.nearest_class(seed), params.enumerate)
+    posed = factory.pose(point, LabelChanges())
+    star = posed.radius(params.most, seed) if params.epsilon_factors else np.inf
+    for epsilon in params.radii(star):
+        found = posed.extreme(epsilon, seed)
+        yield posed.draft(epsilon, found, Vacuity(extreme=found.value), exact=params.enumerate)

@@ -41,9 +41,5 @@ class PlantedSat(Generator):
             "choose another epsilon, or more directions and wells",
         )
         yield from over_points(
-            params,
-            seed,
-            self.name,
-            lambda source, point: planted_drafts(source, point, planting, seed),
-            nothing,
+            params, seed, self.name, lambda f, p: planted_drafts(f, p, planting, seed), nothing
         )

@@ -37,9 +37,5 @@ class PlantedUnsat(Generator):
             "lower epsilon, or choose a smaller network",
         )
         yield from over_points(
-            params,
-            seed,
-            self.name,
-            lambda source, point: planted_drafts(source, point, gating, seed),
-            nothing,
+            params, seed, self.name, lambda f, p: planted_drafts(f, p, gating, seed), nothing
         )

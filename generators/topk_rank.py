@@ -9,38 +9,27 @@ none the saliency is constant and the answer trivially `unsat`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Literal
 
-import numpy as np
 from pydantic import Field
 
-from salver.core.errors import SalverError
-from salver.families.conditions import UndefinedConditionError
-from salver.families.generator import Generator, InstanceDraft, Parameters
-from salver.families.ranking import RankingSource
-from salver.families.sampling import significant
-from salver.families.source import classifier_and_data, correct_points
-from salver.families.vanilla import Point
-from salver.nets.onnx.file import network_name
+from salver.explain.gradient import Gradient
+from salver.families.factory import InstanceFactory, Point
+from salver.families.generator import Generator, InstanceDraft
+from salver.families.questions import TopKChanges
+from salver.families.ranking_measures import epsilon_star, open_neurons, ranking_draft
+from salver.families.source import RadiusParameters, over_points
 
 
-class TopkRankParameters(Parameters):
+class TopkRankParameters(RadiusParameters):
     """What a suite may say about this family."""
 
-    network: str = Field(description="a zoo key, or an ONNX file by its path from the suite")
-    dataset: str | None = Field(default=None, description="data set of an ONNX classifier")
-    points: int = Field(default=5, gt=0, description="how many test points to use")
-    skip: int = Field(default=0, ge=0, description="how many candidate points to pass over first")
     k: int = Field(default=5, gt=0, description="size of the top-k set")
     stay: int | None = Field(default=None, gt=0, description="members that must stay; all k when not given")
     gradient: Literal["logit", "difference"] = Field(
         default="logit", description="of the label, or minus next"
     )
-    epsilons: tuple[float, ...] = Field(default=(), description="radii of the input box")
-    epsilon_factors: tuple[float, ...] = Field(default=(), description="radii in sampled epsilon*")
     most: float = Field(default=0.3, gt=0, description="radius up to which epsilon* is sought")
-    enumerate: bool = Field(default=False, description="find the exact answer (small networks only)")
     min_open: int = Field(default=1, ge=0, description="ReLUs that bounds must leave open on a box")
 
 
@@ -50,47 +39,20 @@ class TopkRank(Generator):
     parameters = TopkRankParameters
 
     def instances(self, params: TopkRankParameters, seed: int) -> Iterator[InstanceDraft]:
-        where = f"topk_rank on {params.network}"
-        leave = _checked(params, where)
-        classifier, data = classifier_and_data(
-            params.network, params.dataset, seed, params.data_dir, self.name
+        nothing = (
+            "no test point has a top-k set without ties and a box in which it can change",
+            "choose another k, larger radii or another network",
         )
-        name = network_name(Path(params.network))
-        source = RankingSource(classifier, name, data.name, data.input_shape, data.clip)
-        used = 0
-        for index in correct_points(classifier, data, seed)[params.skip :]:
-            point = Point(index, data.test_x[index], int(data.test_y[index]))
-            drafts = list(_of_point(source, point, leave, params, seed))
-            yield from drafts
-            used += bool(drafts)
-            if used == params.points:
-                return
-        if used == 0:
-            what = "no test point has a top-k set without ties and a box in which it can change"
-            raise SalverError(what, where, "choose another k, larger radii or another network")
-
-
-def _checked(params: TopkRankParameters, where: str) -> int:
-    """How many members must be gone, of options that fit together."""
-    if not params.epsilons and not params.epsilon_factors:
-        raise SalverError("neither epsilons nor epsilon_factors given", where, "give one of them")
-    if not all(np.isfinite(v) and v > 0 for v in (*params.epsilons, *params.epsilon_factors)):
-        raise SalverError("a radius is not positive", where, "give numbers above 0")
-    stay = params.k if params.stay is None else params.stay
-    if stay > params.k:
-        raise SalverError(f"{stay} of {params.k} members cannot stay", where, "choose stay <= k")
-    return params.k - stay + 1
+        yield from over_points(params, seed, self.name, lambda f, p: _of_point(f, p, params, seed), nothing)
 
 
 def _of_point(
-    source: RankingSource, point: Point, leave: int, params: TopkRankParameters, seed: int
+    factory: InstanceFactory, point: Point, params: TopkRankParameters, seed: int
 ) -> Iterator[InstanceDraft]:
-    try:
-        query = source.query(point, params.k, leave, params.gradient == "difference")
-    except UndefinedConditionError:
-        return
-    found = source.epsilon_star(query, params.most, seed)
-    relative = [f * found.value for f in params.epsilon_factors if np.isfinite(found.value)]
-    for epsilon in dict.fromkeys([*params.epsilons, *map(significant, relative)]):
-        if source.open_neurons(point, epsilon) >= params.min_open:
-            yield source.draft(query, epsilon, found, seed, exact=params.enumerate)
+    runner_up = factory.runner_up(point) if params.gradient == "difference" else None
+    question = TopKChanges(k=params.k, stay=params.stay)
+    posed = factory.pose(point, question, Gradient(logit=point.label, minus=runner_up, absolute=True))
+    found = epsilon_star(posed, params.most, seed)
+    for epsilon in params.radii(found.value):
+        if open_neurons(posed, epsilon) >= params.min_open:
+            yield ranking_draft(posed, epsilon, found, seed, params.enumerate)

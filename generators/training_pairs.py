@@ -9,22 +9,21 @@ comparison classifies correctly and ranks without ties, in a seeded order.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from pydantic import Field
 
 from salver.core.errors import SalverError
-from salver.families.conditions import UndefinedConditionError
+from salver.explain.gradient import Gradient
+from salver.explain.ranking import UndefinedConditionError
+from salver.families.factory import InstanceFactory, Point
 from salver.families.generator import Generator, InstanceDraft, Parameters
-from salver.families.peers import Neighbourhood, label_draft
-from salver.families.ranking import RankingSource
-from salver.families.vanilla import Condition, Point, VanillaQuery, pairings
+from salver.families.instance import Training, Vacuity
+from salver.families.nearest import sample_delta_star
+from salver.families.questions import LabelChanges, SameMap, TopKChanges
+from salver.families.ranking_measures import epsilon_star, ranking_draft
 from salver.nets.torch_bridge import from_torch
 from salver.zoo.datasets import Dataset, load
-
-Question = Literal["label", "vg_box", "topk_rank"]
 
 
 class TrainingPairsParameters(Parameters):
@@ -49,14 +48,7 @@ class TrainingPairsParameters(Parameters):
     enumerate: bool = Field(default=False, description="find the exact answers (small networks only)")
 
 
-@dataclass(frozen=True, eq=False)
-class _Trained:
-    """One network of the comparison with what drafts its questions."""
-
-    regime: str
-    seed: int
-    vanilla: VanillaQuery
-    ranking: RankingSource
+Trained = tuple[Training, InstanceFactory]
 
 
 class TrainingPairs(Generator):
@@ -73,7 +65,11 @@ class TrainingPairs(Generator):
         for index in _common_points(networks, data, seed)[params.skip :]:
             point = Point(index, data.test_x[index], int(data.test_y[index]))
             try:
-                drafts = [d for net in networks for d in _of_point(net, point, params, seed)]
+                drafts = [
+                    draft.with_facts(training=training)
+                    for training, net in networks
+                    for draft in _of_point(net, point, params, seed)
+                ]
             except UndefinedConditionError:
                 continue
             yield from drafts
@@ -85,7 +81,7 @@ class TrainingPairs(Generator):
             raise SalverError(what, f"training_pairs on {params.network}", "lower points, skip or k")
 
 
-def _networks(params: TrainingPairsParameters, seed: int) -> tuple[list[_Trained], Dataset]:
+def _networks(params: TrainingPairsParameters, seed: int) -> tuple[list[Trained], Dataset]:
     from salver.zoo.networks import ZOO, trained
 
     keys = {r: params.network if r == "plain" else f"{params.network}-{r}" for r in params.regimes}
@@ -97,44 +93,35 @@ def _networks(params: TrainingPairsParameters, seed: int) -> tuple[list[_Trained
     for own_seed in params.network_seeds or (seed,):
         for regime, key in keys.items():
             classifier = from_torch(trained(ZOO[key], own_seed, params.data_dir), data.test_x.shape[1])
-            common = (classifier, f"{key}-s{own_seed}", data.name, data.input_shape, data.clip)
-            networks.append(_Trained(regime, own_seed, VanillaQuery(*common), RankingSource(*common)))
+            common = (f"{key}-s{own_seed}", data.name, data.input_shape, data.clip)
+            training = Training(regime=regime, network_seed=own_seed)
+            networks.append((training, InstanceFactory("training_pairs", classifier, *common)))
     return networks, data
 
 
-def _common_points(networks: list[_Trained], data: Dataset, seed: int) -> list[int]:
+def _common_points(networks: list[Trained], data: Dataset, seed: int) -> list[int]:
     """Test points that all networks classify correctly, in a seeded order."""
     order = np.random.default_rng([seed, 17]).permutation(len(data.test_x))
-    right = np.all([net.vanilla.predict(data.test_x) == data.test_y for net in networks], axis=0)
+    right = np.all([net.predict(data.test_x) == data.test_y for _, net in networks], axis=0)
     return [int(i) for i in order if right[i]]
 
 
 def _of_point(
-    net: _Trained, point: Point, params: TrainingPairsParameters, seed: int
+    net: InstanceFactory, point: Point, params: TrainingPairsParameters, seed: int
 ) -> Iterator[InstanceDraft]:
-    (pairing,) = pairings(net.vanilla, point, "reference", "logit", "all")
-    box = Condition("box")
+    exact, gradient = params.enumerate, Gradient(logit=point.label)
+    label, same = net.pose(point, LabelChanges()), net.pose(point, SameMap(), gradient)
     for epsilon in sorted({*params.label_epsilons, *params.box_epsilons}):
-        comparison = net.vanilla.compare(pairing, point, epsilon, seed)
         if epsilon in params.label_epsilons:
-            place = Neighbourhood.of(net.vanilla, point, epsilon)
-            yield _told(label_draft(place, place.nearest_class(seed), params.enumerate), net, "label")
+            found = label.extreme(epsilon, seed)
+            yield label.draft(epsilon, found, Vacuity(extreme=found.value), exact=exact)
         if epsilon in params.box_epsilons:
+            found = sample_delta_star(same, epsilon, seed)
+            vacuity = Vacuity(delta_star_upper=found.finite)
             for delta in params.deltas:
-                yield _told(net.vanilla.draft(comparison, box, delta, exact=params.enumerate), net, "vg_box")
+                yield same.asking(delta=delta).draft(epsilon, found, vacuity, exact=exact)
     if params.rank_epsilons:
-        query = net.ranking.query(point, params.k, 1, difference=False)
-        found = net.ranking.epsilon_star(query, max(params.rank_epsilons), seed)
+        rank = net.pose(point, TopKChanges(k=params.k), gradient.model_copy(update={"absolute": True}))
+        found = epsilon_star(rank, max(params.rank_epsilons), seed)
         for epsilon in params.rank_epsilons:
-            yield _told(
-                net.ranking.draft(query, epsilon, found, seed, exact=params.enumerate), net, "topk_rank"
-            )
-
-
-def _told(draft: InstanceDraft, net: _Trained, question: Question) -> InstanceDraft:
-    """The draft as one of this family, with the question, regime and training seed in its facts."""
-    told = {"question": question, "regime": net.regime, "network_seed": net.seed}
-    options = {**draft.facts.options, **told}
-    return replace(
-        draft, facts=draft.facts.model_copy(update={"family": "training_pairs", "options": options})
-    )
+            yield ranking_draft(rank, epsilon, found, seed, exact)

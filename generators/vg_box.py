@@ -3,33 +3,38 @@
 An instance asks for a point of the box around xhat whose saliency map is the one at xhat (within
 delta, in sign, or in its top-k set) and whose class is another one. Points whose own saliency leaves
 the condition undefined (tied ranks, nothing above the threshold) are passed over.
+
+The variants change the answer:
+
+- label `reference`: E is the gradient for the label of xhat at every point (the paper's definition 3);
+  `predicted`: E is the gradient for the class that wins at x, as a user who explains the prediction sees.
+- gradient of a `logit` z_l, or of the `difference` z_l - z_k to the class k that wins.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from pydantic import Field
 
 from salver.core.errors import SalverError
-from salver.families.conditions import UndefinedConditionError
-from salver.families.generator import Generator, InstanceDraft, Parameters
-from salver.families.sampling import significant
-from salver.families.source import classifier_and_data, correct_points
-from salver.families.vanilla import Condition, Point, VanillaQuery, pairings
-from salver.nets.onnx.file import network_name
+from salver.explain.gradient import Gradient
+from salver.families.factory import InstanceFactory, Point, Posed
+from salver.families.generator import Generator, InstanceDraft
+from salver.families.instance import Vacuity
+from salver.families.nearest import sample_delta_star
+from salver.families.question import others
+from salver.families.questions import SameMap, SameSigns, SameTopK
+from salver.families.search import significant
+from salver.families.source import NetworkParameters, over_points
 
 
-class VgBoxParameters(Parameters):
+class VgBoxParameters(NetworkParameters):
     """What a suite may say about this family."""
 
-    network: str = Field(description="a zoo key, or an ONNX file by its path from the suite")
-    dataset: str | None = Field(default=None, description="data set of an ONNX classifier")
     points: int = Field(default=10, gt=0, description="how many test points to use")
-    skip: int = Field(default=0, ge=0, description="how many candidate points to pass over first")
     epsilons: tuple[float, ...] = Field(min_length=1, description="radii of the input box")
     deltas: tuple[float, ...] = Field(default=(), description="saliency tolerances as they are")
     delta_factors: tuple[float, ...] = Field(default=(), description="tolerances in sampled delta*")
@@ -49,45 +54,60 @@ class VgBox(Generator):
     parameters = VgBoxParameters
 
     def instances(self, params: VgBoxParameters, seed: int) -> Iterator[InstanceDraft]:
-        classifier, data = classifier_and_data(
-            params.network, params.dataset, seed, params.data_dir, self.name
+        nothing = (
+            "no test point has another class within its box and a saliency the condition can compare",
+            "raise epsilons or set keep_robust",
         )
-        query = VanillaQuery(
-            classifier, network_name(Path(params.network)), data.name, data.input_shape, data.clip
-        )
-        condition = Condition(params.condition, params.k, params.sign_threshold)
-        used = 0
-        for index in correct_points(classifier, data, seed)[params.skip :]:
-            point = Point(index, data.test_x[index], int(data.test_y[index]))
-            try:
-                drafts = list(self._of_point(query, point, condition, params, seed))
-            except UndefinedConditionError:
+        yield from over_points(params, seed, self.name, lambda f, p: _of_point(f, p, params, seed), nothing)
+
+
+def _of_point(
+    factory: InstanceFactory, point: Point, params: VgBoxParameters, seed: int
+) -> Iterator[InstanceDraft]:
+    for epsilon in params.epsilons:
+        for posed in _posed(factory, point, params):
+            found = sample_delta_star(posed, epsilon, seed)
+            if found.point is None and not params.keep_robust:
                 continue
-            yield from drafts
-            used += bool(drafts)
-            if used == params.points:
-                return
-        if used == 0:
-            what = "no test point has another class within its box and a saliency the condition can compare"
-            raise SalverError(what, f"vg_box on {params.network}", "raise epsilons or set keep_robust")
-
-    def _of_point(
-        self, query: VanillaQuery, point: Point, condition: Condition, params: VgBoxParameters, seed: int
-    ) -> Iterator[InstanceDraft]:
-        for epsilon in params.epsilons:
-            for pairing in pairings(query, point, params.label, params.gradient, params.targets):
-                comparison = query.compare(pairing, point, epsilon, seed)
-                if comparison.found.witness is None and not params.keep_robust:
-                    continue
-                box = condition.kind == "box"
-                for delta in _tolerances(params, comparison.found.value) if box else [None]:
-                    yield query.draft(comparison, condition, delta, exact=params.enumerate)
+            vacuity = Vacuity(delta_star_upper=found.finite)
+            box = isinstance(posed.question, SameMap)
+            for asked in _with_tolerances(posed, params, found.value) if box else [posed]:
+                yield asked.draft(epsilon, found, vacuity, exact=params.enumerate)
 
 
-def _tolerances(params: VgBoxParameters, delta_star: float) -> list[float | None]:
+def _posed(factory: InstanceFactory, point: Point, params: VgBoxParameters) -> Iterator[Posed]:
+    """What the options ask at one point: one question, or one for each class that may win."""
+    own, targets = point.label, _targets(factory, point, params.targets)
+    logit, winner = params.gradient == "logit", params.label == "predicted"
+    for chosen in [targets] if logit and not winner else [(k,) for k in targets]:
+        (k, *_) = chosen
+        at_xhat = Gradient(logit=own, minus=None if logit else k, absolute=params.condition == "top-k")
+        at_x = at_xhat.of(k, None if logit else own) if winner else at_xhat
+        questions = {
+            "box": SameMap(targets=chosen, winner=winner),
+            "signs": SameSigns(targets=chosen, winner=winner, threshold=params.sign_threshold),
+            "top-k": SameTopK(targets=chosen, winner=winner, k=params.k),
+        }
+        yield factory.pose(point, questions[params.condition], at_x, at_xhat if winner else None)
+
+
+def _targets(
+    factory: InstanceFactory, point: Point, chosen: Literal["all", "runner-up"] | int
+) -> tuple[int, ...]:
+    every = others(point.label, factory.classifier.output_size)
+    if chosen == "all":
+        return every
+    if chosen == "runner-up":
+        return (factory.runner_up(point),)
+    if chosen not in every:
+        what = f"target {chosen} is not another class than label {point.label}"
+        raise SalverError(what, f"vg_box on {factory.name}", 'use targets = "all"')
+    return (int(chosen),)
+
+
+def _with_tolerances(posed: Posed, params: VgBoxParameters, delta_star: float) -> list[Posed]:
     usable = np.isfinite(delta_star) and delta_star > 0
     relative = [significant(f * delta_star) for f in params.delta_factors if usable]
-    chosen: list[float | None] = [*params.deltas, *relative]
-    if not chosen and not params.delta_factors:
+    if not params.deltas and not params.delta_factors:
         raise SalverError("neither deltas nor delta_factors given", "vg_box", "give one of them")
-    return chosen
+    return [posed.asking(delta=delta) for delta in (*params.deltas, *relative)]

@@ -16,10 +16,15 @@ import numpy.typing as npt
 from pydantic import Field
 
 from salver.core.errors import SalverError
+from salver.explain.gradient import Gradient
+from salver.families.factory import Box, InstanceFactory, Point, Posed
 from salver.families.generator import Generator, InstanceDraft, Parameters
-from salver.families.vanilla import Condition, Point, VanillaQuery, pairings
-from salver.nets.network import Linear, Network, Node, Relu
+from salver.families.instance import Vacuity
+from salver.families.nearest import sample_delta_star
+from salver.families.questions import SameMap
+from salver.nets.network import Network
 from salver.nets.onnx.reader import read_onnx
+from salver.nets.operators import Linear, Node, Relu
 from salver.spec import read_vnnlib
 from salver.zoo.datasets.places import locate_user_data
 
@@ -69,14 +74,24 @@ def _paper_folder(data_dir: Path | None) -> Path:
 
 
 def _bandit(folder: Path, params: VgPaperParameters, seed: int) -> Iterator[InstanceDraft]:
-    query = VanillaQuery(_bandit_network(folder / BANDIT_NETWORK), "banditnet", "bandit", (5,), (0.0, 1.0))
+    classifier = _bandit_network(folder / BANDIT_NETWORK)
+    factory = InstanceFactory("vg_box", classifier, "banditnet", "bandit", (5,), (0.0, 1.0))
     x = np.array(BANDIT_XHAT, np.float32)
-    point = Point(0, x, int(query.predict(x[None])[0]))
-    (pairing,) = pairings(query, point, "reference", "logit", "all")
-    comparison = query.compare(pairing, point, 1.0, seed)
+    yield from _drafts(_posed(factory, 0, x), 1.0, factory.box(x, 1.0), "paper-bandit", params, seed)
+
+
+def _posed(factory: InstanceFactory, index: int, x: np.ndarray[tuple[int], np.dtype[np.float32]]) -> Posed:
+    point = Point(index, x, int(factory.predict(x[None])[0]))
+    return factory.pose(point, SameMap(), Gradient(logit=point.label))
+
+
+def _drafts(
+    posed: Posed, epsilon: float, box: Box, name: str, params: VgPaperParameters, seed: int
+) -> Iterator[InstanceDraft]:
+    found, exact = sample_delta_star(posed, epsilon, seed, box=box), params.table == "bandit"
     for delta in params.deltas:
-        name = f"paper-bandit-d{delta:g}"
-        yield query.draft(comparison, Condition("box"), delta, exact=True, name=name)
+        asked, vacuity = posed.asking(delta=delta), Vacuity(delta_star_upper=found.finite)
+        yield asked.draft(epsilon, found, vacuity, exact=exact, box=box, name=f"{name}-d{delta:g}")
 
 
 def _bandit_network(path: Path) -> Network:
@@ -102,19 +117,13 @@ def _bandit_network(path: Path) -> Network:
 
 def _mnist(folder: Path, params: VgPaperParameters, seed: int) -> Iterator[InstanceDraft]:
     classifier = read_onnx(folder / MNIST_NETWORK)
-    query = VanillaQuery(classifier, "mnist-net_256x2", "mnist_fc", (1, 28, 28), (0.0, 1.0))
+    factory = InstanceFactory("vg_box", classifier, "mnist-net_256x2", "mnist_fc", (1, 28, 28), (0.0, 1.0))
     for region in params.regions:
         image, _, radius = region.partition("_")
         prop = read_vnnlib(_region_file(folder, region))
-        box = (_binary32(prop.input_lower), _binary32(prop.input_upper))
-        epsilon = float(radius)
-        x = _centre(*box, epsilon)
-        point = Point(int(image), x, int(query.predict(x[None])[0]))
-        (pairing,) = pairings(query, point, "reference", "logit", "all")
-        comparison = query.compare_within(pairing, point, epsilon, box, seed)
-        for delta in params.deltas:
-            name = f"paper-mnist-{region}-d{delta:g}"
-            yield query.draft(comparison, Condition("box"), delta, name=name)
+        epsilon, box = float(radius), (_binary32(prop.input_lower), _binary32(prop.input_upper))
+        posed = _posed(factory, int(image), _centre(*box, epsilon))
+        yield from _drafts(posed, epsilon, box, f"paper-mnist-{region}", params, seed)
 
 
 def _region_file(folder: Path, region: str) -> Path:

@@ -10,8 +10,8 @@ import os
 from pathlib import Path
 
 from salver.core.errors import SalverError
+from salver.core.names import SOLVER_NAME
 from salver.runners.contract import Runner
-from salver.runners.foreign.declared import NAME
 from salver.runners.foreign.vnncomp import VnnCompTool
 
 VARIABLE = "SALVER_VNNCOMP_TOOLS"
@@ -26,8 +26,8 @@ def discover() -> list[type[Runner]]:
     found: dict[str, type[Runner]] = {}
     for entry in filter(None, os.environ.get(VARIABLE, "").split(os.pathsep)):
         name, _, folder = entry.rpartition("=")
-        name = name or Path(folder).name
-        if not folder or not NAME.fullmatch(name) or name in found:
+        name = (name or Path(folder).name).lower()
+        if not folder or not SOLVER_NAME.fullmatch(name) or name in found:
             problem = "is listed twice" if name in found else "is not name=folder"
             raise SalverError(
                 f"{entry!r} {problem}", VARIABLE, "write tool=/path/to/tool:other=/path/to/other"

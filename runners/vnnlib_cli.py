@@ -11,8 +11,8 @@ import os
 import shlex
 
 from salver.core.errors import SalverError
+from salver.core.names import SOLVER_NAME
 from salver.runners.contract import Runner
-from salver.runners.foreign.declared import NAME
 from salver.runners.foreign.vnnlib_cli import VnnLibTool
 
 VARIABLE = "SALVER_VNNLIB_TOOLS"
@@ -27,11 +27,12 @@ def discover() -> list[type[Runner]]:
     found: dict[str, type[Runner]] = {}
     for entry in filter(str.strip, os.environ.get(VARIABLE, "").split(";")):
         name, _, command = entry.strip().partition("=")
+        name = name.lower()
         try:
             tool = tuple(shlex.split(command))
         except ValueError as error:
             raise SalverError(f"{entry!r} is not quoted properly ({error})", VARIABLE, "mend it") from error
-        if not tool or not NAME.fullmatch(name) or name in found:
+        if not tool or not SOLVER_NAME.fullmatch(name) or name in found:
             problem = "is listed twice" if name in found else "is not name=command"
             raise SalverError(
                 f"{entry!r} {problem}", VARIABLE, "write tool='command --option';other=command2"

@@ -11,17 +11,20 @@ from latex2mathml.converter import convert
 
 from salver.cli.__main__ import app
 from salver.proofs.command import proof_parser
-from salver.solvers.__main__ import SOLVERS, SUPPORTS
 from salver.solvers.arguments import build_parser
+from salver.solvers.registry import SOLVERS
 
-MARK = "<!-- commands -->"
+COMMANDS, SOLVER_TABLE = "<!-- commands -->", "<!-- solvers -->"
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
 SHIM = re.compile(r"https://unpkg\.com/iframe-worker/shim")
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Puts the help of every command where a page asks for it, so that it cannot be out of date."""
-    return markdown.replace(MARK, reference()) if MARK in markdown else markdown
+    """Puts what the code says of itself where a page asks for it, so that it cannot be out of date."""
+    for mark, written in ((COMMANDS, reference), (SOLVER_TABLE, solver_table)):
+        if mark in markdown:
+            markdown = markdown.replace(mark, written())
+    return markdown
 
 
 def on_page_content(html: str, **_: Any) -> str:
@@ -43,9 +46,19 @@ def on_post_template(output_content: str, **_: Any) -> str:
 def reference() -> str:
     """Markdown: a heading and the `--help` of every command."""
     parts = [_section(name, text) for name, text in _helps(typer.main.get_command(app), "salver", None)]
-    solve = build_parser(SOLVERS, SUPPORTS)
+    solve = build_parser()
     parsers = {"salver-solve": solve, **_actions(solve), "salver-solve check-proof": proof_parser()}
     return "\n".join(parts + [_section(name, parser.format_help()) for name, parser in parsers.items()])
+
+
+def solver_table() -> str:
+    """Markdown: a row for every embedded solver."""
+    rows = ["| name | what it is | complete | writes proofs | runs on | needs |", "|---|---|---|---|---|---|"]
+    for solver in SOLVERS.values():
+        words = ["yes" if held else "no" for held in (solver.complete, solver.proves)]
+        devices, needs = ", ".join(solver.devices), ", ".join(solver.needs)
+        rows.append(f"| `{solver.name}` | {solver.about} | {' | '.join(words)} | {devices} | {needs} |")
+    return "\n".join(rows)
 
 
 def _helps(command: Any, name: str, parent: Any) -> list[tuple[str, str]]:

@@ -22,11 +22,11 @@ from salver.explain.unroll import logit_combination, unroll
 from salver.families.generate import drafts
 from salver.families.generator import InstanceDraft
 from salver.families.suite import Suite
-from salver.nets.evaluate import evaluate
+from salver.nets.network import evaluate
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.torch_bridge import from_torch
-from salver.solvers.__main__ import load as load_solver
 from salver.solvers.query import Budget, Options, Query, Verdict
+from salver.solvers.registry import embedded_solver
 from salver.zoo.datasets import load
 from salver.zoo.networks import ZOO, trained
 
@@ -125,7 +125,7 @@ def witness(draft: InstanceDraft, solver: str) -> Array | None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "graph.onnx")
         path.write_bytes(to_bytes(to_model(draft.graph, {})))
-        found = load_solver(solver)(Query(path, draft.graph, draft.prop), Budget(600.0), Options())
+        found = embedded_solver(solver).load()(Query(path, draft.graph, draft.prop), Budget(600.0), Options())
     return found.witness if found.verdict is Verdict.SAT else None
 
 

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from salver.report import write_report
-from salver.report.judging import report_run
+from experiments.load.synthetic import synthetic_run
 from salver.report.page.material import Material, RunText
 from salver.report.page.pictures import Drawn, Pictures, Words
+from salver.report.write import report_run
 from tests.browser.chromium import Browser, chromium, executable
-from tests.load.synthetic import synthetic_run
-from tests.unit import test_report
+from tests.builders import judged_runs
 
 RECORDS = 400
 HOSTILE = "</script><img src=x onerror=hacked=1>\x1b[31m\u202e"
@@ -58,17 +57,16 @@ def hostile_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "judgement": one.judgement.model_copy(update={"detail": HOSTILE}),
             }
         )
-        for one in test_report.judged()
+        for one in judged_runs.judged()
     ]
-    instances = {key: i.model_copy(update={"name": HOSTILE}) for key, i in test_report.INSTANCES.items()}
+    instances = {key: i.model_copy(update={"name": HOSTILE}) for key, i in judged_runs.INSTANCES.items()}
     text = RunText(("sh", HOSTILE), {"A": HOSTILE}, HOSTILE, HOSTILE, (True, False))
     table = Pictures(
         (1, 1, 2), (1, 1, 2), Drawn((0.5, 0.0), (2.0, 1.0), 0, (0,)), True,
         Words((HOSTILE, "b"), (HOSTILE, "other")), Drawn((0.25, 0.5), (-1.0, 4.0), 1, (1,)),
         HOSTILE, "correct", 0.5, 3.0,
     )  # fmt: skip
-    material = Material(
-        {one.run.key: text for one in judged}, {"box-1": table}, sizes=dict.fromkeys(instances, 7)
-    )
+    material = Material({one.run.key: text for one in judged}, {"box-1": table})
     folder = tmp_path_factory.mktemp("hostile")
-    return write_report(folder, judged, {"note": HOSTILE}, instances, material=material).parent
+    found = judged_runs.loaded(folder, judged, instances, title=HOSTILE)
+    return judged_runs.reported(found, material, neurons=dict.fromkeys(instances, 7)).parent

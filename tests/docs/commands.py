@@ -23,8 +23,8 @@ import typer.main
 from salver.cli.__main__ import app
 from salver.core.command_line import options_of
 from salver.proofs.command import proof_parser
-from salver.solvers.__main__ import SOLVERS, SUPPORTS
 from salver.solvers.arguments import CHECK_PROOF, build_parser
+from salver.solvers.registry import SOLVERS
 
 ROOT = Path(__file__).resolve().parents[2]
 SHELLS = ("bash", "sh", "shell", "console")
@@ -154,12 +154,12 @@ def complaint(line: str, complete: bool = True) -> str | None:
 
 def all_options() -> set[str]:
     """Every long option of `salver`, `salver-solve` and the scripts."""
-    found = set(options_of(build_parser(SOLVERS, SUPPORTS))) | {"--update"}
+    found = set(options_of(build_parser())) | {"--update"}
     for _, command in leaves():
         found |= {o for p in command.params for o in (*p.opts, *p.secondary_opts) if o.startswith("--")}
     root = typer.main.get_command(app)
     found |= {o for p in root.params for o in p.opts if o.startswith("--")}
-    for path in (*(ROOT / "tests").glob("**/*.py"), *(ROOT / "src").glob("**/*.py")):
+    for path in (path for part in ("tests", "experiments", "src") for path in (ROOT / part).glob("**/*.py")):
         found |= set(re.findall(r'add_argument\(\s*"(--[\w-]+)"', path.read_text()))
     return found
 
@@ -205,7 +205,7 @@ def _solve_complaint(arguments: list[str], complete: bool) -> str | None:
             return f"there is no solver {arguments[0]!r}"
         if len(arguments) == 1 and not complete:
             return None
-    parser = proof_parser() if checking else build_parser(SOLVERS, SUPPORTS)
+    parser = proof_parser() if checking else build_parser()
     rest = arguments[1:] if checking or not arguments[0].startswith("-") else arguments
     if checking and not complete and not rest:
         return None

@@ -181,7 +181,7 @@ def test_blocks_are_marked_as_it_should_be() -> None:
         ("salver-solve hybrid verify q.vnnlib --network N=m.onnx --time 3", "--time"),
         ("salver-solve hybrid verify q.vnnlib", "--network"),
         ("salver-solve check-proof m.onnx q.vnnlib", "proof"),
-        ("python -m tests.fuzz.campaign --second 3", "--second"),
+        ("python -m experiments.fuzz.campaign --second 3", "--second"),
         ("python -m tests.fuzz.campain", "no module"),
         ("scripts/set.sh", None),
     ],

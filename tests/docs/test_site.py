@@ -15,6 +15,7 @@ from types import ModuleType
 import pytest
 
 from salver.families.registry import generators
+from salver.solvers.registry import SOLVERS
 from tests.docs.commands import ROOT, leaves
 
 DOCS = ROOT / "docs"
@@ -111,18 +112,38 @@ def test_every_family_has_a_page() -> None:
         assert page.name in overview
 
 
-def _pictures() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("pictures", ROOT / "scripts" / "pictures.py")
+def _script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["pictures"] = module
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
 
 
 def test_pictures_are_what_the_script_draws() -> None:
-    script = _pictures()
-    drawn = {*script.PICTURES, "family-training-pairs"}
+    script = _script("pictures")
+    drawn = {*script.PICTURES, "family-training-pairs", "floors"}
     assert {path.stem for path in (DOCS / "img").glob("*.svg")} == drawn
     assert script.picture("family-topk-rank") == (DOCS / "img" / "family-topk-rank.svg").read_text()
+
+
+def test_every_embedded_solver_has_a_row(site: Path) -> None:
+    page = (site / "solvers.html").read_text()
+    for solver in SOLVERS.values():
+        assert f"<td><code>{solver.name}</code></td>" in page
+
+
+def test_the_drawn_floors_are_those_of_the_contract() -> None:
+    script = _script("floors")
+    assert script.drawn() == script.PICTURE.read_text()
+    packages = {path.parent.name for path in (ROOT / "src" / "salver").glob("*/__init__.py")}
+    assert packages <= {name.removeprefix("salver.") for name in script.floors()}
+
+
+def test_the_python_interface_shows_signatures_and_docstrings(site: Path) -> None:
+    page = (site / "api.html").read_text()
+    for name in ("Runner", "Generator", "read_onnx", "unroll"):
+        assert f".{name}" in page
+    assert "Raises" in page

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engines.bench import Bench
+from experiments.engines.bench import Bench
 from tests.fake_solvers.project import Fake
 
 Make = Callable[[Mapping[str, Fake]], Bench]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from experiments.engines.campaign import Kill, Outcome, Round, table
 from salver.run.cluster.engine import lost_record
 from salver.run.events import EventLog
 from salver.runners.answers import Claim, RunRecord
 from salver.supervise.finished import Termination
-from tests.engines.campaign import Kill, Outcome, Round, table
 
 SECOND = 1_000_000_000
 

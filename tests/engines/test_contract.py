@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
+from experiments.engines.bench import Bench, end, start
 from salver.core.errors import SalverError
 from salver.run.cluster.workforce import (
     LOOPBACK,
@@ -17,11 +18,10 @@ from salver.run.cluster.workforce import (
     own_scheduler,
     worker_command,
 )
-from salver.run.recording import RunSummary
+from salver.run.events import RunSummary
 from salver.runners.answers import Claim, RunRecord
 from salver.runners.contract import Runner
 from salver.supervise.finished import Limits, Termination
-from tests.engines.bench import Bench, end, start
 from tests.fake_solvers.project import Fake
 from tests.fake_solvers.runner import ChoosyRunner
 

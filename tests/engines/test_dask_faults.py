@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import pytest
 from distributed import Client
 
+from experiments.engines.bench import Bench, coordinated, end, start, until
 from salver.core.errors import SalverError
 from salver.run.cluster import engine, workforce
 from salver.run.cluster.workforce import (
@@ -22,10 +23,9 @@ from salver.run.cluster.workforce import (
     own_scheduler,
     worker_command,
 )
-from salver.run.recording import RunSummary
+from salver.run.events import RunSummary
 from salver.runners.answers import Claim
 from salver.supervise.finished import Termination
-from tests.engines.bench import Bench, coordinated, end, start, until
 from tests.engines.conftest import Make
 from tests.fake_solvers.project import Fake
 from tests.fake_solvers.runner import alive

@@ -7,11 +7,11 @@ import json
 
 import pytest
 
+from experiments.engines.bench import Bench
 from salver.core.errors import SalverError
 from salver.run.cluster.workforce import LocalWorkers
 from salver.run.engines import Engine, check_engine
 from salver.run.slots import physical_cores
-from tests.engines.bench import Bench
 from tests.engines.conftest import Make
 from tests.fake_solvers.project import Fake
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import stat
+import sys
 from pathlib import Path
 
 import dask.config
 import pytest
 from distributed import Client
 
+from experiments.engines.bench import end, start
 from salver.core.errors import SalverError
-from salver.run.cluster import tls
 from salver.run.cluster.tls import make_keys, settings
 from salver.run.cluster.workforce import LOOPBACK, JoinedScheduler, own_scheduler, worker_command
-from salver.run.recording import RunSummary
-from tests.engines.bench import end, start
+from salver.run.events import RunSummary
 from tests.engines.conftest import Make
 from tests.fake_solvers.project import Fake
 
@@ -41,7 +41,8 @@ def test_only_holders_of_the_keys_are_served(make: Make) -> None:
             Client(address.replace("tls", "tcp"), timeout=1, set_as_default=False)
 
 
-def test_without_openssl_the_way_out_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tls.shutil, "which", lambda _: None)
-    with pytest.raises(SalverError, match=r"openssl not found, .* set tls = false in the --pools file"):
+def test_without_the_package_the_way_out_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    told = r"needs the package cryptography.* install salver\[dask\], or set tls = false in the --pools file"
+    with pytest.raises(SalverError, match=told):
         make_keys(tmp_path / "keys")

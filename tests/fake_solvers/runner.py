@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from salver.families.instance import Facts, Instance
+from salver.families.questions import LabelChanges
 from salver.runners.answers import Answer, StagedInstance
 from salver.runners.contract import Resources, Runner, answer_from_words
 from salver.supervise.finished import Finished, Limits
@@ -111,9 +112,7 @@ def fake_instance(root: Path, name: str = "a", packed: bool = False) -> Instance
         dataset="none",
         index=0,
         label=0,
-        gradient_of="logit",
-        condition="box",
-        targets=(),
+        question=LabelChanges(),
         epsilon=0.1,
         input_shape=(2,),
         logits=2,

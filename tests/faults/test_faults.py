@@ -8,10 +8,10 @@ from random import Random
 
 import pytest
 
+from experiments.faults.course import Outcome, limited_by, run_faults
+from experiments.faults.kinds import FULL_DISK, KINDS
+from experiments.faults.tmpfs import tmpfs, why_not
 from salver.supervise.cgroups import available
-from tests.faults.course import Outcome, limited_by, run_faults
-from tests.faults.kinds import FULL_DISK, KINDS
-from tests.faults.tmpfs import tmpfs, why_not
 
 
 @pytest.fixture(scope="module", params=["cgroup", "polling"])

@@ -7,9 +7,9 @@ from random import Random
 
 import pytest
 
-from tests.faults.course import limited_by
-from tests.faults.resume import WAYS, Result, one_round, undisturbed
-from tests.faults.tmpfs import why_not
+from experiments.faults.course import limited_by
+from experiments.faults.resume import WAYS, Result, one_round, undisturbed
+from experiments.faults.tmpfs import why_not
 
 INSTANCES = 2
 

@@ -12,13 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
+from experiments.fuzz.campaign import TARGETS, main, target
 from salver.core.errors import SalverError
 from salver.families.suite import read_suite
 from salver.judge.witness import MalformedWitness, parse_witness
 from salver.nets.onnx.reader import read_onnx
 from salver.spec import parse_vnnlib, read
 from salver.spec.read import DEEPEST, MOST_ENTRIES, read_vnnlib
-from tests.fuzz.campaign import TARGETS, main, target
 
 EXAMPLES = {
     "keras": 2,

@@ -14,20 +14,21 @@ import pytest
 
 from salver.cli.__main__ import main
 from salver.core.errors import SalverError
+from salver.judge.judged import judge_run
 from salver.judge.judgement import Outcome
-from salver.report.judging import judge_run
 from salver.run import engines
 from salver.run.cluster import engine as cluster_engine
 from salver.run.engines import Engine, check_engine, run_jobs
 from salver.run.events import EventLog
-from salver.run.run_suite import read_run
+from salver.run.loaded import load_run
+from salver.run.manifest import read_run
 from salver.run.slots import physical_cores
 from salver.runners.answers import RunRecord
 from salver.supervise import runexec
 from salver.supervise.finished import Termination
+from tests.builders.tiny_suite import tiny_suite
 from tests.fake_solvers.bench import Bench, guarded
 from tests.fake_solvers.runner import FakeRunner, HomeRunner
-from tests.tiny_suite import tiny_suite
 
 ROOT = Path(__file__).resolve().parents[2]
 CORES = sorted(os.sched_getaffinity(0))
@@ -277,8 +278,8 @@ def test_what_cannot_be_had_is_one_clear_line(
 
 def test_what_misbehaving_solvers_count_as(project: Path, salver: Callable[..., Called]) -> None:
     done = salver("--timeout", "2", "-j", "2", solvers=",".join(set(FAKES) - {"fake"}))
-    _, _, judged = judge_run(run_folder(project, done), project)
-    outcomes = {one.run.solver: one.judgement.outcome for one in judged}
+    judged = judge_run(load_run(run_folder(project, done), project))
+    outcomes = {one.run.solver: one.judgement.outcome for one in judged.rows}
     assert outcomes == {
         **dict.fromkeys(("wrong", "torn", "empty"), Outcome.WRONG),
         **dict.fromkeys(("garbage", "crashing", "aborting", "failing", "late-failing"), Outcome.ERROR),

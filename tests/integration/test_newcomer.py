@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.tiny_suite import tiny_suite
+from tests.builders.tiny_suite import tiny_suite
 
 ROOT = Path(__file__).resolve().parents[2]
 SUITE = tiny_suite(1, [0.3], [1.1])

@@ -17,7 +17,7 @@ import pytest
 
 from salver.families.instance_set import checksums, read_manifest
 from salver.publish.validate import validate
-from tests.tiny_suite import tiny_suite
+from tests.builders.tiny_suite import tiny_suite
 
 ROOT = Path(__file__).resolve().parents[2]
 SUITE = tiny_suite(1, [0.3, 0.5], [0.5, 1.1])

@@ -33,8 +33,8 @@ from salver.publish.rights import Terms, terms_of
 from salver.publish.validate import _pins, validate
 from salver.publish.verify import verify_set
 from salver.spec import parse_vnnlib
-from tests.small_network import classifier
-from tests.unit.odd_files import ODD_FILES
+from tests.builders.odd_files import ODD_FILES
+from tests.builders.small_network import classifier
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED = ROOT / "instances" / "published"

@@ -13,7 +13,7 @@ import pytest
 
 from salver.cli.__main__ import main
 from salver.run.events import EventLog
-from tests.tiny_suite import tiny_suite
+from tests.builders.tiny_suite import tiny_suite
 
 ROOT = Path(__file__).resolve().parents[2]
 SUITE = tiny_suite(1, [0.3, 0.5], [0.5, 1.1])

@@ -17,7 +17,7 @@ from salver.families.instance_set import read_manifest, set_folder
 from salver.families.provenance import MADE, read_made
 from salver.families.suite import read_suite
 from salver.publish.validate import validate
-from tests.small_network import classifier
+from tests.builders.small_network import classifier
 
 ROOT = Path(__file__).resolve().parents[2]
 SUITE = """

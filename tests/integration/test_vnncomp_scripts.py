@@ -19,7 +19,7 @@ from salver.runners.contract import CANONICAL_OPERATORS, answer_from_words
 from salver.solvers.__main__ import main
 from salver.solvers.query import Query
 from salver.spec import to_vnnlib1, to_vnnlib2
-from tests.unit.small_queries import relu_network, saliency_query, toy_gap
+from tests.builders.small_queries import relu_network, saliency_query, toy_gap
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "vnncomp_scripts"
 

@@ -13,12 +13,12 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from salver.explain.unroll import logit_combination, unroll
-from salver.nets.network import Network
-from salver.nets.program import Program, lower
+from salver.nets.network import Network, lower
+from salver.nets.program import Program
 from salver.nets.torch_bridge import from_torch
 from salver.solvers.bounding.batched import BatchBounder, Part
 from salver.solvers.bounding.bounds import propagate
-from tests.unit.small_queries import relu_network
+from tests.builders.small_queries import relu_network
 
 NETWORKS = {"784-256-256-10": 0.003, "64-64-64-10": 0.03, "conv": 0.004}
 """Network -> radius of the box that leaves 30 to 90 neurons open."""

@@ -7,9 +7,9 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from salver.explain.unroll import logit_combination, unroll
-from salver.nets.program import lower
+from salver.nets.network import lower
 from salver.solvers.bounding.bounds import propagate
-from tests.unit.small_queries import relu_network
+from tests.builders.small_queries import relu_network
 
 
 @pytest.mark.parametrize("method", ["crown", "interval"])

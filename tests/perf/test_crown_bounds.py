@@ -14,7 +14,7 @@ from salver.solvers.crown.graph import atom_rows, over_rows, without_abs
 from salver.solvers.crown.one_pass import bound
 from salver.solvers.crown.solver import solve
 from salver.solvers.query import Budget, Options, Verdict
-from tests.unit.small_queries import bandit_query, relu_network, saliency_query
+from tests.builders.small_queries import bandit_query, relu_network, saliency_query
 
 
 @pytest.mark.parametrize("sizes", [[5, 6, 6, 2], [20, 50, 50, 10]], ids=["5-6-6-2", "20-50-50-10"])

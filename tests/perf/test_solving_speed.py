@@ -13,7 +13,8 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from salver.explain.unroll import logit_combination, unroll
-from salver.nets.program import Program, lower
+from salver.nets.network import lower
+from salver.nets.program import Program
 from salver.solvers.bounding.backward import tighten_backwards
 from salver.solvers.bounding.bounds import propagate
 from salver.solvers.bounding.halfspaces import Halfspaces, lower_bounds
@@ -22,7 +23,7 @@ from salver.solvers.hybrid.node import root_node, tighten
 from salver.solvers.hybrid.solver import solve
 from salver.solvers.milp.model import build
 from salver.solvers.query import Budget, Options, Query, Verdict
-from tests.unit.small_queries import bandit_query, relu_network, saliency_query
+from tests.builders.small_queries import bandit_query, relu_network, saliency_query
 
 
 def image_query(folder: Path, delta: float = 1e-3, reach: float = 0.01) -> Query:

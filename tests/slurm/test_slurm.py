@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from experiments.engines.bench import Bench, coordinated, until
 from salver.core.errors import SalverError
 from salver.run.cluster import slurm
 from salver.run.cluster.pools import Pool, Pools
 from salver.run.cluster.slurm import run_slurm
-from salver.run.recording import RunSummary
+from salver.run.events import RunSummary
 from salver.runners.answers import Claim
 from salver.supervise.finished import Limits, Termination
-from tests.engines.bench import Bench, coordinated, until
 from tests.engines.conftest import Make
 from tests.fake_solvers.project import Fake
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.soundness import thin
-from tests.soundness.attack import Attack
+from experiments.soundness import thin
+from experiments.soundness.attack import Attack
 
 
 @pytest.mark.parametrize("seed", [9, 14])

@@ -12,6 +12,10 @@ from unittest import mock
 import numpy as np
 import pytest
 
+from experiments.soundness.broken import MUTANTS, caught, correct, swapped_lines
+from experiments.soundness.proofs import accepted
+from experiments.soundness.queries import draw
+from experiments.soundness.stated import read_again
 from salver.judge.judgement import Outcome
 from salver.judge.verdicts import judge
 from salver.judge.witness import replay
@@ -25,11 +29,7 @@ from salver.solvers.proving.search import prove
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
 from salver.spec.truth import Truth
 from salver.supervise.finished import Termination
-from tests.soundness.broken import MUTANTS, caught, correct, swapped_lines
-from tests.soundness.proofs import accepted
-from tests.soundness.queries import draw
-from tests.soundness.stated import read_again
-from tests.unit.test_witness import instance
+from tests.builders.witnesses import instance
 
 
 @pytest.mark.parametrize("name", MUTANTS)

@@ -9,19 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.campaign import TOUCHING, examine, run_campaign, sample
-from salver.nets.network import Node, Scale
+from experiments.soundness.campaign import exact_text, labelled, labelled_wide, main
+from experiments.soundness.examine import TOUCHING, examine, run_campaign, sample
+from experiments.soundness.networks import FAULTS, STYLES
+from experiments.soundness.queries import KINDS, draw
+from experiments.soundness.variants import SOLVERS
+from experiments.soundness.wide import SCALES, draw_wide
+from salver.nets.operators import Node, Scale
 from salver.oracle.enumerate import enumerate_query
 from salver.oracle.regions import Decision, decide
 from salver.solvers.arguments import parts_left_out
 from salver.solvers.query import Budget, Options, Query, Result, Solver, Verdict
 from salver.spec import parse_vnnlib
 from salver.spec.truth import Truth
-from tests.soundness.campaign import exact_text, labelled, labelled_wide, main
-from tests.soundness.networks import FAULTS, STYLES
-from tests.soundness.queries import KINDS, draw
-from tests.soundness.variants import SOLVERS
-from tests.soundness.wide import SCALES, draw_wide
 
 
 @pytest.mark.parametrize("first", range(0, 150, 25))

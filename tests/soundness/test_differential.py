@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from experiments.soundness.differential import compare
+from experiments.soundness.medium import medium
+from experiments.soundness.variants import SOLVERS
 from salver.solvers.query import Result, Solver, Verdict
-from tests.soundness.differential import compare
-from tests.soundness.medium import medium
-from tests.soundness.variants import SOLVERS
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from salver.nets.evaluate import evaluate
-from salver.nets.network import Linear, Network, Node, Relu, Scale, Sign
+from experiments.soundness.queries import draw
+from salver.nets.network import Network, evaluate
+from salver.nets.operators import Linear, Node, Relu, Scale, Sign
 from salver.oracle.exact import exact_margin, exact_outputs
 from salver.spec import Atom, Property
-from tests.soundness.queries import draw
 
 ONE = np.ones(1, np.float32)
 

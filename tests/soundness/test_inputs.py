@@ -13,13 +13,13 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
+from experiments.soundness.queries import Array
 from salver.explain.unroll import logit_combination, unroll
 from salver.families import conditions
 from salver.judge.witness import parse_witness
-from salver.nets.network import Network
+from salver.nets.network import Network, lower
 from salver.nets.onnx.reader import read_onnx
 from salver.nets.onnx.writer import to_bytes, to_model
-from salver.nets.program import lower
 from salver.nets.torch_bridge import from_torch
 from salver.oracle.enumerate import enumerate_query
 from salver.solvers import boxes
@@ -27,7 +27,6 @@ from salver.solvers.__main__ import main
 from salver.solvers.query import read_query
 from salver.spec import Atom, Clause, Property, box_clauses, float32_down, float32_up, to_vnnlib1, to_vnnlib2
 from salver.spec.truth import Truth
-from tests.soundness.queries import Array
 
 
 def conv_classifier() -> Network:

@@ -8,18 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from experiments.soundness.networks import Layer, dense, random_layers, single
+from experiments.soundness.queries import Array
+from experiments.soundness.symmetries import REWRITINGS
 from salver.explain.unroll import SaliencyMap, logit_combination, unroll
 from salver.families import conditions
+from salver.nets.network import lower
 from salver.nets.onnx.writer import to_bytes, to_model
-from salver.nets.program import lower
 from salver.oracle.exact import exact_margin, exact_outputs
 from salver.solvers.bounding.bounds import propagate
 from salver.solvers.hybrid.solver import solve
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
 from salver.spec import Property, float32_down, float32_up
-from tests.soundness.networks import Layer, dense, random_layers, single
-from tests.soundness.queries import Array
-from tests.soundness.symmetries import REWRITINGS
 
 DECISIVE = {Verdict.SAT, Verdict.UNSAT}
 MAY_BECOME = {"split": (Verdict.UNKNOWN,)}

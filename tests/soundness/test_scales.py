@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from experiments.soundness.networks import Layer, dense, random_layers, single
+from experiments.soundness.queries import Array
+from experiments.soundness.variants import SOLVERS
 from salver.explain.unroll import SaliencyMap, logit_combination, unroll
 from salver.families import conditions
+from salver.nets.network import lower
 from salver.nets.onnx.writer import to_bytes, to_model
-from salver.nets.program import lower
 from salver.solvers.query import Budget, Options, Query, Verdict
 from salver.spec import Clause, Property
-from tests.soundness.networks import Layer, dense, random_layers, single
-from tests.soundness.queries import Array
-from tests.soundness.variants import SOLVERS
 
 EXPONENTS = (-40, -13, 13, 40)
 DECISIVE = {Verdict.SAT, Verdict.UNSAT}

@@ -13,15 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from experiments.soundness.networks import Layer, dense, random_layers, single
 from salver.explain.unroll import logit_combination, unroll
+from salver.nets.network import lower
 from salver.nets.onnx.writer import to_bytes, to_model
-from salver.nets.program import lower
 from salver.oracle.exact import exact_margin, exact_outputs
 from salver.solvers.bounding.bounds import propagate
 from salver.solvers.hybrid.node import Node, children, root_node, tighten
 from salver.solvers.query import Query
 from salver.spec import Property, box_clauses, float32_down, float32_up
-from tests.soundness.networks import Layer, dense, random_layers, single
 
 
 def near_copies(rng: np.random.Generator, layers: list[Layer]) -> list[Layer]:

@@ -24,17 +24,18 @@ def compare(
     from salver.core.project import project_root
     from salver.judge.compare import compare as compare_frames
     from salver.judge.compare import differences_between
+    from salver.judge.judged import judge_run
     from salver.judge.scoring import results_frame
-    from salver.report.compared import compared_json, compared_table
-    from salver.report.judging import judge_all
-    from salver.run.run_suite import find_run
+    from salver.report.compared import compared_json, compared_table, side_of
+    from salver.run.loaded import load_run
+    from salver.run.manifest import find_run
 
     root = project_root()
     folders = [find_run(root, name) for name in (first, second)]
-    runs = [judge_all(folder, root) for folder in folders]
-    compared = compare_frames(*(results_frame(found.runs) for found in runs))
-    differing = differences_between(*(found.run.machine for found in runs))
-    sides = [found.side(folder.name) for found, folder in zip(runs, folders, strict=True)]
+    runs = [judge_run(load_run(folder, root)) for folder in folders]
+    compared = compare_frames(*(results_frame(found.rows) for found in runs))
+    differing = differences_between(*(found.run.manifest.machine for found in runs))
+    sides = [side_of(found.run) for found in runs]
     if as_json:
         print(compared_json(compared, differing, sides))
         return

@@ -16,7 +16,8 @@ from salver.runners.registry import runners, why_unavailable
 from salver.supervise import runexec
 from salver.supervise.cgroups import available
 from salver.supervise.supervisor import LOOK_EVERY_S
-from salver.zoo.datasets.catalogue import BUILT_IN, NAMES, STORED, find, how_to_get
+from salver.zoo.datasets.catalogue import NAMES, find, how_to_get
+from salver.zoo.datasets.record import DECLARED
 
 
 class Finding(Record):
@@ -102,14 +103,14 @@ def _engines() -> list[Finding]:
 
 def _data(name: str) -> Finding:
     subject = f"data {name}"
-    if name in BUILT_IN:
+    if not DECLARED[name].files:
         return Finding(subject=subject, usable=True, detail="built in")
     try:
         folder, _ = find(name, None)
     except SalverError as error:
         return Finding(subject=subject, usable=False, detail=str(error))
     if folder is None:
-        advice = f"run `salver data fetch {name}`" if STORED[name].sources else how_to_get(name)
+        advice = f"run `salver data fetch {name}`" if DECLARED[name].sources else how_to_get(name)
         return Finding(subject=subject, usable=False, detail=advice)
     return Finding(subject=subject, usable=True, detail=str(folder))
 

@@ -10,6 +10,7 @@ import typer
 from salver.cli import completing
 from salver.cli.json_output import print_json
 from salver.cli.options import AsJson
+from salver.core.records import kinds_in
 
 
 def families(
@@ -57,7 +58,7 @@ def _options(kind: Any) -> list[dict[str, Any]]:
             "description": option.description,
             "required": option.is_required(),
             "default": None if option.is_required() else option.default,
-            "choices": _choices(option.annotation),
+            "choices": _choices(option.annotation) or sorted(kinds_in(option)),
         }
         for key, option in kind.parameters.model_fields.items()
         if key != "data_dir"

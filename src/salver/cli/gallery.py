@@ -24,14 +24,12 @@ def gallery(
     Example: salver gallery latest --per-network 5
     """
     from salver.core.project import project_root
-    from salver.judge.views import WitnessViews
+    from salver.judge.judged import judge_run
     from salver.report.gallery import write_gallery
-    from salver.report.judging import judge_all
-    from salver.run.run_suite import find_run
+    from salver.run.loaded import load_run
+    from salver.run.manifest import find_run
 
     root = project_root()
     folder = find_run(root, name)
-    found = judge_all(folder, root)
-    views = WitnessViews(found.set_path, data_dir)
-    page, shown = write_gallery(folder, found.run.suite, found.runs, found.instances, views, per_network)
+    page, shown = write_gallery(judge_run(load_run(folder, root, data_dir)), per_network)
     print(f"gallery: {shown} falsified instances in {os.path.relpath(page)}")

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from salver.families.instance import Manifest
     from salver.families.provenance import Made
     from salver.families.suite import Suite
-    from salver.run.run_suite import RunOptions
+    from salver.run.manifest import RunOptions
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class RunArguments:
             SalverError: a value is not what it may be.
         """
         from salver.core.records import parse_options
-        from salver.run.run_suite import RunOptions
+        from salver.run.manifest import RunOptions
 
         engine = {
             "name": self.engine, "scheduler": self.scheduler, "pools": self.pools,
@@ -177,11 +177,11 @@ def report_stage(name: str, profile: str, as_json: bool) -> None:
     """
     from salver.core.project import project_root
     from salver.judge.scoring import find_profile
-    from salver.report.as_json import report_json
-    from salver.report.judging import report_run
-    from salver.report.proofs import proofs_frame, proofs_sentence
+    from salver.report.results import proofs_sentence, report_json
     from salver.report.tables import terminal_table
-    from salver.run.run_suite import changed_sources, find_run
+    from salver.report.write import report_run
+    from salver.run.loaded import changed_sources
+    from salver.run.manifest import find_run
 
     find_profile(profile)
     root = project_root()
@@ -190,16 +190,16 @@ def report_stage(name: str, profile: str, as_json: bool) -> None:
     if as_json:
         print(report_json(found, page))
         return
-    for line in found.notices:
+    for line in found.run.notices:
         print(f"{line}\n")
     print(terminal_table(found.by_suite))
     for line in found.wrong:
         print(f"wrong: {line}")
     for line in found.doubts:
         print(f"doubt about the instance: {line}")
-    for item in found.found:
+    for item in found.disagreements:
         print(f"disagreement: {item.instance}: {item.detail}")
-    if told := proofs_sentence(found.judged, proofs_frame(found.judged, found.proofs)):
+    if told := proofs_sentence(found):
         print(told)
     for path in changed_sources(folder, root):
         print(f"note: {os.path.relpath(path)} is another file than when these instances were made from it")

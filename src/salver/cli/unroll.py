@@ -22,12 +22,9 @@ def unroll(
 
     Example: salver unroll net.onnx -o grad.onnx --label 3
     """
-    import numpy as np
-
     from salver.core.files import refuse_output, write_atomically
-    from salver.explain.reference import by_autograd, probes, refuse_misread, refuse_wrong_graph
-    from salver.explain.unroll import logit_combination
-    from salver.explain.unroll import unroll as unroll_network
+    from salver.explain.gradient import Gradient
+    from salver.explain.reference import probes, refuse_misread, refuse_wrong_graph
     from salver.nets.keras.file import read_keras
     from salver.nets.network import single
     from salver.nets.onnx.file import load_model, refuse_other_name, to_stored
@@ -38,20 +35,16 @@ def unroll(
     refuse_output(output, force=force, inputs=[network], option="--force")
     is_keras = network.suffix.lower() in {".h5", ".hdf5"}
     classifier = read_keras(network)[0] if is_keras else single(read_onnx(network), str(network))
-    combination = logit_combination(classifier.output_size, label, other)
-    graph = unroll_network(classifier, combination, "abs" if absolute else "raw")
-    explained = f"z_{label}" + ("" if other is None else f" - z_{other}")
-    metadata = {"salver.gradient_of": explained, "salver.logits": str(classifier.output_size)}
+    explanation = Gradient(logit=label, minus=other, absolute=absolute)
+    graph = explanation.graph(classifier)
+    metadata = {"salver.explained": explanation.text, "salver.logits": str(classifier.output_size)}
     written, points = to_bytes(to_model(graph, metadata)), probes(classifier)
     if not is_keras:
         refuse_misread(load_model(network), classifier, points, str(network))
-    expected = by_autograd(classifier, combination, points.x)
-    if absolute:
-        expected[:, classifier.output_size :] = np.abs(expected[:, classifier.output_size :])
+    expected = explanation.reference_outputs(classifier, points.x)
     refuse_wrong_graph(written, graph, expected, points, classifier.output_size)
     content = to_stored(output, written)
     refuse_output(output, force=force, inputs=[network], option="--force")
     write_atomically(output, content)
-    print(
-        f"{output}: X [1,{graph.input_size}] -> Y [1,{graph.output_size}] = logits, gradient of {explained}"
-    )
+    shapes = f"X [1,{graph.input_size}] -> Y [1,{graph.output_size}]"
+    print(f"{output}: {shapes} = logits, {explanation.text}")

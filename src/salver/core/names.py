@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 from salver.core.errors import SalverError
 
 LONGEST = 200
+SOLVER_NAME = re.compile(r"[a-z0-9][a-z0-9_.+-]*")
+"""What a solver may be called, whole: in commands, tables, file names and stored results."""
+SOLVER_NAME_HINT = "use small letters, digits and _ . + -, with a letter or digit first"
 
 
 def refuse_unsafe_path(path: str, where: str) -> None:

@@ -6,8 +6,8 @@ import difflib
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
+from pydantic_core import CoreSchema, ErrorDetails, core_schema
 
 from salver.core.errors import SalverError, suggestion
 
@@ -37,6 +37,27 @@ class Record(BaseModel):
 
 
 R = TypeVar("R", bound=Record)
+
+
+class Kinds:
+    """Records of one base class, told apart by an entry `tag`: a field `Annotated[Base, kinds]` holds any.
+
+    A record is registered by decorating it with `register`, before the annotation is first used.
+    """
+
+    def __init__(self, tag: str) -> None:
+        self.tag, self.known = tag, dict[str, type[Record]]()
+
+    def register(self, kind: type[R]) -> type[R]:
+        """Adds a record under the default of its tag, and returns it."""
+        self.known[kind.model_fields[self.tag].default] = kind
+        return kind
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        choices = {name: handler.generate_schema(kind) for name, kind in self.known.items()}
+        return core_schema.tagged_union_schema(choices, discriminator=self.tag)
+
+
 _FIELDS: dict[type[Record], set[str]] = {}
 
 
@@ -120,6 +141,11 @@ def _words(error: ErrorDetails, kind: type[Any] | None) -> tuple[str, str]:
     if type_ in ("literal_error", "enum"):
         choices = str(context["expected"]).replace(" or ", ", ").replace("'", "").split(", ")
         return f"{given} is not a choice", _choice(str(error["input"]), choices)
+    if type_ == "union_tag_invalid":
+        choices = str(context["expected_tags"]).replace("'", "").split(", ")
+        return f"{_tag(context)} {context['tag']!r} is not a choice", _choice(context["tag"], choices)
+    if type_ == "union_tag_not_found":
+        return "does not say of which kind it is", f"add the entry {_tag(context)}"
     if type_ == "finite_number":
         return f"{given} is not a finite number", "give a finite number"
     if type_ == "too_short":
@@ -152,13 +178,32 @@ def _pattern(pattern: str) -> str:
 def _siblings(kind: type[Any] | None, loc: tuple[int | str, ...]) -> list[str]:
     """The entries that may stand where a misspelt one does."""
     fields: Any = getattr(kind, "model_fields", {})
+    kinds: Mapping[str, type[Record]] = {}
     for part in loc[:-1]:
         if isinstance(part, int):
             continue
+        if part in kinds:
+            fields, kinds = kinds[part].model_fields, {}
+            continue
         field = fields.get(part)
+        kinds = kinds_in(field)
         inner = [field.annotation, *getattr(field.annotation, "__args__", ())] if field is not None else []
         fields = next((one.model_fields for one in inner if hasattr(one, "model_fields")), {})
     return [name for name in fields if name not in ("data_dir", "key")]
+
+
+def _tag(context: Mapping[str, Any]) -> str:
+    return str(context["discriminator"]).strip("'")
+
+
+def kinds_in(field: Any) -> Mapping[str, type[Record]]:
+    """The kinds of record that a field may hold, where it is annotated with `Kinds`."""
+    parts = getattr(getattr(field, "annotation", None), "__args__", ())
+    marks = [
+        *getattr(field, "metadata", ()),
+        *(m for part in parts for m in getattr(part, "__metadata__", ())),
+    ]
+    return next((mark.known for mark in marks if isinstance(mark, Kinds)), {})
 
 
 def _quoted(value: object) -> str:

@@ -1,4 +1,4 @@
-"""Activation maps from their definition, by automatic differentiation on the original network."""
+"""Maps from their definition, by automatic differentiation on the original network in float64."""
 
 from __future__ import annotations
 
@@ -6,35 +6,53 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from salver.nets.network import Network, Relu
+from salver.core.errors import SalverError
+from salver.nets.network import Network
+from salver.nets.operators import Node, Relu
 from salver.nets.torch_bridge import to_torch
 
-ACTIVATION_MAPS = ("cam", "grad-cam", "grad-cam-relu")
+Array = npt.NDArray[np.float64]
 
 
-def logits_and_map(network: Network, label: int, x: np.ndarray[Any, Any], kind: str) -> np.ndarray[Any, Any]:
-    """Logits and map [batch, m + pixels] in float64 at inputs x [batch, n], without the graph's own nodes.
+def gradient_by_autograd(classifier: Network, coefficients: npt.ArrayLike, x: npt.NDArray[Any]) -> Array:
+    """Gradient [batch, n] of a combination [m] of the logits at x [batch, n]."""
+    import torch
 
-    Grad-CAM is the sum over channels of mean(d z_label / dA) * A, with A the last ReLU over an image
-    (Selvaraju et al., 2017, eq. 1 and 2); CAM is that sum times the number of pixels.
+    points = torch.tensor(x, dtype=torch.float64, requires_grad=True)
+    logits = to_torch(classifier, torch.float64)(points)
+    (logits @ torch.tensor(coefficients, dtype=torch.float64)).sum().backward()
+    assert points.grad is not None
+    return np.asarray(points.grad.numpy())
 
-    Args:
-        kind: one of `ACTIVATION_MAPS`.
+
+def weighted_features(classifier: Network, coefficients: npt.ArrayLike, x: npt.NDArray[Any]) -> Array:
+    """Sum over channels of mean(d z / dA) * A [batch, pixels] at x [batch, n].
+
+    A is the last ReLU over an image and z a combination [m] of the logits (Selvaraju et al., "Grad-CAM",
+    ICCV 2017, eq. 1 and 2, before their ReLU).
     """
     import torch
 
-    last = [node for node in network.nodes if isinstance(node.operator, Relu) and len(node.shape) == 3][-1]
-    head = replace(network, input=last.name, nodes=network.nodes[network.nodes.index(last) + 1 :])
+    last = last_features(classifier)
+    head = replace(classifier, input=last.name, nodes=classifier.nodes[classifier.nodes.index(last) + 1 :])
     points = torch.tensor(x, dtype=torch.float64)
-    activations = to_torch(replace(network, output=last.name), torch.float64)(points).requires_grad_()
-    logits = to_torch(head, torch.float64)(activations)
-    (gradient,) = torch.autograd.grad(logits[:, label].sum(), activations)
-    alpha = gradient.mean(dim=(2, 3), keepdim=True)
-    cam = (alpha * activations).sum(dim=1).flatten(1)
-    if kind == "cam":
-        cam = cam * activations.shape[2] * activations.shape[3]
-    if kind == "grad-cam-relu":
-        cam = cam.relu()
-    joined: np.ndarray[Any, Any] = torch.cat([logits, cam], dim=1).detach().numpy()
-    return joined
+    activations = to_torch(replace(classifier, output=last.name), torch.float64)(points).requires_grad_()
+    score = to_torch(head, torch.float64)(activations) @ torch.tensor(coefficients, dtype=torch.float64)
+    (gradient,) = torch.autograd.grad(score.sum(), activations)
+    weighted = (gradient.mean(dim=(2, 3), keepdim=True) * activations).sum(dim=1)
+    return np.asarray(weighted.flatten(1).detach().numpy())
+
+
+def last_features(classifier: Network) -> Node:
+    """The last ReLU over an image [channels, height, width].
+
+    Raises:
+        SalverError: there is none.
+    """
+    images = [node for node in classifier.nodes if isinstance(node.operator, Relu) and len(node.shape) == 3]
+    if not images:
+        mend = "use a classifier convolution - ReLU - flatten - dense - ReLU - dense"
+        raise SalverError("no ReLU over an image", "activation map", mend)
+    return images[-1]

@@ -7,24 +7,72 @@ pooling and w the weights of the dense layer behind it.
 from __future__ import annotations
 
 import math
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import scipy.sparse
 
 from salver.core.errors import SalverError
+from salver.explain.autograd import last_features, weighted_features
+from salver.explain.explanation import METHODS, Array, Explanation
 from salver.explain.grad_cam import split_at_features
-from salver.nets.linear_maps import conv_matrix
-from salver.nets.network import Concat, Conv, Linear, Network, Node, Relu, Reshape, free_prefix, single
+from salver.nets.network import Network, free_prefix, single
+from salver.nets.operators import Abs, Concat, Conv, Linear, Node, Relu, Reshape
 
 _MEND = "use a classifier that ends in ReLU - global average pooling - dense"
 
 
-def cam_graph(classifier: Network, label: int) -> Network:
-    """The network X [n] -> Concat[logits [m], CAM_label [height * width]].
+@METHODS.register
+class Cam(Explanation):
+    """The class activation map, one entry a pixel of the last feature map."""
 
-    Raises:
-        SalverError: the ending is not ReLU - global average pooling - dense, or there is no such class.
-    """
+    method: Literal["cam"] = "cam"
+
+    def graph(self, classifier: Network) -> Network:
+        """The network X [n] -> Concat[logits [m], CAM [height * width]].
+
+        Raises:
+            SalverError: the ending is not ReLU - global average pooling - dense, or there is no such class.
+        """
+        dense, source = _ending(classifier)
+        combination = self.combination(classifier.output_size)
+        rows = dense.weight[combination > 0] - dense.weight[combination < 0].sum(axis=0)
+        channels, height, width = source.shape
+        pixels = height * width
+        prefix = free_prefix(classifier.shapes, "cam_")
+        cam, flat, size, output = (f"{prefix}{part}" for part in ("map", "flat", "abs", "output"))
+        convolution = Conv(rows.reshape(1, channels, 1, 1), np.zeros(1, np.float32))
+        added = [
+            Node(cam, convolution, (source.name,), (1, height, width)),
+            Node(flat, Reshape(), (cam,), (pixels,)),
+        ]
+        if self.absolute:
+            added.append(Node(size, Abs(), (flat,), (pixels,)))
+        shape = (classifier.output_size + pixels,)
+        added.append(Node(output, Concat(), (classifier.output, added[-1].name), shape))
+        return single(Network(classifier.input, classifier.input_size, (*classifier.nodes, *added), output))
+
+    def signed_reference(self, classifier: Network, x: npt.NDArray[Any]) -> Array:
+        """Grad-CAM times the pixels: behind a global average pooling dz/dA is w over their number."""
+        mean = weighted_features(classifier, self.combination(classifier.output_size), x)
+        return np.asarray(mean * mean.shape[1])
+
+    def map_shape(self, classifier: Network, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Height and width of the last feature map."""
+        return last_features(classifier).shape[1:]
+
+    @property
+    def name(self) -> str:
+        return "class activation map"
+
+    @property
+    def short(self) -> str:
+        return "cam"
+
+
+def _ending(classifier: Network) -> tuple[Linear, Node]:
+    """The dense layer at the end, and the ReLU in front of its global average pooling."""
     made_by = {node.name: node for node in classifier.nodes}
     dense = made_by[classifier.output]
     if not isinstance(dense.operator, Linear):
@@ -36,20 +84,7 @@ def cam_graph(classifier: Network, label: int) -> Network:
     if pool is None or source is None or not isinstance(source.operator, Relu) or not _is_gap(pool, source):
         what = "no global average pooling before the dense layer"
         raise SalverError(what, "class activation map", _mend(classifier))
-    if not 0 <= label < classifier.output_size:
-        mend = f"choose one of 0 ... {classifier.output_size - 1}"
-        raise SalverError(f"class {label} does not exist", "class activation map", mend)
-    channels, height, width = source.shape
-    weight = dense.operator.weight[label].reshape(1, channels, 1, 1)
-    pixels = height * width
-    prefix = free_prefix(classifier.shapes, "cam_")
-    cam, flat, output = (f"{prefix}{part}" for part in ("map", "flat", "output"))
-    added = (
-        Node(cam, Conv(weight, np.zeros(1, np.float32)), (source.name,), (1, height, width)),
-        Node(flat, Reshape(), (cam,), (pixels,)),
-        Node(output, Concat(), (classifier.output, flat), (classifier.output_size + pixels,)),
-    )
-    return single(Network(classifier.input, classifier.input_size, (*classifier.nodes, *added), output))
+    return dense.operator, source
 
 
 def _mend(classifier: Network) -> str:
@@ -71,4 +106,4 @@ def _is_gap(pool: Node, source: Node) -> bool:
         return False
     share = 1.0 / math.prod(image)
     averaging = scipy.sparse.kron(scipy.sparse.identity(channels), np.full((1, math.prod(image)), share))
-    return bool(abs(conv_matrix(operator, source.shape) - averaging).max() <= 1e-5 * share)
+    return bool(abs(operator.matrix(source.shape) - averaging).max() <= 1e-5 * share)

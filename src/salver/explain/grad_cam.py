@@ -13,63 +13,78 @@ ReLU as mask * value: the one product that a gradient network has too. All pixel
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from salver.core.errors import SalverError
-from salver.nets.linear_maps import conv_matrix
-from salver.nets.network import (
-    Concat,
-    Conv,
-    Linear,
-    Mul,
-    Network,
-    Node,
-    Relu,
-    Reshape,
-    Shape,
-    Sign,
-    free_prefix,
-    held,
-    single,
-)
+from salver.explain.autograd import last_features, weighted_features
+from salver.explain.explanation import METHODS, Array, Explanation
+from salver.nets.network import Network, NetworkBuilder, single
+from salver.nets.operators import Abs, Concat, Conv, Linear, Mul, Node, Relu, Reshape, held
 
 MOST_GATES = 8192
 """Products mask * value in one graph: pixels of the map times ReLUs of the head."""
 _MEND = "use a classifier convolution - ReLU - flatten - dense - ReLU - dense"
 
 
-def grad_cam_graph(classifier: Network, label: int, rectified: bool = False) -> Network:
-    """The network X [n] -> Concat[logits [m], map [height * width]].
+@METHODS.register
+class GradCam(Explanation):
+    """Grad-CAM, one entry a pixel of the last feature map.
 
-    Args:
-        classifier: a feature map [channels, height, width] behind a ReLU, then only dense layers, ReLUs
-            and at most one global average pooling in a row.
-        label: c. rectified: ReLU of the map, as in the paper, in place of the map itself.
-
-    Raises:
-        SalverError: another ending, no such class, or more than `MOST_GATES` products.
+    Attributes:
+        rectified: ReLU of the map, as in the paper, in place of the map itself.
     """
-    if not 0 <= label < classifier.output_size:
-        mend = f"choose one of 0 ... {classifier.output_size - 1}"
-        raise SalverError(f"class {label} does not exist", "Grad-CAM", mend)
-    features, head = split_at_features(classifier)
-    channels, height, width = features.shape
-    pixels = height * width
-    gates = pixels * sum(math.prod(node.shape) for node in head if isinstance(node.operator, Relu))
-    if gates > MOST_GATES:
-        what = f"{pixels} pixels times the head's ReLUs are {gates} products, more than {MOST_GATES}"
-        raise SalverError(what, "Grad-CAM", "use a smaller feature map or a narrower head")
-    built = _Tangents(list(classifier.nodes), free_prefix(classifier.shapes, "gradcam"))
-    flat = built.emit(Reshape(), (features.name,), (channels * pixels,))
-    along = [built.along(features, head, flat, label, pixel) for pixel in range(pixels)]
-    built.emit(Concat(), tuple(along), (pixels,))
-    if rectified:
-        built.emit(Relu(), (built.last,), (pixels,))
-    built.emit(Concat(), (classifier.output, built.last), (classifier.output_size + pixels,))
-    return single(Network(classifier.input, classifier.input_size, tuple(built.nodes), built.last))
+
+    method: Literal["grad-cam"] = "grad-cam"
+    rectified: bool = False
+
+    def graph(self, classifier: Network) -> Network:
+        """The network X [n] -> Concat[logits [m], map [height * width]].
+
+        Args:
+            classifier: a feature map [channels, height, width] behind a ReLU, then only dense layers, ReLUs
+                and at most one global average pooling in a row.
+
+        Raises:
+            SalverError: another ending, no such class, or more than `MOST_GATES` products.
+        """
+        combination = self.combination(classifier.output_size)
+        features, head = split_at_features(classifier)
+        channels, height, width = features.shape
+        pixels = height * width
+        gates = pixels * sum(math.prod(node.shape) for node in head if isinstance(node.operator, Relu))
+        if gates > MOST_GATES:
+            what = f"{pixels} pixels times the head's ReLUs are {gates} products, more than {MOST_GATES}"
+            raise SalverError(what, "Grad-CAM", "use a smaller feature map or a narrower head")
+        builder = NetworkBuilder(classifier, "gradcam")
+        flat = builder.emit(Reshape(), (features.name,), (channels * pixels,))
+        along = [_along(builder, features, head, flat, combination, pixel) for pixel in range(pixels)]
+        cam = builder.emit(Concat(), tuple(along), (pixels,))
+        if self.rectified:
+            cam = builder.emit(Relu(), (cam,), (pixels,))
+        if self.absolute:
+            cam = builder.emit(Abs(), (cam,), (pixels,))
+        output = builder.emit(Concat(), (classifier.output, cam), (classifier.output_size + pixels,))
+        return single(builder.built(output))
+
+    def signed_reference(self, classifier: Network, x: npt.NDArray[Any]) -> Array:
+        """By automatic differentiation behind the feature map."""
+        found = weighted_features(classifier, self.combination(classifier.output_size), x)
+        return np.maximum(found, 0.0) if self.rectified else found
+
+    def map_shape(self, classifier: Network, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Height and width of the last feature map."""
+        return last_features(classifier).shape[1:]
+
+    @property
+    def name(self) -> str:
+        return "rectified Grad-CAM" if self.rectified else "Grad-CAM"
+
+    @property
+    def short(self) -> str:
+        return "gradcamrelu" if self.rectified else "gradcam"
 
 
 def split_at_features(classifier: Network) -> tuple[Node, tuple[Node, ...]]:
@@ -78,10 +93,7 @@ def split_at_features(classifier: Network) -> tuple[Node, tuple[Node, ...]]:
     Raises:
         SalverError: there is none, or what follows is no plain chain of dense layers.
     """
-    images = [n for n in classifier.nodes if isinstance(n.operator, Relu) and len(n.shape) == 3]
-    if not images:
-        raise SalverError("no ReLU over an image", "Grad-CAM", _MEND)
-    features = images[-1]
+    features = last_features(classifier)
     chain = classifier.nodes[classifier.nodes.index(features) + 1 :]
     before = features.name
     for node in chain:
@@ -100,42 +112,21 @@ def split_at_features(classifier: Network) -> tuple[Node, tuple[Node, ...]]:
     return features, head
 
 
-@dataclass
-class _Tangents:
-    """Forward-mode derivatives through the head; a mask is shared by all pixels."""
-
-    nodes: list[Node]
-    prefix: str
-    masks: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def last(self) -> str:
-        return self.nodes[-1].name
-
-    def emit(self, operator: Any, inputs: tuple[str, ...], shape: Shape) -> str:
-        name = f"{self.prefix}{len(self.nodes)}"
-        self.nodes.append(Node(name, operator, inputs, shape))
-        return name
-
-    def along(self, features: Node, head: tuple[Node, ...], flat: str, label: int, pixel: int) -> str:
-        """Derivative [1] of z_label along A_ch[pixel] / pixels at every pixel of every channel ch."""
-        tangent = flat
-        for number, node in enumerate(head):
-            if isinstance(node.operator, Relu):
-                mask = self.mask(node.inputs[0], node.shape)
-                tangent = self.emit(Mul(), (mask, tangent), node.shape)
-                continue
-            weight = _spread(node.operator, features, pixel) if number == 0 else _matrix(node)
-            weight = weight[[label]] if number == len(head) - 1 else weight
-            zero = np.zeros(len(weight), np.float32)
-            tangent = self.emit(Linear(weight, zero), (tangent,), (len(weight),))
-        return tangent
-
-    def mask(self, pre_activation: str, shape: Shape) -> str:
-        if pre_activation not in self.masks:
-            sign = self.emit(Sign(), (pre_activation,), shape)
-            self.masks[pre_activation] = self.emit(Relu(), (sign,), shape)
-        return self.masks[pre_activation]
+def _along(
+    builder: NetworkBuilder, features: Node, head: tuple[Node, ...], flat: str, combination: Array, pixel: int
+) -> str:
+    """Derivative [1] of a combination [m] along A_ch[pixel] / pixels at all pixels of all ch, by masks."""
+    tangent = flat
+    for number, node in enumerate(head):
+        if isinstance(node.operator, Relu):
+            tangent = builder.emit(Mul(), (builder.mask(node.inputs[0]), tangent), node.shape)
+            continue
+        weight = _spread(node.operator, features, pixel) if number == 0 else _matrix(node)
+        if number == len(head) - 1:
+            weight = weight[combination > 0] - weight[combination < 0].sum(axis=0)
+        zero = np.zeros(len(weight), np.float32)
+        tangent = builder.emit(Linear(weight, zero), (tangent,), (len(weight),))
+    return tangent
 
 
 def _matrix(node: Node) -> Any:
@@ -151,7 +142,7 @@ def _spread(operator: Any, features: Node, pixel: int) -> Any:
     dense = (
         operator.weight.astype(np.float64)
         if isinstance(operator, Linear)
-        else conv_matrix(operator, features.shape).toarray()
+        else operator.matrix(features.shape).toarray()
     )
     mean = dense.reshape(len(dense), channels, pixels).mean(axis=2)
     columns = np.zeros((len(dense), channels, pixels))

@@ -1,13 +1,48 @@
-"""The input gradient of a classifier by reverse accumulation, without unrolling it."""
+"""The input gradient of a classifier: the plainest saliency map, and its value without unrolling."""
 
 from __future__ import annotations
+
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from salver.explain.autograd import gradient_by_autograd
+from salver.explain.explanation import METHODS, Explained, Explanation
+from salver.explain.unroll import unroll
+from salver.nets.network import Network
 from salver.nets.program import Program, ReluBlock
 
 Array = npt.NDArray[np.float64]
+
+
+@METHODS.register
+class Gradient(Explanation):
+    """E = d z / dx, with ReLU'(0) = 0."""
+
+    method: Literal["gradient"] = "gradient"
+
+    def graph(self, classifier: Network) -> Network:
+        """See `unroll`."""
+        kind: Literal["abs", "raw"] = "abs" if self.absolute else "raw"
+        return unroll(classifier, self.combination(classifier.output_size), kind)
+
+    def signed_reference(self, classifier: Network, x: npt.NDArray[Any]) -> Array:
+        """By automatic differentiation."""
+        return gradient_by_autograd(classifier, self.combination(classifier.output_size), x)
+
+    def values(self, explained: Explained, x: Array) -> tuple[Array, Array]:
+        """By reverse accumulation."""
+        logits, gradient = logits_and_gradient(explained.program, x, self.combination(explained.logits))
+        return logits, np.abs(gradient) if self.absolute else gradient
+
+    @property
+    def name(self) -> str:
+        return "gradient"
+
+    @property
+    def short(self) -> str:
+        return "g"
 
 
 def logits_and_gradient(classifier: Program, x: Array, coefficients: Array) -> tuple[Array, Array]:

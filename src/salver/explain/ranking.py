@@ -27,14 +27,16 @@ which `with_overtakers` counts in the graph; for k1 = k2 it is `some_pair_flips`
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from salver.core.errors import SalverError
-from salver.families.conditions import top_k
-from salver.nets.network import Concat, Linear, Network, Node, Relu, Sign, free_prefix
+from salver.nets.network import Network, free_prefix
+from salver.nets.operators import Concat, Linear, Node, Operator, Relu, Sign
 from salver.spec import Atom, Clause
 
 Array = npt.NDArray[np.float64]
@@ -42,6 +44,10 @@ Indices = npt.NDArray[np.intp]
 
 MOST_PAIRS = 8000
 """Pairs that a graph may compare; the comparisons are one dense Gemm of pairs x features weights."""
+
+
+class UndefinedConditionError(SalverError):
+    """The map at this point gives a question no meaning: a tie, or nothing to compare."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +119,23 @@ def ranking_of(saliency: Array, k: int, leave: int = 1) -> Ranking:
     return Ranking(inside, np.setdiff1d(np.arange(len(saliency)), inside), leave)
 
 
+def top_k(reference: Array, k: int) -> Indices:
+    """Indices of the k largest entries, ascending.
+
+    Raises:
+        SalverError: k outside 1 ... n - 1.
+        UndefinedConditionError: a tie between ranks k and k + 1.
+    """
+    size = len(reference)
+    if not 1 <= k < size:
+        raise SalverError(f"k = {k} is not between 1 and {size - 1}", "top-k condition", "choose another k")
+    order = np.argsort(-reference, kind="stable")
+    if reference[order[k - 1]] == reference[order[k]]:
+        what = f"ranks {k} and {k + 1} of the reference saliency are tied"
+        raise UndefinedConditionError(what, "top-k condition", "choose another k or another point")
+    return np.sort(order[:k])
+
+
 def some_pair_flips(first: int, ranking: Ranking) -> Clause:
     """OR over i in T, j outside T of Y[first + j] >= Y[first + i]: at least one member is gone."""
     return tuple(
@@ -135,21 +158,15 @@ def with_departures(graph: Network, ranking: Ranking) -> Network:
         SalverError: more than `MOST_PAIRS` pairs.
     """
     k, others = len(ranking.inside), len(ranking.outside)
-    logits, saliency, ahead = _compared(graph, ranking)
-    name = ahead[-1].name.removesuffix("ahead")
-    count = -np.repeat(np.eye(k, dtype=np.float32), others, axis=1)
-    offset = np.full(k, others - ranking.leave + 0.5, np.float32)
-    total = np.ones((1, k), np.float32)
-    nodes = (
-        *graph.nodes[:-1],
-        *ahead,
-        Node(f"{name}count", Linear(count, offset), (f"{name}ahead",), (k,)),
-        Node(f"{name}over", Sign(), (f"{name}count",), (k,)),
-        Node(f"{name}gone", Relu(), (f"{name}over",), (k,)),
-        Node(f"{name}left", Linear(total, np.zeros(1, np.float32)), (f"{name}gone",), (1,)),
-        Node(f"{name}out", Concat(), (logits, saliency, f"{name}left"), (graph.output_size + 1,)),
+    offset, total = np.full(k, others - ranking.leave + 0.5, np.float32), np.ones((1, k), np.float32)
+    left = Linear(total, np.zeros(1, np.float32))
+    parts = (
+        ("count", Linear(_outsiders(k, others), offset)),
+        ("over", Sign()),
+        ("gone", Relu()),
+        ("left", left),
     )
-    return Network(graph.input, graph.input_size, nodes, f"{name}out")
+    return _with_counts(graph, ranking, parts, 1)
 
 
 def with_overtakers(graph: Network, ranking: Ranking) -> Network:
@@ -159,16 +176,8 @@ def with_overtakers(graph: Network, ranking: Ranking) -> Network:
         SalverError: more than `MOST_PAIRS` pairs.
     """
     k, others = len(ranking.inside), len(ranking.outside)
-    logits, saliency, ahead = _compared(graph, ranking)
-    name = ahead[-1].name.removesuffix("ahead")
-    count = -np.repeat(np.eye(k, dtype=np.float32), others, axis=1)
-    nodes = (
-        *graph.nodes[:-1],
-        *ahead,
-        Node(f"{name}above", Linear(count, np.full(k, others, np.float32)), (f"{name}ahead",), (k,)),
-        Node(f"{name}out", Concat(), (logits, saliency, f"{name}above"), (graph.output_size + k,)),
-    )
-    return Network(graph.input, graph.input_size, nodes, f"{name}out")
+    above = Linear(_outsiders(k, others), np.full(k, others, np.float32))
+    return _with_counts(graph, ranking, (("above", above),), k)
 
 
 def someone_overtaken(first: int, ranking: Ranking, by: int) -> Clause:
@@ -177,27 +186,33 @@ def someone_overtaken(first: int, ranking: Ranking, by: int) -> Clause:
     return tuple((Atom(start + number, ">=", constant=by - 0.5),) for number in range(len(ranking.inside)))
 
 
-def _compared(graph: Network, ranking: Ranking) -> tuple[str, str, tuple[Node, ...]]:
-    """Names of logits and S, and nodes of `ahead`, 1[S_i > S_j] per pair, j fastest [k (n - k)]."""
+def _outsiders(k: int, others: int) -> npt.NDArray[np.float32]:
+    """Minus the pairs of each member [k, k (n - k)]."""
+    return -np.repeat(np.eye(k, dtype=np.float32), others, axis=1)
+
+
+def _with_counts(
+    graph: Network, ranking: Ranking, parts: Sequence[tuple[str, Operator]], outputs: int
+) -> Network:
+    """The graph with `outputs` more: `parts` one after the other, the first of 1[S_i > S_j], j fastest."""
     k, others = len(ranking.inside), len(ranking.outside)
     size = k * others
     if size > MOST_PAIRS:
         what = f"{k} x {others} pairs are more than the {MOST_PAIRS} a graph compares"
-        raise SalverError(
-            what, "relaxed ranking", "choose a smaller k, or the exact form, which counts nothing"
-        )
+        mend = "choose a smaller k, or the exact form, which counts nothing"
+        raise SalverError(what, "relaxed ranking", mend)
     joined = graph.nodes[-1]
     if not isinstance(joined.operator, Concat) or len(joined.inputs) != 2:
         raise ValueError("not a gradient network: its output is no Concat[logits, saliency]")
-    logits, saliency = joined.inputs
-    rows = np.arange(size)
     compare = np.zeros((size, ranking.features), np.float32)
-    compare[rows, np.repeat(ranking.inside, others)] = 1.0
-    compare[rows, np.tile(ranking.outside, k)] = -1.0
-    prefix = free_prefix(graph.shapes, "rank_")
-    nodes = (
-        Node(f"{prefix}lead", Linear(compare, np.zeros(size, np.float32)), (saliency,), (size,)),
-        Node(f"{prefix}sign", Sign(), (f"{prefix}lead",), (size,)),
-        Node(f"{prefix}ahead", Relu(), (f"{prefix}sign",), (size,)),
-    )
-    return logits, saliency, nodes
+    compare[np.arange(size), np.repeat(ranking.inside, others)] = 1.0
+    compare[np.arange(size), np.tile(ranking.outside, k)] = -1.0
+    pairs = (("lead", Linear(compare, np.zeros(size, np.float32))), ("sign", Sign()), ("ahead", Relu()))
+    prefix, nodes, (logits, last) = free_prefix(graph.shapes, "rank_"), list(graph.nodes[:-1]), joined.inputs
+    saliency = last
+    for name, operator in (*pairs, *parts):
+        width = len(operator.bias) if isinstance(operator, Linear) else math.prod(nodes[-1].shape)
+        nodes.append(Node(f"{prefix}{name}", operator, (last,), (width,)))
+        last = nodes[-1].name
+    out = Node(f"{prefix}out", Concat(), (logits, saliency, last), (graph.output_size + outputs,))
+    return Network(graph.input, graph.input_size, (*nodes, out), out.name)

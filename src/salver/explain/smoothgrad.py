@@ -7,9 +7,8 @@ Noisy inputs are not clipped to the data range: the noise of Levine, Singla and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,12 +16,13 @@ from pydantic import Field
 
 from salver.core.errors import SalverError
 from salver.core.records import Record
+from salver.explain.autograd import gradient_by_autograd
+from salver.explain.explanation import METHODS, Array, Explained, Explanation
 from salver.explain.gradient import logits_and_gradient
 from salver.explain.unroll import SaliencyMap, unroll
-from salver.nets.network import Abs, Add, Concat, Network, Node, Scale, Shape, free_prefix, single
+from salver.nets.network import Network, free_prefix, single
+from salver.nets.operators import Abs, Add, Concat, Node, Scale, Shape
 from salver.nets.program import Program
-
-Array = npt.NDArray[np.float64]
 
 
 class Noise(Record):
@@ -49,23 +49,54 @@ class Noise(Record):
         return f"q{self.draws}-s{self.sigma:g}-n{self.seed}"
 
 
-def noise_of(options: Mapping[str, Any]) -> Noise | None:
-    """The draws that an instance's options (`facts.options`) state; None for a plain gradient."""
-    stated = options.get("noise")
-    return None if stated is None else Noise.model_validate(stated)
+@METHODS.register
+class SmoothGrad(Explanation):
+    """The mean gradient over the noise draws.
 
-
-def shifted(options: Mapping[str, Any], x: npt.ArrayLike) -> Array:
-    """The points [q, ..., n] whose gradients an instance averages at `x` [..., n]: x + n_j, or x alone.
-
-    The sums are not rounded to binary32, since a query is meant over the reals.
+    The sums x + n_j are not rounded to binary32, since a query is meant over the reals.
     """
-    points = np.asarray(x, np.float64)
-    noise = noise_of(options)
-    if noise is None:
-        return points[None]
-    draws = noise.values(points.shape[-1]).reshape(noise.draws, *(1,) * (points.ndim - 1), -1)
-    return np.asarray(points + draws)
+
+    method: Literal["smoothgrad"] = "smoothgrad"
+    noise: Noise
+
+    def graph(self, classifier: Network) -> Network:
+        """See `smoothgrad_network`."""
+        kind: SaliencyMap = "abs" if self.absolute else "raw"
+        draws = self.shifts(classifier.input_size)
+        return smoothgrad_network(classifier, self.combination(classifier.output_size), draws, kind)
+
+    def signed_reference(self, classifier: Network, x: npt.NDArray[Any]) -> Array:
+        """By automatic differentiation at every shifted point."""
+        combination, points = self.combination(classifier.output_size), x.astype(np.float64)
+        found = [gradient_by_autograd(classifier, combination, points + d) for d in self.shifts(x.shape[1])]
+        return np.asarray(np.mean(found, axis=0))
+
+    def values(self, explained: Explained, x: Array) -> tuple[Array, Array]:
+        """By reverse accumulation."""
+        combination = self.combination(explained.logits)
+        draws = self.shifts(x.shape[1])
+        logits, mean = smoothed_gradient(explained.program, x, combination, draws)
+        return logits, np.abs(mean) if self.absolute else mean
+
+    def shifts(self, size: int) -> Array:
+        return self.noise.values(size)
+
+    @property
+    def kinks_at_relus(self) -> bool:
+        return False
+
+    @property
+    def name(self) -> str:
+        noise = self.noise
+        return f"SmoothGrad ({noise.draws} draws, sigma {noise.sigma:g}, seed {noise.seed})"
+
+    @property
+    def short(self) -> str:
+        return "g"
+
+    def graph_name(self, network: str) -> str:
+        kind = "abs" if self.absolute else "raw"
+        return f"smooth-{network}-g{self.logits_stem}-{self.noise.stem}-{kind}"
 
 
 def smoothgrad_network(

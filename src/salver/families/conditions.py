@@ -12,13 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.core.errors import SalverError
+from salver.explain.ranking import UndefinedConditionError, top_k
 from salver.spec import Atom, Clause, box_clauses, float32_down, float32_up
 
 Array = npt.NDArray[np.float64]
-
-
-class UndefinedConditionError(SalverError):
-    """The reference saliency of this point gives the condition no meaning: a tie, or nothing to compare."""
 
 
 def some_class_beats(label: int, targets: Sequence[int]) -> tuple[Clause, ...]:
@@ -53,23 +50,6 @@ def same_signs(first: int, reference: Array, threshold: float) -> tuple[Clause, 
         what = f"no saliency entry is above {threshold:g} in absolute value"
         raise UndefinedConditionError(what, "sign condition", "lower sign_threshold")
     return tuple(((Atom(first + int(j), ">=" if reference[j] > 0 else "<=", constant=0.0),),) for j in keep)
-
-
-def top_k(reference: Array, k: int) -> npt.NDArray[np.intp]:
-    """Indices of the k largest entries, ascending.
-
-    Raises:
-        SalverError: k outside 1 ... n - 1.
-        UndefinedConditionError: a tie between ranks k and k + 1.
-    """
-    size = len(reference)
-    if not 1 <= k < size:
-        raise SalverError(f"k = {k} is not between 1 and {size - 1}", "top-k condition", "choose another k")
-    order = np.argsort(-reference, kind="stable")
-    if reference[order[k - 1]] == reference[order[k]]:
-        what = f"ranks {k} and {k + 1} of the reference saliency are tied"
-        raise UndefinedConditionError(what, "top-k condition", "choose another k or another point")
-    return np.sort(order[:k])
 
 
 def same_top_k(first: int, reference: Array, k: int) -> tuple[Clause, ...]:

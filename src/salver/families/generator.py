@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -46,6 +46,10 @@ class InstanceDraft:
     prop: Property
     facts: Facts
     timeout: float | None = None
+
+    def with_facts(self, **changes: object) -> InstanceDraft:
+        """The same with other facts, such as an answer that was built in."""
+        return replace(self, facts=self.facts.model_copy(update=changes))
 
 
 class Generator(ABC):

@@ -2,49 +2,140 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from pydantic import Field
+import numpy as np
+import numpy.typing as npt
 
 from salver.core.records import Record
+from salver.explain.methods import AnyExplanation
+from salver.families.questions import AnyQuestion
+from salver.nets.network import Network, evaluate
 from salver.spec.truth import Evidence, Truth
+
+Array = npt.NDArray[np.float64]
+
+
+class RankingMeasures(Record):
+    """Uniform points of a box that keep the label, and what the ranking does on them.
+
+    Attributes:
+        label_kept: share of the points that keep the label.
+        precision_mean, precision_min: P@k over the kept points; 1 where there is none.
+        thickness_mean, thickness_min: share of the kept points with S_i > S_j, over the pairs.
+        open_neurons: ReLUs whose sign is not the same on the whole box by bounds; with 0 the map is constant.
+    """
+
+    label_kept: float = 0.0
+    precision_mean: float = 1.0
+    precision_min: float = 1.0
+    thickness_mean: float = 1.0
+    thickness_min: float = 1.0
+    open_neurons: int = 0
 
 
 class Vacuity(Record):
-    """How far an instance is from being trivially true or false.
+    """How far an instance is from being trivially true or false. All are sampled and no proof.
 
-    `delta_star_upper` is the smallest delta for which sampling found a violation (an upper bound on
-    delta*, the smallest delta that has one); None when no sampled point left the class.
+    Attributes:
+        delta_over_saliency: the tolerance in units of the largest entry of E(xhat).
+        delta_star_upper, epsilon_star_upper: smallest tolerance and radius for which sampling found a
+            violation; None when none was found, or none was sought.
+        extreme: the largest score seen of what the question asks for, such as how far an entry moved.
+        ranking: what a ranking does on the box.
+        samples: points looked at.
     """
 
     delta_over_saliency: float | None = None
     delta_star_upper: float | None = None
+    epsilon_star_upper: float | None = None
+    extreme: float | None = None
+    ranking: RankingMeasures | None = None
     samples: int = 0
 
 
+class Planted(Record):
+    """How an answer was built into a network: so many restarts of an attack missed it, or so many gates."""
+
+    attack_missed: int | None = None
+    gates: int | None = None
+
+
+class Training(Record):
+    """How a network was trained that is compared with others of its architecture."""
+
+    regime: str
+    network_seed: int
+
+
 class Facts(Record):
-    """What an instance is about, as written to the manifest, the ONNX metadata and the VNN-LIB header."""
+    """What an instance is about, as written to the manifest, the ONNX metadata and the VNN-LIB header.
+
+    Attributes:
+        index, label: row of xhat in the test part of the data set, and its class.
+        explanation: which map E is; None where the question is about the class alone.
+        compared_with: the map at xhat that E is compared with, where it is another one than `explanation`.
+        question: what is asked of E, completed by E at xhat.
+        epsilon: radius of the box, which lies inside `clip`.
+        logits, saliencies: outputs of the query's network: logits, then the map and what is derived from it.
+    """
 
     family: str
     network: str
     dataset: str
     index: int
     label: int
-    gradient_of: str
-    condition: str
-    targets: tuple[int, ...]
+    explanation: AnyExplanation | None = None
+    compared_with: AnyExplanation | None = None
+    question: AnyQuestion
     epsilon: float
-    delta: float | None = None
     clip: tuple[float, float] | None = None
     input_shape: tuple[int, ...]
     logits: int
     saliencies: int
     relu_derivative_at_zero: Literal[0] = 0
-    tie_rule: str = "a tie z_k = z_l counts as a violation"
     expected: Truth = Truth.UNKNOWN
     evidence: Evidence = Evidence.UNKNOWN
     vacuity: Vacuity = Vacuity()
-    options: dict[str, Any] = Field(default_factory=dict)
+    planted: Planted | None = None
+    training: Training | None = None
+
+    @property
+    def explained(self) -> str:
+        """The map in words."""
+        return "the class alone" if self.explanation is None else self.explanation.text
+
+    @property
+    def map_size(self) -> int:
+        """s, the entries of the map; 0 for none."""
+        return self.saliencies - self.question.extra_outputs
+
+    def map_in(self, outputs: Array) -> Array:
+        """E [..., s] among outputs [..., logits + saliencies] of the query's network."""
+        return outputs[..., self.logits : self.logits + self.map_size]
+
+    def expected_outputs(self, classifier: Network, x: npt.NDArray[Any]) -> Array:
+        """What the query's network must give [batch, logits + saliencies] at x [batch, n], by definition."""
+        if self.explanation is None:
+            found = evaluate(classifier, x.astype(np.float64))
+        else:
+            found = self.explanation.reference_outputs(classifier, x)
+        return np.hstack([found, self.question.extra(found[:, classifier.output_size :])])
+
+    def lines(self) -> Iterator[str]:
+        """The facts for people, one a line."""
+        yield f"asked: {self.question.text}"
+        yield f"E: {self.explained}"
+        yield from _lines("", self.model_dump(mode="json", exclude_none=True))
+
+
+def _lines(prefix: str, value: Mapping[str, Any]) -> Iterator[str]:
+    for key, part in value.items():
+        if isinstance(part, Mapping):
+            yield from _lines(f"{prefix}{key}.", part)
+        else:
+            yield f"{prefix}{key}: {part}"
 
 
 class Instance(Record):

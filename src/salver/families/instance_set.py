@@ -11,11 +11,14 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from salver import __version__
 from salver.core.confined import list_inside, read_inside, sha256_inside, unfit
 from salver.core.errors import SalverError, file_error
 from salver.core.names import refuse_unsafe_name, refuse_unsafe_path
-from salver.explain.reference import refuse_wrong_instance
+from salver.core.records import first_violation
+from salver.explain.reference import probes, refuse_wrong_graph
 from salver.families.generator import InstanceDraft
 from salver.families.instance import Facts, Instance, Manifest
 from salver.families.provenance import MADE, Ingredients, changed_files, recipe, write_made
@@ -32,7 +35,7 @@ _GRAPH_FACTS = (
     "family",
     "network",
     "dataset",
-    "gradient_of",
+    "explained",
     "logits",
     "saliencies",
     "relu_derivative_at_zero",
@@ -59,8 +62,9 @@ def read_manifest(folder: Path) -> Manifest:
         what = f"cannot be read ({error.strerror})"
         raise SalverError(what, str(path), "generate the set again") from error
     except ValueError as error:
-        first = str(error).splitlines()[0]
-        raise SalverError(f"is malformed ({first})", str(path), "generate the set again") from error
+        what = first_violation(error) if isinstance(error, ValidationError) else str(error).splitlines()[0]
+        mend = "generate the set again, or use the version of salver that made it"
+        raise SalverError(f"is malformed or of another version ({what})", str(path), mend) from error
     named = dict.fromkeys(
         file for one in manifest.instances for file in (one.onnx, one.vnnlib, one.vnnlib2, one.network)
     )
@@ -250,14 +254,26 @@ def _write_networks(
     if draft.graph_name in graphs:
         _refuse_another(graphs[draft.graph_name].network, draft.graph, draft.graph_name)
         return
-    facts = draft.facts.model_dump(mode="json")
-    model = to_model(draft.graph, {f"salver.{key}": str(facts[key]) for key in _GRAPH_FACTS})
+    model = to_model(draft.graph, {f"salver.{key}": str(getattr(draft.facts, key)) for key in _GRAPH_FACTS})
     data = to_bytes(model)
     refuse_wrong_instance(data, draft.graph, draft.classifier, draft.facts)
     path = f"onnx/{draft.graph_name}.onnx"
     operators = tuple(sorted({node.op_type for node in model.graph.node}))
     graphs[draft.graph_name] = _Graph(path, hashlib.sha256(data).digest(), operators, draft.graph)
     (folder / path).write_bytes(data)
+
+
+def refuse_wrong_instance(model: bytes, graph: Network, classifier: Network, facts: Facts) -> None:
+    """Compares ONNX Runtime on a query's graph with what its facts say, at probes of the data's range.
+
+    Raises:
+        SalverError: they differ.
+    """
+    found = probes(classifier, *(facts.clip or (-1.0, 1.0)), on_kinks=False)
+    at_relus = facts.explanation is None or facts.explanation.kinks_at_relus
+    kinks_known = at_relus and not facts.question.extra_outputs
+    expected = facts.expected_outputs(classifier, found.x)
+    refuse_wrong_graph(model, graph, expected, found, facts.logits, kinks_known)
 
 
 def _refuse_another(first: Network, second: Network, name: str) -> None:
@@ -306,7 +322,4 @@ def _format(graph_digest: bytes, prop: Property, header: list[str]) -> _Text:
 
 def _header(facts: Facts) -> list[str]:
     """The facts as comment lines; sat means that the property is falsified."""
-    lines = ["salver: sat = the explanation is not robust (falsified), unsat = verified"]
-    for key, value in facts.model_dump(mode="json").items():
-        lines.append(f"{key}: {value}")
-    return lines
+    return ["salver: sat = the explanation is not robust (falsified), unsat = verified", *facts.lines()]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from salver.nets.network import Network
+from salver.nets.network import Network, lower
 from salver.nets.onnx.writer import to_bytes, to_model
-from salver.nets.program import Program, lower
+from salver.nets.program import Program
 from salver.nets.runtime import Runtime
 from salver.oracle.enumerate import enumerate_query
 from salver.spec import Property

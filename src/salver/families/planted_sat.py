@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -19,19 +19,21 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.core.errors import SalverError
-from salver.explain.gradient import logits_and_gradient
+from salver.explain.gradient import Gradient, logits_and_gradient
+from salver.explain.ranking import UndefinedConditionError
 from salver.explain.unroll import logit_combination
-from salver.families.conditions import UndefinedConditionError
+from salver.families.factory import InstanceFactory, Point
 from salver.families.generator import InstanceDraft
+from salver.families.instance import Planted, Vacuity
+from salver.families.nearest import sample_delta_star
 from salver.families.needle import HEIGHT, Shape, needle
-from salver.families.peers import Neighbourhood, label_draft
-from salver.families.ranking import RankingSource
-from salver.families.ranking_measures import EpsilonStarBound
-from salver.families.sampling import significant
-from salver.families.vanilla import Condition, Point, VanillaQuery, pairings
+from salver.families.questions import LabelChanges, SameMap, TopKChanges
+from salver.families.ranking_measures import ranking_draft
+from salver.families.search import Found, significant
 from salver.nets.graft import graft
+from salver.nets.network import lower
 from salver.nets.onnx.writer import to_bytes, to_model
-from salver.nets.program import Program, lower
+from salver.nets.program import Program
 from salver.nets.runtime import Runtime
 from salver.oracle.exact import exact_margin
 from salver.solvers.attack.falsify import BATCH, attack
@@ -72,7 +74,7 @@ class _Plan:
 
 
 def planted_drafts(
-    source: VanillaQuery, point: Point, planting: Planting, seed: int
+    source: InstanceFactory, point: Point, planting: Planting, seed: int
 ) -> Iterator[InstanceDraft]:
     """At most one instance at a test point; none where no place for a needle is found or an attack succeeds.
 
@@ -87,15 +89,15 @@ def planted_drafts(
     part = needle(lower_, upper, plan.point, planting.shape, plan.weight, plan.tilt, rng)
     classifier = graft(source.classifier, part, rng).classifier
     name = f"{source.name}-needle-{planting.question}-i{point.index}"
-    own = VanillaQuery(classifier, name, source.dataset, source.input_shape, source.clip)
     try:
-        draft = _draft(own, point, plan, planting, seed)
+        draft = _draft(source.with_network(classifier, name), point, plan, planting, seed)
     except UndefinedConditionError:
         return
     check_planted(draft, plan.point)
     if draft.facts.expected is Truth.SAT or found_by_attack(draft, planting.rounds, seed):
         return
-    yield _told(draft, planting)
+    planted = Planted(attack_missed=planting.rounds * BATCH)
+    yield draft.with_facts(expected=Truth.SAT, evidence=Evidence.PLANTED, planted=planted)
 
 
 def check_planted(draft: InstanceDraft, x: Array) -> None:
@@ -130,13 +132,17 @@ def found_by_attack(draft: InstanceDraft, rounds: int, seed: int) -> bool:
 
 
 def _plan(
-    source: VanillaQuery, point: Point, box: tuple[Array, Array], planting: Planting, rng: np.random.Generator
+    source: InstanceFactory,
+    point: Point,
+    box: tuple[Array, Array],
+    planting: Planting,
+    rng: np.random.Generator,
 ) -> _Plan | None:
     """The first of some random points of the box at which a needle does what is asked."""
     label, logits = point.label, source.classifier.output_size
     others = [k for k in range(logits) if k != label]
     combination = logit_combination(logits, label)
-    centre = logits_and_gradient(source.program, point.x[None].astype(np.float64), combination)[1][0]
+    centre = logits_and_gradient(source.program, point.centre[None], combination)[1][0]
     for _ in range(DRAWS):
         share = rng.uniform(0.05, 0.95, len(centre))
         x = (box[0] + share * (box[1] - box[0])).astype(np.float32).astype(np.float64)
@@ -172,27 +178,16 @@ def _ranking_plan(x: Array, centre: Array, there: Array, k: int, label: int, log
     return _Plan(x, weight, tilt, 0.0, -1)
 
 
-def _draft(own: VanillaQuery, point: Point, plan: _Plan, planting: Planting, seed: int) -> InstanceDraft:
+def _draft(own: InstanceFactory, point: Point, plan: _Plan, planting: Planting, seed: int) -> InstanceDraft:
+    epsilon, gradient = planting.epsilon, Gradient(logit=point.label)
     if planting.question == "label":
-        place = Neighbourhood.of(own, point, planting.epsilon)
-        return label_draft(place, place.nearest_class(seed), exact=False)
+        asked = own.pose(point, LabelChanges())
+        found = asked.extreme(epsilon, seed)
+        return asked.draft(epsilon, found, Vacuity(extreme=found.value))
     if planting.question == "topk_rank":
-        common = (own.classifier, own.name, own.dataset, own.input_shape, own.clip)
-        ranking = RankingSource(*common)
-        query = ranking.query(point, planting.k, 1, difference=False)
-        return ranking.draft(query, planting.epsilon, EpsilonStarBound(np.inf, None, 0), seed)
-    (pairing,) = pairings(own, point, "reference", "logit", "all")
-    comparison = own.compare(pairing, point, planting.epsilon, seed)
-    return own.draft(comparison, Condition("box"), significant(ROOM * plan.change))
-
-
-def _told(draft: InstanceDraft, planting: Planting) -> InstanceDraft:
-    """The draft as one of this family: how its answer is known, and not where its witness is."""
-    told = {"question": planting.question, "attack_missed": planting.rounds * BATCH}
-    update = {
-        "family": "planted_sat",
-        "expected": Truth.SAT,
-        "evidence": Evidence.PLANTED,
-        "options": {**draft.facts.options, **told},
-    }
-    return replace(draft, facts=draft.facts.model_copy(update=update))
+        absolute = gradient.model_copy(update={"absolute": True})
+        asked = own.pose(point, TopKChanges(k=planting.k), absolute)
+        return ranking_draft(asked, epsilon, Found(np.inf), seed)
+    asked = own.pose(point, SameMap(delta=significant(ROOM * plan.change)), gradient)
+    found = sample_delta_star(asked, epsilon, seed)
+    return asked.draft(epsilon, found, Vacuity(delta_star_upper=found.finite))

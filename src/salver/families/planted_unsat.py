@@ -11,20 +11,25 @@ breach of the saliency condition) in rational arithmetic, when the instance is m
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from salver.core.errors import SalverError
+from salver.explain.gradient import Gradient
+from salver.families.conditions import some_class_beats
+from salver.families.factory import InstanceFactory, Point, Posed
 from salver.families.generator import InstanceDraft
-from salver.families.sampling import significant
-from salver.families.vanilla import Condition, Pairing, Point, VanillaQuery, pairings
+from salver.families.instance import Planted, Vacuity
+from salver.families.nearest import sample_delta_star
+from salver.families.questions import SameMap
+from salver.families.search import significant
 from salver.nets.graft import Grafted, Part, graft
-from salver.nets.network import Linear
+from salver.nets.operators import Linear
 from salver.oracle.exact import exact_outputs
 from salver.oracle.intervals import Bounds, Signs, refuted
-from salver.spec import Atom, Clause, Property
+from salver.spec import Property
 from salver.spec.truth import Evidence, Truth
 
 Array = npt.NDArray[np.float64]
@@ -62,15 +67,17 @@ class Gate:
     shift: float
 
 
-def planted_drafts(source: VanillaQuery, point: Point, gating: Gating, seed: int) -> Iterator[InstanceDraft]:
+def planted_drafts(
+    source: InstanceFactory, point: Point, gating: Gating, seed: int
+) -> Iterator[InstanceDraft]:
     """At most one instance at a test point: none where interval bounds do not prove the trained class.
 
     Raises:
         SalverError: the finished network does not do what it was built for.
     """
     rng = np.random.default_rng([seed, point.index, gating.gates])
-    (pairing,) = pairings(source, point, "reference", "logit", "all")
-    moved = _provable_change(source, point, pairing, gating.epsilon)
+    posed = source.pose(point, SameMap(), Gradient(logit=point.label))
+    moved = _provable_change(posed, gating.epsilon)
     if moved is None:
         return
     delta = significant(gating.delta_factor * float(moved.max()))
@@ -79,10 +86,13 @@ def planted_drafts(source: VanillaQuery, point: Point, gating: Gating, seed: int
         return
     grafted = graft(source.classifier, _part(gates, point.label, source.classifier.output_size), rng)
     name = f"{source.name}-gates-i{point.index}"
-    own = VanillaQuery(grafted.classifier, name, source.dataset, source.input_shape, source.clip)
-    draft = own.draft(own.compare(pairing, point, gating.epsilon, seed), Condition("box"), delta)
+    own = source.with_network(grafted.classifier, name)
+    asked = own.pose(point, SameMap(delta=delta), Gradient(logit=point.label))
+    found = sample_delta_star(asked, gating.epsilon, seed)
+    draft = asked.draft(gating.epsilon, found, Vacuity(delta_star_upper=found.finite))
     check_planted(draft, grafted, gates)
-    yield _told(draft, gating)
+    planted = Planted(gates=gating.gates)
+    yield draft.with_facts(expected=Truth.UNSAT, evidence=Evidence.PLANTED, planted=planted)
 
 
 def check_planted(draft: InstanceDraft, grafted: Grafted, gates: Sequence[Gate]) -> None:
@@ -127,22 +137,21 @@ def _same_sign(grafted: Grafted, group: npt.NDArray[np.intp]) -> bool:
     return bool((ratios == powers).all() and (rows == powers[:, None] * rows[0]).all())
 
 
-def _provable_change(source: VanillaQuery, point: Point, pairing: Pairing, epsilon: float) -> Array | None:
+def _provable_change(posed: Posed, epsilon: float) -> Array | None:
     """Bound [n] on |E(x) - E(xhat)| over the box, or None when bounds do not prove the class on it."""
-    box, logits = source.box(point.x, epsilon), source.classifier.output_size
-    graph = source.graph(pairing.of, "raw")
-    wins = tuple(_beats(k, point.label) for k in pairing.targets)
-    for win in wins:
-        if not refuted(source.classifier, Property(*box, (win,), logits), {}):
+    box, logits, label = posed.factory.box(posed.point.x, epsilon), posed.map.logits, posed.point.label
+    for target in posed.question.classes(label, logits):
+        wins = some_class_beats(label, (target,))
+        if not refuted(posed.factory.classifier, Property(*box, wins, logits), {}):
             return None
+    graph = posed.graph
     low, high = Bounds.of(graph, Property(*box, (), graph.output_size), {}).values[graph.output]
-    reference = source.reference(pairing, point)
     ends = [np.array([float(v) for v in side[logits:]]) for side in (low, high)]
-    return np.asarray(np.maximum(np.abs(ends[0] - reference), np.abs(ends[1] - reference)))
+    return np.asarray(np.maximum(*(np.abs(end - posed.reference) for end in ends)))
 
 
 def _gates(
-    source: VanillaQuery, point: Point, gating: Gating, least: Array, rng: np.random.Generator
+    source: InstanceFactory, point: Point, gating: Gating, least: Array, rng: np.random.Generator
 ) -> list[Gate]:
     """Gates on pixels of their own; `least` [n] is what E must move by at one of them."""
     lower, upper = source.box(point.x, gating.epsilon)
@@ -185,18 +194,3 @@ def _part(gates: Sequence[Gate], label: int, logits: int) -> Part:
         head[label, number] = gate.shift
     behind = np.full(len(gates), 0.5)
     return Part(first, biases, second, behind, head, -(head @ behind))
-
-
-def _beats(target: int, label: int) -> Clause:
-    return ((Atom(target, ">=", other=label),),)
-
-
-def _told(draft: InstanceDraft, gating: Gating) -> InstanceDraft:
-    """The draft as one of this family."""
-    update = {
-        "family": "planted_unsat",
-        "expected": Truth.UNSAT,
-        "evidence": Evidence.PLANTED,
-        "options": {**draft.facts.options, "question": "vg_box", "gates": gating.gates},
-    }
-    return replace(draft, facts=draft.facts.model_copy(update=update))

@@ -11,8 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from salver.families.factory import Posed
+from salver.families.generator import InstanceDraft
+from salver.families.instance import RankingMeasures, Vacuity
+from salver.families.questions import TopKChanges
+from salver.families.search import Found
 from salver.nets.program import Program
 from salver.solvers.attack.ranking_attack import Attack, RankingTarget, er_loss, mse_loss, pair_loss
+from salver.solvers.bounding.bounds import propagate
 
 Array = npt.NDArray[np.float64]
 
@@ -21,51 +27,17 @@ CLEAR = 1e-5
 """Margin, in units of 1 + the largest saliency, that a violation must have to outlive single precision."""
 
 
-@dataclass(frozen=True, eq=False)
-class EpsilonStarBound:
-    """The nearest violation seen: its distance from xhat (inf when none), the point [n], evaluations."""
-
-    value: float
-    witness: Array | None
-    samples: int
-
-
-@dataclass(frozen=True)
-class Sampled:
-    """Uniform points of a box that keep the label, and what the ranking does on them.
-
-    Attributes:
-        kept: share of the points that keep the label.
-        precision_mean, precision_min: P@k over the kept points; 1 where there is none.
-        thickness_mean, thickness_min: share of the kept points with S_i > S_j, over the pairs.
-    """
-
-    kept: float
-    precision_mean: float
-    precision_min: float
-    thickness_mean: float
-    thickness_min: float
-
-
-def sample_epsilon_star(
-    program: Program,
-    target: RankingTarget,
-    centre: Array,
-    most: float,
-    clip: tuple[float, float],
-    seed: int,
-) -> EpsilonStarBound:
+def epsilon_star(posed: Posed, most: float, seed: int) -> Found:
     """Upper bound on the smallest radius with a violation, at most `most`.
 
     Each round attacks the box of the present bound with all three losses, then walks from every violating
     point back towards xhat; a smaller distance becomes the bound. Two rounds without progress end it.
 
     Args:
-        program: X -> Concat[logits, S].
-        centre: xhat [n], binary32 values.
-        most: radius to start from; clip: data range.
+        posed: a question about ranks.
     """
-    search = _Search(program, target, centre, clip, np.random.default_rng([seed, 29]))
+    generator = np.random.default_rng([seed * 100_003 + posed.point.index, 29])
+    search = _Search(posed.map.lowered, _target(posed), posed.point.centre, posed.factory.clip, generator)
     misses = 0
     for _ in range(ROUNDS):
         before = search.best
@@ -73,23 +45,53 @@ def sample_epsilon_star(
         misses = 0 if search.best < 0.98 * before else misses + 1
         if misses == MISSES:
             break
-    return EpsilonStarBound(search.best, search.witness, search.samples)
+    return Found(search.best, search.witness, search.samples)
 
 
-def sample_measures(
-    program: Program, target: RankingTarget, box: tuple[Array, Array], seed: int, points: int = 256
-) -> Sampled:
-    """P@k and thickness on `points` uniform points of the box [n], [n]."""
-    lower, upper = box
-    x = lower + np.random.default_rng([seed, 31]).random((points, len(lower))) * (upper - lower)
-    outputs, _, _ = program.evaluate(x)
+def open_neurons(posed: Posed, epsilon: float) -> int:
+    """ReLUs of the classifier whose sign is not the same on the whole box by bounds."""
+    box = posed.factory.box(posed.point.x, epsilon)
+    return propagate(posed.factory.program, *box, outputs=False).undecided
+
+
+def ranking_draft(
+    posed: Posed, epsilon: float, found: Found, seed: int, exact: bool = False
+) -> InstanceDraft:
+    """An instance of a question about ranks, with what the ranking does on its box.
+
+    Args:
+        found: the nearest violation sampled; exact: enumerate the activation regions.
+    """
+    vacuity = Vacuity(epsilon_star_upper=found.finite, ranking=sample_measures(posed, epsilon, seed))
+    return posed.draft(epsilon, found, vacuity, exact=exact)
+
+
+def _target(posed: Posed) -> RankingTarget:
+    if not isinstance(posed.question, TopKChanges):
+        raise TypeError(f"{posed.question.kind} is no question about ranks")
+    return RankingTarget(posed.point.label, posed.map.logits, posed.question.ranking)
+
+
+def sample_measures(posed: Posed, epsilon: float, seed: int, points: int = 256) -> RankingMeasures:
+    """P@k and thickness on `points` uniform points of the box."""
+    low, high = posed.factory.box(posed.point.x, epsilon)
+    generator = np.random.default_rng([seed * 100_003 + posed.point.index, 31])
+    x = low + generator.random((points, len(low))) * (high - low)
+    target, unstable = _target(posed), open_neurons(posed, epsilon)
+    outputs, _, _ = posed.map.lowered.evaluate(x)
     kept = target.lead(outputs) >= 0
     if not kept.any():
-        return Sampled(0.0, 1.0, 1.0, 1.0, 1.0)
+        return RankingMeasures(open_neurons=unstable)
     saliency = target.saliencies(outputs[kept])
     precision, thickness = target.ranking.precision_at_k(saliency), target.ranking.thickness(saliency)
-    measured = (kept.mean(), precision.mean(), precision.min(), thickness.mean(), thickness.min())
-    return Sampled(*(round(float(value), 6) for value in measured))
+    return RankingMeasures(
+        label_kept=round(float(kept.mean()), 6),
+        precision_mean=round(float(precision.mean()), 6),
+        precision_min=round(float(precision.min()), 6),
+        thickness_mean=round(float(thickness.mean()), 6),
+        thickness_min=round(float(thickness.min()), 6),
+        open_neurons=unstable,
+    )
 
 
 @dataclass

@@ -9,12 +9,13 @@ import numpy as np
 from pydantic import Field
 
 from salver.core.errors import SalverError, suggestion
+from salver.explain.ranking import UndefinedConditionError
+from salver.families.factory import InstanceFactory, Point
 from salver.families.generator import InstanceDraft, Parameters
-from salver.families.vanilla import Point, VanillaQuery
-from salver.nets.network import Network, single
+from salver.families.search import significant
+from salver.nets.network import Network, lower, single
 from salver.nets.onnx.file import network_name
 from salver.nets.onnx.reader import read_onnx
-from salver.nets.program import lower
 from salver.nets.torch_bridge import from_torch
 from salver.zoo.datasets import Dataset, load
 
@@ -28,33 +29,54 @@ class NetworkParameters(Parameters):
     skip: int = Field(default=0, ge=0, description="how many candidate points to pass over first")
 
 
+class RadiusParameters(NetworkParameters):
+    """The same for families that choose radii by a smallest one that was sampled, epsilon*."""
+
+    epsilons: tuple[float, ...] = Field(default=(), description="radii of the input box")
+    epsilon_factors: tuple[float, ...] = Field(default=(), description="radii in sampled epsilon*")
+    enumerate: bool = Field(default=False, description="find the exact answer (small networks only)")
+
+    def radii(self, star: float) -> tuple[float, ...]:
+        """The radii asked for, where epsilon* is `star`; relative ones are left out where it is inf."""
+        relative = [significant(f * star) for f in self.epsilon_factors if np.isfinite(star)]
+        return tuple(dict.fromkeys([*self.epsilons, *relative]))
+
+
 def over_points(
     params: NetworkParameters,
     seed: int,
     family: str,
-    of_point: Callable[[VanillaQuery, Point], Iterator[InstanceDraft]],
+    of_point: Callable[[InstanceFactory, Point], Iterator[InstanceDraft]],
     nothing: tuple[str, str],
 ) -> Iterator[InstanceDraft]:
     """The drafts of the first `params.points` correctly classified points that give any.
+
+    Points whose map gives the question no meaning are passed over.
 
     Args:
         nothing: what to say, and how to mend it, where no point gives a draft.
 
     Raises:
-        SalverError: as `classifier_and_data`; no point gives a draft.
+        SalverError: as `classifier_and_data`; no radii where the family has some; no point gives a draft.
     """
+    where = f"{family} on {params.network}"
+    if isinstance(params, RadiusParameters) and not (params.epsilons or params.epsilon_factors):
+        raise SalverError("neither epsilons nor epsilon_factors given", where, "give one of them")
     classifier, data = classifier_and_data(params.network, params.dataset, seed, params.data_dir, family)
     name = network_name(Path(params.network))
-    source = VanillaQuery(classifier, name, data.name, data.input_shape, data.clip)
+    factory = InstanceFactory(family, classifier, name, data.name, data.input_shape, data.clip)
     used = 0
     for index in correct_points(classifier, data, seed)[params.skip :]:
-        drafts = list(of_point(source, Point(index, data.test_x[index], int(data.test_y[index]))))
+        try:
+            drafts = list(of_point(factory, Point(index, data.test_x[index], int(data.test_y[index]))))
+        except UndefinedConditionError:
+            continue
         yield from drafts
         used += bool(drafts)
         if used == params.points:
             return
     if used == 0:
-        raise SalverError(nothing[0], f"{family} on {params.network}", nothing[1])
+        raise SalverError(nothing[0], where, nothing[1])
 
 
 def classifier_and_data(

@@ -11,8 +11,8 @@ import pandas as pd
 
 from salver.core.errors import SalverError
 from salver.core.records import Record
+from salver.judge.columns import SOLVED, par2_cost
 from salver.judge.paired import RESAMPLES
-from salver.judge.scoring import SOLVED
 
 Change = Literal["better", "worse", "no clear difference"]
 LEAST_PAIRS = 10
@@ -110,11 +110,10 @@ def differences_between(first: Mapping[str, Any], second: Mapping[str, Any]) -> 
 
 def _per_instance(frame: pd.DataFrame) -> pd.DataFrame:
     solved = frame["outcome"].isin(SOLVED)
-    cost = frame["wall_s"].where(solved, 2 * frame["limit_s"])
     had_time = solved | (frame["outcome"] == "timeout")
     cpu = (frame["cpu_s"] if "cpu_s" in frame else frame["wall_s"]).where(had_time, 2 * frame["limit_s"])
     marked = frame.assign(
-        solved=solved.astype("float64"), cost=cost, cpu=cpu, wrong=frame["outcome"] == "wrong"
+        solved=solved.astype("float64"), cost=par2_cost(frame), cpu=cpu, wrong=frame["outcome"] == "wrong"
     )
     groups = marked.groupby(["suite", "instance_id"])
     return groups.agg(

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from salver.core.errors import SalverError
-from salver.explain.autograd import ACTIVATION_MAPS
-from salver.explain.gradient import logits_and_gradient
-from salver.explain.unroll import logit_combination
-from salver.families.instance import Facts, Instance
-from salver.nets.network import Network, Relu
-from salver.nets.onnx.file import load_model
-from salver.nets.onnx.reader import read_onnx
-from salver.nets.program import lower
-from salver.nets.runtime import Runtime
+from salver.explain.explanation import Explained
+from salver.families.instance import Facts
+from salver.judge.loaded import LoadedInstance
+from salver.nets.network import lower
 
 Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """At one point: the map [s], the class the network gives, and the map's top-k set where the family ranks.
+    """At one point: the map [s], the class the network gives, and the map's top-k set, if it ranks.
 
     Attributes:
         map: the entries that the query compares.
@@ -37,96 +30,48 @@ class Seen:
     top: tuple[int, ...]
 
 
-class Maps:
-    """Maps of one instance set, by ONNX Runtime; each network is read once.
+def seen_at(instance: LoadedInstance, x: Array) -> Seen:
+    """What is seen at a point [n], such as a witness.
 
-    Args:
-        set_folder: folder of the instance set.
+    Raises:
+        SalverError: the query's network cannot be read or run.
     """
+    return seen(instance.facts, instance.outputs(x))
 
-    def __init__(self, set_folder: Path) -> None:
-        self._set_folder = set_folder
-        self._runtimes: dict[str, Runtime] = {}
-        self._networks: dict[str, Network] = {}
 
-    def at(self, instance: Instance, x: Array) -> Seen:
-        """What is seen at a point [n], such as a witness.
+def seen_at_xhat(instance: LoadedInstance, x: Array) -> Seen:
+    """The same at the explained point: the map with which the query compares.
 
-        Raises:
-            SalverError: the query's network cannot be read or run.
-        """
-        return seen(instance.facts, self._outputs(instance, x))
+    Raises:
+        SalverError: as `seen_at`; the original network cannot be read.
+    """
+    facts = instance.facts
+    at_x = seen(facts, instance.outputs(x))
+    if facts.compared_with is None:
+        return at_x
+    network = instance.classifier
+    _, compared = Explained(network, lower(network), facts.compared_with).values(x[None])
+    return replace(at_x, map=compared[0], top=top_set(compared[0], facts))
 
-    def at_xhat(self, instance: Instance, x: Array) -> Seen:
-        """The same at the explained point: the map with which the query compares.
 
-        Raises:
-            SalverError: as `at`; the original network cannot be read.
-        """
-        facts = instance.facts
-        outputs = self._outputs(instance, x)
-        if (of := reference_gradient_of(facts)) is not None:
-            gradient = _gradient(self._network(instance.network), of, x)
-            compared = np.abs(gradient) if facts.options.get("map") == "abs" else gradient
-            outputs = np.concatenate([outputs[: facts.logits], compared, outputs[_end(facts, outputs) :]])
-        return seen(facts, outputs)
+def map_shape(instance: LoadedInstance) -> tuple[int, ...]:
+    """Shape of the map before flattening. Channels of a coloured image are kept: the map of a gradient
+    has one value for each of them.
 
-    def shape(self, instance: Instance) -> tuple[int, ...]:
-        """Shape of the map before flattening. Channels of a coloured image are kept: the map of a gradient
-        has one value for each of them.
-
-        Raises:
-            SalverError: an activation map's network cannot be read.
-        """
-        facts = instance.facts
-        size = facts.saliencies - int(facts.options.get("extra_outputs", 0))
-        if facts.options.get("map") in ACTIVATION_MAPS:
-            nodes = self._network(instance.network).nodes
-            features = [n for n in nodes if isinstance(n.operator, Relu) and len(n.shape) == 3]
-            return tuple(features[-1].shape[1:])
-        return facts.input_shape if int(np.prod(facts.input_shape)) == size else (size,)
-
-    def _outputs(self, instance: Instance, x: Array) -> Array:
-        path = self._set_folder / instance.onnx
-        try:
-            if instance.onnx not in self._runtimes:
-                self._runtimes[instance.onnx] = Runtime(load_model(path).SerializeToString())
-            return self._runtimes[instance.onnx].outputs(x)
-        except RuntimeError as error:
-            raise SalverError("ONNX Runtime cannot run it", str(path), "generate the set again") from error
-
-    def _network(self, path: str) -> Network:
-        if path not in self._networks:
-            self._networks[path] = read_onnx(self._set_folder / path)
-        return self._networks[path]
+    Raises:
+        SalverError: an activation map's network cannot be read.
+    """
+    facts = instance.facts
+    shape: tuple[int, ...] = (facts.map_size,)
+    if facts.explanation is not None:
+        shape = facts.explanation.map_shape(instance.classifier, facts.input_shape)
+    return shape if int(np.prod(shape)) == facts.map_size else (facts.map_size,)
 
 
 def seen(facts: Facts, outputs: Array) -> Seen:
     """What the outputs [m] of a query's network say."""
-    values = outputs[facts.logits : _end(facts, outputs)]
+    values = facts.map_in(outputs)
     return Seen(values, _winner(outputs[: facts.logits], facts.label), top_set(values, facts))
-
-
-def reference_gradient_of(facts: Facts) -> str | None:
-    """Which gradient the map at xhat is, where it is another one than the graph's; else None.
-
-    A query about the predicted class compares the gradient for the class that wins at x with the gradient
-    for xhat's own label.
-    """
-    if not facts.options.get("winner"):
-        return None
-    parts = facts.gradient_of.split(" - ")
-    return f"z_{facts.label}" if len(parts) == 1 else f"z_{facts.label} - {parts[0]}"
-
-
-def _gradient(network: Network, gradient_of: str, x: Array) -> Array:
-    classes = [int(part.removeprefix("z_")) for part in gradient_of.split(" - ")]
-    combination = logit_combination(network.output_size, classes[0], *classes[1:])
-    return np.asarray(logits_and_gradient(lower(network), x[None], combination)[1][0])
-
-
-def _end(facts: Facts, outputs: Array) -> int:
-    return len(outputs) - int(facts.options.get("extra_outputs", 0))
 
 
 def _winner(logits: Array, label: int) -> int:
@@ -136,6 +81,6 @@ def _winner(logits: Array, label: int) -> int:
 
 
 def top_set(values: Array, facts: Facts) -> tuple[int, ...]:
-    """The k largest entries of a map [s], largest first; empty where the family does not rank."""
-    k = int(facts.options.get("k", 0))
+    """The k largest entries of a map [s], largest first; empty where the question does not rank."""
+    k = facts.question.ranked
     return tuple(np.argsort(-values, kind="stable")[:k].tolist()) if 0 < k < len(values) else ()

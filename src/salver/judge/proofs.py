@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -14,11 +13,12 @@ from salver.core.confined import MOST_STORED_BYTES, read_inside, sha256_inside, 
 from salver.core.records import Record
 from salver.families.instance import Instance
 from salver.judge.judgement import ProofVerdict
+from salver.judge.loaded import StoredRun
 from salver.judge.sealed import sealed, unsealed
 from salver.nets.onnx.file import MOST_BYTES
 from salver.proofs.bounded import PROOF_FILE, Answer
 from salver.proofs.worker import CheckerProcess
-from salver.runners.answers import Claim, RunRecord
+from salver.runners.answers import Claim
 
 STORE = "proofs.json"
 MOST_STORE_BYTES = 64 << 20
@@ -38,27 +38,25 @@ class CheckedProof(Record):
     seconds: float = 0.0
 
 
-def check_proofs(
-    records: Sequence[RunRecord], instances: Mapping[str, Instance], set_path: Path, run_dir: Path
-) -> dict[str, CheckedProof]:
+def check_proofs(run: StoredRun) -> dict[str, CheckedProof]:
     """By `RunRecord.key`, for every `unsat` with a proof.
 
     What this checker said before stands, where this user's salver has stored it (`sealed`).
     """
-    known = stored_proofs(run_dir)
+    known, instances, set_path = stored_proofs(run.folder), run.instances.by_id, run.instances.folder
     checker = _source_of_checker()
     found: dict[str, CheckedProof] = {}
     process = CheckerProcess()
-    for record in records:
+    for record in run.records:
         instance = instances.get(record.instance_id)
         if record.claim is not Claim.UNSAT or instance is None:
             continue
         name = f"{record.logs or f'logs/{record.key}'}/files/{PROOF_FILE}.gz"
         try:
-            content = read_inside(run_dir, name, MOST_STORED_BYTES)
+            content = read_inside(run.folder, name, MOST_STORED_BYTES)
         except OSError:
             continue
-        path = run_dir / name
+        path = run.folder / name
         query = "".join(_digest(set_path, file) for file in (instance.onnx, f"{instance.vnnlib}.gz"))
         subject = hashlib.sha256(checker + query.encode() + content).hexdigest()
         before = known.get(record.key)
@@ -70,7 +68,7 @@ def check_proofs(
     if found != known:
         text = {key: checked.model_dump(mode="json") for key, checked in found.items()}
         if (sealed_text := sealed(json.dumps(text, indent=1))) is not None:
-            write_inside(run_dir, STORE, sealed_text)
+            write_inside(run.folder, STORE, sealed_text)
     return found
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cache, lru_cache
+from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,21 +15,18 @@ from salver.core.confined import read_inside, sha256_inside, write_inside
 from salver.core.errors import SalverError
 from salver.families.instance import Instance
 from salver.judge.judgement import WitnessVerdict
+from salver.judge.loaded import LoadedInstance, StoredRun
 from salver.judge.sealed import sealed, unsealed
 from salver.judge.witness import Gradient, Replay, replay, second_opinion
 from salver.nets.onnx.file import MOST_BYTES
 from salver.runners.answers import Claim, RunRecord
-from salver.spec import read_vnnlib
 
 STORE = "replays.json"
-MOST_WITNESS_BYTES = 64 << 20
 MOST_STORE_BYTES = 256 << 20
 _JUDGING = ("core", "explain", "families", "judge", "nets", "oracle", "spec")
 
 
-def replay_witnesses(
-    records: Sequence[RunRecord], instances: Mapping[str, Instance], set_path: Path, run_dir: Path
-) -> dict[str, Replay]:
+def replay_witnesses(run: StoredRun) -> dict[str, Replay]:
     """By `RunRecord.key`, for every `sat`; without point and outputs, which would not fit for a large run.
 
     What was found before stands as long as its subject does: a hash of the witness, the instance's network,
@@ -39,25 +36,22 @@ def replay_witnesses(
     Raises:
         SalverError: a query that cannot be read.
     """
-    known = _stored(run_dir)
-    subject_of = _Subjects(set_path)
-    # The solvers of one instance are next to each other: a few queries in memory are enough.
-    query = lru_cache(16)(read_vnnlib)
+    known = _stored(run.folder)
+    subject_of = _Subjects(run.instances.folder)
     stands = dict(known.values())
     found: dict[str, Replay] = {}
     subjects: dict[str, str] = {}
-    for record, instance in _claims(records, instances):
+    for record, instance in _claims(run):
         try:
-            text = _read(run_dir, record)
+            text = run.witness(record)
         except OSError as error:
             detail = f"the stored witness cannot be read: {error.strerror}"
             found[record.key] = Replay(verdict=WitnessVerdict.UNCHECKABLE, detail=detail)
             continue
-        subject = subject_of(instance, text)
+        subject = subject_of(instance.record, text)
         if subject not in stands:
-            prop = query(set_path / f"{instance.vnnlib}.gz")
-            first = replay(set_path / instance.onnx, prop, text)
-            judged = second_opinion(first, set_path / instance.network, instance)
+            first = replay(instance.onnx, instance.query, text)
+            judged = second_opinion(first, run.instances.folder / instance.record.network, instance.record)
             stands[subject] = judged.model_copy(update={"point": (), "outputs": ()})
         found[record.key] = stands[subject]
         if found[record.key].verdict is not WitnessVerdict.UNCHECKABLE:
@@ -65,7 +59,7 @@ def replay_witnesses(
     if subjects != {key: subject for key, (subject, _) in known.items()}:
         # A run that can only be read is replayed each time.
         with contextlib.suppress(SalverError):
-            _store(run_dir, subjects, found)
+            _store(run.folder, subjects, found)
     return found
 
 
@@ -96,20 +90,10 @@ class _Subjects:
         return self._files[name]
 
 
-def _claims(
-    records: Sequence[RunRecord], instances: Mapping[str, Instance]
-) -> Iterator[tuple[RunRecord, Instance]]:
-    for record in records:
-        instance = instances.get(record.instance_id)
-        if record.claim is Claim.SAT and instance is not None:
-            yield record, instance
-
-
-def _read(run_dir: Path, record: RunRecord) -> str | None:
-    if not record.witness:
-        return None
-    content = read_inside(run_dir, record.witness, MOST_WITNESS_BYTES)
-    return content.decode(errors="replace").replace("\r\n", "\n").replace("\r", "\n")
+def _claims(run: StoredRun) -> Iterator[tuple[RunRecord, LoadedInstance]]:
+    for record in run.records:
+        if record.claim is Claim.SAT and record.instance_id in run.instances.by_id:
+            yield record, run.instances[record.instance_id]
 
 
 @cache

@@ -6,7 +6,7 @@ can be computed again from `results.parquet`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from statistics import NormalDist
@@ -15,44 +15,19 @@ from typing import Literal
 import pandas as pd
 
 from salver.core.errors import SalverError
-from salver.judge.judgement import JudgedRun, Judgement, Outcome
+from salver.judge.columns import BOARD, OUTCOMES, RESULTS, SOLVED
+from salver.judge.judgement import JudgedRun, Judgement
 
 By = Literal["suite", "family"]
 
 VIRTUAL_BEST = "virtual best"
 TOTAL = "total"
-OUTCOMES = tuple(str(outcome) for outcome in Outcome)
-SOLVED = (str(Outcome.VERIFIED), str(Outcome.FALSIFIED))
-COUNTS = (*OUTCOMES, "proved")
-LEADERBOARD_COLUMNS = ("solver", *COUNTS, "score", "par2")
-RESULT_COLUMNS = {
-    "suite": "str",
-    "family": "str",
-    "instance": "str",
-    "instance_id": "str",
-    "solver": "str",
-    "solver_version": "str",
-    "repetition": "int64",
-    "outcome": "str",
-    "claim": "str",
-    "termination": "str",
-    "witness": "str",
-    "gradient": "str",
-    "proof": "str",
-    "consistency": "str",
-    "truth": "str",
-    "wall_s": "float64",
-    "cpu_s": "float64",
-    "memory_mb": "float64",
-    "measured": "str",
-    "limit_s": "float64",
-    "detail": "str",
-    "logs": "str",
-    "key": "str",
-}
-
+LEADERBOARD_COLUMNS = ("solver", *(column.name for column in BOARD))
+RESULT_COLUMNS = tuple(column.name for column in RESULTS)
+_MEANS = [column.name for column in BOARD if column.how == "mean"]
 _OF_JUDGEMENT = frozenset(Judgement.model_fields)
-_SCORED = ("instance_id", "repetition", "solver", "outcome", "proof", "wall_s", "limit_s")
+_RANKED = ("instance_id", "repetition", "solver", "outcome", "wall_s")
+_SCORED = tuple(dict.fromkeys((*_RANKED, *(name for column in BOARD for name in column.reads))))
 _CORRECT_POINTS = 10
 _WRONG_POINTS = -150
 # What a portfolio would pick first; a wrong answer last.
@@ -104,16 +79,24 @@ PROFILES = {
 }
 
 
-def results_frame(judged: Sequence[JudgedRun]) -> pd.DataFrame:
-    """One row per run with the columns and types of `RESULT_COLUMNS`. Times in wall or CPU seconds."""
+def results_frame(judged: Sequence[JudgedRun], neurons: Mapping[str, int] | None = None) -> pd.DataFrame:
+    """One row per run with the columns and types of `columns.RESULTS`. Times in wall or CPU seconds.
+
+    Args:
+        neurons: ReLU neurons of the classifier by instance id; -1 is put where there is none.
+    """
     runs, judgements = [one.run for one in judged], [one.judgement for one in judged]
     columns = {
         # A key and a witness are of both records; those of the judgement are meant.
-        name: list(map(attrgetter(name), judgements if name in _OF_JUDGEMENT else runs))
-        for name in RESULT_COLUMNS
+        column.name: list(map(column.value, judged))
+        if column.value is not None
+        else list(map(attrgetter(column.name), judgements if column.name in _OF_JUDGEMENT else runs))
+        for column in RESULTS
     }
+    if neurons is not None:
+        columns["neurons"] = [neurons.get(one.instance_id, -1) for one in runs]
     frame = pd.DataFrame(columns, columns=list(RESULT_COLUMNS))
-    return frame.assign(logs=frame["logs"].fillna("")).astype(RESULT_COLUMNS)
+    return frame.astype({column.name: column.kind for column in RESULTS})
 
 
 def per_instance(frame: pd.DataFrame) -> pd.DataFrame:
@@ -161,13 +144,11 @@ def leaderboard(
         frame: a `results_frame`.
         profile: key of `PROFILES`.
         by: what a benchmark is; scores compare solvers within it.
-        unfinished: the run has jobs left, so neither score nor PAR-2 is given (NaN).
+        unfinished: the run has jobs left, so neither a score nor a mean such as PAR-2 is given (NaN).
 
     Returns:
-        Columns `by` and `LEADERBOARD_COLUMNS`; `proved` counts the verified instances whose own proof was
-        accepted; `par2` is the mean over instances of the wall seconds, with
-        twice the limit for each unsolved one (PAR-2 of the SAT competitions). Under `vnncomp2026` no
-        score is above 100; the virtual best does not take part in the best points.
+        Columns `by`, `solver` and those of `columns.BOARD`. Under `vnncomp2026` no score is above 100; the
+        virtual best does not take part in the best points.
 
     Raises:
         SalverError: no such profile.
@@ -179,18 +160,17 @@ def leaderboard(
     frame = per_instance(frame[["suite", by, *_SCORED] if by != "suite" else ["suite", *_SCORED]])
     frame = frame.assign(repetition=0)
     runs = pd.concat([frame, virtual_best(frame)], ignore_index=True)
-    runs = runs.assign(par2=runs["wall_s"].where(runs["outcome"].isin(SOLVED), 2 * runs["limit_s"]))
-    groups = runs.groupby([by, "solver"])
-    counts = (
-        groups["outcome"].value_counts().unstack(fill_value=0).reindex(columns=list(OUTCOMES), fill_value=0)
-    )
-    proved = runs.assign(proved=(runs["outcome"] == "verified") & (runs["proof"] == "checked"))
-    counts = counts.join(proved.groupby([by, "solver"])["proved"].sum().astype("int64"))
-    board = counts.join(groups["par2"].mean()).reset_index()
+    found = {column.name: column.of(runs) for column in BOARD if column.of is not None}
+    groups = runs[[by, "solver"]].assign(**found).groupby([by, "solver"])
+    board = groups.agg({column.name: column.how for column in BOARD if column.of is not None}).reset_index()
     board = board.assign(score=chosen.score(board, by))[[by, *LEADERBOARD_COLUMNS]]
     if unfinished:
-        board = board.assign(score=float("nan"), par2=float("nan"))
+        board = _without_means(board)
     return _ordered(board, chosen, by)
+
+
+def _without_means(board: pd.DataFrame) -> pd.DataFrame:
+    return board.assign(**dict.fromkeys(("score", *_MEANS), float("nan")))
 
 
 def totals(board: pd.DataFrame, profile: str = "vnncomp2026") -> pd.DataFrame:
@@ -202,13 +182,13 @@ def totals(board: pd.DataFrame, profile: str = "vnncomp2026") -> pd.DataFrame:
     chosen = find_profile(profile)
     by = str(board.columns[0])
     runs = board[list(OUTCOMES)].sum(axis="columns")
-    weighted = board.assign(runs=runs, cost=board["par2"] * runs)
-    summed = weighted.drop(columns=[by, "par2"]).groupby("solver").sum().reset_index()
-    whole = summed.assign(par2=summed["cost"] / summed["runs"])
+    weighted = board.assign(runs=runs, **{name: board[name] * runs for name in _MEANS})
+    summed = weighted.drop(columns=by).groupby("solver").sum().reset_index()
+    whole = summed.assign(**{name: summed[name] / summed["runs"] for name in _MEANS})
     if chosen.relative:
         whole = whole.assign(score=whole["score"] / board[by].nunique())
     if board["score"].isna().all():
-        whole = whole.assign(score=float("nan"), par2=float("nan"))
+        whole = _without_means(whole)
     whole[by] = TOTAL
     if chosen.ascending:
         whole = whole.assign(score=whole["par2"])

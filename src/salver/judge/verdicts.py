@@ -13,7 +13,7 @@ from typing import Any, Literal
 from salver.core.errors import SalverError
 from salver.core.records import Record, lean
 from salver.families.instance import Instance
-from salver.judge.judgement import Consistency, JudgedRun, Judgement, Outcome, ProofVerdict, WitnessVerdict
+from salver.judge.judgement import Consistency, Judgement, Outcome, ProofVerdict, WitnessVerdict
 from salver.judge.proofs import CheckedProof
 from salver.judge.witness import Replay
 from salver.runners.answers import Claim, RunRecord
@@ -36,7 +36,7 @@ _SAT = {
     WitnessVerdict.MALFORMED: Outcome.WRONG,
     WitnessVerdict.INVALID: Outcome.WRONG,
 }
-_DECIDED = frozenset((Claim.SAT, Claim.UNSAT))
+DECIDED = frozenset((Claim.SAT, Claim.UNSAT))
 _NO_WITNESS = Replay(verdict=WitnessVerdict.NONE)
 _SEVERITY = (Consistency.CONSISTENT, Consistency.DISPUTED, Consistency.CONTRADICTED)
 _UNDECIDED = {
@@ -83,20 +83,6 @@ class GroundTruth(Record):
         """The expected verdict in words."""
         known = "" if self.evidence is Evidence.UNKNOWN else f" ({self.evidence})"
         return f"{self.truth}{known}"
-
-
-class Disagreement(Record):
-    """One instance on which answers clash with each other, the expected verdict or the true gradient."""
-
-    suite: str
-    family: str
-    instance_id: str
-    instance: str
-    sat: tuple[str, ...]
-    unsat: tuple[str, ...]
-    wrong: tuple[str, ...]
-    truth: Truth
-    detail: str
 
 
 def judge(
@@ -163,43 +149,9 @@ def ground_truth(
         return GroundTruth(truth=Truth.SAT, basis="witness", **shown)
     if proven:
         return GroundTruth(truth=Truth.UNSAT, basis="proof", **shown)
-    if any(_answered(r) and r.claim is Claim.UNSAT for r in group):
+    if any(answered(r) and r.claim is Claim.UNSAT for r in group):
         return GroundTruth(truth=Truth.UNSAT, basis="claimed")
     return GroundTruth(truth=Truth.UNKNOWN, basis="none")
-
-
-def disagreements(judged: Sequence[JudgedRun]) -> list[Disagreement]:
-    """Instances with both answers given in time, or with any answer not consistent; by suite and name."""
-    groups: dict[str, list[JudgedRun]] = defaultdict(list)
-    for run in judged:
-        if run.run.claim in _DECIDED and _answered(run.run):
-            groups[run.run.instance_id].append(run)
-    found = [_disagreement(group) for group in groups.values()]
-    return sorted((d for d in found if d is not None), key=lambda d: (d.suite, d.instance, d.instance_id))
-
-
-def _disagreement(group: list[JudgedRun]) -> Disagreement | None:
-    def solvers(chosen: Iterable[JudgedRun]) -> tuple[str, ...]:
-        return tuple(sorted({run.run.solver for run in chosen}))
-
-    sat = solvers(run for run in group if run.run.claim is Claim.SAT)
-    unsat = solvers(run for run in group if run.run.claim is Claim.UNSAT)
-    clashing = [run for run in group if run.judgement.consistency is not Consistency.CONSISTENT]
-    if not (sat and unsat) and not clashing:
-        return None
-    first = group[0].run
-    told = {f"{run.run.solver}: {run.judgement.detail}" for run in clashing if run.judgement.detail}
-    return Disagreement(
-        suite=first.suite,
-        family=first.family,
-        instance_id=first.instance_id,
-        instance=first.instance,
-        sat=sat,
-        unsat=unsat,
-        wrong=solvers(run for run in group if run.judgement.outcome is Outcome.WRONG),
-        truth=group[0].judgement.truth,
-        detail="; ".join(sorted(told)),
-    )
 
 
 def _ground_truth(
@@ -224,7 +176,8 @@ def _in_time(record: RunRecord) -> bool:
     return record.wall_s <= record.limit_s
 
 
-def _answered(record: RunRecord) -> bool:
+def answered(record: RunRecord) -> bool:
+    """Whether what the solver said counts: it ended well and in time."""
     return record.ended_well and _in_time(record)
 
 
@@ -242,7 +195,7 @@ def _replay_of(record: RunRecord, replays: Mapping[str, Replay]) -> Replay:
 def _credible_sat(record: RunRecord, replays: Mapping[str, Replay]) -> bool:
     """Whether the run speaks for sat and is not refuted: an `unsat` beside it is disputed."""
     verdict = _replay_of(record, replays).verdict
-    credible = _answered(record) and verdict in (WitnessVerdict.UP_TO_TOLERANCE, WitnessVerdict.UNCHECKABLE)
+    credible = answered(record) and verdict in (WitnessVerdict.UP_TO_TOLERANCE, WitnessVerdict.UNCHECKABLE)
     return verdict is WitnessVerdict.CORRECT or (credible and record.claim is Claim.SAT)
 
 
@@ -253,7 +206,7 @@ def _judgement(
     truth: GroundTruth,
     rivals: Callable[[str], Sequence[str]],
 ) -> Judgement:
-    if record.claim not in _DECIDED or not _answered(record):
+    if record.claim not in DECIDED or not answered(record):
         outcome, consistency, detail = _undecided(record), Consistency.CONSISTENT, record.reason
     elif record.claim is Claim.SAT:
         outcome = _SAT.get(replay.verdict, Outcome.WRONG)

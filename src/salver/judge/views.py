@@ -8,22 +8,20 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from salver.core.confined import read_inside
-from salver.core.errors import SalverError
 from salver.families.instance import Facts, Instance
 from salver.judge.judgement import JudgedRun, Outcome, WitnessVerdict
-from salver.judge.maps import Maps, seen
-from salver.judge.replays import MOST_WITNESS_BYTES
+from salver.judge.loaded import LoadedInstance, StoredRun
+from salver.judge.maps import map_shape, seen, seen_at_xhat
 from salver.judge.witness import replay
-from salver.spec import Property, read_vnnlib
-from salver.zoo.datasets import NAMES, Dataset, load
+from salver.runners.answers import RunRecord
+from salver.spec import Property
+from salver.zoo.datasets import Dataset
 
 Array = npt.NDArray[np.float64]
 SAME_BOX = 1e-5
@@ -77,80 +75,53 @@ class WitnessView:
         return float(np.abs(self.witness_map - self.x_map).max())
 
 
-@dataclass(eq=False)
-class WitnessViews:
-    """Makes views of one instance set; data sets and networks are read once.
+def view(instance: LoadedInstance, solver: str, text: str) -> WitnessView | None:
+    """The view of a witness as printed, or None: no map is part of the query, or it does not replay.
 
-    Attributes:
-        set_folder: folder of the instance set.
-        data_dir: the user's data folder, as for `salver.zoo.datasets.load`.
+    Raises:
+        SalverError: a file of the set cannot be read.
     """
-
-    set_folder: Path
-    data_dir: Path | None = None
-    _data: dict[str, Dataset | None] = field(default_factory=dict)
-    _maps: Maps = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._maps = Maps(self.set_folder)
-
-    def view(self, instance: Instance, solver: str, text: str) -> WitnessView | None:
-        """The view of a witness as printed, or None: no map is part of the query, or it does not replay.
-
-        Raises:
-            SalverError: a file of the set cannot be read.
-        """
-        facts = instance.facts
-        if not has_map(facts):
-            return None
-        prop = read_vnnlib(self.set_folder / f"{instance.vnnlib}.gz")
-        replayed = replay(self.set_folder / instance.onnx, prop, text)
-        if replayed.verdict not in (WitnessVerdict.CORRECT, WitnessVerdict.UP_TO_TOLERANCE):
-            return None
-        witness, outputs = np.array(replayed.point), np.array(replayed.outputs)
-        data = self._dataset(facts.dataset)
-        row = None if data is None else _row_in(data, facts, prop)
-        x = centre_of_box(prop.input_lower, prop.input_upper, facts) if row is None else row
-        at_x, at_witness = self._maps.at_xhat(instance, x), seen(facts, outputs)
-        names = data.classes if data and len(data.classes) == facts.logits else ()
-        return WitnessView(
-            instance=instance,
-            solver=solver,
-            x=x,
-            witness=witness,
-            x_from="box" if row is None else "data",
-            x_map=at_x.map,
-            witness_map=at_witness.map,
-            input_shape=facts.input_shape,
-            map_shape=self._maps.shape(instance),
-            x_class=names[at_x.label] if names else str(at_x.label),
-            witness_class=names[at_witness.label] if names else str(at_witness.label),
-            features=data.features if data and len(data.features) == len(x) else (),
-            clip=facts.clip or (float(prop.input_lower.min()), float(prop.input_upper.max())),
-        )
-
-    def of_run(self, judged: JudgedRun, instance: Instance, run_dir: Path) -> WitnessView | None:
-        """The view of a run's stored witness; None as for `view`, or where nothing readable is stored."""
-        if judged.run.witness is None:
-            return None
-        try:
-            text = read_inside(run_dir, judged.run.witness, MOST_WITNESS_BYTES).decode(errors="replace")
-        except OSError:
-            return None
-        return self.view(instance, judged.run.solver, text)
-
-    def _dataset(self, name: str) -> Dataset | None:
-        if name not in self._data:
-            try:
-                self._data[name] = load(name, self.data_dir) if name in NAMES else None
-            except SalverError:
-                self._data[name] = None
-        return self._data[name]
+    facts = instance.facts
+    if not facts.map_size:
+        return None
+    prop = instance.query
+    replayed = replay(instance.onnx, prop, text)
+    if replayed.verdict not in (WitnessVerdict.CORRECT, WitnessVerdict.UP_TO_TOLERANCE):
+        return None
+    witness, outputs = np.array(replayed.point), np.array(replayed.outputs)
+    data = instance.data
+    row = None if data is None else _row_in(data, facts, prop)
+    x = centre_of_box(prop.input_lower, prop.input_upper, facts) if row is None else row
+    at_x, at_witness = seen_at_xhat(instance, x), seen(facts, outputs)
+    names = data.classes if data and len(data.classes) == facts.logits else ()
+    return WitnessView(
+        instance=instance.record,
+        solver=solver,
+        x=x,
+        witness=witness,
+        x_from="box" if row is None else "data",
+        x_map=at_x.map,
+        witness_map=at_witness.map,
+        input_shape=facts.input_shape,
+        map_shape=map_shape(instance),
+        x_class=names[at_x.label] if names else str(at_x.label),
+        witness_class=names[at_witness.label] if names else str(at_witness.label),
+        features=data.features if data and len(data.features) == len(x) else (),
+        clip=facts.clip or (float(prop.input_lower.min()), float(prop.input_upper.max())),
+    )
 
 
-def has_map(facts: Facts) -> bool:
-    """Whether the query's outputs hold a saliency map (a plain label query has none)."""
-    return facts.saliencies - int(facts.options.get("extra_outputs", 0)) > 0
+def stored_view(run: StoredRun, record: RunRecord) -> WitnessView | None:
+    """The view of a record's stored witness; None as for `view`, or where nothing readable is stored.
+
+    Raises:
+        SalverError: as `view`.
+    """
+    try:
+        text = run.witness(record)
+    except OSError:
+        return None
+    return None if text is None else view(run.instances[record.instance_id], record.solver, text)
 
 
 def chosen_witnesses(
@@ -171,7 +142,7 @@ def chosen_witnesses(
             found[one.run.instance_id] = one
     groups: dict[tuple[str, str], list[Instance]] = defaultdict(list)
     for instance in instances.values():
-        if instance.id in found and has_map(instance.facts):
+        if instance.id in found and instance.facts.map_size:
             groups[instance.facts.family, instance.facts.network].append(instance)
     chosen: set[str] = set()
     for members in groups.values():

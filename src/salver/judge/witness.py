@@ -20,8 +20,6 @@ from pydantic import ConfigDict, Field
 
 from salver.core.errors import SalverError
 from salver.core.records import Record
-from salver.explain.autograd import ACTIVATION_MAPS, logits_and_map
-from salver.explain.smoothgrad import shifted
 from salver.families.instance import Instance
 from salver.judge.judgement import WitnessVerdict
 from salver.nets.onnx.file import self_contained
@@ -38,7 +36,6 @@ _HEADER = re.compile(
 # Digits behind an optional point would be tried in every division: quadratic in the token's length.
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?\Z", re.ASCII)
 _MOST_DIGITS = 2000
-_GRADIENT_OF = re.compile(r"\s*z_(\d+)\s*(?:-\s*z_(\d+)\s*)?\Z")
 _ONNX_TYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16}
 
 
@@ -163,59 +160,33 @@ def original_gradient(
     outputs: Sequence[float] | Array,
     tolerance: float = 1e-4,
 ) -> Gradient:
-    """Compares replayed saliencies with the original network's gradient, by autograd in float64.
+    """Compares a replayed map with the original network's, from its definition in float64.
 
     Args:
         network_onnx: the classifier the instance was made from.
-        instance: says which gradient (`facts.gradient_of`) and which map of it (`facts.options`).
+        instance: says which map (`facts.explanation`).
         x: the witness [n].
-        outputs: replayed outputs [m + s]: m logits, then s saliencies, of which the last
-            `facts.options["extra_outputs"]` are derived from the others and not looked at.
-        tolerance: largest distance per entry, relative to the largest entry where that exceeds 1.
+        outputs: replayed outputs [m + s]: m logits, then the map, then what is derived from it, which is not
+            looked at.
+        tolerance: largest distance per entry, relative to the largest entry of the map.
 
     Returns:
-        `agrees` or `differs`; `none` when the outputs are neither a plain gradient nor an activation map.
+        `agrees` or `differs`; `none` when the query is about the class alone, or the map has another size.
 
     Raises:
-        SalverError: the network cannot be read.
+        SalverError: the network cannot be read, or the method does not take it.
     """
+    from salver.nets.onnx.reader import read_onnx
+
     facts = instance.facts
-    wanted = _GRADIENT_OF.match(facts.gradient_of)
-    mapping = facts.options.get("map", "raw")
-    derived = int(facts.options.get("extra_outputs", 0))
-    saliencies = np.asarray(outputs, dtype=np.float64)[facts.logits : len(outputs) - derived]
-    if mapping in ACTIVATION_MAPS:
-        expected = _activation_map(network_onnx, np.asarray(x, dtype=np.float64), facts.label, mapping)
-    elif wanted is None or mapping not in ("raw", "abs") or saliencies.size != len(x):
+    if facts.explanation is None:
         return "none"
-    else:
-        plus, minus = int(wanted[1]), None if wanted[2] is None else int(wanted[2])
-        points = shifted(facts.options, np.asarray(x, dtype=np.float64))
-        gradient = np.mean([_autograd(network_onnx, point, plus, minus) for point in points], axis=0)
-        expected = np.abs(gradient) if mapping == "abs" else gradient
-    scale = max(1.0, float(np.abs(expected).max(initial=0.0)))
-    return "agrees" if bool((np.abs(saliencies - expected) <= tolerance * scale).all()) else "differs"
-
-
-def _activation_map(network_onnx: Path, x: Array, label: int, mapping: str) -> Array:
-    from salver.nets.onnx.reader import read_onnx
-
-    network = read_onnx(network_onnx)
-    return np.asarray(logits_and_map(network, label, x[None], mapping)[0, network.output_size :])
-
-
-def _autograd(network_onnx: Path, x: Array, plus: int, minus: int | None) -> Array:
-    import torch
-
-    from salver.nets.onnx.reader import read_onnx
-    from salver.nets.torch_bridge import to_torch
-
-    network = to_torch(read_onnx(network_onnx), torch.float64)
-    point = torch.tensor(x[None, :], dtype=torch.float64, requires_grad=True)
-    logits = network(point).reshape(-1)
-    score = logits[plus] if minus is None else logits[plus] - logits[minus]
-    (gradient,) = torch.autograd.grad(score, point)
-    return np.asarray(gradient.numpy()[0], dtype=np.float64)
+    found = facts.map_in(np.asarray(outputs, np.float64))
+    expected = facts.explanation.reference(read_onnx(network_onnx), np.asarray(x, np.float64)[None])[0]
+    if found.shape != expected.shape:
+        return "none"
+    scale = float(np.abs(expected).max(initial=0.0))
+    return "agrees" if bool((np.abs(found - expected) <= tolerance * scale).all()) else "differs"
 
 
 def _run(onnx: Path, x: Array) -> tuple[Array, Array]:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from salver.nets.network import Add, Linear, Network, Node, Relu, free_prefix
+from salver.nets.network import Network, NetworkBuilder
+from salver.nets.operators import Add, Linear, Relu
 
 Array = npt.NDArray[np.float64]
 _SHIFTS = (-2, -1, 0, 1, 2)
@@ -76,39 +77,29 @@ def _mixed(classifier: Network, part: Part, rng: np.random.Generator) -> Grafted
         head[:, order] / scale,
     )
     layers = [(first, first_bias), (second, second_bias), (head, three[1] + part.bias)]
-    nodes: list[Node] = []
-    source = classifier.input
-    dense, relu = (free_prefix([source], kind) for kind in ("dense", "relu"))
-    for number, (weight, bias) in enumerate(layers):
-        nodes.append(_dense(f"{dense}{number}", weight, bias, source))
-        if number < 2:
-            nodes.append(Node(f"{relu}{number}", Relu(), (nodes[-1].name,), nodes[-1].shape))
-        source = nodes[-1].name
-    return Grafted(Network(classifier.input, classifier.input_size, tuple(nodes), source), f"{dense}0", rows)
+    alone = Network(classifier.input, classifier.input_size, (), classifier.input)
+    builder = NetworkBuilder(alone, "dense")
+    dense = _layers(builder, layers)
+    return Grafted(builder.built(dense[-1]), dense[0], rows)
 
 
 def _beside(classifier: Network, part: Part) -> Grafted:
-    width, inner = len(part.first), len(part.second)
-    shape = (classifier.output_size,)
-    prefix = free_prefix(classifier.shapes, "part")
-    names = [f"{prefix}{number}" for number in range(6)]
-    nodes = (
-        *classifier.nodes,
-        _dense(names[0], part.first, part.first_bias, classifier.input),
-        Node(names[1], Relu(), (names[0],), (width,)),
-        _dense(names[2], part.second, part.second_bias, names[1]),
-        Node(names[3], Relu(), (names[2],), (inner,)),
-        _dense(names[4], part.head, part.bias, names[3]),
-        Node(names[5], Add(), (classifier.output, names[4]), shape),
-    )
-    return Grafted(
-        Network(classifier.input, classifier.input_size, nodes, names[5]), names[0], np.arange(width)
-    )
+    builder = NetworkBuilder(classifier, "part")
+    layers = [(part.first, part.first_bias), (part.second, part.second_bias), (part.head, part.bias)]
+    dense = _layers(builder, layers)
+    total = builder.emit(Add(), (classifier.output, dense[-1]), (classifier.output_size,))
+    return Grafted(builder.built(total), dense[0], np.arange(len(part.first)))
 
 
-def _dense(name: str, weight: Array, bias: Array, source: str) -> Node:
-    operator = Linear(weight.astype(np.float32), bias.astype(np.float32))
-    return Node(name, operator, (source,), (len(weight),))
+def _layers(builder: NetworkBuilder, layers: list[tuple[Array, Array]]) -> list[str]:
+    """Adds dense layers over the input with ReLUs between them; names the dense ones' tensors."""
+    tensor, dense = builder.network.input, list[str]()
+    for weight, bias in layers:
+        tensor = builder.emit(Relu(), (tensor,), builder.shapes[tensor]) if dense else tensor
+        operator = Linear(weight.astype(np.float32), bias.astype(np.float32))
+        tensor = builder.emit(operator, (tensor,), (len(weight),))
+        dense.append(tensor)
+    return dense
 
 
 def _diagonal(first: Array, second: Array) -> Array:

@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from salver.nets.network import Concat, Linear, Mul, Network, Node
+from salver.nets.network import Network, NetworkBuilder
+from salver.nets.operators import Concat, Linear, Mul, Node
 
 
 def beside(networks: Sequence[Network]) -> Network:
@@ -22,9 +23,7 @@ def beside(networks: Sequence[Network]) -> Network:
     for number, network in enumerate(networks):
         names = {name: f"{number}:{name}" for name in network.shapes}
         count = network.input_size
-        weight = np.zeros((count, total), np.float32)
-        weight[np.arange(count), first + np.arange(count)] = 1.0
-        part = Linear(weight, np.zeros(count, np.float32))
+        part = Linear.picking(range(first, first + count), total)
         nodes.append(Node(names[network.input], part, ("X",), (count,)))
         nodes += [
             replace(node, name=names[node.name], inputs=tuple(names[name] for name in node.inputs))
@@ -46,37 +45,18 @@ def with_rows(
     """
     if not len(rows):
         return network
-    names, size = _Names(network), network.input_size + network.output_size
-    both = Node(names.fresh("both"), Concat(), (network.input, network.output), (size,))
-    nodes = [*network.nodes, both]
+    builder, size = NetworkBuilder(network, "term"), network.input_size + network.output_size
+    both = builder.emit(Concat(), (network.input, network.output), (size,))
     picks: dict[int, str] = {}
-    parts = [both.name]
+    parts = [both]
     for product in products:
         for entry in set(product) - set(picks):
-            weight = np.zeros((1, size), np.float32)
-            weight[0, entry] = 1.0
-            picks[entry] = names.fresh(f"entry{entry}")
-            nodes.append(Node(picks[entry], Linear(weight, np.zeros(1, np.float32)), (both.name,), (1,)))
+            picks[entry] = builder.emit(Linear.picking([entry], size), (both,), (1,))
         total = picks[product[0]]
         for entry in product[1:]:
-            nodes.append(Node(names.fresh("product"), Mul(), (total, picks[entry]), (1,)))
-            total = nodes[-1].name
+            total = builder.emit(Mul(), (total, picks[entry]), (1,))
         parts.append(total)
-    if len(parts) > 1:
-        nodes.append(Node(names.fresh("powers"), Concat(), tuple(parts), (size + len(products),)))
-    terms = Linear(rows, np.zeros(len(rows), np.float32))
-    nodes.append(Node(names.fresh("terms"), terms, (nodes[-1].name,), (len(rows),)))
-    pair, count = (network.output, nodes[-1].name), network.output_size + len(rows)
-    nodes.append(Node(names.fresh("with_terms"), Concat(), pair, (count,)))
-    return Network(network.input, network.input_size, tuple(nodes), nodes[-1].name)
-
-
-class _Names:
-    def __init__(self, network: Network) -> None:
-        self.taken = set(network.shapes)
-
-    def fresh(self, name: str) -> str:
-        while name in self.taken:
-            name += "_"
-        self.taken.add(name)
-        return name
+    powers = builder.emit(Concat(), tuple(parts), (size + len(products),)) if len(parts) > 1 else both
+    terms = builder.emit(Linear(rows, np.zeros(len(rows), np.float32)), (powers,), (len(rows),))
+    count = network.output_size + len(rows)
+    return builder.built(builder.emit(Concat(), (network.output, terms), (count,)))

@@ -6,11 +6,12 @@ b by half a unit in the last place of b - a, and by that of the sum; where a >= 
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
 
-from salver.nets.network import Add, Conv, Node, Operator, Relu, Reshape, Shape, Sub, conv_output_shape
+from salver.nets.operators import Add, Conv, Node, Relu, Reshape, Shape, Sub
 
 
 def max_pool_nodes(name: str, source: str, shape: Shape, size: tuple[int, int]) -> list[Node]:
@@ -33,24 +34,26 @@ def max_pool_nodes(name: str, source: str, shape: Shape, size: tuple[int, int]) 
 
 
 def _along(name: str, source: str, shape: Shape, axis: int, count: int) -> list[Node]:
-    channels = shape[0]
     kernel = (count, 1) if axis == 0 else (1, count)
-    nodes: list[Node] = []
+    picks = places(shape[0], kernel, kernel)
+    out = picks[0].output_shape(shape)
+    nodes = [Node(f"{name}_pick{place}", pick, (source,), out) for place, pick in enumerate(picks)]
+    return [*nodes, *_chain(name, [node.name for node in nodes], out)]
 
-    def add(label: str, operator: Operator, *inputs: str) -> str:
-        nodes.append(Node(f"{name}_{label}", operator, inputs, out))
-        return nodes[-1].name
 
-    picks = []
-    for place in range(count):
-        weight = np.zeros((channels, 1, count), np.float32)
+def places(
+    channels: int, kernel: tuple[int, int], strides: tuple[int, int], dilations: tuple[int, int] = (1, 1)
+) -> list[Conv]:
+    """Per place of a window the convolution that picks the entry there, in every channel by itself."""
+    found = []
+    for place in range(math.prod(kernel)):
+        weight = np.zeros((channels, 1, math.prod(kernel)), np.float32)
         weight[:, :, place] = 1.0
-        pick = Conv(
-            weight.reshape(channels, 1, *kernel), np.zeros(channels, np.float32), kernel, groups=channels
+        bias = np.zeros(channels, np.float32)
+        found.append(
+            Conv(weight.reshape(channels, 1, *kernel), bias, strides, dilations=dilations, groups=channels)
         )
-        out = conv_output_shape(shape, pick)
-        picks.append(add(f"pick{place}", pick, source))
-    return [*nodes, *_chain(name, picks, out)]
+    return found
 
 
 def max_of(name: str, sources: list[str], shape: Shape) -> list[Node]:

@@ -9,115 +9,22 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from salver.core.errors import SalverError
+from salver.nets.affine import identity
+from salver.nets.operators import Array, Node, Operator, Range, Relu, Scale, Shape, Sign, held
+from salver.nets.program import Program, ProgramBuilder
 
-Array = npt.NDArray[np.float32] | npt.NDArray[np.float64]
-Shape = tuple[int, ...]
 SMALLEST_SINGLE = float(np.finfo(np.float32).tiny)
 LARGEST_SINGLE = float(np.finfo(np.float32).max)
 """The normal numbers of binary32; smaller ones have fewer digits, and runtimes may take them for 0."""
-
-
-@dataclass(frozen=True, eq=False)
-class Linear:
-    """y = W x + b over a flat x. weight [out, in], bias [out]."""
-
-    weight: Array
-    bias: Array
-
-
-@dataclass(frozen=True, eq=False)
-class Conv:
-    """2-D convolution. weight [out, in / groups, kh, kw], bias [out], pads (top, left, bottom, right).
-
-    Average pooling and global average pooling are convolutions with `groups` = channels.
-    """
-
-    weight: Array
-    bias: Array
-    strides: tuple[int, int] = (1, 1)
-    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
-    dilations: tuple[int, int] = (1, 1)
-    groups: int = 1
-
-
-@dataclass(frozen=True, eq=False)
-class ConvTranspose:
-    """Adjoint of a `Conv` without bias. weight [in, out / groups, kh, kw]; never an output padding."""
-
-    weight: Array
-    strides: tuple[int, int] = (1, 1)
-    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
-    dilations: tuple[int, int] = (1, 1)
-    groups: int = 1
-
-
-@dataclass(frozen=True, eq=False)
-class Scale:
-    """y = scale * x + shift, elementwise; both broadcast to the shape of x."""
-
-    scale: Array
-    shift: Array
-
-
-@dataclass(frozen=True)
-class Relu:
-    """max(x, 0)."""
-
-
-@dataclass(frozen=True)
-class Sign:
-    """-1, 0 or 1; Relu(Sign(z)) is the mask 1[z > 0], also at z = 0."""
-
-
-@dataclass(frozen=True)
-class Abs:
-    """|x|."""
-
-
-@dataclass(frozen=True)
-class Mul:
-    """Elementwise product of two variable tensors: a gate."""
-
-
-@dataclass(frozen=True)
-class Add:
-    """Elementwise sum of two tensors."""
-
-
-@dataclass(frozen=True)
-class Sub:
-    """Elementwise difference of two tensors."""
-
-
-@dataclass(frozen=True)
-class Concat:
-    """Concatenation of flat tensors."""
-
-
-@dataclass(frozen=True)
-class Reshape:
-    """Row-major reshape to the node's own shape."""
-
-
-Operator = Linear | Conv | ConvTranspose | Scale | Relu | Sign | Abs | Mul | Add | Sub | Concat | Reshape
-
-
-@dataclass(frozen=True, eq=False)
-class Node:
-    """One operator: its name is the name of its output tensor."""
-
-    name: str
-    operator: Operator
-    inputs: tuple[str, ...]
-    shape: Shape
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,10 +70,8 @@ class Network:
         for node in self.nodes:
             inputs = [numbers[name] for name in node.inputs]
             digest.update(repr((type(node.operator).__name__, inputs, node.shape)).encode())
-            for part in fields(node.operator):
-                value: Any = getattr(node.operator, part.name)
-                is_array = isinstance(value, np.ndarray)
-                digest.update(_bits(value) if is_array else repr(value).encode())
+            for value in node.operator.parts().values():
+                digest.update(_bits(value) if isinstance(value, np.ndarray) else repr(value).encode())
         digest.update(repr(numbers[self.output]).encode())
         return digest.hexdigest()
 
@@ -175,17 +80,6 @@ def _bits(weights: Array) -> bytes:
     """The weights as bytes, binary32 where that holds them."""
     value = held(weights)
     return np.ascontiguousarray(value + value.dtype.type(0), f"<f{value.itemsize}").tobytes()
-
-
-def held(weights: npt.ArrayLike) -> Array:
-    """The weights in float32 where that is exact, else in float64."""
-    exact = np.asarray(weights)
-    if exact.dtype == np.float32:
-        return exact
-    exact = exact.astype(np.float64)
-    with np.errstate(over="ignore", under="ignore"):
-        nearest = exact.astype(np.float32)
-    return nearest if np.array_equal(nearest.astype(np.float64), exact) else exact
 
 
 def single(network: Network, where: str = "network") -> Network:
@@ -198,16 +92,16 @@ def single(network: Network, where: str = "network") -> Network:
 
 
 def _single_node(node: Node, where: str) -> Node:
-    rounded: dict[str, Any] = {}
-    for part in fields(node.operator):
-        value = getattr(node.operator, part.name)
-        if isinstance(value, np.ndarray) and value.dtype != np.float32:
-            size = np.abs(value[value != 0])
-            if size.size and (size.min() < SMALLEST_SINGLE or size.max() > LARGEST_SINGLE):
-                what = f"a weight of {node.name!r:.60} leaves the range of single precision"
-                raise SalverError(what, where, "scale the network's layers")
-            rounded[part.name] = value.astype(np.float32)
-    return replace(node, operator=replace(node.operator, **rounded)) if rounded else node
+    def rounded(weights: Array) -> Array:
+        if weights.dtype == np.float32:
+            return weights
+        size = np.abs(weights[weights != 0])
+        if size.size and (size.min() < SMALLEST_SINGLE or size.max() > LARGEST_SINGLE):
+            what = f"a weight of {node.name!r:.60} leaves the range of single precision"
+            raise SalverError(what, where, "scale the network's layers")
+        return weights.astype(np.float32)
+
+    return node.with_operator(node.operator.with_arrays(rounded))
 
 
 def free_prefix(names: Iterable[str], wanted: str) -> str:
@@ -218,23 +112,94 @@ def free_prefix(names: Iterable[str], wanted: str) -> str:
     return wanted
 
 
-def conv_output_shape(shape: Shape, operator: Conv) -> Shape:
-    """Shape [out, height, width] of a convolution over `shape` [in, height, width]."""
-    kernel = operator.weight.shape[2:]
-    sizes = []
-    for axis in (0, 1):
-        padded = shape[1 + axis] + operator.pads[axis] + operator.pads[axis + 2]
-        reach = operator.dilations[axis] * (kernel[axis] - 1) + 1
-        sizes.append((padded - reach) // operator.strides[axis] + 1)
-    return (operator.weight.shape[0], *sizes)
+class NetworkBuilder:
+    """A network's nodes and what is added behind them, under names that no other tensor has."""
+
+    def __init__(self, network: Network, prefix: str) -> None:
+        self.network, self.nodes, self.shapes = network, list(network.nodes), network.shapes
+        self.prefix = free_prefix(self.shapes, prefix)
+        self.masks: dict[str, str] = {}
+
+    def emit(self, operator: Operator, inputs: tuple[str, ...], shape: Shape) -> str:
+        """Appends a node and names its tensor."""
+        name = f"{self.prefix}{len(self.nodes)}"
+        self.nodes.append(Node(name, operator, inputs, shape))
+        self.shapes[name] = shape
+        return name
+
+    def mask(self, pre_activation: str) -> str:
+        """Relu(Sign(z)), which is 1[z > 0], also at z = 0; one mask serves all that read it."""
+        if pre_activation not in self.masks:
+            shape = self.shapes[pre_activation]
+            sign = self.emit(Sign(), (pre_activation,), shape)
+            self.masks[pre_activation] = self.emit(Relu(), (sign,), shape)
+        return self.masks[pre_activation]
+
+    def built(self, output: str) -> Network:
+        """All nodes, with this output."""
+        return replace(self.network, nodes=tuple(self.nodes), output=output)
 
 
-def conv_transpose_output_shape(shape: Shape, operator: ConvTranspose) -> Shape:
-    """Shape [out, height, width] of a transposed convolution over `shape` [in, height, width]."""
-    kernel = operator.weight.shape[2:]
-    sizes = []
-    for axis in (0, 1):
-        reach = operator.dilations[axis] * (kernel[axis] - 1) + 1
-        full = operator.strides[axis] * (shape[1 + axis] - 1) + reach
-        sizes.append(full - operator.pads[axis] - operator.pads[axis + 2])
-    return (operator.weight.shape[1] * operator.groups, *sizes)
+def evaluate(network: Network, x: npt.ArrayLike) -> npt.NDArray[Any]:
+    """Outputs [batch, outputs] at inputs `x` [batch, n]; every intermediate keeps the dtype of `x`."""
+    points = np.atleast_2d(np.asarray(x))
+    values: dict[str, npt.NDArray[Any]] = {network.input: points}
+    shapes = network.shapes
+    for node in network.nodes:
+        given = [values[name] for name in node.inputs]
+        values[node.name] = node.operator.evaluate(given, shapes[node.inputs[0]]).astype(points.dtype)
+    return values[network.output]
+
+
+def extend_ranges(ranges: dict[str, Range], nodes: Iterable[Node], shapes: Mapping[str, Shape]) -> None:
+    """Adds the flat ranges of `nodes`, in their order, to those of the tensors they read.
+
+    For solvers and their reader; the judge has its own in rational numbers, which shares no code with these
+    so that it can hold them to account.
+    """
+    for node in nodes:
+        if node.name not in ranges:
+            given = [ranges[name] for name in node.inputs]
+            ranges[node.name] = node.operator.range(given, shapes[node.inputs[0]])
+
+
+def lower(network: Network) -> Program:
+    """Composes the linear operators of a network and pairs masks with their ReLUs.
+
+    Raises:
+        UnsupportedQueryError: a Sign outside Relu(Sign(z)), or a product of two non-masks.
+    """
+    builder, shapes, size = ProgramBuilder(), network.shapes, network.input_size
+    builder.define(network.input, identity(-1, size))
+    for node in network.nodes:
+        node.operator.lower(builder, node, shapes[node.inputs[0]])
+    return builder.program(size, network.output)
+
+
+def fold_scales(network: Network) -> Network:
+    """The same function with every foldable `Scale` gone; products are formed and held in float64.
+
+    A `Scale` folds into a `Linear`, into another `Scale`, or into a `Conv` when it is constant per channel,
+    if nothing else reads that operator's output. What float64 cannot hold well stays apart. The folded node
+    has the name of the `Scale`, whose tensor it makes.
+    """
+    readers = Counter(name for node in network.nodes for name in node.inputs)
+    readers[network.output] += 1
+    done: dict[str, Node] = {}
+    for node in network.nodes:
+        before, folded = done.get(node.inputs[0]), None
+        if isinstance(node.operator, Scale) and before is not None and readers[before.name] == 1:
+            folded = before.operator.followed_by(node.operator.scale, node.operator.shift, node.shape)
+        if before is None or folded is None:
+            done[node.name] = node
+        else:
+            del done[before.name]
+            done[node.name] = replace(before, name=node.name, operator=folded)
+    return replace(network, nodes=tuple(done.values()))
+
+
+def with_plain_windows(network: Network) -> Network:
+    """The network in the form that most verifiers read (`Operator.plain`); it computes the same values."""
+    shapes = network.shapes
+    nodes = (n.with_operator(n.operator.plain(shapes[n.inputs[0]])) for n in network.nodes)
+    return replace(network, nodes=tuple(nodes))

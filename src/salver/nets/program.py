@@ -7,79 +7,12 @@ decides the sign of z decides both.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy import sparse
 
-from salver.nets import network as nets
-from salver.nets.fold import LARGEST, SMALLEST
-from salver.nets.linear_maps import matrix_and_bias
-
-Array = npt.NDArray[np.float64]
-Matrix = Any
-"""A dense float64 array or a scipy CSR array, [rows, columns]."""
-
-
-ROUNDING = 1e-10
-"""Relative error of one sum of products in float64 of up to 400,000 terms, with room to spare: n terms err by
-at most n * 1.1e-16 of the sum of their absolute values (Higham, "Accuracy and Stability of Numerical
-Algorithms", 2002, eq. 3.5). Also what the decimals of a property may differ from the numbers they are read
-as."""
-
-
-class UnsupportedQueryError(Exception):
-    """The query is outside the operators of this solver; its verdict must be `unknown`."""
-
-
-@dataclass(frozen=True, eq=False)
-class Affine:
-    """sum over blocks b of terms[b] @ value(b) + constant. Block -1 is the input x.
-
-    Attributes:
-        sizes: where composing rounded, block -> matrix of the sums of absolute values that each entry of
-            `terms` was added up from; an entry differs from the exact one by less than `ROUNDING` of it.
-        constant_size: the same of `constant`; None for its absolute value.
-    """
-
-    terms: dict[int, Matrix]
-    constant: Array
-    sizes: dict[int, Matrix] = field(default_factory=dict)
-    constant_size: Array | None = None
-
-    @property
-    def size(self) -> int:
-        return len(self.constant)
-
-    @cached_property
-    def absolute(self) -> dict[int, Matrix]:
-        """Block -> entrywise bound on what the entries of `terms` were added up from."""
-        return {block: self.sizes.get(block, abs(matrix)) for block, matrix in self.terms.items()}
-
-    def magnitude(self, largest: Mapping[int, Array]) -> Array:
-        """Sums of absolute values [size] of all that the rows add up, where |block b| <= largest[b]."""
-        total = np.abs(self.constant) if self.constant_size is None else self.constant_size
-        for block, matrix in self.absolute.items():
-            total = total + matrix @ largest[block]
-        return np.asarray(total)
-
-    def rows(self, rows: npt.NDArray[np.intp], sign: float = 1.0) -> Affine:
-        """Chosen rows, times 1 or -1."""
-        pick = {b: sign * _picked(matrix, rows) for b, matrix in self.terms.items()}
-        sizes = {b: _picked(matrix, rows) for b, matrix in self.sizes.items()}
-        constant_size = None if self.constant_size is None else self.constant_size[rows]
-        return Affine(pick, sign * self.constant[rows], sizes, constant_size)
-
-    def evaluate(self, values: dict[int, Array]) -> Array:
-        """Values [batch, size] from block values [batch, block size]."""
-        total: Array = np.broadcast_to(self.constant, (len(values[-1]), self.size))
-        for block, matrix in self.terms.items():
-            total = total + (matrix @ values[block].T).T
-        return total
+from salver.nets.affine import Affine, Array, UnsupportedQueryError, compact, identity
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,6 +77,10 @@ class Program:
     blocks: tuple[Block, ...]
     output: Affine
 
+    def argument(self, block: Block) -> Affine:
+        """What a block is applied to: z of a ReLU or mask, v of a gate or an absolute value."""
+        return self.pre[block.pre].affine if isinstance(block, ReluBlock | MaskBlock) else block.value
+
     def evaluate(self, x: Array) -> tuple[Array, list[Array], dict[int, Array]]:
         """Outputs, pre-activations and block values at inputs `x` [batch, n], in float64."""
         values: dict[int, Array] = {-1: np.atleast_2d(np.asarray(x, np.float64))}
@@ -163,109 +100,81 @@ class Program:
         return self.output.evaluate(values), [zs[i] for i in range(len(self.pre))], values
 
 
-def lower(network: nets.Network) -> Program:
-    """Composes the linear operators of a network and pairs masks with their ReLUs.
-
-    Raises:
-        UnsupportedQueryError: a Sign outside Relu(Sign(z)), or a product of two non-masks.
-    """
-    return _Lowering(network).run()
-
-
 @dataclass
-class _Lowering:
-    network: nets.Network
+class ProgramBuilder:
+    """A program under construction, to which every operator of a network adds itself (`Operator.lower`).
+
+    Tensors are named as in the network. A tensor is an affine map over the blocks so far, or the sign of
+    one: `Sign` is no block of its own, only its mask `Relu(Sign(z))` is.
+    """
+
     pre: list[PreActivation] = field(default_factory=list)
     blocks: list[Block] = field(default_factory=list)
     affine: dict[str, Affine] = field(default_factory=dict)
+    signs: dict[str, str] = field(default_factory=dict)
     pre_of: dict[str, int] = field(default_factory=dict)
-    sign_of: dict[str, str] = field(default_factory=dict)
     relu_of: dict[int, int] = field(default_factory=dict)
     mask_of: dict[int, int] = field(default_factory=dict)
 
-    def run(self) -> Program:
-        size = self.network.input_size
-        self.affine[self.network.input] = Affine({-1: sparse.eye_array(size, format="csr")}, np.zeros(size))
-        shapes = self.network.shapes
-        for node in self.network.nodes:
-            self._node(node, shapes)
-        output = self.network.output
+    def program(self, input_size: int, output: str) -> Program:
+        """All so far. Raises: UnsupportedQueryError: the output is a Sign."""
         if output not in self.affine:
             raise UnsupportedQueryError("the output is a Sign")
-        return Program(size, tuple(self.pre), tuple(self.blocks), _compact(self.affine[output]))
+        return Program(input_size, tuple(self.pre), tuple(self.blocks), compact(self.affine[output]))
 
-    def _node(self, node: nets.Node, shapes: dict[str, nets.Shape]) -> None:
-        operator, source = node.operator, node.inputs[0]
-        if isinstance(operator, nets.Sign) and source not in self.sign_of:
-            self.sign_of[node.name] = source
-            return
-        if isinstance(operator, nets.Relu) and source in self.sign_of:
-            number = self._pre(self.sign_of[source])
-            self.affine[node.name] = self._shared(self.mask_of, number, MaskBlock, node.name)
-            return
-        for name in node.inputs:
-            if name in self.sign_of:
-                raise UnsupportedQueryError("a Sign that is not the argument of a Relu")
-        if isinstance(operator, nets.Reshape) and source in self.pre_of:
-            self.pre_of[node.name] = self.pre_of[source]
-        self.affine[node.name] = self._value(node, shapes)
+    def define(self, tensor: str, value: Affine) -> None:
+        """Says what a tensor is."""
+        self.affine[tensor] = value
 
-    def _value(self, node: nets.Node, shapes: dict[str, nets.Shape]) -> Affine:
-        operator = node.operator
-        first = self.affine[node.inputs[0]]
-        shape = shapes[node.inputs[0]]
-        match operator:
-            case nets.Linear() | nets.Conv() | nets.ConvTranspose():
-                matrix, bias = matrix_and_bias(operator, shape)
-                return apply(matrix.astype(np.float64), first, bias)
-            case nets.Scale():
-                scale = sparse.diags_array(operator.scale.ravel().astype(np.float64), format="csr")
-                return apply(scale, first, operator.shift.ravel())
-            case nets.Relu():
-                return self._shared(self.relu_of, self._pre(node.inputs[0]), ReluBlock, node.name)
-            case nets.Abs():
-                return self._append(AbsBlock(_compact(first), first.size, node.name, node.inputs[0]))
-            case nets.Add() | nets.Sub():
-                return add(
-                    first, self.affine[node.inputs[1]], 1.0 if isinstance(operator, nets.Add) else -1.0
-                )
-            case nets.Concat():
-                return _concat([self.affine[name] for name in node.inputs])
-            case nets.Reshape():
-                return first
-            case nets.Mul():
-                return self._gate(node)
-        raise UnsupportedQueryError(f"operator {type(operator).__name__}")
+    def define_sign(self, tensor: str, source: str) -> None:
+        """Says that a tensor is the sign of another. Raises: UnsupportedQueryError: that one is a Sign."""
+        self.value(source)
+        self.signs[tensor] = source
 
-    def _gate(self, node: nets.Node) -> Affine:
-        for mask, source in (node.inputs, node.inputs[::-1]):
-            number, value = _plain_mask(self.affine[mask], self.blocks), self.affine[source]
-            if number is not None:
-                return self._append(GateBlock(number, _compact(value), value.size, node.name, source))
-        raise UnsupportedQueryError("a product of which neither factor is a mask Relu(Sign(z))")
+    def define_renamed(self, tensor: str, source: str) -> None:
+        """Says that a tensor has the entries of another; its ReLU is the other's ReLU then."""
+        self.define(tensor, self.value(source))
+        if source in self.pre_of:
+            self.pre_of[tensor] = self.pre_of[source]
 
-    def _pre(self, tensor: str) -> int:
+    def value(self, tensor: str) -> Affine:
+        """What a tensor is. Raises: UnsupportedQueryError: it is a Sign."""
+        if tensor in self.signs:
+            raise UnsupportedQueryError("a Sign that is not the argument of a Relu")
+        return self.affine[tensor]
+
+    def relu(self, source: str, name: str) -> Affine:
+        """max(z, 0), or the mask 1[z > 0] where `source` is the sign of z; `name` is for a new block."""
+        is_mask = source in self.signs
+        tensor = self.signs.get(source, source)
         if tensor not in self.pre_of:
             self.pre_of[tensor] = len(self.pre)
-            self.pre.append(PreActivation(_compact(self.affine[tensor]), tensor))
-        return self.pre_of[tensor]
-
-    def _shared(
-        self, known: dict[int, int], pre: int, kind: type[ReluBlock] | type[MaskBlock], name: str
-    ) -> Affine:
+            self.pre.append(PreActivation(compact(self.affine[tensor]), tensor))
+        pre, known = self.pre_of[tensor], self.mask_of if is_mask else self.relu_of
         size = self.pre[pre].affine.size
         if pre not in known:
             known[pre] = len(self.blocks)
-            self.blocks.append(kind(pre, size, name))
-        return _identity(known[pre], size)
+            self.blocks.append((MaskBlock if is_mask else ReluBlock)(pre, size, name))
+        return identity(known[pre], size)
+
+    def absolute(self, source: str, name: str) -> Affine:
+        """|v| of a tensor v."""
+        value = compact(self.value(source))
+        return self._append(AbsBlock(value, value.size, name, source))
+
+    def product(self, left: str, right: str, name: str) -> Affine:
+        """mask * v. Raises: UnsupportedQueryError: neither factor is a mask."""
+        factors = {left: self.value(left), right: self.value(right)}
+        for mask, source in ((left, right), (right, left)):
+            number = _plain_mask(factors[mask], self.blocks)
+            if number is not None:
+                value = compact(factors[source])
+                return self._append(GateBlock(number, value, value.size, name, source))
+        raise UnsupportedQueryError("a product of which neither factor is a mask Relu(Sign(z))")
 
     def _append(self, block: GateBlock | AbsBlock) -> Affine:
         self.blocks.append(block)
-        return _identity(len(self.blocks) - 1, block.size)
-
-
-def _identity(block: int, size: int) -> Affine:
-    return Affine({block: sparse.eye_array(size, format="csr")}, np.zeros(size))
+        return identity(len(self.blocks) - 1, block.size)
 
 
 def _plain_mask(affine: Affine, blocks: list[Block]) -> int | None:
@@ -276,136 +185,3 @@ def _plain_mask(affine: Affine, blocks: list[Block]) -> int | None:
         return None
     identity = matrix.shape[0] == matrix.shape[1] == matrix.nnz and (matrix.diagonal() == 1).all()
     return number if identity else None
-
-
-def apply(matrix: Matrix, source: Affine, bias: Any) -> Affine:
-    """matrix @ source + bias; says how large the sums were where they were rounded.
-
-    Raises:
-        UnsupportedQueryError: a product may leave the numbers that float64 holds with all their digits.
-    """
-    _refuse_range(matrix, [*source.terms.values(), source.constant])
-    selects = _selects(matrix)
-    terms = {block: _dense_if_full(matrix @ term) for block, term in source.terms.items()}
-    sizes = {
-        block: _dense_if_full(abs(matrix) @ source.absolute[block])
-        for block, term in source.terms.items()
-        if block in source.sizes or not (selects or _selects(term))
-    }
-    moved, shift = np.asarray(matrix @ source.constant, np.float64).ravel(), np.asarray(bias, np.float64)
-    constant = np.asarray(moved + shift, np.float64).ravel()
-    exact = source.constant_size is None and (selects or not source.constant.any())
-    if exact and not np.any(_lost(moved, shift, constant)):
-        return Affine(terms, constant, sizes)
-    known = np.abs(source.constant) if source.constant_size is None else source.constant_size
-    return Affine(terms, constant, sizes, np.asarray(abs(matrix) @ known + np.abs(shift), np.float64).ravel())
-
-
-def _refuse_range(matrix: Matrix, factors: list[Any]) -> None:
-    least, most = _extent(matrix)
-    for factor in factors:
-        low, high = _extent(factor)
-        if least * low < SMALLEST or most * high > LARGEST:
-            raise UnsupportedQueryError("weights whose products leave the range of double precision")
-
-
-def _extent(matrix: Any) -> tuple[float, float]:
-    """Least and largest absolute value of the entries that are not 0; ones where there are none."""
-    size = np.abs(matrix.data if sparse.issparse(matrix) else np.asarray(matrix))
-    high = float(size.max(initial=0.0))
-    if high == 0.0:
-        return 1.0, 1.0
-    return float(size.min(where=size > 0.0, initial=high)), high
-
-
-def _selects(matrix: Matrix) -> bool:
-    """Whether every row has one entry at most, and that a power of two: products with it are exact."""
-    if not sparse.issparse(matrix):
-        return False
-    rows = sparse.csr_array(matrix)
-    powers = np.abs(np.frexp(rows.data)[0]) == 0.5
-    return bool((np.diff(rows.indptr) <= 1).all() and (powers | (rows.data == 0.0)).all())
-
-
-def _lost(left: Any, right: Any, total: Any) -> Any:
-    """What a sum of two lost to rounding, entry by entry (Knuth's TwoSum)."""
-    part = total - left
-    return (left - (total - part)) + (right - part)
-
-
-def add(left: Affine, right: Affine, sign: float) -> Affine:
-    """left + sign * right, for a sign of 1 or -1; says how large the sums were where they were rounded."""
-    terms, sizes = dict(left.terms), dict(left.sizes)
-    for block, matrix in right.terms.items():
-        term = sign * matrix
-        if block not in terms:
-            terms[block] = term
-            sizes.update({block: right.sizes[block]} if block in right.sizes else {})
-            continue
-        terms[block] = _dense_if_full(left.terms[block] + term)
-        rounded = block in left.sizes or block in right.sizes
-        if rounded or _any(_lost(left.terms[block], term, terms[block])):
-            sizes[block] = _dense_if_full(left.absolute[block] + right.absolute[block])
-    shift = sign * right.constant
-    constant = left.constant + shift
-    known = [np.abs(p.constant) if p.constant_size is None else p.constant_size for p in (left, right)]
-    rounded = left.constant_size is not None or right.constant_size is not None
-    if rounded or np.any(_lost(left.constant, shift, constant)):
-        return Affine(terms, constant, sizes, known[0] + known[1])
-    return Affine(terms, constant, sizes)
-
-
-def _concat(parts: list[Affine]) -> Affine:
-    blocks = sorted({block for part in parts for block in part.terms})
-    columns = {b: part.terms[b].shape[1] for part in parts for b in part.terms}
-    rounded = {block for part in parts for block in part.sizes}
-    terms = {b: _stacked([part.terms.get(b) for part in parts], parts, columns[b]) for b in blocks}
-    sizes = {
-        b: _stacked([part.absolute.get(b) for part in parts], parts, columns[b]) for b in sorted(rounded)
-    }
-    constant_size = None
-    if any(part.constant_size is not None for part in parts):
-        constant_size = np.concatenate(
-            [np.abs(p.constant) if p.constant_size is None else p.constant_size for p in parts]
-        )
-    return Affine(terms, np.concatenate([part.constant for part in parts]), sizes, constant_size)
-
-
-def _stacked(matrices: list[Matrix], parts: list[Affine], columns: int) -> Matrix:
-    """The matrices of the parts above each other, None being zeros."""
-    rows = [
-        sparse.csr_array((part.size, columns)) if matrix is None else sparse.csr_array(matrix)
-        for matrix, part in zip(matrices, parts, strict=True)
-    ]
-    return _dense_if_full(sparse.vstack(rows, format="csr"))
-
-
-def dense(matrix: Matrix) -> Array:
-    """A matrix of a program as a dense float64 array [rows, columns]."""
-    return np.asarray(matrix.toarray() if sparse.issparse(matrix) else matrix, np.float64)
-
-
-def _picked(matrix: Matrix, rows: npt.NDArray[np.intp]) -> Matrix:
-    return sparse.csr_array(matrix)[rows] if sparse.issparse(matrix) else matrix[rows]
-
-
-def _dense_if_full(matrix: Matrix) -> Matrix:
-    """Dense above one entry in five: BLAS is faster there, and a scipy product returns either."""
-    if not sparse.issparse(matrix):
-        return np.asarray(matrix)
-    if matrix.nnz > 0.2 * matrix.shape[0] * matrix.shape[1]:
-        return matrix.toarray()
-    return sparse.csr_array(matrix)
-
-
-def _compact(affine: Affine) -> Affine:
-    """Without the terms that are zero, and were added up from zeros."""
-    terms = {
-        b: m for b, m in affine.terms.items() if _any(m) or (b in affine.sizes and _any(affine.sizes[b]))
-    }
-    sizes = {b: m for b, m in affine.sizes.items() if b in terms}
-    return Affine(terms, affine.constant, sizes, affine.constant_size)
-
-
-def _any(matrix: Matrix) -> bool:
-    return bool(matrix.count_nonzero() if sparse.issparse(matrix) else np.any(matrix))

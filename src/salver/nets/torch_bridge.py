@@ -9,27 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from salver.core.errors import SalverError
-from salver.nets.fold import fold_scales
-from salver.nets.network import (
-    Abs,
-    Add,
-    Concat,
-    Conv,
-    ConvTranspose,
-    Linear,
-    Mul,
-    Network,
-    Node,
-    Operator,
-    Relu,
-    Reshape,
-    Scale,
-    Shape,
-    Sign,
-    Sub,
-    conv_output_shape,
-    single,
-)
+from salver.nets.network import Network, fold_scales, single
+from salver.nets.operators import OPERATORS, Conv, Linear, Node, Operator, Reshape, Scale, Shape
 
 if TYPE_CHECKING:
     import torch
@@ -65,13 +46,15 @@ def _layers(module: torch.nn.Module) -> list[torch.nn.Module]:
 def _convert(layer: Any, shape: Shape) -> list[tuple[Operator, Shape]]:
     from torch import nn
 
+    for kind in OPERATORS.values():
+        if kind.torch is not None and isinstance(layer, getattr(nn, kind.torch)):
+            operator = kind.from_torch(layer)
+            return [(operator, operator.output_shape(shape))]
     match layer:
         case nn.Linear():
             bias = _numpy(layer.bias) if layer.bias is not None else np.zeros(layer.out_features, np.float32)
             flat = [(Reshape(), (math.prod(shape),))] if len(shape) > 1 else []
             return [*flat, (Linear(_numpy(layer.weight), bias), (layer.out_features,))]
-        case nn.ReLU():
-            return [(Relu(), shape)]
         case nn.Flatten():
             return [(Reshape(), (math.prod(shape),))] if len(shape) > 1 else []
         case nn.Unflatten():
@@ -81,11 +64,11 @@ def _convert(layer: Any, shape: Shape) -> list[tuple[Operator, Shape]]:
         case nn.BatchNorm1d() | nn.BatchNorm2d():
             return [(_batch_norm(layer, shape), shape)]
         case nn.Conv2d() if layer.padding_mode == "zeros" and not isinstance(layer.padding, str):
-            operator = _conv2d(layer)
-            return [(operator, conv_output_shape(shape, operator))]
+            convolution = _conv2d(layer)
+            return [(convolution, convolution.output_shape(shape))]
         case nn.AvgPool2d() if layer.divisor_override is None and not layer.ceil_mode:
-            operator = _pool2d(layer, shape[0])
-            return [(operator, conv_output_shape(shape, operator))]
+            pool = _pool2d(layer, shape[0])
+            return [(pool, pool.output_shape(shape))]
         case nn.AdaptiveAvgPool2d() if layer.output_size in (1, (1, 1)):
             weight = np.full((shape[0], 1, *shape[1:]), 1.0 / math.prod(shape[1:]), np.float32)
             return [(Conv(weight, np.zeros(shape[0], np.float32), groups=shape[0]), (shape[0], 1, 1))]
@@ -148,57 +131,18 @@ def tensors_in_torch(
     kind = dtype or torch.float32
     # Copies: weights of a file are read-only, and torch warns of sharing such memory.
     weights = {
-        (node.name, part): torch.tensor(np.array(getattr(node.operator, part)), dtype=kind, device=device)
+        node.name: {
+            part: torch.tensor(np.array(value), dtype=kind, device=device)
+            for part, value in node.operator.arrays().items()
+        }
         for node in network.nodes
-        for part in ("weight", "bias", "scale", "shift")
-        if hasattr(node.operator, part)
     }
 
     def forward(x: torch.Tensor) -> dict[str, torch.Tensor]:
         values = {network.input: x}
         for node in network.nodes:
-            arguments = [values[name] for name in node.inputs]
-            values[node.name] = _torch_apply(node, arguments, weights)
+            given = [values[name] for name in node.inputs]
+            values[node.name] = node.operator.in_torch(given, weights[node.name], node.shape)
         return values
 
     return forward
-
-
-def _torch_apply(node: Node, arguments: list[Any], weights: dict[tuple[str, str], Any]) -> Any:
-    import torch
-    from torch.nn import functional
-
-    operator, first = node.operator, arguments[0]
-    part = {key: value for (name, key), value in weights.items() if name == node.name}
-    match operator:
-        case Linear():
-            return functional.linear(first, part["weight"], part["bias"])
-        case Conv():
-            top, left, bottom, right = operator.pads
-            padded = functional.pad(first, (left, right, top, bottom))
-            rest = (operator.strides, 0, operator.dilations, operator.groups)
-            return functional.conv2d(padded, part["weight"], part["bias"], *rest)
-        case ConvTranspose():
-            top, left, bottom, right = operator.pads
-            full = functional.conv_transpose2d(
-                first, part["weight"], None, operator.strides, 0, 0, operator.groups, operator.dilations
-            )
-            return full[..., top : full.shape[-2] - bottom, left : full.shape[-1] - right]
-        case Scale():
-            return first * part["scale"] + part["shift"]
-        case Relu():
-            return torch.relu(first)
-        case Sign():
-            return torch.sign(first)
-        case Abs():
-            return torch.abs(first)
-        case Mul():
-            return first * arguments[1]
-        case Add():
-            return first + arguments[1]
-        case Sub():
-            return first - arguments[1]
-        case Concat():
-            return torch.cat(arguments, dim=1)
-        case Reshape():
-            return first.reshape(first.shape[0], *node.shape)

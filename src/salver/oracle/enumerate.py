@@ -21,8 +21,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import optimize
 
+from salver.nets.affine import Affine
 from salver.nets.network import Network
-from salver.nets.program import AbsBlock, Affine, GateBlock, MaskBlock, Program, ReluBlock
+from salver.nets.program import AbsBlock, GateBlock, MaskBlock, Program, ReluBlock
 from salver.oracle.thin import decide_region
 from salver.spec.property import Atom, Clause, Property
 from salver.spec.truth import Truth

@@ -14,24 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from salver.nets.linear_maps import matrix_and_bias
-from salver.nets.network import (
-    Abs,
-    Add,
-    Concat,
-    Conv,
-    ConvTranspose,
-    Linear,
-    Mul,
-    Network,
-    Operator,
-    Relu,
-    Reshape,
-    Scale,
-    Shape,
-    Sign,
-    Sub,
-)
+from salver.core.errors import SalverError
+from salver.nets import operators as ops
+from salver.nets.network import Network
 from salver.spec.property import Property
 
 Values = list[Fraction]
@@ -72,48 +57,59 @@ def exact_margin(network: Network, prop: Property, x: npt.ArrayLike | Values) ->
     return worst
 
 
-def _apply(operator: Operator, arguments: list[Values], source: Shape, shape: Shape) -> Values:
+def _apply(operator: ops.Operator, arguments: list[Values], source: ops.Shape, shape: ops.Shape) -> Values:
     first = arguments[0]
     match operator:
-        case Linear() | Conv() | ConvTranspose():
+        case ops.Linear() | ops.Conv() | ops.ConvTranspose():
             result, entries = rational_entries(operator, source)
             for row, column, weight in entries:
                 result[row] += weight * first[column]
             return result
-        case Scale():
-            full = [np.broadcast_to(part, shape).ravel() for part in (operator.scale, operator.shift)]
-            factors, shifts = (_fractions(part.astype(np.float64)) for part in full)
-            return [a * v + b for a, v, b in zip(factors, first, shifts, strict=True)]
-        case Relu():
+        case ops.Scale():
+            return [a * v + b for (a, b), v in zip(rational_parts(operator, shape), first, strict=True)]
+        case ops.Relu():
             return [max(v, Fraction(0)) for v in first]
-        case Sign():
+        case ops.Sign():
             return [Fraction((v > 0) - (v < 0)) for v in first]
-        case Abs():
+        case ops.Abs():
             return [abs(v) for v in first]
-        case Mul():
+        case ops.Mul():
             return [a * b for a, b in zip(*arguments, strict=True)]
-        case Add():
+        case ops.Add():
             return [a + b for a, b in zip(*arguments, strict=True)]
-        case Sub():
+        case ops.Sub():
             return [a - b for a, b in zip(*arguments, strict=True)]
-        case Concat():
+        case ops.Concat():
             return [v for part in arguments for v in part]
-        case Reshape():
+        case ops.Reshape():
             return first
+    raise unread(operator)
+
+
+def unread(operator: ops.Operator) -> SalverError:
+    """Of an operator that the exact answers do not know; they read each by themselves, on purpose."""
+    what = f"operator {type(operator).__name__} has no exact answer"
+    return SalverError(what, "oracle", "ask for no exact answer of this network")
 
 
 def rational_entries(
-    operator: Linear | Conv | ConvTranspose, source: Shape
+    operator: ops.Linear | ops.Conv | ops.ConvTranspose, source: ops.Shape
 ) -> tuple[Values, Iterator[tuple[int, int, Fraction]]]:
     """Bias [outputs] and entries (row, column, weight) of a linear operator over flat tensors of `source`.
 
     A convolution's matrix holds single weights as they are, so nothing is rounded.
     """
-    matrix, bias = matrix_and_bias(operator, source)
+    matrix, bias = operator.matrix_and_bias(source)
     coo = sparse.coo_array(matrix)
     rows, columns = (axis.tolist() for axis in coo.coords)
     weights = (Fraction(weight) for weight in coo.data.tolist())
     return _fractions(np.asarray(bias, np.float64)), zip(rows, columns, weights, strict=True)
+
+
+def rational_parts(operator: ops.Scale, shape: ops.Shape) -> Iterator[tuple[Fraction, Fraction]]:
+    """Factor and shift of every entry of a tensor of this shape."""
+    full = (np.broadcast_to(part, shape).ravel() for part in (operator.scale, operator.shift))
+    return zip(*(_fractions(part.astype(np.float64)) for part in full), strict=True)
 
 
 def _fractions(values: npt.NDArray[np.float64]) -> Values:

@@ -10,26 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
-import numpy as np
-
-from salver.nets.network import (
-    Abs,
-    Add,
-    Concat,
-    Conv,
-    ConvTranspose,
-    Linear,
-    Mul,
-    Network,
-    Node,
-    Relu,
-    Reshape,
-    Scale,
-    Shape,
-    Sign,
-    Sub,
-)
-from salver.oracle.exact import Values, rational_entries
+from salver.nets import operators as ops
+from salver.nets.network import Network
+from salver.oracle.exact import Values, rational_entries, rational_parts, unread
 from salver.spec.property import Atom, Property
 
 Interval = tuple[Values, Values]
@@ -74,7 +57,7 @@ class Bounds:
                 low[entry] = max(low[entry], _ZERO) if on else low[entry]
                 high[entry] = high[entry] if on else min(high[entry], _ZERO)
                 empty |= high[entry] <= 0 if on else low[entry] > 0
-            if isinstance(node.operator, Sign):
+            if isinstance(node.operator, ops.Sign):
                 for (tensor, entry), on in signs.items():
                     if on and tensor == node.inputs[0]:
                         low[entry], high[entry] = _ONE, _ONE
@@ -95,11 +78,11 @@ class Bounds:
     def _greatest(self, tensor: str, row: Mapping[int, Fraction]) -> Fraction:
         """An upper bound on a combination of entries: composed through the last linear operators."""
         node = {n.name: n for n in self.network.nodes}.get(tensor)
-        if node is not None and isinstance(node.operator, Add):
+        if node is not None and isinstance(node.operator, ops.Add):
             return sum((self._greatest(name, row) for name in node.inputs), _ZERO)
-        if node is not None and isinstance(node.operator, Concat):
+        if node is not None and isinstance(node.operator, ops.Concat):
             return self._through_concat(node, row)
-        if node is not None and isinstance(node.operator, Linear):
+        if node is not None and isinstance(node.operator, ops.Linear):
             combined: dict[int, Fraction] = {}
             constant = _ZERO
             for entry, factor in row.items():
@@ -109,7 +92,7 @@ class Bounds:
             return constant + _top(combined, self.values[node.inputs[0]])
         return _top(row, self.values[tensor])
 
-    def _through_concat(self, node: Node, row: Mapping[int, Fraction]) -> Fraction:
+    def _through_concat(self, node: ops.Node, row: Mapping[int, Fraction]) -> Fraction:
         total, first = _ZERO, 0
         for name in node.inputs:
             size = len(self.values[name][0])
@@ -124,38 +107,35 @@ def _top(row: Mapping[int, Fraction], interval: Interval) -> Fraction:
     return sum((f * (high[entry] if f > 0 else low[entry]) for entry, f in row.items()), _ZERO)
 
 
-def _apply(node: Node, arguments: list[Interval], source: Shape) -> Interval:
+def _apply(node: ops.Node, arguments: list[Interval], source: ops.Shape) -> Interval:
     operator, (low, high) = node.operator, arguments[0]
     match operator:
-        case Linear() | Conv() | ConvTranspose():
+        case ops.Linear() | ops.Conv() | ops.ConvTranspose():
             return _linear(operator, source, low, high)
-        case Scale():
-            full = [
-                np.broadcast_to(part, node.shape).ravel().tolist()
-                for part in (operator.scale, operator.shift)
-            ]
-            scales, shifts = ([Fraction(v) for v in part] for part in full)
-            ends = [(a * p + b, a * q + b) for a, b, p, q in zip(scales, shifts, low, high, strict=True)]
+        case ops.Scale():
+            parts = rational_parts(operator, node.shape)
+            ends = [(a * p + b, a * q + b) for (a, b), p, q in zip(parts, low, high, strict=True)]
             return [min(pair) for pair in ends], [max(pair) for pair in ends]
-        case Relu():
+        case ops.Relu():
             return [max(v, _ZERO) for v in low], [max(v, _ZERO) for v in high]
-        case Sign():
+        case ops.Sign():
             return [_sign(v) for v in low], [_sign(v) for v in high]
-        case Abs():
+        case ops.Abs():
             reach = [max(-p, q) for p, q in zip(low, high, strict=True)]
             return [max(p, -q, _ZERO) for p, q in zip(low, high, strict=True)], reach
-        case Mul():
+        case ops.Mul():
             pairs = zip(low, high, *arguments[1], strict=True)
             corners = [(p * r, p * s, q * r, q * s) for p, q, r, s in pairs]
             return [min(c) for c in corners], [max(c) for c in corners]
-        case Add():
+        case ops.Add():
             return _sums(low, arguments[1][0], 1), _sums(high, arguments[1][1], 1)
-        case Sub():
+        case ops.Sub():
             return _sums(low, arguments[1][1], -1), _sums(high, arguments[1][0], -1)
-        case Concat():
+        case ops.Concat():
             return [v for part in arguments for v in part[0]], [v for part in arguments for v in part[1]]
-        case Reshape():
+        case ops.Reshape():
             return list(low), list(high)
+    raise unread(operator)
 
 
 def _sums(first: Values, second: Values, sign: int) -> Values:
@@ -166,7 +146,9 @@ def _sign(value: Fraction) -> Fraction:
     return Fraction((value > 0) - (value < 0))
 
 
-def _linear(operator: Linear | Conv | ConvTranspose, source: Shape, low: Values, high: Values) -> Interval:
+def _linear(
+    operator: ops.Linear | ops.Conv | ops.ConvTranspose, source: ops.Shape, low: Values, high: Values
+) -> Interval:
     below, entries = rational_entries(operator, source)
     above = list(below)
     for row, column, weight in entries:

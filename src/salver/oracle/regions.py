@@ -23,25 +23,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from salver.nets.linear_maps import matrix_and_bias
-from salver.nets.network import (
-    Abs,
-    Add,
-    Concat,
-    Conv,
-    ConvTranspose,
-    Linear,
-    Mul,
-    Network,
-    Node,
-    Relu,
-    Reshape,
-    Scale,
-    Shape,
-    Sign,
-    Sub,
-)
-from salver.oracle.exact import exact_margin
+from salver.nets import operators as ops
+from salver.nets.network import Network
+from salver.oracle.exact import exact_margin, unread
 from salver.oracle.rational_lp import maximise
 from salver.spec.property import Atom, Property
 from salver.spec.truth import Truth
@@ -184,7 +168,7 @@ class _Search:
             return
         node = self.network.nodes[number]
         source = node.inputs[0]
-        if isinstance(node.operator, Relu | Sign | Abs) and source not in state.signs:
+        if isinstance(node.operator, ops.Relu | ops.Sign | ops.Abs) and source not in state.signs:
             for part in self._signs(state, source, 0, ()):
                 yield from self._regions(self._applied(part, node), number + 1)
             return
@@ -297,46 +281,47 @@ class _Search:
             return None
         return list(solution.point[:-1]), 0.0
 
-    def _applied(self, state: _State, node: Node) -> _State:
+    def _applied(self, state: _State, node: ops.Node) -> _State:
         value = self._value(node, state)
         return replace(state, forms={**state.forms, node.name: value})
 
-    def _value(self, node: Node, state: _State) -> _Forms:
+    def _value(self, node: ops.Node, state: _State) -> _Forms:
         operator, first = node.operator, state.forms[node.inputs[0]]
         match operator:
-            case Linear() | Conv() | ConvTranspose():
+            case ops.Linear() | ops.Conv() | ops.ConvTranspose():
                 matrix, bias = self._matrix(node.name, operator, self.shapes[node.inputs[0]])
                 product = _Forms(matrix.whole.dot(first.whole), matrix.exponent + first.exponent)
                 return _sum(product, _constant(bias, first.whole.shape[1]), 1)
-            case Scale():
+            case ops.Scale():
                 full = [
                     np.broadcast_to(part, node.shape).ravel() for part in (operator.scale, operator.shift)
                 ]
                 scale, shift = (_from_floats(part.astype(np.float64)[:, None]) for part in full)
                 product = _Forms(scale.whole * first.whole, scale.exponent + first.exponent)
                 return _sum(product, _constant(shift, first.whole.shape[1]), 1)
-            case Relu():
+            case ops.Relu():
                 return _Forms(_column(state.signs[node.inputs[0]]) * first.whole, first.exponent)
-            case Sign():
+            case ops.Sign():
                 # Only behind a ReLU, where -1 and 0 are the same.
                 return _constant(_Forms(_column(state.signs[node.inputs[0]]), 0), first.whole.shape[1])
-            case Abs():
+            case ops.Abs():
                 return _Forms((2 * _column(state.signs[node.inputs[0]]) - 1) * first.whole, first.exponent)
-            case Mul():
+            case ops.Mul():
                 return _product(first, state.forms[node.inputs[1]])
-            case Add() | Sub():
-                return _sum(first, state.forms[node.inputs[1]], 1 if isinstance(operator, Add) else -1)
-            case Concat():
+            case ops.Add() | ops.Sub():
+                return _sum(first, state.forms[node.inputs[1]], 1 if isinstance(operator, ops.Add) else -1)
+            case ops.Concat():
                 parts = _aligned([state.forms[name] for name in node.inputs])
                 return _Forms(np.concatenate([part.whole for part in parts]), parts[0].exponent)
-            case Reshape():
+            case ops.Reshape():
                 return first
+        raise unread(operator)
 
     def _matrix(
-        self, name: str, operator: Linear | Conv | ConvTranspose, source: Shape
+        self, name: str, operator: ops.Linear | ops.Conv | ops.ConvTranspose, source: ops.Shape
     ) -> tuple[_Forms, _Forms]:
         if name not in self.linear:
-            matrix, bias = matrix_and_bias(operator, source)
+            matrix, bias = operator.matrix_and_bias(source)
             dense = matrix.toarray() if sparse.issparse(matrix) else np.asarray(matrix)
             column = np.asarray(bias, np.float64)[:, None]
             self.linear[name] = _from_floats(dense.astype(np.float64)), _from_floats(column)

@@ -13,24 +13,9 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
-from salver.nets.network import (
-    Abs,
-    Add,
-    Concat,
-    Conv,
-    ConvTranspose,
-    Linear,
-    Mul,
-    Network,
-    Node,
-    Relu,
-    Reshape,
-    Scale,
-    Shape,
-    Sign,
-    Sub,
-)
-from salver.oracle.exact import exact_margin, rational_entries
+from salver.nets import operators as ops
+from salver.nets.network import Network
+from salver.oracle.exact import exact_margin, rational_entries, rational_parts, unread
 from salver.oracle.rational_lp import maximise
 from salver.spec.property import Atom, Property
 from salver.spec.truth import Truth
@@ -135,41 +120,42 @@ class _Region:
         self.stated.add(tensor)
         return positive
 
-    def _apply(self, node: Node, source: Shape) -> list[Form]:
+    def _apply(self, node: ops.Node, source: ops.Shape) -> list[Form]:
         operator, first = node.operator, self.forms[node.inputs[0]]
         size = len(first[0])
         match operator:
-            case Linear() | Conv() | ConvTranspose():
+            case ops.Linear() | ops.Conv() | ops.ConvTranspose():
                 return _linear(operator, source, first)
-            case Scale():
-                parts = [
-                    np.broadcast_to(p, node.shape).ravel().tolist() for p in (operator.scale, operator.shift)
+            case ops.Scale():
+                parts = rational_parts(operator, node.shape)
+                return [
+                    [*(a * c for c in form[:-1]), a * form[-1] + b]
+                    for (a, b), form in zip(parts, first, strict=True)
                 ]
-                pairs = zip(*([Fraction(v) for v in part] for part in parts), first, strict=True)
-                return [[*(a * c for c in form[:-1]), a * form[-1] + b] for a, b, form in pairs]
-            case Relu():
+            case ops.Relu():
                 on = self._positive(node.inputs[0], strictly=True)
                 return [form if p else [_ZERO] * size for p, form in zip(on, first, strict=True)]
-            case Sign():
+            case ops.Sign():
                 # Only behind a ReLU, where -1 and 0 are the same.
                 on = self._positive(node.inputs[0], strictly=True)
                 return [[*([_ZERO] * (size - 1)), _ONE if p else _ZERO] for p in on]
-            case Abs():
+            case ops.Abs():
                 on = self._positive(node.inputs[0], strictly=False)
                 return [form if p else [-c for c in form] for p, form in zip(on, first, strict=True)]
-            case Mul():
+            case ops.Mul():
                 return [_product(a, b) for a, b in zip(first, self.forms[node.inputs[1]], strict=True)]
-            case Add() | Sub():
-                sign = 1 if isinstance(operator, Add) else -1
+            case ops.Add() | ops.Sub():
+                sign = 1 if isinstance(operator, ops.Add) else -1
                 second = self.forms[node.inputs[1]]
                 return [
                     [p + sign * q for p, q in zip(a, b, strict=True)]
                     for a, b in zip(first, second, strict=True)
                 ]
-            case Concat():
+            case ops.Concat():
                 return [form for name in node.inputs for form in self.forms[name]]
-            case Reshape():
+            case ops.Reshape():
                 return first
+        raise unread(operator)
 
 
 def _product(first: Form, second: Form) -> Form:
@@ -179,7 +165,9 @@ def _product(first: Form, second: Form) -> Form:
     return [first[-1] * c for c in second]
 
 
-def _linear(operator: Linear | Conv | ConvTranspose, source: Shape, forms: list[Form]) -> list[Form]:
+def _linear(
+    operator: ops.Linear | ops.Conv | ops.ConvTranspose, source: ops.Shape, forms: list[Form]
+) -> list[Form]:
     bias, entries = rational_entries(operator, source)
     result = [[*([_ZERO] * (len(forms[0]) - 1)), value] for value in bias]
     for row, column, weight in entries:

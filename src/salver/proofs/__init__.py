@@ -1,1 +1,1 @@
-"""Proofs of `unsat`: their format, and a checker that shares only the readers of files with the solvers."""
+"""Proofs of `unsat`: their format, and a checker with its own readers of files."""

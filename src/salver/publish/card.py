@@ -9,7 +9,7 @@ from salver.core.errors import counted
 from salver.families.instance import Manifest
 from salver.publish.census import MOST_SECONDS, Census, Group
 from salver.publish.rights import OWN_LICENCE, Rights, citation
-from salver.zoo.datasets.origins import origin_of
+from salver.zoo.datasets.catalogue import origin_of
 
 Row = Sequence[object]
 

@@ -104,7 +104,7 @@ def count(manifest: Manifest, networks: Sequence[NetworkFacts]) -> Census:
         query_networks=len({i.onnx for i in instances}),
         largest_query=max(sizes, key=lambda size: size[0] + size[1]),
         operators=tuple(sorted({operator for i in instances for operator in i.operators})),
-        tie_rules=tuple(sorted({i.facts.tie_rule for i in instances})),
+        tie_rules=tuple(sorted({i.facts.question.tie_rule for i in instances})),
         points={name: len(indices) for name, indices in sorted(points.items())},
     )
 
@@ -162,9 +162,8 @@ def _parameters(model: onnx.ModelProto) -> int:
 
 
 def _is_bounded(instance: Instance) -> bool:
-    facts = instance.facts
-    found = facts.vacuity.delta_star_upper, facts.options.get("epsilon_star_upper")
-    return any(value is not None for value in (*found, facts.options.get("attack_radius")))
+    vacuity = instance.facts.vacuity
+    return vacuity.delta_star_upper is not None or vacuity.epsilon_star_upper is not None
 
 
 def _groups(instances: Sequence[Instance]) -> tuple[Group, ...]:

@@ -10,7 +10,7 @@ from typing import Any
 from salver.families.instance import Manifest
 from salver.publish.census import Census
 from salver.publish.rights import Rights, citation
-from salver.zoo.datasets.origins import origin_of
+from salver.zoo.datasets.catalogue import origin_of
 
 CONFORMS_TO = "http://mlcommons.org/croissant/1.0"
 CONTEXT: dict[str, Any] = {
@@ -67,7 +67,7 @@ _FIELDS = (
     ("network", "network", "Text", "file of the classifier that is explained, named unzipped"),
     ("timeout", "timeout", "Float", "seconds a solver has"),
     ("family", "facts.family", "Text", "family of the query"),
-    ("condition", "facts.condition", "Text", "what is asked of the saliency map"),
+    ("question", "facts.question.kind", "Text", "what is asked of the saliency map"),
     ("index", "facts.index", "Integer", "row of xhat in the test part of the data set"),
     ("label", "facts.label", "Integer", "class of xhat"),
     ("epsilon", "facts.epsilon", "Float", "radius of the box around xhat"),

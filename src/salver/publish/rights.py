@@ -16,7 +16,7 @@ from salver.families.instance import Manifest
 from salver.families.publication import Author, Day, Line, Publication, Url
 from salver.nets.onnx.file import network_name
 from salver.publish.validate import MOST_LISTED_BYTES
-from salver.zoo.datasets.origins import origin_of
+from salver.zoo.datasets.catalogue import origin_of
 from salver.zoo.networks import ZOO
 
 OWN_LICENCE = "BSD-3-Clause"

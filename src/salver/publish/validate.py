@@ -20,11 +20,10 @@ import vnnlib
 
 from salver.core.confined import list_inside, read_inside, unpack_inside
 from salver.core.errors import SalverError
-from salver.explain.reference import POINTS, differ, reference, refuse_wrong_instance
+from salver.explain.reference import POINTS, differ
 from salver.families.instance import Instance, Manifest
-from salver.families.instance_set import checksums, read_manifest
-from salver.nets.evaluate import evaluate
-from salver.nets.network import Network
+from salver.families.instance_set import checksums, read_manifest, refuse_wrong_instance
+from salver.nets.network import Network, evaluate
 from salver.nets.onnx.file import load_model
 from salver.nets.onnx.reader import read_onnx
 from salver.nets.runtime import Runtime, with_free_batch
@@ -133,7 +132,7 @@ def _graph(folder: Path, instance: Instance, graph: Network) -> Iterator[Complai
         yield Complaint(instance.onnx, "ONNX Runtime and the reference evaluation differ")
     if (fixed := _fixes_batch(model, x, run)) is not None:
         yield Complaint(instance.onnx, fixed)
-    expected = reference(original, facts, x)
+    expected = facts.expected_outputs(original, x)
     if expected.shape != run.shape or differ(run, expected):
         yield Complaint(instance.onnx, f"is not the gradient network of {instance.network}")
         return

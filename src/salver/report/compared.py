@@ -10,6 +10,7 @@ from math import isnan
 from tabulate import tabulate
 
 from salver.judge.compare import Comparison
+from salver.run.loaded import LoadedRun
 
 HEADERS = (
     "solver", "versions", "pairs", "solved", "gained", "lost", "wrong", "PAR-2 (s)", "wall, second / first",
@@ -27,6 +28,14 @@ class Side:
     salver: str
     load: str
     notices: tuple[str, ...] = ()
+
+
+def side_of(run: LoadedRun) -> Side:
+    """What a comparison says of a run."""
+    made = run.manifest
+    machines = [made.machine, *(session.machine for session in made.resumed)]
+    loads = ", ".join(str(machine.get("load", "not known")) for machine in machines)
+    return Side(run.folder.name, made.started, made.salver, loads, run.notices)
 
 
 def compared_table(compared: Sequence[Comparison], sides: Sequence[Side] = ()) -> str:

@@ -13,13 +13,13 @@ import numpy.typing as npt
 
 from salver.core.confined import clear, write_inside
 from salver.core.errors import SalverError
-from salver.families.instance import Instance
-from salver.judge.judgement import JudgedRun
+from salver.judge.judged import Judged
 from salver.judge.maps import top_set
-from salver.judge.views import WitnessView, WitnessViews, chosen_witnesses
+from salver.judge.views import WitnessView, chosen_witnesses, stored_view
 from salver.report.pictures import bars_svg, flattened, image_png, map_png
 from salver.report.templating import environment
-from salver.report.words import asked, meaning
+from salver.report.words import asked
+from salver.run.loaded import LoadedRun
 
 Array = npt.NDArray[np.float64]
 MOST_BARS = 20
@@ -42,23 +42,15 @@ class Exhibit:
     dataset: str
     title: str
     asked: str
+    meaning: str
     facts: tuple[str, ...]
     pictures: tuple[Picture, ...]
 
 
-def write_gallery(
-    run_dir: Path,
-    title: str,
-    judged: Sequence[JudgedRun],
-    instances: Mapping[str, Instance],
-    views: WitnessViews,
-    per_group: int = 3,
-) -> tuple[Path, int]:
+def write_gallery(judged: Judged[LoadedRun], per_group: int = 3) -> tuple[Path, int]:
     """Writes `gallery/` into a run's folder: pictures, `index.html` and `index.md`, in place of an older one.
 
     Args:
-        title: name of the suite.
-        judged: the run's judged runs. instances: by id.
         per_group: how many instances of each family and network at most.
 
     Returns:
@@ -69,8 +61,9 @@ def write_gallery(
     """
     exhibits: list[Exhibit] = []
     files: dict[str, bytes] = {}
-    for one in chosen_witnesses(judged, instances, per_group):
-        view = views.of_run(one, instances[one.run.instance_id], run_dir)
+    run, run_dir, title = judged.run, judged.run.folder, judged.run.manifest.suite
+    for one in chosen_witnesses(judged.rows, run.instances.by_id, per_group):
+        view = stored_view(run, one.run)
         if view is None:
             continue
         drawn = _pictures(view)
@@ -97,12 +90,13 @@ def _grouped(exhibits: list[Exhibit]) -> Groups:
     return [
         (
             f"{family}: {network} on {dataset}",
-            meaning(family),
-            list(own),
+            found[0].meaning,
+            found,
         )
         for (family, network, dataset), own in groupby(
             ordered, key=lambda e: (e.family, e.network, e.dataset)
         )
+        for found in [list(own)]
     ]
 
 
@@ -121,24 +115,31 @@ def _exhibit(view: WitnessView, pictures: tuple[Picture, ...]) -> Exhibit:
     ]
     if moved := ranks_moved(view):
         left, entered = moved
-        k = facts.options["k"]
+        k = facts.question.ranked
         said.append(f"out of the top {k}: {_named(view, left)}; into it: {_named(view, entered)}")
     said.append(f"found by {view.solver}")
     if view.x_from == "box":
         said.append("xhat is read off the box, since its data set is not on this machine")
     return Exhibit(
-        facts.family, facts.network, facts.dataset, view.instance.name, asked(facts), tuple(said), pictures
+        facts.family,
+        facts.network,
+        facts.dataset,
+        view.instance.name,
+        asked(facts),
+        facts.question.meaning,
+        tuple(said),
+        pictures,
     )
 
 
 def top_sets(view: WitnessView) -> tuple[list[int], list[int]]:
-    """The top-k sets at xhat and at the witness, where the family ranks; else empty."""
+    """The top-k sets at xhat and at the witness, where the question ranks; else empty."""
     first, second = (list(top_set(m, view.instance.facts)) for m in (view.x_map, view.witness_map))
     return first, second
 
 
 def ranks_moved(view: WitnessView) -> tuple[list[int], list[int]] | None:
-    """Entries that left the top-k set and entries that came in; None where the family does not rank."""
+    """Entries that left the top-k set and entries that came in; None where the question does not rank."""
     first, second = top_sets(view)
     if not first:
         return None

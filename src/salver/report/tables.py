@@ -13,27 +13,23 @@ import pandas as pd
 from tabulate import tabulate
 
 from salver.families.instance import Instance
+from salver.judge.columns import BOARD
+from salver.judge.findings import Disagreement
 from salver.judge.judgement import Outcome
-from salver.judge.scoring import TOTAL, VIRTUAL_BEST, per_instance, totals
-from salver.judge.verdicts import Disagreement
+from salver.judge.scoring import TOTAL, VIRTUAL_BEST, per_instance
 from salver.runners.answers import Claim
 
 _FORMULA = frozenset("=+-@\t\r")
-HEADERS = {"score": "score", "par2": "PAR-2 (s)"}
-
-
-def with_totals(board: pd.DataFrame, profile: str) -> pd.DataFrame:
-    """A leaderboard followed by its totals, where there is more than one group to sum over."""
-    if board.empty or board.iloc[:, 0].nunique() < 2:
-        return board
-    return pd.concat([board, totals(board, profile)], ignore_index=True)
 
 
 def rounded(board: pd.DataFrame) -> pd.DataFrame:
-    """A leaderboard as text cells for readers: one decimal of score, two of seconds, `-` for none."""
-    return board.assign(
-        score=[_cell(value, 1) for value in board["score"]], par2=[_cell(value, 2) for value in board["par2"]]
-    ).rename(columns=HEADERS)
+    """A leaderboard as cells for readers: numbers with the digits of their column, `-` for none."""
+    texts = {
+        column.name: [_cell(value, column.digits) for value in board[column.name]]
+        for column in BOARD
+        if column.digits is not None
+    }
+    return board.assign(**texts).rename(columns={column.name: column.label for column in BOARD})
 
 
 def _cell(value: float, digits: int) -> str:
@@ -42,7 +38,7 @@ def _cell(value: float, digits: int) -> str:
 
 def terminal_table(board: pd.DataFrame) -> str:
     """A leaderboard for a terminal; a rule separates the suites or families."""
-    cells = rounded(board).rename(columns={"unsupported": "unsup."})
+    cells = rounded(board).rename(columns={column.label: column.short or column.label for column in BOARD})
     headers, rows = [str(name) for name in cells.columns], cells.to_numpy().tolist()
     text = tabulate([headers, *rows], tablefmt="plain", disable_numparse=True, colalign=_alignment(cells))
     lines = text.splitlines()
@@ -95,7 +91,9 @@ def leaderboard_csv(boards: Sequence[pd.DataFrame], unfinished: str = "") -> str
     parts = [
         board.rename(columns={board.columns[0]: "group"}).assign(by=str(board.columns[0])) for board in boards
     ]
-    whole = pd.concat(parts, ignore_index=True).round({"score": 3, "par2": 3})
+    whole = pd.concat(parts, ignore_index=True).round(
+        {column.name: 3 for column in BOARD if column.digits is not None}
+    )
     columns = ["by", *(name for name in whole.columns if name != "by")]
     if unfinished:
         whole, columns = whole.assign(unfinished=unfinished), ["unfinished", *columns]

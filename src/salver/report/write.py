@@ -1,64 +1,72 @@
-"""Writes a run's report: every table, every plot and the page."""
+"""A run's report: load the run, judge it, write every table, every plot and the page."""
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import hashlib
 import io
-from collections.abc import Collection, Mapping, Sequence
-from functools import partial
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import pandas as pd
 
 from salver.core.confined import refuse_other_than_folders, write_inside
-from salver.core.errors import SalverError
 from salver.core.names import LONGEST
 from salver.families.instance import Instance
-from salver.judge.judgement import JudgedRun
-from salver.judge.proofs import CheckedProof
-from salver.judge.scoring import find_profile, intervals
+from salver.judge.judged import Judged, judge_run
+from salver.judge.scoring import find_profile, results_frame
 from salver.report import tables
-from salver.report.figures.drawing_beside import Drawing, drawn_here
+from salver.report.figures.drawing_beside import Drawing, drawing_beside
 from salver.report.figures.plot import COLUMNS
-from salver.report.page.data import visible
-from salver.report.page.material import Material
+from salver.report.page.material import Material, gather
 from salver.report.page.render import render_page
-from salver.report.proofs import proofs_frame
 from salver.report.results import Results, results
+from salver.report.templating import visible
+from salver.run.loaded import LoadedRun, load_run
 
 
-def write_report(
-    run_dir: Path,
-    judged: Sequence[JudgedRun],
-    manifest_facts: Mapping[str, Any],
-    instances: Mapping[str, Instance],
-    profile: str = "vnncomp2026",
-    proofs: Mapping[str, CheckedProof] | None = None,
-    material: Material | None = None,
-) -> Path:
-    """Works out the results of judged runs and writes their report; see `write_results`.
+def report_run(run_dir: Path, root: Path, profile: str) -> tuple[Results, Path]:
+    """Judges a run and writes its report; returns the results and the page's path.
 
     Raises:
-        SalverError: as `write_results`; an unknown profile.
+        SalverError: as `load_run`, `judge_run` and `results`; a file cannot be written.
     """
-    refuse_unreportable(run_dir, judged, instances)
-    worked_out, material = results(judged, profile), material or Material()
-    drawing = partial(drawn_here, shown_in_plots(worked_out.frame, material.sizes))
-    return write_results(run_dir, worked_out, manifest_facts, instances, proofs or {}, material, drawing)
+    find_profile(profile)
+    with _nothing_collected(), drawing_beside() as draw:
+        judged = judge_run(load_run(run_dir, root))
+        frame = results_frame(judged.rows, network_sizes(judged))
+        drawing = draw(shown_in_plots(frame))
+        found = results(judged, profile, frame)
+        return found, write_report(found, gather(judged), drawing)
 
 
-def write_results(
-    run_dir: Path,
-    worked_out: Results,
-    manifest_facts: Mapping[str, Any],
-    instances: Mapping[str, Instance],
-    proofs: Mapping[str, CheckedProof],
-    material: Material,
-    drawing: Drawing,
-) -> Path:
+@contextlib.contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """No search for cycles: the records of a large run have none, and would be walked again and again."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        # They stay until the end of a command, so later searches need not walk them either.
+        gc.freeze()
+        if before:
+            gc.enable()
+
+
+def network_sizes(judged: Judged[LoadedRun]) -> dict[str, int]:
+    """ReLU neurons of the classifier by id of each instance with a result; of those that have some."""
+    instances = judged.run.instances
+    keys = sorted({one.run.instance_id for one in judged.rows} & set(instances.by_id))
+    used = [instances[key] for key in keys]
+    of_each = {one.record.network: one for one in used}
+    sizes = {network: one.neurons for network, one in of_each.items()}
+    return {one.record.id: size for one in used if (size := sizes[one.record.network]) > 0}
+
+
+def write_report(found: Results, material: Material, drawing: Drawing) -> Path:
     """Writes the report into a run's folder, each file atomically and the page last.
 
     Files: `results.parquet`, `leaderboard.{csv,md,tex}`, `results/<solver>.csv` in VNN-COMP's six
@@ -67,11 +75,6 @@ def write_results(
     older report as it was.
 
     Args:
-        run_dir: folder of the run.
-        worked_out: its judged runs and what follows from them.
-        manifest_facts: what the run was made with (suite, seed, versions, machine), for the overview.
-        instances: the instances by id, for the file names in the six-column results.
-        proofs: checked proofs by run key.
         material: what the page shows of single runs and instances beside the results.
         drawing: gives the plots, of the frame from `shown_in_plots`.
 
@@ -81,70 +84,34 @@ def write_results(
     Raises:
         SalverError: a file that cannot be written.
     """
-    frame, profile = worked_out.frame, worked_out.profile
-    title = find_profile(profile).title
-    boards = [tables.with_totals(board, profile) for board in (worked_out.by_suite, worked_out.by_family)]
-    shares = intervals(frame)
-    covered, notices = worked_out.coverage, worked_out.notices
-    unfinished = covered.told if covered.unfinished else ""
+    run, title, notices = found.run, found.profile.title, found.run.notices
     files: dict[str, str | bytes] = {
-        "results.parquet": _parquet(frame, unfinished),
-        "leaderboard.csv": tables.leaderboard_csv(boards, unfinished),
-        "leaderboard.md": tables.leaderboard_markdown(boards, title, shares, notices),
-        "leaderboard.tex": tables.leaderboard_latex(boards, title, notices),
-        "disagreements.csv": tables.disagreements_csv(worked_out.found),
-        "proofs.csv": proofs_frame(worked_out.judged, proofs).to_csv(index=False, lineterminator="\n"),
-        **_vnncomp_files(frame, instances),
+        "results.parquet": _parquet(found.frame, found.unfinished),
+        "leaderboard.csv": tables.leaderboard_csv(found.boards, found.unfinished),
+        "leaderboard.md": tables.leaderboard_markdown(found.boards, title, found.shares, notices),
+        "leaderboard.tex": tables.leaderboard_latex(found.boards, title, notices),
+        "disagreements.csv": tables.disagreements_csv(found.disagreements),
+        "proofs.csv": found.proofs.to_csv(index=False, lineterminator="\n"),
+        **_vnncomp_files(found.frame, run.instances.by_id),
     }
-    page = render_page(
-        frame.assign(neurons=_neurons(frame, material.sizes)),
-        boards=boards,
-        intervals=shares,
-        found=worked_out.found,
-        doubts=worked_out.doubts,
-        notices=notices,
-        drawing=drawing,
-        facts=manifest_facts,
-        profile_title=title,
-        instances=instances,
-        material=material,
-    )
-    first = f"% {covered.sentence}\n" if unfinished else ""
+    page = render_page(found, material, drawing)
+    first = f"% {run.coverage.sentence}\n" if found.unfinished else ""
     for plot in drawing():
         files |= {f"{plot.name}.svg": plot.svg, f"{plot.name}.pdf": plot.pdf}
         files[f"{plot.name}.tex"] = first + plot.tex
-    refuse_other_than_folders(run_dir, ["results"])
+    refuse_other_than_folders(run.folder, ["results"])
     for name, content in files.items():
-        write_inside(run_dir, name, content)
-    _remove_outdated(run_dir, files)
-    write_inside(run_dir, "index.html", page)
-    return run_dir / "index.html"
+        write_inside(run.folder, name, content)
+    _remove_outdated(run.folder, files)
+    write_inside(run.folder, "index.html", page)
+    return run.folder / "index.html"
 
 
-def shown_in_plots(frame: pd.DataFrame, sizes: Mapping[str, int]) -> pd.DataFrame:
-    """What the plots need of a `results_frame`, with the sizes by instance id; solvers by visible names."""
+def shown_in_plots(frame: pd.DataFrame) -> pd.DataFrame:
+    """What the plots need of a `results_frame`; solvers by visible names."""
     solver = frame["solver"].map({name: visible(name) for name in frame["solver"].unique()})
     # Every other column would be copied by each step of theirs.
-    return frame[list(COLUMNS)].assign(solver=solver, neurons=_neurons(frame, sizes))
-
-
-def _neurons(frame: pd.DataFrame, sizes: Mapping[str, int]) -> list[int]:
-    return [sizes.get(key, -1) for key in frame["instance_id"].tolist()]
-
-
-def refuse_unreportable(
-    run_dir: Path, judged: Sequence[JudgedRun], instances: Mapping[str, Instance]
-) -> None:
-    """Raises a SalverError where there are no results, or one of an unknown instance."""
-    if not judged:
-        raise SalverError("there are no results to report", str(run_dir), "run some solvers first")
-    for run in judged:
-        if run.run.instance_id not in instances:
-            raise SalverError(
-                f"the results name an instance {run.run.instance} that is not in the set",
-                run.run.suite,
-                "report them with the instance set they were made from",
-            )
+    return frame[list(COLUMNS)].assign(solver=solver)
 
 
 def _vnncomp_files(frame: pd.DataFrame, instances: Mapping[str, Instance]) -> dict[str, str | bytes]:

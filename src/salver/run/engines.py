@@ -9,11 +9,10 @@ from pathlib import Path
 
 from salver.core.errors import SalverError
 from salver.core.records import Record
-from salver.run.events import EventLog
+from salver.run.events import EventLog, RunSummary
 from salver.run.job import Backend
 from salver.run.local import run_local
 from salver.run.plan import Plan
-from salver.run.recording import RunSummary
 from salver.run.slots import gpu_names, physical_cores
 from salver.runners.answers import RunRecord
 from salver.runners.contract import Runner

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 from salver.core.errors import SalverError
 from salver.run.logs import store_logs, store_witness
 from salver.run.plan import PlannedJob
-from salver.run.stage import stage
+from salver.run.stage import private_folder, stage
 from salver.runners.answers import Answer, Claim, RunRecord
 from salver.runners.contract import Runner
 from salver.supervise.finished import Finished, Termination
@@ -22,6 +22,7 @@ from salver.supervise.runexec import run_with_runexec
 _NOTHING = Answer(claim=Claim.NONE)
 _REASON_LENGTH = 300
 _PAUSE_S = 0.6
+_WARM_UP_S = 10.0
 Backend = Literal["salver", "runexec"]
 
 
@@ -68,6 +69,33 @@ def run_job(
     if record.termination is Termination.INFRASTRUCTURE and not stop.wait(_PAUSE_S):
         record = _attempt(planned, runner, folders, share, stop)
     return record
+
+
+def warm_up(
+    planned: PlannedJob,
+    runner: Runner,
+    folders: Folders,
+    *,
+    cores: tuple[int, ...] | None,
+    gpu: str | None,
+    stop: threading.Event,
+) -> None:
+    """Runs a job once and unrecorded, so that no measured run pays for cold file caches.
+
+    It is short, in a folder that is thrown away; arguments as for `run_job`.
+    """
+    limits = planned.job.limits
+    short = limits.model_copy(update={"wall_s": min(limits.wall_s, _WARM_UP_S)})
+    job = planned.job.model_copy(update={"limits": short})
+    with private_folder(folders.scratch) as aside:
+        run_job(
+            planned.model_copy(update={"job": job}),
+            runner,
+            folders._replace(run_dir=aside),
+            cores=cores,
+            gpu=gpu,
+            stop=stop,
+        )
 
 
 def _attempt(

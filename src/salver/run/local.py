@@ -12,13 +12,12 @@ from pathlib import Path
 from types import FrameType
 
 from salver.core.errors import SalverError
-from salver.run.events import EventLog
+from salver.run.events import EventLog, RunSummary, recording
 from salver.run.job import Backend, Folders, run_job
+from salver.run.job import warm_up as run_unrecorded
 from salver.run.plan import PlannedJob
-from salver.run.recording import RunSummary, recording
 from salver.run.slots import Slots, Taken
 from salver.run.stage import sweep_copies
-from salver.run.warm_up import warm_up as run_unrecorded
 from salver.runners.answers import RunRecord
 from salver.runners.contract import Runner
 from salver.supervise.cgroups import sweep

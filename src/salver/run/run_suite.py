@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 from collections.abc import Callable, Collection, Iterator
@@ -11,85 +10,36 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
-
 from salver import __version__
-from salver.core.confined import UnfitFileError, read_inside, refuse_leaving, write_inside
+from salver.core.confined import read_inside, write_inside
 from salver.core.errors import SalverError
 from salver.core.files import fresh_folder
 from salver.core.plugins import choose
 from salver.core.records import Record
 from salver.families.instance import Instance, Manifest
 from salver.families.instance_set import read_manifest, set_folder
-from salver.families.provenance import changed_files
 from salver.families.suite import Suite
-from salver.run.engines import Engine, check_engine, run_jobs
-from salver.run.events import EventLog
-from salver.run.kept_set import FOLDER, keep_set, kept_set, refuse_changed_set
+from salver.run.engines import check_engine, run_jobs
+from salver.run.events import EventLog, RunSummary
+from salver.run.kept_set import FOLDER, keep_set, kept_set
 from salver.run.machine import machine_facts
-from salver.run.plan import Plan, plan
-from salver.run.planned import Planned, differences, digest_of, keys_of, solvers_of
-from salver.run.recording import RunSummary
+from salver.run.manifest import (
+    MOST_MANIFEST_BYTES,
+    RunManifest,
+    RunOptions,
+    Session,
+    read_run,
+    write_manifest,
+)
+from salver.run.plan import Plan, Planned, differences, digest_of, keys_of, plan, solvers_of
 from salver.runners.answers import RunRecord
 from salver.runners.contract import Runner
 from salver.runners.registry import runners, why_unavailable
 from salver.supervise import runexec
 from salver.supervise.finished import Limits
 
-MOST_MANIFEST_BYTES = 16 << 20
-
-
-class RunOptions(Record):
-    """What the user asked for. `solvers` None means every available one; `timeout` None the suite's;
-    `cores` None what each solver asks for. A resume takes what is not given from the run."""
-
-    solvers: tuple[str, ...] | None = None
-    timeout: float | None = None
-    device: str = "cpu"
-    workers: int = Field(default=2, ge=1)
-    cores: int | None = Field(default=None, ge=1)
-    repetitions: int = Field(default=1, ge=1)
-    resume: bool = False
-    proofs: bool = False
-    engine: Engine = Engine()
-
-
 DECIDING = ("solvers", "timeout", "device", "cores", "repetitions", "proofs")
 """Options that decide what is run. Others, such as the number of workers, may change with a resume."""
-
-
-class Session(Record):
-    """One resume of a run: how it was started, by which salver, and how many records there were already."""
-
-    started: str
-    salver: str
-    done: int
-    options: RunOptions
-    machine: dict[str, Any]
-
-
-class RunManifest(Record):
-    """`manifest.json` of a run: everything needed to judge and compare it later.
-
-    It says how the run was begun and is never rewritten; a resume adds a session. `kept` is the hash of the
-    instance set that the run keeps. Both it and `planned` are absent from runs of older versions.
-    """
-
-    suite: str
-    title: str
-    version: str
-    seed: int
-    recipe: str
-    salver: str
-    instance_set: str
-    solvers: dict[str, str]
-    unavailable: dict[str, str]
-    options: RunOptions
-    started: str
-    machine: dict[str, Any]
-    planned: Planned | None = None
-    kept: str = ""
-    resumed: tuple[Session, ...] = ()
 
 
 class Chosen(Record, arbitrary_types_allowed=True):
@@ -197,7 +147,7 @@ def run_suite(
             kept=kept,
             **_session(options),
         )
-        _write_manifest(run_dir, record)
+        write_manifest(run_dir, record)
         on_plan(planned)
         return run_dir, _run(planned, chosen, run_dir, options, on_finish)
 
@@ -229,7 +179,7 @@ def _resume(
             what = f"holds {len(stray)} records that were not planned"
             raise SalverError(what, str(log.path), again)
         session = Session(done=len(done), **_session(options))
-        _write_manifest(run_dir, run.model_copy(update={"resumed": (*run.resumed, session)}))
+        write_manifest(run_dir, run.model_copy(update={"resumed": (*run.resumed, session)}))
         on_plan(planned)
         return run_dir, _run(planned, chosen, run_dir, options, on_finish, log)
 
@@ -290,78 +240,6 @@ def _run(
         on_finish,
         log,
     )
-
-
-def read_run(run_dir: Path) -> RunManifest:
-    """Reads a run's manifest.
-
-    Raises:
-        SalverError: the folder is no run, or its manifest is malformed.
-    """
-    path = run_dir / "manifest.json"
-    try:
-        return RunManifest.model_validate_json(read_inside(run_dir, path.name, MOST_MANIFEST_BYTES))
-    except FileNotFoundError:
-        raise SalverError("is no run", str(run_dir), "see the folders below reports/") from None
-    except OSError as error:
-        raise SalverError(f"cannot be read ({error.strerror})", str(path), "run again") from error
-    except ValueError as error:
-        raise SalverError(f"is malformed ({str(error).splitlines()[0]})", str(path), "run again") from error
-
-
-def set_of(run_dir: Path, root: Path, run: RunManifest) -> Path:
-    """Folder of the instance set to judge a run with: the one it keeps, else the suite's.
-
-    Raises:
-        SalverError: a file of it was changed; the suite's is another one by now.
-    """
-    if run.kept:
-        return kept_set(run_dir, run.kept)
-    folder = _suite_set(run, root, run_dir)
-    if read_manifest(folder).recipe != run.recipe:
-        mend = f"generate {run.suite} from the suite file of that run, or run again"
-        raise SalverError("its instance set has changed since", str(run_dir), mend)
-    refuse_changed_set(folder)
-    return folder
-
-
-def changed_sources(run_dir: Path, root: Path) -> list[str]:
-    """Files that a run's instances were made from and that are others now, where its suite's set is here."""
-    try:
-        folder = _suite_set(read_run(run_dir), root, run_dir)
-    except SalverError:
-        return []
-    return changed_files(folder)
-
-
-def _suite_set(run: RunManifest, root: Path, run_dir: Path) -> Path:
-    """Where a run's instance set lies: the manifest may be somebody else's, so only below the project."""
-    try:
-        refuse_leaving(run.instance_set)
-    except UnfitFileError as error:
-        where = str(run_dir / "manifest.json")
-        raise SalverError(
-            f"instance_set is {error.strerror}", where, "put the set below instances/"
-        ) from error
-    return root / run.instance_set
-
-
-def find_run(root: Path, name: str) -> Path:
-    """A run's folder from its name, its path, or `latest`.
-
-    Raises:
-        SalverError: there is none.
-    """
-    if name == "latest":
-        found = [path for path in (root / "reports").glob("*/manifest.json") if path.is_file()]
-        found.sort(key=lambda path: path.lstat().st_mtime)
-        if not found:
-            raise SalverError("there is no run yet", "reports/", "run `salver run SUITE` first")
-        return found[-1].parent
-    for candidate in (root / "reports" / name, Path(name)):
-        if (candidate / "manifest.json").is_file():
-            return candidate
-    raise SalverError("no run of that name", name, "see the folders below reports/, or say `latest`")
 
 
 def resumable(root: Path, suite: Suite, recipe: str | None) -> Path | None:
@@ -433,8 +311,3 @@ def _session(options: RunOptions) -> dict[str, Any]:
         "options": options,
         "machine": machine_facts() | _backend_facts(options),
     }
-
-
-def _write_manifest(run_dir: Path, record: RunManifest) -> None:
-    text = json.dumps(record.model_dump(mode="json"), indent=1) + "\n"
-    write_inside(run_dir, "manifest.json", text)

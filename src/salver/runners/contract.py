@@ -6,15 +6,14 @@ It never runs, times, kills or judges anything itself (the engine does), after B
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import sys
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field
 
+from salver.core.packages import missing_packages
 from salver.core.records import Record
 from salver.families.instance import Instance
 from salver.runners.answers import Answer, Claim, StagedInstance
@@ -42,19 +41,6 @@ class Resources(Record):
 
     cpus: int = Field(default=1, gt=0)
     memory_mb: int = Field(default=4000, gt=0)
-
-
-LAST_PYTHON = {"maraboupy": (3, 11)}
-"""Newest Python for which a package has wheels."""
-
-
-def _why_missing(module: str) -> str:
-    """What keeps a package away from this Python, in words that follow "is not installed"."""
-    last = LAST_PYTHON.get(module)
-    if last is None or sys.version_info[:2] <= last:
-        return "; run scripts/setup.sh"
-    here = f"{sys.version_info.major}.{sys.version_info.minor}"
-    return f": it has no wheels for Python {here}, the newest is {last[0]}.{last[1]}"
 
 
 class Runner(ABC):
@@ -98,11 +84,7 @@ class Runner(ABC):
 
     def unavailable(self) -> str | None:
         """Everything that keeps the tool from running here, or None when it can run. Imports nothing."""
-        lacking = [
-            f"Python module {module} is not installed{_why_missing(module)}"
-            for module in self.needs
-            if importlib.util.find_spec(module) is None
-        ]
+        lacking = missing_packages(self.needs)
         for variable in self.environment_variables:
             folder = os.environ.get(variable, "")
             if not folder:
@@ -119,8 +101,10 @@ class Runner(ABC):
 
     def supports(self, instance: Instance) -> str | None:
         """Why the tool cannot take this instance, or None when it can."""
-        missing = sorted(set(instance.operators) - self.operators)
-        return f"operators not supported: {', '.join(missing)}" if missing else None
+        return self._lacking(set(instance.operators) - self.operators)
+
+    def _lacking(self, operators: set[str]) -> str | None:
+        return f"operators not supported: {', '.join(sorted(operators))}" if operators else None
 
     @abstractmethod
     def command(self, staged: StagedInstance, workdir: Path, limits: Limits) -> list[str]:
@@ -156,40 +140,3 @@ def answer_from_result_file(finished: Finished, name: str) -> Answer:
         return Answer(claim=Claim.NONE, reason="stopped before it wrote a result")
     last = finished.stderr.strip().splitlines()[-1:] or ["no result file"]
     return Answer(claim=Claim.ERROR, reason=last[0][:200])
-
-
-class EmbeddedRunner(Runner):
-    """A solver of this package, called through its stand-alone command `salver-solve`.
-
-    Attributes:
-        families: those the solver is made for; empty means every one.
-    """
-
-    url = "https://salver.readthedocs.io"
-    families: ClassVar[frozenset[str]] = frozenset()
-
-    def supports(self, instance: Instance) -> str | None:
-        reason = super().supports(instance)
-        if reason or not self.families or instance.facts.family in self.families:
-            return reason
-        return f"made for {', '.join(sorted(self.families))}, not for {instance.facts.family}"
-
-    def version(self) -> str:
-        from salver import __version__
-
-        return __version__
-
-    def command(self, staged: StagedInstance, workdir: Path, limits: Limits) -> list[str]:
-        return [
-            sys.executable, "-m", "salver.solvers", self.name, "verify", str(staged.vnnlib),
-            "--network", f"N={staged.onnx}", "--timeout", f"{limits.wall_s:g}",
-            "--threads", str(limits.cores), "--device", self.device,
-            *(["--proof", str(workdir / self.proof_file)] if self.proofs else []),
-        ]  # fmt: skip
-
-    def environment(self, limits: Limits) -> dict[str, str]:
-        threads = str(limits.cores)
-        return {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
-
-    def parse(self, instance: Instance, finished: Finished) -> Answer:
-        return answer_from_words(finished.stdout)

@@ -17,7 +17,6 @@ is `unknown`.
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import sys
 import time
@@ -26,64 +25,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from salver import __version__
-from salver.core.command_line import OneLineParser, nearest, refuse_empty
+from salver.core.command_line import refuse_empty
 from salver.core.errors import SalverError, counted, file_error
-from salver.solvers.arguments import CHECK_PROOF, DEVICES, build_parser, completion_script, parts_left_out
+from salver.solvers.arguments import CHECK_PROOF, SUPPORTS, build_parser, completion_script, parts_left_out
+from salver.solvers.registry import DEVICES, SOLVERS, EmbeddedSolver, embedded_solver
 from salver.solvers.watchdog import Outbox, is_out_of_memory, process_start, watched
 
 if TYPE_CHECKING:
-    from salver.solvers.hybrid.journal import Journal
-    from salver.solvers.query import Budget, Options, Query, Result, Solver
+    from salver.solvers.journal import Journal
+    from salver.solvers.query import Budget, Options, Query, Result
 
-SOLVERS = {
-    "falsify": "salver.solvers.attack.falsify",
-    "er-attack": "salver.solvers.attack.er_attack",
-    "mse-attack": "salver.solvers.attack.mse_attack",
-    "crown": "salver.solvers.crown.solver",
-    "marabou": "salver.solvers.marabou.solver",
-    "milp": "salver.solvers.milp.solver",
-    "hybrid-paper": "salver.solvers.hybrid_paper",
-    "hybrid": "salver.solvers.hybrid.solver",
-}
-NEED_TORCH = ("crown", "hybrid-paper")
-"""They import it while solving, on the way to every answer; a second of importing is not solving."""
-PROVE = ("hybrid", "milp", "crown")
-"""Whose `unsat` can be proven (`salver.solvers.proving`)."""
-COMPLETE = ("crown", "hybrid", "hybrid-paper", "marabou", "milp")
-BACK_ENDS = dict.fromkeys(("hybrid", "milp"), ("highs", "scip"))
-"""Solvers with several exact back ends."""
 PROOF_MARGIN_S = 0.4
-SUPPORTS = {
-    "onnx-opset-versions": "13 18",
-    "onnx-element-types": "float32",
-    "onnx-operators": "Abs Add AveragePool BatchNormalization Cast Concat Constant ConstantOfShape "
-    "Conv ConvTranspose Dropout Equal Expand Flatten Gather Gemm GlobalAveragePool Greater GreaterOrEqual "
-    "Identity Less LessOrEqual MatMul MaxPool Mul Neg Not ReduceMean ReduceSum Relu Reshape Shape Sign "
-    "Slice Split Squeeze Sub Transpose Unsqueeze Where",
-    "vnnlib-versions": "1.0 2.0",
-    "hidden-node-theories": "NH H",
-    "multiple-input-output-theories": "SIO MIO",
-    "multiple-network-theories": "SNET MENET MINET MNET",
-    "multiple-node-comparison-theories": "SNC MNC",
-    "arithmetic-complexity-theories": "BND OUTC LIN POLY",
-    "optimised-disjunctive-reasoning": "true",
-    "serialise-assignments": "false",
-}
-"""Answers of `supports`, in the words of the VNN-LIB standard (2.0, section 5.4), one a line. Cast, Div and
-Transpose are read in a few forms only, and so not listed."""
 MESSAGE_LENGTH = 300
 NUMERIC_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-def load(name: str) -> Solver:
-    """The `solve` function of an embedded solver; nothing else is imported.
+def _supported(key: str) -> list[str]:
+    if key != "onnx-operators":
+        return SUPPORTS[key].split()
+    from salver.nets.onnx.reader import SUPPORTED
 
-    Raises:
-        SalverError: no such solver.
-    """
-    _check_name(name)
-    solver: Solver = importlib.import_module(SOLVERS[name]).solve
-    return solver
+    return sorted(SUPPORTED - {"Div"})  # a variable is divided by constants only
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -103,84 +65,94 @@ def main(argv: list[str] | None = None) -> int:
             return check_proof(arguments[1:])
         # Taken off first: argparse would not find the end of an optional word before a sub-command.
         named = arguments.pop(0) if arguments and not arguments[0].startswith("-") else None
-        if named is not None:
-            _check_name(named)
-        options = _parser().parse_args(arguments, argparse.Namespace(solver=named))
-        if options.completion:
-            print(completion_script(_parser(), SOLVERS))
+        solver = None if named is None else embedded_solver(named)
+        options = build_parser().parse_args(arguments)
+        if solver is None or options.action != "verify":
+            print(_asked_about(solver, options))
             return 0
-        if options.version:
-            print(__version__)
-            return 0
-        if options.solver is None:
-            _parser().error("give a solver and what it is to do")
-        if options.name:
-            print(f"salver-{options.solver}")
-            return 0
-        if options.action is None:
-            _parser().error(f"say what {options.solver} is to do: verify or supports")
-        if options.action == "supports":
-            asked = [key for key in SUPPORTS if getattr(options, key.replace("-", "_"))]
-            if not asked:
-                raise SalverError("nothing is asked for", "supports", f"add --{' or --'.join(SUPPORTS)}")
-            print("\n".join(word for key in asked for word in SUPPORTS[key].split()))
-            return 0
-        if not options.timeout > 0:
-            raise SalverError(
-                f"timeout {options.timeout:g} is not positive", "--timeout", "give seconds above 0"
-            )
-        if options.device not in DEVICES:
-            raise SalverError(f"no device {options.device!r}", "--device", "choose cpu or cuda")
-        if options.threads < 1:
-            raise SalverError(f"{options.threads} threads", "--threads", "give at least 1")
-        if options.seed < 0:
-            raise SalverError(f"seed {options.seed} is negative", "--seed", "give 0 or more")
-        if options.backend and options.backend not in BACK_ENDS.get(options.solver, ()):
-            raise SalverError(*_no_back_end(options.solver, options.backend))
-        if options.proof is not None and options.solver not in PROVE:
-            raise SalverError(f"{options.solver} writes no proofs", "--proof", f"use {', '.join(PROVE)}")
-        options.without = parts_left_out(options.solver, options.without)
-        _refuse_outputs(options)
+        _check(solver, options)
     except SalverError as error:
         print(f"salver-solve: {error}", file=sys.stderr)
         return 2
     if argv is not None:
-        return _verify(options, started, Outbox())
-    _set_numeric_threads(options)
+        return _verify(solver, options, started, Outbox())
+    _set_numeric_threads(forks=solver.forks and options.threads > 1)
     if not sys.platform.startswith("linux"):
-        return _verify(options, started, Outbox())
-    return watched(partial(_verify, options, started), started + options.timeout)
+        return _verify(solver, options, started, Outbox())
+    return watched(partial(_verify, solver, options, started), started + options.timeout)
 
 
-def _no_back_end(solver: str, asked: str) -> tuple[str, str, str]:
+def _asked_about(solver: EmbeddedSolver | None, options: argparse.Namespace) -> str:
+    """What is printed where no query is to be decided.
+
+    Raises:
+        SalverError: `supports` without a question. A command line that asks nothing ends the process.
+    """
+    if options.completion:
+        return completion_script(build_parser())
+    if options.version:
+        return __version__
+    if solver is None:
+        build_parser().error("give a solver and what it is to do")
+    if options.name:
+        return f"salver-{solver.name}"
+    if options.action is None:
+        build_parser().error(f"say what {solver.name} is to do: verify or supports")
+    asked = [key for key in SUPPORTS if getattr(options, key.replace("-", "_"))]
+    if not asked:
+        raise SalverError("nothing is asked for", "supports", f"add --{' or --'.join(SUPPORTS)}")
+    return "\n".join(word for key in asked for word in _supported(key))
+
+
+def _check(solver: EmbeddedSolver, options: argparse.Namespace) -> None:
+    """Refuses what the solver cannot do, before a file is read; names of parts become a set.
+
+    Raises:
+        SalverError: an option is out of range, or not for this solver.
+    """
+    if not options.timeout > 0:
+        raise SalverError(f"timeout {options.timeout:g} is not positive", "--timeout", "give seconds above 0")
+    if options.device not in DEVICES:
+        raise SalverError(f"no device {options.device!r}", "--device", "choose cpu or cuda")
+    if options.device not in solver.devices:
+        raise SalverError(
+            f"{solver.name} runs on {' and '.join(solver.devices)} only", "--device", "leave it out"
+        )
+    if options.threads < 1:
+        raise SalverError(f"{options.threads} threads", "--threads", "give at least 1")
+    if options.seed < 0:
+        raise SalverError(f"seed {options.seed} is negative", "--seed", "give 0 or more")
+    if options.backend and options.backend not in solver.backends:
+        raise SalverError(*_no_back_end(solver, options.backend))
+    if options.proof is not None and not solver.proves:
+        provers = ", ".join(one.name for one in SOLVERS.values() if one.proves)
+        raise SalverError(f"{solver.name} writes no proofs", "--proof", f"use {provers}")
+    options.without = parts_left_out(solver, options.without)
+    _refuse_outputs(options)
+
+
+def _no_back_end(solver: EmbeddedSolver, asked: str) -> tuple[str, str, str]:
     """What is wrong with a back end, where, and what to do."""
-    if solver not in BACK_ENDS:
-        return f"{solver} has no choice of back ends", "--backend", "leave it out"
-    return f"no back end {asked!r}", "--backend", f"choose {' or '.join(BACK_ENDS[solver])}"
+    if not solver.backends:
+        return f"{solver.name} has no choice of back ends", "--backend", "leave it out"
+    return f"no back end {asked!r}", "--backend", f"choose {' or '.join(solver.backends)}"
 
 
-def _check_name(name: str) -> None:
-    if name not in SOLVERS:
-        near = nearest(name, [*SOLVERS, CHECK_PROOF]).removeprefix("; ")
-        raise SalverError("no such embedded solver", name, near or f"choose one of {', '.join(SOLVERS)}")
-
-
-def _set_numeric_threads(options: argparse.Namespace) -> None:
+def _set_numeric_threads(forks: bool) -> None:
     """One thread per process for linear algebra, before numpy reads it; the user's own number stands.
 
-    Not in the forked workers of `hybrid`: two of them with two threads each on two cores were seen to take
+    Not in forked workers: two of them with two threads each on two cores were seen to take
     five times as long.
     """
-    forks = options.solver == "hybrid" and options.threads > 1
     for name in NUMERIC_THREADS:
         if forks or not os.environ.get(name):
             os.environ[name] = "1"
 
 
-def _verify(options: argparse.Namespace, started: float, outbox: Outbox) -> int:
+def _verify(solver: EmbeddedSolver, options: argparse.Namespace, started: float, outbox: Outbox) -> int:
     """Decides the query and reports one answer, or says in one line on stderr why there is none."""
     try:
-        result, query = _decide(options, started, outbox)
+        result, query = _decide(solver, options, started, outbox)
         text = _text(result, query, options.query, options.serialise_assignments)
         if result.reason:
             print(result.reason, file=sys.stderr)
@@ -209,13 +181,19 @@ def _explain(error: Exception, outbox: Outbox) -> int:
     return 1
 
 
-def _decide(options: argparse.Namespace, started: float, outbox: Outbox) -> tuple[Result, Query | None]:
-    load(options.solver)
-    if options.solver in NEED_TORCH:
-        importlib.import_module("torch")
-    from salver.nets.program import UnsupportedQueryError
-    from salver.solvers.lifted import NoSolutionError
-    from salver.solvers.query import Budget, Options, Result, Verdict, read_queries
+def _decide(
+    solver: EmbeddedSolver, options: argparse.Namespace, started: float, outbox: Outbox
+) -> tuple[Result, Query | None]:
+    solver.load()
+    if "torch" in solver.needs or options.device == "cuda":
+        # On the way to every answer it is imported in any case; a second of importing is not solving.
+        import torch
+
+        if options.device == "cuda" and not torch.cuda.is_available():
+            raise SalverError("torch finds no CUDA device", "--device cuda", "use --device cpu")
+    from salver.nets.affine import UnsupportedQueryError
+    from salver.solvers.lifted import NoSolutionError, read_queries
+    from salver.solvers.query import Budget, Options, Result, Verdict
 
     budget = Budget(options.timeout, started)
     query, phase, since = None, "reading", time.monotonic()
@@ -232,19 +210,16 @@ def _decide(options: argparse.Namespace, started: float, outbox: Outbox) -> tupl
             options.without,
             record=options.proof is not None,
         )
-        result = _solved(options.solver, query, budget, chosen)
+        result = solved(solver, query, budget, chosen)
         if result.verdict is Verdict.UNKNOWN and query.lifted is not None and query.lifted.strict:
-            result = _off_the_edge(options, budget, chosen)
-        if options.device not in DEVICES:
-            raise SalverError(f"no device {options.device!r}", "--device", "choose cpu or cuda")
+            result = _off_the_edge(solver, options, budget, chosen)
         if options.proof is not None and result.verdict is Verdict.UNSAT and not budget.over:
             outbox.certain(result.verdict.value)
             _prove(query, budget, options.proof, options.query, result.journal)
     except UnsupportedQueryError as error:
         result = Result(Verdict.UNKNOWN, reason=f"not supported: {error}")
     except NoSolutionError as error:
-        proves = options.solver in COMPLETE
-        result = Result(Verdict.UNSAT if proves else Verdict.UNKNOWN, reason=str(error))
+        result = Result(Verdict.UNSAT if solver.complete else Verdict.UNKNOWN, reason=str(error))
     finally:
         if phase == "solving":
             print(f"solving: {time.monotonic() - since:.3f} s", file=sys.stderr, flush=True)
@@ -255,34 +230,39 @@ def _decide(options: argparse.Namespace, started: float, outbox: Outbox) -> tupl
     return result, query
 
 
-def _solved(name: str, query: Query, budget: Budget, options: Options) -> Result:
+def solved(solver: EmbeddedSolver, query: Query, budget: Budget, options: Options) -> Result:
     """The solver's result for the whole query.
 
     A product of variables is beyond all of them: boxes decide it for few inputs. Of a box without bounds they
     are given a part, in which nothing is proven about the rest.
+
+    Raises:
+        UnsupportedQueryError: neither the solver nor boxes can decide it.
     """
-    from salver.nets.program import UnsupportedQueryError
+    from salver.nets.affine import UnsupportedQueryError
     from salver.solvers.boxes import decides, search
     from salver.solvers.lifted import SPAN, cut_matters
     from salver.solvers.query import Result, Verdict
 
     if not all(query.prop.clauses):
-        verdict = Verdict.UNSAT if name in COMPLETE else Verdict.UNKNOWN
+        verdict = Verdict.UNSAT if solver.complete else Verdict.UNKNOWN
         return Result(verdict, reason="a box or a choice of the query is empty")
     try:
-        result = load(name)(query, budget, options)
+        result = solver.load()(query, budget, options)
     except UnsupportedQueryError:
-        if name not in (*COMPLETE, "falsify") or not decides(query):
+        if solver.families or not decides(query):
             raise
         result = search(query, budget, options.seed)
-        if name not in COMPLETE and result.verdict is Verdict.UNSAT:
-            return Result(Verdict.UNKNOWN, reason=f"{name} proves nothing")
+        if not solver.complete and result.verdict is Verdict.UNSAT:
+            return Result(Verdict.UNKNOWN, reason=f"{solver.name} proves nothing")
     if result.verdict is not Verdict.UNSAT or not cut_matters(query):
         return result
     return Result(Verdict.UNKNOWN, reason=f"some input has no bound; none of its values up to {SPAN:g} helps")
 
 
-def _off_the_edge(options: argparse.Namespace, budget: Budget, chosen: Options) -> Result:
+def _off_the_edge(
+    solver: EmbeddedSolver, options: argparse.Namespace, budget: Budget, chosen: Options
+) -> Result:
     """A solution of a query with strict comparisons that keeps a distance from them, where there is one."""
     from salver.solvers.lifted import NoSolutionError, read_lifted
     from salver.solvers.query import Result, Verdict
@@ -290,7 +270,7 @@ def _off_the_edge(options: argparse.Namespace, budget: Budget, chosen: Options) 
     reason = "solutions found only where a strict comparison is an equality"
     try:
         query = read_lifted(_files(options.network), _plain_or_compressed(options.query), margin=True)
-        result = _solved(options.solver, query, budget, chosen)
+        result = solved(solver, query, budget, chosen)
     except NoSolutionError:
         return Result(Verdict.UNKNOWN, reason=reason)
     return Result(Verdict.UNKNOWN, reason=reason) if result.verdict is Verdict.UNSAT else result
@@ -331,7 +311,7 @@ def _refuse_outputs(options: argparse.Namespace) -> None:
 
 def _prove(query: Query, budget: Budget, path: Path, vnnlib: Path, journal: Journal | None) -> None:
     """Writes a proof of `unsat`, or says on stderr why there is none."""
-    from salver.nets.program import UnsupportedQueryError
+    from salver.nets.affine import UnsupportedQueryError
     from salver.proofs.onnx_file import UnsupportedNetworkError
     from salver.proofs.record import QueryFiles, write_proof
     from salver.proofs.vnnlib_file import UnsupportedPropertyError
@@ -408,10 +388,6 @@ def _number(value: float, double: bool = False) -> str:
     narrow = np.float32(value)
     kept = np.float64(value) if double or narrow != value else narrow
     return np.format_float_positional(kept, unique=True, trim="0")
-
-
-def _parser() -> OneLineParser:
-    return build_parser(SOLVERS, SUPPORTS)
 
 
 if __name__ == "__main__":

@@ -5,17 +5,29 @@ Little is imported: the time it takes counts as solving.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from salver.core.command_line import OneLineParser, actions_of, nearest, options_of
 from salver.core.errors import SalverError
+from salver.solvers.registry import SOLVERS, EmbeddedSolver
 
 CHECK_PROOF, COMPLETION = "check-proof", "--show-completion"
-DEVICES = ("cpu", "cuda")
-HYBRID_PARTS = ("attack", "alternatives", "backward", "halfspaces", "relaxation", "probing", "backend")
-"""What `hybrid` can leave out (`Options.without`): the verdicts stay the same, only the time changes."""
+SUPPORTS = {
+    "onnx-opset-versions": "13 18",
+    "onnx-element-types": "float32",
+    "onnx-operators": "",
+    "vnnlib-versions": "1.0 2.0",
+    "hidden-node-theories": "NH H",
+    "multiple-input-output-theories": "SIO MIO",
+    "multiple-network-theories": "SNET MENET MINET MNET",
+    "multiple-node-comparison-theories": "SNC MNC",
+    "arithmetic-complexity-theories": "BND OUTC LIN POLY",
+    "optimised-disjunctive-reasoning": "true",
+    "serialise-assignments": "false",
+}
+"""Answers of `supports`, the same for every solver, in the words of the VNN-LIB standard (2.0, section 5.4),
+one a line; of operators those of the ONNX reader."""
 _EXAMPLES = """examples:
   salver-solve hybrid verify q.vnnlib --network N=m.onnx --timeout 60
   salver-solve check-proof m.onnx q.vnnlib q.proof.gz
@@ -32,15 +44,10 @@ if [ -n "${{ZSH_VERSION:-}}" ]; then autoload -Uz bashcompinit && bashcompinit; 
 complete -o default -F _salver_solve salver-solve"""
 
 
-def build_parser(solvers: Iterable[str], supports: Iterable[str]) -> OneLineParser:
-    """The parser of what follows the solver's name; `check-proof` has one of its own.
-
-    Args:
-        solvers: names of the embedded solvers.
-        supports: what `supports` can be asked for, such as `onnx-operators`.
-    """
+def build_parser() -> OneLineParser:
+    """The parser of what follows the solver's name; `check-proof` has one of its own."""
     about = "The embedded solvers as commands of their own, on the VNN-LIB standard command line."
-    listed = f"solvers: {', '.join(solvers)}\n\n{_EXAMPLES}"
+    listed = f"solvers: {', '.join(SOLVERS)}\n\n{_EXAMPLES}"
     usage = "salver-solve SOLVER [--name | --version] | verify ... | supports ..."
     parser = OneLineParser("salver-solve", usage=usage, description=about, epilog=listed)
     parser.add_argument("--name", action="store_true", help="print the solver's name")
@@ -56,7 +63,7 @@ def build_parser(solvers: Iterable[str], supports: Iterable[str]) -> OneLinePars
         prog="salver-solve SOLVER supports",
         epilog="example:\n  salver-solve milp supports --onnx-operators",
     )
-    for key in supports:
+    for key in SUPPORTS:
         named.add_argument(f"--{key}", action="store_true", help=f"one {key.rstrip('s')} a line")
     return parser
 
@@ -90,11 +97,15 @@ def _add_verify(actions: Any) -> None:
         "--without",
         default="",
         metavar="PARTS",
-        help=f"leave parts of hybrid out, for ablation: {', '.join(HYBRID_PARTS)}; with commas",
+        help=f"leave parts of the solver out, for ablation, with commas: {_all_parts()}",
     )
 
 
-def parts_left_out(solver: str, text: str) -> frozenset[str]:
+def _all_parts() -> str:
+    return "; ".join(f"{one.name} has {', '.join(one.parts)}" for one in SOLVERS.values() if one.parts)
+
+
+def parts_left_out(solver: EmbeddedSolver, text: str) -> frozenset[str]:
     """The parts that `--without` names.
 
     Raises:
@@ -102,24 +113,26 @@ def parts_left_out(solver: str, text: str) -> frozenset[str]:
     """
     if not text:
         return frozenset()
-    if solver != "hybrid":
-        raise SalverError(f"{solver} has no parts to leave out", "--without", "use hybrid")
+    if not solver.parts:
+        divided = [one.name for one in SOLVERS.values() if one.parts]
+        raise SalverError(
+            f"{solver.name} has no parts to leave out", "--without", f"use {' or '.join(divided)}"
+        )
     parts = [part.strip() for part in text.split(",")]
     for part in parts:
-        if part not in HYBRID_PARTS:
-            near = nearest(part, list(HYBRID_PARTS)).removeprefix("; ")
-            raise SalverError(
-                f"hybrid has no part {part!r}", "--without", near or f"choose from {', '.join(HYBRID_PARTS)}"
-            )
+        if part not in solver.parts:
+            near = nearest(part, solver.parts).removeprefix("; ")
+            what, mend = f"{solver.name} has no part {part!r}", f"choose from {', '.join(solver.parts)}"
+            raise SalverError(what, "--without", near or mend)
     return frozenset(parts)
 
 
-def completion_script(parser: OneLineParser, solvers: Iterable[str]) -> str:
+def completion_script(parser: OneLineParser) -> str:
     """Completion for bash, and for zsh by its bash emulation: solvers, actions and options, else files."""
     actions = actions_of(parser)
     return _COMPLETION.format(
         options=" ".join(options_of(parser)),
-        solvers=" ".join([*solvers, CHECK_PROOF]),
+        solvers=" ".join([*SOLVERS, CHECK_PROOF]),
         actions=" ".join([*actions, "--name", "--version"]),
         completion=COMPLETION,
         check=CHECK_PROOF,

@@ -12,9 +12,9 @@ from itertools import count
 import numpy as np
 import numpy.typing as npt
 
-from salver.nets.evaluate import evaluate
-from salver.nets.program import UnsupportedQueryError, lower
-from salver.nets.ranges import Range, extend
+from salver.nets.affine import UnsupportedQueryError
+from salver.nets.network import evaluate, extend_ranges, lower
+from salver.nets.operators import Range
 from salver.solvers.query import REAL_TOLERANCE, Budget, Query, Result, Verdict
 from salver.spec import Atom
 
@@ -32,7 +32,7 @@ def decides(query: Query) -> bool:
         lower(query.network)
     except UnsupportedQueryError:
         low, high = query.prop.input_lower, query.prop.input_upper
-        return int((high - low > NARROWEST * np.maximum(1.0, np.abs(low))).sum()) <= MOST_INPUTS
+        return int((high - low > NARROWEST * np.maximum(np.abs(low), np.abs(high))).sum()) <= MOST_INPUTS
     return False
 
 
@@ -40,6 +40,8 @@ def search(query: Query, budget: Budget, seed: int) -> Result:
     """`sat` with a confirmed witness, `unsat` where every box is refuted, else `unknown` or `timed-out`."""
     low, high = query.prop.input_lower, query.prop.input_upper
     draw, order = np.random.default_rng(seed), count()
+    # Widths count as shares of the whole box: inputs may be of any size.
+    whole = np.where(high > low, high - low, 1.0)
     heap: list[tuple[float, int, Array, Array]] = [(0.0, next(order), low, high)]
     left = 0
     while heap:
@@ -53,8 +55,8 @@ def search(query: Query, budget: Budget, seed: int) -> Result:
         witness = _confirmed(query, points[int(np.argmax(margins))])
         if witness is not None:
             return Result(Verdict.SAT, witness)
-        axis = int(np.argmax(high - low))
-        if high[axis] - low[axis] <= NARROWEST * max(1.0, abs(low[axis]), abs(high[axis])):
+        axis = int(np.argmax((high - low) / whole))
+        if high[axis] - low[axis] <= NARROWEST * max(whole[axis], abs(low[axis]), abs(high[axis])):
             left += 1
             continue
         middle = (low[axis] + high[axis]) / 2
@@ -72,7 +74,7 @@ def refuted(query: Query, low: Array, high: Array) -> bool:
     """Whether interval arithmetic shows that no input in the box satisfies the property."""
     network = query.network
     ranges: dict[str, Range] = {network.input: (low, high)}
-    extend(ranges, network.nodes, network.shapes)
+    extend_ranges(ranges, network.nodes, network.shapes)
     least, most = ranges[network.output]
     return any(
         all(any(_impossible(atom, least, most) for atom in part) for part in clause)
@@ -92,7 +94,7 @@ def _confirmed(query: Query, x: Array) -> Array | None:
     """As `Query.confirm`: the point, if it holds in ONNX Runtime and, up to rounding, in double precision."""
     point = query.clip(x)
     exact = evaluate(query.network, point[None])[0]
-    tolerance = REAL_TOLERANCE * max(1.0, float(np.abs(exact).max()))
+    tolerance = REAL_TOLERANCE * float(np.abs(exact).max())
     if not query.prop.outputs_satisfied(exact, tolerance):
         return None
     return point if query.prop.outputs_satisfied(query.replay(point)) else None

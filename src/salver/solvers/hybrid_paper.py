@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.core.errors import SalverError
-from salver.nets.program import Affine, GateBlock, MaskBlock, Program, ReluBlock
+from salver.nets.affine import Affine
+from salver.nets.program import GateBlock, MaskBlock, Program, ReluBlock
 from salver.solvers.bounding.bounds import Bounds, propagate
 from salver.solvers.crown.graph import bounded_graph, live_blocks, without_abs
 from salver.solvers.crown.lirpa import linear_bounds
@@ -34,7 +35,7 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
     """Decides one query with `options.threads` workers of Marabou; with one, nothing is divided.
 
     Raises:
-        UnsupportedQueryError: see `salver.nets.program.lower`.
+        UnsupportedQueryError: see `salver.nets.network.lower`.
         SalverError: auto_LiRPA or Marabou is not installed.
     """
     import torch

@@ -11,7 +11,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,116 +18,54 @@ import numpy.typing as npt
 import onnx
 
 from salver.core.errors import SalverError
+from salver.nets.affine import UnsupportedQueryError
 from salver.nets.joined import beside, with_rows
 from salver.nets.onnx.declared import inputs_of, is_double, refuse_contradiction
 from salver.nets.onnx.file import load_model
 from salver.nets.onnx.reader import read_for_query
-from salver.nets.program import AbsBlock, GateBlock, UnsupportedQueryError
-from salver.nets.runtime import Runtime
-from salver.solvers.query import Query
-from salver.spec import Atom, Property
+from salver.nets.program import AbsBlock, GateBlock
+from salver.solvers.query import Query, query_over
+from salver.solvers.replay import AskedNetwork, LiftedReplay, Terms
+from salver.spec import Atom, Property, read_vnnlib
 from salver.spec.numbers import above, below
 from salver.spec.property import Relation
 from salver.spec.read import MOST_ENTRIES
 from salver.spec.terms import Monomial, Tensor, TermAtom, TermClause, TermQuery, Variable, read_term_query
 
 Array = npt.NDArray[np.float64]
-Terms = tuple[tuple[Monomial, Fraction], ...]
 _MARGIN = Fraction(1, 1 << 20)
 SPAN = 1000.0
 """How far an input without a bound is searched."""
 _MEND = "state it with numbers of single precision"
 
 
-@dataclass(frozen=True, eq=False)
-class Part:
-    """One network of the query: its file, and the tensors that are its outputs, in the order declared."""
-
-    model: onnx.ModelProto
-    names: tuple[str, ...]
-    inputs: int
-
-    @cached_property
-    def runtime(self) -> Runtime:
-        model = onnx.ModelProto()
-        model.CopyFrom(self.model)
-        known = {value.name for value in model.graph.output}
-        for name in self.names:
-            if name not in known:
-                model.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
-                known.add(name)
-        return Runtime(model.SerializeToString(), self.names)
-
-
-@dataclass(frozen=True, eq=False)
-class LiftedReplay:
-    """Values of a query's tensors and terms at a point, from the files themselves.
-
-    Attributes:
-        places: per tensor, its first entry among all inputs or all outputs.
-        cut: inputs that the query leaves without a bound; the box searched holds a part of their range.
-        strict: the query's clauses where some comparison is strict; solvers are given the closed ones.
-    """
-
-    parts: tuple[Part, ...]
-    tensors: tuple[Tensor, ...]
-    places: tuple[int, ...]
-    rows: tuple[Terms, ...]
-    cut: tuple[int, ...] = ()
-    strict: tuple[TermClause, ...] = ()
-
-    def holds(self, x: Array, y: Array) -> bool:
-        """Whether the strict comparisons hold too at inputs `x` with outputs `y`, in exact arithmetic."""
-        if not self.strict:
-            return True
-        return bool(np.isfinite(y).all()) and all(
-            any(all(self._atom_holds(atom, x, y) for atom in part) for part in clause)
-            for clause in self.strict
-        )
-
-    def _atom_holds(self, atom: TermAtom, x: Array, y: Array) -> bool:
-        total = -atom.constant
-        for monomial, factor in atom.terms:
-            total += factor * math.prod(Fraction(float(self._side(t, x, y)[place])) for t, place in monomial)
-        if total == 0:
-            return not atom.strict
-        return (total > 0) == (atom.relation == ">=")
-
-    def outputs(self, x: Array) -> Array:
-        """All outputs and inner tensors, network by network, then the terms, at inputs `x` [n]."""
-        values, first = [], 0
-        for part in self.parts:
-            values.append(part.runtime.outputs(x[first : first + part.inputs]))
-            first += part.inputs
-        y = np.concatenate(values)
-        return np.concatenate([y, [self._term(row, x, y) for row in self.rows]])
-
-    def _term(self, row: Terms, x: Array, y: Array) -> float:
-        """The value of a term, rounded once."""
-
-        def value(variable: Variable) -> float:
-            return float(self._side(variable[0], x, y)[variable[1]])
-
-        if all(len(monomial) == 1 for monomial, _ in row):
-            return math.fsum(float(factor) * value(monomial[0]) for monomial, factor in row)
-        return float(
-            sum(factor * math.prod(Fraction(value(v)) for v in monomial) for monomial, factor in row)
-        )
-
-    def assignment(self, x: Array) -> list[tuple[str, str, Array]]:
-        """Name, declaration and values of every tensor in the order declared."""
-        y = self.outputs(x)
-        return [
-            (tensor.name, tensor.head, self._side(number, x, y)[: tensor.size])
-            for number, tensor in enumerate(self.tensors)
-        ]
-
-    def _side(self, tensor: int, x: Array, y: Array) -> Array:
-        return (x if self.tensors[tensor].role == "input" else y)[self.places[tensor] :]
-
-
 class NoSolutionError(Exception):
     """The query has no solution whatever its network computes: its box is empty, or a condition false."""
+
+
+def read_queries(files: Mapping[str, Path], vnnlib: Path) -> Query:
+    """Reads a query over one network or more, by the networks' names in it.
+
+    A query in the plain form, as the instance sets have it, is read as such (`read_query`); what that form
+    cannot say is read as one of terms.
+
+    Raises:
+        SalverError, UnsupportedQueryError: as `read_query`.
+        NoSolutionError: the text alone shows that there is no solution.
+    """
+    if len(files) > 1:
+        return read_lifted(files, vnnlib)
+    try:
+        prop = read_vnnlib(vnnlib)
+    except SalverError:
+        return read_lifted(files, vnnlib)
+    try:
+        return query_over(next(iter(files.values())), prop, vnnlib)
+    except (SalverError, UnsupportedQueryError) as plain:
+        try:
+            return read_lifted(files, vnnlib)
+        except SalverError:
+            raise plain from None
 
 
 def read_lifted(files: Mapping[str, Path], vnnlib: Path, margin: bool = False) -> Query:
@@ -196,7 +133,7 @@ def _paths(text: TermQuery, files: Mapping[str, Path], vnnlib: Path) -> list[Pat
     return list(paths.values())
 
 
-def _part(model: onnx.ModelProto, tensors: list[Tensor], path: Path, vnnlib: str) -> Part:
+def _part(model: onnx.ModelProto, tensors: list[Tensor], path: Path, vnnlib: str) -> AskedNetwork:
     inputs = inputs_of(model.graph)
     outputs = [value.name for value in model.graph.output]
     declared = [tensor for tensor in tensors if tensor.role == "input"]
@@ -220,7 +157,7 @@ def _part(model: onnx.ModelProto, tensors: list[Tensor], path: Path, vnnlib: str
     missing = [name for name in names if name not in made and name not in outputs]
     if missing:
         raise SalverError(f"has no tensor {missing[0]!r}", str(path), "use the query's own network")
-    return Part(model, tuple(names), sum(tensor.size for tensor in declared))
+    return AskedNetwork(model, tuple(names), sum(tensor.size for tensor in declared))
 
 
 def _cut(low: Array, high: Array) -> tuple[Array, Array]:

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from salver.core.errors import SalverError
-from salver.nets.network import Network
+from salver.nets.affine import UnsupportedQueryError
+from salver.nets.network import Network, lower
 from salver.nets.onnx.declared import inputs_of, is_double, refuse_contradiction
 from salver.nets.onnx.file import load_model
 from salver.nets.onnx.reader import from_model
-from salver.nets.program import Program, UnsupportedQueryError, lower
+from salver.nets.program import Program
 from salver.nets.runtime import Runtime
+from salver.solvers.journal import Journal
+from salver.solvers.replay import LiftedReplay
 from salver.spec import Property, declared_tensors, float32_down, float32_up, read_vnnlib
-
-if TYPE_CHECKING:
-    from salver.solvers.hybrid.journal import Journal
-    from salver.solvers.lifted import LiftedReplay
 
 Array = npt.NDArray[np.float64]
 REAL_TOLERANCE = 1e-5
@@ -81,7 +79,7 @@ class Options:
     """What the command line hands to every solver.
 
     Attributes:
-        without: parts of the solver that are left out, of those that `arguments` names.
+        without: parts of the solver that are left out, of those that its registry entry names.
         record: whether to keep what a proof of `unsat` can use.
     """
 
@@ -101,7 +99,7 @@ class Query:
         onnx: the file, for replay under ONNX Runtime.
         network: its operators.
         prop: box and clauses; a satisfying X falsifies the property under test.
-        lifted: replays `network` where it is not the file's function alone (`salver.solvers.lifted`).
+        lifted: replays `network` where it is not the file's function alone (`salver.solvers.replay`).
         double: whether the networks take their inputs in double precision.
     """
 
@@ -195,33 +193,6 @@ class Query:
 Solver = Callable[[Query, Budget, Options], Result]
 
 
-def read_queries(files: Mapping[str, Path], vnnlib: Path) -> Query:
-    """Reads a query over one network or more, by the networks' names in it.
-
-    A query in the plain form, as the instance sets have it, is read as such (`read_query`); what that form
-    cannot say is read as one of terms (`salver.solvers.lifted`).
-
-    Raises:
-        SalverError, UnsupportedQueryError: as `read_query`.
-        NoSolutionError: the text alone shows that there is no solution.
-    """
-    from salver.solvers.lifted import read_lifted
-
-    if len(files) > 1:
-        return read_lifted(files, vnnlib)
-    try:
-        prop = read_vnnlib(vnnlib)
-    except SalverError:
-        return read_lifted(files, vnnlib)
-    try:
-        return _over(next(iter(files.values())), prop, vnnlib)
-    except (SalverError, UnsupportedQueryError) as plain:
-        try:
-            return read_lifted(files, vnnlib)
-        except SalverError:
-            raise plain from None
-
-
 def read_query(onnx: Path, vnnlib: Path) -> Query:
     """Reads both files of a plain query.
 
@@ -229,11 +200,11 @@ def read_query(onnx: Path, vnnlib: Path) -> Query:
         SalverError: unreadable or malformed files, or sizes, shapes or types that do not fit.
         UnsupportedQueryError: operators outside `Network`.
     """
-    return _over(onnx, read_vnnlib(vnnlib), vnnlib)
+    return query_over(onnx, read_vnnlib(vnnlib), vnnlib)
 
 
-def _over(onnx: Path, prop: Property, vnnlib: Path) -> Query:
-    """A plain property over the network in a file."""
+def query_over(onnx: Path, prop: Property, vnnlib: Path) -> Query:
+    """A plain property over the network in a file; errors as `read_query`."""
     model = load_model(onnx)
     try:
         network = from_model(model, str(onnx))

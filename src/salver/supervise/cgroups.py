@@ -15,7 +15,7 @@ import uuid
 from pathlib import Path
 from typing import NamedTuple
 
-from salver.supervise.delegation import hand_on, has_memory, mend, place_of
+from salver.supervise.delegation import advice, cgroup_path, delegate, has_memory
 from salver.supervise.group import UNIFIED, Group, write_text
 from salver.supervise.identity import orphaned, own_identity
 
@@ -87,7 +87,7 @@ def _make(folder: Path, version: int) -> None:
         try:
             folder.parent.mkdir(exist_ok=True)
             if version == 2:
-                hand_on(folder.parent)
+                delegate(folder.parent)
             folder.mkdir()
         except OSError as error:
             if error.errno not in _REMOVED_MEANWHILE or not left:
@@ -130,11 +130,11 @@ def _found() -> Available:
         return places
     try:
         if places.version == 2:
-            hand_on(places.parents[UNIFIED])
+            delegate(places.parents[UNIFIED])
         _try_out(places)
     except OSError as error:
         where = places.parents[UNIFIED if places.version == 2 else "memory"]
-        hint = f"; {mend(error)}" if places.version == 2 else ""
+        hint = f"; {advice(error)}" if places.version == 2 else ""
         return Available(0, {}, f"{where} cannot be used ({error.strerror}){hint}")
     return places
 
@@ -157,12 +157,12 @@ def locate(mounts: str, own: str) -> Available:
         for key in set(keys) & set(paths):
             if (place := _below(paths[key], root, point)) is not None:
                 places.setdefault(key, place)
-    if UNIFIED in places and has_memory(place_of(places[UNIFIED])):
-        unified = place_of(places[UNIFIED])
+    if UNIFIED in places and has_memory(cgroup_path(places[UNIFIED])):
+        unified = cgroup_path(places[UNIFIED])
         return Available(2, {UNIFIED: unified}, f"writable: {unified}")
     if UNIFIED in places and "memory" not in places:
         missing = OSError(errno.ENOENT, "it has no memory controller")
-        return Available(0, {}, f"{places[UNIFIED]} cannot be used ({missing.strerror}); {mend(missing)}")
+        return Available(0, {}, f"{places[UNIFIED]} cannot be used ({missing.strerror}); {advice(missing)}")
     if "memory" not in places:
         return Available(0, {}, "no control groups for memory are mounted")
     kept = {key: places[key] for key in V1_CONTROLLERS if key in places}

@@ -21,7 +21,7 @@ _MARKS = ("user.delegate", "trusted.delegate")
 _MOVE_TRIES = 100
 
 
-def place_of(own: Path) -> Path:
+def cgroup_path(own: Path) -> Path:
     """Where the runs' groups go: the process's own group, or the one whose processes an engine moved down."""
     moved = own.name == ENGINE and _NEEDED in _words(own.parent, "cgroup.subtree_control")
     return own.parent if moved else own
@@ -32,7 +32,7 @@ def has_memory(group: Path) -> bool:
     return _NEEDED in _words(group, "cgroup.controllers")
 
 
-def hand_on(group: Path) -> None:
+def delegate(group: Path) -> None:
     """Lets the group's children have limits of memory, and of processes where it has that controller.
 
     Raises:
@@ -46,7 +46,7 @@ def hand_on(group: Path) -> None:
     write_text(f"{group}/cgroup.subtree_control", " ".join(f"+{name}" for name in wanted))
 
 
-def mend(error: OSError) -> str:
+def advice(error: OSError) -> str:
     """What the user can do about groups that cannot be used."""
     if error.errno == errno.EROFS:
         return "give the container groups that it may write, as `docker run --privileged` does"

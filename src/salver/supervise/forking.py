@@ -14,8 +14,8 @@ import threading
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
+from salver.supervise.messages import Specification
 from salver.supervise.proc import stat_fields
 
 # Our own folder comes last on the path, so that nothing beside it can stand in for the standard library.
@@ -107,14 +107,14 @@ class Supervisor:
             signal.pidfd_send_signal(self.pidfd, number)
 
     def supervise(
-        self, spec: dict[str, Any], patience: float, stop: threading.Event
+        self, spec: Specification, patience: float, stop: threading.Event
     ) -> tuple[bytes, int | None]:
         """What it printed, and its exit code (negative: a signal; None where the server died as well).
 
         A run that stops its supervisor would have no limits; it is ended as soon as that is seen.
 
         Args:
-            spec: specification as in `supervisor.py`, without `parent`.
+            spec: its `parent` is filled in here.
             patience: monotonic time after which the supervisor is killed.
             stop: when set, it is told to stop the run.
 

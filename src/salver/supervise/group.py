@@ -17,6 +17,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from salver.supervise.finished import Measured
+
 UNIFIED = "unified"
 _PATIENCE_S = 5.0
 _PAUSE_S = 0.001
@@ -44,7 +46,7 @@ class Group:
 
     def __init__(self, folders: Mapping[str, str]) -> None:
         self.folders = dict(folders)
-        self.label = "cgroup-v2" if UNIFIED in self.folders else "cgroup-v1"
+        self.label: Measured = "cgroup-v2" if UNIFIED in self.folders else "cgroup-v1"
         self.ooms, self.reached, self.peak_kib, self.cpu_s = 0, False, 0.0, 0.0
         self.keeps_peak = True
 

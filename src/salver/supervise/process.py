@@ -14,7 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from salver.core.confined import UnfitFileError, open_inside, read_inside
 from salver.core.errors import SalverError
@@ -22,6 +22,7 @@ from salver.supervise.cgroups import make_group
 from salver.supervise.finished import Finished, Limits, Termination
 from salver.supervise.forking import supervisor
 from salver.supervise.identity import orphaned, own_identity
+from salver.supervise.messages import Report, Specification
 
 RUN_VARIABLE = "SALVER_RUN"
 _MARK = f"{RUN_VARIABLE}=".encode()
@@ -74,8 +75,8 @@ def run_supervised(
             if (group := make_group(limits.memory_mb)) is not None:
                 stack.callback(group.remove)
             added = {**_private_folders(scratch, environment or {}), RUN_VARIABLE: token}
-            spec = _specification(command, workdir, limits, scratch, added)
-            spec |= {"cores": cores, "group": None if group is None else group.folders}
+            folders = None if group is None else group.folders
+            spec = _specification(command, workdir, limits, scratch, added, cores, folders)
             stop, started = stop or threading.Event(), time.monotonic()
             outcome, was_stopped = _supervise(spec, limits, stop)
         except OSError as error:
@@ -109,9 +110,16 @@ def _private_folders(scratch: Path, environment: Mapping[str, str]) -> dict[str,
 
 
 def _specification(
-    command: Sequence[str], workdir: Path, limits: Limits, scratch: Path, added: Mapping[str, str]
-) -> dict[str, Any]:
+    command: Sequence[str],
+    workdir: Path,
+    limits: Limits,
+    scratch: Path,
+    added: Mapping[str, str],
+    cores: tuple[int, ...] | None,
+    group: dict[str, str] | None,
+) -> Specification:
     return {
+        "parent": 0,  # known only once a supervisor is there
         "command": list(command),
         "cwd": str(workdir),
         "environment": {**os.environ, **added},
@@ -123,12 +131,12 @@ def _specification(
         "cpu_s": limits.cpu_s,
         "memory_mb": limits.memory_mb,
         "scratch": str(scratch),
+        "cores": None if cores is None else list(cores),
+        "group": group,
     }
 
 
-def _supervise(
-    spec: dict[str, Any], limits: Limits, stop: threading.Event
-) -> tuple[dict[str, Any] | str, bool]:
+def _supervise(spec: Specification, limits: Limits, stop: threading.Event) -> tuple[Report | str, bool]:
     """The supervisor's result, or why there is none, and whether the run had stopped it. Raises OSError."""
     with supervisor() as forked:
         patience = time.monotonic() + limits.wall_s + limits.grace_s + _SUPERVISOR_PATIENCE_S
@@ -151,7 +159,7 @@ def _blamed(finished: Finished) -> Finished:
 
 
 def _finished(
-    outcome: dict[str, Any], spec: dict[str, Any], limits: Limits, workdir: Path, result_files: Sequence[str]
+    outcome: Report, spec: Specification, limits: Limits, workdir: Path, result_files: Sequence[str]
 ) -> Finished:
     ending = outcome["termination"]
     termination = Termination.INFRASTRUCTURE if ending == "stopped" else Termination(ending)
@@ -174,7 +182,7 @@ def _finished(
     )
 
 
-def _explain(ending: str, outcome: dict[str, Any], limits: Limits) -> str:
+def _explain(ending: str, outcome: Report, limits: Limits) -> str:
     texts = {
         "stopped": STOPPED,
         "walltime": f"over the wall limit of {limits.wall_s:g} s",

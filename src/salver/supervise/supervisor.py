@@ -1,19 +1,13 @@
 """Runs one command under hard limits and leaves no process of it behind.
 
-Forked by `fork_server.py` with a JSON specification on standard input; it prints one JSON result. It imports
-little, so that the fork is small and quick (hence neither pathlib nor typing).
+Forked by `fork_server.py` with a specification on standard input; it prints a report (`messages.py`).
+It imports little, so that the fork is small and quick (hence neither pathlib nor typing).
 
 The supervisor is a child subreaper (prctl(2), PR_SET_CHILD_SUBREAPER): a daemon that forks twice is
 re-parented to it instead of init, so every descendant stays findable, and `wait` reporting ECHILD
 proves that none is left. If its own parent dies it receives SIGHUP, kills the tree and ends; if it
 is killed itself, the kernel kills the command (PR_SET_PDEATHSIG) and `process.py` finds the rest.
 In a control group (`group.py`) the kernel keeps the memory limit and counts; else /proc is polled.
-
-Specification: `parent` (pid), `command`, `cwd`, `environment`, `cores` or null, `stdout` and `stderr`
-(paths), `output_bytes` (cap of each), `wall_s`, `grace_s`, `cpu_s` or null, `memory_mb`, `group` (folders by
-controller, limits set; or null), and `scratch` (folder; this and the group are removed if the parent dies).
-Result: `termination`, `exit_code`, `signal`, `wall_s`, `cpu_s`, `memory_mb` (MiB), `measured` (how),
-`left_over` (descendants still alive when the command ended), `reason`.
 """
 
 from __future__ import annotations
@@ -35,7 +29,9 @@ from salver.supervise.proc import CHUNK, cpu_seconds, descendants, is_alive, mem
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from typing import Any, NoReturn
+    from typing import NoReturn
+
+    from salver.supervise.messages import Broken, Report, Specification
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
@@ -137,7 +133,7 @@ class Tree:
             if pid == self.main:
                 self.status = status
 
-    def over(self, spec: dict[str, Any]) -> str:
+    def over(self, spec: Specification) -> Broken:
         """Measures the tree; names the limit it exceeds, or is empty."""
         if self.group is not None:
             self._read(self.group)
@@ -148,7 +144,7 @@ class Tree:
         self.cpu_s = max(self.cpu_s, cpu_seconds(pids))
         return self.exceeded(spec)
 
-    def exceeded(self, spec: dict[str, Any]) -> str:
+    def exceeded(self, spec: Specification) -> Broken:
         """Names the limit that the figures measured so far exceed, or is empty; memory that others lacked is
         not the command's fault."""
         if self.group is not None and self.group.ooms:
@@ -193,7 +189,7 @@ def _signal_all(pids: Iterable[int], number: int) -> None:
             continue
 
 
-def start(spec: dict[str, Any], stdout: int, stderr: int, group: Group | None) -> int:
+def start(spec: Specification, stdout: int, stderr: int, group: Group | None) -> int:
     """Starts the command in a new session and returns its pid; raises NotStartedError."""
     failure, failure_writer = os.pipe()
     supervisor = os.getpid()
@@ -213,7 +209,7 @@ def start(spec: dict[str, Any], stdout: int, stderr: int, group: Group | None) -
 
 
 def _become(
-    spec: dict[str, Any], stdout: int, stderr: int, group: Group | None, supervisor: int, failure: int
+    spec: Specification, stdout: int, stderr: int, group: Group | None, supervisor: int, failure: int
 ) -> NoReturn:
     """Turns the forked child into the command. `!` marks a failure that is not the command's."""
     mark, what = "!", "cannot prepare the process"
@@ -257,7 +253,7 @@ def _prefer_for_oom_kill() -> None:
         return
 
 
-def watch(spec: dict[str, Any], tree: Tree, copies: Sequence[Copy], wake: int, started: float) -> str:
+def watch(spec: Specification, tree: Tree, copies: Sequence[Copy], wake: int, started: float) -> Broken:
     """Waits for the command's end; names the limit it broke, `stopped`, or is empty."""
     ended = os.pidfd_open(tree.main)
     by_fd = {copy.reader: copy for copy in copies}
@@ -283,9 +279,9 @@ def watch(spec: dict[str, Any], tree: Tree, copies: Sequence[Copy], wake: int, s
     return "walltime"
 
 
-def supervise(spec: dict[str, Any], wake: int) -> dict[str, Any]:
+def supervise(spec: Specification, wake: int) -> Report:
     """Runs the command to its end and returns the result record."""
-    copies = [Copy(spec[name], spec["output_bytes"]) for name in ("stdout", "stderr")]
+    copies = [Copy(path, spec["output_bytes"]) for path in (spec["stdout"], spec["stderr"])]
     group = Group(spec["group"]) if spec["group"] else None
     started = time.monotonic()
     try:
@@ -294,7 +290,8 @@ def supervise(spec: dict[str, Any], wake: int) -> dict[str, Any]:
         return result("infrastructure" if error.ours else "crashed", reason=str(error))
     for copy in copies:
         os.close(copy.writer)
-    tree, reasons, ending, left_over = Tree(main, group), [], "", 0
+    tree, reasons, left_over = Tree(main, group), [], 0
+    ending: Broken = ""
     try:
         ending = watch(spec, tree, copies, wake, started)
     except OSError as error:
@@ -321,8 +318,8 @@ def supervise(spec: dict[str, Any], wake: int) -> dict[str, Any]:
 
 
 def result(
-    ending: str, tree: Tree | None = None, wall_s: float = 0.0, left_over: int = 0, reason: str = ""
-) -> dict[str, Any]:
+    ending: Broken, tree: Tree | None = None, wall_s: float = 0.0, left_over: int = 0, reason: str = ""
+) -> Report:
     """The result record; a run that broke no limit is `exited` or, ended by a signal, `crashed`."""
     code = None if tree is None or tree.status is None else os.waitstatus_to_exitcode(tree.status)
     if not ending:
@@ -384,7 +381,7 @@ def _is_orphan(parent: int, wake: int) -> bool:
     return os.getppid() != parent
 
 
-def _tidy(spec: dict[str, Any]) -> None:
+def _tidy(spec: Specification) -> None:
     """Removes the folder and the group of a run whose parent can no more."""
     if spec["group"]:
         Group(spec["group"]).remove()

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from salver.core.names import SOLVER_NAME, SOLVER_NAME_HINT
+from salver.explain.gradient import Gradient
 from salver.families.instance import Facts, Instance
+from salver.families.questions import SameMap
 from salver.runners.answers import Answer, Claim, StagedInstance
 from salver.runners.contract import VERDICT_WORDS, Runner
 from salver.supervise.finished import Finished, Limits, Termination
 from salver.testkit.check import Check, checked, require
 
-NAME = re.compile(r"[a-z0-9][a-z0-9_.+-]*")
 GARBAGE = ("garbage", "Traceback (most recent call last):\n  ...\nValueError: no\n", "sat?", "\0\0")
 NO_VERDICT = (Claim.NONE, Claim.ERROR)
 
@@ -21,8 +22,8 @@ NO_VERDICT = (Claim.NONE, Claim.ERROR)
 def sample_instance(operators: tuple[str, ...] = ("Gemm", "Relu")) -> Instance:
     """An instance whose files need not exist."""
     facts = Facts(
-        family="vg_box", network="n", dataset="d", index=0, label=0, gradient_of="z_0", condition="c",
-        targets=(1,), epsilon=0.1, input_shape=(2,), logits=2, saliencies=2,
+        family="vg_box", network="n", dataset="d", index=0, label=0, explanation=Gradient(),
+        question=SameMap(delta=0.1), epsilon=0.1, input_shape=(2,), logits=2, saliencies=2,
     )  # fmt: skip
     return Instance(
         id="0" * 16, suite="s", name="i", onnx="onnx/n.onnx", vnnlib="vnnlib/i.vnnlib",
@@ -69,7 +70,8 @@ def check_declarations(runner: Runner) -> list[Check]:
 
 def _name(runner: Runner) -> str:
     require(
-        NAME.fullmatch(runner.name), f"{runner.name!r} should be small letters, digits, _ or -; change `name`"
+        SOLVER_NAME.fullmatch(runner.name),
+        f"{runner.name!r} is no name for a solver; change `name`: {SOLVER_NAME_HINT}",
     )
     return runner.name
 

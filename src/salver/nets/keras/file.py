@@ -20,11 +20,10 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.core.errors import SalverError
-from salver.nets.fold import fold_scales
 from salver.nets.keras import hdf5_probe
 from salver.nets.keras.hdf5_probe import MOST_WEIGHTS
 from salver.nets.keras.layers import Building, LayerError, add_layer
-from salver.nets.network import Network, single
+from salver.nets.network import Network, fold_scales, single
 
 Array = npt.NDArray[np.float32]
 LARGEST_FILE = 256 * 2**20

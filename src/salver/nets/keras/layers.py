@@ -11,18 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.nets.max_pool import max_pool_nodes
-from salver.nets.network import (
-    Conv,
-    Linear,
-    Network,
-    Node,
-    Operator,
-    Relu,
-    Reshape,
-    Scale,
-    Shape,
-    conv_output_shape,
-)
+from salver.nets.network import Network
+from salver.nets.operators import Conv, Linear, Node, Operator, Relu, Reshape, Scale, Shape
+from salver.nets.operators.convolution import same_pads
 
 Array = npt.NDArray[np.float32]
 Config = Mapping[str, Any]
@@ -51,8 +42,8 @@ class Building:
     image: Shape | None = None
     ended: bool = False
 
-    def append(self, operator: Operator, shape: Shape) -> None:
-        name = f"n{len(self.nodes)}"
+    def append(self, operator: Operator, shape: Shape | None = None) -> None:
+        name, shape = f"n{len(self.nodes)}", shape or operator.output_shape(self.shape)
         if math.prod(shape) > MOST_ENTRIES or min(shape) < 1:
             raise LayerError(f"a tensor of shape {shape}")
         self.nodes.append(Node(name, operator, (self.last,), shape))
@@ -154,27 +145,14 @@ def _conv(building: Building, config: Config, weights: Weights) -> None:
     dilations = _sizes(config, "dilation_rate", 1)
     stored = _array(weights, "kernel", (*kernel, channels // groups, filters))
     bias = _array(weights, "bias", (filters,)) if config.get("use_bias", True) else np.zeros(filters)
-    pads = _pads(str(config.get("padding", "valid")), (height, width), kernel, strides, dilations)
+    padding = str(config.get("padding", "valid"))
+    if padding not in ("valid", "same"):
+        raise LayerError(f"padding {padding[:40]} is not supported")
+    same = same_pads((height, width), kernel, strides, dilations)
+    pads = same if padding == "same" else (0, 0, 0, 0)
     weight = np.ascontiguousarray(stored.transpose(3, 2, 0, 1))
     operator = Conv(weight, bias.astype(np.float32), strides, pads, dilations, groups)
-    building.append(operator, conv_output_shape(building.shape, operator))
-
-
-def _pads(
-    padding: str, image: tuple[int, int], kernel: tuple[int, int], strides: tuple[int, int],
-    dilations: tuple[int, int],
-) -> tuple[int, int, int, int]:  # fmt: skip
-    """(top, left, bottom, right); `same` puts the odd row or column behind."""
-    if padding == "valid":
-        return (0, 0, 0, 0)
-    if padding != "same":
-        raise LayerError(f"padding {padding[:40]} is not supported")
-    before, behind = [], []
-    for size, k, stride, dilation in zip(image, kernel, strides, dilations, strict=True):
-        total = max((-(-size // stride) - 1) * stride + dilation * (k - 1) + 1 - size, 0)
-        before.append(total // 2)
-        behind.append(total - total // 2)
-    return (before[0], before[1], behind[0], behind[1])
+    building.append(operator)
 
 
 def _dense(building: Building, config: Config, weights: Weights) -> None:
@@ -189,7 +167,7 @@ def _dense(building: Building, config: Config, weights: Weights) -> None:
         kernel = kernel.reshape(height, width, channels, units).transpose(2, 0, 1, 3).reshape(-1, units)
         building.image = None
     bias = _array(weights, "bias", (units,)) if config.get("use_bias", True) else np.zeros(units)
-    building.append(Linear(np.ascontiguousarray(kernel.T), bias.astype(np.float32)), (units,))
+    building.append(Linear(np.ascontiguousarray(kernel.T), bias.astype(np.float32)))
 
 
 def _normalise(building: Building, config: Config, weights: Weights) -> None:
@@ -208,7 +186,7 @@ def _normalise(building: Building, config: Config, weights: Weights) -> None:
     parts = [np.broadcast_to(part.reshape(spread), building.shape) for part in (gain, shift)]
     if not all(np.isfinite(part).all() for part in parts):
         raise LayerError("BatchNormalization with an impossible variance")
-    building.append(Scale(parts[0].astype(np.float32), parts[1].astype(np.float32)), building.shape)
+    building.append(Scale(parts[0].astype(np.float32), parts[1].astype(np.float32)))
 
 
 def _own_axis(shape: Shape, stated: Any) -> int:
@@ -254,8 +232,7 @@ def _global_average(building: Building, config: Config, weights: Weights) -> Non
 def _average(building: Building, size: tuple[int, int]) -> None:
     channels = building.shape[0]
     weight = np.full((channels, 1, *size), 1.0 / math.prod(size), np.float32)
-    operator = Conv(weight, np.zeros(channels, np.float32), size, groups=channels)
-    building.append(operator, conv_output_shape(building.shape, operator))
+    building.append(Conv(weight, np.zeros(channels, np.float32), size, groups=channels))
 
 
 def _flatten(building: Building, config: Config, weights: Weights) -> None:
@@ -276,7 +253,7 @@ def _activate(building: Building, activation: Any) -> None:
     if activation == "relu":
         repeated = building.nodes and isinstance(building.nodes[-1].operator, Relu)
         if not repeated:
-            building.append(Relu(), building.shape)
+            building.append(Relu())
     elif activation == "softmax" and len(building.shape) == 1:
         building.ended = True
     else:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import onnx
 
-from salver.nets.network import Add, Mul, Operator, Shape, Sub
-from salver.nets.onnx.constants import scale_and_shift
-from salver.nets.onnx.graph import GraphBuilder
+from salver.nets.onnx.graph import GraphBuilder, Rule
+from salver.nets.operators import Add, Mul, Operator, Shape, Sub
 
 
-def combined(builder: GraphBuilder, node: onnx.NodeProto) -> None:
+def combined(builder: GraphBuilder, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
     """Add, Sub, Mul and Div. Raises: SalverError: Div by a variable or by zero."""
     output, (left, right) = node.output[0], node.input
     full = builder.types.shapes.get(output)
@@ -55,7 +53,17 @@ def affine(builder: GraphBuilder, output: str, source: str, scale: Any, shift: A
     builder.scale(output, source, factor, offset)
 
 
-def negated(builder: GraphBuilder, node: onnx.NodeProto) -> None:
+def subtract(builder: GraphBuilder, output: str, first: Any, second: Any, full: Shape) -> None:
+    """Emits first - second, each a tensor's name or a constant of the full shape, not both constants."""
+    if isinstance(first, str) and isinstance(second, str):
+        combine(builder, output, Sub(), first, second)
+    elif isinstance(first, str):
+        affine(builder, output, first, np.ones(()), -second, full)
+    else:
+        affine(builder, output, second, -np.ones(()), first, full)
+
+
+def negated(builder: GraphBuilder, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
     """Neg."""
     builder.scale(node.output[0], builder.tensor(node.input[0]), np.float32(-1), np.float32(0))
 
@@ -86,7 +94,17 @@ def _part(builder: GraphBuilder, name: str) -> str:
     return builder.fixed(name) if name in builder.constants else builder.flat(name)
 
 
+def scale_and_shift(kind: str, constant: Any, reverse: bool) -> tuple[Any, Any]:
+    """`x kind constant`, or with `reverse` `constant kind x`, as scale * x + shift."""
+    one, zero = np.ones(()), np.zeros(())
+    if kind == "Add":
+        return one, constant
+    if kind == "Sub":
+        return (-one, constant) if reverse else (one, -constant)
+    return (constant, zero) if kind == "Mul" else (1.0 / constant, zero)
+
+
 _OPERATORS: dict[str, Operator] = {"Add": Add(), "Sub": Sub(), "Mul": Mul()}
-ARITHMETIC: dict[str, Callable[[GraphBuilder, onnx.NodeProto], None]] = {
-    "Add": combined, "Sub": combined, "Mul": combined, "Div": combined, "Neg": negated,
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(("Add", "Div", "Mul", "Sub"), combined), "Neg": negated, "Concat": concatenated,
 }  # fmt: skip

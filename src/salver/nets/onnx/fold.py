@@ -13,9 +13,9 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from salver.nets.network import Shape
 from salver.nets.onnx.strict import MOST_ENTRIES, Fail
 from salver.nets.onnx.types import Types
+from salver.nets.operators import Shape
 
 FOLDED = frozenset(
     "Add Cast Concat ConstantOfShape Div Equal Expand Gather Greater GreaterOrEqual Less LessOrEqual Mul Neg "

@@ -11,10 +11,9 @@ import numpy as np
 import onnx
 
 from salver.core.errors import SalverError
-from salver.nets.network import Concat, Linear, Node, Operator, Reshape, Scale, Shape, held
 from salver.nets.onnx.strict import MOST_ENTRIES
 from salver.nets.onnx.types import Types, without_batch
-from salver.nets.ranges import Range
+from salver.nets.operators import Concat, Linear, Node, Operator, Range, Reshape, Scale, Shape, held
 
 MEND = "see docs/networks.md for the operators that are"
 
@@ -200,3 +199,7 @@ class GraphBuilder:
     def join(self, name: str, parts: tuple[str, ...]) -> None:
         """Emits the flat tensors `parts` one after the other."""
         self.emit(name, Concat(), parts, (sum(self.shapes[part][0] for part in parts),))
+
+
+Rule = Callable[[GraphBuilder, onnx.NodeProto, dict[str, Any]], None]
+"""Adds an ONNX operator, of which some input is variable, with its attributes."""

@@ -17,53 +17,28 @@ import onnx
 from onnx import helper
 
 from salver.core.errors import SalverError
-from salver.nets.fold import fold_scales
-from salver.nets.network import (
-    Abs,
-    Conv,
-    ConvTranspose,
-    Linear,
-    Network,
-    Operator,
-    Relu,
-    Reshape,
-    Shape,
-    Sign,
-    conv_output_shape,
-    conv_transpose_output_shape,
-    held,
-)
-from salver.nets.onnx.arithmetic import ARITHMETIC, concatenated
-from salver.nets.onnx.constants import constant_value, pool_scale, widened, window_of
+from salver.nets.network import Network, fold_scales
+from salver.nets.onnx import arithmetic, layout, matrices, truth, windows
 from salver.nets.onnx.declared import inputs_of
 from salver.nets.onnx.file import load_model
 from salver.nets.onnx.fold import FOLDED, folded
-from salver.nets.onnx.graph import MEND, GraphBuilder
-from salver.nets.onnx.layout import LAYOUT, PICKS, average, laid_out, max_pool, picked, reduced
-from salver.nets.onnx.strict import (
-    checked,
-    declared_shape,
-    refuse_options,
-    refuse_weights,
-    without_stray_pads,
-)
-from salver.nets.onnx.truth import TRUTHS, cast
+from salver.nets.onnx.graph import MEND, GraphBuilder, Rule
+from salver.nets.onnx.strict import checked, declared_shape, refuse_options, without_stray_pads
 from salver.nets.onnx.types import Types
-from salver.nets.ranges import Range
+from salver.nets.operators import OPERATORS, Linear, Operator, Range, Reshape, held
 
-_ELEMENTWISE: dict[str, Operator] = {"Relu": Relu(), "Sign": Sign(), "Abs": Abs()}
+_RULES: dict[str, Rule] = {
+    **arithmetic.RULES, **layout.RULES, **matrices.RULES, **truth.RULES, **windows.RULES,
+}  # fmt: skip
+_OWN = {kind.onnx: kind for kind in OPERATORS.values() if kind.onnx is not None}
+"""Operators that are ONNX operators themselves."""
 MOST_WHOLE = 1 << 20
 """Largest whole constant that is added to whole numbers; single precision holds the sums."""
 _INTEGERS = frozenset(
     helper.np_dtype_to_tensor_dtype(np.dtype(f"{k}{n}")) for k in "iu" for n in (1, 2, 4, 8)
 )
-_MOVES = PICKS | LAYOUT | {"Identity", "Concat"}
-SUPPORTED = frozenset(
-    "Abs Add AveragePool BatchNormalization Cast Concat Constant ConstantOfShape Conv ConvTranspose Div "
-    "Dropout Equal Expand Flatten Gather Gemm GlobalAveragePool Greater GreaterOrEqual Identity Less "
-    "LessOrEqual MatMul MaxPool Mul Neg Not ReduceMean ReduceSum Relu Reshape Shape Sign Slice Split Squeeze "
-    "Sub Transpose Unsqueeze Where".split()
-)
+_MOVES = layout.PICKS | layout.LAYOUT | {"Cast", "Concat", "Identity"}
+SUPPORTED = frozenset((*_RULES, *_OWN, "Constant", "ConstantOfShape", "Shape"))
 
 
 def read_onnx(path: Path) -> Network:
@@ -149,11 +124,8 @@ class _Builder(GraphBuilder):
         for name, shape in zip(names, shapes, strict=True):
             count = math.prod(shape)
             if name != self.input:
-                weight = np.zeros((count, self.input_size), np.float32)
-                weight[np.arange(count), first + np.arange(count)] = 1.0
-                bias = np.zeros(count, np.float32)
-                part = self.fresh(f"{name}/part")
-                self.emit(part, Linear(weight, bias), (self.input,), (count,))
+                part, places = self.fresh(f"{name}/part"), range(first, first + count)
+                self.emit(part, Linear.picking(places, self.input_size), (self.input,), (count,))
                 self.alias[name] = part
             if len(shape) > 1:
                 source = self.tensor(name)
@@ -181,42 +153,37 @@ class _Builder(GraphBuilder):
         elif kind in FOLDED and all(name in self.constants for name in given):
             self._store(node, folded(node, self.constants, self.types, self.fail))
         else:
-            self._variable(node, attributes, output)
+            self._variable(node, attributes)
 
-    def _variable(self, node: onnx.NodeProto, attributes: dict[str, Any], output: str) -> None:
+    def _variable(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
         kind = node.op_type
         if kind == "Conv" and self.constants[node.input[1]].ndim == 3:
-            attributes = widened(attributes)
+            attributes = windows.widened(attributes)
         refuse_options(node, attributes, self.fail)
         self._refuse_whole(node)
-        if kind in _ELEMENTWISE:
-            source = self.tensor(node.input[0])
-            self.emit(output, _ELEMENTWISE[kind], (source,), self.shapes[source])
-        elif kind in ("Identity", "Dropout"):
-            self._renamed(output, node.input[0])
-        elif kind == "Cast":
-            cast(self, node, attributes)
-        elif kind in TRUTHS:
-            TRUTHS[kind](self, node)
-        elif kind in PICKS:
-            picked(self, node)
-        elif kind in LAYOUT:
-            laid_out(self, node)
-        elif kind in ("ReduceMean", "ReduceSum"):
-            reduced(self, node, attributes)
-        elif kind == "MaxPool":
-            max_pool(self, node, attributes)
-        elif kind in ARITHMETIC:
-            ARITHMETIC[kind](self, node)
-        elif kind == "Concat":
-            concatenated(self, node, attributes)
+        if kind in _RULES:
+            _RULES[kind](self, node, attributes)
+        elif kind in _OWN:
+            self._own(_OWN[kind], node, attributes)
         else:
-            getattr(self, f"_{kind.lower()}")(node, attributes, output)
+            raise self.fail(node, "of variables")
+
+    def _own(self, kind: type[Operator], node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
+        source = self.tensor(node.input[0])
+        others = [name for name in node.input[1:] if name]
+        if any(name not in self.constants for name in others):
+            raise self.fail(node, "of several variables")
+        try:
+            constants = [held(self.constants[name]) for name in others]
+            operator = kind.from_onnx(attributes, constants, self.shapes[source])
+        except ValueError as error:
+            raise self.fail(node, str(error)) from error
+        self.emit(node.output[0], operator, (source,), operator.output_shape(self.shapes[source]))
 
     def _refuse_whole(self, node: onnx.NodeProto) -> None:
         """Whole numbers are only moved, added and negated; other arithmetic rounds them or may overflow."""
         kinds = {self.types.elements.get(name) for name in node.input if name and name not in self.constants}
-        if not kinds & _INTEGERS or node.op_type in _MOVES or node.op_type == "Cast":
+        if not kinds & _INTEGERS or node.op_type in _MOVES:
             return
         constants = [self.constants[name] for name in node.input if name in self.constants]
         small = all((np.abs(value) <= MOST_WHOLE).all() for value in constants)
@@ -236,12 +203,6 @@ class _Builder(GraphBuilder):
                 used.append(node)
         return fold_scales(Network(self.input, self.input_size, tuple(reversed(used)), name))
 
-    def _renamed(self, output: str, source: str) -> None:
-        if source in self.truths:
-            self.truths[output] = self.truths[source]
-        else:
-            self.alias[output] = self.tensor(source)
-
     def _store(self, node: onnx.NodeProto, values: dict[str, Any]) -> None:
         given = sum(np.size(self.constants[name]) for name in node.input if name in self.constants)
         self.spend(node, max(0, sum(value.size for value in values.values()) - given))
@@ -254,142 +215,14 @@ class _Builder(GraphBuilder):
         start, end = attributes.get("start", 0), attributes.get("end", rank)
         self._store(node, {node.output[0]: np.array(shape[slice(start, end)], np.int64)})
 
-    def _gemm(self, node: onnx.NodeProto, attributes: dict[str, Any], output: str) -> None:
-        if attributes.get("transA", 0) or node.input[1] not in self.constants:
-            raise self.fail(node, "with a transposed or variable matrix")
-        weight = self.constants[node.input[1]] * np.float64(attributes.get("alpha", 1.0))
-        weight = weight if attributes.get("transB", 0) else weight.T
-        bias = np.zeros(weight.shape[0], np.float32)
-        if len(node.input) > 2 and node.input[2]:
-            added = self.constants[node.input[2]]
-            if added.shape not in (bias.shape, (1, *bias.shape)):
-                raise self.fail(node, f"of {weight.shape} with constants of shape {added.shape}")
-            bias = np.ravel(added) * np.float64(attributes.get("beta", 1.0))
-        self._rows(node, output, weight, bias)
 
-    def _matmul(self, node: onnx.NodeProto, attributes: dict[str, Any], output: str) -> None:
-        left, right = node.input
-        if right in self.constants and self.constants[right].ndim == 2:
-            weight = self.constants[right].T
-            self._rows(node, output, weight, np.zeros(len(weight), np.float32))
-        elif left in self.constants and self.constants[left].ndim == 2:
-            self._columns(node, output, self.constants[left])
-        else:
-            raise self.fail(node, "of two variable tensors")
-
-    def _rows(self, node: onnx.NodeProto, output: str, weight: Any, bias: Any) -> None:
-        """Emits weight @ row + bias for every row of the first input, of which there is mostly one."""
-        source = self.flat(node.input[0])
-        size = self.shapes[source][0]
-        count = size // weight.shape[1]
-        if count != 1 or count * weight.shape[1] != size:
-            full = self.known(node, node.input[0])
-            if full[-1] != weight.shape[1]:
-                raise self.fail(node, f"of {weight.shape} on {size} values")
-            self.spend(node, count * len(weight) * size)
-            weight, bias = np.kron(np.eye(count, dtype=weight.dtype), weight), np.tile(bias, count)
-        self._affine(node, output, source, weight, bias)
-
-    def _columns(self, node: onnx.NodeProto, output: str, weight: Any) -> None:
-        """Emits weight @ x for a constant left factor."""
-        source, full = self.flat(node.input[1]), self.known(node, node.input[1])
-        height, width = full[-2:] if len(full) > 1 else (full[0], 1)
-        if height * width != self.shapes[source][0] or weight.shape[1] != height:
-            raise self.fail(node, f"of {weight.shape} and {full}")
-        if width > 1:
-            self.spend(node, len(weight) * width * height * width)
-            weight = np.kron(weight, np.eye(width, dtype=weight.dtype))
-        self._affine(node, output, source, weight, np.zeros(len(weight), np.float32))
-
-    def _affine(self, node: onnx.NodeProto, output: str, source: str, weight: Any, bias: Any) -> None:
-        operator = Linear(held(np.ascontiguousarray(weight)), held(bias))
-        shape = self.types.plain(output)
-        if math.prod(shape) != len(weight):
-            raise self.fail(node, f"of {weight.shape} to {shape}")
-        several = sum(size > 1 for size in shape) > 1
-        target = self.fresh(f"{output}/entries") if several else output
-        self.emit(target, operator, (source,), (len(weight),))
-        if several:
-            self.emit(output, Reshape(), (target,), shape)
-
-    def _conv(self, node: onnx.NodeProto, attributes: dict[str, Any], output: str) -> None:
-        weight = held(self.constants[node.input[1]])
-        bias: Any = np.zeros(weight.shape[0], np.float32)
-        if len(node.input) > 2 and node.input[2]:
-            bias = held(self.constants[node.input[2]])
-        signal = weight.ndim == 3  # one-dimensional: an image of height one
-        source = self._signal(node) if signal else self._image(node)
-        weight = weight[:, :, None] if signal else weight
-        shape = self.shapes[source]
-        refuse_weights(node, attributes, weight, bias, shape[0], self.fail)
-        window = window_of(node, attributes, shape[1:], weight.shape[2:], self.fail)
-        operator = Conv(weight, bias, **window, groups=attributes.get("group", 1))
-        found = conv_output_shape(shape, operator)
-        image = self.fresh(f"{output}/image") if signal else output
-        self.emit(image, operator, (source,), found)
-        if signal:
-            self.emit(output, Reshape(), (image,), (found[0], found[2]))
-
-    def _convtranspose(self, node: onnx.NodeProto, attributes: dict[str, Any], output: str) -> None:
-        source = self._image(node)
-        if any(attributes.get("output_padding", [])) or attributes.get("output_shape") or len(node.input) > 2:
-            raise self.fail(node, "with output_padding, output_shape or a bias")
-        weight = held(self.constants[node.input[1]])
-        refuse_weights(node, attributes, weight, None, self.shapes[source][0], self.fail)
-        window = window_of(node, attributes, self.shapes[source][1:], (), self.fail)
-        operator = ConvTranspose(weight, **window, groups=attributes.get("group", 1))
-        self.emit(output, operator, (source,), conv_transpose_output_shape(self.shapes[source], operator))
-
-    def _averagepool(self, node: onnx.NodeProto, attributes: dict[str, Any], output: str) -> None:
-        source = self._image(node)
-        kernel = tuple(attributes["kernel_shape"])
-        window = window_of(node, attributes, self.shapes[source][1:], (), self.fail)
-        if attributes.get("ceil_mode", 0) or window["dilations"] != (1, 1):
-            raise self.fail(node, "with ceil_mode or dilations")
-        channels = self.shapes[source][0]
-        weight = held(np.full((channels, 1, *kernel), 1.0 / math.prod(kernel)))
-        operator = Conv(weight, np.zeros(channels, np.float32), **window, groups=channels)
-        shape = conv_output_shape(self.shapes[source], operator)
-        if any(window["pads"]) and not attributes.get("count_include_pad", 0):
-            total = self.fresh(f"{output}/sum")
-            self.emit(total, operator, (source,), shape)
-            self.scale(output, total, pool_scale(self.shapes[source], operator), np.float32(0))
-        else:
-            self.emit(output, operator, (source,), shape)
-
-    def _globalaveragepool(self, node: onnx.NodeProto, attributes: dict[str, Any], output: str) -> None:
-        source = self._image(node)
-        channels = self.shapes[source][0]
-        self.emit(output, average(self.shapes[source]), (source,), (channels, 1, 1))
-
-    def _batchnormalization(self, node: onnx.NodeProto, attributes: dict[str, Any], output: str) -> None:
-        gamma, beta, mean, variance = (self.constants[name].astype(np.float64) for name in node.input[1:5])
-        scale = gamma / np.sqrt(variance + attributes.get("epsilon", 1e-5))
-        shift = beta - mean * scale
-        source, full = self.tensor(node.input[0]), self.known(node, node.input[0])
-        if len(scale) != (full[1] if len(full) > 1 else 1):
-            raise self.fail(node, f"of {len(scale)} channels on shape {full}")
-        spread = (len(scale), *([1] * (len(full) - 2)))
-        shape = self.shapes[source]
-        factor, offset = (np.broadcast_to(p.reshape(spread), full).reshape(shape) for p in (scale, shift))
-        self.scale(output, source, factor, offset)
-
-    def _image(self, node: onnx.NodeProto) -> str:
-        """The first input as [channels, height, width]."""
-        source, full = self.tensor(node.input[0]), self.known(node, node.input[0])
-        if len(full) != 4 or full[0] != 1:
-            raise self.fail(node, f"on shape {full}")
-        return self._shaped(source, full[1:])
-
-    def _signal(self, node: onnx.NodeProto) -> str:
-        """The first input, [channels, length], as an image of height one."""
-        source, full = self.tensor(node.input[0]), self.known(node, node.input[0])
-        if len(full) != 3 or full[0] != 1:
-            raise self.fail(node, f"on shape {full}")
-        return self._shaped(source, (full[1], 1, full[2]))
-
-    def _shaped(self, source: str, shape: Shape) -> str:
-        if self.shapes[source] == shape:
-            return source
-        kind = f"as{list(shape)}"
-        return self.once(source, kind, make=lambda name: self.emit(name, Reshape(), (source,), shape))
+def constant_value(attributes: dict[str, Any], name: str) -> onnx.TensorProto:
+    """The tensor of a Constant operator. Raises: KeyError: text, or sparse."""
+    if "value" in attributes:
+        tensor: onnx.TensorProto = attributes["value"]
+        return tensor
+    for key, kind in (("value_int", np.int64), ("value_float", np.float32)):
+        for form in (key, f"{key}s"):
+            if form in attributes:
+                return onnx.numpy_helper.from_array(np.asarray(attributes[form], kind), name)
+    raise KeyError("value")

@@ -7,17 +7,16 @@ y > x; a choice between a and b is b + mask * (a - b).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto
 
-from salver.nets.network import Add, Mul, Relu, Shape, Sign, Sub
-from salver.nets.onnx.arithmetic import affine, combine
-from salver.nets.onnx.graph import GraphBuilder, Truth
-from salver.nets.ranges import extend
+from salver.nets.network import extend_ranges
+from salver.nets.onnx.arithmetic import affine, combine, subtract
+from salver.nets.onnx.graph import GraphBuilder, Rule, Truth
+from salver.nets.operators import Add, Mul, Relu, Shape, Sign, Sub
 
 _FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE)
 WHOLE = (TensorProto.INT64, TensorProto.INT32)
@@ -28,7 +27,7 @@ Builder = GraphBuilder
 Node = onnx.NodeProto
 
 
-def compared(builder: Builder, node: Node) -> None:
+def compared(builder: Builder, node: Node, attributes: dict[str, Any]) -> None:
     """Greater, Less, GreaterOrEqual, LessOrEqual and Equal of real tensors."""
     kind, output = node.op_type, node.output[0]
     swapped = kind in ("Less", "GreaterOrEqual")
@@ -42,7 +41,7 @@ def compared(builder: Builder, node: Node) -> None:
     builder.truths[output] = truth
 
 
-def inverted(builder: Builder, node: Node) -> None:
+def inverted(builder: Builder, node: Node, attributes: dict[str, Any]) -> None:
     """Not."""
     builder.truths[node.output[0]] = _truth(builder, node, node.input[0]).negated()
 
@@ -68,7 +67,7 @@ def cast(builder: Builder, node: Node, attributes: dict[str, Any]) -> None:
         raise builder.fail(node, "to another type than float32, float64 or bool")
 
 
-def chosen(builder: Builder, node: Node) -> None:
+def chosen(builder: Builder, node: Node, attributes: dict[str, Any]) -> None:
     """Where."""
     condition, left, right = node.input
     output = node.output[0]
@@ -99,12 +98,7 @@ def _gated(builder: Builder, node: Node, name: str, mask: str, operands: tuple[s
         affine(builder, name, mask, first - second, np.zeros(()), full)
         return name
     difference = builder.fresh(f"{name}/difference")
-    if isinstance(first, str) and isinstance(second, str):
-        combine(builder, difference, Sub(), first, second)
-    elif isinstance(first, str):
-        affine(builder, difference, first, np.ones(()), -second, full)
-    else:
-        affine(builder, difference, second, -np.ones(()), first, full)
+    subtract(builder, difference, first, second, full)
     combine(builder, name, Mul(), mask, difference)
     return name
 
@@ -127,7 +121,7 @@ def _chosen_by_constant(builder: Builder, node: Node, full: Shape) -> None:
 
 def _whole(builder: Builder, node: Node, output: str, source: str) -> None:
     """Rounding towards 0, as a staircase over the range that the source has on the query's box."""
-    extend(builder.ranges, builder.nodes, builder.shapes)
+    extend_ranges(builder.ranges, builder.nodes, builder.shapes)
     low, high = builder.ranges[source]
     first, last = math.floor(low.min()), math.ceil(high.max())
     if not -_LARGEST <= first <= last <= _LARGEST or (last - first) * len(low) > MOST_STEPS:
@@ -175,12 +169,7 @@ def _difference(builder: Builder, node: Node, name: str, left: str, right: str) 
     ):
         raise builder.fail(node, "of shapes that are not fixed or values that are not real")
     first, second = (_operand(builder, node, operand, full) for operand in (left, right))
-    if isinstance(first, str) and isinstance(second, str):
-        combine(builder, name, Sub(), first, second)
-    elif isinstance(first, str):
-        affine(builder, name, first, np.ones(()), -second, full)
-    else:
-        affine(builder, name, second, -np.ones(()), first, full)
+    subtract(builder, name, first, second, full)
     return name
 
 
@@ -226,7 +215,7 @@ def _mask(builder: Builder, above: str) -> str:
     return builder.once(above, "mask", make=lambda name: builder.emit(name, Relu(), (sign,), shape))
 
 
-TRUTHS: dict[str, Callable[[Builder, Node], None]] = {
+RULES: dict[str, Rule] = {
     "Greater": compared, "GreaterOrEqual": compared, "Less": compared, "LessOrEqual": compared,
-    "Equal": compared, "Not": inverted, "Where": chosen,
+    "Equal": compared, "Not": inverted, "Where": chosen, "Cast": cast,
 }  # fmt: skip

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper, shape_inference
 
-from salver.nets.network import Shape
+from salver.nets.operators import Shape
 
 _MOST_DATA = 4096
 """Largest constant handed to the inference as data: it reads shapes, axes and sizes, never weights."""

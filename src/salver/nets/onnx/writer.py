@@ -7,37 +7,16 @@ position only, so the same network gives the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from salver.nets.network import (
-    Abs,
-    Add,
-    Concat,
-    Conv,
-    ConvTranspose,
-    Linear,
-    Mul,
-    Network,
-    Node,
-    Relu,
-    Reshape,
-    Scale,
-    Shape,
-    Sign,
-    Sub,
-    single,
-)
-from salver.nets.plain_windows import with_plain_windows
+from salver.nets.network import Network, single, with_plain_windows
 
 OPSET, IR_VERSION = 13, 8
-_PLAIN: dict[type, str] = {
-    Relu: "Relu", Sign: "Sign", Abs: "Abs", Mul: "Mul", Add: "Add", Sub: "Sub",
-}  # fmt: skip
 
 
 class _Graph:
@@ -54,8 +33,8 @@ class _Graph:
             self.initializers.append(numpy_helper.from_array(value, self.names[key]))
         return self.names[key]
 
-    def node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> None:
-        self.nodes.append(helper.make_node(kind, inputs, [output], **attributes))
+    def node(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> None:
+        self.nodes.append(helper.make_node(kind, list(inputs), [output], **attributes))
 
 
 def to_model(
@@ -75,10 +54,10 @@ def to_model(
     graph = _Graph()
     network = network if as_it_is else with_plain_windows(network)
     names = {network.input: "X"}
-    shapes = network.shapes
     for number, node in enumerate(network.nodes):
         names[node.name] = "Y" if node.name == network.output else f"t{number}"
-        _write(graph, node, [names[name] for name in node.inputs], shapes[node.inputs[0]], names[node.name])
+        inputs = [names[name] for name in node.inputs]
+        node.operator.write(graph, inputs, names[node.name], node.shape)
     if names[network.output] != "Y":
         raise ValueError("the network's output is its input")
     x = helper.make_tensor_value_info("X", TensorProto.FLOAT, [1, network.input_size])
@@ -95,56 +74,3 @@ def to_bytes(model: onnx.ModelProto) -> bytes:
     """Serialises deterministically."""
     data: bytes = model.SerializeToString(deterministic=True)
     return data
-
-
-def _write(graph: _Graph, node: Node, inputs: list[str], shape: Shape, output: str) -> None:
-    operator = node.operator
-    match operator:
-        case Linear():
-            if operator.bias.any():
-                operands = [*inputs, graph.constant(operator.weight), graph.constant(operator.bias)]
-                graph.node("Gemm", operands, output, transB=1)
-            else:
-                matrix = graph.constant(np.ascontiguousarray(operator.weight.T))
-                graph.node("MatMul", [*inputs, matrix], output)
-        case Conv():
-            operands = [*inputs, graph.constant(operator.weight)]
-            if operator.bias.any():
-                operands.append(graph.constant(operator.bias))
-            graph.node("Conv", operands, output, **_window(operator))
-        case ConvTranspose():
-            graph.node(
-                "ConvTranspose", [*inputs, graph.constant(operator.weight)], output, **_window(operator)
-            )
-        case Scale():
-            _write_scale(graph, operator, inputs[0], output)
-        case Concat():
-            graph.node("Concat", inputs, output, axis=1)
-        case Reshape() if len(node.shape) == 1:
-            graph.node("Flatten", inputs, output, axis=1)
-        case Reshape():
-            target = graph.constant(np.array([-1, *node.shape], np.int64))  # -1: rows are never mixed
-            graph.node("Reshape", [*inputs, target], output)
-        case _:
-            graph.node(_PLAIN[type(operator)], inputs, output)
-
-
-def _write_scale(graph: _Graph, operator: Scale, source: str, output: str) -> None:
-    scaled = bool((operator.scale != 1).any())
-    shifted = bool(operator.shift.any()) or not scaled
-    if scaled:
-        target = f"{output}_scaled" if shifted else output
-        graph.node("Mul", [source, graph.constant(operator.scale[None])], target)
-        source = target
-    if shifted:
-        graph.node("Add", [source, graph.constant(operator.shift[None])], output)
-
-
-def _window(operator: Conv | ConvTranspose) -> dict[str, Any]:
-    return {
-        "kernel_shape": list(operator.weight.shape[2:]),
-        "strides": list(operator.strides),
-        "pads": list(operator.pads),
-        "dilations": list(operator.dilations),
-        "group": operator.groups,
-    }

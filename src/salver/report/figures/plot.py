@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-COLUMNS = ("suite", "instance_id", "repetition", "solver", "outcome", "wall_s", "limit_s")
+COLUMNS = ("suite", "instance_id", "repetition", "solver", "outcome", "wall_s", "limit_s", "neurons")
 """Columns of the results that the plots look at."""
 
 

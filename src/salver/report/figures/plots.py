@@ -7,7 +7,8 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from salver.judge.scoring import SOLVED, VIRTUAL_BEST, virtual_best
+from salver.judge.columns import SOLVED
+from salver.judge.scoring import VIRTUAL_BEST, virtual_best
 from salver.report.figures.drawing import Described, drawn, thinned_cloud, thinned_steps
 from salver.report.figures.pgfplots import Series, clouds, curves
 from salver.report.figures.plot import COLUMNS, Plot

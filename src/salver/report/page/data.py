@@ -14,34 +14,15 @@ import numpy as np
 import pandas as pd
 
 from salver.families.instance import Facts, Instance
+from salver.judge.columns import RESULTS, ResultColumn
 from salver.report.colours import ABOVE, BELOW
 from salver.report.page.material import HEAD, Material, RunText
 from salver.report.page.pictures import Drawn, Pictures
-from salver.report.words import asked, meaning
+from salver.report.templating import visible
+from salver.report.words import asked
 
 PLAIN_BYTES = 200_000
 """Data up to this size stands in the page as it is; larger data is compressed."""
-
-COLUMNS: dict[str, tuple[str, int | None]] = {
-    "instance": ("instance", None),
-    "solver": ("solver", None),
-    "outcome": ("outcome", None),
-    "wall_s": ("wall (s)", 3),
-    "cpu_s": ("CPU (s)", 3),
-    "memory_mb": ("memory (MiB)", 1),
-    "claim": ("claim", None),
-    "witness": ("witness", None),
-    "proof": ("proof", None),
-    "termination": ("termination", None),
-    "neurons": ("ReLU neurons", 0),
-    "family": ("family", None),
-    "suite": ("suite", None),
-    "limit_s": ("limit (s)", 3),
-    "repetition": ("repetition", 0),
-    "detail": ("detail", None),
-}
-"""Heading and digits (None: text) of the columns in the table, from left to right."""
-HIDDEN_COLUMNS = {"consistency": "consistency", "truth": "truth", "gradient": "gradient check"}
 
 
 @dataclass(frozen=True)
@@ -56,9 +37,9 @@ def page_data(frame: pd.DataFrame, instances: Mapping[str, Instance], material: 
     """What the page's script works on.
 
     Args:
-        frame: the `results_frame` with a column `neurons` (-1: not known).
+        frame: the `results_frame`.
         instances: by id.
-        material: texts, pictures and sizes.
+        material: texts and pictures.
     """
     # Lists, since a column of texts is slow to walk through.
     at, keys = pd.factorize(frame["instance_id"], sort=False)
@@ -67,11 +48,7 @@ def page_data(frame: pd.DataFrame, instances: Mapping[str, Instance], material: 
         for row, key in enumerate(frame["key"].tolist())
         if key in material.texts
     ]
-    columns = [
-        _texts(frame, name, label) if digits is None else _numbers(frame, name, label, digits)
-        for name, (label, digits) in COLUMNS.items()
-    ]
-    columns += [{**_texts(frame, name, label), "hidden": True} for name, label in HIDDEN_COLUMNS.items()]
+    columns = [_column(frame, column) for column in RESULTS if column.heading]
     vectors: Vectors = {}
     shown = [_instance(key, instances[key], material.pictures.get(key), vectors) for key in keys.tolist()]
     return {
@@ -97,37 +74,17 @@ def embedded(data: Mapping[str, Any], plain_bytes: int = PLAIN_BYTES) -> Embedde
     return Embedded(text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e"), False)
 
 
-def visible(text: str) -> str:
-    """The text with pictures in place of control characters and changes of direction.
-
-    What a solver prints must neither hide nor reorder what stands beside it.
-    """
-    return text.translate(_PICTURES)
-
-
-_PICTURES = {
-    **{code: 0x2400 + code for code in range(0x20) if code not in (0x09, 0x0A)},
-    0x7F: 0x2421,
-    **dict.fromkeys([*range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)], 0xFFFD),
-    **dict.fromkeys(
-        [0xAD, 0x061C, 0xFEFF, 0x2028, 0x2029, *range(0x200B, 0x2010), *range(0x2060, 0x2066)], 0xFFFD
-    ),
-    **dict.fromkeys(range(0xD800, 0xE000), 0xFFFD),
-}
-
-
-def _texts(frame: pd.DataFrame, name: str, label: str) -> dict[str, Any]:
-    codes, values = pd.factorize(frame[name], sort=False)
-    shown = [visible(str(value)) for value in values]
-    return {"name": name, "label": label, "values": shown, "codes": codes.tolist()}
-
-
-def _numbers(frame: pd.DataFrame, name: str, label: str, digits: int) -> dict[str, Any]:
+def _column(frame: pd.DataFrame, column: ResultColumn) -> dict[str, Any]:
+    shown: dict[str, Any] = {"name": column.name, "label": column.heading}
+    shown |= {"hidden": True} if column.hidden else {}
+    if column.digits is None:
+        codes, values = pd.factorize(frame[column.name], sort=False)
+        return {**shown, "values": [visible(str(value)) for value in values], "codes": codes.tolist()}
     # JSON has no infinity and no NaN; the page shows what is below zero as not known.
-    numbers = frame[name].replace([np.inf, -np.inf], np.nan).fillna(-1).round(digits)
-    if digits == 0:
+    numbers = frame[column.name].replace([np.inf, -np.inf], np.nan).fillna(-1).round(column.digits)
+    if column.digits == 0:
         numbers = numbers.astype("int64")
-    return {"name": name, "label": label, "digits": digits, "numbers": numbers.tolist()}
+    return {**shown, "digits": column.digits, "numbers": numbers.tolist()}
 
 
 def _text(text: RunText) -> list[Any]:
@@ -147,9 +104,9 @@ def _instance(key: str, instance: Instance, drawn: Pictures | None, vectors: Vec
         "data set": facts.dataset,
         "test point": facts.index,
         "class of xhat": facts.label,
-        "asked for class": ", ".join(map(str, facts.targets)),
-        "explained": facts.gradient_of,
-        "condition": facts.condition,
+        "asked for class": ", ".join(map(str, facts.question.classes(facts.label, facts.logits))),
+        "explained": facts.explained,
+        "condition": facts.question.text,
         "epsilon": f"{facts.epsilon:g}",
         "expected": f"{facts.expected} ({facts.evidence})",
         "network": instance.network,
@@ -161,7 +118,7 @@ def _instance(key: str, instance: Instance, drawn: Pictures | None, vectors: Vec
         "name": visible(instance.name),
         "suite": visible(instance.suite),
         "asked": visible(asked(facts)),
-        "meaning": meaning(facts.family),
+        "meaning": facts.question.meaning,
         "facts": [[name, visible(str(value))] for name, value in told.items()],
     }
     if drawn is not None:
@@ -175,7 +132,7 @@ def _picture(drawn: Pictures, facts: Facts, vectors: Vectors) -> dict[str, Any]:
         "mapShape": drawn.map_shape,
         "range": list(facts.clip) if facts.clip else None,
         "epsilon": facts.epsilon,
-        "delta": facts.delta,
+        "delta": facts.question.tolerance,
         "exact": drawn.exact,
         "features": [visible(name) for name in drawn.words.features],
         "classes": [visible(name) for name in drawn.words.classes],

@@ -1,4 +1,4 @@
-"""What the page shows of single runs and instances: command lines, heads of logs, pictures, sizes.
+"""What the page shows of single runs and instances: command lines, heads of logs, pictures.
 
 A page that held all of it would be as large as the run's folder, so each kind has a limit. What goes first is
 what a reader asks about first: wrong answers, then errors, then the rest in order.
@@ -7,18 +7,16 @@ what a reader asks about first: wrong answers, then errors, then the rest in ord
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from salver.core.confined import head_inside, unpack_inside
-from salver.core.errors import SalverError
-from salver.families.instance import Instance
+from salver.judge.judged import Judged
 from salver.judge.judgement import Consistency, JudgedRun, Outcome
-from salver.nets.network import Relu
-from salver.nets.onnx.reader import read_onnx
 from salver.report.page.pictures import Pictures, pictures
+from salver.run.loaded import LoadedRun
 from salver.run.logs import COMMAND
 
 MOST_TEXTS = 2_000
@@ -43,38 +41,18 @@ class RunText:
 
 @dataclass(frozen=True)
 class Material:
-    """Texts by key of the run; pictures and sizes (ReLU neurons of the classifier) by id of the instance."""
+    """Texts by key of the record; pictures by id of the instance."""
 
     texts: Mapping[str, RunText] = field(default_factory=dict)
     pictures: Mapping[str, Pictures] = field(default_factory=dict)
-    sizes: Mapping[str, int] = field(default_factory=dict)
 
 
-def gather(
-    run_dir: Path,
-    set_path: Path,
-    judged: Sequence[JudgedRun],
-    instances: Mapping[str, Instance],
-    sizes: Mapping[str, int] | None = None,
-) -> Material:
-    """Reads what the page shows beside the results. What cannot be read is left out, never an error.
-
-    Args:
-        sizes: from `network_sizes`, where they are known already.
-    """
-    ordered = sorted(judged, key=_urgency)
-    texts = {run.run.key: text for run in ordered[:MOST_TEXTS] if (text := _text(run_dir, run)) is not None}
-    if sizes is None:
-        sizes = network_sizes(set_path, judged, instances)
-    return Material(texts=texts, pictures=pictures(run_dir, set_path, ordered, instances), sizes=sizes)
-
-
-def network_sizes(
-    set_path: Path, judged: Sequence[JudgedRun], instances: Mapping[str, Instance]
-) -> dict[str, int]:
-    """ReLU neurons of the classifier by instance id; of those that can be read and have some."""
-    used = {run.run.instance_id for run in judged}
-    return _sizes(set_path, [instances[key] for key in sorted(used) if key in instances])
+def gather(judged: Judged[LoadedRun]) -> Material:
+    """Reads what the page shows beside the results. What cannot be read is left out, never an error."""
+    run, ordered = judged.run, sorted(judged.rows, key=_urgency)
+    shown = ((one.run.key, _text(run.folder, one)) for one in ordered[:MOST_TEXTS])
+    texts = {key: text for key, text in shown if text is not None}
+    return Material(texts=texts, pictures=pictures(run, ordered))
 
 
 def _urgency(run: JudgedRun) -> int:
@@ -110,22 +88,3 @@ def _command(run_dir: Path, name: str) -> tuple[tuple[str, ...], dict[str, str]]
         return argv, {str(key): str(value) for key, value in stored["environment"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-
-
-def _sizes(set_path: Path, instances: Sequence[Instance]) -> dict[str, int]:
-    known: dict[str, int] = {}
-    for instance in instances:
-        if instance.network not in known:
-            known[instance.network] = _neurons(set_path / instance.network)
-    return {i.id: known[i.network] for i in instances if known[i.network] > 0}
-
-
-def _neurons(path: Path) -> int:
-    """Entries of all ReLUs; 0 where the network cannot be read."""
-    from math import prod
-
-    try:
-        network = read_onnx(path)
-    except SalverError:
-        return 0
-    return sum(prod(node.shape) for node in network.nodes if isinstance(node.operator, Relu))

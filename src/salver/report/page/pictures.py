@@ -9,21 +9,19 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from salver.core.confined import read_inside, unpack_inside
+from salver.core.confined import unpack_inside
 from salver.core.errors import SalverError
-from salver.families.instance import Facts, Instance
+from salver.families.instance import Facts
 from salver.judge.judgement import JudgedRun, WitnessVerdict
-from salver.judge.maps import Maps, Seen
-from salver.judge.replays import MOST_WITNESS_BYTES
-from salver.judge.views import centre_of_box, has_map
+from salver.judge.loaded import LoadedInstance, StoredRun
+from salver.judge.maps import Seen, map_shape, seen_at, seen_at_xhat
+from salver.judge.views import centre_of_box
 from salver.judge.witness import parse_witness
 from salver.runners.answers import Claim
-from salver.zoo.datasets import NAMES, load
 
 Array = npt.NDArray[np.float64]
 
@@ -78,27 +76,22 @@ class Pictures:
     map_moved: float = 0.0
 
 
-def pictures(
-    run_dir: Path, set_path: Path, judged: Sequence[JudgedRun], instances: Mapping[str, Instance]
-) -> dict[str, Pictures]:
+def pictures(run: StoredRun, judged: Sequence[JudgedRun]) -> dict[str, Pictures]:
     """Pictures by instance id, in the order of `judged` until a limit is reached.
 
     What cannot be read or run has no picture. The witness shown is the best one, then the fastest.
     """
     shown = _best_witnesses(judged)
-    maps, words = Maps(set_path), _Dictionary()
     found: dict[str, Pictures] = {}
     numbers = tried = 0
-    for key in dict.fromkeys(run.run.instance_id for run in judged):
-        instance = instances.get(key)
-        if instance is None:
-            continue
+    for key in dict.fromkeys(one.run.instance_id for one in judged):
+        instance = run.instances[key]
         numbers += 2 * (math.prod(instance.facts.input_shape) + instance.facts.saliencies)
         tried += 1
         if tried > MOST_PICTURES or numbers > MOST_NUMBERS:
             break
         try:
-            found[key] = _pictures(run_dir, set_path, instance, shown.get(key), maps, words)
+            found[key] = _pictures(run, instance, shown.get(key))
         except (SalverError, OSError, ValueError):
             continue
     return found
@@ -120,51 +113,32 @@ def _rank(run: JudgedRun, worth: Mapping[WitnessVerdict, int]) -> tuple[int, flo
     return worth[run.judgement.witness], run.run.wall_s
 
 
-class _Dictionary:
-    """Names in the data sets of tables, each read once; of an image no entry has a name."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, Words] = {}
-
-    def of(self, facts: Facts) -> Words:
-        if len(facts.input_shape) > 1 or facts.dataset not in NAMES:
-            return Words()
-        if facts.dataset not in self._known:
-            try:
-                data = load(facts.dataset)
-                self._known[facts.dataset] = Words(data.features, data.classes)
-            except SalverError:
-                self._known[facts.dataset] = Words()
-        words = self._known[facts.dataset]
-        fits = len(words.features) == facts.input_shape[0], len(words.classes) == facts.logits
-        return Words(words.features if fits[0] else (), words.classes if fits[1] else ())
-
-
-def _pictures(
-    run_dir: Path,
-    set_path: Path,
-    instance: Instance,
-    shown: JudgedRun | None,
-    maps: Maps,
-    words: _Dictionary,
-) -> Pictures:
+def _words(instance: LoadedInstance) -> Words:
+    """Names in the data set of a table; of an image no entry has a name."""
     facts = instance.facts
-    text = unpack_inside(set_path, f"{instance.vnnlib}.gz", _MOST_BYTES)
+    data = instance.data if len(facts.input_shape) == 1 else None
+    if data is None:
+        return Words()
+    fits = len(data.features) == facts.input_shape[0], len(data.classes) == facts.logits
+    return Words(data.features if fits[0] else (), data.classes if fits[1] else ())
+
+
+def _pictures(run: StoredRun, instance: LoadedInstance, shown: JudgedRun | None) -> Pictures:
+    facts = instance.facts
+    text = unpack_inside(instance.within.folder, f"{instance.record.vnnlib}.gz", _MOST_BYTES)
     low, high = _box(text, math.prod(facts.input_shape))
     x, exact = centre(low, high, facts)
-    at_xhat = maps.at_xhat(instance, x)
-    shape = maps.shape(instance) if has_map(facts) else (0,)
-    found = Pictures(
-        _three(facts.input_shape), _three(shape), _drawn(x, at_xhat, facts), exact, words.of(facts)
-    )
-    if shown is None or shown.run.witness is None:
+    at_xhat = seen_at_xhat(instance, x)
+    shape = map_shape(instance) if facts.map_size else (0,)
+    found = Pictures(_three(facts.input_shape), _three(shape), _drawn(x, at_xhat), exact, _words(instance))
+    witness = None if shown is None else run.witness(shown.run)
+    if shown is None or witness is None:
         return found
-    witness = read_inside(run_dir, shown.run.witness, MOST_WITNESS_BYTES)
-    point = parse_witness(witness.decode(errors="replace"), x.size)
-    at_witness = maps.at(instance, point)
+    point = parse_witness(witness, x.size)
+    at_witness = seen_at(instance, point)
     return replace(
         found,
-        witness=_drawn(point, at_witness, facts),
+        witness=_drawn(point, at_witness),
         solver=shown.run.solver,
         verdict=str(shown.judgement.witness),
         moved=_distance(point, x),
@@ -177,8 +151,8 @@ def _distance(one: Array, other: Array) -> float:
     return _rounded(np.abs(one - other).max(initial=0.0)[None])[0]
 
 
-def _drawn(x: Array, at: Seen, facts: Facts) -> Drawn:
-    return Drawn(_rounded(x), _rounded(at.map) if has_map(facts) else (), at.label, at.top)
+def _drawn(x: Array, at: Seen) -> Drawn:
+    return Drawn(_rounded(x), _rounded(at.map), at.label, at.top)
 
 
 def _box(text: bytes, inputs: int) -> tuple[Array, Array]:

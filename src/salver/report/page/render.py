@@ -13,54 +13,33 @@ from urllib.parse import urlencode
 
 import pandas as pd
 
-from salver.families.instance import Instance
-from salver.judge.scoring import COUNTS, OUTCOMES, SOLVED, TOTAL, VIRTUAL_BEST, per_instance, virtual_best
-from salver.judge.verdicts import Disagreement
+from salver.judge.columns import BOARD, OUTCOMES, SOLVED
+from salver.judge.scoring import TOTAL, VIRTUAL_BEST, per_instance, virtual_best
 from salver.report.figures.drawing_beside import Drawing
 from salver.report.page.data import embedded, page_data
 from salver.report.page.material import Material
-from salver.report.tables import HEADERS, SHARE_HEADERS, is_summary, ranks, rounded, share_rows
+from salver.report.results import Results
+from salver.report.tables import SHARE_HEADERS, is_summary, ranks, rounded, share_rows
 from salver.report.templating import environment
+from salver.run.manifest import RunManifest
 
 MOST_LISTED = 500
 """Rows of the wrong answers and of the disagreements; the results table and the CSV have all."""
-ALWAYS = ("verified", "falsified", "wrong")
-"""Outcomes that a leaderboard has a column of even where there are none, from left to right."""
 SCRIPTS = ("data.js", "table.js", "pictures.js", "instance.js", "page.js")
 
 
-def render_page(
-    frame: pd.DataFrame,
-    *,
-    boards: Sequence[pd.DataFrame],
-    intervals: pd.DataFrame,
-    found: Sequence[Disagreement],
-    doubts: Sequence[str],
-    notices: Sequence[str] = (),
-    drawing: Drawing,
-    facts: Mapping[str, Any],
-    profile_title: str,
-    instances: Mapping[str, Instance],
-    material: Material,
-) -> str:
+def render_page(found: Results, material: Material, drawing: Drawing) -> str:
     """Renders `index.html`; every value is escaped, nothing is loaded from elsewhere.
 
     Args:
-        frame: the `results_frame` with a column `neurons`.
-        boards: leaderboards with totals, one per grouping.
-        intervals: table of `scoring.intervals`.
-        found: the disagreements to name.
-        doubts: instances whose expected verdict is refuted, one line each.
-        notices: what a reader must know before any figure, one line each.
-        drawing: gives the drawn charts, shown inline; asked for them last.
-        facts: what the run was made with.
-        profile_title: how the score is defined.
-        instances: the instances by id.
         material: what is shown of single runs and instances.
+        drawing: gives the drawn charts, shown inline; asked for them last.
     """
+    run, frame = found.run, found.frame
     wrong = frame[frame["outcome"] == "wrong"].sort_values(["solver", "suite", "instance"])
+    shares = found.shares.sort_values(["suite", "share"], ascending=[True, False], kind="stable")
     script, style = _asset_text(SCRIPTS), _asset_text(("page.css",))
-    data = embedded(page_data(frame, instances, material))
+    data = embedded(page_data(frame, run.instances.by_id, material))
     page = (
         environment()
         .get_template("index.html.j2")
@@ -70,33 +49,38 @@ def render_page(
             style=style,
             data=data.text,
             packed=data.packed,
-            facts=_flat(facts),
-            suite=str(facts.get("suite", "")),
-            title=str(facts.get("title", "")),
+            facts=_flat(_facts(run.manifest)),
+            suite=run.manifest.suite,
+            title=run.manifest.title,
             counts={"instance": frame["instance_id"].nunique(), "solver": frame["solver"].nunique()},
             runs=len(frame),
-            setting=_setting(frame, facts),
-            boards=[_board(board) for board in _different(boards)],
-            profile=profile_title,
+            setting=_setting(frame, run.manifest),
+            boards=[_board(board) for board in _different(found.boards)],
+            profile=found.profile.title,
             share_headers=SHARE_HEADERS,
-            shares=share_rows(
-                intervals.sort_values(["suite", "share"], ascending=[True, False], kind="stable")
-            ),
+            shares=share_rows(shares),
             best=_virtual_best(per_instance(frame)),
             wrong_by=wrong["solver"].value_counts().to_dict(),
             errors=int((frame["outcome"] == "error").sum()),
             wrong=wrong.head(MOST_LISTED).to_dict("records"),
             wrong_count=len(wrong),
-            disagreements=found[:MOST_LISTED],
-            disagreement_count=len(found),
-            doubts=doubts,
-            notices=notices,
+            disagreements=found.disagreements[:MOST_LISTED],
+            disagreement_count=len(found.disagreements),
+            doubts=found.doubts,
+            notices=run.notices,
             plots=drawing(),
             pictures=len(material.pictures),
             texts=len(material.texts),
         )
     )
     return page.rstrip() + "\n"
+
+
+def _facts(run: RunManifest) -> dict[str, Any]:
+    """What the page says of how a run was made: its beginning, then every resume."""
+    facts = run.model_dump(mode="json", exclude={"recipe", "planned", "kept", "resumed"})
+    sessions = run.model_dump(mode="json", include={"resumed"})["resumed"]
+    return facts | {f"resume {number}": session for number, session in enumerate(sessions, start=1)}
 
 
 @cache
@@ -120,28 +104,24 @@ def _different(boards: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
     return [first, *(b for b in others if not b.iloc[:, 1:].equals(first.iloc[:, 1:]))]
 
 
-def _setting(frame: pd.DataFrame, facts: Mapping[str, Any]) -> list[str]:
+def _setting(frame: pd.DataFrame, run: RunManifest) -> list[str]:
     """What a reader must know to read the times: limit, machine, date, version; of what is known."""
-    machine = facts.get("machine") or {}
     limits = sorted(frame["limit_s"].unique())
     between = f"{limits[0]:g}" if len(limits) == 1 else f"{limits[0]:g} to {limits[-1]:g}"
     told = [f"limit {between} s of wall time a run"]
-    if isinstance(machine, Mapping) and machine.get("processor"):
-        told.append(f"{machine['processor']}, {machine.get('cores', '?')} cores")
-    if facts.get("started"):
-        told.append(str(facts["started"])[:10])
-    if facts.get("salver"):
-        told.append(f"salver {facts['salver']}")
-    return told
+    if run.machine.get("processor"):
+        told.append(f"{run.machine['processor']}, {run.machine.get('cores', '?')} cores")
+    return [*told, run.started[:10], f"salver {run.salver}"]
 
 
 def _board(board: pd.DataFrame) -> dict[str, Any]:
-    """A leaderboard as cells: place and solver, then score and time, then the outcomes that occur."""
+    """A leaderboard as cells: place and solver, then score and means, then the counts of what occurs."""
     cells, by = rounded(board), str(board.columns[0])
     lone = board.iloc[:, 0].nunique() == 1
-    counts = [name for name in COUNTS if name in ALWAYS or board[name].any()]
-    counts.sort(key=lambda name: ALWAYS.index(name) if name in ALWAYS else len(ALWAYS))
-    order = [*([] if lone else [by]), "solver", *HEADERS.values(), *counts]
+    counts = [one for one in BOARD if one.digits is None and (one.always or board[one.name].any())]
+    numbers = [one for one in BOARD if one.digits is not None]
+    columns = [*numbers, *sorted(counts, key=lambda one: not one.always)]
+    order = [*([] if lone else [by]), "solver", *(one.label for one in columns)]
     rows = [
         {
             "cells": [

@@ -28,11 +28,10 @@ from salver.core.project import project_root
 from salver.run.cluster.order import Order, execute, stop_all
 from salver.run.cluster.settings import forget_names
 from salver.run.cluster.workforce import Request, Workforce, place
-from salver.run.events import EventLog
+from salver.run.events import EventLog, RunSummary, recording
 from salver.run.job import Backend, Folders
 from salver.run.local import interruptible
 from salver.run.plan import PlannedJob, unsupported_record
-from salver.run.recording import RunSummary, recording
 from salver.runners.answers import RunRecord
 from salver.runners.contract import Runner
 from salver.supervise.finished import Termination

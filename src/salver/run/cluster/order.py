@@ -18,10 +18,9 @@ from salver import __version__
 from salver.core.errors import SalverError
 from salver.core.plugins import choose
 from salver.run.cluster.settings import forget_names
-from salver.run.job import Folders, run_job
+from salver.run.job import Folders, run_job, warm_up
 from salver.run.plan import PlannedJob
 from salver.run.slots import Slots, Taken
-from salver.run.warm_up import warm_up
 from salver.runners.answers import Claim, RunRecord
 from salver.runners.contract import Runner
 from salver.runners.registry import runners

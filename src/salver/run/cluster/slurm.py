@@ -23,10 +23,9 @@ from salver.run.cluster.engine import run_dask
 from salver.run.cluster.pools import Demand, Lifetime, Pool, Pools, lifetime, memory_mb, offer
 from salver.run.cluster.tls import make_keys
 from salver.run.cluster.workforce import LOOPBACK, Request, own_scheduler, worker_command
-from salver.run.events import EventLog
+from salver.run.events import EventLog, RunSummary
 from salver.run.job import Backend
 from salver.run.plan import PlannedJob
-from salver.run.recording import RunSummary
 from salver.runners.answers import RunRecord
 from salver.runners.contract import Runner
 

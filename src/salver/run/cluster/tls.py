@@ -7,42 +7,35 @@ key, which is made afresh, lies in a folder of the user alone, and reaches pilot
 from __future__ import annotations
 
 import shutil
-import subprocess
 from pathlib import Path
 
 from salver.core.errors import SalverError
 
 _CERTIFICATE, _KEY = "certificate.pem", "key.pem"
-_MAKE_S = 60.0
-_DAYS = "400"
 
 
 def make_keys(folder: Path) -> Path:
     """Makes `folder` with a key and a certificate that vouches for itself; returns the folder.
 
     Raises:
-        SalverError: no OpenSSL here, or it fails; the folder cannot be written.
+        SalverError: the package `cryptography` is missing, or the folder cannot be written.
     """
-    mend = "install openssl, or set tls = false in the --pools file if you trust the network"
-    if shutil.which("openssl") is None:
-        raise SalverError("openssl not found, which makes the keys between pilots and scheduler", mend=mend)
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    files = ["-keyout", str(folder / _KEY), "-out", str(folder / _CERTIFICATE)]
+    from distributed.security import Security
+
+    mend = "set tls = false in the --pools file if you trust the network"
+    try:
+        made = Security.temporary()
+    except ImportError as error:
+        mend = f"install salver[dask], or {mend}"
+        raise SalverError("needs the package cryptography, which makes the keys", "tls", mend) from error
     try:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700, parents=True)
-        done = subprocess.run(
-            [*command, "-days", _DAYS, "-subj", "/CN=salver", *files],
-            capture_output=True,
-            text=True,
-            timeout=_MAKE_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
+        for name, text in ((_KEY, made.tls_client_key), (_CERTIFICATE, made.tls_client_cert)):
+            (folder / name).touch(mode=0o600)
+            (folder / name).write_text(text)
+    except OSError as error:
         raise SalverError(f"cannot make keys ({error})", str(folder), mend) from error
-    if done.returncode != 0:
-        said = done.stderr.strip().rpartition("\n")[2]
-        raise SalverError(f"cannot make keys ({said})", str(folder), mend)
     return folder
 
 

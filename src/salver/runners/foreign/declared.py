@@ -19,6 +19,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from salver.core.errors import SalverError, file_error
+from salver.core.names import SOLVER_NAME, SOLVER_NAME_HINT
 from salver.core.records import Record, parse_record
 from salver.families.instance import Instance
 from salver.runners.contract import CANONICAL_OPERATORS, Resources, Runner
@@ -26,7 +27,6 @@ from salver.runners.foreign.vnncomp import VnnCompTool
 from salver.runners.foreign.vnnlib_cli import VnnLibTool
 from salver.supervise.finished import Limits
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 VARIABLE = re.compile(r"\$\{?(\w+)\}?")
 
 
@@ -75,8 +75,8 @@ def declared_runner(file: Path) -> type[Runner]:
         raise SalverError(f"is no TOML file ({error})", where, "correct or remove it") from error
     told: Declared = parse_record(Declared, raw, where)
     name = file.stem.lower()
-    if not NAME.fullmatch(name):
-        raise SalverError("is no name for a solver", where, "use letters, digits and _ . + -")
+    if not SOLVER_NAME.fullmatch(name):
+        raise SalverError("is no name for a solver", where, SOLVER_NAME_HINT)
     foreign = {"vnncomp": ("arguments", "vnnlib_versions"), "vnnlib": ("prepare",)}[told.kind]
     for key in set(foreign) & set(raw):
         raise SalverError(f"{key}: is not for kind {told.kind!r}", where, "remove this entry")

@@ -1,8 +1,8 @@
 """Virtual environments of other people's verifiers, in the user's cache, apart from salver's own.
 
-An environment counts as installed once `installed.json` is written, which is the last step; what a step
-left behind when it failed is removed. A tool borrows salver's packages by a `.pth` file: that saves a
-second torch. Its own packages come first on its path.
+`uv` makes them where it is there, else pip. An environment counts as installed once `installed.json` is
+written, which is the last step; what a step left behind when it failed is removed. A tool borrows salver's
+packages by a `.pth` file: that saves a second torch. Its own packages come first on its path.
 """
 
 from __future__ import annotations
@@ -101,12 +101,13 @@ def install(peer: Peer) -> Installed:
 def _installed_in(folder: Path, peer: Peer) -> Installed:
     borrowed, missing = borrowable(peer)
     own = [*peer.lock.split(), *missing]
-    venv.create(folder / "venv", with_pip=bool(own))
     python = str(program_of(peer.name))
-    if own:
+    if not _made_by_uv(folder / "venv", python, own):
+        venv.create(folder / "venv", with_pip=bool(own), clear=True)
         quietly = ("--quiet", "--no-deps", "--no-input", "--disable-pip-version-check")
         command = [python, "-m", "pip", "install", *quietly, *own]
-        _must(peer, command, PIP_PATIENCE_S, "cannot be installed")
+        if own:
+            _must(peer, command, PIP_PATIENCE_S, "cannot be installed")
     packages = packages_of(peer.name)
     for module in peer.stands_in:
         if importlib.util.find_spec(module) is None:
@@ -118,6 +119,27 @@ def _installed_in(folder: Path, peer: Peer) -> Installed:
     done = Installed(name=peer.name, python=platform.python_version(), own=_pinned(own), borrowed=borrowed)
     write_atomically(folder / DONE, json.dumps(done.model_dump(), indent=1) + "\n")
     return done
+
+
+def _made_by_uv(folder: Path, python: str, own: list[str]) -> bool:
+    """Makes an environment by uv, which takes packages out of its cache and needs no pip in there.
+
+    False where uv is not there, or fails: it does not know what pip is configured with, such as an index.
+    """
+    uv = shutil.which("uv")
+    commands = [
+        [str(uv), "venv", "--quiet", "--python", sys.executable, str(folder)],
+        *([[str(uv), "pip", "install", "--quiet", "--no-deps", "--python", python, *own]] if own else []),
+    ]
+    try:
+        return uv is not None and not any(
+            subprocess.run(
+                command, capture_output=True, timeout=PIP_PATIENCE_S, stdin=subprocess.DEVNULL, check=False
+            ).returncode
+            for command in commands
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
 
 
 def _pinned(pins: list[str]) -> dict[str, str]:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
 from salver.core.errors import SalverError
 from salver.core.files import write_atomically
+from salver.core.names import SOLVER_NAME, SOLVER_NAME_HINT
 
 Kind = Literal["python", "vnncomp", "vnnlib"]
 KINDS: tuple[Kind, ...] = ("python", "vnncomp", "vnnlib")
-NAME = re.compile(r"[a-z][a-z0-9_-]*")
 
 
 def new_runner(name: str, kind: str, path: str, folder: Path, taken: frozenset[str]) -> Path:
@@ -30,9 +29,8 @@ def new_runner(name: str, kind: str, path: str, folder: Path, taken: frozenset[s
     Raises:
         SalverError: a name that is malformed or taken, an unknown kind, a path missing or too much.
     """
-    if not NAME.fullmatch(name):
-        mend = "start with a small letter; small letters, digits, _ and - may follow"
-        raise SalverError("is no name for a solver", repr(name), mend)
+    if not SOLVER_NAME.fullmatch(name):
+        raise SalverError("is no name for a solver", repr(name), SOLVER_NAME_HINT)
     if kind not in KINDS:
         raise SalverError(f"no kind {kind!r}", "--kind", f"choose one of {', '.join(KINDS)}")
     if bool(path) != (kind != "python"):
@@ -54,6 +52,5 @@ def new_runner(name: str, kind: str, path: str, folder: Path, taken: frozenset[s
 
 def _filled(name: str, kind: str, path: str) -> str:
     text = files("salver.runners.foreign").joinpath("templates", f"{kind}.txt").read_text()
-    title = "".join(part.capitalize() for part in re.split(r"[-_]", name))
     quoted = json.dumps(path, ensure_ascii=False)  # TOML's basic strings have JSON's escapes
-    return text.replace('"@PATH@"', quoted).replace("@NAME@", name).replace("@CLASS@", title)
+    return text.replace('"@PATH@"', quoted).replace("@NAME@", name)

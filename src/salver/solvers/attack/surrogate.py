@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from salver.nets.program import AbsBlock, Affine, GateBlock, MaskBlock, Program, ReluBlock
+from salver.nets.affine import Affine
+from salver.nets.program import AbsBlock, GateBlock, MaskBlock, Program, ReluBlock
 
 Array = npt.NDArray[np.float64]
 
@@ -71,19 +72,19 @@ class Surrogate:
             adjoint = adjoints.pop(number, None)
             if adjoint is None:
                 continue
-            match self.program.blocks[number]:
-                case ReluBlock(pre=pre):
-                    slope = special.expit(trace.zs[pre] / self.temperatures[pre])
-                    _push(adjoints, self.program.pre[pre].affine, adjoint * slope)
-                case MaskBlock(pre=pre):
+            block = self.program.blocks[number]
+            match block:
+                case ReluBlock():
+                    slope = special.expit(trace.zs[block.pre] / self.temperatures[block.pre])
+                case MaskBlock():
                     mask = trace.values[number]
-                    slope = mask * (1.0 - mask) / self.temperatures[pre]
-                    _push(adjoints, self.program.pre[pre].affine, adjoint * slope)
-                case GateBlock(mask=mask_block, value=value):
-                    _add(adjoints, mask_block, adjoint * trace.gated[number])
-                    _push(adjoints, value, adjoint * trace.values[mask_block])
-                case AbsBlock(value=value):
-                    _push(adjoints, value, adjoint * np.sign(trace.gated[number]))
+                    slope = mask * (1.0 - mask) / self.temperatures[block.pre]
+                case GateBlock():
+                    _add(adjoints, block.mask, adjoint * trace.gated[number])
+                    slope = trace.values[block.mask]
+                case AbsBlock():
+                    slope = np.sign(trace.gated[number])
+            _push(adjoints, self.program.argument(block), adjoint * slope)
         return adjoints.get(-1, np.zeros_like(trace.values[-1]))
 
 

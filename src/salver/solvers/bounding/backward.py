@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from salver.nets.program import ROUNDING, Affine, GateBlock, MaskBlock, Program, dense
+from salver.nets.affine import ROUNDING, Affine, dense
+from salver.nets.program import GateBlock, MaskBlock, Program
 from salver.solvers.bounding.bounds import Bounds
 from salver.solvers.bounding.relaxation import TINY
 from salver.spec import Property

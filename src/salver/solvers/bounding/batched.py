@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from salver.nets.program import ROUNDING, AbsBlock, GateBlock, MaskBlock, Program, ReluBlock
+from salver.nets.affine import ROUNDING
+from salver.nets.program import AbsBlock, GateBlock, MaskBlock, Program, ReluBlock
 from salver.solvers.bounding.batched_lines import Edges, block_edges
 from salver.solvers.bounding.batched_maps import DeviceAffine, Indices, Tensor, checked_device, on_device
 from salver.solvers.bounding.bounds import Array, Bounds, Signs, neuron_range

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from salver.core.errors import SalverError
-from salver.nets.program import ROUNDING, Affine, Matrix
+from salver.nets.affine import ROUNDING, Affine, Matrix
 from salver.solvers.bounding.bounds import Array, constant_rows
 from salver.solvers.bounding.relaxation import TINY
 

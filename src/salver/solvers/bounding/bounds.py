@@ -27,16 +27,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from salver.nets.program import (
-    ROUNDING,
-    AbsBlock,
-    Affine,
-    GateBlock,
-    MaskBlock,
-    Program,
-    ReluBlock,
-    dense,
-)
+from salver.nets.affine import ROUNDING, Affine, dense
+from salver.nets.program import AbsBlock, GateBlock, MaskBlock, Program, ReluBlock
 from salver.solvers.bounding.relaxation import (
     TINY,
     GateLines,

@@ -24,7 +24,8 @@ from dataclasses import dataclass, field
 import torch
 
 from salver.core.errors import SalverError
-from salver.nets.network import Add, Conv, Network, Node, Relu, Reshape, Scale, Sub
+from salver.nets.network import Network
+from salver.nets.operators import Add, Conv, Node, Relu, Reshape, Scale, Sub
 from salver.solvers.bounding.windows import Places, Tensor, Window, transposed, windows_below
 
 _UNIT = 2.0**-53
@@ -76,10 +77,9 @@ class ConvBounder:
         self.network = network
         self.nodes = _ancestors(network, last)
         self.weights = {
-            (node.name, part): torch.as_tensor(getattr(node.operator, part), dtype=torch.float64)
+            (node.name, part): torch.as_tensor(value, dtype=torch.float64)
             for node in self.nodes
-            for part in ("weight", "bias", "scale", "shift")
-            if hasattr(node.operator, part)
+            for part, value in node.operator.arrays().items()
         }
         self.shapes = network.shapes
         self.image = self.nodes[0].name

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from salver.nets.program import ROUNDING
+from salver.nets.affine import ROUNDING
 from salver.solvers.bounding.relaxation import TINY
 
 Array = npt.NDArray[np.float64]

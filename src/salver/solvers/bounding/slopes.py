@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from salver.nets.network import Relu
+from salver.nets.operators import Relu
 from salver.solvers.bounding.conv_bounds import ConvBounder, Ranges
 from salver.solvers.bounding.windows import Tensor
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
-from salver.nets.network import Conv, Node, Operator, Reshape
+from salver.nets.operators import Conv, Node, Operator, Reshape
 
 Tensor = torch.Tensor
 Pair = tuple[int, int]

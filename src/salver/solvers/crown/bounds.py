@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from salver.nets.program import Affine, GateBlock, MaskBlock, Program, ReluBlock
+from salver.nets.affine import Affine
+from salver.nets.program import GateBlock, MaskBlock, Program, ReluBlock
 from salver.solvers.crown.graph import AtomRows, BoundedGraph, bounded_graph, live_blocks
 
 

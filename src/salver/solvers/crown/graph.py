@@ -12,18 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from salver.nets.program import (
-    AbsBlock,
-    Affine,
-    Block,
-    GateBlock,
-    MaskBlock,
-    PreActivation,
-    Program,
-    ReluBlock,
-    add,
-    apply,
-)
+from salver.nets.affine import Affine, add, apply
+from salver.nets.program import AbsBlock, Block, GateBlock, MaskBlock, PreActivation, Program, ReluBlock
 from salver.solvers.crown.lirpa import bounded_module
 from salver.solvers.crown.operators import bound_classes, traced_functions
 from salver.spec import Property
@@ -129,13 +119,8 @@ def live_blocks(program: Program) -> set[int]:
             continue
         live.add(number)
         block = program.blocks[number]
-        match block:
-            case GateBlock():
-                waiting += [block.mask, *block.value.terms]
-            case AbsBlock():
-                waiting += block.value.terms
-            case _:
-                waiting += program.pre[block.pre].affine.terms
+        waiting += program.argument(block).terms
+        waiting += [block.mask] if isinstance(block, GateBlock) else []
     return live
 
 

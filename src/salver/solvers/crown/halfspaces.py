@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from salver.nets.program import ROUNDING
+from salver.nets.affine import ROUNDING
 from salver.solvers.bounding.relaxation import TINY
 
 

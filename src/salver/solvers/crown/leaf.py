@@ -14,7 +14,8 @@ import numpy.typing as npt
 from scipy import sparse
 from scipy.optimize import linprog
 
-from salver.nets.program import Affine, GateBlock, MaskBlock, Matrix, Program, ReluBlock
+from salver.nets.affine import Affine, Matrix
+from salver.nets.program import GateBlock, MaskBlock, Program, ReluBlock
 from salver.solvers.bounding.bounds import Bounds
 from salver.solvers.crown.graph import AtomRows, live_blocks
 from salver.solvers.hybrid.linear import LinearRelaxation
@@ -54,13 +55,12 @@ def leaf_of(
     conditions: dict[int, tuple[Array, Array]] = {}
     for number in sorted(live_blocks(program)):
         block = program.blocks[number]
+        matrix, shift = _compose(program.argument(block), values)
         if isinstance(block, GateBlock):
-            matrix, shift = _compose(block.value, values)
             keep = values[block.mask][1]
         else:
             assert isinstance(block, ReluBlock | MaskBlock)
             keep = on[block.pre].astype(np.float64)
-            matrix, shift = _compose(program.pre[block.pre].affine, values)
             direction = 2.0 * keep - 1.0
             conditions[block.pre] = (matrix * direction[:, None], shift * direction)
             if isinstance(block, MaskBlock):

@@ -15,7 +15,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from salver.nets.program import ROUNDING, GateBlock, MaskBlock, ReluBlock
+from salver.nets.affine import ROUNDING
+from salver.nets.program import GateBlock, MaskBlock, ReluBlock
 from salver.solvers.bounding.relaxation import TINY
 from salver.solvers.crown.bounds import Bounder, Boxes, Stage
 from salver.solvers.crown.branching import branching_scores

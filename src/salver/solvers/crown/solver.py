@@ -51,7 +51,7 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
 
     Raises:
         SalverError: CUDA was asked for and is not there, or auto_LiRPA cannot be imported.
-        UnsupportedQueryError: see `salver.nets.program.lower`.
+        UnsupportedQueryError: see `salver.nets.network.lower`.
     """
     with _torch_settings(options):
         return _Search(query, budget, options).run()

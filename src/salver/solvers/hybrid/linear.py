@@ -21,9 +21,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from salver.nets.program import ROUNDING
+from salver.nets.affine import ROUNDING
 from salver.solvers.bounding.relaxation import TINY
-from salver.solvers.hybrid.journal import Refutation, Weighted
+from salver.solvers.journal import Refutation, Weighted
 from salver.solvers.milp.program import Milp
 from salver.spec import Atom
 

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from salver.nets.program import AbsBlock, Affine, Program
+from salver.nets.affine import Affine
+from salver.nets.program import AbsBlock, Program
 from salver.solvers.bounding.backward import tighten_backwards
 from salver.solvers.bounding.bounds import Bounds, Signs, bound_affine, linear_lower, propagate
 from salver.solvers.bounding.halfspaces import Halfspaces, cutting, lower_bounds, stack
 from salver.solvers.hybrid.branching import branching_neuron
-from salver.solvers.hybrid.journal import Decision, Journal
+from salver.solvers.journal import Decision, Journal
 from salver.solvers.milp.model import slack_rows
 from salver.solvers.query import Query
 from salver.spec import Property

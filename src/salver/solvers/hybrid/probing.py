@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.solvers.bounding.bounds import Bounds, Signs
-from salver.solvers.hybrid.journal import Refutation, Refuted
 from salver.solvers.hybrid.linear import LinearRelaxation
+from salver.solvers.journal import Refutation, Refuted
 from salver.solvers.milp.model import build
 from salver.solvers.query import Budget, Query
 from salver.spec import Atom

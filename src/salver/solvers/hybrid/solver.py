@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from salver.solvers.alternatives import without_refuted
-from salver.solvers.hybrid.journal import Journal
 from salver.solvers.hybrid.node import Node, root_node, tighten
+from salver.solvers.journal import Journal
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
 
 ATTACK_SHARE, ATTACK_MOST_S = 0.1, 3.0

@@ -23,9 +23,9 @@ import numpy.typing as npt
 
 from salver.solvers.bounding.bounds import Bounds
 from salver.solvers.hybrid.interior import interior_point
-from salver.solvers.hybrid.journal import Journal
 from salver.solvers.hybrid.node import Node, children, tighten
 from salver.solvers.hybrid.probing import Probed, probe
+from salver.solvers.journal import Journal
 from salver.solvers.milp.model import build
 from salver.solvers.milp.solver import backend, solve_within
 from salver.solvers.query import Budget, Options, Query, Result, Verdict

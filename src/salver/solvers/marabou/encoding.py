@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from salver.nets.program import AbsBlock, Affine, GateBlock, MaskBlock, Program, ReluBlock
+from salver.nets.affine import Affine
+from salver.nets.program import AbsBlock, GateBlock, MaskBlock, Program, ReluBlock
 from salver.solvers.bounding.bounds import Bounds
 from salver.solvers.marabou.child import Bound, LinearQuery
 from salver.solvers.marabou.rows import Entries, Row, blocks_read, minus, row_of

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from salver.nets.program import Affine, Matrix
+from salver.nets.affine import Affine, Matrix
 
 Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int64]

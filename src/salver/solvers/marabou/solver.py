@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import pickle
@@ -13,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from salver.core.errors import SalverError
+from salver.core.packages import require_packages
 from salver.nets.program import Program
 from salver.solvers.bounding.bounds import Bounds, propagate
 from salver.solvers.claims import claimed_unsat
@@ -32,7 +31,7 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
     """Decides one query with one thread of Marabou.
 
     Raises:
-        UnsupportedQueryError: see `salver.nets.program.lower`.
+        UnsupportedQueryError: see `salver.nets.network.lower`.
         SalverError: Marabou is not installed.
     """
     program = without_abs(query.program)
@@ -88,9 +87,7 @@ def run(problem: LinearQuery, budget: Budget) -> dict[str, Any] | None:
     Raises:
         SalverError: maraboupy is not installed.
     """
-    if importlib.util.find_spec("maraboupy") is None:
-        mend = "use Python 3.8 to 3.11, for which maraboupy has wheels, and install it"
-        raise SalverError("maraboupy is not installed", "marabou", mend)
+    require_packages(["maraboupy"], "marabou")
     if budget.over:
         return None
     given = pickle.dumps(problem)

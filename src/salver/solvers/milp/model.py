@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from salver.nets.program import AbsBlock, Affine, GateBlock, MaskBlock, Program, ReluBlock, apply
+from salver.nets.affine import Affine, apply
+from salver.nets.program import AbsBlock, GateBlock, MaskBlock, Program, ReluBlock
 from salver.solvers.bounding.bounds import Bounds, bound_affine, constant_rows
 from salver.solvers.milp.program import Milp, Origin
 from salver.spec.property import Atom, Property

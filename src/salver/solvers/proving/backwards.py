@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from salver.nets.program import Affine, GateBlock, MaskBlock, dense
+from salver.nets.affine import Affine, dense
+from salver.nets.program import GateBlock, MaskBlock
 from salver.proofs.checker import MOST_AT_ONCE
 from salver.proofs.context import Context
 from salver.solvers.bounding.backward import interval_product

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from salver.nets.program import Affine, Program, dense
+from salver.nets.affine import Affine, dense
+from salver.nets.program import Program
 from salver.solvers.bounding.bounds import Bounds, linear_lower
 from salver.solvers.bounding.halfspaces import Halfspaces, with_multipliers
 from salver.solvers.milp.model import slack_rows

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from salver.nets.program import AbsBlock, Affine, GateBlock, MaskBlock, ReluBlock
+from salver.nets.affine import Affine
+from salver.nets.program import AbsBlock, GateBlock, MaskBlock, ReluBlock
 from salver.proofs.checker import MOST_AT_ONCE, Checker
 from salver.proofs.context import Context
 from salver.proofs.record import QueryFiles

@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from salver.nets.program import AbsBlock, Affine, GateBlock, MaskBlock, Program, ReluBlock, dense
+from salver.nets.affine import Affine, dense
+from salver.nets.program import AbsBlock, GateBlock, MaskBlock, Program, ReluBlock
 from salver.solvers.bounding.bounds import Bounds
 from salver.solvers.bounding.relaxation import mask_lines
 
@@ -36,19 +37,16 @@ def minimise(program: Program, bounds: Bounds, affine: Affine, pairing: bool, re
         match block:
             case ReluBlock():
                 slope, offset = _relu(number, bounds, block, positive, negative, record)
-                source = program.pre[block.pre].affine
             case MaskBlock():
                 slope, offset = _mask(bounds, block, positive, negative, record)
-                source = program.pre[block.pre].affine
             case GateBlock():
                 on_mask, slope, offset = _gate(
                     program, bounds, number, block, (positive, negative), pairing, record
                 )
                 rows[block.mask] = rows[block.mask] + on_mask if block.mask in rows else on_mask
-                source = block.value
             case AbsBlock():
                 slope, offset = _abs(number, bounds, positive, negative, record)
-                source = block.value
+        source = program.argument(block)
         constant = constant + offset + slope @ source.constant
         for target, matrix in source.terms.items():
             product = np.asarray(slope @ matrix)

@@ -13,7 +13,7 @@ import numpy as np
 from salver.nets.program import AbsBlock
 from salver.proofs.context import Context
 from salver.proofs.graph import STEP
-from salver.solvers.hybrid.journal import Decision, Journal, Refuted
+from salver.solvers.journal import Decision, Journal, Refuted
 from salver.solvers.proving.backwards import read_backwards
 from salver.solvers.proving.deductions import Deductions
 from salver.solvers.query import Budget

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from salver.nets.program import AbsBlock, GateBlock, Program
 from salver.proofs.graph import Graph
-from salver.solvers.hybrid.journal import Refutation, Weighted
+from salver.solvers.journal import Refutation, Weighted
 from salver.spec import Atom, Property
 
 Array = npt.NDArray[np.float64]

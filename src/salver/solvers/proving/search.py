@@ -19,9 +19,9 @@ from salver.proofs.graph import STEP
 from salver.proofs.record import QueryFiles
 from salver.solvers.bounding.bounds import Bounds
 from salver.solvers.hybrid.branching import branching_neuron
-from salver.solvers.hybrid.journal import Journal
 from salver.solvers.hybrid.linear import LinearRelaxation
 from salver.solvers.hybrid.node import Node, tighten
+from salver.solvers.journal import Journal
 from salver.solvers.proving.backwards import read_backwards
 from salver.solvers.proving.deductions import CASES_AT_MOST, Deductions
 from salver.solvers.proving.replay import children, replay

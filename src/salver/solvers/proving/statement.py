@@ -8,7 +8,8 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
-from salver.nets.network import Network, Reshape
+from salver.nets.network import Network
+from salver.nets.operators import Reshape
 from salver.nets.program import AbsBlock, GateBlock, MaskBlock, Program, ReluBlock
 from salver.proofs.graph import STEP, Abs, Affine, Gate, Graph, Relu
 from salver.proofs.onnx_file import NetworkFile, UnsupportedNetworkError, parse_network

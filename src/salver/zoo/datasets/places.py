@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from platformdirs import user_cache_path
+
 from salver.core.errors import SalverError
 from salver.core.project import CHECKOUT
 
@@ -13,12 +15,9 @@ DEBIAN_DATASETS = Path("/usr/share/datasets")
 
 
 def cache_dir() -> Path:
-    """Folder for downloads and trained weights: `SALVER_CACHE`, else `salver` in the XDG cache folder."""
+    """Folder for downloads and trained weights: `SALVER_CACHE`, else the user's cache folder."""
     own = os.environ.get("SALVER_CACHE", "")
-    if own:
-        return Path(own).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if base else Path.home() / ".cache") / "salver"
+    return Path(own).expanduser() if own else user_cache_path("salver")
 
 
 def locate_user_data() -> Path | None:

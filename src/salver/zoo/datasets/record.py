@@ -1,13 +1,19 @@
-"""The one shape in which every data set is handed on."""
+"""What a data set is: its contents, where it comes from, and how it is read and fetched."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+Source = Callable[[Iterable[str]], dict[str, bytes]]
+"""Raw files by name, from a registry or an address."""
+Reader = TypeVar("Reader", bound=Callable[..., "Dataset"])
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,3 +50,68 @@ class Dataset:
             digest.update(str(array.shape).encode())
             digest.update(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).tobytes())
         return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The source of a data set.
+
+    Attributes:
+        title: name in words.
+        source: who made it, and where it is described.
+        url: page of the data; empty where it is made here.
+        licence: SPDX identifier as the owners state it; empty where they state none.
+    """
+
+    title: str
+    source: str
+    url: str = ""
+    licence: str = ""
+
+    @property
+    def licence_text(self) -> str:
+        """The licence, or that none is stated."""
+        return self.licence or "none stated by its owners"
+
+
+@dataclass(frozen=True)
+class Declared:
+    """One data set: how to read it, and where its raw files come from where it is made of any.
+
+    Attributes:
+        name: key under which `load` finds it.
+        read: makes the data set; takes the folder of the raw files, or nothing where there are none.
+        origin: whose it is.
+        files: SHA-256 of the raw files by name; empty for a set that needs none.
+        sources: how to get the files, by what is told of it; tried in this order.
+        named_only: the files' names are another set's too, so a folder must bear the set's name.
+        folder: name of the files' folder where it is not the set's own.
+        rendering: number of the code that makes the set out of the files, where it does more than read them.
+    """
+
+    name: str
+    read: Callable[..., Dataset]
+    origin: Origin
+    files: Mapping[str, str] = field(default_factory=dict)
+    sources: Mapping[str, Source] = field(default_factory=dict)
+    named_only: bool = False
+    folder: str = ""
+    rendering: str = ""
+
+
+DECLARED: dict[str, Declared] = {}
+"""Every data set whose module was imported; `catalogue` imports them all."""
+
+
+def data_set(name: str, origin: Origin, **how: Any) -> Callable[[Reader], Reader]:
+    """Declares the function that reads a data set.
+
+    Args:
+        how: the other fields of `Declared`.
+    """
+
+    def declared(read: Reader) -> Reader:
+        DECLARED[name] = Declared(name, read, origin, **how)
+        return read
+
+    return declared

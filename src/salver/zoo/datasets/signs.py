@@ -10,13 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from salver.zoo.datasets.mnist import read_verified, scaled
-from salver.zoo.datasets.record import Dataset
+from salver.zoo.datasets.record import Dataset, Origin, data_set
 
 SHA256 = {"gtsrb48.npz": "1572b3b8645d44a8dd735c007d82fc2ae57392aad5b5698ef5a34e3425f5e44f"}
 CLASSES = tuple(str(number) for number in range(43))
 IMAGE_SHAPE = (3, 48, 48)
+_ORIGIN = Origin(
+    "GTSRB",
+    "Stallkamp, Schlipsing, Salmen and Igel, Man vs. computer, Neural Networks 32 (2012)",
+    "https://benchmark.ini.rub.de/gtsrb_dataset.html",
+)
 
 
+@data_set("gtsrb48", _ORIGIN, files=SHA256)
 def gtsrb48(folder: Path) -> Dataset:
     """2,150 training and 516 test images of all 43 classes, from different tracks.
 
@@ -37,6 +43,7 @@ def gtsrb48(folder: Path) -> Dataset:
     )
 
 
+@data_set("gtsrb48-equalized", _ORIGIN, files=SHA256)
 def gtsrb48_equalized(folder: Path) -> Dataset:
     """`gtsrb48` with the brightness of each image equalised, as published sign classifiers want it.
 

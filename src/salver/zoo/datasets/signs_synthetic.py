@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from salver.core.errors import SalverError
+from salver.zoo.datasets import sources
 from salver.zoo.datasets.mnist import read_verified, scaled
-from salver.zoo.datasets.record import Dataset
+from salver.zoo.datasets.record import Dataset, Origin, data_set
 
 SHA256 = {
     "sprites@2x.png": "0b36a7f751565f0b04d47a568ce12f196d65d3352f811eda82878287b608d222",
@@ -76,8 +77,23 @@ _TAPS = 3
 """Samples per output pixel and axis when an icon is scaled; their mean is the pixel."""
 Bytes = NDArray[np.uint8]
 Integers = NDArray[np.int64]
+_drawn_signs = partial(
+    data_set,
+    origin=Origin(
+        "Drawn traffic signs",
+        "drawn by salver from the icons of the npm package mapillary_sprite_source 1.8.0",
+        "https://www.npmjs.com/package/mapillary_sprite_source",
+        "MIT",
+    ),
+    files=SHA256,
+    sources={"npm registry": sources.from_npm_package(sources.SIGNS_PACKAGE, "sprites")},
+    named_only=True,
+    folder="signs-synthetic",
+    rendering=str(RENDERING),
+)
 
 
+@_drawn_signs("signs-synthetic")
 def signs_synthetic(folder: Path, side: int = SIDE) -> Dataset:
     """2,150 training and 516 test images [3, side, side] of 43 classes.
 
@@ -97,7 +113,7 @@ def signs_synthetic(folder: Path, side: int = SIDE) -> Dataset:
     return Dataset(name, *parts["train"], *parts["test"], (3, side, side), CLASSES)
 
 
-signs_synthetic_24 = partial(signs_synthetic, side=24)
+signs_synthetic_24 = _drawn_signs("signs-synthetic-24")(partial(signs_synthetic, side=24))
 
 
 def _icons(folder: Path) -> list[Integers]:

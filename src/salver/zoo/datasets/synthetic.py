@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from salver.zoo.datasets.record import Dataset
+from salver.zoo.datasets.record import Dataset, Origin, data_set
 
 REWARDS = (100.0, 100.0, 300.0, 100.0, 300.0)
 THRESHOLD = 300.0
@@ -20,6 +20,15 @@ def bandit_labels(x: NDArray[np.float32]) -> NDArray[np.int64]:
     return (total > THRESHOLD).astype(np.int64)
 
 
+@data_set(
+    "bandit",
+    Origin(
+        "Bandit",
+        "synthetic, after Le, Gurfinkel, Si and Geng (ACML 2024); drawn by salver",
+        "",
+        "BSD-3-Clause",
+    ),
+)
 def bandit() -> Dataset:
     """Points of [0,1]^5, half of them vertices of the cube (an arm is pulled or not), half uniform.
 

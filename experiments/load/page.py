@@ -1,0 +1,64 @@
+"""Size and speed of a report's page in headless Chromium: `python -m experiments.load.page INDEX_HTML`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from statistics import median
+
+from tests.browser.chromium import Browser, chromium, executable
+
+STARTS = 5
+# From the event until the browser has drawn what it changed.
+_TIMED = """(async () => {{
+  const since = performance.now();
+  {action};
+  await new Promise((done) => requestAnimationFrame(() => setTimeout(done, 0)));
+  return performance.now() - since;
+}})()"""
+_TYPE = (
+    "const f = document.getElementById('filter'); f.value = 'solver-c falsified';"
+    "f.dispatchEvent(new Event('input', {bubbles: true}))"
+)
+ACTIONS = {
+    "sort by wall": "document.querySelector('#runs th[data-name=wall_s] button').click()",
+    "sort by instance": "document.querySelector('#runs th[data-name=instance] button').click()",
+    "filter by text": _TYPE,
+    "next page": "document.getElementById('next').click()",
+    "open an instance": "location.hash = document.querySelector('#runs tbody a').getAttribute('href')",
+}
+
+
+def loaded(browser: Browser, address: str) -> dict[str, float]:
+    """Milliseconds from the start of navigation: until the static page is there, and until the table is."""
+    browser.open(address)
+    found = browser.run(
+        "[performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd, "
+        "Number(document.documentElement.dataset.ready)]"
+    )
+    return {"static page": float(found[0]), "load": float(found[1])}
+
+
+def main() -> None:
+    """Prints the median over several loads of every page named."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("pages", type=Path, nargs="+")
+    program = executable()
+    if program is None:
+        raise SystemExit("no Chromium on this machine")
+    for page in parser.parse_args().pages:
+        times: dict[str, list[float]] = {}
+        with chromium(program) as browser:
+            for _ in range(STARTS):
+                taken = loaded(browser, page.resolve().as_uri())
+                taken |= {name: browser.run(_TIMED.format(action=code)) for name, code in ACTIONS.items()}
+                for name, value in taken.items():
+                    times.setdefault(name, []).append(value)
+            heap = browser.run("performance.memory.usedJSHeapSize") / 1e6
+        print(f"{page}: {page.stat().st_size / 1e6:.2f} MB, {heap:.0f} MB of JavaScript heap")
+        for name, values in times.items():
+            print(f"  {name:18} {median(values):7.0f} ms (worst {max(values):.0f})")
+
+
+if __name__ == "__main__":
+    main()

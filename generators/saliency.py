@@ -1,0 +1,55 @@
+"""saliency: any question about any map; every other family is a choice of the two with a search of its own.
+
+    params = { network = "digits-gap", epsilons = [0.01], map = { method = "cam" },
+               question = { kind = "entry-moves", delta = 0.5 } }
+
+The map is that of the label of xhat. `epsilon_factors` are in units of the smallest radius at which random
+search found what is asked. Points whose map gives the question no meaning are passed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from pydantic import Field
+
+from salver.explain.methods import AnyExplanation
+from salver.families.factory import InstanceFactory, Point
+from salver.families.generator import Generator, InstanceDraft
+from salver.families.instance import Vacuity
+from salver.families.questions import AnyQuestion
+from salver.families.source import RadiusParameters, over_points
+
+
+class SaliencyParameters(RadiusParameters):
+    """What a suite may say about this family."""
+
+    map: AnyExplanation | None = Field(default=None, description="method and its entries; none for the class")
+    question: AnyQuestion = Field(description="kind of question and its entries")
+    most: float = Field(default=0.3, gt=0, description="radius up to which epsilon* is sought")
+
+
+class Saliency(Generator):
+    name = "saliency"
+    title = "any question about any map"
+    parameters = SaliencyParameters
+
+    def instances(self, params: SaliencyParameters, seed: int) -> Iterator[InstanceDraft]:
+        nothing = (
+            "the question means something at no test point",
+            "raise `most`, or choose another question",
+        )
+        yield from over_points(params, seed, self.name, lambda f, p: _of_point(f, p, params, seed), nothing)
+
+
+def _of_point(
+    factory: InstanceFactory, point: Point, params: SaliencyParameters, seed: int
+) -> Iterator[InstanceDraft]:
+    explanation = params.map and params.map.of(point.label, params.map.minus)
+    posed = factory.pose(point, params.question, explanation)
+    star = posed.radius(params.most, seed) if params.epsilon_factors else np.inf
+    for epsilon in params.radii(star):
+        found = posed.extreme(epsilon, seed)
+        vacuity = Vacuity(epsilon_star_upper=star if np.isfinite(star) else None, extreme=found.value)
+        yield posed.draft(epsilon, found, vacuity, exact=params.enumerate)

@@ -1,0 +1,125 @@
+"""What is asked about a map: what every question's record has in common."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from salver.core.records import Kinds, Record
+from salver.nets.network import Network
+from salver.spec import Clause, Property
+
+Array = npt.NDArray[np.float64]
+
+
+QUESTIONS = Kinds("kind")
+"""Every question's record by name."""
+
+
+class Question(Record):
+    """A condition on the logits [m] and the map E [s] at x, where E at xhat is known; sat answers with yes.
+
+    A question is one subclass that gives `kind` a default and is registered in `QUESTIONS`.
+    In the texts E is the map that the facts name. Questions about the label l of xhat leave the class of x
+    open unless they say otherwise.
+
+    Attributes:
+        kind: which question.
+    """
+
+    kind: str
+    meaning: ClassVar[str] = "The query's condition is met."
+    """What a witness shows, for readers."""
+    tie_rule: ClassVar[str] = "values that reach their bound count as violations"
+    needs_map: ClassVar[bool] = True
+    """Whether the question says nothing without a map."""
+    layout: ClassVar[str] = "{map}-i{index}-{stem}-e{epsilon:g}"
+    """How an instance's files are named; `network` may be used too."""
+
+    @property
+    @abstractmethod
+    def text(self) -> str:
+        """The condition in symbols."""
+
+    @property
+    @abstractmethod
+    def stem(self) -> str:
+        """File-name part that tells questions about one map and box apart."""
+
+    def file_name(self, layout: str, **parts: object) -> str:
+        """File stem of an instance by a layout."""
+        return layout.format(stem=self.stem, **parts)
+
+    @property
+    def extra_outputs(self) -> int:
+        """How many outputs behind the map the graph derives from it."""
+        return 0
+
+    @property
+    def ranked(self) -> int:
+        """Size of the top-k set that the question is about; 0 for none."""
+        return 0
+
+    @property
+    def tolerance(self) -> float | None:
+        """By how much E may or must move; None where that is not asked."""
+        return None
+
+    @abstractmethod
+    def clauses(self, reference: Array, label: int, logits: int) -> tuple[Clause, ...]:
+        """The condition over the outputs Y = [logits [m], E [s], extra outputs].
+
+        Args:
+            reference: E [s] at xhat, by which `at` has completed the question.
+
+        Raises:
+            SalverError: a bound that is none.
+        """
+
+    def at(self, reference: Array, label: int, logits: int) -> Self:
+        """The question with everything that follows from E [s] at xhat.
+
+        Raises:
+            SalverError: it does not fit the map.
+            UndefinedConditionError: E at xhat gives it no meaning.
+        """
+        return self
+
+    def network(self, graph: Network) -> Network:
+        """The graph with the extra outputs behind X -> Concat[logits, E]."""
+        return graph
+
+    def extra(self, maps: Array) -> Array:
+        """The extra outputs at maps [batch, s] from their definition [batch, extra]."""
+        return np.empty((len(maps), 0))
+
+    def score(self, logits: Array, maps: Array, reference: Array, label: int) -> Array:
+        """What a search for a violation raises [batch], at logits [batch, m] and maps [batch, s].
+
+        By default the margin of the clauses, which is >= 0 where they hold.
+        """
+        outputs = np.hstack([logits, maps, self.extra(maps)])
+        none = np.empty(0)
+        prop = Property(none, none, self.clauses(reference, label, logits.shape[1]), outputs.shape[1])
+        return prop.margin(outputs)
+
+    def class_text(self, label: int) -> str:
+        """What is asked of the class besides, in words that follow `text`."""
+        return ""
+
+    def classes(self, label: int, logits: int) -> tuple[int, ...]:
+        """The classes that x may have."""
+        return tuple(range(logits))
+
+
+def others(label: int, logits: int) -> tuple[int, ...]:
+    """All classes but one."""
+    return tuple(k for k in range(logits) if k != label)
+
+
+def lead_of_others(logits: Array, label: int) -> Array:
+    """max over k != l of z_k - z_l [batch]."""
+    return np.asarray(np.delete(logits, label, axis=1).max(axis=1) - logits[:, label])

@@ -1,0 +1,350 @@
+"""Every question there is: the map stays and the class does not, its ranks change, an entry moves, and so on.
+
+Those of others are among them, for comparison on the same graphs: an entry that loses its sign (Shi et al.,
+"Efficiently computing local Lipschitz constants of neural networks via bound propagation", NeurIPS 2022), one
+that moves (Wicker et al., "Robust explanation constraints for neural networks", ICLR 2023), the label alone.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+import numpy as np
+from pydantic import Field
+
+from salver.core.errors import SalverError
+from salver.explain.ranking import (
+    Ranking,
+    enough_departed,
+    some_pair_flips,
+    someone_overtaken,
+    top_k,
+    with_departures,
+    with_overtakers,
+)
+from salver.families import conditions
+from salver.families.question import QUESTIONS, Array, Question, lead_of_others, others
+from salver.nets.network import Network
+from salver.spec import Atom, Clause, float32_down, float32_up
+
+
+class _OtherClass(Question):
+    """The map is the same in some sense, and another class wins (Le et al., ACML 2024, definition 3).
+
+    Attributes:
+        targets: classes that may win; all others when empty.
+        winner: the single target wins against all classes, and not only against the label.
+    """
+
+    targets: tuple[int, ...] = ()
+    winner: bool = False
+    tie_rule = "a tie z_k = z_l counts as a violation"
+    layout = "{map}-i{index}-e{epsilon:g}-{stem}"
+
+    def at(self, reference: Array, label: int, logits: int) -> Self:
+        return self.model_copy(update={"targets": self.targets or others(label, logits)})
+
+    def changed(self, label: int, logits: int) -> tuple[Clause, ...]:
+        """The clauses on the class."""
+        if self.winner:
+            return conditions.class_is(self.targets[0], logits)
+        return conditions.some_class_beats(label, self.targets)
+
+    def classes(self, label: int, logits: int) -> tuple[int, ...]:
+        return self.targets
+
+    def class_text(self, label: int) -> str:
+        *most, last = map(str, self.targets)
+        named = f"{', '.join(most)} or {last}" if most else last
+        return f", and the network gives it class {named} rather than {label}"
+
+    @property
+    def whom(self) -> str:
+        """The targets as a file-name part."""
+        return "all" if len(self.targets) > 1 else f"t{self.targets[0]}"
+
+
+@QUESTIONS.register
+class SameMap(_OtherClass):
+    """No entry of the map moves by more than `delta`."""
+
+    kind: Literal["same-map"] = "same-map"
+    delta: float = 0.0
+    meaning = "The map is the same up to the tolerance, the class is another one."
+
+    @property
+    def tolerance(self) -> float:
+        return self.delta
+
+    @property
+    def text(self) -> str:
+        return f"|E(x) - E(xhat)|_inf <= {self.delta:g}"
+
+    @property
+    def stem(self) -> str:
+        return f"d{self.delta:g}-{self.whom}"
+
+    def clauses(self, reference: Array, label: int, logits: int) -> tuple[Clause, ...]:
+        return (*conditions.saliency_box(logits, reference, self.delta), *self.changed(label, logits))
+
+
+@QUESTIONS.register
+class SameSigns(_OtherClass):
+    """No entry changes its sign that is larger than `threshold` at xhat."""
+
+    kind: Literal["same-signs"] = "same-signs"
+    threshold: float = Field(default=0.0, ge=0)
+    meaning = "The signs of the map are the same, the class is another one."
+
+    @property
+    def text(self) -> str:
+        return f"sign E_j(x) = sign E_j(xhat) or 0 where |E_j(xhat)| > {self.threshold:g}"
+
+    @property
+    def stem(self) -> str:
+        return f"signs-{self.whom}"
+
+    def clauses(self, reference: Array, label: int, logits: int) -> tuple[Clause, ...]:
+        kept = conditions.same_signs(logits, reference, self.threshold)
+        return (*kept, *self.changed(label, logits))
+
+
+@QUESTIONS.register
+class SameTopK(_OtherClass):
+    """The k largest entries stay the k largest."""
+
+    kind: Literal["same-top-k"] = "same-top-k"
+    k: int
+    meaning = "The most important entries are the same, the class is another one."
+
+    @property
+    def ranked(self) -> int:
+        return self.k
+
+    @property
+    def text(self) -> str:
+        return f"top-{self.k} set of E(x) = that of E(xhat)"
+
+    @property
+    def stem(self) -> str:
+        return f"top{self.k}-{self.whom}"
+
+    def clauses(self, reference: Array, label: int, logits: int) -> tuple[Clause, ...]:
+        return (*conditions.same_top_k(logits, reference, self.k), *self.changed(label, logits))
+
+
+@QUESTIONS.register
+class TopKChanges(Question):
+    """The k most salient entries T are others: see `salver.explain.ranking`.
+
+    Attributes:
+        stay: fewer than so many members of T remain among the first k; k when None, which is any change.
+        within: some member of T is no longer among the first `within` >= k; k when None, which is any change.
+        same_label: x must have the label of xhat.
+        inside: T, ascending; size: of how many entries. `at` fills them in.
+    """
+
+    kind: Literal["top-k-changes"] = "top-k-changes"
+    k: int
+    stay: int | None = Field(default=None, gt=0)
+    within: int | None = Field(default=None, gt=0)
+    same_label: bool = True
+    inside: tuple[int, ...] = ()
+    size: int = 0
+    meaning = "The most important entries are others."
+    tie_rule = "a tie with an entry of the top-k set is a violation; a tie of logits keeps the label"
+
+    @property
+    def leave(self) -> int:
+        """How many members must be gone."""
+        return 1 if self.stay is None else self.k - self.stay + 1
+
+    @property
+    def by(self) -> int:
+        """How many entries outside T some member must have at or above it."""
+        return 1 if self.within is None else self.within - self.k + 1
+
+    @property
+    def extra_outputs(self) -> int:
+        return int(self.leave > 1) or (self.k if self.by > 1 else 0)
+
+    @property
+    def ranked(self) -> int:
+        return self.k
+
+    @property
+    def ranking(self) -> Ranking:
+        """T and the other entries. Raises: SalverError: so many members cannot leave."""
+        inside = np.array(self.inside, np.intp)
+        return Ranking(inside, np.setdiff1d(np.arange(self.size), inside), self.leave)
+
+    def at(self, reference: Array, label: int, logits: int) -> Self:
+        size, where = len(reference), "top-k condition"
+        inside = top_k(reference, self.k)
+        if self.leave < 1:
+            what = f"{self.stay} of {self.k} members cannot stay"
+            raise SalverError(what, where, "choose stay <= k")
+        if self.by < 1:
+            what = f"a top-{self.k} set is never inside a top-{self.within} set"
+            raise SalverError(what, where, "choose within >= k")
+        if self.by > size - self.k:
+            what = f"all {size} entries are always among the first {self.within}"
+            raise SalverError(what, where, f"choose within < {size}")
+        if self.leave > 1 and self.by > 1:
+            raise SalverError("stay and within are two questions", where, "choose one of them")
+        return self.model_copy(update={"inside": tuple(inside.tolist()), "size": size})
+
+    @property
+    def text(self) -> str:
+        if self.by > 1:
+            what = f"top-{self.k} set of E(xhat) leaves the top {self.within} of E(x)"
+        elif self.leave > 1:
+            what = f"at least {self.leave} of the top-{self.k} set of E(xhat) leave that of E(x)"
+        else:
+            what = f"top-{self.k} set of E(x) differs from that of E(xhat)"
+        return what + (", label kept" if self.same_label else "")
+
+    @property
+    def stem(self) -> str:
+        relaxed = f"leave{self.leave}" if self.leave > 1 else f"in{self.within}" if self.by > 1 else ""
+        return f"top{self.k}{relaxed}"
+
+    def file_name(self, layout: str, **parts: object) -> str:
+        return super().file_name(layout, **parts) + ("" if self.same_label else "-any")
+
+    def network(self, graph: Network) -> Network:
+        if self.leave > 1:
+            return with_departures(graph, self.ranking)
+        return with_overtakers(graph, self.ranking) if self.by > 1 else graph
+
+    def clauses(self, reference: Array, label: int, logits: int) -> tuple[Clause, ...]:
+        kept = conditions.class_is(label, logits) if self.same_label else ()
+        if self.by > 1:
+            return (*kept, someone_overtaken(logits, self.ranking, self.by))
+        return (*kept, (enough_departed if self.leave > 1 else some_pair_flips)(logits, self.ranking))
+
+    def extra(self, maps: Array) -> Array:
+        if not self.extra_outputs:
+            return super().extra(maps)
+        ranking = self.ranking
+        members, rest = maps[:, ranking.inside], maps[:, ranking.outside]
+        above = (rest[:, None, :] >= members[:, :, None]).sum(axis=2)
+        left = (above >= self.leave).sum(axis=1, keepdims=True)
+        return np.asarray(left if self.leave > 1 else above, np.float64)
+
+    def score(self, logits: Array, maps: Array, reference: Array, label: int) -> Array:
+        members, rest = maps[:, self.ranking.inside], maps[:, self.ranking.outside]
+        low, high = self.leave - 1, rest.shape[1] - max(self.leave, self.by)
+        gap = np.partition(rest, high, axis=1)[:, high] - np.partition(members, low, axis=1)[:, low]
+        if not self.same_label:
+            return np.asarray(gap)
+        kept = -lead_of_others(logits, label)
+        return np.asarray(np.where(kept >= 0, gap, np.minimum(gap, kept)))
+
+
+@QUESTIONS.register
+class SignChanges(Question):
+    """An entry, in the direction of its sign at xhat, falls to `level`; 0 asks whether it loses its sign.
+
+    Attributes:
+        entry: j.
+        level: what s E_j(x) falls to or below, with s the sign of E_j(xhat).
+        positive: whether s = 1, as `at` fills it in.
+    """
+
+    kind: Literal["sign-changes"] = "sign-changes"
+    entry: int
+    level: float = 0.0
+    positive: bool = True
+    meaning = "An entry of the map falls to the asked level."
+    layout = "{map}-{stem}-i{index}-e{epsilon:g}"
+
+    def at(self, reference: Array, label: int, logits: int) -> Self:
+        if not 0 <= self.entry < len(reference):
+            what = f"there is no entry {self.entry}"
+            raise SalverError(what, "sign question", f"choose among 0 ... {len(reference) - 1}")
+        return self.model_copy(update={"positive": bool(reference[self.entry] > 0)})
+
+    @property
+    def text(self) -> str:
+        return f"{'' if self.positive else '-'}E_{self.entry}(x) <= {self.level:g}"
+
+    @property
+    def stem(self) -> str:
+        return f"f{self.entry}-l{self.level:g}"
+
+    def clauses(self, reference: Array, label: int, logits: int) -> tuple[Clause, ...]:
+        if self.positive:
+            atom = Atom(logits + self.entry, "<=", constant=float(float32_down(np.array(self.level))))
+        else:
+            atom = Atom(logits + self.entry, ">=", constant=float(float32_up(np.array(-self.level))))
+        return (((atom,),),)
+
+    def score(self, logits: Array, maps: Array, reference: Array, label: int) -> Array:
+        return np.asarray(-np.sign(reference[self.entry]) * maps[:, self.entry])
+
+
+@QUESTIONS.register
+class EntryMoves(Question):
+    """Some entry moves by `delta` or more."""
+
+    kind: Literal["entry-moves"] = "entry-moves"
+    delta: float = 0.0
+    meaning = "An entry of the map moves by the asked width or more."
+    layout = "{map}-{stem}-i{index}-e{epsilon:g}"
+
+    @property
+    def tolerance(self) -> float:
+        return self.delta
+
+    @property
+    def text(self) -> str:
+        return f"|E_j(x) - E_j(xhat)| >= {self.delta:g} for some j"
+
+    @property
+    def stem(self) -> str:
+        return f"w{self.delta:g}"
+
+    def clauses(self, reference: Array, label: int, logits: int) -> tuple[Clause, ...]:
+        # Rounded away from xhat, so that a violation moves by delta or more.
+        low, high = float32_down(reference - self.delta), float32_up(reference + self.delta)
+        moved = (
+            (atom,)
+            for j, (below, above) in enumerate(zip(low.tolist(), high.tolist(), strict=True), logits)
+            for atom in (Atom(j, "<=", constant=below), Atom(j, ">=", constant=above))
+        )
+        return (tuple(moved),)
+
+    def score(self, logits: Array, maps: Array, reference: Array, label: int) -> Array:
+        return np.asarray(np.abs(maps - reference).max(axis=1))
+
+
+@QUESTIONS.register
+class LabelChanges(Question):
+    """Another class is reached: the plain baseline of the field, which needs no map."""
+
+    kind: Literal["label-changes"] = "label-changes"
+    meaning = "The class is another one."
+    needs_map = False
+    layout = "{network}-label-i{index}-e{epsilon:g}"
+
+    @property
+    def text(self) -> str:
+        return "the class changes"
+
+    @property
+    def stem(self) -> str:
+        return "label"
+
+    def clauses(self, reference: Array, label: int, logits: int) -> tuple[Clause, ...]:
+        return conditions.some_class_beats(label, others(label, logits))
+
+    def score(self, logits: Array, maps: Array, reference: Array, label: int) -> Array:
+        return lead_of_others(logits, label)
+
+    def classes(self, label: int, logits: int) -> tuple[int, ...]:
+        return others(label, logits)
+
+
+AnyQuestion = Annotated[Question, QUESTIONS]
+"""Any question, told apart by its `kind`."""

@@ -1,0 +1,131 @@
+"""The columns of the results and of the leaderboard, each declared once.
+
+The Parquet file, the CSV, Markdown and LaTeX tables, the terminal, the JSON of `salver report` and the page
+read these two lists. A new column is an entry in one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import pandas as pd
+
+from salver.judge.judgement import JudgedRun, Outcome
+
+OUTCOMES = tuple(str(outcome) for outcome in Outcome)
+SOLVED = (str(Outcome.VERIFIED), str(Outcome.FALSIFIED))
+
+
+@dataclass(frozen=True)
+class ResultColumn:
+    """One value for each run.
+
+    Attributes:
+        name: of the column; without `value` also the attribute of `Judgement`, or else of `RunRecord`.
+        kind: type of its values.
+        heading: on the page; empty where the page does not have it.
+        digits: of a number on the page behind the decimal point; None for text.
+        hidden: whether the page shows it with a single run alone, and not in the table.
+        value: how it is read off a run, where it is no attribute.
+    """
+
+    name: str
+    kind: Literal["str", "int64", "float64"] = "str"
+    heading: str = ""
+    digits: int | None = None
+    hidden: bool = False
+    value: Callable[[JudgedRun], Any] | None = None
+
+
+RESULTS = (
+    ResultColumn("instance", heading="instance"),
+    ResultColumn("solver", heading="solver"),
+    ResultColumn("outcome", heading="outcome"),
+    ResultColumn("wall_s", "float64", "wall (s)", 3),
+    ResultColumn("cpu_s", "float64", "CPU (s)", 3),
+    ResultColumn("memory_mb", "float64", "memory (MiB)", 1),
+    ResultColumn("claim", heading="claim"),
+    ResultColumn("witness", heading="witness"),
+    ResultColumn("proof", heading="proof"),
+    ResultColumn("termination", heading="termination"),
+    ResultColumn("neurons", "int64", "ReLU neurons", 0, value=lambda _: -1),
+    ResultColumn("family", heading="family"),
+    ResultColumn("suite", heading="suite"),
+    ResultColumn("limit_s", "float64", "limit (s)", 3),
+    ResultColumn("repetition", "int64", "repetition", 0),
+    ResultColumn("detail", heading="detail"),
+    ResultColumn("consistency", heading="consistency", hidden=True),
+    ResultColumn("truth", heading="truth", hidden=True),
+    ResultColumn("gradient", heading="gradient check", hidden=True),
+    ResultColumn("instance_id"),
+    ResultColumn("solver_version"),
+    ResultColumn("measured"),
+    ResultColumn("logs", value=lambda one: one.run.logs or ""),
+    ResultColumn("key"),
+)
+"""In the order of the page's table. `neurons` is known to who has the networks (`results_frame`), else -1."""
+
+
+@dataclass(frozen=True)
+class BoardColumn:
+    """One number for each solver in a suite or family.
+
+    Attributes:
+        name: of the column.
+        of: its value of each run, from a table of results; None for the score, which a profile makes of the
+            other columns.
+        reads: columns of the results that `of` looks at.
+        how: what is done with the values of a solver's runs. Means are not given for an unfinished run.
+        heading: for readers; empty takes the name.
+        short: in a terminal; empty takes the heading.
+        digits: behind the decimal point; None for a count.
+        always: whether the page shows a count that is zero everywhere.
+    """
+
+    name: str
+    of: Callable[[pd.DataFrame], pd.Series[Any]] | None
+    reads: tuple[str, ...] = ()
+    how: Literal["sum", "mean"] = "sum"
+    heading: str = ""
+    short: str = ""
+    digits: int | None = None
+    always: bool = False
+
+    @property
+    def label(self) -> str:
+        """Its heading for readers."""
+        return self.heading or self.name
+
+
+def par2_cost(runs: pd.DataFrame) -> pd.Series[float]:
+    """Wall seconds of each run, twice the limit where it is not solved (PAR-2 of the SAT competitions)."""
+    return runs["wall_s"].where(runs["outcome"].isin(SOLVED), 2 * runs["limit_s"])
+
+
+def _ended_so(outcome: str, runs: pd.DataFrame) -> pd.Series[bool]:
+    return runs["outcome"] == outcome
+
+
+def _proved(runs: pd.DataFrame) -> pd.Series[bool]:
+    return (runs["outcome"] == "verified") & (runs["proof"] == "checked")
+
+
+BOARD = (
+    *(
+        BoardColumn(
+            outcome,
+            partial(_ended_so, outcome),
+            short="unsup." if outcome == "unsupported" else "",
+            always=outcome in (*SOLVED, "wrong"),
+        )
+        for outcome in OUTCOMES
+    ),
+    BoardColumn("proved", _proved, ("proof",)),
+    BoardColumn("score", None, digits=1),
+    BoardColumn("par2", par2_cost, ("wall_s", "limit_s"), "mean", "PAR-2 (s)", digits=2),
+)
+"""From left to right. Each outcome is a column; `proved` counts the verified instances whose own proof was
+accepted."""

@@ -1,0 +1,43 @@
+"""A run judged from what is stored of it; no solver is started."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from salver.core.records import lean
+from salver.judge.judgement import JudgedRun
+from salver.judge.loaded import StoredRun
+from salver.judge.proofs import CheckedProof, check_proofs
+from salver.judge.replays import replay_witnesses
+from salver.judge.verdicts import judge
+
+R = TypeVar("R", bound=StoredRun)
+
+
+@dataclass(frozen=True, eq=False)
+class Judged(Generic[R]):
+    """A run with its judgements.
+
+    Attributes:
+        run: as it was loaded.
+        rows: its records with their judgements, in order.
+        proofs: checked proofs by key of the record.
+    """
+
+    run: R
+    rows: Sequence[JudgedRun]
+    proofs: Mapping[str, CheckedProof]
+
+
+def judge_run(run: R) -> Judged[R]:
+    """Judges each record; stored witnesses are replayed and stored proofs checked where they are new.
+
+    Raises:
+        SalverError: a query cannot be read, or a record names an instance that is not in the set.
+    """
+    replays, proofs = replay_witnesses(run), check_proofs(run)
+    judgements = judge(run.records, run.instances.by_id, replays, proofs)
+    rows = [lean(JudgedRun(run=r, judgement=j)) for r, j in zip(run.records, judgements, strict=True)]
+    return Judged(run, rows, proofs)

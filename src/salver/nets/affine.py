@@ -1,0 +1,212 @@
+"""Affine maps over the blocks of a program, and how they are composed with a record of what was rounded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+Array = npt.NDArray[np.float64]
+Matrix = Any
+"""A dense float64 array or a scipy CSR array, [rows, columns]."""
+ROUNDING = 1e-10
+"""Relative error of one sum of products in float64 of up to 400,000 terms, with room to spare: n terms err by
+at most n * 1.1e-16 of the sum of their absolute values (Higham, "Accuracy and Stability of Numerical
+Algorithms", 2002, eq. 3.5). Also what the decimals of a property may differ from the numbers they are read
+as."""
+SMALLEST, LARGEST = 1e-250, 1e250
+"""Between these, float64 has all its digits, and room for products with further weights."""
+
+
+class UnsupportedQueryError(Exception):
+    """The query is outside the operators of this solver; its verdict must be `unknown`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Affine:
+    """sum over blocks b of terms[b] @ value(b) + constant. Block -1 is the input x.
+
+    Attributes:
+        sizes: where composing rounded, block -> matrix of the sums of absolute values that each entry of
+            `terms` was added up from; an entry differs from the exact one by less than `ROUNDING` of it.
+        constant_size: the same of `constant`; None for its absolute value.
+    """
+
+    terms: dict[int, Matrix]
+    constant: Array
+    sizes: dict[int, Matrix] = field(default_factory=dict)
+    constant_size: Array | None = None
+
+    @property
+    def size(self) -> int:
+        return len(self.constant)
+
+    @cached_property
+    def absolute(self) -> dict[int, Matrix]:
+        """Block -> entrywise bound on what the entries of `terms` were added up from."""
+        return {block: self.sizes.get(block, abs(matrix)) for block, matrix in self.terms.items()}
+
+    def magnitude(self, largest: Mapping[int, Array]) -> Array:
+        """Sums of absolute values [size] of all that the rows add up, where |block b| <= largest[b]."""
+        total = np.abs(self.constant) if self.constant_size is None else self.constant_size
+        for block, matrix in self.absolute.items():
+            total = total + matrix @ largest[block]
+        return np.asarray(total)
+
+    def rows(self, rows: npt.NDArray[np.intp], sign: float = 1.0) -> Affine:
+        """Chosen rows, times 1 or -1."""
+        pick = {b: sign * _picked(matrix, rows) for b, matrix in self.terms.items()}
+        sizes = {b: _picked(matrix, rows) for b, matrix in self.sizes.items()}
+        constant_size = None if self.constant_size is None else self.constant_size[rows]
+        return Affine(pick, sign * self.constant[rows], sizes, constant_size)
+
+    def evaluate(self, values: dict[int, Array]) -> Array:
+        """Values [batch, size] from block values [batch, block size]."""
+        total: Array = np.broadcast_to(self.constant, (len(values[-1]), self.size))
+        for block, matrix in self.terms.items():
+            total = total + (matrix @ values[block].T).T
+        return total
+
+
+def apply(matrix: Matrix, source: Affine, bias: Any) -> Affine:
+    """matrix @ source + bias; says how large the sums were where they were rounded.
+
+    Raises:
+        UnsupportedQueryError: a product may leave the numbers that float64 holds with all their digits.
+    """
+    _refuse_range(matrix, [*source.terms.values(), source.constant])
+    selects = _selects(matrix)
+    terms = {block: _dense_if_full(matrix @ term) for block, term in source.terms.items()}
+    sizes = {
+        block: _dense_if_full(abs(matrix) @ source.absolute[block])
+        for block, term in source.terms.items()
+        if block in source.sizes or not (selects or _selects(term))
+    }
+    moved, shift = np.asarray(matrix @ source.constant, np.float64).ravel(), np.asarray(bias, np.float64)
+    constant = np.asarray(moved + shift, np.float64).ravel()
+    exact = source.constant_size is None and (selects or not source.constant.any())
+    if exact and not np.any(_lost(moved, shift, constant)):
+        return Affine(terms, constant, sizes)
+    known = np.abs(source.constant) if source.constant_size is None else source.constant_size
+    return Affine(terms, constant, sizes, np.asarray(abs(matrix) @ known + np.abs(shift), np.float64).ravel())
+
+
+def _refuse_range(matrix: Matrix, factors: list[Any]) -> None:
+    least, most = _extent(matrix)
+    for factor in factors:
+        low, high = _extent(factor)
+        if least * low < SMALLEST or most * high > LARGEST:
+            raise UnsupportedQueryError("weights whose products leave the range of double precision")
+
+
+def _extent(matrix: Any) -> tuple[float, float]:
+    """Least and largest absolute value of the entries that are not 0; ones where there are none."""
+    size = np.abs(matrix.data if sparse.issparse(matrix) else np.asarray(matrix))
+    high = float(size.max(initial=0.0))
+    if high == 0.0:
+        return 1.0, 1.0
+    return float(size.min(where=size > 0.0, initial=high)), high
+
+
+def _selects(matrix: Matrix) -> bool:
+    """Whether every row has one entry at most, and that a power of two: products with it are exact."""
+    if not sparse.issparse(matrix):
+        return False
+    rows = sparse.csr_array(matrix)
+    powers = np.abs(np.frexp(rows.data)[0]) == 0.5
+    return bool((np.diff(rows.indptr) <= 1).all() and (powers | (rows.data == 0.0)).all())
+
+
+def _lost(left: Any, right: Any, total: Any) -> Any:
+    """What a sum of two lost to rounding, entry by entry (Knuth's TwoSum)."""
+    part = total - left
+    return (left - (total - part)) + (right - part)
+
+
+def add(left: Affine, right: Affine, sign: float) -> Affine:
+    """left + sign * right, for a sign of 1 or -1; says how large the sums were where they were rounded."""
+    terms, sizes = dict(left.terms), dict(left.sizes)
+    for block, matrix in right.terms.items():
+        term = sign * matrix
+        if block not in terms:
+            terms[block] = term
+            sizes.update({block: right.sizes[block]} if block in right.sizes else {})
+            continue
+        terms[block] = _dense_if_full(left.terms[block] + term)
+        rounded = block in left.sizes or block in right.sizes
+        if rounded or _any(_lost(left.terms[block], term, terms[block])):
+            sizes[block] = _dense_if_full(left.absolute[block] + right.absolute[block])
+    shift = sign * right.constant
+    constant = left.constant + shift
+    known = [np.abs(p.constant) if p.constant_size is None else p.constant_size for p in (left, right)]
+    rounded = left.constant_size is not None or right.constant_size is not None
+    if rounded or np.any(_lost(left.constant, shift, constant)):
+        return Affine(terms, constant, sizes, known[0] + known[1])
+    return Affine(terms, constant, sizes)
+
+
+def concat(parts: Sequence[Affine]) -> Affine:
+    """The parts above each other."""
+    blocks = sorted({block for part in parts for block in part.terms})
+    columns = {b: part.terms[b].shape[1] for part in parts for b in part.terms}
+    rounded = {block for part in parts for block in part.sizes}
+    terms = {b: _stacked([part.terms.get(b) for part in parts], parts, columns[b]) for b in blocks}
+    sizes = {
+        b: _stacked([part.absolute.get(b) for part in parts], parts, columns[b]) for b in sorted(rounded)
+    }
+    constant_size = None
+    if any(part.constant_size is not None for part in parts):
+        constant_size = np.concatenate(
+            [np.abs(p.constant) if p.constant_size is None else p.constant_size for p in parts]
+        )
+    return Affine(terms, np.concatenate([part.constant for part in parts]), sizes, constant_size)
+
+
+def identity(block: int, size: int) -> Affine:
+    """The values of one block as they are."""
+    return Affine({block: sparse.eye_array(size, format="csr")}, np.zeros(size))
+
+
+def _stacked(matrices: list[Matrix], parts: Sequence[Affine], columns: int) -> Matrix:
+    """The matrices of the parts above each other, None being zeros."""
+    rows = [
+        sparse.csr_array((part.size, columns)) if matrix is None else sparse.csr_array(matrix)
+        for matrix, part in zip(matrices, parts, strict=True)
+    ]
+    return _dense_if_full(sparse.vstack(rows, format="csr"))
+
+
+def dense(matrix: Matrix) -> Array:
+    """A matrix of a program as a dense float64 array [rows, columns]."""
+    return np.asarray(matrix.toarray() if sparse.issparse(matrix) else matrix, np.float64)
+
+
+def _picked(matrix: Matrix, rows: npt.NDArray[np.intp]) -> Matrix:
+    return sparse.csr_array(matrix)[rows] if sparse.issparse(matrix) else matrix[rows]
+
+
+def _dense_if_full(matrix: Matrix) -> Matrix:
+    """Dense above one entry in five: BLAS is faster there, and a scipy product returns either."""
+    if not sparse.issparse(matrix):
+        return np.asarray(matrix)
+    if matrix.nnz > 0.2 * matrix.shape[0] * matrix.shape[1]:
+        return matrix.toarray()
+    return sparse.csr_array(matrix)
+
+
+def compact(affine: Affine) -> Affine:
+    """Without the terms that are zero, and were added up from zeros."""
+    terms = {
+        b: m for b, m in affine.terms.items() if _any(m) or (b in affine.sizes and _any(affine.sizes[b]))
+    }
+    sizes = {b: m for b, m in affine.sizes.items() if b in terms}
+    return Affine(terms, affine.constant, sizes, affine.constant_size)
+
+
+def _any(matrix: Matrix) -> bool:
+    return bool(matrix.count_nonzero() if sparse.issparse(matrix) else np.any(matrix))

@@ -1,0 +1,108 @@
+"""`manifest.json`: how a run was begun and gone on with, and where the runs lie."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from salver.core.confined import read_inside, write_inside
+from salver.core.errors import SalverError
+from salver.core.records import Record
+from salver.run.engines import Engine
+from salver.run.plan import Planned
+
+MANIFEST = "manifest.json"
+MOST_MANIFEST_BYTES = 16 << 20
+
+
+class RunOptions(Record):
+    """What the user asked for. `solvers` None means every available one; `timeout` None the suite's;
+    `cores` None what each solver asks for. A resume takes what is not given from the run."""
+
+    solvers: tuple[str, ...] | None = None
+    timeout: float | None = None
+    device: str = "cpu"
+    workers: int = Field(default=2, ge=1)
+    cores: int | None = Field(default=None, ge=1)
+    repetitions: int = Field(default=1, ge=1)
+    resume: bool = False
+    proofs: bool = False
+    engine: Engine = Engine()
+
+
+class Session(Record):
+    """One resume of a run: how it was started, by which salver, and how many records there were already."""
+
+    started: str
+    salver: str
+    done: int
+    options: RunOptions
+    machine: dict[str, Any]
+
+
+class RunManifest(Record):
+    """`manifest.json` of a run: everything needed to judge and compare it later.
+
+    It says how the run was begun and is never rewritten; a resume adds a session. `kept` is the hash of the
+    instance set that the run keeps. Both it and `planned` are absent from runs of older versions.
+    """
+
+    suite: str
+    title: str
+    version: str
+    seed: int
+    recipe: str
+    salver: str
+    instance_set: str
+    solvers: dict[str, str]
+    unavailable: dict[str, str]
+    options: RunOptions
+    started: str
+    machine: dict[str, Any]
+    planned: Planned | None = None
+    kept: str = ""
+    resumed: tuple[Session, ...] = ()
+
+
+def read_run(run_dir: Path) -> RunManifest:
+    """Reads a run's manifest.
+
+    Raises:
+        SalverError: the folder is no run, or its manifest is malformed.
+    """
+    path = run_dir / "manifest.json"
+    try:
+        return RunManifest.model_validate_json(read_inside(run_dir, path.name, MOST_MANIFEST_BYTES))
+    except FileNotFoundError:
+        raise SalverError("is no run", str(run_dir), "see the folders below reports/") from None
+    except OSError as error:
+        raise SalverError(f"cannot be read ({error.strerror})", str(path), "run again") from error
+    except ValueError as error:
+        raise SalverError(f"is malformed ({str(error).splitlines()[0]})", str(path), "run again") from error
+
+
+def write_manifest(run_dir: Path, record: RunManifest) -> None:
+    """Writes a run's manifest, whole or not at all."""
+    text = json.dumps(record.model_dump(mode="json"), indent=1) + "\n"
+    write_inside(run_dir, "manifest.json", text)
+
+
+def find_run(root: Path, name: str) -> Path:
+    """A run's folder from its name, its path, or `latest`.
+
+    Raises:
+        SalverError: there is none.
+    """
+    if name == "latest":
+        found = [path for path in (root / "reports").glob("*/manifest.json") if path.is_file()]
+        found.sort(key=lambda path: path.lstat().st_mtime)
+        if not found:
+            raise SalverError("there is no run yet", "reports/", "run `salver run SUITE` first")
+        return found[-1].parent
+    for candidate in (root / "reports" / name, Path(name)):
+        if (candidate / "manifest.json").is_file():
+            return candidate
+    raise SalverError("no run of that name", name, "see the folders below reports/, or say `latest`")

@@ -1,0 +1,1 @@
+"""What tests build on: small networks, queries, records and files, each made in one place."""

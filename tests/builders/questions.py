@@ -1,0 +1,71 @@
+"""Maps and questions of every kind; each question with its meaning in numpy, apart from its clauses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from salver.explain.cam import Cam
+from salver.explain.explanation import Explanation
+from salver.explain.grad_cam import GradCam
+from salver.explain.gradient import Gradient
+from salver.explain.smoothgrad import Noise, SmoothGrad
+from salver.families.question import Question
+from salver.families.questions import (
+    EntryMoves,
+    LabelChanges,
+    SameMap,
+    SameSigns,
+    SameTopK,
+    SignChanges,
+    TopKChanges,
+)
+
+NOISE = Noise(draws=2, sigma=0.2)
+MAPS: list[Explanation] = [
+    Gradient(),
+    Gradient(absolute=True),
+    SmoothGrad(noise=NOISE),
+    Cam(),
+    Cam(absolute=True),
+    GradCam(),
+]
+Array = np.ndarray
+Broken = Callable[[Array, Array, Array, int], Array]
+"""Whether it holds [batch]: from logits [batch, m], maps [batch, s], the map at xhat [s] and its label."""
+
+
+def same(logits: Array, label: int) -> Array:
+    return logits.max(axis=1) == logits[:, label]
+
+
+def other(logits: Array, label: int) -> Array:
+    return np.delete(logits, label, axis=1).max(axis=1) >= logits[:, label]
+
+
+def gone(maps: Array, reference: Array, k: int) -> Array:
+    """Per member of the top-k set at xhat the entries outside it that are at or above it [batch, k]."""
+    order = np.argsort(-reference)
+    inside, outside = order[:k], order[k:]
+    return (maps[:, None, outside] >= maps[:, inside, None]).sum(axis=2)
+
+
+def same_set(maps: Array, reference: Array, k: int) -> Array:
+    """Whether every member of the top-k set at xhat is at or above every other entry [batch]."""
+    order = np.argsort(-reference)
+    return maps[:, order[:k]].min(axis=1) >= maps[:, order[k:]].max(axis=1)
+
+
+CASES: list[tuple[Question, Broken]] = [
+    (SameMap(delta=0.2), lambda z, e, r, c: (np.abs(e - r).max(axis=1) <= 0.2) & other(z, c)),
+    (SameSigns(), lambda z, e, r, c: ((e * np.sign(r))[:, r != 0] >= 0).all(axis=1) & other(z, c)),
+    (SameTopK(k=2), lambda z, e, r, c: same_set(e, r, 2) & other(z, c)),
+    (TopKChanges(k=2), lambda z, e, r, c: (gone(e, r, 2) >= 1).any(axis=1) & same(z, c)),
+    (TopKChanges(k=2, same_label=False), lambda z, e, r, c: (gone(e, r, 2) >= 1).any(axis=1)),
+    (TopKChanges(k=2, stay=1), lambda z, e, r, c: ((gone(e, r, 2) >= 2).sum(axis=1) >= 2) & same(z, c)),
+    (TopKChanges(k=2, within=4), lambda z, e, r, c: (gone(e, r, 2) >= 3).any(axis=1) & same(z, c)),
+    (SignChanges(entry=3, level=0.05), lambda z, e, r, c: np.where(r[3] > 0, 1, -1) * e[:, 3] <= 0.05),
+    (EntryMoves(delta=0.3), lambda z, e, r, c: np.abs(e - r).max(axis=1) >= 0.3),
+    (LabelChanges(), lambda z, e, r, c: other(z, c)),
+]

@@ -1,0 +1,118 @@
+"""Every question about every map: the graph gives what the facts define, the clauses ask what is meant."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from salver.core.errors import SalverError
+from salver.core.records import parse_record
+from salver.explain.explanation import METHODS, Explanation
+from salver.explain.gradient import Gradient
+from salver.explain.ranking import UndefinedConditionError
+from salver.families.factory import InstanceFactory, Point, Posed
+from salver.families.instance import Facts
+from salver.families.question import QUESTIONS, Question
+from salver.families.questions import EntryMoves, SignChanges, TopKChanges
+from salver.families.search import Found
+from salver.nets.network import evaluate
+from salver.nets.torch_bridge import from_torch
+from tests.builders.questions import CASES, MAPS, Broken
+from tests.builders.views import facts_of
+
+
+def factory(seed: int) -> InstanceFactory:
+    torch.manual_seed(seed)
+    module = nn.Sequential(
+        nn.Unflatten(1, (1, 3, 3)), nn.Conv2d(1, 2, 3, 1, 1), nn.ReLU(), nn.Conv2d(2, 3, 3, 1, 1), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 3),
+    ).eval()  # fmt: skip
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.mul_(3.0)
+    return InstanceFactory("saliency", from_torch(module, 9), "net", "none", (1, 3, 3), (-1.0, 1.0))
+
+
+def posed(explanation: Explanation, question: Question) -> Posed:
+    """The first point of some networks at which the question means something."""
+    for seed in range(30):
+        small, x = factory(seed), np.random.default_rng(seed).uniform(-1, 1, 9).astype(np.float32)
+        label = int(small.predict(x[None])[0])
+        try:
+            found = small.pose(Point(0, x, label), question, explanation.of(label))
+            found.prop(small.box(x, 0.1))
+        except UndefinedConditionError:
+            continue
+        if found.reference.any():
+            return found
+    pytest.fail("no network gives the question a meaning")
+
+
+@pytest.mark.parametrize("explanation", MAPS, ids=lambda one: f"{one.method}{'-abs' * one.absolute}")
+@pytest.mark.parametrize(("question", "broken"), CASES, ids=lambda one: getattr(one, "kind", ""))
+def test_any_question_about_any_map_asks_what_it_says(
+    explanation: Explanation, question: Question, broken: Broken
+) -> None:
+    asked = posed(explanation, question)
+    draft = asked.draft(2.0, Found(0.0))
+    x = np.random.default_rng(1).uniform(-1, 1, (400, 9))
+    outputs, facts = evaluate(draft.graph, x), draft.facts
+    expected = facts.expected_outputs(draft.classifier, x)
+    assert (np.abs(outputs - expected).max(axis=1) <= 1e-4).mean() > 0.98
+    logits, maps = outputs[:, : facts.logits], facts.map_in(outputs)
+    wanted = broken(logits, maps, asked.reference, facts.label)
+    holds = np.array([draft.prop.margin(row[None])[0] >= 0 for row in outputs])
+    assert (holds == wanted).mean() > 0.99
+    assert Facts.model_validate_json(facts.model_dump_json()) == facts
+    if not isinstance(question, SignChanges | EntryMoves):
+        score = asked.question.score(logits, maps, asked.reference, facts.label)
+        assert ((score >= 0) == wanted).mean() > 0.99
+
+
+def test_every_method_and_question_is_tried() -> None:
+    assert {one.method for one in MAPS} == set(METHODS.known)
+    assert {question.kind for question, _ in CASES} == set(QUESTIONS.known)
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"explanation": {"method": "cma"}}, "explanation: method 'cma' is not a choice; did you mean cam?"),
+        ({"explanation": {"method": "cam", "absolut": True}}, "did you mean absolute?"),
+        ({"question": {"kind": "same-map", "dleta": 1.0}}, "did you mean delta?"),
+        ({"question": {"delta": 1.0}}, "does not say of which kind it is; add the entry kind"),
+        ({"quesiton": {}}, "quesiton: no entry has this name; did you mean question?"),
+    ],
+)
+def test_a_misspelt_fact_is_named_with_what_was_meant(changes: dict[str, object], what: str) -> None:
+    stated = facts_of(0, "n").model_dump(mode="json")
+    with pytest.raises(SalverError) as caught:
+        parse_record(Facts, {**stated, **changes}, "manifest")
+    assert what in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("question", "what"),
+    [
+        (TopKChanges(k=0), "k = 0 is not between 1 and 8"),
+        (TopKChanges(k=2, stay=3), "choose stay <= k"),
+        (TopKChanges(k=3, within=2), "choose within >= k"),
+        (TopKChanges(k=3, within=9), "choose within < 9"),
+        (TopKChanges(k=3, within=4, stay=1), "choose one of them"),
+        (SignChanges(entry=-1), "choose among 0 ... 8"),
+    ],
+)
+def test_a_question_that_does_not_fit_the_map_is_refused(question: Question, what: str) -> None:
+    small = factory(0)
+    point = Point(0, np.linspace(-1, 1, 9, dtype=np.float32), 0)
+    with pytest.raises(SalverError) as caught:
+        small.pose(point, question, Gradient())
+    assert what in str(caught.value)
+
+
+def test_a_question_about_a_map_needs_one() -> None:
+    point = Point(0, np.zeros(9, np.float32), 0)
+    with pytest.raises(SalverError, match="none is named"):
+        factory(0).pose(point, EntryMoves())

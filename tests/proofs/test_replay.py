@@ -1,0 +1,130 @@
+"""Proofs from what `hybrid` recorded while solving: they go its way, and a forged record proves nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from experiments.soundness.proofs import accepted, satisfiable_sibling
+from experiments.soundness.queries import draw
+from experiments.soundness.stated import read_again
+from salver.solvers.hybrid.solver import solve
+from salver.solvers.journal import Journal, Refutation
+from salver.solvers.proving.rows import _short
+from salver.solvers.proving.search import _Search, prove
+from salver.solvers.query import Budget, Options, Query, Verdict
+
+BOUNDS = frozenset({"attack", "backward", "halfspaces"})
+"""Parts of `hybrid` without which its linear programs have more to do."""
+ALONE = [
+    (300, BOUNDS),
+    (317, BOUNDS),
+    (324, BOUNDS),
+    (325, frozenset({"attack"})),
+    (327, frozenset({"attack"})),
+]
+SPLIT = [(306, BOUNDS), (306, BOUNDS | {"probing"}), (309, BOUNDS), (317, BOUNDS | {"probing"})]
+
+
+def solved(folder: Path, seed: int, without: frozenset[str]) -> tuple[Query, Journal]:
+    query = read_again(draw(folder, seed).query)
+    result = solve(query, Budget(60.0), Options(record=True, without=without))
+    assert result.verdict is Verdict.UNSAT
+    assert result.journal is not None
+    return query, result.journal
+
+
+def nodes(journal: Journal) -> Iterator[Journal]:
+    yield journal
+    for _, child in journal.children:
+        yield from nodes(child)
+
+
+@pytest.mark.parametrize(("seed", "without"), ALONE)
+def test_what_was_recorded_proves_the_query_without_another_search(tmp_path, seed, without):
+    query, journal = solved(tmp_path, seed, without)
+    assert any(node.refuted or node.closing for node in nodes(journal))
+    with mock.patch.object(_Search, "_work", side_effect=AssertionError("searched again")):
+        steps = prove(query, Budget(60.0), journal=journal)
+    assert steps is not None
+    assert accepted(query, query.prop, steps)
+
+
+@pytest.mark.parametrize(("seed", "without"), SPLIT)
+def test_a_proof_goes_through_the_nodes_of_the_search(tmp_path, seed, without):
+    query, journal = solved(tmp_path, seed, without)
+    assert len(list(nodes(journal))) > 1
+    steps = prove(query, Budget(60.0), journal=journal)
+    assert steps is not None
+    assert accepted(query, query.prop, steps)
+    assert any(step["do"] in ("split", "case") for step in steps)
+
+
+def test_nothing_is_recorded_unless_a_proof_is_asked_for(tmp_path, capfd):
+    query = read_again(draw(tmp_path, 306).query)
+    plain, recorded = (
+        solve(query, Budget(60.0), Options(without=BOUNDS, record=record)) for record in (False, True)
+    )
+    assert plain.journal is None
+    assert recorded.journal is not None
+    lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("nodes")]
+    assert len(lines) == 2
+    assert lines[0] == lines[1]
+
+
+def forged(journal: Journal, rng: np.random.Generator) -> Journal:
+    """A journal with other multipliers, sides, reasons and children here and there."""
+
+    def other(why: Refutation) -> Refutation:
+        factor = float(10.0 ** rng.uniform(-3, 3)) * (-1.0 if rng.random() < 0.2 else 1.0)
+        parts = [
+            replace(part, multipliers=part.multipliers * (factor if rng.random() < 0.5 else 1.0))
+            for part in why.parts
+            if rng.random() < 0.9
+        ]
+        return Refutation(tuple(parts), tuple((atom, abs(factor) * value) for atom, value in why.atoms))
+
+    found = [
+        replace(
+            refuted, side=1 - refuted.side if rng.random() < 0.5 else refuted.side, why=other(refuted.why)
+        )
+        for refuted in journal.refuted
+    ]
+    closing = journal.closing or (found[0].why if found else None)
+    kept = [
+        (replace(decision, side=1 - decision.side) if rng.random() < 0.3 else decision, forged(child, rng))
+        for decision, child in journal.children
+        if decision.kind != "clause"
+    ]
+    return Journal(found, None if closing is None else other(closing), kept if rng.random() < 0.8 else [])
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory) -> list[tuple[Query, Journal]]:
+    return [solved(tmp_path_factory.mktemp("q"), seed, without) for seed, without in (ALONE[1], SPLIT[2])]
+
+
+@settings(max_examples=12, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_a_forged_record_makes_no_wrong_proof(recorded, seed):
+    rng = np.random.default_rng(seed)
+    for query, journal in recorded:
+        steps = prove(query, Budget(20.0), journal=forged(journal, rng))
+        assert steps is None or accepted(query, query.prop, steps)
+        sibling = satisfiable_sibling(query, rng)
+        if sibling is not None:
+            assert prove(query.asking(sibling), Budget(5.0), journal=forged(journal, rng)) is None
+
+
+@given(st.lists(st.floats(1e-40, 1e40), min_size=1, max_size=5))
+def test_multipliers_are_kept_to_nine_digits(values: list[float]) -> None:
+    found = _short(np.array(values))
+    assert np.allclose(found, values, rtol=6e-9, atol=0.0)
+    assert all(len(repr(value).split("e")[0].replace(".", "").strip("0")) <= 9 for value in found.tolist())

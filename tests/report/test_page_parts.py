@@ -1,0 +1,221 @@
+"""Parts of the page: compact data, pictures, log heads, LaTeX plots, thinning."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from salver.families.questions import SameMap
+from salver.judge.judgement import JudgedRun
+from salver.judge.scoring import leaderboard, results_frame
+from salver.report.figures import plots
+from salver.report.figures.drawing import thinned_cloud, thinned_steps
+from salver.report.figures.pgfplots import latex
+from salver.report.page.data import embedded, page_data
+from salver.report.page.material import HEAD, Material, RunText, gather
+from salver.report.page.pictures import Drawn, Pictures, Words, centre
+from salver.report.tables import ranks
+from salver.report.templating import visible
+from salver.report.words import asked
+from salver.run.logs import store_logs
+from salver.supervise.finished import Finished, Termination
+from tests.builders.judged_runs import INSTANCES, judged, loaded
+
+FRAME = results_frame(judged()).assign(neurons=[8, 8, 16] * 3)
+
+
+@given(st.recursive(st.text(), lambda inner: st.lists(inner, max_size=3), max_leaves=8))
+def test_embedded_json_says_the_same_and_never_ends_its_element(value: object) -> None:
+    plain, packed = embedded({"a": value}), embedded({"a": value}, plain_bytes=0)
+    assert (plain.packed, packed.packed) == (False, True)
+    assert json.loads(plain.text) == {"a": value}
+    assert json.loads(gzip.decompress(base64.b64decode(packed.text))) == {"a": value}
+    assert not {"<", ">", "&"} & set(plain.text)
+    assert re.fullmatch(r"[A-Za-z0-9+/=]+", packed.text)
+
+
+@given(st.text())
+def test_visible_text_cannot_hide_or_reorder(text: str) -> None:
+    shown = visible(text)
+    assert len(shown) == len(text)
+    assert all(mark.isprintable() or mark.isspace() for mark in shown if ord(mark) < 0x250)
+    assert not set(shown) & set("\u202a\u202b\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\x1b\x00\x9b")
+    assert visible(shown) == shown
+
+
+def test_columns_give_the_frame_back() -> None:
+    data = page_data(FRAME, INSTANCES, Material())
+    assert data["rows"] == len(FRAME)
+    for column in data["columns"]:
+        name = column["name"]
+        if "codes" in column:
+            assert [column["values"][code] for code in column["codes"]] == FRAME[name].tolist()
+        else:
+            assert column["numbers"] == FRAME[name].round(column["digits"]).tolist()
+    assert [data["instances"][at]["id"] for at in data["at"]] == FRAME["instance_id"].tolist()
+
+
+def test_a_point_of_many_instances_is_stored_once() -> None:
+    xhat = Drawn((0.0, 1.0), (2.0, 3.0), 0, ())
+    picture = Pictures((1, 1, 2), (1, 1, 2), xhat, True, Words())
+    data = page_data(FRAME, INSTANCES, Material(pictures={"box-1": picture, "rank-1": picture}))
+    assert data["vectors"] == [(0.0, 1.0), (2.0, 3.0)]
+    shown = [i["picture"]["xhat"] for i in data["instances"] if "picture" in i]
+    assert shown == [{"x": 0, "map": 1, "label": 0, "top": ()}] * 2
+
+
+def test_an_instance_is_put_in_words() -> None:
+    facts = INSTANCES["box-1"].facts.model_copy(
+        update={"question": SameMap(delta=1.0, targets=(1, 2)), "clip": (0.0, 1.0), "epsilon": 0.5}
+    )
+    text = asked(facts)
+    assert text.startswith(
+        "Is there an input x within 0.5 of xhat in every entry and inside [0, 1], of which"
+    )
+    assert "|E(x) - E(xhat)|_inf <= 1, and the network gives it class 1 or 2 rather than" in text
+    assert "E is the gradient of z_0." in text
+    assert "class 1 or 2" not in asked(INSTANCES["rank-1"].facts)
+
+
+def test_equal_scores_share_a_place_in_the_order_of_time() -> None:
+    board = pd.DataFrame(
+        {"suite": ["a"] * 4 + ["b"], "solver": ["x", "y", "z", "virtual best", "x"], "score": [9, 9, 8, 9, 1]}
+    )
+    assert ranks(board) == [1, 1, 3, 0, 1]
+    slow, fast = FRAME.assign(solver="a", wall_s=2.0), FRAME.assign(solver="b", wall_s=1.0)
+    ordered = leaderboard(pd.concat([slow, fast]))
+    assert ordered["solver"].tolist() == ["b", "a", "virtual best"]
+
+
+def test_a_number_that_json_has_not_is_shown_as_unknown() -> None:
+    odd = FRAME.assign(wall_s=[math.nan, math.inf, -math.inf, *[1.0] * 6])
+    (wall,) = (c for c in page_data(odd, INSTANCES, Material())["columns"] if c["name"] == "wall_s")
+    assert wall["numbers"][:4] == [-1.0, -1.0, -1.0, 1.0]
+
+
+@given(
+    st.lists(st.floats(0.0, 1.0, width=32), min_size=1, max_size=6),
+    st.floats(0.01, 0.49),
+    st.booleans(),
+)
+def test_the_explained_point_follows_from_its_box(values: list[float], epsilon: float, clipped: bool) -> None:
+    x = np.array(values)
+    facts = INSTANCES["box-1"].facts.model_copy(
+        update={"epsilon": epsilon, "clip": (0.0, 1.0) if clipped else None}
+    )
+    low, high = x - epsilon, x + epsilon
+    if clipped:
+        low, high = low.clip(0, 1), high.clip(0, 1)
+    found, exact = centre(low, high, facts)
+    assert exact
+    assert np.allclose(found, x, rtol=0, atol=2.0**-22)
+
+
+def test_a_box_that_hides_its_point_is_said_to() -> None:
+    facts = INSTANCES["box-1"].facts.model_copy(update={"epsilon": 1.0, "clip": (0.0, 1.0)})
+    point, exact = centre(np.zeros(2), np.ones(2), facts)
+    assert not exact
+    assert point.tolist() == [0.5, 0.5]
+
+
+def logged(run_dir: Path, stdout: str) -> JudgedRun:
+    finished = Finished(
+        termination=Termination.EXITED, exit_code=0, signal=None, wall_s=1, cpu_s=1, memory_mb=1,
+        command=("tool", "--fast", "a b"), environment={"THREADS": "1"}, stdout=stdout,
+    )  # fmt: skip
+    one = judged()[0]
+    logs = store_logs(run_dir, "k", finished)
+    return one.model_copy(update={"run": one.run.model_copy(update={"logs": logs, "key": "k"})})
+
+
+@pytest.mark.parametrize(("length", "cut"), [(HEAD, False), (HEAD + 1, True)])
+def test_the_page_has_the_command_and_the_head_of_a_log(tmp_path: Path, length: int, cut: bool) -> None:
+    one = logged(tmp_path, "é" * length)
+    text = gather(loaded(tmp_path, [one])).texts["k"]
+    assert text == RunText(("tool", "--fast", "a b"), {"THREADS": "1"}, "é" * HEAD, "", (cut, False))
+
+
+def test_damaged_logs_are_left_out(tmp_path: Path) -> None:
+    one = logged(tmp_path, "x" * 5000)
+    for path in (tmp_path / "logs/k").iterdir():
+        path.write_bytes(path.read_bytes()[:20])
+    found = gather(loaded(tmp_path, [one]))
+    assert found.texts == {}
+    assert found.pictures == {}
+
+
+@given(st.lists(st.floats(0.01, 1000.0), min_size=1, max_size=2000))
+def test_thinning_keeps_ends_and_loses_nothing_that_is_seen(values: list[float]) -> None:
+    y = pd.Series(sorted(values))
+    x = pd.Series(range(1, len(y) + 1))
+    kept = thinned_steps(x, y, 50)
+    assert kept[0]
+    assert kept[-1]
+    assert sum(kept) <= 101
+    cloud = thinned_cloud(x.astype(float), y, most=100, cells=10)
+    assert len(cloud) == len(y)
+    assert sum(cloud) == len(y) if len(y) <= 100 else 1 <= sum(cloud) <= 121
+
+
+def test_plots_are_the_same_bytes_again_and_one_path_a_cloud() -> None:
+    many = pd.concat([FRAME.assign(repetition=r, wall_s=FRAME["wall_s"] * 1.1**r) for r in range(40)])
+    for draw in (plots.cactus, plots.scatter, lambda f: plots.time_against(f, "neurons", "ReLU neurons")):
+        one, two = draw(many), draw(many)
+        assert one is not None
+        assert (one.svg, one.pdf, one.tex) == (two.svg, two.pdf, two.tex)
+        assert one.svg.count("<path") < 400
+        assert one.rows
+        assert all(len(row) == len(one.headers) for row in one.rows)
+        for text in (f'<title id="plot-{one.name}-title">', "<desc ", 'role="img"'):
+            assert text in one.inline
+
+
+def test_a_solver_has_the_same_colour_in_every_plot() -> None:
+    cactus, sizes = plots.cactus(FRAME), plots.time_against(FRAME, "neurons", "ReLU neurons")
+    assert cactus is not None
+    assert sizes is not None
+    # One solver solves nothing, so it is in the second alone; the curves are ordered by what is solved.
+    assert plots._assigned(("a", "b"), FRAME)["virtual best"] == "b"
+    for name in ("crown", "falsify"):
+        colour = plots._assigned(plots._COLOURS, FRAME)[name].removeprefix("#")
+        assert colour.lower() in cactus.svg.lower()
+        assert colour.lower() in sizes.svg.lower()
+
+
+def test_plot_tables_count_what_was_solved() -> None:
+    cactus, scatter = plots.cactus(FRAME), plots.scatter(FRAME)
+    assert cactus is not None
+    assert scatter is not None
+    solved = {row[0]: row[-2] for row in cactus.rows}
+    outcomes = FRAME["outcome"].isin(["verified", "falsified"])
+    for solver, group in FRAME[outcomes].groupby("solver"):
+        assert solved[str(solver)] == str(len(group))
+    assert all(int(row[1]) == 3 for row in scatter.rows)
+
+
+@given(st.text())
+def test_a_name_in_latex_stays_a_name(text: str) -> None:
+    shown = latex(text)
+    bare = re.sub(r"\\text[a-z]+\{\}|\\[&%$#_{}]", "", shown)
+    assert not set(bare) & set("\\&%$#_{}~^<>")
+    assert all(mark.isprintable() for mark in shown)
+
+
+def test_latex_plots_close_what_they_open() -> None:
+    plot = plots.scatter(FRAME)
+    assert plot is not None
+    assert sorted(re.findall(r"\\begin\{(\w+)\}", plot.tex)) == sorted(
+        re.findall(r"\\end\{(\w+)\}", plot.tex)
+    )
+    assert plot.tex.count("{") - plot.tex.count(r"\{") == plot.tex.count("}") - plot.tex.count(r"\}")
+    assert r"\textless{}i\textgreater{}50\% \& a\_b|c" in plot.tex
