@@ -71,7 +71,7 @@ def ways() -> dict[str, Way]:
     """The ways to run a command that work here, by name."""
     found: dict[str, Way] = {BARE: _bare}
     if available().version:
-        found[GROUPS] = _supervised
+        found[GROUPS] = supervised
     found[POLLING] = _polled
     if runexec.unavailable() is None:
         found |= {BACKEND: _backend, ALONE: _alone}
@@ -136,13 +136,13 @@ def _bare(command: list[str], folder: Path) -> None:
     subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL, check=True, timeout=_SLOWEST_S)
 
 
-def _supervised(command: list[str], folder: Path) -> None:
+def supervised(command: list[str], folder: Path) -> None:
     _require_exit(run_supervised(command, folder, LIMITS, scratch=folder))
 
 
 def _polled(command: list[str], folder: Path) -> None:
     with _without_groups():
-        _supervised(command, folder)
+        supervised(command, folder)
 
 
 def _backend(command: list[str], folder: Path) -> None:

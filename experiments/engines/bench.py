@@ -16,7 +16,8 @@ from typing import Any
 from salver.families.instance import Instance
 from salver.run.cluster.engine import run_dask
 from salver.run.cluster.workforce import Workforce
-from salver.run.events import EventLog, RunSummary
+from salver.run.events import EventLog, RunSummary, Work
+from salver.run.job import Folders
 from salver.run.local import run_local
 from salver.run.plan import Plan, plan
 from salver.runners.answers import RunRecord
@@ -72,16 +73,9 @@ class Bench:
         warm_up: bool = False,
     ) -> RunSummary:
         """Runs a plan on a workforce, or on two local slots where that is None."""
-        common = planned.jobs, runners, self.root, self.run_dir
-        also: dict[str, Any] = {
-            "on_finish": on_finish,
-            "ready": planned.unsupported,
-            "scratch": self.scratch,
-            "warm_up": warm_up,
-        }
-        if workforce is None:
-            return run_local(*common, workers=2, **also)
-        return run_dask(*common, workforce=workforce, **also)
+        folders = Folders(self.root, self.run_dir, self.scratch)
+        work = Work(planned, runners, folders, on_finish, warm_up)
+        return run_local(work, 2) if workforce is None else run_dask(work, workforce)
 
     def records(self) -> list[RunRecord]:
         return list(EventLog(self.run_dir / "events.jsonl").records())

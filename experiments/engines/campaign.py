@@ -73,7 +73,7 @@ class Round:
                 break
             if len(self._results()) == len(self.instances):
                 break
-        return self._judged()
+        return self.judged()
 
     def _coordinate(self) -> None:
         """One coordinator from its start to its end, by itself or not."""
@@ -123,7 +123,7 @@ class Round:
             return []
         return [line["key"] for line in self.bench.lines() if line["termination"] != "infrastructure"]
 
-    def _judged(self) -> Outcome:
+    def judged(self) -> Outcome:
         results = self._results()
         known = {one.key: one for one in self.bench.records()}
         return Outcome(

@@ -15,7 +15,8 @@ from salver.core.errors import SalverError
 from salver.run.cluster import engine, slurm
 from salver.run.cluster.pools import Pool, Pools
 from salver.run.cluster.workforce import LOOPBACK, JoinedScheduler, LocalWorkers
-from salver.run.events import RunSummary
+from salver.run.events import RunSummary, Work
+from salver.run.job import Folders
 from salver.supervise.finished import Limits
 from tests.fake_solvers.project import Fake
 
@@ -25,9 +26,7 @@ def on_slurm(bench: Bench, instances: str) -> RunSummary:
     runners = bench.runners()
     planned = bench.plan(runners, instances, Limits(wall_s=LIMITS.wall_s, memory_mb=500))
     pools = Pools(scheduler_host=LOOPBACK, pool=(Pool(count=1, cores=1, time="5"),))
-    return slurm.run_slurm(
-        planned.jobs, runners, bench.root, bench.run_dir, pools=pools, on_finish=lambda _: None
-    )
+    return slurm.run_slurm(Work(planned, runners, Folders(bench.root, bench.run_dir)), pools)
 
 
 def main(folder: Path, instances: str, where: str = "") -> None:
@@ -44,8 +43,8 @@ def main(folder: Path, instances: str, where: str = "") -> None:
 
 
 if __name__ == "__main__":
-    engine._CONNECT_S = 2.0
-    slurm._ASK_EVERY_S = 0.5
+    engine.CONNECT_S = 2.0
+    slurm.ASK_EVERY_S = 0.5
     try:
         main(Path(sys.argv[1]), *sys.argv[2:])
     except SalverError as error:

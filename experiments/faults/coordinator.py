@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from salver.core.errors import SalverError
+from salver.run.events import Work
+from salver.run.job import Folders
 from salver.run.local import run_local
 from salver.run.plan import Plan, plan
 from salver.supervise.finished import Limits
@@ -51,15 +53,8 @@ def main(folder: str, instances: str) -> int:
     places = Places(Path(folder))
     planned, runners = jobs(places, int(instances))
     try:
-        summary = run_local(
-            planned.jobs,
-            runners,
-            places.folder / "set",
-            places.run,
-            workers=2,
-            on_finish=lambda _: None,
-            scratch=places.scratch,
-        )
+        folders = Folders(places.folder / "set", places.run, places.scratch)
+        summary = run_local(Work(planned, runners, folders), 2)
     except SalverError as error:
         print(error, file=sys.stderr)
         return 2

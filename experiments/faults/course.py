@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from experiments.faults.kinds import Fault
-from salver.run.events import EventLog
-from salver.run.job import Backend
+from salver.run.events import EventLog, Work
+from salver.run.job import Backend, Folders
 from salver.run.local import run_local
 from salver.run.plan import plan
 from salver.runners.answers import RunRecord
@@ -60,16 +60,8 @@ def run_faults(
     limits = {name: fault.limits for name, (_, fault) in zip(made, faults, strict=True)}
     planned = plan([fake_instance(folder / "set")], made, lambda _, r: limits[r.pids.name], 1, seed=0)
     with _at_home(folder), contextlib.chdir(folder / "cwd"):
-        run_local(
-            planned.jobs,
-            made,
-            folder / "set",
-            folder / "run",
-            workers=workers,
-            on_finish=lambda _: None,
-            scratch=scratch or folder / "scratch",
-            backend=backend,
-        )
+        folders = Folders(folder / "set", folder / "run", scratch or folder / "scratch", backend)
+        run_local(Work(planned, made, folders), workers)
     records = {record.solver: record for record in EventLog(folder / "run" / "events.jsonl").records()}
     shared = left_on_disk(folder, scratch or folder / "scratch", set(records)) + left_groups()
     return [

@@ -23,7 +23,8 @@ from pathlib import Path
 import pandas as pd
 
 from salver.run.engines import Engine, run_jobs
-from salver.run.events import EventLog
+from salver.run.events import EventLog, Work
+from salver.run.job import Folders
 from salver.run.plan import Plan, plan
 from salver.runners.answers import RunRecord
 from salver.runners.registry import runners
@@ -108,7 +109,7 @@ def measure(engine: str, jobs: int, workers: int, folder: Path) -> dict[str, obj
     planned = planned_jobs(root, jobs)
     watch = Watch(len(planned.jobs))
     chosen = {"echo": runners()["echo"]("cpu")}
-    run_jobs(Engine(name=engine), planned, chosen, root, run_dir, workers, "cpu", watch)
+    run_jobs(Engine(name=engine), Work(planned, chosen, Folders(root, run_dir), watch), workers, "cpu")
     wall_s = time.perf_counter() - watch.started
     started = time.perf_counter()
     records = list(EventLog(run_dir / "events.jsonl").records())

@@ -144,8 +144,8 @@ def skipped_branch(query: Query, budget: Budget, options: Options) -> Result:
     with ExitStack() as stack:
         stack.enter_context(mock.patch.object(tree, "children", lambda *given: children(*given)[1:]))
         stack.enter_context(mock.patch.object(tree, "LEAF_FIRST", 0))
-        stack.enter_context(mock.patch.object(tree._Search, "_probe", _no_probe))
-        found = tree._Search(query, budget, options)
+        stack.enter_context(mock.patch.object(tree.TreeSearch, "_probe", _no_probe))
+        found = tree.TreeSearch(query, budget, options)
         found.leaf.value = 0
         return found.run([root_node(query)], lambda _: None)
 

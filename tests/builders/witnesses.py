@@ -10,6 +10,7 @@ from salver.explain.explanation import Explanation
 from salver.explain.gradient import Gradient
 from salver.families.instance import Facts, Instance
 from salver.families.questions import SameMap
+from salver.judge.loaded import LoadedInstance, LoadedSet
 from salver.nets.network import Network
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.operators import Linear, Node, Relu
@@ -44,6 +45,12 @@ def instance(explanation: Explanation | None = Gradient()) -> Instance:  # noqa:
         id="i", suite="s", name="i", onnx="onnx/i.onnx", vnnlib="vnnlib/i.vnnlib", vnnlib2="vnnlib2/i.vnnlib",
         network="networks/n.onnx", timeout=1.0, operators=(), facts=facts,
     )  # fmt: skip
+
+
+def of_network(path: Path, one: Instance) -> LoadedInstance:
+    """The instance as it is loaded where a file is the network that it is about."""
+    named = one.model_copy(update={"network": path.name})
+    return LoadedSet(path.parent, {one.id: named})[one.id]
 
 
 def flat(*x: float) -> str:

@@ -67,4 +67,4 @@ def test_every_gpu_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         is_available=lambda: True, device_count=lambda: 2, get_device_name=lambda number: f"H{number}00"
     )
     monkeypatch.setitem(__import__("sys").modules, "torch", types.SimpleNamespace(cuda=cuda))
-    assert doctor._cuda().detail == "2 GPUs, one for each run on cuda: H000, H100"
+    assert doctor.examine_cuda().detail == "2 GPUs, one for each run on cuda: H000, H100"

@@ -56,7 +56,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "runners" / "good.py").write_text(RUNNER.format(name="good"))
     (tmp_path / "generators" / "vg_box.py").write_text((ROOT / "generators" / "vg_box.py").read_text())
     monkeypatch.setenv("SALVER_ROOT", str(tmp_path))
-    monkeypatch.setattr(plugins, "_warned", set())
+    monkeypatch.setattr(plugins, "WARNED", set())
     return tmp_path
 
 

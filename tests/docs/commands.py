@@ -222,9 +222,9 @@ def _module_complaint(arguments: list[str]) -> str | None:
     if arguments[:1] != ["-m"]:
         return None if arguments and (ROOT / arguments[0]).is_file() else f"no script {arguments[:1]}"
     module, rest = arguments[1], arguments[2:]
-    if not module.startswith(("tests.", "salver.")):
+    if not module.startswith(("experiments.", "tests.", "salver.")):
         return None
-    base = ROOT if module.startswith("tests.") else ROOT / "src"
+    base = ROOT / "src" if module.startswith("salver.") else ROOT
     path = base / Path(*module.split(".")).with_suffix(".py")
     if not path.is_file():
         return f"there is no module {module}"

@@ -47,7 +47,7 @@ def shell(project: Path, lines: str) -> subprocess.CompletedProcess[str]:
 
 def bare_project(root: Path) -> Path:
     """A project of its own with this checkout's generators, runners, commands and folders."""
-    for name in ("generators", "tests", "scripts"):
+    for name in ("generators", "experiments", "tests", "scripts"):
         (root / name).symlink_to(ROOT / name)
     shutil.copytree(ROOT / "runners", root / "runners")
     (root / "benchmarks").mkdir()
@@ -182,7 +182,7 @@ def test_blocks_are_marked_as_it_should_be() -> None:
         ("salver-solve hybrid verify q.vnnlib", "--network"),
         ("salver-solve check-proof m.onnx q.vnnlib", "proof"),
         ("python -m experiments.fuzz.campaign --second 3", "--second"),
-        ("python -m tests.fuzz.campain", "no module"),
+        ("python -m experiments.fuzz.campain", "no module"),
         ("scripts/set.sh", None),
     ],
 )

@@ -35,7 +35,7 @@ def test_the_campaign_counts_what_goes_wrong(tmp_path: Path) -> None:
     for name, second in (("a", 1), ("a", 3), ("a", 5), ("b", 3), ("b", 4)):
         (bench.pids / f"started-{name}-{second * SECOND}").touch()
     played.kills = [Kill("worker", 2 * SECOND)]
-    outcome = played._judged()
+    outcome = played.judged()
     assert outcome == Outcome(4, 1, 1, 0, lost=1, needless=2, twice=1, wrong=1, left_over=0)
     assert outcome.faults == 5
     assert table([outcome, outcome]).splitlines()[5].split() == ["jobs", "lost", "2"]

@@ -198,7 +198,7 @@ def test_no_scheduler_and_no_workers_are_clear_lines(make: Make, monkeypatch: py
     bench = make({"unsat": Fake("unsat")})
     runners = bench.runners()
     planned = bench.plan(runners)
-    monkeypatch.setattr(engine, "_CONNECT_S", 0.3)
+    monkeypatch.setattr(engine, "CONNECT_S", 0.3)
     with pytest.raises(SalverError, match="no Dask scheduler answers there; start one, or correct --sched"):
         bench.run(runners, planned, JoinedScheduler(f"tcp://{LOOPBACK}:9"))
     with own_scheduler(LOOPBACK) as address:

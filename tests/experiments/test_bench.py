@@ -169,7 +169,7 @@ def test_parts_without_data_are_skipped_unless_asked_for(tmp_path, monkeypatch) 
     def missing(*_: object) -> None:
         raise SalverError("no data", "there", "fetch them")
 
-    monkeypatch.setattr(bench, "_instance_set", missing)
+    monkeypatch.setattr(bench, "instance_set", missing)
     said: list[str] = []
     with pytest.raises(SalverError, match="no table could be made"):
         bench.bench_solvers(tmp_path, RunOptions(), None, None, said.append)

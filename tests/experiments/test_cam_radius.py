@@ -29,7 +29,7 @@ from tests.builders.keras_files import gap_layers, write_keras
 from tests.builders.networks import gap_net
 
 SEARCH = Search(most=0.2, steps=8)
-EFFORT = Effort(starts=3, steps=20, halvings=7)
+EFFORT = Effort(starts=2, steps=12, halvings=6)
 
 
 def network_at(path: Path, seed: int, side: int = 8) -> Network:
@@ -46,7 +46,7 @@ def image(seed: int, network: Network) -> tuple[np.ndarray, int]:
     return x, int(evaluate(network, x[None])[0].argmax())
 
 
-@pytest.mark.parametrize("seed", [0, 3, 5])
+@pytest.mark.parametrize("seed", [0])
 def test_radii_are_ordered_and_no_sample_contradicts_them(seed: int, tmp_path: Path) -> None:
     network = network_at(tmp_path, seed)
     x, label = image(seed, network)
@@ -62,7 +62,7 @@ def test_radii_are_ordered_and_no_sample_contradicts_them(seed: int, tmp_path: P
     assert (maps[:, inside].min(1) > maps[:, rest].max(1)).all()
 
 
-@pytest.mark.parametrize("seed", [1, 4])
+@pytest.mark.parametrize("seed", [1])
 def test_a_complete_solver_confirms_the_certificate_and_the_attack(seed: int, tmp_path: Path) -> None:
     network = network_at(tmp_path, seed, side=6)
     x, label = image(seed, network)

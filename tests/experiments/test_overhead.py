@@ -46,4 +46,4 @@ def test_the_real_thing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_run_that_fails_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(SalverError, match="did not end as it should"):
-        overhead._supervised(["false"], tmp_path)
+        overhead.supervised(["false"], tmp_path)

@@ -175,6 +175,6 @@ def test_the_judges_second_opinion_is_the_original_network(
     instance = SimpleNamespace(facts=draft.facts)
     x = query.point.x.astype(np.float64)
     outputs = evaluate(draft.graph, x[None])[0]
-    assert original_gradient(tmp_path / "net.onnx", instance, x, outputs) == "agrees"
+    assert original_gradient(read_onnx(tmp_path / "net.onnx"), instance.facts, x, outputs) == "agrees"
     outputs[4] += 0.01
-    assert original_gradient(tmp_path / "net.onnx", instance, x, outputs) == "differs"
+    assert original_gradient(read_onnx(tmp_path / "net.onnx"), instance.facts, x, outputs) == "differs"

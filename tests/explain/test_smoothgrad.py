@@ -28,7 +28,7 @@ from salver.families.rays import along_rays
 from salver.families.suite import Suite
 from salver.judge.witness import original_gradient
 from salver.nets.network import evaluate, lower
-from salver.nets.onnx.reader import from_model
+from salver.nets.onnx.reader import from_model, read_onnx
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.runtime import Runtime
 from salver.nets.torch_bridge import from_torch
@@ -219,7 +219,7 @@ def test_second_opinion_averages_over_the_draws(tmp_path):
         changes = {"explanation": explanation, "question": LabelChanges(), "logits": 3, "saliencies": 4}
         one = instance()
         one = one.model_copy(update={"facts": one.facts.model_copy(update=changes)})
-        assert original_gradient(path, one, x, outputs) == opinion
+        assert original_gradient(read_onnx(path), one.facts, x, outputs) == opinion
 
 
 def test_validate_recomputes_the_mean_from_the_stated_noise(tmp_path):

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from salver.families.instance import Instance
-from salver.run.events import EventLog
+from salver.run.events import EventLog, Work
+from salver.run.job import Backend, Folders
 from salver.run.local import RunSummary, run_local
 from salver.run.plan import Plan, plan
 from salver.runners.answers import RunRecord
@@ -47,19 +48,13 @@ class Bench:
         planned: Plan,
         workers: int = 2,
         on_finish: Callable[[RunRecord], object] = lambda _: None,
-        **options: Any,
+        warm_up: bool = False,
+        log: EventLog | None = None,
+        backend: Backend = "salver",
+        **slots: Any,
     ) -> RunSummary:
-        return run_local(
-            planned.jobs,
-            runners,
-            self.root,
-            self.run_dir,
-            workers=workers,
-            on_finish=on_finish,
-            ready=planned.unsupported,
-            scratch=self.scratch,
-            **options,
-        )
+        folders = Folders(self.root, self.run_dir, self.scratch, backend)
+        return run_local(Work(planned, runners, folders, on_finish, warm_up, log), workers, **slots)
 
     def one(self, runner: Runner, limits: Limits = ROOMY, **options: Any) -> RunRecord:
         """The record of one runner on one instance."""

@@ -19,7 +19,8 @@ from salver.judge.judgement import Outcome
 from salver.run import engines
 from salver.run.cluster import engine as cluster_engine
 from salver.run.engines import Engine, check_engine, run_jobs
-from salver.run.events import EventLog
+from salver.run.events import EventLog, Work
+from salver.run.job import Folders
 from salver.run.loaded import load_run
 from salver.run.manifest import read_run
 from salver.run.slots import physical_cores
@@ -129,7 +130,8 @@ def test_the_engine_pins_to_physical_cores(bench: Bench) -> None:
     runners = {"x": FakeRunner("reports_itself", bench.pids)}
     planned, seen = bench.plan(runners), []
     engine = Engine(pin=True, warm_up=True)
-    run_jobs(engine, planned, runners, bench.root, bench.run_dir, 1, "cpu", seen.append)
+    work = Work(planned, runners, Folders(bench.root, bench.run_dir), seen.append, engine.warm_up)
+    run_jobs(engine, work, 1, "cpu")
     assert len(seen) == 1
     assert [note["cores"] for note in bench.notes()] == [physical_cores()[:1]] * 2
 
@@ -267,7 +269,7 @@ def test_what_cannot_be_had_is_one_clear_line(
     message: str,
 ) -> None:
     monkeypatch.setenv(runexec.PROGRAM_VARIABLE, "/nowhere/runexec")
-    monkeypatch.setattr(cluster_engine, "_CONNECT_S", 0.3)
+    monkeypatch.setattr(cluster_engine, "CONNECT_S", 0.3)
     before = sorted((project / "reports").glob("*"))
     done = salver(*arguments)
     assert done.status == 2

@@ -30,7 +30,7 @@ from salver.families.suite import Suite, read_suite
 from salver.publish.census import count, network_facts
 from salver.publish.folder import Prepared, differences, prepare, published_files, write
 from salver.publish.rights import Terms, terms_of
-from salver.publish.validate import _pins, validate
+from salver.publish.validate import pins, validate
 from salver.publish.verify import verify_set
 from salver.spec import parse_vnnlib
 from tests.builders.odd_files import ODD_FILES
@@ -564,7 +564,7 @@ def test_the_project_s_published_sets_are_what_their_suites_give(key, tmp_path):
     folder, suite = PUBLISHED / key, read_suite(str(ROOT / "benchmarks" / f"{key}.toml"))
     assert verify_set(folder)[1] == []
     manifest = generated(suite, tmp_path / "set")
-    if unpinned := list(_pins(tmp_path / "set", manifest)):
+    if unpinned := list(pins(tmp_path / "set", manifest)):
         pytest.skip(f"{unpinned[0].file} {unpinned[0].what}")
     census = count(manifest, network_facts(tmp_path / "set", manifest))
     files = published_files(tmp_path / "set", manifest, census, terms_of(folder))

@@ -27,7 +27,7 @@ from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.operators import Linear, Mul, Node, Sub
 from salver.spec import Atom, Property
 from tests.builders.suites import SMALL, suite
-from tests.builders.witnesses import classifier, flat, instance, saved
+from tests.builders.witnesses import classifier, flat, instance, of_network, saved
 
 CORRECT, INVALID, MALFORMED = WitnessVerdict.CORRECT, WitnessVerdict.INVALID, WitnessVerdict.MALFORMED
 TOLERATED = WitnessVerdict.UP_TO_TOLERANCE
@@ -125,7 +125,8 @@ def test_at_z_equal_zero_both_opinions_take_the_derivative_zero(
     network = saved(classifier(), tmp_path / "c.onnx")
     graph = saved(unroll(classifier(), logit_combination(2, 0), kind), tmp_path / "g.onnx")  # type: ignore[arg-type]
     free = Property(np.zeros(2), np.ones(2), (), 4)
-    found = second_opinion(replay(graph, free, flat(*x)), network, instance(Gradient(absolute=kind == "abs")))
+    one = of_network(network, instance(Gradient(absolute=kind == "abs")))
+    found = second_opinion(replay(graph, free, flat(*x)), one)
     assert (found.verdict, found.gradient) == (CORRECT, "agrees")
     z = (x[0] - x[1], x[1])
     first = 2.0 * (z[0] > 0)
@@ -149,13 +150,13 @@ def test_the_second_opinion_covers_every_family(
     original.write_bytes(to_bytes(to_model(draft.classifier)))
     free = replace(draft.prop, clauses=())
     rng = np.random.default_rng(0)
-    one = instance().model_copy(update={"facts": draft.facts})
+    one = of_network(original, instance().model_copy(update={"facts": draft.facts}))
     for x in (free.input_lower, rng.uniform(free.input_lower, free.input_upper)):
         point = np.clip(np.asarray(x, np.float32).astype(float), free.input_lower, free.input_upper)
-        found = second_opinion(replay(graph, free, flat(*point.tolist())), original, one)
+        found = second_opinion(replay(graph, free, flat(*point.tolist())), one)
         assert found.verdict is CORRECT, found.detail
         assert found.gradient == ("none" if name in WITHOUT else "agrees"), found.detail
         if name not in WITHOUT:
             outputs = np.array(found.outputs)
             outputs[draft.facts.logits] += 0.5 * max(1.0, np.abs(outputs).max())
-            assert original_gradient(original, one, found.point, outputs) == "differs"
+            assert original_gradient(draft.classifier, draft.facts, found.point, outputs) == "differs"

@@ -12,7 +12,7 @@ from salver.nets.network import Network
 from salver.nets.onnx.reader import SUPPORTED, from_model
 from salver.nets.operators import OPERATORS, Node, Operator, Relu, operator
 from salver.oracle.exact import exact_outputs
-from salver.runners.contract import EmbeddedRunner
+from salver.runners.embedded import EmbeddedRunner
 from salver.testkit.declarations import sample_instance
 from tests.builders.operators import check_gradient, check_meaning, check_verdicts, network_of
 from tests.conftest import ROOT

@@ -46,7 +46,7 @@ def test_agrees_with_a_floating_point_solver(program: tuple[list[list[Fraction]]
 
 def test_a_false_certificate_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     one = Fraction(1)
-    monkeypatch.setattr(rational_lp._Tableau, "multipliers", lambda self: [Fraction(0)] * len(self.rows))
+    monkeypatch.setattr(rational_lp.Tableau, "multipliers", lambda self: [Fraction(0)] * len(self.rows))
     with pytest.raises(ArithmeticError, match="certificate"):
         maximise([[one]], [one], last=0)
     with pytest.raises(ArithmeticError, match="certificate"):

@@ -35,7 +35,7 @@ from salver.proofs.checker import (
 )
 from salver.proofs.command import main as check_proof
 from salver.proofs.context import Context
-from salver.proofs.exact import LIMB, Matrix, Unit, _limbs, largest, narrow, plus, scattered
+from salver.proofs.exact import LIMB, Matrix, Unit, cut_into_limbs, largest, narrow, plus, scattered
 from salver.proofs.graph import STEP, Abs, Gate, Graph, Relu
 from salver.proofs.onnx_file import UnsupportedNetworkError
 from salver.proofs.record import QueryFiles, read_proof, write_proof
@@ -78,7 +78,7 @@ def test_sums_are_exact_whether_they_fit_into_64_bits_or_not(left: list[int], ri
     places = np.array([0, 2, 2, 2])
     assert scattered(3, places, one).tolist() == [left[0], 0, sum(left[1:])]
     for signed in (False, True):
-        limbs = _limbs(one, signed)
+        limbs = cut_into_limbs(one, signed)
         assert all((np.abs(limb) <= 1 << LIMB).all() for limb in limbs)
         digits = [[int(value) << (LIMB * i) for value in limb] for i, limb in enumerate(limbs)]
         assert [sum(column) for column in zip(*digits, strict=True)] == left
@@ -153,7 +153,7 @@ def test_ranges_and_every_row_hold_at_sampled_points(tmp_path: Path, seed: int) 
     for kind, name in _kinds(graph):
         for entry in range(graph.sizes[name]):
             sum_ = Sum(checker, context, 1)
-            terms, constant = sum_._row(kind, name, np.array([entry]))
+            terms, constant = sum_.row_of(kind, name, np.array([entry]))
             row = 0.0 if constant is None else float(constant[0]) / one
             for tensor, c in terms:
                 row = row + values[tensor][:, entry] * (c if isinstance(c, int) else float(c[0]) / one)

@@ -17,8 +17,8 @@ from experiments.soundness.queries import draw
 from experiments.soundness.stated import read_again
 from salver.solvers.hybrid.solver import solve
 from salver.solvers.journal import Journal, Refutation
-from salver.solvers.proving.rows import _short
-from salver.solvers.proving.search import _Search, prove
+from salver.solvers.proving.rows import shortened
+from salver.solvers.proving.search import ProofSearch, prove
 from salver.solvers.query import Budget, Options, Query, Verdict
 
 BOUNDS = frozenset({"attack", "backward", "halfspaces"})
@@ -51,7 +51,7 @@ def nodes(journal: Journal) -> Iterator[Journal]:
 def test_what_was_recorded_proves_the_query_without_another_search(tmp_path, seed, without):
     query, journal = solved(tmp_path, seed, without)
     assert any(node.refuted or node.closing for node in nodes(journal))
-    with mock.patch.object(_Search, "_work", side_effect=AssertionError("searched again")):
+    with mock.patch.object(ProofSearch, "_work", side_effect=AssertionError("searched again")):
         steps = prove(query, Budget(60.0), journal=journal)
     assert steps is not None
     assert accepted(query, query.prop, steps)
@@ -127,6 +127,6 @@ def test_a_forged_record_makes_no_wrong_proof(recorded, seed):
 
 @given(st.lists(st.floats(1e-40, 1e40), min_size=1, max_size=5))
 def test_multipliers_are_kept_to_nine_digits(values: list[float]) -> None:
-    found = _short(np.array(values))
+    found = shortened(np.array(values))
     assert np.allclose(found, values, rtol=6e-9, atol=0.0)
     assert all(len(repr(value).split("e")[0].replace(".", "").strip("0")) <= 9 for value in found.tolist())

@@ -500,7 +500,7 @@ def test_every_data_set_has_an_origin_and_its_licence_is_an_spdx_name():
 
 
 def test_the_licence_that_is_published_is_the_project_s():
-    assert rights_module._OWN_TEXT.read_text() == (ROOT / "LICENSE").read_text()
+    assert rights_module.OWN_TEXT.read_text() == (ROOT / "LICENSE").read_text()
 
 
 def test_something_else_is_not_overwritten(tmp_path):

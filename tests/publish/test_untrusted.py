@@ -23,7 +23,8 @@ from salver.judge.verdicts import judge
 from salver.judge.witness import replay
 from salver.nets.onnx.reader import read_onnx
 from salver.run import stage as stage_module
-from salver.run.events import EventLog
+from salver.run.events import EventLog, Work
+from salver.run.job import Folders
 from salver.run.local import run_local
 from salver.run.plan import plan
 from salver.run.stage import stage
@@ -203,9 +204,7 @@ def test_names_never_become_shell_or_options(tmp_path: Path, monkeypatch: pytest
     instances = [fake_instance(root, name) for name in NAMES]
     runners = {"fake": FakeRunner("checks_arguments", pids)}
     planned = plan(instances, runners, lambda *_: Limits(wall_s=20), repetitions=1, seed=0)
-    run_local(
-        planned.jobs, runners, root, tmp_path / "run", workers=2, on_finish=lambda _: None, scratch=scratch
-    )
+    run_local(Work(planned, runners, Folders(root, tmp_path / "run", scratch)), 2)
     records = list(EventLog(tmp_path / "run" / "events.jsonl").records())
     assert {r.instance for r in records} == set(NAMES)
     assert [r.reason for r in records if r.claim is not Claim.UNSAT] == []

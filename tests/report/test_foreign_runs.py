@@ -16,10 +16,12 @@ from salver.core.errors import SalverError
 from salver.judge.judged import Judged, judge_run
 from salver.judge.judgement import JudgedRun, WitnessVerdict
 from salver.report.page.material import gather
-from salver.run.events import EventLog, recording
+from salver.run.events import EventLog, Work, recording
+from salver.run.job import Folders
 from salver.run.loaded import LoadedRun, load_run
 from salver.run.logs import store_logs, store_witness
 from salver.run.manifest import find_run, read_run
+from salver.run.plan import Plan
 from salver.runners.answers import Claim, RunRecord
 from salver.supervise.process import lost
 from tests.builders import judged_runs
@@ -162,7 +164,7 @@ def test_a_resumed_run_writes_nothing_through_a_link(root: Path, run_dir: Path, 
     (run_dir / name).symlink_to(root.parent / "outside")
     with (
         pytest.raises(SalverError, match=f"{name}: is a link, not a folder"),
-        recording([], run_dir, [], lambda _: None),
+        recording(Work(Plan([], []), {}, Folders(root, run_dir))),
     ):
         pytest.fail("went on")
 

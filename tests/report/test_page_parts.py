@@ -185,9 +185,9 @@ def test_a_solver_has_the_same_colour_in_every_plot() -> None:
     assert cactus is not None
     assert sizes is not None
     # One solver solves nothing, so it is in the second alone; the curves are ordered by what is solved.
-    assert plots._assigned(("a", "b"), FRAME)["virtual best"] == "b"
+    assert plots.colours_of(("a", "b"), FRAME)["virtual best"] == "b"
     for name in ("crown", "falsify"):
-        colour = plots._assigned(plots._COLOURS, FRAME)[name].removeprefix("#")
+        colour = plots.colours_of(plots.COLOURS, FRAME)[name].removeprefix("#")
         assert colour.lower() in cactus.svg.lower()
         assert colour.lower() in sizes.svg.lower()
 

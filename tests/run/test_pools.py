@@ -125,8 +125,8 @@ class FakeSlurm:
         self.cancelled: list[str] = []
         self.scripts: list[str] = []
         self.answers = True
-        monkeypatch.setattr(slurm, "_called", self)
-        monkeypatch.setattr(slurm, "_ASK_EVERY_S", 0.0)
+        monkeypatch.setattr(slurm, "called", self)
+        monkeypatch.setattr(slurm, "ASK_EVERY_S", 0.0)
 
     def __call__(self, command: Sequence[str], text: str = "") -> tuple[int, str, str]:
         if command[0] == "sbatch":

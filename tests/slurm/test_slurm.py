@@ -13,7 +13,8 @@ from salver.core.errors import SalverError
 from salver.run.cluster import slurm
 from salver.run.cluster.pools import Pool, Pools
 from salver.run.cluster.slurm import run_slurm
-from salver.run.events import RunSummary
+from salver.run.events import RunSummary, Work
+from salver.run.job import Folders
 from salver.runners.answers import Claim
 from salver.supervise.finished import Limits, Termination
 from tests.engines.conftest import Make
@@ -25,7 +26,7 @@ SMALL = Limits(wall_s=10.0, memory_mb=500)
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slurm, "_ASK_EVERY_S", 0.5)
+    monkeypatch.setattr(slurm, "ASK_EVERY_S", 0.5)
 
 
 def pools(*pool: Pool, margin_s: float = 60.0) -> Pools:
@@ -35,7 +36,7 @@ def pools(*pool: Pool, margin_s: float = 60.0) -> Pools:
 def run(bench: Bench, instances: str, chosen: Pools, limits: Limits = SMALL, **runners) -> RunSummary:
     runners = runners or bench.runners()
     planned = bench.plan(runners, instances, limits)
-    return run_slurm(planned.jobs, runners, bench.root, bench.run_dir, pools=chosen, on_finish=lambda _: None)
+    return run_slurm(Work(planned, runners, Folders(bench.root, bench.run_dir)), chosen)
 
 
 def queued() -> list[str]:

@@ -211,7 +211,7 @@ def test_an_empty_batch_has_no_bounds(tmp_path: Path) -> None:
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_small_passes_give_the_same(tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     program, parts = _cases(tmp_path, seed)
-    monkeypatch.setitem(batched._CELLS, "cpu", 1)
+    monkeypatch.setitem(batched.CELLS, "cpu", 1)
     _assert_same(BatchBounder(program).propagate(parts), [_alone(program, part) for part in parts])
 
 
@@ -261,5 +261,5 @@ def test_the_same_on_cuda(tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyP
     program, parts = _cases(tmp_path, seed)
     expected = [_alone(program, part) for part in parts]
     _assert_same(BatchBounder(program, "cuda").propagate(parts), expected)
-    monkeypatch.setattr("salver.solvers.bounding.batched_maps._DENSE_ON_CUDA", 0)
+    monkeypatch.setattr("salver.solvers.bounding.batched_maps.DENSE_ON_CUDA", 0)
     _assert_same(BatchBounder(program, "cuda").propagate(parts), expected)

@@ -26,7 +26,7 @@ from salver.solvers.crown.leaf import Leaf, likely_points
 from salver.solvers.crown.lirpa import import_lirpa, is_release_03, lirpa_version
 from salver.solvers.crown.one_pass import bound
 from salver.solvers.crown.operators import gate_planes, step_planes
-from salver.solvers.crown.solver import _Search, solve
+from salver.solvers.crown.solver import CrownSearch, solve
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
 from salver.spec.property import Atom, Clause, Property, box_clauses
 from salver.spec.truth import Truth
@@ -59,8 +59,8 @@ def one_relu() -> nn.Module:
 
 
 def no_attack(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_Search, "_attack", lambda *_: False)
-    monkeypatch.setattr(_Search, "_steps", lambda search, _: np.zeros((0, search.program.input_size)))
+    monkeypatch.setattr(CrownSearch, "_attack", lambda *_: False)
+    monkeypatch.setattr(CrownSearch, "_steps", lambda search, _: np.zeros((0, search.program.input_size)))
 
 
 @pytest.mark.parametrize("attack", [True, False])

@@ -47,7 +47,7 @@ def test_the_search_gives_the_same_verdicts(tmp_path: Path, monkeypatch: pytest.
     for case in filter(None, (opened(tmp_path, seed) for seed in range(40))):
         query, pair = case
         alone = tree.search(query, Budget(20.0), Options(), list(pair)).verdict
-        search = tree._Search(query, Budget(20.0), Options())
+        search = tree.TreeSearch(query, Budget(20.0), Options())
         search.ahead = LookAhead(query.program, "cpu")
         assert search.run(list(pair), lambda _: None).verdict is alone
         verdicts.add(alone)

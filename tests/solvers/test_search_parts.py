@@ -104,19 +104,19 @@ def test_an_infeasibility_without_a_valid_certificate_is_not_believed() -> None:
         def getDualRay(self) -> tuple[int, bool, np.ndarray | None]:
             return 0, self.ray is not None, self.ray
 
-    rows = relaxation._matrix.shape[0]
+    rows = relaxation.matrix.shape[0]
     for ray in (None, np.zeros(rows), *np.eye(rows)):
-        relaxation._solver = Forged(relaxation._solver, ray)
+        relaxation.backend = Forged(relaxation.backend, ray)
         believed = relaxation.refuted()
         alone = ray is not None and any(_row_impossible(relaxation, row) for row in np.flatnonzero(ray))
         assert believed is alone
 
 
 def _row_impossible(relaxation: LinearRelaxation, row: int) -> bool:
-    weights = relaxation._matrix[[row]].toarray()[0]
+    weights = relaxation.matrix[[row]].toarray()[0]
     high = np.where(weights > 0, relaxation.upper, relaxation.lower) @ weights
     low = np.where(weights > 0, relaxation.lower, relaxation.upper) @ weights
-    number = relaxation._used[row]
+    number = relaxation.used[row]
     return bool(high < relaxation.model.row_lower[number] or low > relaxation.model.row_upper[number])
 
 

@@ -138,11 +138,11 @@ def test_limits_of_version_2_are_written(tmp_path: Path) -> None:
     names = ("memory.max", "memory.swap.max", "memory.oom.group", "pids.max")
     for name in names:
         (tmp_path / name).write_text("")
-    cgroups._limit(Group({UNIFIED: str(tmp_path)}), 10 << 20)
+    cgroups.limit_of(Group({UNIFIED: str(tmp_path)}), 10 << 20)
     assert [(tmp_path / name).read_text() for name in names] == ["10485760", "0", "1", "4096"]
     (tmp_path / "memory.max").unlink()
     with pytest.raises(OSError):
-        cgroups._limit(Group({UNIFIED: str(tmp_path)}), 1)
+        cgroups.limit_of(Group({UNIFIED: str(tmp_path)}), 1)
 
 
 def run(tmp_path: Path, behaviour: str, *arguments: str, memory_mb: int = 100) -> Finished:

@@ -239,7 +239,7 @@ def test_a_killed_supervisor_leaves_nothing(
 def test_a_stuck_supervisor_is_given_up(
     run: Callable[..., Finished], pids: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "_SUPERVISOR_PATIENCE_S", 0.5)
+    monkeypatch.setattr(process, "SUPERVISOR_PATIENCE_S", 0.5)
     monkeypatch.setattr(forking, "is_stopped", lambda pid: False)
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(run, "daemon", "stay", limits=Limits(wall_s=2, grace_s=0))
@@ -333,7 +333,7 @@ def test_a_fork_server_that_does_not_answer_is_replaced(
     with forking.supervisor() as supervisor:
         server = supervisor.parent
     os.kill(server, signal.SIGSTOP)
-    monkeypatch.setattr(forking, "_GREETING_S", 0.5)
+    monkeypatch.setattr(forking, "GREETING_S", 0.5)
     assert run_supervised(["true"], tmp_path, ROOMY).termination is Termination.EXITED
     with pytest.raises(ProcessLookupError):
         os.kill(server, 0)

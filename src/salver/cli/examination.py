@@ -37,7 +37,7 @@ def examine() -> list[Finding]:
         Finding(subject="machine", usable=True, detail=machine),
         Finding(subject="python", usable=True, detail=f"{facts['python']}; {packages}"),
         *_execution(),
-        _cuda(),
+        examine_cuda(),
         *_engines(),
         *examine_data(),
         *_solvers(),
@@ -49,7 +49,7 @@ def examine_data() -> list[Finding]:
     return [_data(name) for name in NAMES]
 
 
-def _cuda() -> Finding:
+def examine_cuda() -> Finding:
     try:
         import torch
     except ImportError as error:

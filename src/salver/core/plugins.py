@@ -20,7 +20,7 @@ from typing import Any
 
 from salver.core.errors import SalverError, suggestion
 
-_warned: set[str] = set()
+WARNED: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,8 @@ def choose(name: str, known: Mapping[str, Any], kind: str) -> Any:
 def _told(found: Found) -> Found:
     for one in found.broken:
         line = f"salver: warning: {one.error}; the rest goes on without it"
-        if line not in _warned:
-            _warned.add(line)
+        if line not in WARNED:
+            WARNED.add(line)
             print(line, file=sys.stderr, flush=True)
     return found
 

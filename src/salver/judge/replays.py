@@ -51,7 +51,7 @@ def replay_witnesses(run: StoredRun) -> dict[str, Replay]:
         subject = subject_of(instance.record, text)
         if subject not in stands:
             first = replay(instance.onnx, instance.query, text)
-            judged = second_opinion(first, run.instances.folder / instance.record.network, instance.record)
+            judged = second_opinion(first, instance)
             stands[subject] = judged.model_copy(update={"point": (), "outputs": ()})
         found[record.key] = stands[subject]
         if found[record.key].verdict is not WitnessVerdict.UNCHECKABLE:
@@ -76,7 +76,7 @@ class _Subjects:
             parts = [self._file(name) for name in (instance.onnx, f"{instance.vnnlib}.gz", instance.network)]
             # Which test point it is and what sampling found there say nothing about a witness.
             facts = instance.facts.model_dump_json(exclude={"index", "vacuity"})
-            parts += [_judging_code(), facts.encode()]
+            parts += [judging_code(), facts.encode()]
             self._instances[instance.id] = hashlib.sha256(b"".join(parts)).digest()
         witness = b"none" if text is None else hashlib.sha256(text.encode()).digest()
         return hashlib.sha256(self._instances[instance.id] + witness).hexdigest()
@@ -97,7 +97,7 @@ def _claims(run: StoredRun) -> Iterator[tuple[RunRecord, LoadedInstance]]:
 
 
 @cache
-def _judging_code() -> bytes:
+def judging_code() -> bytes:
     root = Path(salver.__file__).parent
     sources = [path for name in _JUDGING for path in sorted((root / name).rglob("*.py"))]
     versions = repr([version(name) for name in ("numpy", "onnxruntime", "torch")])

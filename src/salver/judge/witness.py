@@ -20,8 +20,10 @@ from pydantic import ConfigDict, Field
 
 from salver.core.errors import SalverError
 from salver.core.records import Record
-from salver.families.instance import Instance
+from salver.families.instance import Facts
 from salver.judge.judgement import WitnessVerdict
+from salver.judge.loaded import LoadedInstance
+from salver.nets.network import Network
 from salver.nets.onnx.file import self_contained
 from salver.spec import Property
 
@@ -138,15 +140,18 @@ def replay(onnx: Path, prop: Property, text: str | None, tolerance: float | Tole
     return Replay(verdict=verdict, point=tuple(point), outputs=tuple(outputs), detail=detail)
 
 
-def second_opinion(replayed: Replay, network_onnx: Path, instance: Instance) -> Replay:
+def second_opinion(replayed: Replay, instance: LoadedInstance) -> Replay:
     """The same replay with `gradient` filled in, where the witness is credited and the check applies.
 
     A network that cannot be read leaves `none` with the reason in `detail`.
     """
+    facts = instance.facts
     if replayed.verdict not in (WitnessVerdict.CORRECT, WitnessVerdict.UP_TO_TOLERANCE):
         return replayed
+    if facts.explanation is None:
+        return replayed
     try:
-        gradient = original_gradient(network_onnx, instance, replayed.point, replayed.outputs)
+        gradient = original_gradient(instance.classifier, facts, replayed.point, replayed.outputs)
     except SalverError as error:
         detail = "; ".join(filter(None, (replayed.detail, f"no second opinion: {error}")))
         return replayed.model_copy(update={"detail": detail})
@@ -154,8 +159,8 @@ def second_opinion(replayed: Replay, network_onnx: Path, instance: Instance) -> 
 
 
 def original_gradient(
-    network_onnx: Path,
-    instance: Instance,
+    classifier: Network,
+    facts: Facts,
     x: Sequence[float] | Array,
     outputs: Sequence[float] | Array,
     tolerance: float = 1e-4,
@@ -163,8 +168,8 @@ def original_gradient(
     """Compares a replayed map with the original network's, from its definition in float64.
 
     Args:
-        network_onnx: the classifier the instance was made from.
-        instance: says which map (`facts.explanation`).
+        classifier: the network that the instance was made from.
+        facts: of the instance; they say which map it is.
         x: the witness [n].
         outputs: replayed outputs [m + s]: m logits, then the map, then what is derived from it, which is not
             looked at.
@@ -174,15 +179,12 @@ def original_gradient(
         `agrees` or `differs`; `none` when the query is about the class alone, or the map has another size.
 
     Raises:
-        SalverError: the network cannot be read, or the method does not take it.
+        SalverError: the method does not take the network.
     """
-    from salver.nets.onnx.reader import read_onnx
-
-    facts = instance.facts
     if facts.explanation is None:
         return "none"
     found = facts.map_in(np.asarray(outputs, np.float64))
-    expected = facts.explanation.reference(read_onnx(network_onnx), np.asarray(x, np.float64)[None])[0]
+    expected = facts.explanation.reference(classifier, np.asarray(x, np.float64)[None])[0]
     if found.shape != expected.shape:
         return "none"
     scale = float(np.abs(expected).max(initial=0.0))

@@ -29,7 +29,7 @@ def maximise(matrix: Sequence[Row], limits: Row, last: int) -> Solution:
     Raises:
         ArithmeticError: unbounded, or a certificate does not hold.
     """
-    tableau = _Tableau(matrix, limits)
+    tableau = Tableau(matrix, limits)
     if not tableau.make_feasible():
         _check(matrix, limits, tableau.multipliers(), None, _ZERO)
         return Solution(None, None)
@@ -60,7 +60,7 @@ def _dot(first: Row, second: Row) -> Fraction:
     return sum((a * b for a, b in zip(first, second, strict=True) if a), _ZERO)
 
 
-class _Tableau:
+class Tableau:
     """A dictionary: basic variable i is limit_i - sum of row_i * free variables; `cost`: of the value.
 
     Variables 0 ... size - 1 are y, then come the slacks of the rows, and last the artificial one.

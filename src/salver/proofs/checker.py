@@ -300,7 +300,7 @@ class Sum:
                 self._atoms(where, weights, entries)
                 continue
             at = _wholes(entries)
-            terms, constant = self._row(kind, name, at)
+            terms, constant = self.row_of(kind, name, at)
             for tensor, coefficient in terms:
                 self.add(tensor, where, at, self._times(-weights, coefficient))
             if constant is not None:
@@ -397,7 +397,7 @@ class Sum:
         """The conjunction that each deduction assumes [count], -1 for none."""
         return np.array(self.parts or [-1] * self.count, np.intp)
 
-    def _row(self, kind: str, name: str, at: Any) -> tuple[list[Coefficient], Ints | None]:
+    def row_of(self, kind: str, name: str, at: Any) -> tuple[list[Coefficient], Ints | None]:
         """Coefficients of a row's tensors at `at`, and its constant where that is not 0."""
         form, low, high = self.graph.forms.get(name), self.context.low, self.context.high
         if name in self.graph.sizes and (at >= self.graph.sizes[name]).any():

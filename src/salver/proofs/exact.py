@@ -112,7 +112,7 @@ class Unit:
             if rows.dtype == object or len(used) > MOST_TERMS:
                 long = long + (rows.astype(object) * values.astype(object)).sum(axis=1)
                 continue
-            left, right = _limbs(rows), _limbs(values)
+            left, right = cut_into_limbs(rows), cut_into_limbs(values)
             product = (np.concatenate(left) @ np.stack(right, axis=1)).astype(np.int64)
             total += [np.zeros(len(rows), np.int64)] * (len(left) + len(right) - 1 - len(total))
             for i, part in enumerate(product.reshape(len(left), len(rows), len(right))):
@@ -168,7 +168,7 @@ class Digits:
 
     @cached_property
     def limbs(self) -> npt.NDArray[np.float64]:
-        return np.concatenate(_limbs(self.rows[:, self.used]))
+        return np.concatenate(cut_into_limbs(self.rows[:, self.used]))
 
 
 class Matrix:
@@ -198,7 +198,7 @@ class Matrix:
         self._divisor = divisor
         self._picks = self._selection(found) if divisor == 1 else None
         values, self._exponent = _whole(data)
-        parts = _limbs(values, signed=True)
+        parts = cut_into_limbs(values, signed=True)
         if len(parts) > MOST_LIMBS:
             raise ValueError("weights of too different sizes")
         dense = found.nnz > 0.2 * math.prod(self.shape)
@@ -291,7 +291,7 @@ def _whole(data: npt.NDArray[np.float64]) -> tuple[Ints, int]:
     return np.array([number << shift for number, shift in pairs], dtype=object), lowest
 
 
-def _limbs(values: Ints, signed: bool = False) -> list[npt.NDArray[np.float64]]:
+def cut_into_limbs(values: Ints, signed: bool = False) -> list[npt.NDArray[np.float64]]:
     """Digits in base 2^LIMB, lowest first; at least one, of at most 2^LIMB in size.
 
     Args:

@@ -22,7 +22,7 @@ from salver.zoo.networks import ZOO
 OWN_LICENCE = "BSD-3-Clause"
 OWN_CREATOR = "the salver authors"
 _NETWORKS = (".onnx", ".onnx.gz", ".h5", ".hdf5", ".npz")
-_OWN_TEXT = Path(__file__).with_name("LICENSE.txt")
+OWN_TEXT = Path(__file__).with_name("LICENSE.txt")
 _VARIANTS = r"(-s[0-9]+|-needle-.+|-gates-.+)?"
 """What families add to the name of a network of the zoo that they train with another seed or build on."""
 
@@ -149,7 +149,7 @@ def licence_file(rights: Rights, title: str, datasets: Iterable[str]) -> str:
     parts = [_foreign_text(rights, title)] if rights.foreign else []
     if rights.own or not rights.foreign:
         heading = f"Networks {', '.join(rights.own)}:\n\n" if rights.foreign else ""
-        parts.append(heading + _OWN_TEXT.read_text().rstrip())
+        parts.append(heading + OWN_TEXT.read_text().rstrip())
     lines = ["The properties hold boxes around points of these data sets:", ""]
     for origin in [origin_of(name) for name in sorted(set(datasets))]:
         lines.append(f"{origin.title}: {origin.source}")

@@ -50,7 +50,7 @@ def validate(folder: Path) -> tuple[Manifest, list[Complaint]]:
         SalverError: the folder holds no readable manifest.
     """
     manifest = read_manifest(folder)
-    complaints = [*_files(folder, manifest), *_pins(folder, manifest)]
+    complaints = [*_files(folder, manifest), *pins(folder, manifest)]
     graphs: dict[str, Network] = {}
     for instance in manifest.instances:
         try:
@@ -102,7 +102,7 @@ def _lines(folder: Path, name: str) -> list[str]:
     return read_inside(folder, name, MOST_LISTED_BYTES).decode().splitlines()
 
 
-def _pins(folder: Path, manifest: Manifest) -> Iterator[Complaint]:
+def pins(folder: Path, manifest: Manifest) -> Iterator[Complaint]:
     """Networks of the zoo whose training came out differently here than where they were pinned."""
     for network in sorted({instance.network for instance in manifest.instances}):
         key, seed = _key_and_seed(Path(network).stem, manifest.seed)

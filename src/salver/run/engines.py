@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from salver.core.errors import SalverError
 from salver.core.records import Record
-from salver.run.events import EventLog, RunSummary
+from salver.run.events import RunSummary, Work
 from salver.run.job import Backend
 from salver.run.local import run_local
-from salver.run.plan import Plan
 from salver.run.slots import gpu_names, physical_cores
-from salver.runners.answers import RunRecord
-from salver.runners.contract import Runner
 from salver.supervise import runexec
 
 ENGINES = ("local", "dask", "slurm")
@@ -73,73 +69,25 @@ def check_engine(engine: Engine, device: str = "cpu", workers: int = 1) -> None:
         read_pools(engine.pools, device)
 
 
-def run_jobs(
-    engine: Engine,
-    planned: Plan,
-    runners: Mapping[str, Runner],
-    root: Path,
-    run_dir: Path,
-    workers: int,
-    device: str,
-    on_finish: Callable[[RunRecord], None],
-    log: EventLog | None = None,
-) -> RunSummary:
-    """Runs a plan on the chosen engine; see `run_local`, `run_dask`, `run_slurm`."""
+def run_jobs(engine: Engine, work: Work, workers: int, device: str) -> RunSummary:
+    """Does the work on the chosen engine; see `run_local`, `run_dask`, `run_slurm`."""
     check_engine(engine, device, workers)
-    jobs, ready = planned.jobs, planned.unsupported
     slots = _slots(workers)
+    gpus = _gpus() if device == "cuda" and engine.is_here else ()
     if engine.name == "local":
-        return run_local(
-            jobs,
-            runners,
-            root,
-            run_dir,
-            workers=slots,
-            on_finish=on_finish,
-            ready=ready,
-            cores=_pinned(slots) if engine.pin else None,
-            gpus=_gpus() if device == "cuda" else (),
-            warm_up=engine.warm_up,
-            backend=engine.backend,
-            log=log,
-        )
+        return run_local(work, slots, _pinned(slots) if engine.pin else None, gpus)
     if engine.name == "slurm":
         from salver.run.cluster.pools import read_pools
         from salver.run.cluster.slurm import run_slurm
 
-        pools = read_pools(engine.pools, device)
-        return run_slurm(
-            jobs,
-            runners,
-            root,
-            run_dir,
-            pools=pools,
-            on_finish=on_finish,
-            ready=ready,
-            warm_up=engine.warm_up,
-            backend=engine.backend,
-            log=log,
-        )
+        return run_slurm(work, read_pools(engine.pools, device))
     from salver.run.cluster.engine import run_dask
-    from salver.run.cluster.workforce import JoinedScheduler, LocalWorkers, Workforce
+    from salver.run.cluster.workforce import JoinedScheduler, LocalWorkers
 
     if engine.scheduler is not None:
-        workforce: Workforce = JoinedScheduler(engine.scheduler)
-    else:
-        gpus = len(_gpus()) if device == "cuda" else 0
-        workforce = LocalWorkers(slots, run_dir / "workers.log", gpus, engine.pin)
-    return run_dask(
-        jobs,
-        runners,
-        root,
-        run_dir,
-        workforce=workforce,
-        on_finish=on_finish,
-        ready=ready,
-        warm_up=engine.warm_up,
-        backend=engine.backend,
-        log=log,
-    )
+        return run_dask(work, JoinedScheduler(engine.scheduler))
+    log = work.folders.run_dir / "workers.log"
+    return run_dask(work, LocalWorkers(slots, log, len(gpus), engine.pin))
 
 
 def _slots(workers: int) -> int:

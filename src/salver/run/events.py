@@ -13,7 +13,8 @@ import os
 import re
 import stat
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
@@ -24,9 +25,11 @@ from salver.core.confined import UnfitFileError, read_inside, refuse_other_than_
 from salver.core.errors import SalverError
 from salver.core.files import sync
 from salver.core.records import lean
+from salver.run.job import Folders
 from salver.run.logs import FOLDERS
-from salver.run.plan import PlannedJob
+from salver.run.plan import Plan, PlannedJob
 from salver.runners.answers import RunRecord
+from salver.runners.contract import Runner
 from salver.supervise.finished import Termination
 
 MOST_BYTES = 512 << 20
@@ -189,35 +192,49 @@ class Recording(NamedTuple):
     record: Callable[[RunRecord], None]
 
 
-@contextlib.contextmanager
-def recording(
-    planned: Sequence[PlannedJob],
-    run_dir: Path,
-    ready: Iterable[RunRecord],
-    on_finish: Callable[[RunRecord], None],
-    log: EventLog | None = None,
-) -> Iterator[Recording]:
-    """Locks the run's event log and stores the records that need no run, where they are not there yet.
+@dataclass(frozen=True, eq=False)
+class Work:
+    """What an engine is to do, the same for each of them.
 
-    Args:
+    Attributes:
+        plan: jobs in the order in which they are started, and the records of those that need no run, which
+            are stored first.
+        runners: by `Job.solver`.
+        folders: where the jobs work, and what limits and measures them.
+        on_finish: called with every record that is added, after it is on the disk.
+        warm_up: before a measured run of a solver it runs once for a short time and without any record, so
+            that no measured run pays for cold file caches.
         log: the run's event log, where the caller has locked it already; it is closed at the end.
+    """
+
+    plan: Plan
+    runners: Mapping[str, Runner]
+    folders: Folders
+    on_finish: Callable[[RunRecord], object] = lambda _: None
+    warm_up: bool = False
+    log: EventLog | None = None
+
+
+@contextlib.contextmanager
+def recording(work: Work) -> Iterator[Recording]:
+    """Locks the run's event log and stores the records that need no run, where they are not there yet.
 
     Raises:
         SalverError: another coordinator writes this run; no space left for the events; a folder of the run
             is a link to elsewhere.
     """
-    refuse_other_than_folders(run_dir, FOLDERS)
-    with log or EventLog(run_dir / "events.jsonl") as opened:
+    refuse_other_than_folders(work.folders.run_dir, FOLDERS)
+    with work.log or EventLog(work.folders.run_dir / "events.jsonl") as opened:
         completed = opened.completed()
 
         def record(one: RunRecord) -> None:
             opened.append(one)
-            on_finish(one)
+            work.on_finish(one)
 
-        for one in ready:
+        for one in work.plan.unsupported:
             if one.key not in completed:
                 record(one)
-        yield Recording(deque(p for p in planned if p.job.key not in completed), record)
+        yield Recording(deque(p for p in work.plan.jobs if p.job.key not in completed), record)
 
 
 def _whole_lines(data: bytes) -> list[bytes]:

@@ -8,12 +8,11 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from pathlib import Path
 from types import FrameType
 
 from salver.core.errors import SalverError
-from salver.run.events import EventLog, RunSummary, recording
-from salver.run.job import Backend, Folders, run_job
+from salver.run.events import RunSummary, Work, recording
+from salver.run.job import Folders, run_job
 from salver.run.job import warm_up as run_unrecorded
 from salver.run.plan import PlannedJob
 from salver.run.slots import Slots, Taken
@@ -26,20 +25,7 @@ from salver.supervise.process import sweep_processes
 
 
 def run_local(
-    planned: Sequence[PlannedJob],
-    runners: Mapping[str, Runner],
-    root: Path,
-    run_dir: Path,
-    *,
-    workers: int,
-    on_finish: Callable[[RunRecord], None],
-    ready: Iterable[RunRecord] = (),
-    cores: Sequence[int] | None = None,
-    gpus: Sequence[str] = (),
-    warm_up: bool = False,
-    scratch: Path | None = None,
-    backend: Backend = "salver",
-    log: EventLog | None = None,
+    work: Work, workers: int, cores: Sequence[int] | None = None, gpus: Sequence[str] = ()
 ) -> RunSummary:
     """Runs the jobs that `run_dir/events.jsonl` does not hold yet, in order, on `workers` slots.
 
@@ -48,40 +34,28 @@ def run_local(
     those that run; the second, or a SIGTERM, kills them, and they are not recorded.
 
     Args:
-        planned: jobs in the order they are started.
-        runners: by `Job.solver`.
-        root: folder of the instance set.
-        run_dir: folder of the run: `events.jsonl`, `logs/`, `cex/`.
         workers: number of slots, at least 1.
-        on_finish: called with every record that this call adds.
-        ready: records that need no run (unsupported jobs), stored first.
         cores: CPU numbers handed out to the slots, one each; None pins nothing.
         gpus: names of the GPUs for CUDA_VISIBLE_DEVICES; a job on `cuda` has one of them to itself, any
             other job sees none.
-        warm_up: before anything else each solver runs its first job once, for a short time and without
-            any record, so that no measured run pays for cold file caches.
-        scratch: folder for the private copies; None takes the system's temporary folder.
-        backend: what limits and measures the runs.
-        log: the run's event log, where it is locked already.
 
     Raises:
         SalverError: another coordinator writes this run; no space left for the events; too few cores;
             a job on `cuda` and no GPU.
     """
-    slots = Slots(workers, cores, gpus)
-    with recording(planned, run_dir, ready, on_finish, log) as (wanted, record):
+    slots, runners, planned = Slots(workers, cores, gpus), work.runners, len(work.plan.jobs)
+    with recording(work) as (wanted, record):
         sweep()
         sweep_processes()
-        sweep_copies(scratch)
-        skipped = len(planned) - len(wanted)
+        sweep_copies(work.folders.scratch)
+        skipped = planned - len(wanted)
         _require_gpu(wanted, runners, gpus)
-        folders = Folders(root, run_dir, scratch, backend)
         drain, stop = threading.Event(), threading.Event()
         with interruptible(drain, stop):
-            if warm_up:
-                _warm_up(wanted, runners, folders, slots, drain, stop)
-            finished = _coordinate(wanted, runners, folders, slots, record, drain, stop)
-    return RunSummary(finished, skipped, len(planned) - skipped - finished)
+            if work.warm_up:
+                _warm_up(wanted, runners, work.folders, slots, drain, stop)
+            finished = _coordinate(wanted, runners, work.folders, slots, record, drain, stop)
+    return RunSummary(finished, skipped, planned - skipped - finished)
 
 
 def _coordinate(

@@ -20,7 +20,8 @@ from salver.families.instance import Instance, Manifest
 from salver.families.instance_set import read_manifest, set_folder
 from salver.families.suite import Suite
 from salver.run.engines import check_engine, run_jobs
-from salver.run.events import EventLog, RunSummary
+from salver.run.events import EventLog, RunSummary, Work
+from salver.run.job import Folders
 from salver.run.kept_set import FOLDER, keep_set, kept_set
 from salver.run.machine import machine_facts
 from salver.run.manifest import (
@@ -229,17 +230,10 @@ def _run(
     on_finish: Callable[[RunRecord], None],
     log: EventLog | None = None,
 ) -> RunSummary:
-    return run_jobs(
-        options.engine,
-        planned,
-        chosen.runners,
-        run_dir / FOLDER,
-        run_dir,
-        options.workers,
-        options.device,
-        on_finish,
-        log,
-    )
+    engine = options.engine
+    folders = Folders(run_dir / FOLDER, run_dir, backend=engine.backend)
+    work = Work(planned, chosen.runners, folders, on_finish, engine.warm_up, log)
+    return run_jobs(engine, work, options.workers, options.device)
 
 
 def resumable(root: Path, suite: Suite, recipe: str | None) -> Path | None:

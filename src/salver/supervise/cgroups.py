@@ -62,7 +62,7 @@ def make_group(memory_mb: int, places: Available | None = None) -> Group | None:
     try:
         for folder in sorted(set(group.folders.values())):
             _make(Path(folder), places.version)
-        _limit(group, memory_mb << 20)
+        limit_of(group, memory_mb << 20)
     except OSError:
         group.remove()
         raise
@@ -96,7 +96,7 @@ def _make(folder: Path, version: int) -> None:
             return
 
 
-def _limit(group: Group, memory: int) -> None:
+def limit_of(group: Group, memory: int) -> None:
     """Memory without swap, and a bound on processes against fork bombs."""
     limits: dict[str, list[tuple[str, object, bool]]] = {
         "memory": [

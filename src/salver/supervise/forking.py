@@ -22,7 +22,7 @@ from salver.supervise.proc import stat_fields
 _START = "import sys; sys.path.append(sys.argv[1]); from salver.supervise.fork_server import main; main()"
 SERVER = (sys.executable, "-I", "-S", "-c", _START, str(Path(__file__).parents[2]))
 _LOOK_EVERY_S = 0.2
-_GREETING_S = 20.0
+GREETING_S = 20.0
 _STOPPED_LOOKS = 2
 """Looks in a row at which a supervisor stands still before its run is ended: what stops and continues all
 processes of a job, as batch systems do, is no fault of the run."""
@@ -54,7 +54,7 @@ class ForkServer:
         try:
             with theirs, self.sending:
                 socket.send_fds(self.control, [b"j"], [theirs.fileno()])
-            ours.settimeout(_GREETING_S)
+            ours.settimeout(GREETING_S)
             greeting, received, _, _ = socket.recv_fds(ours, 32, 1)
             if not received:
                 raise ConnectionError("the fork server gave no supervisor")

@@ -29,7 +29,7 @@ _MARK = f"{RUN_VARIABLE}=".encode()
 STOPPED = "stopped by the user"
 _XDG = {"CACHE": ".cache", "CONFIG": ".config", "DATA": ".local/share", "STATE": ".local/state"}
 STOPPED_SUPERVISOR = "stopped its supervisor, which keeps its limits"
-_SUPERVISOR_PATIENCE_S = 60.0
+SUPERVISOR_PATIENCE_S = 60.0
 _SWEEP_PATIENCE_S = 5.0
 
 
@@ -139,7 +139,7 @@ def _specification(
 def _supervise(spec: Specification, limits: Limits, stop: threading.Event) -> tuple[Report | str, bool]:
     """The supervisor's result, or why there is none, and whether the run had stopped it. Raises OSError."""
     with supervisor() as forked:
-        patience = time.monotonic() + limits.wall_s + limits.grace_s + _SUPERVISOR_PATIENCE_S
+        patience = time.monotonic() + limits.wall_s + limits.grace_s + SUPERVISOR_PATIENCE_S
         output, code = forked.supervise(spec, patience, stop)
     try:
         outcome = json.loads(output)

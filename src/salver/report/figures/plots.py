@@ -19,7 +19,7 @@ SHORTEST_S = 0.01
 """Times below are drawn here: a logarithmic axis has no zero and process start is about as long."""
 
 # Okabe and Ito's palette without black and yellow: readable for the colour blind, on light and dark ground.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1", "#A0784A")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1", "#A0784A")
 _DASHES = ([1, 0], [6, 2], [2, 2], [8, 3, 2, 3], [4, 4], [1, 3], [10, 2], [5, 1, 1, 1])
 _THINNED = " Where points lie too close to be told apart, one of them is drawn."
 
@@ -50,7 +50,7 @@ def cactus(frame: pd.DataFrame) -> Plot | None:
     shown = pd.concat(
         [group[thinned_steps(group["solved"], group["seconds"])] for _, group in points.groupby("solver")]
     )
-    of_solver, dashed = _assigned(_COLOURS, frame), _assigned(_DASHES, frame)
+    of_solver, dashed = colours_of(COLOURS, frame), colours_of(_DASHES, frame)
     colours = alt.Scale(domain=solvers, range=[of_solver[name] for name in solvers])
     dashes = alt.Scale(domain=solvers, range=[dashed[name] for name in solvers])
     legend = alt.Legend(symbolType="stroke", symbolStrokeWidth=2, symbolSize=300)
@@ -104,7 +104,7 @@ def scatter(frame: pd.DataFrame) -> Plot | None:
     )
     scale = alt.Scale(type="log", domain=[low, high], nice=True)
     base = alt.Chart(shown[["solver", "seconds", "seconds_reference"]])
-    points = base.mark_point(size=14, color=_COLOURS[0], opacity=1, strokeWidth=1).encode(
+    points = base.mark_point(size=14, color=COLOURS[0], opacity=1, strokeWidth=1).encode(
         x=alt.X("seconds_reference:Q", title=f"{reference} (s)", scale=scale),
         y=alt.Y("seconds:Q", title="other solver (s)", scale=scale),
     )
@@ -121,7 +121,7 @@ def scatter(frame: pd.DataFrame) -> Plot | None:
         .facet(alt.Facet("solver:N", title=None), columns=_columns(pairs["solver"].nunique()))
     )
     panels = [
-        [Series(str(name), g["seconds_reference"].tolist(), g["seconds"].tolist(), _COLOURS[0])]
+        [Series(str(name), g["seconds_reference"].tolist(), g["seconds"].tolist(), COLOURS[0])]
         for name, g in shown.groupby("solver")
     ]
     title = f"Wall time of {reference} against each other solver; unsolved at twice the limit"
@@ -148,7 +148,7 @@ def time_against(frame: pd.DataFrame, column: str, title: str) -> Plot | None:
     kept = pd.concat([group[thinned_cloud(group["number"], group["seconds"])] for _, group in groups])
     kept = kept.sort_index()
     solvers = sorted(kept["solver"].unique())
-    of_solver = _assigned(_COLOURS, frame)
+    of_solver = colours_of(COLOURS, frame)
     colours = alt.Scale(domain=solvers, range=[of_solver[name] for name in solvers])
     base = alt.Chart(kept[["solver", "seconds", "solved", "number"]]).encode(
         x=alt.X("number:Q", title=title, scale=alt.Scale(type="log", nice=False, padding=12)),
@@ -237,7 +237,7 @@ def _order(points: pd.DataFrame) -> list[str]:
     return [str(name) for name in ordered["solver"]]
 
 
-def _assigned(values: tuple[Any, ...], frame: pd.DataFrame) -> dict[str, Any]:
+def colours_of(values: tuple[Any, ...], frame: pd.DataFrame) -> dict[str, Any]:
     """A colour or dash for every solver of the results and the virtual best: the same in every plot."""
     names = [*sorted(set(map(str, frame["solver"].unique())) - {VIRTUAL_BEST}), VIRTUAL_BEST]
     return {name: values[position % len(values)] for position, name in enumerate(names)}

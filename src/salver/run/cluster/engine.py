@@ -14,7 +14,6 @@ import time
 import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import dask.config
@@ -28,35 +27,22 @@ from salver.core.project import project_root
 from salver.run.cluster.order import Order, execute, stop_all
 from salver.run.cluster.settings import forget_names
 from salver.run.cluster.workforce import Request, Workforce, place
-from salver.run.events import EventLog, RunSummary, recording
-from salver.run.job import Backend, Folders
+from salver.run.events import RunSummary, Work, recording
+from salver.run.job import Folders
 from salver.run.local import interruptible
 from salver.run.plan import PlannedJob, unsupported_record
 from salver.runners.answers import RunRecord
 from salver.runners.contract import Runner
 from salver.supervise.finished import Termination
 
-_CONNECT_S = 10.0
+CONNECT_S = 10.0
 _LOOK_EVERY_S = 1.0
 _STOP_PATIENCE_S = 20.0
 _FETCH_S = 2.0
 _ATTEMPTS = 3
 
 
-def run_dask(
-    planned: Sequence[PlannedJob],
-    runners: Mapping[str, Runner],
-    root: Path,
-    run_dir: Path,
-    *,
-    workforce: Workforce,
-    on_finish: Callable[[RunRecord], None],
-    ready: Iterable[RunRecord] = (),
-    warm_up: bool = False,
-    scratch: Path | None = None,
-    backend: Backend = "salver",
-    log: EventLog | None = None,
-) -> RunSummary:
+def run_dask(work: Work, workforce: Workforce) -> RunSummary:
     """Runs the jobs that `run_dir/events.jsonl` does not hold yet on Dask workers.
 
     The contract is that of `run_local`: order of planning (jobs for GPUs and the others are two lines),
@@ -64,26 +50,26 @@ def run_dask(
     is lost with its worker is run again; one that is lost three times is recorded as INFRASTRUCTURE.
 
     Args:
-        planned, runners, root, run_dir, on_finish, ready, scratch, backend, log: as for `run_local`. The
-            runners are made anew on the workers, by name; all folders are seen by all machines.
+        work: its runners are made anew on the workers, by name; all folders are seen by all machines. To
+            warm up, each worker runs the first job it gets of a solver once without any record.
         workforce: where the workers come from.
-        warm_up: each worker first runs the first job it gets of a solver once without any record.
 
     Raises:
         SalverError: a job that no worker can ever take; no scheduler, no workers, or workers that cannot
             run a solver; another coordinator writes this run; no space left for the events.
     """
-    with recording(planned, run_dir, ready, on_finish, log) as (wanted, record):
-        skipped, count = len(planned) - len(wanted), len(wanted)
+    with recording(work) as (wanted, record):
+        skipped, count = len(work.plan.jobs) - len(wanted), len(wanted)
         if not wanted:
             return RunSummary(0, skipped, 0)
-        asked = _Asking(runners, workforce.at_most)
+        asked = _Asking(work.runners, workforce.at_most)
         if workforce.offers is not None:
             asked.check(wanted, workforce.offers)
-        folders = Folders(root.resolve(), run_dir.resolve(), scratch, backend)
+        root, run_dir = work.folders.root.resolve(), work.folders.run_dir.resolve()
+        folders = work.folders._replace(root=root, run_dir=run_dir)
         with workforce.gather() as address, _connected(address) as client:
-            work = _Coordination(client, workforce, asked, folders, record, warm_up)
-            finished = work.run(wanted)
+            coordination = _Coordination(client, workforce, asked, folders, record, work.warm_up)
+            finished = coordination.run(wanted)
         return RunSummary(finished, skipped, count - finished)
 
 
@@ -346,9 +332,9 @@ def _connected(address: str) -> Iterator[Client]:
     Raises:
         SalverError: nobody answers there.
     """
-    with dask.config.set({"distributed.comm.timeouts.connect": _CONNECT_S}):
+    with dask.config.set({"distributed.comm.timeouts.connect": CONNECT_S}):
         try:
-            client = Client(address, timeout=_CONNECT_S, set_as_default=False)
+            client = Client(address, timeout=CONNECT_S, set_as_default=False)
         except (OSError, TimeoutError, ValueError) as error:
             what, mend = "no Dask scheduler answers there", "start one, or correct --scheduler"
             raise SalverError(what, address, mend) from error

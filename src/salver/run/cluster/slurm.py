@@ -14,7 +14,7 @@ import socket
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from salver.core.confined import clear, folder_inside, read_inside
@@ -23,13 +23,9 @@ from salver.run.cluster.engine import run_dask
 from salver.run.cluster.pools import Demand, Lifetime, Pool, Pools, lifetime, memory_mb, offer
 from salver.run.cluster.tls import make_keys
 from salver.run.cluster.workforce import LOOPBACK, Request, own_scheduler, worker_command
-from salver.run.events import EventLog, RunSummary
-from salver.run.job import Backend
-from salver.run.plan import PlannedJob
-from salver.runners.answers import RunRecord
-from salver.runners.contract import Runner
+from salver.run.events import RunSummary, Work
 
-_ASK_EVERY_S = 5.0
+ASK_EVERY_S = 5.0
 _ANSWER_S = 60.0
 _MOST_SUBMITTED_BYTES = 1 << 20
 _DEATHS_PER_PILOT = 3
@@ -37,38 +33,15 @@ _TOOLS = ("sbatch", "squeue", "scancel")
 _NAME_ANOTHER = "write an address of this machine that the nodes reach into the --pools file"
 
 
-def run_slurm(
-    planned: Sequence[PlannedJob],
-    runners: Mapping[str, Runner],
-    root: Path,
-    run_dir: Path,
-    *,
-    pools: Pools,
-    on_finish: Callable[[RunRecord], None],
-    ready: Iterable[RunRecord] = (),
-    warm_up: bool = False,
-    backend: Backend = "salver",
-    log: EventLog | None = None,
-) -> RunSummary:
+def run_slurm(work: Work, pools: Pools) -> RunSummary:
     """As `run_dask`, on pilots of these pools.
 
     Raises:
         SalverError: as `run_dask`; no Slurm here; a pool too small for a job; pilots that keep dying.
     """
     require_slurm()
-    pilots = Pilots(pools, Demand.of(planned), run_dir.resolve() / "pilots")
-    return run_dask(
-        planned,
-        runners,
-        root,
-        run_dir,
-        workforce=pilots,
-        on_finish=on_finish,
-        ready=ready,
-        warm_up=warm_up,
-        backend=backend,
-        log=log,
-    )
+    folder = work.folders.run_dir.resolve() / "pilots"
+    return run_dask(work, Pilots(pools, Demand.of(work.plan.jobs), folder))
 
 
 def require_slurm() -> None:
@@ -160,7 +133,7 @@ class Pilots:
 
     def tend(self, finished: int, left: Counter[Request]) -> None:
         now = time.monotonic()
-        if now - self._asked < _ASK_EVERY_S:
+        if now - self._asked < ASK_EVERY_S:
             return
         self._asked = now
         self._forget_ended(finished)
@@ -196,7 +169,7 @@ class Pilots:
         """Those still waiting or running. squeue fails when it has forgotten all that it is asked for;
         where it fails for any other reason they are taken to live, and asked for again later."""
         asked = ["squeue", "--noheader", "--format=%i", f"--jobs={','.join(known)}"]
-        code, output, errors = _called(asked)
+        code, output, errors = called(asked)
         if code == 0 or "Invalid job id" in errors:
             return frozenset(output.split())
         return frozenset(known)
@@ -206,7 +179,7 @@ class Pilots:
         log = self.folder / f"{pool.name}-%j.log"
         living = self.living[pool.name]
         script = pilot_script(pool, self.demand, living, self._address, log, self._tls)
-        code, output, errors = _called(["sbatch", "--parsable"], script)
+        code, output, errors = called(["sbatch", "--parsable"], script)
         if code != 0:
             said = errors.strip().rpartition("\n")[2].removeprefix("sbatch: error: ")
             raise SalverError(
@@ -219,7 +192,7 @@ class Pilots:
 
     def _cancel(self) -> None:
         known = [job for jobs in self.ids.values() for job in jobs]
-        if not known or _called(["scancel", *known])[0] == 0:
+        if not known or called(["scancel", *known])[0] == 0:
             self._submitted.unlink(missing_ok=True)
 
     def _cancel_stale(self) -> None:
@@ -240,7 +213,7 @@ class Pilots:
         # Without an id scancel would take every job of that name.
         for name in sorted({name for name, _ in known}):
             mine = [job for owner, job in known if owner == name]
-            _called(["scancel", user, f"--name={name}", *mine])
+            called(["scancel", user, f"--name={name}", *mine])
 
 
 def _require_reachable(host: str) -> None:
@@ -257,7 +230,7 @@ def _require_reachable(host: str) -> None:
         raise SalverError(what, f"scheduler_host {host}", _NAME_ANOTHER)
 
 
-def _called(command: Sequence[str], text: str = "") -> tuple[int, str, str]:
+def called(command: Sequence[str], text: str = "") -> tuple[int, str, str]:
     try:
         done = subprocess.run(
             command, input=text, capture_output=True, text=True, timeout=_ANSWER_S, check=False

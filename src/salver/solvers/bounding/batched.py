@@ -27,7 +27,7 @@ from salver.solvers.bounding.batched_maps import DeviceAffine, Indices, Tensor, 
 from salver.solvers.bounding.bounds import Array, Bounds, Signs, neuron_range
 from salver.solvers.bounding.relaxation import TINY
 
-_CELLS = {"cpu": 2**19, "cuda": 2**25}
+CELLS = {"cpu": 2**19, "cuda": 2**25}
 """Entries of the coefficients of one backward pass; more rows go in several passes."""
 
 
@@ -202,7 +202,7 @@ class _Pass:
             return
         parts = np.flatnonzero(counts)
         rows, real = _padded(wanted[parts])
-        step = max(1, _CELLS[self.bounder.device] // (2 * len(parts) * self.bounder.widest))
+        step = max(1, CELLS[self.bounder.device] // (2 * len(parts) * self.bounder.widest))
         for start in range(0, rows.shape[1], step):
             chosen, kept = rows[:, start : start + step], real[:, start : start + step]
             where = (np.broadcast_to(parts[:, None], chosen.shape)[kept], chosen[kept])

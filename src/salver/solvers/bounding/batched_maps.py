@@ -22,7 +22,7 @@ from salver.solvers.bounding.relaxation import TINY
 Tensor = Any
 Indices = npt.NDArray[np.intp]
 
-_DENSE_ON_CUDA = 2**26
+DENSE_ON_CUDA = 2**26
 """Entries of the largest sparse matrix that is made dense on CUDA (512 MiB)."""
 
 
@@ -60,7 +60,7 @@ class DeviceMatrix:
         """Args: absolute: bounds on what the entries were added up from (`Affine.absolute`)."""
         self.device = device
         entries = matrix.shape[0] * matrix.shape[1]
-        keep = sparse.issparse(matrix) and (device == "cpu" or entries > _DENSE_ON_CUDA)
+        keep = sparse.issparse(matrix) and (device == "cpu" or entries > DENSE_ON_CUDA)
         self.host = sparse.csr_array(matrix) if keep else None
         self.dense: Tensor = None
         if self.host is not None:

@@ -54,7 +54,7 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
         UnsupportedQueryError: see `salver.nets.network.lower`.
     """
     with _torch_settings(options):
-        return _Search(query, budget, options).run()
+        return CrownSearch(query, budget, options).run()
 
 
 @contextmanager
@@ -82,7 +82,7 @@ class _Open:
     rows: tuple[Any, ...] = field(compare=False)
 
 
-class _Search:
+class CrownSearch:
     """One branch and bound."""
 
     def __init__(self, query: Query, budget: Budget, options: Options) -> None:

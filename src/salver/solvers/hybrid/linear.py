@@ -106,10 +106,10 @@ class LinearRelaxation:
         lazy[model.ranges] = True
         if rows is not None:
             lazy[model.ranges[rows[rows < len(model.ranges)]]] = False
-        self._used = np.flatnonzero(~lazy)
+        self.used = np.flatnonzero(~lazy)
         self._waiting = np.flatnonzero(lazy)
-        self._matrix = sparse.csr_array(model.matrix[self._used])
-        self._solver: Any = highspy.Highs()  # type: ignore[no-untyped-call]
+        self.matrix = sparse.csr_array(model.matrix[self.used])
+        self.backend: Any = highspy.Highs()  # type: ignore[no-untyped-call]
         for name, value in (
             ("output_flag", False),
             ("threads", 1),
@@ -119,8 +119,8 @@ class LinearRelaxation:
             ("primal_feasibility_tolerance", 1e-9),
             ("simplex_iteration_limit", _ITERATIONS),
         ):
-            self._solver.setOptionValue(name, value)
-        self._solver.passModel(self._lp())
+            self.backend.setOptionValue(name, value)
+        self.backend.passModel(self._lp())
 
     def refutation(self, atoms: Sequence[Atom]) -> Refutation:
         """The last certified infeasibility, by what its rows and column bounds stand for.
@@ -153,7 +153,7 @@ class LinearRelaxation:
     @property
     def rows(self) -> Indices:
         """Range rows in use, as numbers into `model.ranges`."""
-        return np.flatnonzero(np.isin(self.model.ranges, self._used))
+        return np.flatnonzero(np.isin(self.model.ranges, self.used))
 
     def weights(self, multipliers: Array) -> Array:
         """Coefficients [columns] of the sum of multiplier * row, in the units of the query."""
@@ -172,14 +172,14 @@ class LinearRelaxation:
     def refuted(self) -> bool:
         """Whether no point has the present bounds; False also where that could not be certified."""
         while True:
-            self._solver.run()
+            self.backend.run()
             self.solves += 1
-            status = self._solver.getModelStatus()
+            status = self.backend.getModelStatus()
             if status == highspy.HighsModelStatus.kInfeasible:
                 return self._certified()
             if status != highspy.HighsModelStatus.kOptimal:
                 return False
-            solution = np.array(self._solver.getSolution().col_value) + self._middle
+            solution = np.array(self.backend.getSolution().col_value) + self._middle
             if not self._add_violated(solution):
                 self.point = solution * self._unit
                 return False
@@ -187,7 +187,7 @@ class LinearRelaxation:
     def _bound(self, column: int, low: float, high: float) -> None:
         self.lower[column], self.upper[column] = low, high
         middle = float(self._middle[column])
-        self._solver.changeColBounds(column, low - middle, high - middle)
+        self.backend.changeColBounds(column, low - middle, high - middle)
 
     def _add_violated(self, solution: Array) -> bool:
         model, waiting = self.model, self._waiting
@@ -201,7 +201,7 @@ class LinearRelaxation:
         chosen = violated[np.argsort(-excess[violated], kind="stable")[:_AT_ONCE]]
         new = waiting[chosen]
         part = sparse.csr_array(model.matrix[new])
-        self._solver.addRows(
+        self.backend.addRows(
             len(new),
             self._row_lower[new],
             self._row_upper[new],
@@ -210,42 +210,42 @@ class LinearRelaxation:
             part.indices.astype(np.int32),
             part.data,
         )
-        self._used = np.concatenate([self._used, new])
+        self.used = np.concatenate([self.used, new])
         self._waiting = np.delete(waiting, chosen)
-        self._matrix = sparse.csr_array(sparse.vstack([self._matrix, part]))
+        self.matrix = sparse.csr_array(sparse.vstack([self.matrix, part]))
         return True
 
     def _certified(self) -> bool:
-        _, exists, ray = self._solver.getDualRay()
+        _, exists, ray = self.backend.getDualRay()
         if not exists:
             return False
         ray = np.asarray(ray, np.float64)
         for multipliers in (ray, -ray):
             if self._contradiction(multipliers):
                 self.multipliers = np.zeros(self.model.matrix.shape[0])
-                self.multipliers[self._used] = multipliers / self._row_unit[self._used]
+                self.multipliers[self.used] = multipliers / self._row_unit[self.used]
                 return True
         return False
 
     def _contradiction(self, multipliers: Array) -> bool:
-        row_lower, row_upper = self.model.row_lower[self._used], self.model.row_upper[self._used]
+        row_lower, row_upper = self.model.row_lower[self.used], self.model.row_upper[self.used]
         limits = np.where(multipliers > 0, row_lower, row_upper)
         multipliers = np.where(np.isfinite(limits), multipliers, 0.0)
         required = np.where(multipliers != 0.0, limits, 0.0) * multipliers
-        weights = self._matrix.T @ multipliers
+        weights = self.matrix.T @ multipliers
         reached = np.where(weights > 0, self.upper, self.lower) * weights
         # Two roundings of everything: of the rows as they stand, and of this sum.
-        scale = np.abs(required).sum() + 2.0 * (self._row_size[self._used] @ np.abs(multipliers))
+        scale = np.abs(required).sum() + 2.0 * (self._row_size[self.used] @ np.abs(multipliers))
         return bool(required.sum() - reached.sum() > ROUNDING * scale + TINY)
 
     def _lp(self) -> highspy.HighsLp:
         lp = highspy.HighsLp()
-        lp.num_row_, lp.num_col_ = self._matrix.shape
+        lp.num_row_, lp.num_col_ = self.matrix.shape
         lp.col_cost_ = np.zeros(lp.num_col_)
         lp.col_lower_, lp.col_upper_ = self.lower - self._middle, self.upper - self._middle
-        lp.row_lower_, lp.row_upper_ = self._row_lower[self._used], self._row_upper[self._used]
+        lp.row_lower_, lp.row_upper_ = self._row_lower[self.used], self._row_upper[self.used]
         lp.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
-        lp.a_matrix_.start_ = self._matrix.indptr
-        lp.a_matrix_.index_ = self._matrix.indices
-        lp.a_matrix_.value_ = self._matrix.data
+        lp.a_matrix_.start_ = self.matrix.indptr
+        lp.a_matrix_.index_ = self.matrix.indices
+        lp.a_matrix_.value_ = self.matrix.data
         return lp

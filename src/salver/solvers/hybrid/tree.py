@@ -90,7 +90,7 @@ def search(
     Raises:
         UnsupportedQueryError: operators outside `Program`.
     """
-    return _Search(query, budget, options).run(pending, donate)
+    return TreeSearch(query, budget, options).run(pending, donate)
 
 
 @dataclass
@@ -107,7 +107,7 @@ class _Threshold:
 
 
 @dataclass
-class _Search:
+class TreeSearch:
     query: Query
     budget: Budget
     options: Options

@@ -111,10 +111,10 @@ class Rows:
         group = self.groups.setdefault((kind, name), ([], [], []))
         group[0].extend([lemma] * len(entries))
         group[1].extend(entries)
-        group[2].extend(_short(values).tolist())
+        group[2].extend(shortened(values).tolist())
 
 
-def _short(values: Array) -> Array:
+def shortened(values: Array) -> Array:
     """Multipliers > 0 to nine decimal digits, which is all that a file then has to hold."""
     shift = 8 - np.floor(np.log10(values))
     if np.abs(shift).max() > _EXACT:

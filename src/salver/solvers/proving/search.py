@@ -51,11 +51,11 @@ def prove(
     Raises:
         UnsupportedNetworkError, UnsupportedPropertyError, UnsupportedQueryError: see `stated`.
     """
-    return _Search(query, files, budget=budget).run(journal)
+    return ProofSearch(query, files, budget=budget).run(journal)
 
 
 @dataclass(eq=False)
-class _Search(Deductions):
+class ProofSearch(Deductions):
     budget: Budget = field(kw_only=True)
 
     def run(self, journal: Journal | None) -> list[Any] | None:
