@@ -30,7 +30,7 @@ ALONE = [
     (325, frozenset({"attack"})),
     (327, frozenset({"attack"})),
 ]
-SPLIT = [(306, BOUNDS), (306, BOUNDS | {"probing"}), (309, BOUNDS), (317, BOUNDS | {"probing"})]
+SPLIT = [(306, BOUNDS), (306, BOUNDS | {"probing"}), (309, BOUNDS)]
 
 
 def solved(folder: Path, seed: int, without: frozenset[str]) -> tuple[Query, Journal]:
@@ -71,14 +71,16 @@ def test_a_proof_goes_through_the_nodes_of_the_search(tmp_path, seed, without):
 @pytest.mark.slow
 def test_nothing_is_recorded_unless_a_proof_is_asked_for(tmp_path, capfd):
     query = read_again(draw(tmp_path, 306).query)
-    plain, recorded = (
-        solve(query, Budget(60.0), Options(without=BOUNDS, record=record)) for record in (False, True)
-    )
-    assert plain.journal is None
-    assert recorded.journal is not None
-    lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("nodes")]
-    assert len(lines) == 2
-    assert lines[0] == lines[1]
+    found, counts = [], []
+    for record in (False, True):
+        # A back end's time limit would make the search depend on the clock.
+        options = Options(without=BOUNDS | {"backend"}, record=record)
+        found.append(solve(query, Budget(60.0), options).journal)
+        counts.append(capfd.readouterr().err.splitlines()[-1])
+    assert found[0] is None
+    assert found[1] is not None
+    assert counts[0].startswith("nodes ")
+    assert counts[0] == counts[1]
 
 
 def forged(journal: Journal, rng: np.random.Generator) -> Journal:

@@ -115,7 +115,7 @@ def write_proof(path: Path, files: QueryFiles, steps: Iterable[Any]) -> None:
     """Writes a proof, compressed where the name ends in `.gz`; the same steps give the same bytes."""
     lines = [files.header, *steps]
     text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines).encode()
-    write_atomically(path, gzip.compress(text, mtime=0) if path.suffix == ".gz" else text)
+    write_atomically(path, gzip.compress(text, 6, mtime=0) if path.suffix == ".gz" else text)
 
 
 def read_proof(path: Path, files: QueryFiles) -> Iterator[Any]:

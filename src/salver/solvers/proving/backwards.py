@@ -207,13 +207,14 @@ class _Reading:
             self._narrow(block.value, at, *sides_, self._value_limits(number, at))
 
     def _hand_on(self, number: int, block: GateBlock, lower: Indices, upper: Indices) -> None:
-        """Where the mask is on, v is p."""
+        """Where the mask is on, v is p. The range of p has to be said: p itself would be replaced by v."""
         entries = np.concatenate([lower, upper])
         for part in _pieces(len(entries)):
             rows = self.deductions.rows()
             for lemma, place in enumerate(part):
-                kind = "gate_off" if place < len(lower) else "gate_on"
+                kind, side = ("gate_off", "low") if place < len(lower) else ("gate_on", "high")
                 rows.add(kind, number, lemma, entries[place : place + 1], np.ones(1))
+                rows.add_block(side, number, lemma, entries[place : place + 1])
             step = {
                 "do": "bound",
                 "tensor": rows.name("value", number),

@@ -57,6 +57,10 @@ class Rows:
         """Adds ranges, `low` or `high`, of the argument of a gate or Abs."""
         self._put(kind, self.name("value", number), lemma, entries, multipliers)
 
+    def add_block(self, kind: str, number: int, lemma: int, entries: Indices) -> None:
+        """Adds ranges, `low` or `high`, of the values of a block, once each."""
+        self._put(kind, self.name("block", number), lemma, entries, np.ones(len(entries)))
+
     def add_output(self, kind: str, lemma: int, entry: int) -> None:
         """Adds the range of an output, `low` or `high`, once."""
         self._put(kind, self.graph.network.output, lemma, [entry], [1.0])
