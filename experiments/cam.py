@@ -183,8 +183,8 @@ def _published_network(data_dir: Path | None) -> Path:
     folder = data_dir or locate_user_data()
     path = folder / PUBLISHED_NETWORK if folder else PUBLISHED_NETWORK
     if folder is None or not path.is_file():
-        mend = f"put it there, point --data-dir or SALVER_DATA at the folder that holds {PUBLISHED_NETWORK}"
-        raise SalverError("CORGI's network is not on this machine", str(path), mend)
+        hint = f"put it there, point --data-dir or SALVER_DATA at the folder that holds {PUBLISHED_NETWORK}"
+        raise SalverError("CORGI's network is not on this machine", str(path), hint)
     return path
 
 

@@ -196,8 +196,8 @@ def bench_ranking(
     """
     unknown = sorted(set(options.datasets) - set(COMPARISONS))
     if unknown:
-        mend = f"choose among {', '.join(COMPARISONS)}"
-        raise SalverError(f"no comparison on {', '.join(unknown)}", "bench ranking", mend)
+        hint = f"choose among {', '.join(COMPARISONS)}"
+        raise SalverError(f"no comparison on {', '.join(unknown)}", "bench ranking", hint)
     choose(options.solver, runners(), "solver")
     lines = ["# salver bench ranking\n", f"{_conditions(options)}\n"]
     files = {}

@@ -84,8 +84,8 @@ def training_of(facts: Facts) -> Training:
         SalverError: the instance is of another family.
     """
     if facts.training is None:
-        mend = "use a suite of training_pairs alone"
-        raise SalverError("does not say how its network was trained", f"instance of {facts.family}", mend)
+        hint = "use a suite of training_pairs alone"
+        raise SalverError("does not say how its network was trained", f"instance of {facts.family}", hint)
     return facts.training
 
 

@@ -58,8 +58,8 @@ class TrainingPairs(Generator):
 
     def instances(self, params: TrainingPairsParameters, seed: int) -> Iterator[InstanceDraft]:
         if not (params.label_epsilons or (params.box_epsilons and params.deltas) or params.rank_epsilons):
-            mend = "give label_epsilons, rank_epsilons, or box_epsilons with deltas"
-            raise SalverError("no question is asked", f"training_pairs on {params.network}", mend)
+            hint = "give label_epsilons, rank_epsilons, or box_epsilons with deltas"
+            raise SalverError("no question is asked", f"training_pairs on {params.network}", hint)
         networks, data = _networks(params, seed)
         used = 0
         for index in _common_points(networks, data, seed)[params.skip :]:

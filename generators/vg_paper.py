@@ -66,10 +66,10 @@ def _paper_folder(data_dir: Path | None) -> Path:
     root = data_dir or locate_user_data()
     if root is None or not (root / "paper").is_dir():
         where = str(root) if root else "SALVER_DATA"
-        mend = (
+        hint = (
             "point --data-dir or SALVER_DATA at the folder that holds paper/banditnet.npz and paper/mnist_fc/"
         )
-        raise SalverError("no folder `paper` with the paper's networks", where, mend)
+        raise SalverError("no folder `paper` with the paper's networks", where, hint)
     return root / "paper"
 
 

@@ -31,7 +31,8 @@ def discover() -> list[type[Runner]]:
         try:
             tool = tuple(shlex.split(command))
         except ValueError as error:
-            raise SalverError(f"{entry!r} is not quoted properly ({error})", VARIABLE, "mend it") from error
+            problem = f"{entry!r} is not quoted properly ({error})"
+            raise SalverError(problem, VARIABLE, "correct it") from error
         if not tool or not SOLVER_NAME.fullmatch(name) or name in found:
             problem = "is listed twice" if name in found else "is not name=command"
             raise SalverError(

@@ -244,7 +244,7 @@ def test_an_invalid_set_is_status_1_and_json_all_the_same(
 @pytest.mark.parametrize(
     ("raised", "status", "told"),
     [
-        (SalverError("does not work", "here", "mend it"), 2, "salver: here: does not work; mend it\n"),
+        (SalverError("does not work", "here", "correct it"), 2, "salver: here: does not work; correct it\n"),
         (FoundError("does not fit", "there"), 1, "salver: there: does not fit\n"),
         (
             ValueError("no such\nlayer"),

@@ -104,7 +104,7 @@ def test_other_facts_are_looked_at_anew(run: Run) -> None:
 
 def test_other_code_does_not_take_over_what_was_found(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     run.replay()
-    monkeypatch.setattr(replays, "judging_code", lambda: b"mended")
+    monkeypatch.setattr(replays, "judging_code", lambda: b"changed")
     run.replay()
     assert run.replayed > 0
 

@@ -6,7 +6,7 @@ import multiprocessing
 
 import pytest
 
-from salver.core.records import lean
+from salver.core.records import sharing_field_names
 from salver.judge.judgement import Judgement, Outcome
 from salver.judge.scoring import results_frame
 from salver.report.figures.background import background_drawing, drawn_here
@@ -43,8 +43,8 @@ def test_a_lean_record_is_the_same_record() -> None:
         name: getattr(Judgement(key="k", outcome=Outcome.WRONG), name) for name in Judgement.model_fields
     }
     one, other, partial = Judgement(**whole), Judgement(**whole), Judgement(key="k", outcome=Outcome.WRONG)
-    assert lean(one) == other == lean(other)
+    assert sharing_field_names(one) == other == sharing_field_names(other)
     assert one.model_fields_set is other.model_fields_set
     assert one.model_dump_json() == Judgement(**whole).model_dump_json()
     assert one.model_copy(update={"detail": "x"}).model_dump(exclude_unset=True) == {**whole, "detail": "x"}
-    assert lean(partial).model_fields_set == {"key", "outcome"}
+    assert sharing_field_names(partial).model_fields_set == {"key", "outcome"}

@@ -103,7 +103,7 @@ def test_the_report_of_an_unfinished_run_says_so_first_and_has_no_score(tmp_path
     judgements = judge(records, INSTANCES, {})
     runs = [JudgedRun(run=r, judgement=j) for r, j in zip(records, judgements, strict=True)]
     covered = coverage(records, len(INSTANCES), ("crown", "falsify", "milp"))
-    assert covered.told == "2 of 9 jobs"
+    assert covered.fraction == "2 of 9 jobs"
     found = results(loaded(tmp_path, runs, coverage=covered))
     drawing = partial(drawn_here, shown_in_plots(found.frame))
     page = write_report(found, Material(), drawing)

@@ -8,7 +8,7 @@ import pytest
 
 from salver.core.errors import SalverError
 from salver.families.instance import Instance
-from salver.run.loaded import coverage, told_apart
+from salver.run.loaded import coverage, split_by_settings
 from salver.runners.answers import Claim, RunRecord
 from salver.spec.truth import Truth
 from salver.supervise.finished import Termination
@@ -32,7 +32,7 @@ def run(key: str, instance_id: str = "i", **changes: Any) -> RunRecord:
 
 
 def names(*records: RunRecord) -> list[str]:
-    return [record.solver for record in told_apart(records, INSTANCES)]
+    return [record.solver for record in split_by_settings(records, INSTANCES)]
 
 
 @pytest.mark.parametrize(
@@ -64,14 +64,14 @@ def test_what_an_old_record_does_not_say_is_no_difference() -> None:
 
 def test_two_results_of_one_job_are_refused() -> None:
     with pytest.raises(SalverError, match="milp has two results on i"):
-        told_apart([run("a"), run("b")], INSTANCES)
+        split_by_settings([run("a"), run("b")], INSTANCES)
     assert names(run("a"), run("b", repetition=1)) == ["milp"] * 2
 
 
 def test_a_setting_with_a_part_of_the_instances_is_unfinished() -> None:
-    records = told_apart([run("a"), run("b", "j"), run("c", solver_version="2")], INSTANCES)
+    records = split_by_settings([run("a"), run("b", "j"), run("c", solver_version="2")], INSTANCES)
     covered = coverage(records, 2, ("milp",))
-    assert (covered.told, covered.unfinished) == ("3 of 4 jobs", True)
+    assert (covered.fraction, covered.unfinished) == ("3 of 4 jobs", True)
     assert not coverage(records[:2], 2, ("milp",)).unfinished
-    assert coverage(records[:2], 2, ("milp",), 3).told == "2 of 6 jobs"
-    assert coverage([], 2, ("milp", "crown")).told == "0 of 4 jobs"
+    assert coverage(records[:2], 2, ("milp",), 3).fraction == "2 of 6 jobs"
+    assert coverage([], 2, ("milp", "crown")).fraction == "0 of 4 jobs"

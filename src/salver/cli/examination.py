@@ -96,7 +96,7 @@ def _engines() -> list[Finding]:
             check_engine(Engine(name=name))
             findings.append(Finding(subject=f"engine {name}", usable=True, detail="docs/execution.md"))
         except SalverError as error:
-            detail = f"{error.what}; {error.mend}"
+            detail = f"{error.what}; {error.hint}"
             findings.append(Finding(subject=f"engine {name}", usable=False, detail=detail))
     return findings
 

@@ -121,8 +121,8 @@ def inside(folder: Path, name: str) -> Path:
     try:
         os.close(open_inside(folder, name))
     except OSError as error:
-        mend = "put the file itself there" if isinstance(error, UnfitFileError) else "check the path"
-        raise SalverError(f"cannot be read ({error.strerror})", str(folder / name), mend) from error
+        hint = "put the file itself there" if isinstance(error, UnfitFileError) else "check the path"
+        raise SalverError(f"cannot be read ({error.strerror})", str(folder / name), hint) from error
     return folder / name
 
 

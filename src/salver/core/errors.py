@@ -1,4 +1,4 @@
-"""The errors a user of salver should ever see: what is wrong, where, and how to mend it."""
+"""The errors a user of salver should ever see: what is wrong, where, and how to put it right."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ class SalverError(Exception):
     Args:
         what: what is wrong, in one clause without a full stop.
         where: file, suite, solver or option concerned; empty when `what` already says it.
-        mend: what to do about it; empty only when nothing can be done.
+        hint: what to do about it; empty only when nothing can be done.
     """
 
-    def __init__(self, what: str, where: str = "", mend: str = "") -> None:
-        self.what, self.where, self.mend = what, where, mend
+    def __init__(self, what: str, where: str = "", hint: str = "") -> None:
+        self.what, self.where, self.hint = what, where, hint
         super().__init__(str(self))
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.what}" if self.where else self.what
-        return " ".join(f"{text}; {self.mend}".split()) if self.mend else " ".join(text.split())
+        return " ".join(f"{text}; {self.hint}".split()) if self.hint else " ".join(text.split())
 
 
 class FoundError(SalverError):

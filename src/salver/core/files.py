@@ -58,8 +58,8 @@ def refuse_output(path: Path, *, force: bool = False, inputs: Iterable[Path] = (
     if path.exists() and not path.is_file():
         raise SalverError("is no plain file", str(path), "choose another name")
     if os.path.lexists(path) and not force:
-        mend = f"choose another name, or replace it with {option}" if option else "choose another name"
-        raise SalverError("exists already", str(path), mend)
+        hint = f"choose another name, or replace it with {option}" if option else "choose another name"
+        raise SalverError("exists already", str(path), hint)
 
 
 def refuse_missing_parent(path: Path) -> None:

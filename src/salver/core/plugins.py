@@ -73,7 +73,7 @@ def find_plugins(
     if described is not None:
         for path in sorted(folder.glob("*.toml")):
             _try(found, str(path), _names_in(path), partial(_described, path, described))
-    return _told(found) if warn else found
+    return _with_warnings(found) if warn else found
 
 
 def choose(name: str, known: Mapping[str, Any], kind: str) -> Any:
@@ -89,7 +89,7 @@ def choose(name: str, known: Mapping[str, Any], kind: str) -> Any:
     raise SalverError(f"no {kind} of that name", name or "''", suggestion(name, sorted(known)))
 
 
-def _told(found: Found) -> Found:
+def _with_warnings(found: Found) -> Found:
     for one in found.broken:
         line = f"salver: warning: {one.error}; the rest goes on without it"
         if line not in WARNED:

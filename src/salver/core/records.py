@@ -61,7 +61,7 @@ class Kinds:
 _FIELDS: dict[type[Record], set[str]] = {}
 
 
-def lean(record: R) -> R:
+def sharing_field_names(record: R) -> R:
     """The same record, sharing the set of its fields' names with others of its kind where all were given.
 
     Pydantic keeps a set for each, which takes more memory than all values of a small record.
@@ -87,8 +87,8 @@ def parse_record(kind: type[Any], raw: dict[str, Any], where: str) -> Any:
     except ValidationError as error:
         first = _first(error)
         entry = ".".join(str(part)[:LONGEST] for part in first["loc"])
-        what, mend = _words(first, kind)
-        raise SalverError(f"{entry}: {what}" if entry else what, where, mend) from error
+        what, hint = _words(first, kind)
+        raise SalverError(f"{entry}: {what}" if entry else what, where, hint) from error
 
 
 def parse_options(kind: type[Any], raw: dict[str, Any], named: Mapping[str, str] | None = None) -> Any:
@@ -107,8 +107,8 @@ def parse_options(kind: type[Any], raw: dict[str, Any], named: Mapping[str, str]
         fields = [str(part) for part in first["loc"] if not isinstance(part, int)]
         field = fields[-1] if fields else "command line"
         option = (named or {}).get(field, f"--{field.replace('_', '-')}")
-        what, mend = _words(first, kind)
-        raise SalverError(what, option, mend) from error
+        what, hint = _words(first, kind)
+        raise SalverError(what, option, hint) from error
 
 
 def first_violation(error: ValidationError) -> str:
@@ -158,8 +158,8 @@ def _words(error: ErrorDetails, kind: type[Any] | None) -> tuple[str, str]:
         return f"{given} is not written as it must be", _pattern(context["pattern"])
     if type_ == "value_error":
         return str(context["error"]), "correct this entry"
-    name, mend = _KINDS.get(type_.partition("_")[0], ("", "correct this entry"))
-    return (f"{given} is not {name}", mend) if name else (error["msg"], mend)
+    name, hint = _KINDS.get(type_.partition("_")[0], ("", "correct this entry"))
+    return (f"{given} is not {name}", hint) if name else (error["msg"], hint)
 
 
 def _choice(given: str, choices: list[str]) -> str:

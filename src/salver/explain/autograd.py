@@ -53,6 +53,6 @@ def last_features(classifier: Network) -> Node:
     """
     images = [node for node in classifier.nodes if isinstance(node.operator, Relu) and len(node.shape) == 3]
     if not images:
-        mend = "use a classifier convolution - ReLU - flatten - dense - ReLU - dense"
-        raise SalverError("no ReLU over an image", "activation map", mend)
+        hint = "use a classifier convolution - ReLU - flatten - dense - ReLU - dense"
+        raise SalverError("no ReLU over an image", "activation map", hint)
     return images[-1]

@@ -20,7 +20,7 @@ from salver.explain.grad_cam import split_at_features
 from salver.nets.network import Network, free_prefix, single
 from salver.nets.operators import Abs, Concat, Conv, Linear, Node, Relu, Reshape
 
-_MEND = "use a classifier that ends in ReLU - global average pooling - dense"
+_HINT = "use a classifier that ends in ReLU - global average pooling - dense"
 
 
 @METHODS.register
@@ -76,24 +76,24 @@ def _ending(classifier: Network) -> tuple[Linear, Node]:
     made_by = {node.name: node for node in classifier.nodes}
     dense = made_by[classifier.output]
     if not isinstance(dense.operator, Linear):
-        raise SalverError("the last layer is not dense", "class activation map", _mend(classifier))
+        raise SalverError("the last layer is not dense", "class activation map", _hint(classifier))
     pool = made_by.get(dense.inputs[0])
     while pool is not None and isinstance(pool.operator, Reshape):
         pool = made_by.get(pool.inputs[0])
     source = made_by.get(pool.inputs[0]) if pool is not None else None
     if pool is None or source is None or not isinstance(source.operator, Relu) or not _is_gap(pool, source):
         what = "no global average pooling before the dense layer"
-        raise SalverError(what, "class activation map", _mend(classifier))
+        raise SalverError(what, "class activation map", _hint(classifier))
     return dense.operator, source
 
 
-def _mend(classifier: Network) -> str:
+def _hint(classifier: Network) -> str:
     """Names Grad-CAM where the network allows it."""
     try:
         split_at_features(classifier)
     except SalverError:
-        return _MEND
-    return f'{_MEND}, or map = "grad-cam" for this dense head'
+        return _HINT
+    return f'{_HINT}, or map = "grad-cam" for this dense head'
 
 
 def _is_gap(pool: Node, source: Node) -> bool:

@@ -26,7 +26,7 @@ from salver.nets.operators import Abs, Concat, Conv, Linear, Mul, Node, Relu, Re
 
 MOST_GATES = 8192
 """Products mask * value in one graph: pixels of the map times ReLUs of the head."""
-_MEND = "use a classifier convolution - ReLU - flatten - dense - ReLU - dense"
+_HINT = "use a classifier convolution - ReLU - flatten - dense - ReLU - dense"
 
 
 @METHODS.register
@@ -99,7 +99,7 @@ def split_at_features(classifier: Network) -> tuple[Node, tuple[Node, ...]]:
     for node in chain:
         pooled = isinstance(node.operator, Conv) and node.shape[1:] == (1, 1)
         if node.inputs != (before,) or not (pooled or isinstance(node.operator, Linear | Relu | Reshape)):
-            raise SalverError(f"{type(node.operator).__name__} in the head", "Grad-CAM", _MEND)
+            raise SalverError(f"{type(node.operator).__name__} in the head", "Grad-CAM", _HINT)
         before = node.name
     head = tuple(node for node in chain if not isinstance(node.operator, Reshape))
     ends = (head[0].operator, head[-1].operator) if head else (None, None)
@@ -108,7 +108,7 @@ def split_at_features(classifier: Network) -> tuple[Node, tuple[Node, ...]]:
         or not isinstance(ends[0], Linear | Conv)
         or not isinstance(ends[1], Linear)
     ):
-        raise SalverError("no dense layer at the end", "Grad-CAM", _MEND)
+        raise SalverError("no dense layer at the end", "Grad-CAM", _HINT)
     return features, head
 
 
@@ -131,7 +131,7 @@ def _along(
 
 def _matrix(node: Node) -> Any:
     if not isinstance(node.operator, Linear):
-        raise SalverError(f"{type(node.operator).__name__} in the head", "Grad-CAM", _MEND)
+        raise SalverError(f"{type(node.operator).__name__} in the head", "Grad-CAM", _HINT)
     return node.operator.weight
 
 

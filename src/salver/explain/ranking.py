@@ -67,8 +67,8 @@ class Ranking:
         most = min(len(self.inside), len(self.outside))
         if not 1 <= self.leave <= most:
             what = f"{self.leave} members cannot leave a top-{len(self.inside)} set"
-            mend = f"choose a number from 1 to {most}"
-            raise SalverError(f"{what} of {self.features} features", "ranking", mend)
+            hint = f"choose a number from 1 to {most}"
+            raise SalverError(f"{what} of {self.features} features", "ranking", hint)
 
     @property
     def features(self) -> int:
@@ -199,8 +199,8 @@ def _with_counts(
     size = k * others
     if size > MOST_PAIRS:
         what = f"{k} x {others} pairs are more than the {MOST_PAIRS} a graph compares"
-        mend = "choose a smaller k, or the exact form, which counts nothing"
-        raise SalverError(what, "relaxed ranking", mend)
+        hint = "choose a smaller k, or the exact form, which counts nothing"
+        raise SalverError(what, "relaxed ranking", hint)
     joined = graph.nodes[-1]
     if not isinstance(joined.operator, Concat) or len(joined.inputs) != 2:
         raise ValueError("not a gradient network: its output is no Concat[logits, saliency]")

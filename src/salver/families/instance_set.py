@@ -63,8 +63,8 @@ def read_manifest(folder: Path) -> Manifest:
         raise SalverError(what, str(path), "generate the set again") from error
     except ValueError as error:
         what = first_violation(error) if isinstance(error, ValidationError) else str(error).splitlines()[0]
-        mend = "generate the set again, or use the version of salver that made it"
-        raise SalverError(f"is malformed or of another version ({what})", str(path), mend) from error
+        hint = "generate the set again, or use the version of salver that made it"
+        raise SalverError(f"is malformed or of another version ({what})", str(path), hint) from error
     named = dict.fromkeys(
         file for one in manifest.instances for file in (one.onnx, one.vnnlib, one.vnnlib2, one.network)
     )
@@ -283,8 +283,8 @@ def _refuse_another(first: Network, second: Network, name: str) -> None:
         SalverError: the two networks differ.
     """
     if first is not second and first.sha256() != second.sha256():
-        mend = "give the networks' files different names"
-        raise SalverError("two networks of a suite have this name", name, mend)
+        hint = "give the networks' files different names"
+        raise SalverError("two networks of a suite have this name", name, hint)
 
 
 def _write_texts(

@@ -105,18 +105,18 @@ def check_planted(draft: InstanceDraft, grafted: Grafted, gates: Sequence[Gate])
             class.
     """
     groups = grafted.rows.reshape(len(gates), len(COPIES))
-    where, mend = draft.name, "choose a smaller epsilon, fewer gates or another delta_factor"
+    where, hint = draft.name, "choose a smaller epsilon, fewer gates or another delta_factor"
     if not all(_same_sign(grafted, group) for group in groups):
-        raise SalverError("the neurons of a gate are no multiples of each other", where, mend)
+        raise SalverError("the neurons of a gate are no multiples of each other", where, hint)
     for case in _cases(grafted.tensor, groups):
         if not refuted(draft.graph, draft.prop, case):
             what = "all gates shut" if not any(case.values()) else "a gate open"
-            raise SalverError(f"bounds do not refute the query with {what}", where, mend)
+            raise SalverError(f"bounds do not refute the query with {what}", where, hint)
     for gate in gates:
         logits = exact_outputs(draft.classifier, gate.corner)
         inside = draft.prop.inputs_inside(gate.corner)
         if not inside or logits[gate.target] <= logits[draft.facts.label]:
-            raise SalverError("an open gate does not change the class", where, mend)
+            raise SalverError("an open gate does not change the class", where, hint)
 
 
 def _cases(tensor: str, groups: npt.NDArray[np.intp]) -> Iterator[Signs]:

@@ -54,7 +54,7 @@ def over_points(
     Points whose map gives the question no meaning are passed over.
 
     Args:
-        nothing: what to say, and how to mend it, where no point gives a draft.
+        nothing: what to say, and how to put it right, where no point gives a draft.
 
     Raises:
         SalverError: as `classifier_and_data`; no radii where the family has some; no point gives a draft.
@@ -97,11 +97,11 @@ def classifier_and_data(
         return from_torch(trained(spec, seed, data_dir), data.test_x.shape[1]), data
     path = Path(network)
     if not path.name.lower().endswith((".onnx", ".onnx.gz")):
-        mend = f"{suggestion(network, ZOO, 8)} (docs/networks.md), or name an .onnx file and its `dataset`"
-        raise SalverError("no network of that name", f"{family}: {network}", mend)
+        hint = f"{suggestion(network, ZOO, 8)} (docs/networks.md), or name an .onnx file and its `dataset`"
+        raise SalverError("no network of that name", f"{family}: {network}", hint)
     if dataset is None:
-        mend = "add `dataset`, the data set that the network was trained on"
-        raise SalverError("a network in a file needs a data set", f"{family}: {network}", mend)
+        hint = "add `dataset`, the data set that the network was trained on"
+        raise SalverError("a network in a file needs a data set", f"{family}: {network}", hint)
     classifier, data = single(read_onnx(path), str(path)), load(dataset, data_dir)
     if classifier.input_size != data.test_x.shape[1]:
         what = f"takes {classifier.input_size} inputs, {dataset} has {data.test_x.shape[1]}"

@@ -88,7 +88,7 @@ def compare(first: pd.DataFrame, second: pd.DataFrame) -> list[Comparison]:
             compared.append(_comparison(solver, pairs, (first_version, second_version)))
     if not compared:
         raise SalverError(
-            "the runs share no solver on any instance", mend="run one suite with the same solvers"
+            "the runs share no solver on any instance", hint="run one suite with the same solvers"
         )
     return compared
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from salver.core.records import lean
+from salver.core.records import sharing_field_names
 from salver.judge.judgement import JudgedRun
 from salver.judge.loaded import StoredRun
 from salver.judge.proofs import CheckedProof, check_proofs
@@ -39,5 +39,8 @@ def judge_run(run: R) -> Judged[R]:
     """
     replays, proofs = replay_witnesses(run), check_proofs(run)
     judgements = judge(run.records, run.instances.by_id, replays, proofs)
-    rows = [lean(JudgedRun(run=r, judgement=j)) for r, j in zip(run.records, judgements, strict=True)]
+    rows = [
+        sharing_field_names(JudgedRun(run=r, judgement=j))
+        for r, j in zip(run.records, judgements, strict=True)
+    ]
     return Judged(run, rows, proofs)

@@ -169,8 +169,8 @@ class LoadedInstance:
         try:
             return self.within.runtime(self.record.onnx).outputs(x)
         except RuntimeError as error:
-            where, mend = str(self.onnx), "generate the set again"
-            raise SalverError("ONNX Runtime cannot run it", where, mend) from error
+            where, hint = str(self.onnx), "generate the set again"
+            raise SalverError("ONNX Runtime cannot run it", where, hint) from error
 
 
 @dataclass(frozen=True, eq=False)

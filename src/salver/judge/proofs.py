@@ -28,7 +28,7 @@ class CheckedProof(Record):
     """What the checker said of one run's proof. Bytes as stored (compressed), wall seconds of checking.
 
     `subject` is a hash of the proof's bytes, of the instance's network and query and of the checker's source:
-    a verdict about anything else, or by a checker that was mended since, does not stand.
+    a verdict about anything else, or by a checker that was corrected since, does not stand.
     """
 
     subject: str

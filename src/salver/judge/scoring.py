@@ -218,7 +218,7 @@ def find_profile(name: str) -> Profile:
         SalverError: there is none.
     """
     if name not in PROFILES:
-        raise SalverError(f"no scoring profile {name!r}", mend=f"choose one of {', '.join(PROFILES)}")
+        raise SalverError(f"no scoring profile {name!r}", hint=f"choose one of {', '.join(PROFILES)}")
     return PROFILES[name]
 
 

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any, Literal
 
 from salver.core.errors import SalverError
-from salver.core.records import Record, lean
+from salver.core.records import Record, sharing_field_names
 from salver.families.instance import Instance
 from salver.judge.judgement import Consistency, Judgement, Outcome, ProofVerdict, WitnessVerdict
 from salver.judge.proofs import CheckedProof
@@ -79,7 +79,7 @@ class GroundTruth(Record):
         return bool(self.provers) and not self.witnesses
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """The expected verdict in words."""
         known = "" if self.evidence is Evidence.UNKNOWN else f" ({self.evidence})"
         return f"{self.truth}{known}"
@@ -217,7 +217,7 @@ def _judgement(
             consistency = max(consistency, Consistency.DISPUTED, key=_SEVERITY.index)
         if proof is not None and proof.verdict in (ProofVerdict.REJECTED, ProofVerdict.UNCHECKED):
             detail = "; ".join(filter(None, [f"its proof is {proof.verdict}: {proof.detail}", detail]))
-    return lean(
+    return sharing_field_names(
         Judgement(
             key=record.key,
             outcome=outcome,
@@ -260,10 +260,10 @@ def _sat_consistency(outcome: Outcome, replay: Replay, truth: GroundTruth) -> tu
         consistency = Consistency.CONTRADICTED if refuted else Consistency.DISPUTED
         if replay.verdict is WitnessVerdict.CORRECT:
             details.append(
-                f"a correct witness contradicts the instance, which is expected to be {truth.told}"
+                f"a correct witness contradicts the instance, which is expected to be {truth.description}"
             )
         elif truth.basis == "expected":
-            details.append(f"the instance is expected to be {truth.told}")
+            details.append(f"the instance is expected to be {truth.description}")
         else:
             details.append("other solvers claim unsat, which is not established")
     return consistency, "; ".join(filter(None, details))
@@ -274,12 +274,12 @@ def _unsat(truth: GroundTruth, rivals: Sequence[str]) -> tuple[Outcome, Consiste
         why = f"{', '.join(truth.witnesses)} has a correct witness"
         if truth.truth is Truth.SAT:
             why = f"a proof of unsat by {', '.join(truth.provers)} was accepted"
-        return Outcome.VERIFIED, Consistency.DISPUTED, f"expected {truth.told}, yet {why}"
+        return Outcome.VERIFIED, Consistency.DISPUTED, f"expected {truth.description}, yet {why}"
     if truth.truth is Truth.SAT:
         why = (
             f"{', '.join(truth.witnesses)} has a correct witness"
             if truth.witnesses
-            else f"the instance is expected to be {truth.told}"
+            else f"the instance is expected to be {truth.description}"
         )
         if truth.provers:
             why += f"; over the reals the proof of {', '.join(truth.provers)} was accepted"

@@ -12,7 +12,7 @@ from salver.nets.network import Network, NetworkBuilder
 from salver.nets.operators import Concat, Linear, Mul, Node
 
 
-def beside(networks: Sequence[Network]) -> Network:
+def side_by_side(networks: Sequence[Network]) -> Network:
     """X = all inputs one after the other -> all outputs one after the other; one network stays itself."""
     if len(networks) == 1:
         return networks[0]

@@ -50,7 +50,7 @@ def unpack(path: Path, into: Path) -> Path:
         SalverError: no .tar.gz, cut short or damaged, an entry that is no plain file or folder, a path that
             leaves the folder, more than one top folder, more than `MOST_BYTES` or `MOST_ENTRIES`.
     """
-    mend, into = "fetch it again", into.absolute()
+    hint, into = "fetch it again", into.absolute()
     try:
         with path.open("rb") as packed:
             for name, is_folder, pieces in _entries(_unpacked(packed)):
@@ -62,9 +62,9 @@ def unpack(path: Path, into: Path) -> Path:
         tops = sorted(into.iterdir())
     except OSError as error:
         what = f"cannot be unpacked ({error.strerror or error})"
-        raise SalverError(what, str(path), mend) from error
+        raise SalverError(what, str(path), hint) from error
     if len(tops) != 1 or not tops[0].is_dir():
-        raise SalverError("does not hold one folder", str(path), mend)
+        raise SalverError("does not hold one folder", str(path), hint)
     return tops[0]
 
 

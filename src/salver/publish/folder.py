@@ -274,17 +274,17 @@ def refuse_loss(prepared: Prepared, out: Path, packed: bytes, *, force: bool) ->
             by hand (all of which `force` allows), or an archive that was not written with the folder.
     """
     refuse_strangers(out)
-    mend = "choose another folder with -o, or replace it with --force"
+    hint = "choose another folder with -o, or replace it with --force"
     if (out / SUMS).is_file() and not force:
         there = read_manifest(out)
         for line in (out / SUMS).read_text(errors="replace").splitlines():
             digest, _, name = line.partition("  ")
             other_seed = name == "instances.csv" and is_draw(there, out)
             if sha256_of(out / name) != digest and not other_seed:
-                raise SalverError(f"{name} was changed since it was published", str(out), mend)
+                raise SalverError(f"{name} was changed since it was published", str(out), hint)
         if set_name(there) != set_name(prepared.manifest):
             what = f"holds {set_name(there)}, not {set_name(prepared.manifest)}"
-            raise SalverError(what, str(out), mend)
+            raise SalverError(what, str(out), hint)
         if (out / "manifest.json").read_bytes() != prepared.files["manifest.json"]:
             what = f"version {there.version} was published with other instances"
             raise SalverError(what, str(out), "raise `version` in the suite, or replace it with --force")

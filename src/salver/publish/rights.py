@@ -99,8 +99,8 @@ def rights_of(
     foreign = tuple(n for n in names if n not in own)
     if foreign and stated.licence is None:
         what = f"network {foreign[0]} is not salver's, and nothing says under which licence it is published"
-        mend = 'add `[publication]` with `licence = "..."` (an SPDX name such as CC-BY-4.0) and `authors`'
-        raise SalverError(what, f"suite {manifest.suite}", mend)
+        hint = 'add `[publication]` with `licence = "..."` (an SPDX name such as CC-BY-4.0) and `authors`'
+        raise SalverError(what, f"suite {manifest.suite}", hint)
     if not foreign and stated.licence not in (None, OWN_LICENCE):
         what = f"its networks are salver's own, which are under {OWN_LICENCE}, not {stated.licence}"
         raise SalverError(what, f"suite {manifest.suite}", "leave `licence` out of [publication]")

@@ -63,7 +63,7 @@ def verify_set(path: Path) -> tuple[Manifest | None, list[Complaint]]:
             folder = unpack(path, Path(temporary) / "unpacked")
         except SalverError as error:
             if early:
-                raise FoundError(f"{error.what}; it {early[0].what}", error.where, error.mend) from error
+                raise FoundError(f"{error.what}; it {early[0].what}", error.where, error.hint) from error
             raise
         manifest, complaints = _verify_folder(folder, Path(temporary) / "set")
         return manifest, early + complaints
@@ -81,8 +81,8 @@ def _archive_sum(path: Path) -> Iterator[Complaint]:
 
 def _verify_folder(folder: Path, scratch: Path) -> tuple[Manifest | None, list[Complaint]]:
     if not all(os.path.lexists(folder / name) for name in (SUMS, METADATA)):
-        mend = "`salver publish` makes one; `salver validate` checks the instance set of a suite"
-        raise SalverError(f"is no published set: it lacks {SUMS} or {METADATA}", str(folder), mend)
+        hint = "`salver publish` makes one; `salver validate` checks the instance set of a suite"
+        raise SalverError(f"is no published set: it lacks {SUMS} or {METADATA}", str(folder), hint)
     listed, complaints = _listed(folder)
     try:
         manifest = read_manifest(folder)

@@ -84,7 +84,7 @@ class Results:
     @property
     def unfinished(self) -> str:
         """How much of an unfinished run there is, such as `13 of 91 jobs`; empty of a finished one."""
-        return self.run.coverage.told if self.run.coverage.unfinished else ""
+        return self.run.coverage.fraction if self.run.coverage.unfinished else ""
 
 
 def results(

@@ -59,8 +59,8 @@ def check_engine(engine: Engine, device: str = "cpu", workers: int = 1) -> None:
     if engine.scheduler is not None and not engine.scheduler.startswith(("tcp://", "tls://")):
         raise SalverError(f"{engine.scheduler!r} is no address", "--scheduler", "write tcp://host:port")
     if engine.name != "local" and importlib.util.find_spec("distributed") is None:
-        mend = "install salver[dask]"
-        raise SalverError("needs the package distributed", f"--engine {engine.name}", mend)
+        hint = "install salver[dask]"
+        raise SalverError("needs the package distributed", f"--engine {engine.name}", hint)
     if engine.name == "slurm":
         from salver.run.cluster.pools import read_pools
         from salver.run.cluster.slurm import require_slurm

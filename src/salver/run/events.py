@@ -24,7 +24,7 @@ from pydantic import ValidationError
 from salver.core.confined import UnfitFileError, read_inside, refuse_other_than_folders
 from salver.core.errors import SalverError
 from salver.core.files import sync
-from salver.core.records import lean
+from salver.core.records import sharing_field_names
 from salver.run.job import Folders
 from salver.run.logs import FOLDERS
 from salver.run.plan import Plan, PlannedJob
@@ -149,21 +149,21 @@ class EventLog:
             # A key is followed by a colon, so only then can one be there twice.
             if len(_KEY.findall(line)) > len(record.model_fields_set):
                 json.loads(line, object_pairs_hook=_refuse_twins)
-            return lean(record)
+            return sharing_field_names(record)
         except ValueError as error:
             what = f"line {number} is not a run record ({_first_complaint(error)})"
-            mend = "restore the file from a copy, or delete that line to have its job run again"
-            raise SalverError(what, str(self.path), mend) from error
+            hint = "restore the file from a copy, or delete that line to have its job run again"
+            raise SalverError(what, str(self.path), hint) from error
 
     def _lock(self, descriptor: int) -> None:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            mend = "wait for it to end, or choose another run folder"
-            raise SalverError("another salver process is writing this run", str(self.path), mend) from error
+            hint = "wait for it to end, or choose another run folder"
+            raise SalverError("another salver process is writing this run", str(self.path), hint) from error
         except OSError as error:
-            mend = "put the run folder on a file system with locks"
-            raise SalverError(f"cannot be locked ({error.strerror})", str(self.path), mend) from error
+            hint = "put the run folder on a file system with locks"
+            raise SalverError(f"cannot be locked ({error.strerror})", str(self.path), hint) from error
 
     @contextlib.contextmanager
     def _explained(self, doing: str) -> Iterator[None]:
@@ -171,10 +171,10 @@ class EventLog:
             yield
         except OSError as error:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            mend = "free some space and resume the run" if full else "check the run folder and resume the run"
+            hint = "free some space and resume the run" if full else "check the run folder and resume the run"
             if isinstance(error, UnfitFileError):
-                mend = "remove what stands there"
-            raise SalverError(f"cannot {doing} it ({error.strerror})", str(self.path), mend) from error
+                hint = "remove what stands there"
+            raise SalverError(f"cannot {doing} it ({error.strerror})", str(self.path), hint) from error
 
 
 class RunSummary(NamedTuple):

@@ -21,7 +21,7 @@ from salver.families.instance_set import read_manifest
 FOLDER = "set"
 SUMS = "SHA256SUMS"
 _MANIFEST = "manifest.json"
-_MEND = "generate the set again (--force)"
+_HINT = "generate the set again (--force)"
 
 
 def keep_set(set_path: Path, run_dir: Path) -> str:
@@ -39,7 +39,7 @@ def keep_set(set_path: Path, run_dir: Path) -> str:
             shutil.copyfile(set_path / name, target / name)
             found[name] = _sha256(target / name)
             if stated.get(name, found[name]) != found[name]:
-                raise SalverError("was changed after it was generated", str(set_path / name), _MEND)
+                raise SalverError("was changed after it was generated", str(set_path / name), _HINT)
         _refuse_other_ids(target, manifest.instances, set_path)
         text = "".join(f"{digest}  {name}\n" for name, digest in sorted(found.items()))
         (target / SUMS).write_text(text)
@@ -57,17 +57,17 @@ def kept_set(run_dir: Path, digest: str) -> Path:
         SalverError: a file was changed or removed since; all of them are looked at, the first is named.
     """
     folder = run_dir / FOLDER
-    mend = f"restore the run's folder {FOLDER}/ from a copy, or run again"
+    hint = f"restore the run's folder {FOLDER}/ from a copy, or run again"
     try:
         text = (folder / SUMS).read_bytes() if (folder / SUMS).is_file() else b""
     except OSError as error:
-        raise SalverError(f"cannot be read ({error.strerror})", str(folder / SUMS), mend) from error
+        raise SalverError(f"cannot be read ({error.strerror})", str(folder / SUMS), hint) from error
     if hashlib.sha256(text).hexdigest() != digest:
-        raise SalverError("was changed since the run began", str(folder / SUMS), mend)
+        raise SalverError("was changed since the run began", str(folder / SUMS), hint)
     bad = changed_files(folder, _sums(folder))
     if bad:
         more = f", as were {len(bad) - 1} other files of its instance set" if bad[1:] else ""
-        raise SalverError(f"was changed since the run began{more}", str(folder / bad[0]), mend)
+        raise SalverError(f"was changed since the run began{more}", str(folder / bad[0]), hint)
     return folder
 
 
@@ -78,7 +78,7 @@ def refuse_changed_set(set_path: Path) -> None:
         SalverError: naming the first such file.
     """
     if bad := changed_files(set_path, _sums(set_path)):
-        raise SalverError("was changed after it was generated", str(set_path / bad[0]), _MEND)
+        raise SalverError("was changed after it was generated", str(set_path / bad[0]), _HINT)
 
 
 def edited_since(set_path: Path, run_dir: Path) -> list[str]:
@@ -100,7 +100,7 @@ def _files(folder: Path, manifest: Manifest) -> Iterator[str]:
     for name in sorted(names):
         stored = [kind for kind in (name, f"{name}.gz") if (folder / kind).is_file()]
         if not stored:
-            raise SalverError("file of an instance is missing", str(folder / name), _MEND)
+            raise SalverError("file of an instance is missing", str(folder / name), _HINT)
         yield from stored
 
 
@@ -113,7 +113,7 @@ def _refuse_other_ids(folder: Path, instances: tuple[Instance, ...], set_path: P
         text = _unpacked(folder / one.vnnlib)
         if hashlib.sha256(networks[one.onnx] + text).hexdigest()[: len(one.id)] != one.id:
             what = f"its network or query was changed after it was generated (instance {one.name})"
-            raise SalverError(what, str(set_path), _MEND)
+            raise SalverError(what, str(set_path), _HINT)
 
 
 def _unpacked(path: Path) -> bytes:
@@ -123,7 +123,7 @@ def _unpacked(path: Path) -> bytes:
     try:
         return gzip.decompress(packed.read_bytes())
     except (EOFError, zlib.error) as error:
-        raise SalverError(f"is corrupt ({error})", str(packed), _MEND) from error
+        raise SalverError(f"is corrupt ({error})", str(packed), _HINT) from error
 
 
 def _sums(folder: Path) -> dict[str, str]:

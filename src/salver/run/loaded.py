@@ -13,7 +13,7 @@ from pathlib import Path
 
 from salver.core.confined import UnfitFileError, refuse_leaving
 from salver.core.errors import SalverError
-from salver.core.records import lean
+from salver.core.records import sharing_field_names
 from salver.families.instance import Instance
 from salver.families.instance_set import read_manifest
 from salver.families.provenance import changed_files
@@ -37,7 +37,7 @@ class Coverage:
         return self.done < self.jobs
 
     @property
-    def told(self) -> str:
+    def fraction(self) -> str:
         """`13 of 91 jobs`."""
         return f"{self.done} of {self.jobs} jobs"
 
@@ -46,7 +46,7 @@ class Coverage:
         """What a report of an unfinished run says first; empty where it is finished."""
         if not self.unfinished:
             return ""
-        return f"Unfinished run: {self.told}; {self.jobs - self.done} left. There is no score."
+        return f"Unfinished run: {self.fraction}; {self.jobs - self.done} left. There is no score."
 
 
 def coverage(
@@ -103,7 +103,7 @@ def load_run(run_dir: Path, root: Path, data_dir: Path | None = None) -> LoadedR
     manifest = read_run(run_dir)
     instances = read_set(set_of(run_dir, root, manifest), data_dir)
     stored = list(EventLog(run_dir / "events.jsonl").records())
-    records = told_apart(stored, instances.by_id)
+    records = split_by_settings(stored, instances.by_id)
     covered = coverage(records, len(instances.by_id), manifest.solvers, manifest.options.repetitions)
     remarks = [_of_settings(stored, records), _of_edits(manifest, run_dir, root)]
     return LoadedRun(run_dir, instances, records, manifest, covered, tuple(filter(None, remarks)))
@@ -139,8 +139,8 @@ def set_of(run_dir: Path, root: Path, run: RunManifest) -> Path:
         return kept_set(run_dir, run.kept)
     folder = _suite_set(run, root, run_dir)
     if read_manifest(folder).recipe != run.recipe:
-        mend = f"generate {run.suite} from the suite file of that run, or run again"
-        raise SalverError("its instance set has changed since", str(run_dir), mend)
+        hint = f"generate {run.suite} from the suite file of that run, or run again"
+        raise SalverError("its instance set has changed since", str(run_dir), hint)
     refuse_changed_set(folder)
     return folder
 
@@ -176,7 +176,7 @@ _SETTINGS: dict[str, Callable[[RunRecord], str]] = {
 """What a record was made with; empty where an old record does not say."""
 
 
-def told_apart(records: Sequence[RunRecord], instances: Mapping[str, Instance]) -> list[RunRecord]:
+def split_by_settings(records: Sequence[RunRecord], instances: Mapping[str, Instance]) -> list[RunRecord]:
     """The records, with the difference in the name of every solver that has several settings.
 
     These are its version, device, cores, memory and wall limits; `milp` becomes `milp (limit 10 s)` and
@@ -230,4 +230,4 @@ def _limit_teller(
 
 
 def _renamed(record: RunRecord, name: str) -> RunRecord:
-    return lean(record.model_copy(update={"solver": name}))
+    return sharing_field_names(record.model_copy(update={"solver": name}))

@@ -30,7 +30,7 @@ class Slots:
         if workers < 1 or (cores is not None and len(cores) < workers):
             there = "this machine" if cores is None else f"{len(cores)} cores"
             raise SalverError(
-                f"{workers} jobs at a time do not fit on {there}", mend="choose another number with -j"
+                f"{workers} jobs at a time do not fit on {there}", hint="choose another number with -j"
             )
         self.workers = workers
         self.pinned = cores is not None

@@ -99,18 +99,18 @@ def _is_own_folder(path: Path) -> bool:
 
 def _copy(root: Path, name: str, workdir: Path) -> Path:
     """One file of the set, or what the file of that name with `.gz` holds."""
-    target, mend = workdir / name, "generate the instance set again"
+    target, hint = workdir / name, "generate the instance set again"
     with contextlib.ExitStack() as stack:
         try:
             source, unpacked = _opened(root, name)
             if source is not None:
                 stack.callback(os.close, source)
         except FileNotFoundError as error:
-            raise SalverError("file of an instance is missing", str(root / name), mend) from error
+            raise SalverError("file of an instance is missing", str(root / name), hint) from error
         except OSError as error:
             leaves = isinstance(error, UnfitFileError) and error.leaves
             what = "leaves the instance set" if leaves else "of an instance is corrupt"
-            raise SalverError(f"path {name!r} {what} ({error.strerror})", str(root), mend) from error
+            raise SalverError(f"path {name!r} {what} ({error.strerror})", str(root), hint) from error
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             if source is None:
@@ -136,5 +136,5 @@ def _opened(root: Path, name: str) -> tuple[int | None, bytes]:
 
 def _no_room(error: OSError, place: Path) -> SalverError:
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    mend = "free some space, or name another folder in TMPDIR" if full else ""
-    return SalverError(f"cannot copy an instance there ({error.strerror})", str(place), mend)
+    hint = "free some space, or name another folder in TMPDIR" if full else ""
+    return SalverError(f"cannot copy an instance there ({error.strerror})", str(place), hint)

@@ -10,7 +10,7 @@ With `--proof FILE` an `unsat` is followed by a search for its proof in the time
 stands without one. `salver-solve check-proof ONNX VNNLIB FILE` checks it (`salver.proofs.command`).
 
 Exit status 0 comes with a verdict; without one it is 1 after an unexpected error (`SALVER_DEBUG=1` shows
-where), 2 after one that the user can mend, 128 + n after signal n (SIGTERM, SIGINT, SIGHUP). Out of memory
+where), 2 after one that the user can hint, 128 + n after signal n (SIGTERM, SIGINT, SIGHUP). Out of memory
 is `unknown`.
 """
 

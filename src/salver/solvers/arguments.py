@@ -122,8 +122,8 @@ def parts_left_out(solver: EmbeddedSolver, text: str) -> frozenset[str]:
     for part in parts:
         if part not in solver.parts:
             near = nearest(part, solver.parts).removeprefix("; ")
-            what, mend = f"{solver.name} has no part {part!r}", f"choose from {', '.join(solver.parts)}"
-            raise SalverError(what, "--without", near or mend)
+            what, hint = f"{solver.name} has no part {part!r}", f"choose from {', '.join(solver.parts)}"
+            raise SalverError(what, "--without", near or hint)
     return frozenset(parts)
 
 

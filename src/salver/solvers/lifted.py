@@ -19,7 +19,7 @@ import onnx
 
 from salver.core.errors import SalverError
 from salver.nets.affine import UnsupportedQueryError
-from salver.nets.joined import beside, with_rows
+from salver.nets.joined import side_by_side, with_rows
 from salver.nets.onnx.declared import inputs_of, is_double, refuse_contradiction
 from salver.nets.onnx.file import load_model
 from salver.nets.onnx.reader import read_for_query
@@ -36,7 +36,7 @@ Array = npt.NDArray[np.float64]
 _MARGIN = Fraction(1, 1 << 20)
 SPAN = 1000.0
 """How far an input without a bound is searched."""
-_MEND = "state it with numbers of single precision"
+_HINT = "state it with numbers of single precision"
 
 
 class NoSolutionError(Exception):
@@ -107,7 +107,7 @@ def read_lifted(files: Mapping[str, Path], vnnlib: Path, margin: bool = False) -
     edges = any(atom.strict for clause in text.clauses for part in clause for atom in part)
     strict = text.clauses if edges else ()
     replay = LiftedReplay(tuple(parts), text.tensors, lift.places, lift.rows, lift.cut, strict)
-    network = with_rows(beside(networks), lift.matrix, lift.products)
+    network = with_rows(side_by_side(networks), lift.matrix, lift.products)
     double = all(is_double(value) for part in parts for value in inputs_of(part.model.graph))
     return Query(paths[0], network, lift.prop, replay, double)
 
@@ -232,7 +232,7 @@ def _lifted(text: TermQuery, where: str, margin: bool) -> _Lifted:
     try:
         prop = Property(*_cut(lift.low, lift.high), tuple(clauses), sizes[1] + len(matrix))
     except ValueError as error:
-        raise SalverError(str(error), where, _MEND) from error
+        raise SalverError(str(error), where, _HINT) from error
     columns = tuple(tuple(lift.column(variable) for variable in monomial) for monomial in products)
     return _Lifted(prop, tuple(places), tuple(lift.rows), tuple(cut.tolist()), matrix, columns)
 
@@ -336,13 +336,13 @@ class _Lift:
         what = (
             "coefficients that are no numbers of single precision, nor multiples of such, are not supported"
         )
-        raise SalverError(what, self.where, _MEND)
+        raise SalverError(what, self.where, _HINT)
 
     def _float(self, value: Fraction) -> float:
         try:
             return float(value)
         except OverflowError as error:
-            raise SalverError("a bound is beyond double precision", self.where, _MEND) from error
+            raise SalverError("a bound is beyond double precision", self.where, _HINT) from error
 
 
 def _outward(value: Fraction, down: bool) -> float:

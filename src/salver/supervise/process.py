@@ -66,7 +66,7 @@ def run_supervised(
         SalverError: not on Linux, on which subreapers, pidfds and /proc depend.
     """
     if not sys.platform.startswith("linux"):
-        raise SalverError("solvers can only be run on Linux", mend="use a Linux machine or container")
+        raise SalverError("solvers can only be run on Linux", hint="use a Linux machine or container")
     with contextlib.ExitStack() as stack:
         if scratch is None:
             scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="salver-")))

@@ -18,7 +18,7 @@ class Check(NamedTuple):
 
 
 class BrokenError(Exception):
-    """What a runner got wrong, and how to mend it; becomes a failed check."""
+    """What a runner got wrong, and how to put it right; becomes a failed check."""
 
 
 def checked(subject: str, ask: Callable[[], str]) -> Check:

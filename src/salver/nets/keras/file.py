@@ -33,7 +33,7 @@ PROBE_S = 30
 _MALFORMED = (
     OSError, ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError,
 )  # fmt: skip
-_MEND = "use a Sequential model of Conv2D, ReLU, pooling, Flatten and Dense layers saved by Keras as HDF5"
+_HINT = "use a Sequential model of Conv2D, ReLU, pooling, Flatten and Dense layers saved by Keras as HDF5"
 
 
 def read_keras(path: Path) -> tuple[Network, tuple[int, ...]]:
@@ -65,7 +65,7 @@ def read_keras(path: Path) -> tuple[Network, tuple[int, ...]]:
                 add_layer(building, config["class_name"], config["config"], _weights(file, name))
             return single(fold_scales(building.network()), str(path)), building.input_shape
     except LayerError as error:
-        raise SalverError(str(error), str(path), _MEND) from error
+        raise SalverError(str(error), str(path), _HINT) from error
     except _MALFORMED as error:
         raise _unreadable(path, error) from error
 
@@ -76,14 +76,14 @@ def _survives(path: Path) -> None:
     try:
         done = subprocess.run(command, check=False, timeout=PROBE_S, capture_output=True).returncode
     except subprocess.TimeoutExpired as error:
-        raise SalverError(f"cannot be read within {PROBE_S} s", str(path), _MEND) from error
+        raise SalverError(f"cannot be read within {PROBE_S} s", str(path), _HINT) from error
     if done:
-        raise SalverError(f"breaks the HDF5 library (exit status {done})", str(path), _MEND)
+        raise SalverError(f"breaks the HDF5 library (exit status {done})", str(path), _HINT)
 
 
 def _unreadable(path: Path, error: Exception) -> SalverError:
     reason = " ".join(str(error).split())[:120]
-    return SalverError(f"cannot be read as a Keras model ({reason})", str(path), _MEND)
+    return SalverError(f"cannot be read as a Keras model ({reason})", str(path), _HINT)
 
 
 def _layers(file: Any) -> list[dict[str, Any]]:

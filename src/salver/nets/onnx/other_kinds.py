@@ -28,9 +28,9 @@ def other_kind(raw: bytes) -> tuple[str, str] | None:
     start = raw[:_LOOKED_AT].lstrip(b"\xef\xbb\xbf \t\r\n")
     if not raw.strip(b"\0"):
         return "is empty" if not raw else "holds zeros only", "download or export it again"
-    for beginning, what, mend in _BEGINNINGS:
+    for beginning, what, hint in _BEGINNINGS:
         if start.startswith(beginning):
-            return what, mend
+            return what, hint
     if start.lower().startswith(_PAGES):
         return "is a web page, not the network itself", "download the file that the page offers"
     if raw.startswith(b"PK\x03\x04"):

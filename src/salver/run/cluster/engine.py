@@ -186,8 +186,8 @@ class _Coordination:
         elif self.workforce.patience_s is not None and now - self.staffed > self.workforce.patience_s:
             needed = min(+self.left, default=Request(1))
             what = f"no worker with room for a run of {needed} for {self.workforce.patience_s:g} s"
-            mend = "start some: python -m salver.run.cluster.worker tcp://host:port"
-            raise SalverError(what, "the Dask scheduler", mend)
+            hint = "start some: python -m salver.run.cluster.worker tcp://host:port"
+            raise SalverError(what, "the Dask scheduler", hint)
 
     def _identity(self) -> dict[str, Any]:
         try:
@@ -197,7 +197,7 @@ class _Coordination:
         return workers
 
     def _gone(self) -> SalverError:
-        return SalverError("the Dask scheduler is gone", mend="start it again and go on with --resume")
+        return SalverError("the Dask scheduler is gone", hint="start it again and go on with --resume")
 
     def _hand_out(self, lines: Iterable[deque[PlannedJob]]) -> None:
         """Submits jobs, the lost ones first and each line in its order, as long as they fit.
@@ -317,7 +317,7 @@ def fetched(flight: InFlight, lives: Callable[[], bool]) -> RunRecord | None:
         raise
     except Exception as error:
         what = f"a worker could not take a job ({type(error).__name__}: {error})"
-        raise SalverError(what, mend="set all machines up with the same salver") from error
+        raise SalverError(what, hint="set all machines up with the same salver") from error
 
 
 def lost_record(planned: PlannedJob, reason: str) -> RunRecord:
@@ -336,7 +336,7 @@ def _connected(address: str) -> Iterator[Client]:
         try:
             client = Client(address, timeout=CONNECT_S, set_as_default=False)
         except (OSError, TimeoutError, ValueError) as error:
-            what, mend = "no Dask scheduler answers there", "start one, or correct --scheduler"
-            raise SalverError(what, address, mend) from error
+            what, hint = "no Dask scheduler answers there", "start one, or correct --scheduler"
+            raise SalverError(what, address, hint) from error
         with client:
             yield client

@@ -167,15 +167,15 @@ def _share(order: Order) -> Share:
     where = f"worker on {platform.node()}"
     share: Share | None = getattr(get_worker(), "share", None)
     if share is None:
-        mend = "start workers by python -m salver.run.cluster.worker"
-        raise SalverError("is a plain Dask worker, which keeps no GPU apart", where, mend)
+        hint = "start workers by python -m salver.run.cluster.worker"
+        raise SalverError("is a plain Dask worker, which keeps no GPU apart", where, hint)
     if order.salver != __version__:
         what = f"has salver {__version__}, the coordinator {order.salver}"
         raise SalverError(what, where, "set all machines up alike")
     for folder in (order.folders.root, order.folders.run_dir):
         if not folder.is_dir():
-            mend = "put the checkout on a file system that all machines share"
-            raise SalverError(f"sees no folder {folder}", where, mend)
+            hint = "put the checkout on a file system that all machines share"
+            raise SalverError(f"sees no folder {folder}", where, hint)
     return share
 
 

@@ -109,7 +109,7 @@ def read_pools(path: Path | None, device: str) -> Pools:
     try:
         raw = tomllib.loads(path.read_text())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SalverError(f"cannot be read ({error})", str(path), "mend the file of --pools") from error
+        raise SalverError(f"cannot be read ({error})", str(path), "correct the file of --pools") from error
     pools: Pools = parse_record(Pools, raw, str(path))
     names = [pool.name for pool in pools.pool]
     if len(set(names)) < len(names):
@@ -139,8 +139,8 @@ def lifetime(pool: Pool, margin_s: float, demand: Demand) -> Lifetime:
     room = time_s(pool.time) - demand.seconds - margin_s
     if room <= 0:
         what = f"a time of {pool.time} is too short for runs of {demand.seconds:g} s"
-        mend = f"give it more than {demand.seconds + margin_s:g} s"
-        raise SalverError(what, f"pool {pool.name}", mend)
+        hint = f"give it more than {demand.seconds + margin_s:g} s"
+        raise SalverError(what, f"pool {pool.name}", hint)
     stagger = min(60.0, room / 20)
     return Lifetime(room - stagger, stagger)
 

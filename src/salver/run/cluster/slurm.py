@@ -48,8 +48,8 @@ def require_slurm() -> None:
     """Raises SalverError where Slurm's commands are missing."""
     missing = [name for name in _TOOLS if shutil.which(name) is None]
     if missing:
-        mend = "run on a machine that submits to Slurm, or choose --engine local or dask"
-        raise SalverError(f"{', '.join(missing)} not found", "--engine slurm", mend)
+        hint = "run on a machine that submits to Slurm, or choose --engine local or dask"
+        raise SalverError(f"{', '.join(missing)} not found", "--engine slurm", hint)
 
 
 def pilot_script(
@@ -183,7 +183,7 @@ class Pilots:
         if code != 0:
             said = errors.strip().rpartition("\n")[2].removeprefix("sbatch: error: ")
             raise SalverError(
-                f"sbatch refuses a pilot ({said})", f"pool {pool.name}", "mend the --pools file"
+                f"sbatch refuses a pilot ({said})", f"pool {pool.name}", "correct the --pools file"
             )
         job = output.strip().partition(";")[0]
         with self._submitted.open("a") as file:

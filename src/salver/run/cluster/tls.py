@@ -22,12 +22,12 @@ def make_keys(folder: Path) -> Path:
     """
     from distributed.security import Security
 
-    mend = "set tls = false in the --pools file if you trust the network"
+    hint = "set tls = false in the --pools file if you trust the network"
     try:
         made = Security.temporary()
     except ImportError as error:
-        mend = f"install salver[dask], or {mend}"
-        raise SalverError("needs the package cryptography, which makes the keys", "tls", mend) from error
+        hint = f"install salver[dask], or {hint}"
+        raise SalverError("needs the package cryptography, which makes the keys", "tls", hint) from error
     try:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700, parents=True)
@@ -35,7 +35,7 @@ def make_keys(folder: Path) -> Path:
             (folder / name).touch(mode=0o600)
             (folder / name).write_text(text)
     except OSError as error:
-        raise SalverError(f"cannot make keys ({error})", str(folder), mend) from error
+        raise SalverError(f"cannot make keys ({error})", str(folder), hint) from error
     return folder
 
 

@@ -198,8 +198,8 @@ def own_scheduler(host: str, keys: Path | None = None) -> Iterator[str]:
                 scheduler_kwargs={"extensions": scheduler_extensions()},
             )
         except (OSError, RuntimeError) as error:
-            mend = "name an address of this machine"
-            raise SalverError(f"no scheduler can be started ({error})", host, mend) from error
+            hint = "name an address of this machine"
+            raise SalverError(f"no scheduler can be started ({error})", host, hint) from error
         with cluster:
             yield str(cluster.scheduler_address)
 

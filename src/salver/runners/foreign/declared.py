@@ -73,33 +73,33 @@ def declared_runner(file: Path) -> type[Runner]:
         raise file_error(error, file, "read") from error
     except (ValueError, RecursionError) as error:
         raise SalverError(f"is no TOML file ({error})", where, "correct or remove it") from error
-    told: Declared = parse_record(Declared, raw, where)
+    description: Declared = parse_record(Declared, raw, where)
     name = file.stem.lower()
     if not SOLVER_NAME.fullmatch(name):
         raise SalverError("is no name for a solver", where, SOLVER_NAME_HINT)
-    foreign = {"vnncomp": ("arguments", "vnnlib_versions"), "vnnlib": ("prepare",)}[told.kind]
+    foreign = {"vnncomp": ("arguments", "vnnlib_versions"), "vnnlib": ("prepare",)}[description.kind]
     for key in set(foreign) & set(raw):
-        raise SalverError(f"{key}: is not for kind {told.kind!r}", where, "remove this entry")
-    attributes = {"__module__": __name__, "name": name, **_common(told)}
-    if told.kind == "vnncomp":
-        attributes |= {"folder": _located(told.path, file), "prepares": told.prepare}
+        raise SalverError(f"{key}: is not for kind {description.kind!r}", where, "remove this entry")
+    attributes = {"__module__": __name__, "name": name, **_common(description)}
+    if description.kind == "vnncomp":
+        attributes |= {"folder": _located(description.path, file), "prepares": description.prepare}
         return type(f"VnnComp_{name}", (_DeclaredTool, VnnCompTool), attributes)
-    program = str(_located(told.path, file)) if os.sep in told.path else told.path
-    attributes |= {"tool": (program, *told.arguments)}
-    if told.vnnlib_versions:
-        attributes["vnnlib_versions"] = told.vnnlib_versions
+    program = str(_located(description.path, file)) if os.sep in description.path else description.path
+    attributes |= {"tool": (program, *description.arguments)}
+    if description.vnnlib_versions:
+        attributes["vnnlib_versions"] = description.vnnlib_versions
     return type(f"VnnLib_{name}", (_DeclaredTool, VnnLibTool), attributes)
 
 
-def _common(told: Declared) -> dict[str, Any]:
+def _common(description: Declared) -> dict[str, Any]:
     return {
-        "told": told,
-        "url": told.url,
-        "operators": told.operators or CANONICAL_OPERATORS,
-        "devices": frozenset(told.devices),
-        "complete": told.complete,
-        "by_default": told.by_default,
-        "resources": Resources(cpus=told.cpus, memory_mb=told.memory_mb),
+        "description": description,
+        "url": description.url,
+        "operators": description.operators or CANONICAL_OPERATORS,
+        "devices": frozenset(description.devices),
+        "complete": description.complete,
+        "by_default": description.by_default,
+        "resources": Resources(cpus=description.cpus, memory_mb=description.memory_mb),
     }
 
 
@@ -110,22 +110,22 @@ def _located(path: str, file: Path) -> Path:
 class _DeclaredTool(Runner):
     """What the file says goes before what the kind of tool would say by itself."""
 
-    told: Declared
+    description: Declared
 
     def unavailable(self) -> str | None:
-        for variable in VARIABLE.findall(self.told.path):
+        for variable in VARIABLE.findall(self.description.path):
             if not os.environ.get(variable):
                 return f"{variable} is not set"
         return super().unavailable()
 
     def version(self) -> str:
-        return self.told.version or super().version()  # type: ignore[safe-super]
+        return self.description.version or super().version()  # type: ignore[safe-super]
 
     def environment(self, limits: Limits) -> dict[str, str]:
-        own = {key: os.path.expandvars(value) for key, value in self.told.environment.items()}
+        own = {key: os.path.expandvars(value) for key, value in self.description.environment.items()}
         return {**super().environment(limits), **own}
 
     def supports(self, instance: Instance) -> str | None:
-        if self.told.operators is not None:
+        if self.description.operators is not None:
             return Runner.supports(self, instance)
         return super().supports(instance)

@@ -34,14 +34,14 @@ def new_runner(name: str, kind: str, path: str, folder: Path, taken: frozenset[s
     if kind not in KINDS:
         raise SalverError(f"no kind {kind!r}", "--kind", f"choose one of {', '.join(KINDS)}")
     if bool(path) != (kind != "python"):
-        mend = (
+        hint = (
             "leave it out"
             if path
             else "give the scripts' folder"
             if kind == "vnncomp"
             else "give the program"
         )
-        raise SalverError("is not for kind python" if path else f"is missing for kind {kind}", "--path", mend)
+        raise SalverError("is not for kind python" if path else f"is missing for kind {kind}", "--path", hint)
     target = folder / (f"{name.replace('-', '_')}.py" if kind == "python" else f"{name}.toml")
     if name in taken or os.path.lexists(target):
         where = str(target) if os.path.lexists(target) else name

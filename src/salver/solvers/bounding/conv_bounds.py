@@ -298,7 +298,7 @@ def _ancestors(network: Network, last: str) -> list[Node]:
             kept.append(node)
             wanted.update(node.inputs)
     nodes = kept[::-1]
-    mend = "use a network of convolutions, ReLUs and pooling over images"
+    hint = "use a network of convolutions, ReLUs and pooling over images"
     for number, node in enumerate(nodes):
         first = number == 0 and isinstance(node.operator, Reshape) and node.inputs == (network.input,)
         known = (
@@ -306,7 +306,7 @@ def _ancestors(network: Network, last: str) -> list[Node]:
         )
         if len(node.shape) != 3 or not (first or known):
             what = f"operator {type(node.operator).__name__} before the last activations"
-            raise SalverError(what, "bounds of a convolutional network", mend)
+            raise SalverError(what, "bounds of a convolutional network", hint)
     if not nodes:
-        raise SalverError("the input is not an image", "bounds of a convolutional network", mend)
+        raise SalverError("the input is not an image", "bounds of a convolutional network", hint)
     return nodes
