@@ -33,8 +33,8 @@ from salver.supervise.finished import Finished, Limits
 __all__ = [
     "Answer", "Atom", "Cam", "Claim", "Finished", "Generator", "GradCam", "Gradient", "InstanceDraft",
     "Limits", "Network", "Parameters", "Property", "Result", "Runner", "SalverError", "SmoothGrad",
-    "StagedInstance", "Verdict", "answer_from_result_file", "answer_from_words", "from_torch", "read_onnx", "read_vnnlib",
-    "solve", "write_onnx",
+    "StagedInstance", "Verdict", "answer_from_result_file", "answer_from_words", "from_torch",
+    "read_onnx", "read_vnnlib", "solve", "write_onnx",
 ]  # fmt: skip
 
 
