@@ -1,3 +1,15 @@
-"""salver: a benchmark harness for the robustness of a network's explanations."""
+"""salver: a benchmark harness for the robustness of a network's explanations; see `salver.api`."""
+
+import importlib
+from typing import Any
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """What `salver.api` offers, imported when it is first asked for."""
+    if not name.startswith("_"):
+        api = importlib.import_module("salver.api")
+        if name in api.__all__:
+            return getattr(api, name)
+    raise AttributeError(f"module 'salver' has no attribute {name!r}")

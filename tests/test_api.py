@@ -1,0 +1,45 @@
+"""`import salver`: quick, and enough to go from a network to a verdict."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import salver
+from salver import api
+from salver.nets.network import evaluate
+from salver.spec.write import to_vnnlib1
+
+
+def test_everything_offered_is_there_and_nothing_else() -> None:
+    assert all(getattr(salver, name) is getattr(api, name) for name in api.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        salver.nothing  # noqa: B018 - the look-up is the test
+
+
+def test_import_alone_brings_no_library() -> None:
+    code = "import sys, salver; print([m for m in ('numpy', 'onnx', 'torch', 'pandas') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(("least", "verdict"), [(0.5, "sat"), (1e3, "unsat")])
+def test_from_a_torch_module_to_a_verdict(tmp_path: Path, least: float, verdict: str) -> None:
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
+    network = salver.from_torch(module, 2)
+    graph = salver.Gradient(logit=0, absolute=True).graph(network)
+    path, query = tmp_path / "grad.onnx", tmp_path / "q.vnnlib"
+    salver.write_onnx(graph, path)
+    with pytest.raises(salver.SalverError, match="force=True"):
+        salver.write_onnx(graph, path)
+    largest = evaluate(graph, np.random.default_rng(0).uniform(-1, 1, (500, 2)))[:, 2].max()
+    clause = ((salver.Atom(2, ">=", constant=float(np.float32(least * largest))),),)
+    query.write_text(to_vnnlib1(salver.Property(-np.ones(2), np.ones(2), (clause,), 4)))
+    found = salver.solve(path, query, timeout=20)
+    assert found.verdict == salver.Verdict(verdict)
