@@ -31,7 +31,7 @@ import numpy.typing as npt
 from salver.core.records import Record
 from salver.nets.runtime import Runtime
 from salver.oracle.exact import exact_margin
-from salver.oracle.regions import Decision, decide
+from salver.oracle.regions import RegionDecision, decide
 from salver.solvers.query import Budget, Options, Query, Result, Solver, Verdict
 from salver.spec.truth import Truth
 
@@ -51,7 +51,7 @@ class Finding(Record):
         seed, label: of the query.
         verdict: the solver's; "raised" when it raised an exception.
         truth: enumeration's, or `sat` by a witness that holds exactly.
-        robust, ties, programs: see `Decision`.
+        robust, ties, programs: see `RegionDecision`.
         complaint: why the answer is wrong; empty when it is not.
         missed: `unknown` or `timed-out` although enumeration has a robust point or a proof without ties.
         rounded: `sat` by a witness that holds in single precision but misses over the reals, by rounding.
@@ -148,7 +148,7 @@ def _findings(
         yield from pool.map(_one, tasks, chunksize=8)
 
 
-def _robust(query: Query, oracle: Decision) -> bool:
+def _robust(query: Query, oracle: RegionDecision) -> bool:
     """Whether the oracle's point has room in every sign, and in every atom for what single precision may
     do."""
     if not oracle.robust or oracle.point is None:
@@ -175,7 +175,11 @@ def _one(task: tuple[Draw, Solver, int, float, Options]) -> Finding:
 
 
 def examine(
-    query: Query, result: Result | Exception, oracle: Decision | None = None, seed: int = 0, label: str = ""
+    query: Query,
+    result: Result | Exception,
+    oracle: RegionDecision | None = None,
+    seed: int = 0,
+    label: str = "",
 ) -> Finding:
     """Holds one answer against enumeration, replay and rational arithmetic; see the module.
 
@@ -229,7 +233,7 @@ def _about_sat(query: Query, result: Result) -> tuple[str, bool]:
     return "", True
 
 
-def _about_unsat(query: Query, oracle: Decision, seed: int) -> str:
+def _about_unsat(query: Query, oracle: RegionDecision, seed: int) -> str:
     if oracle.point is not None:
         kind = "robust" if oracle.robust else "thin"
         return f"unsat, but {[float(v) for v in oracle.point]} ({kind}) satisfies the query over the reals"

@@ -8,7 +8,7 @@ import pytest
 
 from salver.cli import examination as doctor
 from salver.cli.examination import Finding, examine
-from salver.core.plugins import Found
+from salver.core.plugins import FoundPlugins
 from salver.runners.contract import Runner
 from salver.supervise import cgroups, runexec
 
@@ -27,7 +27,7 @@ Lacking.__abstractmethods__ = frozenset()
 
 
 def findings(monkeypatch: pytest.MonkeyPatch) -> dict[str, Finding]:
-    found = Found()
+    found = FoundPlugins()
     found["lacking"] = Lacking
     monkeypatch.setattr(doctor, "runners", lambda warn: found)
     return {finding.subject: finding for finding in examine()}

@@ -15,10 +15,10 @@ from salver.families.planted_sat import Planting, check_planted, found_by_attack
 from salver.families.questions import LabelChanges
 from salver.families.registry import generators
 from salver.families.source import classifier_and_data, correct_points
-from salver.nets.graft import Part, graft
+from salver.nets.graft import GraftedPart, graft
 from salver.nets.network import evaluate, lower
 from salver.oracle.enumerate import enumerate_query
-from salver.oracle.intervals import Bounds, refuted
+from salver.oracle.intervals import RationalBounds, refuted
 from salver.spec import Property
 from salver.spec.property import Atom
 from salver.spec.truth import Evidence, Truth
@@ -35,7 +35,7 @@ def digits() -> tuple[InstanceFactory, list[Point]]:
     return source, [Point(i, data.test_x[i], int(data.test_y[i])) for i in chosen]
 
 
-def _part(rng: np.random.Generator, tilt: float = 0.0) -> tuple[Part, np.ndarray]:
+def _part(rng: np.random.Generator, tilt: float = 0.0) -> tuple[GraftedPart, np.ndarray]:
     point = rng.uniform(0.1, 0.9, SIZE).astype(np.float32).astype(np.float64)
     lean = np.zeros(SIZE)
     lean[3] = tilt
@@ -43,7 +43,7 @@ def _part(rng: np.random.Generator, tilt: float = 0.0) -> tuple[Part, np.ndarray
     return needle(np.zeros(SIZE), np.ones(SIZE), point, Shape(3, 4), weight, lean, rng), point
 
 
-def _height(part: Part, x: np.ndarray) -> np.ndarray:
+def _height(part: GraftedPart, x: np.ndarray) -> np.ndarray:
     inner = np.maximum(x @ part.first.T + part.first_bias, 0.0)
     return np.maximum(inner @ part.second.T + part.second_bias, 0.0) @ part.head.T + part.bias
 
@@ -169,7 +169,7 @@ def test_a_broken_gate_stops_the_generator(
 def test_interval_bounds_hold_and_refute_nothing_that_is_sat(tmp_path, seed: int) -> None:
     query = random_query(tmp_path, seed)
     prop = query.prop
-    bounds = Bounds.of(query.network, prop, {})
+    bounds = RationalBounds.of(query.network, prop, {})
     low, high = (np.array([float(v) for v in side]) for side in bounds.values[query.network.output])
     x = np.random.default_rng(seed).uniform(prop.input_lower, prop.input_upper, (2000, len(prop.input_lower)))
     outputs = query.program.evaluate(x)[0]
@@ -186,10 +186,10 @@ def test_assumed_signs_that_the_box_excludes_refute() -> None:
     network = relu_network([2, 3, 2], np.random.default_rng(0))
     prop = Property(-np.ones(2), np.ones(2), (), 2)
     tensor = network.nodes[0].name
-    z = Bounds.of(network, prop, {}).values[tensor]
+    z = RationalBounds.of(network, prop, {}).values[tensor]
     assert not refuted(network, prop, {(tensor, 0): True})
     far = Property(np.full(2, 9.0), np.full(2, 9.0), (), 2)
-    (point, _), _ = Bounds.of(network, far, {}).values[tensor], z
+    (point, _), _ = RationalBounds.of(network, far, {}).values[tensor], z
     assert refuted(network, far, {(tensor, 0): point[0] <= 0})
 
 

@@ -16,7 +16,7 @@ from salver.explain.unroll import logit_combination, unroll
 from salver.nets.network import Network, lower
 from salver.nets.program import Program
 from salver.nets.torch_bridge import from_torch
-from salver.solvers.bounding.batched import BatchBounder, Part
+from salver.solvers.bounding.batched import BatchBounder, BatchPart
 from salver.solvers.bounding.bounds import propagate
 from tests.builders.small_queries import relu_network
 
@@ -39,14 +39,14 @@ def _network(name: str, generator: np.random.Generator) -> Network:
 
 
 @cache
-def _nodes(name: str) -> tuple[Program, list[Part]]:
+def _nodes(name: str) -> tuple[Program, list[BatchPart]]:
     """Feasible children of the root with four open neurons of the first layer and two of each other fixed."""
     generator = np.random.default_rng(0)
     program = lower(unroll(_network(name, generator), logit_combination(10, 3)))
     centre = generator.uniform(0.0, 1.0, program.input_size)
     box = (centre - NETWORKS[name], centre + NETWORKS[name])
     root = propagate(program, *box, outputs=False)
-    parts: list[Part] = []
+    parts: list[BatchPart] = []
     bounder = BatchBounder(program)
     while len(parts) < max(BATCHES):
         fixed = {}
@@ -55,7 +55,7 @@ def _nodes(name: str) -> tuple[Program, list[Part]]:
             chosen = generator.choice(open_, min(len(open_), 2 if number else 4), replace=False)
             fixed[number] = np.zeros(len(signs), np.int8)
             fixed[number][chosen] = generator.choice([-1, 1], len(chosen))
-        part = Part(*box, fixed, root)
+        part = BatchPart(*box, fixed, root)
         if not bounder.propagate([part])[0].infeasible:
             parts.append(part)
     return program, parts

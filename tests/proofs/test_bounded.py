@@ -12,7 +12,7 @@ import pytest
 
 from experiments.soundness.stated import read_again, statement_of
 from salver.nets.onnx.writer import to_bytes, to_model
-from salver.proofs.bounded import Answer, Limits, Outcome, check_bounded, run_bounded
+from salver.proofs.bounded import CheckLimits, CheckOutcome, CheckReply, check_bounded, run_bounded
 from salver.proofs.checker import LimitError, RejectedError, check
 from salver.proofs.command import main as check_proof
 from salver.proofs.record import MOST_LINE_BYTES, QueryFiles, read_proof, write_proof
@@ -45,21 +45,21 @@ def _replaced(files: Files, body: bytes) -> None:
 
 
 def test_a_proof_is_accepted_in_a_process_of_its_own(files: Files) -> None:
-    assert check_bounded(*files, Limits()).answer is Answer.ACCEPTED
+    assert check_bounded(*files, CheckLimits()).answer is CheckReply.ACCEPTED
 
 
 def test_a_propagation_that_changes_nothing_is_refused(files: Files) -> None:
     _replaced(files, b'{"do":"propagate"}\n' * 1000)
-    outcome = check_bounded(*files, Limits())
-    assert outcome.answer is Answer.REJECTED
+    outcome = check_bounded(*files, CheckLimits())
+    assert outcome.answer is CheckReply.REJECTED
     assert "step 1: a propagate that changes nothing" in outcome.detail
 
 
 @pytest.mark.slow
 def test_one_endless_line_is_not_held_in_memory(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
     _replaced(files, b"[" + b"[]," * (MOST_LINE_BYTES // 3) + b"[]]\n")
-    outcome = check_bounded(*files, Limits(memory_mib=2048))
-    assert outcome.answer is Answer.UNCHECKED
+    outcome = check_bounded(*files, CheckLimits(memory_mib=2048))
+    assert outcome.answer is CheckReply.UNCHECKED
     assert "in one line" in outcome.detail
     assert check_proof([str(path) for path in files]) == 1
     assert capsys.readouterr().out.startswith("rejected: unchecked, the proof has more than")
@@ -69,40 +69,40 @@ def test_one_endless_line_is_not_held_in_memory(files: Files, capsys: pytest.Cap
 def test_splits_without_end_stop_at_the_limit_of_time(files: Files) -> None:
     step = {"do": "bound", "tensor": "X", "at": [0] * 4096, "lower": [1] * 4096, "by": []}
     _replaced(files, (json.dumps(step) + "\n").encode() * 5000)
-    outcome = check_bounded(*files, Limits(seconds=3.0))
-    assert outcome.answer is Answer.UNCHECKED
+    outcome = check_bounded(*files, CheckLimits(seconds=3.0))
+    assert outcome.answer is CheckReply.UNCHECKED
     assert outcome.detail == "checking takes more than 3 s"
 
 
 def test_a_process_that_takes_all_memory_is_one_line() -> None:
-    def hungry() -> Outcome:
-        return Outcome(Answer.ACCEPTED, str(len(bytearray(1 << 34))))
+    def hungry() -> CheckOutcome:
+        return CheckOutcome(CheckReply.ACCEPTED, str(len(bytearray(1 << 34))))
 
-    outcome = run_bounded(hungry, Limits(memory_mib=4096))
-    assert outcome.answer is Answer.UNCHECKED
+    outcome = run_bounded(hungry, CheckLimits(memory_mib=4096))
+    assert outcome.answer is CheckReply.UNCHECKED
     assert outcome.detail == "checking takes more than 4096 MiB of memory"
 
 
 def test_a_process_that_dies_or_fails_is_one_line() -> None:
-    def dies() -> Outcome:
+    def dies() -> CheckOutcome:
         os._exit(3)
 
-    def fails() -> Outcome:
+    def fails() -> CheckOutcome:
         raise RuntimeError("two\nlines")
 
     for job, why in ((dies, "ended without an answer"), (fails, "RuntimeError: two lines")):
-        outcome = run_bounded(job, Limits())
-        assert outcome.answer is Answer.UNCHECKED
+        outcome = run_bounded(job, CheckLimits())
+        assert outcome.answer is CheckReply.UNCHECKED
         assert why in outcome.detail
         assert "\n" not in outcome.detail
 
 
 def test_a_sleeping_process_is_ended_at_the_limit() -> None:
-    def sleeps() -> Outcome:
+    def sleeps() -> CheckOutcome:
         time.sleep(600)
-        return Outcome(Answer.ACCEPTED)
+        return CheckOutcome(CheckReply.ACCEPTED)
 
-    assert run_bounded(sleeps, Limits(seconds=0.3)).answer is Answer.UNCHECKED
+    assert run_bounded(sleeps, CheckLimits(seconds=0.3)).answer is CheckReply.UNCHECKED
 
 
 def test_steps_are_counted(tmp_path: Path) -> None:
@@ -118,10 +118,10 @@ def test_what_is_no_regular_file_is_not_read(files: Files) -> None:
     onnx, vnnlib, proof = files
     proof.unlink()
     os.mkfifo(proof)
-    outcome = check_bounded(onnx, vnnlib, proof, Limits())
-    assert outcome.answer is Answer.UNREADABLE
+    outcome = check_bounded(onnx, vnnlib, proof, CheckLimits())
+    assert outcome.answer is CheckReply.UNREADABLE
     assert "no regular file" in outcome.detail
-    assert check_bounded(onnx, Path("/dev/zero"), proof, Limits()).answer is Answer.UNREADABLE
+    assert check_bounded(onnx, Path("/dev/zero"), proof, CheckLimits()).answer is CheckReply.UNREADABLE
 
 
 def test_a_proof_of_an_older_version_is_told_so(files: Files) -> None:
@@ -135,10 +135,10 @@ def test_one_process_checks_many_proofs_and_outlives_the_bad_ones(files: Files) 
     onnx, vnnlib, proof = files
     bad = proof.with_name("bad.proof.gz")
     bad.write_bytes(b"\x1f\x8bbroken")
-    process = CheckerProcess(Limits(seconds=60.0))
+    process = CheckerProcess(CheckLimits(seconds=60.0))
     found = [process.check(onnx, vnnlib, one).answer for one in (proof, bad, proof)]
     process.close()
-    assert found == [Answer.ACCEPTED, Answer.UNREADABLE, Answer.ACCEPTED]
+    assert found == [CheckReply.ACCEPTED, CheckReply.UNREADABLE, CheckReply.ACCEPTED]
 
 
 @pytest.mark.parametrize("option", ["--timeout", "--memory"])

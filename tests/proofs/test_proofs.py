@@ -30,7 +30,7 @@ from salver.proofs.checker import (
     STEP_ROWS,
     Checker,
     RejectedError,
-    Sum,
+    RowSum,
     check,
 )
 from salver.proofs.command import main as check_proof
@@ -153,7 +153,7 @@ def test_ranges_and_every_row_hold_at_sampled_points(tmp_path: Path, seed: int) 
     checker = Checker(graph, exact(query.prop))
     for kind, name in _kinds(graph):
         for entry in range(graph.sizes[name]):
-            sum_ = Sum(checker, context, 1)
+            sum_ = RowSum(checker, context, 1)
             terms, constant = sum_.row_of(kind, name, np.array([entry]))
             row = 0.0 if constant is None else float(constant[0]) / one
             for tensor, c in terms:
@@ -184,7 +184,7 @@ def test_no_multipliers_make_a_wrong_bound(tmp_path: Path, seed: int) -> None:
                 )
         name = str(rng.choice(list(graph.sizes)))
         entries, signs = rng.integers(0, graph.sizes[name], 2), rng.choice([-1, 1], 2)
-        sum_ = Sum(checker, context, 2)
+        sum_ = RowSum(checker, context, 2)
         sum_.add(name, np.arange(2), entries, (signs * one).astype(object))
         sum_.subtract_rows(by)
         least = sum_.least({}).astype(float) / one

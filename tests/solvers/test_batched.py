@@ -15,12 +15,12 @@ from salver.nets.network import lower
 from salver.nets.program import AbsBlock, GateBlock, Program
 from salver.nets.torch_bridge import from_torch
 from salver.solvers.bounding import batched
-from salver.solvers.bounding.batched import BatchBounder, Part
+from salver.solvers.bounding.batched import BatchBounder, BatchPart
 from salver.solvers.bounding.bounds import Bounds, propagate
 from tests.builders.small_queries import random_query, relu_network
 
 
-def _alone(program: Program, part: Part) -> Bounds:
+def _alone(program: Program, part: BatchPart) -> Bounds:
     return propagate(program, part.lower, part.upper, part.fixed, within=part.within, outputs=False)
 
 
@@ -46,7 +46,7 @@ def _assert_same(found: list[Bounds], expected: list[Bounds]) -> None:
 
 def _random_part(
     program: Program, box: tuple[np.ndarray, np.ndarray], generator: np.random.Generator
-) -> Part:
+) -> BatchPart:
     """A sub-box or the box, a few open neurons fixed, with or without the bounds of what contains it."""
     low, high = box
     whole = propagate(program, low, high)
@@ -58,16 +58,16 @@ def _random_part(
         asked = np.where(generator.random(len(signs)) < 0.4, generator.choice([-1, 1], len(signs)), 0)
         fixed[number] = np.where(signs == 0, asked, 0).astype(np.int8)
     if generator.random() < 0.3:
-        return Part(low, high, fixed)
+        return BatchPart(low, high, fixed)
     if generator.random() < 0.5:
-        return Part(low, high, {number: signs for number, signs in fixed.items() if number}, whole)
+        return BatchPart(low, high, {number: signs for number, signs in fixed.items() if number}, whole)
     parent = propagate(program, *box, fixed={0: fixed[0]}, within=whole)
     # Signs that only the parent knows must be kept, asked for or not.
     asked = {
         number: (signs * (generator.random(len(signs)) < 0.5)).astype(np.int8)
         for number, signs in fixed.items()
     }
-    return Part(low, high, asked, whole if parent.infeasible else parent)
+    return BatchPart(low, high, asked, whole if parent.infeasible else parent)
 
 
 def _conv_program() -> Program:
@@ -80,7 +80,7 @@ def _conv_program() -> Program:
     return lower(unroll(from_torch(classifier, 36), logit_combination(3, 1)))
 
 
-def _cases(folder: Path, seed: int) -> tuple[Program, list[Part]]:
+def _cases(folder: Path, seed: int) -> tuple[Program, list[BatchPart]]:
     """Random small queries, a deeper network and one with convolutions; parts of all sorts."""
     generator = np.random.default_rng(seed)
     if seed == 0:
@@ -147,10 +147,10 @@ def test_samples_with_the_fixed_signs_stay_inside(tmp_path: Path, seed: int) -> 
 def test_infeasible_parts_leave_the_others_alone(tmp_path: Path) -> None:
     program, parts = _cases(tmp_path, 1)
     feasible = [part for part in parts if not _alone(program, part).infeasible]
-    empty = Part(np.ones(5), -np.ones(5))
+    empty = BatchPart(np.ones(5), -np.ones(5))
     point = np.full(5, 0.25)
     signs = propagate(program, point, point).signs
-    contradictions = [Part(point, point, {number: -side}) for number, side in enumerate(signs)]
+    contradictions = [BatchPart(point, point, {number: -side}) for number, side in enumerate(signs)]
     batch = [empty, feasible[0], *contradictions, *feasible[1:], empty]
     found = BatchBounder(program).propagate(batch)
     _assert_same(found, [_alone(program, part) for part in batch])
@@ -164,10 +164,10 @@ def test_a_fixed_sign_is_closed_and_a_lower_bound_of_zero_decides_nothing() -> N
     program = lower(unroll(from_torch(torch.nn.Sequential(layer, torch.nn.ReLU(), head), 1), np.ones(1)))
     zero, one, on, off = np.zeros(1), np.ones(1), np.ones(1, np.int8), -np.ones(1, np.int8)
     parts = [
-        Part(zero, one),
-        Part(zero, zero, {0: on}),
-        Part(zero, zero, {0: off}),
-        Part(-one, -one, {0: on}),
+        BatchPart(zero, one),
+        BatchPart(zero, zero, {0: on}),
+        BatchPart(zero, zero, {0: off}),
+        BatchPart(-one, -one, {0: on}),
     ]
     free, at_zero_on, at_zero_off, negative = BatchBounder(program).propagate(parts)
     assert free.signs[0][0] == 0
@@ -182,7 +182,7 @@ def test_a_neuron_that_reads_nothing_is_decided_exactly() -> None:
     layer.bias.data.zero_()
     network = from_torch(torch.nn.Sequential(layer, torch.nn.ReLU(), head), 2)
     program = lower(unroll(network, np.ones(1)))
-    (bounds,) = BatchBounder(program).propagate([Part(-np.ones(2), np.ones(2))])
+    (bounds,) = BatchBounder(program).propagate([BatchPart(-np.ones(2), np.ones(2))])
     assert bounds.signs[0].tolist() == [0, -1]
 
 
@@ -191,7 +191,7 @@ def test_a_program_without_relus() -> None:
     second = Affine({0: np.array([[1.0]]), -1: np.array([[-1.0, 0.0]])}, np.zeros(1))
     blocks = (AbsBlock(affine, 1), AbsBlock(second, 1))
     program = Program(2, (), blocks, Affine({1: np.ones((1, 1))}, np.zeros(1)))
-    part = Part(-np.ones(2), np.ones(2))
+    part = BatchPart(-np.ones(2), np.ones(2))
     assert np.allclose(
         _values(BatchBounder(program).propagate([part])[0]), _values(_alone(program, part)), atol=1e-11
     )
@@ -199,7 +199,10 @@ def test_a_program_without_relus() -> None:
 
 def test_overflow_refutes_nothing(tmp_path: Path) -> None:
     program, parts = _cases(tmp_path, 1)
-    vast = [Part(np.full(5, -np.inf), np.full(5, np.inf)), Part(np.full(5, -1e308), np.full(5, 1e308))]
+    vast = [
+        BatchPart(np.full(5, -np.inf), np.full(5, np.inf)),
+        BatchPart(np.full(5, -1e308), np.full(5, 1e308)),
+    ]
     with np.errstate(all="ignore"):
         found = BatchBounder(program).propagate([*vast, *parts])
     assert not found[0].infeasible

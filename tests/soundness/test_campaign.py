@@ -17,7 +17,7 @@ from experiments.soundness.variants import SOLVERS
 from experiments.soundness.wide import SCALES, draw_wide
 from salver.nets.operators import Node, Scale
 from salver.oracle.enumerate import enumerate_query
-from salver.oracle.regions import Decision, decide
+from salver.oracle.regions import RegionDecision, decide
 from salver.solvers.arguments import parts_left_out
 from salver.solvers.query import Budget, Options, Query, Result, Solver, Verdict
 from salver.spec import parse_vnnlib
@@ -98,7 +98,7 @@ def test_an_unsat_that_is_none_is_caught() -> None:
 
 def test_an_unsat_that_only_a_sampled_point_refutes_is_caught(tmp_path: Path) -> None:
     """A query may be too large for enumeration; a sampled point may still satisfy it exactly."""
-    too_large, complaints = Decision(Truth.UNKNOWN), []
+    too_large, complaints = RegionDecision(Truth.UNKNOWN), []
     for seed in range(12):
         query = draw(tmp_path, seed).query
         complaints.append(examine(query, Result(Verdict.UNSAT), too_large).complaint)

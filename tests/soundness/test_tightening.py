@@ -19,7 +19,7 @@ from salver.nets.network import lower
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.oracle.exact import exact_margin, exact_outputs
 from salver.solvers.bounding.bounds import propagate
-from salver.solvers.hybrid.node import Node, children, root_node, tighten
+from salver.solvers.hybrid.node import SearchNode, children, root_node, tighten
 from salver.solvers.query import Query
 from salver.spec import Property, box_clauses, float32_down, float32_up
 
@@ -69,7 +69,7 @@ def _outwards(value: Fraction, side: int) -> float:
     return float((float32_up if side > 0 else float32_down)(near))
 
 
-def excluded(query: Query, x: np.ndarray, node: Node) -> str:
+def excluded(query: Query, x: np.ndarray, node: SearchNode) -> str:
     """What the bounds of a node that x belongs to say against x; "" if nothing."""
     bounds = tighten(query, node)
     if bounds is None:
@@ -110,4 +110,4 @@ def test_a_wrong_bound_would_be_noticed(tmp_path: Path) -> None:
     bounds = propagate(lower(query.network), query.prop.input_lower, query.prop.input_upper)
     z = query.program.evaluate(x)[1][0][0]
     wrong = [-np.sign(z).astype(np.int8), *bounds.signs[1:]]
-    assert excluded(query, x, Node(dict(enumerate(wrong)), bounds))
+    assert excluded(query, x, SearchNode(dict(enumerate(wrong)), bounds))

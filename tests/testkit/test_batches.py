@@ -137,8 +137,9 @@ def test_the_graphs_of_every_family_take_any_batch(kind, tmp_path):
     assert families >= (set(ASKED) if kind == EVERY_FAMILY else GRAPHS - {"cam_topk"})
 
 
-def test_every_family_is_asked_for():
-    assert set(generators()) == {*ASKED, "cam_topk", *TRAINED}
+def test_every_family_with_graphs_of_its_own_is_asked_for():
+    """A new family that asks about maps of methods that are there has none."""
+    assert set(generators()) >= {*ASKED, "cam_topk", *TRAINED}
 
 
 def test_unroll_writes_a_graph_for_any_batch_of_images(tmp_path):

@@ -12,7 +12,7 @@ from distributed.client import FutureCancelledError
 from distributed.scheduler import NoValidWorkerError
 
 from salver.core.errors import SalverError
-from salver.run.cluster.engine import Flight, fetched, lost_record
+from salver.run.cluster.engine import InFlight, fetched, lost_record
 from salver.run.cluster.workforce import Request
 from salver.run.plan import PlannedJob
 from salver.runners.answers import Claim, Job
@@ -43,7 +43,7 @@ def planned(tmp_path: Path) -> PlannedJob:
 
 
 def ask(planned: PlannedJob, future: FakeFuture, lives: Callable[[], bool] = lambda: True) -> Any:
-    flight = Flight(planned, Request(1), Request(1), "tcp://w", 0, future)  # type: ignore[arg-type]
+    flight = InFlight(planned, Request(1), Request(1), "tcp://w", 0, future)  # type: ignore[arg-type]
     return fetched(flight, lives)
 
 

@@ -11,6 +11,7 @@ from salver import __version__
 from salver.cli.all import run_all
 from salver.cli.bench import bench_commands
 from salver.cli.calling import call
+from salver.cli.check_runner import check_runner
 from salver.cli.compare import compare
 from salver.cli.data import data_app
 from salver.cli.doctor import doctor
@@ -23,7 +24,6 @@ from salver.cli.report import report
 from salver.cli.run import run
 from salver.cli.solvers import solvers_app
 from salver.cli.suites import suites
-from salver.cli.test_runner import check_runner
 from salver.cli.unroll import unroll
 from salver.cli.validate import validate
 from salver.cli.verify_set import verify_set

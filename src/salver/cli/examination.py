@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from salver.core.errors import SalverError
-from salver.core.plugins import Found
+from salver.core.plugins import FoundPlugins
 from salver.core.records import Record
 from salver.families.registry import generators
 from salver.run.engines import ENGINES, Engine, check_engine
@@ -137,7 +137,7 @@ def _solver(name: str, kind: type[Runner]) -> Finding:
     return Finding(subject=subject, usable=True, detail=detail)
 
 
-def _broken(found: Found) -> list[Finding]:
+def _broken(found: FoundPlugins) -> list[Finding]:
     return [
         Finding(subject=f"plug-in {Path(one.where).name}", usable=False, detail=str(one.error))
         for one in found.broken

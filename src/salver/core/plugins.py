@@ -38,7 +38,7 @@ class Broken:
     error: SalverError
 
 
-class Found(dict[str, Any]):
+class FoundPlugins(dict[str, Any]):
     """Plug-ins by name, and beside them those that do not load."""
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ def find_plugins(
     *,
     warn: bool,
     described: Callable[[Path], type[Any]] | None = None,
-) -> Found:
+) -> FoundPlugins:
     """Every plug-in of one kind by name.
 
     Args:
@@ -68,7 +68,7 @@ def find_plugins(
         warn: whether what does not load is told of on stderr.
         described: reads a plug-in out of a TOML file, where the kind has such files.
     """
-    found = Found()
+    found = FoundPlugins()
     _collect(found, base, folder, group)
     if described is not None:
         for path in sorted(folder.glob("*.toml")):
@@ -84,12 +84,12 @@ def choose(name: str, known: Mapping[str, Any], kind: str) -> Any:
     """
     if name in known:
         return known[name]
-    if isinstance(known, Found) and (error := known.reason_against(name)):
+    if isinstance(known, FoundPlugins) and (error := known.reason_against(name)):
         raise error
     raise SalverError(f"no {kind} of that name", name or "''", suggestion(name, sorted(known)))
 
 
-def _with_warnings(found: Found) -> Found:
+def _with_warnings(found: FoundPlugins) -> FoundPlugins:
     for one in found.broken:
         line = f"salver: warning: {one.error}; the rest goes on without it"
         if line not in WARNED:
@@ -98,7 +98,7 @@ def _with_warnings(found: Found) -> Found:
     return found
 
 
-def _collect(found: Found, base: type[Any], folder: Path, group: str) -> None:
+def _collect(found: FoundPlugins, base: type[Any], folder: Path, group: str) -> None:
     for path in sorted(folder.glob("*.py")):
         _try(found, str(path), _names_in(path), partial(_declared, path, base))
     for point in entry_points(group=group):
@@ -106,7 +106,9 @@ def _collect(found: Found, base: type[Any], folder: Path, group: str) -> None:
         _try(found, f"entry point {point.value}", names, partial(_installed, point, base))
 
 
-def _try(found: Found, where: str, names: frozenset[str], load: Callable[[], Iterable[type[Any]]]) -> None:
+def _try(
+    found: FoundPlugins, where: str, names: frozenset[str], load: Callable[[], Iterable[type[Any]]]
+) -> None:
     """Adds what a plug-in declares, or notes why it declares nothing."""
     try:
         for plugin in list(load()):
@@ -118,7 +120,7 @@ def _try(found: Found, where: str, names: frozenset[str], load: Callable[[], Ite
         found.broken.append(Broken(where, names, wrong))
 
 
-def _add(found: Found, plugin: type[Any], where: str) -> None:
+def _add(found: FoundPlugins, plugin: type[Any], where: str) -> None:
     name = getattr(plugin, "name", None)
     if not isinstance(name, str) or not name:
         raise SalverError(f"{plugin.__name__} has no name", where, 'add a line `name = "..."`')

@@ -50,7 +50,7 @@ def unroll(classifier: Network, coefficients: npt.NDArray[np.float64], kind: Sal
             leaves the range of binary32.
     """
     classifier = single(classifier)
-    builder = _Backward(classifier)
+    builder = _Unrolling(classifier)
     builder.accumulate(classifier.output, coefficients)
     for node in reversed(classifier.nodes):
         adjoint = builder.take(node.name)
@@ -67,7 +67,7 @@ def unroll(classifier: Network, coefficients: npt.NDArray[np.float64], kind: Sal
     return single(builder.built(output), "gradient network")
 
 
-class _Backward(NetworkBuilder):
+class _Unrolling(NetworkBuilder):
     """Adjoints of the tensors met so far: a constant vector until the first gate, then a node's name."""
 
     def __init__(self, classifier: Network) -> None:

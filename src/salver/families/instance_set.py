@@ -169,7 +169,7 @@ class _Text:
 
 
 @dataclass(frozen=True)
-class _Graph:
+class _StoredGraph:
     """A query network of the set: path and hash of its file, its operators, and the network itself."""
 
     path: str
@@ -188,7 +188,7 @@ def _write(
 ) -> Manifest:
     for name in ("onnx", "networks", "vnnlib", "vnnlib2"):
         (folder / name).mkdir()
-    graphs: dict[str, _Graph] = {}
+    graphs: dict[str, _StoredGraph] = {}
     classifiers: dict[str, Network] = {}
     pending: list[tuple[InstanceDraft, Future[_Text]]] = []
     instances: list[Instance] = []
@@ -241,7 +241,7 @@ def checksums(folder: Path) -> str:
 
 
 def _write_networks(
-    folder: Path, draft: InstanceDraft, graphs: dict[str, _Graph], classifiers: dict[str, Network]
+    folder: Path, draft: InstanceDraft, graphs: dict[str, _StoredGraph], classifiers: dict[str, Network]
 ) -> None:
     """Writes the draft's networks where no earlier draft had them; one name is one network."""
     name = draft.classifier_name
@@ -259,7 +259,7 @@ def _write_networks(
     refuse_wrong_instance(data, draft.graph, draft.classifier, draft.facts)
     path = f"onnx/{draft.graph_name}.onnx"
     operators = tuple(sorted({node.op_type for node in model.graph.node}))
-    graphs[draft.graph_name] = _Graph(path, hashlib.sha256(data).digest(), operators, draft.graph)
+    graphs[draft.graph_name] = _StoredGraph(path, hashlib.sha256(data).digest(), operators, draft.graph)
     (folder / path).write_bytes(data)
 
 
@@ -292,7 +292,7 @@ def _write_texts(
     suite: Suite,
     draft: InstanceDraft,
     future: Future[_Text],
-    graphs: dict[str, _Graph],
+    graphs: dict[str, _StoredGraph],
 ) -> Instance:
     text = future.result()
     graph = graphs[draft.graph_name]

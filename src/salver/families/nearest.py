@@ -34,7 +34,7 @@ def sample_delta_star(
     signed = [None if one is None else one.model_copy(update={"absolute": False}) for one in maps]
     posed = posed.factory.pose(posed.point, posed.question, *signed)
     rng = np.random.default_rng(seed * 100_003 + posed.point.index)
-    search = _Search(posed, box or posed.factory.box(posed.point.x, epsilon), rng)
+    search = _NearestSearch(posed, box or posed.factory.box(posed.point.x, epsilon), rng)
     search.attack(effort, steps=8)
     if search.best_point is None:
         return Found(np.inf, None, search.samples)
@@ -44,7 +44,7 @@ def sample_delta_star(
     return Found(search.best, search.best_point, search.samples)
 
 
-class _Search:
+class _NearestSearch:
     def __init__(self, posed: Posed, box: Box, rng: np.random.Generator) -> None:
         self.posed, self.rng = posed, rng
         self.lower, self.upper = box

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from salver.nets.graft import Part
+from salver.nets.graft import GraftedPart
 
 Array = npt.NDArray[np.float64]
 SPACING, FLAT, PEAK, SHALLOW, HEIGHT = 0.6, 0.02, 0.5, 0.15, 0.1
@@ -37,7 +37,7 @@ def needle(
     weight: Array,
     tilt: Array,
     rng: np.random.Generator,
-) -> Part:
+) -> GraftedPart:
     """The needle at `point` [n] of the box [n], [n], whose value enters the logits by `weight` [m].
 
     Args:
@@ -66,7 +66,7 @@ def needle(
         second.append(1.0)
         constant -= float(tilt @ point) - low
     joined, size = np.array(second)[None], len(weight)
-    return Part(
+    return GraftedPart(
         np.array(rows), np.array(biases), joined, np.array([constant]), weight[:, None], np.zeros(size)
     )
 

@@ -63,7 +63,7 @@ class Planting:
 
 
 @dataclass(frozen=True, eq=False)
-class _Plan:
+class _PlantingPlan:
     """Where the needle goes: its point [n], weight [m], tilt [n], and the class it lets win (or -1)."""
 
     point: Array
@@ -137,7 +137,7 @@ def _plan(
     box: tuple[Array, Array],
     planting: Planting,
     rng: np.random.Generator,
-) -> _Plan | None:
+) -> _PlantingPlan | None:
     """The first of some random points of the box at which a needle does what is asked."""
     label, logits = point.label, source.classifier.output_size
     others = [k for k in range(logits) if k != label]
@@ -159,11 +159,13 @@ def _plan(
             return plan
         weight = np.zeros(logits)
         weight[target] = (1 + LEAD) * gap / HEIGHT
-        return _Plan(x, weight, np.zeros(len(x)), change, target)
+        return _PlantingPlan(x, weight, np.zeros(len(x)), change, target)
     return None
 
 
-def _ranking_plan(x: Array, centre: Array, there: Array, k: int, label: int, logits: int) -> _Plan | None:
+def _ranking_plan(
+    x: Array, centre: Array, there: Array, k: int, label: int, logits: int
+) -> _PlantingPlan | None:
     """Raises an entry outside the top-k set over one inside: a tilted needle on the label's own logit."""
     order = np.argsort(-np.abs(centre), kind="stable")
     inside, outside = order[:k], order[k:]
@@ -175,10 +177,12 @@ def _ranking_plan(x: Array, centre: Array, there: Array, k: int, label: int, log
     weight, tilt = np.zeros(logits), np.zeros(len(x))
     weight[label] = 4.0
     tilt[best] = (1 if there[best] >= 0 else -1) * (missing + LEAD * low) / weight[label]
-    return _Plan(x, weight, tilt, 0.0, -1)
+    return _PlantingPlan(x, weight, tilt, 0.0, -1)
 
 
-def _draft(own: InstanceFactory, point: Point, plan: _Plan, planting: Planting, seed: int) -> InstanceDraft:
+def _draft(
+    own: InstanceFactory, point: Point, plan: _PlantingPlan, planting: Planting, seed: int
+) -> InstanceDraft:
     epsilon, gradient = planting.epsilon, Gradient(logit=point.label)
     if planting.question == "label":
         asked = own.pose(point, LabelChanges())

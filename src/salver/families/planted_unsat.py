@@ -25,10 +25,10 @@ from salver.families.instance import Planted, Vacuity
 from salver.families.nearest import sample_delta_star
 from salver.families.questions import SameMap
 from salver.families.search import significant
-from salver.nets.graft import Grafted, Part, graft
+from salver.nets.graft import Grafted, GraftedPart, graft
 from salver.nets.operators import Linear
 from salver.oracle.exact import exact_outputs
-from salver.oracle.intervals import Bounds, Signs, refuted
+from salver.oracle.intervals import RationalBounds, Signs, refuted
 from salver.spec import Property
 from salver.spec.truth import Evidence, Truth
 
@@ -51,7 +51,7 @@ class Gating:
 
 
 @dataclass(frozen=True, eq=False)
-class Gate:
+class PlantedGate:
     """One gate relu(row.x + bias), 1 at its corner of the box: lifts the target and label logits.
 
     Attributes:
@@ -95,7 +95,7 @@ def planted_drafts(
     yield draft.with_facts(expected=Truth.UNSAT, evidence=Evidence.PLANTED, planted=planted)
 
 
-def check_planted(draft: InstanceDraft, grafted: Grafted, gates: Sequence[Gate]) -> None:
+def check_planted(draft: InstanceDraft, grafted: Grafted, gates: Sequence[PlantedGate]) -> None:
     """Proves a draft `unsat`, and that it would not be without its saliency condition.
 
     Either all gates are shut or one of them is open; interval bounds refute the query in each case.
@@ -145,14 +145,14 @@ def _provable_change(posed: Posed, epsilon: float) -> Array | None:
         if not refuted(posed.factory.classifier, Property(*box, wins, logits), {}):
             return None
     graph = posed.graph
-    low, high = Bounds.of(graph, Property(*box, (), graph.output_size), {}).values[graph.output]
+    low, high = RationalBounds.of(graph, Property(*box, (), graph.output_size), {}).values[graph.output]
     ends = [np.array([float(v) for v in side[logits:]]) for side in (low, high)]
     return np.asarray(np.maximum(*(np.abs(end - posed.reference) for end in ends)))
 
 
 def _gates(
     source: InstanceFactory, point: Point, gating: Gating, least: Array, rng: np.random.Generator
-) -> list[Gate]:
+) -> list[PlantedGate]:
     """Gates on pixels of their own; `least` [n] is what E must move by at one of them."""
     lower, upper = source.box(point.x, gating.epsilon)
     centre = point.x.astype(np.float64)
@@ -177,11 +177,11 @@ def _gates(
         shift = SAFE * float(least[pixels[0]]) / abs(float(row[pixels[0]]))
         logits = source.program.evaluate(corner[None])[0][0]
         lift = float(logits[point.label] - logits[target]) + shift + LIFT
-        gates.append(Gate(row, bias, corner, target, lift, shift))
+        gates.append(PlantedGate(row, bias, corner, target, lift, shift))
     return gates
 
 
-def _part(gates: Sequence[Gate], label: int, logits: int) -> Part:
+def _part(gates: Sequence[PlantedGate], label: int, logits: int) -> GraftedPart:
     """Per gate its copies, and one neuron behind them that is active on the whole box."""
     first = np.array([gate.row * copy for gate in gates for copy in COPIES])
     biases = np.array([gate.bias * copy for gate in gates for copy in COPIES])
@@ -193,4 +193,4 @@ def _part(gates: Sequence[Gate], label: int, logits: int) -> Part:
         head[gate.target, number] = gate.lift
         head[label, number] = gate.shift
     behind = np.full(len(gates), 0.5)
-    return Part(first, biases, second, behind, head, -(head @ behind))
+    return GraftedPart(first, biases, second, behind, head, -(head @ behind))

@@ -37,7 +37,9 @@ def epsilon_star(posed: Posed, most: float, seed: int) -> Found:
         posed: a question about ranks.
     """
     generator = np.random.default_rng([seed * 100_003 + posed.point.index, 29])
-    search = _Search(posed.map.lowered, _target(posed), posed.point.centre, posed.factory.clip, generator)
+    search = _MeasureSearch(
+        posed.map.lowered, _target(posed), posed.point.centre, posed.factory.clip, generator
+    )
     misses = 0
     for _ in range(ROUNDS):
         before = search.best
@@ -95,7 +97,7 @@ def sample_measures(posed: Posed, epsilon: float, seed: int, points: int = 256) 
 
 
 @dataclass
-class _Search:
+class _MeasureSearch:
     program: Program
     target: RankingTarget
     centre: Array

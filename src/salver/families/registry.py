@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from salver.core.plugins import Found, find_plugins
+from salver.core.plugins import FoundPlugins, find_plugins
 from salver.core.project import project_root
 from salver.families.generator import Generator
 
 
-def generators(warn: bool = True) -> Found:
+def generators(warn: bool = True) -> FoundPlugins:
     """Every instance family by name; what does not load is told of on stderr unless `warn` is false."""
     return find_plugins(Generator, project_root() / "generators", "salver.generators", warn=warn)

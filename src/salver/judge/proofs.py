@@ -16,7 +16,7 @@ from salver.judge.judgement import ProofVerdict
 from salver.judge.loaded import StoredRun
 from salver.judge.sealed import sealed, unsealed
 from salver.nets.onnx.file import MOST_BYTES
-from salver.proofs.bounded import PROOF_FILE, Answer
+from salver.proofs.bounded import PROOF_FILE, CheckReply
 from salver.proofs.worker import CheckerProcess
 from salver.runners.answers import Claim
 
@@ -99,10 +99,10 @@ def _check(
 
 
 _VERDICTS = {
-    Answer.ACCEPTED: ProofVerdict.CHECKED,
-    Answer.REJECTED: ProofVerdict.REJECTED,
-    Answer.UNREADABLE: ProofVerdict.REJECTED,
-    Answer.UNCHECKED: ProofVerdict.UNCHECKED,
+    CheckReply.ACCEPTED: ProofVerdict.CHECKED,
+    CheckReply.REJECTED: ProofVerdict.REJECTED,
+    CheckReply.UNREADABLE: ProofVerdict.REJECTED,
+    CheckReply.UNCHECKED: ProofVerdict.UNCHECKED,
 }
 
 

@@ -20,7 +20,7 @@ _SHIFTS = (-2, -1, 0, 1, 2)
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class GraftedPart:
     """head @ relu(second @ relu(first @ x + first_bias) + second_bias) + bias.
 
     Attributes:
@@ -49,7 +49,7 @@ class Grafted:
     rows: npt.NDArray[np.intp]
 
 
-def graft(classifier: Network, part: Part, rng: np.random.Generator) -> Grafted:
+def graft(classifier: Network, part: GraftedPart, rng: np.random.Generator) -> Grafted:
     """Adds the part to the classifier's logits."""
     kinds = [type(node.operator) for node in classifier.nodes]
     if kinds == [Linear, Relu, Linear, Relu, Linear]:
@@ -57,7 +57,7 @@ def graft(classifier: Network, part: Part, rng: np.random.Generator) -> Grafted:
     return _beside(classifier, part)
 
 
-def _mixed(classifier: Network, part: Part, rng: np.random.Generator) -> Grafted:
+def _mixed(classifier: Network, part: GraftedPart, rng: np.random.Generator) -> Grafted:
     own = [node.operator for node in classifier.nodes if isinstance(node.operator, Linear)]
     one, two, three = ((op.weight.astype(np.float64), op.bias.astype(np.float64)) for op in own)
     first, first_bias = np.vstack([one[0], part.first]), np.concatenate([one[1], part.first_bias])
@@ -83,7 +83,7 @@ def _mixed(classifier: Network, part: Part, rng: np.random.Generator) -> Grafted
     return Grafted(builder.built(dense[-1]), dense[0], rows)
 
 
-def _beside(classifier: Network, part: Part) -> Grafted:
+def _beside(classifier: Network, part: GraftedPart) -> Grafted:
     builder = NetworkBuilder(classifier, "part")
     layers = [(part.first, part.first_bias), (part.second, part.second_bias), (part.head, part.bias)]
     dense = _layers(builder, layers)

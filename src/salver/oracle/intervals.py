@@ -27,7 +27,7 @@ def refuted(network: Network, prop: Property, signs: Signs) -> bool:
 
     Some clause must be impossible: each of its conjunctions has an atom that bounds exclude.
     """
-    bounds = Bounds.of(network, prop, signs)
+    bounds = RationalBounds.of(network, prop, signs)
     return bounds.empty or any(
         all(any(bounds.greatest_slack(atom) < 0 for atom in conjunction) for conjunction in clause)
         for clause in prop.clauses
@@ -35,7 +35,7 @@ def refuted(network: Network, prop: Property, signs: Signs) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
-class Bounds:
+class RationalBounds:
     """Interval bounds of every tensor; `empty` when an assumed sign excludes the whole box."""
 
     network: Network
@@ -43,7 +43,7 @@ class Bounds:
     empty: bool
 
     @classmethod
-    def of(cls, network: Network, prop: Property, signs: Signs) -> Bounds:
+    def of(cls, network: Network, prop: Property, signs: Signs) -> RationalBounds:
         """Bounds over the box of a property, under assumed signs of some entries."""
         box = ([Fraction(v) for v in side.tolist()] for side in (prop.input_lower, prop.input_upper))
         low, high = box

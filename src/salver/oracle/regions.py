@@ -43,7 +43,7 @@ ROBUST = 1e-3
 
 
 @dataclass(frozen=True)
-class Decision:
+class RegionDecision:
     """What visiting every region says.
 
     Attributes:
@@ -73,7 +73,7 @@ class _Forms:
 
 
 @dataclass(frozen=True, eq=False)
-class _Row:
+class _RationalRow:
     """A condition on u: coefficients @ (u, 1) > 0 if `strict`, else >= 0."""
 
     coefficients: tuple[int, ...]
@@ -104,34 +104,34 @@ class _State:
 
     forms: Mapping[str, _Forms]
     signs: Mapping[str, tuple[bool, ...]]
-    rows: tuple[_Row, ...] = ()
+    rows: tuple[_RationalRow, ...] = ()
 
 
 class TooLargeError(Exception):
     """More linear programs than `MOST_PROGRAMS`."""
 
 
-def decide(network: Network, prop: Property, most_programs: int = MOST_PROGRAMS) -> Decision:
+def decide(network: Network, prop: Property, most_programs: int = MOST_PROGRAMS) -> RegionDecision:
     """Decides a query over the reals by visiting every activation region of its box.
 
     Raises:
         ArithmeticError: a point found does not hold when the network is evaluated exactly.
     """
-    search = _Search(network, prop, most_programs)
+    search = _RegionSearch(network, prop, most_programs)
     try:
         found = search.run()
     except TooLargeError:
-        return Decision(Truth.UNKNOWN, None, False, search.ties, search.programs)
+        return RegionDecision(Truth.UNKNOWN, None, False, search.ties, search.programs)
     if found is None:
-        return Decision(Truth.UNSAT, None, False, search.ties, search.programs)
+        return RegionDecision(Truth.UNSAT, None, False, search.ties, search.programs)
     point, robust = found
     if exact_margin(network, prop, point) < 0:
         raise ArithmeticError("the point of a region does not satisfy the query")
-    return Decision(Truth.SAT, tuple(point), robust, search.ties, search.programs)
+    return RegionDecision(Truth.SAT, tuple(point), robust, search.ties, search.programs)
 
 
 @dataclass
-class _Search:
+class _RegionSearch:
     network: Network
     prop: Property
     most_programs: int
@@ -179,7 +179,10 @@ class _Search:
         forms = state.forms[tensor]
         while entry < len(forms.whole):
             coefficients = tuple(forms.whole[entry])
-            active, idle = _Row(coefficients, True), _Row(tuple(-c for c in coefficients), False)
+            active, idle = (
+                _RationalRow(coefficients, True),
+                _RationalRow(tuple(-c for c in coefficients), False),
+            )
             if not active.void and not idle.void:
                 break
             on, entry = (*on, active.void), entry + 1
@@ -192,7 +195,7 @@ class _Search:
                 yield from self._signs(part, tensor, entry + 1, (*on, side))
 
     def _clauses(
-        self, outputs: _Forms, rows: tuple[_Row, ...], clauses: Sequence[Any]
+        self, outputs: _Forms, rows: tuple[_RationalRow, ...], clauses: Sequence[Any]
     ) -> tuple[list[Fraction], bool] | None:
         """A point of the region that meets every clause."""
         single = [clause[0] for clause in clauses if len(clause) == 1]
@@ -216,7 +219,7 @@ class _Search:
             thin = thin or found
         return thin
 
-    def _atoms(self, outputs: _Forms, atoms: Sequence[Atom]) -> tuple[_Row, ...] | None:
+    def _atoms(self, outputs: _Forms, atoms: Sequence[Atom]) -> tuple[_RationalRow, ...] | None:
         """Atoms as rows, without those that hold everywhere; None where one holds nowhere."""
         rows = []
         for atom in atoms:
@@ -227,14 +230,14 @@ class _Search:
                 value = pair[0].whole[0] - pair[1].whole[0]
             else:
                 value = left - outputs.whole[atom.other]
-            row = _Row(tuple(value if atom.relation == ">=" else -value), False)
+            row = _RationalRow(tuple(value if atom.relation == ">=" else -value), False)
             if row.impossible:
                 return None
             if not row.void:
                 rows.append(row)
         return tuple(rows)
 
-    def _point(self, rows: tuple[_Row, ...]) -> tuple[list[Fraction], bool] | None:
+    def _point(self, rows: tuple[_RationalRow, ...]) -> tuple[list[Fraction], bool] | None:
         found = self._solution(rows)
         if found is None:
             return None
@@ -244,7 +247,7 @@ class _Search:
             x[place] += self.width[place] * value
         return x, slack > ROBUST
 
-    def _solution(self, rows: tuple[_Row, ...]) -> tuple[list[Fraction], float] | None:
+    def _solution(self, rows: tuple[_RationalRow, ...]) -> tuple[list[Fraction], float] | None:
         """A point u that meets the rows, and its least slack in scaled rows; None where there is none."""
         if any(row.impossible for row in rows):
             return None
@@ -265,7 +268,7 @@ class _Search:
         self.ties += 1
         return self._rational(rows)
 
-    def _rational(self, rows: tuple[_Row, ...]) -> tuple[list[Fraction], float] | None:
+    def _rational(self, rows: tuple[_RationalRow, ...]) -> tuple[list[Fraction], float] | None:
         size = len(self.free)
         matrix, limits = [], []
         for row in rows:
@@ -377,18 +380,18 @@ def _product(first: _Forms, second: _Forms) -> _Forms:
     return _Forms(factor[:, None] * other, first.exponent + second.exponent)
 
 
-def _scaled(row: _Row) -> list[float]:
+def _scaled(row: _RationalRow) -> list[float]:
     unit = max(abs(c) for c in row.coefficients)
     return [c / unit for c in row.coefficients]
 
 
-def _value(row: _Row, u: Sequence[Fraction]) -> Fraction:
+def _value(row: _RationalRow, u: Sequence[Fraction]) -> Fraction:
     return sum(
         (c * v for c, v in zip(row.coefficients, u, strict=False) if c), Fraction(row.coefficients[-1])
     )
 
 
-def _refuted(rows: Sequence[_Row], multipliers: Array) -> bool:
+def _refuted(rows: Sequence[_RationalRow], multipliers: Array) -> bool:
     """Whether the rows, scaled and times multipliers, add up to something below 0 on the whole unit box."""
     total = [Fraction(0)] * len(rows[0].coefficients)
     for row, weight in zip(rows, multipliers.tolist(), strict=True):

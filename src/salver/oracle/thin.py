@@ -43,7 +43,7 @@ def decide_region(
     """
     if network.input_size * network.input_size > LARGEST:
         return Truth.UNKNOWN, None
-    region = _Region(network, signs)
+    region = _ThinRegion(network, signs)
     weak, strict = region.weak, region.strict
     weak += [_slack(region.forms[network.output], atom) for atom in atoms]
     low = [Fraction(v) for v in prop.input_lower.tolist()]
@@ -87,7 +87,7 @@ def _slack(outputs: list[Form], atom: Atom) -> Form:
     return [sign * (a - b) for a, b in zip(left, outputs[atom.other], strict=True)]
 
 
-class _Region:
+class _ThinRegion:
     """The network's affine forms on one region, and the forms that must be > 0 or >= 0 there."""
 
     def __init__(self, network: Network, signs: Mapping[str, Array]) -> None:

@@ -1,7 +1,7 @@
 """Checks one stored proof in a process of its own that ends at a limit of time or memory.
 
 A proof comes from anywhere, and what looks small may take hours or all memory. Whatever happens to the
-process, the answer is one `Outcome` with its reason in one line.
+process, the answer is one `CheckOutcome` with its reason in one line.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MOST_ANSWER_BYTES = 1 << 16
 MESSAGE_LENGTH = 300
 
 
-class Answer(StrEnum):
+class CheckReply(StrEnum):
     """What became of a proof. `unreadable`: a file is missing, broken or of another query."""
 
     ACCEPTED = "accepted"
@@ -38,7 +38,7 @@ class Answer(StrEnum):
 
 
 @dataclass(frozen=True)
-class Limits:
+class CheckLimits:
     """Wall seconds and mebibytes of memory (address space) for one proof."""
 
     seconds: float = 120.0
@@ -46,21 +46,21 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CheckOutcome:
     """What the checker says: `detail` is its reason in one line, `closed` the parts of an accepted proof."""
 
-    answer: Answer
+    answer: CheckReply
     detail: str = ""
     closed: int = 0
     seconds: float = 0.0
 
 
-def check_bounded(onnx: Path, vnnlib: Path, proof: Path, limits: Limits) -> Outcome:
+def check_bounded(onnx: Path, vnnlib: Path, proof: Path, limits: CheckLimits) -> CheckOutcome:
     """Checks a stored proof within limits; never raises for anything that the files hold."""
     return run_bounded(lambda: check_here(onnx, vnnlib, proof), limits)
 
 
-def check_here(onnx: Path, vnnlib: Path, proof: Path) -> Outcome:
+def check_here(onnx: Path, vnnlib: Path, proof: Path) -> CheckOutcome:
     """The same in this process, without limits of time and memory."""
     # Imported here: a process that forks for every proof does not hold numpy itself.
     from salver.proofs.checker import LimitError, RejectedError, check
@@ -72,16 +72,16 @@ def check_here(onnx: Path, vnnlib: Path, proof: Path) -> Outcome:
         files = QueryFiles.read(onnx, vnnlib)
         steps = read_proof(proof, files)
         network, prop = files.statement
-        return Outcome(Answer.ACCEPTED, closed=check(network, prop, steps))
+        return CheckOutcome(CheckReply.ACCEPTED, closed=check(network, prop, steps))
     except (RejectedError, UnsupportedNetworkError, UnsupportedPropertyError) as error:
-        return Outcome(Answer.REJECTED, _line(error))
+        return CheckOutcome(CheckReply.REJECTED, _line(error))
     except LimitError as error:
-        return Outcome(Answer.UNCHECKED, _line(error))
+        return CheckOutcome(CheckReply.UNCHECKED, _line(error))
     except SalverError as error:
-        return Outcome(Answer.UNREADABLE, _line(error))
+        return CheckOutcome(CheckReply.UNREADABLE, _line(error))
 
 
-def run_bounded(job: Callable[[], Outcome], limits: Limits) -> Outcome:
+def run_bounded(job: Callable[[], CheckOutcome], limits: CheckLimits) -> CheckOutcome:
     """Runs a job in a forked process under limits. The calling process should have no other threads."""
     since = time.monotonic()
     reading, writing = os.pipe()
@@ -104,7 +104,7 @@ def run_bounded(job: Callable[[], Outcome], limits: Limits) -> Outcome:
     return replace(outcome, seconds=time.monotonic() - since)
 
 
-def _work(job: Callable[[], Outcome], limits: Limits, writing: int) -> None:
+def _work(job: Callable[[], CheckOutcome], limits: CheckLimits, writing: int) -> None:
     """The forked process: does the job, writes its outcome and ends without any clean-up of its parent's."""
     try:
         # The limit is on what is mapped, and the caller's own, of which libraries map a lot, is inherited.
@@ -114,10 +114,12 @@ def _work(job: Callable[[], Outcome], limits: Limits, writing: int) -> None:
         try:
             outcome = job()
         except MemoryError:
-            outcome = Outcome(Answer.UNCHECKED, f"checking takes more than {limits.memory_mib} MiB of memory")
+            outcome = CheckOutcome(
+                CheckReply.UNCHECKED, f"checking takes more than {limits.memory_mib} MiB of memory"
+            )
         except Exception as error:
-            outcome = Outcome(
-                Answer.UNCHECKED, f"the checker failed ({type(error).__name__}: {_line(error)})"
+            outcome = CheckOutcome(
+                CheckReply.UNCHECKED, f"the checker failed ({type(error).__name__}: {_line(error)})"
             )
         os.write(writing, json.dumps(asdict(outcome)).encode())
     finally:
@@ -154,14 +156,16 @@ def _answer(reading: int, until: float) -> tuple[bytes, bool]:
     return text, False
 
 
-def _understood(text: bytes, over: bool, status: int, limits: Limits) -> Outcome:
+def _understood(text: bytes, over: bool, status: int, limits: CheckLimits) -> CheckOutcome:
     if over:
-        return Outcome(Answer.UNCHECKED, f"checking takes more than {limits.seconds:g} s")
+        return CheckOutcome(CheckReply.UNCHECKED, f"checking takes more than {limits.seconds:g} s")
     try:
         found = json.loads(text)
-        return Outcome(Answer(found["answer"]), str(found["detail"]), int(found["closed"]))
+        return CheckOutcome(CheckReply(found["answer"]), str(found["detail"]), int(found["closed"]))
     except (ValueError, KeyError, TypeError):
-        return Outcome(Answer.UNCHECKED, f"the checker's process ended without an answer (status {status})")
+        return CheckOutcome(
+            CheckReply.UNCHECKED, f"the checker's process ended without an answer (status {status})"
+        )
 
 
 def _line(error: Exception) -> str:

@@ -162,7 +162,7 @@ class Checker:
     def _bound(self, context: Context, step: Any) -> None:
         name, at = _name(step["tensor"], self.graph.sizes), [_whole(entry) for entry in step["at"]]
         lower = np.array([bool(_whole(side)) for side in step["lower"]])
-        sum_ = Sum(self, context, len(at))
+        sum_ = RowSum(self, context, len(at))
         signs = np.where(lower, 1, -1).astype(object) * context.unit.one
         sum_.add(name, np.arange(len(at)), np.array(at), signs)
         sum_.subtract_rows(step["by"])
@@ -189,7 +189,7 @@ class Checker:
         elif step["do"] == "drop":
             clause, parts = _whole(step["clause"]), [_whole(part) for part in step["parts"]]
             count = len(parts)
-        sum_ = Sum(self, context, count, clause, parts)
+        sum_ = RowSum(self, context, count, clause, parts)
         sum_.subtract_rows(step["by"])
         return np.array([bool(value > 0) for value in sum_.least(assumed)])
 
@@ -260,7 +260,7 @@ class Atoms:
 
 
 @dataclass(eq=False)
-class Sum:
+class RowSum:
     """A batch of affine functions of the tensors: per tensor coefficients [count, size], and constants."""
 
     checker: Checker

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from salver.core.command_line import OneLineParser
-from salver.proofs.bounded import Answer, Limits, check_bounded
+from salver.proofs.bounded import CheckLimits, CheckReply, check_bounded
 
 
 def proof_parser() -> OneLineParser:
@@ -23,7 +23,7 @@ def proof_parser() -> OneLineParser:
         ("proof", "its proof"),
     ):
         parser.add_argument(name, type=Path, help=about)
-    usual = Limits()
+    usual = CheckLimits()
     parser.add_argument(
         "--timeout", type=_positive, default=usual.seconds, metavar="S",
         help=f"seconds after which a proof is unchecked, {usual.seconds:g} by default",
@@ -48,15 +48,15 @@ def _positive(text: str) -> float:
 def main(argv: list[str]) -> int:
     """Entry point; returns the exit status."""
     options = proof_parser().parse_args(argv)
-    limits = Limits(options.timeout, max(1, int(options.memory)))
+    limits = CheckLimits(options.timeout, max(1, int(options.memory)))
     outcome = check_bounded(options.onnx, options.vnnlib, options.proof, limits)
     match outcome.answer:
-        case Answer.ACCEPTED:
+        case CheckReply.ACCEPTED:
             print(f"accepted: unsat, {outcome.closed} part{'' if outcome.closed == 1 else 's'} closed")
             print(f"checking: {outcome.seconds:.3f} s", file=sys.stderr)
             return 0
-        case Answer.REJECTED | Answer.UNCHECKED:
-            limited = "unchecked, " if outcome.answer is Answer.UNCHECKED else ""
+        case CheckReply.REJECTED | CheckReply.UNCHECKED:
+            limited = "unchecked, " if outcome.answer is CheckReply.UNCHECKED else ""
             print(f"rejected: {limited}{outcome.detail}")
             return 1
     print(f"salver-solve: {outcome.detail}", file=sys.stderr)

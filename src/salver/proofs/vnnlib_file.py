@@ -74,7 +74,7 @@ class _Variable:
 
 
 @dataclass
-class _Reading:
+class _QueryParser:
     network: NetworkFile | None
     version: str = ""
     counts: dict[str, set[int]] = field(default_factory=lambda: {"X": set(), "Y": set()})
@@ -99,7 +99,7 @@ def parse_property(content: bytes, network: NetworkFile | None = None) -> ExactP
         raise UnsupportedPropertyError(f"the query is no UTF-8 text ({error.reason})") from None
     if found := _STRANGE.search(text):
         raise UnsupportedPropertyError(f"the query holds the character {found.group()!r}")
-    reading = _Reading(network)
+    reading = _QueryParser(network)
     for line, statement in _statements(text):
         try:
             _read(reading, statement)
@@ -142,7 +142,7 @@ def _statements(text: str) -> Iterator[tuple[int, list[Any]]]:
         raise UnsupportedPropertyError(f"line {first} of the query: a '(' is never closed")
 
 
-def _read(reading: _Reading, statement: list[Any]) -> None:
+def _read(reading: _QueryParser, statement: list[Any]) -> None:
     match statement:
         case ["vnnlib-version", "<1.0>" | "<2.0>" as version] if not (
             reading.version or any(reading.counts.values()) or reading.tensors
@@ -161,14 +161,14 @@ def _read(reading: _Reading, statement: list[Any]) -> None:
             raise UnsupportedPropertyError(f"no statement that proofs cover: {_shown(statement)}")
 
 
-def _declare_entry(reading: _Reading, name: str) -> None:
+def _declare_entry(reading: _QueryParser, name: str) -> None:
     found = _PLAIN.fullmatch(name)
     if found is None or int(found[2]) in reading.counts[found[1]] or int(found[2]) >= MOST_VARIABLES:
         raise UnsupportedPropertyError(f"{name!r:.40} is neither X_i nor Y_i, or declared twice")
     reading.counts[found[1]].add(int(found[2]))
 
 
-def _declare_tensor(reading: _Reading, role: str, words: list[Any]) -> None:
+def _declare_tensor(reading: _QueryParser, role: str, words: list[Any]) -> None:
     match words:
         case [str(name), str(element), str(sizes)] if (
             element in _ELEMENTS
@@ -202,7 +202,7 @@ def _agree(network: NetworkFile, role: str, element: str | None, shape: tuple[in
         raise UnsupportedPropertyError(f"declares shape {list(shape)}, the network has {list(stated)}")
 
 
-def _assert(reading: _Reading, expression: Any) -> None:
+def _assert(reading: _QueryParser, expression: Any) -> None:
     match expression:
         case ["and", *parts]:
             for part in parts:
@@ -217,7 +217,7 @@ def _assert(reading: _Reading, expression: Any) -> None:
                     _bound(reading, left.index, relation, right)
 
 
-def _bound(reading: _Reading, index: int, relation: str, right: Any) -> None:
+def _bound(reading: _QueryParser, index: int, relation: str, right: Any) -> None:
     if not isinstance(right, Fraction):
         raise UnsupportedPropertyError("an input is compared with a variable")
     if relation == ">=":
@@ -226,7 +226,7 @@ def _bound(reading: _Reading, index: int, relation: str, right: Any) -> None:
         reading.upper[index] = min(right, reading.upper.get(index, right))
 
 
-def _conjunction(reading: _Reading, expression: Any) -> Iterator[ExactAtom]:
+def _conjunction(reading: _QueryParser, expression: Any) -> Iterator[ExactAtom]:
     match expression:
         case ["and", *parts]:
             for part in parts:
@@ -246,7 +246,7 @@ def _atom(left: _Variable, relation: str, right: _Variable | Fraction) -> ExactA
     return ExactAtom(left.index, relation, right.index, Fraction(0))
 
 
-def _comparisons(reading: _Reading, expression: Any) -> Iterator[tuple[_Variable, str, Any]]:
+def _comparisons(reading: _QueryParser, expression: Any) -> Iterator[tuple[_Variable, str, Any]]:
     """An equation is two comparisons, <= first. A number on the left changes sides."""
     match expression:
         case ["<=" | ">=" | "=" | "==" as relation, str(first), str(second)]:
@@ -262,7 +262,7 @@ def _comparisons(reading: _Reading, expression: Any) -> Iterator[tuple[_Variable
         yield left, one, right
 
 
-def _side(reading: _Reading, word: str) -> _Variable | Fraction:
+def _side(reading: _QueryParser, word: str) -> _Variable | Fraction:
     found = _PLAIN.fullmatch(word)
     if found is not None and not reading.tensors and int(found[2]) in reading.counts[found[1]]:
         return _Variable(found[1], int(found[2]))
@@ -297,7 +297,7 @@ def _number(word: str) -> Fraction:
     return -size if found[1] == "-" else size
 
 
-def _whole(reading: _Reading) -> ExactProperty:
+def _whole(reading: _QueryParser) -> ExactProperty:
     for role, indices in reading.counts.items():
         if not indices or len(indices) != max(indices) + 1:
             raise UnsupportedPropertyError(f"{role} is not declared, or not from 0 on without gaps")

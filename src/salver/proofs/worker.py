@@ -13,7 +13,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from salver.proofs.bounded import Answer, Limits, Outcome, check_bounded
+from salver.proofs.bounded import CheckLimits, CheckOutcome, CheckReply, check_bounded
 
 
 class CheckerProcess:
@@ -22,8 +22,8 @@ class CheckerProcess:
     It ends with `close`, or by itself with the program that holds the other end of its input.
     """
 
-    def __init__(self, limits: Limits | None = None) -> None:
-        self.limits = limits or Limits()
+    def __init__(self, limits: CheckLimits | None = None) -> None:
+        self.limits = limits or CheckLimits()
         self._process: subprocess.Popen[str] | None = None
 
     def close(self) -> None:
@@ -33,7 +33,7 @@ class CheckerProcess:
             self._process.communicate()
             self._process = None
 
-    def check(self, onnx: Path, vnnlib: Path, proof: Path) -> Outcome:
+    def check(self, onnx: Path, vnnlib: Path, proof: Path) -> CheckOutcome:
         """Checks a stored proof within the limits."""
         if self._process is None or self._process.poll() is not None:
             self._process = subprocess.Popen(
@@ -53,8 +53,8 @@ class CheckerProcess:
             self._process.stdin.flush()
             found = json.loads(self._process.stdout.readline())
         except (OSError, ValueError) as error:
-            return Outcome(Answer.UNCHECKED, f"the checker's process ended ({type(error).__name__})")
-        return Outcome(Answer(found["answer"]), found["detail"], found["closed"], found["seconds"])
+            return CheckOutcome(CheckReply.UNCHECKED, f"the checker's process ended ({type(error).__name__})")
+        return CheckOutcome(CheckReply(found["answer"]), found["detail"], found["closed"], found["seconds"])
 
 
 def main() -> int:
@@ -67,7 +67,7 @@ def main() -> int:
     for line in sys.stdin:
         request = json.loads(line)
         onnx, vnnlib, proof = (Path(name) for name in request["files"])
-        limits = Limits(request["seconds"], request["memory_mib"])
+        limits = CheckLimits(request["seconds"], request["memory_mib"])
         print(json.dumps(asdict(check_bounded(onnx, vnnlib, proof, limits))), flush=True)
     return 0
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from salver.core.errors import counted
 from salver.families.instance import Manifest
-from salver.publish.census import MOST_SECONDS, Census, Group
+from salver.publish.census import MOST_SECONDS, Census, CensusGroup
 from salver.publish.rights import OWN_LICENCE, Rights, citation
 from salver.zoo.datasets.catalogue import origin_of
 
@@ -99,7 +99,7 @@ def _instances(census: Census) -> str:
     return f"{_table(header, rows)}\n\nThe timeouts of a draw sum up to at most {hours}."
 
 
-def _networks_of(group: Group) -> str:
+def _networks_of(group: CensusGroup) -> str:
     return group.network if group.networks == 1 else f"{group.networks} networks with one or two each"
 
 

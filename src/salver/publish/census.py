@@ -22,7 +22,7 @@ MOST_SECONDS = 6 * 3600
 
 
 @dataclass(frozen=True)
-class Group:
+class CensusGroup:
     """The instances of one family and network: how many, how many a seed draws, by known answer.
 
     `networks` is above 1 where networks with one or two instances are taken together.
@@ -61,7 +61,7 @@ class Census:
         largest_query: inputs and outputs of the largest query network.
     """
 
-    groups: tuple[Group, ...]
+    groups: tuple[CensusGroup, ...]
     networks: tuple[NetworkFacts, ...]
     most_seconds: float
     evidence: dict[str, int]
@@ -166,7 +166,7 @@ def _is_bounded(instance: Instance) -> bool:
     return vacuity.delta_star_upper is not None or vacuity.epsilon_star_upper is not None
 
 
-def _groups(instances: Sequence[Instance]) -> tuple[Group, ...]:
+def _groups(instances: Sequence[Instance]) -> tuple[CensusGroup, ...]:
     by_id = {i.id: i for i in instances}
     drawn: Counter[tuple[str, str]] = Counter()
     members: dict[tuple[str, str], list[Instance]] = {}
@@ -176,12 +176,12 @@ def _groups(instances: Sequence[Instance]) -> tuple[Group, ...]:
     return tuple(_group(key, own, drawn[key]) for key, own in members.items())
 
 
-def _group(key: tuple[str, str], own: list[Instance], drawn: int) -> Group:
+def _group(key: tuple[str, str], own: list[Instance], drawn: int) -> CensusGroup:
     family, network = key
     answers = Counter(i.facts.expected for i in own)
     names = sorted({i.facts.network for i in own})
     seconds = sorted({i.timeout for i in own})
-    return Group(
+    return CensusGroup(
         family=family,
         network=network or names[0],
         networks=len(names),

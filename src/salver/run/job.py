@@ -39,7 +39,7 @@ class Folders(NamedTuple):
     backend: Backend = "salver"
 
 
-class _Share(NamedTuple):
+class _JobShare(NamedTuple):
     """What of the machine a job has to itself."""
 
     cores: tuple[int, ...] | None
@@ -64,7 +64,7 @@ def run_job(
     end this process too; nothing else ever is. `cores` and `stop` are those of `run_supervised`; `gpu`
     becomes CUDA_VISIBLE_DEVICES, empty for none at all, and None leaves that variable as it is.
     """
-    share, stop = _Share(cores, gpu), stop or threading.Event()
+    share, stop = _JobShare(cores, gpu), stop or threading.Event()
     record = _attempt(planned, runner, folders, share, stop)
     if record.termination is Termination.INFRASTRUCTURE and not stop.wait(_PAUSE_S):
         record = _attempt(planned, runner, folders, share, stop)
@@ -102,7 +102,7 @@ def _attempt(
     planned: PlannedJob,
     runner: Runner,
     folders: Folders,
-    share: _Share,
+    share: _JobShare,
     stop: threading.Event,
 ) -> RunRecord:
     started = datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -152,7 +152,7 @@ def _run(
     planned: PlannedJob,
     runner: Runner,
     folders: Folders,
-    share: _Share,
+    share: _JobShare,
     stop: threading.Event,
 ) -> tuple[Finished, Answer]:
     limits = planned.job.limits

@@ -5,13 +5,13 @@ A runner's file is Python, or TOML for a tool with a common interface (`salver.r
 
 from __future__ import annotations
 
-from salver.core.plugins import Found, find_plugins, one_line
+from salver.core.plugins import FoundPlugins, find_plugins, one_line
 from salver.core.project import project_root
 from salver.runners.contract import Runner
 from salver.runners.foreign.declared import declared_runner
 
 
-def runners(warn: bool = True) -> Found:
+def runners(warn: bool = True) -> FoundPlugins:
     """Every solver by name, available here or not (see `Runner.unavailable`).
 
     What does not load is told of on stderr unless `warn` is false.

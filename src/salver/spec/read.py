@@ -61,7 +61,7 @@ class _Variable:
 
 
 @dataclass
-class _Query:
+class _QueryReader:
     """What has been read so far; filled in statement order."""
 
     where: str
@@ -134,7 +134,7 @@ def parse_vnnlib(text: str, where: str = "VNN-LIB text") -> Property:
     Raises:
         SalverError: a syntax error or an unsupported construct, with its line.
     """
-    query = _Query(where)
+    query = _QueryReader(where)
     for statement in statements(text, where):
         _statement(query, statement)
     return _finish(query)
@@ -178,7 +178,7 @@ def statements(text: str, where: str) -> Iterator[Expression]:
         raise SalverError("'(' is never closed", f"{where}, line {stack[0].line}", "correct the VNN-LIB file")
 
 
-def _statement(query: _Query, node: Expression) -> None:
+def _statement(query: _QueryReader, node: Expression) -> None:
     match node.items:
         case ["vnnlib-version", str(version)]:
             if version not in VERSIONS:
@@ -195,7 +195,7 @@ def _statement(query: _Query, node: Expression) -> None:
             raise query.fail("empty or malformed statement", node.line)
 
 
-def _declare_const(query: _Query, name: str, type_: str, line: int) -> None:
+def _declare_const(query: _QueryReader, name: str, type_: str, line: int) -> None:
     found = FLAT.fullmatch(name)
     if not found or found[1] not in query.flat:
         raise query.fail(f"variable {name[:40]!r} is neither X_i nor Y_i", line)
@@ -208,7 +208,7 @@ def _declare_const(query: _Query, name: str, type_: str, line: int) -> None:
     query.flat[found[1]].add(int(found[2]))
 
 
-def _declare_network(query: _Query, parts: list[Any], line: int) -> None:
+def _declare_network(query: _QueryReader, parts: list[Any], line: int) -> None:
     if query.shapes or any(query.flat.values()):
         raise query.fail("more than one network, or variables beside it", line)
     for part in parts:
@@ -235,7 +235,7 @@ def indices(text: str) -> tuple[int, ...] | None:
     return tuple(int(part) for part in parts) if all(map(_INDEX.fullmatch, parts)) else None
 
 
-def _assert(query: _Query, expression: Any, line: int) -> None:
+def _assert(query: _QueryReader, expression: Any, line: int) -> None:
     if not isinstance(expression, Expression):
         raise query.fail(f"cannot assert {expression[:40]!r}", line)
     match expression.items:
@@ -257,14 +257,14 @@ def _assert(query: _Query, expression: Any, line: int) -> None:
                     raise query.fail("an input is compared with a variable", expression.line)
 
 
-def _tighten(query: _Query, index: int, relation: str, bound: Decimal) -> None:
+def _tighten(query: _QueryReader, index: int, relation: str, bound: Decimal) -> None:
     if relation == ">=":
         query.lower[index] = max(bound, query.lower.get(index, bound))
     else:
         query.upper[index] = min(bound, query.upper.get(index, bound))
 
 
-def _conjunction(query: _Query, expression: Any, line: int) -> Iterator[Atom]:
+def _conjunction(query: _QueryReader, expression: Any, line: int) -> Iterator[Atom]:
     if not isinstance(expression, Expression):
         raise query.fail(f"{expression[:40]!r} is no condition", line)
     if expression.items and expression.items[0] == "and":
@@ -277,7 +277,7 @@ def _conjunction(query: _Query, expression: Any, line: int) -> Iterator[Atom]:
         yield _output_atom(query, variable, relation, right, expression.line)
 
 
-def _output_atom(query: _Query, variable: _Variable, relation: str, right: Any, line: int) -> Atom:
+def _output_atom(query: _QueryReader, variable: _Variable, relation: str, right: Any, line: int) -> Atom:
     direction: Any = relation
     if isinstance(right, Decimal):
         return Atom(variable.index, direction, constant=float(right))
@@ -286,7 +286,9 @@ def _output_atom(query: _Query, variable: _Variable, relation: str, right: Any, 
     return Atom(variable.index, direction, other=right.index)
 
 
-def _comparison(query: _Query, node: Expression) -> Iterator[tuple[_Variable, str, _Variable | Decimal]]:
+def _comparison(
+    query: _QueryReader, node: Expression
+) -> Iterator[tuple[_Variable, str, _Variable | Decimal]]:
     match node.items:
         case ["<=" | ">=" | "==" | "=" as relation, left, right]:
             first, second = _operand(query, left, node.line), _operand(query, right, node.line)
@@ -305,7 +307,7 @@ def _comparison(query: _Query, node: Expression) -> Iterator[tuple[_Variable, st
         yield first, direction, second
 
 
-def _operand(query: _Query, token: Any, line: int) -> _Variable | Decimal:
+def _operand(query: _QueryReader, token: Any, line: int) -> _Variable | Decimal:
     if isinstance(token, Expression):
         raise query.fail("arithmetic is not supported", line)
     found = INDEXED.fullmatch(token)
@@ -330,7 +332,7 @@ def _operand(query: _Query, token: Any, line: int) -> _Variable | Decimal:
         raise query.fail(f"number {token[:40]!r} is not supported", line) from error
 
 
-def _finish(query: _Query) -> Property:
+def _finish(query: _QueryReader) -> Property:
     counts = {role: math.prod(shape) for role, shape in query.shapes.values()}
     for role, declared in query.flat.items():
         if declared and declared != set(range(len(declared))):

@@ -76,7 +76,7 @@ class Tensor:
 
 
 @dataclass(frozen=True)
-class Declared:
+class DeclaredTensor:
     """A declared network; `like` names the one it is `equal-to` or `isomorphic-to` (`relation`)."""
 
     name: str
@@ -104,15 +104,15 @@ TermClause = tuple[tuple[TermAtom, ...], ...]
 class TermQuery:
     """Is there an assignment of the inputs that satisfies every clause?"""
 
-    networks: tuple[Declared, ...]
+    networks: tuple[DeclaredTensor, ...]
     tensors: tuple[Tensor, ...]
     clauses: tuple[TermClause, ...]
 
 
 @dataclass
-class _Reading:
+class _TermReader:
     where: str
-    networks: list[Declared] = field(default_factory=list)
+    networks: list[DeclaredTensor] = field(default_factory=list)
     tensors: list[Tensor] = field(default_factory=list)
     numbers: dict[str, int] = field(default_factory=dict)
     clauses: list[TermClause] = field(default_factory=list)
@@ -147,7 +147,7 @@ def parse_term_query(text: str, where: str = "VNN-LIB text") -> TermQuery:
     Raises:
         SalverError: a syntax error or an unsupported construct, with its line.
     """
-    reading = _Reading(where)
+    reading = _TermReader(where)
     for statement in statements(text, where):
         _statement(reading, statement)
     if any(reading.flat.values()):
@@ -163,7 +163,7 @@ def parse_term_query(text: str, where: str = "VNN-LIB text") -> TermQuery:
     return TermQuery(tuple(reading.networks), tuple(reading.tensors), tuple(reading.clauses))
 
 
-def _statement(reading: _Reading, node: Expression) -> None:
+def _statement(reading: _TermReader, node: Expression) -> None:
     head = node.items[0] if node.items else None
     if reading.ended and head not in _SMT_LIB_ENDS:
         raise reading.unsupported("a statement after check-sat", node.line)
@@ -191,7 +191,7 @@ def _statement(reading: _Reading, node: Expression) -> None:
             raise reading.fail("empty or malformed statement", node.line)
 
 
-def _declare_variable(reading: _Reading, name: str, type_: str, line: int) -> None:
+def _declare_variable(reading: _TermReader, name: str, type_: str, line: int) -> None:
     """X_i or Y_i of VNN-LIB 1.0."""
     found = FLAT.fullmatch(name)
     if not found or found[1] not in reading.flat:
@@ -205,7 +205,7 @@ def _declare_variable(reading: _Reading, name: str, type_: str, line: int) -> No
     reading.flat[found[1]].add(int(found[2]))
 
 
-def _declare_flat(reading: _Reading) -> None:
+def _declare_flat(reading: _TermReader) -> None:
     """The one network of VNN-LIB 1.0, when all of its variables are known."""
     for role, declared in reading.flat.items():
         if not declared:
@@ -213,21 +213,21 @@ def _declare_flat(reading: _Reading) -> None:
         if declared != set(range(len(declared))):
             what = f"{role}_0 ... {role}_{max(declared)} are not all declared"
             raise SalverError(what, reading.where, "declare each of them")
-    reading.networks.append(Declared("N"))
+    reading.networks.append(DeclaredTensor("N"))
     sizes = {role: (len(declared),) for role, declared in reading.flat.items()}
     reading.tensors += [Tensor(0, "input", "X", "", sizes["X"]), Tensor(0, "output", "Y", "", sizes["Y"])]
 
 
-def _declare_network(reading: _Reading, name: str, parts: list[Any], line: int) -> None:
+def _declare_network(reading: _TermReader, name: str, parts: list[Any], line: int) -> None:
     if any(name == network.name for network in reading.networks):
         raise reading.fail(f"network {name[:40]!r} is declared twice", line)
-    declared = Declared(name)
+    declared = DeclaredTensor(name)
     for place, part in enumerate(parts):
         match part.items if isinstance(part, Expression) else None:
             case ["equal-to" | "isomorphic-to" as relation, str(like)] if place == 0:
                 if all(like != network.name for network in reading.networks):
                     raise reading.fail(f"network {like[:40]!r} is not declared", part.line)
-                declared = Declared(name, relation, like)
+                declared = DeclaredTensor(name, relation, like)
             case ["declare-input" | "declare-output" as kind, str(tensor), str(element), str(shape)]:
                 role: Role = "input" if kind == "declare-input" else "output"
                 _declare(reading, role, (tensor, element, shape), "", part.line)
@@ -240,7 +240,7 @@ def _declare_network(reading: _Reading, name: str, parts: list[Any], line: int) 
     reading.networks.append(declared)
 
 
-def _declare(reading: _Reading, role: Role, words: tuple[str, str, str], inner: str, line: int) -> None:
+def _declare(reading: _TermReader, role: Role, words: tuple[str, str, str], inner: str, line: int) -> None:
     name, element, shape = words
     found = SHAPE.fullmatch(shape)
     sizes = indices(found[1]) if found else None
@@ -257,7 +257,7 @@ def _declare(reading: _Reading, role: Role, words: tuple[str, str, str], inner: 
 _NEGATED = {"<=": ">", ">=": "<", "<": ">=", ">": "<=", "=": "!=", "==": "!=", "!=": "="}
 
 
-def _comparison(reading: _Reading, node: Expression, negated: bool) -> list[tuple[TermAtom, ...]]:
+def _comparison(reading: _TermReader, node: Expression, negated: bool) -> list[tuple[TermAtom, ...]]:
     """A comparison, of two terms or a chain of them, as alternatives."""
     match node.items:
         case [str(relation), _, _, *_] if relation in _NEGATED:
@@ -295,7 +295,7 @@ def _compared(
     return [()] if holds and not (strict and constant == 0) else []
 
 
-def _linear(reading: _Reading, item: Any, line: int) -> tuple[_Terms, Fraction]:
+def _linear(reading: _TermReader, item: Any, line: int) -> tuple[_Terms, Fraction]:
     """A term as coefficients by monomial, and a constant."""
     if isinstance(item, str):
         return _leaf(reading, item, line)
@@ -324,7 +324,7 @@ def _linear(reading: _Reading, item: Any, line: int) -> tuple[_Terms, Fraction]:
     return terms, constant
 
 
-def _quotient(reading: _Reading, top: Any, bottom: Any, line: int) -> tuple[_Terms, Fraction]:
+def _quotient(reading: _TermReader, top: Any, bottom: Any, line: int) -> tuple[_Terms, Fraction]:
     terms, constant = _linear(reading, top, line)
     others, divisor = _linear(reading, bottom, line)
     if any(others.values()) or not divisor:
@@ -333,7 +333,7 @@ def _quotient(reading: _Reading, top: Any, bottom: Any, line: int) -> tuple[_Ter
 
 
 def _product(
-    reading: _Reading, left: tuple[_Terms, Fraction], right: tuple[_Terms, Fraction], line: int
+    reading: _TermReader, left: tuple[_Terms, Fraction], right: tuple[_Terms, Fraction], line: int
 ) -> tuple[_Terms, Fraction]:
     (terms, constant), (others, offset) = left, right
     if len(terms) * len(others) > MOST_PRODUCTS:
@@ -358,7 +358,7 @@ def _add(terms: _Terms, others: _Terms, scale: Fraction) -> None:
         terms[monomial] = terms.get(monomial, Fraction(0)) + scale * factor
 
 
-def _leaf(reading: _Reading, token: str, line: int) -> tuple[_Terms, Fraction]:
+def _leaf(reading: _TermReader, token: str, line: int) -> tuple[_Terms, Fraction]:
     found = FLAT.fullmatch(token)
     if found and int(found[2]) in reading.flat.get(found[1], ()):
         return {((int(found[1] == "Y"), int(found[2])),): Fraction(1)}, Fraction(0)

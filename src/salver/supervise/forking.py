@@ -162,7 +162,7 @@ def go_on(pid: int) -> None:
             os.kill(pid, signal.SIGCONT)
 
 
-class _Shared:
+class _SharedServer:
     """The one server of this process; all its threads share it."""
 
     def __init__(self) -> None:
@@ -205,7 +205,7 @@ class _Shared:
         server.close()
 
 
-_shared = _Shared()
+_shared = _SharedServer()
 
 
 def supervisor() -> Supervisor:

@@ -19,7 +19,7 @@ MEND = "see docs/networks.md for the operators that are"
 
 
 @dataclass(frozen=True)
-class Truth:
+class BooleanTensor:
     """A boolean tensor as `constant + sum of sign * 1[z > 0]`, over the pre-activation tensors named.
 
     Masks are made where the tensor is used, so that a broadcast happens to z and a mask stays a mask.
@@ -28,8 +28,8 @@ class Truth:
     constant: int
     parts: tuple[tuple[int, str], ...]
 
-    def negated(self) -> Truth:
-        return Truth(1 - self.constant, tuple((-sign, name) for sign, name in self.parts))
+    def negated(self) -> BooleanTensor:
+        return BooleanTensor(1 - self.constant, tuple((-sign, name) for sign, name in self.parts))
 
 
 @dataclass
@@ -55,7 +55,7 @@ class GraphBuilder:
     nodes: list[Node] = field(default_factory=list)
     alias: dict[str, str] = field(default_factory=dict)
     shapes: dict[str, Shape] = field(default_factory=dict)
-    truths: dict[str, Truth] = field(default_factory=dict)
+    truths: dict[str, BooleanTensor] = field(default_factory=dict)
     spent: int = 0
     ranges: dict[str, Range] = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)

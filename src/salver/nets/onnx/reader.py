@@ -108,7 +108,7 @@ def _converted(
     while not single and name in taken:
         name += "_"
     size = sum(math.prod(shape) for shape in shapes)
-    builder = _Builder(where, name, size, constants, types, taken=taken | {name})
+    builder = _NetworkReader(where, name, size, constants, types, taken=taken | {name})
     if box is not None:
         builder.ranges[name] = box
     builder.declare([value.name for value in inputs], shapes)
@@ -117,7 +117,7 @@ def _converted(
     return builder.finish(outputs)
 
 
-class _Builder(GraphBuilder):
+class _NetworkReader(GraphBuilder):
     def declare(self, names: list[str], shapes: list[Any]) -> None:
         """The inputs of the file as parts of the flat one."""
         first = 0

@@ -15,7 +15,7 @@ from onnx import TensorProto
 
 from salver.nets.network import extend_ranges
 from salver.nets.onnx.arithmetic import affine, combine, subtract
-from salver.nets.onnx.graph import GraphBuilder, Rule, Truth
+from salver.nets.onnx.graph import BooleanTensor, GraphBuilder, Rule
 from salver.nets.operators import Add, Mul, Relu, Shape, Sign, Sub
 
 _FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE)
@@ -33,7 +33,7 @@ def compared(builder: Builder, node: Node, attributes: dict[str, Any]) -> None:
     swapped = kind in ("Less", "GreaterOrEqual")
     operands = node.input[::-1] if swapped else node.input
     above = _difference(builder, node, builder.fresh(f"{output}/above"), *operands)
-    truth = Truth(0, ((1, above),))
+    truth = BooleanTensor(0, ((1, above),))
     if kind == "Equal":
         truth = _unequal(builder, above).negated()
     elif kind.endswith("OrEqual"):
@@ -173,20 +173,20 @@ def _difference(builder: Builder, node: Node, name: str, left: str, right: str) 
     return name
 
 
-def _unequal(builder: Builder, source: str) -> Truth:
+def _unequal(builder: Builder, source: str) -> BooleanTensor:
     """Whether a tensor is not 0."""
     minus = (np.float32(-1), np.float32(0))
     below = builder.once(source, "negated", make=lambda name: builder.scale(name, source, *minus))
-    return Truth(0, ((1, source), (1, below)))
+    return BooleanTensor(0, ((1, source), (1, below)))
 
 
-def _truth(builder: Builder, node: Node, name: str) -> Truth:
+def _truth(builder: Builder, node: Node, name: str) -> BooleanTensor:
     if name not in builder.truths:
         raise builder.fail(node, f"on {name!r}, which is no comparison,")
     return builder.truths[name]
 
 
-def _number(builder: Builder, node: Node, output: str, truth: Truth) -> None:
+def _number(builder: Builder, node: Node, output: str, truth: BooleanTensor) -> None:
     total, shift = "", np.float32(truth.constant)
     for number, (sign, above) in enumerate(truth.parts):
         name = output if number + 1 == len(truth.parts) else builder.fresh(f"{output}/sum{number}")

@@ -19,7 +19,7 @@ from salver.nets.network import Network, single, with_plain_windows
 OPSET, IR_VERSION = 13, 8
 
 
-class _Graph:
+class _GraphWriter:
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
@@ -51,7 +51,7 @@ def to_model(
         SalverError: a weight leaves the range of binary32.
     """
     network = single(network)
-    graph = _Graph()
+    graph = _GraphWriter()
     network = network if as_it_is else with_plain_windows(network)
     names = {network.input: "X"}
     for number, node in enumerate(network.nodes):

@@ -3,8 +3,8 @@
     kind = "vnncomp"            # VNN-COMP's scripts; or "vnnlib", the VNN-LIB standard's command line
     path = "~/tools/mytool"     # folder of the scripts; or the program
 
-`Declared` lists the other keys. A path that is not absolute starts at the TOML file's folder, but a bare
-program name is looked up as the shell does; `~` and `$VARIABLE` are replaced, and a tool whose
+`ToolDescription` lists the other keys. A path that is not absolute starts at the TOML file's folder, but a
+bare program name is looked up as the shell does; `~` and `$VARIABLE` are replaced, and a tool whose
 variable is not set is unavailable.
 """
 
@@ -30,7 +30,7 @@ from salver.supervise.finished import Limits
 VARIABLE = re.compile(r"\$\{?(\w+)\}?")
 
 
-class Declared(Record):
+class ToolDescription(Record):
     """The keys of the file; those about what the tool can do are the attributes of `Runner`.
 
     Attributes:
@@ -73,7 +73,7 @@ def declared_runner(file: Path) -> type[Runner]:
         raise file_error(error, file, "read") from error
     except (ValueError, RecursionError) as error:
         raise SalverError(f"is no TOML file ({error})", where, "correct or remove it") from error
-    description: Declared = parse_record(Declared, raw, where)
+    description: ToolDescription = parse_record(ToolDescription, raw, where)
     name = file.stem.lower()
     if not SOLVER_NAME.fullmatch(name):
         raise SalverError("is no name for a solver", where, SOLVER_NAME_HINT)
@@ -91,7 +91,7 @@ def declared_runner(file: Path) -> type[Runner]:
     return type(f"VnnLib_{name}", (_DeclaredTool, VnnLibTool), attributes)
 
 
-def _common(description: Declared) -> dict[str, Any]:
+def _common(description: ToolDescription) -> dict[str, Any]:
     return {
         "description": description,
         "url": description.url,
@@ -110,7 +110,7 @@ def _located(path: str, file: Path) -> Path:
 class _DeclaredTool(Runner):
     """What the file says goes before what the kind of tool would say by itself."""
 
-    description: Declared
+    description: ToolDescription
 
     def unavailable(self) -> str | None:
         for variable in VARIABLE.findall(self.description.path):

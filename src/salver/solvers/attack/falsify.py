@@ -36,7 +36,7 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
         UnsupportedQueryError: operators outside `Program`.
     """
     seconds = SECONDS + SECONDS_PER_WEIGHT * _weights(query.program)
-    search = _Search.start(query, options.seed)
+    search = _Descent.start(query, options.seed)
     witness = search.run(Budget(min(budget.left, seconds)), rounds=None)
     if witness is not None:
         return Result(Verdict.SAT, witness)
@@ -52,11 +52,11 @@ def attack(query: Query, budget: Budget, seed: int = 0, rounds: int = 3) -> Arra
     Raises:
         UnsupportedQueryError: operators outside `Program`.
     """
-    return _Search.start(query, seed).run(budget, rounds)
+    return _Descent.start(query, seed).run(budget, rounds)
 
 
 @dataclass
-class _Search:
+class _Descent:
     """One search; its state is what has been learned from the points seen so far.
 
     Attributes:
@@ -76,7 +76,7 @@ class _Search:
     elite: Array = field(default_factory=lambda: np.zeros((0, 0)))
 
     @classmethod
-    def start(cls, query: Query, seed: int) -> _Search:
+    def start(cls, query: Query, seed: int) -> _Descent:
         return cls(query, np.random.default_rng(seed), clause_arrays(query.prop))
 
     def run(self, budget: Budget, rounds: int | None) -> Array | None:

@@ -32,7 +32,7 @@ CELLS = {"cpu": 2**19, "cuda": 2**25}
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class BatchPart:
     """A part of a query: a box and signs.
 
     Attributes:
@@ -65,7 +65,7 @@ class BatchBounder:
         }
         self.widest = max([program.input_size, *(block.size for block in program.blocks)])
 
-    def propagate(self, parts: Sequence[Part]) -> list[Bounds]:
+    def propagate(self, parts: Sequence[BatchPart]) -> list[Bounds]:
         """Bounds of all pre-activations and gated values of each part, in the given order.
 
         Returns:
@@ -74,13 +74,13 @@ class BatchBounder:
         """
         if not parts:
             return []
-        return _Pass(self, parts).run()
+        return _BatchedPass(self, parts).run()
 
 
-class _Pass:
+class _BatchedPass:
     """One pass over a batch. Bounds are float64 [parts, size], signs int8."""
 
-    def __init__(self, bounder: BatchBounder, parts: Sequence[Part]) -> None:
+    def __init__(self, bounder: BatchBounder, parts: Sequence[BatchPart]) -> None:
         self.bounder, self.parts = bounder, parts
         lower = np.stack([part.lower for part in parts]).astype(np.float64)
         upper = np.stack([part.upper for part in parts]).astype(np.float64)
@@ -284,11 +284,11 @@ def _of_part(sides: dict[int, Array], i: int) -> dict[int, Array]:
     return {number: side[i].copy() for number, side in sides.items()}
 
 
-def _infeasible(part: Part) -> Bounds:
+def _infeasible(part: BatchPart) -> Bounds:
     return Bounds(part.lower, part.upper, infeasible=True)
 
 
-def _fixed(part: Part, number: int, size: int) -> Signs:
+def _fixed(part: BatchPart, number: int, size: int) -> Signs:
     known = np.zeros(size, np.int8) if part.within is None else part.within.signs[number]
     asked = part.fixed.get(number)
     return known if asked is None else np.where(asked != 0, asked, known).astype(np.int8)

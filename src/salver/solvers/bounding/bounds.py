@@ -126,7 +126,7 @@ def propagate(
     Returns:
         Bounds; `infeasible` where the fixed signs cannot be met.
     """
-    return _Pass(program, dict(fixed or {}), method, within, Bounds(lower, upper)).run(outputs)
+    return _IntervalPass(program, dict(fixed or {}), method, within, Bounds(lower, upper)).run(outputs)
 
 
 def bound_affine(
@@ -159,7 +159,7 @@ def neuron_range(block: ReluBlock | MaskBlock, signs: Signs, low: Array, high: A
 
 
 @dataclass
-class _Pass:
+class _IntervalPass:
     program: Program
     fixed: dict[int, npt.NDArray[np.integer]]
     method: Method

@@ -26,7 +26,7 @@ import torch
 from salver.core.errors import SalverError
 from salver.nets.network import Network
 from salver.nets.operators import Add, Conv, Node, Relu, Reshape, Scale, Sub
-from salver.solvers.bounding.windows import Places, Tensor, Window, transposed, windows_below
+from salver.solvers.bounding.windows import InputWindow, Tensor, WindowPlaces, transposed, windows_below
 
 _UNIT = 2.0**-53
 _TINY = 1e-300
@@ -83,7 +83,7 @@ class ConvBounder:
         }
         self.shapes = network.shapes
         self.image = self.nodes[0].name
-        self._below: dict[tuple[str, tuple[int, int]], dict[str, Window]] = {}
+        self._below: dict[tuple[str, tuple[int, int]], dict[str, InputWindow]] = {}
 
     def ranges(self, box: Box, within: Ranges | None = None, crown: bool = True) -> Ranges:
         """Bounds of every tensor over a box.
@@ -139,7 +139,7 @@ class ConvBounder:
         ]
         return torch.cat(parts) if parts else torch.zeros(0, dtype=torch.float64)
 
-    def below(self, name: str, size: tuple[int, int]) -> dict[str, Window]:
+    def below(self, name: str, size: tuple[int, int]) -> dict[str, InputWindow]:
         """`windows_below`, remembered."""
         if (name, size) not in self._below:
             self._below[name, size] = windows_below(self.nodes, name, size)
@@ -198,12 +198,12 @@ class ConvBounder:
                 pending[source] = pending[source] + signed if source in pending else signed
         return total - (4 * (terms + len(self.nodes) + 16) * _UNIT * size + _TINY)
 
-    def places(self, window: Window, at: Tensor, name: str) -> Places:
+    def places(self, window: InputWindow, at: Tensor, name: str) -> WindowPlaces:
         """Where windows of rows at `at` [rows, 2] lie in a tensor."""
         _, height, width = self.shapes[name]
-        return Places.of(window, at, (height, width))
+        return WindowPlaces.of(window, at, (height, width))
 
-    def _inside(self, rows: Tensor, place: Places, node: Node) -> Tensor:
+    def _inside(self, rows: Tensor, place: WindowPlaces, node: Node) -> Tensor:
         """Without coefficients of entries outside the image."""
         if place.inside:
             return rows

@@ -19,14 +19,14 @@ Pair = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Window:
+class InputWindow:
     """Per axis (rows, columns): start = position * stride + offset, `size` entries."""
 
     stride: Pair
     offset: Pair
     size: Pair
 
-    def before(self, operator: Operator) -> Window:
+    def before(self, operator: Operator) -> InputWindow:
         """The window of the operator's input that this window of its output reads."""
         if not isinstance(operator, Conv):
             return self
@@ -37,9 +37,9 @@ class Window:
             start = self.offset[axis] * step - operator.pads[axis]
             made.append((self.stride[axis] * step, start, (self.size[axis] - 1) * step + reach))
         stride, offset, size = zip(*made, strict=True)
-        return Window((stride[0], stride[1]), (offset[0], offset[1]), (size[0], size[1]))
+        return InputWindow((stride[0], stride[1]), (offset[0], offset[1]), (size[0], size[1]))
 
-    def join(self, other: Window) -> Window:
+    def join(self, other: InputWindow) -> InputWindow:
         """The least window that holds both; branches of one network have the same stride."""
         assert self.stride == other.stride
         offset = tuple(min(a, b) for a, b in zip(self.offset, other.offset, strict=True))
@@ -47,9 +47,9 @@ class Window:
             max(a + n, b + m)
             for a, n, b, m in zip(self.offset, self.size, other.offset, other.size, strict=True)
         ]
-        return Window(self.stride, (offset[0], offset[1]), (ends[0] - offset[0], ends[1] - offset[1]))
+        return InputWindow(self.stride, (offset[0], offset[1]), (ends[0] - offset[0], ends[1] - offset[1]))
 
-    def embed(self, rows: Tensor, inner: Window) -> Tensor:
+    def embed(self, rows: Tensor, inner: InputWindow) -> Tensor:
         """`rows` [channels, rows, *inner.size] with zeros around them, in this window."""
         if inner == self:
             return rows
@@ -62,7 +62,7 @@ class Window:
 
 
 @dataclass(frozen=True, eq=False)
-class Places:
+class WindowPlaces:
     """Where the windows of some rows lie in one tensor: flat indices into it, padded by `pad` all round."""
 
     pad: Pair
@@ -71,7 +71,7 @@ class Places:
     inside: bool
 
     @classmethod
-    def of(cls, window: Window, at: Tensor, image: Pair) -> Places:
+    def of(cls, window: InputWindow, at: Tensor, image: Pair) -> WindowPlaces:
         """Args: at: positions of the rows in the target [rows, 2]; image: height and width of the tensor."""
         axes, outside = [], [0, 0]
         for axis in (0, 1):
@@ -122,13 +122,13 @@ def transposed(rows: Tensor, operator: Conv, weight: Tensor) -> Tensor:
     return made
 
 
-def windows_below(nodes: Sequence[Node], target: str, size: Pair) -> dict[str, Window]:
+def windows_below(nodes: Sequence[Node], target: str, size: Pair) -> dict[str, InputWindow]:
     """The window of every tensor that a window of `size` at a position of `target` reads.
 
     Args:
         nodes: in topological order, the target among them.
     """
-    found = {target: Window((1, 1), (0, 0), size)}
+    found = {target: InputWindow((1, 1), (0, 0), size)}
     for node in reversed(nodes):
         if node.name not in found or isinstance(node.operator, Reshape):
             continue

@@ -14,7 +14,7 @@ from salver.solvers.crown.graph import AtomRows, BoundedGraph, bounded_graph, li
 
 
 @dataclass(frozen=True, eq=False)
-class Stage:
+class BoundStage:
     """One vector to be bounded: a pre-activation, the value of a gate, or the rows of the property.
 
     Its bounds are columns [start, stop) of a subproblem's bounds; `exact` if it reads the input only.
@@ -84,8 +84,8 @@ class Bounder:
         sizes = [len(clause) for clause in rows.clauses]
         self.clause_of = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes)).to(device)
 
-    def _stages(self) -> list[Stage]:
-        stages: list[Stage] = []
+    def _stages(self) -> list[BoundStage]:
+        stages: list[BoundStage] = []
         live = live_blocks(self.program)
         seen: set[int] = set()
 
@@ -96,7 +96,9 @@ class Bounder:
             absolute = {block: self._tensor(matrix) for block, matrix in affine.absolute.items()}
             size = np.abs(affine.constant) if affine.constant_size is None else affine.constant_size
             constants = self._tensor(affine.constant), absolute, self._tensor(size)
-            stages.append(Stage(kind, number, node, start, start + affine.size, exact, weights, *constants))
+            stages.append(
+                BoundStage(kind, number, node, start, start + affine.size, exact, weights, *constants)
+            )
 
         for number in sorted(live):
             block = self.program.blocks[number]

@@ -18,7 +18,7 @@ from typing import Any
 from salver.nets.affine import ROUNDING
 from salver.nets.program import GateBlock, MaskBlock, ReluBlock
 from salver.solvers.bounding.relaxation import TINY
-from salver.solvers.crown.bounds import Bounder, Boxes, Stage
+from salver.solvers.crown.bounds import Bounder, BoundStage, Boxes
 from salver.solvers.crown.branching import branching_scores
 from salver.solvers.crown.halfspaces import refute_together, tightened
 from salver.solvers.crown.lirpa import linear_bounds
@@ -66,7 +66,7 @@ def bound(bounder: Bounder, boxes: Boxes, budget: Budget) -> Bounded:
     import torch
 
     with torch.no_grad():
-        return _Pass(bounder, boxes).run(budget)
+        return _CrownPass(bounder, boxes).run(budget)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +97,7 @@ def unbounded(bounder: Bounder, boxes: Boxes) -> Bounded:
     return Bounded(boxes, refuted, alive, scores * open_, (boxes.lower + boxes.upper) / 2, progress)
 
 
-class _Pass:
+class _CrownPass:
     """One bounding pass over a batch."""
 
     def __init__(self, bounder: Bounder, boxes: Boxes) -> None:
@@ -137,7 +137,7 @@ class _Pass:
         scores = self._scores(planes.rows, needed, ceiling, multiplier)
         return Bounded(boxes, self.refuted, alive, scores, points, progress)
 
-    def _values_before(self, stage: Stage) -> None:
+    def _values_before(self, stage: BoundStage) -> None:
         """Interval values of the blocks this stage reads; all their own stages are already bounded."""
         import torch
 
@@ -163,7 +163,7 @@ class _Pass:
         bounds: tuple[Any, Any] = self.known[self.bounder.graph.mask[number]]
         return bounds
 
-    def _bound(self, stage: Stage) -> _Planes:
+    def _bound(self, stage: BoundStage) -> _Planes:
         """Tightens the bounds of a stage; returns the planes of its entries that may still matter."""
         import torch
 
@@ -225,7 +225,7 @@ class _Pass:
             total = total + torch.einsum("rbk,bk->br", weights, 4.0 * reach + operator.slope * source)
         return ROUNDING * total + TINY
 
-    def _open_rows(self, stage: Stage) -> Any:
+    def _open_rows(self, stage: BoundStage) -> Any:
         """Entries whose planes or tighter bounds can change anything, in any subproblem of the batch."""
         low, high = self.low[:, stage.columns], self.high[:, stage.columns]
         bounder = self.bounder
@@ -243,7 +243,7 @@ class _Pass:
         rows = matters.any(0).nonzero().ravel()
         return rows if len(rows) else low.new_zeros(1, dtype=rows.dtype)
 
-    def _narrow(self, stage: Stage, rows: Any, low: Any, high: Any) -> None:
+    def _narrow(self, stage: BoundStage, rows: Any, low: Any, high: Any) -> None:
         """Intersects the bounds of entries `rows` of a stage."""
         import torch
 
@@ -263,7 +263,7 @@ class _Pass:
         self.low[:, columns] = torch.where(empty, middle, self.low[:, columns])
         self.high[:, columns] = torch.where(empty, middle, self.high[:, columns])
 
-    def _split(self, stage: Stage, planes: _Planes) -> None:
+    def _split(self, stage: BoundStage, planes: _Planes) -> None:
         """Imposes the decided signs on a pre-activation and on the input box."""
         import torch
 
@@ -281,7 +281,7 @@ class _Pass:
             self._cut(normal, torch.where(on, above, torch.where(off, -below, 0.0)))
         self._tell(stage)
 
-    def _tell(self, stage: Stage) -> None:
+    def _tell(self, stage: BoundStage) -> None:
         """Hands the bounds of a pre-activation and of its mask to auto_LiRPA."""
         import torch
 
@@ -305,7 +305,7 @@ class _Pass:
         self.lower, self.upper, empty = tightened(normal, shift, self.lower, self.upper)
         self.refuted |= empty
 
-    def _atoms(self, stage: Stage) -> tuple[Any, Any, Any]:
+    def _atoms(self, stage: BoundStage) -> tuple[Any, Any, Any]:
         """Alive conjunctions, atoms that must hold, and each atom's greatest slack."""
         import torch
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from salver.nets.program import Program
-from salver.solvers.bounding.batched import BatchBounder, Part
-from salver.solvers.hybrid.node import Node
+from salver.solvers.bounding.batched import BatchBounder, BatchPart
+from salver.solvers.hybrid.node import SearchNode
 
 BATCH = 32
 
@@ -26,11 +26,11 @@ class LookAhead:
         """
         self._bounder = BatchBounder(program, device)
 
-    def bound(self, pending: list[Node]) -> None:
+    def bound(self, pending: list[SearchNode]) -> None:
         """Replaces, in place, the last `BATCH` nodes by the same nodes with their bounds."""
         waiting = [at for at, node in enumerate(pending) if not node.bounded][-BATCH:]
         parts = [
-            Part(node.within.input_lower, node.within.input_upper, node.signs, node.within)
+            BatchPart(node.within.input_lower, node.within.input_upper, node.signs, node.within)
             for node in (pending[at] for at in waiting)
         ]
         for at, bounds in zip(waiting, self._bounder.propagate(parts), strict=True):

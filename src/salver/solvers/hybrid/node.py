@@ -30,7 +30,7 @@ _WORTH_REPEATING = 0.3
 
 
 @dataclass(frozen=True, eq=False)
-class Node:
+class SearchNode:
     """A part of the query: what is decided so far and bounds that hold there.
 
     Attributes:
@@ -67,14 +67,14 @@ class Node:
         return query.asking(replace(query.prop, clauses=clauses))
 
 
-def root_node(query: Query) -> Node:
+def root_node(query: Query) -> SearchNode:
     """The whole query; its bounds include the outputs."""
     box = (query.prop.input_lower, query.prop.input_upper)
     bounds = propagate(query.program, *box)
-    return Node(dict(enumerate(bounds.signs)), bounds)
+    return SearchNode(dict(enumerate(bounds.signs)), bounds)
 
 
-def tighten(query: Query, node: Node, without: frozenset[str] = frozenset()) -> Bounds | None:
+def tighten(query: Query, node: SearchNode, without: frozenset[str] = frozenset()) -> Bounds | None:
     """Bounds of a node with all that they imply; None when no x with its signs satisfies the property.
 
     Args:
@@ -100,7 +100,7 @@ def tighten(query: Query, node: Node, without: frozenset[str] = frozenset()) -> 
         signs, within, known = dict(enumerate(cut.signs)), cut, False
 
 
-def children(query: Query, bounds: Bounds, parent: Node) -> list[Node]:
+def children(query: Query, bounds: Bounds, parent: SearchNode) -> list[SearchNode]:
     """What a node is split into: both sides of a neuron; once all are decided, the alternatives of a clause,
     or both signs of the argument of an Abs. None when nothing is left to decide: then what holds is one
     linear program."""
@@ -126,7 +126,7 @@ def children(query: Query, bounds: Bounds, parent: Node) -> list[Node]:
     return _signs_of_abs(query.program, after)
 
 
-def _child(bounds: Bounds, parent: Node, pre: int, neuron: int, side: int) -> Node:
+def _child(bounds: Bounds, parent: SearchNode, pre: int, neuron: int, side: int) -> SearchNode:
     signs = dict(enumerate(bounds.signs))
     signs[pre] = signs[pre].copy()
     signs[pre][neuron] = side
@@ -136,7 +136,7 @@ def _child(bounds: Bounds, parent: Node, pre: int, neuron: int, side: int) -> No
     )
 
 
-def _signs_of_abs(program: Program, node: Node) -> list[Node]:
+def _signs_of_abs(program: Program, node: SearchNode) -> list[SearchNode]:
     """Both signs of the argument of an Abs that reaches furthest to both sides; none when all are known."""
     best: tuple[float, int, int] | None = None
     for number, block in enumerate(program.blocks):

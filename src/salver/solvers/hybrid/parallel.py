@@ -15,7 +15,7 @@ import traceback
 from dataclasses import dataclass, replace
 from typing import Any
 
-from salver.solvers.hybrid.node import Node
+from salver.solvers.hybrid.node import SearchNode
 from salver.solvers.hybrid.tree import search
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
 from salver.solvers.watchdog import describe_signal, is_out_of_memory
@@ -31,7 +31,7 @@ class WorkerError(Exception):
     """A worker process failed unexpectedly; the message is its exception's type and message."""
 
 
-def search_in_parallel(query: Query, budget: Budget, options: Options, root: Node) -> Result:
+def search_in_parallel(query: Query, budget: Budget, options: Options, root: SearchNode) -> Result:
     """`tree.search` from `root` on `options.threads` processes; same meaning of the verdict.
 
     A worker that is killed or runs out of memory makes the result `unknown`: its nodes are lost.
@@ -40,7 +40,7 @@ def search_in_parallel(query: Query, budget: Budget, options: Options, root: Nod
         WorkerError: a worker failed in any other way.
     """
     context = multiprocessing.get_context("fork")
-    shared = _Shared(context.Queue(), context.Value("i", 1), context.Value("i", 0))
+    shared = _SharedState(context.Queue(), context.Value("i", 1), context.Value("i", 0))
     answers: Any = context.Queue()
     shared.nodes.put(root)
     arguments = (query, budget, options, shared, answers, os.getpid())
@@ -56,7 +56,7 @@ def search_in_parallel(query: Query, budget: Budget, options: Options, root: Nod
 
 
 @dataclass(frozen=True)
-class _Shared:
+class _SharedState:
     """The queue of nodes, how many nodes are searched or queued, and how many workers wait."""
 
     nodes: Any
@@ -96,7 +96,9 @@ def _collect(workers: list[Any], answers: Any, budget: Budget) -> Result:
     return Result(Verdict.UNSAT)
 
 
-def _work(query: Query, budget: Budget, options: Options, shared: _Shared, answers: Any, parent: int) -> None:
+def _work(
+    query: Query, budget: Budget, options: Options, shared: _SharedState, answers: Any, parent: int
+) -> None:
     _die_with(parent)
     try:
         result: Result | _Failure = _search_share(query, budget, options, shared)
@@ -111,7 +113,7 @@ def _work(query: Query, budget: Budget, options: Options, shared: _Shared, answe
     answers.put(result)
 
 
-def _search_share(query: Query, budget: Budget, options: Options, shared: _Shared) -> Result:
+def _search_share(query: Query, budget: Budget, options: Options, shared: _SharedState) -> Result:
     """Searches nodes until none is left anywhere; what that says about all nodes this worker was given."""
     own = replace(options, threads=1)
     worst = Result(Verdict.UNSAT)
@@ -132,14 +134,14 @@ def _search_share(query: Query, budget: Budget, options: Options, shared: _Share
     return worst
 
 
-def _next(shared: _Shared, budget: Budget) -> Node | None:
+def _next(shared: _SharedState, budget: Budget) -> SearchNode | None:
     """A node from the queue; None when none is left anywhere or the time is over."""
     with shared.idle.get_lock():
         shared.idle.value += 1
     try:
         while shared.outstanding.value > 0 and not budget.over:
             try:
-                node: Node = shared.nodes.get(timeout=_POLL_S)
+                node: SearchNode = shared.nodes.get(timeout=_POLL_S)
             except queue.Empty:
                 continue
             return node
@@ -149,7 +151,7 @@ def _next(shared: _Shared, budget: Budget) -> Node | None:
             shared.idle.value -= 1
 
 
-def _donate(shared: _Shared, pending: list[Node]) -> None:
+def _donate(shared: _SharedState, pending: list[SearchNode]) -> None:
     if shared.idle.value > 0 and len(pending) > 1 and shared.nodes.empty():
         with shared.outstanding.get_lock():
             shared.outstanding.value += 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from salver.solvers.alternatives import without_refuted
-from salver.solvers.hybrid.node import Node, root_node, tighten
+from salver.solvers.hybrid.node import SearchNode, root_node, tighten
 from salver.solvers.journal import Journal
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
 
@@ -39,7 +39,7 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
             return Result(Verdict.SAT, witness)
     # Workers of several processes would have to send what they found.
     journal = Journal() if options.record and options.threads == 1 else None
-    root = Node(dict(enumerate(bounds.signs)), bounds, journal=journal)
+    root = SearchNode(dict(enumerate(bounds.signs)), bounds, journal=journal)
     if options.threads > 1:
         from salver.solvers.hybrid.parallel import search_in_parallel
 

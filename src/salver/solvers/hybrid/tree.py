@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from salver.solvers.bounding.bounds import Bounds
 from salver.solvers.hybrid.interior import interior_point
-from salver.solvers.hybrid.node import Node, children, tighten
+from salver.solvers.hybrid.node import SearchNode, children, tighten
 from salver.solvers.hybrid.probing import Probed, probe
 from salver.solvers.journal import Journal
 from salver.solvers.milp.model import build
@@ -75,12 +75,12 @@ class Statistics:
             print(self.line(), file=sys.stderr, flush=True)
 
 
-Donate = Callable[[list[Node]], None]
+Donate = Callable[[list[SearchNode]], None]
 """Called between nodes with the pending ones; may take some away for others."""
 
 
 def search(
-    query: Query, budget: Budget, options: Options, pending: list[Node], donate: Donate = lambda _: None
+    query: Query, budget: Budget, options: Options, pending: list[SearchNode], donate: Donate = lambda _: None
 ) -> Result:
     """Decides the part of a query that the pending nodes cover, by depth-first search.
 
@@ -124,7 +124,7 @@ class TreeSearch:
 
             self.ahead = LookAhead(self.query.program, self.options.device)
 
-    def run(self, pending: list[Node], donate: Donate) -> Result:
+    def run(self, pending: list[SearchNode], donate: Donate) -> Result:
         while pending:
             if self.budget.over:
                 print(self.statistics.line(), file=sys.stderr)
@@ -144,7 +144,7 @@ class TreeSearch:
         print(self.statistics.line(), file=sys.stderr)
         return Result(Verdict.UNKNOWN, reason=self.doubt) if self.doubt else Result(Verdict.UNSAT)
 
-    def _node(self, node: Node) -> Result | list[Node]:
+    def _node(self, node: SearchNode) -> Result | list[SearchNode]:
         """A verdict about the node, or the nodes that it is split into."""
         query = node.query(self.query)
         while True:
@@ -186,7 +186,7 @@ class TreeSearch:
             self.doubt = self.doubt or THIN
         return nodes if node.journal is None else _recorded(node.journal, nodes)
 
-    def _probe(self, query: Query, bounds: Bounds, node: Node) -> Probed:
+    def _probe(self, query: Query, bounds: Bounds, node: SearchNode) -> Probed:
         earlier_open = any((np.asarray(signs) == 0).any() for signs in bounds.signs[:-1])
         size = bounds.undecided / (1.0 if earlier_open else LAST_LAYER)
         sides = 0 < size <= self.probing.value and "probing" not in self.options.without
@@ -243,7 +243,7 @@ class TreeSearch:
         return Result(Verdict.UNKNOWN) if witness is None else Result(Verdict.SAT, witness)
 
 
-def _recorded(journal: Journal, nodes: list[Node]) -> list[Node]:
+def _recorded(journal: Journal, nodes: list[SearchNode]) -> list[SearchNode]:
     """The children of a node, each with a journal that hangs on that of the node."""
     made = []
     for node in nodes:

@@ -17,7 +17,7 @@ from scipy import sparse
 from salver.nets.affine import Affine, apply
 from salver.nets.program import AbsBlock, GateBlock, MaskBlock, Program, ReluBlock
 from salver.solvers.bounding.bounds import Bounds, bound_affine, constant_rows
-from salver.solvers.milp.program import Milp, Origin
+from salver.solvers.milp.program import Milp, RowOrigin
 from salver.spec.property import Atom, Property
 
 Array = npt.NDArray[np.float64]
@@ -56,11 +56,11 @@ def build(
     Returns:
         None when the bounds alone leave some clause without a chance.
     """
-    return _Builder(program, bounds, margin, room, prune, exact).run(prop)
+    return _ModelBuilder(program, bounds, margin, room, prune, exact).run(prop)
 
 
 @dataclass(frozen=True, eq=False)
-class _Entries:
+class _MatrixEntries:
     """Where the entries of a block live: a column each, or -1 and a constant."""
 
     columns: Indices
@@ -68,7 +68,7 @@ class _Entries:
 
 
 @dataclass
-class _Builder:
+class _ModelBuilder:
     program: Program
     bounds: Bounds
     margin: float
@@ -84,15 +84,15 @@ class _Builder:
     row_upper: list[Array] = field(default_factory=list)
     row_size: list[Array] = field(default_factory=list)
     rows: int = 0
-    entries: dict[int, _Entries] = field(default_factory=dict)
+    entries: dict[int, _MatrixEntries] = field(default_factory=dict)
     neurons: dict[int, tuple[Indices, Indices]] = field(default_factory=dict)
     ranges: Indices = field(default_factory=lambda: np.zeros(0, np.intp))
-    rows_of: list[Origin] = field(default_factory=list)
-    columns_of: list[Origin] = field(default_factory=list)
+    rows_of: list[RowOrigin] = field(default_factory=list)
+    columns_of: list[RowOrigin] = field(default_factory=list)
 
     def run(self, prop: Property) -> Milp | None:
         columns = self._columns(self.bounds.input_lower, self.bounds.input_upper)
-        self.entries[-1] = _Entries(columns, np.zeros(len(columns)))
+        self.entries[-1] = _MatrixEntries(columns, np.zeros(len(columns)))
         for number, block in enumerate(self.program.blocks):
             match block:
                 case ReluBlock():
@@ -130,10 +130,10 @@ class _Builder:
 
     def _next_rows(self, kind: str, number: int, entries: Indices) -> None:
         """Notes what the rows to be added next stand for."""
-        self.rows_of.append(Origin(kind, number, entries, self.rows))
+        self.rows_of.append(RowOrigin(kind, number, entries, self.rows))
 
     def _next_columns(self, kind: str, number: int, entries: Indices) -> None:
-        self.columns_of.append(Origin(kind, number, entries, self.count))
+        self.columns_of.append(RowOrigin(kind, number, entries, self.count))
 
     def _columns(self, lower: Array, upper: Array, integer: bool = False) -> Indices:
         first, self.count = self.count, self.count + len(lower)
@@ -220,7 +220,7 @@ class _Builder:
         room = WIDEN * np.maximum(np.abs(low), np.abs(high))
         return low - room, high + room
 
-    def _relu(self, number: int, block: ReluBlock) -> _Entries:
+    def _relu(self, number: int, block: ReluBlock) -> _MatrixEntries:
         signs = self.bounds.signs[block.pre]
         low, high = self._widened(self.bounds.pre_lower[block.pre], self.bounds.pre_upper[block.pre])
         z, on = self._neuron(block.pre)
@@ -235,15 +235,15 @@ class _Builder:
         self._constrain([(value, 1.0), (z, -1.0), (on, -low[pick])], -np.inf, -low[pick])
         self._next_columns("block", number, np.flatnonzero(signs > 0))
         self._linear(columns, self.program.pre[block.pre].affine, np.flatnonzero(signs > 0), low, high)
-        return _Entries(columns, np.zeros(block.size))
+        return _MatrixEntries(columns, np.zeros(block.size))
 
-    def _mask(self, block: MaskBlock) -> _Entries:
+    def _mask(self, block: MaskBlock) -> _MatrixEntries:
         signs = self.bounds.signs[block.pre]
         columns = np.full(block.size, -1)
         columns[signs == 0] = self._neuron(block.pre)[1]
-        return _Entries(columns, (signs > 0).astype(np.float64))
+        return _MatrixEntries(columns, (signs > 0).astype(np.float64))
 
-    def _gate(self, number: int, block: GateBlock) -> _Entries:
+    def _gate(self, number: int, block: GateBlock) -> _MatrixEntries:
         mask = self.entries[block.mask]
         low, high = self._widened(self.bounds.value_lower[number], self.bounds.value_upper[number])
         columns = np.full(block.size, -1)
@@ -264,9 +264,9 @@ class _Builder:
         self._constrain([(gated, 1.0), (value, -1.0), (on, -most)], -most, np.inf)
         self._next_columns("block", number, np.flatnonzero(mask.constants == 1.0))
         self._linear(columns, block.value, np.flatnonzero(mask.constants == 1.0), low, high)
-        return _Entries(columns, np.zeros(block.size))
+        return _MatrixEntries(columns, np.zeros(block.size))
 
-    def _abs(self, number: int, block: AbsBlock) -> _Entries:
+    def _abs(self, number: int, block: AbsBlock) -> _MatrixEntries:
         low, high = self._widened(self.bounds.value_lower[number], self.bounds.value_upper[number])
         columns = np.full(block.size, -1)
         positive, negative = np.flatnonzero(low >= 0), np.flatnonzero((low < 0) & (high <= 0))
@@ -289,7 +289,7 @@ class _Builder:
         self._constrain([(size, 1.0), (value, -1.0), (above, -2.0 * least)], -np.inf, -2.0 * least)
         self._next_rows("abs_off", number, pick)
         self._constrain([(size, 1.0), (value, 1.0), (above, -2.0 * most)], -np.inf, 0.0)
-        return _Entries(columns, np.zeros(block.size))
+        return _MatrixEntries(columns, np.zeros(block.size))
 
     def _linear(
         self, columns: Indices, affine: Affine, pick: Indices, low: Array, high: Array, sign: float = 1.0

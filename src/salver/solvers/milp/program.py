@@ -14,7 +14,7 @@ Indices = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True, eq=False)
-class Origin:
+class RowOrigin:
     """What rows or columns of a program stand for, for whoever turns multipliers into a proof.
 
     Attributes:
@@ -56,8 +56,8 @@ class Milp:
     inputs: int
     neurons: Mapping[int, Indices] = field(default_factory=dict)
     ranges: Indices = field(default_factory=lambda: np.zeros(0, np.intp))
-    rows_of: tuple[Origin, ...] = ()
-    columns_of: tuple[Origin, ...] = ()
+    rows_of: tuple[RowOrigin, ...] = ()
+    columns_of: tuple[RowOrigin, ...] = ()
     row_size: Array = field(default_factory=lambda: np.zeros(0))
 
     def with_integers(self, values: Array) -> Milp:

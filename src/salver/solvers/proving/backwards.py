@@ -37,11 +37,11 @@ _CONDITION = 1e-9
 
 def read_backwards(deductions: Deductions, context: Context) -> bool:
     """Narrows gated values by the limits of the outputs and decides masks; whether a mask was decided."""
-    return _Reading(deductions, context).run()
+    return _ReadBack(deductions, context).run()
 
 
 @dataclass(eq=False)
-class _Reading:
+class _ReadBack:
     deductions: Deductions
     context: Context
 

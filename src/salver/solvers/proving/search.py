@@ -20,7 +20,7 @@ from salver.proofs.record import QueryFiles
 from salver.solvers.bounding.bounds import Bounds
 from salver.solvers.hybrid.branching import branching_neuron
 from salver.solvers.hybrid.linear import LinearRelaxation
-from salver.solvers.hybrid.node import Node, tighten
+from salver.solvers.hybrid.node import SearchNode, tighten
 from salver.solvers.journal import Journal
 from salver.solvers.proving.backwards import read_backwards
 from salver.solvers.proving.deductions import CASES_AT_MOST, Deductions
@@ -110,7 +110,7 @@ class ProofSearch(Deductions):
 
     def _candidates(self, bounds: Bounds, where: Places) -> list[tuple[int, int, int]]:
         """Pre-activation, entry and side to refute: what float bounds decide, or all where few are open."""
-        node = Node(dict(enumerate(bounds.signs)), bounds)
+        node = SearchNode(dict(enumerate(bounds.signs)), bounds)
         found = tighten(self.query.asking(where.prop), node)
         if found is None and where.prop.comparisons and bounds.undecided > PROBE_AT_MOST:
             found = tighten(self.query.asking(without_comparisons(where.prop)), node)

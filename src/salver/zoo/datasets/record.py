@@ -75,7 +75,7 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Declared:
+class DeclaredDataset:
     """One data set: how to read it, and where its raw files come from where it is made of any.
 
     Attributes:
@@ -99,7 +99,7 @@ class Declared:
     rendering: str = ""
 
 
-DECLARED: dict[str, Declared] = {}
+DECLARED: dict[str, DeclaredDataset] = {}
 """Every data set whose module was imported; `catalogue` imports them all."""
 
 
@@ -107,11 +107,11 @@ def data_set(name: str, origin: Origin, **how: Any) -> Callable[[Reader], Reader
     """Declares the function that reads a data set.
 
     Args:
-        how: the other fields of `Declared`.
+        how: the other fields of `DeclaredDataset`.
     """
 
     def declared(read: Reader) -> Reader:
-        DECLARED[name] = Declared(name, read, origin, **how)
+        DECLARED[name] = DeclaredDataset(name, read, origin, **how)
         return read
 
     return declared
