@@ -26,6 +26,7 @@ from experiments.soundness.wide import draw_wide
 from salver.core.errors import SalverError
 from salver.solvers.arguments import parts_left_out
 from salver.solvers.query import Options, Query
+from salver.solvers.registry import embedded_solver
 from salver.spec import Atom, Property
 
 
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wrong = False
     for solver in chosen.solver:
         try:
-            options = Options(without=parts_left_out(solver, chosen.without))
+            options = Options(without=_left_out(solver, chosen.without))
         except SalverError as error:
             print(f"campaign: {error}", file=sys.stderr)
             return 2
@@ -64,6 +65,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         wrong = wrong or bool(campaign.wrong)
     return 1 if wrong else 0
+
+
+def _left_out(solver: str, parts: str) -> frozenset[str]:
+    """The parts to leave out; a variant of a solver, such as `milp-scip`, has none.
+
+    Raises:
+        SalverError: the solver has no such part.
+    """
+    return parts_left_out(embedded_solver(solver), parts) if parts else frozenset()
 
 
 def _parser() -> argparse.ArgumentParser:

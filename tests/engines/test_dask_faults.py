@@ -186,7 +186,7 @@ def test_plain_dask_workers_are_refused(make: Make) -> None:
     with own_scheduler(LOOPBACK) as address:
         plain = start(bench, *command, "--resources", "cores=1", address)
         try:
-            with pytest.raises(SalverError, match=r"start workers by python -m salver\.execute\.cluster"):
+            with pytest.raises(SalverError, match=r"start workers by python -m salver\.run\.cluster"):
                 bench.run(runners, bench.plan(runners), JoinedScheduler(address))
         finally:
             plain.terminate()

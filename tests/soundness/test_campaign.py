@@ -20,6 +20,7 @@ from salver.oracle.enumerate import enumerate_query
 from salver.oracle.regions import RegionDecision, decide
 from salver.solvers.arguments import parts_left_out
 from salver.solvers.query import Budget, Options, Query, Result, Solver, Verdict
+from salver.solvers.registry import embedded_solver
 from salver.spec import parse_vnnlib
 from salver.spec.truth import Truth
 
@@ -34,7 +35,7 @@ def test_hybrid_is_right(first: int) -> None:
 
 @pytest.mark.parametrize("parts", ["", "attack", "attack,relaxation,backend"])
 def test_hybrid_is_right_whatever_the_scale(parts: str) -> None:
-    options = Options(without=parts_left_out("hybrid", parts))
+    options = Options(without=parts_left_out(embedded_solver("hybrid"), parts))
     campaign = run_campaign(labelled_wide, SOLVERS["hybrid"], range(40), options=options)
     assert not campaign.wrong, campaign.summary()
     truths = Counter(finding.truth for finding in campaign.findings)
