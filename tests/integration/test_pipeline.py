@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -17,6 +16,7 @@ import pytest
 
 from salver.families.instance_set import checksums, read_manifest
 from salver.publish.validate import validate
+from tests.builders.command_line import salver
 from tests.builders.tiny_suite import tiny_suite
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,16 +32,6 @@ def project(tmp_path_factory) -> Path:
     (root / "benchmarks").mkdir()
     (root / "benchmarks" / "tiny.toml").write_text(SUITE)
     return root
-
-
-def salver(project: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "SALVER_ROOT": str(project)}
-    done = subprocess.run(
-        [sys.executable, "-m", "salver.cli", *arguments],
-        cwd=project, env=environment, capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
-    assert not check or done.returncode == 0, done.stderr
-    return done
 
 
 @pytest.fixture(scope="module")
