@@ -139,7 +139,7 @@ def test_every_evaluated_point_is_a_solution_of_the_problem(tmp_path: Path) -> N
             prop = Property(*box, box_clauses(0, outputs, outputs), len(outputs))
             problem = problem_of(Query(query.onnx, query.network, prop))
             assert problem is not None
-            answers = [run(scaled(problem, unit), Budget(30.0)) for unit in REACHES]
+            answers = (run(scaled(problem, unit), Budget(30.0)) for unit in REACHES)
             assert any(answer and answer["verdict"] == "sat" for answer in answers), f"{seed}, {radius}"
             asked += bool(problem.disjunctions)
     assert asked
