@@ -400,3 +400,19 @@ def test_the_parser_of_a_solver_takes_no_abbreviation() -> None:
     assert isinstance(SOLVE, OneLineParser)
     with pytest.raises(SystemExit):
         SOLVE.parse_args(["verify", "q", "--network", "N=m", "--thread", "2"])
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["rnu"], "no such command: rnu; did you mean run?"),
+        (["rejudge", "latest"], "no such command: rejudge; did you mean `salver report`?"),
+        (["version"], "no such command: version; did you mean `salver --version`?"),
+        (["data", "zzz"], "no such command: zzz; `salver data --help` lists them"),
+    ],
+)
+def test_an_unknown_command_comes_with_what_was_meant(
+    words: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(app, words) == 2
+    assert capsys.readouterr().err == f"salver: {told}\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import sys
 from collections.abc import Sequence
 
@@ -81,10 +82,21 @@ def usage_line(error: typer.TyperException) -> str:
     asked = getattr(error, "option_name", None)
     if asked is not None and context is not None and text.startswith("No such option"):
         return f"salver: no such option: {asked}; {_near_option(asked, context)}"
+    if context is not None and (unknown := _COMMAND.match(text)):
+        return f"salver: no such command: {unknown[1]}; {_near_command(unknown[1], context)}"
     # The words of the library for a value of another type.
     text = text.replace("Input should be ", "it should be ").partition(", unable to parse")[0]
     text = " ".join(text.split()).rstrip(".")
     return f"salver: {text[:1].lower()}{text[1:]}; see `{command} --help`"
+
+
+def _near_command(asked: str, context: typer.Context) -> str:
+    """A guess where a command is near or once had this name; else where they are listed."""
+    known = getattr(context.command, "commands", {})
+    if meant := _OTHER_COMMANDS.get(asked):
+        return f"did you mean `salver {meant}`?"
+    near = difflib.get_close_matches(asked, list(known), 1)
+    return f"did you mean {near[0]}?" if near else f"`{context.command_path} --help` lists them"
 
 
 def _near_option(asked: str, context: typer.Context) -> str:
@@ -102,6 +114,9 @@ def _near_option(asked: str, context: typer.Context) -> str:
     return f"`{context.command_path} --help` lists them"
 
 
+_COMMAND = re.compile(r"No such command '(.*?)'")
+_OTHER_COMMANDS = {"rejudge": "report", "version": "--version"}
+"""What was once called otherwise."""
 _OTHER_WORDS = {
     "--jobs": "--workers",
     "--threads": "--cores",
