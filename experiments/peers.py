@@ -231,6 +231,6 @@ def conditions(manifest: RunManifest, run_dir: Path) -> str:
     machine, asked = manifest.machine, manifest.options
     versions = ", ".join(f"{name} {version}" for name, version in sorted(manifest.solvers.items()))
     return (
-        f"{manifest.started[:10]}, {machine['processor']}; {asked.cores} core(s) and {asked.timeout:g} s "
+        f"{manifest.started[:10]}, {machine.processor}; {asked.cores} core(s) and {asked.timeout:g} s "
         f"a run, {asked.workers} slot(s); {versions}; onnx {onnx.__version__}. Run: reports/{run_dir.name}.\n"
     )

@@ -182,7 +182,7 @@ def _conditions(manifest: RunManifest, frame: pd.DataFrame, run_dir: Path) -> st
     versions = ", ".join(f"{name} {version}" for name, version in sorted(manifest.solvers.items()))
     absent = "".join(f" Not available: {name} ({why})." for name, why in manifest.unavailable.items())
     return (
-        f"{machine['processor']}, {machine['cores']} cores; {manifest.options.cores} core(s) and "
+        f"{machine.processor}, {machine.cores} cores; {manifest.options.cores} core(s) and "
         f"{' or '.join(limits)} s a run, {manifest.options.workers} slot(s). Solvers: {versions}.{absent} "
         f"Run: reports/{run_dir.name}."
     )

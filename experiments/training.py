@@ -127,7 +127,7 @@ def _conditions(suite: Suite, run: RunManifest, frame: pd.DataFrame, run_dir: Pa
     versions = ", ".join(f"{name} {version}" for name, version in sorted(run.solvers.items()))
     limit = " or ".join(sorted({f"{seconds:g}" for seconds in frame["limit_s"]}))
     return (
-        f"{suite.title}. {run.machine['processor']}, {run.options.cores or 1} core(s) and {limit} s a run. "
+        f"{suite.title}. {run.machine.processor}, {run.options.cores or 1} core(s) and {limit} s a run. "
         f"Solver: {versions}. Run: reports/{run_dir.name}. Differences are percentage points against plain "
         "training on the same seed and point, with 95 % bootstrap intervals over seeds and points."
     )

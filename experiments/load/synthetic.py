@@ -21,6 +21,7 @@ from salver.families.conditions import saliency_box, some_class_beats
 from salver.families.instance import Facts, Instance, Manifest
 from salver.families.question import others
 from salver.families.questions import SameMap
+from salver.judge.compare import Machine
 from salver.nets.network import Network, lower
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.torch_bridge import from_torch
@@ -171,7 +172,7 @@ def _write_run(
     manifest = RunManifest(
         suite=SUITE, title="Synthetic", version="1", seed=0, recipe="synthetic", salver=__version__,
         instance_set=f"instances/{SUITE}/1-s0", solvers=dict.fromkeys(SOLVERS, "1.0"), unavailable={},
-        options=RunOptions(), started="2026-01-01T00:00:00+00:00", machine={"cores": 2},
+        options=RunOptions(), started="2026-01-01T00:00:00+00:00", machine=Machine(cores=2),
     )  # fmt: skip
     (run_dir / "manifest.json").write_text(manifest.model_dump_json())
 

@@ -247,7 +247,7 @@ def test_pin_and_warm_up_from_the_command_line(project: Path, salver: Callable[.
 def test_runexec_from_the_command_line(project: Path, salver: Callable[..., Called]) -> None:
     folder = run_folder(project, salver("--backend", "runexec", "--pin"))
     stored, notes = records(folder), taken(project)
-    assert read_run(folder).machine["limits"] == runexec.version()
+    assert read_run(folder).machine.limits == runexec.version()
     assert {record.measured for record in stored} == {"runexec"}
     assert [note["cores"] for note in notes] == [physical_cores()[:1]] * len(stored)
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from salver.core.errors import SalverError
-from salver.judge.compare import compare, differences_between
+from salver.judge.compare import Machine, compare, differences_between
 from salver.report.compared import Side, compared_json, compared_table
 
 
@@ -146,8 +146,8 @@ def test_what_cannot_be_compared_is_one_clear_line(second: pd.DataFrame, why: st
 
 
 def test_machines_and_packages_that_differ_are_named() -> None:
-    one = {"cores": 2, "packages": {"torch": "2.13"}}
-    other = {"cores": 4, "packages": {"numpy": "2"}}
+    one = Machine(cores=2, packages={"torch": "2.13"})
+    other = Machine(cores=4, packages={"numpy": "2"})
     assert differences_between(one, one) == []
     assert differences_between(one, other) == [
         "cores: 2 and 4", "numpy: missing and 2", "torch: 2.13 and missing",

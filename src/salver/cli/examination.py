@@ -9,7 +9,7 @@ from salver.core.plugins import FoundPlugins
 from salver.core.records import Record
 from salver.families.registry import generators
 from salver.run.engines import ENGINES, Engine, check_engine
-from salver.run.machine import machine_facts
+from salver.run.machine import this_machine
 from salver.run.slots import physical_cores
 from salver.runners.contract import Runner
 from salver.runners.registry import runners, why_unavailable
@@ -30,12 +30,12 @@ class Finding(Record):
 
 def examine() -> list[Finding]:
     """Machine, device, engines, data sets and every solver."""
-    facts = machine_facts()
-    machine = f"{facts['processor']}, {facts['cores']} cores, {facts['memory_mb']} MiB, {facts['system']}"
-    packages = ", ".join(f"{name} {version}" for name, version in facts["packages"].items())
+    facts = this_machine()
+    machine = f"{facts.processor}, {facts.cores} cores, {facts.memory_mb} MiB, {facts.system}"
+    packages = ", ".join(f"{name} {version}" for name, version in facts.packages.items())
     return [
         Finding(subject="machine", usable=True, detail=machine),
-        Finding(subject="python", usable=True, detail=f"{facts['python']}; {packages}"),
+        Finding(subject="python", usable=True, detail=f"{facts.python}; {packages}"),
         *_execution(),
         examine_cuda(),
         *_engines(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,30 @@ MARGIN = 1.1
 """A ratio up to this, either way, is never called a difference: so much a machine's load alone can do."""
 MUST_AGREE = ("system", "processor", "cores", "memory_mb", "python")
 """Facts of two machines without which seconds cannot be compared."""
+
+
+class Machine(Record):
+    """What a run was made on; empty or None where a manifest does not say.
+
+    Attributes:
+        cores, physical_cores: that the run could use; memory_mb: of the whole machine, MiB.
+        governor, turbo, hyperthreads: of the CPU; None or empty where the system does not tell.
+        load: load average of the minute before; limits: how limits were kept.
+        packages: versions of those that can change a result.
+    """
+
+    system: str = ""
+    processor: str = ""
+    cores: int | None = None
+    physical_cores: int | None = None
+    memory_mb: int | None = None
+    governor: str = ""
+    turbo: bool | None = None
+    hyperthreads: bool | None = None
+    load: float | None = None
+    limits: str = ""
+    python: str = ""
+    packages: Mapping[str, str] = {}
 
 
 class Comparison(Record):
@@ -93,14 +117,11 @@ def compare(first: pd.DataFrame, second: pd.DataFrame) -> list[Comparison]:
     return compared
 
 
-def differences_between(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
-    """What differs between the machines and packages of two runs, one line each (`machine_facts`)."""
-    lines = [
-        f"{name}: {first.get(name)} and {second.get(name)}"
-        for name in MUST_AGREE
-        if first.get(name) != second.get(name)
-    ]
-    packages = [facts.get("packages", {}) for facts in (first, second)]
+def differences_between(first: Machine, second: Machine) -> list[str]:
+    """What differs between the machines and packages of two runs, one line each."""
+    facts = [(name, getattr(first, name), getattr(second, name)) for name in MUST_AGREE]
+    lines = [f"{name}: {one} and {other}" for name, one, other in facts if one != other]
+    packages = [machine.packages for machine in (first, second)]
     for name in sorted(set(packages[0]) | set(packages[1])):
         versions = [found.get(name, "missing") for found in packages]
         if versions[0] != versions[1]:

@@ -34,7 +34,7 @@ def side_of(run: LoadedRun) -> Side:
     """What a comparison says of a run."""
     made = run.manifest
     machines = [made.machine, *(session.machine for session in made.resumed)]
-    loads = ", ".join(str(machine.get("load", "not known")) for machine in machines)
+    loads = ", ".join("not known" if machine.load is None else str(machine.load) for machine in machines)
     return Side(run.folder.name, made.started, made.salver, loads, run.notices)
 
 

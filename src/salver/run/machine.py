@@ -6,10 +6,10 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import psutil
 
+from salver.judge.compare import Machine
 from salver.run.slots import physical_cores
 from salver.supervise.cgroups import available
 
@@ -40,24 +40,6 @@ def processor() -> str:
     return models[0] if models else platform.processor() or platform.machine()
 
 
-def conditions() -> dict[str, Any]:
-    """What can make two runs on one machine differ: governor, turbo, hyperthreads, load, kind of limits.
-
-    `turbo` and `hyperthreads` are None where the system does not tell, `governor` empty; `load` is the load
-    average of the last minute.
-    """
-    cpu = Path("/sys/devices/system/cpu")
-    no_turbo, boost = _word(cpu / "intel_pstate/no_turbo"), _word(cpu / "cpufreq/boost")
-    smt = _word(cpu / "smt/active")
-    return {
-        "governor": _word(cpu / "cpu0/cpufreq/scaling_governor"),
-        "turbo": no_turbo == "0" if no_turbo else boost == "1" if boost else None,
-        "hyperthreads": smt == "1" if smt else None,
-        "load": round(os.getloadavg()[0], 2),
-        "limits": available().label,
-    }
-
-
 def _word(path: Path) -> str:
     try:
         return path.read_text().strip()
@@ -65,15 +47,22 @@ def _word(path: Path) -> str:
         return ""
 
 
-def machine_facts() -> dict[str, Any]:
-    """System, CPU, cores, memory in MiB, conditions, Python and package versions. No host name."""
-    return {
-        "system": platform.platform(),
-        "processor": processor(),
-        "cores": len(os.sched_getaffinity(0)),
-        "physical_cores": len(physical_cores()),
-        "memory_mb": psutil.virtual_memory().total // 2**20,
-        **conditions(),
-        "python": platform.python_version(),
-        "packages": package_versions(),
-    }
+def this_machine() -> Machine:
+    """System, CPU, cores, memory, conditions, Python and package versions. No host name."""
+    cpu = Path("/sys/devices/system/cpu")
+    no_turbo, boost = _word(cpu / "intel_pstate/no_turbo"), _word(cpu / "cpufreq/boost")
+    smt = _word(cpu / "smt/active")
+    return Machine(
+        system=platform.platform(),
+        processor=processor(),
+        cores=len(os.sched_getaffinity(0)),
+        physical_cores=len(physical_cores()),
+        memory_mb=psutil.virtual_memory().total // 2**20,
+        governor=_word(cpu / "cpu0/cpufreq/scaling_governor"),
+        turbo=no_turbo == "0" if no_turbo else boost == "1" if boost else None,
+        hyperthreads=smt == "1" if smt else None,
+        load=round(os.getloadavg()[0], 2),
+        limits=available().label,
+        python=platform.python_version(),
+        packages=package_versions(),
+    )

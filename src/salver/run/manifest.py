@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field
 
 from salver.core.confined import read_inside, write_inside
 from salver.core.errors import SalverError
 from salver.core.records import Record
+from salver.judge.compare import Machine
 from salver.run.engines import Engine
 from salver.run.plan import Planned
 
@@ -40,7 +40,7 @@ class Session(Record):
     salver: str
     done: int
     options: RunOptions
-    machine: dict[str, Any]
+    machine: Machine
 
 
 class RunManifest(Record):
@@ -61,7 +61,7 @@ class RunManifest(Record):
     unavailable: dict[str, str]
     options: RunOptions
     started: str
-    machine: dict[str, Any]
+    machine: Machine
     planned: Planned | None = None
     kept: str = ""
     resumed: tuple[Session, ...] = ()

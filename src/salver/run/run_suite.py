@@ -23,7 +23,7 @@ from salver.run.engines import check_engine, run_jobs
 from salver.run.events import EventLog, RunSummary, Work
 from salver.run.job import Folders
 from salver.run.kept_set import FOLDER, keep_set, kept_set
-from salver.run.machine import machine_facts
+from salver.run.machine import this_machine
 from salver.run.manifest import (
     MOST_MANIFEST_BYTES,
     RunManifest,
@@ -293,15 +293,14 @@ def _unchanged_if_refused(run_dir: Path) -> Iterator[None]:
         raise
 
 
-def _backend_facts(options: RunOptions) -> dict[str, str]:
-    return {"limits": runexec.version()} if options.engine.backend == "runexec" else {}
-
-
 def _session(options: RunOptions) -> dict[str, Any]:
     """What the manifest says of a start: when, how, by which salver and on which machine."""
+    machine = this_machine()
+    if options.engine.backend == "runexec":
+        machine = machine.model_copy(update={"limits": runexec.version()})
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "salver": __version__,
         "options": options,
-        "machine": machine_facts() | _backend_facts(options),
+        "machine": machine,
     }

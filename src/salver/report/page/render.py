@@ -109,8 +109,8 @@ def _setting(frame: pd.DataFrame, run: RunManifest) -> list[str]:
     limits = sorted(frame["limit_s"].unique())
     between = f"{limits[0]:g}" if len(limits) == 1 else f"{limits[0]:g} to {limits[-1]:g}"
     told = [f"limit {between} s of wall time a run"]
-    if run.machine.get("processor"):
-        told.append(f"{run.machine['processor']}, {run.machine.get('cores', '?')} cores")
+    if run.machine.processor:
+        told.append(f"{run.machine.processor}, {run.machine.cores or '?'} cores")
     return [*told, run.started[:10], f"salver {run.salver}"]
 
 
