@@ -24,8 +24,9 @@ from salver.families.instance import Manifest
 from salver.families.instance_set import read_manifest
 from salver.families.suite import Suite, read_suite
 from salver.nets.onnx.writer import to_bytes, to_model
-from salver.proofs.checker import RejectedError, check
+from salver.proofs.checker import check
 from salver.proofs.record import QueryFiles, read_proof, write_proof
+from salver.proofs.row_sum import RejectedError
 from salver.solvers.proving.search import prove
 from salver.solvers.query import Budget, Query
 from salver.spec import Property

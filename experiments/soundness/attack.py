@@ -24,9 +24,10 @@ from experiments.soundness.stated import graph_of
 from experiments.soundness.timed import run_for
 from salver.nets import network as nets
 from salver.nets import operators as ops
-from salver.proofs.checker import ABS_ROWS, GATE_ROWS, RELU_ROWS, STEP_ROWS, Checker, RowSum
+from salver.proofs.checker import Checker
 from salver.proofs.context import Context
 from salver.proofs.graph import STEP, Abs, Gate, Relu
+from salver.proofs.row_sum import ABS_ROWS, GATE_ROWS, RELU_ROWS, STEP_ROWS, RowSum
 from salver.solvers.proving.statement import exact
 from salver.spec import Atom, Property
 
@@ -260,7 +261,9 @@ class Attack:
         by: list[list[Any]] = self._rows(start, atoms)
         for _ in range(CLIMBS):
             trial = [[*g[:4], [w * float(self.rng.choice([0, 1, 1, 2, 0.5])) for w in g[4]]] for g in by]
-            sum_ = RowSum(self.checker, context, count, step.get("clause", -1), parts)
+            sum_ = RowSum(
+                self.checker.graph, self.checker.atoms, context, count, step.get("clause", -1), parts
+            )
             for lemma, (name, entry, sign) in enumerate(start):
                 if name:
                     sum_.add(

@@ -28,7 +28,8 @@ from experiments.soundness.queries import draw
 from experiments.soundness.stated import read_again, statement_of
 from salver.oracle.enumerate import enumerate_query
 from salver.oracle.exact import exact_margin
-from salver.proofs.checker import RejectedError, check
+from salver.proofs.checker import check
+from salver.proofs.row_sum import RejectedError
 from salver.solvers.proving.search import prove
 from salver.solvers.query import Budget, Query
 from salver.spec import Property

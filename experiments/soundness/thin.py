@@ -27,7 +27,8 @@ from experiments.soundness.queries import draw
 from experiments.soundness.stated import read_again, statement_of
 from experiments.soundness.timed import run_for
 from salver.oracle.exact import exact_margin, exact_outputs
-from salver.proofs.checker import RejectedError, check
+from salver.proofs.checker import check
+from salver.proofs.row_sum import RejectedError
 from salver.solvers.proving.search import prove
 from salver.solvers.query import Budget, Query
 from salver.spec import Atom, Property

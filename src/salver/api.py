@@ -52,6 +52,9 @@ def write_onnx(network: Network, path: str | Path, *, force: bool = False) -> No
 def solve(onnx: str | Path, vnnlib: str | Path, *, solver: str = "hybrid", timeout: float = 60.0) -> Result:
     """Decides a query with an embedded solver, in this process.
 
+    An `unsat` of `hybrid` or `crown` rests on outward-rounded bounds or multipliers; that of others is
+    a claim.
+
     Args:
         onnx: network; vnnlib: property over it, in VNN-LIB 1.0 or 2.0.
         solver: one of `salver solvers list` that is embedded.

@@ -75,3 +75,14 @@ def test_no_operator_is_a_kind_of_another():
 def test_the_page_names_every_operator_that_is_read():
     page = (ROOT / "docs" / "networks.md").read_text()
     assert [kind for kind in sorted(SUPPORTED) if kind not in page] == []
+
+
+def test_an_operator_that_cannot_be_written_is_refused():
+    with pytest.raises(TypeError, match="Silent has neither `onnx` nor `write`"):
+
+        @operator
+        @dataclass(frozen=True)
+        class Silent(Operator):
+            pass
+
+    assert "Silent" not in OPERATORS

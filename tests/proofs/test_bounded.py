@@ -13,9 +13,10 @@ import pytest
 from experiments.soundness.stated import read_again, statement_of
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.proofs.bounded import CheckLimits, CheckOutcome, CheckReply, check_bounded, run_bounded
-from salver.proofs.checker import LimitError, RejectedError, check
+from salver.proofs.checker import LimitError, check
 from salver.proofs.command import main as check_proof
 from salver.proofs.record import MOST_LINE_BYTES, QueryFiles, read_proof, write_proof
+from salver.proofs.row_sum import RejectedError
 from salver.proofs.worker import CheckerProcess
 from salver.solvers.proving.search import prove
 from salver.solvers.query import Budget

@@ -23,22 +23,14 @@ from salver.core.errors import SalverError
 from salver.nets import network as nets
 from salver.nets import operators as ops
 from salver.nets.network import lower
-from salver.proofs.checker import (
-    ABS_ROWS,
-    GATE_ROWS,
-    RELU_ROWS,
-    STEP_ROWS,
-    Checker,
-    RejectedError,
-    RowSum,
-    check,
-)
+from salver.proofs.checker import Checker, check
 from salver.proofs.command import main as check_proof
 from salver.proofs.context import Context
 from salver.proofs.exact import LIMB, Matrix, Unit, cut_into_limbs, largest, narrow, plus, scattered
 from salver.proofs.graph import STEP, Abs, Gate, Graph, Relu
 from salver.proofs.onnx_file import UnsupportedNetworkError
 from salver.proofs.record import QueryFiles, read_proof, write_proof
+from salver.proofs.row_sum import ABS_ROWS, GATE_ROWS, RELU_ROWS, STEP_ROWS, RejectedError, RowSum
 from salver.solvers.proving.search import prove
 from salver.solvers.proving.statement import exact
 from salver.solvers.query import Budget, Query
@@ -153,7 +145,7 @@ def test_ranges_and_every_row_hold_at_sampled_points(tmp_path: Path, seed: int) 
     checker = Checker(graph, exact(query.prop))
     for kind, name in _kinds(graph):
         for entry in range(graph.sizes[name]):
-            sum_ = RowSum(checker, context, 1)
+            sum_ = RowSum(checker.graph, checker.atoms, context, 1)
             terms, constant = sum_.row_of(kind, name, np.array([entry]))
             row = 0.0 if constant is None else float(constant[0]) / one
             for tensor, c in terms:
@@ -184,7 +176,7 @@ def test_no_multipliers_make_a_wrong_bound(tmp_path: Path, seed: int) -> None:
                 )
         name = str(rng.choice(list(graph.sizes)))
         entries, signs = rng.integers(0, graph.sizes[name], 2), rng.choice([-1, 1], 2)
-        sum_ = RowSum(checker, context, 2)
+        sum_ = RowSum(checker.graph, checker.atoms, context, 2)
         sum_.add(name, np.arange(2), entries, (signs * one).astype(object))
         sum_.subtract_rows(by)
         least = sum_.least({}).astype(float) / one

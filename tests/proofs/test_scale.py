@@ -13,10 +13,11 @@ from experiments.soundness.queries import draw
 from experiments.soundness.stated import file_of, graph_of, read_again, statement_of
 from salver.nets import network as nets
 from salver.nets import operators as ops
-from salver.proofs.checker import RejectedError, check
+from salver.proofs.checker import check
 from salver.proofs.context import fitting
 from salver.proofs.exact import PLACES
 from salver.proofs.graph import STEP, Graph
+from salver.proofs.row_sum import RejectedError
 from salver.solvers.proving.search import prove
 from salver.solvers.proving.statement import exact
 from salver.solvers.query import Budget

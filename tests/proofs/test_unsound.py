@@ -10,8 +10,9 @@ import pytest
 from experiments.soundness.stated import file_of, graph_of
 from salver.nets import network as nets
 from salver.nets import operators as ops
-from salver.proofs.checker import RejectedError, check
+from salver.proofs.checker import check
 from salver.proofs.onnx_file import UnsupportedNetworkError
+from salver.proofs.row_sum import RejectedError
 from salver.proofs.vnnlib_file import ExactProperty
 from salver.solvers.proving.statement import exact
 from salver.spec import Atom, Property

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import typer
 
-from salver.core.command_line import refuse_empty
+from salver.core.command_line import nearest, refuse_empty
 from salver.core.errors import FoundError, SalverError, file_error
 
 OK, FOUND, NOT_DONE = 0, 1, 2
@@ -95,8 +95,7 @@ def _near_command(asked: str, context: typer.Context) -> str:
     known = getattr(context.command, "commands", {})
     if meant := _OTHER_COMMANDS.get(asked):
         return f"did you mean `salver {meant}`?"
-    near = difflib.get_close_matches(asked, list(known), 1)
-    return f"did you mean {near[0]}?" if near else f"`{context.command_path} --help` lists them"
+    return nearest(asked, known) or f"`{context.command_path} --help` lists them"
 
 
 def _near_option(asked: str, context: typer.Context) -> str:

@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
-from salver.core.errors import SalverError
+from salver.core.errors import SalverError, suggestion
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -30,20 +30,20 @@ class OneLineParser(argparse.ArgumentParser):
         parsed, unknown = self.parse_known_args(args, namespace)
         if unknown:
             near = nearest(unknown[0].partition("=")[0], options_of(self))
-            self.error(f"no such option or argument: {unknown[0]}{near}")
+            self.error("; ".join(filter(None, (f"no such option or argument: {unknown[0]}", near))))
         return parsed
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
             known = [str(choice) for choice in action.choices]
-            told = nearest(str(value), known) or f"; choose one of {', '.join(known)}"
-            raise argparse.ArgumentError(None, f"no such {action.dest}: {value}{told}")
+            told = f"no such {action.dest}: {value}; {suggestion(str(value), known)}"
+            raise argparse.ArgumentError(None, told)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """`; did you mean ...?`, or nothing where no known word is near."""
+    """`did you mean ...?`, or nothing where no known word is near."""
     found = difflib.get_close_matches(word, list(known), 1)
-    return f"; did you mean {found[0]}?" if found else ""
+    return f"did you mean {found[0]}?" if found else ""
 
 
 def actions_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:

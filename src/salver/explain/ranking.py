@@ -83,12 +83,6 @@ class Ranking:
         highest: Array = np.partition(others, last, axis=-1)[..., last]
         return highest - lowest
 
-    def departed(self, saliency: Array) -> Array:
-        """#{i in T : c_i >= r} at saliencies [batch, n]: the extra output of `with_departures` [batch]."""
-        members, others = saliency[:, self.inside], saliency[:, self.outside]
-        above = (others[:, None, :] >= members[:, :, None]).sum(axis=2)
-        return np.asarray((above >= self.leave).sum(axis=1), dtype=np.float64)
-
     def precision_at_k(self, saliency: Array) -> Array:
         """P@k = |T and top-k of S| / k at saliencies [batch, n], ties broken against T (Chen et al.)."""
         members, others = saliency[:, self.inside], saliency[:, self.outside]

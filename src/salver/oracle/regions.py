@@ -26,14 +26,21 @@ from scipy import sparse
 from salver.nets import operators as ops
 from salver.nets.network import Network
 from salver.oracle.exact import exact_margin, unread
+from salver.oracle.forms import (
+    Forms,
+    aligned,
+    column_of,
+    constant_forms,
+    forms_product,
+    forms_sum,
+    from_floats,
+    from_fractions,
+)
 from salver.oracle.rational_lp import maximise
 from salver.spec.property import Atom, Property
 from salver.spec.truth import Truth
 
 Array = npt.NDArray[np.float64]
-Whole = npt.NDArray[Any]
-"""Python integers of any length, dtype object."""
-
 MOST_PROGRAMS = 4000
 """Linear programs after which a query counts as too large."""
 CLEAR = 1e-9
@@ -59,17 +66,6 @@ class RegionDecision:
     robust: bool = False
     ties: int = 0
     programs: int = 0
-
-
-@dataclass(frozen=True, eq=False)
-class _Forms:
-    """Entries of a tensor as (whole [size, k + 1]) * 2**exponent over (u, 1)."""
-
-    whole: Whole
-    exponent: int
-
-    def rows(self, pick: Sequence[int]) -> list[list[int]]:
-        return [list(self.whole[row]) for row in pick]
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +98,7 @@ class _RationalRow:
 class _State:
     """A part of the box: the forms of the tensors so far, decided signs, and the conditions of the part."""
 
-    forms: Mapping[str, _Forms]
+    forms: Mapping[str, Forms]
     signs: Mapping[str, tuple[bool, ...]]
     rows: tuple[_RationalRow, ...] = ()
 
@@ -138,7 +134,7 @@ class _RegionSearch:
     ties: int = 0
     programs: int = 0
     thin: tuple[list[Fraction], bool] | None = None
-    linear: dict[str, tuple[_Forms, _Forms]] = field(default_factory=dict)
+    linear: dict[str, tuple[Forms, Forms]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.low = [Fraction(v) for v in self.prop.input_lower.tolist()]
@@ -153,7 +149,7 @@ class _RegionSearch:
         rows = [
             [*(self.width[i] if i == j else 0 for j in self.free), self.low[i]] for i in range(len(self.low))
         ]
-        start = _State({self.network.input: _from_fractions(rows)}, {})
+        start = _State({self.network.input: from_fractions(rows)}, {})
         for state in self._regions(start, 0):
             outputs = state.forms[self.network.output]
             found = self._clauses(outputs, state.rows, sorted(self.prop.clauses, key=len))
@@ -195,7 +191,7 @@ class _RegionSearch:
                 yield from self._signs(part, tensor, entry + 1, (*on, side))
 
     def _clauses(
-        self, outputs: _Forms, rows: tuple[_RationalRow, ...], clauses: Sequence[Any]
+        self, outputs: Forms, rows: tuple[_RationalRow, ...], clauses: Sequence[Any]
     ) -> tuple[list[Fraction], bool] | None:
         """A point of the region that meets every clause."""
         single = [clause[0] for clause in clauses if len(clause) == 1]
@@ -219,14 +215,14 @@ class _RegionSearch:
             thin = thin or found
         return thin
 
-    def _atoms(self, outputs: _Forms, atoms: Sequence[Atom]) -> tuple[_RationalRow, ...] | None:
+    def _atoms(self, outputs: Forms, atoms: Sequence[Atom]) -> tuple[_RationalRow, ...] | None:
         """Atoms as rows, without those that hold everywhere; None where one holds nowhere."""
         rows = []
         for atom in atoms:
             left = outputs.whole[atom.left]
             if atom.other is None:
-                constant = _from_fractions([[0] * (len(left) - 1) + [Fraction(atom.constant)]])
-                pair = _aligned([_Forms(left[None], outputs.exponent), constant])
+                constant = from_fractions([[0] * (len(left) - 1) + [Fraction(atom.constant)]])
+                pair = aligned([Forms(left[None], outputs.exponent), constant])
                 value = pair[0].whole[0] - pair[1].whole[0]
             else:
                 value = left - outputs.whole[atom.other]
@@ -288,96 +284,49 @@ class _RegionSearch:
         value = self._value(node, state)
         return replace(state, forms={**state.forms, node.name: value})
 
-    def _value(self, node: ops.Node, state: _State) -> _Forms:
+    def _value(self, node: ops.Node, state: _State) -> Forms:
         operator, first = node.operator, state.forms[node.inputs[0]]
         match operator:
             case ops.Linear() | ops.Conv() | ops.ConvTranspose():
                 matrix, bias = self._matrix(node.name, operator, self.shapes[node.inputs[0]])
-                product = _Forms(matrix.whole.dot(first.whole), matrix.exponent + first.exponent)
-                return _sum(product, _constant(bias, first.whole.shape[1]), 1)
+                product = Forms(matrix.whole.dot(first.whole), matrix.exponent + first.exponent)
+                return forms_sum(product, constant_forms(bias, first.whole.shape[1]), 1)
             case ops.Scale():
                 full = [
                     np.broadcast_to(part, node.shape).ravel() for part in (operator.scale, operator.shift)
                 ]
-                scale, shift = (_from_floats(part.astype(np.float64)[:, None]) for part in full)
-                product = _Forms(scale.whole * first.whole, scale.exponent + first.exponent)
-                return _sum(product, _constant(shift, first.whole.shape[1]), 1)
+                scale, shift = (from_floats(part.astype(np.float64)[:, None]) for part in full)
+                product = Forms(scale.whole * first.whole, scale.exponent + first.exponent)
+                return forms_sum(product, constant_forms(shift, first.whole.shape[1]), 1)
             case ops.Relu():
-                return _Forms(_column(state.signs[node.inputs[0]]) * first.whole, first.exponent)
+                return Forms(column_of(state.signs[node.inputs[0]]) * first.whole, first.exponent)
             case ops.Sign():
                 # Only behind a ReLU, where -1 and 0 are the same.
-                return _constant(_Forms(_column(state.signs[node.inputs[0]]), 0), first.whole.shape[1])
+                return constant_forms(Forms(column_of(state.signs[node.inputs[0]]), 0), first.whole.shape[1])
             case ops.Abs():
-                return _Forms((2 * _column(state.signs[node.inputs[0]]) - 1) * first.whole, first.exponent)
+                return Forms((2 * column_of(state.signs[node.inputs[0]]) - 1) * first.whole, first.exponent)
             case ops.Mul():
-                return _product(first, state.forms[node.inputs[1]])
+                return forms_product(first, state.forms[node.inputs[1]])
             case ops.Add() | ops.Sub():
-                return _sum(first, state.forms[node.inputs[1]], 1 if isinstance(operator, ops.Add) else -1)
+                return forms_sum(
+                    first, state.forms[node.inputs[1]], 1 if isinstance(operator, ops.Add) else -1
+                )
             case ops.Concat():
-                parts = _aligned([state.forms[name] for name in node.inputs])
-                return _Forms(np.concatenate([part.whole for part in parts]), parts[0].exponent)
+                parts = aligned([state.forms[name] for name in node.inputs])
+                return Forms(np.concatenate([part.whole for part in parts]), parts[0].exponent)
             case ops.Reshape():
                 return first
         raise unread(operator)
 
     def _matrix(
         self, name: str, operator: ops.Linear | ops.Conv | ops.ConvTranspose, source: ops.Shape
-    ) -> tuple[_Forms, _Forms]:
+    ) -> tuple[Forms, Forms]:
         if name not in self.linear:
             matrix, bias = operator.matrix_and_bias(source)
             dense = matrix.toarray() if sparse.issparse(matrix) else np.asarray(matrix)
             column = np.asarray(bias, np.float64)[:, None]
-            self.linear[name] = _from_floats(dense.astype(np.float64)), _from_floats(column)
+            self.linear[name] = from_floats(dense.astype(np.float64)), from_floats(column)
         return self.linear[name]
-
-
-def _from_floats(values: Array) -> _Forms:
-    mantissas, exponents = np.frexp(values)
-    whole = np.ldexp(mantissas, 53).astype(np.int64).astype(object)
-    used = exponents[values != 0]
-    least = int(used.min()) if used.size else 0
-    shifts = np.where(values != 0, exponents - least, 0).astype(object)
-    return _Forms(whole << shifts if whole.size else whole, least - 53)
-
-
-def _from_fractions(rows: Sequence[Sequence[Fraction | int]]) -> _Forms:
-    """Of numbers whose denominators are powers of two."""
-    width = len(rows[0])
-    exact = [[Fraction(v) for v in row] for row in rows]
-    most = max(v.denominator for row in exact for v in row)
-    whole = np.empty((len(rows), width), object)
-    for i, row in enumerate(exact):
-        whole[i] = [v.numerator * (most // v.denominator) for v in row]
-    return _Forms(whole, 1 - most.bit_length())
-
-
-def _column(signs: Sequence[bool]) -> Whole:
-    return np.array([int(on) for on in signs], object)[:, None]
-
-
-def _constant(column: _Forms, width: int) -> _Forms:
-    """Forms without slope from a column [size, 1]."""
-    whole = np.full((len(column.whole), width), 0, object)
-    whole[:, -1] = column.whole[:, 0]
-    return _Forms(whole, column.exponent)
-
-
-def _aligned(parts: Sequence[_Forms]) -> list[_Forms]:
-    least = min(part.exponent for part in parts)
-    return [_Forms(part.whole * (1 << (part.exponent - least)), least) for part in parts]
-
-
-def _sum(first: _Forms, second: _Forms, sign: int) -> _Forms:
-    a, b = _aligned([first, second])
-    return _Forms(a.whole + sign * b.whole, a.exponent)
-
-
-def _product(first: _Forms, second: _Forms) -> _Forms:
-    """Entry by entry, one of both constant on the region."""
-    moving = (first.whole[:, :-1] != 0).any(axis=1)
-    factor = np.where(moving, second.whole[:, -1], first.whole[:, -1])
-    other = np.where(moving[:, None], first.whole, second.whole)
-    return _Forms(factor[:, None] * other, first.exponent + second.exponent)
 
 
 def _scaled(row: _RationalRow) -> list[float]:

@@ -63,9 +63,10 @@ def check_bounded(onnx: Path, vnnlib: Path, proof: Path, limits: CheckLimits) ->
 def check_here(onnx: Path, vnnlib: Path, proof: Path) -> CheckOutcome:
     """The same in this process, without limits of time and memory."""
     # Imported here: a process that forks for every proof does not hold numpy itself.
-    from salver.proofs.checker import LimitError, RejectedError, check
+    from salver.proofs.checker import LimitError, check
     from salver.proofs.onnx_file import UnsupportedNetworkError
     from salver.proofs.record import QueryFiles, read_proof
+    from salver.proofs.row_sum import RejectedError
     from salver.proofs.vnnlib_file import UnsupportedPropertyError
 
     try:

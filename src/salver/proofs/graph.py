@@ -9,8 +9,9 @@ import numpy as np
 from scipy import sparse
 
 from salver.proofs.exact import Matrix
+from salver.proofs.node import LinearMap, Meaning, Pointwise, Product, SameEntries
 from salver.proofs.onnx_file import NetworkFile, Shape, UnsupportedNetworkError
-from salver.proofs.operators import LinearMap, Meaning, Pointwise, Product, SameEntries, meaning
+from salver.proofs.operators import meaning
 
 STEP = "step:"
 """Prefix of the variable 1[z > 0] that belongs to a tensor z which some ReLU, mask or Abs reads."""

@@ -118,33 +118,14 @@ def _attempt(
         why = error.strerror if isinstance(error, OSError) else error
         finished, answer = lost(f"cannot store logs in {folders.run_dir}: {why}"), _NOTHING
         logs = witness = None
-    job, instance = planned.job, planned.instance
-    return RunRecord(
-        key=job.key,
-        suite=instance.suite,
-        instance_id=instance.id,
-        instance=instance.name,
-        family=instance.facts.family,
-        solver=job.solver,
-        solver_version=job.solver_version,
-        repetition=job.repetition,
-        limit_s=job.limits.wall_s,
-        termination=finished.termination,
-        exit_code=finished.exit_code,
-        signal=finished.signal,
-        wall_s=finished.wall_s,
-        cpu_s=finished.cpu_s,
-        memory_mb=finished.memory_mb,
-        measured=finished.measured,
-        claim=answer.claim,
-        reason=_reason(finished, answer),
+    return planned.record(
+        finished,
+        answer.claim,
+        _reason(finished, answer),
         witness=witness,
         logs=logs,
         started=started,
         host=platform.node(),
-        device=job.options.get("device", ""),
-        cores=job.limits.cores,
-        memory_limit_mb=job.limits.memory_mb,
     )
 
 

@@ -73,7 +73,7 @@ def read_run(run_dir: Path) -> RunManifest:
     Raises:
         SalverError: the folder is no run, or its manifest is malformed.
     """
-    path = run_dir / "manifest.json"
+    path = run_dir / MANIFEST
     try:
         return RunManifest.model_validate_json(read_inside(run_dir, path.name, MOST_MANIFEST_BYTES))
     except FileNotFoundError:
@@ -87,7 +87,7 @@ def read_run(run_dir: Path) -> RunManifest:
 def write_manifest(run_dir: Path, record: RunManifest) -> None:
     """Writes a run's manifest, whole or not at all."""
     text = json.dumps(record.model_dump(mode="json"), indent=1) + "\n"
-    write_inside(run_dir, "manifest.json", text)
+    write_inside(run_dir, MANIFEST, text)
 
 
 def find_run(root: Path, name: str) -> Path:
@@ -97,12 +97,12 @@ def find_run(root: Path, name: str) -> Path:
         SalverError: there is none.
     """
     if name == "latest":
-        found = [path for path in (root / "reports").glob("*/manifest.json") if path.is_file()]
+        found = [path for path in (root / "reports").glob(f"*/{MANIFEST}") if path.is_file()]
         found.sort(key=lambda path: path.lstat().st_mtime)
         if not found:
             raise SalverError("there is no run yet", "reports/", "run `salver run SUITE` first")
         return found[-1].parent
     for candidate in (root / "reports" / name, Path(name)):
-        if (candidate / "manifest.json").is_file():
+        if (candidate / MANIFEST).is_file():
             return candidate
     raise SalverError("no run of that name", name, "see the folders below reports/, or say `latest`")

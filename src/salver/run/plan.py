@@ -11,7 +11,7 @@ from salver.core.records import Record
 from salver.families.instance import Instance
 from salver.runners.answers import Claim, Job, RunRecord
 from salver.runners.contract import Runner
-from salver.supervise.finished import Limits, Termination
+from salver.supervise.finished import Finished, Limits, Termination
 
 LimitsFor = Callable[[Instance, Runner], Limits]
 
@@ -21,6 +21,52 @@ class PlannedJob(Record):
 
     job: Job
     instance: Instance
+
+    def record(
+        self,
+        finished: Finished,
+        claim: Claim,
+        reason: str,
+        *,
+        witness: str | None = None,
+        logs: str | None = None,
+        started: str = "",
+        host: str = "",
+    ) -> RunRecord:
+        """What is stored of the job once it has ended.
+
+        Args:
+            witness, logs: paths below the run's folder, where there are any.
+            started: as ISO 8601; started and host are empty for what was not run.
+        """
+        job, instance = self.job, self.instance
+        return RunRecord(
+            key=job.key,
+            suite=instance.suite,
+            instance_id=instance.id,
+            instance=instance.name,
+            family=instance.facts.family,
+            solver=job.solver,
+            solver_version=job.solver_version,
+            repetition=job.repetition,
+            limit_s=job.limits.wall_s,
+            termination=finished.termination,
+            exit_code=finished.exit_code,
+            signal=finished.signal,
+            wall_s=finished.wall_s,
+            cpu_s=finished.cpu_s,
+            memory_mb=finished.memory_mb,
+            measured=finished.measured,
+            claim=claim,
+            reason=reason,
+            witness=witness,
+            logs=logs,
+            started=started,
+            host=host,
+            device=job.options.get("device", ""),
+            cores=job.limits.cores,
+            memory_limit_mb=job.limits.memory_mb,
+        )
 
 
 class Plan(NamedTuple):
@@ -73,29 +119,10 @@ def plan(
 
 def unsupported_record(planned: PlannedJob, reason: str) -> RunRecord:
     """The record of a job that the solver cannot take; nothing was run."""
-    job, instance = planned.job, planned.instance
-    return RunRecord(
-        key=job.key,
-        suite=instance.suite,
-        instance_id=instance.id,
-        instance=instance.name,
-        family=instance.facts.family,
-        solver=job.solver,
-        solver_version=job.solver_version,
-        repetition=job.repetition,
-        limit_s=job.limits.wall_s,
-        termination=Termination.UNSUPPORTED,
-        exit_code=None,
-        signal=None,
-        wall_s=0.0,
-        cpu_s=0.0,
-        memory_mb=0.0,
-        claim=Claim.NONE,
-        reason=reason,
-        device=job.options.get("device", ""),
-        cores=job.limits.cores,
-        memory_limit_mb=job.limits.memory_mb,
+    nothing = Finished(
+        termination=Termination.UNSUPPORTED, exit_code=None, signal=None, wall_s=0.0, cpu_s=0.0, memory_mb=0.0
     )
+    return planned.record(nothing, Claim.NONE, reason)
 
 
 def _draw(seed: int, *parts: object) -> bytes:

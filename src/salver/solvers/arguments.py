@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from salver.core.command_line import OneLineParser, actions_of, nearest, options_of
-from salver.core.errors import SalverError
+from salver.core.command_line import OneLineParser, actions_of, options_of
+from salver.core.errors import SalverError, suggestion
 from salver.solvers.registry import SOLVERS, EmbeddedSolver
 
 CHECK_PROOF, COMPLETION = "check-proof", "--show-completion"
@@ -121,9 +121,8 @@ def parts_left_out(solver: EmbeddedSolver, text: str) -> frozenset[str]:
     parts = [part.strip() for part in text.split(",")]
     for part in parts:
         if part not in solver.parts:
-            near = nearest(part, solver.parts).removeprefix("; ")
-            what, hint = f"{solver.name} has no part {part!r}", f"choose from {', '.join(solver.parts)}"
-            raise SalverError(what, "--without", near or hint)
+            what = f"{solver.name} has no part {part!r}"
+            raise SalverError(what, "--without", suggestion(part, solver.parts))
     return frozenset(parts)
 
 

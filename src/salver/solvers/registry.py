@@ -10,8 +10,7 @@ import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from salver.core.command_line import nearest
-from salver.core.errors import SalverError
+from salver.core.errors import SalverError, suggestion
 from salver.core.packages import require_packages
 
 if TYPE_CHECKING:
@@ -151,6 +150,5 @@ def embedded_solver(name: str) -> EmbeddedSolver:
         SalverError: there is none; a near name is suggested.
     """
     if name not in SOLVERS:
-        near = nearest(name, [*SOLVERS, "check-proof"]).removeprefix("; ")
-        raise SalverError("no such embedded solver", name, near or f"choose one of {', '.join(SOLVERS)}")
+        raise SalverError("no such embedded solver", name, suggestion(name, [*SOLVERS, "check-proof"]))
     return SOLVERS[name]

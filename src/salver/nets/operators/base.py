@@ -149,8 +149,7 @@ class Operator(ABC):
 
     def write(self, graph: OnnxWriter, inputs: Sequence[str], output: str, shape: Shape) -> None:
         """Appends the operator to an ONNX graph; without a method of its own as the ONNX operator `onnx`."""
-        if self.onnx is None:
-            raise NotImplementedError(f"{type(self).__name__} says in no way how it is written")
+        assert self.onnx is not None, "`operator` refuses a class that has neither"
         graph.node(self.onnx, inputs, output)
 
     @classmethod
@@ -212,8 +211,11 @@ def operator(kind: Class) -> Class:
     """Registers a class of operators: whatever goes through all operators knows it from then on.
 
     Raises:
-        TypeError: it is a kind of another operator, for which the oracle's own tables would take it.
+        TypeError: it does not say how it is written, or it is a kind of another operator, for which the
+            oracle's own tables would take it.
     """
+    if kind.onnx is None and kind.write is Operator.write:
+        raise TypeError(f"{kind.__name__} has neither `onnx` nor `write`: say how it is written")
     for other in OPERATORS.values():
         if issubclass(kind, other):
             raise TypeError(f"{kind.__name__} is a {other.__name__}: derive it from Operator")

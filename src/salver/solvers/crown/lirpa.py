@@ -45,11 +45,6 @@ def import_lirpa() -> Any:
     return lirpa
 
 
-def lirpa_version() -> str:
-    """Version of the auto_LiRPA in use, for logs and reports."""
-    return str(getattr(import_lirpa(), "__version__", "unknown"))
-
-
 def is_release_03(lirpa: Any) -> bool:
     """Whether this is the release on PyPI (0.3) or older, and not one from the repository."""
     major, minor = (int(part) for part in str(lirpa.__version__).split(".")[:2])

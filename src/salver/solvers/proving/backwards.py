@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from salver.nets.affine import Affine, dense
 from salver.nets.program import GateBlock, MaskBlock
-from salver.proofs.checker import MOST_AT_ONCE
 from salver.proofs.context import Context
+from salver.proofs.row_sum import MOST_AT_ONCE
 from salver.solvers.bounding.backward import interval_product
 from salver.solvers.bounding.bounds import Bounds
 from salver.solvers.proving.rows import Places, Rows

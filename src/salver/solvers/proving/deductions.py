@@ -10,9 +10,10 @@ import numpy.typing as npt
 
 from salver.nets.affine import Affine
 from salver.nets.program import AbsBlock, GateBlock, MaskBlock, ReluBlock
-from salver.proofs.checker import MOST_AT_ONCE, Checker
+from salver.proofs.checker import Checker
 from salver.proofs.context import Context
 from salver.proofs.record import QueryFiles
+from salver.proofs.row_sum import MOST_AT_ONCE
 from salver.solvers.bounding.bounds import Bounds, propagate
 from salver.solvers.hybrid.linear import LinearRelaxation
 from salver.solvers.milp.model import build, slack_rows
