@@ -91,19 +91,27 @@ def names_a_file(text: str) -> bool:
     return "/" in text or text.lower().endswith((*_ENDINGS, *(f"{ending}.gz" for ending in _ENDINGS)))
 
 
+_NAMES = ("class_names", "feature_names", "label")
+"""Entries whose texts are names, whatever they look like."""
+
+
 def files_named(value: Any) -> Iterator[Path]:
     """The paths of files in a tree of parameters, in order."""
     if isinstance(value, Path) or (isinstance(value, str) and names_a_file(value)):
         yield Path(value)
-    elif isinstance(value, Mapping | list | tuple):
-        for part in value.values() if isinstance(value, Mapping) else value:
+    elif isinstance(value, Mapping):
+        for key, part in value.items():
+            if key not in _NAMES:
+                yield from files_named(part)
+    elif isinstance(value, list | tuple):
+        for part in value:
             yield from files_named(part)
 
 
 def relative_to(folder: Path, value: Any) -> Any:
     """The same tree of parameters with its paths of files taken as relative to `folder`."""
     if isinstance(value, str) and names_a_file(value):
-        return str(folder / value)
+        return f"{folder / value}/" if value.endswith("/") else str(folder / value)
     if isinstance(value, Mapping):
-        return {key: relative_to(folder, part) for key, part in value.items()}
+        return {key: part if key in _NAMES else relative_to(folder, part) for key, part in value.items()}
     return [relative_to(folder, part) for part in value] if isinstance(value, list | tuple) else value

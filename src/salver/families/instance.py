@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import model_validator
 
 from salver.core.records import Record
 from salver.explain.methods import AnyExplanation
 from salver.families.questions import AnyQuestion
 from salver.nets.network import Network, evaluate
 from salver.spec.truth import Evidence, Truth
+from salver.zoo.datasets import Clip, bounds
 
 Array = npt.NDArray[np.float64]
 
@@ -73,11 +76,13 @@ class Facts(Record):
     """What an instance is about, as written to the manifest, the ONNX metadata and the VNN-LIB header.
 
     Attributes:
-        index, label: row of xhat in the test part of the data set, and its class.
+        index, label: row of xhat in the test part of the data set, and the class that the network gives it.
+        data_label: the class of xhat in the data set, where that is another one.
         explanation: which map E is; None where the question is about the class alone.
         compared_with: the map at xhat that E is compared with, where it is another one than `explanation`.
         question: what is asked of E, completed by E at xhat.
         epsilon: radius of the box, which lies inside `clip`.
+        clip: lowest and highest valid value of the entries, for all or for equal parts of them in order.
         logits, saliencies: outputs of the query's network: logits, then the map and what is derived from it.
     """
 
@@ -86,11 +91,12 @@ class Facts(Record):
     dataset: str
     index: int
     label: int
+    data_label: int | None = None
     explanation: AnyExplanation | None = None
     compared_with: AnyExplanation | None = None
     question: AnyQuestion
     epsilon: float
-    clip: tuple[float, float] | None = None
+    clip: Clip | None = None
     input_shape: tuple[int, ...]
     logits: int
     saliencies: int
@@ -100,6 +106,21 @@ class Facts(Record):
     vacuity: Vacuity = Vacuity()
     planted: Planted | None = None
     training: Training | None = None
+
+    @model_validator(mode="after")
+    def _clip_fits(self) -> Self:
+        bounds(self.clip, math.prod(self.input_shape))
+        return self
+
+    @property
+    def limits(self) -> tuple[Array, Array]:
+        """Lowest and highest valid value of every input entry [n], [n]; infinite without a range."""
+        return bounds(self.clip, math.prod(self.input_shape))
+
+    @property
+    def spread(self) -> tuple[Array, Array]:
+        """Ends [n], [n] between which inputs are drawn to try a network: the ranges, else -1 to 1."""
+        return bounds(self.clip or (-1.0, 1.0), math.prod(self.input_shape))
 
     @property
     def explained(self) -> str:

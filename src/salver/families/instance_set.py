@@ -269,7 +269,7 @@ def refuse_wrong_instance(model: bytes, graph: Network, classifier: Network, fac
     Raises:
         SalverError: they differ.
     """
-    found = probes(classifier, *(facts.clip or (-1.0, 1.0)), on_kinks=False)
+    found = probes(classifier, *facts.spread, on_kinks=False)
     at_relus = facts.explanation is None or facts.explanation.kinks_at_relus
     kinks_known = at_relus and not facts.question.extra_outputs
     expected = facts.expected_outputs(classifier, found.x)

@@ -18,6 +18,7 @@ from salver.judge.columns import RESULTS, ResultColumn
 from salver.report.colours import ABOVE, BELOW
 from salver.report.page.material import HEAD, Material, RunText
 from salver.report.page.pictures import DrawnPoint, Pictures
+from salver.report.pictures import shown_range
 from salver.report.templating import visible
 from salver.report.words import asked
 
@@ -130,7 +131,7 @@ def _picture(drawn: Pictures, facts: Facts, vectors: Vectors) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "shape": drawn.shape,
         "mapShape": drawn.map_shape,
-        "range": list(facts.clip) if facts.clip else None,
+        "range": shown_range(facts.clip, drawn.shape) if facts.clip else None,
         "epsilon": facts.epsilon,
         "delta": facts.question.tolerance,
         "exact": drawn.exact,

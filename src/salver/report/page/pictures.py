@@ -177,7 +177,7 @@ def centre(low: Array, high: Array, facts: Facts) -> tuple[Array, bool]:
     x = centre_of_box(low, high, facts)
     widest = float(np.maximum(np.abs(low), np.abs(high)).max(initial=0.0))
     x[np.abs(x) <= 2.0**-23 * widest] = 0.0
-    least, most = facts.clip or (-math.inf, math.inf)
+    least, most = facts.limits
     again = np.clip(x - facts.epsilon, least, most), np.clip(x + facts.epsilon, least, most)
     scale = 1e-5 * max(1.0, float(np.abs(x).max(initial=0.0)))
     fits = float(np.abs(np.subtract(again, (low, high))).max(initial=0.0)) <= scale
