@@ -33,3 +33,8 @@ def images(folder: Path, mode: str = "RGB", size: tuple[int, int] = (4, 5)) -> P
             pixels = rng.integers(0, 256, shape).astype(np.uint8)
             Image.fromarray(pixels).save(folder / name / f"{number}.png")
     return folder
+
+
+def ranges_of(rows: Any) -> dict[str, Any]:
+    """The ranges that rows [N, n] span, a little widened, one for each entry."""
+    return {"lower": rows.min(axis=0) - 0.1, "upper": rows.max(axis=0) + 0.1}

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from salver.core.errors import SalverError
 from salver.explain.explanation import Explained, Explanation
 from salver.families.generator import InstanceDraft
-from salver.families.instance import Facts, Vacuity
+from salver.families.instance import DataCard, Facts, Vacuity
 from salver.families.known import known_answer
 from salver.families.question import Question
 from salver.families.search import Found, largest, significant
@@ -54,6 +54,7 @@ class InstanceFactory:
         family: whose instances these are.
         classifier, name: the network and its name in file names.
         dataset, input_shape, clip: name, shape of an input and ranges of the data.
+        card: of data of one's own.
     """
 
     family: str
@@ -62,6 +63,7 @@ class InstanceFactory:
     dataset: str
     input_shape: tuple[int, ...]
     clip: Clip | None
+    card: DataCard | None = None
 
     @cached_property
     def limits(self) -> Box:
@@ -232,7 +234,9 @@ class Posed:
             evidence=evidence,
             vacuity=self._vacuity(found, vacuity or Vacuity()),
         )
-        return InstanceDraft(named, factory.classifier, factory.name, self.graph, graph, prop, facts)
+        return InstanceDraft(
+            named, factory.classifier, factory.name, self.graph, graph, prop, facts, card=factory.card
+        )
 
     def _vacuity(self, found: Found, measured: Vacuity) -> Vacuity:
         scale, delta = float(np.abs(self.reference).max(initial=0.0)), self.question.tolerance

@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from salver.core.records import Record
 from salver.explain.methods import AnyExplanation
@@ -18,6 +18,8 @@ from salver.spec.truth import Evidence, Truth
 from salver.zoo.datasets import Clip, bounds
 
 Array = npt.NDArray[np.float64]
+MOST_RANGES = 16
+"""Most ranges that are written out for people."""
 
 
 class RankingMeasures(Record):
@@ -148,7 +150,10 @@ class Facts(Record):
         """The facts for people, one a line."""
         yield f"asked: {self.question.text}"
         yield f"E: {self.explained}"
-        yield from _lines("", self.model_dump(mode="json", exclude_none=True))
+        told = self.model_dump(mode="json", exclude_none=True)
+        if self.clip is not None and len(self.clip) > MOST_RANGES:
+            told["clip"] = f"{len(self.clip)} ranges, see manifest.json"
+        yield from _lines("", told)
 
 
 def _lines(prefix: str, value: Mapping[str, Any]) -> Iterator[str]:
@@ -174,8 +179,26 @@ class Instance(Record):
     facts: Facts
 
 
+class DataCard(Record):
+    """What a set says of data of one's own, which is not published with it.
+
+    Attributes:
+        name: as `Facts.dataset` has it.
+        sha256: of its arrays; see `Dataset`.
+        classes, features: in the order of the logits and of the inputs; empty where they have no names.
+    """
+
+    name: str
+    sha256: str
+    classes: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+
+
 class Manifest(Record):
-    """`manifest.json` of an instance set; `recipe` is a hash of the suite it was made from."""
+    """`manifest.json` of an instance set; `recipe` is a hash of the suite and of the files it was made from.
+
+    `data` describes data that is not in the catalogue.
+    """
 
     suite: str
     version: str
@@ -184,4 +207,5 @@ class Manifest(Record):
     description: str
     salver: str
     recipe: str
+    data: tuple[DataCard, ...] = Field(default=(), exclude_if=lambda cards: not cards)
     instances: tuple[Instance, ...]

@@ -20,7 +20,7 @@ from salver.core.names import refuse_unsafe_name, refuse_unsafe_path
 from salver.core.records import first_violation
 from salver.explain.reference import probes, refuse_wrong_graph
 from salver.families.generator import InstanceDraft
-from salver.families.instance import Facts, Instance, Manifest
+from salver.families.instance import DataCard, Facts, Instance, Manifest
 from salver.families.provenance import MADE, Ingredients, changed_files, recipe, write_made
 from salver.families.suite import Suite
 from salver.nets.network import Network
@@ -192,6 +192,7 @@ def _write(
     classifiers: dict[str, Network] = {}
     pending: list[tuple[InstanceDraft, Future[_Text]]] = []
     instances: list[Instance] = []
+    cards: dict[str, DataCard] = {}
     stems: set[str] = set()
     for draft in drafts:
         if draft.name in stems:
@@ -201,6 +202,9 @@ def _write(
         stems.add(draft.name)
         for name in (draft.name, draft.graph_name, draft.classifier_name):
             refuse_unsafe_name(name, f"suite {suite.key}")
+        if draft.card is not None and cards.setdefault(draft.card.name, draft.card) != draft.card:
+            what = "is the name of data with other contents too"
+            raise SalverError(what, draft.card.name, "give their files different names")
         _write_networks(folder, draft, graphs, classifiers)
         digest = graphs[draft.graph_name].digest
         pending.append((draft, pool.submit(_format, digest, draft.prop, _header(draft.facts))))
@@ -220,6 +224,7 @@ def _write(
         description=suite.description,
         salver=__version__,
         recipe=recipe(suite.text, ingredients.files if ingredients else {}),
+        data=tuple(cards.values()),
         instances=tuple(instances),
     )
     rows = (f"{i.onnx},{i.vnnlib},{i.timeout:g}\n" for i in instances)

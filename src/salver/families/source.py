@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Self
@@ -15,6 +15,7 @@ from salver.core.errors import SalverError, suggestion
 from salver.explain.ranking import UndefinedConditionError
 from salver.families.factory import InstanceFactory, Point
 from salver.families.generator import InstanceDraft, Parameters, names_a_file
+from salver.families.instance import DataCard
 from salver.families.search import significant
 from salver.nets.network import Network, single
 from salver.nets.onnx.file import network_name
@@ -67,6 +68,13 @@ class NetworkParameters(Parameters):
         """How many points are asked for."""
         return (len(self.indices) or 1) if self.named else self.points
 
+    def unused(self, used: Collection[int]) -> str:
+        """What to say where some points asked for give no instance."""
+        if not self.named:
+            return super().unused(used)
+        left = ", ".join(str(index) for index in self.indices if index not in used)
+        return f"nothing can be asked at {left} of the points named"
+
 
 class RadiusParameters(NetworkParameters):
     """The same for families that choose radii by a smallest one that was sampled, epsilon*."""
@@ -104,7 +112,8 @@ def over_points(
         raise SalverError("neither epsilons nor epsilon_factors given", where, "give one of them")
     classifier, data = classifier_and_data(params, seed, family)
     name = network_name(Path(params.network))
-    factory = InstanceFactory(family, classifier, name, data.name, data.input_shape, data.clip)
+    described = (data.name, data.input_shape, data.clip, card_of(data))
+    factory = InstanceFactory(family, classifier, name, *described)
     used = 0
     for point in chosen_points(params, factory, data, seed):
         try:
@@ -117,6 +126,13 @@ def over_points(
             return
     if used == 0:
         raise SalverError(nothing[0], where, nothing[1])
+
+
+def card_of(data: Dataset) -> DataCard | None:
+    """What a set says of data of one's own; None for a set of the catalogue."""
+    if data.name in NAMES:
+        return None
+    return DataCard(name=data.name, sha256=data.sha256, classes=data.classes, features=data.features)
 
 
 def classifier_and_data(params: NetworkParameters, seed: int, family: str) -> tuple[Network, Dataset]:

@@ -93,7 +93,7 @@ def view(instance: LoadedInstance, solver: str, text: str) -> WitnessView | None
     row = None if data is None else _row_in(data, facts, prop)
     x = centre_of_box(prop.input_lower, prop.input_upper, facts) if row is None else row
     at_x, at_witness = seen_at_xhat(instance, x), seen(facts, outputs)
-    names = data.classes if data and len(data.classes) == facts.logits else ()
+    names = instance.names.classes
     return WitnessView(
         instance=instance.record,
         solver=solver,
@@ -106,7 +106,7 @@ def view(instance: LoadedInstance, solver: str, text: str) -> WitnessView | None
         map_shape=map_shape(instance),
         x_class=names[at_x.label] if names else str(at_x.label),
         witness_class=names[at_witness.label] if names else str(at_witness.label),
-        features=data.features if data and len(data.features) == len(x) else (),
+        features=instance.names.features,
         clip=facts.clip or (float(prop.input_lower.min()), float(prop.input_upper.max())),
     )
 

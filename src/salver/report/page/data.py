@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -100,11 +100,13 @@ Vectors = dict[tuple[float, ...], int]
 
 def _instance(key: str, instance: Instance, drawn: Pictures | None, vectors: Vectors) -> dict[str, Any]:
     facts = instance.facts
+    classes = drawn.names.classes if drawn else ()
     told = {
         "family": facts.family,
         "data set": facts.dataset,
         "test point": facts.index,
-        "class of xhat": facts.label,
+        "class of xhat": _class(facts.label, classes),
+        **({} if facts.data_label is None else {"class in the data": _class(facts.data_label, classes)}),
         "asked for class": ", ".join(map(str, facts.question.classes(facts.label, facts.logits))),
         "explained": facts.explained,
         "condition": facts.question.text,
@@ -125,6 +127,10 @@ def _instance(key: str, instance: Instance, drawn: Pictures | None, vectors: Vec
     if drawn is not None:
         shown["picture"] = _picture(drawn, facts, vectors)
     return shown
+
+
+def _class(label: int, names: Sequence[str]) -> str:
+    return f"{label} ({names[label]})" if label < len(names) else str(label)
 
 
 def _picture(drawn: Pictures, facts: Facts, vectors: Vectors) -> dict[str, Any]:

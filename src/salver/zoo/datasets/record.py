@@ -61,6 +61,9 @@ class Dataset:
         return digest.hexdigest()
 
 
+NOT_STATED = "not stated"
+
+
 @dataclass(frozen=True)
 class Origin:
     """The source of a data set.
@@ -80,7 +83,7 @@ class Origin:
     @property
     def licence_text(self) -> str:
         """The licence, or that none is stated."""
-        return self.licence or "none stated by its owners"
+        return self.licence or (NOT_STATED if self.source == NOT_STATED else "none stated by its owners")
 
 
 @dataclass(frozen=True)
