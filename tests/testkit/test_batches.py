@@ -95,7 +95,7 @@ ASKED = {
     ],
 }  # fmt: skip
 EVERY_FAMILY = "average-pooled"
-"""On the other kinds of networks only what has graphs of its own is asked; the property above tries all kinds."""
+"""On the other kinds only what has graphs of its own is asked; the property above tries all kinds."""
 ON_MAPS = {
     "average-pooled": [{"epsilons": [0.05], "k": 2}, {"epsilons": [0.05], "k": 2, "within": 3}],
     "conv-dense": [
