@@ -170,7 +170,7 @@ def test_xhat_is_read_off_a_box_that_is_cut_off_on_one_side_at_most(values, epsi
     x = np.array(values, np.float64)
     low = np.maximum(float32_down(x - epsilon), 0.0)
     high = np.minimum(float32_up(x + epsilon), 1.0)
-    facts = facts_of(0, "n", epsilon=epsilon)
+    facts = facts_of(0, "n", epsilon=epsilon).model_copy(update={"input_shape": (len(x),)})
     assert np.allclose(centre_of_box(low, high, facts), x, atol=1e-6)
 
 

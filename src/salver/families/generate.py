@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from threadpoolctl import threadpool_limits
 
@@ -13,7 +12,7 @@ from salver.core.errors import SalverError
 from salver.core.plugins import choose
 from salver.core.records import parse_record
 from salver.families import provenance
-from salver.families.generator import Generator, InstanceDraft, relative_to
+from salver.families.generator import Generator, InstanceDraft, Parameters, relative_to
 from salver.families.instance import Manifest
 from salver.families.instance_set import read_manifest, set_folder, write_set
 from salver.families.registry import generators
@@ -25,7 +24,7 @@ class Family:
     """One `[[family]]` of a suite, ready to draw instances: generator, its parameters, seconds a run."""
 
     generator: Generator
-    params: Any
+    params: Parameters
     timeout: float | None
     where: str
 
@@ -71,9 +70,8 @@ def _drawn(families: Sequence[Family], seed: int, note: Callable[[str], None]) -
         for draft in family.generator.instances(family.params, seed):
             points.add(draft.facts.index)
             yield replace(draft, timeout=draft.timeout or family.timeout)
-        wanted = getattr(family.params, "points", None)
-        if isinstance(wanted, int) and 0 < len(points) < wanted:
-            note(f"{family.where}: {len(points)} of the {wanted} points asked for; no other can be used")
+        if 0 < len(points) < family.params.wanted:
+            note(f"{family.where}: {family.params.unused(points)}")
 
 
 def generate(

@@ -19,7 +19,7 @@ from salver.core.names import refuse_unsafe_name, refuse_unsafe_path
 from salver.core.records import first_violation
 from salver.explain.reference import probes, refuse_wrong_graph
 from salver.families.generator import InstanceDraft
-from salver.families.instance import Facts, Instance, Manifest
+from salver.families.instance import DataCard, Facts, Instance, Manifest
 from salver.families.provenance import MADE, Ingredients, changed_files, recipe, write_made
 from salver.families.suite import Suite
 from salver.nets.network import Network
@@ -187,6 +187,7 @@ def _write(
     graphs: dict[str, _StoredGraph] = {}
     classifiers: dict[str, Network] = {}
     instances: list[Instance] = []
+    cards: dict[str, DataCard] = {}
     stems: set[str] = set()
     for draft in drafts:
         if draft.name in stems:
@@ -196,6 +197,9 @@ def _write(
         stems.add(draft.name)
         for name in (draft.name, draft.graph_name, draft.classifier_name):
             refuse_unsafe_name(name, f"suite {suite.key}")
+        if draft.card is not None and cards.setdefault(draft.card.name, draft.card) != draft.card:
+            what = "is the name of data with other contents too"
+            raise SalverError(what, draft.card.name, "give their files different names")
         _write_networks(folder, draft, graphs, classifiers)
         instances.append(_write_texts(folder, suite, draft, graphs[draft.graph_name]))
         progress(len(instances))
@@ -209,6 +213,7 @@ def _write(
         description=suite.description,
         salver=__version__,
         recipe=recipe(suite.text, ingredients.files if ingredients else {}),
+        data=tuple(cards.values()),
         instances=tuple(instances),
     )
     rows = (f"{i.onnx},{i.vnnlib},{i.timeout:g}\n" for i in instances)
@@ -258,7 +263,7 @@ def refuse_wrong_instance(model: bytes, graph: Network, classifier: Network, fac
     Raises:
         SalverError: they differ.
     """
-    found = probes(classifier, *(facts.clip or (-1.0, 1.0)), on_kinks=False)
+    found = probes(classifier, *facts.spread, on_kinks=False)
     at_relus = facts.explanation is None or facts.explanation.kinks_at_relus
     kinks_known = at_relus and not facts.question.extra_outputs
     expected = facts.expected_outputs(classifier, found.x)
