@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -65,8 +64,7 @@ SUITE = Suite.model_validate(
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> tuple[Path, Manifest]:
     folder = tmp_path_factory.mktemp("views") / "set"
-    with ThreadPoolExecutor(1) as pool:
-        return folder, write_set(folder, SUITE, drafts(SUITE), pool, lambda _: None)
+    return folder, write_set(folder, SUITE, drafts(SUITE), lambda _: None)
 
 
 def witness_of(folder: Path, instance: Instance) -> str | None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -80,7 +78,6 @@ def generate(
     suite: Suite,
     root: Path,
     data_dir: Path | None = None,
-    workers: int = 2,
     progress: Callable[[int], None] = lambda _: None,
     into: Path | None = None,
 ) -> tuple[Path, Manifest]:
@@ -92,8 +89,6 @@ def generate(
     Raises:
         SalverError: as `drafts` and `write_set`.
     """
-    if workers < 1:
-        raise SalverError(f"{workers} workers", "--workers", "use at least one")
     folder = into or set_folder(root, suite)
     families = families_of(suite, data_dir)
     files = [path for family in families for path in family.files()]
@@ -101,10 +96,9 @@ def generate(
     ingredients = provenance.gathered(suite.text, files, kinds, data_dir)
     notes: list[str] = []
     drawn = _drawn(families, suite.seed, notes.append)
-    context = multiprocessing.get_context("spawn")
     # One BLAS thread: the matrices are small, and sums come out in the same order on every machine.
-    with threadpool_limits(1), ProcessPoolExecutor(workers, mp_context=context) as pool:
-        manifest = write_set(folder, suite, drawn, pool, progress, ingredients, notes)
+    with threadpool_limits(1):
+        manifest = write_set(folder, suite, drawn, progress, ingredients, notes)
     return folder, manifest
 
 
