@@ -296,3 +296,23 @@ def test_entries_of_a_suite_are_checked() -> None:
     ):
         with pytest.raises(SalverError, match=match):
             parse_record(DataSource, raw, "suite")
+
+
+@pytest.mark.parametrize(
+    ("labels", "found"),
+    [
+        ([b"b", b"a"], ([1, 0], ("a", "b"))),
+        (["0.0", "1.0"], ([0, 1], ())),
+        (["10", "2"], ([10, 2], ())),
+        (["no", "1"], ([1, 0], ("1", "no"))),
+    ],
+)
+def test_numbers_as_text_are_numbers(tmp_path: Path, labels: list[Any], found: object) -> None:
+    data = open_dataset(arrays(tmp_path / "a.npz", x=np.zeros((2, 1)), y=np.array(labels)))
+    assert (data.test_y.tolist(), data.classes) == found
+
+
+def test_numbers_as_text_are_no_positions_below_zero(tmp_path: Path) -> None:
+    path = table(tmp_path / "a.csv", "a,y", "1,-1", "2,1")
+    refused(path, "label -1 of line 2 is no whole number")
+    assert open_dataset(path, DataOptions(class_names=("-1", "1"))).test_y.tolist() == [0, 1]

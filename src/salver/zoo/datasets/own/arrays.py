@@ -117,7 +117,10 @@ def _array(content: bytes, where: str) -> NDArray[np.generic]:
         raise SalverError(f"is no array ({first[:100]})", where, _PLAIN) from error
     if not isinstance(found, np.ndarray):
         raise SalverError("is no array", where, _PLAIN)
-    return found
+    try:
+        return np.char.decode(found.astype(np.bytes_), "utf-8") if found.dtype.kind == "S" else found
+    except UnicodeDecodeError as error:
+        raise SalverError("holds texts that are not in UTF-8", where, "save them with dtype=str") from error
 
 
 def _part(arrays: dict[str, NDArray[np.generic]], names: tuple[str, str], where: str, channels: str) -> Part:

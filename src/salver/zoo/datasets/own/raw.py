@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -20,6 +21,8 @@ Array = NDArray[np.float64]
 Labels = list[NDArray[np.int64]]
 MOST_NUMBERS = 1 << 28
 """Most entries of all rows together; they take four bytes each, and eight while they are made."""
+NUMBER = re.compile(r"[ \t]*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?[ \t]*", re.ASCII)
+"""A finite number as people write it in tables."""
 MOST_NAME, MOST_CLASSES = 100, 100_000
 COMMON = {"class_names", "lower", "upper", "mean", "std"}
 """The options that mean something for every kind of file."""
@@ -123,8 +126,8 @@ def made_of(raw: RawData, options: DataOptions) -> Dataset:
 def numbered(raw: RawData) -> tuple[Labels, tuple[str, ...]]:
     """The labels of the parts as positions among the classes, and the classes' names where they have any.
 
-    Texts are looked up in the names, which are the sorted texts where none are given. Whole numbers are
-    positions, also where a table has them as text, unless all of them are names.
+    Texts are looked up in the names, which are the sorted texts where none are given. Numbers are positions,
+    also where they stand as text, unless all of them are names.
 
     Raises:
         SalverError: a label has no name, or is no whole number of 0 or more.
@@ -132,9 +135,10 @@ def numbered(raw: RawData) -> tuple[Labels, tuple[str, ...]]:
     if not all(part.y.dtype.kind == "U" for part in raw.parts):
         return _positions(raw, [_whole_numbers(raw, part) for part in raw.parts])
     found = sorted({str(label) for part in raw.parts for label in np.unique(part.y)})
-    numbers = all(label.isascii() and label.isdigit() and len(label) < 10 for label in found)
+    numbers = all(NUMBER.fullmatch(label) for label in found)
     if numbers and not (raw.classes and set(found) <= set(raw.classes)):
-        return _positions(raw, [part.y.astype(np.int64) for part in raw.parts])
+        parts = [replace(part, y=part.y.astype(np.float64)) for part in raw.parts]
+        return _positions(raw, [_whole_numbers(raw, part) for part in parts])
     names = raw.classes or tuple(found)
     places = {name: number for number, name in enumerate(names)}
     for part in raw.parts:
