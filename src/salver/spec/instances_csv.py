@@ -42,9 +42,12 @@ def read_rows(text: str, where: str) -> Iterator[Row]:
     """
     reader = csv.reader(text.removeprefix("\ufeff").splitlines(), strict=True, skipinitialspace=True)
     try:
-        for cells in reader:
-            if not any(cell.strip() for cell in cells):
+        for read in reader:
+            if not any(cell.strip() for cell in read):
                 continue
+            # A list of networks may have no quotes around it.
+            listed = read[0].startswith("[") and len(read) > 3
+            cells = [",".join(read[:-2]), *read[-2:]] if listed else read
             place = f"{where}, line {reader.line_num}"
             if reader.line_num > MOST_ROWS:
                 raise SalverError(f"has more than {MOST_ROWS} lines", where, "split it into several sets")

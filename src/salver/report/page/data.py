@@ -99,31 +99,34 @@ Vectors = dict[tuple[float, ...], int]
 
 def _instance(key: str, instance: Instance, drawn: Pictures | None, vectors: Vectors) -> dict[str, Any]:
     facts = instance.facts
-    told = {
-        "family": facts.family,
-        "data set": facts.dataset,
-        "test point": facts.index,
-        "class of xhat": facts.label,
-        "asked for class": ", ".join(map(str, facts.question.classes(facts.label, facts.logits))),
-        "explained": facts.explained,
-        "condition": facts.question.text,
-        "epsilon": f"{facts.epsilon:g}",
-        "expected": f"{facts.expected} ({facts.evidence})",
-        "network": instance.network,
-        "query's ONNX": instance.onnx,
-        "query's VNN-LIB": instance.vnnlib,
-    }
+    told = {"family": instance.family}
+    if facts is not None:
+        told |= _about(facts) | {"network": instance.network}
+    told |= {"query's ONNX": ", ".join(instance.network_files), "query's VNN-LIB": instance.vnnlib}
     shown: dict[str, Any] = {
         "id": key,
         "name": visible(instance.name),
         "suite": visible(instance.suite),
         "asked": visible(asked(facts)),
-        "meaning": facts.question.meaning,
-        "facts": [[name, visible(str(value))] for name, value in told.items()],
+        "meaning": "The query's condition is met." if facts is None else facts.question.meaning,
+        "facts": [[name, visible(value)] for name, value in told.items()],
     }
-    if drawn is not None:
+    if drawn is not None and facts is not None:
         shown["picture"] = _picture(drawn, facts, vectors)
     return shown
+
+
+def _about(facts: Facts) -> dict[str, str]:
+    return {
+        "data set": facts.dataset,
+        "test point": str(facts.index),
+        "class of xhat": str(facts.label),
+        "asked for class": ", ".join(map(str, facts.question.classes(facts.label, facts.logits))),
+        "explained": facts.explained,
+        "condition": facts.question.text,
+        "epsilon": f"{facts.epsilon:g}",
+        "expected": f"{facts.expected} ({facts.evidence})",
+    }
 
 
 def _picture(drawn: Pictures, facts: Facts, vectors: Vectors) -> dict[str, Any]:
