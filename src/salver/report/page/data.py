@@ -100,37 +100,41 @@ Vectors = dict[tuple[float, ...], int]
 
 def _instance(key: str, instance: Instance, drawn: Pictures | None, vectors: Vectors) -> dict[str, Any]:
     facts = instance.facts
-    classes = drawn.names.classes if drawn else ()
-    told = {
-        "family": facts.family,
-        "data set": facts.dataset,
-        "test point": facts.index,
-        "class of xhat": _class(facts.label, classes),
-        **({} if facts.data_label is None else {"class in the data": _class(facts.data_label, classes)}),
-        "asked for class": ", ".join(map(str, facts.question.classes(facts.label, facts.logits))),
-        "explained": facts.explained,
-        "condition": facts.question.text,
-        "epsilon": f"{facts.epsilon:g}",
-        "expected": f"{facts.expected} ({facts.evidence})",
-        "network": instance.network,
-        "query's ONNX": instance.onnx,
-        "query's VNN-LIB": instance.vnnlib,
-    }
+    told = {"family": instance.family}
+    if facts is not None:
+        classes = drawn.names.classes if drawn else ()
+        told |= _about(facts, classes) | {"network": instance.network}
+    told |= {"query's ONNX": ", ".join(instance.network_files), "query's VNN-LIB": instance.vnnlib}
     shown: dict[str, Any] = {
         "id": key,
         "name": visible(instance.name),
         "suite": visible(instance.suite),
         "asked": visible(asked(facts)),
-        "meaning": facts.question.meaning,
-        "facts": [[name, visible(str(value))] for name, value in told.items()],
+        "meaning": "The query's condition is met." if facts is None else facts.question.meaning,
+        "facts": [[name, visible(value)] for name, value in told.items()],
     }
-    if drawn is not None:
+    if drawn is not None and facts is not None:
         shown["picture"] = _picture(drawn, facts, vectors)
     return shown
 
 
 def _class(label: int, names: Sequence[str]) -> str:
     return f"{label} ({names[label]})" if label < len(names) else str(label)
+
+
+def _about(facts: Facts, classes: Sequence[str]) -> dict[str, str]:
+    in_data = {} if facts.data_label is None else {"class in the data": _class(facts.data_label, classes)}
+    return {
+        "data set": facts.dataset,
+        "test point": str(facts.index),
+        "class of xhat": _class(facts.label, classes),
+        **in_data,
+        "asked for class": ", ".join(map(str, facts.question.classes(facts.label, facts.logits))),
+        "explained": facts.explained,
+        "condition": facts.question.text,
+        "epsilon": f"{facts.epsilon:g}",
+        "expected": f"{facts.expected} ({facts.evidence})",
+    }
 
 
 def _picture(drawn: Pictures, facts: Facts, vectors: Vectors) -> dict[str, Any]:
