@@ -100,7 +100,7 @@ def results(
     """
     chosen = find_profile(profile)
     _refuse_unreportable(judged)
-    frame = results_frame(judged.rows) if frame is None else frame
+    frame = results_frame(judged.rows, judged.run.instances.by_id) if frame is None else frame
     unfinished = judged.run.coverage.unfinished
     by_suite, by_family = (leaderboard(frame, profile, by, unfinished) for by in ("suite", "family"))
     return Results(judged, frame, chosen, by_suite, by_family)

@@ -49,7 +49,7 @@ def report_run(
     with _nothing_collected(), drawing_beside as draw:
         judged = judge_run(load_run(run_dir, root))
         judged = part_of(judged, selection) if selection.text else judged
-        frame = results_frame(judged.rows, network_sizes(judged))
+        frame = results_frame(judged.rows, judged.run.instances.by_id, network_sizes(judged))
         if draw is None:
             return results(judged, profile, frame), None
         drawing = draw(shown_in_plots(frame))
@@ -97,7 +97,7 @@ def network_sizes(judged: Judged[LoadedRun]) -> dict[str, int]:
 def write_report(found: Results, material: Material, drawing: Drawing, into: Path | None = None) -> Path:
     """Writes the report into a run's folder, each file atomically and the page last.
 
-    Files: `results.parquet`, `leaderboard.{csv,md,tex}`, `results/<solver>.csv` in VNN-COMP's six
+    Files: `results.{parquet,csv}`, `leaderboard.{csv,md,tex}`, `results/<solver>.csv` in VNN-COMP's six
     columns, `disagreements.csv`, `proofs.csv`, the plots `cactus`, `scatter` and `time-neurons` as svg,
     pdf and tex, `index.html`. All of it is made in memory first, so a run that cannot be reported leaves an
     older report as it was.
@@ -116,6 +116,7 @@ def write_report(found: Results, material: Material, drawing: Drawing, into: Pat
     run, title, notices = found.run, found.profile.title, found.run.notices
     files: dict[str, str | bytes] = {
         "results.parquet": _parquet(found.frame, found.unfinished),
+        "results.csv": tables.results_csv(_with_fraction(found)),
         "leaderboard.csv": tables.leaderboard_csv(found.boards, found.unfinished),
         "leaderboard.md": tables.leaderboard_markdown(found.boards, title, found.shares, notices),
         "leaderboard.tex": tables.leaderboard_latex(found.boards, title, notices),
@@ -167,6 +168,16 @@ def _remove_outdated(run_dir: Path, current: Collection[str]) -> None:
         if path.relative_to(run_dir).as_posix() not in current:
             with contextlib.suppress(OSError):
                 path.unlink()
+
+
+def _with_fraction(found: Results) -> pd.DataFrame:
+    """The results; of an unfinished run the first column says so, as a CSV file has no other place for it."""
+    frame = found.frame
+    return (
+        frame.assign(unfinished=found.unfinished)[["unfinished", *frame.columns]]
+        if found.unfinished
+        else frame
+    )
 
 
 def _parquet(frame: pd.DataFrame, unfinished: str) -> bytes:

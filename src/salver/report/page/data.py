@@ -85,10 +85,14 @@ def _column(frame: pd.DataFrame, column: ResultColumn) -> dict[str, Any]:
         codes, values = pd.factorize(frame[column.name], sort=False)
         return {**shown, "values": [visible(str(value)) for value in values], "codes": codes.tolist()}
     # JSON has no infinity and no NaN; the page shows what is below zero as not known.
-    numbers = frame[column.name].replace([np.inf, -np.inf], np.nan).fillna(-1).round(column.digits)
-    if column.digits == 0:
-        numbers = numbers.astype("int64")
-    return {**shown, "digits": column.digits, "numbers": numbers.tolist()}
+    numbers = frame[column.name].astype("float64").replace([np.inf, -np.inf], np.nan).fillna(-1)
+    numbers = numbers.round(column.digits)
+    whole = column.digits == 0
+    return {
+        **shown,
+        "digits": column.digits,
+        "numbers": (numbers.astype("int64") if whole else numbers).tolist(),
+    }
 
 
 def _text(text: RunText) -> list[Any]:
