@@ -13,9 +13,9 @@ from salver.explain.ranking import UndefinedConditionError
 from salver.families.factory import InstanceFactory, Point
 from salver.families.generator import InstanceDraft, Parameters
 from salver.families.search import significant
-from salver.nets.network import Network, lower, single
+from salver.nets.classifier import KERAS, read_classifier
+from salver.nets.network import Network, lower
 from salver.nets.onnx.file import network_name
-from salver.nets.onnx.reader import read_onnx
 from salver.nets.torch_bridge import from_torch
 from salver.zoo.datasets import Dataset, load
 
@@ -24,6 +24,7 @@ class NetworkParameters(Parameters):
     """What every family on a network's test points lets a suite say."""
 
     network: str = Field(description="a zoo key, or an ONNX file by its path from the suite")
+    output: str | None = Field(default=None, description="which of an ONNX file's outputs holds the scores")
     dataset: str | None = Field(default=None, description="data set of an ONNX classifier")
     points: int = Field(default=5, gt=0, description="how many test points to use")
     skip: int = Field(default=0, ge=0, description="how many candidate points to pass over first")
@@ -62,7 +63,8 @@ def over_points(
     where = f"{family} on {params.network}"
     if isinstance(params, RadiusParameters) and not (params.epsilons or params.epsilon_factors):
         raise SalverError("neither epsilons nor epsilon_factors given", where, "give one of them")
-    classifier, data = classifier_and_data(params.network, params.dataset, seed, params.data_dir, family)
+    named = (params.network, params.dataset)
+    classifier, data = classifier_and_data(*named, seed, params.data_dir, family, params.output)
     name = network_name(Path(params.network))
     factory = InstanceFactory(family, classifier, name, data.name, data.input_shape, data.clip)
     used = 0
@@ -80,7 +82,12 @@ def over_points(
 
 
 def classifier_and_data(
-    network: str, dataset: str | None, seed: int, data_dir: Path | None, family: str
+    network: str,
+    dataset: str | None,
+    seed: int,
+    data_dir: Path | None,
+    family: str,
+    output: str | None = None,
 ) -> tuple[Network, Dataset]:
     """The classifier of a suite's entry and the data it is explained on.
 
@@ -88,7 +95,6 @@ def classifier_and_data(
         SalverError: neither a zoo key nor an .onnx file with `dataset`, missing data, or inputs that differ.
     """
     from salver.explain.reference import probes, refuse_misread
-    from salver.nets.onnx.file import load_model
     from salver.zoo.networks import ZOO, trained
 
     if network in ZOO:
@@ -96,17 +102,20 @@ def classifier_and_data(
         data = load(spec.dataset, data_dir)
         return from_torch(trained(spec, seed, data_dir), data.test_x.shape[1]), data
     path = Path(network)
-    if not path.name.lower().endswith((".onnx", ".onnx.gz")):
+    if not path.name.lower().endswith((".onnx", ".onnx.gz", *KERAS)):
         hint = f"{suggestion(network, ZOO, 8)} (docs/networks.md), or name an .onnx file and its `dataset`"
         raise SalverError("no network of that name", f"{family}: {network}", hint)
     if dataset is None:
         hint = "add `dataset`, the data set that the network was trained on"
         raise SalverError("a network in a file needs a data set", f"{family}: {network}", hint)
-    classifier, data = single(read_onnx(path), str(path)), load(dataset, data_dir)
+    found, data = read_classifier(path, output), load(dataset, data_dir)
+    classifier = found.network
     if classifier.input_size != data.test_x.shape[1]:
         what = f"takes {classifier.input_size} inputs, {dataset} has {data.test_x.shape[1]}"
         raise SalverError(what, f"{family}: {network}", "choose the data set the network was trained on")
-    refuse_misread(load_model(path), classifier, probes(classifier, *data.clip), str(path))
+    if found.model is not None:
+        points = probes(classifier, *data.clip, on_kinks=False)
+        refuse_misread(found.model, classifier, points, str(path))
     return classifier, data
 
 
