@@ -6,7 +6,7 @@ asked for is read, for one row of a batch, and without the softmax that closes i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx
@@ -15,7 +15,7 @@ from salver.core.errors import SalverError
 from salver.nets.network import Network, single
 from salver.nets.onnx.declared import inputs_of
 from salver.nets.onnx.file import inferred, load_model
-from salver.nets.onnx.normal import captured, choose
+from salver.nets.onnx.normal import captured, choose, normal_form
 from salver.nets.onnx.reader import from_model, rows_of
 
 _CLOSINGS = ("LogSoftmax", "Sigmoid", "Softmax")
@@ -33,12 +33,14 @@ class Classifier:
     Attributes:
         closing: the operator behind the logits that was left out; None where they are the file's output.
         notes: what was left out of the file, each in a line for people.
-        model: the same function for ONNX Runtime, to compare with; None where the file is of Keras.
+        shape: of one sample before it is flattened, such as (channels, height, width).
+        model: the same function for ONNX Runtime, to compare with; None where the network is given as such.
     """
 
     network: Network
     closing: str | None = None
     notes: tuple[str, ...] = ()
+    shape: tuple[int, ...] = ()
     model: onnx.ModelProto | None = None
 
 
@@ -55,9 +57,9 @@ def read_classifier(path: Path, output: str | None = None) -> Classifier:
     if path.suffix.lower() in KERAS:
         from salver.nets.keras.file import read_keras
 
-        if output is not None:
-            raise SalverError("has one output and no names", str(path), f"leave {output!r:.60} out")
-        return Classifier(read_keras(path)[0])
+        model, shape = read_keras(path)
+        normal = inferred(normal_form(model, str(path), [output] if output else ()), str(path))
+        return replace(from_onnx(normal, str(path)), shape=shape)
     return from_onnx(load_model(path, [output] if output else ()), str(path))
 
 
@@ -77,10 +79,12 @@ def from_onnx(model: onnx.ModelProto, where: str) -> Classifier:
     notes = [] if closing is None else [_LEFT_OUT.format(closing)]
     _drop_unread_inputs(model.graph)
     network = single(from_model(model, where, one_of_batch=True), where)
-    rows = rows_of(inputs_of(model.graph)[0])
+    value = inputs_of(model.graph)[0]
+    rows, sizes = rows_of(value), [axis.dim_value for axis in value.type.tensor_type.shape.dim]
     if rows > 1:
         notes.append(f"a batch of {rows} is read as one row of it: the rows are independent")
-    return Classifier(network, closing, tuple(notes), model)
+    shape = tuple(sizes[1:] or sizes)
+    return Classifier(network, closing, tuple(notes), shape, model)
 
 
 def _without_closing(model: onnx.ModelProto, where: str) -> tuple[onnx.ModelProto, str | None]:
