@@ -76,7 +76,7 @@ def activated(emitter: Emitter, tensor: Tensor, activation: Any) -> Tensor:
     if activation == "relu6":
         return clipped(emitter, tensor, 0.0, 6.0)
     if activation == "leaky_relu":
-        return emitter.apply("LeakyRelu", tensor, alpha=0.2)
+        return _sloped(emitter, tensor, 0.2)
     if not isinstance(activation, str) or activation not in _ACTIVATIONS:
         raise LayerError(f"activation {str(activation)[:40]} is not supported by salver")
     if activation == "relu" and emitter.made_by(tensor) == "Relu":
@@ -368,14 +368,17 @@ def _relu(emitter: Emitter, config: Config, weights: Weights, inputs: list[Tenso
         raise LayerError("ReLU with a threshold is not supported by salver")
     if most is not None and not slope:
         return clipped(emitter, inputs[0], 0.0, float(most))
-    kind, options = ("LeakyRelu", {"alpha": float(slope)}) if slope else ("Relu", {})
-    made = emitter.apply(kind, inputs[0], **options)
+    made = _sloped(emitter, inputs[0], float(slope)) if slope else emitter.apply("Relu", inputs[0])
     return made if most is None else emitter.apply("Min", made, emitter.constant(float(most)))
+
+
+def _sloped(emitter: Emitter, tensor: Tensor, slope: float) -> Tensor:
+    return emitter.apply("LeakyRelu", tensor, alpha=slope)
 
 
 def _leaky(emitter: Emitter, config: Config, weights: Weights, inputs: list[Tensor]) -> Tensor:
     slope = config.get("negative_slope", config.get("alpha", 0.3))
-    return emitter.apply("LeakyRelu", inputs[0], alpha=float(slope))
+    return _sloped(emitter, inputs[0], float(slope))
 
 
 def _prelu(emitter: Emitter, config: Config, weights: Weights, inputs: list[Tensor]) -> Tensor:
