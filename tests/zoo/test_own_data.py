@@ -47,7 +47,7 @@ def test_test_and_train_arrays_may_be_named_so_and_images_keep_their_shape(tmp_p
     assert (first.input_shape, first.clip) == ((2, 4, 3), (0.0, 255.0))
     assert len(first.train_x) == 0
     assert first.test_y.tolist() == [3, 0]
-    last = open_dataset(path, DataOptions(channels="last", std=255.0))
+    last = open_dataset(path, DataOptions(file_layout="hwc", std=255.0))
     assert last.input_shape == (3, 2, 4)
     assert last.clip == (0.0, 1.0)
     assert np.array_equal(last.test_x[1].reshape(3, 2, 4), (x[1].transpose(2, 0, 1) / 255).astype(np.float32))
@@ -316,3 +316,22 @@ def test_numbers_as_text_are_no_positions_below_zero(tmp_path: Path) -> None:
     path = table(tmp_path / "a.csv", "a,y", "1,-1", "2,1")
     refused(path, "label -1 of line 2 is no whole number")
     assert open_dataset(path, DataOptions(class_names=("-1", "1"))).test_y.tolist() == [0, 1]
+
+
+def test_a_network_may_take_its_channels_last(tmp_path: Path) -> None:
+    x = np.arange(48.0).reshape(2, 2, 4, 3)
+    options = DataOptions(layout="hwc", mean=(0.0, 1.0, 2.0), lower=0.0, upper=(50.0, 60.0, 70.0))
+    kept = open_dataset(arrays(tmp_path / "a.npz", x=x, y=np.array([0, 1])), options)
+    assert kept.input_shape == (2, 4, 3)
+    assert np.array_equal(kept.test_x, (x - [0, 1, 2]).reshape(2, -1).astype(np.float32))
+    assert kept.bounds[1][:4].tolist() == [50.0, 59.0, 68.0, 50.0]
+    turned = open_dataset(arrays(tmp_path / "b.npz", x=x.transpose(0, 3, 1, 2), y=np.array([0, 1])),
+                          options.model_copy(update={"file_layout": "chw"}))  # fmt: skip
+    assert np.array_equal(turned.test_x, kept.test_x)
+    folder = images(tmp_path / "photos")
+    last, first = (open_dataset(folder, DataOptions(layout=layout)) for layout in ("hwc", "chw"))
+    assert last.input_shape == (4, 5, 3)
+    assert np.array_equal(
+        last.test_x.reshape(4, 4, 5, 3).transpose(0, 3, 1, 2), first.test_x.reshape(4, 3, 4, 5)
+    )
+    refused(arrays(tmp_path / "c.npz"), "x has 2 axes, and file_layout is about", file_layout="hwc")

@@ -170,6 +170,7 @@ def classifier_and_data(params: NetworkParameters, seed: int, family: str) -> tu
         known = _opened(params.dataset, params.data_dir)
         refuse_other_network(classifier, known, params.dataset.path, where)
     data = with_point(params, classifier, known)
+    data = in_shape(found.shape, data, where)
     if found.model is not None:
         points = probes(classifier, *probed(data), on_kinks=False)
         refuse_misread(found.model, classifier, points, str(path))
@@ -200,6 +201,26 @@ def refuse_other_network(classifier: Network, data: Dataset, name: str, where: s
     if (largest := int(data.test_y.max())) >= outputs:
         what = f"gives classes 0 to {outputs - 1}, row {int(data.test_y.argmax())} of {name} has {largest}"
         raise SalverError(what, where, "number the classes from 0 in the order of the network's outputs")
+
+
+def in_shape(declared: tuple[int, ...], data: Dataset, where: str) -> Dataset:
+    """The data with the shape of images that a network declares, where its own rows are flat.
+
+    Raises:
+        SalverError: the sides of its images are the network's in another order.
+    """
+    shape = data.input_shape
+    if len(declared) != 3 or 0 in declared or len(shape) not in (1, 3):
+        return data
+    if len(shape) == 1:
+        return replace(data, input_shape=declared)
+    sides = [[side for side in one if side > 1] for one in (declared, shape)]
+    if sides[0] != sides[1] and sorted(sides[0]) == sorted(sides[1]):
+        own, theirs = (" x ".join(map(str, one)) for one in (declared, shape))
+        what = f"takes images of {own}, {data.name} has {theirs}"
+        hint = 'say layout = "hwc" where the network has its channels last, file_layout where the file has'
+        raise SalverError(what, where, hint)
+    return data
 
 
 def with_point(params: NetworkParameters, classifier: Network, data: Dataset | None) -> Dataset:

@@ -49,7 +49,7 @@ class RawData:
     Attributes:
         where: the path as the person gave it. name: of the data set that is made of it.
         test, train: the points, and the rows that a network was trained on.
-        shape: of one input.
+        shape: of one input. layout: of an image among its sides.
     """
 
     where: str
@@ -61,6 +61,7 @@ class RawData:
     classes: tuple[str, ...] = ()
     lower: Numbers | None = None
     upper: Numbers | None = None
+    layout: str = "chw"
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -101,13 +102,17 @@ def made_of(raw: RawData, options: DataOptions) -> Dataset:
     if math.prod(shape) != entries:
         what = f"shape {_sides(shape)} has {math.prod(shape)} entries, a row of x has {entries}"
         raise SalverError(what, raw.where, "give the shape of one input")
+    raw = replace(raw, shape=shape, layout=options.layout)
     _refuse_names(raw, entries)
     labels, classes = numbered(raw)
-    mean, std = _spread(options.mean, 0.0, shape, raw, "mean"), _spread(options.std, 1.0, shape, raw, "std")
+    mean, std = (
+        _spread(options.mean, 0.0, raw, "mean"),
+        _spread(options.std, 1.0, raw, "std"),
+    )
     if (std <= 0).any():
         raise SalverError("std is not positive everywhere", raw.where, "give the standard deviations")
     rows = [_normalised(raw, part, mean, std) for part in raw.parts]
-    clip = _clip(raw, rows, mean, std, shape)
+    clip = _clip(raw, mean, std)
     found = Dataset(
         raw.name,
         train_x=rows[1] if raw.train else np.empty((0, entries), np.float32),
@@ -210,17 +215,19 @@ def _refuse_names(raw: RawData, entries: int) -> None:
             raise SalverError(f"{kind} name {twice!r} stands there twice", raw.where, "name each one once")
 
 
-def _spread(values: Numbers | None, otherwise: float, shape: Sequence[int], raw: RawData, name: str) -> Array:
+def _spread(values: Numbers | None, otherwise: float, raw: RawData, name: str) -> Array:
     """One value for each entry [n], from one for all, for each channel or for each entry."""
-    entries = math.prod(shape)
+    shape, entries = raw.shape, math.prod(raw.shape)
     given = np.atleast_1d(np.asarray(otherwise if values is None else values, np.float64))
-    channels = shape[0] if len(shape) == 3 else 1
+    channels = shape[0 if raw.layout == "chw" else 2] if len(shape) == 3 else 1
     if given.ndim != 1 or len(given) not in (1, channels, entries):
         every = f", {channels} (one a channel)" if channels > 1 else ""
         what = f"{name} has {given.size} values"
         raise SalverError(what, raw.where, f"give 1{every} or {entries} (one a feature)")
     if not np.isfinite(given).all():
         raise SalverError(f"{name} holds NaN or infinity", raw.where, "give finite numbers")
+    if raw.layout == "hwc" and len(given) == channels:
+        return np.tile(given, entries // channels)
     return np.repeat(given, entries // len(given))
 
 
@@ -238,9 +245,7 @@ def _normalised(raw: RawData, part: Part, mean: Array, std: Array) -> NDArray[np
     return found
 
 
-def _clip(
-    raw: RawData, rows: list[NDArray[np.float32]], mean: Array, std: Array, shape: tuple[int, ...]
-) -> Clip | None:
+def _clip(raw: RawData, mean: Array, std: Array) -> Clip | None:
     """The range of every entry in binary32, rounded outwards; None where there is none.
 
     Where nothing is stated it is 0 to 1 if all values lie there, 0 to 255 for bytes, and else none.
@@ -253,12 +258,12 @@ def _clip(
         low, high = _obvious(raw)
         if low is None:
             return None
-    ends = [_spread(low, 0.0, shape, raw, "lower"), _spread(high, 1.0, shape, raw, "upper")]
+    ends = [_spread(low, 0.0, raw, "lower"), _spread(high, 1.0, raw, "upper")]
     if (bad := ends[0] > ends[1]).any():
         entry = int(np.argmax(bad))
         what = f"{_entry(raw, entry)} has lower {ends[0][entry]:g} above upper {ends[1][entry]:g}"
         raise SalverError(what, raw.where, "exchange them, or correct the ranges")
-    return compact(float32_down((ends[0] - mean) / std), float32_up((ends[1] - mean) / std), shape)
+    return compact(float32_down((ends[0] - mean) / std), float32_up((ends[1] - mean) / std), raw.shape)
 
 
 def _obvious(raw: RawData) -> tuple[float, float] | tuple[None, None]:
