@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import zipfile
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from salver.core.errors import SalverError
@@ -335,3 +338,29 @@ def test_a_network_may_take_its_channels_last(tmp_path: Path) -> None:
         last.test_x.reshape(4, 4, 5, 3).transpose(0, 3, 1, 2), first.test_x.reshape(4, 3, 4, 5)
     )
     refused(arrays(tmp_path / "c.npz"), "x has 2 axes, and file_layout is about", file_layout="hwc")
+
+
+@settings(max_examples=150)
+@given(st.integers(0, 3), st.data())
+def test_a_damaged_file_is_read_or_refused(valid: Any, kind: int, data: st.DataObject) -> None:
+    path, content = valid[kind]
+    start = data.draw(st.integers(0, len(content)))
+    cut = data.draw(st.integers(0, 20))
+    damaged = content[:start] + data.draw(st.binary(max_size=6)) + content[start + cut :]
+    path.write_bytes(damaged)
+    with contextlib.suppress(SalverError):
+        if path.suffix == ".npy":
+            open_point(path, 3)
+        else:
+            open_dataset(path.parents[1] if path.suffix == ".png" else path)
+
+
+@pytest.fixture(scope="module")
+def valid(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Path, bytes]]:
+    """A file of every kind, and what it holds while it is whole."""
+    folder = tmp_path_factory.mktemp("valid")
+    np.save(folder / "x.npy", np.zeros(3))
+    picture = images(folder / "photos", "L", (2, 2)) / "cat" / "0.png"
+    csv = table(folder / "a.csv", "a,b,y", '1,2,"0"', "-1e3,.5,1")
+    paths = [arrays(folder / "a.npz"), folder / "x.npy", csv, picture]
+    return [(path, path.read_bytes()) for path in paths]

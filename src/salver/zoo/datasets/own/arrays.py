@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -23,7 +25,11 @@ KNOWN = (
     "feature_names", "class_names", "shape", "lower", "upper",
 )  # fmt: skip
 """The arrays that a file may hold."""
-_DAMAGED = (ValueError, TypeError, SyntaxError, KeyError, EOFError, MemoryError, OSError)
+_DAMAGED = (
+    ValueError, TypeError, SyntaxError, KeyError, IndexError, OverflowError, EOFError, MemoryError, OSError,
+    RuntimeError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What the readers of archives and arrays raise where a file is damaged."""
 _PLAIN = "save plain arrays, such as np.savez(path, x=x, y=y)"
 
 
@@ -102,8 +108,9 @@ def _arrays(content: bytes, where: str) -> dict[str, NDArray[np.generic]]:
                 name: _array(archive.read(member), f"{where}: {name}")
                 for name, member in zip(names, members, strict=True)
             }
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
-        raise SalverError(f"is no .npz file ({error})", where, _PLAIN) from error
+    except _DAMAGED as error:
+        first = next(iter(str(error).splitlines()), type(error).__name__)
+        raise SalverError(f"is no .npz file ({first[:100]})", where, _PLAIN) from error
 
 
 def _array(content: bytes, where: str) -> NDArray[np.generic]:
