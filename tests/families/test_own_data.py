@@ -192,7 +192,7 @@ def test_a_network_on_a_folder_of_images(own: Path, tmp_path: Path) -> None:
         ({"dataset": "few.npz"}, "gives 3 classes, .*few.npz has 2; name every class"),
         ({"dataset": "beyond.npz"}, "gives classes 0 to 2, row 5 of .*beyond.npz has 3"),
         ({"dataset": "wrong.npz"}, "classifies no point of wrong.npz correctly; compare the order of its"),
-        ({"dataset": "none.npz"}, "none.npz: cannot be read"),
+        ({"dataset": "dens.npz"}, "dens.npz: does not exist; did you mean .*dense.npz"),
         ({"dataset": {"path": "dense.npz", "lowr": 0}}, "dataset.lowr: no entry .* did you mean lower"),
         ({"dataset": None}, "a network in a file needs data; add `dataset`"),
         ({"epsilons": 0.1}, r"epsilons: 0.1 is not a list; write \[0.1\]"),

@@ -189,7 +189,8 @@ def test_files_that_are_no_arrays_are_refused(tmp_path: Path) -> None:
     for name, content in (("a.npz", b"PK\3\4 and no more"), ("b.npz", b"version https://git-lfs")):
         (tmp_path / name).write_bytes(content)
         refused(tmp_path / name, "is no .npz file")
-    refused(tmp_path / "none.npz", "cannot be read")
+    refused(tmp_path / "none.npz", "does not exist")
+    refused(tmp_path / "aa.npz", r"does not exist; did you mean .*/a.npz")
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(
         header, {"descr": "<f8", "fortran_order": False, "shape": (10**12, 9)}
@@ -238,6 +239,8 @@ def test_folders_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     refused(folder, "dog/2.png is RGB with 4 x 9 pixels, cat/0.png is RGB with 4 x 5")
     Image.new("L", (5, 4)).save(folder / "dog" / "2.png")
     refused(folder, "dog/2.png is grey")
+    Image.new("I;16", (5, 4)).save(folder / "dog" / "2.png")
+    refused(folder, "dog/2.png has more than 8 bits for a value", colour="grey")
     Image.new("RGBA", (5, 4)).save(folder / "dog" / "2.png")
     refused(folder, "dog/2.png is of kind RGBA")
     (folder / "dog" / "2.png").write_bytes(b"no picture")

@@ -101,6 +101,9 @@ def _image(
             opened = Image.open(io.BytesIO(read_inside(folder, file, MOST_BYTES)), formats=FORMATS)
             if opened.width * opened.height > MOST_PIXELS:
                 raise SalverError(f"{file} has more than {MOST_PIXELS:,} pixels", where, "make it smaller")
+            if opened.mode.startswith(("I", "F")):
+                hint = "store it with 8 bits, or save the values as an .npz file"
+                raise SalverError(f"{file} has more than 8 bits for a value ({opened.mode})", where, hint)
             if opened.mode not in _MODES.values() and options.colour is None:
                 what = f"{file} is of kind {opened.mode}, neither grey nor RGB"
                 raise SalverError(what, where, 'say what to read images as: colour = "rgb" or "grey"')
