@@ -18,17 +18,24 @@ from onnx import helper
 
 from salver.core.errors import SalverError
 from salver.nets.network import Network, fold_scales
-from salver.nets.onnx import arithmetic, layout, matrices, truth, windows
+from salver.nets.onnx import arithmetic, images, layout, matrices, max_pools, piecewise, truth, windows
 from salver.nets.onnx.declared import inputs_of
 from salver.nets.onnx.file import load_model
 from salver.nets.onnx.fold import FOLDED, folded
 from salver.nets.onnx.graph import MEND, GraphBuilder, Rule
-from salver.nets.onnx.strict import checked, declared_shape, refuse_options, without_stray_pads
+from salver.nets.onnx.strict import (
+    checked,
+    declared_shape,
+    refuse_options,
+    without_stray_pads,
+    without_unread,
+)
 from salver.nets.onnx.types import Types
 from salver.nets.operators import OPERATORS, Linear, Operator, Range, Reshape, held
 
 _RULES: dict[str, Rule] = {
-    **arithmetic.RULES, **layout.RULES, **matrices.RULES, **truth.RULES, **windows.RULES,
+    **arithmetic.RULES, **images.RULES, **layout.RULES, **matrices.RULES, **max_pools.RULES,
+    **piecewise.RULES, **truth.RULES, **windows.RULES,
 }  # fmt: skip
 _OWN = {kind.onnx: kind for kind in OPERATORS.values() if kind.onnx is not None}
 """Operators that are ONNX operators themselves."""
@@ -37,7 +44,7 @@ MOST_WHOLE = 1 << 20
 _INTEGERS = frozenset(
     helper.np_dtype_to_tensor_dtype(np.dtype(f"{k}{n}")) for k in "iu" for n in (1, 2, 4, 8)
 )
-_MOVES = layout.PICKS | layout.LAYOUT | {"Cast", "Concat", "Identity"}
+_MOVES = layout.PICKS | layout.LAYOUT | {"Cast", "Concat", "Identity", "Transpose"}
 SUPPORTED = frozenset((*_RULES, *_OWN, "Constant", "ConstantOfShape", "Shape"))
 
 
@@ -109,6 +116,7 @@ def _converted(
         name += "_"
     size = sum(math.prod(shape) for shape in shapes)
     builder = _NetworkReader(where, name, size, constants, types, taken=taken | {name})
+    builder.read.update(*(node.input for node in graph.node), outputs)
     if box is not None:
         builder.ranges[name] = box
     builder.declare([value.name for value in inputs], shapes)
@@ -137,7 +145,7 @@ class _NetworkReader(GraphBuilder):
     def add(self, node: onnx.NodeProto) -> None:
         if node.op_type not in SUPPORTED or node.domain not in ("", "ai.onnx"):
             raise SalverError(f"operator {node.op_type} is not supported", self.where, MEND)
-        node = without_stray_pads(node, self.fail)
+        node = without_unread(without_stray_pads(node, self.fail), self.read)
         attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
         self.refuse_twice(*filter(None, node.output))
         self.types.learn(node, self.constants)
@@ -157,7 +165,10 @@ class _NetworkReader(GraphBuilder):
 
     def _variable(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
         kind = node.op_type
-        if kind == "Conv" and self.constants[node.input[1]].ndim == 3:
+        if (
+            kind in ("AveragePool", "Conv", "ConvTranspose")
+            and len(self.types.shapes.get(node.input[0], ())) == 3
+        ):
             attributes = windows.widened(attributes)
         refuse_options(node, attributes, self.fail)
         self._refuse_whole(node)
