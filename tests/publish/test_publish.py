@@ -493,7 +493,7 @@ def test_every_data_set_has_an_origin_and_its_licence_is_an_spdx_name():
 
     for origin in map(origin_of, (*NAMES, "mnist_fc")):
         assert re.fullmatch(r"[A-Za-z0-9.-]*", origin.licence)
-    assert origin_of("my own").licence_text == "none stated by its owners"
+    assert origin_of("my own").licence_text == "not stated"
     text = licence_file(own_rights(), "Tiny", ["compas", "digits"])
     assert text.startswith((ROOT / "LICENSE").read_text().rstrip() + "\n")
     assert "Licence: CC-BY-4.0" in text

@@ -96,7 +96,7 @@ class GeneratedSet:
 
 
 def generated_set(
-    suite: Suite, workers: int, data_dir: Path | None, *, force: bool = False, output: Path | None = None
+    suite: Suite, data_dir: Path | None, *, force: bool = False, output: Path | None = None
 ) -> GeneratedSet:
     """Makes a suite's instance set where it is not up to date, with progress on stderr.
 
@@ -119,7 +119,7 @@ def generated_set(
     folder, is_new = output or set_folder(root, suite), manifest is None
     if manifest is None:
         with counting(f"generating {suite.key}") as progress:
-            folder, manifest = generate(suite, root, data_dir, workers, progress, folder)
+            folder, manifest = generate(suite, root, data_dir, progress, folder)
     return GeneratedSet(folder, manifest, read_made(folder), is_new)
 
 
@@ -154,7 +154,7 @@ def run_stage(arguments: RunArguments, as_json: bool) -> None:
         # A resume that is refused leaves the set as it is.
         resumable(root, chosen, None)
     with kept_for_json(as_json):
-        found = generated_set(chosen, arguments.workers, arguments.data_dir)
+        found = generated_set(chosen, arguments.data_dir)
         print_generated(chosen, found)
         with finishing() as (on_plan, on_finish):
             run_dir, summary = run_suite(

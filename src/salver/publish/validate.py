@@ -122,7 +122,7 @@ def _graph(folder: Path, instance: Instance, graph: Network) -> Iterator[Complai
     facts = instance.facts
     model = load_model(folder / instance.onnx)
     runtime = Runtime(model.SerializeToString())
-    low, high = facts.clip or (-1.0, 1.0)
+    low, high = facts.spread
     rng = np.random.default_rng(0)
     x = rng.uniform(low, high, (POINTS, graph.input_size)).astype(np.float32)
     original = read_onnx(folder / instance.network)
