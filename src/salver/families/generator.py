@@ -65,6 +65,16 @@ class InstanceDraft:
     timeout: float | None = None
     card: DataCard | None = None
 
+    @property
+    def family(self) -> str:
+        """Its family."""
+        return self.facts.family
+
+    @property
+    def subject(self) -> str:
+        """Name of the network that it is about."""
+        return self.facts.network
+
     def with_facts(self, **changes: object) -> InstanceDraft:
         """The same with other facts, such as an answer that was built in."""
         return replace(self, facts=self.facts.model_copy(update=changes))
