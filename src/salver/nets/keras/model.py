@@ -137,9 +137,11 @@ def _input(kind: str, config: Any) -> Tensor:
     if kind != "Sequential":
         name = _references(config["input_layers"])[0][0]
         layers = [layer for layer, place in zip(layers, _numbered(layers), strict=True) if place[2] == name]
-    own = layers[0]["config"]
-    while isinstance(own, dict) and "layers" in own:
-        own = own["layers"][0]["config"]
+    first = layers[0]
+    while _kind(first) in _MODELS:
+        inner = first["config"]
+        first = (inner["layers"] if isinstance(inner, dict) else inner)[0]
+    own = first["config"]
     refuse_precision(own)
     batch = own.get("batch_shape") or own.get("batch_input_shape")
     if not batch and isinstance(config, dict):

@@ -21,8 +21,6 @@ from salver.nets.onnx.unread import called
 
 MOST_NODES = 20_000
 _ALIAS = "ai.onnx"
-_OPTIONAL = ("BatchNormalization", "Dropout", "MaxPool")
-"""Operators whose further outputs change nothing of the first."""
 _AGAIN = "export the model again"
 
 
@@ -210,9 +208,6 @@ def choose(graph: onnx.GraphProto, outputs: Sequence[str], where: str, keep: Col
             needed.update(captured(node))
         else:
             del graph.node[place]
-        if node.op_type in _OPTIONAL:
-            while len(node.output) > 1 and node.output[-1] not in needed:
-                del node.output[-1]
     for place in range(len(graph.initializer) - 1, -1, -1):
         if graph.initializer[place].name not in needed:
             del graph.initializer[place]

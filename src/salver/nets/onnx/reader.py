@@ -18,26 +18,29 @@ from onnx import helper
 
 from salver.core.errors import SalverError, counted
 from salver.nets.network import Network, fold_scales
-from salver.nets.onnx import arithmetic, layout, matrices, truth, windows
+from salver.nets.onnx import arithmetic, images, layout, matrices, max_pools, piecewise, truth, windows
 from salver.nets.onnx.batch import Batch, shapes_of
 from salver.nets.onnx.declared import inputs_of
 from salver.nets.onnx.external import nodes_of
 from salver.nets.onnx.file import load_model
 from salver.nets.onnx.fold import FOLDED, folded
 from salver.nets.onnx.graph import GraphBuilder, Rule
+from salver.nets.onnx.normal import captured
 from salver.nets.onnx.strict import (
     checked,
     declared_shape,
     refuse_options,
     without_stray_pads,
     without_training,
+    without_unread,
 )
 from salver.nets.onnx.types import Types
 from salver.nets.onnx.unread import MEND, refuse_unread
 from salver.nets.operators import OPERATORS, Linear, Operator, Range, Reshape, held
 
 _RULES: dict[str, Rule] = {
-    **arithmetic.RULES, **layout.RULES, **matrices.RULES, **truth.RULES, **windows.RULES,
+    **arithmetic.RULES, **images.RULES, **layout.RULES, **matrices.RULES, **max_pools.RULES,
+    **piecewise.RULES, **truth.RULES, **windows.RULES,
 }  # fmt: skip
 Message = TypeVar("Message", onnx.ModelProto, onnx.NodeProto)
 _OWN = {kind.onnx: kind for kind in OPERATORS.values() if kind.onnx is not None}
@@ -47,7 +50,7 @@ MOST_WHOLE = 1 << 20
 _INTEGERS = frozenset(
     helper.np_dtype_to_tensor_dtype(np.dtype(f"{k}{n}")) for k in "iu" for n in (1, 2, 4, 8)
 )
-_MOVES = layout.PICKS | layout.LAYOUT | {"Cast", "Concat", "Identity"}
+_MOVES = layout.PICKS | layout.LAYOUT | {"Cast", "Concat", "Identity", "Transpose"}
 SUPPORTED = frozenset((*_RULES, *_OWN, "Constant", "ConstantOfShape", "If", "Shape"))
 
 
@@ -140,6 +143,7 @@ def _converted(
     size = sum(math.prod(shape) for shape in shapes)
     builder = _NetworkReader(where, name, size, constants, types, taken=taken | {name})
     builder.batch = batch
+    builder.read.update(*(captured(node) for node in graph.node), outputs)
     if box is not None:
         builder.ranges[name] = box
     builder.declare([value.name for value in inputs], shapes)
@@ -177,7 +181,8 @@ class _NetworkReader(GraphBuilder):
             first += count
 
     def add(self, node: onnx.NodeProto) -> None:
-        node = without_training(without_stray_pads(node, self.fail), self.constants)
+        node = without_unread(without_stray_pads(node, self.fail), self.read)
+        node = without_training(node, self.constants)
         attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
         self.refuse_twice(*filter(None, node.output))
         if self.batch is not None and (sizes := self.batch.for_one(node, self.constants)) is not None:
@@ -218,7 +223,10 @@ class _NetworkReader(GraphBuilder):
         kind = node.op_type
         if self.batch is not None:
             self.batch.refuse_mixing(node, self.constants, self.types.shapes, self.fail)
-        if kind == "Conv" and self.constants[node.input[1]].ndim == 3:
+        if (
+            kind in ("AveragePool", "Conv", "ConvTranspose")
+            and len(self.types.shapes.get(node.input[0], ())) == 3
+        ):
             attributes = windows.widened(attributes)
         refuse_options(node, attributes, self.fail)
         self._refuse_whole(node)

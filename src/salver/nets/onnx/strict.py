@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,8 @@ MOST_ENTRIES = 1 << 24
 _FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)
 _KINDS = "fiub"
 _WINDOWED = ("Conv", "ConvTranspose", "AveragePool", "MaxPool")
+_SPARE_OUTPUTS = ("Dropout", "MaxPool")
+"""Operators whose further outputs are by the way."""
 Fail = Callable[[onnx.NodeProto, str], SalverError]
 
 
@@ -105,13 +107,24 @@ def without_training(node: onnx.NodeProto, constants: Mapping[str, Any]) -> onnx
     return plain
 
 
+def without_unread(node: onnx.NodeProto, read: Container[str]) -> onnx.NodeProto:
+    """The operator without the last of its outputs that nothing reads."""
+    if node.op_type not in _SPARE_OUTPUTS or len(node.output) == 1:
+        return node
+    kept = onnx.NodeProto()
+    kept.CopyFrom(node)
+    while len(kept.output) > 1 and kept.output[-1] not in read:
+        del kept.output[-1]
+    return kept
+
+
 def refuse_options(node: onnx.NodeProto, attributes: Mapping[str, Any], fail: Fail) -> None:
     """Raises: SalverError: an option that the reader does not model."""
     match node.op_type:
-        case "Dropout" if len(node.input) > 2 or len(node.output) > 1:
-            raise fail(node, "in training mode")
+        case "Dropout" if len(node.output) > 1:
+            raise fail(node, "whose mask is read")
         case "BatchNormalization" if attributes.get("training_mode", 0) or len(node.output) > 1:
-            raise fail(node, "in training mode")
+            raise fail(node, "in training mode, as its further outputs or its attribute say,")
         case "Conv" | "ConvTranspose" | "AveragePool":
             _refuse_window(node, attributes, fail)
         case _:
