@@ -153,7 +153,7 @@ def _named(view: WitnessView, entries: Sequence[int]) -> str:
         places = (pixel(i, view.map_shape) for i in entries)
         names = ["(" + ", ".join(map(str, place)) + ")" for place in places]
     else:
-        names = [f"x{i}" for i in entries]
+        names = [f"entry {i}" for i in entries]
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "") or "none"
 
 
@@ -187,7 +187,7 @@ def _bars(view: WitnessView) -> list[tuple[Picture, bytes]]:
     """Charts of the entries with the largest saliency: inputs, maps and both differences."""
     size = np.maximum(np.abs(view.x_map), np.abs(view.witness_map))
     kept = np.sort(np.argsort(-size, kind="stable")[:MOST_BARS])
-    names = [view.features[i] if view.features else f"x{i}" for i in kept]
+    names = [view.features[i] if view.features else f"entry {i}" for i in kept]
     inputs = {"xhat": view.x[kept], "witness": view.witness[kept]}
     maps = {"xhat": view.x_map[kept], "witness": view.witness_map[kept]}
     charts = (
