@@ -9,20 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from salver.core.errors import SalverError
-from salver.families.instance import Facts
 from salver.families.selection import Selection, Shard, fitting, read_shard, select
-from tests.builders.records import instance
-
-FACTS = instance().facts
 
 
 class Named(NamedTuple):
     name: str
-    facts: Facts
+    family: str
+    subject: str
 
 
 def named(number: int, family: str, network: str) -> Named:
-    return Named(f"{network}-{number}", FACTS.model_copy(update={"family": family, "network": network}))
+    return Named(f"{network}-{number}", family, network)
 
 
 WORDS = st.sampled_from(["a", "b", "[c]"])
@@ -41,7 +38,7 @@ def test_shards_are_disjoint_and_together_complete(
         for number in range(1, of + 1)
     ]
     everything = list(fitting(items, whole))
-    assert everything == [one for one in items if not families or one.facts.family in families][:limit]
+    assert everything == [one for one in items if not families or one.family in families][:limit]
     assert sorted((one for part in parts for one in part), key=items.index) == everything
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 

@@ -21,7 +21,7 @@ ROWS = [
         "epsilon": epsilon,
         "outcome": outcome,
         "instance_id": f"{network}{epsilon}{number}",
-    }  # fmt: skip
+    }
     for network in ("a_b", "c")
     for epsilon, certified in ((0.01, 3), (0.1, 1))
     for number, outcome in enumerate(["verified"] * certified + ["falsified"] * (4 - certified))

@@ -9,15 +9,7 @@ from typing import Annotated
 import typer
 
 from salver.cli.json_output import print_json
-from salver.cli.options import (
-    CORES,
-    AsJson,
-    DataDir,
-    SelectionArguments,
-    SuiteKey,
-    Workers,
-    with_options,
-)
+from salver.cli.options import AsJson, DataDir, SelectionArguments, SuiteKey, with_options
 from salver.cli.stages import generated_set, print_generated
 
 
@@ -26,7 +18,6 @@ class GenerateArguments(SelectionArguments):
     """The command line of `generate`."""
 
     suite: SuiteKey
-    workers: Workers = CORES
     data_dir: DataDir = None
     force: Annotated[bool, typer.Option("--force", help="even when the set is up to date")] = False
     output: Annotated[
@@ -47,7 +38,6 @@ def generate(arguments: GenerateArguments, as_json: AsJson = False) -> None:
     chosen = read_suite(arguments.suite)
     found = generated_set(
         chosen,
-        arguments.workers,
         arguments.data_dir,
         force=arguments.force,
         output=arguments.output,

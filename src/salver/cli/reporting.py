@@ -76,15 +76,17 @@ def report_stage(arguments: ReportArguments, as_json: bool) -> None:
     found, page = report_run(folder, root, arguments.profile, selection, arguments.output)
     if as_json:
         print(report_json(found, page, wanted.by))
-    elif arguments.format == "text":
-        for line in found.run.notices:
-            print(f"{line}\n")
-        print(printed(found, wanted), end="")
-        _print_findings(found, root)
-        print(_where(page))
-    else:
-        print(printed(found, wanted), end="")
+        return
+    table = printed(found, wanted)
+    if arguments.format != "text":
+        print(table, end="")
         print(_where(page), file=sys.stderr)
+        return
+    for line in found.run.notices:
+        print(f"{line}\n")
+    print(table, end="")
+    _print_findings(found, root)
+    print(_where(page))
 
 
 def _where(page: Path | None) -> str:

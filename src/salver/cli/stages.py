@@ -25,7 +25,7 @@ from salver.cli.options import (
     Scheduler,
     SelectionArguments,
     Solvers,
-    SuiteKey,
+    SuiteOrSet,
     Timeout,
     WarmUp,
     Workers,
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from salver.families.instance import Manifest
     from salver.families.provenance import Made
     from salver.families.selection import Selection
-    from salver.families.suite import Suite
+    from salver.families.suite import AnySuite, Suite
+    from salver.run.events import RunSummary
     from salver.run.manifest import RunOptions
 
 
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 class RunArguments(SelectionArguments):
     """The command line of a run."""
 
-    suite: SuiteKey
+    suite: SuiteOrSet
     solvers: Solvers = None
     timeout: Timeout = None
     device: Device = None
@@ -102,7 +103,6 @@ class GeneratedSet:
 
 def generated_set(
     suite: Suite,
-    workers: int,
     data_dir: Path | None,
     *,
     force: bool = False,
@@ -136,7 +136,7 @@ def generated_set(
     folder, is_new = output or set_folder(root, suite), manifest is None
     if manifest is None:
         with counting(f"generating {suite.key}") as progress:
-            folder, manifest = generate(suite, root, data_dir, workers, progress, folder, part)
+            folder, manifest = generate(suite, root, data_dir, progress, folder, part)
     return GeneratedSet(folder, manifest, read_made(folder), is_new)
 
 
@@ -159,12 +159,14 @@ def run_stage(arguments: RunArguments, as_json: bool) -> Path:
     from salver.cli.progress import finishing
     from salver.core.project import project_root
     from salver.families.generate import up_to_date
-    from salver.families.selection import select
+    from salver.families.given import is_given
     from salver.families.suite import read_suite
     from salver.run.engines import check_engine
     from salver.run.manifest import refuse_taken_name
     from salver.run.run_suite import choose_runners, limits_for, resumable, run_suite
 
+    if is_given(arguments.suite):
+        return given_stage(arguments, as_json)
     chosen, root, options = read_suite(arguments.suite), project_root(), arguments.options()
     check_engine(options.engine, options.device, arguments.workers)
     limits_for(options, chosen)
@@ -175,20 +177,64 @@ def run_stage(arguments: RunArguments, as_json: bool) -> Path:
         # A resume that is refused leaves the set as it is.
         resumable(root, chosen, None, options.name)
     with kept_for_json(as_json):
-        found = generated_set(chosen, arguments.workers, arguments.data_dir)
+        found = generated_set(chosen, arguments.data_dir)
         print_generated(chosen, found)
-        selected = select(found.manifest.instances, options.selection, chosen.key)
-        if part := options.selection.part_of(len(selected), len(found.manifest.instances)):
-            print(f"{chosen.key}: {part}")
+        _print_part(chosen, found.manifest, options)
         with finishing() as (on_plan, on_finish):
             run_dir, summary = run_suite(
                 chosen, found.manifest, found.folder, root, options, on_plan, on_finish
             )
-        counts = f"{counted(summary.finished, 'job')} run, {summary.skipped} done before, {summary.left} left"
-        print(f"{chosen.key}: {counts}; stored in {os.path.relpath(run_dir)}")
+        _print_run(chosen, run_dir, summary)
+    _end_run(chosen, run_dir, summary, as_json)
+    return run_dir
+
+
+def given_stage(arguments: RunArguments, as_json: bool) -> Path:
+    """Puts solvers on an instance set that was named: a folder, an archive or a list of instances.
+
+    Raises:
+        SalverError: it is no set, and as `run_stage`.
+    """
+    from salver.cli.progress import finishing
+    from salver.core.project import project_root
+    from salver.families.given import opened
+    from salver.run.engines import check_engine
+    from salver.run.manifest import refuse_taken_name
+    from salver.run.run_suite import choose_runners, run_suite
+
+    root, options = project_root(), arguments.options()
+    check_engine(options.engine, options.device, arguments.workers)
+    choose_runners(options)
+    if options.name is not None and not arguments.resume:
+        refuse_taken_name(root, options.name)
+    with kept_for_json(as_json), opened(Path(arguments.suite)) as found, finishing() as (on_plan, on_finish):
+        suite, manifest = found.suite, found.manifest
+        print(f"{suite.key}: {counted(len(manifest.instances), 'instance')} in {arguments.suite}")
+        _print_part(suite, manifest, options)
+        run_dir, summary = run_suite(suite, manifest, found.folder, root, options, on_plan, on_finish)
+        _print_run(suite, run_dir, summary)
+    _end_run(suite, run_dir, summary, as_json)
+    return run_dir
+
+
+def _print_part(suite: AnySuite, manifest: Manifest, options: RunOptions) -> None:
+    """Raises: SalverError: nothing is selected."""
+    from salver.families.selection import select
+
+    selected = select(manifest.instances, options.selection, suite.key)
+    if part := options.selection.part_of(len(selected), len(manifest.instances)):
+        print(f"{suite.key}: {part}")
+
+
+def _print_run(suite: AnySuite, run_dir: Path, summary: RunSummary) -> None:
+    counts = f"{counted(summary.finished, 'job')} run, {summary.skipped} done before, {summary.left} left"
+    print(f"{suite.key}: {counts}; stored in {os.path.relpath(run_dir)}")
+
+
+def _end_run(suite: AnySuite, run_dir: Path, summary: RunSummary, as_json: bool) -> None:
+    """Raises: SalverError: the run stopped before all jobs were run."""
     if as_json:
         told = {"finished": summary.finished, "skipped": summary.skipped, "left": summary.left}
-        print_json({"suite": chosen.key, "folder": str(run_dir), **told})
+        print_json({"suite": suite.key, "folder": str(run_dir), **told})
     if summary.left:
-        raise SalverError("stopped before all jobs were run", chosen.key, "go on with --resume")
-    return run_dir
+        raise SalverError("stopped before all jobs were run", suite.key, "go on with --resume")

@@ -13,7 +13,6 @@ from pydantic import Field
 
 from salver.core.errors import SalverError, counted, suggestion
 from salver.core.records import Record
-from salver.families.instance import Facts
 
 _SHARD = re.compile(r"([1-9]\d{0,5})/([1-9]\d{0,5})", re.ASCII)
 
@@ -33,8 +32,12 @@ class Selectable(Protocol):
         """File stem of the query."""
 
     @property
-    def facts(self) -> Facts:
-        """What it is about."""
+    def family(self) -> str:
+        """Its family."""
+
+    @property
+    def subject(self) -> str:
+        """Name of the network that it is about."""
 
 
 S = TypeVar("S", bound=Selectable)
@@ -77,8 +80,8 @@ class Selection(Record):
 EVERYTHING = Selection()
 _NAMES: dict[str, Callable[[Selectable], str]] = {
     "only": lambda one: one.name,
-    "family": lambda one: one.facts.family,
-    "network": lambda one: one.facts.network,
+    "family": lambda one: one.family,
+    "network": lambda one: one.subject,
 }
 _NOUNS = {"only": "instance has a name like", "family": "instance is of", "network": "instance is about"}
 

@@ -66,7 +66,7 @@ RESULTS = (
     ResultColumn("termination", heading="termination"),
     ResultColumn("neurons", "int64", "ReLU neurons", 0, value=lambda _: -1),
     ResultColumn("family", heading="family"),
-    ResultColumn("network", heading="network", fact=_fact(lambda facts: facts.network)),
+    ResultColumn("network", heading="network", fact=lambda instance: instance.subject),
     ResultColumn("question", heading="question", fact=_fact(lambda facts: facts.question.kind)),
     ResultColumn("epsilon", "float64", "epsilon", 6, fact=_fact(lambda facts: facts.epsilon)),
     ResultColumn("suite", heading="suite"),

@@ -19,7 +19,7 @@ from salver.core.records import Record
 from salver.families.instance import Instance, Manifest
 from salver.families.instance_set import read_manifest, set_folder
 from salver.families.selection import select
-from salver.families.suite import Suite
+from salver.families.suite import AnySuite, GivenSuite
 from salver.run.engines import check_engine, run_jobs
 from salver.run.events import EventLog, RunSummary, Work
 from salver.run.job import Folders
@@ -95,7 +95,7 @@ def _require_cuda() -> None:
         raise SalverError("torch finds no CUDA device", "--device cuda", "use --device cpu on this machine")
 
 
-def limits_for(options: RunOptions, suite: Suite) -> Callable[[Instance, Runner], Limits]:
+def limits_for(options: RunOptions, suite: AnySuite) -> Callable[[Instance, Runner], Limits]:
     """Limits of one job: the instance's timeout unless the user gave one.
 
     Raises:
@@ -118,7 +118,7 @@ def limits_for(options: RunOptions, suite: Suite) -> Callable[[Instance, Runner]
 
 
 def run_suite(
-    suite: Suite,
+    suite: AnySuite,
     manifest: Manifest,
     set_path: Path,
     root: Path,
@@ -145,7 +145,8 @@ def run_suite(
             version=suite.version,
             seed=suite.seed,
             recipe=manifest.recipe,
-            instance_set=os.path.relpath(set_path, root),
+            instance_set=os.path.relpath(set_folder(root, suite), root),
+            given=isinstance(suite, GivenSuite),
             solvers={name: runner.version() for name, runner in chosen.runners.items()},
             unavailable=chosen.unavailable,
             planned=_planned(planned, options),
@@ -159,7 +160,7 @@ def run_suite(
 
 def _resume(
     run_dir: Path,
-    suite: Suite,
+    suite: AnySuite,
     asked: RunOptions,
     on_plan: Callable[[Plan], None],
     on_finish: Callable[[RunRecord], None],
@@ -205,7 +206,7 @@ def _as_planned(asked: RunOptions, run: RunManifest) -> RunOptions:
 
 
 def _plan(
-    suite: Suite, manifest: Manifest, options: RunOptions, solvers: Collection[str] = ()
+    suite: AnySuite, manifest: Manifest, options: RunOptions, solvers: Collection[str] = ()
 ) -> tuple[Chosen, Plan]:
     limits = limits_for(options, suite)
     selected = select(manifest.instances, options.selection, suite.key)
@@ -242,7 +243,7 @@ def _run(
     return run_jobs(engine, work, options.workers, options.device)
 
 
-def resumable(root: Path, suite: Suite, recipe: str | None, name: str | None = None) -> Path | None:
+def resumable(root: Path, suite: AnySuite, recipe: str | None, name: str | None = None) -> Path | None:
     """Folder of the suite's latest run, for `--resume`; None where there is none yet.
 
     Args:
@@ -267,7 +268,7 @@ def resumable(root: Path, suite: Suite, recipe: str | None, name: str | None = N
     return None
 
 
-def _latest_first(root: Path, suite: Suite, name: str | None) -> list[tuple[Path, RunManifest]]:
+def _latest_first(root: Path, suite: AnySuite, name: str | None) -> list[tuple[Path, RunManifest]]:
     """The runs that may be gone on with; a broken manifest counts where the folder looks like the suite's."""
     if name is not None:
         folder = named_folder(root, name)
@@ -281,7 +282,7 @@ def _latest_first(root: Path, suite: Suite, name: str | None) -> list[tuple[Path
     return sorted(found, key=lambda one: (one[1].started, one[0].name), reverse=True)
 
 
-def _new_folder(root: Path, suite: Suite, name: str | None) -> Path:
+def _new_folder(root: Path, suite: AnySuite, name: str | None) -> Path:
     if name is None:
         return fresh_folder(root / "reports", suite.folder_name)
     refuse_taken_name(root, name)
