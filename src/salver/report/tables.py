@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from html import escape
 from math import inf, isnan
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import pandas as pd
 
 from salver.core.errors import SalverError, suggestion
+from salver.core.names import LONGEST
 from salver.families.instance import Instance
 from salver.judge.columns import BOARD, SHARES, BoardColumn, ShareColumn
 from salver.judge.findings import Disagreement
@@ -287,6 +290,12 @@ def disagreements_csv(found: Sequence[Disagreement]) -> str:
     return _csv([header, *rows])
 
 
+def solver_file_name(solver: str) -> str:
+    """A solver's name as that of a file or folder; one that is too long for that by its hash."""
+    name = quote(solver, safe=" ")
+    return name if len(name) <= LONGEST else hashlib.sha256(name.encode()).hexdigest()
+
+
 VNNCOMP_COLUMNS = ("solver", "suite", "instance", "instance_id", "repetition", "outcome", "claim", "wall_s")
 """Columns of the results that `vnncomp_csv` looks at, and the one to group them by."""
 
@@ -303,7 +312,7 @@ def vnncomp_csv(results: pd.DataFrame, instances: Mapping[str, Instance]) -> str
     rows = zip(*(ordered[name].tolist() for name in columns), strict=True)
     lines = [
         f"{_vnncomp_names(suite, instances[key].onnx, instances[key].vnnlib)},0.0,"
-        f"{_vnncomp_result(outcome, claim)},{wall:.3f}\n"
+        f"{vnncomp_result(outcome, claim)},{wall:.3f}\n"
         for suite, key, outcome, claim, wall in rows
     ]
     there = set(ordered["instance_id"])
@@ -332,7 +341,8 @@ def _vnncomp_names(*names: str) -> str:
     return _csv([names]).removesuffix("\n")
 
 
-def _vnncomp_result(outcome: str, claim: str) -> str:
+def vnncomp_result(outcome: str, claim: str) -> str:
+    """VNN-COMP's word for a run: its answer where it came in time, whatever the judge makes of it."""
     if outcome == Outcome.TIMEOUT:
         return "timeout"
     if outcome in (Outcome.MEMOUT, Outcome.ERROR):

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import hashlib
 import io
 import os
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from urllib.parse import quote
 
 import pandas as pd
 
 from salver.core.confined import refuse_other_than_folders, write_inside
 from salver.core.files import named_new_folder
-from salver.core.names import LONGEST
 from salver.families.instance import Instance
 from salver.families.selection import EVERYTHING, Selection
 from salver.judge.judged import Judged, judge_run
@@ -159,15 +156,9 @@ def _share_files(found: Results) -> dict[str, str | bytes]:
 
 def _vnncomp_files(frame: pd.DataFrame, instances: Mapping[str, Instance]) -> dict[str, str | bytes]:
     return {
-        f"results/{_file_name(str(solver))}.csv": tables.vnncomp_csv(runs, instances)
+        f"results/{tables.solver_file_name(str(solver))}.csv": tables.vnncomp_csv(runs, instances)
         for solver, runs in frame[list(tables.VNNCOMP_COLUMNS)].groupby("solver", sort=True)
     }
-
-
-def _file_name(solver: str) -> str:
-    """A solver's name as a file's; one that is too long for that by its hash."""
-    name = quote(solver, safe=" ")
-    return name if len(name) <= LONGEST else hashlib.sha256(name.encode()).hexdigest()
 
 
 def _remove_outdated(run_dir: Path, current: Collection[str]) -> None:
