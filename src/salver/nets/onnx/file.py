@@ -37,7 +37,8 @@ def load_model(path: Path, outputs: Sequence[str] = (), keep: Collection[str] = 
     Raises:
         SalverError: missing, corrupt, larger than `MOST_BYTES`, or with operators that are not ONNX's own.
     """
-    model = _with_weights(path)
+    model = _parse(stored_bytes(path), path)
+    embed_weights(model, path, MOST_BYTES)
     refuse_oddities(model, str(path))
     return inferred(normal_form(model, str(path), outputs, keep), str(path))
 
@@ -63,8 +64,13 @@ def self_contained(path: Path) -> bytes:
     Raises:
         SalverError: it is no ONNX file, or is too large.
     """
-    model: bytes = _with_weights(path).SerializeToString()
-    return model
+    data = stored_bytes(path)
+    model = _parse(data, path)
+    if not locations(model):
+        return data
+    embed_weights(model, path, MOST_BYTES)
+    whole: bytes = model.SerializeToString(deterministic=True)
+    return whole
 
 
 def files_of(path: Path) -> list[Path]:
@@ -161,12 +167,6 @@ def refuse_oddities(model: onnx.ModelProto, where: str) -> None:
         if version > newest:
             what = f"uses operator set {version}, and salver reads sets {OLDEST_OPERATORS} to {newest}"
             raise SalverError(what, where, f"export it with opset_version={newest}")
-
-
-def _with_weights(path: Path) -> onnx.ModelProto:
-    model = _parse(stored_bytes(path), path)
-    embed_weights(model, path, MOST_BYTES)
-    return model
 
 
 def _parse(data: bytes, path: Path) -> onnx.ModelProto:
