@@ -25,6 +25,8 @@ ROUNDING = 1e-6
 """Room for single precision, relative to the absolute values that are added up on the way."""
 KINK = 1e-5
 """The same for a pre-activation, of which either side of the kink is then right."""
+_HALVINGS = 24
+"""Steps towards a kink, as many as binary32 has digits."""
 _ALIKE = (0.0, 1.0, -1.0, 0.5)
 
 
@@ -181,18 +183,15 @@ def _on_kinks(network: Network, ends: Array, rng: np.random.Generator) -> Array:
         source = sources[int(rng.integers(len(sources)))]
         crossed = np.flatnonzero((before[source][row] > 0).ravel() != (after[source][row] > 0).ravel())
         if len(crossed):
-            picks.append((row, source, int(rng.choice(crossed))))
-    rows = [row for row, _, _ in picks]
+            place = int(rng.choice(crossed))
+            picks.append((row, source, place, bool(before[source][row].ravel()[place] > 0)))
+    rows = [row for row, _, _, _ in picks]
     low, high = low[rows], high[rows]
-    for _ in range(30 if picks else 0):
+    for _ in range(_HALVINGS if picks else 0):
         middle = (low + high) / 2
-        found, start = _tensors(network, middle), _tensors(network, low)
-        same = np.array(
-            [
-                (found[source][i].ravel()[place] > 0) == (start[source][i].ravel()[place] > 0)
-                for i, (_, source, place) in enumerate(picks)
-            ]
-        )
+        found = _tensors(network, middle)
+        signs = [found[source][i].ravel()[place] > 0 for i, (_, source, place, _) in enumerate(picks)]
+        same = np.array(signs) == [positive for *_, positive in picks]
         low, high = np.where(same[:, None], middle, low), np.where(same[:, None], high, middle)
     return low
 
