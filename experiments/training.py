@@ -59,7 +59,7 @@ def bench_training(
         raise SalverError("stopped before all jobs were run", suite.key, "go on with --resume")
     found = judge_run(load_run(run_dir, root))
     run, frame = found.run.manifest, tables.training_frame(found.rows, found.run.instances.by_id)
-    measured = measure_networks((instance.facts for instance in manifest.instances), data_dir)
+    measured = measure_networks((instance.known for instance in manifest.instances), data_dir)
     return _write(root, suite, run, run_dir, frame, measured, say)
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
+from salver.core.errors import SalverError
 from salver.core.records import Record
 from salver.explain.methods import AnyExplanation
 from salver.families.questions import AnyQuestion
@@ -164,19 +167,94 @@ def _lines(prefix: str, value: Mapping[str, Any]) -> Iterator[str]:
             yield f"{prefix}{key}: {part}"
 
 
+GIVEN = "vnnlib"
+"""Family of instances of which nothing is known but their files."""
+
+
 class Instance(Record):
-    """One query of a suite. Paths are relative to the folder of the instance set."""
+    """One query of a suite. Paths are relative to the folder of the instance set.
+
+    Of an instance of somebody else's set only its files are known: it has no facts and no classifier.
+
+    Attributes:
+        onnx: the query's network; the first one where it has several.
+        networks: files of a query's networks by their names in it, where it is over several.
+        vnnlib: the text that the query is judged by, in VNN-LIB 1.0 where there is such a text.
+        vnnlib2: the text in VNN-LIB 2.0, the same file where there is no other; empty where there is none.
+        network: the classifier that is explained; empty where none is known.
+        facts: what the instance is about; None where that is not known.
+    """
 
     id: str
     suite: str
     name: str
     onnx: str
+    networks: dict[str, str] = Field(default_factory=dict, exclude_if=lambda networks: not networks)
     vnnlib: str
     vnnlib2: str
     network: str
     timeout: float
     operators: tuple[str, ...]
-    facts: Facts
+    facts: Facts | None
+
+    @property
+    def known(self) -> Facts:
+        """The facts of an instance that has some.
+
+        Raises:
+            SalverError: it is one of somebody else's set.
+        """
+        if self.facts is None:
+            what = "nothing is known of this instance but its files"
+            raise SalverError(what, self.name, "use an instance set of `salver generate`")
+        return self.facts
+
+    @property
+    def family(self) -> str:
+        """Its family."""
+        return GIVEN if self.facts is None else self.facts.family
+
+    @property
+    def expected(self) -> Truth:
+        """The answer that is known."""
+        return Truth.UNKNOWN if self.facts is None else self.facts.expected
+
+    @property
+    def evidence(self) -> Evidence:
+        """How the answer is known."""
+        return Evidence.UNKNOWN if self.facts is None else self.facts.evidence
+
+    @property
+    def subject(self) -> str:
+        """Name of the network that it is about: the classifier, or else the query's own."""
+        return Path(self.onnx).stem if self.facts is None else self.facts.network
+
+    @property
+    def network_files(self) -> tuple[str, ...]:
+        """The files of the query's networks, each once."""
+        return tuple(dict.fromkeys((self.onnx, *self.networks.values())))
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Every file that belongs to it, each once."""
+        named = (*self.network_files, self.vnnlib, self.vnnlib2, self.network)
+        return tuple(dict.fromkeys(name for name in named if name))
+
+    @property
+    def versions(self) -> frozenset[str]:
+        """Versions of VNN-LIB in which there is a text."""
+        newer = {"2.0"} if self.vnnlib2 else set()
+        return frozenset(newer if self.vnnlib == self.vnnlib2 else {"1.0", *newer})
+
+
+def content_id(networks: Iterable[bytes], text: bytes) -> str:
+    """Name of a query by its content (16 hex digits).
+
+    Args:
+        networks: SHA-256 of every network's file.
+        text: the VNN-LIB text that it is judged by.
+    """
+    return hashlib.sha256(b"".join(networks) + text).hexdigest()[:16]
 
 
 class DataCard(Record):

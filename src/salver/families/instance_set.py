@@ -19,9 +19,9 @@ from salver.core.names import refuse_unsafe_name, refuse_unsafe_path
 from salver.core.records import first_violation
 from salver.explain.reference import probes, refuse_wrong_graph
 from salver.families.generator import InstanceDraft
-from salver.families.instance import DataCard, Facts, Instance, Manifest
+from salver.families.instance import DataCard, Facts, Instance, Manifest, content_id
 from salver.families.provenance import MADE, Ingredients, changed_files, recipe, write_made
-from salver.families.suite import Suite
+from salver.families.suite import AnySuite, GivenSuite, Suite
 from salver.nets.network import Network
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.spec import Property, to_vnnlib1, to_vnnlib2
@@ -41,8 +41,13 @@ _GRAPH_FACTS = (
 )
 
 
-def set_folder(root: Path, suite: Suite) -> Path:
-    """Folder of the suite's set: instances/<suite>/<version>-s<seed>; see `Suite.folder_name`."""
+def set_folder(root: Path, suite: AnySuite) -> Path:
+    """Folder of the suite's set: instances/<suite>/<version>-s<seed>; see `Suite.folder_name`.
+
+    Of a set that was named it is what was named.
+    """
+    if isinstance(suite, GivenSuite):
+        return suite.source
     return root / "instances" / suite.folder_name / f"{suite.version}-s{suite.seed}"
 
 
@@ -64,9 +69,7 @@ def read_manifest(folder: Path) -> Manifest:
         what = first_violation(error) if isinstance(error, ValidationError) else str(error).splitlines()[0]
         hint = "generate the set again, or use the version of salver that made it"
         raise SalverError(f"is malformed or of another version ({what})", str(path), hint) from error
-    named = dict.fromkeys(
-        file for one in manifest.instances for file in (one.onnx, one.vnnlib, one.vnnlib2, one.network)
-    )
+    named = dict.fromkeys(file for one in manifest.instances for file in one.files)
     for file in named:
         refuse_unsafe_path(file, str(path))
         for stored in (file, f"{file}.gz"):
@@ -74,6 +77,9 @@ def read_manifest(folder: Path) -> Manifest:
                 raise SalverError(f"is {other}", str(folder / stored), "put the file itself there")
     for one in manifest.instances:
         refuse_unsafe_path(one.name, str(path))
+        if one.facts is not None and not (one.network and one.vnnlib2):
+            what = f"{one.name!r} has no classifier or no VNN-LIB 2.0 text"
+            raise SalverError(what, str(path), "generate the set again")
         if not 0 < one.timeout < float("inf"):
             raise SalverError(
                 f"{one.name!r} has timeout {one.timeout}", str(path), "correct its manifest.json"
@@ -302,7 +308,7 @@ def _write_texts(folder: Path, suite: Suite, draft: InstanceDraft, graph: _Store
 
 def _format(graph_digest: bytes, prop: Property, header: list[str]) -> _Text:
     first, second = to_vnnlib1(prop, header).encode(), to_vnnlib2(prop, header).encode()
-    number = hashlib.sha256(graph_digest + first).hexdigest()[:16]
+    number = content_id([graph_digest], first)
     compressed = [gzip.compress(text, compresslevel=4, mtime=0) for text in (first, second)]
     return _Text(number, compressed[0], compressed[1])
 

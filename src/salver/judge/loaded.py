@@ -21,12 +21,13 @@ from salver.core.errors import SalverError
 from salver.families.instance import DataCard, Facts, Instance
 from salver.families.instance_set import read_manifest
 from salver.nets.network import Network
-from salver.nets.onnx.file import load_model
+from salver.nets.onnx.file import self_contained
 from salver.nets.onnx.reader import read_onnx
 from salver.nets.operators import Relu
 from salver.nets.runtime import Runtime
 from salver.runners.answers import RunRecord
 from salver.spec import Property, read_vnnlib
+from salver.spec.terms import TermQuery, read_term_query
 from salver.zoo.datasets import NAMES, Dataset, load
 
 Array = npt.NDArray[np.float64]
@@ -63,6 +64,11 @@ class LoadedSet:
         """Reads a query by the path of its VNN-LIB 1.0 text in the set."""
         return lru_cache(16)(lambda path: read_vnnlib(self.folder / f"{path}.gz"))
 
+    @cached_property
+    def stated(self) -> Callable[[str], TermQuery]:
+        """Reads a query with everything that its text may say, by the text's path in the set."""
+        return lru_cache(16)(lambda path: read_term_query(self.folder / f"{path}.gz"))
+
     def network(self, path: str) -> Network:
         """The network in a file of the set.
 
@@ -77,9 +83,7 @@ class LoadedSet:
         Raises:
             SalverError: it cannot be read. RuntimeError: it cannot be run.
         """
-        return self._once(
-            ("runtime", path), lambda: Runtime(load_model(self.folder / path).SerializeToString())
-        )
+        return self._once(("runtime", path), lambda: Runtime(self_contained(self.folder / path)))
 
     def data(self, name: str) -> Dataset | None:
         """A data set; None where it is not on this machine."""
@@ -131,8 +135,8 @@ class LoadedInstance:
 
     @property
     def facts(self) -> Facts:
-        """What the instance is about."""
-        return self.record.facts
+        """What the instance is about. Raises: SalverError: see `Instance.known`."""
+        return self.record.known
 
     @property
     def onnx(self) -> Path:
@@ -158,10 +162,24 @@ class LoadedInstance:
         return self.within.network(self.record.network)
 
     @property
+    def stated(self) -> TermQuery:
+        """The query with everything that its text may say.
+
+        Raises:
+            SalverError: the file cannot be read, or says what we do not read.
+        """
+        return self.within.stated(self.record.vnnlib)
+
+    @property
+    def explained_file(self) -> str:
+        """The file of the classifier; that of the query's first network where none is known."""
+        return self.record.network or self.record.onnx
+
+    @property
     def neurons(self) -> int:
-        """ReLU neurons of the classifier; 0 where it cannot be read."""
+        """ReLU neurons of the classifier, or else of the query's network; 0 where it cannot be read."""
         try:
-            nodes = self.classifier.nodes
+            nodes = self.within.network(self.explained_file).nodes
         except SalverError:
             return 0
         return sum(math.prod(node.shape) for node in nodes if isinstance(node.operator, Relu))

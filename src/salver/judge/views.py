@@ -81,9 +81,9 @@ def view(instance: LoadedInstance, solver: str, text: str) -> WitnessView | None
     Raises:
         SalverError: a file of the set cannot be read.
     """
-    facts = instance.facts
-    if not facts.map_size:
+    if instance.record.facts is None or not instance.facts.map_size:
         return None
+    facts = instance.facts
     prop = instance.query
     replayed = replay(instance.onnx, prop, text)
     if replayed.verdict not in (WitnessVerdict.CORRECT, WitnessVerdict.UP_TO_TOLERANCE):
@@ -142,21 +142,21 @@ def chosen_witnesses(
             found[one.run.instance_id] = one
     groups: dict[tuple[str, str], list[Instance]] = defaultdict(list)
     for instance in instances.values():
-        if instance.id in found and instance.facts.map_size:
-            groups[instance.facts.family, instance.facts.network].append(instance)
+        if instance.id in found and instance.facts is not None and instance.facts.map_size:
+            groups[instance.family, instance.subject].append(instance)
     chosen: set[str] = set()
     for members in groups.values():
         seen: defaultdict[int, int] = defaultdict(int)
         rounds: list[tuple[int, int, str]] = []
         for instance in sorted(members, key=_tolerance):
-            rounds.append((seen[instance.facts.index], len(rounds), instance.id))
-            seen[instance.facts.index] += 1
+            rounds.append((seen[instance.known.index], len(rounds), instance.id))
+            seen[instance.known.index] += 1
         chosen |= {name for _, _, name in sorted(rounds)[:per_group]}
     return [found[name] for name in instances if name in chosen]
 
 
 def _tolerance(instance: Instance) -> float:
-    share = instance.facts.vacuity.delta_over_saliency
+    share = instance.known.vacuity.delta_over_saliency
     return float("inf") if share is None else share
 
 

@@ -120,7 +120,7 @@ def rights_of(
 
 
 def _refuse_other_data(stated: Publication, manifest: Manifest) -> None:
-    used = {instance.facts.dataset for instance in manifest.instances}
+    used = {instance.known.dataset for instance in manifest.instances}
     plain = {name.rstrip("/") for name in used}
     for one in stated.data:
         where = f"suite {manifest.suite}, publication.data"

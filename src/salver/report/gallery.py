@@ -106,7 +106,7 @@ def _first_of(exhibit: Exhibit, exhibits: list[Exhibit]) -> Exhibit:
 
 
 def _exhibit(view: WitnessView, pictures: tuple[Picture, ...]) -> Exhibit:
-    facts = view.instance.facts
+    facts = view.instance.known
     said = [
         f"class {view.x_class} at xhat, {view.witness_class} at the witness",
         f"largest change of an input entry {view.input_distance:.4g} (allowed {facts.epsilon:g})",
@@ -134,7 +134,7 @@ def _exhibit(view: WitnessView, pictures: tuple[Picture, ...]) -> Exhibit:
 
 def top_sets(view: WitnessView) -> tuple[list[int], list[int]]:
     """The top-k sets at xhat and at the witness, where the question ranks; else empty."""
-    first, second = (list(top_set(m, view.instance.facts)) for m in (view.x_map, view.witness_map))
+    first, second = (list(top_set(m, view.instance.known)) for m in (view.x_map, view.witness_map))
     return first, second
 
 
@@ -165,7 +165,7 @@ def _pictures(view: WitnessView) -> list[tuple[Picture, bytes]]:
     limit = max(float(np.abs(flattened(m, shape)).max()) for m in (view.x_map, view.witness_map))
     first, second = top_sets(view) if len(shape) == 2 or shape[0] == 1 else ([], [])
     change, moved = view.witness - view.x, view.witness_map - view.x_map
-    epsilon = view.instance.facts.epsilon
+    epsilon = view.instance.known.epsilon
     return [
         (
             Picture(f"{name}-x.png", f"xhat: {view.x_class}"),

@@ -16,8 +16,10 @@ def _range(clip: Clip) -> str:
     return f"[{low:g}, {high:g}]"
 
 
-def asked(facts: Facts) -> str:
+def asked(facts: Facts | None) -> str:
     """The query as a question; sat answers it with yes."""
+    if facts is None:
+        return "Is there an input that meets what the query's VNN-LIB file says?"
     inside = "" if facts.clip is None else f" and inside {_range(facts.clip)}"
     explained = f" E is {facts.explained}." if facts.map_size else ""
     return (

@@ -10,7 +10,7 @@ from salver.core.errors import SalverError
 from salver.core.records import Record
 from salver.families.instance import Instance
 from salver.runners.answers import Claim, Job, RunRecord
-from salver.runners.contract import Runner
+from salver.runners.contract import Runner, why_unsupported
 from salver.supervise.finished import Finished, Limits, Termination
 
 LimitsFor = Callable[[Instance, Runner], Limits]
@@ -45,7 +45,7 @@ class PlannedJob(Record):
             suite=instance.suite,
             instance_id=instance.id,
             instance=instance.name,
-            family=instance.facts.family,
+            family=instance.family,
             solver=job.solver,
             solver_version=job.solver_version,
             repetition=job.repetition,
@@ -110,7 +110,7 @@ def plan(
                     repetition=repetition,
                 )
                 planned = PlannedJob(job=job, instance=instance)
-                if reason := runner.supports(instance):
+                if reason := why_unsupported(runner, instance):
                     unsupported.append(unsupported_record(planned, reason))
                 else:
                     jobs.append(planned)
@@ -156,6 +156,7 @@ class Planned(Record):
         solvers: by name.
         timeout: wall seconds of every job; None for the instances' own.
         backend, pin: how runs are limited, measured and bound to cores.
+        selection: the part of the instance set that is run, as said on the command line; empty for all.
     """
 
     jobs: int
@@ -166,6 +167,7 @@ class Planned(Record):
     proofs: bool
     backend: str
     pin: bool
+    selection: str = ""
 
 
 def digest_of(keys: Iterable[str]) -> str:
@@ -221,6 +223,7 @@ def differences(planned: Planned, now: Planned) -> list[str]:
         ("timeout", planned.timeout, now.timeout),
         ("repetitions", planned.repetitions, now.repetitions),
         ("proofs", planned.proofs, now.proofs),
+        ("selection", planned.selection or "all", now.selection or "all"),
     ):
         if before != after:
             named.append(f"{label} {_shown(before)}, now {_shown(after)}")

@@ -13,6 +13,7 @@ import onnx
 from salver.core.errors import SalverError
 from salver.nets.onnx.strict import MOST_ENTRIES
 from salver.nets.onnx.types import Types, without_batch
+from salver.nets.onnx.unread import MEND
 from salver.nets.operators import (
     Concat,
     Linear,
@@ -26,8 +27,6 @@ from salver.nets.operators import (
     Transpose,
     held,
 )
-
-MEND = "see docs/networks.md for the operators that are"
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,10 @@ class GraphBuilder:
         self.shapes[self.input] = (self.input_size,)
 
     def fail(self, node: onnx.NodeProto, what: str) -> SalverError:
-        return SalverError(f"operator {node.op_type} {what} is not supported", self.where, MEND)
+        """What to raise for an operator that is not read in this form, `what` in one clause."""
+        named = f" (node {node.name!r:.60})" if node.name else ""
+        found = f"operator {node.op_type} {what} is not supported by salver{named}"
+        return SalverError(found, self.where, MEND)
 
     def fresh(self, wanted: str) -> str:
         """A name that no tensor has, of the file or made by the reader; `wanted` if that is free."""

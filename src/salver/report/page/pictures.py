@@ -71,13 +71,16 @@ class Pictures:
 def pictures(run: StoredRun, judged: Sequence[JudgedRun]) -> dict[str, Pictures]:
     """Pictures by instance id, in the order of `judged` until a limit is reached.
 
-    What cannot be read or run has no picture. The witness shown is the best one, then the fastest.
+    What cannot be read or run has no picture, nor has an instance of which nothing but its files is known.
+    The witness shown is the best one, then the fastest.
     """
     shown = _best_witnesses(judged)
     found: dict[str, Pictures] = {}
     numbers = tried = 0
     for key in dict.fromkeys(one.run.instance_id for one in judged):
         instance = run.instances[key]
+        if instance.record.facts is None:
+            continue
         numbers += 2 * (math.prod(instance.facts.input_shape) + instance.facts.saliencies)
         tried += 1
         if tried > MOST_PICTURES or numbers > MOST_NUMBERS:
