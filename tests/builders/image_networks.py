@@ -1,7 +1,7 @@
-"""ResNet-18 and VGG-11 as they are usually written in PyTorch, of any width and image size, with random weights.
+"""ResNet-18 and VGG-11 as they are usually written in PyTorch, of any width and size, with random weights.
 
-After He et al., "Deep Residual Learning" (CVPR 2016), and Simonyan and Zisserman, "Very Deep Convolutional Networks"
-(ICLR 2015), with batch normalisation.
+After He et al., "Deep Residual Learning" (CVPR 2016), and Simonyan and Zisserman, "Very Deep Convolutional
+Networks" (ICLR 2015), with batch normalisation.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def vgg_11(width: int = 64, size: int = 224, hidden: int = 4096, classes: int = 
 
 
 def with_drawn_statistics(model: nn.Module, seed: int = 0) -> nn.Module:
-    """The model in evaluation mode, its batch normalisations with running means and variances of their own."""
+    """The model in evaluation mode, with running means and variances that are no zeros and ones."""
     torch.manual_seed(seed)
     for part in model.modules():
         if isinstance(part, nn.Conv2d | nn.Linear):
