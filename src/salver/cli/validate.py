@@ -17,8 +17,8 @@ def validate(
 ) -> None:
     """Check an instance set with three readers.
 
-    ONNX Runtime, our own and the vnnlib package read it again. Of somebody else's set its texts are read, and its
-    networks are run and must fit them.
+    ONNX Runtime, our own and the vnnlib package read it again. Of somebody else's set its texts are
+    read, and its networks are run and must fit them.
 
     Example: salver validate instances/quick/1-s0
     """
