@@ -156,14 +156,13 @@ def run_stage(arguments: RunArguments, as_json: bool) -> Path:
     Raises:
         SalverError: something asked for cannot be done, or the run stopped before all jobs were run.
     """
-    from salver.cli.progress import finishing
     from salver.core.project import project_root
     from salver.families.generate import up_to_date
     from salver.families.given import is_given
     from salver.families.suite import read_suite
     from salver.run.engines import check_engine
     from salver.run.manifest import refuse_taken_name
-    from salver.run.run_suite import choose_runners, limits_for, resumable, run_suite
+    from salver.run.run_suite import choose_runners, limits_for, resumable
 
     if is_given(arguments.suite):
         return given_stage(arguments, as_json)
@@ -179,12 +178,7 @@ def run_stage(arguments: RunArguments, as_json: bool) -> Path:
     with kept_for_json(as_json):
         found = generated_set(chosen, arguments.data_dir)
         print_generated(chosen, found)
-        _print_part(chosen, found.manifest, options)
-        with finishing() as (on_plan, on_finish):
-            run_dir, summary = run_suite(
-                chosen, found.manifest, found.folder, root, options, on_plan, on_finish
-            )
-        _print_run(chosen, run_dir, summary)
+        run_dir, summary = _run_set(chosen, found.manifest, found.folder, options)
     _end_run(chosen, run_dir, summary, as_json)
     return run_dir
 
@@ -195,40 +189,42 @@ def given_stage(arguments: RunArguments, as_json: bool) -> Path:
     Raises:
         SalverError: it is no set, and as `run_stage`.
     """
-    from salver.cli.progress import finishing
     from salver.core.project import project_root
     from salver.families.given import opened
     from salver.run.engines import check_engine
     from salver.run.manifest import refuse_taken_name
-    from salver.run.run_suite import choose_runners, run_suite
+    from salver.run.run_suite import choose_runners
 
-    root, options = project_root(), arguments.options()
+    options = arguments.options()
     check_engine(options.engine, options.device, arguments.workers)
     choose_runners(options)
     if options.name is not None and not arguments.resume:
-        refuse_taken_name(root, options.name)
-    with kept_for_json(as_json), opened(Path(arguments.suite)) as found, finishing() as (on_plan, on_finish):
-        suite, manifest = found.suite, found.manifest
-        print(f"{suite.key}: {counted(len(manifest.instances), 'instance')} in {arguments.suite}")
-        _print_part(suite, manifest, options)
-        run_dir, summary = run_suite(suite, manifest, found.folder, root, options, on_plan, on_finish)
-        _print_run(suite, run_dir, summary)
+        refuse_taken_name(project_root(), options.name)
+    with kept_for_json(as_json), opened(Path(arguments.suite)) as found:
+        suite = found.suite
+        print(f"{suite.key}: {counted(len(found.manifest.instances), 'instance')} in {arguments.suite}")
+        run_dir, summary = _run_set(suite, found.manifest, found.folder, options)
     _end_run(suite, run_dir, summary, as_json)
     return run_dir
 
 
-def _print_part(suite: AnySuite, manifest: Manifest, options: RunOptions) -> None:
-    """Raises: SalverError: nothing is selected."""
+def _run_set(
+    suite: AnySuite, manifest: Manifest, folder: Path, options: RunOptions
+) -> tuple[Path, RunSummary]:
+    """Runs what is selected of a set, with progress; gives the run's folder and what was done."""
+    from salver.cli.progress import finishing
+    from salver.core.project import project_root
     from salver.families.selection import select
+    from salver.run.run_suite import run_suite
 
     selected = select(manifest.instances, options.selection, suite.key)
     if part := options.selection.part_of(len(selected), len(manifest.instances)):
         print(f"{suite.key}: {part}")
-
-
-def _print_run(suite: AnySuite, run_dir: Path, summary: RunSummary) -> None:
-    counts = f"{counted(summary.finished, 'job')} run, {summary.skipped} done before, {summary.left} left"
+    with finishing() as (on_plan, on_finish):
+        run_dir, done = run_suite(suite, manifest, folder, project_root(), options, on_plan, on_finish)
+    counts = f"{counted(done.finished, 'job')} run, {done.skipped} done before, {done.left} left"
     print(f"{suite.key}: {counts}; stored in {os.path.relpath(run_dir)}")
+    return run_dir, done
 
 
 def _end_run(suite: AnySuite, run_dir: Path, summary: RunSummary, as_json: bool) -> None:

@@ -13,6 +13,7 @@ from pydantic import Field
 from salver.core.records import Record
 from salver.families.instance import DataCard, Facts
 from salver.nets.network import Network
+from salver.nets.onnx.file import files_of
 from salver.spec import Property
 
 
@@ -95,10 +96,11 @@ class Generator(ABC):
     def files(self, params: Any) -> Iterator[Path]:
         """The files that the instances are made from: a set is made again when one of them has changed.
 
-        Those that the parameters name, unless a family says otherwise. `data_dir` is no such file: the sets
-        in it have pinned contents.
+        Those that the parameters name, and the weights beside a network, unless a family says otherwise.
+        `data_dir` is no such file: the sets in it have pinned contents.
         """
-        yield from files_named(params.model_dump(exclude={"data_dir"}))
+        for file in files_named(params.model_dump(exclude={"data_dir"})):
+            yield from files_of(file)
 
     @abstractmethod
     def instances(self, params: Any, seed: int) -> Iterator[InstanceDraft]:
