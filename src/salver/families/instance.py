@@ -98,7 +98,7 @@ class Facts(Record):
     dataset: str
     index: int
     label: int
-    data_label: int | None = None
+    data_label: int | None = Field(default=None, exclude_if=lambda label: label is None)
     explanation: AnyExplanation | None = None
     compared_with: AnyExplanation | None = None
     question: AnyQuestion
