@@ -36,6 +36,8 @@ class Question(Record):
     tie_rule: ClassVar[str] = "values that reach their bound count as violations"
     needs_map: ClassVar[bool] = True
     """Whether the question says nothing without a map."""
+    completed: ClassVar[frozenset[str]] = frozenset()
+    """Entries that `at` fills in; nobody gives them."""
     layout: ClassVar[str] = "{map}-i{index}-{stem}-e{epsilon:g}"
     """How an instance's files are named; `network` may be used too."""
 
@@ -43,6 +45,11 @@ class Question(Record):
     @abstractmethod
     def text(self) -> str:
         """The condition in symbols."""
+
+    @property
+    def in_words(self) -> str:
+        """The condition as a clause without symbols: `for some input near it, ...`."""
+        return f"{self.meaning[:1].lower()}{self.meaning[1:].rstrip('.')}"
 
     @property
     @abstractmethod

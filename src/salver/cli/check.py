@@ -1,0 +1,201 @@
+"""`salver check`."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+import typer.core
+import typer.main
+
+from salver.cli import completing
+from salver.cli.options import AsJson, DataDir, with_options
+
+if TYPE_CHECKING:
+    from salver.points.answer import RobustnessAnswer
+
+ROBUST, NOT_ROBUST, UNDECIDED = 0, 1, 3
+"""Exit statuses beside 2, which is that of every command that could not do what it was asked."""
+_QUESTION = "a question, or the beginning of its name"
+
+
+@dataclass(frozen=True)
+class CheckArguments:
+    """What `salver check` asks, of which network and point, and what it leaves behind."""
+
+    network: Annotated[Path, typer.Argument(help="ONNX (.onnx, .onnx.gz) or Keras classifier")]
+    epsilon: Annotated[
+        float, typer.Option("--epsilon", "-e", help="radius: largest change of an input entry")
+    ]
+    point: Annotated[Path | None, typer.Option("--point", help="the input: .npy or .csv")] = None
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            "--dataset", help="data set with the input in its test part", autocompletion=completing.data_sets
+        ),
+    ] = None
+    index: Annotated[int | None, typer.Option("--index", help="row of the data set")] = None
+    question: Annotated[
+        str, typer.Option("--question", "-q", help=_QUESTION, autocompletion=completing.questions)
+    ] = "top-k-changes"
+    method: Annotated[
+        str, typer.Option("--method", "-m", help="method of explaining", autocompletion=completing.methods)
+    ] = "gradient"
+    label: Annotated[
+        int | None, typer.Option("--label", help="class that is explained (default: the network's)")
+    ] = None
+    minus: Annotated[int | None, typer.Option("--minus", help="class whose logit is subtracted")] = None
+    absolute: Annotated[
+        bool | None,
+        typer.Option(
+            "--abs/--signed", help="sizes of the map's entries (default: where the question ranks them)"
+        ),
+    ] = None
+    input_range: Annotated[
+        tuple[float, float] | None,
+        typer.Option("--range", help="lowest and highest input (default: the data set's)"),
+    ] = None
+    data_dir: DataDir = None
+    solver: Annotated[
+        str, typer.Option("--solver", help="an embedded solver", autocompletion=completing.embedded_solvers)
+    ] = "hybrid"
+    timeout: Annotated[float, typer.Option("--timeout", help="wall seconds")] = 10.0
+    seed: Annotated[int, typer.Option("--seed", help="of the search for counterexamples")] = 0
+    picture: Annotated[Path | None, typer.Option("--picture", help="page to write: .html")] = None
+    witness: Annotated[Path | None, typer.Option("--witness", help="counterexample to write: .npy")] = None
+    proof: Annotated[
+        Path | None,
+        typer.Option("--proof", help="proof to write, where robust; with FILE.onnx and FILE.vnnlib"),
+    ] = None
+    force: Annotated[bool, typer.Option("--force", help="replace files that are there")] = False
+
+
+class CheckCommand(typer.core.TyperCommand):
+    """A command that also has every option of every question and method, found when first asked for."""
+
+    _own: list[Any]
+    _complete: bool
+
+    @property
+    def params(self) -> list[Any]:
+        """The command's own parameters, then those of questions and methods."""
+        if not self._complete:
+            self._complete = True
+            self._own += _entry_options()
+        return self._own
+
+    @params.setter
+    def params(self, own: list[Any]) -> None:
+        self._own, self._complete = own, False
+
+    def invoke(self, ctx: Any) -> Any:
+        """Hands what was said of question and method to the command as one mapping."""
+        from salver.points.entries import all_entries
+
+        said = {name: ctx.params.pop(name) for name in all_entries()}
+        ctx.meta["salver.entries"] = {name: value for name, value in said.items() if value is not None}
+        return super().invoke(ctx)
+
+
+def _entry_options() -> list[Any]:
+    """An option for every entry of a question or method; values are read when it is known whose they are."""
+    from salver.points.entries import all_entries
+
+    def entries(**_: object) -> None: ...
+
+    parameters = []
+    for entry in all_entries().values():
+        option = f"--{entry.name.replace('_', '-')}"
+        shown = f"{option}/--no-{option[2:]}" if entry.flag else option
+        about = typer.Option(shown, help=f"of {', '.join(entry.owners)}")
+        kind: Any = Annotated[bool | None if entry.flag else str | None, about]
+        parameters.append(
+            inspect.Parameter(entry.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+        )
+    entries.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    entries.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    app = typer.Typer(add_completion=False)
+    app.command()(entries)
+    return typer.main.get_command(app).params
+
+
+@with_options
+def check(arguments: CheckArguments, context: typer.Context, as_json: AsJson = False) -> int:
+    """Say whether the explanation of one input is robust.
+
+    Exit status 0: robust; 1: not robust; 3: undecided; 2: not done.
+
+    Example: salver check net.onnx --point x.npy --question top-k --k 5 --epsilon 0.02 --picture out.html
+    """
+    from salver.cli.json_output import print_json
+    from salver.core.errors import SalverError
+    from salver.core.files import refuse_output
+    from salver.points.asked import ask
+    from salver.points.check import check_within
+    from salver.points.decide import Solving
+    from salver.points.picture import refuse_picture
+
+    if arguments.picture is not None:
+        refuse_picture(arguments.picture, force=arguments.force)
+    if arguments.witness is not None:
+        if arguments.witness.suffix != ".npy":
+            raise SalverError("is no name of an array", str(arguments.witness), "let it end in .npy")
+        refuse_output(arguments.witness, force=arguments.force, inputs=[arguments.network], option="--force")
+    solving = Solving(arguments.solver, arguments.timeout, arguments.seed)
+    asked = ask(
+        arguments.network,
+        arguments.point,
+        arguments.question,
+        dataset=arguments.dataset,
+        index=arguments.index,
+        data_dir=arguments.data_dir,
+        method=arguments.method,
+        label=arguments.label,
+        minus=arguments.minus,
+        absolute=arguments.absolute,
+        input_range=arguments.input_range,
+        entries=context.meta["salver.entries"],
+    )
+    found = check_within(asked, arguments.epsilon, solving, arguments.proof, force=arguments.force)
+    _write(arguments, found)
+    if as_json:
+        print_json(_values(found))
+    else:
+        print(found)
+    return {"robust": ROBUST, "not robust": NOT_ROBUST}.get(found.verdict, UNDECIDED)
+
+
+def _write(arguments: CheckArguments, found: RobustnessAnswer) -> None:
+    """The files that were asked for; a counterexample only where there is one."""
+    import io
+
+    import numpy as np
+
+    from salver.core.files import write_atomically
+
+    if arguments.picture is not None:
+        found.plot().save(arguments.picture, force=arguments.force)
+    if arguments.witness is not None and found.witness is not None:
+        stream = io.BytesIO()
+        np.save(stream, found.witness.astype(np.float32), allow_pickle=False)
+        write_atomically(arguments.witness, stream.getvalue())
+
+
+def _values(found: RobustnessAnswer) -> dict[str, object]:
+    """The answer as one JSON value."""
+    other, proof = found.counterexample, found.proof
+    explanation = found.asked.posed.map.explanation
+    return {
+        "verdict": found.verdict, "sentence": found.sentence, "epsilon": found.epsilon,
+        "question": found.asked.posed.question.model_dump(mode="json"),
+        "explanation": explanation and explanation.model_dump(mode="json"),
+        "label": found.point.label, "map": found.point.map.tolist(), "map_shape": found.asked.map_shape,
+        "distance": found.distance if other else None, "margin": found.margin if other else None,
+        "counterexample": other and {"x": other.x.tolist(), "label": other.label, "map": other.map.tolist()},
+        "proof": proof and {"file": proof.file, "network": proof.network, "query": proof.query},
+        "solver": found.solving.solver, "seconds": round(found.seconds, 3), "reason": found.reason,
+        "notes": found.asked.notes,
+    }  # fmt: skip
