@@ -29,6 +29,7 @@ from salver.points.answer import RobustnessAnswer
 from salver.points.asked import OWN_KEYWORDS, Asked, ask
 from salver.points.check import check_within
 from salver.points.decide import Solving
+from salver.points.radius import RadiusAnswer, find_radius
 from salver.runners.answers import Answer, Claim, StagedInstance
 from salver.runners.contract import Runner, answer_from_result_file, answer_from_words
 from salver.solvers.query import Budget, Options, Result, Verdict, read_query
@@ -38,10 +39,10 @@ from salver.supervise.finished import Finished, Limits
 
 __all__ = [
     "Answer", "Atom", "Cam", "Claim", "Finished", "Generator", "GradCam", "Gradient", "InstanceDraft",
-    "Limits", "Network", "Parameters", "Property", "Result", "RobustnessAnswer", "Runner", "SalverError",
-    "SmoothGrad",
-    "StagedInstance", "Verdict", "answer_from_result_file", "answer_from_words", "check", "from_torch",
-    "read_onnx", "read_vnnlib", "solve", "write_onnx",
+    "Limits", "Network", "Parameters", "Property", "RadiusAnswer", "Result", "RobustnessAnswer",
+    "Runner", "SalverError", "SmoothGrad", "StagedInstance", "Verdict", "answer_from_result_file",
+    "answer_from_words", "check", "from_torch", "radius", "read_onnx", "read_vnnlib", "solve",
+    "write_onnx",
 ]  # fmt: skip
 
 
@@ -91,6 +92,39 @@ def check(
     """
     posed, solving = _asked(model, point, question, asked), Solving(solver, timeout, seed)
     return check_within(posed, epsilon, solving, None if proof is None else Path(proof))
+
+
+def radius(
+    model: Any,
+    point: Any = None,
+    question: str | Question = "top-k",
+    *,
+    most: float | None = None,
+    precision: float = 0.05,
+    solver: str = "hybrid",
+    timeout: float = 60.0,
+    seed: int = 0,
+    proof: str | Path | None = None,
+    **asked: Any,
+) -> RadiusAnswer:
+    """Up to which radius the explanation of one input is certified, and at which distance it is broken.
+
+        found = salver.radius(module, x, "top-k", k=5)
+        found.certified, found.attacked, found.witness
+
+    Args:
+        most: the largest radius that is looked at; None for the width of the inputs' range, or else the
+            largest size of an entry, at least 1.
+        precision: the distance of the two radii, as a share of the larger, at which it is enough.
+        timeout: wall seconds for all questions together.
+        proof: file for a proof of the certified radius.
+        model, point, question, solver, seed, asked: as `check`.
+
+    Raises:
+        SalverError: as `check`.
+    """
+    posed, solving = _asked(model, point, question, asked), Solving(solver, timeout, seed)
+    return find_radius(posed, solving, most, precision, None if proof is None else Path(proof))
 
 
 def _asked(model: Any, point: Any, question: str | Question, given: dict[str, Any]) -> Asked:

@@ -16,10 +16,12 @@ from salver.cli.options import AsJson, DataDir, with_options
 
 if TYPE_CHECKING:
     from salver.points.answer import RobustnessAnswer
+    from salver.points.radius import RadiusAnswer
 
 ROBUST, NOT_ROBUST, UNDECIDED = 0, 1, 3
 """Exit statuses beside 2, which is that of every command that could not do what it was asked."""
-_QUESTION = "a question, or the beginning of its name"
+CHECK_S, RADIUS_S = 10.0, 60.0
+"""Seconds where none are given."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,14 @@ class CheckArguments:
 
     network: Annotated[Path, typer.Argument(help="ONNX (.onnx, .onnx.gz) or Keras classifier")]
     epsilon: Annotated[
-        float, typer.Option("--epsilon", "-e", help="radius: largest change of an input entry")
-    ]
+        float | None, typer.Option("--epsilon", "-e", help="radius: largest change of an input entry")
+    ] = None
+    radius: Annotated[
+        bool, typer.Option("--radius", help="find up to which radius it is robust, and where it is broken")
+    ] = False
+    precision: Annotated[
+        float, typer.Option("--precision", help="of --radius: how near its two ends come, as a share")
+    ] = 0.05
     point: Annotated[Path | None, typer.Option("--point", help="the input: .npy or .csv")] = None
     dataset: Annotated[
         str | None,
@@ -39,7 +47,13 @@ class CheckArguments:
     ] = None
     index: Annotated[int | None, typer.Option("--index", help="row of the data set")] = None
     question: Annotated[
-        str, typer.Option("--question", "-q", help=_QUESTION, autocompletion=completing.questions)
+        str,
+        typer.Option(
+            "--question",
+            "-q",
+            help="name or its beginning: top-k, same-map ...",
+            autocompletion=completing.questions,
+        ),
     ] = "top-k-changes"
     method: Annotated[
         str, typer.Option("--method", "-m", help="method of explaining", autocompletion=completing.methods)
@@ -50,9 +64,7 @@ class CheckArguments:
     minus: Annotated[int | None, typer.Option("--minus", help="class whose logit is subtracted")] = None
     absolute: Annotated[
         bool | None,
-        typer.Option(
-            "--abs/--signed", help="sizes of the map's entries (default: where the question ranks them)"
-        ),
+        typer.Option("--abs/--signed", help="sizes of the map's entries (default: where they are ranked)"),
     ] = None
     input_range: Annotated[
         tuple[float, float] | None,
@@ -60,9 +72,12 @@ class CheckArguments:
     ] = None
     data_dir: DataDir = None
     solver: Annotated[
-        str, typer.Option("--solver", help="an embedded solver", autocompletion=completing.embedded_solvers)
+        str,
+        typer.Option("--solver", help="an embedded solver", autocompletion=completing.embedded_solvers),
     ] = "hybrid"
-    timeout: Annotated[float, typer.Option("--timeout", help="wall seconds")] = 10.0
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", help="wall seconds (default: 10, with --radius 60)")
+    ] = None
     seed: Annotated[int, typer.Option("--seed", help="of the search for counterexamples")] = 0
     picture: Annotated[Path | None, typer.Option("--picture", help="page to write: .html")] = None
     witness: Annotated[Path | None, typer.Option("--witness", help="counterexample to write: .npy")] = None
@@ -126,25 +141,20 @@ def _entry_options() -> list[Any]:
 def check(arguments: CheckArguments, context: typer.Context, as_json: AsJson = False) -> int:
     """Say whether the explanation of one input is robust.
 
-    Exit status 0: robust; 1: not robust; 3: undecided; 2: not done.
+    Exit status 0: robust, or some radius is; 1: not robust; 3: undecided; 2: not done.
 
     Example: salver check net.onnx --point x.npy --question top-k --k 5 --epsilon 0.02 --picture out.html
     """
     from salver.cli.json_output import print_json
-    from salver.core.errors import SalverError
-    from salver.core.files import refuse_output
     from salver.points.asked import ask
     from salver.points.check import check_within
     from salver.points.decide import Solving
-    from salver.points.picture import refuse_picture
+    from salver.points.radius import find_radius
 
-    if arguments.picture is not None:
-        refuse_picture(arguments.picture, force=arguments.force)
-    if arguments.witness is not None:
-        if arguments.witness.suffix != ".npy":
-            raise SalverError("is no name of an array", str(arguments.witness), "let it end in .npy")
-        refuse_output(arguments.witness, force=arguments.force, inputs=[arguments.network], option="--force")
-    solving = Solving(arguments.solver, arguments.timeout, arguments.seed)
+    _refuse_outputs(arguments)
+    default = RADIUS_S if arguments.radius else CHECK_S
+    seconds = default if arguments.timeout is None else arguments.timeout
+    solving = Solving(arguments.solver, seconds, arguments.seed)
     asked = ask(
         arguments.network,
         arguments.point,
@@ -159,16 +169,41 @@ def check(arguments: CheckArguments, context: typer.Context, as_json: AsJson = F
         input_range=arguments.input_range,
         entries=context.meta["salver.entries"],
     )
-    found = check_within(asked, arguments.epsilon, solving, arguments.proof, force=arguments.force)
+    found: RobustnessAnswer | RadiusAnswer
+    epsilon, proof, force = arguments.epsilon, arguments.proof, arguments.force
+    if arguments.radius or epsilon is None:
+        found = find_radius(asked, solving, epsilon, arguments.precision, proof, force=force)
+    else:
+        found = check_within(asked, epsilon, solving, proof, force=force)
     _write(arguments, found)
     if as_json:
-        print_json(_values(found))
+        print_json(found.values)
     else:
         print(found)
-    return {"robust": ROBUST, "not robust": NOT_ROBUST}.get(found.verdict, UNDECIDED)
+    return {True: ROBUST, False: NOT_ROBUST, None: UNDECIDED}[found.robust]
 
 
-def _write(arguments: CheckArguments, found: RobustnessAnswer) -> None:
+def _refuse_outputs(arguments: CheckArguments) -> None:
+    """Refuses, before anything is solved, what could not be done or written.
+
+    Raises:
+        SalverError: no radius is given, or a file named for output cannot be had.
+    """
+    from salver.core.errors import SalverError
+    from salver.core.files import refuse_output
+    from salver.points.picture import refuse_picture
+
+    if arguments.epsilon is None and not arguments.radius:
+        raise SalverError("no radius is given", "--epsilon", "give one, or have it found with --radius")
+    if arguments.picture is not None:
+        refuse_picture(arguments.picture, force=arguments.force)
+    if arguments.witness is not None:
+        if arguments.witness.suffix != ".npy":
+            raise SalverError("is no name of an array", str(arguments.witness), "let it end in .npy")
+        refuse_output(arguments.witness, force=arguments.force, inputs=[arguments.network], option="--force")
+
+
+def _write(arguments: CheckArguments, found: RobustnessAnswer | RadiusAnswer) -> None:
     """The files that were asked for; a counterexample only where there is one."""
     import io
 
@@ -182,20 +217,3 @@ def _write(arguments: CheckArguments, found: RobustnessAnswer) -> None:
         stream = io.BytesIO()
         np.save(stream, found.witness.astype(np.float32), allow_pickle=False)
         write_atomically(arguments.witness, stream.getvalue())
-
-
-def _values(found: RobustnessAnswer) -> dict[str, object]:
-    """The answer as one JSON value."""
-    other, proof = found.counterexample, found.proof
-    explanation = found.asked.posed.map.explanation
-    return {
-        "verdict": found.verdict, "sentence": found.sentence, "epsilon": found.epsilon,
-        "question": found.asked.posed.question.model_dump(mode="json"),
-        "explanation": explanation and explanation.model_dump(mode="json"),
-        "label": found.point.label, "map": found.point.map.tolist(), "map_shape": found.asked.map_shape,
-        "distance": found.distance if other else None, "margin": found.margin if other else None,
-        "counterexample": other and {"x": other.x.tolist(), "label": other.label, "map": other.map.tolist()},
-        "proof": proof and {"file": proof.file, "network": proof.network, "query": proof.query},
-        "solver": found.solving.solver, "seconds": round(found.seconds, 3), "reason": found.reason,
-        "notes": found.asked.notes,
-    }  # fmt: skip

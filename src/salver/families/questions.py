@@ -327,6 +327,7 @@ class EntryMoves(Question):
     kind: Literal["entry-moves"] = "entry-moves"
     delta: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     meaning = "An entry of the map moves by the asked width or more."
+    needed = frozenset({"delta"})
     layout = "{map}-{stem}-i{index}-e{epsilon:g}"
 
     @property
@@ -335,7 +336,7 @@ class EntryMoves(Question):
 
     @property
     def in_words(self) -> str:
-        return f"some entry of the map moves by {self.delta:g} or more"
+        return f"some entry of the map moves by {self.delta:g} or more" if self.delta else "the map changes"
 
     @property
     def text(self) -> str:

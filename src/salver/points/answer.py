@@ -39,6 +39,11 @@ class PointView:
     label: int
     top: tuple[int, ...]
 
+    @property
+    def values(self) -> dict[str, object]:
+        """Input, class and map as values that JSON has."""
+        return {"x": self.x.tolist(), "label": self.label, "map": self.map.tolist()}
+
 
 @dataclass(frozen=True)
 class PointProof:
@@ -51,6 +56,11 @@ class PointProof:
     network: Path
     query: Path
     bytes: int
+
+    @property
+    def values(self) -> dict[str, str]:
+        """The three files as values that JSON has."""
+        return {"file": str(self.file), "network": str(self.network), "query": str(self.query)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +94,27 @@ class RobustnessAnswer:
     def verdict(self) -> str:
         """`robust`, `not robust` or `undecided`."""
         return self.robustness.value
+
+    @property
+    def robust(self) -> bool | None:
+        """Whether it is robust; None where that is not known."""
+        return {Robustness.ROBUST: True, Robustness.NOT_ROBUST: False}.get(self.robustness)
+
+    @property
+    def values(self) -> dict[str, object]:
+        """The answer as values that JSON has."""
+        other, posed = self.counterexample, self.asked.posed
+        explanation = posed.map.explanation
+        return {
+            "verdict": self.verdict, "sentence": self.sentence, "epsilon": self.epsilon,
+            "question": posed.question.model_dump(mode="json"),
+            "explanation": explanation and explanation.model_dump(mode="json"),
+            "label": self.point.label, "map": self.point.map.tolist(), "map_shape": self.asked.map_shape,
+            "distance": self.distance if other else None, "margin": self.margin if other else None,
+            "counterexample": other and other.values, "proof": self.proof and self.proof.values,
+            "solver": self.solving.solver, "seconds": round(self.seconds, 3), "reason": self.reason,
+            "notes": self.asked.notes,
+        }  # fmt: skip
 
     @property
     def witness(self) -> Array | None:

@@ -25,6 +25,8 @@ from salver.spec import float32_down, float32_up
 from salver.spec.write import to_vnnlib1
 
 Array = npt.NDArray[np.float64]
+NEARER_ROUNDS, NEARER_STEPS = 4, 32
+"""How often, and in how many steps, the way to a counterexample is walked."""
 AGREEMENT = 1e-4
 """Difference between a map and the same from its definition, relative to its largest entry."""
 
@@ -107,12 +109,19 @@ class QueryFolder:
 
 
 def decide(
-    staged: QueryFolder, epsilon: float, solving: Solving, budget: Budget, *, record: bool = False
+    staged: QueryFolder,
+    epsilon: float,
+    solving: Solving,
+    budget: Budget,
+    *,
+    record: bool = False,
+    nearest: bool = False,
 ) -> Decided:
     """Decides with an embedded solver, in this process, what there is in the box of a radius.
 
     Args:
         record: keep what a proof can use.
+        nearest: of the counterexamples found take one near the point, and not the clearest.
 
     Raises:
         SalverError: the solver does not take the network, or needs a package that is missing.
@@ -131,16 +140,18 @@ def decide(
             what = f"does not take this network ({error})"
             raise SalverError(what, solver.name, "choose another solver") from error
         if result.verdict is Verdict.SAT and result.witness is not None:
-            return _with_witness(query, asked, epsilon, result, solving.seed)
+            if nearest:
+                witness = nearer(query, result.witness, asked.posed.point.centre)
+            else:
+                witness = clearer(query, result.witness, _inner(asked, epsilon), solving.seed)
+            return _with_witness(query, asked, result, witness)
     if result.verdict is Verdict.UNSAT:
         return Decided(Robustness.ROBUST, result)
     return Decided(Robustness.UNDECIDED, result, reason=result.reason)
 
 
-def _with_witness(query: Query, asked: Asked, epsilon: float, result: Result, seed: int) -> Decided:
-    """A `sat` with a clear counterexample, unless the map's definition contradicts it."""
-    assert result.witness is not None
-    witness = clearer(query, result.witness, _inner(asked, epsilon), seed)
+def _with_witness(query: Query, asked: Asked, result: Result, witness: Array) -> Decided:
+    """A `sat` with its counterexample [n], unless the map's definition contradicts it."""
     outputs = query.replay(witness)
     if off := _off(asked, witness, outputs):
         reason = f"the map at the solver's counterexample is {off:.3g} off its definition"
@@ -170,6 +181,22 @@ def clearer(query: Query, witness: Array, box: Box, seed: int = 0) -> Array:
     confirmed = [query.confirm(x) for x in (found.point, inside) if x is not None]
     better = [x for x in confirmed if x is not None]
     return max(better, key=lambda x: float(query.prop.margin(query.replay(x))), default=witness)
+
+
+def nearer(query: Query, witness: Array, centre: Array) -> Array:
+    """A counterexample [n] on the way from the point to one: the first of them that is confirmed."""
+    best = witness
+    for _ in range(NEARER_ROUNDS):
+        shares = np.linspace(0.0, 1.0, NEARER_STEPS + 1)[:, None]
+        way = centre + shares * (best - centre)
+        way = np.stack([query.clip(x) for x in way])
+        margins = query.prop.margin(query.program.evaluate(way)[0])
+        confirmed = (query.confirm(x) for x, margin in zip(way, margins, strict=True) if margin >= 0)
+        found = next((x for x in confirmed if x is not None), None)
+        if found is None or np.abs(found - centre).max() >= np.abs(best - centre).max():
+            break
+        best = found
+    return best
 
 
 def _refuse_wrong_graph(asked: Asked, query: Query) -> None:

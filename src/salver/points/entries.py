@@ -125,7 +125,8 @@ def _of_record(
             yield from _of_record(kind, inner, path=place)
             continue
         parts = _parts(field)
-        required = frozenset({kind} if field.is_required() else ())
+        needed = field.is_required() or (issubclass(record, Question) and name in record.needed)
+        required = frozenset({kind} if needed else ())
         yield Entry(
             "_".join(place),
             place,
