@@ -191,11 +191,13 @@ def _refuse_outputs(arguments: CheckArguments) -> None:
     """
     from salver.core.errors import SalverError
     from salver.core.files import refuse_output
-    from salver.points.picture import refuse_picture
 
     if arguments.epsilon is None and not arguments.radius:
         raise SalverError("no radius is given", "--epsilon", "give one, or have it found with --radius")
     if arguments.picture is not None:
+        # Drawing takes a second to import.
+        from salver.points.picture import refuse_picture
+
         refuse_picture(arguments.picture, force=arguments.force)
     if arguments.witness is not None:
         if arguments.witness.suffix != ".npy":
