@@ -33,7 +33,7 @@ def test_robust_is_status_0(folder: Path) -> None:
     status, out, err = ask(folder, "--epsilon", "0.01", "--witness", "w.npy")
     assert (status, err) == (0, "")
     assert out.startswith(
-        "Robust: for no input within 0.01 of the point, the class is the same, but the largest"
+        "Robust: within 0.01 there is no input at which the largest entry of the map is another one"
     )
     assert not (folder / "w.npy").exists()
 
@@ -42,7 +42,7 @@ def test_not_robust_is_status_1_and_leaves_what_was_asked_for(folder: Path) -> N
     status, out, err = ask(folder, "--epsilon", "1", "--witness", "w.npy", "--picture", "out.html")
     assert (status, err) == (1, "")
     sentence = out.splitlines()[0]
-    assert sentence.startswith("Not robust: for an input within 1 of the point")
+    assert sentence.startswith("Not robust: within 1 there is an input at which")
     witness, page = np.load(folder / "w.npy"), (folder / "out.html").read_text()
     assert witness.shape == X.shape
     assert 0 < np.abs(witness - X).max() <= 1

@@ -62,8 +62,8 @@ def test_a_counterexample_is_one_by_definition(network: Path) -> None:
     assert here.argmax() != there.argmax()
     assert np.abs(found.witness - X).max() == found.distance <= 1.0
     assert found.sentence == (
-        "Not robust: for an input within 1 of the point, the class is the same, but the largest entry of the "
-        f"map is another one; found {found.distance:.4g} away."
+        "Not robust: within 1 there is an input at which the largest entry of the map is another one and the "
+        f"class is the same; found {found.distance:.4g} away."
     )
     assert f"out of the 1 largest: x{here.argmax()}; among them instead: x{there.argmax()}" in found.details
 

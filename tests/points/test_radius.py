@@ -71,7 +71,7 @@ def test_a_point_that_is_its_own_counterexample_has_no_radius(network: Path) -> 
     found = salver.radius(network, X, "sign-changes", entry=1, level=99)
     assert (found.certified, found.attacked, found.robust) == (0.0, 0.0, False)
     condition = "entry 1 of the map rises to -99 or above"
-    assert found.sentence == f"Robust at no radius: already for the point itself, {condition}."
+    assert found.sentence == f"Robust at no radius: already at the point itself {condition}."
 
 
 def test_the_proof_is_of_the_certified_radius(network: Path, tmp_path: Path) -> None:

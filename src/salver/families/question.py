@@ -50,7 +50,7 @@ class Question(Record):
 
     @property
     def in_words(self) -> str:
-        """The condition as a clause without symbols: `for some input near it, ...`."""
+        """The condition as a clause without symbols: `there is an input at which ...`."""
         return f"{self.meaning[:1].lower()}{self.meaning[1:].rstrip('.')}"
 
     @property

@@ -82,7 +82,7 @@ class SameMap(_OtherClass):
 
     @property
     def in_words(self) -> str:
-        return f"the class is another one, though no entry of the map moves by more than {self.delta:g}"
+        return f"the class is another one and no entry of the map moves by more than {self.delta:g}"
 
     @property
     def text(self) -> str:
@@ -107,7 +107,7 @@ class SameSigns(_OtherClass):
     @property
     def in_words(self) -> str:
         above = f" above {self.threshold:g}" if self.threshold else ""
-        return f"the class is another one, though no entry of the map{above} changes its sign"
+        return f"the class is another one and no entry of the map{above} changes its sign"
 
     @property
     def text(self) -> str:
@@ -136,7 +136,7 @@ class SameTopK(_OtherClass):
 
     @property
     def in_words(self) -> str:
-        return f"the class is another one, though the {_largest(self.k)} of the map are the same"
+        return f"the class is another one and the {_largest(self.k)} of the map are the same"
 
     @property
     def text(self) -> str:
@@ -214,12 +214,12 @@ class TopKChanges(Question):
 
     @property
     def in_words(self) -> str:
-        kept = "the class is the same, but " if self.same_label else ""
+        kept = " and the class is the same" if self.same_label else ""
         if self.by > 1:
-            return f"{kept}one of the {_largest(self.k)} is no longer among the {self.within} largest"
+            return f"one of the {_largest(self.k)} is no longer among the {self.within} largest{kept}"
         if self.leave > 1:
-            return f"{kept}{self.leave} or more of the {_largest(self.k)} are no longer among them"
-        return f"{kept}the {_largest(self.k)} of the map {'are others' if self.k > 1 else 'is another one'}"
+            return f"{self.leave} or more of the {_largest(self.k)} are no longer among them{kept}"
+        return f"the {_largest(self.k)} of the map {'are others' if self.k > 1 else 'is another one'}{kept}"
 
     @property
     def text(self) -> str:

@@ -136,19 +136,20 @@ class RobustnessAnswer:
     def sentence(self) -> str:
         """The verdict in one plain sentence."""
         condition, solver = self.asked.posed.question.in_words, self.solving.solver
-        near = f"within {self.epsilon:g} of the point"
+        near = f"within {self.epsilon:g}"
         match self.robustness:
             case Robustness.ROBUST:
                 how = "proved" if embedded_solver(solver).certified else "claimed without a certificate"
                 checked = ", and its proof was checked" if self.proof else ""
-                said = f"Robust: for no input {near}, {condition}; {how} by {solver}{checked}"
+                said = f"Robust: {near} there is no input at which {condition}; {how} by {solver}{checked}"
             case Robustness.NOT_ROBUST if self.distance == 0:
-                said = f"Not robust: already for the point itself, {condition}"
+                said = f"Not robust: already at the point itself {condition}"
             case Robustness.NOT_ROBUST:
-                said = f"Not robust: for an input {near}, {condition}; found {self.distance:.4g} away"
+                found = f"found {self.distance:.4g} away"
+                said = f"Not robust: {near} there is an input at which {condition}; {found}"
             case _:
                 said = (
-                    f"Undecided after {self.seconds:.1f} s: {solver} found no input {near} for which "
+                    f"Undecided after {self.seconds:.1f} s: {solver} found no input {near} at which "
                     f"{condition}, and no proof that there is none"
                 )
         return f"{said}."

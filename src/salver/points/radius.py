@@ -144,14 +144,14 @@ class RadiusAnswer:
         """Both radii in one plain sentence."""
         condition, solver = self.asked.posed.question.in_words, self.solving.solver
         if self.attacked == 0:
-            return f"Robust at no radius: already for the point itself, {condition}."
+            return f"Robust at no radius: already at the point itself {condition}."
         how = "proved" if embedded_solver(solver).certified else "claimed without a certificate"
         checked = ", and its proof was checked" if self.proof else ""
         robust = f"Robust up to {self.certified:g}, {how} by {solver}{checked}"
         lower = robust if self.certified > 0 else "No radius was certified"
         if math.isinf(self.attacked):
-            return f"{lower}; no input up to {self.most:g} away was found for which {condition}."
-        return f"{lower}; broken at {rounded_up(self.attacked):g}: {condition}."
+            return f"{lower}; no input up to {self.most:g} away was found at which {condition}."
+        return f"{lower}; broken at {rounded_up(self.attacked):g}, where {condition}."
 
     @property
     def details(self) -> tuple[str, ...]:
