@@ -52,7 +52,7 @@ def measured_frame(
 ) -> pd.DataFrame:
     """`results_frame` with `MEASURED_COLUMNS`; `unstable` is by instance, `solving` by key of the run."""
     frame = results_frame(judged)
-    facts = [instances[name].facts for name in frame["instance_id"]]
+    facts = [instances[name].known for name in frame["instance_id"]]
     return frame.assign(
         network=[fact.network for fact in facts],
         condition=[fact.question.text for fact in facts],

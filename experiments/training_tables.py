@@ -46,7 +46,7 @@ class Measured:
 def training_frame(judged: Sequence[JudgedRun], instances: Mapping[str, Instance]) -> pd.DataFrame:
     """`results_frame` with question, regime, network_seed, index, epsilon, delta and delta_over_saliency."""
     frame = results_frame(judged)
-    facts = [instances[name].facts for name in frame["instance_id"]]
+    facts = [instances[name].known for name in frame["instance_id"]]
     nan = float("nan")
     relative = [fact.vacuity.delta_over_saliency for fact in facts]
     return frame.assign(

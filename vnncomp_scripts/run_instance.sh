@@ -5,13 +5,15 @@
 set -euo pipefail
 [ "${1:-}" = v1 ] || { echo "expected v1 as first argument, got '${1:-}'" >&2; exit 1; }
 [ $# -ge 6 ] || { echo "expected: v1 CATEGORY ONNX VNNLIB RESULTS TIMEOUT" >&2; exit 1; }
-onnx=$3 vnnlib=$4 results=$5 timeout=$6
+onnx==$3 vnnlib=$4 results=$5 timeout=$6
+# A query over several networks names them: [('f', 'a.onnx'), ('g', 'b.onnx')].
+case $3 in "["*) onnx=$3 ;; esac
 solve=${SALVER_SOLVE:-$(dirname "$(realpath "$0")")/../.venv/bin/salver-solve}
 
 partial=$(mktemp "$results.XXXXXX")
 trap 'rm -f "$partial"' EXIT
 status=0
-"$solve" "${SALVER_SOLVER:-hybrid}" verify "$vnnlib" --network "N=$onnx" --timeout "$timeout" \
+"$solve" "${SALVER_SOLVER:-hybrid}" verify "$vnnlib" --network "$onnx" --timeout "$timeout" \
   --threads "${SALVER_THREADS:-$(nproc)}" > "$partial" || status=$?
 read -r verdict < "$partial" || verdict=
 # What a solver said before it failed is no answer.

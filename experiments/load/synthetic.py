@@ -193,7 +193,7 @@ def _record(
         claim = Claim.UNSAT
     key = f"{number:020x}"
     return RunRecord(
-        key=key, suite=SUITE, instance_id=instance.id, instance=instance.name, family=instance.facts.family,
+        key=key, suite=SUITE, instance_id=instance.id, instance=instance.name, family=instance.family,
         solver=SOLVERS[solver], solver_version="1.0", repetition=0, limit_s=_LIMIT_S, termination=ended,
         exit_code=0 if ended is Termination.EXITED else None, signal=None, wall_s=round(wall, 6),
         cpu_s=round(wall * 0.97, 6), memory_mb=round(float(generator.uniform(40, 800)), 3), claim=claim,

@@ -225,18 +225,15 @@ def test_the_root_says_what_it_is(capsys: pytest.CaptureFixture[str]) -> None:
 def test_an_invalid_set_is_status_1_and_json_all_the_same(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Empty:
-        instances = ()
-
     found: list[Complaint] = [Complaint("a.onnx", "does not fit")]
-    monkeypatch.setattr("salver.publish.validate.validate", lambda _: (Empty(), found))
+    monkeypatch.setattr("salver.publish.verify.check_set", lambda _: (0, found))
     assert call(app, ["validate", "somewhere", "--json"]) == 1
     out, err = capsys.readouterr()
     assert json.loads(out) == {
         "folder": "somewhere", "instances": 0, "valid": False,
         "complaints": [{"file": "a.onnx", "what": "does not fit"}],
     }  # fmt: skip
-    assert err == "salver: somewhere: 1 complaint; generate the set again\n"
+    assert err == "salver: somewhere: 1 complaint; correct its files, or generate the set again\n"
     found.clear()
     assert call(app, ["validate", "somewhere"]) == 0
 

@@ -66,7 +66,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = bare_project(tmp_path_factory.mktemp("project"))
     for name, text in SMALL.items():
         (root / "benchmarks" / f"{name}.toml").write_text(text)
-    done = shell(root, "salver generate bandit -j 1; salver generate digits -j 1")
+    done = shell(root, "salver generate bandit; salver generate digits")
     assert done.returncode == 0, done.stderr
     made = root / "instances" / "bandit" / "1-s0"
     (query,) = (made / "vnnlib").glob(f"*-{UNSAT}-*")

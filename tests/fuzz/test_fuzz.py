@@ -18,7 +18,8 @@ from salver.families.suite import read_suite
 from salver.judge.witness import MalformedWitness, parse_witness
 from salver.nets.onnx.reader import read_onnx
 from salver.spec import parse_vnnlib, read
-from salver.spec.read import DEEPEST, MOST_ENTRIES, read_vnnlib
+from salver.spec.plain import read_vnnlib
+from salver.spec.read import DEEPEST, MOST_ENTRIES
 
 EXAMPLES = {
     "keras": 2,

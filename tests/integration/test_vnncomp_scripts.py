@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import helper
 
 from salver.judge.judgement import WitnessVerdict
 from salver.judge.witness import replay
@@ -19,6 +21,7 @@ from salver.runners.contract import CANONICAL_OPERATORS, answer_from_words
 from salver.solvers.__main__ import main
 from salver.solvers.query import Query
 from salver.spec import to_vnnlib1, to_vnnlib2
+from tests.builders.onnx_models import constant, made
 from tests.builders.small_queries import relu_network, saliency_query, toy_gap
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "vnncomp_scripts"
@@ -46,6 +49,13 @@ def files(folder: Path, query: Query) -> tuple[Path, Path]:
     vnnlib = folder / "q.vnnlib"
     vnnlib.write_text(to_vnnlib1(query.prop))
     return query.onnx, vnnlib
+
+
+def relu(path: Path, factor: float) -> Path:
+    """y = factor * relu(x), one number."""
+    nodes = [constant("c", [[factor]]), helper.make_node("Relu", ["X"], ["h"])]
+    onnx.save(made([*nodes, helper.make_node("Mul", ["h", "c"], ["Y"])], [1, 1]), path)
+    return path
 
 
 def robust_or_not(folder: Path, robust: bool) -> Query:
@@ -106,6 +116,59 @@ def test_another_version_of_the_rules_is_refused(tmp_path, solve, name):
     done = script(name, solve, "v2", "quick", "a", "b", tmp_path / "results.txt", 5)
     assert done.returncode != 0
     assert "expected v1" in done.stderr
+
+
+SMOKE = [
+    # As the competition's own: one input, a bound inside the disjunction, and one that nothing reaches.
+    ("(assert (or (and (>= X_0 -1) (<= X_0 1) (>= Y_0 100))))", "unsat"),
+    ("(assert (or (and (>= X_0 -1) (<= X_0 1))))(assert (or (and (>= Y_0 1))))", "sat"),
+    ("(assert (>= X_0 -1))(assert (<= X_0 1))(assert (or (and (<= Y_0 -1)) (and (> Y_0 2.5))))", "unsat"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("text", "word"), SMOKE)
+def test_the_smoke_tests_of_the_competition(tmp_path, solve, text, word):
+    onnx, vnnlib, results = relu(tmp_path / "test_nano.onnx", 2.0), tmp_path / "q.vnnlib", tmp_path / "out"
+    vnnlib.write_text("(declare-const X_0 Real)(declare-const Y_0 Real)" + text)
+    assert script("prepare_instance.sh", solve, "v1", "test", onnx, vnnlib).returncode == 0
+    assert script("run_instance.sh", solve, "v1", "test", onnx, vnnlib, results, 30).returncode == 0
+    assert results.read_text().split()[0] == word
+
+
+@pytest.mark.slow
+def test_a_query_over_two_networks_has_both_in_one_word(tmp_path, solve):
+    (tmp_path / "o=1").mkdir()
+    a, b = relu(tmp_path / "a.onnx", 2.0), relu(tmp_path / "o=1" / "b.onnx", 3.0)
+    vnnlib, results = tmp_path / "q.vnnlib", tmp_path / "out"
+    vnnlib.write_text(
+        "(vnnlib-version <2.0>)"
+        "(declare-network f (declare-input X real [1,1]) (declare-output Y real [1,1]))"
+        "(declare-network g (isomorphic-to f) (declare-input Z real [1,1]) (declare-output W real [1,1]))"
+        "(assert (and (>= X[0,0] 0.0) (<= X[0,0] 1.0) (== X[0,0] Z[0,0])))(assert (>= W[0,0] (+ Y[0,0] 0.5)))"
+    )
+    both = f"[('f', '{a}'), ('g', '{b}')]"
+    assert script("prepare_instance.sh", solve, "v1", "test", both, vnnlib).returncode == 0
+    assert script("run_instance.sh", solve, "v1", "test", both, vnnlib, results, 30).returncode == 0
+    word, *lines = results.read_text().splitlines()
+    assert (word, lines[0], lines[4]) == ("sat", "X real [1,1]", "Z real [1,1]")
+    gone = f"[('f', '{a}'), ('g', '{tmp_path / 'gone.onnx'}')]"
+    refused = script("prepare_instance.sh", solve, "v1", "test", gone, vnnlib)
+    assert (refused.returncode, "gone.onnx" in refused.stderr) == (1, True)
+    assert script("prepare_instance.sh", solve, "v1", "test", "[('f',", vnnlib).returncode == 1
+    alone = script("run_instance.sh", solve, "v1", "test", a, vnnlib, results, 30)
+    assert (alone.returncode, results.read_text()) == (2, "error\n")
+
+
+def test_the_name_of_a_network_is_that_of_the_query(tmp_path, capsys):
+    onnx, vnnlib = relu(tmp_path / "a=b.onnx", 2.0), tmp_path / "q.vnnlib"
+    vnnlib.write_text(
+        "(vnnlib-version <2.0>)(declare-network f (declare-input X real [1,1]) (declare-output Y real [1,1]))"
+        "(assert (and (>= X[0,0] 0.0) (<= X[0,0] 1.0)))(assert (>= Y[0,0] 3.0))"
+    )
+    for name, status in (("f=", 0), ("=", 0), ("N=", 2)):
+        assert main(["milp", "verify", str(vnnlib), "--network", f"{name}{onnx}"]) == status
+    assert "no file; add --network f=FILE" in capsys.readouterr().err
 
 
 def test_no_script_ends_processes_by_name():

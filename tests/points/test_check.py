@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import salver
 from salver.core.errors import SalverError
@@ -88,8 +89,8 @@ def test_what_is_not_known_is_said(network: Path) -> None:
 def test_a_range_holds_counterexamples_in(network: Path) -> None:
     found = salver.check(network, X, "top-k", k=1, epsilon=2.0, input_range=(-0.3, 0.6))
     assert found.witness is not None
-    assert found.witness.astype(np.float64).min() >= -0.3
-    assert found.witness.astype(np.float64).max() <= 0.6
+    assert found.witness.min() >= np.float32(-0.3)
+    assert found.witness.max() <= np.float32(0.6)
 
 
 def test_a_claim_is_not_called_a_proof(network: Path) -> None:
@@ -159,7 +160,9 @@ BAD = [
     ({"question": "entry-moves", "k": None, "delta": -1}, "delta: -1 is not at least 0"),
     ({"question": "same-map", "k": None, "targets": (7,)}, "class 7"),
     ({"question": "sign-changes", "k": None, "entry": 9}, "there is no entry 9"),
-    ({"dataset": "digits"}, "a point and a row of a data set are given"),
+    ({"dataset": "digits"}, "the point: has 3 entries, those of digits have 64"),
+    ({"dataset": "digits", "index": 1}, "index: a point and the index of a row are given"),
+    ({"dataset": "{ path = }"}, "is no table"),
     ({"point": None, "dataset": "digits"}, "index: a data set is named, but no row"),
     ({"point": None, "dataset": "digits", "index": 10**6}, "row 1000000 is not there"),
     ({"point": None, "dataset": "digist", "index": 0}, "did you mean digits"),
@@ -179,6 +182,44 @@ def test_bad_input_is_one_clear_line(network: Path, changes: dict[str, object], 
         salver.check(given.pop("model"), given.pop("point"), given.pop("question"), **given)
     assert said in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_own_data_bring_a_range_for_every_entry(tmp_path: Path) -> None:
+    net = classifier(tmp_path / "net.onnx", inputs=3, seed=4)
+    lower, upper = X - np.array([2, 1, 2]), X + np.array([2, 0.5, 2])
+    names = np.array(["age", "height", "weight"])
+    path = tmp_path / "own.npz"
+    np.savez(path, x=X[None], y=np.array([1]), lower=lower, upper=upper, feature_names=names)
+    rows = (
+        salver.check(net, dataset=str(path), index=0, k=1, epsilon=2.0),
+        salver.check(net, X, dataset=str(path), k=1, epsilon=2.0),
+    )
+    for found in rows:
+        assert found.witness is not None
+        assert (found.witness >= lower - 1e-6).all()
+        assert (found.witness <= upper + 1e-6).all()
+        assert found.entry_name(1) == "height"
+        assert "every input has a range of its own, that of the data set" in found.asked.notes
+    with pytest.raises(SalverError, match=r"entry 1 is .*, outside of"):
+        salver.check(net, X + np.float32(0.6), dataset=str(path), k=1, epsilon=2.0)
+
+
+def test_a_table_is_named_as_in_a_suite(tmp_path: Path) -> None:
+    net = classifier(tmp_path / "net.onnx", inputs=2)
+    (tmp_path / "own.csv").write_text("a,kind,b\n0.5,x,1.5\n0.25,y,1\n")
+    named = f'{{ path = "{tmp_path}/own.csv", label = "kind" }}'
+    found = salver.check(net, dataset=named, index=1, question="label-changes", epsilon=0.01)
+    assert found.point.x.tolist() == [0.25, 1.0]
+    assert found.asked.given.features == ("a", "b")
+
+
+@pytest.mark.parametrize(("mode", "channels"), [("L", 1), ("RGB", 3), ("RGBA", 3)])
+def test_an_image_is_read_from_0_to_1(tmp_path: Path, mode: str, channels: int) -> None:
+    Image.new(mode, (2, 2), 255 if mode == "L" else "white").save(tmp_path / "x.png")
+    net = classifier(tmp_path / "net.onnx", inputs=4 * channels)
+    found = salver.check(net, tmp_path / "x.png", "label-changes", epsilon=1e-4)
+    assert found.point.x.tolist() == [1.0] * 4 * channels
+    assert found.asked.given.shape == (channels, 2, 2)
 
 
 def test_what_is_no_network_is_refused(tmp_path: Path) -> None:

@@ -47,6 +47,12 @@ def test_both_versions_of_a_query_mean_what_the_common_reader_says(tmp_path: Pat
         assert parse_property(text.encode(), network) == exact(query.prop)
 
 
+def test_a_choice_of_one_is_no_choice() -> None:
+    found = parse_property((HEAD + BOX + "(assert (or (and (<= X_0 0.2) (<= Y_0 1) (>= Y_1 2))))").encode())
+    assert found.upper == (Fraction(1, 5),)
+    assert [len(clause[0]) for clause in found.clauses] == [1, 1]
+
+
 def test_disjunctions_keep_their_order_and_equations_are_two_conditions() -> None:
     found = parse_property(
         (HEAD + BOX + "(assert (or (and (<= Y_0 1) (== Y_1 2)) (>= Y_0 3)))(assert (or))").encode()
@@ -62,7 +68,7 @@ def test_disjunctions_keep_their_order_and_equations_are_two_conditions() -> Non
         (HEAD + BOX + "(assert (< Y_0 1))", "no condition"),
         (HEAD + BOX + "(assert (<= (+ Y_0 Y_1) 1))", "no condition"),
         (HEAD + BOX + "(assert (<= Y_0 (- 1.0)))", "no condition"),
-        (HEAD + BOX + "(assert (or (and (<= X_0 0.2) (<= Y_0 1))))", "inside a disjunction"),
+        (HEAD + BOX + "(assert (or (<= Y_1 0) (and (<= X_0 0.2) (<= Y_0 1))))", "inside a disjunction"),
         (HEAD + BOX + "(assert (<= Y_0 X_0))", "compared with an input"),
         (HEAD + BOX + "(assert (<= X_0 X_0))", "compared with a variable"),
         (HEAD + BOX + "(assert (<= 1 2))", "two numbers"),

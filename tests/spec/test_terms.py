@@ -94,7 +94,7 @@ def test_networks_and_inner_tensors_are_declared():
         ("(define-fun f () Real 1.0)", "statement 'define-fun' is not supported by salver"),
         ("(assert (>= X[3] 1))", "does not fit shape"),
         ("(assert (>= X[0] Z[0]))", "neither a declared variable"),
-        ("(assert (>= X[0] nan))", "neither a declared variable"),
+        ("(assert (>= X[0] nan))", "not a finite number"),
         ("(assert (>= X[0] 1e999999))", "is not supported"),
         ("(assert (>= (* 2 1e400 " + "1e400 " * 20 + "X[0]) 1))", "too many digits"),
         ("(assert (>= (+) 1))", "'+'"),

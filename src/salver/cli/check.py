@@ -38,14 +38,18 @@ class CheckArguments:
     precision: Annotated[
         float, typer.Option("--precision", help="of --radius: how near its two ends come, as a share")
     ] = 0.05
-    point: Annotated[Path | None, typer.Option("--point", help="the input: .npy or .csv")] = None
+    point: Annotated[Path | None, typer.Option("--point", help="the input: .npy, .csv or an image")] = None
     dataset: Annotated[
         str | None,
         typer.Option(
-            "--dataset", help="data set with the input in its test part", autocompletion=completing.data_sets
+            "--dataset",
+            help="name, file or folder: the data of the input",
+            autocompletion=completing.data_sets,
         ),
     ] = None
-    index: Annotated[int | None, typer.Option("--index", help="row of the data set")] = None
+    index: Annotated[int | None, typer.Option("--index", help="row of the data set, in place of --point")] = (
+        None
+    )
     question: Annotated[
         str,
         typer.Option(

@@ -8,13 +8,12 @@ from typing import Annotated
 import typer
 
 from salver.cli.json_output import print_json
-from salver.cli.options import CORES, AsJson, DataDir, SuiteKey, Workers
+from salver.cli.options import AsJson, DataDir, SuiteKey
 from salver.cli.stages import generated_set, print_generated
 
 
 def generate(
     suite: SuiteKey,
-    workers: Workers = CORES,
     data_dir: DataDir = None,
     force: Annotated[bool, typer.Option("--force", help="even when the set is up to date")] = False,
     output: Annotated[
@@ -29,7 +28,7 @@ def generate(
     from salver.families.suite import read_suite
 
     chosen = read_suite(suite)
-    found = generated_set(chosen, workers, data_dir, force=force, output=output)
+    found = generated_set(chosen, data_dir, force=force, output=output)
     if not as_json:
         print_generated(chosen, found)
         return

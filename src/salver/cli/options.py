@@ -17,6 +17,13 @@ from salver.core.errors import SalverError
 R = TypeVar("R")
 CORES = len(os.sched_getaffinity(0))
 
+SuiteOrSet = Annotated[
+    str,
+    typer.Argument(
+        help="key of a suite, a .toml file, or an instance set: its folder, .tar.gz or instances.csv",
+        autocompletion=completing.suites,
+    ),
+]
 SuiteKey = Annotated[
     str,
     typer.Argument(help="key of a suite in benchmarks/, or a .toml file", autocompletion=completing.suites),

@@ -23,7 +23,7 @@ from salver.cli.options import (
     Resume,
     Scheduler,
     Solvers,
-    SuiteKey,
+    SuiteOrSet,
     Timeout,
     WarmUp,
     Workers,
@@ -34,7 +34,8 @@ from salver.core.errors import SalverError, counted
 if TYPE_CHECKING:
     from salver.families.instance import Manifest
     from salver.families.provenance import Made
-    from salver.families.suite import Suite
+    from salver.families.suite import AnySuite, Suite
+    from salver.run.events import RunSummary
     from salver.run.manifest import RunOptions
 
 
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 class RunArguments:
     """The command line of a run."""
 
-    suite: SuiteKey
+    suite: SuiteOrSet
     solvers: Solvers = None
     timeout: Timeout = None
     device: Device = None
@@ -96,7 +97,7 @@ class GeneratedSet:
 
 
 def generated_set(
-    suite: Suite, workers: int, data_dir: Path | None, *, force: bool = False, output: Path | None = None
+    suite: Suite, data_dir: Path | None, *, force: bool = False, output: Path | None = None
 ) -> GeneratedSet:
     """Makes a suite's instance set where it is not up to date, with progress on stderr.
 
@@ -119,7 +120,7 @@ def generated_set(
     folder, is_new = output or set_folder(root, suite), manifest is None
     if manifest is None:
         with counting(f"generating {suite.key}") as progress:
-            folder, manifest = generate(suite, root, data_dir, workers, progress, folder)
+            folder, manifest = generate(suite, root, data_dir, progress, folder)
     return GeneratedSet(folder, manifest, read_made(folder), is_new)
 
 
@@ -142,10 +143,13 @@ def run_stage(arguments: RunArguments, as_json: bool) -> None:
     from salver.cli.progress import finishing
     from salver.core.project import project_root
     from salver.families.generate import up_to_date
+    from salver.families.given import is_given
     from salver.families.suite import read_suite
     from salver.run.engines import check_engine
     from salver.run.run_suite import choose_runners, limits_for, resumable, run_suite
 
+    if is_given(arguments.suite):
+        return given_stage(arguments, as_json)
     chosen, root, options = read_suite(arguments.suite), project_root(), arguments.options()
     check_engine(options.engine, options.device, arguments.workers)
     limits_for(options, chosen)
@@ -154,19 +158,52 @@ def run_stage(arguments: RunArguments, as_json: bool) -> None:
         # A resume that is refused leaves the set as it is.
         resumable(root, chosen, None)
     with kept_for_json(as_json):
-        found = generated_set(chosen, arguments.workers, arguments.data_dir)
+        found = generated_set(chosen, arguments.data_dir)
         print_generated(chosen, found)
         with finishing() as (on_plan, on_finish):
             run_dir, summary = run_suite(
                 chosen, found.manifest, found.folder, root, options, on_plan, on_finish
             )
-        counts = f"{counted(summary.finished, 'job')} run, {summary.skipped} done before, {summary.left} left"
-        print(f"{chosen.key}: {counts}; stored in {os.path.relpath(run_dir)}")
+        _print_run(chosen, run_dir, summary)
+    _end_run(chosen, run_dir, summary, as_json)
+    return None
+
+
+def given_stage(arguments: RunArguments, as_json: bool) -> None:
+    """Puts solvers on an instance set that was named: a folder, an archive or a list of instances.
+
+    Raises:
+        SalverError: it is no set, and as `run_stage`.
+    """
+    from salver.cli.progress import finishing
+    from salver.core.project import project_root
+    from salver.families.given import opened
+    from salver.run.engines import check_engine
+    from salver.run.run_suite import choose_runners, run_suite
+
+    root, options = project_root(), arguments.options()
+    check_engine(options.engine, options.device, arguments.workers)
+    choose_runners(options)
+    with kept_for_json(as_json), opened(Path(arguments.suite)) as found, finishing() as (on_plan, on_finish):
+        suite, manifest = found.suite, found.manifest
+        print(f"{suite.key}: {counted(len(manifest.instances), 'instance')} in {arguments.suite}")
+        run_dir, summary = run_suite(suite, manifest, found.folder, root, options, on_plan, on_finish)
+        _print_run(suite, run_dir, summary)
+    _end_run(suite, run_dir, summary, as_json)
+
+
+def _print_run(suite: AnySuite, run_dir: Path, summary: RunSummary) -> None:
+    counts = f"{counted(summary.finished, 'job')} run, {summary.skipped} done before, {summary.left} left"
+    print(f"{suite.key}: {counts}; stored in {os.path.relpath(run_dir)}")
+
+
+def _end_run(suite: AnySuite, run_dir: Path, summary: RunSummary, as_json: bool) -> None:
+    """Raises: SalverError: the run stopped before all jobs were run."""
     if as_json:
         told = {"finished": summary.finished, "skipped": summary.skipped, "left": summary.left}
-        print_json({"suite": chosen.key, "folder": str(run_dir), **told})
+        print_json({"suite": suite.key, "folder": str(run_dir), **told})
     if summary.left:
-        raise SalverError("stopped before all jobs were run", chosen.key, "go on with --resume")
+        raise SalverError("stopped before all jobs were run", suite.key, "go on with --resume")
 
 
 def report_stage(name: str, profile: str, as_json: bool) -> None:

@@ -12,23 +12,26 @@ from salver.core.errors import FoundError, counted
 
 
 def validate(
-    folder: Annotated[Path, typer.Argument(help="folder of an instance set")],
+    folder: Annotated[Path, typer.Argument(help="an instance set: its folder, .tar.gz or instances.csv")],
     as_json: AsJson = False,
 ) -> None:
     """Check an instance set with three readers. ONNX Runtime, our own and the vnnlib package read it again.
 
+    Of somebody else's set its texts are read, and its networks are run and must fit them.
+
     Example: salver validate instances/quick/1-s0
     """
-    from salver.publish.validate import validate as validate_set
     from salver.publish.validate import validated_json
+    from salver.publish.verify import check_set
 
-    manifest, complaints = validate_set(folder)
+    instances, complaints = check_set(folder)
     if as_json:
-        print(validated_json(folder, manifest, complaints))
+        print(validated_json(folder, instances, complaints))
     else:
         for complaint in complaints:
             print(f"{complaint.file}: {complaint.what}")
     if complaints:
-        raise FoundError(counted(len(complaints), "complaint"), str(folder), "generate the set again")
+        hint = "correct its files, or generate the set again"
+        raise FoundError(counted(len(complaints), "complaint"), str(folder), hint)
     if not as_json:
-        print(f"{folder}: {counted(len(manifest.instances), 'instance')} valid")
+        print(f"{folder}: {counted(instances, 'instance')} valid")

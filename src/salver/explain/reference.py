@@ -49,11 +49,18 @@ class Probes:
     kinks: npt.NDArray[np.bool_]
 
 
-def probes(network: Network, low: float = -1.0, high: float = 1.0, *, on_kinks: bool = True) -> Probes:
-    """Random points of the range, points alike in all entries, and points where a neuron's z is about 0."""
+def probes(
+    network: Network, low: npt.ArrayLike = -1.0, high: npt.ArrayLike = 1.0, *, on_kinks: bool = True
+) -> Probes:
+    """Random points of the range, points alike in all entries, and points where a neuron's z is about 0.
+
+    Args:
+        low, high: ends of the range, for all entries or for each [n].
+    """
     rng = np.random.default_rng(0)
+    low, high = (np.broadcast_to(np.asarray(end, np.float64), network.input_size) for end in (low, high))
     drawn = rng.uniform(low, high, (POINTS, network.input_size))
-    alike = np.repeat(np.array([*_ALIKE, low, high])[:, None], network.input_size, axis=1)
+    alike = np.vstack([np.repeat(np.array(_ALIKE)[:, None], network.input_size, axis=1), low, high])
     ends = rng.uniform(low, high, (POINTS, network.input_size))
     near = _on_kinks(network, ends, rng) if on_kinks else ends[:0]
     x = np.vstack([drawn, alike, near]).astype(np.float32)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from threadpoolctl import threadpool_limits
 
@@ -15,7 +12,7 @@ from salver.core.errors import SalverError
 from salver.core.plugins import choose
 from salver.core.records import parse_record
 from salver.families import provenance
-from salver.families.generator import Generator, InstanceDraft, relative_to
+from salver.families.generator import Generator, InstanceDraft, Parameters, relative_to
 from salver.families.instance import Manifest
 from salver.families.instance_set import read_manifest, set_folder, write_set
 from salver.families.registry import generators
@@ -27,7 +24,7 @@ class Family:
     """One `[[family]]` of a suite, ready to draw instances: generator, its parameters, seconds a run."""
 
     generator: Generator
-    params: Any
+    params: Parameters
     timeout: float | None
     where: str
 
@@ -73,16 +70,14 @@ def _drawn(families: Sequence[Family], seed: int, note: Callable[[str], None]) -
         for draft in family.generator.instances(family.params, seed):
             points.add(draft.facts.index)
             yield replace(draft, timeout=draft.timeout or family.timeout)
-        wanted = getattr(family.params, "points", None)
-        if isinstance(wanted, int) and 0 < len(points) < wanted:
-            note(f"{family.where}: {len(points)} of the {wanted} points asked for; no other can be used")
+        if 0 < len(points) < family.params.wanted:
+            note(f"{family.where}: {family.params.unused(points)}")
 
 
 def generate(
     suite: Suite,
     root: Path,
     data_dir: Path | None = None,
-    workers: int = 2,
     progress: Callable[[int], None] = lambda _: None,
     into: Path | None = None,
 ) -> tuple[Path, Manifest]:
@@ -94,8 +89,6 @@ def generate(
     Raises:
         SalverError: as `drafts` and `write_set`.
     """
-    if workers < 1:
-        raise SalverError(f"{workers} workers", "--workers", "use at least one")
     folder = into or set_folder(root, suite)
     families = families_of(suite, data_dir)
     files = [path for family in families for path in family.files()]
@@ -103,10 +96,9 @@ def generate(
     ingredients = provenance.gathered(suite.text, files, kinds, data_dir)
     notes: list[str] = []
     drawn = _drawn(families, suite.seed, notes.append)
-    context = multiprocessing.get_context("spawn")
     # One BLAS thread: the matrices are small, and sums come out in the same order on every machine.
-    with threadpool_limits(1), ProcessPoolExecutor(workers, mp_context=context) as pool:
-        manifest = write_set(folder, suite, drawn, pool, progress, ingredients, notes)
+    with threadpool_limits(1):
+        manifest = write_set(folder, suite, drawn, progress, ingredients, notes)
     return folder, manifest
 
 

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+import hashlib
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field, model_validator
 
+from salver.core.errors import SalverError
 from salver.core.records import Record
 from salver.explain.methods import AnyExplanation
 from salver.families.questions import AnyQuestion
 from salver.nets.network import Network, evaluate
 from salver.spec.truth import Evidence, Truth
+from salver.zoo.datasets import Clip, bounds
 
 Array = npt.NDArray[np.float64]
+MOST_RANGES = 16
+"""Most ranges that are written out for people."""
 
 
 class RankingMeasures(Record):
@@ -73,11 +81,13 @@ class Facts(Record):
     """What an instance is about, as written to the manifest, the ONNX metadata and the VNN-LIB header.
 
     Attributes:
-        index, label: row of xhat in the test part of the data set, and its class.
+        index, label: row of xhat in the test part of the data set, and the class that the network gives it.
+        data_label: the class of xhat in the data set, where that is another one.
         explanation: which map E is; None where the question is about the class alone.
         compared_with: the map at xhat that E is compared with, where it is another one than `explanation`.
         question: what is asked of E, completed by E at xhat.
         epsilon: radius of the box, which lies inside `clip`.
+        clip: lowest and highest valid value of the entries, for all or for equal parts of them in order.
         logits, saliencies: outputs of the query's network: logits, then the map and what is derived from it.
     """
 
@@ -86,11 +96,12 @@ class Facts(Record):
     dataset: str
     index: int
     label: int
+    data_label: int | None = None
     explanation: AnyExplanation | None = None
     compared_with: AnyExplanation | None = None
     question: AnyQuestion
     epsilon: float
-    clip: tuple[float, float] | None = None
+    clip: Clip | None = None
     input_shape: tuple[int, ...]
     logits: int
     saliencies: int
@@ -100,6 +111,21 @@ class Facts(Record):
     vacuity: Vacuity = Vacuity()
     planted: Planted | None = None
     training: Training | None = None
+
+    @model_validator(mode="after")
+    def _clip_fits(self) -> Self:
+        bounds(self.clip, math.prod(self.input_shape))
+        return self
+
+    @property
+    def limits(self) -> tuple[Array, Array]:
+        """Lowest and highest valid value of every input entry [n], [n]; infinite without a range."""
+        return bounds(self.clip, math.prod(self.input_shape))
+
+    @property
+    def spread(self) -> tuple[Array, Array]:
+        """Ends [n], [n] between which inputs are drawn to try a network: the ranges, else -1 to 1."""
+        return bounds(self.clip or (-1.0, 1.0), math.prod(self.input_shape))
 
     @property
     def explained(self) -> str:
@@ -127,7 +153,10 @@ class Facts(Record):
         """The facts for people, one a line."""
         yield f"asked: {self.question.text}"
         yield f"E: {self.explained}"
-        yield from _lines("", self.model_dump(mode="json", exclude_none=True))
+        told = self.model_dump(mode="json", exclude_none=True)
+        if self.clip is not None and len(self.clip) > MOST_RANGES:
+            told["clip"] = f"{len(self.clip)} ranges, see manifest.json"
+        yield from _lines("", told)
 
 
 def _lines(prefix: str, value: Mapping[str, Any]) -> Iterator[str]:
@@ -138,23 +167,116 @@ def _lines(prefix: str, value: Mapping[str, Any]) -> Iterator[str]:
             yield f"{prefix}{key}: {part}"
 
 
+GIVEN = "vnnlib"
+"""Family of instances of which nothing is known but their files."""
+
+
 class Instance(Record):
-    """One query of a suite. Paths are relative to the folder of the instance set."""
+    """One query of a suite. Paths are relative to the folder of the instance set.
+
+    Of an instance of somebody else's set only its files are known: it has no facts and no classifier.
+
+    Attributes:
+        onnx: the query's network; the first one where it has several.
+        networks: files of a query's networks by their names in it, where it is over several.
+        vnnlib: the text that the query is judged by, in VNN-LIB 1.0 where there is such a text.
+        vnnlib2: the text in VNN-LIB 2.0, the same file where there is no other; empty where there is none.
+        network: the classifier that is explained; empty where none is known.
+        facts: what the instance is about; None where that is not known.
+    """
 
     id: str
     suite: str
     name: str
     onnx: str
+    networks: dict[str, str] = Field(default_factory=dict, exclude_if=lambda networks: not networks)
     vnnlib: str
     vnnlib2: str
     network: str
     timeout: float
     operators: tuple[str, ...]
-    facts: Facts
+    facts: Facts | None
+
+    @property
+    def known(self) -> Facts:
+        """The facts of an instance that has some.
+
+        Raises:
+            SalverError: it is one of somebody else's set.
+        """
+        if self.facts is None:
+            what = "nothing is known of this instance but its files"
+            raise SalverError(what, self.name, "use an instance set of `salver generate`")
+        return self.facts
+
+    @property
+    def family(self) -> str:
+        """Its family."""
+        return GIVEN if self.facts is None else self.facts.family
+
+    @property
+    def expected(self) -> Truth:
+        """The answer that is known."""
+        return Truth.UNKNOWN if self.facts is None else self.facts.expected
+
+    @property
+    def evidence(self) -> Evidence:
+        """How the answer is known."""
+        return Evidence.UNKNOWN if self.facts is None else self.facts.evidence
+
+    @property
+    def subject(self) -> str:
+        """Name of the network that it is about: the classifier, or else the query's own."""
+        return Path(self.onnx).stem if self.facts is None else self.facts.network
+
+    @property
+    def network_files(self) -> tuple[str, ...]:
+        """The files of the query's networks, each once."""
+        return tuple(dict.fromkeys((self.onnx, *self.networks.values())))
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Every file that belongs to it, each once."""
+        named = (*self.network_files, self.vnnlib, self.vnnlib2, self.network)
+        return tuple(dict.fromkeys(name for name in named if name))
+
+    @property
+    def versions(self) -> frozenset[str]:
+        """Versions of VNN-LIB in which there is a text."""
+        newer = {"2.0"} if self.vnnlib2 else set()
+        return frozenset(newer if self.vnnlib == self.vnnlib2 else {"1.0", *newer})
+
+
+def content_id(networks: Iterable[bytes], text: bytes) -> str:
+    """Name of a query by its content (16 hex digits).
+
+    Args:
+        networks: SHA-256 of every network's file.
+        text: the VNN-LIB text that it is judged by.
+    """
+    return hashlib.sha256(b"".join(networks) + text).hexdigest()[:16]
+
+
+class DataCard(Record):
+    """What a set says of data of one's own, which is not published with it.
+
+    Attributes:
+        name: as `Facts.dataset` has it.
+        sha256: of its arrays; see `Dataset`.
+        classes, features: in the order of the logits and of the inputs; empty where they have no names.
+    """
+
+    name: str
+    sha256: str
+    classes: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
 
 
 class Manifest(Record):
-    """`manifest.json` of an instance set; `recipe` is a hash of the suite it was made from."""
+    """`manifest.json` of an instance set; `recipe` is a hash of the suite and of the files it was made from.
+
+    `data` describes data that is not in the catalogue.
+    """
 
     suite: str
     version: str
@@ -163,4 +285,5 @@ class Manifest(Record):
     description: str
     salver: str
     recipe: str
+    data: tuple[DataCard, ...] = Field(default=(), exclude_if=lambda cards: not cards)
     instances: tuple[Instance, ...]

@@ -7,7 +7,6 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,9 +19,9 @@ from salver.core.names import refuse_unsafe_name, refuse_unsafe_path
 from salver.core.records import first_violation
 from salver.explain.reference import probes, refuse_wrong_graph
 from salver.families.generator import InstanceDraft
-from salver.families.instance import Facts, Instance, Manifest
+from salver.families.instance import DataCard, Facts, Instance, Manifest, content_id
 from salver.families.provenance import MADE, Ingredients, changed_files, recipe, write_made
-from salver.families.suite import Suite
+from salver.families.suite import AnySuite, GivenSuite, Suite
 from salver.nets.network import Network
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.spec import Property, to_vnnlib1, to_vnnlib2
@@ -42,8 +41,13 @@ _GRAPH_FACTS = (
 )
 
 
-def set_folder(root: Path, suite: Suite) -> Path:
-    """Folder of the suite's set: instances/<suite>/<version>-s<seed>; see `Suite.folder_name`."""
+def set_folder(root: Path, suite: AnySuite) -> Path:
+    """Folder of the suite's set: instances/<suite>/<version>-s<seed>; see `Suite.folder_name`.
+
+    Of a set that was named it is what was named.
+    """
+    if isinstance(suite, GivenSuite):
+        return suite.source
     return root / "instances" / suite.folder_name / f"{suite.version}-s{suite.seed}"
 
 
@@ -65,9 +69,7 @@ def read_manifest(folder: Path) -> Manifest:
         what = first_violation(error) if isinstance(error, ValidationError) else str(error).splitlines()[0]
         hint = "generate the set again, or use the version of salver that made it"
         raise SalverError(f"is malformed or of another version ({what})", str(path), hint) from error
-    named = dict.fromkeys(
-        file for one in manifest.instances for file in (one.onnx, one.vnnlib, one.vnnlib2, one.network)
-    )
+    named = dict.fromkeys(file for one in manifest.instances for file in one.files)
     for file in named:
         refuse_unsafe_path(file, str(path))
         for stored in (file, f"{file}.gz"):
@@ -75,6 +77,9 @@ def read_manifest(folder: Path) -> Manifest:
                 raise SalverError(f"is {other}", str(folder / stored), "put the file itself there")
     for one in manifest.instances:
         refuse_unsafe_path(one.name, str(path))
+        if one.facts is not None and not (one.network and one.vnnlib2):
+            what = f"{one.name!r} has no classifier or no VNN-LIB 2.0 text"
+            raise SalverError(what, str(path), "generate the set again")
         if not 0 < one.timeout < float("inf"):
             raise SalverError(
                 f"{one.name!r} has timeout {one.timeout}", str(path), "correct its manifest.json"
@@ -86,7 +91,6 @@ def write_set(
     folder: Path,
     suite: Suite,
     drafts: Iterator[InstanceDraft],
-    pool: Executor,
     progress: Progress,
     ingredients: Ingredients | None = None,
     notes: Sequence[str] = (),
@@ -94,7 +98,6 @@ def write_set(
     """Writes a set into `folder`, replacing an older one only when the new one is complete.
 
     Args:
-        pool: processes that format and compress the texts.
         progress: called with the number of instances written so far.
         ingredients: what it is made from; None where nobody will ask whether it is up to date.
         notes: what its maker should know, complete when the drafts are drawn.
@@ -110,7 +113,7 @@ def write_set(
     except OSError as error:
         raise file_error(error, folder) from error
     try:
-        manifest = _write(partial, suite, drafts, pool, progress, ingredients)
+        manifest = _write(partial, suite, drafts, progress, ingredients)
         if ingredients is not None:
             write_made(partial, ingredients, tuple(notes))
             if changed := changed_files(partial):
@@ -182,7 +185,6 @@ def _write(
     folder: Path,
     suite: Suite,
     drafts: Iterator[InstanceDraft],
-    pool: Executor,
     progress: Progress,
     ingredients: Ingredients | None,
 ) -> Manifest:
@@ -190,8 +192,8 @@ def _write(
         (folder / name).mkdir()
     graphs: dict[str, _StoredGraph] = {}
     classifiers: dict[str, Network] = {}
-    pending: list[tuple[InstanceDraft, Future[_Text]]] = []
     instances: list[Instance] = []
+    cards: dict[str, DataCard] = {}
     stems: set[str] = set()
     for draft in drafts:
         if draft.name in stems:
@@ -201,14 +203,11 @@ def _write(
         stems.add(draft.name)
         for name in (draft.name, draft.graph_name, draft.classifier_name):
             refuse_unsafe_name(name, f"suite {suite.key}")
+        if draft.card is not None and cards.setdefault(draft.card.name, draft.card) != draft.card:
+            what = "is the name of data with other contents too"
+            raise SalverError(what, draft.card.name, "give their files different names")
         _write_networks(folder, draft, graphs, classifiers)
-        digest = graphs[draft.graph_name].digest
-        pending.append((draft, pool.submit(_format, digest, draft.prop, _header(draft.facts))))
-        while pending and (len(pending) > 32 or pending[0][1].done()):
-            instances.append(_write_texts(folder, suite, *pending.pop(0), graphs))
-            progress(len(instances))
-    for draft, future in pending:
-        instances.append(_write_texts(folder, suite, draft, future, graphs))
+        instances.append(_write_texts(folder, suite, draft, graphs[draft.graph_name]))
         progress(len(instances))
     if not instances:
         raise SalverError("no instance came out of it", f"suite {suite.key}", "loosen the family's options")
@@ -220,6 +219,7 @@ def _write(
         description=suite.description,
         salver=__version__,
         recipe=recipe(suite.text, ingredients.files if ingredients else {}),
+        data=tuple(cards.values()),
         instances=tuple(instances),
     )
     rows = (f"{i.onnx},{i.vnnlib},{i.timeout:g}\n" for i in instances)
@@ -269,7 +269,7 @@ def refuse_wrong_instance(model: bytes, graph: Network, classifier: Network, fac
     Raises:
         SalverError: they differ.
     """
-    found = probes(classifier, *(facts.clip or (-1.0, 1.0)), on_kinks=False)
+    found = probes(classifier, *facts.spread, on_kinks=False)
     at_relus = facts.explanation is None or facts.explanation.kinks_at_relus
     kinks_known = at_relus and not facts.question.extra_outputs
     expected = facts.expected_outputs(classifier, found.x)
@@ -287,15 +287,8 @@ def _refuse_another(first: Network, second: Network, name: str) -> None:
         raise SalverError("two networks of a suite have this name", name, hint)
 
 
-def _write_texts(
-    folder: Path,
-    suite: Suite,
-    draft: InstanceDraft,
-    future: Future[_Text],
-    graphs: dict[str, _StoredGraph],
-) -> Instance:
-    text = future.result()
-    graph = graphs[draft.graph_name]
+def _write_texts(folder: Path, suite: Suite, draft: InstanceDraft, graph: _StoredGraph) -> Instance:
+    text = _format(graph.digest, draft.prop, _header(draft.facts))
     instance = Instance(
         id=text.id,
         suite=suite.key,
@@ -315,7 +308,7 @@ def _write_texts(
 
 def _format(graph_digest: bytes, prop: Property, header: list[str]) -> _Text:
     first, second = to_vnnlib1(prop, header).encode(), to_vnnlib2(prop, header).encode()
-    number = hashlib.sha256(graph_digest + first).hexdigest()[:16]
+    number = content_id([graph_digest], first)
     compressed = [gzip.compress(text, compresslevel=4, mtime=0) for text in (first, second)]
     return _Text(number, compressed[0], compressed[1])
 

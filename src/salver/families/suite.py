@@ -60,8 +60,35 @@ class Suite(Record):
         known = [folder.resolve() for folder in folders_named("benchmarks")]
         if self.file.absolute().parent.resolve() in known:
             return self.key
-        place = str(self.file.absolute().parent.resolve() / self.file.name)
-        return f"{self.key}-{hashlib.sha256(place.encode()).hexdigest()[:8]}"
+        return _placed(self.key, self.file)
+
+
+class GivenSuite(Record):
+    """What a run needs to know of an instance set that a person has named: as `Suite` has it.
+
+    Attributes:
+        source: the folder, archive or list of instances that was named.
+    """
+
+    key: str = Field(pattern=_FOLDER)
+    title: str
+    version: str = Field(pattern=_FOLDER)
+    seed: int
+    memory_mb: int = 8000
+    source: Path
+
+    @property
+    def folder_name(self) -> str:
+        """Name of its runs' folders: with a hash of where it lies, since others may share its key."""
+        return _placed(self.key, self.source)
+
+
+AnySuite = Suite | GivenSuite
+
+
+def _placed(key: str, path: Path) -> str:
+    place = str(path.absolute().parent.resolve() / path.name)
+    return f"{key}-{hashlib.sha256(place.encode()).hexdigest()[:8]}"
 
 
 def suite_paths() -> dict[str, Path]:

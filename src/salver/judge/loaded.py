@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from salver.core.confined import read_inside
 from salver.core.errors import SalverError
-from salver.families.instance import Facts, Instance
+from salver.families.instance import DataCard, Facts, Instance
 from salver.families.instance_set import read_manifest
 from salver.nets.network import Network
 from salver.nets.onnx.file import load_model
@@ -27,6 +27,7 @@ from salver.nets.operators import Relu
 from salver.nets.runtime import Runtime
 from salver.runners.answers import RunRecord
 from salver.spec import Property, read_vnnlib
+from salver.spec.terms import TermQuery, read_term_query
 from salver.zoo.datasets import NAMES, Dataset, load
 
 Array = npt.NDArray[np.float64]
@@ -45,11 +46,13 @@ class LoadedSet:
         folder: where its files are.
         by_id: what its manifest says of each instance.
         data_dir: the user's data folder, as for `salver.zoo.datasets.load`.
+        cards: of data of people's own, by its name.
     """
 
     folder: Path
     by_id: Mapping[str, Instance]
     data_dir: Path | None = None
+    cards: Mapping[str, DataCard] = field(default_factory=dict)
     _kept: dict[tuple[str, str], object] = field(default_factory=dict)
 
     def __getitem__(self, key: str) -> LoadedInstance:
@@ -60,6 +63,11 @@ class LoadedSet:
     def query(self) -> Callable[[str], Property]:
         """Reads a query by the path of its VNN-LIB 1.0 text in the set."""
         return lru_cache(16)(lambda path: read_vnnlib(self.folder / f"{path}.gz"))
+
+    @cached_property
+    def stated(self) -> Callable[[str], TermQuery]:
+        """Reads a query with everything that its text may say, by the text's path in the set."""
+        return lru_cache(16)(lambda path: read_term_query(self.folder / f"{path}.gz"))
 
     def network(self, path: str) -> Network:
         """The network in a file of the set.
@@ -102,8 +110,17 @@ def read_set(folder: Path, data_dir: Path | None = None) -> LoadedSet:
     Raises:
         SalverError: see `read_manifest`.
     """
-    instances = {instance.id: instance for instance in read_manifest(folder).instances}
-    return LoadedSet(folder, instances, data_dir)
+    manifest = read_manifest(folder)
+    instances = {instance.id: instance for instance in manifest.instances}
+    return LoadedSet(folder, instances, data_dir, {card.name: card for card in manifest.data})
+
+
+@dataclass(frozen=True)
+class EntryNames:
+    """Names of input entries and classes; empty where they have none or are not on this machine."""
+
+    features: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,8 +137,8 @@ class LoadedInstance:
 
     @property
     def facts(self) -> Facts:
-        """What the instance is about."""
-        return self.record.facts
+        """What the instance is about. Raises: SalverError: see `Instance.known`."""
+        return self.record.known
 
     @property
     def onnx(self) -> Path:
@@ -147,13 +164,39 @@ class LoadedInstance:
         return self.within.network(self.record.network)
 
     @property
+    def stated(self) -> TermQuery:
+        """The query with everything that its text may say.
+
+        Raises:
+            SalverError: the file cannot be read, or says what we do not read.
+        """
+        return self.within.stated(self.record.vnnlib)
+
+    @property
+    def explained_file(self) -> str:
+        """The file of the classifier; that of the query's first network where none is known."""
+        return self.record.network or self.record.onnx
+
+    @property
     def neurons(self) -> int:
-        """ReLU neurons of the classifier; 0 where it cannot be read."""
+        """ReLU neurons of the classifier, or else of the query's network; 0 where it cannot be read."""
         try:
-            nodes = self.classifier.nodes
+            nodes = self.within.network(self.explained_file).nodes
         except SalverError:
             return 0
         return sum(math.prod(node.shape) for node in nodes if isinstance(node.operator, Relu))
+
+    @cached_property
+    def names(self) -> EntryNames:
+        """Names of entries and classes: those of the set, else those of a table of the catalogue."""
+        facts = self.facts
+        found: DataCard | Dataset | None = self.within.cards.get(facts.dataset)
+        if found is None and len(facts.input_shape) == 1:
+            found = self.data
+        if found is None:
+            return EntryNames()
+        fits = len(found.features) == math.prod(facts.input_shape), len(found.classes) == facts.logits
+        return EntryNames(found.features if fits[0] else (), found.classes if fits[1] else ())
 
     @property
     def data(self) -> Dataset | None:

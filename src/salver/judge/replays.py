@@ -17,6 +17,7 @@ from salver.families.instance import Instance
 from salver.judge.judgement import WitnessVerdict
 from salver.judge.loaded import LoadedInstance, StoredRun
 from salver.judge.sealed import sealed, unsealed
+from salver.judge.stated import as_stated
 from salver.judge.witness import Gradient, Replay, replay, second_opinion
 from salver.nets.onnx.file import MOST_BYTES
 from salver.runners.answers import Claim, RunRecord
@@ -50,7 +51,8 @@ def replay_witnesses(run: StoredRun) -> dict[str, Replay]:
             continue
         subject = subject_of(instance.record, text)
         if subject not in stands:
-            first = replay(instance.onnx, instance.query, text)
+            by_facts = instance.record.facts is not None
+            first = replay(instance.onnx, instance.query, text) if by_facts else as_stated(instance, text)
             judged = second_opinion(first, instance)
             stands[subject] = judged.model_copy(update={"point": (), "outputs": ()})
         found[record.key] = stands[subject]
@@ -73,10 +75,12 @@ class _Subjects:
 
     def __call__(self, instance: Instance, text: str | None) -> str:
         if instance.id not in self._instances:
-            parts = [self._file(name) for name in (instance.onnx, f"{instance.vnnlib}.gz", instance.network)]
-            # Which test point it is and what sampling found there say nothing about a witness.
-            facts = instance.facts.model_dump_json(exclude={"index", "vacuity"})
-            parts += [judging_code(), facts.encode()]
+            stored = (*instance.network_files, f"{instance.vnnlib}.gz", instance.network)
+            parts = [self._file(name) for name in stored]
+            if instance.facts is not None:
+                # Which test point it is and what sampling found there say nothing about a witness.
+                parts.append(instance.facts.model_dump_json(exclude={"index", "vacuity"}).encode())
+            parts.append(judging_code())
             self._instances[instance.id] = hashlib.sha256(b"".join(parts)).digest()
         witness = b"none" if text is None else hashlib.sha256(text.encode()).digest()
         return hashlib.sha256(self._instances[instance.id] + witness).hexdigest()

@@ -168,8 +168,7 @@ def _ground_truth(
             record.suite,
             "judge them with the instance set they were made from",
         )
-    facts = instance.facts
-    return ground_truth(group, facts.expected, replays, proofs, facts.evidence)
+    return ground_truth(group, instance.expected, replays, proofs, instance.evidence)
 
 
 def _in_time(record: RunRecord) -> bool:

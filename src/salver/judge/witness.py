@@ -88,7 +88,7 @@ class Replay(Record):
     detail: str = ""
 
 
-def parse_witness(text: str, inputs: int) -> Array:
+def parse_witness(text: str, inputs: int, name: str = "X") -> Array:
     """Reads X from a witness in the form of VNN-LIB 1.0, `((X_0 0.1) ...)`, or 2.0, `X float32 [1,2]`.
 
     A leading `sat` line and any spacing are accepted; entries of other variables are not looked at.
@@ -96,6 +96,7 @@ def parse_witness(text: str, inputs: int) -> Array:
     Args:
         text: the witness as the solver printed it.
         inputs: n, the number of input entries.
+        name: of the input, where it is not X.
 
     Returns:
         X as float64 [n], row-major.
@@ -103,7 +104,7 @@ def parse_witness(text: str, inputs: int) -> Array:
     Raises:
         MalformedWitness: no assignment, an entry of X missing, given twice, out of range or not finite.
     """
-    return _variable(text, "X", inputs)
+    return _variable(text, name, inputs)
 
 
 def replay(onnx: Path, prop: Property, text: str | None, tolerance: float | Tolerances = RULE_2026) -> Replay:
@@ -120,8 +121,8 @@ def replay(onnx: Path, prop: Property, text: str | None, tolerance: float | Tole
         proves nothing. `uncheckable`: the checker could not run, which is not held against the solver.
     """
     rule = tolerance if isinstance(tolerance, Tolerances) else Tolerances(inputs=tolerance)
-    if text is None or not _VERDICT_LINE.sub("", text, count=1).strip():
-        return Replay(verdict=WitnessVerdict.MISSING, detail="the solver gave no witness")
+    if text is None or is_empty(text):
+        return NO_WITNESS
     try:
         stated = parse_witness(text, len(prop.input_lower))
     except MalformedWitness as error:
@@ -129,8 +130,7 @@ def replay(onnx: Path, prop: Property, text: str | None, tolerance: float | Tole
     try:
         point, outputs = _run(onnx, stated)
     except Exception as error:  # ONNX Runtime raises a dozen unrelated types; none is the solver's fault
-        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        return Replay(verdict=WitnessVerdict.UNCHECKABLE, detail=f"ONNX Runtime could not run it: {first}")
+        return not_run(error)
     if outputs.shape != (prop.output_count,):
         what = f"the network has {outputs.size} outputs, the query {prop.output_count}"
         return Replay(verdict=WitnessVerdict.UNCHECKABLE, detail=what)
@@ -140,15 +140,29 @@ def replay(onnx: Path, prop: Property, text: str | None, tolerance: float | Tole
     return Replay(verdict=verdict, point=tuple(point), outputs=tuple(outputs), detail=detail)
 
 
+NO_WITNESS = Replay(verdict=WitnessVerdict.MISSING, detail="the solver gave no witness")
+
+
+def is_empty(text: str) -> bool:
+    """Whether a witness says nothing but that there is one."""
+    return not _VERDICT_LINE.sub("", text, count=1).strip()
+
+
+def not_run(error: Exception) -> Replay:
+    """The replay that could not be done."""
+    first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return Replay(verdict=WitnessVerdict.UNCHECKABLE, detail=f"ONNX Runtime could not run it: {first}")
+
+
 def second_opinion(replayed: Replay, instance: LoadedInstance) -> Replay:
     """The same replay with `gradient` filled in, where the witness is credited and the check applies.
 
     A network that cannot be read leaves `none` with the reason in `detail`.
     """
-    facts = instance.facts
+    facts = instance.record.facts
     if replayed.verdict not in (WitnessVerdict.CORRECT, WitnessVerdict.UP_TO_TOLERANCE):
         return replayed
-    if facts.explanation is None:
+    if facts is None or facts.explanation is None:
         return replayed
     try:
         gradient = original_gradient(instance.classifier, facts, replayed.point, replayed.outputs)

@@ -217,13 +217,12 @@ class RobustnessAnswer:
         sides = [self._side("point", self.point)]
         sides += [self._side("counterexample", other)] if other is not None else []
         values = np.concatenate([side.x for side in sides])
-        known = bool(np.isfinite(given.range).all())
         scene = Scene(
             sides[0],
             sides[1] if other is not None else None,
             given.shape,
             self.asked.map_shape,
-            given.range if known else (float(values.min()), float(values.max())),
+            given.clip or (float(values.min()), float(values.max())),
             self.epsilon,
             given.features if len(given.features) == given.x.size else (),
         )

@@ -14,9 +14,9 @@ from salver.explain.explanation import Explanation
 from salver.families.factory import InstanceFactory, Point, Posed
 from salver.families.question import Question
 from salver.points.entries import question_and_method
-from salver.points.given import NO_RANGE, GivenPoint, given_point
+from salver.points.given import GivenPoint, given_point
 from salver.points.subject import Subject, subject_of
-from salver.spec import float32_down, float32_up
+from salver.zoo.datasets import DataSource
 
 OWN_KEYWORDS = frozenset(
     {"dataset", "index", "data_dir", "method", "label", "minus", "absolute", "input_range"}
@@ -55,7 +55,7 @@ def ask(
     point: Any = None,
     question: str | Question = "top-k-changes",
     *,
-    dataset: str | None = None,
+    dataset: str | DataSource | None = None,
     index: int | None = None,
     data_dir: Path | None = None,
     method: str | Explanation = "gradient",
@@ -88,8 +88,8 @@ def ask(
         what = f"{given.origin} has {given.x.size} entries, {subject.name} takes {subject.network.input_size}"
         raise SalverError(what, "point", f"give an input of the network{_declared(subject)}")
     subject.refuse_misread(given.x.astype(np.float64))
-    low, high = float(float32_down(given.range[0])), float(float32_up(given.range[1]))
-    factory = InstanceFactory("check", subject.network, subject.name, given.origin, given.shape, (low, high))
+    described = (given.origin, given.shape, given.clip)
+    factory = InstanceFactory("check", subject.network, subject.name, *described)
     winner = int(factory.predict(given.x[None])[0])
     explained = _explained(explanation, asked, winner, label, minus, absolute) if asked.needs_map else None
     posed = factory.pose(Point(0, given.x, winner), asked, explained)
@@ -114,10 +114,13 @@ def _declared(subject: Subject) -> str:
 
 def _notes(given: GivenPoint, winner: int) -> list[str]:
     notes = []
-    if given.range == NO_RANGE:
+    low, high = (set(end.tolist()) for end in given.limits)
+    if given.clip is None:
         notes.append("no range of the inputs is given, so none is assumed")
+    elif len(low) == len(high) == 1:
+        notes.append(f"inputs are from {low.pop():g} to {high.pop():g}")
     else:
-        notes.append(f"inputs are from {given.range[0]:g} to {given.range[1]:g}")
+        notes.append("every input has a range of its own, that of the data set")
     if given.stated is not None and given.stated != winner:
         notes.append(f"the data set says class {given.stated}, the network {winner}")
     return notes

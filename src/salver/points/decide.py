@@ -19,7 +19,7 @@ from salver.families.search import largest
 from salver.nets.affine import UnsupportedQueryError
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.points.asked import Asked
-from salver.solvers.query import Budget, Options, Query, Result, Verdict, query_over
+from salver.solvers.query import Budget, Options, Query, Result, Verdict, read_query
 from salver.solvers.registry import embedded_solver
 from salver.spec import float32_down, float32_up
 from salver.spec.write import to_vnnlib1
@@ -104,8 +104,7 @@ class QueryFolder:
     def _query(self) -> Query:
         posed = self.asked.posed
         self.onnx.write_bytes(to_bytes(to_model(posed.graph)))
-        centre = posed.point.centre
-        return query_over(self.onnx, posed.prop((centre, centre)), self.vnnlib)
+        return read_query(self.onnx, self.vnnlib)
 
 
 def decide(
@@ -162,7 +161,7 @@ def _with_witness(query: Query, asked: Asked, result: Result, witness: Array) ->
 
 def _inner(asked: Asked, epsilon: float) -> Box:
     """The box rounded inwards [n], [n]: the query's, rounded outwards, holds inputs that are farther."""
-    centre, (low, high) = asked.posed.point.centre, asked.given.range
+    centre, (low, high) = asked.posed.point.centre, asked.given.limits
     least, most = np.maximum(centre - epsilon, low), np.minimum(centre + epsilon, high)
     return float32_up(least), float32_down(most)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.core.errors import SalverError, file_error
+from salver.core.records import parse_record
+from salver.spec import float32_down, float32_up
+from salver.zoo.datasets import Clip, Dataset, DataSource, bounds, open_dataset
 
 Array = npt.NDArray[np.float64]
-NO_RANGE = (-np.inf, np.inf)
+IMAGES = (".bmp", ".gif", ".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
+MOST_BYTES = 1 << 28
+"""Largest file of a point."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +29,7 @@ class GivenPoint:
         x: values [n] of binary32, flattened row-major.
         shape: before flattening, without an axis for the batch; two axes are those of a grey image.
         origin: where it comes from, in words.
-        range: lowest and highest value of an entry; infinite where nothing is known.
+        clip: ranges of its entries; None where nothing is known.
         features, classes: their names, where known.
         stated: the class that the data set gives it.
     """
@@ -31,51 +37,108 @@ class GivenPoint:
     x: npt.NDArray[np.float32]
     shape: tuple[int, ...]
     origin: str
-    range: tuple[float, float] = NO_RANGE
+    clip: Clip | None = None
     features: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     stated: int | None = None
 
+    @property
+    def limits(self) -> tuple[Array, Array]:
+        """Lowest and highest value of every entry [n], [n]; infinite where there is no range."""
+        return bounds(self.clip, self.x.size)
+
     def within(self, low: float, high: float) -> GivenPoint:
-        """The same with a range of its entries.
+        """The same with one range for all entries.
 
         Raises:
             SalverError: it is no range, or excludes the point.
         """
-        if not low < high:
-            raise SalverError(f"{low:g} to {high:g} is no range", "range", "give the lower end first")
+        if not (low < high and np.isfinite([low, high]).all()):
+            raise SalverError(
+                f"{low:g} to {high:g} is no range", "range", "give two numbers, the lower first"
+            )
         least, most = float(self.x.min()), float(self.x.max())
         if least < low or most > high:
             outside = least if least < low else most
             what = f"{low:g} to {high:g} excludes the point, which has an entry {outside:g}"
             raise SalverError(what, "range", "give the range of the data, in the units of the point")
-        return replace(self, range=(low, high))
+        # Rounded outwards: what is proved holds for the whole range.
+        return replace(self, clip=(float(float32_down(low)), float(float32_up(high))))
+
+    def like(self, data: Dataset) -> GivenPoint:
+        """The same with the ranges, the shape and the names of a data set.
+
+        Raises:
+            SalverError: the data have other inputs, or their ranges exclude the point.
+        """
+        low, high = data.bounds
+        if low.size != self.x.size:
+            what = f"has {self.x.size} entries, those of {data.name} have {low.size}"
+            raise SalverError(what, self.origin, "give an input of that data set")
+        if (outside := (self.x < low) | (self.x > high)).any():
+            entry = int(np.argmax(outside))
+            what = f"entry {entry} is {self.x[entry]:g}, outside of {low[entry]:g} to {high[entry]:g}"
+            raise SalverError(what, self.origin, f"give it in the units of {data.name}")
+        return replace(
+            self, shape=data.input_shape, clip=data.clip, features=data.features, classes=data.classes
+        )
 
 
 def given_point(
-    point: Any, dataset: str | None = None, index: int | None = None, data_dir: Path | None = None
+    point: Any,
+    dataset: str | DataSource | None = None,
+    index: int | None = None,
+    data_dir: Path | None = None,
 ) -> GivenPoint:
     """The point that a person names or hands over.
 
     Args:
-        point: an array or tensor of any shape, or the path of a `.npy` or `.csv` file; None for a row of
-            `dataset`.
-        dataset, index: name of a data set and row of its test part.
+        point: an array or tensor of any shape, or the path of a `.npy`, `.csv` or image file; None for a row
+            of `dataset`.
+        dataset: name of a data set, a file or folder of data, or all of a suite's entry `dataset`; it gives a
+            point its ranges and names.
+        index: row of its test part.
 
     Raises:
         SalverError: nothing or too much is named, there is no such file or row, or it holds anything but
             finite numbers.
     """
-    if point is not None and (dataset, index) != (None, None):
-        raise SalverError("a point and a row of a data set are given", "point", "give one of them")
-    if point is not None:
-        named = isinstance(point, str | Path)
-        return _of_array(_in_file(Path(point)) if named else point, str(point) if named else "the point")
-    if dataset is None:
+    if point is None and dataset is None:
         raise SalverError("no point is given", "point", "name a file, or a data set and the index of a row")
-    if index is None:
+    if point is None and index is None:
         raise SalverError("a data set is named, but no row", "index", "give the index of a row")
-    return _of_dataset(dataset, index, data_dir)
+    if point is not None and index is not None:
+        raise SalverError("a point and the index of a row are given", "index", "give one of them")
+    data = None if dataset is None else _opened(dataset, data_dir)
+    if point is None:
+        assert data is not None
+        assert index is not None
+        return _row(data, index)
+    named = isinstance(point, str | Path)
+    found = _of_array(_in_file(Path(point)) if named else point, str(point) if named else "the point")
+    return found if data is None else found.like(data)
+
+
+def _opened(dataset: str | DataSource, data_dir: Path | None) -> Dataset:
+    """Data as it is named, also as a suite does: `{ path = "a.csv", label = "kind" }`."""
+    source = dataset
+    if isinstance(source, str) and source.lstrip().startswith("{"):
+        try:
+            raw = tomllib.loads(f"dataset = {source}")["dataset"]
+        except tomllib.TOMLDecodeError as error:
+            raise SalverError(f"is no table ({error})", source, 'write { path = "..." }') from error
+        source = parse_record(DataSource, raw, "dataset")
+    if isinstance(source, str):
+        return open_dataset(source, None, data_dir)
+    return open_dataset(source.path, source, data_dir)
+
+
+def _row(data: Dataset, index: int) -> GivenPoint:
+    rows, name = len(data.test_x), data.name
+    if not 0 <= index < rows:
+        raise SalverError(f"row {index} is not there", f"data set {name}", f"choose one of 0 ... {rows - 1}")
+    label = int(data.test_y[index])
+    return GivenPoint(data.test_x[index], (), f"row {index} of {name}", stated=label).like(data)
 
 
 def _of_array(values: Any, where: str) -> GivenPoint:
@@ -90,8 +153,8 @@ def _of_array(values: Any, where: str) -> GivenPoint:
     with np.errstate(over="ignore"):
         x = exact.astype(np.float32).ravel()
     if not np.isfinite(x).all():
-        place, value = int(np.argmin(np.isfinite(x))), exact.ravel()[np.argmin(np.isfinite(x))]
-        raise SalverError(f"entry {place} is {value:g}", where, "give finite numbers")
+        place = int(np.argmin(np.isfinite(x)))
+        raise SalverError(f"entry {place} is {exact.ravel()[place]:g}", where, "give finite numbers")
     return GivenPoint(x, _without_batch(found.shape), where)
 
 
@@ -106,9 +169,15 @@ def _without_batch(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def _in_file(path: Path) -> npt.NDArray[Any]:
     kind = path.suffix.lower()
+    if kind in IMAGES:
+        from salver.zoo.datasets.own.images import read_image
+
+        return read_image(path)
     if kind not in (".npy", ".csv"):
-        raise SalverError("is neither .npy nor .csv", str(path), "save the point with numpy.save")
+        raise SalverError("is neither .npy nor .csv nor an image", str(path), "save it with numpy.save")
     try:
+        if path.stat().st_size > MOST_BYTES:
+            raise SalverError(f"is larger than {MOST_BYTES >> 20} MiB", str(path), "give one input")
         if kind == ".csv":
             return np.asarray(np.loadtxt(path, delimiter=",", ndmin=1))
         found: npt.NDArray[Any] = np.load(path, allow_pickle=False)
@@ -118,21 +187,3 @@ def _in_file(path: Path) -> npt.NDArray[Any]:
         first = next(iter(str(error).splitlines()), "")
         raise SalverError(f"holds no point ({first:.80})", str(path), "save it with numpy.save") from error
     return found
-
-
-def _of_dataset(name: str, index: int, data_dir: Path | None) -> GivenPoint:
-    from salver.zoo.datasets import load
-
-    data = load(name, data_dir)
-    rows = len(data.test_x)
-    if not 0 <= index < rows:
-        raise SalverError(f"row {index} is not there", f"data set {name}", f"choose one of 0 ... {rows - 1}")
-    return GivenPoint(
-        data.test_x[index],
-        data.input_shape,
-        f"row {index} of {name}",
-        data.clip,
-        data.features,
-        data.classes,
-        int(data.test_y[index]),
-    )

@@ -211,9 +211,9 @@ def rounded_up(value: float) -> float:
 
 
 def _widest(asked: Asked) -> float:
-    low, high = asked.given.range
-    if math.isfinite(high - low):
-        return high - low
+    low, high = asked.given.limits
+    if asked.given.clip is not None:
+        return float((high - low).max())
     return max(1.0, float(np.abs(asked.given.x).max()))
 
 

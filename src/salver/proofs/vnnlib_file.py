@@ -10,7 +10,8 @@
     part      = "(" "and" { part } ")" | atom
     atom      = "(" ("<=" | ">=" | "=" | "==") side side ")"     a variable and a number, or two outputs
 
-A comment runs from `;` to the next line feed or carriage return. Anything else is refused.
+A choice of one part is that part. A comment runs from `;` to the next line feed or carriage return.
+Anything else is refused.
 """
 
 from __future__ import annotations
@@ -207,6 +208,8 @@ def _assert(reading: _QueryParser, expression: Any) -> None:
         case ["and", *parts]:
             for part in parts:
                 _assert(reading, part)
+        case ["or", only]:
+            _assert(reading, only)
         case ["or", *parts]:
             reading.clauses.append(tuple(tuple(_conjunction(reading, part)) for part in parts))
         case _:

@@ -88,23 +88,23 @@ class Census:
 def count(manifest: Manifest, networks: Sequence[NetworkFacts]) -> Census:
     """Counts a manifest; `networks` as `network_facts` reads them."""
     instances = manifest.instances
-    shares = [i.facts.vacuity.delta_over_saliency for i in instances]
+    shares = [i.known.vacuity.delta_over_saliency for i in instances]
     points: dict[str, set[int]] = {}
     for instance in instances:
-        points.setdefault(instance.facts.dataset, set()).add(instance.facts.index)
-    sizes = [(int(np.prod(i.facts.input_shape)), i.facts.logits + i.facts.saliencies) for i in instances]
+        points.setdefault(instance.known.dataset, set()).add(instance.known.index)
+    sizes = [(int(np.prod(i.known.input_shape)), i.known.logits + i.known.saliencies) for i in instances]
     return Census(
         groups=_groups(instances),
         networks=tuple(networks),
         most_seconds=most_seconds(manifest),
-        evidence=dict(sorted(Counter(str(i.facts.evidence) for i in instances).items())),
+        evidence=dict(sorted(Counter(str(i.known.evidence) for i in instances).items())),
         delta_shares=tuple(sorted(share for share in shares if share is not None)),
         bounded=sum(_is_bounded(i) for i in instances),
-        samples=sum(i.facts.vacuity.samples for i in instances),
+        samples=sum(i.known.vacuity.samples for i in instances),
         query_networks=len({i.onnx for i in instances}),
         largest_query=max(sizes, key=lambda size: size[0] + size[1]),
         operators=tuple(sorted({operator for i in instances for operator in i.operators})),
-        tie_rules=tuple(sorted({i.facts.question.tie_rule for i in instances})),
+        tie_rules=tuple(sorted({i.known.question.tie_rule for i in instances})),
         points={name: len(indices) for name, indices in sorted(points.items())},
     )
 
@@ -145,7 +145,7 @@ def network_facts(folder: Path, manifest: Manifest) -> tuple[NetworkFacts, ...]:
     Raises:
         SalverError: a network cannot be read.
     """
-    facts = {i.network: i.facts for i in manifest.instances}
+    facts = {i.network: i.known for i in manifest.instances}
     return tuple(
         NetworkFacts(
             Path(path).stem,
@@ -162,7 +162,7 @@ def _parameters(model: onnx.ModelProto) -> int:
 
 
 def _is_bounded(instance: Instance) -> bool:
-    vacuity = instance.facts.vacuity
+    vacuity = instance.known.vacuity
     return vacuity.delta_star_upper is not None or vacuity.epsilon_star_upper is not None
 
 
@@ -178,8 +178,8 @@ def _groups(instances: Sequence[Instance]) -> tuple[CensusGroup, ...]:
 
 def _group(key: tuple[str, str], own: list[Instance], drawn: int) -> CensusGroup:
     family, network = key
-    answers = Counter(i.facts.expected for i in own)
-    names = sorted({i.facts.network for i in own})
+    answers = Counter(i.known.expected for i in own)
+    names = sorted({i.known.network for i in own})
     seconds = sorted({i.timeout for i in own})
     return CensusGroup(
         family=family,

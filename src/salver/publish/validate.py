@@ -23,6 +23,8 @@ from salver.core.errors import SalverError
 from salver.explain.reference import POINTS, differ
 from salver.families.instance import Instance, Manifest
 from salver.families.instance_set import checksums, read_manifest, refuse_wrong_instance
+from salver.judge.loaded import read_set
+from salver.judge.stated import networks_of, values_at
 from salver.nets.network import Network, evaluate
 from salver.nets.onnx.file import load_model
 from salver.nets.onnx.reader import read_onnx
@@ -63,9 +65,25 @@ def validate(folder: Path) -> tuple[Manifest, list[Complaint]]:
     return manifest, complaints
 
 
-def validated_json(folder: Path, manifest: Manifest, complaints: list[Complaint]) -> str:
+def validate_given(folder: Path, manifest: Manifest) -> list[Complaint]:
+    """Checks a set of which nothing is known but its files: texts are read, networks run and fit them."""
+    given, complaints = read_set(folder), []
+    for one in manifest.instances:
+        try:
+            instance = given[one.id]
+            query = instance.stated
+            middle = {
+                n: np.zeros(tensor.size) for n, tensor in enumerate(query.tensors) if tensor.role == "input"
+            }
+            dict(values_at(query, networks_of(instance, query), middle))
+        except Exception as error:  # ONNX Runtime raises a dozen unrelated types
+            complaints.append(Complaint(one.name, " ".join(str(error).split())[:300]))
+    return complaints
+
+
+def validated_json(folder: Path, instances: int, complaints: list[Complaint]) -> str:
     """What `validate` found, for programs."""
-    found = {"folder": str(folder), "instances": len(manifest.instances), "valid": not complaints}
+    found = {"folder": str(folder), "instances": instances, "valid": not complaints}
     return json.dumps({**found, "complaints": [asdict(complaint) for complaint in complaints]}, indent=1)
 
 
@@ -119,10 +137,10 @@ def _key_and_seed(stem: str, seed: int) -> tuple[str, int]:
 
 def _graph(folder: Path, instance: Instance, graph: Network) -> Iterator[Complaint]:
     """ONNX Runtime, the reference evaluation and autograd on the original network at random points."""
-    facts = instance.facts
+    facts = instance.known
     model = load_model(folder / instance.onnx)
     runtime = Runtime(model.SerializeToString())
-    low, high = facts.clip or (-1.0, 1.0)
+    low, high = facts.spread
     rng = np.random.default_rng(0)
     x = rng.uniform(low, high, (POINTS, graph.input_size)).astype(np.float32)
     original = read_onnx(folder / instance.network)

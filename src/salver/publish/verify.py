@@ -26,14 +26,15 @@ from salver.core.confined import (
 )
 from salver.core.errors import FoundError, SalverError
 from salver.core.names import refuse_unsafe_path
+from salver.core.unpacking import unpack
+from salver.families.given import opened
 from salver.families.instance import Manifest
 from salver.families.instance_set import MOST_MANIFEST_BYTES, checksums, read_manifest
 from salver.nets.onnx.file import MOST_BYTES
 from salver.publish import generate_properties as drawing
-from salver.publish.archive import unpack
 from salver.publish.census import refuse_unfit
 from salver.publish.folder import METADATA, SUMS, drawn_from, is_draw
-from salver.publish.validate import MOST_LISTED_BYTES, Complaint, validate
+from salver.publish.validate import MOST_LISTED_BYTES, Complaint, validate, validate_given
 from salver.spec.read import MOST_BYTES as MOST_TEXT_BYTES
 
 MOST_SUM_BYTES = 4096
@@ -67,6 +68,25 @@ def verify_set(path: Path) -> tuple[Manifest | None, list[Complaint]]:
             raise
         manifest, complaints = _verify_folder(folder, Path(temporary) / "set")
         return manifest, early + complaints
+
+
+def check_set(path: Path) -> tuple[int, list[Complaint]]:
+    """Checks any instance set, by all that is known of it: its instances, and what does not fit.
+
+    Raises:
+        SalverError: it is no set, or cannot be read.
+    """
+    if (path / "manifest.json").is_file():
+        published = (path / METADATA).is_file()
+        manifest, complaints = verify_set(path) if published else validate(path)
+        return len(manifest.instances) if manifest else 0, complaints
+    with opened(path) as found:
+        if all(one.facts is None for one in found.manifest.instances):
+            return len(found.manifest.instances), validate_given(found.folder, found.manifest)
+    if path.suffix == ".csv":
+        return check_set(path.parent)
+    manifest, complaints = verify_set(path)
+    return len(manifest.instances) if manifest else 0, complaints
 
 
 def _archive_sum(path: Path) -> Iterator[Complaint]:

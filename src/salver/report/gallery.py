@@ -105,7 +105,7 @@ def _first_of(exhibit: Exhibit, exhibits: list[Exhibit]) -> Exhibit:
 
 
 def _exhibit(view: WitnessView, pictures: tuple[Picture, ...]) -> Exhibit:
-    facts = view.instance.facts
+    facts = view.instance.known
     said = [
         f"class {view.x_class} at xhat, {view.witness_class} at the witness",
         f"largest change of an input entry {view.input_distance:.4g} (allowed {facts.epsilon:g})",
@@ -133,7 +133,7 @@ def _exhibit(view: WitnessView, pictures: tuple[Picture, ...]) -> Exhibit:
 
 def top_sets(view: WitnessView) -> tuple[list[int], list[int]]:
     """The top-k sets at xhat and at the witness, where the question ranks; else empty."""
-    first, second = (list(top_set(m, view.instance.facts)) for m in (view.x_map, view.witness_map))
+    first, second = (list(top_set(m, view.instance.known)) for m in (view.x_map, view.witness_map))
     return first, second
 
 
@@ -164,7 +164,7 @@ def _pictures(view: WitnessView) -> list[tuple[Picture, bytes]]:
         view.input_shape,
         view.map_shape,
         view.clip,
-        view.instance.facts.epsilon,
+        view.instance.known.epsilon,
         view.features,
     )
     name = view.instance.name

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.report.pictures import bars_svg, flattened, image_png, map_png
+from salver.zoo.datasets import Clip
 
 Array = npt.NDArray[np.float64]
 MOST_BARS = 20
@@ -38,7 +39,7 @@ class Scene:
     Attributes:
         point, other: the explained input, and a counterexample where there is one.
         input_shape, map_shape: (channels, height, width) or (height, width) of an image; (n,) of a table.
-        range: value of black and of white; epsilon: change at which colours are full.
+        range: values of black and of white; epsilon: change at which colours are full.
         features: names of a table's entries.
     """
 
@@ -46,7 +47,7 @@ class Scene:
     other: Side | None
     input_shape: tuple[int, ...]
     map_shape: tuple[int, ...]
-    range: tuple[float, float]
+    range: Clip
     epsilon: float
     features: tuple[str, ...] = ()
 

@@ -61,9 +61,9 @@ def network_sizes(judged: Judged[LoadedRun]) -> dict[str, int]:
     instances = judged.run.instances
     keys = sorted({one.run.instance_id for one in judged.rows} & set(instances.by_id))
     used = [instances[key] for key in keys]
-    of_each = {one.record.network: one for one in used}
+    of_each = {one.explained_file: one for one in used}
     sizes = {network: one.neurons for network, one in of_each.items()}
-    return {one.record.id: size for one in used if (size := sizes[one.record.network]) > 0}
+    return {one.record.id: size for one in used if (size := sizes[one.explained_file]) > 0}
 
 
 def write_report(found: Results, material: Material, drawing: Drawing) -> Path:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from salver.core.errors import SalverError
 from salver.core.files import sync
-from salver.families.instance import Instance, Manifest
+from salver.families.instance import Instance, Manifest, content_id
 from salver.families.instance_set import read_manifest
 
 FOLDER = "set"
@@ -96,7 +96,7 @@ def changed_files(folder: Path, sums: Mapping[str, str]) -> list[str]:
 
 def _files(folder: Path, manifest: Manifest) -> Iterator[str]:
     yield _MANIFEST
-    names = {name for one in manifest.instances for name in (one.onnx, one.vnnlib, one.vnnlib2, one.network)}
+    names = {name for one in manifest.instances for name in one.files}
     for name in sorted(names):
         stored = [kind for kind in (name, f"{name}.gz") if (folder / kind).is_file()]
         if not stored:
@@ -108,10 +108,11 @@ def _refuse_other_ids(folder: Path, instances: tuple[Instance, ...], set_path: P
     """An instance's id is a hash of its network and query: refuses files that are not those."""
     networks: dict[str, bytes] = {}
     for one in instances:
-        if one.onnx not in networks:
-            networks[one.onnx] = hashlib.sha256((folder / one.onnx).read_bytes()).digest()
+        for name in one.network_files:
+            if name not in networks:
+                networks[name] = hashlib.sha256((folder / name).read_bytes()).digest()
         text = _unpacked(folder / one.vnnlib)
-        if hashlib.sha256(networks[one.onnx] + text).hexdigest()[: len(one.id)] != one.id:
+        if content_id([networks[name] for name in one.network_files], text) != one.id:
             what = f"its network or query was changed after it was generated (instance {one.name})"
             raise SalverError(what, str(set_path), _HINT)
 

@@ -119,7 +119,8 @@ def _of_settings(stored: Sequence[RunRecord], records: Sequence[RunRecord]) -> s
 
 def _of_edits(run: RunManifest, run_dir: Path, root: Path) -> str:
     folder = root / run.instance_set
-    edited = edited_since(folder, run_dir) if run.kept and folder.is_dir() else []
+    compared = run.kept and not run.given and folder.is_dir()
+    edited = edited_since(folder, run_dir) if compared else []
     if not edited:
         return ""
     more = f" and {len(edited) - 1} more" if edited[1:] else ""
@@ -147,8 +148,11 @@ def set_of(run_dir: Path, root: Path, run: RunManifest) -> Path:
 
 def changed_sources(run_dir: Path, root: Path) -> list[str]:
     """Files that a run's instances were made from and that are others now, where its suite's set is here."""
+    run = read_run(run_dir)
+    if run.given:
+        return []
     try:
-        folder = _suite_set(read_run(run_dir), root, run_dir)
+        folder = _suite_set(run, root, run_dir)
     except SalverError:
         return []
     return changed_files(folder)

@@ -48,6 +48,7 @@ class RunManifest(Record):
 
     It says how the run was begun and is never rewritten; a resume adds a session. `kept` is the hash of the
     instance set that the run keeps. Both it and `planned` are absent from runs of older versions.
+    `given` says that a person has named the set; `instance_set` is then what was named.
     """
 
     suite: str
@@ -64,6 +65,7 @@ class RunManifest(Record):
     machine: Machine
     planned: Planned | None = None
     kept: str = ""
+    given: bool = Field(default=False, exclude_if=lambda given: not given)
     resumed: tuple[Session, ...] = ()
 
 

@@ -10,7 +10,7 @@ from salver.core.errors import SalverError
 from salver.core.records import Record
 from salver.families.instance import Instance
 from salver.runners.answers import Claim, Job, RunRecord
-from salver.runners.contract import Runner
+from salver.runners.contract import Runner, why_unsupported
 from salver.supervise.finished import Finished, Limits, Termination
 
 LimitsFor = Callable[[Instance, Runner], Limits]
@@ -45,7 +45,7 @@ class PlannedJob(Record):
             suite=instance.suite,
             instance_id=instance.id,
             instance=instance.name,
-            family=instance.facts.family,
+            family=instance.family,
             solver=job.solver,
             solver_version=job.solver_version,
             repetition=job.repetition,
@@ -110,7 +110,7 @@ def plan(
                     repetition=repetition,
                 )
                 planned = PlannedJob(job=job, instance=instance)
-                if reason := runner.supports(instance):
+                if reason := why_unsupported(runner, instance):
                     unsupported.append(unsupported_record(planned, reason))
                 else:
                     jobs.append(planned)

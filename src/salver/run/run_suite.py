@@ -18,7 +18,7 @@ from salver.core.plugins import choose
 from salver.core.records import Record
 from salver.families.instance import Instance, Manifest
 from salver.families.instance_set import read_manifest, set_folder
-from salver.families.suite import Suite
+from salver.families.suite import AnySuite, GivenSuite
 from salver.run.engines import check_engine, run_jobs
 from salver.run.events import EventLog, RunSummary, Work
 from salver.run.job import Folders
@@ -91,7 +91,7 @@ def _require_cuda() -> None:
         raise SalverError("torch finds no CUDA device", "--device cuda", "use --device cpu on this machine")
 
 
-def limits_for(options: RunOptions, suite: Suite) -> Callable[[Instance, Runner], Limits]:
+def limits_for(options: RunOptions, suite: AnySuite) -> Callable[[Instance, Runner], Limits]:
     """Limits of one job: the instance's timeout unless the user gave one.
 
     Raises:
@@ -114,7 +114,7 @@ def limits_for(options: RunOptions, suite: Suite) -> Callable[[Instance, Runner]
 
 
 def run_suite(
-    suite: Suite,
+    suite: AnySuite,
     manifest: Manifest,
     set_path: Path,
     root: Path,
@@ -141,7 +141,8 @@ def run_suite(
             version=suite.version,
             seed=suite.seed,
             recipe=manifest.recipe,
-            instance_set=os.path.relpath(set_path, root),
+            instance_set=os.path.relpath(set_folder(root, suite), root),
+            given=isinstance(suite, GivenSuite),
             solvers={name: runner.version() for name, runner in chosen.runners.items()},
             unavailable=chosen.unavailable,
             planned=_planned(planned, options),
@@ -155,7 +156,7 @@ def run_suite(
 
 def _resume(
     run_dir: Path,
-    suite: Suite,
+    suite: AnySuite,
     asked: RunOptions,
     on_plan: Callable[[Plan], None],
     on_finish: Callable[[RunRecord], None],
@@ -201,7 +202,7 @@ def _as_planned(asked: RunOptions, run: RunManifest) -> RunOptions:
 
 
 def _plan(
-    suite: Suite, manifest: Manifest, options: RunOptions, solvers: Collection[str] = ()
+    suite: AnySuite, manifest: Manifest, options: RunOptions, solvers: Collection[str] = ()
 ) -> tuple[Chosen, Plan]:
     limits = limits_for(options, suite)
     chosen = choose_runners(options, solvers)
@@ -236,7 +237,7 @@ def _run(
     return run_jobs(engine, work, options.workers, options.device)
 
 
-def resumable(root: Path, suite: Suite, recipe: str | None) -> Path | None:
+def resumable(root: Path, suite: AnySuite, recipe: str | None) -> Path | None:
     """Folder of the suite's latest run, for `--resume`; None where there is none yet.
 
     Args:

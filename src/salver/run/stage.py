@@ -49,11 +49,17 @@ def stage(instance: Instance, root: Path, scratch: Path | None = None) -> Iterat
     """
     with private_folder(scratch) as folder:
         workdir = folder / "work"
-        copies = [_copy(root, name, workdir) for name in (instance.onnx, instance.vnnlib, instance.vnnlib2)]
-        onnx, vnnlib, vnnlib2 = copies
-        yield Stage(
-            folder, workdir, StagedInstance(instance=instance, onnx=onnx, vnnlib=vnnlib, vnnlib2=vnnlib2)
+        newer = instance.vnnlib2 or instance.vnnlib
+        names = dict.fromkeys((*instance.network_files, instance.vnnlib, newer))
+        copies = {name: _copy(root, name, workdir) for name in names}
+        staged = StagedInstance(
+            instance=instance,
+            onnx=copies[instance.onnx],
+            networks={name: copies[path] for name, path in instance.networks.items()},
+            vnnlib=copies[instance.vnnlib],
+            vnnlib2=copies[newer],
         )
+        yield Stage(folder, workdir, staged)
 
 
 @contextlib.contextmanager

@@ -17,12 +17,23 @@ from salver.supervise.finished import Limits, Measured, Termination
 
 
 class StagedInstance(Record):
-    """An instance with private, uncompressed copies of its files inside a run's working directory."""
+    """An instance with private, uncompressed copies of its files inside a run's working directory.
+
+    Attributes:
+        networks: by their names in the query, where it is over several; `onnx` is the first.
+        vnnlib2: the text in VNN-LIB 2.0; the only text where there is none.
+    """
 
     instance: Instance
     onnx: Path
+    networks: dict[str, Path] = Field(default_factory=dict)
     vnnlib: Path
     vnnlib2: Path
+
+    @property
+    def named_networks(self) -> list[str]:
+        """The values of `--network`, as the VNN-LIB standard's command line and `salver-solve` take them."""
+        return [f"{name}={path}" for name, path in (self.networks or {"": self.onnx}).items()]
 
 
 class Job(Record):

@@ -55,6 +55,7 @@ class Runner(ABC):
         operators: ONNX operators the tool accepts; an instance with others is `unsupported`.
         devices: `cpu`, `cuda`.
         vnnlib_versions: VNN-LIB versions the tool reads; the first is what it is given.
+        several_networks: whether it takes queries over several networks.
         result_files: file names in the working directory whose text is handed to `parse`.
         complete: whether the tool decides every instance given time.
         proof_file: result file with a proof of an `unsat` (`salver.proofs`), for tools that can write one.
@@ -71,6 +72,7 @@ class Runner(ABC):
     operators: ClassVar[frozenset[str]] = CANONICAL_OPERATORS
     devices: ClassVar[frozenset[str]] = frozenset({"cpu"})
     vnnlib_versions: ClassVar[tuple[str, ...]] = ("1.0",)
+    several_networks: ClassVar[bool] = False
     result_files: ClassVar[tuple[str, ...]] = ()
     complete: ClassVar[bool] = False
     proof_file: ClassVar[str] = ""
@@ -100,7 +102,12 @@ class Runner(ABC):
         """Version of the tool; part of a job's identity."""
 
     def supports(self, instance: Instance) -> str | None:
-        """Why the tool cannot take this instance, or None when it can."""
+        """Why the tool cannot take this instance, or None when it can.
+
+        A tool that does not say what operators it takes is given every network of somebody else's set.
+        """
+        if instance.facts is None and self.operators == CANONICAL_OPERATORS:
+            return None
         return self._lacking(set(instance.operators) - self.operators)
 
     def _lacking(self, operators: set[str]) -> str | None:
@@ -117,6 +124,16 @@ class Runner(ABC):
     @abstractmethod
     def parse(self, instance: Instance, finished: Finished) -> Answer:
         """What the solver said. Pure, so stored logs can be judged again."""
+
+
+def why_unsupported(runner: Runner, instance: Instance) -> str | None:
+    """Why a solver cannot take an instance, by what it declares or says itself; None when it can."""
+    if instance.networks and not runner.several_networks:
+        return "takes queries over one network only"
+    if not instance.versions & set(runner.vnnlib_versions):
+        read, written = " and ".join(runner.vnnlib_versions), " and ".join(sorted(instance.versions))
+        return f"reads VNN-LIB {read}, the query is in {written}"
+    return runner.supports(instance)
 
 
 def answer_from_words(text: str) -> Answer:

@@ -24,16 +24,17 @@ class EmbeddedRunner(Runner):
     """
 
     url = "https://salver.readthedocs.io"
+    vnnlib_versions = ("1.0", "2.0")
+    several_networks = True
     families: ClassVar[tuple[str, ...]] = ()
 
     def supports(self, instance: Instance) -> str | None:
-        from salver.nets.operators import OPERATORS
+        from salver.nets.onnx.reader import SUPPORTED
 
-        own = {kind.onnx for kind in OPERATORS.values()}
-        reason = self._lacking(set(instance.operators) - self.operators - own)
-        if reason or not self.families or instance.facts.family in self.families:
+        reason = self._lacking(set(instance.operators) - SUPPORTED)
+        if reason or not self.families or instance.family in self.families:
             return reason
-        return f"made for {', '.join(sorted(self.families))}, not for {instance.facts.family}"
+        return f"made for {', '.join(sorted(self.families))}, not for {instance.family}"
 
     def version(self) -> str:
         return __version__
@@ -41,7 +42,8 @@ class EmbeddedRunner(Runner):
     def command(self, staged: StagedInstance, workdir: Path, limits: Limits) -> list[str]:
         return [
             sys.executable, "-m", "salver.solvers", self.name, "verify", str(staged.vnnlib),
-            "--network", f"N={staged.onnx}", "--timeout", f"{limits.wall_s:g}",
+            *(word for network in staged.named_networks for word in ("--network", network)),
+            "--timeout", f"{limits.wall_s:g}",
             "--threads", str(limits.cores), "--device", self.device,
             *(["--proof", str(workdir / self.proof_file)] if self.proofs else []),
         ]  # fmt: skip

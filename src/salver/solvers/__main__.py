@@ -48,6 +48,9 @@ def _supported(key: str) -> list[str]:
     return sorted(SUPPORTED - {"Div"})  # a variable is divided by constants only
 
 
+STRICT = "strict comparisons: unsat is shown without them, and sat needs a point that satisfies them strictly"
+
+
 def main(argv: list[str] | None = None) -> int:
     """Entry point of the command; returns its exit status.
 
@@ -153,7 +156,7 @@ def _verify(solver: EmbeddedSolver, options: argparse.Namespace, started: float,
     """Decides the query and reports one answer, or says in one line on stderr why there is none."""
     try:
         result, query = _decide(solver, options, started, outbox)
-        text = _text(result, query, options.query, options.serialise_assignments)
+        text = _text(result, query, options.serialise_assignments)
         if result.reason:
             print(result.reason, file=sys.stderr)
         outbox.answer(text)
@@ -200,6 +203,8 @@ def _decide(
     try:
         query = read_queries(_files(options.network), _plain_or_compressed(options.query))
         print(f"reading: {time.monotonic() - since:.3f} s", file=sys.stderr, flush=True)
+        if query.lifted is not None and query.lifted.strict:
+            print(STRICT, file=sys.stderr)
         phase, since = "solving", time.monotonic()
         outbox.solving()
         chosen = Options(
@@ -277,15 +282,28 @@ def _off_the_edge(
 
 
 def _files(named: list[str]) -> dict[str, Path]:
-    """Files by the names of their networks. Raises: SalverError: two of one name."""
+    """Files by the names of their networks, also of VNN-COMP's list of them in one word.
+
+    The only network may go without a name, as `=FILE` where the file's name has a `=`.
+
+    Raises:
+        SalverError: two of one name, an empty part, a list that is none.
+    """
+    from salver.spec.instances_csv import network_files
+
     files: dict[str, Path] = {}
     for word in named:
         name, equals, path = word.partition("=")
-        if equals and not (name and path):
+        if word.startswith("["):
+            pairs = network_files(word, "--network")
+        elif equals and not path:
             raise SalverError(f"{word!r} has an empty part", "--network", "write NAME=FILE")
-        if name in files:
-            raise SalverError(f"network {name!r} has two files", "--network", "name each network once")
-        files[name] = Path(path or name)
+        else:
+            pairs = ((name, path or name),)
+        for network, file in pairs:
+            if network in files:
+                raise SalverError(f"network {network!r} has two files", "--network", "name each network once")
+            files[network] = _plain_or_compressed(Path(file))
     return files
 
 
@@ -340,7 +358,7 @@ def _plain_or_compressed(path: Path) -> Path:
     return compressed if not path.exists() and compressed.exists() else path
 
 
-def _text(result: Result, query: Query | None, path: Path, folder: Path | None) -> str:
+def _text(result: Result, query: Query | None, folder: Path | None) -> str:
     """The answer as printed: verdict and assignment, which is also stored in `folder` where one is given.
 
     The assignment has the form of the query's own version: tensor by tensor in 2.0, one list in 1.0.
@@ -350,11 +368,8 @@ def _text(result: Result, query: Query | None, path: Path, folder: Path | None) 
     if query.lifted is not None:
         tensors = query.lifted.assignment(result.witness)
     else:
-        from salver.spec import declared_tensors
-
-        declared = declared_tensors(_plain_or_compressed(path))
-        named = {"X": result.witness, "Y": query.replay(result.witness)}
-        tensors = [(name, declared.get(name, ""), named[name]) for name in declared or named]
+        sides = {"input": result.witness, "output": query.replay(result.witness)}
+        tensors = [(tensor.name, tensor.head, sides[tensor.role]) for tensor in query.tensors]
     if folder is not None:
         from salver.core.files import write_atomically
 

@@ -26,7 +26,7 @@ from salver.nets.onnx.reader import read_for_query
 from salver.nets.program import AbsBlock, GateBlock
 from salver.solvers.query import Query, query_over
 from salver.solvers.replay import AskedNetwork, LiftedReplay, Terms
-from salver.spec import Atom, Property, read_vnnlib
+from salver.spec import Atom, Property, plain
 from salver.spec.numbers import above, below
 from salver.spec.property import Relation
 from salver.spec.read import MOST_ENTRIES
@@ -46,26 +46,26 @@ class NoSolutionError(Exception):
 def read_queries(files: Mapping[str, Path], vnnlib: Path) -> Query:
     """Reads a query over one network or more, by the networks' names in it.
 
-    A query in the plain form, as the instance sets have it, is read as such (`read_query`); what that form
-    cannot say is read as one of terms.
+    A query of the plain form, as the instance sets have it, is solved as one box (`query_over`); what that
+    form cannot say, over further outputs (`read_lifted`).
 
     Raises:
-        SalverError, UnsupportedQueryError: as `read_query`.
+        SalverError, UnsupportedQueryError: as `read_lifted`.
         NoSolutionError: the text alone shows that there is no solution.
     """
-    if len(files) > 1:
-        return read_lifted(files, vnnlib)
+    text = read_term_query(vnnlib)
     try:
-        prop = read_vnnlib(vnnlib)
+        prop = plain(text, str(vnnlib))
     except SalverError:
-        return read_lifted(files, vnnlib)
+        return _over_terms(text, files, vnnlib)
+    (path,) = _paths(text, files, vnnlib)
     try:
-        return query_over(next(iter(files.values())), prop, vnnlib)
-    except (SalverError, UnsupportedQueryError) as plain:
+        return query_over(path, prop, text.tensors, vnnlib)
+    except (SalverError, UnsupportedQueryError) as plainly:
         try:
-            return read_lifted(files, vnnlib)
+            return _over_terms(text, files, vnnlib)
         except SalverError:
-            raise plain from None
+            raise plainly from None
 
 
 def read_lifted(files: Mapping[str, Path], vnnlib: Path, margin: bool = False) -> Query:
@@ -80,7 +80,10 @@ def read_lifted(files: Mapping[str, Path], vnnlib: Path, margin: bool = False) -
         NoSolutionError: the text alone shows that there is none.
         UnsupportedQueryError: operators outside `Network`.
     """
-    text = read_term_query(vnnlib)
+    return _over_terms(read_term_query(vnnlib), files, vnnlib, margin)
+
+
+def _over_terms(text: TermQuery, files: Mapping[str, Path], vnnlib: Path, margin: bool = False) -> Query:
     paths = _paths(text, files, vnnlib)
     lift = _lifted(text, str(vnnlib), margin)
     parts, networks, first = [], [], 0
@@ -115,7 +118,9 @@ def read_lifted(files: Mapping[str, Path], vnnlib: Path, margin: bool = False) -
 def _paths(text: TermQuery, files: Mapping[str, Path], vnnlib: Path) -> list[Path]:
     """The file of every network; one that equals another has the other's."""
     if len(text.networks) == 1 and len(files) == 1:
-        return list(files.values())  # as for plain queries, the name on the command line is free
+        ((given, file),) = files.items()
+        if given in ("", str(file)) or not text.tensors[0].head:
+            return [file]  # without a name on the command line, or in VNN-LIB 1.0
     paths: dict[str, Path] = {}
     for network in text.networks:
         equal = network.relation == "equal-to"

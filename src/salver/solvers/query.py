@@ -22,7 +22,8 @@ from salver.nets.program import Program
 from salver.nets.runtime import Runtime
 from salver.solvers.journal import Journal
 from salver.solvers.replay import LiftedReplay
-from salver.spec import Property, declared_tensors, float32_down, float32_up, read_vnnlib
+from salver.spec import Property, float32_down, float32_up, plain
+from salver.spec.terms import Tensor, read_term_query
 
 Array = npt.NDArray[np.float64]
 REAL_TOLERANCE = 1e-5
@@ -101,6 +102,7 @@ class Query:
         prop: box and clauses; a satisfying X falsifies the property under test.
         lifted: replays `network` where it is not the file's function alone (`salver.solvers.replay`).
         double: whether the networks take their inputs in double precision.
+        tensors: input and output as the text declares them, where it is known.
     """
 
     onnx: Path
@@ -108,6 +110,7 @@ class Query:
     prop: Property
     lifted: LiftedReplay | None = None
     double: bool = False
+    tensors: tuple[Tensor, ...] = ()
 
     @cached_property
     def program(self) -> Program:
@@ -200,11 +203,12 @@ def read_query(onnx: Path, vnnlib: Path) -> Query:
         SalverError: unreadable or malformed files, or sizes, shapes or types that do not fit.
         UnsupportedQueryError: operators outside `Network`.
     """
-    return query_over(onnx, read_vnnlib(vnnlib), vnnlib)
+    text = read_term_query(vnnlib)
+    return query_over(onnx, plain(text, str(vnnlib)), text.tensors, vnnlib)
 
 
-def query_over(onnx: Path, prop: Property, vnnlib: Path) -> Query:
-    """A plain property over the network in a file; errors as `read_query`."""
+def query_over(onnx: Path, prop: Property, tensors: tuple[Tensor, ...], vnnlib: Path) -> Query:
+    """A plain property, whose text declares `tensors`, over the network in a file; errors as `read_query`."""
     model = load_model(onnx)
     try:
         network = from_model(model, str(onnx))
@@ -218,7 +222,8 @@ def query_over(onnx: Path, prop: Property, vnnlib: Path) -> Query:
         raise SalverError(
             f"{what}, the network has {sizes[0]} and {sizes[1]}", str(vnnlib), "use its own network"
         )
-    ends = {"X": inputs_of(model.graph)[0], "Y": model.graph.output[0]}
-    for role, declared in declared_tensors(vnnlib).items():
-        refuse_contradiction(declared, ends[role], str(vnnlib))
-    return Query(onnx, network, prop, double=is_double(ends["X"]))
+    ends = {"input": inputs_of(model.graph)[0], "output": model.graph.output[0]}
+    for tensor in tensors:
+        if tensor.head:  # VNN-LIB 1.0 declares no type
+            refuse_contradiction(tensor.head, ends[tensor.role], str(vnnlib))
+    return Query(onnx, network, prop, double=is_double(ends["input"]), tensors=tensors)

@@ -39,6 +39,7 @@ Variable = tuple[int, int]
 Monomial = tuple[Variable, ...]
 """A product of variables, in order."""
 _Terms = dict[Monomial, Fraction]
+_ZERO, _ONE, _MINUS = Fraction(0), Fraction(1), Fraction(-1)
 _REALS = frozenset(("real", "float16", "float32", "float64"))
 _WHOLE = frozenset(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64))
 _MOST_EXPONENT = 400
@@ -244,14 +245,14 @@ def _declare(reading: _TermReader, role: Role, words: tuple[str, str, str], inne
     name, element, shape = words
     found = SHAPE.fullmatch(shape)
     sizes = indices(found[1]) if found else None
-    if sizes is None or element not in (_REALS if role == "input" else _REALS | _WHOLE):
+    if sizes is None or element.lower() not in (_REALS if role == "input" else _REALS | _WHOLE):
         raise reading.fail(f"declaration of {name[:40]!r} is not `NAME real [shape]`", line)
     if len(sizes) > MOST_AXES or math.prod(sizes) > MOST_ENTRIES:
         raise reading.fail(f"{name[:40]!r} has more than {MOST_ENTRIES} entries or {MOST_AXES} axes", line)
     if name in reading.numbers:
         raise reading.fail(f"tensor {name[:40]!r} is declared twice", line)
     reading.numbers[name] = len(reading.tensors)
-    reading.tensors.append(Tensor(len(reading.networks), role, name, element, sizes, inner))
+    reading.tensors.append(Tensor(len(reading.networks), role, name, element.lower(), sizes, inner))
 
 
 _NEGATED = {"<=": ">", ">=": "<", "<": ">=", ">": "<=", "=": "!=", "==": "!=", "!=": "="}
@@ -283,10 +284,13 @@ def _compared(
     """left `relation` right; true or false where no variable is left."""
     if relation == "!=":
         return _compared(left, right, "<") + _compared(left, right, ">")
-    terms = dict(left[0])
-    _add(terms, right[0], Fraction(-1))
-    kept = tuple((monomial, factor) for monomial, factor in terms.items() if factor)
-    constant, strict = right[1] - left[1], relation in ("<", ">")
+    if right[0]:
+        terms = dict(left[0])
+        _add(terms, right[0], _MINUS)
+        kept = tuple((monomial, factor) for monomial, factor in terms.items() if factor)
+    else:
+        kept = tuple(item for item in left[0].items() if item[1])
+    constant, strict = right[1] - left[1] if left[1] else right[1], relation in ("<", ">")
     both: tuple[Relation, ...] = ("<=", ">=")
     relations = [one for one in both if relation in ("=", "==") or one[0] == relation[0]]
     if kept:
@@ -316,7 +320,7 @@ def _linear(reading: _TermReader, item: Any, line: int) -> tuple[_Terms, Fractio
         if operator == "*":
             terms, constant = _product(reading, (terms, constant), (others, offset), item.line)
         else:
-            sign = Fraction(-1 if operator == "-" else 1)
+            sign = _MINUS if operator == "-" else _ONE
             _add(terms, others, sign)
             constant += sign * offset
         if any(_bits(value) > _MOST_BITS for value in (constant, *terms.values())):
@@ -343,7 +347,7 @@ def _product(
     _add(made, others, constant)
     for one, factor in terms.items():
         for other, second in others.items():
-            _add(made, {tuple(sorted(one + other)): factor * second}, Fraction(1))
+            _add(made, {tuple(sorted(one + other)): factor * second}, _ONE)
     if any(len(monomial) > MOST_FACTORS for monomial in made):
         raise reading.unsupported(f"a product of more than {MOST_FACTORS} variables", line)
     return made, constant * offset
@@ -355,13 +359,14 @@ def _bits(value: Fraction) -> int:
 
 def _add(terms: _Terms, others: _Terms, scale: Fraction) -> None:
     for monomial, factor in others.items():
-        terms[monomial] = terms.get(monomial, Fraction(0)) + scale * factor
+        other = factor if scale is _ONE else -factor if scale is _MINUS else scale * factor
+        terms[monomial] = terms[monomial] + other if monomial in terms else other
 
 
 def _leaf(reading: _TermReader, token: str, line: int) -> tuple[_Terms, Fraction]:
     found = FLAT.fullmatch(token)
     if found and int(found[2]) in reading.flat.get(found[1], ()):
-        return {((int(found[1] == "Y"), int(found[2])),): Fraction(1)}, Fraction(0)
+        return {((int(found[1] == "Y"), int(found[2])),): _ONE}, _ZERO
     found = INDEXED.fullmatch(token)
     if found and found[1] in reading.numbers:
         number = reading.numbers[found[1]]
@@ -369,7 +374,9 @@ def _leaf(reading: _TermReader, token: str, line: int) -> tuple[_Terms, Fraction
         if len(position) != len(shape) or any(p >= size for p, size in zip(position, shape, strict=True)):
             raise reading.fail(f"{token[:40]!r} does not fit shape {list(shape)}", line)
         place = int(np.ravel_multi_index(position, shape)) if shape else 0
-        return {((number, place),): Fraction(1)}, Fraction(0)
+        return {((number, place),): _ONE}, _ZERO
+    if token.lower().lstrip("+-") in ("nan", "inf", "infinity"):
+        raise reading.fail(f"{token!r} is not a finite number", line)
     if len(token) > MOST_DIGITS or not NUMBER.fullmatch(token):
         raise reading.fail(f"{token[:40]!r} is neither a declared variable nor a number", line)
     exponent = token.lower().partition("e")[2]

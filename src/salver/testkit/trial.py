@@ -76,9 +76,9 @@ class Trial(NamedTuple):
 
 def chosen_instances(instances: Sequence[Instance], runner: Runner, count: int) -> list[Instance]:
     """At most `count` instances with known answers that the runner takes: sat and unsat in turn, mixed."""
-    known = [i for i in instances if i.facts.expected is not Truth.UNKNOWN and runner.supports(i) is None]
+    known = [i for i in instances if i.expected is not Truth.UNKNOWN and runner.supports(i) is None]
     mixed = sorted(known, key=lambda i: hashlib.sha256(i.id.encode()).digest())
-    kinds = [[i for i in mixed if i.facts.expected is truth] for truth in (Truth.SAT, Truth.UNSAT)]
+    kinds = [[i for i in mixed if i.expected is truth] for truth in (Truth.SAT, Truth.UNSAT)]
     turns = [i for pair in zip(*kinds, strict=False) for i in pair]
     return (turns + [i for i in mixed if i not in turns])[:count]
 
@@ -123,9 +123,9 @@ def _ends(judged: list[JudgedRun]) -> str:
 def _answers(judged: list[JudgedRun], instances: list[Instance]) -> str:
     wrong = [
         f"{one.run.instance}: says {one.run.claim.value}, "
-        f"the answer is {i.facts.expected.value} ({i.facts.evidence.value})"
+        f"the answer is {i.expected.value} ({i.evidence.value})"
         for one, i in zip(judged, instances, strict=True)
-        if one.run.claim in DECIDED and one.run.claim.value != i.facts.expected.value
+        if one.run.claim in DECIDED and one.run.claim.value != i.expected.value
     ]
     require(not wrong, f"{len(wrong)} of {len(judged)} are wrong; {'; '.join(wrong[:3])}")
     count = {outcome: sum(one.judgement.outcome is outcome for one in judged) for outcome in Outcome}

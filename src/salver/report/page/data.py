@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -18,6 +18,7 @@ from salver.judge.columns import RESULTS, ResultColumn
 from salver.report.colours import ABOVE, BELOW
 from salver.report.page.material import HEAD, Material, RunText
 from salver.report.page.pictures import DrawnPoint, Pictures
+from salver.report.pictures import shown_range
 from salver.report.templating import visible
 from salver.report.words import asked
 
@@ -99,38 +100,48 @@ Vectors = dict[tuple[float, ...], int]
 
 def _instance(key: str, instance: Instance, drawn: Pictures | None, vectors: Vectors) -> dict[str, Any]:
     facts = instance.facts
-    told = {
-        "family": facts.family,
-        "data set": facts.dataset,
-        "test point": facts.index,
-        "class of xhat": facts.label,
-        "asked for class": ", ".join(map(str, facts.question.classes(facts.label, facts.logits))),
-        "explained": facts.explained,
-        "condition": facts.question.text,
-        "epsilon": f"{facts.epsilon:g}",
-        "expected": f"{facts.expected} ({facts.evidence})",
-        "network": instance.network,
-        "query's ONNX": instance.onnx,
-        "query's VNN-LIB": instance.vnnlib,
-    }
+    told = {"family": instance.family}
+    if facts is not None:
+        classes = drawn.names.classes if drawn else ()
+        told |= _about(facts, classes) | {"network": instance.network}
+    told |= {"query's ONNX": ", ".join(instance.network_files), "query's VNN-LIB": instance.vnnlib}
     shown: dict[str, Any] = {
         "id": key,
         "name": visible(instance.name),
         "suite": visible(instance.suite),
         "asked": visible(asked(facts)),
-        "meaning": facts.question.meaning,
-        "facts": [[name, visible(str(value))] for name, value in told.items()],
+        "meaning": "The query's condition is met." if facts is None else facts.question.meaning,
+        "facts": [[name, visible(value)] for name, value in told.items()],
     }
-    if drawn is not None:
+    if drawn is not None and facts is not None:
         shown["picture"] = _picture(drawn, facts, vectors)
     return shown
+
+
+def _class(label: int, names: Sequence[str]) -> str:
+    return f"{label} ({names[label]})" if label < len(names) else str(label)
+
+
+def _about(facts: Facts, classes: Sequence[str]) -> dict[str, str]:
+    in_data = {} if facts.data_label is None else {"class in the data": _class(facts.data_label, classes)}
+    return {
+        "data set": facts.dataset,
+        "test point": str(facts.index),
+        "class of xhat": _class(facts.label, classes),
+        **in_data,
+        "asked for class": ", ".join(map(str, facts.question.classes(facts.label, facts.logits))),
+        "explained": facts.explained,
+        "condition": facts.question.text,
+        "epsilon": f"{facts.epsilon:g}",
+        "expected": f"{facts.expected} ({facts.evidence})",
+    }
 
 
 def _picture(drawn: Pictures, facts: Facts, vectors: Vectors) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "shape": drawn.shape,
         "mapShape": drawn.map_shape,
-        "range": list(facts.clip) if facts.clip else None,
+        "range": shown_range(facts.clip, drawn.shape) if facts.clip else None,
         "epsilon": facts.epsilon,
         "delta": facts.question.tolerance,
         "exact": drawn.exact,

@@ -43,6 +43,7 @@ class VnnCompTool(Runner):
     devices = frozenset({"cpu", "cuda"})
     needs_home = True
     result_files = (RESULT,)
+    several_networks = True
     prepares: ClassVar[bool] = True
 
     @property
@@ -85,12 +86,19 @@ class VnnCompTool(Runner):
         return [
             sys.executable, "-m", "salver.runners.foreign.vnncomp_instance",
             *([] if self.prepares else [UNPREPARED]),
-            str(self.scripts), staged.instance.suite, str(staged.onnx), str(staged.vnnlib),
+            str(self.scripts), staged.instance.suite, _networks(staged), str(staged.vnnlib),
             str(workdir / RESULT), f"{limits.wall_s:g}",
         ]  # fmt: skip
 
     def parse(self, instance: Instance, finished: Finished) -> Answer:
         return answer_from_result_file(finished, RESULT)
+
+
+def _networks(staged: StagedInstance) -> str:
+    """VNN-COMP's word for the networks of a query: a path, or a list of pairs of name and path."""
+    if not staged.networks:
+        return str(staged.onnx)
+    return repr([(name, str(path)) for name, path in staged.networks.items()])
 
 
 def scripts_reached(folder: Path, called: Iterable[str] = (PREPARE, RUN)) -> list[Path]:

@@ -32,6 +32,7 @@ class VnnLibTool(Runner):
     devices = frozenset({"cpu", "cuda"})
     needs_home = True
     vnnlib_versions = ("2.0", "1.0")
+    several_networks = True
 
     @property
     @abstractmethod
@@ -60,12 +61,13 @@ class VnnLibTool(Runner):
 
     def command(self, staged: StagedInstance, workdir: Path, limits: Limits) -> list[str]:
         query = staged.vnnlib2 if self.reads_vnnlib2() else staged.vnnlib
-        declared = NETWORK.search(query.read_text())
-        network = declared[1] if declared else NETWORK_OF_VNNLIB_1
+        declared = NETWORK.search(query.read_text(errors="replace"))
+        alone = {declared[1] if declared else NETWORK_OF_VNNLIB_1: staged.onnx}
+        named = [f"{name}={path}" for name, path in (staged.networks or alone).items()]
         seconds = max(1, math.floor(limits.wall_s))  # the standard knows whole seconds only
         return [
             *self.tool, "verify", str(query),
-            "--network", f"{network}={staged.onnx}", "--timeout", str(seconds),
+            *(word for network in named for word in ("--network", network)), "--timeout", str(seconds),
         ]  # fmt: skip
 
     def reads_vnnlib2(self) -> bool:

@@ -1,0 +1,107 @@
+"""Queries of the plain form: one network, a box over its input, and comparisons of its outputs.
+
+Every text is read by `spec.terms`; a plain query is one whose terms are single variables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from salver.core.errors import SalverError
+from salver.spec.numbers import above, below
+from salver.spec.property import Atom, Clause, Property, Relation
+from salver.spec.read import stored_text
+from salver.spec.terms import TermAtom, TermQuery, parse_term_query
+
+_HINT = "state bounds of inputs on their own, and compare outputs with numbers or with each other"
+_FLIPPED: dict[Relation, Relation] = {"<=": ">=", ">=": "<="}
+
+
+def read_vnnlib(path: Path) -> Property:
+    """Reads a plain query from a file of either version, as it is or gzip-compressed.
+
+    Raises:
+        SalverError: as `parse_vnnlib`, or the file cannot be read.
+    """
+    return parse_vnnlib(stored_text(path), str(path))
+
+
+def parse_vnnlib(text: str, where: str = "VNN-LIB text") -> Property:
+    """Parses a plain query of either version.
+
+    Raises:
+        SalverError: as `parse_term_query`, with the line; or the query says more than the plain form holds.
+    """
+    return plain(parse_term_query(text, where), where)
+
+
+def plain(query: TermQuery, where: str) -> Property:
+    """The same query as a box and comparisons of outputs.
+
+    Raises:
+        SalverError: several networks or tensors, an input without a bound or inside a disjunction, sums,
+            products or strict comparisons.
+    """
+    if [tensor.role for tensor in sorted(query.tensors, key=lambda t: t.role)] != ["input", "output"]:
+        raise SalverError("declares more than one input, one output and one network", where, _HINT)
+    inputs = next(n for n, tensor in enumerate(query.tensors) if tensor.role == "input")
+    sizes = [tensor.size for tensor in query.tensors]
+    low: dict[int, Fraction] = {}
+    high: dict[int, Fraction] = {}
+    clauses: list[Clause] = []
+    for clause in query.clauses:
+        if len(clause) == 1 and len(clause[0]) == 1 and _is_bound(clause[0][0], inputs):
+            ((atom,),) = clause
+            ((((_, index),), factor),) = atom.terms
+            bound = atom.constant if factor > 0 else -atom.constant
+            if (atom.relation == ">=") == (factor > 0):
+                low[index] = max(bound, low.get(index, bound))
+            else:
+                high[index] = min(bound, high.get(index, bound))
+        else:
+            clauses.append(tuple(tuple(_atoms(part, inputs, where)) for part in clause))
+    for side, bounds in (("lower", low), ("upper", high)):
+        missing = next((i for i in range(sizes[inputs]) if i not in bounds), None)
+        if missing is not None:
+            raise SalverError(f"X[{missing}] has no {side} bound", where, "bound every input")
+    box = [(low[i], high[i]) for i in range(sizes[inputs])]
+    if any(least > most for least, most in box):
+        # No input at all: the query is that of an empty choice, over a box that does not matter.
+        box, clauses = [(least, max(least, most)) for least, most in box], [*clauses, ()]
+    try:
+        lower = np.array([below(float(least), least) for least, _ in box])
+        upper = np.array([above(float(most), most) for _, most in box])
+        return Property(lower, upper, tuple(clauses), sizes[1 - inputs])
+    except (ValueError, OverflowError) as error:
+        raise SalverError(str(error), where, "state it with smaller numbers") from error
+
+
+def _is_bound(atom: TermAtom, inputs: int) -> bool:
+    """Whether an atom is a bound on one input, as it stands in the text."""
+    if atom.strict or len(atom.terms) > 1:
+        return False
+    ((monomial, factor),) = atom.terms
+    return len(monomial) == 1 and monomial[0][0] == inputs and abs(factor) == 1
+
+
+def _atoms(part: tuple[TermAtom, ...], inputs: int, where: str) -> Iterator[Atom]:
+    for atom in part:
+        if atom.strict:
+            raise SalverError("has a strict comparison", where, _HINT)
+        (first, factor), *others = atom.terms
+        unlike = others and (len(others) > 1 or others[0][1] != -factor or atom.constant)
+        if unlike or abs(factor) != 1 or any(len(monomial) > 1 for monomial, _ in atom.terms):
+            raise SalverError("has arithmetic", where, _HINT)
+        if any(monomial[0][0] == inputs for monomial, _ in atom.terms):
+            what = "compares an input with a variable" if others else "has an input inside a disjunction"
+            raise SalverError(what, where, _HINT)
+        relation = atom.relation if factor > 0 else _FLIPPED[atom.relation]
+        constant = atom.constant if factor > 0 else -atom.constant
+        try:
+            yield Atom(first[0][1], relation, others[0][0][0][1] if others else None, float(constant))
+        except OverflowError as error:
+            raise SalverError("a bound is beyond double precision", where, _HINT) from error
