@@ -11,6 +11,7 @@ from salver.core.files import refuse_output, write_atomically
 from salver.points.answer import PointProof, RobustnessAnswer, answer
 from salver.points.asked import Asked
 from salver.points.decide import Decided, QueryFolder, Robustness, Solving, decide
+from salver.points.limit import TimeOverError, stopped_after
 from salver.solvers.query import Budget
 from salver.solvers.registry import SOLVERS, embedded_solver
 
@@ -82,8 +83,9 @@ def prove(
     query = staged.at(epsilon)
     files = QueryFiles.read(staged.onnx, staged.vnnlib)
     try:
-        steps = search(query, budget, files, decided.result.journal)
-    except (UnsupportedNetworkError, UnsupportedPropertyError, UnsupportedQueryError):
+        with stopped_after(budget.left):
+            steps = search(query, budget, files, decided.result.journal)
+    except (TimeOverError, UnsupportedNetworkError, UnsupportedPropertyError, UnsupportedQueryError):
         return None
     if steps is None:
         return None

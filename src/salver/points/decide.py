@@ -19,8 +19,9 @@ from salver.families.search import largest
 from salver.nets.affine import UnsupportedQueryError
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.points.asked import Asked
+from salver.points.limit import TimeOverError, stopped_after
 from salver.solvers.query import Budget, Options, Query, Result, Verdict, read_query
-from salver.solvers.registry import embedded_solver
+from salver.solvers.registry import EmbeddedSolver, embedded_solver
 from salver.spec import float32_down, float32_up
 from salver.spec.write import to_vnnlib1
 
@@ -129,24 +130,31 @@ def decide(
     if not all(query.prop.clauses):
         return Decided(Robustness.ROBUST, Result(Verdict.UNSAT, reason="no other class exists"))
     _refuse_wrong_graph(asked, query)
+    result = _solved(solver, query, budget, Options(seed=solving.seed, record=record))
+    if result.verdict is Verdict.SAT and result.witness is not None:
+        if nearest:
+            witness = nearer(query, result.witness, asked.posed.point.centre)
+        else:
+            witness = clearer(query, result.witness, _inner(asked, epsilon), solving.seed)
+        return _with_witness(query, asked, result, witness)
+    if result.verdict is Verdict.UNSAT:
+        return Decided(Robustness.ROBUST, result)
+    return Decided(Robustness.UNDECIDED, result, reason=result.reason)
+
+
+def _solved(solver: EmbeddedSolver, query: Query, budget: Budget, options: Options) -> Result:
+    """What the solver says, or that it had to be stopped."""
     # The matrices are small: threads of linear algebra only get in each other's way. What solvers say of
     # their search is for logs.
     with threadpool_limits(1), contextlib.redirect_stderr(io.StringIO()):
         try:
-            options = Options(seed=solving.seed, record=record)
-            result = solver.load()(query, budget, options)
+            with stopped_after(budget.left):
+                return solver.load()(query, budget, options)
+        except TimeOverError:
+            return Result(Verdict.TIMED_OUT, reason="stopped when its time was over")
         except UnsupportedQueryError as error:
             what = f"does not take this network ({error})"
             raise SalverError(what, solver.name, "choose another solver") from error
-        if result.verdict is Verdict.SAT and result.witness is not None:
-            if nearest:
-                witness = nearer(query, result.witness, asked.posed.point.centre)
-            else:
-                witness = clearer(query, result.witness, _inner(asked, epsilon), solving.seed)
-            return _with_witness(query, asked, result, witness)
-    if result.verdict is Verdict.UNSAT:
-        return Decided(Robustness.ROBUST, result)
-    return Decided(Robustness.UNDECIDED, result, reason=result.reason)
 
 
 def _with_witness(query: Query, asked: Asked, result: Result, witness: Array) -> Decided:
