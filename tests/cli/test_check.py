@@ -38,6 +38,7 @@ def test_robust_is_status_0(folder: Path) -> None:
     assert not (folder / "w.npy").exists()
 
 
+@pytest.mark.slow
 def test_not_robust_is_status_1_and_leaves_what_was_asked_for(folder: Path) -> None:
     status, out, err = ask(folder, "--epsilon", "1", "--witness", "w.npy", "--picture", "out.html")
     assert (status, err) == (1, "")
@@ -66,6 +67,7 @@ def test_json_is_one_value(folder: Path) -> None:
     assert len(found["counterexample"]["x"]) == len(found["map"]) == 3
 
 
+@pytest.mark.slow
 def test_a_file_that_is_there_is_not_written_over(folder: Path) -> None:
     for option, name in (("--picture", "p.html"), ("--witness", "w.npy"), ("--proof", "q")):
         (folder / name).write_text("mine")

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from salver.core.errors import SalverError
 from salver.families.generate import drafts
-from salver.families.generator import InstanceDraft
+from salver.families.generator import InstanceDraft, relative_to
+from salver.families.instance import Facts
+from salver.families.instance_set import write_set
+from salver.families.provenance import gathered, recipe, still_so
 from salver.families.registry import generators
 from salver.nets.network import Network, evaluate
 from salver.nets.onnx.writer import to_bytes, to_model
@@ -222,8 +228,45 @@ def test_names_are_no_paths(tmp_path: Path) -> None:
     source = {"path": "a.csv", "label": "mg/l", "class_names": ["no/none", "some.csv"]}
     params = {"network": "digits-16x16", "dataset": source, "epsilons": [0.1]}
     kind = generators()["label_robustness"]()
-    from salver.families.generator import relative_to
-
     parsed = kind.parameters.model_validate(relative_to(tmp_path, params))
     assert parsed.dataset == DataSource(**{**source, "path": str(tmp_path / "a.csv")})
     assert list(kind.files(parsed)) == [tmp_path / "a.csv"]
+
+
+def test_a_set_is_made_again_when_its_data_changes(tmp_path: Path) -> None:
+    folder = images(tmp_path / "photos", "L")
+    arrays(tmp_path / "a.npz")
+    files = [tmp_path / "a.npz", folder]
+    suites = {"before": gathered("suite", files, [], None)}
+    assert still_so(suites["before"], "suite", None)
+    (folder / "dog" / "1.png").rename(folder / "cat" / "2.png")
+    suites["renamed"] = gathered("suite", files, [], None)
+    arrays(tmp_path / "a.npz", lower=-9, upper=9)
+    suites["other ranges"] = gathered("suite", files, [], None)
+    assert len({recipe("suite", made.files) for made in suites.values()}) == 3
+    assert not still_so(suites["before"], "suite", None)
+
+
+def test_two_sets_of_data_of_one_name_are_not_mixed_up(own: Path, tmp_path: Path) -> None:
+    drafts = [drawn(own, "dense", indices=[1], epsilons=[epsilon])[0] for epsilon in (0.1, 0.2)]
+    assert drafts[1].card is not None
+    other = replace(drafts[1], card=drafts[1].card.model_copy(update={"sha256": "another"}))
+    chosen, both = suite("label_robustness", {}), iter([drafts[0], other])
+    with ThreadPoolExecutor(1) as pool, pytest.raises(SalverError, match="is the name of data with other"):
+        write_set(tmp_path / "set", chosen, both, pool, lambda _: None)
+    assert not (tmp_path / "set").exists()
+
+
+def test_a_map_that_does_not_move_is_passed_over(own: Path) -> None:
+    """Its rounding is no tolerance, and no gate can be hidden behind it."""
+    with pytest.raises(SalverError, match="whose saliency moves"):
+        drawn(own, "dense", "planted_unsat", epsilon=1e-6, gates=1)
+
+
+def test_ranges_in_the_facts_of_a_set_are_checked(own: Path) -> None:
+    facts = drawn(own, "dense", indices=[1], epsilons=[0.1])[0].facts
+    kept = Facts.model_validate_json(facts.model_dump_json())
+    assert kept == facts
+    for clip in (((0.0, 1.0), (0.0, 1.0)), (1.0, 0.0), ()):
+        with pytest.raises(ValidationError, match="range"):
+            Facts.model_validate({**facts.model_dump(), "clip": clip})

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from salver.explain.gradient import logits_and_gradient
 from salver.families.generate import drafts
-from salver.families.instance import Instance, Manifest, Vacuity
+from salver.families.instance import DataCard, Instance, Manifest, Vacuity
 from salver.families.instance_set import write_set
 from salver.families.questions import TopKChanges
 from salver.families.suite import Suite
 from salver.judge.judgement import Outcome, WitnessVerdict
-from salver.judge.loaded import LoadedSet, StoredRun
+from salver.judge.loaded import EntryNames, LoadedSet, StoredRun
 from salver.judge.maps import seen
 from salver.judge.views import (
     WitnessView,
@@ -28,6 +28,7 @@ from salver.nets.onnx.reader import read_onnx
 from salver.report.page.pictures import pictures
 from salver.spec import float32_down, float32_up, read_vnnlib
 from salver.zoo.datasets import load
+from tests.builders import records
 from tests.builders.views import facts_of, judged_of
 
 SUITE = Suite.model_validate(
@@ -223,3 +224,15 @@ def test_the_tightest_tolerance_of_a_point_is_shown_first():
     judged = [judged_of(name, "one") for name in "abc"]
     assert [j.run.instance for j in chosen_witnesses(judged, instances, 1)] == ["b"]
     assert [j.run.instance for j in chosen_witnesses(judged, instances, 2)] == ["a", "b"]
+
+
+def test_names_come_from_the_set_where_data_is_of_ones_own(tmp_path):
+    one = records.instance()
+    own = one.model_copy(update={"facts": one.facts.model_copy(update={"dataset": "wine.npz"})})
+    card = DataCard(name="wine.npz", sha256="", classes=("red", "white"), features=("acid", "sugar"))
+    for cards, names in (
+        ({"wine.npz": card}, EntryNames(("acid", "sugar"), ("red", "white"))),
+        ({"wine.npz": card.model_copy(update={"classes": ("one",)})}, EntryNames(("acid", "sugar"), ())),
+        ({}, EntryNames()),
+    ):
+        assert LoadedSet(tmp_path, {own.id: own}, None, cards)[own.id].names == names

@@ -105,6 +105,7 @@ def test_a_solver_that_proves_nothing_leaves_it_open(network: Path) -> None:
     assert found.sentence.startswith("Undecided after ")
 
 
+@pytest.mark.slow
 def test_a_proof_is_checked_and_has_its_files_beside_it(network: Path, tmp_path: Path) -> None:
     from salver.proofs.bounded import CheckReply, check_here
 
@@ -123,6 +124,7 @@ def test_arrays_of_any_shape_are_flattened(network: Path, tmp_path: Path) -> Non
     assert len({salver.check(network, x, k=1, epsilon=0.05).point.map.tobytes() for x in points}) == 1
 
 
+@pytest.mark.slow
 def test_a_row_of_a_data_set_brings_its_range_and_names(tmp_path: Path) -> None:
     net = classifier(tmp_path / "net.onnx", inputs=30)
     found = salver.check(net, dataset="breast_cancer", index=2, k=3, epsilon=0.01)

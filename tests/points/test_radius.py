@@ -74,6 +74,7 @@ def test_a_point_that_is_its_own_counterexample_has_no_radius(network: Path) -> 
     assert found.sentence == f"Robust at no radius: already at the point itself {condition}."
 
 
+@pytest.mark.slow
 def test_the_proof_is_of_the_certified_radius(network: Path, tmp_path: Path) -> None:
     found = salver.radius(network, X, "top-k", k=1, proof=tmp_path / "p.gz")
     proof = found.proof

@@ -31,7 +31,7 @@ from salver.run.logs import store_logs
 from salver.supervise.finished import Finished, Termination
 from tests.builders.judged_runs import INSTANCES, judged, loaded
 
-FRAME = results_frame(judged()).assign(neurons=[8, 8, 16] * 3)
+FRAME = results_frame(judged(), INSTANCES).assign(neurons=[8, 8, 16] * 3)
 
 
 @pytest.mark.slow

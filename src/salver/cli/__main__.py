@@ -23,6 +23,7 @@ from salver.cli.new_runner import new_runner
 from salver.cli.publish import publish
 from salver.cli.report import report
 from salver.cli.run import run
+from salver.cli.runs import runs
 from salver.cli.solvers import solvers_app
 from salver.cli.suites import suites
 from salver.cli.unroll import unroll
@@ -39,7 +40,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("all")(run_all)
-for command in (generate, run, report, compare, gallery, publish, validate, unroll, suites, families, doctor):
+for command in (
+    generate, run, runs, report, compare, gallery, publish, validate, unroll, suites, families, doctor,
+):  # fmt: skip
     app.command()(command)
 app.command(cls=CheckCommand)(check)
 app.command("verify-set")(verify_set)

@@ -28,7 +28,7 @@ CHECK_S, RADIUS_S = 10.0, 60.0
 class CheckArguments:
     """What `salver check` asks, of which network and point, and what it leaves behind."""
 
-    network: Annotated[Path, typer.Argument(help="ONNX (.onnx, .onnx.gz) or Keras classifier")]
+    network: Annotated[Path, typer.Argument(help="ONNX (.onnx, .onnx.gz) or Keras (.keras, .h5) classifier")]
     epsilon: Annotated[
         float | None, typer.Option("--epsilon", "-e", help="radius: largest change of an input entry")
     ] = None
@@ -73,6 +73,9 @@ class CheckArguments:
     input_range: Annotated[
         tuple[float, float] | None,
         typer.Option("--range", help="lowest and highest input (default: the data set's)"),
+    ] = None
+    output: Annotated[
+        str | None, typer.Option("--output-name", help="which of a network's outputs holds the scores")
     ] = None
     data_dir: DataDir = None
     solver: Annotated[
@@ -171,6 +174,7 @@ def check(arguments: CheckArguments, context: typer.Context, as_json: AsJson = F
         minus=arguments.minus,
         absolute=arguments.absolute,
         input_range=arguments.input_range,
+        output=arguments.output,
         entries=context.meta["salver.entries"],
     )
     found: RobustnessAnswer | RadiusAnswer

@@ -13,6 +13,7 @@ from pydantic import Field
 from salver.core.records import Record
 from salver.families.instance import DataCard, Facts
 from salver.nets.network import Network
+from salver.nets.onnx.file import files_of
 from salver.spec import Property
 
 
@@ -64,6 +65,16 @@ class InstanceDraft:
     timeout: float | None = None
     card: DataCard | None = None
 
+    @property
+    def family(self) -> str:
+        """Its family."""
+        return self.facts.family
+
+    @property
+    def subject(self) -> str:
+        """Name of the network that it is about."""
+        return self.facts.network
+
     def with_facts(self, **changes: object) -> InstanceDraft:
         """The same with other facts, such as an answer that was built in."""
         return replace(self, facts=self.facts.model_copy(update=changes))
@@ -85,10 +96,11 @@ class Generator(ABC):
     def files(self, params: Any) -> Iterator[Path]:
         """The files that the instances are made from: a set is made again when one of them has changed.
 
-        Those that the parameters name, unless a family says otherwise. `data_dir` is no such file: the sets
-        in it have pinned contents.
+        Those that the parameters name, and the weights beside a network, unless a family says otherwise.
+        `data_dir` is no such file: the sets in it have pinned contents.
         """
-        yield from files_named(params.model_dump(exclude={"data_dir"}))
+        for file in files_named(params.model_dump(exclude={"data_dir"})):
+            yield from files_of(file)
 
     @abstractmethod
     def instances(self, params: Any, seed: int) -> Iterator[InstanceDraft]:

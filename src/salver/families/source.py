@@ -17,9 +17,9 @@ from salver.families.factory import InstanceFactory, Point
 from salver.families.generator import InstanceDraft, Parameters, names_a_file
 from salver.families.instance import DataCard
 from salver.families.search import significant
-from salver.nets.network import Network, single
+from salver.nets.classifier import KERAS, read_classifier
+from salver.nets.network import Network
 from salver.nets.onnx.file import network_name
-from salver.nets.onnx.reader import read_onnx
 from salver.nets.torch_bridge import from_torch
 from salver.zoo.datasets import NAMES, Dataset, DataSource, load, open_dataset, open_point
 
@@ -34,6 +34,7 @@ class NetworkParameters(Parameters):
     """
 
     network: str = Field(description="a zoo key, or an ONNX file by its path from the suite")
+    output: str | None = Field(default=None, description="which of an ONNX file's outputs holds the scores")
     dataset: DataSource | None = Field(
         default=None, description="data of an ONNX classifier: a name, or a path with what is not in the file"
     )
@@ -143,7 +144,6 @@ def classifier_and_data(params: NetworkParameters, seed: int, family: str) -> tu
             differ, or a file that is not read right.
     """
     from salver.explain.reference import probes, refuse_misread
-    from salver.nets.onnx.file import load_model
     from salver.zoo.networks import ZOO, trained
 
     network, where = params.network, f"{family}: {params.network}"
@@ -156,19 +156,22 @@ def classifier_and_data(params: NetworkParameters, seed: int, family: str) -> tu
             refuse_other_network(classifier, data, params.dataset.path, where)
         return classifier, with_point(params, classifier, data)
     path = Path(network)
-    if not path.name.lower().endswith((".onnx", ".onnx.gz")):
+    if not path.name.lower().endswith((".onnx", ".onnx.gz", *KERAS)):
         hint = f"{suggestion(network, ZOO, 8)} (docs/networks.md), or name an .onnx file and its `dataset`"
         raise SalverError("no network of that name", where, hint)
     if params.dataset is None and params.point is None:
         hint = "add `dataset`, the data that the network was trained on, or a `point` (docs/own-network.md)"
         raise SalverError("a network in a file needs data", where, hint)
-    classifier = single(read_onnx(path), str(path))
+    found = read_classifier(path, params.output)
+    classifier = found.network
     known = None
     if params.dataset is not None:
         known = _opened(params.dataset, params.data_dir)
         refuse_other_network(classifier, known, params.dataset.path, where)
     data = with_point(params, classifier, known)
-    refuse_misread(load_model(path), classifier, probes(classifier, *probed(data)), str(path))
+    if found.model is not None:
+        points = probes(classifier, *probed(data), on_kinks=False)
+        refuse_misread(found.model, classifier, points, str(path))
     return classifier, data
 
 

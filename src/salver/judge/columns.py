@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from salver.families.instance import Facts, Instance
 from salver.judge.judgement import JudgedRun, Outcome
 
 OUTCOMES = tuple(str(outcome) for outcome in Outcome)
@@ -27,17 +28,29 @@ class ResultColumn:
         name: of the column; without `value` also the attribute of `Judgement`, or else of `RunRecord`.
         kind: type of its values.
         heading: on the page; empty where the page does not have it.
-        digits: of a number on the page behind the decimal point; None for text.
+        digits: of a number on the page behind the decimal point; None for text. With more than 3 only those
+            that it has are shown.
         hidden: whether the page shows it with a single run alone, and not in the table.
         value: how it is read off a run, where it is no attribute.
+        fact: how it is read off the instance; None where the instance has no such fact.
     """
 
     name: str
-    kind: Literal["str", "int64", "float64"] = "str"
+    kind: Literal["str", "int64", "Int64", "float64"] = "str"
     heading: str = ""
     digits: int | None = None
     hidden: bool = False
     value: Callable[[JudgedRun], Any] | None = None
+    fact: Callable[[Instance], Any] | None = None
+
+
+def _fact(value: Callable[[Facts], Any]) -> Callable[[Instance], Any]:
+    """Reads a fact of an instance; one of somebody else's set has none."""
+    return lambda instance: None if instance.facts is None else value(instance.facts)
+
+
+def _method(facts: Facts) -> str | None:
+    return None if facts.explanation is None else facts.explanation.method
 
 
 RESULTS = (
@@ -53,6 +66,9 @@ RESULTS = (
     ResultColumn("termination", heading="termination"),
     ResultColumn("neurons", "int64", "ReLU neurons", 0, value=lambda _: -1),
     ResultColumn("family", heading="family"),
+    ResultColumn("network", heading="network", fact=_fact(lambda facts: facts.network)),
+    ResultColumn("question", heading="question", fact=_fact(lambda facts: facts.question.kind)),
+    ResultColumn("epsilon", "float64", "epsilon", 6, fact=_fact(lambda facts: facts.epsilon)),
     ResultColumn("suite", heading="suite"),
     ResultColumn("limit_s", "float64", "limit (s)", 3),
     ResultColumn("repetition", "int64", "repetition", 0),
@@ -60,13 +76,22 @@ RESULTS = (
     ResultColumn("consistency", heading="consistency", hidden=True),
     ResultColumn("truth", heading="truth", hidden=True),
     ResultColumn("gradient", heading="gradient check", hidden=True),
+    ResultColumn("delta", "float64", fact=_fact(lambda facts: facts.question.tolerance)),
+    ResultColumn("k", "Int64", fact=_fact(lambda facts: facts.question.ranked or None)),
+    ResultColumn("method", fact=_fact(_method)),
+    ResultColumn("dataset", fact=_fact(lambda facts: facts.dataset)),
+    ResultColumn("index", "Int64", fact=_fact(lambda facts: facts.index)),
+    ResultColumn("label", "Int64", fact=_fact(lambda facts: facts.label)),
+    ResultColumn("expected", fact=_fact(lambda facts: facts.expected)),
     ResultColumn("instance_id"),
     ResultColumn("solver_version"),
     ResultColumn("measured"),
     ResultColumn("logs", value=lambda one: one.run.logs or ""),
     ResultColumn("key"),
 )
-"""In the order of the page's table. `neurons` is known to who has the networks (`results_frame`), else -1."""
+"""In the order of the page's table. `neurons` is known to who has the networks (`results_frame`), else -1.
+
+Of an instance without such a fact a text is empty and a number missing."""
 
 
 @dataclass(frozen=True)

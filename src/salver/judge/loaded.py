@@ -21,7 +21,7 @@ from salver.core.errors import SalverError
 from salver.families.instance import DataCard, Facts, Instance
 from salver.families.instance_set import read_manifest
 from salver.nets.network import Network
-from salver.nets.onnx.file import load_model
+from salver.nets.onnx.file import self_contained
 from salver.nets.onnx.reader import read_onnx
 from salver.nets.operators import Relu
 from salver.nets.runtime import Runtime
@@ -83,9 +83,7 @@ class LoadedSet:
         Raises:
             SalverError: it cannot be read. RuntimeError: it cannot be run.
         """
-        return self._once(
-            ("runtime", path), lambda: Runtime(load_model(self.folder / path).SerializeToString())
-        )
+        return self._once(("runtime", path), lambda: Runtime(self_contained(self.folder / path)))
 
     def data(self, name: str) -> Dataset | None:
         """A data set; None where it is not on this machine."""

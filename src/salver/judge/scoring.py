@@ -10,12 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from statistics import NormalDist
-from typing import Literal
+from types import MappingProxyType
+from typing import Any, Literal
 
 import pandas as pd
 
 from salver.core.errors import SalverError
-from salver.judge.columns import BOARD, OUTCOMES, RESULTS, SOLVED
+from salver.families.instance import Instance
+from salver.judge.columns import BOARD, OUTCOMES, RESULTS, SOLVED, ResultColumn
 from salver.judge.judgement import JudgedRun, Judgement
 
 By = Literal["suite", "family"]
@@ -79,24 +81,38 @@ PROFILES = {
 }
 
 
-def results_frame(judged: Sequence[JudgedRun], neurons: Mapping[str, int] | None = None) -> pd.DataFrame:
+def results_frame(
+    judged: Sequence[JudgedRun],
+    instances: Mapping[str, Instance] = MappingProxyType({}),
+    neurons: Mapping[str, int] | None = None,
+) -> pd.DataFrame:
     """One row per run with the columns and types of `columns.RESULTS`. Times in wall or CPU seconds.
 
     Args:
+        instances: by id; the facts of one that is not among them are missing.
         neurons: ReLU neurons of the classifier by instance id; -1 is put where there is none.
     """
-    runs, judgements = [one.run for one in judged], [one.judgement for one in judged]
-    columns = {
-        # A key and a witness are of both records; those of the judgement are meant.
-        column.name: list(map(column.value, judged))
-        if column.value is not None
-        else list(map(attrgetter(column.name), judgements if column.name in _OF_JUDGEMENT else runs))
-        for column in RESULTS
-    }
+    columns = {column.name: _values(column, judged, instances) for column in RESULTS}
     if neurons is not None:
-        columns["neurons"] = [neurons.get(one.instance_id, -1) for one in runs]
-    frame = pd.DataFrame(columns, columns=list(RESULT_COLUMNS))
-    return frame.astype({column.name: column.kind for column in RESULTS})
+        columns["neurons"] = [neurons.get(one.run.instance_id, -1) for one in judged]
+    return pd.DataFrame(
+        {column.name: pd.Series(columns[column.name], dtype=column.kind) for column in RESULTS}
+    )
+
+
+def _values(
+    column: ResultColumn, judged: Sequence[JudgedRun], instances: Mapping[str, Instance]
+) -> list[Any]:
+    if column.fact is not None:
+        missing = "" if column.kind == "str" else None
+        found = {key: column.fact(instance) for key, instance in instances.items()}
+        values = [found.get(one.run.instance_id) for one in judged]
+        return [missing if value is None else value for value in values]
+    if column.value is not None:
+        return list(map(column.value, judged))
+    # A key and a witness are of both records; those of the judgement are meant.
+    get = attrgetter(column.name)
+    return [get(one.judgement if column.name in _OF_JUDGEMENT else one.run) for one in judged]
 
 
 def per_instance(frame: pd.DataFrame) -> pd.DataFrame:

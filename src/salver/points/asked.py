@@ -19,7 +19,7 @@ from salver.points.subject import Subject, subject_of
 from salver.zoo.datasets import DataSource
 
 OWN_KEYWORDS = frozenset(
-    {"dataset", "index", "data_dir", "method", "label", "minus", "absolute", "input_range"}
+    {"dataset", "index", "data_dir", "method", "label", "minus", "absolute", "input_range", "output"}
 )
 """Keywords of `ask` that are no entry of a question or a method."""
 
@@ -63,6 +63,7 @@ def ask(
     minus: int | None = None,
     absolute: bool | None = None,
     input_range: tuple[float, float] | None = None,
+    output: str | None = None,
     entries: Mapping[str, Any] | None = None,
 ) -> Asked:
     """Reads all that is named, and poses the question.
@@ -74,6 +75,7 @@ def ask(
         label: the class that is explained; None for the one that the network gives the point.
         minus: the class whose logit is subtracted.
         absolute: sizes of the map's entries in place of the entries; None for where the question ranks them.
+        output: see `subject_of`.
         input_range: lowest and highest value of an entry; None for that of the data set, or none.
 
     Raises:
@@ -83,17 +85,18 @@ def ask(
     asked, explanation = question_and_method(question, method, entries or {})
     given = given_point(point, dataset, index, data_dir)
     given = given if input_range is None else given.within(*input_range)
-    subject = subject_of(model, given.shape)
+    subject = subject_of(model, given.examples, output)
     if subject.network.input_size != given.x.size:
         what = f"{given.origin} has {given.x.size} entries, {subject.name} takes {subject.network.input_size}"
         raise SalverError(what, "point", f"give an input of the network{_declared(subject)}")
     subject.refuse_misread(given.x.astype(np.float64))
+    given = given.shaped(subject.classifier.shape)
     described = (given.origin, given.shape, given.clip)
     factory = InstanceFactory("check", subject.network, subject.name, *described)
     winner = int(factory.predict(given.x[None])[0])
     explained = _explained(explanation, asked, winner, label, minus, absolute) if asked.needs_map else None
     posed = factory.pose(Point(0, given.x, winner), asked, explained)
-    return Asked(subject, given, posed, tuple(_notes(given, winner)))
+    return Asked(subject, given, posed, (*subject.classifier.notes, *_notes(given, winner)))
 
 
 def _explained(
@@ -109,7 +112,7 @@ def _explained(
 
 
 def _declared(subject: Subject) -> str:
-    return f", of shape {subject.input_shape}" if subject.input_shape else ""
+    return f", of shape {subject.classifier.shape}" if subject.classifier.shape else ""
 
 
 def _notes(given: GivenPoint, winner: int) -> list[str]:

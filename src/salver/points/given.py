@@ -32,6 +32,7 @@ class GivenPoint:
         clip: ranges of its entries; None where nothing is known.
         features, classes: their names, where known.
         stated: the class that the data set gives it.
+        original: the shape that it was given in; empty for a row of a data set.
     """
 
     x: npt.NDArray[np.float32]
@@ -41,11 +42,23 @@ class GivenPoint:
     features: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     stated: int | None = None
+    original: tuple[int, ...] = ()
+
+    @property
+    def examples(self) -> list[npt.NDArray[np.float32]]:
+        """The input in the shapes that a module may take it in, the likeliest first."""
+        image = self.x.reshape(1, *self.shape)
+        return [self.x.reshape(self.original), image] if self.original else [image]
 
     @property
     def limits(self) -> tuple[Array, Array]:
         """Lowest and highest value of every entry [n], [n]; infinite where there is no range."""
         return bounds(self.clip, self.x.size)
+
+    def shaped(self, shape: tuple[int, ...]) -> GivenPoint:
+        """The same in the shape that the network declares, where the point itself has none but its length."""
+        fits = len(self.shape) == 1 and len(shape) == 3 and int(np.prod(shape)) == self.x.size
+        return replace(self, shape=shape) if fits else self
 
     def within(self, low: float, high: float) -> GivenPoint:
         """The same with one range for all entries.
@@ -155,7 +168,7 @@ def _of_array(values: Any, where: str) -> GivenPoint:
     if not np.isfinite(x).all():
         place = int(np.argmin(np.isfinite(x)))
         raise SalverError(f"entry {place} is {exact.ravel()[place]:g}", where, "give finite numbers")
-    return GivenPoint(x, _without_batch(found.shape), where)
+    return GivenPoint(x, _without_batch(found.shape), where, original=found.shape)
 
 
 def _without_batch(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -100,7 +100,7 @@ def results(
     """
     chosen = find_profile(profile)
     _refuse_unreportable(judged)
-    frame = results_frame(judged.rows) if frame is None else frame
+    frame = results_frame(judged.rows, judged.run.instances.by_id) if frame is None else frame
     unfinished = judged.run.coverage.unfinished
     by_suite, by_family = (leaderboard(frame, profile, by, unfinished) for by in ("suite", "family"))
     return Results(judged, frame, chosen, by_suite, by_family)
@@ -126,11 +126,12 @@ def with_totals(board: pd.DataFrame, profile: str) -> pd.DataFrame:
     return pd.concat([board, totals(board, profile)], ignore_index=True)
 
 
-def report_json(found: Results, page: Path) -> str:
+def report_json(found: Results, page: Path | None) -> str:
     """What `salver report` prints for programs.
 
     The leaderboard's rows (`par2` in wall seconds) and every wrong answer, doubt and disagreement. First
-    whether the run is unfinished (`13 of 91 jobs`, else null), and what else a reader must know.
+    whether the run is unfinished (`13 of 91 jobs`, else null), and what else a reader must know. `report` is
+    null where none was written.
     """
     covered = found.run.coverage
     told = {
@@ -142,7 +143,7 @@ def report_json(found: Results, page: Path) -> str:
         "wrong": found.wrong,
         "doubts": found.doubts,
         "disagreements": [{"instance": d.instance, "detail": d.detail} for d in found.disagreements],
-        "report": str(page),
+        "report": None if page is None else str(page),
     }
     return json.dumps(told, indent=1)
 

@@ -101,6 +101,16 @@ def leaderboard_csv(boards: Sequence[pd.DataFrame], unfinished: str = "") -> str
     return whole[columns].assign(**texts).to_csv(index=False, lineterminator="\n")
 
 
+def results_csv(frame: pd.DataFrame) -> str:
+    """Every result with all columns of a `results_frame`, as in the Parquet file; what misses is empty."""
+    texts = {
+        str(name): frame[name].map({text: plain(text) for text in frame[name].unique()})
+        for name in frame.columns
+        if frame[name].dtype == "str"
+    }
+    return frame.assign(**texts).to_csv(index=False, lineterminator="\n")
+
+
 def plain(cell: str) -> str:
     """A text cell that no spreadsheet takes for a formula: one that begins like it gets an apostrophe.
 

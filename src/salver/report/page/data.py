@@ -34,13 +34,16 @@ class Embedded:
     packed: bool
 
 
-def page_data(frame: pd.DataFrame, instances: Mapping[str, Instance], material: Material) -> dict[str, Any]:
+def page_data(
+    frame: pd.DataFrame, instances: Mapping[str, Instance], material: Material, run_folder: str = "."
+) -> dict[str, Any]:
     """What the page's script works on.
 
     Args:
         frame: the `results_frame`.
         instances: by id.
         material: texts and pictures.
+        run_folder: where logs lie, seen from the page.
     """
     # Lists, since a column of texts is slow to walk through.
     at, keys = pd.factorize(frame["instance_id"], sort=False)
@@ -51,6 +54,7 @@ def page_data(frame: pd.DataFrame, instances: Mapping[str, Instance], material: 
     ]
     columns = [_column(frame, column) for column in RESULTS if column.heading]
     vectors: Vectors = {}
+    place = "." if run_folder == "." else f"./{quote(run_folder)}"
     shown = [_instance(key, instances[key], material.pictures.get(key), vectors) for key in keys.tolist()]
     return {
         "rows": len(frame),
@@ -59,7 +63,7 @@ def page_data(frame: pd.DataFrame, instances: Mapping[str, Instance], material: 
         "columns": columns,
         "at": at.tolist(),
         # "./" keeps a stored path a path: it cannot become an address of another kind.
-        "logs": [f"./{quote(path)}/" if path else "" for path in frame["logs"].tolist()],
+        "logs": [f"{place}/{quote(path)}/" if path else "" for path in frame["logs"].tolist()],
         "texts": texts,
         "instances": shown,
         "vectors": list(vectors),
@@ -82,10 +86,14 @@ def _column(frame: pd.DataFrame, column: ResultColumn) -> dict[str, Any]:
         codes, values = pd.factorize(frame[column.name], sort=False)
         return {**shown, "values": [visible(str(value)) for value in values], "codes": codes.tolist()}
     # JSON has no infinity and no NaN; the page shows what is below zero as not known.
-    numbers = frame[column.name].replace([np.inf, -np.inf], np.nan).fillna(-1).round(column.digits)
-    if column.digits == 0:
-        numbers = numbers.astype("int64")
-    return {**shown, "digits": column.digits, "numbers": numbers.tolist()}
+    numbers = frame[column.name].astype("float64").replace([np.inf, -np.inf], np.nan).fillna(-1)
+    numbers = numbers.round(column.digits)
+    whole = column.digits == 0
+    return {
+        **shown,
+        "digits": column.digits,
+        "numbers": (numbers.astype("int64") if whole else numbers).tolist(),
+    }
 
 
 def _text(text: RunText) -> list[Any]:
