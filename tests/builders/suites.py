@@ -84,6 +84,12 @@ SMALL = {
         {"network": "digits-16x16", "points": 1, "epsilon": 0.02, "attack_rounds": 1, "question": "label"},
     ],
     "planted_unsat": [{"network": "digits-16x16", "points": 1, "epsilon": 0.008, "gates": 2}],
+    "lifted": [
+        {"benchmark": "acasxu", "factors": [0.01], "map": {"method": "gradient"},
+         "question": {"kind": "top-k-changes", "k": 2, "same_label": False}},
+        {"benchmark": "rl_benchmarks", "only": ["cartpole/*"], "delta_shares": [0.2],
+         "map": {"method": "gradient"}, "question": {"kind": "same-map"}},
+    ],
     "vg_paper": [
         {"table": "bandit", "deltas": [1.16, 1.17]},
         {"table": "mnist", "deltas": [1e-4], "regions": ["1_0.05"]},

@@ -26,7 +26,7 @@ def small_cases() -> list[tuple[str, dict]]:
 @pytest.fixture(scope="module", params=small_cases(), ids=lambda case: f"{case[0]}-{case[1]}")
 def family(request, data_dir_or_none) -> tuple[Suite, list[InstanceDraft]]:
     name, params = request.param
-    if name == "vg_paper" and data_dir_or_none is None:
+    if name in ("lifted", "vg_paper") and data_dir_or_none is None:
         pytest.skip("no data folder: set SALVER_DATA")
     chosen = suite(name, params)
     return chosen, list(drafts(chosen, data_dir_or_none))

@@ -106,7 +106,7 @@ ON_MAPS = {
 }
 GRAPHS = {"vg_box", "topk_rank", "smoothgrad_topk", "cam_topk"}
 """Families with graphs of their own; the others ask about the same ones."""
-TRAINED = {"training_pairs", "vg_paper"}
+TRAINED = {"lifted", "training_pairs", "vg_paper"}
 """Families on trained networks or the user's data alone; their graphs are those of other families."""
 
 

@@ -162,9 +162,9 @@ class Posed:
         """What a search for a violation raises [batch], at x [batch, n]; see `Question.score`."""
         return self.question.score(*self.map.values(x), self.reference, self.point.label)
 
-    def extreme(self, epsilon: float, seed: int) -> Found:
-        """The largest score that a random search finds in the box of radius `epsilon`."""
-        box = self.factory.box(self.point.x, epsilon)
+    def extreme(self, epsilon: float, seed: int, box: Box | None = None) -> Found:
+        """The largest score that a random search finds in the box of radius `epsilon`, or in `box`."""
+        box = box or self.factory.box(self.point.x, epsilon)
         return largest(self.score, *box, self.point.centre, seed * 100_003 + self.point.index)
 
     def radius(self, most: float, seed: int) -> float:

@@ -59,6 +59,21 @@ def is_given(target: str) -> bool:
     )
 
 
+def benchmark_rows(folder: Path) -> Iterator[tuple[list[Path], Path]]:
+    """The files of every query of a benchmark's folder: those of its networks, and its text.
+
+    Raises:
+        SalverError: the folder is no benchmark, its list is malformed, or a file of it is missing.
+    """
+    if not folder.is_dir():
+        raise SalverError("is no folder", str(folder), _HINT)
+    place, _ = _located(folder, folder)
+    for row in _rows(place, LIST):
+        where = f"{place / LIST}, line {row.line}"
+        networks = [inside(place, _stored(place, path, where)) for _, path in row.networks]
+        yield networks, inside(place, _stored(place, row.vnnlib, where))
+
+
 @contextlib.contextmanager
 def opened(target: Path) -> Iterator[GivenSet]:
     """Takes a set over into a folder that is there as long as the context is.

@@ -86,7 +86,9 @@ class Facts(Record):
         explanation: which map E is; None where the question is about the class alone.
         compared_with: the map at xhat that E is compared with, where it is another one than `explanation`.
         question: what is asked of E, completed by E at xhat.
-        epsilon: radius of the box, which lies inside `clip`.
+        epsilon: radius of the box, which lies inside `clip`; half of its widest side where it is another one.
+        region: the box in words, where it is another one than that of radius `epsilon` around xhat.
+        xhat: the point [n], where it is neither a row of a data set nor the middle of the box.
         clip: lowest and highest valid value of the entries, for all or for equal parts of them in order.
         logits, saliencies: outputs of the query's network: logits, then the map and what is derived from it.
     """
@@ -101,6 +103,8 @@ class Facts(Record):
     compared_with: AnyExplanation | None = None
     question: AnyQuestion
     epsilon: float
+    region: str | None = Field(default=None, exclude_if=lambda region: region is None)
+    xhat: tuple[float, ...] | None = Field(default=None, exclude_if=lambda xhat: xhat is None)
     clip: Clip | None = None
     input_shape: tuple[int, ...]
     logits: int
@@ -153,7 +157,7 @@ class Facts(Record):
         """The facts for people, one a line."""
         yield f"asked: {self.question.text}"
         yield f"E: {self.explained}"
-        told = self.model_dump(mode="json", exclude_none=True)
+        told = self.model_dump(mode="json", exclude_none=True, exclude={"xhat"})
         if self.clip is not None and len(self.clip) > MOST_RANGES:
             told["clip"] = f"{len(self.clip)} ranges, see manifest.json"
         yield from _lines("", told)

@@ -162,7 +162,9 @@ def _tolerance(instance: Instance) -> float:
 
 def centre_of_box(low: Array, high: Array, facts: Facts) -> Array:
     """xhat [n] from the box |x - xhat|_inf <= epsilon within the data range; its middle where both sides
-    of an entry are cut off."""
+    of an entry are cut off. What the facts state goes before."""
+    if facts.xhat is not None and len(facts.xhat) == len(low):
+        return np.array(facts.xhat)
     floor, ceiling = facts.limits
     whole_low, whole_high = low > floor, high < ceiling
     from_sides = np.where(whole_low, low + facts.epsilon, high - facts.epsilon)

@@ -10,6 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from salver.core.errors import SalverError
 from salver.spec.numbers import above, below
@@ -17,6 +18,7 @@ from salver.spec.property import Atom, Clause, Property, Relation
 from salver.spec.read import stored_text
 from salver.spec.terms import TermAtom, TermQuery, parse_term_query
 
+Array = npt.NDArray[np.float64]
 _HINT = "state bounds of inputs on their own, and compare outputs with numbers or with each other"
 _FLIPPED: dict[Relation, Relation] = {"<=": ">=", ">=": "<="}
 
@@ -78,6 +80,46 @@ def plain(query: TermQuery, where: str) -> Property:
         return Property(lower, upper, tuple(clauses), sizes[1 - inputs])
     except (ValueError, OverflowError) as error:
         raise SalverError(str(error), where, "state it with smaller numbers") from error
+
+
+def input_box(query: TermQuery, where: str) -> tuple[Array, Array]:
+    """The least box [n], [n] that holds all inputs of a query over one input tensor, whatever else it says.
+
+    Bounds are those of single comparisons, and those that every alternative of a choice has.
+
+    Raises:
+        SalverError: several inputs, or one of its entries has no bound.
+    """
+    inputs = [n for n, tensor in enumerate(query.tensors) if tensor.role == "input"]
+    if len(inputs) != 1:
+        raise SalverError(f"has {len(inputs)} input tensors, not one", where, "choose another query")
+    size = query.tensors[inputs[0]].size
+    low, high = np.full(size, -np.inf), np.full(size, np.inf)
+    for clause in query.clauses:
+        own = [_bounds(part, inputs[0], size) for part in clause] or [(low, high)]
+        low = np.maximum(low, np.minimum.reduce([least for least, _ in own]))
+        high = np.minimum(high, np.maximum.reduce([most for _, most in own]))
+    if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        missing = int(np.argmin(np.isfinite(low) & np.isfinite(high)))
+        raise SalverError(f"X[{missing}] has no bound", where, "choose a query that bounds every input")
+    if (low > high).any():
+        raise SalverError("has an empty box", where, "choose another query")
+    return low, high
+
+
+def _bounds(part: tuple[TermAtom, ...], inputs: int, size: int) -> tuple[Array, Array]:
+    """What a conjunction says of single inputs, strictly or not; rounded outwards."""
+    low, high = np.full(size, -np.inf), np.full(size, np.inf)
+    for atom in part:
+        ((monomial, factor), *others) = atom.terms
+        if others or len(monomial) > 1 or monomial[0][0] != inputs:
+            continue
+        bound, index = atom.constant / factor, monomial[0][1]
+        if (atom.relation == ">=") == (factor > 0):
+            low[index] = max(low[index], below(float(bound), bound))
+        else:
+            high[index] = min(high[index], above(float(bound), bound))
+    return low, high
 
 
 def _is_bound(atom: TermAtom, inputs: int) -> bool:

@@ -160,6 +160,8 @@ def centre(low: Array, high: Array, facts: Facts) -> tuple[Array, bool]:
         numbers rounded outward, so what they cannot tell from zero is zero: a black pixel is 0 and not 5e-9.
     """
     x = centre_of_box(low, high, facts)
+    if facts.xhat is not None:
+        return x, True
     widest = float(np.maximum(np.abs(low), np.abs(high)).max(initial=0.0))
     x[np.abs(x) <= 2.0**-23 * widest] = 0.0
     least, most = facts.limits
