@@ -86,7 +86,9 @@ class CheckArguments:
         float | None, typer.Option("--timeout", help="wall seconds (default: 10, with --radius 60)")
     ] = None
     seed: Annotated[int, typer.Option("--seed", help="of the search for counterexamples")] = 0
-    picture: Annotated[Path | None, typer.Option("--picture", help="page to write: .html")] = None
+    picture: Annotated[Path | None, typer.Option("--picture", help="to write: .html, .svg, .png or .pdf")] = (
+        None
+    )
     witness: Annotated[Path | None, typer.Option("--witness", help="counterexample to write: .npy")] = None
     proof: Annotated[
         Path | None,

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from salver.core.errors import SalverError
 from salver.core.files import refuse_output, write_atomically
-from salver.report.side_by_side import Panel, Scene, panels
+from salver.report.side_by_side import Panel, Scene, drawing, panels
 from salver.report.templating import environment
+
+KINDS = (".html", ".svg", ".png", ".pdf")
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,28 +47,42 @@ class PointPicture:
             + "\n"
         )
 
+    @cached_property
+    def svg(self) -> str:
+        """Sentence and pictures as one drawing."""
+        return drawing(self.sentence, [(panel, _source(panel)) for panel in self.panels])
+
     def save(self, path: str | Path, *, force: bool = False) -> None:
-        """Writes the page.
+        """Writes the page, or the drawing where the name ends in .svg, .png or .pdf.
 
         Raises:
-            SalverError: the name does not end in .html, or the file is there and `force` is false.
+            SalverError: the name ends otherwise, or the file is there and `force` is false.
         """
         target = Path(path)
         refuse_picture(target, force=force)
-        write_atomically(target, self.document)
+        write_atomically(target, self._content(target.suffix.lower()))
+
+    def _content(self, kind: str) -> str | bytes:
+        if kind == ".html":
+            return self.document
+        if kind == ".svg":
+            return self.svg
+        import vl_convert
+
+        return vl_convert.svg_to_png(self.svg, scale=2) if kind == ".png" else vl_convert.svg_to_pdf(self.svg)
 
     def _repr_html_(self) -> str:
         return self.fragment
 
 
 def refuse_picture(path: Path, *, force: bool) -> None:
-    """Refuses a file that the page cannot be written to.
+    """Refuses a file that no picture can be written to.
 
     Raises:
         SalverError: see `PointPicture.save`.
     """
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise SalverError("is no name of a page", str(path), "let it end in .html")
+    if path.suffix.lower() not in KINDS:
+        raise SalverError("is no name of a picture", str(path), f"let it end in {' or '.join(KINDS)}")
     refuse_output(path, force=force, option="--force")
 
 

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import io
+import re
+import textwrap
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from salver.report.pictures import bars_svg, flattened, image_png, map_png
 from salver.zoo.datasets import Clip
 
 Array = npt.NDArray[np.float64]
 MOST_BARS = 20
+MOST_WIDTH, GAP, LINE, CAPTION = 1280, 14, 18, 30
+"""Of a drawing, in pixels: width, room between panels, a line of text, a caption with the room below."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,3 +124,41 @@ def _bars(scene: Scene) -> list[Panel]:
 def _difference(name: str, series: Mapping[str, Array]) -> dict[str, Array]:
     first, second = series.values()
     return {name: second - first}
+
+
+def drawing(heading: str, shown: Sequence[tuple[Panel, str]]) -> str:
+    """Panels with captions below a heading, as one SVG.
+
+    Args:
+        shown: panels with the addresses of their pictures.
+    """
+    places, right, top, height = [], 0, 0, 0
+    for panel, source in shown:
+        width, tall = _size(panel)
+        if right and right + width > MOST_WIDTH:
+            right, top, height = 0, top + height + CAPTION, 0
+        places.append((right, top, width, tall, escape(source), escape(panel.caption)))
+        right, height = right + width + GAP, max(height, tall)
+    lines = textwrap.wrap(heading, MOST_WIDTH // 8)
+    offset = LINE * len(lines) + GAP
+    parts = [
+        f'<text x="0" y="{LINE * n}" font-weight="bold">{escape(t)}</text>' for n, t in enumerate(lines, 1)
+    ]
+    for x, y, width, tall, source, caption in places:
+        box = f'x="{x}" y="{y + offset}" width="{width}" height="{tall}"'
+        parts.append(f'<image {box} href="{source}"/>')
+        parts.append(f'<text x="{x}" y="{y + offset + tall + LINE}">{caption}</text>')
+    width = max([8 * len(lines[0]), *(x + w for x, _, w, *_ in places)])
+    size = f'width="{width}" height="{offset + top + height + CAPTION}"'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="13">'
+    return f'{head}<rect {size} fill="white"/>{"".join(parts)}</svg>\n'
+
+
+def _size(panel: Panel) -> tuple[int, int]:
+    """Width and height of a picture in pixels."""
+    if panel.format == "png":
+        with Image.open(io.BytesIO(panel.data)) as image:
+            return image.size
+    found = re.search(rb'<svg[^>]*? width="(\d+)[^"]*"[^>]*? height="(\d+)', panel.data)
+    assert found is not None, "Vega gives its drawings a size"
+    return int(found[1]), int(found[2])
