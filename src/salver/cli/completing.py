@@ -20,10 +20,11 @@ def families(incomplete: str) -> list[str]:
 
 
 def data_sets(incomplete: str) -> list[str]:
-    """Names of data sets."""
+    """Names of data sets that can be fetched."""
     from salver.zoo.datasets.catalogue import NAMES
+    from salver.zoo.datasets.record import DECLARED
 
-    return beginning(incomplete, NAMES)
+    return beginning(incomplete, [name for name in NAMES if DECLARED[name].sources])
 
 
 def solver(incomplete: str) -> list[str]:

@@ -38,6 +38,8 @@ class Question(Record):
     """Whether the question says nothing without a map."""
     layout: ClassVar[str] = "{map}-i{index}-{stem}-e{epsilon:g}"
     """How an instance's files are named; `network` may be used too."""
+    filled: ClassVar[frozenset[str]] = frozenset()
+    """Entries that `at` fills in: another network at the same point may have others."""
 
     @property
     @abstractmethod

@@ -40,6 +40,7 @@ class _OtherClass(Question):
     winner: bool = False
     tie_rule = "a tie z_k = z_l counts as a violation"
     layout = "{map}-i{index}-e{epsilon:g}-{stem}"
+    filled = frozenset({"targets"})
 
     def at(self, reference: Array, label: int, logits: int) -> Self:
         return self.model_copy(update={"targets": self.targets or others(label, logits)})
@@ -153,6 +154,7 @@ class TopKChanges(Question):
     size: int = 0
     meaning = "The most important entries are others."
     tie_rule = "a tie with an entry of the top-k set is a violation; a tie of logits keeps the label"
+    filled = frozenset({"inside", "size"})
 
     @property
     def leave(self) -> int:
@@ -257,6 +259,7 @@ class SignChanges(Question):
     level: float = 0.0
     positive: bool = True
     meaning = "An entry of the map falls to the asked level."
+    filled = frozenset({"positive"})
     layout = "{map}-{stem}-i{index}-e{epsilon:g}"
 
     def at(self, reference: Array, label: int, logits: int) -> Self:

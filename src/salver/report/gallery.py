@@ -16,7 +16,7 @@ from salver.core.errors import SalverError
 from salver.judge.judged import Judged
 from salver.judge.maps import top_set
 from salver.judge.views import WitnessView, chosen_witnesses, stored_view
-from salver.report.pictures import bars_svg, flattened, image_png, map_png
+from salver.report.pictures import bars_svg, channels_first, flattened, image_png, map_png, pixel
 from salver.report.templating import environment
 from salver.report.words import asked
 from salver.run.loaded import LoadedRun
@@ -150,8 +150,8 @@ def _named(view: WitnessView, entries: Sequence[int]) -> str:
     if view.features:
         names = [view.features[i] for i in entries]
     elif len(view.map_shape) > 1:
-        places = (np.unravel_index(i, view.map_shape) for i in entries)
-        names = ["(" + ", ".join(str(int(n)) for n in place[-2:]) + ")" for place in places]
+        places = (pixel(i, view.map_shape) for i in entries)
+        names = ["(" + ", ".join(map(str, place)) + ")" for place in places]
     else:
         names = [f"x{i}" for i in entries]
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "") or "none"
@@ -163,7 +163,8 @@ def _pictures(view: WitnessView) -> list[tuple[Picture, bytes]]:
         return _bars(view)
     shape = view.map_shape
     limit = max(float(np.abs(flattened(m, shape)).max()) for m in (view.x_map, view.witness_map))
-    first, second = top_sets(view) if len(shape) == 2 or shape[0] == 1 else ([], [])
+    grey = len(channels_first(view.x_map, shape)) == 1
+    first, second = top_sets(view) if grey else ([], [])
     change, moved = view.witness - view.x, view.witness_map - view.x_map
     epsilon = view.instance.known.epsilon
     return [

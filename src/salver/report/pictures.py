@@ -20,6 +20,30 @@ SIDE = 140
 """Width and height that a picture has at least, in pixels."""
 
 
+def channel_axis(shape: tuple[int, ...]) -> int:
+    """Which of three sides is that of the channels: the last where it is 1 or 3 and the first is not."""
+    return 2 if shape[2] in (1, 3) and shape[0] not in (1, 3) else 0
+
+
+def channels_first(values: Array, shape: tuple[int, ...]) -> Array:
+    """An image or a map [channels, height, width], whichever way round the network takes it.
+
+    Args:
+        values: flattened. shape: (height, width), or of three sides as in `channel_axis`.
+    """
+    if len(shape) == 2:
+        return values.reshape(1, *shape)
+    return np.moveaxis(values.reshape(shape), channel_axis(shape), 0)
+
+
+def pixel(index: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Row and column of an entry of an image or map."""
+    place = [int(side) for side in np.unravel_index(index, shape)]
+    if len(shape) == 3:
+        del place[channel_axis(shape)]
+    return tuple(place)
+
+
 def shown_range(clip: Clip, shape: tuple[int, ...]) -> Clip:
     """Values of black and white in an image: by channel where each has its own range, else for all.
 
@@ -36,13 +60,13 @@ def image_png(values: Array, shape: tuple[int, ...], clip: Clip) -> bytes:
     """An input as a picture.
 
     Args:
-        values: [n], flattened in the order channels, height, width.
-        shape: (channels, height, width); three channels are red, green, blue, else the first is shown grey.
+        values, shape: see `channels_first`; three channels are red, green, blue, else the first is grey.
         clip: values of black and of white; see `shown_range`.
     """
-    low, high = (end.reshape(shape) for end in bounds(shown_range(clip, shape), values.size))
-    grey = np.clip((values.reshape(shape) - low) / np.where(high > low, high - low, 1.0), 0.0, 1.0)
-    pixels = np.moveaxis(grey if shape[0] == 3 else np.repeat(grey[:1], 3, axis=0), 0, 2)
+    image = channels_first(values, shape)
+    low, high = (end.reshape(image.shape) for end in bounds(shown_range(clip, image.shape), values.size))
+    grey = np.clip((image - low) / np.where(high > low, high - low, 1.0), 0.0, 1.0)
+    pixels = np.moveaxis(grey if len(grey) == 3 else np.repeat(grey[:1], 3, axis=0), 0, 2)
     return _png(np.rint(255 * pixels).astype(np.uint8), ())
 
 
@@ -50,8 +74,7 @@ def map_png(values: Array, shape: tuple[int, ...], limit: float, marked: Sequenc
     """A map as a picture: blue below zero, white at zero, red above.
 
     Args:
-        values: [s]. shape: (height, width) or (channels, height, width); of several channels a pixel shows
-            the entry of largest size.
+        values, shape: see `channels_first`; of several channels a pixel shows the entry of largest size.
         limit: size at which the colours are full.
         marked: pixels to frame, as indices of a map with one channel.
     """
@@ -63,9 +86,7 @@ def map_png(values: Array, shape: tuple[int, ...], limit: float, marked: Sequenc
 
 def flattened(values: Array, shape: tuple[int, ...]) -> Array:
     """The map [height, width]: per pixel the entry of largest size over the channels."""
-    if len(shape) == 2:
-        return values.reshape(shape)
-    channels = values.reshape(shape)
+    channels = channels_first(values, shape)
     largest = np.abs(channels).argmax(axis=0)
     return np.asarray(np.take_along_axis(channels, largest[None], axis=0)[0])
 
