@@ -199,7 +199,7 @@ class RobustnessAnswer:
         """An entry of the map: a feature's name, a pixel (row, column), or its number."""
         shape, names = self.asked.map_shape, self.asked.given.features
         if len(shape) == 1:
-            return names[entry] if len(names) == shape[0] else f"x{entry}"
+            return names[entry] if len(names) == shape[0] else f"entry {entry}"
         places = [str(int(place)) for place in np.unravel_index(entry, shape)]
         return f"({', '.join(places[:2] if channels_last(shape) else places[-2:])})"
 
