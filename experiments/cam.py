@@ -25,7 +25,7 @@ from salver.cli.progress import counting
 from salver.core.errors import SalverError
 from salver.core.files import fresh_folder, write_atomically
 from salver.core.records import Record
-from salver.nets.keras.file import read_keras
+from salver.nets.classifier import read_classifier
 from salver.nets.network import Network
 from salver.run.machine import processor
 from salver.zoo.datasets import Dataset, load, locate_user_data
@@ -98,7 +98,8 @@ def bench_cam(
             raise
         say(f"cam: skipped: {error}")
         return None
-    network, shape = read_keras(path)
+    classifier = read_classifier(path)
+    network, shape = classifier.network, classifier.shape
     if shape != data.input_shape:
         what = f"inputs of shape {shape}, but the images of {data.name} have {data.input_shape}"
         raise SalverError(what, str(path), "choose another data set")
@@ -224,7 +225,7 @@ def _measured(job: _Job) -> dict[str, object] | None:
     options, threads = job.options, torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        network = read_keras(job.network)[0]
+        network = read_classifier(job.network).network
         search = Search(options.most, options.steps, options.slope_steps)
         seed = options.seed * 100_003 + job.index
         found = measure_radii(

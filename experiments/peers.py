@@ -113,7 +113,7 @@ def bench_peers(root: Path, options: RunOptions, say: Callable[[str], None] = pr
     write_classifiers(folder)
     cells, suite = suite_of(folder)
     with counting(f"generating {KEY}") as progress:
-        set_path, instances = generate(suite, root, None, options.workers, progress)
+        set_path, instances = generate(suite, root, None, progress)
     with finishing() as (on_plan, on_finish):
         run_dir, summary = run_suite(
             suite, instances, set_path, root, options.model_copy(update=asked), on_plan, on_finish

@@ -30,6 +30,7 @@ from salver.judge.scoring import results_frame
 from salver.run.loaded import load_run
 from salver.run.manifest import read_run
 from salver.runners.registry import runners
+from salver.zoo.attacks import Limits, limits
 from salver.zoo.datasets import Dataset, load
 from salver.zoo.networks import ZOO, trained
 from salver.zoo.saliency_attacks import L2Budget, attacked, in_float64, saliency
@@ -99,14 +100,15 @@ def measure(module: nn.Sequential, data: Dataset, k: int, options: RankingOption
         return None
     kept = [ranking for ranking in rankings if ranking is not None]
     x, y = x[used], y[used]
+    clip = limits(data, torch.float64)
     budget = L2Budget(steps=options.steps, step=options.step)
     er, mse = (
-        _precision(kept, saliency(net, attacked(net, x, y, k, kind, budget, data.clip), y))
+        _precision(kept, saliency(net, attacked(net, x, y, k, kind, budget, clip), y))
         for kind in ("er", "mse")
     )
     reach = options.steps * options.step
     thickness = [
-        _thickness(net, point, label, ranking, maps[number], reach, data.clip, options)
+        _thickness(net, point, label, ranking, maps[number], reach, clip, options)
         for number, point, label, ranking in zip(used, x, y, kept, strict=True)
     ]
     return Stability(len(used), len(maps) - len(used), er, mse, float(np.mean(thickness)))
@@ -140,7 +142,7 @@ def _thickness(
     ranking: Ranking,
     saliency_map: Array,
     reach: float,
-    clip: tuple[float, float],
+    clip: Limits,
     options: RankingOptions,
 ) -> float:
     generator = np.random.default_rng([options.seed, 37])

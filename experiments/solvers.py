@@ -101,7 +101,7 @@ def bench_solvers(
     sections, files = [], dict[str, str | bytes]()
     for name, part in chosen.items():
         try:
-            suite, folder, instances = instance_set(part, root, options.workers, data_dir)
+            suite, folder, instances = instance_set(part, root, data_dir)
         except SalverError as error:
             if asked:
                 raise
@@ -157,13 +157,13 @@ def _report(
     return "\n".join([heading, *texts, f"{remark}\n" if remark else ""]), files
 
 
-def instance_set(part: Part, root: Path, workers: int, data_dir: Path | None) -> tuple[Suite, Path, Manifest]:
+def instance_set(part: Part, root: Path, data_dir: Path | None) -> tuple[Suite, Path, Manifest]:
     suite = read_suite(part.suite)
     manifest = up_to_date(suite, root, data_dir)
     if manifest is not None:
         return suite, set_folder(root, suite), manifest
     with counting(f"generating {suite.key}") as progress:
-        return suite, *generate(suite, root, data_dir, workers, progress)
+        return suite, *generate(suite, root, data_dir, progress)
 
 
 def _drawings(frame: pd.DataFrame) -> dict[str, str | bytes]:

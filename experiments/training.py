@@ -52,7 +52,7 @@ def bench_training(
     # What is wrong with the command line is said before networks are trained for it.
     limits_for(options, suite)
     choose_runners(options)
-    folder, manifest = instance_set(suite, root, options.workers, data_dir)
+    folder, manifest = instance_set(suite, root, data_dir)
     with finishing() as (on_plan, on_finish):
         run_dir, summary = run_suite(suite, manifest, folder, root, options, on_plan, on_finish)
     if summary.left:
@@ -87,12 +87,12 @@ def measure_networks(facts: Iterable[Facts], data_dir: Path | None = None) -> li
     return measured
 
 
-def instance_set(suite: Suite, root: Path, workers: int, data_dir: Path | None) -> tuple[Path, Manifest]:
+def instance_set(suite: Suite, root: Path, data_dir: Path | None) -> tuple[Path, Manifest]:
     manifest = up_to_date(suite, root, data_dir)
     if manifest is not None:
         return set_folder(root, suite), manifest
     with counting(f"generating {suite.key}") as progress:
-        return generate(suite, root, data_dir, workers, progress)
+        return generate(suite, root, data_dir, progress)
 
 
 def _write(

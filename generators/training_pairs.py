@@ -47,6 +47,11 @@ class TrainingPairsParameters(Parameters):
     k: int = Field(default=5, gt=0, description="size of the top-k set")
     enumerate: bool = Field(default=False, description="find the exact answers (small networks only)")
 
+    @property
+    def wanted(self) -> int:
+        """How many points are asked for."""
+        return self.points
+
 
 Trained = tuple[Training, InstanceFactory]
 

@@ -30,6 +30,9 @@ from salver.families.questions import SameMap, SameSigns, SameTopK
 from salver.families.search import significant
 from salver.families.source import NetworkParameters, over_points
 
+SAME = 1e-9
+"""Maps that differ by this part of their largest entry are taken for equal where tolerances are chosen."""
+
 
 class VgBoxParameters(NetworkParameters):
     """What a suite may say about this family."""
@@ -106,7 +109,9 @@ def _targets(
 
 
 def _with_tolerances(posed: Posed, params: VgBoxParameters, delta_star: float) -> list[Posed]:
-    usable = np.isfinite(delta_star) and delta_star > 0
+    # Below this it is the rounding of maps that are the same: there is no tolerance to be relative to.
+    least = SAME * float(np.abs(posed.reference).max(initial=0.0))
+    usable = np.isfinite(delta_star) and delta_star > least
     relative = [significant(f * delta_star) for f in params.delta_factors if usable]
     if not params.deltas and not params.delta_factors:
         raise SalverError("neither deltas nor delta_factors given", "vg_box", "give one of them")

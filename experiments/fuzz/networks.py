@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from experiments.fuzz.mutate import damaged
 from experiments.fuzz.queries import refusal
 from salver.core.errors import SalverError
-from salver.nets.keras.file import read_keras
+from salver.nets.classifier import read_classifier
 from salver.nets.network import Network, evaluate
 from salver.nets.onnx.reader import read_onnx
 from salver.nets.onnx.writer import to_bytes, to_model
@@ -304,7 +304,8 @@ def damaged_keras(rng: Random, folder: Path) -> str:
     path = folder / "damaged.h5"
     path.write_bytes(raw)
     try:
-        network, shape = read_keras(path)
+        found = read_classifier(path)
+        network, shape = found.network, found.shape
     except SalverError as error:
         return refusal(error)
     assert np.prod(shape) == network.input_size

@@ -2,19 +2,24 @@
 
 import salver
 
-network = salver.read_onnx("net.onnx")
-graph = salver.Gradient(logit=3).graph(network)      # X -> Concat[logits, gradient of z_3]
+graph = salver.unroll("net.onnx", label=3)           # X -> Concat[logits, gradient of z_3]
 salver.write_onnx(graph, "grad.onnx")
 salver.solve("grad.onnx", "query.vnnlib", solver="hybrid", timeout=60).verdict
 """
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
+from typing import Any
 
 from salver.core.errors import SalverError
 from salver.core.files import refuse_output, write_atomically
+from salver.core.plugins import choose
+from salver.core.records import parse_record
 from salver.explain.cam import Cam
+from salver.explain.checked import checked_graph, classifier_of
+from salver.explain.explanation import METHODS, Explanation
 from salver.explain.grad_cam import GradCam
 from salver.explain.gradient import Gradient
 from salver.explain.smoothgrad import SmoothGrad
@@ -34,8 +39,46 @@ __all__ = [
     "Answer", "Atom", "Cam", "Claim", "Finished", "Generator", "GradCam", "Gradient", "InstanceDraft",
     "Limits", "Network", "Parameters", "Property", "Result", "Runner", "SalverError", "SmoothGrad",
     "StagedInstance", "Verdict", "answer_from_result_file", "answer_from_words", "from_torch",
-    "read_onnx", "read_vnnlib", "solve", "write_onnx",
+    "read_onnx", "read_vnnlib", "solve", "unroll", "write_onnx",
 ]  # fmt: skip
+
+
+def unroll(
+    source: Any,
+    example: Any = None,
+    *,
+    label: int,
+    minus: int | None = None,
+    absolute: bool = False,
+    method: str | Explanation = "gradient",
+    output: str | None = None,
+) -> Network:
+    """The network X [n] -> Y = [logits, map] that explains a PyTorch module, a file, or a network.
+
+    What is made is compared under ONNX Runtime with the source and with automatic differentiation. What is
+    left out of the source, such as a closing softmax, is told as a warning.
+
+    Args:
+        source: a `torch.nn.Module`, the path of an ONNX or Keras file, or a `Network`.
+        example: an input of a module, of shape [1, ...]; its values do not matter. X is an input in row-major
+            order.
+        label: class whose logit is explained; minus: class whose logit is subtracted.
+        absolute: whether the map holds absolute values.
+        method: name of a method, or its record, such as `salver.SmoothGrad(noise=...)`.
+        output: name of the output that holds the scores, of an ONNX file with several.
+
+    Raises:
+        SalverError: the source cannot be read, has no such class, or the method does not take it.
+    """
+    classifier = classifier_of(source, example, output)
+    for note in classifier.notes:
+        warnings.warn(note, stacklevel=2)
+    stated = {"logit": label, "minus": minus, "absolute": absolute}
+    if isinstance(method, Explanation):
+        explanation = method.model_copy(update=stated)
+    else:
+        explanation = parse_record(choose(method, METHODS.known, "method"), stated, f"method {method}")
+    return checked_graph(classifier.network, explanation)[0]
 
 
 def write_onnx(network: Network, path: str | Path, *, force: bool = False) -> None:

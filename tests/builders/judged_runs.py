@@ -113,6 +113,6 @@ def reported(
     neurons: Mapping[str, int] | None = None,
 ) -> Path:
     """Writes the report of a judged run; returns the page."""
-    frame = results_frame(found.rows, neurons)
+    frame = results_frame(found.rows, found.run.instances.by_id, neurons)
     worked_out = results(found, profile, frame)
     return write_report(worked_out, material or Material(), partial(drawn_here, shown_in_plots(frame)))

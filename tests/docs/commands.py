@@ -14,6 +14,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,12 @@ class Block:
     @property
     def where(self) -> str:
         return f"{self.file.relative_to(ROOT)}:{self.line}"
+
+    @property
+    def file_name(self) -> str:
+        """Name of the file whose content this is; empty where it is none's."""
+        found = re.search(r'title="([^"]+)"', self.title)
+        return found[1] if found else ""
 
     @property
     def commands(self) -> tuple[str, ...]:
@@ -94,6 +101,12 @@ def blocks(file: Path) -> list[Block]:
 def _end_of_fence(lines: list[str], start: int, fence: str) -> int:
     closing = (n for n in range(start + 1, len(lines)) if lines[n].strip() == fence)
     return next(closing, len(lines))
+
+
+@cache
+def titles() -> frozenset[str]:
+    """Names of the files whose contents a block shows."""
+    return frozenset(block.file_name for file in documents() for block in blocks(file) if block.file_name)
 
 
 def _indented(line: str) -> bool:
@@ -220,7 +233,8 @@ def _solve_complaint(arguments: list[str], complete: bool) -> str | None:
 
 def _module_complaint(arguments: list[str]) -> str | None:
     if arguments[:1] != ["-m"]:
-        return None if arguments and (ROOT / arguments[0]).is_file() else f"no script {arguments[:1]}"
+        known = arguments and ((ROOT / arguments[0]).is_file() or arguments[0] in titles())
+        return None if known else f"no script {arguments[:1]}"
     module, rest = arguments[1], arguments[2:]
     if not module.startswith(("experiments.", "tests.", "salver.")):
         return None

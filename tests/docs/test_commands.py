@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import shutil
 import subprocess
 import sys
+import tomllib
+import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from salver.core.records import parse_record
+from salver.families.generate import drafts
+from salver.families.publication import Publication
+from salver.families.suite import read_suite
 from tests.docs.commands import ROOT, SHELLS, Block, all_options, blocks, complaint, documents, is_ours, spans
 
 TINY = """
@@ -33,6 +41,7 @@ SMALL = {
 UNSAT = "d2.02"
 LIMIT_S = 300
 TOUR = ROOT / "docs" / "tour.md"
+OWN = ROOT / "docs" / "own-network.md"
 
 
 def shell(project: Path, lines: str) -> subprocess.CompletedProcess[str]:
@@ -66,7 +75,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = bare_project(tmp_path_factory.mktemp("project"))
     for name, text in SMALL.items():
         (root / "benchmarks" / f"{name}.toml").write_text(text)
-    done = shell(root, "salver generate bandit -j 1; salver generate digits -j 1")
+    done = shell(root, "salver generate bandit; salver generate digits")
     assert done.returncode == 0, done.stderr
     made = root / "instances" / "bandit" / "1-s0"
     (query,) = (made / "vnnlib").glob(f"*-{UNSAT}-*")
@@ -98,7 +107,7 @@ def runnable(file: Path) -> list[Block]:
 def test_every_quick_command_runs(project: Path) -> None:
     """In the order of the documents; the README's runs are the `latest` of the pages after it."""
     failed = []
-    for block in (block for file in documents() if file != TOUR for block in runnable(file)):
+    for block in (block for file in documents() if file not in (TOUR, OWN) for block in runnable(file)):
         done = shell(project, "\n".join(block.commands))
         if done.returncode != 0:
             failed.append(f"{block.where}: {done.stdout[-500:]}{done.stderr[-1000:]}")
@@ -111,8 +120,7 @@ def test_the_tour_is_as_it_says(tmp_path: Path) -> None:
     project, script, expected = bare_project(tmp_path), [], []
     for block in blocks(TOUR):
         if block.language == "toml":
-            target = project / block.title.split('"')[1]
-            target.write_text("\n".join(block.lines))
+            (project / block.file_name).write_text("\n".join(block.lines))
         elif block.commands and not block.mark:
             script += [*block.commands, f"echo == {len(expected)}"]
             expected.append(())
@@ -129,6 +137,33 @@ def test_the_tour_is_as_it_says(tmp_path: Path) -> None:
             assert any(wanted in found for found in printed), (
                 f"block {number} does not print {line!r}:\n{said}"
             )
+
+
+def test_the_page_on_own_networks_is_as_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first suite goes all the way in processes of its own; the others are drawn from here."""
+    project = bare_project(tmp_path)
+    for block in blocks(OWN):
+        if block.file_name:
+            (project / block.file_name).write_text("\n".join(block.lines))
+        elif block.language == "toml":
+            stated = tomllib.loads("\n".join(block.lines))["publication"]
+            assert parse_record(Publication, stated, OWN.name).data
+    commands = [line for block in runnable(OWN) for line in block.commands]
+    done = shell(project, "\n".join(commands))
+    assert done.returncode == 0, done.stderr
+    assert "hybrid" in done.stdout
+    monkeypatch.chdir(project)
+    arrays = np.load("iris.npz")
+    np.savez("plain.npz", x=arrays["x"], y=arrays["y"])
+    np.save("x.npy", arrays["x"][7])
+    left = [block for block in blocks(OWN) if block.file_name and block.file_name not in " ".join(commands)]
+    for block in left:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if block.language == "python":
+                runpy.run_path(block.file_name)
+            else:
+                assert list(drafts(read_suite(block.file_name))), block.where
 
 
 def test_every_command_parses() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -229,13 +228,12 @@ def test_validate_recomputes_the_mean_from_the_stated_noise(tmp_path):
     params = {"network": "bandit-6x6", "points": 1, "draws": 2, "k": 3, "epsilon_factors": [0.5]}
     suite = Suite(key="t", title="t", timeout=5, family=({"generator": "smoothgrad_topk", "params": params},))
     made = list(drafts(suite))
-    with ThreadPoolExecutor(1) as pool:
-        write_set(tmp_path / "right", suite, iter(made), pool, lambda _: None)
-        noise = made[0].facts.explanation.noise.model_copy(update={"sigma": 2.0})
-        explanation = made[0].facts.explanation.model_copy(update={"noise": noise})
-        facts = made[0].facts.model_copy(update={"explanation": explanation})
-        with pytest.raises(SalverError, match="nothing was written"):
-            write_set(tmp_path / "wrong", suite, iter([replace(made[0], facts=facts)]), pool, lambda _: None)
+    write_set(tmp_path / "right", suite, iter(made), lambda _: None)
+    noise = made[0].facts.explanation.noise.model_copy(update={"sigma": 2.0})
+    explanation = made[0].facts.explanation.model_copy(update={"noise": noise})
+    facts = made[0].facts.model_copy(update={"explanation": explanation})
+    with pytest.raises(SalverError, match="nothing was written"):
+        write_set(tmp_path / "wrong", suite, iter([replace(made[0], facts=facts)]), lambda _: None)
     assert not (tmp_path / "wrong").exists()
     assert validate(tmp_path / "right")[1] == []
     path = tmp_path / "right" / "manifest.json"

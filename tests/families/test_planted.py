@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +15,7 @@ from salver.families.needle import HEIGHT, Shape, needle
 from salver.families.planted_sat import Planting, check_planted, found_by_attack, planted_drafts
 from salver.families.questions import LabelChanges
 from salver.families.registry import generators
-from salver.families.source import classifier_and_data, correct_points
+from salver.families.source import NetworkParameters, chosen_points, classifier_and_data
 from salver.nets.graft import GraftedPart, graft
 from salver.nets.network import evaluate, lower
 from salver.oracle.enumerate import enumerate_query
@@ -29,10 +30,10 @@ SIZE = 12
 
 @pytest.fixture(scope="module")
 def digits() -> tuple[InstanceFactory, list[Point]]:
-    classifier, data = classifier_and_data("digits-16x16", None, 0, None, "test")
+    params = NetworkParameters(network="digits-16x16")
+    classifier, data = classifier_and_data(params, 0, "test")
     source = InstanceFactory("test", classifier, "digits-16x16", data.name, data.input_shape, data.clip)
-    chosen = correct_points(classifier, data, 0)[:60]
-    return source, [Point(i, data.test_x[i], int(data.test_y[i])) for i in chosen]
+    return source, list(itertools.islice(chosen_points(params, source, data, 0), 60))
 
 
 def _part(rng: np.random.Generator, tilt: float = 0.0) -> tuple[GraftedPart, np.ndarray]:

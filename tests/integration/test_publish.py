@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -56,8 +55,7 @@ SUITE = Suite.model_validate(
 
 
 def generated(suite: Suite, folder: Path) -> Manifest:
-    with ThreadPoolExecutor(1) as pool:
-        return write_set(folder, suite, drafts(suite), pool, lambda _: None)
+    return write_set(folder, suite, drafts(suite), lambda _: None)
 
 
 @pytest.fixture(scope="module")
@@ -414,12 +412,12 @@ def test_a_foreign_network_is_published_under_its_owners_licence_or_not_at_all(t
     suite, out = tmp_path / "own.toml", tmp_path / "set"
     classifier(tmp_path / "net.onnx", inputs=5)
     suite.write_text(FOREIGN)
-    status, said = run_command(capsys, "publish", suite, "-o", out, "-j", 1, "--creator", "Me")
+    status, said = run_command(capsys, "publish", suite, "-o", out, "--creator", "Me")
     assert (status, out.exists()) == (2, False)
     assert "network net is not salver's" in said
     suite.write_text(FOREIGN + OWNERS)
     address = ("--url", "https://example.org/own", "--date", "2026-05-06")
-    assert run_command(capsys, "publish", suite, "-o", out, "-j", 1, *address)[0] == 0
+    assert run_command(capsys, "publish", suite, "-o", out, *address)[0] == 0
     first = tree(out)
     for name, data in first.items():
         text = gzip.decompress(data) if name.endswith(".gz") else data
@@ -428,10 +426,10 @@ def test_a_foreign_network_is_published_under_its_owners_licence_or_not_at_all(t
     assert described["license"][0] == "https://spdx.org/licenses/CC-BY-4.0.html"
     assert b"Copyright (c) 2026, Ada Lovelace\n" in first["LICENSE"]
     assert b'title: "Our set"' in first["CITATION.cff"]
-    assert run_command(capsys, "publish", suite, "-o", out, "-j", 1)[0] == 0
+    assert run_command(capsys, "publish", suite, "-o", out)[0] == 0
     assert tree(out) == first, "what the first publication said is kept"
     assert verify_set(out)[1] == []
-    assert run_command(capsys, "publish", suite, "-o", out, "-j", 1, "--check")[0] == 0
+    assert run_command(capsys, "publish", suite, "-o", out, "--check")[0] == 0
 
 
 def again(prepared: Prepared, **changes: str) -> Prepared:

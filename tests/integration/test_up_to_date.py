@@ -63,7 +63,7 @@ def test_a_retrained_network_makes_the_set_again(
     project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     suite = own_suite(tmp_path / "a")
-    command = ["generate", str(suite), "-j", "1"]
+    command = ["generate", str(suite)]
     assert said(capsys, *command).endswith(": generated")
     folder = set_folder(project, read_suite(str(suite)))
     made, first = read_made(folder), read_manifest(folder)
@@ -83,7 +83,7 @@ def test_run_and_publish_take_the_retrained_network_and_report_names_it(
 ) -> None:
     suite = own_suite(tmp_path / "a", text=SUITE + '[publication]\nlicence = "MIT"\n')
     network = suite.parent / "nets" / "net.onnx"
-    run = ["run", str(suite), "--solvers", "falsify", "-j", "1", "--timeout", "5"]
+    run = ["run", str(suite), "--solvers", "falsify", "--timeout", "5"]
     assert said(capsys, *run).startswith("own: 1 instance in ")
     assert "another file" not in said(capsys, "report", "latest")
     assert len(list((project / "reports").glob("own-????????-*"))) == 1
@@ -93,9 +93,9 @@ def test_run_and_publish_take_the_retrained_network_and_report_names_it(
     assert ": generated" in said(capsys, *run)
     runs = sorted((project / "reports").glob("own-*"))
     assert len(runs) == 2, "a run with other instances is another run"
-    assert "up to date" in said(capsys, "publish", str(suite), "-o", str(tmp_path / "p1"), "-j", "1")
+    assert "up to date" in said(capsys, "publish", str(suite), "-o", str(tmp_path / "p1"))
     classifier(network, inputs=5, seed=2)
-    assert ": generated" in said(capsys, "publish", str(suite), "-o", str(tmp_path / "p2"), "-j", "1")
+    assert ": generated" in said(capsys, "publish", str(suite), "-o", str(tmp_path / "p2"))
     first, second = (tmp_path / name / "networks" / "net.onnx.gz" for name in ("p1", "p2"))
     assert first.read_bytes() != second.read_bytes()
     assert str(tmp_path) not in (tmp_path / "p2" / "manifest.json").read_text()
@@ -105,14 +105,14 @@ def test_a_changed_family_or_text_makes_the_set_again_and_a_publication_does_not
     project: Path, tmp_path: Path
 ) -> None:
     path = own_suite(tmp_path / "a")
-    generate(read_suite(str(path)), project, workers=1)
+    generate(read_suite(str(path)), project)
     assert up_to_date(read_suite(str(path)), project) is not None
     path.write_text(SUITE + '[publication]\nkeywords = ["a"]\n')
     assert up_to_date(read_suite(str(path)), project) is not None
     with (project / "generators" / "vg_box.py").open("a") as stream:
         stream.write("# changed\n")
     assert up_to_date(read_suite(str(path)), project) is None
-    generate(read_suite(str(path)), project, workers=1)
+    generate(read_suite(str(path)), project)
     assert up_to_date(read_suite(str(path)), project) is not None
     path.write_text(SUITE.replace("deltas = [1.0]", "deltas = [2.0]"))
     assert up_to_date(read_suite(str(path)), project) is None
@@ -123,7 +123,7 @@ def test_a_set_is_made_again_where_anything_it_was_made_with_differs(
     project: Path, tmp_path: Path, damage: str
 ) -> None:
     suite = read_suite(str(own_suite(tmp_path / "a")))
-    folder, _ = generate(suite, project, workers=1)
+    folder, _ = generate(suite, project)
     record = json.loads((folder / MADE).read_text())
     if damage == "salver":
         record["ingredients"]["salver"] = "0.0.0"
@@ -144,9 +144,9 @@ def test_two_suites_of_one_name_have_two_folders(
     shared = project / "benchmarks" / "own.toml"
     shared.write_text(SUITE.replace('"nets/net.onnx"\ndataset = "bandit"', '"bandit-6x6"'))
     for suite in (first, second, shared):
-        assert said(capsys, "generate", str(suite), "-j", "1").endswith(": generated")
+        assert said(capsys, "generate", str(suite)).endswith(": generated")
     for suite in (first, second, shared):
-        assert "up to date" in said(capsys, "generate", str(suite), "-j", "1")
+        assert "up to date" in said(capsys, "generate", str(suite))
     folders = sorted(path.name for path in (project / "instances").iterdir())
     assert folders[0] == "own"
     assert [bool(re.fullmatch(r"own-[0-9a-f]{8}", name)) for name in folders[1:]] == [True, True]
@@ -157,7 +157,7 @@ def test_a_suite_without_its_network_is_refused_though_another_of_its_name_was_g
     project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = own_suite(tmp_path / "a")
-    assert said(capsys, "generate", str(first), "-j", "1").endswith(": generated")
+    assert said(capsys, "generate", str(first)).endswith(": generated")
     (tmp_path / "b").mkdir()
     shutil.copy(first, tmp_path / "b")
     monkeypatch.chdir(first.parent)
@@ -189,14 +189,14 @@ def test_two_networks_of_one_name_in_a_suite_are_refused(
     classifier(tmp_path / "a" / "more" / "net.onnx", inputs=5, seed=3)
     assert "net: two networks of a suite have this name" in said(capsys, "generate", str(suite), status=2)
     shutil.copy(tmp_path / "a" / "nets" / "net.onnx", tmp_path / "a" / "more" / "net.onnx")
-    assert said(capsys, "generate", str(suite), "-j", "1").startswith("own: 2 instances")
+    assert said(capsys, "generate", str(suite)).startswith("own: 2 instances")
 
 
 def test_what_lies_in_a_set_and_is_not_of_it_is_never_deleted(
     project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     suite = own_suite(tmp_path / "a")
-    said(capsys, "generate", str(suite), "-j", "1")
+    said(capsys, "generate", str(suite))
     note = set_folder(project, read_suite(str(suite))) / "notes.txt"
     note.write_text("mine")
     assert "holds notes.txt" in said(capsys, "generate", str(suite), "--force", status=2)
@@ -207,7 +207,7 @@ def test_generate_writes_where_it_is_told_and_only_there(
     project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     suite, out = own_suite(tmp_path / "a"), tmp_path / "out"
-    command = ["generate", str(suite), "-j", "1", "-o", str(out)]
+    command = ["generate", str(suite), "-o", str(out)]
     assert said(capsys, *command).endswith(": generated")
     assert validate(out)[1] == []
     assert not (project / "instances").exists()
@@ -221,7 +221,7 @@ def test_more_points_than_there_are_is_said(
 ) -> None:
     suite = own_suite(tmp_path / "a", text=SUITE.replace("points = 1", "points = 100000"))
     for _ in range(2):
-        noted = said(capsys, "generate", str(suite), "-j", "1")
+        noted = said(capsys, "generate", str(suite))
         assert re.search(r"note: .*\(vg_box\): \d+ of the 100000 points asked for; no other can be", noted)
 
 
@@ -236,7 +236,7 @@ def test_an_interrupted_exchange_of_sets_leaves_the_old_one(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     suite = read_suite(str(own_suite(tmp_path / "a")))
-    folder, manifest = generate(suite, project, workers=1)
+    folder, manifest = generate(suite, project)
     rename = Path.rename
 
     def interrupted(path: Path, target: Path) -> Path:
@@ -246,7 +246,7 @@ def test_an_interrupted_exchange_of_sets_leaves_the_old_one(
 
     monkeypatch.setattr(Path, "rename", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        generate(suite, project, workers=1)
+        generate(suite, project)
     monkeypatch.undo()
     assert read_manifest(folder) == manifest
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]

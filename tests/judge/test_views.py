@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +11,12 @@ from hypothesis import strategies as st
 
 from salver.explain.gradient import logits_and_gradient
 from salver.families.generate import drafts
-from salver.families.instance import Instance, Manifest, Vacuity
+from salver.families.instance import DataCard, Instance, Manifest, Vacuity
 from salver.families.instance_set import write_set
 from salver.families.questions import TopKChanges
 from salver.families.suite import Suite
 from salver.judge.judgement import Outcome, WitnessVerdict
-from salver.judge.loaded import LoadedSet, StoredRun
+from salver.judge.loaded import EntryNames, LoadedSet, StoredRun
 from salver.judge.maps import seen
 from salver.judge.views import (
     WitnessView,
@@ -29,6 +28,7 @@ from salver.nets.onnx.reader import read_onnx
 from salver.report.page.pictures import pictures
 from salver.spec import float32_down, float32_up, read_vnnlib
 from salver.zoo.datasets import load
+from tests.builders import records
 from tests.builders.views import facts_of, judged_of
 
 SUITE = Suite.model_validate(
@@ -64,8 +64,7 @@ SUITE = Suite.model_validate(
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> tuple[Path, Manifest]:
     folder = tmp_path_factory.mktemp("views") / "set"
-    with ThreadPoolExecutor(1) as pool:
-        return folder, write_set(folder, SUITE, drafts(SUITE), pool, lambda _: None)
+    return folder, write_set(folder, SUITE, drafts(SUITE), lambda _: None)
 
 
 def witness_of(folder: Path, instance: Instance) -> str | None:
@@ -172,7 +171,7 @@ def test_xhat_is_read_off_a_box_that_is_cut_off_on_one_side_at_most(values, epsi
     x = np.array(values, np.float64)
     low = np.maximum(float32_down(x - epsilon), 0.0)
     high = np.minimum(float32_up(x + epsilon), 1.0)
-    facts = facts_of(0, "n", epsilon=epsilon)
+    facts = facts_of(0, "n", epsilon=epsilon).model_copy(update={"input_shape": (len(x),)})
     assert np.allclose(centre_of_box(low, high, facts), x, atol=1e-6)
 
 
@@ -225,3 +224,15 @@ def test_the_tightest_tolerance_of_a_point_is_shown_first():
     judged = [judged_of(name, "one") for name in "abc"]
     assert [j.run.instance for j in chosen_witnesses(judged, instances, 1)] == ["b"]
     assert [j.run.instance for j in chosen_witnesses(judged, instances, 2)] == ["a", "b"]
+
+
+def test_names_come_from_the_set_where_data_is_of_ones_own(tmp_path):
+    one = records.instance()
+    own = one.model_copy(update={"facts": one.facts.model_copy(update={"dataset": "wine.npz"})})
+    card = DataCard(name="wine.npz", sha256="", classes=("red", "white"), features=("acid", "sugar"))
+    for cards, names in (
+        ({"wine.npz": card}, EntryNames(("acid", "sugar"), ("red", "white"))),
+        ({"wine.npz": card.model_copy(update={"classes": ("one",)})}, EntryNames(("acid", "sugar"), ())),
+        ({}, EntryNames()),
+    ):
+        assert LoadedSet(tmp_path, {own.id: own}, None, cards)[own.id].names == names

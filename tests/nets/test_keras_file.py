@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ import torch
 from torch.nn import functional
 
 from salver.core.errors import SalverError
+from salver.nets.classifier import Classifier, read_classifier
 from salver.nets.keras.file import read_keras
 from salver.nets.max_pool import max_pool_nodes
 from salver.nets.network import Network, evaluate
@@ -33,8 +37,9 @@ def apply_conv(layer: Any, x: torch.Tensor, pads: tuple[int, int, int, int], str
 
 def test_a_pooled_classifier_is_torchs(tmp_path: Path) -> None:
     layers = gap_layers(1)
-    network, shape = read_keras(write_keras(tmp_path / "a.h5", (6, 8, 2), layers))
-    assert shape == (2, 6, 8)
+    found = read_classifier(write_keras(tmp_path / "a.h5", (6, 8, 2), layers))
+    network = found.network
+    assert found.shape == (2, 6, 8)
     x = torch.rand(5, 2, 6, 8)
     hidden = functional.max_pool2d(torch.relu(apply_conv(layers[0], x, (1, 1, 1, 1))), 2)
     hidden = torch.relu(apply_conv(layers[3], hidden, (1, 1, 1, 1))).mean((2, 3))
@@ -59,7 +64,7 @@ def test_strides_flattening_and_normalisation_are_kerass(tmp_path: Path) -> None
         dense(rng, 3 * 3 * 2, 4, activation="relu"),
         dense(rng, 4, 2, activation="linear"),
     ]
-    network, _ = read_keras(write_keras(tmp_path / "a.h5", (6, 8, 1), layers))
+    network = read_classifier(write_keras(tmp_path / "a.h5", (6, 8, 1), layers)).network
     x = torch.rand(4, 1, 6, 8)
     hidden = apply_conv(layers[0], x, (0, 1, 0, 1), 2)
     parts = [torch.as_tensor(norm[key], dtype=torch.float32) for key in ("moving_mean", "moving_variance")]
@@ -95,30 +100,35 @@ GAP = ("GlobalAveragePooling2D", {}, {})
     ("layers", "what"),
     [
         ([CONV, ("Lambda", {"function": ["evil"]}, {}), GAP, DENSE], "layer Lambda is not supported"),
-        ([CONV, GAP, DENSE, DENSE], "behind a softmax"),
-        ([CONV], "last layer is not dense"),
-        ([CONV, DENSE], "without Flatten"),
-        ([conv(RNG, 1, 2, activation="tanh"), GAP, DENSE], "activation tanh"),
+        ([CONV, GAP, DENSE, DENSE], "operator Softmax 'layer2/.*' is not supported by salver"),
+        ([CONV], r"its output has shape \(6, 6, 2\)"),
+        ([CONV, DENSE], r"its output has shape \(6, 6, 2\)"),
+        ([conv(RNG, 1, 2, activation="tanh"), GAP, DENSE], "operator Tanh 'layer0/.*' is not supported"),
+        ([conv(RNG, 1, 2, activation="silu"), GAP, DENSE], "'layer0': activation silu is not supported"),
+        (
+            [CONV, ("UnitNormalization", {}, {}), GAP, DENSE],
+            "layer UnitNormalization is not supported by salver",
+        ),
+        ([CONV, GAP, ("Dense", {**DENSE[1], "dtype": "mixed_float16"}, DENSE[2])], "precision mixed_float16"),
         ([conv(RNG, 1, 2, padding="causal"), GAP, DENSE], "padding causal"),
         ([conv(RNG, 1, 2, data_format="channels_first"), GAP, DENSE], "data_format"),
         ([conv(RNG, 3, 2), GAP, DENSE], "no kernel of shape"),
-        ([("Conv2D", {**CONV[1], "filters": 10**9}, CONV[2]), GAP, DENSE], "no kernel of shape"),
-        ([CONV, ("MaxPooling2D", {"pool_size": [3, 3], "strides": [2, 2]}, {}), GAP, DENSE], "overlap"),
-        ([CONV, ("ReLU", {"max_value": 6.0}, {}), GAP, DENSE], "max_value"),
+        ([("Conv2D", {**CONV[1], "filters": 10**9}, CONV[2]), GAP, DENSE], "filters 1000000000"),
+        ([CONV, ("ReLU", {"threshold": 1.0}, {}), GAP, DENSE], "threshold"),
         ([("Conv2D", CONV[1], {**CONV[2], "bias": np.full(2, np.nan, "f4")}), GAP, DENSE], "not finite"),
     ],
 )
 def test_unsupported_layers_are_named(tmp_path: Path, layers: list[Any], what: str) -> None:
     path = write_keras(tmp_path / "a.h5", (6, 6, 1), layers)
     with pytest.raises(SalverError, match=what) as caught:
-        read_keras(path)
+        read_classifier(path)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.slow
 def test_unfit_files_are_refused_in_one_line(tmp_path: Path) -> None:
     good = write_keras(tmp_path / "good.h5", (6, 6, 2), gap_layers(0))
-    functional_model = write_keras(tmp_path / "f.h5", (6, 6, 2), gap_layers(0), "Functional")
+    foreign = write_keras(tmp_path / "f.h5", (6, 6, 2), gap_layers(0), "MyModel")
     huge = write_keras(tmp_path / "huge.h5", (10**6, 10**6, 2), gap_layers(0))
     linked = write_keras(tmp_path / "linked.h5", (6, 6, 2), gap_layers(0))
     with h5py.File(linked, "a") as file:
@@ -133,27 +143,151 @@ def test_unfit_files_are_refused_in_one_line(tmp_path: Path) -> None:
     with h5py.File(odd, "a") as file:
         file.attrs["model_config"] = json.dumps({"class_name": "Sequential", "config": {"layers": [3]}})
     for path, what in (
-        (tmp_path / "none.h5", "no such file"),
+        (tmp_path / "none.h5", "cannot be read .No such file"),
         (bare, "no model_config"),
         (damaged, "cannot be read"),
-        (functional_model, "Functional"),
-        (huge, "a tensor of shape"),
+        (foreign, "a model of class MyModel"),
+        (huge, "not fixed or too large"),
         (linked, "are a link"),
         (odd, "without a configuration"),
     ):
         with pytest.raises(SalverError, match=what) as caught:
-            read_keras(path)
+            read_classifier(path)
         assert "\n" not in str(caught.value)
         assert path.name in str(caught.value)
+
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "keras"
+VALUES = np.load(GOLDEN / "values.npz")
+NAMES = sorted(key[:-2] for key in VALUES if key.endswith("_x"))
+
+
+def closed(found: Classifier, x: np.ndarray) -> np.ndarray:
+    logits = torch.from_numpy(evaluate(found.network, x))
+    match found.closing:
+        case "Softmax":
+            return logits.softmax(1).numpy()
+        case "Sigmoid":
+            return logits.sigmoid().numpy()
+    return logits.numpy()
+
+
+def golden(name: str, folder: Path) -> Path:
+    path = GOLDEN / f"{name}.keras"
+    if name != "residual.h5":
+        return path
+    (folder / name).write_bytes(gzip.decompress((GOLDEN / f"{name}.gz").read_bytes()))
+    return folder / name
+
+
+@pytest.mark.parametrize("name", [*NAMES, "residual.h5"])
+def test_models_compute_what_keras_computed(name: str, tmp_path: Path) -> None:
+    x, expected = (VALUES[f"{name.split('.', maxsplit=1)[0]}_{part}"] for part in "xy")
+    x = x.transpose(0, 3, 1, 2) if x.ndim == 4 else x
+    found = read_classifier(golden(name, tmp_path))
+    np.testing.assert_allclose(closed(found, x.reshape(len(x), -1)), expected, atol=1e-5)
+
+
+def changed(folder: Path, change: Callable[[Any], None], name: str = "residual") -> Path:
+    """A golden file with another description."""
+    path = folder / "changed.keras"
+    with zipfile.ZipFile(GOLDEN / f"{name}.keras") as old, zipfile.ZipFile(path, "w") as new:
+        model = json.loads(old.read("config.json"))
+        change(model)
+        new.writestr("config.json", json.dumps(model))
+        new.writestr("model.weights.h5", old.read("model.weights.h5"))
+    return path
+
+
+def layer(model: Any, kind: str) -> Any:
+    return next(one for one in model["config"]["layers"] if one["class_name"] == kind)
+
+
+def two_inputs(model: Any) -> None:
+    model["config"]["input_layers"] = [["input_layer", 0, 0], ["conv2d", 0, 0]]
+
+
+def own_class(model: Any) -> None:
+    layer(model, "Add")["registered_name"] = "mine>Add"
+
+
+def operation(model: Any) -> None:
+    layer(model, "Add")["module"] = "keras.src.ops.numpy"
+
+
+def with_constant(model: Any) -> None:
+    layer(model, "Add")["inbound_nodes"][0]["args"] = [
+        [layer(model, "Add")["inbound_nodes"][0]["args"][0][0], 1.0]
+    ]
+
+
+def circle(model: Any) -> None:
+    node = layer(model, "Conv2D")["inbound_nodes"][0]
+    node["args"][0]["config"]["keras_history"] = ["add", 0, 0]
+
+
+def renamed(model: Any) -> None:
+    layer(model, "BatchNormalization")["name"] = "another"
+    layer(model, "Add")["inbound_nodes"][0]["args"][0][1]["config"]["keras_history"][0] = "another"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (two_inputs, "2 inputs, and salver reads models with one"),
+        (own_class, "mine>Add is not a layer of Keras"),
+        (operation, "keras.src.ops.numpy is not a layer of Keras"),
+        (with_constant, "a call with the constant 1.0 is not supported by salver"),
+        (circle, "layer 'conv2d' reads itself, or a layer that is not there"),
+        (renamed, "weights of batch_normalization where those of another are expected"),
+    ],
+)
+def test_descriptions_that_are_not_read_are_refused(
+    change: Callable[[Any], None], told: str, tmp_path: Path
+) -> None:
+    with pytest.raises(SalverError, match=told):
+        read_keras(changed(tmp_path, change))
+
+
+def test_a_model_that_grows_without_end_is_refused(tmp_path: Path) -> None:
+    source = GOLDEN / "residual.keras"
+    model = json.loads(zipfile.ZipFile(source).read("config.json"))
+    text = '{"class_name": "ReLU", "config": {"name": "r"}}'
+    for _ in range(12):
+        text = f'{{"class_name": "Sequential", "config": {{"name": "s", "layers": [{text}, {text}]}}}}'
+    first = json.dumps(model["config"]["layers"][0])
+    whole = f'{{"class_name": "Sequential", "config": {{"name": "m", "layers": [{first}, {text}]}}}}'
+    path = changed(tmp_path, lambda model: model.update(json.loads(whole)))
+    with pytest.raises(SalverError, match="more than 1000 layers"):
+        read_keras(path)
+
+
+def test_archives_that_are_no_model_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.keras"
+    for members, told in (
+        ({"config.json": b"{}"}, "no model.weights.h5 in it: it is no Keras model"),
+        ({"data.pkl": b""}, "no config.json in it"),
+        ({"config.json": b" " * (5 << 20), "model.weights.h5": b""}, "config.json is larger than 4 MiB"),
+        ({"config.json": b"{", "model.weights.h5": b""}, "cannot be read as a Keras model"),
+        ({"config.json": b"[]", "model.weights.h5": b"x"}, "cannot be read as a Keras model"),
+    ):
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in members.items():
+                archive.writestr(name, content)
+        with pytest.raises(SalverError, match=told):
+            read_keras(path)
+    path.write_bytes((GOLDEN / "flat.keras").read_bytes()[:2000])
+    with pytest.raises(SalverError, match="cannot be read as a Keras model"):
+        read_keras(path)
 
 
 @pytest.mark.slow
 @pytest.mark.data
 def test_the_published_sign_network_knows_its_signs(data_dir: Path) -> None:
-    network, shape = read_keras(data_dir / "paper" / "corgi_gtsrb.h5")
-    data = load("gtsrb48-equalized", data_dir)
-    assert shape == data.input_shape
-    assert sum(isinstance(node.operator, Relu) for node in network.nodes) == 6
+    found = read_classifier(data_dir / "paper" / "corgi_gtsrb.h5")
+    network, data = found.network, load("gtsrb48-equalized", data_dir)
+    assert found.shape == data.input_shape
+    assert sum(isinstance(node.operator, Relu) for node in network.nodes) == 4 + 3
     run, chosen = to_torch(network), slice(None, None, 3)
     with torch.no_grad():
         right, plain = (

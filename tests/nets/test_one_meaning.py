@@ -14,6 +14,7 @@ from salver.cli.__main__ import app
 from salver.core.errors import SalverError
 from salver.explain.unroll import logit_combination, unroll
 from salver.nets.affine import UnsupportedQueryError
+from salver.nets.classifier import read_classifier
 from salver.nets.keras.file import read_keras
 from salver.nets.network import evaluate, lower, single
 from salver.nets.onnx.reader import from_model, read_onnx
@@ -159,7 +160,7 @@ def test_keras_normalises_over_the_axis_of_the_file(tmp_path: Path):
         ("Flatten", {}, {}),
         dense(rng, 8, 3),
     ]
-    network, _ = read_keras(write_keras(tmp_path / "m.h5", (2, 2, 2), layers))
+    network = read_classifier(write_keras(tmp_path / "m.h5", (2, 2, 2), layers)).network
     x = rng.normal(size=(2, 2, 2)).astype(np.float32)  # row, column, channel
     rows = (slice(None), None, None)
     scale = state["gamma"] / np.sqrt(state["moving_variance"])

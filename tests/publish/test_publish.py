@@ -23,7 +23,7 @@ from salver.core.errors import SalverError
 from salver.core.unpacking import unpack
 from salver.explain.gradient import Gradient
 from salver.families.instance import Facts, Instance, Manifest, Vacuity
-from salver.families.publication import Author, Publication
+from salver.families.publication import Author, DataOrigin, Publication
 from salver.families.questions import SameMap, TopKChanges
 from salver.publish import generate_properties as drawing
 from salver.publish import rights as rights_module
@@ -494,7 +494,7 @@ def test_every_data_set_has_an_origin_and_its_licence_is_an_spdx_name():
 
     for origin in map(origin_of, (*NAMES, "mnist_fc")):
         assert re.fullmatch(r"[A-Za-z0-9.-]*", origin.licence)
-    assert origin_of("my own").licence_text == "none stated by its owners"
+    assert origin_of("my own").licence_text == "not stated"
     text = licence_file(own_rights(), "Tiny", ["compas", "digits"])
     assert text.startswith((ROOT / "LICENSE").read_text().rstrip() + "\n")
     assert "Licence: CC-BY-4.0" in text
@@ -510,3 +510,26 @@ def test_something_else_is_not_overwritten(tmp_path):
     (tmp_path / "work" / "thesis.tex").write_text("years of it")
     with pytest.raises(SalverError, match="exists and is no published set"):
         refuse_strangers(tmp_path / "work")
+
+
+def test_the_origin_of_own_data_is_what_the_suite_states():
+    own = manifest(instance(0, dataset="wine.npz"), instance(1, dataset="photos/"))
+    origin = DataOrigin(name="wine.npz", source="Ann Doe, 2026", licence="CC-BY-4.0")
+    rights = rights_of(own, ["net.onnx"], Publication(licence="MIT", data=(origin,)), Terms())
+    text = licence_file(rights, "t", ["wine.npz", "photos/", "digits"])
+    assert "wine.npz: Ann Doe, 2026\n  Licence: CC-BY-4.0" in text
+    assert "photos/: not stated\n  Licence: not stated" in text
+    assert "| wine.npz | wine.npz | Ann Doe, 2026 | CC-BY-4.0 | 1 |" in data_card(
+        own, count(own, NETWORKS), "n", rights
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "match"),
+    [("wine.csv", "no instance is about wine.csv; did you mean wine.npz"), ("digits", "of the catalogue")],
+)
+def test_the_origin_of_other_data_is_refused(name, match):
+    own = manifest(instance(0, dataset="wine.npz"), instance(1))
+    stated = Publication(licence="MIT", data=(DataOrigin(name=name),))
+    with pytest.raises(SalverError, match=match):
+        rights_of(own, ["net.onnx"], stated, Terms())

@@ -13,7 +13,7 @@ from salver.report.figures.background import background_drawing, drawn_here
 from salver.report.write import shown_in_plots
 from tests.builders.judged_runs import INSTANCES, judged
 
-FRAME = shown_in_plots(results_frame(judged(), dict.fromkeys(INSTANCES, 8)))
+FRAME = shown_in_plots(results_frame(judged(), INSTANCES, dict.fromkeys(INSTANCES, 8)))
 
 
 @pytest.mark.slow

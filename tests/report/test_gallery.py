@@ -20,7 +20,7 @@ from salver.families.instance import Instance
 from salver.families.questions import TopKChanges
 from salver.judge.views import WitnessView
 from salver.report.gallery import Exhibit, Picture, html, markdown, ranks_moved, write_gallery
-from salver.report.pictures import bars_svg, flattened, image_png, map_png
+from salver.report.pictures import bars_svg, flattened, image_png, map_png, shown_range
 from tests.builders.judged_runs import loaded
 from tests.builders.views import facts_of, judged_of
 
@@ -167,3 +167,11 @@ def test_hostile_names_stay_text():
     text = markdown(HOSTILE, groups)
     assert "<script" not in re.sub(r"\\<", "", text)
     assert not re.search(r"(?<![\\!])\[a", text)
+
+
+def test_every_channel_of_an_image_is_shown_on_its_own_range():
+    x = np.array([0.0, -1.0, 30.0])
+    png = image_png(x, (3, 1, 1), ((0.0, 1.0), (-1.0, 1.0), (10.0, 30.0)))
+    assert Image.open(io.BytesIO(png)).convert("RGB").getpixel((0, 0)) == (0, 0, 255)
+    each = tuple((0.0, end) for end in (1.0, 2.0, 4.0, 8.0))
+    assert shown_range(each, (1, 2, 2)) == (0.0, 8.0)

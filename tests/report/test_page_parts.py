@@ -20,7 +20,7 @@ from salver.judge.judgement import JudgedRun
 from salver.judge.scoring import leaderboard, results_frame
 from salver.report.figures import plots
 from salver.report.figures.drawing import thinned_cloud, thinned_steps
-from salver.report.figures.pgfplots import latex
+from salver.report.latex import latex
 from salver.report.page.data import embedded, page_data
 from salver.report.page.material import HEAD, Material, RunText, gather
 from salver.report.page.pictures import DrawnPoint, EntryNames, Pictures, centre
@@ -31,7 +31,7 @@ from salver.run.logs import store_logs
 from salver.supervise.finished import Finished, Termination
 from tests.builders.judged_runs import INSTANCES, judged, loaded
 
-FRAME = results_frame(judged()).assign(neurons=[8, 8, 16] * 3)
+FRAME = results_frame(judged(), INSTANCES).assign(neurons=[8, 8, 16] * 3)
 
 
 @pytest.mark.slow
@@ -107,16 +107,19 @@ def test_a_number_that_json_has_not_is_shown_as_unknown() -> None:
 @given(
     st.lists(st.floats(0.0, 1.0, width=32), min_size=1, max_size=6),
     st.floats(0.01, 0.49),
-    st.booleans(),
+    st.sampled_from([None, "all", "each"]),
 )
-def test_the_explained_point_follows_from_its_box(values: list[float], epsilon: float, clipped: bool) -> None:
+def test_the_explained_point_follows_from_its_box(
+    values: list[float], epsilon: float, ranges: str | None
+) -> None:
     x = np.array(values)
-    facts = INSTANCES["box-1"].facts.model_copy(
-        update={"epsilon": epsilon, "clip": (0.0, 1.0) if clipped else None}
-    )
+    most = np.arange(1.0, len(x) + 1) if ranges == "each" else np.ones(len(x))
+    clip = {None: None, "all": (0.0, 1.0), "each": tuple((0.0, float(end)) for end in most)}[ranges]
+    changes = {"epsilon": epsilon, "clip": clip, "input_shape": (len(x),)}
+    facts = INSTANCES["box-1"].facts.model_copy(update=changes)
     low, high = x - epsilon, x + epsilon
-    if clipped:
-        low, high = low.clip(0, 1), high.clip(0, 1)
+    if ranges:
+        low, high = low.clip(0, most), high.clip(0, most)
     found, exact = centre(low, high, facts)
     assert exact
     assert np.allclose(found, x, rtol=0, atol=2.0**-22)

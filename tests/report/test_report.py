@@ -27,7 +27,7 @@ from salver.judge.verdicts import judge
 from salver.report.figures.background import drawn_here
 from salver.report.page.material import Material
 from salver.report.results import report_json, results, with_totals
-from salver.report.tables import terminal_table
+from salver.report.tables import results_csv, terminal_table
 from salver.report.write import shown_in_plots, write_report
 from salver.run.loaded import coverage
 from salver.runners.answers import Claim
@@ -51,7 +51,15 @@ def matches_golden(name: str, text: str) -> bool:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    ["leaderboard.md", "leaderboard.csv", "leaderboard.tex", "disagreements.csv", "results/falsify.csv"],
+    [
+        "leaderboard.md",
+        "leaderboard.csv",
+        "leaderboard.tex",
+        "shares.csv",
+        "shares.tex",
+        "disagreements.csv",
+        "results/falsify.csv",
+    ],
 )
 def test_text_files_are_the_golden_ones(report: Path, name: str) -> None:
     assert matches_golden(name.replace("/", "-"), (report / name).read_text())
@@ -71,6 +79,28 @@ def test_parquet_holds_every_run_unrounded(report: Path) -> None:
     assert list(frame.columns) == list(RESULT_COLUMNS)
     assert len(frame) == 9
     assert frame.loc[0, "wall_s"] == 0.123456
+
+
+FACTS = ["network", "question", "method", "epsilon", "delta", "k", "dataset", "index", "label", "expected"]
+
+
+def test_results_hold_the_facts_of_their_instances(report: Path) -> None:
+    frames = [pd.read_parquet(report / "results.parquet"), pd.read_csv(report / "results.csv")]
+    for frame in frames:
+        assert list(frame.columns) == list(RESULT_COLUMNS)
+        box, rank = (frame[frame["instance"] == name].iloc[0] for name in ("box-2", "rank-1"))
+        assert box[FACTS].fillna("none").tolist() == [
+            "n", "same-map", "gradient", 0.5, 0.5, "none", "d", 0, 0, "sat",
+        ]  # fmt: skip
+        assert rank[["question", "k", "expected"]].tolist() == ["top-k-changes", 1, "unknown"]
+        assert pd.isna(rank["delta"])
+
+
+def test_results_of_instances_without_facts_have_none() -> None:
+    frame = results_frame(judged())
+    assert frame[["epsilon", "delta", "k", "index", "label"]].isna().all(axis=None)
+    assert (frame[["network", "question", "method", "dataset", "expected"]] == "").all(axis=None)
+    assert results_csv(frame).splitlines()[1].count(",,") > 3
 
 
 def test_six_columns_are_one_file_per_solver_without_collisions(report: Path) -> None:

@@ -122,11 +122,11 @@ OUTSIDE = {
         helper.make_node("Sigmoid", ["a"], ["Y"]),
     ],
     "Tanh": [helper.make_node("Tanh", ["X"], ["a"]), helper.make_node("MatMul", ["a", "W"], ["Y"])],
-    "LeakyRelu": [helper.make_node("MatMul", ["X", "W"], ["a"]), helper.make_node("LeakyRelu", ["a"], ["Y"])],
+    "Elu": [helper.make_node("MatMul", ["X", "W"], ["a"]), helper.make_node("Elu", ["a"], ["Y"])],
     "Softmax": [helper.make_node("MatMul", ["X", "W"], ["a"]), helper.make_node("Softmax", ["a"], ["Y"])],
-    "MaxPool with automatic padding": [
+    "MaxPool in columns": [
         helper.make_node("Reshape", ["X", "image"], ["i"]),
-        helper.make_node("MaxPool", ["i"], ["p"], kernel_shape=[1, 2], strides=[1, 2], auto_pad="SAME_UPPER"),
+        helper.make_node("MaxPool", ["i"], ["p"], kernel_shape=[1, 2], strides=[1, 2], storage_order=1),
         helper.make_node("Flatten", ["p"], ["Y"]),
     ],
     "Sign": [helper.make_node("MatMul", ["X", "W"], ["a"]), helper.make_node("Sign", ["a"], ["Y"])],

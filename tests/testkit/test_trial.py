@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,8 +42,7 @@ def known(tmp_path_factory) -> Set:
     root = tmp_path_factory.mktemp("kit")
     (root / "tiny.toml").write_text(SUITE)
     suite = read_suite(str(root / "tiny.toml"))
-    with ThreadPoolExecutor(1) as pool:
-        return Set(root / "set", write_set(root / "set", suite, drafts(suite), pool, lambda _: None))
+    return Set(root / "set", write_set(root / "set", suite, drafts(suite), lambda _: None))
 
 
 def failures(checks: Iterator[Check] | list[Check]) -> dict[str, str]:

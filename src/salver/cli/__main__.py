@@ -15,6 +15,7 @@ from salver.cli.check_runner import check_runner
 from salver.cli.compare import compare
 from salver.cli.data import data_app
 from salver.cli.doctor import doctor
+from salver.cli.export import export
 from salver.cli.families import families
 from salver.cli.gallery import gallery
 from salver.cli.generate import generate
@@ -22,6 +23,7 @@ from salver.cli.new_runner import new_runner
 from salver.cli.publish import publish
 from salver.cli.report import report
 from salver.cli.run import run
+from salver.cli.runs import runs
 from salver.cli.solvers import solvers_app
 from salver.cli.suites import suites
 from salver.cli.unroll import unroll
@@ -38,7 +40,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("all")(run_all)
-for command in (generate, run, report, compare, gallery, publish, validate, unroll, suites, families, doctor):
+for command in (
+    generate, run, runs, report, compare, export, gallery, publish, validate, unroll,
+    suites, families, doctor,
+):  # fmt: skip
     app.command()(command)
 app.command("verify-set")(verify_set)
 app.command("new-runner")(new_runner)

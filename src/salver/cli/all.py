@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from salver.cli.json_output import kept_for_json
 from salver.cli.options import AsJson, Profile, SuiteKey, with_options
-from salver.cli.stages import RunArguments, report_stage, run_stage
+from salver.cli.reporting import ReportArguments, report_stage
+from salver.cli.stages import RunArguments, run_stage
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AllArguments(RunArguments):
     """The command line of a run, with a suite for those who name none."""
 
@@ -26,5 +27,5 @@ def run_all(arguments: AllArguments, as_json: AsJson = False) -> None:
     Example: salver all quick --solvers milp,hybrid --timeout 20
     """
     with kept_for_json(as_json):
-        run_stage(arguments, as_json=False)
-    report_stage("latest", arguments.profile, as_json)
+        folder = run_stage(arguments, as_json=False)
+    report_stage(ReportArguments(name=str(folder), profile=arguments.profile), as_json)

@@ -33,7 +33,7 @@ def compare(
     root = project_root()
     folders = [find_run(root, name) for name in (first, second)]
     runs = [judge_run(load_run(folder, root)) for folder in folders]
-    compared = compare_frames(*(results_frame(found.rows) for found in runs))
+    compared = compare_frames(*(results_frame(found.rows, found.run.instances.by_id) for found in runs))
     differing = differences_between(*(found.run.manifest.machine for found in runs))
     sides = [side_of(found.run) for found in runs]
     if as_json:

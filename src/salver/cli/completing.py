@@ -60,6 +60,13 @@ def profiles(incomplete: str) -> list[str]:
     return beginning(incomplete, PROFILES)
 
 
+def keys(incomplete: str) -> list[str]:
+    """What instances can be grouped by, in a list with commas."""
+    from salver.judge.robustness import KEYS
+
+    return in_a_list(incomplete, KEYS)
+
+
 def one_of(*words: str) -> Callable[[str], list[str]]:
     """Completes an option with a few fixed values."""
 

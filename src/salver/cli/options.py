@@ -5,14 +5,17 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
 from salver.cli import completing
 from salver.core.errors import SalverError
+
+if TYPE_CHECKING:
+    from salver.families.selection import Selection
 
 CORES = len(os.sched_getaffinity(0))
 
@@ -51,6 +54,7 @@ Repetitions = Annotated[
 Resume = Annotated[
     bool, typer.Option("--resume", help="go on with the suite's latest run, as it was planned")
 ]
+NewName = Annotated[str | None, typer.Option("--name", help="what the run is called, for `report NAME`")]
 Proofs = Annotated[bool, typer.Option("--proofs", help="ask for a proof of every unsat, and check it")]
 Pin = Annotated[bool, typer.Option("--pin", help="a physical core for every worker")]
 WarmUp = Annotated[bool, typer.Option("--warm-up", help="first one unrecorded run of every solver")]
@@ -79,6 +83,40 @@ DataDir = Annotated[
     typer.Option("--data-dir", exists=True, file_okay=False, help="your data folder (default: SALVER_DATA)"),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
+Only = Annotated[str | None, typer.Option("--only", help="instances by name, such as 'digits-*e0.1*'")]
+OfFamily = Annotated[
+    str | None, typer.Option("--family", help="instances of a family", autocompletion=completing.families)
+]
+OfNetwork = Annotated[str | None, typer.Option("--network", help="instances about a network, by its name")]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="the first N of them")]
+OfShard = Annotated[str | None, typer.Option("--shard", help="part I of N, such as 2/4")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectionArguments:
+    """Which instances are meant; all where none of it is given. Lists have commas."""
+
+    only: Only = None
+    family: OfFamily = None
+    network: OfNetwork = None
+    limit: Limit = None
+    shard: OfShard = None
+
+    def selection(self) -> Selection:
+        """The same as the stages take it.
+
+        Raises:
+            SalverError: an empty list, or no shard.
+        """
+        from salver.families.selection import Selection, read_shard
+
+        return Selection(
+            only=listed(self.only, "--only") or (),
+            family=listed(self.family, "--family") or (),
+            network=listed(self.network, "--network") or (),
+            limit=self.limit,
+            shard=None if self.shard is None else read_shard(self.shard),
+        )
 
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -90,6 +128,8 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
     first, *others = inspect.signature(command, eval_str=True).parameters.values()
     kind = first.annotation
     hints = get_type_hints(kind, include_extras=True)
+    # Python wants what has no default first, wherever a record inherits it from.
+    in_order = sorted(fields(kind), key=lambda field: field.default is not MISSING)
     own = [
         inspect.Parameter(
             field.name,
@@ -97,7 +137,7 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
             default=inspect.Parameter.empty if field.default is MISSING else field.default,
             annotation=hints[field.name],
         )
-        for field in fields(kind)
+        for field in in_order
     ]
 
     def called(**given: Any) -> None:

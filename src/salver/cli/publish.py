@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from salver.cli.options import CORES, DataDir, SuiteKey, Workers
+from salver.cli.options import DataDir, SuiteKey
 from salver.cli.stages import generated_set, print_generated
 from salver.core.errors import FoundError, counted
 
@@ -25,7 +25,6 @@ def publish(
     force: Annotated[
         bool, typer.Option("--force", help="replace another version of the set, or one changed by hand")
     ] = False,
-    workers: Workers = CORES,
     data_dir: DataDir = None,
 ) -> None:
     """Write a suite's instance set as VNN-COMP takes it.
@@ -47,7 +46,7 @@ def publish(
         refuse_strangers(out)
     if check or (out / SUMS).is_file():
         terms = kept(terms, chosen.publication, terms_of(out))
-    made = generated_set(chosen, workers, data_dir)
+    made = generated_set(chosen, data_dir)
     print_generated(chosen, made)
     prepared = prepare(made.folder, terms, chosen.publication)
     if check:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from salver.cli.options import AsJson, Profile, RunName
-from salver.cli.stages import report_stage
+from salver.cli.options import AsJson, with_options
+from salver.cli.reporting import ReportArguments, report_stage
 
 
-def report(name: RunName = "latest", profile: Profile = "vnncomp2026", as_json: AsJson = False) -> None:
+@with_options
+def report(arguments: ReportArguments, as_json: AsJson = False) -> None:
     """Judge a stored run again and write its report. No solver is started.
 
-    Example: salver report latest --profile par2
+    With --by it prints what was certified and attacked, with --format a table for a paper.
+
+    Example: salver report latest --by network,epsilon --format latex
     """
-    report_stage(name, profile, as_json)
+    report_stage(arguments, as_json)

@@ -1,4 +1,4 @@
-"""What `generate`, `run`, `report` and `all` do between the command line and the stages."""
+"""What `generate`, `run` and `all` do between the command line and the stages."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from salver.cli.options import (
     DataDir,
     Device,
     EngineName,
+    NewName,
     Pin,
     Pools,
     Proofs,
     Repetitions,
     Resume,
     Scheduler,
+    SelectionArguments,
     Solvers,
     SuiteOrSet,
     Timeout,
@@ -34,13 +36,14 @@ from salver.core.errors import SalverError, counted
 if TYPE_CHECKING:
     from salver.families.instance import Manifest
     from salver.families.provenance import Made
+    from salver.families.selection import Selection
     from salver.families.suite import AnySuite, Suite
     from salver.run.events import RunSummary
     from salver.run.manifest import RunOptions
 
 
-@dataclass(frozen=True)
-class RunArguments:
+@dataclass(frozen=True, kw_only=True)
+class RunArguments(SelectionArguments):
     """The command line of a run."""
 
     suite: SuiteOrSet
@@ -51,6 +54,7 @@ class RunArguments:
     cores: Cores = None
     repetitions: Repetitions = None
     resume: Resume = False
+    name: NewName = None
     proofs: Proofs = False
     pin: Pin = False
     warm_up: WarmUp = False
@@ -77,6 +81,7 @@ class RunArguments:
             "solvers": listed(self.solvers, "--solvers"), "timeout": self.timeout, "device": self.device,
             "workers": self.workers, "cores": self.cores, "repetitions": self.repetitions,
             "resume": self.resume, "proofs": self.proofs or None, "engine": _given(engine),
+            "name": self.name, "selection": self.selection() if self.selection().text else None,
         }  # fmt: skip
         options: RunOptions = parse_options(RunOptions, _given(given))
         return options
@@ -97,30 +102,41 @@ class GeneratedSet:
 
 
 def generated_set(
-    suite: Suite, workers: int, data_dir: Path | None, *, force: bool = False, output: Path | None = None
+    suite: Suite,
+    data_dir: Path | None,
+    *,
+    force: bool = False,
+    output: Path | None = None,
+    selection: Selection | None = None,
 ) -> GeneratedSet:
     """Makes a suite's instance set where it is not up to date, with progress on stderr.
+
+    Args:
+        selection: the part that is made; a part needs an `output`, since the suite's own set is whole.
 
     Raises:
         SalverError: `output` is there already, or the set cannot be made.
     """
     from salver.cli.progress import counting
-    from salver.core.files import refuse_missing_parent
+    from salver.core.files import refuse_existing, refuse_missing_parent
     from salver.core.project import project_root
     from salver.families.generate import generate, up_to_date
     from salver.families.instance_set import set_folder
     from salver.families.provenance import read_made
+    from salver.families.selection import EVERYTHING
 
-    root = project_root()
+    root, part = project_root(), selection or EVERYTHING
+    if part.text and output is None:
+        what = f"{part.text} makes a part of a set"
+        raise SalverError(what, suite.key, "name a folder for it with --output, or run a part of the set")
     if output is not None:
         refuse_missing_parent(output)
-        if os.path.lexists(output):
-            raise SalverError("exists already", str(output), "choose another folder")
+        refuse_existing(output)
     manifest = None if force or output else up_to_date(suite, root, data_dir)
     folder, is_new = output or set_folder(root, suite), manifest is None
     if manifest is None:
         with counting(f"generating {suite.key}") as progress:
-            folder, manifest = generate(suite, root, data_dir, workers, progress, folder)
+            folder, manifest = generate(suite, root, data_dir, progress, folder, part)
     return GeneratedSet(folder, manifest, read_made(folder), is_new)
 
 
@@ -134,19 +150,19 @@ def print_generated(suite: Suite, found: GeneratedSet) -> None:
         print(f"note: {note}")
 
 
-def run_stage(arguments: RunArguments, as_json: bool) -> None:
-    """Puts solvers on a suite, whose instance set is made first where it is missing.
+def run_stage(arguments: RunArguments, as_json: bool) -> Path:
+    """Puts solvers on a suite, whose instance set is made first where it is missing; gives the run's folder.
 
     Raises:
         SalverError: something asked for cannot be done, or the run stopped before all jobs were run.
     """
-    from salver.cli.progress import finishing
     from salver.core.project import project_root
     from salver.families.generate import up_to_date
     from salver.families.given import is_given
     from salver.families.suite import read_suite
     from salver.run.engines import check_engine
-    from salver.run.run_suite import choose_runners, limits_for, resumable, run_suite
+    from salver.run.manifest import refuse_taken_name
+    from salver.run.run_suite import choose_runners, limits_for, resumable
 
     if is_given(arguments.suite):
         return given_stage(arguments, as_json)
@@ -154,47 +170,61 @@ def run_stage(arguments: RunArguments, as_json: bool) -> None:
     check_engine(options.engine, options.device, arguments.workers)
     limits_for(options, chosen)
     choose_runners(options)
+    if options.name is not None and not arguments.resume:
+        refuse_taken_name(root, options.name)
     if arguments.resume and up_to_date(chosen, root) is None:
         # A resume that is refused leaves the set as it is.
-        resumable(root, chosen, None)
+        resumable(root, chosen, None, options.name)
     with kept_for_json(as_json):
-        found = generated_set(chosen, arguments.workers, arguments.data_dir)
+        found = generated_set(chosen, arguments.data_dir)
         print_generated(chosen, found)
-        with finishing() as (on_plan, on_finish):
-            run_dir, summary = run_suite(
-                chosen, found.manifest, found.folder, root, options, on_plan, on_finish
-            )
-        _print_run(chosen, run_dir, summary)
+        run_dir, summary = _run_set(chosen, found.manifest, found.folder, options)
     _end_run(chosen, run_dir, summary, as_json)
-    return None
+    return run_dir
 
 
-def given_stage(arguments: RunArguments, as_json: bool) -> None:
+def given_stage(arguments: RunArguments, as_json: bool) -> Path:
     """Puts solvers on an instance set that was named: a folder, an archive or a list of instances.
 
     Raises:
         SalverError: it is no set, and as `run_stage`.
     """
-    from salver.cli.progress import finishing
     from salver.core.project import project_root
     from salver.families.given import opened
     from salver.run.engines import check_engine
-    from salver.run.run_suite import choose_runners, run_suite
+    from salver.run.manifest import refuse_taken_name
+    from salver.run.run_suite import choose_runners
 
-    root, options = project_root(), arguments.options()
+    options = arguments.options()
     check_engine(options.engine, options.device, arguments.workers)
     choose_runners(options)
-    with kept_for_json(as_json), opened(Path(arguments.suite)) as found, finishing() as (on_plan, on_finish):
-        suite, manifest = found.suite, found.manifest
-        print(f"{suite.key}: {counted(len(manifest.instances), 'instance')} in {arguments.suite}")
-        run_dir, summary = run_suite(suite, manifest, found.folder, root, options, on_plan, on_finish)
-        _print_run(suite, run_dir, summary)
+    if options.name is not None and not arguments.resume:
+        refuse_taken_name(project_root(), options.name)
+    with kept_for_json(as_json), opened(Path(arguments.suite)) as found:
+        suite = found.suite
+        print(f"{suite.key}: {counted(len(found.manifest.instances), 'instance')} in {arguments.suite}")
+        run_dir, summary = _run_set(suite, found.manifest, found.folder, options)
     _end_run(suite, run_dir, summary, as_json)
+    return run_dir
 
 
-def _print_run(suite: AnySuite, run_dir: Path, summary: RunSummary) -> None:
-    counts = f"{counted(summary.finished, 'job')} run, {summary.skipped} done before, {summary.left} left"
+def _run_set(
+    suite: AnySuite, manifest: Manifest, folder: Path, options: RunOptions
+) -> tuple[Path, RunSummary]:
+    """Runs what is selected of a set, with progress; gives the run's folder and what was done."""
+    from salver.cli.progress import finishing
+    from salver.core.project import project_root
+    from salver.families.selection import select
+    from salver.run.run_suite import run_suite
+
+    selected = select(manifest.instances, options.selection, suite.key)
+    if part := options.selection.part_of(len(selected), len(manifest.instances)):
+        print(f"{suite.key}: {part}")
+    with finishing() as (on_plan, on_finish):
+        run_dir, done = run_suite(suite, manifest, folder, project_root(), options, on_plan, on_finish)
+    counts = f"{counted(done.finished, 'job')} run, {done.skipped} done before, {done.left} left"
     print(f"{suite.key}: {counts}; stored in {os.path.relpath(run_dir)}")
+    return run_dir, done
 
 
 def _end_run(suite: AnySuite, run_dir: Path, summary: RunSummary, as_json: bool) -> None:
@@ -204,40 +234,3 @@ def _end_run(suite: AnySuite, run_dir: Path, summary: RunSummary, as_json: bool)
         print_json({"suite": suite.key, "folder": str(run_dir), **told})
     if summary.left:
         raise SalverError("stopped before all jobs were run", suite.key, "go on with --resume")
-
-
-def report_stage(name: str, profile: str, as_json: bool) -> None:
-    """Judges a stored run and writes its report.
-
-    Raises:
-        SalverError: there is no such run or profile, or it cannot be judged.
-    """
-    from salver.core.project import project_root
-    from salver.judge.scoring import find_profile
-    from salver.report.results import proofs_sentence, report_json
-    from salver.report.tables import terminal_table
-    from salver.report.write import report_run
-    from salver.run.loaded import changed_sources
-    from salver.run.manifest import find_run
-
-    find_profile(profile)
-    root = project_root()
-    folder = find_run(root, name)
-    found, page = report_run(folder, root, profile)
-    if as_json:
-        print(report_json(found, page))
-        return
-    for line in found.run.notices:
-        print(f"{line}\n")
-    print(terminal_table(found.by_suite))
-    for line in found.wrong:
-        print(f"wrong: {line}")
-    for line in found.doubts:
-        print(f"doubt about the instance: {line}")
-    for item in found.disagreements:
-        print(f"disagreement: {item.instance}: {item.detail}")
-    if told := proofs_sentence(found):
-        print(told)
-    for path in changed_sources(folder, root):
-        print(f"note: {os.path.relpath(path)} is another file than when these instances were made from it")
-    print(f"report: {os.path.relpath(page)}")

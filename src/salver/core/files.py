@@ -73,6 +73,16 @@ def refuse_missing_parent(path: Path) -> None:
         raise SalverError("does not exist", f"folder {path.parent}", "make it first, or correct the path")
 
 
+def refuse_existing(path: Path) -> None:
+    """Refuses a folder that the user named for output where something is there already.
+
+    Raises:
+        SalverError: it is, if only as a link.
+    """
+    if os.path.lexists(path):
+        raise SalverError("exists already", str(path), "choose another folder")
+
+
 def fresh_folder(parent: Path, name: str) -> Path:
     """Makes the folder `parent`/`name`-TIME, which nobody else has, and returns its path.
 
@@ -91,6 +101,21 @@ def fresh_folder(parent: Path, name: str) -> Path:
             raise file_error(error, folder, "made") from error
         else:
             return folder
+
+
+def named_new_folder(parent: Path, name: str) -> Path:
+    """Makes the folder `parent`/`name`, which must not be there, and returns its path.
+
+    Raises:
+        SalverError: it is there, or cannot be made.
+    """
+    folder = parent / name
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir()
+    except OSError as error:
+        raise file_error(error, folder, "made") from error
+    return folder
 
 
 def sync(path: Path) -> None:

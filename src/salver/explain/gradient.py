@@ -11,7 +11,7 @@ from salver.explain.autograd import gradient_by_autograd
 from salver.explain.explanation import METHODS, Explained, Explanation
 from salver.explain.unroll import unroll
 from salver.nets.network import Network
-from salver.nets.program import Program, ReluBlock
+from salver.nets.program import AbsBlock, GateBlock, MaskBlock, Program, ReluBlock
 
 Array = npt.NDArray[np.float64]
 
@@ -49,20 +49,26 @@ def logits_and_gradient(classifier: Program, x: Array, coefficients: Array) -> t
     """Logits [batch, m] and d(coefficients . logits)/dx [batch, n] with ReLU'(0) = 0, in float64.
 
     Args:
-        classifier: program of ReLU blocks only.
+        classifier: its masks are piecewise constant, so nothing goes back through them.
         x: [batch, n].
         coefficients: [m], or [batch, m] for one combination per point.
     """
     logits, zs, values = classifier.evaluate(x)
     seed = np.broadcast_to(coefficients, logits.shape)
     adjoint: dict[int, Array] = {b: np.zeros_like(v) for b, v in values.items()}
-    for block, matrix in classifier.output.terms.items():
-        adjoint[block] += (matrix.T @ seed.T).T
+    for source, matrix in classifier.output.terms.items():
+        adjoint[source] += (matrix.T @ seed.T).T
     for number in reversed(range(len(classifier.blocks))):
-        block_ = classifier.blocks[number]
-        if not isinstance(block_, ReluBlock):
-            raise TypeError(f"a classifier has ReLU blocks only, not {type(block_).__name__}")
-        gated = adjoint[number] * (zs[block_.pre] > 0)
-        for source, matrix in classifier.pre[block_.pre].affine.terms.items():
+        block = classifier.blocks[number]
+        match block:
+            case ReluBlock():
+                gated = adjoint[number] * (zs[block.pre] > 0)
+            case GateBlock():
+                gated = adjoint[number] * values[block.mask]
+            case AbsBlock():
+                gated = adjoint[number] * np.sign(block.value.evaluate(values))
+            case MaskBlock():
+                continue
+        for source, matrix in classifier.argument(block).terms.items():
             adjoint[source] += (matrix.T @ gated.T).T
     return logits, adjoint[-1]

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from salver.core.errors import SalverError
 from salver.nets.network import Network, NetworkBuilder, single
-from salver.nets.operators import Abs, Add, Adjoint, Concat, Mul, Scale, held
+from salver.nets.operators import Abs, Add, Adjoint, Concat, Mul, Scale, Sign, held
 
 SaliencyMap = Literal["raw", "abs"]
 
@@ -41,7 +41,7 @@ def unroll(classifier: Network, coefficients: npt.NDArray[np.float64], kind: Sal
     """The network X [n] -> Concat[logits [m], saliency [n]].
 
     Args:
-        classifier: feed-forward ReLU network with m outputs; its weights are rounded to binary32.
+        classifier: feed-forward piecewise linear network with m outputs; its weights are rounded to binary32.
         coefficients: float64 [m]; the gradient is taken of their inner product with the logits.
         kind: `raw` gradient or its absolute values.
 
@@ -53,6 +53,8 @@ def unroll(classifier: Network, coefficients: npt.NDArray[np.float64], kind: Sal
     builder = _Unrolling(classifier)
     builder.accumulate(classifier.output, coefficients)
     for node in reversed(classifier.nodes):
+        if node.name in builder.steps:
+            continue
         adjoint = builder.take(node.name)
         if adjoint is not None:
             node.operator.backward(builder, node, adjoint)
@@ -73,6 +75,10 @@ class _Unrolling(NetworkBuilder):
     def __init__(self, classifier: Network) -> None:
         super().__init__(classifier, "grad")
         self.adjoints: dict[str, list[Adjoint]] = {}
+        self.steps: set[str] = set()
+        for node in classifier.nodes:
+            if isinstance(node.operator, Sign) or self.steps.issuperset(node.inputs):
+                self.steps.add(node.name)
 
     def accumulate(self, tensor: str, adjoint: Adjoint) -> None:
         self.adjoints.setdefault(tensor, []).append(adjoint)
@@ -94,11 +100,14 @@ class _Unrolling(NetworkBuilder):
         return total
 
     def gated(self, pre_activation: str, adjoint: Adjoint) -> Adjoint:
-        shape, mask = self.shapes[pre_activation], self.mask(pre_activation)
+        return self.times(self.mask(pre_activation), adjoint)
+
+    def times(self, factor: str, adjoint: Adjoint) -> Adjoint:
+        shape = self.shapes[factor]
         if isinstance(adjoint, str):
-            return self.emit(Mul(), (mask, adjoint), shape)
+            return self.emit(Mul(), (factor, adjoint), shape)
         scale = held(adjoint.reshape(shape))
-        return self.emit(Scale(scale, np.zeros_like(scale)), (mask,), shape)
+        return self.emit(Scale(scale, np.zeros_like(scale)), (factor,), shape)
 
     def scaled(self, factor: float, adjoint: Adjoint) -> Adjoint:
         if not isinstance(adjoint, str):

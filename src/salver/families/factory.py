@@ -12,13 +12,14 @@ import numpy.typing as npt
 from salver.core.errors import SalverError
 from salver.explain.explanation import Explained, Explanation
 from salver.families.generator import InstanceDraft
-from salver.families.instance import Facts, Vacuity
+from salver.families.instance import DataCard, Facts, Vacuity
 from salver.families.known import known_answer
 from salver.families.question import Question
 from salver.families.search import Found, largest, significant
 from salver.nets.network import Network, lower
 from salver.nets.program import Program
 from salver.spec import Property, float32_down, float32_up
+from salver.zoo.datasets import Clip, bounds
 
 Array = npt.NDArray[np.float64]
 Box = tuple[Array, Array]
@@ -27,11 +28,17 @@ RADIUS_STEPS = 10
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """xhat: its index in the test set, its values [n], and its label."""
+    """xhat: its index in the test set, its values [n], and its label.
+
+    Attributes:
+        label: the class that the network gives it, which is the one that is explained.
+        data_label: the class that the data says, where that is another one.
+    """
 
     index: int
     x: npt.NDArray[np.float32]
     label: int
+    data_label: int | None = None
 
     @property
     def centre(self) -> Array:
@@ -46,7 +53,8 @@ class InstanceFactory:
     Attributes:
         family: whose instances these are.
         classifier, name: the network and its name in file names.
-        dataset, input_shape, clip: name, shape of an input and range of the data.
+        dataset, input_shape, clip: name, shape of an input and ranges of the data.
+        card: of data of one's own.
     """
 
     family: str
@@ -54,7 +62,13 @@ class InstanceFactory:
     name: str
     dataset: str
     input_shape: tuple[int, ...]
-    clip: tuple[float, float]
+    clip: Clip | None
+    card: DataCard | None = None
+
+    @cached_property
+    def limits(self) -> Box:
+        """Lowest and highest valid value of every input entry [n], [n]; infinite without a range."""
+        return bounds(self.clip, self.classifier.input_size)
 
     @cached_property
     def program(self) -> Program:
@@ -85,8 +99,9 @@ class InstanceFactory:
             where = f"{self.family} on {self.name}"
             raise SalverError(f"epsilon {epsilon} is not positive", where, "give another")
         centre = x.astype(np.float64)
-        low = np.maximum(float32_down(centre - epsilon), self.clip[0])
-        return np.asarray(low), np.asarray(np.minimum(float32_up(centre + epsilon), self.clip[1]))
+        least, most = self.limits
+        low, high = float32_down(centre - epsilon), float32_up(centre + epsilon)
+        return np.asarray(np.maximum(low, least)), np.asarray(np.minimum(high, most))
 
     def pose(
         self,
@@ -206,6 +221,7 @@ class Posed:
             dataset=factory.dataset,
             index=index,
             label=self.point.label,
+            data_label=self.point.data_label,
             explanation=explanation,
             compared_with=self.compared_with,
             question=self.question,
@@ -218,7 +234,9 @@ class Posed:
             evidence=evidence,
             vacuity=self._vacuity(found, vacuity or Vacuity()),
         )
-        return InstanceDraft(named, factory.classifier, factory.name, self.graph, graph, prop, facts)
+        return InstanceDraft(
+            named, factory.classifier, factory.name, self.graph, graph, prop, facts, card=factory.card
+        )
 
     def _vacuity(self, found: Found, measured: Vacuity) -> Vacuity:
         scale, delta = float(np.abs(self.reference).max(initial=0.0)), self.question.tolerance

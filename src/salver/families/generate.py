@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from threadpoolctl import threadpool_limits
 
@@ -15,10 +13,11 @@ from salver.core.errors import SalverError
 from salver.core.plugins import choose
 from salver.core.records import parse_record
 from salver.families import provenance
-from salver.families.generator import Generator, InstanceDraft, relative_to
+from salver.families.generator import Generator, InstanceDraft, Parameters, relative_to
 from salver.families.instance import Manifest
 from salver.families.instance_set import read_manifest, set_folder, write_set
 from salver.families.registry import generators
+from salver.families.selection import EVERYTHING, Selection, fitting, fitting_names, select
 from salver.families.suite import Suite
 
 
@@ -27,7 +26,7 @@ class Family:
     """One `[[family]]` of a suite, ready to draw instances: generator, its parameters, seconds a run."""
 
     generator: Generator
-    params: Any
+    params: Parameters
     timeout: float | None
     where: str
 
@@ -73,41 +72,80 @@ def _drawn(families: Sequence[Family], seed: int, note: Callable[[str], None]) -
         for draft in family.generator.instances(family.params, seed):
             points.add(draft.facts.index)
             yield replace(draft, timeout=draft.timeout or family.timeout)
-        wanted = getattr(family.params, "points", None)
-        if isinstance(wanted, int) and 0 < len(points) < wanted:
-            note(f"{family.where}: {len(points)} of the {wanted} points asked for; no other can be used")
+        if 0 < len(points) < family.params.wanted:
+            note(f"{family.where}: {family.params.unused(points)}")
 
 
 def generate(
     suite: Suite,
     root: Path,
     data_dir: Path | None = None,
-    workers: int = 2,
     progress: Callable[[int], None] = lambda _: None,
     into: Path | None = None,
+    selection: Selection = EVERYTHING,
 ) -> tuple[Path, Manifest]:
     """Writes the suite's instance set and returns its folder and manifest.
 
     Args:
         into: folder of the set; None for the suite's own below instances/.
+        selection: the part of it that is made; its title says so.
 
     Raises:
         SalverError: as `drafts` and `write_set`.
     """
-    if workers < 1:
-        raise SalverError(f"{workers} workers", "--workers", "use at least one")
     folder = into or set_folder(root, suite)
+    suite = part_of(suite, selection) if selection.text else suite
     families = families_of(suite, data_dir)
     files = [path for family in families for path in family.files()]
     kinds = dict.fromkeys(type(family.generator) for family in families)
     ingredients = provenance.gathered(suite.text, files, kinds, data_dir)
     notes: list[str] = []
-    drawn = _drawn(families, suite.seed, notes.append)
-    context = multiprocessing.get_context("spawn")
+    drawn = _selected(_drawn(families, suite.seed, notes.append), selection, suite.key)
     # One BLAS thread: the matrices are small, and sums come out in the same order on every machine.
-    with threadpool_limits(1), ProcessPoolExecutor(workers, mp_context=context) as pool:
-        manifest = write_set(folder, suite, drawn, pool, progress, ingredients, notes)
+    with threadpool_limits(1):
+        manifest = write_set(folder, suite, drawn, progress, ingredients, notes)
     return folder, manifest
+
+
+def part_of(suite: Suite, selection: Selection) -> Suite:
+    """A suite whose set is a part of another's: titled so, and without the families that are left out.
+
+    Raises:
+        SalverError: no family of the suite is selected.
+    """
+    names = list(dict.fromkeys(entry.generator for entry in suite.family))
+    wanted = fitting_names(names, "family", selection.family)
+    entries = tuple(entry for entry in suite.family if entry.generator in wanted)
+    return suite.model_copy(update={"family": entries, "title": f"{suite.title} (part: {selection.text})"})
+
+
+class _Seen(NamedTuple):
+    """What a selection looks at, of a draft that need not be kept."""
+
+    name: str
+    family: str
+    subject: str
+
+
+def _selected(drawn: Iterator[InstanceDraft], selection: Selection, where: str) -> Iterator[InstanceDraft]:
+    """The selected ones among drafts that are drawn one after another.
+
+    Raises:
+        SalverError: there is none; the nearest names are named.
+    """
+    seen: list[_Seen] = []
+
+    def noted() -> Iterator[InstanceDraft]:
+        for draft in drawn:
+            seen.append(_Seen(draft.name, draft.family, draft.subject))
+            yield draft
+
+    none = True
+    for draft in fitting(noted(), selection):
+        none = False
+        yield draft
+    if none and seen:
+        select(seen, selection, where)
 
 
 def up_to_date(suite: Suite, root: Path, data_dir: Path | None = None) -> Manifest | None:

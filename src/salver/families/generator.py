@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,18 +11,34 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from salver.core.records import Record
-from salver.families.instance import Facts
+from salver.families.instance import DataCard, Facts
 from salver.nets.network import Network
+from salver.nets.onnx.file import files_of
 from salver.spec import Property
 
 
 class Parameters(Record):
     """Base of every family's parameters; the engine sets `data_dir` from the command line.
 
+    `wanted` says how many points are asked for; 0 where a family does not count them.
+
     A field's description is its documentation: `salver families` prints it.
     """
 
     data_dir: Path | None = Field(default=None, description="the user's data folder")
+
+    @property
+    def wanted(self) -> int:
+        """How many points are asked for."""
+        return 0
+
+    def unused(self, used: Collection[int]) -> str:
+        """What to say where some points asked for give no instance.
+
+        Args:
+            used: indices of those that do.
+        """
+        return f"{len(used)} of the {self.wanted} points asked for; no other can be used"
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +51,7 @@ class InstanceDraft:
         graph, graph_name: the network of the query; drafts with one `graph_name` share one ONNX file.
         prop: input box and output condition.
         facts: what the instance is about.
+        card: of data of one's own.
         timeout: wall seconds; None takes the suite's.
     """
 
@@ -46,6 +63,17 @@ class InstanceDraft:
     prop: Property
     facts: Facts
     timeout: float | None = None
+    card: DataCard | None = None
+
+    @property
+    def family(self) -> str:
+        """Its family."""
+        return self.facts.family
+
+    @property
+    def subject(self) -> str:
+        """Name of the network that it is about."""
+        return self.facts.network
 
     def with_facts(self, **changes: object) -> InstanceDraft:
         """The same with other facts, such as an answer that was built in."""
@@ -68,10 +96,11 @@ class Generator(ABC):
     def files(self, params: Any) -> Iterator[Path]:
         """The files that the instances are made from: a set is made again when one of them has changed.
 
-        Those that the parameters name, unless a family says otherwise. `data_dir` is no such file: the sets
-        in it have pinned contents.
+        Those that the parameters name, and the weights beside a network, unless a family says otherwise.
+        `data_dir` is no such file: the sets in it have pinned contents.
         """
-        yield from files_named(params.model_dump(exclude={"data_dir"}))
+        for file in files_named(params.model_dump(exclude={"data_dir"})):
+            yield from files_of(file)
 
     @abstractmethod
     def instances(self, params: Any, seed: int) -> Iterator[InstanceDraft]:
@@ -91,19 +120,27 @@ def names_a_file(text: str) -> bool:
     return "/" in text or text.lower().endswith((*_ENDINGS, *(f"{ending}.gz" for ending in _ENDINGS)))
 
 
+_NAMES = ("class_names", "feature_names", "label")
+"""Entries whose texts are names, whatever they look like."""
+
+
 def files_named(value: Any) -> Iterator[Path]:
     """The paths of files in a tree of parameters, in order."""
     if isinstance(value, Path) or (isinstance(value, str) and names_a_file(value)):
         yield Path(value)
-    elif isinstance(value, Mapping | list | tuple):
-        for part in value.values() if isinstance(value, Mapping) else value:
+    elif isinstance(value, Mapping):
+        for key, part in value.items():
+            if key not in _NAMES:
+                yield from files_named(part)
+    elif isinstance(value, list | tuple):
+        for part in value:
             yield from files_named(part)
 
 
 def relative_to(folder: Path, value: Any) -> Any:
     """The same tree of parameters with its paths of files taken as relative to `folder`."""
     if isinstance(value, str) and names_a_file(value):
-        return str(folder / value)
+        return f"{folder / value}/" if value.endswith("/") else str(folder / value)
     if isinstance(value, Mapping):
-        return {key: relative_to(folder, part) for key, part in value.items()}
+        return {key: part if key in _NAMES else relative_to(folder, part) for key, part in value.items()}
     return [relative_to(folder, part) for part in value] if isinstance(value, list | tuple) else value

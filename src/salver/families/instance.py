@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from salver.core.errors import SalverError
 from salver.core.records import Record
@@ -17,8 +18,11 @@ from salver.explain.methods import AnyExplanation
 from salver.families.questions import AnyQuestion
 from salver.nets.network import Network, evaluate
 from salver.spec.truth import Evidence, Truth
+from salver.zoo.datasets import Clip, bounds
 
 Array = npt.NDArray[np.float64]
+MOST_RANGES = 16
+"""Most ranges that are written out for people."""
 
 
 class RankingMeasures(Record):
@@ -77,13 +81,15 @@ class Facts(Record):
     """What an instance is about, as written to the manifest, the ONNX metadata and the VNN-LIB header.
 
     Attributes:
-        index, label: row of xhat in the test part of the data set, and its class.
+        index, label: row of xhat in the test part of the data set, and the class that the network gives it.
+        data_label: the class of xhat in the data set, where that is another one.
         explanation: which map E is; None where the question is about the class alone.
         compared_with: the map at xhat that E is compared with, where it is another one than `explanation`.
         question: what is asked of E, completed by E at xhat.
         epsilon: radius of the box, which lies inside `clip`; half of its widest side where it is another one.
         region: the box in words, where it is another one than that of radius `epsilon` around xhat.
         xhat: the point [n], where it is neither a row of a data set nor the middle of the box.
+        clip: lowest and highest valid value of the entries, for all or for equal parts of them in order.
         logits, saliencies: outputs of the query's network: logits, then the map and what is derived from it.
     """
 
@@ -92,13 +98,14 @@ class Facts(Record):
     dataset: str
     index: int
     label: int
+    data_label: int | None = None
     explanation: AnyExplanation | None = None
     compared_with: AnyExplanation | None = None
     question: AnyQuestion
     epsilon: float
     region: str | None = Field(default=None, exclude_if=lambda region: region is None)
     xhat: tuple[float, ...] | None = Field(default=None, exclude_if=lambda xhat: xhat is None)
-    clip: tuple[float, float] | None = None
+    clip: Clip | None = None
     input_shape: tuple[int, ...]
     logits: int
     saliencies: int
@@ -108,6 +115,21 @@ class Facts(Record):
     vacuity: Vacuity = Vacuity()
     planted: Planted | None = None
     training: Training | None = None
+
+    @model_validator(mode="after")
+    def _clip_fits(self) -> Self:
+        bounds(self.clip, math.prod(self.input_shape))
+        return self
+
+    @property
+    def limits(self) -> tuple[Array, Array]:
+        """Lowest and highest valid value of every input entry [n], [n]; infinite without a range."""
+        return bounds(self.clip, math.prod(self.input_shape))
+
+    @property
+    def spread(self) -> tuple[Array, Array]:
+        """Ends [n], [n] between which inputs are drawn to try a network: the ranges, else -1 to 1."""
+        return bounds(self.clip or (-1.0, 1.0), math.prod(self.input_shape))
 
     @property
     def explained(self) -> str:
@@ -135,7 +157,10 @@ class Facts(Record):
         """The facts for people, one a line."""
         yield f"asked: {self.question.text}"
         yield f"E: {self.explained}"
-        yield from _lines("", self.model_dump(mode="json", exclude_none=True, exclude={"xhat"}))
+        told = self.model_dump(mode="json", exclude_none=True, exclude={"xhat"})
+        if self.clip is not None and len(self.clip) > MOST_RANGES:
+            told["clip"] = f"{len(self.clip)} ranges, see manifest.json"
+        yield from _lines("", told)
 
 
 def _lines(prefix: str, value: Mapping[str, Any]) -> Iterator[str]:
@@ -236,8 +261,26 @@ def content_id(networks: Iterable[bytes], text: bytes) -> str:
     return hashlib.sha256(b"".join(networks) + text).hexdigest()[:16]
 
 
+class DataCard(Record):
+    """What a set says of data of one's own, which is not published with it.
+
+    Attributes:
+        name: as `Facts.dataset` has it.
+        sha256: of its arrays; see `Dataset`.
+        classes, features: in the order of the logits and of the inputs; empty where they have no names.
+    """
+
+    name: str
+    sha256: str
+    classes: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+
+
 class Manifest(Record):
-    """`manifest.json` of an instance set; `recipe` is a hash of the suite it was made from."""
+    """`manifest.json` of an instance set; `recipe` is a hash of the suite and of the files it was made from.
+
+    `data` describes data that is not in the catalogue.
+    """
 
     suite: str
     version: str
@@ -246,4 +289,5 @@ class Manifest(Record):
     description: str
     salver: str
     recipe: str
+    data: tuple[DataCard, ...] = Field(default=(), exclude_if=lambda cards: not cards)
     instances: tuple[Instance, ...]

@@ -7,7 +7,6 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from salver.core.names import refuse_unsafe_name, refuse_unsafe_path
 from salver.core.records import first_violation
 from salver.explain.reference import probes, refuse_wrong_graph
 from salver.families.generator import InstanceDraft
-from salver.families.instance import Facts, Instance, Manifest, content_id
+from salver.families.instance import DataCard, Facts, Instance, Manifest, content_id
 from salver.families.provenance import MADE, Ingredients, changed_files, recipe, write_made
 from salver.families.suite import AnySuite, GivenSuite, Suite
 from salver.nets.network import Network
@@ -92,7 +91,6 @@ def write_set(
     folder: Path,
     suite: Suite,
     drafts: Iterator[InstanceDraft],
-    pool: Executor,
     progress: Progress,
     ingredients: Ingredients | None = None,
     notes: Sequence[str] = (),
@@ -100,7 +98,6 @@ def write_set(
     """Writes a set into `folder`, replacing an older one only when the new one is complete.
 
     Args:
-        pool: processes that format and compress the texts.
         progress: called with the number of instances written so far.
         ingredients: what it is made from; None where nobody will ask whether it is up to date.
         notes: what its maker should know, complete when the drafts are drawn.
@@ -116,7 +113,7 @@ def write_set(
     except OSError as error:
         raise file_error(error, folder) from error
     try:
-        manifest = _write(partial, suite, drafts, pool, progress, ingredients)
+        manifest = _write(partial, suite, drafts, progress, ingredients)
         if ingredients is not None:
             write_made(partial, ingredients, tuple(notes))
             if changed := changed_files(partial):
@@ -188,7 +185,6 @@ def _write(
     folder: Path,
     suite: Suite,
     drafts: Iterator[InstanceDraft],
-    pool: Executor,
     progress: Progress,
     ingredients: Ingredients | None,
 ) -> Manifest:
@@ -196,8 +192,8 @@ def _write(
         (folder / name).mkdir()
     graphs: dict[str, _StoredGraph] = {}
     classifiers: dict[str, Network] = {}
-    pending: list[tuple[InstanceDraft, Future[_Text]]] = []
     instances: list[Instance] = []
+    cards: dict[str, DataCard] = {}
     stems: set[str] = set()
     for draft in drafts:
         if draft.name in stems:
@@ -207,14 +203,11 @@ def _write(
         stems.add(draft.name)
         for name in (draft.name, draft.graph_name, draft.classifier_name):
             refuse_unsafe_name(name, f"suite {suite.key}")
+        if draft.card is not None and cards.setdefault(draft.card.name, draft.card) != draft.card:
+            what = "is the name of data with other contents too"
+            raise SalverError(what, draft.card.name, "give their files different names")
         _write_networks(folder, draft, graphs, classifiers)
-        digest = graphs[draft.graph_name].digest
-        pending.append((draft, pool.submit(_format, digest, draft.prop, _header(draft.facts))))
-        while pending and (len(pending) > 32 or pending[0][1].done()):
-            instances.append(_write_texts(folder, suite, *pending.pop(0), graphs))
-            progress(len(instances))
-    for draft, future in pending:
-        instances.append(_write_texts(folder, suite, draft, future, graphs))
+        instances.append(_write_texts(folder, suite, draft, graphs[draft.graph_name]))
         progress(len(instances))
     if not instances:
         raise SalverError("no instance came out of it", f"suite {suite.key}", "loosen the family's options")
@@ -226,6 +219,7 @@ def _write(
         description=suite.description,
         salver=__version__,
         recipe=recipe(suite.text, ingredients.files if ingredients else {}),
+        data=tuple(cards.values()),
         instances=tuple(instances),
     )
     rows = (f"{i.onnx},{i.vnnlib},{i.timeout:g}\n" for i in instances)
@@ -275,7 +269,7 @@ def refuse_wrong_instance(model: bytes, graph: Network, classifier: Network, fac
     Raises:
         SalverError: they differ.
     """
-    found = probes(classifier, *(facts.clip or (-1.0, 1.0)), on_kinks=False)
+    found = probes(classifier, *facts.spread, on_kinks=False)
     at_relus = facts.explanation is None or facts.explanation.kinks_at_relus
     kinks_known = at_relus and not facts.question.extra_outputs
     expected = facts.expected_outputs(classifier, found.x)
@@ -293,15 +287,8 @@ def _refuse_another(first: Network, second: Network, name: str) -> None:
         raise SalverError("two networks of a suite have this name", name, hint)
 
 
-def _write_texts(
-    folder: Path,
-    suite: Suite,
-    draft: InstanceDraft,
-    future: Future[_Text],
-    graphs: dict[str, _StoredGraph],
-) -> Instance:
-    text = future.result()
-    graph = graphs[draft.graph_name]
+def _write_texts(folder: Path, suite: Suite, draft: InstanceDraft, graph: _StoredGraph) -> Instance:
+    text = _format(graph.digest, draft.prop, _header(draft.facts))
     instance = Instance(
         id=text.id,
         suite=suite.key,

@@ -37,6 +37,8 @@ PIXELS = 6
 """Pixels a gate reads; no two gates read the same."""
 COPIES = (1.0, 0.5)
 """A gate is several neurons, each a multiple of the first by a power of two, and so exactly."""
+STILL = 1e-9
+"""A change of E up to this part of its size is the rounding of a map that is constant on the box."""
 THRESHOLD, SAFE, LIFT = 0.4, 1.5, 0.5
 """Where between xhat and its corner a gate opens; how far past delta E moves; by how much a class wins."""
 
@@ -78,7 +80,7 @@ def planted_drafts(
     rng = np.random.default_rng([seed, point.index, gating.gates])
     posed = source.pose(point, SameMap(), Gradient(logit=point.label))
     moved = _provable_change(posed, gating.epsilon)
-    if moved is None:
+    if moved is None or moved.max() <= STILL * np.abs(posed.reference).max(initial=1.0):
         return
     delta = significant(gating.delta_factor * float(moved.max()))
     gates = _gates(source, point, gating, delta + moved, rng)

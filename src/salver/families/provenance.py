@@ -57,8 +57,12 @@ class Made(Record):
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file; a word for one that is not there or cannot be read."""
+    """SHA-256 of a file, or of the names and contents in a folder; a word for what cannot be read."""
     try:
+        if path.is_dir():
+            inner = sorted(one for one in path.rglob("*") if not one.is_dir())
+            lines = (f"{one.relative_to(path).as_posix()}\n{sha256_of(one)}\n" for one in inner)
+            return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
         if not path.is_file():
             return _MISSING
         with path.open("rb") as stream:

@@ -119,6 +119,23 @@ class Author(Record):
     affiliation: Line | None = None
 
 
+class DataOrigin(Record):
+    """Whose the data is that a set's points are from: `[[publication.data]]`.
+
+    Attributes:
+        name: of the file or folder, as the suite names it.
+        source: who made it, and where it is described.
+    """
+
+    name: Line
+    title: Line | None = None
+    source: Line | None = None
+    url: Url | None = None
+    licence: Annotated[str, AfterValidator(valid_licence)] | None = Field(
+        default=None, validation_alias=AliasChoices("licence", "license")
+    )
+
+
 class Publication(Record):
     """What only the maker of a set knows about it; what is not given is left out of the set."""
 
@@ -132,3 +149,4 @@ class Publication(Record):
     keywords: tuple[Line, ...] = ()
     url: Url | None = None
     date: Day | None = None
+    data: tuple[DataOrigin, ...] = ()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from salver.families.factory import Posed
+from salver.families.factory import Box, Posed
 from salver.families.generator import InstanceDraft
 from salver.families.instance import RankingMeasures, Vacuity
 from salver.families.questions import TopKChanges
@@ -38,7 +38,7 @@ def epsilon_star(posed: Posed, most: float, seed: int) -> Found:
     """
     generator = np.random.default_rng([seed * 100_003 + posed.point.index, 29])
     search = _MeasureSearch(
-        posed.map.lowered, _target(posed), posed.point.centre, posed.factory.clip, generator
+        posed.map.lowered, _target(posed), posed.point.centre, posed.factory.limits, generator
     )
     misses = 0
     for _ in range(ROUNDS):
@@ -101,7 +101,7 @@ class _MeasureSearch:
     program: Program
     target: RankingTarget
     centre: Array
-    clip: tuple[float, float]
+    limits: Box
     generator: np.random.Generator
     best: float = np.inf
     witness: Array | None = None
@@ -110,8 +110,8 @@ class _MeasureSearch:
     def round(self, radius: float) -> None:
         """Attacks the box of one radius; every violating point is walked back at once."""
         box = (
-            np.maximum(self.centre - radius, self.clip[0]),
-            np.minimum(self.centre + radius, self.clip[1]),
+            np.maximum(self.centre - radius, self.limits[0]),
+            np.minimum(self.centre + radius, self.limits[1]),
         )
         reference = self.target.saliencies(self.program.evaluate(self.centre[None])[0][0])
         ranking = self.target.ranking

@@ -22,17 +22,14 @@ def along_rays(posed: Posed, most: float, seed: int) -> Found:
     Rays from xhat [n] towards corners of the box are looked at at many radii; then corners near the best
     ones, at radii below the best.
     """
-    centre, clip, rng = (
-        posed.point.centre,
-        posed.factory.clip,
-        np.random.default_rng([seed, posed.point.index]),
-    )
+    centre, limits = posed.point.centre, posed.factory.limits
+    rng = np.random.default_rng([seed, posed.point.index])
     best, witness, samples = most, None, 0
     radii = most * np.geomspace(1e-3, 1.0, _RADII)
     rays = _directions(posed, rng)
     for step in range(_ROUNDS):
         steps = (rays[:, None] * radii[None, :, None]).reshape(-1, len(centre))
-        x = np.clip((centre + steps).astype(np.float32).astype(np.float64), *clip)
+        x = np.clip((centre + steps).astype(np.float32).astype(np.float64), *limits)
         hit = _broken(posed, x).reshape(len(rays), len(radii))
         samples += hit.size
         nearest = np.where(hit.any(axis=1), radii[np.argmax(hit, axis=1)], np.inf)

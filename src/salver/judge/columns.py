@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from salver.families.instance import Facts, Instance
 from salver.judge.judgement import JudgedRun, Outcome
 
 OUTCOMES = tuple(str(outcome) for outcome in Outcome)
@@ -27,17 +28,29 @@ class ResultColumn:
         name: of the column; without `value` also the attribute of `Judgement`, or else of `RunRecord`.
         kind: type of its values.
         heading: on the page; empty where the page does not have it.
-        digits: of a number on the page behind the decimal point; None for text.
+        digits: of a number on the page behind the decimal point; None for text. With more than 3 only those
+            that it has are shown.
         hidden: whether the page shows it with a single run alone, and not in the table.
         value: how it is read off a run, where it is no attribute.
+        fact: how it is read off the instance; None where the instance has no such fact.
     """
 
     name: str
-    kind: Literal["str", "int64", "float64"] = "str"
+    kind: Literal["str", "int64", "Int64", "float64"] = "str"
     heading: str = ""
     digits: int | None = None
     hidden: bool = False
     value: Callable[[JudgedRun], Any] | None = None
+    fact: Callable[[Instance], Any] | None = None
+
+
+def _fact(value: Callable[[Facts], Any]) -> Callable[[Instance], Any]:
+    """Reads a fact of an instance; one of somebody else's set has none."""
+    return lambda instance: None if instance.facts is None else value(instance.facts)
+
+
+def _method(facts: Facts) -> str | None:
+    return None if facts.explanation is None else facts.explanation.method
 
 
 RESULTS = (
@@ -53,6 +66,9 @@ RESULTS = (
     ResultColumn("termination", heading="termination"),
     ResultColumn("neurons", "int64", "ReLU neurons", 0, value=lambda _: -1),
     ResultColumn("family", heading="family"),
+    ResultColumn("network", heading="network", fact=lambda instance: instance.subject),
+    ResultColumn("question", heading="question", fact=_fact(lambda facts: facts.question.kind)),
+    ResultColumn("epsilon", "float64", "epsilon", 6, fact=_fact(lambda facts: facts.epsilon)),
     ResultColumn("suite", heading="suite"),
     ResultColumn("limit_s", "float64", "limit (s)", 3),
     ResultColumn("repetition", "int64", "repetition", 0),
@@ -60,13 +76,22 @@ RESULTS = (
     ResultColumn("consistency", heading="consistency", hidden=True),
     ResultColumn("truth", heading="truth", hidden=True),
     ResultColumn("gradient", heading="gradient check", hidden=True),
+    ResultColumn("delta", "float64", fact=_fact(lambda facts: facts.question.tolerance)),
+    ResultColumn("k", "Int64", fact=_fact(lambda facts: facts.question.ranked or None)),
+    ResultColumn("method", fact=_fact(_method)),
+    ResultColumn("dataset", fact=_fact(lambda facts: facts.dataset)),
+    ResultColumn("index", "Int64", fact=_fact(lambda facts: facts.index)),
+    ResultColumn("label", "Int64", fact=_fact(lambda facts: facts.label)),
+    ResultColumn("expected", fact=_fact(lambda facts: facts.expected)),
     ResultColumn("instance_id"),
     ResultColumn("solver_version"),
     ResultColumn("measured"),
     ResultColumn("logs", value=lambda one: one.run.logs or ""),
     ResultColumn("key"),
 )
-"""In the order of the page's table. `neurons` is known to who has the networks (`results_frame`), else -1."""
+"""In the order of the page's table. `neurons` is known to who has the networks (`results_frame`), else -1.
+
+Of an instance without such a fact a text is empty and a number missing."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +107,8 @@ class BoardColumn:
         heading: for readers; empty takes the name.
         short: in a terminal; empty takes the heading.
         digits: behind the decimal point; None for a count.
-        always: whether the page shows a count that is zero everywhere.
+        always: whether a count that is zero everywhere is shown on the page and in LaTeX.
+        best: which values are the better ones; empty where none is.
     """
 
     name: str
@@ -93,6 +119,7 @@ class BoardColumn:
     short: str = ""
     digits: int | None = None
     always: bool = False
+    best: Literal["", "most", "least"] = ""
 
     @property
     def label(self) -> str:
@@ -120,12 +147,54 @@ BOARD = (
             partial(_ended_so, outcome),
             short="unsup." if outcome == "unsupported" else "",
             always=outcome in (*SOLVED, "wrong"),
+            best="most" if outcome in SOLVED else "",
         )
         for outcome in OUTCOMES
     ),
-    BoardColumn("proved", _proved, ("proof",)),
-    BoardColumn("score", None, digits=1),
-    BoardColumn("par2", par2_cost, ("wall_s", "limit_s"), "mean", "PAR-2 (s)", digits=2),
+    BoardColumn("proved", _proved, ("proof",), best="most"),
+    BoardColumn("score", None, digits=1, best="most"),
+    BoardColumn("par2", par2_cost, ("wall_s", "limit_s"), "mean", "PAR-2 (s)", digits=2, best="least"),
 )
 """From left to right. Each outcome is a column; `proved` counts the verified instances whose own proof was
 accepted."""
+
+
+@dataclass(frozen=True)
+class ShareColumn:
+    """One number for each solver on a group of instances, such as those about one network.
+
+    Attributes:
+        name: of the column.
+        heading: for readers; empty takes the name.
+        digits: behind the decimal point; None for a count or a share.
+        share: it is a share of the instances; interval: it has one, in `NAME_low` and `NAME_high`.
+        best: which values are the better ones for a solver; empty where none is.
+    """
+
+    name: str
+    heading: str = ""
+    digits: int | None = None
+    share: bool = False
+    interval: bool = False
+    best: Literal["", "most", "least"] = ""
+
+    @property
+    def label(self) -> str:
+        """Its heading for readers."""
+        return self.heading or self.name
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Columns of the table of numbers that belong to it."""
+        return (self.name, f"{self.name}_low", f"{self.name}_high") if self.interval else (self.name,)
+
+
+SHARES = (
+    ShareColumn("instances"),
+    ShareColumn("certified", "certified [95%]", share=True, interval=True, best="most"),
+    ShareColumn("attacked", "attacked [95%]", share=True, interval=True, best="most"),
+    ShareColumn("gap", share=True, best="least"),
+    ShareColumn("wrong"),
+    ShareColumn("par2", "PAR-2 (s)", digits=2, best="least"),
+)
+"""From left to right: shares of the instances verified and falsified, and of those left open between."""

@@ -18,10 +18,10 @@ import numpy.typing as npt
 
 from salver.core.confined import read_inside
 from salver.core.errors import SalverError
-from salver.families.instance import Facts, Instance
+from salver.families.instance import DataCard, Facts, Instance
 from salver.families.instance_set import read_manifest
 from salver.nets.network import Network
-from salver.nets.onnx.file import load_model
+from salver.nets.onnx.file import self_contained
 from salver.nets.onnx.reader import read_onnx
 from salver.nets.operators import Relu
 from salver.nets.runtime import Runtime
@@ -46,11 +46,13 @@ class LoadedSet:
         folder: where its files are.
         by_id: what its manifest says of each instance.
         data_dir: the user's data folder, as for `salver.zoo.datasets.load`.
+        cards: of data of people's own, by its name.
     """
 
     folder: Path
     by_id: Mapping[str, Instance]
     data_dir: Path | None = None
+    cards: Mapping[str, DataCard] = field(default_factory=dict)
     _kept: dict[tuple[str, str], object] = field(default_factory=dict)
 
     def __getitem__(self, key: str) -> LoadedInstance:
@@ -81,9 +83,7 @@ class LoadedSet:
         Raises:
             SalverError: it cannot be read. RuntimeError: it cannot be run.
         """
-        return self._once(
-            ("runtime", path), lambda: Runtime(load_model(self.folder / path).SerializeToString())
-        )
+        return self._once(("runtime", path), lambda: Runtime(self_contained(self.folder / path)))
 
     def data(self, name: str) -> Dataset | None:
         """A data set; None where it is not on this machine."""
@@ -108,8 +108,17 @@ def read_set(folder: Path, data_dir: Path | None = None) -> LoadedSet:
     Raises:
         SalverError: see `read_manifest`.
     """
-    instances = {instance.id: instance for instance in read_manifest(folder).instances}
-    return LoadedSet(folder, instances, data_dir)
+    manifest = read_manifest(folder)
+    instances = {instance.id: instance for instance in manifest.instances}
+    return LoadedSet(folder, instances, data_dir, {card.name: card for card in manifest.data})
+
+
+@dataclass(frozen=True)
+class EntryNames:
+    """Names of input entries and classes; empty where they have none or are not on this machine."""
+
+    features: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,6 +183,18 @@ class LoadedInstance:
         except SalverError:
             return 0
         return sum(math.prod(node.shape) for node in nodes if isinstance(node.operator, Relu))
+
+    @cached_property
+    def names(self) -> EntryNames:
+        """Names of entries and classes: those of the set, else those of a table of the catalogue."""
+        facts = self.facts
+        found: DataCard | Dataset | None = self.within.cards.get(facts.dataset)
+        if found is None and len(facts.input_shape) == 1:
+            found = self.data
+        if found is None:
+            return EntryNames()
+        fits = len(found.features) == math.prod(facts.input_shape), len(found.classes) == facts.logits
+        return EntryNames(found.features if fits[0] else (), found.classes if fits[1] else ())
 
     @property
     def data(self) -> Dataset | None:

@@ -10,12 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from statistics import NormalDist
-from typing import Literal
+from types import MappingProxyType
+from typing import Any, Literal
 
 import pandas as pd
 
 from salver.core.errors import SalverError
-from salver.judge.columns import BOARD, OUTCOMES, RESULTS, SOLVED
+from salver.families.instance import Instance
+from salver.judge.columns import BOARD, OUTCOMES, RESULTS, SOLVED, ResultColumn
 from salver.judge.judgement import JudgedRun, Judgement
 
 By = Literal["suite", "family"]
@@ -79,24 +81,38 @@ PROFILES = {
 }
 
 
-def results_frame(judged: Sequence[JudgedRun], neurons: Mapping[str, int] | None = None) -> pd.DataFrame:
+def results_frame(
+    judged: Sequence[JudgedRun],
+    instances: Mapping[str, Instance] = MappingProxyType({}),
+    neurons: Mapping[str, int] | None = None,
+) -> pd.DataFrame:
     """One row per run with the columns and types of `columns.RESULTS`. Times in wall or CPU seconds.
 
     Args:
+        instances: by id; the facts of one that is not among them are missing.
         neurons: ReLU neurons of the classifier by instance id; -1 is put where there is none.
     """
-    runs, judgements = [one.run for one in judged], [one.judgement for one in judged]
-    columns = {
-        # A key and a witness are of both records; those of the judgement are meant.
-        column.name: list(map(column.value, judged))
-        if column.value is not None
-        else list(map(attrgetter(column.name), judgements if column.name in _OF_JUDGEMENT else runs))
-        for column in RESULTS
-    }
+    columns = {column.name: _values(column, judged, instances) for column in RESULTS}
     if neurons is not None:
-        columns["neurons"] = [neurons.get(one.instance_id, -1) for one in runs]
-    frame = pd.DataFrame(columns, columns=list(RESULT_COLUMNS))
-    return frame.astype({column.name: column.kind for column in RESULTS})
+        columns["neurons"] = [neurons.get(one.run.instance_id, -1) for one in judged]
+    return pd.DataFrame(
+        {column.name: pd.Series(columns[column.name], dtype=column.kind) for column in RESULTS}
+    )
+
+
+def _values(
+    column: ResultColumn, judged: Sequence[JudgedRun], instances: Mapping[str, Instance]
+) -> list[Any]:
+    if column.fact is not None:
+        missing = "" if column.kind == "str" else None
+        found = {key: column.fact(instance) for key, instance in instances.items()}
+        values = [found.get(one.run.instance_id) for one in judged]
+        return [missing if value is None else value for value in values]
+    if column.value is not None:
+        return list(map(column.value, judged))
+    # A key and a witness are of both records; those of the judgement are meant.
+    get = attrgetter(column.name)
+    return [get(one.judgement if column.name in _OF_JUDGEMENT else one.run) for one in judged]
 
 
 def per_instance(frame: pd.DataFrame) -> pd.DataFrame:
@@ -204,11 +220,19 @@ def intervals(frame: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
     frame = per_instance(frame)
     marked = frame.assign(solved=frame["outcome"].isin(SOLVED))
     table = marked.groupby(["suite", "solver"])["solved"].agg(solved="sum", runs="count").reset_index()
+    low, high = wilson(table["solved"], table["runs"], confidence)
+    return table.assign(share=table["solved"] / table["runs"], low=low, high=high)
+
+
+def wilson(
+    hits: pd.Series[int], of: pd.Series[int], confidence: float = 0.95
+) -> tuple[pd.Series[float], pd.Series[float]]:
+    """Both ends of the Wilson score interval (Wilson, 1927) of each share `hits` / `of`, within [0, 1]."""
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
-    runs, share = table["runs"], table["solved"] / table["runs"]
-    middle = (share + z**2 / (2 * runs)) / (1 + z**2 / runs)
-    reach = z / (1 + z**2 / runs) * (share * (1 - share) / runs + z**2 / (4 * runs**2)) ** 0.5
-    return table.assign(share=share, low=(middle - reach).clip(0, 1), high=(middle + reach).clip(0, 1))
+    share = hits / of
+    middle = (share + z**2 / (2 * of)) / (1 + z**2 / of)
+    reach = z / (1 + z**2 / of) * (share * (1 - share) / of + z**2 / (4 * of**2)) ** 0.5
+    return (middle - reach).clip(0, 1), (middle + reach).clip(0, 1)
 
 
 def find_profile(name: str) -> Profile:

@@ -21,7 +21,7 @@ from salver.judge.maps import map_shape, seen, seen_at_xhat
 from salver.judge.witness import replay
 from salver.runners.answers import RunRecord
 from salver.spec import Property
-from salver.zoo.datasets import Dataset
+from salver.zoo.datasets import Clip, Dataset
 
 Array = npt.NDArray[np.float64]
 SAME_BOX = 1e-5
@@ -42,7 +42,7 @@ class WitnessView:
         input_shape, map_shape: shapes before flattening, such as (1, 28, 28) and (28, 28); (n,) for a table.
         x_class, witness_class: names of the winning classes; at a tie another one than the label.
         features: names of the input entries; empty for images.
-        clip: lowest and highest value of an input entry.
+        clip: lowest and highest value of the input entries.
     """
 
     instance: Instance
@@ -57,7 +57,7 @@ class WitnessView:
     x_class: str
     witness_class: str
     features: tuple[str, ...]
-    clip: tuple[float, float]
+    clip: Clip
 
     @property
     def is_image(self) -> bool:
@@ -93,7 +93,7 @@ def view(instance: LoadedInstance, solver: str, text: str) -> WitnessView | None
     row = None if data is None else _row_in(data, facts, prop)
     x = centre_of_box(prop.input_lower, prop.input_upper, facts) if row is None else row
     at_x, at_witness = seen_at_xhat(instance, x), seen(facts, outputs)
-    names = data.classes if data and len(data.classes) == facts.logits else ()
+    names = instance.names.classes
     return WitnessView(
         instance=instance.record,
         solver=solver,
@@ -106,7 +106,7 @@ def view(instance: LoadedInstance, solver: str, text: str) -> WitnessView | None
         map_shape=map_shape(instance),
         x_class=names[at_x.label] if names else str(at_x.label),
         witness_class=names[at_witness.label] if names else str(at_witness.label),
-        features=data.features if data and len(data.features) == len(x) else (),
+        features=instance.names.features,
         clip=facts.clip or (float(prop.input_lower.min()), float(prop.input_upper.max())),
     )
 
@@ -165,7 +165,7 @@ def centre_of_box(low: Array, high: Array, facts: Facts) -> Array:
     of an entry are cut off. What the facts state goes before."""
     if facts.xhat is not None and len(facts.xhat) == len(low):
         return np.array(facts.xhat)
-    floor, ceiling = facts.clip or (-np.inf, np.inf)
+    floor, ceiling = facts.limits
     whole_low, whole_high = low > floor, high < ceiling
     from_sides = np.where(whole_low, low + facts.epsilon, high - facts.epsilon)
     centre = np.where(whole_low == whole_high, (low + high) / 2, from_sides)
@@ -179,7 +179,7 @@ def _row_in(data: Dataset, facts: Facts, prop: Property) -> Array | None:
     row = data.test_x[facts.index].astype(np.float64)
     if row.shape != prop.input_lower.shape:
         return None
-    floor, ceiling = facts.clip or (-np.inf, np.inf)
+    floor, ceiling = facts.limits
     low, high = np.maximum(row - facts.epsilon, floor), np.minimum(row + facts.epsilon, ceiling)
     off = max(float(np.abs(low - prop.input_lower).max()), float(np.abs(high - prop.input_upper).max()))
     return row if off <= SAME_BOX else None

@@ -7,6 +7,7 @@ b by half a unit in the last place of b - a, and by that of the sum; where a >= 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -35,14 +36,14 @@ def max_pool_nodes(name: str, source: str, shape: Shape, size: tuple[int, int]) 
 
 def _along(name: str, source: str, shape: Shape, axis: int, count: int) -> list[Node]:
     kernel = (count, 1) if axis == 0 else (1, count)
-    picks = places(shape[0], kernel, kernel)
-    out = picks[0].output_shape(shape)
-    nodes = [Node(f"{name}_pick{place}", pick, (source,), out) for place, pick in enumerate(picks)]
+    one = picks(shape[0], kernel, kernel)
+    out = one[0].output_shape(shape)
+    nodes = [Node(f"{name}_pick{place}", pick, (source,), out) for place, pick in enumerate(one)]
     return [*nodes, *_chain(name, [node.name for node in nodes], out)]
 
 
-def places(
-    channels: int, kernel: tuple[int, int], strides: tuple[int, int], dilations: tuple[int, int] = (1, 1)
+def picks(
+    channels: int, kernel: Sequence[int], strides: tuple[int, int], dilations: tuple[int, int] = (1, 1)
 ) -> list[Conv]:
     """Per place of a window the convolution that picks the entry there, in every channel by itself."""
     found = []

@@ -45,6 +45,17 @@ class Runtime:
         values = self._session.run(self._names, feeds)
         return np.concatenate([np.asarray(value, np.float64).ravel() for value in values])
 
+    def samples(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """Outputs [p, m] at `x` [p, n] of a model with one input, in calls of as many rows as it fixes."""
+        (given,) = self._session.get_inputs()
+        fixed = given.shape[0] if len(given.shape) > 1 and isinstance(given.shape[0], int) else 1
+        rows = max(1, fixed)
+        if rows == 1:
+            return np.stack([self.outputs(row) for row in x])
+        padded = np.concatenate([x, np.repeat(x[-1:], -len(x) % rows, axis=0)])
+        found = [self.outputs(padded[first : first + rows]) for first in range(0, len(padded), rows)]
+        return np.concatenate([part.reshape(rows, -1) for part in found])[: len(x)]
+
     def rows(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """Outputs [k, m] of one call with all of `x` [k, n], for a model with one input and a free batch.
 

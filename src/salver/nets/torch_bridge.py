@@ -51,10 +51,9 @@ def _convert(layer: Any, shape: Shape) -> list[tuple[Operator, Shape]]:
             operator = kind.from_torch(layer)
             return [(operator, operator.output_shape(shape))]
     match layer:
-        case nn.Linear():
+        case nn.Linear() if shape == (layer.in_features,):
             bias = _numpy(layer.bias) if layer.bias is not None else np.zeros(layer.out_features, np.float32)
-            flat = [(Reshape(), (math.prod(shape),))] if len(shape) > 1 else []
-            return [*flat, (Linear(_numpy(layer.weight), bias), (layer.out_features,))]
+            return [(Linear(_numpy(layer.weight), bias), (layer.out_features,))]
         case nn.Flatten():
             return [(Reshape(), (math.prod(shape),))] if len(shape) > 1 else []
         case nn.Unflatten():

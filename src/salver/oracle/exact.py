@@ -7,6 +7,7 @@ and meant for single points and small networks.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from fractions import Fraction
 
@@ -83,7 +84,20 @@ def _apply(operator: ops.Operator, arguments: list[Values], source: ops.Shape, s
             return [v for part in arguments for v in part]
         case ops.Reshape():
             return first
+        case ops.Transpose() | ops.Pick():
+            return [first[place] if place >= 0 else Fraction(0) for place in moved_from(operator, source)]
     raise unread(operator)
+
+
+def moved_from(operator: ops.Transpose | ops.Pick, source: ops.Shape) -> list[int]:
+    """Where each entry of the output comes from, -1 for a 0; counted out axis by axis."""
+    if isinstance(operator, ops.Pick):
+        return [int(place) for place in operator.places]
+    steps = [math.prod(source[axis + 1 :]) for axis in range(len(source))]
+    found = [0]
+    for axis in operator.axes:
+        found = [place + steps[axis] * number for place in found for number in range(source[axis])]
+    return found
 
 
 def unread(operator: ops.Operator) -> SalverError:

@@ -12,7 +12,7 @@ from fractions import Fraction
 
 from salver.nets import operators as ops
 from salver.nets.network import Network
-from salver.oracle.exact import Values, rational_entries, rational_parts, unread
+from salver.oracle.exact import Values, moved_from, rational_entries, rational_parts, unread
 from salver.spec.property import Atom, Property
 
 Interval = tuple[Values, Values]
@@ -135,7 +135,14 @@ def _apply(node: ops.Node, arguments: list[Interval], source: ops.Shape) -> Inte
             return [v for part in arguments for v in part[0]], [v for part in arguments for v in part[1]]
         case ops.Reshape():
             return list(low), list(high)
+        case ops.Transpose() | ops.Pick():
+            places = moved_from(operator, source)
+            return _picked(low, places), _picked(high, places)
     raise unread(operator)
+
+
+def _picked(values: Values, places: list[int]) -> Values:
+    return [values[place] if place >= 0 else _ZERO for place in places]
 
 
 def _sums(first: Values, second: Values, sign: int) -> Values:

@@ -25,7 +25,7 @@ from scipy import sparse
 
 from salver.nets import operators as ops
 from salver.nets.network import Network
-from salver.oracle.exact import exact_margin, unread
+from salver.oracle.exact import exact_margin, moved_from, unread
 from salver.oracle.forms import (
     Forms,
     aligned,
@@ -316,6 +316,10 @@ class _RegionSearch:
                 return Forms(np.concatenate([part.whole for part in parts]), parts[0].exponent)
             case ops.Reshape():
                 return first
+            case ops.Transpose() | ops.Pick():
+                zeros = np.full((1, first.whole.shape[1]), 0, object)
+                places = moved_from(operator, self.shapes[node.inputs[0]])
+                return Forms(np.concatenate([first.whole, zeros])[places], first.exponent)
         raise unread(operator)
 
     def _matrix(

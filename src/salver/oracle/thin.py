@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from salver.nets import operators as ops
 from salver.nets.network import Network
-from salver.oracle.exact import exact_margin, rational_entries, rational_parts, unread
+from salver.oracle.exact import exact_margin, moved_from, rational_entries, rational_parts, unread
 from salver.oracle.rational_lp import maximise
 from salver.spec.property import Atom, Property
 from salver.spec.truth import Truth
@@ -155,6 +155,8 @@ class _ThinRegion:
                 return [form for name in node.inputs for form in self.forms[name]]
             case ops.Reshape():
                 return first
+            case ops.Transpose() | ops.Pick():
+                return [first[p] if p >= 0 else [_ZERO] * size for p in moved_from(operator, source)]
         raise unread(operator)
 
 

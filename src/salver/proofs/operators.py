@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from salver.proofs.arrangement import gather, pad, slice_, transpose
 from salver.proofs.node import (
     MOST_WEIGHTS,
     LinearMap,
@@ -211,4 +212,8 @@ _READERS: dict[str, Callable[[NodeUse], Meaning]] = {
     "AveragePool": average_pool,
     "GlobalAveragePool": global_average,
     "ReduceMean": reduce_mean,
+    "Transpose": transpose,
+    "Slice": slice_,
+    "Gather": gather,
+    "Pad": pad,
 }

@@ -9,7 +9,6 @@ from salver.core.errors import counted
 from salver.families.instance import Manifest
 from salver.publish.census import MOST_SECONDS, Census, CensusGroup
 from salver.publish.rights import OWN_LICENCE, Rights, citation
-from salver.zoo.datasets.catalogue import origin_of
 
 Row = Sequence[object]
 
@@ -29,7 +28,7 @@ def data_card(manifest: Manifest, census: Census, name: str, rights: Rights) -> 
         "## Instances\n\n" + _instances(census),
         "## Known answers\n\n" + _answers(manifest, census),
         "## Networks\n\n" + _networks(census),
-        "## Data\n\n" + _data(census),
+        "## Data\n\n" + _data(census, rights),
         "## How far from trivial\n\n" + _vacuity(manifest, census),
         "## Limits\n\n" + _limits(census, rights),
         "## Licence\n\n" + _licence(rights),
@@ -126,10 +125,10 @@ def _networks(census: Census) -> str:
     )
 
 
-def _data(census: Census) -> str:
+def _data(census: Census, rights: Rights) -> str:
     rows = []
     for dataset, points in census.points.items():
-        origin = origin_of(dataset)
+        origin = rights.origin(dataset)
         title = f"[{origin.title}]({origin.url})" if origin.url else origin.title
         rows.append((dataset, title, origin.source, origin.licence_text, points))
     return _table(("data set", "title", "source", "licence", "test points used"), rows)

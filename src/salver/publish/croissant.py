@@ -10,7 +10,6 @@ from typing import Any
 from salver.families.instance import Manifest
 from salver.publish.census import Census
 from salver.publish.rights import Rights, citation
-from salver.zoo.datasets.catalogue import origin_of
 
 CONFORMS_TO = "http://mlcommons.org/croissant/1.0"
 CONTEXT: dict[str, Any] = {
@@ -86,7 +85,7 @@ def croissant(
         name: of the published set.
     """
     own, stated = rights.licences, rights.publication
-    licences = [*own, *sorted({origin_of(d).licence for d in census.points} - {"", *own})]
+    licences = [*own, *sorted({rights.origin(d).licence for d in census.points} - {"", *own})]
     title = stated.title or manifest.title
     known = sum(number for kind, number in census.evidence.items() if kind != "unknown")
     described = (

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from salver.core.confined import read_inside
-from salver.core.errors import SalverError
+from salver.core.errors import SalverError, suggestion
 from salver.core.records import Record
 from salver.families.instance import Manifest
 from salver.families.publication import Author, Day, Line, Publication, Url
 from salver.nets.onnx.file import network_name
 from salver.publish.validate import MOST_LISTED_BYTES
 from salver.zoo.datasets.catalogue import origin_of
+from salver.zoo.datasets.record import DECLARED, Origin
 from salver.zoo.networks import ZOO
 
 OWN_LICENCE = "BSD-3-Clause"
@@ -63,6 +64,16 @@ class Rights:
         own = [OWN_LICENCE] if self.own and self.foreign else []
         return tuple(dict.fromkeys([*names, *own]))
 
+    def origin(self, dataset: str) -> Origin:
+        """The source of a data set: as the suite states it, else as the catalogue does."""
+        known = origin_of(dataset)
+        for one in self.publication.data:
+            if one.name.rstrip("/") == dataset.rstrip("/"):
+                return Origin(
+                    one.title or known.title, one.source or known.source, one.url or "", one.licence or ""
+                )
+        return known
+
     @property
     def creators(self) -> tuple[Author, ...]:
         """Authors, or the organisation in their place; nobody where a foreign set names nobody."""
@@ -95,6 +106,7 @@ def rights_of(
     named = {network_name(Path(path)) for path in files if path.lower().endswith(_NETWORKS)}
     names = sorted({Path(i.network).stem for i in manifest.instances})
     ours = re.compile(f"({'|'.join(map(re.escape, ZOO))}){_VARIANTS}")
+    _refuse_other_data(stated, manifest)
     own = tuple(n for n in names if ours.fullmatch(n) and not any(_built_on(n, name) for name in named))
     foreign = tuple(n for n in names if n not in own)
     if foreign and stated.licence is None:
@@ -105,6 +117,17 @@ def rights_of(
         what = f"its networks are salver's own, which are under {OWN_LICENCE}, not {stated.licence}"
         raise SalverError(what, f"suite {manifest.suite}", "leave `licence` out of [publication]")
     return Rights(stated.model_copy(update=changes), terms.creator, own, foreign)
+
+
+def _refuse_other_data(stated: Publication, manifest: Manifest) -> None:
+    used = {instance.known.dataset for instance in manifest.instances}
+    plain = {name.rstrip("/") for name in used}
+    for one in stated.data:
+        where = f"suite {manifest.suite}, publication.data"
+        if one.name.rstrip("/") not in plain:
+            raise SalverError(f"no instance is about {one.name}", where, suggestion(one.name, sorted(used)))
+        if one.name in DECLARED:
+            raise SalverError(f"{one.name} is a set of the catalogue", where, "leave it out")
 
 
 def _built_on(network: str, name: str) -> bool:
@@ -151,7 +174,7 @@ def licence_file(rights: Rights, title: str, datasets: Iterable[str]) -> str:
         heading = f"Networks {', '.join(rights.own)}:\n\n" if rights.foreign else ""
         parts.append(heading + OWN_TEXT.read_text().rstrip())
     lines = ["The properties hold boxes around points of these data sets:", ""]
-    for origin in [origin_of(name) for name in sorted(set(datasets))]:
+    for origin in [rights.origin(name) for name in sorted(set(datasets))]:
         lines.append(f"{origin.title}: {origin.source}")
         lines += [f"  {origin.url}"] if origin.url else []
         lines.append(f"  Licence: {origin.licence_text}")

@@ -26,7 +26,7 @@ from salver.families.instance_set import checksums, read_manifest, refuse_wrong_
 from salver.judge.loaded import read_set
 from salver.judge.stated import networks_of, values_at
 from salver.nets.network import Network, evaluate
-from salver.nets.onnx.file import load_model
+from salver.nets.onnx.file import files_of, load_model
 from salver.nets.onnx.reader import read_onnx
 from salver.nets.runtime import Runtime, with_free_batch
 from salver.spec import Atom, Property, parse_vnnlib, to_vnnlib1
@@ -138,9 +138,12 @@ def _key_and_seed(stem: str, seed: int) -> tuple[str, int]:
 def _graph(folder: Path, instance: Instance, graph: Network) -> Iterator[Complaint]:
     """ONNX Runtime, the reference evaluation and autograd on the original network at random points."""
     facts = instance.known
+    for path in (instance.onnx, instance.network):
+        if len(files_of(folder / path)) > 1:
+            yield Complaint(path, "keeps weights in other files")
     model = load_model(folder / instance.onnx)
     runtime = Runtime(model.SerializeToString())
-    low, high = facts.clip or (-1.0, 1.0)
+    low, high = facts.spread
     rng = np.random.default_rng(0)
     x = rng.uniform(low, high, (POINTS, graph.input_size)).astype(np.float32)
     original = read_onnx(folder / instance.network)

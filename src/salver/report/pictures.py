@@ -13,22 +13,35 @@ import vl_convert
 from PIL import Image
 
 from salver.report.colours import ABOVE, BELOW
+from salver.zoo.datasets import Clip, bounds
 
 Array = npt.NDArray[np.float64]
 SIDE = 140
 """Width and height that a picture has at least, in pixels."""
 
 
-def image_png(values: Array, shape: tuple[int, ...], clip: tuple[float, float]) -> bytes:
+def shown_range(clip: Clip, shape: tuple[int, ...]) -> Clip:
+    """Values of black and white in an image: by channel where each has its own range, else for all.
+
+    Args:
+        shape: (channels, height, width).
+    """
+    pairs = np.asarray(clip, np.float64).reshape(-1, 2)
+    if len(pairs) in (1, shape[0]):
+        return clip
+    return float(pairs[:, 0].min()), float(pairs[:, 1].max())
+
+
+def image_png(values: Array, shape: tuple[int, ...], clip: Clip) -> bytes:
     """An input as a picture.
 
     Args:
         values: [n], flattened in the order channels, height, width.
         shape: (channels, height, width); three channels are red, green, blue, else the first is shown grey.
-        clip: value of black and of white.
+        clip: values of black and of white; see `shown_range`.
     """
-    low, high = clip
-    grey = np.clip((values.reshape(shape) - low) / ((high - low) or 1.0), 0.0, 1.0)
+    low, high = (end.reshape(shape) for end in bounds(shown_range(clip, shape), values.size))
+    grey = np.clip((values.reshape(shape) - low) / np.where(high > low, high - low, 1.0), 0.0, 1.0)
     pixels = np.moveaxis(grey if shape[0] == 3 else np.repeat(grey[:1], 3, axis=0), 0, 2)
     return _png(np.rint(255 * pixels).astype(np.uint8), ())
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import hashlib
 import io
+import os
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from urllib.parse import quote
 
 import pandas as pd
 
 from salver.core.confined import refuse_other_than_folders, write_inside
-from salver.core.names import LONGEST
+from salver.core.files import named_new_folder
 from salver.families.instance import Instance
+from salver.families.selection import EVERYTHING, Selection
 from salver.judge.judged import Judged, judge_run
 from salver.judge.scoring import find_profile, results_frame
 from salver.report import tables
@@ -27,19 +27,44 @@ from salver.report.templating import visible
 from salver.run.loaded import LoadedRun, load_run
 
 
-def report_run(run_dir: Path, root: Path, profile: str) -> tuple[Results, Path]:
+def report_run(
+    run_dir: Path, root: Path, profile: str, selection: Selection = EVERYTHING, into: Path | None = None
+) -> tuple[Results, Path | None]:
     """Judges a run and writes its report; returns the results and the page's path.
 
+    Args:
+        selection: the part that is reported. So that the run's own report is always of all of it, that of a
+            part is written only where `into` says so, and there is no page else.
+        into: another folder, which is made; None for the run's own.
+
     Raises:
-        SalverError: as `load_run`, `judge_run` and `results`; a file cannot be written.
+        SalverError: as `load_run`, `judge_run` and `results`; nothing is selected; a file cannot be written.
     """
     find_profile(profile)
-    with _nothing_collected(), background_drawing() as draw:
+    is_written = into is not None or not selection.text
+    drawing_beside = background_drawing() if is_written else contextlib.nullcontext()
+    with _nothing_collected(), drawing_beside as draw:
         judged = judge_run(load_run(run_dir, root))
-        frame = results_frame(judged.rows, network_sizes(judged))
+        judged = part_of(judged, selection) if selection.text else judged
+        frame = results_frame(judged.rows, judged.run.instances.by_id, network_sizes(judged))
+        if draw is None:
+            return results(judged, profile, frame), None
         drawing = draw(shown_in_plots(frame))
         found = results(judged, profile, frame)
-        return found, write_report(found, gather(judged), drawing)
+        return found, write_report(found, gather(judged), drawing, into)
+
+
+def part_of(judged: Judged[LoadedRun], selection: Selection) -> Judged[LoadedRun]:
+    """A judged run as if only the selected instances were there.
+
+    What the judge says of one instance does not depend on others, so nothing is judged again.
+
+    Raises:
+        SalverError: nothing is selected.
+    """
+    run = judged.run.part(selection)
+    rows = [one for one in judged.rows if one.run.instance_id in run.instances.by_id]
+    return Judged(run, rows, judged.proofs)
 
 
 @contextlib.contextmanager
@@ -66,17 +91,18 @@ def network_sizes(judged: Judged[LoadedRun]) -> dict[str, int]:
     return {one.record.id: size for one in used if (size := sizes[one.explained_file]) > 0}
 
 
-def write_report(found: Results, material: Material, drawing: Drawing) -> Path:
+def write_report(found: Results, material: Material, drawing: Drawing, into: Path | None = None) -> Path:
     """Writes the report into a run's folder, each file atomically and the page last.
 
-    Files: `results.parquet`, `leaderboard.{csv,md,tex}`, `results/<solver>.csv` in VNN-COMP's six
-    columns, `disagreements.csv`, `proofs.csv`, the plots `cactus`, `scatter` and `time-neurons` as svg,
-    pdf and tex, `index.html`. All of it is made in memory first, so a run that cannot be reported leaves an
-    older report as it was.
+    Files: `results.{parquet,csv}`, `leaderboard.{csv,md,tex}`, `results/<solver>.csv` in VNN-COMP's six
+    columns, `shares.{csv,tex}`, `disagreements.csv`, `proofs.csv`, the plots `cactus`, `scatter`,
+    `time-neurons` and `robustness` as svg, pdf and tex, `index.html`. All of it is made in memory first, so a
+    run that cannot be reported leaves an older report as it was.
 
     Args:
         material: what the page shows of single runs and instances beside the results.
         drawing: gives the plots, of the frame from `shown_in_plots`.
+        into: another folder, which is made; its links to logs lead to the run's.
 
     Returns:
         Path of `index.html`.
@@ -87,24 +113,29 @@ def write_report(found: Results, material: Material, drawing: Drawing) -> Path:
     run, title, notices = found.run, found.profile.title, found.run.notices
     files: dict[str, str | bytes] = {
         "results.parquet": _parquet(found.frame, found.unfinished),
+        "results.csv": tables.results_csv(_with_fraction(found)),
         "leaderboard.csv": tables.leaderboard_csv(found.boards, found.unfinished),
         "leaderboard.md": tables.leaderboard_markdown(found.boards, title, found.shares, notices),
-        "leaderboard.tex": tables.leaderboard_latex(found.boards, title, notices),
+        "leaderboard.tex": tables.leaderboard_latex(found.boards, found.profile, notices),
+        **_share_files(found),
         "disagreements.csv": tables.disagreements_csv(found.disagreements),
         "proofs.csv": found.proofs.to_csv(index=False, lineterminator="\n"),
         **_vnncomp_files(found.frame, run.instances.by_id),
     }
-    page = render_page(found, material, drawing)
+    target = run.folder if into is None else into
+    page = render_page(found, material, drawing, os.path.relpath(run.folder, target))
     first = f"% {run.coverage.sentence}\n" if found.unfinished else ""
     for plot in drawing():
         files |= {f"{plot.name}.svg": plot.svg, f"{plot.name}.pdf": plot.pdf}
         files[f"{plot.name}.tex"] = first + plot.tex
-    refuse_other_than_folders(run.folder, ["results"])
+    if into is not None:
+        named_new_folder(into.parent, into.name)
+    refuse_other_than_folders(target, ["results"])
     for name, content in files.items():
-        write_inside(run.folder, name, content)
-    _remove_outdated(run.folder, files)
-    write_inside(run.folder, "index.html", page)
-    return run.folder / "index.html"
+        write_inside(target, name, content)
+    _remove_outdated(target, files)
+    write_inside(target, "index.html", page)
+    return target / "index.html"
 
 
 def shown_in_plots(frame: pd.DataFrame) -> pd.DataFrame:
@@ -114,27 +145,41 @@ def shown_in_plots(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[list(COLUMNS)].assign(solver=solver)
 
 
+def _share_files(found: Results) -> dict[str, str | bytes]:
+    if not found.shares_by:
+        return {}
+    return {
+        "shares.csv": tables.shares_csv(found.shares_by, found.unfinished),
+        "shares.tex": tables.shares_latex(found.shares_by, found.run.notices),
+    }
+
+
 def _vnncomp_files(frame: pd.DataFrame, instances: Mapping[str, Instance]) -> dict[str, str | bytes]:
     return {
-        f"results/{_file_name(str(solver))}.csv": tables.vnncomp_csv(runs, instances)
+        f"results/{tables.solver_file_name(str(solver))}.csv": tables.vnncomp_csv(runs, instances)
         for solver, runs in frame[list(tables.VNNCOMP_COLUMNS)].groupby("solver", sort=True)
     }
 
 
-def _file_name(solver: str) -> str:
-    """A solver's name as a file's; one that is too long for that by its hash."""
-    name = quote(solver, safe=" ")
-    return name if len(name) <= LONGEST else hashlib.sha256(name.encode()).hexdigest()
-
-
 def _remove_outdated(run_dir: Path, current: Collection[str]) -> None:
     """A plot or a solver that this report does not have must not stay behind from an earlier one."""
-    names = ("cactus", "scatter", "time-neurons")
+    names = ("cactus", "scatter", "time-neurons", "robustness")
     drawn = [run_dir / f"{name}.{suffix}" for name in names for suffix in ("svg", "pdf", "tex")]
-    for path in [*drawn, *(run_dir / "results").glob("*.csv")]:
+    grouped = [run_dir / f"shares.{suffix}" for suffix in ("csv", "tex")]
+    for path in [*drawn, *grouped, *(run_dir / "results").glob("*.csv")]:
         if path.relative_to(run_dir).as_posix() not in current:
             with contextlib.suppress(OSError):
                 path.unlink()
+
+
+def _with_fraction(found: Results) -> pd.DataFrame:
+    """The results; of an unfinished run the first column says so, as a CSV file has no other place for it."""
+    frame = found.frame
+    return (
+        frame.assign(unfinished=found.unfinished)[["unfinished", *frame.columns]]
+        if found.unfinished
+        else frame
+    )
 
 
 def _parquet(frame: pd.DataFrame, unfinished: str) -> bytes:

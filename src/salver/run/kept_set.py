@@ -10,12 +10,12 @@ import gzip
 import hashlib
 import shutil
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from salver.core.errors import SalverError
 from salver.core.files import sync
-from salver.families.instance import Instance, Manifest, content_id
+from salver.families.instance import Instance, content_id
 from salver.families.instance_set import read_manifest
 
 FOLDER = "set"
@@ -24,23 +24,27 @@ _MANIFEST = "manifest.json"
 _HINT = "generate the set again (--force)"
 
 
-def keep_set(set_path: Path, run_dir: Path) -> str:
+def keep_set(set_path: Path, run_dir: Path, selected: Sequence[Instance] | None = None) -> str:
     """Copies what a run needs of a set into the run's folder; returns the hash of the copies' checksums.
+
+    Args:
+        selected: the instances whose files are copied; None for all. The manifest is copied as it is.
 
     Raises:
         SalverError: a file is missing, was changed since the set was generated, or cannot be copied.
     """
-    manifest, stated = read_manifest(set_path), _sums(set_path)
+    stated = _sums(set_path)
+    instances = read_manifest(set_path).instances if selected is None else selected
     target = run_dir / FOLDER
     found: dict[str, str] = {}
     try:
-        for name in _files(set_path, manifest):
+        for name in _files(set_path, instances):
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(set_path / name, target / name)
             found[name] = _sha256(target / name)
             if stated.get(name, found[name]) != found[name]:
                 raise SalverError("was changed after it was generated", str(set_path / name), _HINT)
-        _refuse_other_ids(target, manifest.instances, set_path)
+        _refuse_other_ids(target, instances, set_path)
         text = "".join(f"{digest}  {name}\n" for name, digest in sorted(found.items()))
         (target / SUMS).write_text(text)
         sync(target / SUMS)
@@ -94,9 +98,9 @@ def changed_files(folder: Path, sums: Mapping[str, str]) -> list[str]:
     return sorted(name for name, digest in sums.items() if _sha256(folder / name) != digest)
 
 
-def _files(folder: Path, manifest: Manifest) -> Iterator[str]:
+def _files(folder: Path, instances: Iterable[Instance]) -> Iterator[str]:
     yield _MANIFEST
-    names = {name for one in manifest.instances for name in one.files}
+    names = {name for one in instances for name in one.files}
     for name in sorted(names):
         stored = [kind for kind in (name, f"{name}.gz") if (folder / kind).is_file()]
         if not stored:
@@ -104,7 +108,7 @@ def _files(folder: Path, manifest: Manifest) -> Iterator[str]:
         yield from stored
 
 
-def _refuse_other_ids(folder: Path, instances: tuple[Instance, ...], set_path: Path) -> None:
+def _refuse_other_ids(folder: Path, instances: Iterable[Instance], set_path: Path) -> None:
     """An instance's id is a hash of its network and query: refuses files that are not those."""
     networks: dict[str, bytes] = {}
     for one in instances:

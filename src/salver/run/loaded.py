@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from salver.core.confined import UnfitFileError, refuse_leaving
@@ -17,7 +17,8 @@ from salver.core.records import sharing_field_names
 from salver.families.instance import Instance
 from salver.families.instance_set import read_manifest
 from salver.families.provenance import changed_files
-from salver.judge.loaded import StoredRun, read_set
+from salver.families.selection import Selection, select
+from salver.judge.loaded import LoadedSet, StoredRun, read_set
 from salver.run.events import EventLog
 from salver.run.kept_set import edited_since, kept_set, refuse_changed_set
 from salver.run.manifest import RunManifest, read_run
@@ -88,6 +89,26 @@ class LoadedRun(StoredRun):
         """What a reader must know before any figure, one line each; that the run is unfinished first."""
         return tuple(filter(None, [self.coverage.sentence, *self.remarks]))
 
+    def part(self, selection: Selection) -> LoadedRun:
+        """The run as if only these instances of it were there, and a remark that says so.
+
+        Raises:
+            SalverError: nothing is selected.
+        """
+        instances = _selected(self.instances, selection, self.folder.name)
+        records = [one for one in self.records if one.instance_id in instances.by_id]
+        covered = coverage(
+            records, len(instances.by_id), self.manifest.solvers, self.manifest.options.repetitions
+        )
+        told = selection.part_of(len(instances.by_id), len(self.instances.by_id))
+        remarks = (*self.remarks, *([f"A part of the run is reported: {told}."] if told else []))
+        return replace(self, instances=instances, records=records, coverage=covered, remarks=remarks)
+
+
+def _selected(whole: LoadedSet, selection: Selection, where: str) -> LoadedSet:
+    chosen = select(tuple(whole.by_id.values()), selection, where)
+    return replace(whole, by_id={one.id: one for one in chosen})
+
 
 def load_run(run_dir: Path, root: Path, data_dir: Path | None = None) -> LoadedRun:
     """Reads a run.
@@ -101,11 +122,14 @@ def load_run(run_dir: Path, root: Path, data_dir: Path | None = None) -> LoadedR
             file; records that cannot be told apart.
     """
     manifest = read_run(run_dir)
-    instances = read_set(set_of(run_dir, root, manifest), data_dir)
+    whole = read_set(set_of(run_dir, root, manifest), data_dir)
+    instances = _selected(whole, manifest.options.selection, run_dir.name)
+    part = manifest.options.selection.part_of(len(instances.by_id), len(whole.by_id))
     stored = list(EventLog(run_dir / "events.jsonl").records())
     records = split_by_settings(stored, instances.by_id)
     covered = coverage(records, len(instances.by_id), manifest.solvers, manifest.options.repetitions)
-    remarks = [_of_settings(stored, records), _of_edits(manifest, run_dir, root)]
+    remarks = [f"A part of the set was run: {part}." if part else "", _of_settings(stored, records)]
+    remarks.append(_of_edits(manifest, run_dir, root))
     return LoadedRun(run_dir, instances, records, manifest, covered, tuple(filter(None, remarks)))
 
 

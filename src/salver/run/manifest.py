@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import Field
 
+from salver.core.command_line import nearest
 from salver.core.confined import read_inside, write_inside
 from salver.core.errors import SalverError
 from salver.core.records import Record
+from salver.families.selection import EVERYTHING, Selection
 from salver.judge.compare import Machine
 from salver.run.engines import Engine
 from salver.run.plan import Planned
 
 MANIFEST = "manifest.json"
 MOST_MANIFEST_BYTES = 16 << 20
+LATEST = "latest"
+"""What stands for the run that was begun or gone on with last."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}", re.ASCII)
 
 
 class RunOptions(Record):
     """What the user asked for. `solvers` None means every available one; `timeout` None the suite's;
-    `cores` None what each solver asks for. A resume takes what is not given from the run."""
+    `cores` None what each solver asks for. A resume takes what is not given from the run. `name` is that of
+    the run's folder; None for the suite with the time. `selection` is the part of the set that is run."""
 
     solvers: tuple[str, ...] | None = None
     timeout: float | None = None
@@ -31,6 +40,8 @@ class RunOptions(Record):
     resume: bool = False
     proofs: bool = False
     engine: Engine = Engine()
+    name: str | None = None
+    selection: Selection = EVERYTHING
 
 
 class Session(Record):
@@ -98,7 +109,7 @@ def find_run(root: Path, name: str) -> Path:
     Raises:
         SalverError: there is none.
     """
-    if name == "latest":
+    if name == LATEST:
         found = [path for path in (root / "reports").glob(f"*/{MANIFEST}") if path.is_file()]
         found.sort(key=lambda path: path.lstat().st_mtime)
         if not found:
@@ -107,4 +118,45 @@ def find_run(root: Path, name: str) -> Path:
     for candidate in (root / "reports" / name, Path(name)):
         if (candidate / MANIFEST).is_file():
             return candidate
-    raise SalverError("no run of that name", name, "see the folders below reports/, or say `latest`")
+    known = [folder.name for folder in run_folders(root)]
+    near = nearest(name, known)
+    raise SalverError("no run of that name", name, near or "`salver runs` lists them, or say `latest`")
+
+
+def run_folders(root: Path) -> list[Path]:
+    """The folders of all runs below reports/, by name."""
+    return [path.parent for path in sorted((root / "reports").glob(f"*/{MANIFEST}"))]
+
+
+def stored_runs(root: Path) -> Iterator[tuple[Path, RunManifest | SalverError]]:
+    """Every run below reports/, by name: its folder with its manifest, or with what is wrong with that."""
+    for folder in run_folders(root):
+        try:
+            yield folder, read_run(folder)
+        except SalverError as error:
+            yield folder, error
+
+
+def named_folder(root: Path, name: str) -> Path:
+    """Where a run of this name is kept.
+
+    Raises:
+        SalverError: no name of a folder, or one that means something else.
+    """
+    if not _NAME.fullmatch(name):
+        hint = "use letters, digits and _ . + -, with a letter or digit first"
+        raise SalverError(f"{name[:60]!r} cannot name a run", "--name", hint)
+    if name == LATEST:
+        raise SalverError("`latest` means the last run", "--name", "choose another name")
+    return root / "reports" / name
+
+
+def refuse_taken_name(root: Path, name: str) -> None:
+    """Refuses a name for a new run that it cannot have.
+
+    Raises:
+        SalverError: as `named_folder`; a run or something else is there.
+    """
+    if os.path.lexists(named_folder(root, name)):
+        what = f"reports/{name} is there already"
+        raise SalverError(what, "--name", "choose another name, or go on with that run by --resume")

@@ -156,6 +156,7 @@ class Planned(Record):
         solvers: by name.
         timeout: wall seconds of every job; None for the instances' own.
         backend, pin: how runs are limited, measured and bound to cores.
+        selection: the part of the instance set that is run, as said on the command line; empty for all.
     """
 
     jobs: int
@@ -166,6 +167,7 @@ class Planned(Record):
     proofs: bool
     backend: str
     pin: bool
+    selection: str = ""
 
 
 def digest_of(keys: Iterable[str]) -> str:
@@ -221,6 +223,7 @@ def differences(planned: Planned, now: Planned) -> list[str]:
         ("timeout", planned.timeout, now.timeout),
         ("repetitions", planned.repetitions, now.repetitions),
         ("proofs", planned.proofs, now.proofs),
+        ("selection", planned.selection or "all", now.selection or "all"),
     ):
         if before != after:
             named.append(f"{label} {_shown(before)}, now {_shown(after)}")

@@ -13,11 +13,12 @@ from typing import Any
 from salver import __version__
 from salver.core.confined import read_inside, write_inside
 from salver.core.errors import SalverError
-from salver.core.files import fresh_folder
+from salver.core.files import fresh_folder, named_new_folder
 from salver.core.plugins import choose
 from salver.core.records import Record
 from salver.families.instance import Instance, Manifest
 from salver.families.instance_set import read_manifest, set_folder
+from salver.families.selection import select
 from salver.families.suite import AnySuite, GivenSuite
 from salver.run.engines import check_engine, run_jobs
 from salver.run.events import EventLog, RunSummary, Work
@@ -29,7 +30,10 @@ from salver.run.manifest import (
     RunManifest,
     RunOptions,
     Session,
+    named_folder,
     read_run,
+    refuse_taken_name,
+    stored_runs,
     write_manifest,
 )
 from salver.run.plan import Plan, Planned, differences, digest_of, keys_of, plan, solvers_of
@@ -39,7 +43,7 @@ from salver.runners.registry import runners, why_unavailable
 from salver.supervise import runexec
 from salver.supervise.finished import Limits
 
-DECIDING = ("solvers", "timeout", "device", "cores", "repetitions", "proofs")
+DECIDING = ("solvers", "timeout", "device", "cores", "repetitions", "proofs", "selection")
 """Options that decide what is run. Others, such as the number of workers, may change with a resume."""
 
 
@@ -127,14 +131,14 @@ def run_suite(
     Raises:
         SalverError: as `choose_runners`, `limits_for` and the engine.
     """
-    earlier = resumable(root, suite, manifest.recipe) if options.resume else None
+    earlier = resumable(root, suite, manifest.recipe, options.name) if options.resume else None
     if earlier is not None:
         return _resume(earlier, suite, options, on_plan, on_finish)
     chosen, planned = _plan(suite, manifest, options)
     check_engine(options.engine, options.device, options.workers)
-    run_dir = fresh_folder(root / "reports", suite.folder_name)
+    run_dir = _new_folder(root, suite, options.name)
     with _no_empty_folder(run_dir):
-        kept = keep_set(set_path, run_dir)
+        kept = keep_set(set_path, run_dir, select(manifest.instances, options.selection, suite.key))
         record = RunManifest(
             suite=suite.key,
             title=suite.title,
@@ -205,8 +209,9 @@ def _plan(
     suite: AnySuite, manifest: Manifest, options: RunOptions, solvers: Collection[str] = ()
 ) -> tuple[Chosen, Plan]:
     limits = limits_for(options, suite)
+    selected = select(manifest.instances, options.selection, suite.key)
     chosen = choose_runners(options, solvers)
-    return chosen, plan(manifest.instances, chosen.runners, limits, options.repetitions, suite.seed)
+    return chosen, plan(selected, chosen.runners, limits, options.repetitions, suite.seed)
 
 
 def _planned(planned: Plan, options: RunOptions) -> Planned:
@@ -220,6 +225,7 @@ def _planned(planned: Plan, options: RunOptions) -> Planned:
         proofs=options.proofs,
         backend=options.engine.backend,
         pin=options.engine.pin,
+        selection=options.selection.text,
     )
 
 
@@ -237,27 +243,50 @@ def _run(
     return run_jobs(engine, work, options.workers, options.device)
 
 
-def resumable(root: Path, suite: AnySuite, recipe: str | None) -> Path | None:
+def resumable(root: Path, suite: AnySuite, recipe: str | None, name: str | None = None) -> Path | None:
     """Folder of the suite's latest run, for `--resume`; None where there is none yet.
 
     Args:
         recipe: of the suite's instance set; None where that would have to be generated first.
+        name: of the run that is meant; None for the latest.
 
     Raises:
-        SalverError: there are runs, but none of this instance set.
+        SalverError: there are runs, but none of this instance set; the named one is of another suite.
     """
     others, own = [], os.path.relpath(set_folder(root, suite), root)
-    for path in sorted((root / "reports").glob(f"{suite.folder_name}-*/manifest.json"), reverse=True):
-        earlier = read_run(path.parent)
+    for folder, earlier in _latest_first(root, suite, name):
         if earlier.instance_set != own:
+            if name is not None:
+                raise SalverError(f"is a run of {earlier.suite}", f"--name {name}", "choose another name")
             continue
         if earlier.recipe == recipe:
-            return path.parent
-        others.append(path.parent)
+            return folder
+        others.append(folder)
     if others:
         what = "the suite, or what its instances are made from, has changed since this run"
         raise SalverError(what, str(others[0]), "run without --resume, or restore it")
     return None
+
+
+def _latest_first(root: Path, suite: AnySuite, name: str | None) -> list[tuple[Path, RunManifest]]:
+    """The runs that may be gone on with; a broken manifest counts where the folder looks like the suite's."""
+    if name is not None:
+        folder = named_folder(root, name)
+        return [(folder, read_run(folder))] if os.path.lexists(folder) else []
+    found = []
+    for folder, run in stored_runs(root):
+        if isinstance(run, RunManifest):
+            found.append((folder, run))
+        elif folder.name.startswith(f"{suite.folder_name}-"):
+            raise run
+    return sorted(found, key=lambda one: (one[1].started, one[0].name), reverse=True)
+
+
+def _new_folder(root: Path, suite: AnySuite, name: str | None) -> Path:
+    if name is None:
+        return fresh_folder(root / "reports", suite.folder_name)
+    refuse_taken_name(root, name)
+    return named_new_folder(root / "reports", name)
 
 
 @contextlib.contextmanager

@@ -89,7 +89,7 @@ def _over_terms(text: TermQuery, files: Mapping[str, Path], vnnlib: Path, margin
     parts, networks, first = [], [], 0
     for number, path in enumerate(paths):
         own = [tensor for tensor in text.tensors if tensor.network == number]
-        model = load_model(path)
+        model = load_model(path, keep=[tensor.inner for tensor in own if tensor.role == "hidden"])
         part = _part(model, own, path, str(vnnlib))
         taken = slice(first, first + part.inputs)
         box = (lift.prop.input_lower[taken], lift.prop.input_upper[taken])

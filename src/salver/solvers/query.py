@@ -16,7 +16,7 @@ from salver.core.errors import SalverError
 from salver.nets.affine import UnsupportedQueryError
 from salver.nets.network import Network, lower
 from salver.nets.onnx.declared import inputs_of, is_double, refuse_contradiction
-from salver.nets.onnx.file import load_model
+from salver.nets.onnx.file import load_model, self_contained
 from salver.nets.onnx.reader import from_model
 from salver.nets.program import Program
 from salver.nets.runtime import Runtime
@@ -132,7 +132,7 @@ class Query:
 
     @cached_property
     def _runtime(self) -> Runtime:
-        return Runtime(load_model(self.onnx).SerializeToString())
+        return Runtime(self_contained(self.onnx))
 
     def asking(self, prop: Property) -> Query:
         """The same network with another property; what is known of the network is kept."""

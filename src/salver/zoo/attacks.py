@@ -12,8 +12,16 @@ from torch import nn
 from salver.core.errors import SalverError
 from salver.zoo.datasets import Dataset
 
+Limits = tuple[float, float] | tuple[torch.Tensor, torch.Tensor]
+"""Lowest and highest valid values: numbers, or one of each for every entry [n], [n]."""
 PGD_STEPS = 40
 PGD_RESTARTS = 5
+
+
+def limits(dataset: Dataset, dtype: torch.dtype) -> Limits:
+    """The ranges of a data set as tensors [n], [n]."""
+    low, high = (torch.from_numpy(side).to(dtype) for side in dataset.bounds)
+    return low, high
 
 
 def loss_gradient(module: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -23,9 +31,7 @@ def loss_gradient(module: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.
     return torch.autograd.grad(loss, points)[0].detach()
 
 
-def fgsm(
-    module: nn.Module, x: torch.Tensor, y: torch.Tensor, epsilon: float, clip: tuple[float, float]
-) -> torch.Tensor:
+def fgsm(module: nn.Module, x: torch.Tensor, y: torch.Tensor, epsilon: float, clip: Limits) -> torch.Tensor:
     """One sign step of length `epsilon` from each row of `x` [N, n], within the data range."""
     return (x + epsilon * loss_gradient(module, x, y).sign()).clamp(*clip)
 
@@ -35,7 +41,7 @@ def pgd(
     x: torch.Tensor,
     y: torch.Tensor,
     epsilon: float,
-    clip: tuple[float, float],
+    clip: Limits,
     steps: int,
     generator: torch.Generator | None = None,
 ) -> torch.Tensor:
@@ -68,15 +74,15 @@ def attacked_accuracy(module: nn.Module, dataset: Dataset, epsilon: float, seed:
     if not 0 <= epsilon < float("inf"):
         raise SalverError(f"epsilon {epsilon} is no finite number >= 0", "attack", "give another epsilon")
     x, y = torch.from_numpy(dataset.test_x), torch.from_numpy(dataset.test_y)
-    generator = torch.Generator().manual_seed(seed)
+    generator, clip = torch.Generator().manual_seed(seed), limits(dataset, x.dtype)
 
     def right(points: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
             outcome: torch.Tensor = module(points).argmax(1) == y
             return outcome
 
-    after_fgsm = right(x) & right(fgsm(module, x, y, epsilon, dataset.clip))
+    after_fgsm = right(x) & right(fgsm(module, x, y, epsilon, clip))
     after_pgd = after_fgsm
     for _ in range(PGD_RESTARTS):
-        after_pgd = after_pgd & right(pgd(module, x, y, epsilon, dataset.clip, PGD_STEPS, generator))
+        after_pgd = after_pgd & right(pgd(module, x, y, epsilon, clip, PGD_STEPS, generator))
     return float(after_fgsm.double().mean()), float(after_pgd.double().mean())

@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
 from salver.core.errors import SalverError
 from salver.core.records import Record
-from salver.zoo.attacks import pgd
+from salver.zoo.attacks import limits, pgd
 from salver.zoo.datasets import Dataset
 
 Objective = Callable[[nn.Sequential, torch.Tensor, torch.Tensor], torch.Tensor]
@@ -101,8 +101,9 @@ def objective(regime: Regime, dataset: Dataset) -> Objective:
                 raise SalverError(what, f"R2ET on {dataset.name}", "choose a smaller k")
             return lambda module, x, y: r2et_loss(softplus_view(module, regime.beta), x, y, regime)
         case Adversarial():
+            clip = limits(dataset, torch.float64)
             return lambda module, x, y: cross_entropy(
-                module(pgd(module, x, y, regime.epsilon, dataset.clip, regime.steps)), y
+                module(pgd(module, x, y, regime.epsilon, clip, regime.steps)), y
             )
 
 

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from salver.core.records import Record
+from salver.zoo.attacks import Limits
 from salver.zoo.regimes import label_gradient, softplus_view
 
 Kind = Literal["er", "mse"]
@@ -49,7 +50,7 @@ def attacked(
     k: int,
     kind: Kind,
     budget: L2Budget,
-    clip: tuple[float, float],
+    clip: Limits,
 ) -> torch.Tensor:
     """The last point [N, n] of each row's attack that still has class `y`.
 

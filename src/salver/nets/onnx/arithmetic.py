@@ -87,7 +87,7 @@ def concatenated(builder: GraphBuilder, node: onnx.NodeProto, attributes: dict[s
     places = [
         start + np.arange(size).reshape(s) for start, size, s in zip(starts, sizes, shapes, strict=True)
     ]
-    builder.pick(node, output, joined, np.concatenate(places, axis=axis).ravel(), full)
+    builder.pick(output, joined, np.concatenate(places, axis=axis).ravel(), full)
 
 
 def _part(builder: GraphBuilder, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Loading of ONNX files, which are untrusted: checked, limited in size, and with nothing outside the file.
+"""Loading of ONNX files, which are untrusted: checked, limited in size, with the weights beside them alone.
 
 A file whose name ends in `.gz` is gzip-compressed, as VNN-COMP ships its networks; no other is.
 """
@@ -8,47 +8,77 @@ from __future__ import annotations
 import gzip
 import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import onnx
 
 from salver.core.errors import SalverError
+from salver.nets.onnx.external import embed_weights, locations, nodes_of
+from salver.nets.onnx.normal import MOST_NODES, normal_form
 from salver.nets.onnx.other_kinds import other_kind
 
 MOST_BYTES = 512 << 20
-MOST_NODES = 20_000
+_SHORT = 64
 GZIP = b"\x1f\x8b"
 _POSITIVE = ("strides", "dilations", "kernel_shape", "group")
 OLDEST_OPERATORS = 7
 """Opset from which on arithmetic broadcasts by shape alone; before, attributes said how."""
 
 
-def load_model(path: Path) -> onnx.ModelProto:
-    """Loads and checks an ONNX file; external data is refused.
+def load_model(path: Path, outputs: Sequence[str] = (), keep: Collection[str] = ()) -> onnx.ModelProto:
+    """Loads and checks an ONNX file, with the weights that lie beside it, in one form for all exporters.
+
+    Args:
+        outputs: names of tensors that are its outputs instead of those of the file; none for those.
+        keep: tensors that stay although no output needs them.
 
     Raises:
-        SalverError: missing, corrupt, larger than `MOST_BYTES`, or with data outside the file.
+        SalverError: missing, corrupt, larger than `MOST_BYTES`, or with operators that are not ONNX's own.
     """
-    model = _parse(stored_bytes(path), path)
-    try:
-        onnx.checker.check_model(model, full_check=True)
-    except Exception as error:  # the checker raises many unrelated types
-        raise _invalid(path, error) from error
+    model = _with_weights(path)
     refuse_oddities(model, str(path))
+    return inferred(normal_form(model, str(path), outputs, keep), str(path))
+
+
+def inferred(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
+    """A model in normal form with the types and sizes of its tensors, as inference finds them.
+
+    Raises:
+        SalverError: operators that are not ONNX's own, or that do not fit what they read.
+    """
+    _refuse_unknown(model, where)
+    try:
+        model = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+        onnx.checker.check_model(model)
+    except Exception as error:  # the package raises many unrelated types
+        raise _invalid(error, where) from error
     return model
 
 
 def self_contained(path: Path) -> bytes:
-    """The unpacked bytes of a model that a runtime reads without any other file.
+    """The unpacked bytes of a model as it is, but for weights beside it, which are put inside.
 
     Raises:
-        SalverError: it is no ONNX file, is too large, or keeps weights in other files.
+        SalverError: it is no ONNX file, or is too large.
     """
-    data = stored_bytes(path)
-    _parse(data, path)
-    return data
+    model: bytes = _with_weights(path).SerializeToString()
+    return model
+
+
+def files_of(path: Path) -> list[Path]:
+    """The files that a network is made of: its own, and those beside it that hold its weights.
+
+    Any other file, and one that cannot be read, stands for itself alone; its reader will say what is wrong.
+    """
+    if not path.name.lower().endswith((".onnx", ".onnx.gz")):
+        return [path]
+    try:
+        beside = locations(_parse(stored_bytes(path), path))
+    except SalverError:
+        return [path]
+    return [path, *(path.parent / name for name in beside)]
 
 
 def network_name(path: Path) -> str:
@@ -116,35 +146,39 @@ def refuse_oddities(model: onnx.ModelProto, where: str) -> None:
     """Refuses what would be read otherwise than it is meant.
 
     Raises:
-        SalverError: weights in other files, functions, training parts, names given twice, sparse weights, an
-            operator set too old, too many operators.
+        SalverError: training parts, an operator set that is too old or too new, too many operators, sizes of
+            windows that are not positive.
     """
-    graph = model.graph
-    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(graph)):
-        raise SalverError("keeps weights in other files", where, "save it with its weights inside")
-    if len(graph.node) > MOST_NODES:
+    if sum(1 for _ in nodes_of(model)) > MOST_NODES:
         raise SalverError(f"has more than {MOST_NODES} operators", where, "use a smaller network")
-    if model.functions or model.training_info or graph.sparse_initializer:
-        what = "holds functions, training parts or sparse weights"
-        raise SalverError(what, where, "export it for inference, with plain weights")
-    if any(o.domain in ("", "ai.onnx") and o.version < OLDEST_OPERATORS for o in model.opset_import):
-        raise SalverError(
-            f"uses operators older than set {OLDEST_OPERATORS}", where, "export the model again"
-        )
-    names = [tensor.name for tensor in graph.initializer]
-    if len(set(names)) < len(names) or len({value.name for value in graph.input}) < len(graph.input):
-        raise SalverError("gives two tensors one name", where, "export the model again")
+    if model.training_info:
+        raise SalverError("holds training parts", where, "export it for inference")
+    newest = onnx.defs.onnx_opset_version()
+    for version in (o.version for o in model.opset_import if o.domain in ("", "ai.onnx")):
+        if version < OLDEST_OPERATORS:
+            what = f"uses operator set {version}, and salver reads sets {OLDEST_OPERATORS} to {newest}"
+            raise SalverError(what, where, "bring it up to date with onnx.version_converter")
+        if version > newest:
+            what = f"uses operator set {version}, and salver reads sets {OLDEST_OPERATORS} to {newest}"
+            raise SalverError(what, where, f"export it with opset_version={newest}")
+
+
+def _with_weights(path: Path) -> onnx.ModelProto:
+    model = _parse(stored_bytes(path), path)
+    embed_weights(model, path, MOST_BYTES)
+    return model
 
 
 def _parse(data: bytes, path: Path) -> onnx.ModelProto:
     try:
         model = onnx.load_from_string(data)
-    except Exception as error:  # protobuf raises many unrelated types
-        raise _invalid(path, error) from error
-    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(model.graph)):
-        raise SalverError("keeps weights in other files", str(path), "save it with its weights inside")
+    except Exception as error:  # of the parser, of many unrelated types
+        what = "is no ONNX file, or is cut short" if len(data) > _SHORT else "is no ONNX file"
+        raise SalverError(what, str(path), "download or export it again") from error
+    if not model.graph.node and not model.graph.output:
+        raise SalverError("is no ONNX file: it holds no network", str(path), "download or export it again")
     # The onnx package divides by these while it infers shapes, and a zero ends the process.
-    for node in model.graph.node:
+    for node in nodes_of(model):
         for attribute in node.attribute:
             if attribute.name in _POSITIVE and any(v <= 0 for v in (*attribute.ints, *_single(attribute))):
                 what = f"{node.op_type} {node.name!r:.60} has a {attribute.name} that is not positive"
@@ -156,30 +190,19 @@ def _single(attribute: onnx.AttributeProto) -> tuple[int, ...]:
     return (attribute.i,) if attribute.type == onnx.AttributeProto.INT else ()
 
 
-def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
-    """Every tensor of a graph: weights, and those in attributes, at any depth (protobuf limits it to 100)."""
-    yield from graph.initializer
-    for sparse in graph.sparse_initializer:
-        yield from (sparse.values, sparse.indices)
-    for attribute in (a for node in graph.node for a in node.attribute):
-        yield from (attribute.t, *attribute.tensors)
-        for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
-            yield from (sparse.values, sparse.indices)
-        for inner in (attribute.g, *attribute.graphs):
-            if inner.ByteSize():
-                yield from _tensors(inner)
+def _refuse_unknown(model: onnx.ModelProto, where: str) -> None:
+    """Raises: SalverError: an operator that ONNX does not define, in this set."""
+    version = next((o.version for o in model.opset_import if not o.domain), 1)
+    for node in nodes_of(model):
+        if node.domain.startswith("ai.onnx.") or (not node.domain and onnx.defs.has(node.op_type, version)):
+            continue
+        kind = f"{node.domain}::{node.op_type}" if node.domain else node.op_type
+        named = f" (node {node.name!r:.60})" if node.name else ""
+        what = f"operator {kind:.80}{named} is not supported by salver: it is not one of ONNX's set {version}"
+        raise SalverError(what, where, "export it with ONNX's own operators")
 
 
-def _invalid(path: Path, error: Exception) -> SalverError:
-    if kind := _other_kind_of(path):
-        return SalverError(kind[0], str(path), kind[1])
-    first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return SalverError(f"is no valid ONNX file ({first})", str(path), "export the model again")
-
-
-def _other_kind_of(path: Path) -> tuple[str, str] | None:
-    """What a file that does not parse is, and what to do; its size was looked at before."""
-    try:
-        return other_kind(path.read_bytes())
-    except OSError:
-        return None
+def _invalid(error: Exception, where: str) -> SalverError:
+    text = " ".join(str(error).split()).replace("[ShapeInferenceError]", "")[:200].strip()
+    first = text or type(error).__name__
+    return SalverError(f"is no valid ONNX file ({first})", where, "export the model again")

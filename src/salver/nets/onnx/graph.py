@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,9 +13,20 @@ import onnx
 from salver.core.errors import SalverError
 from salver.nets.onnx.strict import MOST_ENTRIES
 from salver.nets.onnx.types import Types, without_batch
-from salver.nets.operators import Concat, Linear, Node, Operator, Range, Reshape, Scale, Shape, held
-
-MEND = "see docs/networks.md for the operators that are"
+from salver.nets.onnx.unread import MEND
+from salver.nets.operators import (
+    Concat,
+    Linear,
+    Node,
+    Operator,
+    Pick,
+    Range,
+    Reshape,
+    Scale,
+    Shape,
+    Transpose,
+    held,
+)
 
 
 @dataclass(frozen=True)
@@ -45,6 +56,9 @@ class GraphBuilder:
         ranges: flat ranges of tensors over the query's box; empty where a network is read without a query.
         taken: every name of the file, and every one that the reader has made for itself.
         derived: the reader's own tensors that are made once, by what they are.
+        made: the nodes by name; read: every name of the file that something reads.
+        padded: image with zeros around it -> the image, and how many at its top, left, bottom and right; a
+            convolution of it pads by itself.
     """
 
     where: str
@@ -60,12 +74,18 @@ class GraphBuilder:
     ranges: dict[str, Range] = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)
     derived: dict[tuple[str, ...], str] = field(default_factory=dict)
+    made: dict[str, Node] = field(default_factory=dict)
+    padded: dict[str, tuple[str, tuple[int, ...]]] = field(default_factory=dict)
+    read: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.shapes[self.input] = (self.input_size,)
 
     def fail(self, node: onnx.NodeProto, what: str) -> SalverError:
-        return SalverError(f"operator {node.op_type} {what} is not supported", self.where, MEND)
+        """What to raise for an operator that is not read in this form, `what` in one clause."""
+        named = f" (node {node.name!r:.60})" if node.name else ""
+        found = f"operator {node.op_type} {what} is not supported by salver{named}"
+        return SalverError(found, self.where, MEND)
 
     def fresh(self, wanted: str) -> str:
         """A name that no tensor has, of the file or made by the reader; `wanted` if that is free."""
@@ -104,8 +124,9 @@ class GraphBuilder:
         self.refuse_twice(name)
         if math.prod(shape) > MOST_ENTRIES or any(size < 1 for size in shape):
             raise SalverError(f"tensor {name!r} of shape {shape} is not supported", self.where, MEND)
-        self.nodes.append(Node(name, operator, inputs, shape))
-        self.shapes[name] = shape
+        node = Node(name, operator, inputs, shape)
+        self.nodes.append(node)
+        self.made[name], self.shapes[name] = node, shape
 
     def flat(self, name: str) -> str:
         source = self.tensor(name)
@@ -159,16 +180,55 @@ class GraphBuilder:
         if target != name:
             self.emit(name, Reshape(), (target,), shape)
 
-    def pick(self, node: onnx.NodeProto, name: str, source: str, places: Any, full: Shape) -> None:
-        """Emits `name` of full shape `full`, whose entry i is entry `places[i]` of `source`."""
+    def pick(self, name: str, source: str, places: Any, full: Shape) -> None:
+        """Emits `name` of full shape `full`, whose entry i is entry `places[i]` of `source`; 0 for -1."""
         source, shape = self.tensor(source), without_batch(full)
         count = math.prod(self.shapes[source])
         if len(places) == count and (places == np.arange(count)).all():
             self.emit(name, Reshape(), (source,), shape)
             return
-        weight = self.matrix(node, len(places), count)
-        weight[np.arange(len(places)), places] = 1.0
-        self.linear_map(node, name, source, weight, shape)
+        origin = self._behind_reshapes(source)
+        if origin is not None and isinstance(origin.operator, Pick):  # a pick of a pick is one
+            places = np.where(places >= 0, origin.operator.places[places], -1)
+            source, count = origin.inputs[0], origin.operator.size
+        flat = self.flat(source)
+        target = name if len(shape) == 1 else self.fresh(f"{name}/entries")
+        self.emit(target, Pick(np.asarray(places, np.intp), count), (flat,), (len(places),))
+        if target != name:
+            self.emit(name, Reshape(), (target,), shape)
+
+    def _behind_reshapes(self, name: str) -> Node | None:
+        """What makes the entries of a tensor; None for the input."""
+        found = self.made.get(name)
+        while found is not None and isinstance(found.operator, Reshape):
+            found = self.made.get(found.inputs[0])
+        return found
+
+    def shaped(self, source: str, shape: Shape) -> str:
+        """The entries of a tensor under another shape; itself where that is its own."""
+        if self.shapes[source] == shape:
+            return source
+        kind = f"as{list(shape)}"
+        return self.once(source, kind, make=lambda name: self.emit(name, Reshape(), (source,), shape))
+
+    def rearrange(self, name: str, source: str, sizes: Shape, axes: Sequence[int], full: Shape) -> None:
+        """Emits `name` of full shape `full`: `source` as a tensor of `sizes`, with its axes permuted."""
+        source, shape = self.tensor(source), without_batch(full)
+        order = [axis for axis in axes if sizes[axis] > 1]
+        kept = sorted(order)
+        if order == kept:
+            self.emit(name, Reshape(), (source,), shape)
+            return
+        given, batch = self.shapes[source], len(sizes) - len(self.shapes[source])
+        if batch in (0, 1) and given == sizes[batch:] and list(axes[:batch]) == [0] * batch:
+            own, moved = given, [axis - batch for axis in axes[batch:]]
+        else:
+            own, moved = tuple(sizes[axis] for axis in kept), [kept.index(axis) for axis in order]
+        made = tuple(own[axis] for axis in moved)
+        target = name if made == shape else self.fresh(f"{name}/moved")
+        self.emit(target, Transpose(tuple(moved)), (self.shaped(source, own),), made)
+        if target != name:
+            self.emit(name, Reshape(), (target,), shape)
 
     def spread(self, node: onnx.NodeProto, name: str, full: Shape) -> str:
         """A variable tensor of the file broadcast to the full shape `full`; itself where nothing changes."""
@@ -177,7 +237,7 @@ class GraphBuilder:
             return source
         places = np.broadcast_to(np.arange(math.prod(own)).reshape(own), full).ravel()
         kind = f"spread{list(own)}{list(full)}"
-        return self.once(source, kind, make=lambda made: self.pick(node, made, source, places, full))
+        return self.once(source, kind, make=lambda made: self.pick(made, source, places, full))
 
     def scale(self, output: str, source: str, scale: Any, shift: Any) -> None:
         """Emits `scale * source + shift`; both broadcast to the shape of `source`."""

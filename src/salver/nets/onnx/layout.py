@@ -10,13 +10,14 @@ import onnx
 
 from salver.nets.onnx.fold import positions
 from salver.nets.onnx.graph import GraphBuilder, Rule
+from salver.nets.onnx.matrices import MOST_DENSE
 from salver.nets.onnx.types import without_batch
 from salver.nets.onnx.windows import average
-from salver.nets.operators import Reshape, held
+from salver.nets.operators import Conv, Reshape, held
 
 LAYOUT = frozenset(("Flatten", "Reshape", "Squeeze", "Unsqueeze"))
 RENAMED = frozenset(("Dropout", "Identity"))
-PICKS = frozenset(("Expand", "Gather", "Slice", "Split", "Transpose"))
+PICKS = frozenset(("Expand", "Gather", "GatherElements", "GatherND", "Slice", "Split", "Tile"))
 
 
 def laid_out(builder: GraphBuilder, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
@@ -40,14 +41,22 @@ def picked(builder: GraphBuilder, node: onnx.NodeProto, attributes: dict[str, An
     full = builder.known(node, source)
     found = positions(node, source, full, builder.constants, builder.types, builder.fail)
     for name, places in found.items():
-        builder.pick(node, name, source, places, builder.types.shapes[name])
+        if places.size:
+            builder.pick(name, source, places, builder.types.shapes[name])
+
+
+def transposed(builder: GraphBuilder, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
+    """Transpose."""
+    full = builder.known(node, node.input[0])
+    axes = attributes.get("perm", list(range(len(full)))[::-1])
+    builder.rearrange(node.output[0], node.input[0], full, axes, tuple(full[axis] for axis in axes))
 
 
 def reduced(builder: GraphBuilder, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
     """ReduceSum and ReduceMean over fixed axes; the mean of images over height and width is a convolution."""
     output, source = node.output[0], node.input[0]
     full, target = builder.known(node, source), builder.types.shapes.get(output)
-    axes = _axes(builder, node, attributes, len(full))
+    axes = axes_of(builder, node, attributes, len(full))
     if target is None:
         raise builder.fail(node, f"over axes {axes} of {full}")
     mean = node.op_type == "ReduceMean"
@@ -64,6 +73,9 @@ def reduced(builder: GraphBuilder, node: onnx.NodeProto, attributes: dict[str, A
         if not keep:
             builder.emit(output, Reshape(), (name,), (full[1],))
         return
+    if math.prod(target) * math.prod(full) > MOST_DENSE:
+        _summed(builder, output, source, axes, mean)
+        return
     kept = np.arange(math.prod(full)).reshape(full)
     for axis in axes:
         kept = np.broadcast_to(np.take(kept, [0], axis), full)
@@ -76,9 +88,22 @@ def reduced(builder: GraphBuilder, node: onnx.NodeProto, attributes: dict[str, A
     builder.linear_map(node, output, source, weight, without_batch(target))
 
 
-def _axes(
+def _summed(builder: GraphBuilder, output: str, source: str, axes: tuple[int, ...], mean: bool) -> None:
+    """Sums or means as a convolution whose window is all that is added up."""
+    full, target = builder.types.shapes[source], builder.types.shapes[output]
+    kept = [axis for axis in range(len(full)) if axis not in axes]
+    count, rest = math.prod(full) // math.prod(target), math.prod(target)
+    rows, total = builder.fresh(f"{output}/rows"), builder.fresh(f"{output}/sums")
+    builder.rearrange(rows, source, full, [*kept, *axes], (1, 1, rest, count))
+    weight = held(np.full((1, 1, 1, count), 1.0 / count if mean else 1.0))
+    builder.emit(total, Conv(weight, np.zeros(1, np.float32)), (rows,), (1, rest, 1))
+    builder.emit(output, Reshape(), (total,), without_batch(target))
+
+
+def axes_of(
     builder: GraphBuilder, node: onnx.NodeProto, attributes: dict[str, Any], rank: int
 ) -> tuple[int, ...]:
+    """Axes of a reduction, an attribute or an input; all of `rank` where none are named."""
     axes = attributes.get("axes", [])
     if len(node.input) > 1 and node.input[1]:
         if node.input[1] not in builder.constants:
@@ -92,6 +117,9 @@ def _axes(
 def renamed(builder: GraphBuilder, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
     """Identity and Dropout, of booleans too."""
     source, output = node.input[0], node.output[0]
+    training = node.input[2] if len(node.input) > 2 else ""
+    if training and (training not in builder.constants or builder.constants[training].any()):
+        raise builder.fail(node, "in training mode")
     if source in builder.truths:
         builder.truths[output] = builder.truths[source]
     else:
@@ -100,5 +128,5 @@ def renamed(builder: GraphBuilder, node: onnx.NodeProto, attributes: dict[str, A
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(LAYOUT, laid_out), **dict.fromkeys(PICKS, picked), **dict.fromkeys(RENAMED, renamed),
-    "ReduceMean": reduced, "ReduceSum": reduced,
+    "ReduceMean": reduced, "ReduceSum": reduced, "Transpose": transposed,
 }  # fmt: skip

@@ -10,26 +10,39 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import onnx
 from onnx import helper
 
-from salver.core.errors import SalverError
+from salver.core.errors import SalverError, counted
 from salver.nets.network import Network, fold_scales
-from salver.nets.onnx import arithmetic, layout, matrices, truth, windows
+from salver.nets.onnx import arithmetic, images, layout, matrices, max_pools, piecewise, truth, windows
+from salver.nets.onnx.batch import Batch, shapes_of
 from salver.nets.onnx.declared import inputs_of
+from salver.nets.onnx.external import nodes_of
 from salver.nets.onnx.file import load_model
 from salver.nets.onnx.fold import FOLDED, folded
-from salver.nets.onnx.graph import MEND, GraphBuilder, Rule
-from salver.nets.onnx.strict import checked, declared_shape, refuse_options, without_stray_pads
+from salver.nets.onnx.graph import GraphBuilder, Rule
+from salver.nets.onnx.normal import captured
+from salver.nets.onnx.strict import (
+    checked,
+    declared_shape,
+    refuse_options,
+    without_stray_pads,
+    without_training,
+    without_unread,
+)
 from salver.nets.onnx.types import Types
+from salver.nets.onnx.unread import MEND, refuse_unread
 from salver.nets.operators import OPERATORS, Linear, Operator, Range, Reshape, held
 
 _RULES: dict[str, Rule] = {
-    **arithmetic.RULES, **layout.RULES, **matrices.RULES, **truth.RULES, **windows.RULES,
+    **arithmetic.RULES, **images.RULES, **layout.RULES, **matrices.RULES, **max_pools.RULES,
+    **piecewise.RULES, **truth.RULES, **windows.RULES,
 }  # fmt: skip
+Message = TypeVar("Message", onnx.ModelProto, onnx.NodeProto)
 _OWN = {kind.onnx: kind for kind in OPERATORS.values() if kind.onnx is not None}
 """Operators that are ONNX operators themselves."""
 MOST_WHOLE = 1 << 20
@@ -37,8 +50,8 @@ MOST_WHOLE = 1 << 20
 _INTEGERS = frozenset(
     helper.np_dtype_to_tensor_dtype(np.dtype(f"{k}{n}")) for k in "iu" for n in (1, 2, 4, 8)
 )
-_MOVES = layout.PICKS | layout.LAYOUT | {"Cast", "Concat", "Identity"}
-SUPPORTED = frozenset((*_RULES, *_OWN, "Constant", "ConstantOfShape", "Shape"))
+_MOVES = layout.PICKS | layout.LAYOUT | {"Cast", "Concat", "Identity", "Transpose"}
+SUPPORTED = frozenset((*_RULES, *_OWN, "Constant", "ConstantOfShape", "If", "Shape"))
 
 
 def read_onnx(path: Path) -> Network:
@@ -50,14 +63,27 @@ def read_onnx(path: Path) -> Network:
     return from_model(load_model(path), str(path))
 
 
-def from_model(model: onnx.ModelProto, where: str = "ONNX model") -> Network:
-    """Converts a loaded model; see `read_onnx`."""
-    inputs, outputs = len(inputs_of(model.graph)), len(model.graph.output)
-    if inputs != 1 or outputs != 1:
-        found = f"has {inputs} inputs and {outputs} outputs"
-        raise SalverError(found, where, "a network with one of each is needed")
+def from_model(model: onnx.ModelProto, where: str = "ONNX model", *, one_of_batch: bool = False) -> Network:
+    """Converts a loaded model; see `read_onnx`.
+
+    Args:
+        one_of_batch: of a model that fixes its batch to several rows reads what it does with one of them,
+            where they are shown to be independent (`nets.onnx.batch`).
+    """
+    for values, role in ((inputs_of(model.graph), "input"), (model.graph.output, "output")):
+        if len(values) != 1:
+            names = ", ".join(repr(value.name) for value in values)
+            what = f"has {counted(len(values), role)} ({names:.200})"
+            raise SalverError(what, where, f"a network with one {role} is needed")
     value = inputs_of(model.graph)[0]
-    return _guarded(model, where, [declared_shape(value, where)], [model.graph.output[0].name])
+    rows = rows_of(value) if one_of_batch else 1
+    batch = Batch(rows, shapes_of(model.graph)) if rows > 1 else None
+    if batch is not None:
+        model = copied(model)
+        value = inputs_of(model.graph)[0]
+        value.type.tensor_type.shape.dim[0].dim_value = 1
+    shape = declared_shape(value, where)
+    return _guarded(model, where, [shape], [model.graph.output[0].name], batch=batch)
 
 
 def read_for_query(
@@ -80,22 +106,29 @@ def read_for_query(
 
 
 def _guarded(
-    model: onnx.ModelProto, where: str, shapes: list[Any], outputs: Sequence[str], box: Range | None = None
-) -> Network:
+    model: onnx.ModelProto, where: str, shapes: list[Any], outputs: Sequence[str], box: Range | None = None,
+    batch: Batch | None = None,
+) -> Network:  # fmt: skip
     try:
-        return _converted(model, where, shapes, outputs, box)
+        return _converted(model, where, shapes, outputs, box, batch)
     except _MALFORMED as error:
-        what = f"a layout is not supported ({type(error).__name__}: {' '.join(str(error).split())[:120]})"
+        what = f"a layout is not supported by salver ({_said(error)})"
         raise SalverError(what, where, MEND) from error
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
 
 
 _MALFORMED = (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError)
 
 
 def _converted(
-    model: onnx.ModelProto, where: str, shapes: list[Any], outputs: Sequence[str], box: Range | None
-) -> Network:
+    model: onnx.ModelProto, where: str, shapes: list[Any], outputs: Sequence[str], box: Range | None,
+    batch: Batch | None,
+) -> Network:  # fmt: skip
     graph = model.graph
+    refuse_unread(graph, SUPPORTED, where)
     constants = {t.name: checked(t, where) for t in graph.initializer}
     inputs = inputs_of(graph)
     types = Types(tuple(model.opset_import))
@@ -103,21 +136,34 @@ def _converted(
         types.declare(value)
     single = len(inputs) == 1
     taken = {*constants, *(value.name for value in inputs)}
-    taken.update(name for node in graph.node for name in (*node.input, *node.output))
+    taken.update(name for node in nodes_of(model) for name in (*node.input, *node.output))
     name = inputs[0].name if single else "/inputs"
     while not single and name in taken:
         name += "_"
     size = sum(math.prod(shape) for shape in shapes)
     builder = _NetworkReader(where, name, size, constants, types, taken=taken | {name})
+    builder.batch = batch
+    builder.read.update(*(captured(node) for node in graph.node), outputs)
     if box is not None:
         builder.ranges[name] = box
     builder.declare([value.name for value in inputs], shapes)
     for node in graph.node:
-        builder.add(node)
+        try:
+            builder.add(node)
+        except _MALFORMED as error:
+            raise builder.fail(node, f"in this layout ({_said(error)})") from error
     return builder.finish(outputs)
 
 
 class _NetworkReader(GraphBuilder):
+    """The operators of a file, one after the other.
+
+    Attributes:
+        batch: the rows that the file fixes, of which one is read; None where it fixes none.
+    """
+
+    batch: Batch | None = None
+
     def declare(self, names: list[str], shapes: list[Any]) -> None:
         """The inputs of the file as parts of the flat one."""
         first = 0
@@ -135,11 +181,14 @@ class _NetworkReader(GraphBuilder):
             first += count
 
     def add(self, node: onnx.NodeProto) -> None:
-        if node.op_type not in SUPPORTED or node.domain not in ("", "ai.onnx"):
-            raise SalverError(f"operator {node.op_type} is not supported", self.where, MEND)
-        node = without_stray_pads(node, self.fail)
+        node = without_unread(without_stray_pads(node, self.fail), self.read)
+        node = without_training(node, self.constants)
         attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
         self.refuse_twice(*filter(None, node.output))
+        if self.batch is not None and (sizes := self.batch.for_one(node, self.constants)) is not None:
+            node = copied(node)
+            node.input[1] = self.fresh(f"{node.input[1]}/one")
+            self.constants[node.input[1]] = sizes
         self.types.learn(node, self.constants)
         output, kind = node.output[0], node.op_type
         given = [name for name in node.input if name]
@@ -147,6 +196,8 @@ class _NetworkReader(GraphBuilder):
             self.constants[output] = checked(constant_value(attributes, output), self.where)
         elif kind == "Shape":
             self._shape(node, attributes)
+        elif kind == "If":
+            self._branch(node, attributes)
         elif kind in ("Identity", "Dropout") and given[0] in self.constants:
             refuse_options(node, attributes, self.fail)
             self.constants[output] = self.constants[given[0]]
@@ -155,9 +206,27 @@ class _NetworkReader(GraphBuilder):
         else:
             self._variable(node, attributes)
 
+    def _branch(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
+        """The branch that a constant condition chooses, as if its operators stood here."""
+        if node.input[0] not in self.constants:
+            raise self.fail(node, "on a condition that is not constant")
+        taken = bool(np.ravel(self.constants[node.input[0]])[0])
+        branch = attributes["then_branch" if taken else "else_branch"]
+        refuse_unread(branch, SUPPORTED, self.where)
+        self.constants.update({t.name: checked(t, self.where) for t in branch.initializer})
+        for inner in branch.node:
+            self.add(inner)
+        for value, name in zip(branch.output, node.output, strict=True):
+            self.add(onnx.helper.make_node("Identity", [value.name], [name]))
+
     def _variable(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
         kind = node.op_type
-        if kind == "Conv" and self.constants[node.input[1]].ndim == 3:
+        if self.batch is not None:
+            self.batch.refuse_mixing(node, self.constants, self.types.shapes, self.fail)
+        if (
+            kind in ("AveragePool", "Conv", "ConvTranspose")
+            and len(self.types.shapes.get(node.input[0], ())) == 3
+        ):
             attributes = windows.widened(attributes)
         refuse_options(node, attributes, self.fail)
         self._refuse_whole(node)
@@ -214,6 +283,19 @@ class _NetworkReader(GraphBuilder):
         rank = len(shape)
         start, end = attributes.get("start", 0), attributes.get("end", rank)
         self._store(node, {node.output[0]: np.array(shape[slice(start, end)], np.int64)})
+
+
+def rows_of(value: onnx.ValueInfoProto) -> int:
+    """How many rows an input fixes as its batch; one where that is open, or where there is no batch axis."""
+    axes = value.type.tensor_type.shape.dim
+    return max(1, axes[0].dim_value) if len(axes) > 1 else 1
+
+
+def copied(message: Message) -> Message:
+    """A copy of a part of a model."""
+    copy = type(message)()
+    copy.CopyFrom(message)
+    return copy
 
 
 def constant_value(attributes: dict[str, Any], name: str) -> onnx.TensorProto:

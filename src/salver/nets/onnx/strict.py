@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,8 @@ MOST_ENTRIES = 1 << 24
 _FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)
 _KINDS = "fiub"
 _WINDOWED = ("Conv", "ConvTranspose", "AveragePool", "MaxPool")
+_SPARE_OUTPUTS = ("Dropout", "MaxPool")
+"""Operators whose further outputs are by the way."""
 Fail = Callable[[onnx.NodeProto, str], SalverError]
 
 
@@ -44,8 +46,12 @@ def checked(tensor: onnx.TensorProto, where: str) -> Any:
 
 def refuse_input_type(value: onnx.ValueInfoProto, where: str) -> None:
     """Raises: SalverError: the input is neither float32 nor float64."""
-    if value.type.tensor_type.elem_type not in _FLOATS:
-        raise SalverError(f"input {value.name!r} is neither float32 nor float64", where, "export in float32")
+    element = value.type.tensor_type.elem_type
+    if element in _FLOATS:
+        return
+    kind = onnx.TensorProto.DataType.Name(element).lower()
+    what = f"input {value.name!r:.60} is of type {kind}, and salver reads float32 and float64"
+    raise SalverError(what, where, "export the network in float32, not quantised")
 
 
 def declared_shape(value: onnx.ValueInfoProto, where: str, *, batches: bool = False) -> tuple[int, ...]:
@@ -89,15 +95,36 @@ def without_stray_pads(node: onnx.NodeProto, fail: Fail) -> onnx.NodeProto:
     return kept
 
 
+def without_training(node: onnx.NodeProto, constants: Mapping[str, Any]) -> onnx.NodeProto:
+    """A Dropout that a constant says to be out of training, without its ratio and that constant."""
+    if node.op_type != "Dropout" or len(node.input) < 3 or not node.input[2]:
+        return node
+    if np.any(constants.get(node.input[2], True)):
+        return node
+    plain = onnx.NodeProto()
+    plain.CopyFrom(node)
+    del plain.input[1:]
+    return plain
+
+
+def without_unread(node: onnx.NodeProto, read: Container[str]) -> onnx.NodeProto:
+    """The operator without the last of its outputs that nothing reads."""
+    if node.op_type not in _SPARE_OUTPUTS or len(node.output) == 1:
+        return node
+    kept = onnx.NodeProto()
+    kept.CopyFrom(node)
+    while len(kept.output) > 1 and kept.output[-1] not in read:
+        del kept.output[-1]
+    return kept
+
+
 def refuse_options(node: onnx.NodeProto, attributes: Mapping[str, Any], fail: Fail) -> None:
     """Raises: SalverError: an option that the reader does not model."""
     match node.op_type:
-        case "Dropout" if len(node.input) > 2 or len(node.output) > 1:
-            raise fail(node, "in training mode")
+        case "Dropout" if len(node.output) > 1:
+            raise fail(node, "whose mask is read")
         case "BatchNormalization" if attributes.get("training_mode", 0) or len(node.output) > 1:
-            raise fail(node, "in training mode")
-        case "Reshape" if attributes.get("allowzero", 0):
-            raise fail(node, "with allowzero")
+            raise fail(node, "in training mode, as its further outputs or its attribute say,")
         case "Conv" | "ConvTranspose" | "AveragePool":
             _refuse_window(node, attributes, fail)
         case _:

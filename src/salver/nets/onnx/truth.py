@@ -187,6 +187,9 @@ def _truth(builder: Builder, node: Node, name: str) -> BooleanTensor:
 
 
 def _number(builder: Builder, node: Node, output: str, truth: BooleanTensor) -> None:
+    if truth.constant == 0 and len(truth.parts) == 1:
+        builder.alias[output] = _mask(builder, truth.parts[0][1])
+        return
     total, shift = "", np.float32(truth.constant)
     for number, (sign, above) in enumerate(truth.parts):
         name = output if number + 1 == len(truth.parts) else builder.fresh(f"{output}/sum{number}")
@@ -205,7 +208,7 @@ def _spread_mask(builder: Builder, node: Node, condition: str, above: str, full:
     if len(places) == np.prod(own, dtype=int):
         return _mask(builder, above)
     kind = f"spread{list(own)}{list(full)}"
-    wide = builder.once(above, kind, make=lambda name: builder.pick(node, name, above, places, full))
+    wide = builder.once(above, kind, make=lambda name: builder.pick(name, above, places, full))
     return _mask(builder, wide)
 
 

@@ -16,6 +16,8 @@ from onnx import helper, numpy_helper, shape_inference
 
 from salver.nets.operators import Shape
 
+_LIKE = {"GreaterOrEqual": "Greater", "LessOrEqual": "Less"}
+"""Operators whose types and shapes are those of another; operator set 13 has no inference for them."""
 _MOST_DATA = 4096
 """Largest constant handed to the inference as data: it reads shapes, axes and sizes, never weights."""
 
@@ -63,7 +65,7 @@ class Types:
     def _inferred(self, node: onnx.NodeProto, types: Any, data: Any) -> dict[str, onnx.TypeProto]:
         version = next((o.version for o in self.opsets if o.domain in ("", "ai.onnx")), 1)
         try:
-            schema = onnx.defs.get_schema(node.op_type, version, "")
+            schema = onnx.defs.get_schema(_LIKE.get(node.op_type, node.op_type), version, "")
             return shape_inference.infer_node_outputs(
                 schema, node, types, data, opset_imports=list(self.opsets)
             )

@@ -6,6 +6,7 @@ A module of this folder registers its classes by `@operator`; every module is lo
 from importlib import import_module
 from pkgutil import iter_modules
 
+from salver.nets.operators.arrangement import Pick, Transpose
 from salver.nets.operators.base import OPERATORS, Adjoint, Array, Node, Operator, Range, Shape, held, operator
 from salver.nets.operators.convolution import Conv, ConvTranspose
 from salver.nets.operators.elementwise import Abs, Add, Concat, Mul, Relu, Reshape, Sign, Sub
@@ -16,5 +17,6 @@ for module in iter_modules(__path__):
 
 __all__ = [
     "OPERATORS", "Abs", "Add", "Adjoint", "Array", "Concat", "Conv", "ConvTranspose", "Linear", "Mul", "Node",
-    "Operator", "Range", "Relu", "Reshape", "Scale", "Shape", "Sign", "Sub", "held", "operator",
+    "Operator", "Pick", "Range", "Relu", "Reshape", "Scale", "Shape", "Sign", "Sub", "Transpose",
+    "held", "operator",
 ]  # fmt: skip

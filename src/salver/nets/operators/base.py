@@ -41,9 +41,14 @@ class OnnxWriter(Protocol):
 
 
 class GradientBuilder(Protocol):
-    """The graph of a gradient under construction, walked from the outputs to the inputs."""
+    """The graph of a gradient under construction, walked from the outputs to the inputs.
+
+    Attributes:
+        steps: tensors that depend on the input by signs alone, whose derivative is 0 where there is one.
+    """
 
     shapes: dict[str, Shape]
+    steps: set[str]
 
     def accumulate(self, tensor: str, adjoint: Adjoint) -> None:
         """Adds to the derivative with respect to a tensor."""
@@ -53,6 +58,9 @@ class GradientBuilder(Protocol):
 
     def gated(self, pre_activation: str, adjoint: Adjoint) -> Adjoint:
         """The derivative where the pre-activation is positive, 0 elsewhere."""
+
+    def times(self, factor: str, adjoint: Adjoint) -> Adjoint:
+        """The derivative times the entries of a tensor."""
 
     def scaled(self, factor: float, adjoint: Adjoint) -> Adjoint:
         """The derivative times a number."""
@@ -133,7 +141,7 @@ class Operator(ABC):
         Raises:
             SalverError: the operator has no unrolled gradient.
         """
-        raise self._no_gradient()
+        raise self.no_gradient()
 
     def pulled(self, adjoint: npt.NDArray[np.float64], source: Shape) -> npt.NDArray[np.float64]:
         """A constant vector [outputs] times the matrix of a linear operator, in float64 [inputs].
@@ -141,9 +149,10 @@ class Operator(ABC):
         Raises:
             SalverError: the operator has no unrolled gradient.
         """
-        raise self._no_gradient()
+        raise self.no_gradient()
 
-    def _no_gradient(self) -> SalverError:
+    def no_gradient(self) -> SalverError:
+        """The error that says so."""
         what = f"operator {type(self).__name__} has no unrolled gradient"
         return SalverError(what, "network", "unroll needs a feed-forward ReLU classifier")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
@@ -17,12 +17,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from salver.core.errors import SalverError
-from salver.nets.operators.base import Array, OnnxWriter, Operator, Shape, held, operator
+from salver.nets.operators.base import Array, OnnxWriter, Operator, Shape, Values, held, operator
 from salver.nets.operators.linear import MatrixOperator, product, sum_with
 
 MOST_WEIGHTS = 1 << 16
 """Of a kernel that is written without its groups; larger ones keep them."""
+MOST_ENTRIES = 1 << 22
+"""Of a convolution's matrix, above which a vector goes through it place by place."""
 
 
 class Window(MatrixOperator):
@@ -44,6 +45,24 @@ class Window(MatrixOperator):
             full = self.strides[axis] * (windows[1 + axis] - 1) + reach
             spans.append(full - self.pads[axis] - self.pads[axis + 2])
         return spans[0], spans[1]
+
+    def evaluate(self, values: Sequence[Values], source: Shape) -> Values:
+        """Place by place of the kernel: a matrix of all entries would not fit for a large image."""
+        images = values[0].reshape(len(values[0]), self.groups, source[0] // self.groups, *source[1:])
+        return self.swept(images, source).reshape(len(images), -1)
+
+    @abstractmethod
+    def swept(self, images: Values, source: Shape) -> Values:
+        """The output [batch, groups, channels of a group, ...] over images of the same axes."""
+
+    def views(self, windows: Shape) -> Iterator[tuple[int, int, slice, slice]]:
+        """Places of the kernel, and the rows and columns of the padded image that windows see there."""
+        for i, j in np.ndindex(*self.weight.shape[2:]):
+            cuts = [
+                slice(k * d, k * d + (count - 1) * s + 1, s)
+                for k, d, s, count in zip((i, j), self.dilations, self.strides, windows[1:], strict=True)
+            ]
+            yield i, j, cuts[0], cuts[1]
 
     def written_as(self, kind: str, graph: OnnxWriter, inputs: Sequence[str], output: str) -> None:
         """Appends the ONNX operator `kind` with the window's attributes."""
@@ -124,6 +143,18 @@ class Conv(Window):
             sizes.append((padded - reach) // self.strides[axis] + 1)
         return (self.weight.shape[0], *sizes)
 
+    def swept(self, images: Values, source: Shape) -> Values:
+        target, (top, left, bottom, right) = self.output_shape(source), self.pads
+        groups, filters = self.groups, len(self.weight) // self.groups
+        padded = np.pad(images, ((0, 0), (0, 0), (0, 0), (top, bottom), (left, right)))
+        weight = self.weight.reshape(groups, filters, *self.weight.shape[1:]).astype(images.dtype)
+        total = np.zeros((len(images), groups, filters, math.prod(target[1:])), images.dtype)
+        for i, j, rows, columns in self.views(target):
+            if weight[..., i, j].any():
+                seen = padded[..., rows, columns].reshape(*images.shape[:3], -1)
+                total += weight[..., i, j] @ seen
+        return np.asarray(total + self.bias.reshape(groups, filters, 1))
+
     def matrix(self, source: Shape) -> Any:
         """CSR matrix [outputs, inputs] without the bias over an image `source` [in, height, width]."""
         _, height, width = source
@@ -152,17 +183,20 @@ class Conv(Window):
 
     def transposed(self, source: Shape, target: Shape) -> Operator:
         """Rows the stride never reads would need ONNX's output_padding, which some solvers reject; zero rows
-        at the end of the kernel say the same."""
+        at the end of the kernel say the same, cut off by padding where a dilation makes them too many."""
         spans = self.spans(target)
         short = [source[1 + axis] - spans[axis] for axis in (0, 1)]
-        if any(gap and self.dilations[axis] > 1 for axis, gap in enumerate(short)):
-            raise SalverError(
-                "Conv with dilation and a stride that leaves rows unread has no unrolled gradient"
-            )
-        weight = held(np.pad(self.weight, ((0, 0), (0, 0), (0, short[0]), (0, short[1]))))
-        return ConvTranspose(weight, self.strides, self.pads, self.dilations, self.groups)
+        more = [-(-gap // dilation) for gap, dilation in zip(short, self.dilations, strict=True)]
+        weight = held(np.pad(self.weight, ((0, 0), (0, 0), (0, more[0]), (0, more[1]))))
+        cut = [rows * step - gap for rows, step, gap in zip(more, self.dilations, short, strict=True)]
+        top, left, bottom, right = self.pads
+        pads = (top, left, bottom + cut[0], right + cut[1])
+        return ConvTranspose(weight, self.strides, pads, self.dilations, self.groups)
 
     def pulled(self, adjoint: npt.NDArray[np.float64], source: Shape) -> npt.NDArray[np.float64]:
+        target = self.output_shape(source)
+        if self.weight.size * math.prod(target[1:]) > MOST_ENTRIES:
+            return np.asarray(self.transposed(source, target).evaluate([adjoint[None]], target)[0])
         return np.asarray(self.matrix(source).T @ adjoint)
 
     def followed_by(self, scale: Array, shift: Array, shape: Shape) -> Operator | None:
@@ -208,6 +242,28 @@ class ConvTranspose(Window):
     def output_shape(self, source: Shape) -> Shape:
         """Shape [out, height, width] over an image `source` [in, height, width]."""
         return (self.weight.shape[1] * self.groups, *self.spans(source))
+
+    def transposed(self, source: Shape, target: Shape) -> Operator:
+        none = np.zeros(len(self.weight), np.float32)
+        return Conv(self.weight, none, self.strides, self.pads, self.dilations, self.groups)
+
+    def pulled(self, adjoint: npt.NDArray[np.float64], source: Shape) -> npt.NDArray[np.float64]:
+        target = self.output_shape(source)
+        return np.asarray(self.transposed(source, target).evaluate([adjoint[None]], target)[0])
+
+    def swept(self, images: Values, source: Shape) -> Values:
+        target, (top, left, bottom, right) = self.output_shape(source), self.pads
+        groups, channels = self.groups, len(self.weight) // self.groups
+        weight = self.weight.reshape(groups, channels, *self.weight.shape[1:]).astype(images.dtype)
+        size = (target[1] + top + bottom, target[2] + left + right)
+        total = np.zeros((len(images), groups, weight.shape[2], *size), images.dtype)
+        flat = images.reshape(*images.shape[:3], -1)
+        for i, j, rows, columns in self.views(source):
+            kernel = weight[..., i, j]
+            if kernel.any():
+                part = kernel.transpose(0, 2, 1) @ flat
+                total[..., rows, columns] += part.reshape(*part.shape[:3], *source[1:])
+        return total[..., top : size[0] - bottom, left : size[1] - right]
 
     def matrix_and_bias(self, source: Shape) -> tuple[Any, npt.NDArray[Any]]:
         """Raises: ValueError: it is no adjoint of a convolution, which would read rows that are not there."""

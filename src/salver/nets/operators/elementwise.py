@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.nets.affine import add, concat
+from salver.nets.operators.arrangement import Pick
 from salver.nets.operators.base import (
     Adjoint,
     GradientBuilder,
@@ -73,6 +74,9 @@ class Sign(Operator):
     def lower(self, program: ProgramBuilder, node: Node, source: Shape) -> None:
         program.define_sign(node.name, node.inputs[0])
 
+    def backward(self, gradient: GradientBuilder, node: Node, adjoint: Adjoint) -> None:
+        """A step has derivative 0."""
+
     def in_torch(self, values: Sequence[Any], weights: Mapping[str, Any], shape: Shape) -> Any:
         return values[0].sign()
 
@@ -80,7 +84,7 @@ class Sign(Operator):
 @operator
 @dataclass(frozen=True)
 class Abs(Operator):
-    """|x|."""
+    """|x|, with derivative 0 at 0."""
 
     onnx = "Abs"
     kinked = True
@@ -94,6 +98,14 @@ class Abs(Operator):
 
     def lower(self, program: ProgramBuilder, node: Node, source: Shape) -> None:
         program.define(node.name, program.absolute(node.inputs[0], node.name))
+
+    def backward(self, gradient: GradientBuilder, node: Node, adjoint: Adjoint) -> None:
+        """(1[z > 0] - 1[-z > 0]) * v."""
+        source = node.inputs[0]
+        minus = gradient.scaled(-1.0, source)
+        assert isinstance(minus, str)
+        gradient.accumulate(source, gradient.gated(source, adjoint))
+        gradient.accumulate(source, gradient.scaled(-1.0, gradient.gated(minus, adjoint)))
 
     def in_torch(self, values: Sequence[Any], weights: Mapping[str, Any], shape: Shape) -> Any:
         return values[0].abs()
@@ -119,6 +131,19 @@ class Mul(Operator):
     def lower(self, program: ProgramBuilder, node: Node, source: Shape) -> None:
         left, right = node.inputs
         program.define(node.name, program.product(left, right, node.name))
+
+    def backward(self, gradient: GradientBuilder, node: Node, adjoint: Adjoint) -> None:
+        """Of a product one factor of which is a step.
+
+        Raises:
+            SalverError: none is, so the gradient would not be piecewise constant.
+        """
+        left, right = node.inputs
+        if left not in gradient.steps and right not in gradient.steps:
+            raise self.no_gradient()
+        for step, value in ((left, right), (right, left)):
+            if step in gradient.steps and value not in gradient.steps:
+                gradient.accumulate(value, gradient.times(step, adjoint))
 
     def in_torch(self, values: Sequence[Any], weights: Mapping[str, Any], shape: Shape) -> Any:
         return values[0] * values[1]
@@ -192,6 +217,17 @@ class Concat(Operator):
 
     def lower(self, program: ProgramBuilder, node: Node, source: Shape) -> None:
         program.define(node.name, concat([program.value(name) for name in node.inputs]))
+
+    def backward(self, gradient: GradientBuilder, node: Node, adjoint: Adjoint) -> None:
+        total, first = node.shape[0], 0
+        for name in node.inputs:
+            shape = gradient.shapes[name]
+            places = np.arange(first, first + shape[0])
+            if isinstance(adjoint, str):
+                gradient.accumulate(name, gradient.emit(Pick(places, total), (adjoint,), shape))
+            else:
+                gradient.accumulate(name, adjoint.ravel()[places])
+            first += shape[0]
 
     def in_torch(self, values: Sequence[Any], weights: Mapping[str, Any], shape: Shape) -> Any:
         import torch

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -18,6 +18,7 @@ from salver.judge.columns import RESULTS, ResultColumn
 from salver.report.colours import ABOVE, BELOW
 from salver.report.page.material import HEAD, Material, RunText
 from salver.report.page.pictures import DrawnPoint, Pictures
+from salver.report.pictures import shown_range
 from salver.report.templating import visible
 from salver.report.words import asked
 
@@ -33,13 +34,16 @@ class Embedded:
     packed: bool
 
 
-def page_data(frame: pd.DataFrame, instances: Mapping[str, Instance], material: Material) -> dict[str, Any]:
+def page_data(
+    frame: pd.DataFrame, instances: Mapping[str, Instance], material: Material, run_folder: str = "."
+) -> dict[str, Any]:
     """What the page's script works on.
 
     Args:
         frame: the `results_frame`.
         instances: by id.
         material: texts and pictures.
+        run_folder: where logs lie, seen from the page.
     """
     # Lists, since a column of texts is slow to walk through.
     at, keys = pd.factorize(frame["instance_id"], sort=False)
@@ -50,6 +54,7 @@ def page_data(frame: pd.DataFrame, instances: Mapping[str, Instance], material: 
     ]
     columns = [_column(frame, column) for column in RESULTS if column.heading]
     vectors: Vectors = {}
+    place = "." if run_folder == "." else f"./{quote(run_folder)}"
     shown = [_instance(key, instances[key], material.pictures.get(key), vectors) for key in keys.tolist()]
     return {
         "rows": len(frame),
@@ -58,7 +63,7 @@ def page_data(frame: pd.DataFrame, instances: Mapping[str, Instance], material: 
         "columns": columns,
         "at": at.tolist(),
         # "./" keeps a stored path a path: it cannot become an address of another kind.
-        "logs": [f"./{quote(path)}/" if path else "" for path in frame["logs"].tolist()],
+        "logs": [f"{place}/{quote(path)}/" if path else "" for path in frame["logs"].tolist()],
         "texts": texts,
         "instances": shown,
         "vectors": list(vectors),
@@ -81,10 +86,14 @@ def _column(frame: pd.DataFrame, column: ResultColumn) -> dict[str, Any]:
         codes, values = pd.factorize(frame[column.name], sort=False)
         return {**shown, "values": [visible(str(value)) for value in values], "codes": codes.tolist()}
     # JSON has no infinity and no NaN; the page shows what is below zero as not known.
-    numbers = frame[column.name].replace([np.inf, -np.inf], np.nan).fillna(-1).round(column.digits)
-    if column.digits == 0:
-        numbers = numbers.astype("int64")
-    return {**shown, "digits": column.digits, "numbers": numbers.tolist()}
+    numbers = frame[column.name].astype("float64").replace([np.inf, -np.inf], np.nan).fillna(-1)
+    numbers = numbers.round(column.digits)
+    whole = column.digits == 0
+    return {
+        **shown,
+        "digits": column.digits,
+        "numbers": (numbers.astype("int64") if whole else numbers).tolist(),
+    }
 
 
 def _text(text: RunText) -> list[Any]:
@@ -101,7 +110,8 @@ def _instance(key: str, instance: Instance, drawn: Pictures | None, vectors: Vec
     facts = instance.facts
     told = {"family": instance.family}
     if facts is not None:
-        told |= _about(facts) | {"network": instance.network}
+        classes = drawn.names.classes if drawn else ()
+        told |= _about(facts, classes) | {"network": instance.network}
     told |= {"query's ONNX": ", ".join(instance.network_files), "query's VNN-LIB": instance.vnnlib}
     shown: dict[str, Any] = {
         "id": key,
@@ -116,11 +126,17 @@ def _instance(key: str, instance: Instance, drawn: Pictures | None, vectors: Vec
     return shown
 
 
-def _about(facts: Facts) -> dict[str, str]:
+def _class(label: int, names: Sequence[str]) -> str:
+    return f"{label} ({names[label]})" if label < len(names) else str(label)
+
+
+def _about(facts: Facts, classes: Sequence[str]) -> dict[str, str]:
+    in_data = {} if facts.data_label is None else {"class in the data": _class(facts.data_label, classes)}
     return {
         "data set": facts.dataset,
         "test point": str(facts.index),
-        "class of xhat": str(facts.label),
+        "class of xhat": _class(facts.label, classes),
+        **in_data,
         "asked for class": ", ".join(map(str, facts.question.classes(facts.label, facts.logits))),
         "explained": facts.explained,
         "condition": facts.question.text,
@@ -133,7 +149,7 @@ def _picture(drawn: Pictures, facts: Facts, vectors: Vectors) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "shape": drawn.shape,
         "mapShape": drawn.map_shape,
-        "range": list(facts.clip) if facts.clip else None,
+        "range": shown_range(facts.clip, drawn.shape) if facts.clip else None,
         "epsilon": facts.epsilon,
         "delta": facts.question.tolerance,
         "exact": drawn.exact,

@@ -17,7 +17,7 @@ from salver.core.confined import unpack_inside
 from salver.core.errors import SalverError
 from salver.families.instance import Facts
 from salver.judge.judgement import JudgedRun, WitnessVerdict
-from salver.judge.loaded import LoadedInstance, StoredRun
+from salver.judge.loaded import EntryNames, LoadedInstance, StoredRun
 from salver.judge.maps import Seen, map_shape, seen_at, seen_at_xhat
 from salver.judge.views import centre_of_box
 from salver.judge.witness import parse_witness
@@ -42,14 +42,6 @@ class DrawnPoint:
     map: tuple[float, ...]
     label: int
     top: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class EntryNames:
-    """Names of a table's entries and classes; empty where it has none or is not on this machine."""
-
-    features: tuple[str, ...] = ()
-    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -116,16 +108,6 @@ def _rank(run: JudgedRun, worth: Mapping[WitnessVerdict, int]) -> tuple[int, flo
     return worth[run.judgement.witness], run.run.wall_s
 
 
-def _names(instance: LoadedInstance) -> EntryNames:
-    """Names in the data set of a table; of an image no entry has a name."""
-    facts = instance.facts
-    data = instance.data if len(facts.input_shape) == 1 else None
-    if data is None:
-        return EntryNames()
-    fits = len(data.features) == facts.input_shape[0], len(data.classes) == facts.logits
-    return EntryNames(data.features if fits[0] else (), data.classes if fits[1] else ())
-
-
 def _pictures(run: StoredRun, instance: LoadedInstance, shown: JudgedRun | None) -> Pictures:
     facts = instance.facts
     text = unpack_inside(instance.within.folder, f"{instance.record.vnnlib}.gz", _MOST_BYTES)
@@ -133,7 +115,7 @@ def _pictures(run: StoredRun, instance: LoadedInstance, shown: JudgedRun | None)
     x, exact = centre(low, high, facts)
     at_xhat = seen_at_xhat(instance, x)
     shape = map_shape(instance) if facts.map_size else (0,)
-    found = Pictures(_three(facts.input_shape), _three(shape), _drawn(x, at_xhat), exact, _names(instance))
+    found = Pictures(_three(facts.input_shape), _three(shape), _drawn(x, at_xhat), exact, instance.names)
     witness = None if shown is None else run.witness(shown.run)
     if shown is None or witness is None:
         return found
@@ -182,7 +164,7 @@ def centre(low: Array, high: Array, facts: Facts) -> tuple[Array, bool]:
         return x, True
     widest = float(np.maximum(np.abs(low), np.abs(high)).max(initial=0.0))
     x[np.abs(x) <= 2.0**-23 * widest] = 0.0
-    least, most = facts.clip or (-math.inf, math.inf)
+    least, most = facts.limits
     again = np.clip(x - facts.epsilon, least, most), np.clip(x + facts.epsilon, least, most)
     scale = 1e-5 * max(1.0, float(np.abs(x).max(initial=0.0)))
     fits = float(np.abs(np.subtract(again, (low, high))).max(initial=0.0)) <= scale

@@ -11,7 +11,7 @@ from salver.core.errors import SalverError, suggestion
 from salver.core.files import write_atomically
 from salver.zoo.datasets import mnist, sources
 from salver.zoo.datasets.places import cache_dir, search_folders
-from salver.zoo.datasets.record import DECLARED, Dataset, Origin
+from salver.zoo.datasets.record import DECLARED, NOT_STATED, Dataset, Origin
 
 for _module in pkgutil.iter_modules([str(Path(__file__).parent)]):
     importlib.import_module(f"{__package__}.{_module.name}")
@@ -140,4 +140,4 @@ def origin_of(name: str) -> Origin:
     """The source of a data set by the name an instance's facts give it; one of your own has no stated one."""
     if name == "mnist_fc":
         return mnist.BOXES_ORIGIN
-    return DECLARED[name].origin if name in DECLARED else Origin(name, "not one of salver's data sets")
+    return DECLARED[name].origin if name in DECLARED else Origin(name, NOT_STATED)

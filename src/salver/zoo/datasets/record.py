@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from salver.zoo.datasets.ranges import Clip, bounds
+
 Source = Callable[[Iterable[str]], dict[str, bytes]]
 """Raw files by name, from a registry or an address."""
 Reader = TypeVar("Reader", bound=Callable[..., "Dataset"])
@@ -21,14 +23,16 @@ class Dataset:
     """A classification data set held in memory.
 
     Attributes:
-        name: key under which `load` finds it.
-        train_x: float32, shape (N, n), in `clip`; images flattened row-major in the order C, H, W.
+        name: key under which `load` finds it; of data of one's own the file's or folder's name.
+        train_x: float32, shape (N, n), in `clip`; images flattened row-major in the order C, H, W. Without
+            rows where there is no train part.
         train_y: int64 class labels, shape (N,).
         test_x: as `train_x`, disjoint from it.
         test_y: as `train_y`.
         input_shape: shape of one input before flattening, such as (1, 28, 28) or (5,).
-        classes: names of the classes; the label is the position.
-        clip: lowest and highest valid value of an input entry.
+        classes: names of the classes; the label is the position. Empty where they have none but numbers.
+        clip: lowest and highest valid value of an input entry, for all or for equal parts of them; None where
+            there is no range.
         features: names of the input entries where they have any.
     """
 
@@ -39,8 +43,13 @@ class Dataset:
     test_y: NDArray[np.int64]
     input_shape: tuple[int, ...]
     classes: tuple[str, ...]
-    clip: tuple[float, float] = (0.0, 1.0)
+    clip: Clip | None = (0.0, 1.0)
     features: tuple[str, ...] = ()
+
+    @cached_property
+    def bounds(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Lowest and highest valid value of every entry [n], [n]; infinite without a range."""
+        return bounds(self.clip, self.test_x.shape[1])
 
     @cached_property
     def sha256(self) -> str:
@@ -50,6 +59,9 @@ class Dataset:
             digest.update(str(array.shape).encode())
             digest.update(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).tobytes())
         return digest.hexdigest()
+
+
+NOT_STATED = "not stated"
 
 
 @dataclass(frozen=True)
@@ -71,7 +83,7 @@ class Origin:
     @property
     def licence_text(self) -> str:
         """The licence, or that none is stated."""
-        return self.licence or "none stated by its owners"
+        return self.licence or (NOT_STATED if self.source == NOT_STATED else "none stated by its owners")
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,8 @@ function prepared(data) {
 function cellText(column, row) {
   if (column.codes) return column.values[column.codes[row]];
   const number = column.numbers[row];
-  return number < 0 ? "" : number.toFixed(Math.min(column.digits, 2));
+  if (number < 0) return "";
+  return column.digits > 3 ? String(number) : number.toFixed(Math.min(column.digits, 2));
 }
 
 // What a column sorts by: numbers, or the places of its texts in the alphabet.

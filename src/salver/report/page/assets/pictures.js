@@ -19,7 +19,7 @@ function paint([channels, height, width], values, colour, isInput) {
   const size = height * width;
   for (let pixel = 0; pixel < size; pixel += 1) {
     const entries = Array.from({ length: channels }, (_, channel) => values[channel * size + pixel]);
-    const rgb = isInput && channels === 3 ? entries.map((entry) => colour(entry)[0])
+    const rgb = isInput && channels === 3 ? entries.map((entry, channel) => colour(entry, channel)[0])
       : colour(entries.reduce((most, entry) => (Math.abs(entry) > Math.abs(most) ? entry : most)));
     image.data.set([...rgb, 255], 4 * pixel);
   }
@@ -89,7 +89,9 @@ function imageFigures(data, picture) {
   const { xhat, witness, epsilon } = picture;
   const all = witness ? [...xhat.x, ...witness.x] : xhat.x;
   const range = picture.range || [Math.min(...all), Math.max(...all)];
-  const light = { colour: (value) => grey(value, range), ends: range, isInput: true };
+  // Each channel may have a range of its own; the scale then shows the first one's.
+  const ranges = Array.isArray(range[0]) ? range : null;
+  const light = { colour: (value, channel = 0) => grey(value, ranges ? ranges[channel] : range), ends: ranges ? ranges[0] : range, isInput: true };
   const signed = (limit) => ({ colour: (value) => signedColour(data, value, limit), ends: [-limit, limit] });
   const rows = [[figure(nameOfXhat(picture), className(picture, xhat.label), "Input xhat", picture.shape, xhat.x, light)]];
   if (witness) {

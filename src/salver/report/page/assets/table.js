@@ -1,7 +1,7 @@
 // The results: only the rows of one page are in the document, however many there are.
 
-const CHOICES = ["suite", "family", "solver", "outcome", "witness"];
-const LONE = ["suite", "family", "repetition", "proof", "neurons", "limit_s"];
+const CHOICES = ["suite", "family", "network", "question", "solver", "outcome", "witness"];
+const LONE = ["suite", "family", "network", "question", "epsilon", "repetition", "proof", "neurons", "limit_s"];
 const SIZES = [50, 100, 500, 1000];
 
 class ResultsTable {

@@ -1,0 +1,125 @@
+"""A classifier to be explained, from a file of any kind that is read, and what was left out of it.
+
+A query means its file as it is. An explanation is of logits: of a classifier's file the one output that is
+asked for is read, for one row of a batch, and without the softmax that closes it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import onnx
+
+from salver.core.errors import SalverError
+from salver.nets.network import Network, single
+from salver.nets.onnx.declared import inputs_of
+from salver.nets.onnx.file import inferred, load_model
+from salver.nets.onnx.normal import captured, choose, normal_form
+from salver.nets.onnx.reader import from_model, rows_of
+
+_CLOSINGS = ("LogSoftmax", "Sigmoid", "Softmax")
+_LEFT_OUT = "the closing {} is left out: what is explained is its input, the logits"
+_PASSED = ("Flatten", "Identity", "Reshape", "Squeeze")
+"""Operators that may stand behind a closing one, of which they change nothing but the shape."""
+_REAL = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)
+KERAS = (".h5", ".hdf5", ".keras")
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """A network X [n] -> logits [m] with weights of binary32.
+
+    Attributes:
+        closing: the operator behind the logits that was left out; None where they are the file's output.
+        notes: what was left out of the file, each in a line for people.
+        shape: of one sample before it is flattened, such as (channels, height, width).
+        model: the same function for ONNX Runtime, to compare with; None where the network is given as such.
+    """
+
+    network: Network
+    closing: str | None = None
+    notes: tuple[str, ...] = ()
+    shape: tuple[int, ...] = ()
+    model: onnx.ModelProto | None = None
+
+
+def read_classifier(path: Path, output: str | None = None) -> Classifier:
+    """Reads a classifier from an ONNX or a Keras file.
+
+    Args:
+        output: name of the tensor that holds its logits; needed where the file has several outputs.
+
+    Raises:
+        SalverError: the file cannot be read, has something that is not supported, several outputs of which
+            none is named, or none of that name.
+    """
+    if path.suffix.lower() in KERAS:
+        from salver.nets.keras.file import read_keras
+
+        model, shape = read_keras(path)
+        normal = inferred(normal_form(model, str(path), [output] if output else ()), str(path))
+        return replace(from_onnx(normal, str(path)), shape=shape)
+    return from_onnx(load_model(path, [output] if output else ()), str(path))
+
+
+def from_onnx(model: onnx.ModelProto, where: str) -> Classifier:
+    """The classifier in a loaded model.
+
+    Raises:
+        SalverError: as `read_classifier`.
+    """
+    names = [value.name for value in model.graph.output]
+    if len(names) > 1:
+        what = f"has {len(names)} outputs ({', '.join(repr(name) for name in names)[:400]})"
+        real = [v.name for v in model.graph.output if v.type.tensor_type.elem_type in _REAL]
+        hint = f"name the one with the scores, as in `--output-name {(real or names)[-1]}`"
+        raise SalverError(what, where, hint)
+    model, closing = _without_closing(model, where)
+    notes = [] if closing is None else [_LEFT_OUT.format(closing)]
+    _drop_unread_inputs(model.graph)
+    network = single(from_model(model, where, one_of_batch=True), where)
+    value = inputs_of(model.graph)[0]
+    rows, sizes = rows_of(value), [axis.dim_value for axis in value.type.tensor_type.shape.dim]
+    if rows > 1:
+        notes.append(f"a batch of {rows} is read as one row of it: the rows are independent")
+    shape = tuple(sizes[1:] or sizes)
+    return Classifier(network, closing, tuple(notes), shape, model)
+
+
+def _without_closing(model: onnx.ModelProto, where: str) -> tuple[onnx.ModelProto, str | None]:
+    """The model up to the softmax or sigmoid that closes it, which keeps the order of the classes."""
+    makers = {name: node for node in model.graph.node for name in node.output}
+    node = makers.get(model.graph.output[0].name)
+    while node is not None and node.op_type in _PASSED and not node.domain:
+        node = makers.get(node.input[0])
+    if node is None or node.op_type not in _CLOSINGS or not _over_classes(model, node):
+        return model, None
+    choose(model.graph, [node.input[0]], where)
+    return inferred(model, where), str(node.op_type)
+
+
+def _over_classes(model: onnx.ModelProto, node: onnx.NodeProto) -> bool:
+    """Whether the operator compares all values of a row, so that their order stays."""
+    if node.op_type == "Sigmoid":
+        return True
+    known = {value.name: value for value in (*model.graph.value_info, *model.graph.output)}
+    value = known.get(node.input[0])
+    if value is None:
+        return False
+    sizes = [axis.dim_value for axis in value.type.tensor_type.shape.dim]
+    old = next((o.version for o in model.opset_import if not o.domain), 1) < 13
+    stated = next((a.i for a in node.attribute if a.name == "axis"), 1 if old else -1)
+    if not -len(sizes) <= stated < len(sizes) or (len(sizes) > 1 and stated % len(sizes) == 0):
+        return False
+    axis = stated % len(sizes)
+    others = sizes[1:axis] + ([] if old else sizes[axis + 1 :])
+    return all(size == 1 for size in others)
+
+
+def _drop_unread_inputs(graph: onnx.GraphProto) -> None:
+    read = {name for node in graph.node for name in captured(node)}
+    read |= {value.name for value in graph.output}
+    for place in range(len(graph.input) - 1, -1, -1):
+        if graph.input[place].name not in read:
+            del graph.input[place]

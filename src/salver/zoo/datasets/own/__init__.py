@@ -1,0 +1,1 @@
+"""Data of one's own: .npz files, tables in .csv files, folders of images by class, points in .npy files."""
