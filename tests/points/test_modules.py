@@ -59,6 +59,12 @@ def test_a_module_that_does_not_take_the_point_is_told_so() -> None:
         salver.check(Pooled(), np.zeros(30), "top-k", k=3, epsilon=0.1)
 
 
+def test_a_batch_of_two_is_not_taken_for_one_input() -> None:
+    module = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2))
+    with pytest.raises(SalverError, match=r"it makes \[1, 2, 2\] of it, not \[1, classes\]"):
+        salver.check(module, np.zeros((2, 3)), "top-k", k=1, epsilon=1e-3)
+
+
 @pytest.mark.slow
 def test_images_with_the_channels_last_are_drawn_as_images() -> None:
     """A network over [height, width, channels], as other frameworks keep them."""

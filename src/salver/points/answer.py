@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from salver.core.errors import counted
 from salver.points.asked import Asked
-from salver.points.decide import Decided, Robustness, Solving
+from salver.points.decide import Decided, Robustness
+from salver.points.options import Solving
 from salver.solvers.registry import embedded_solver
 
 if TYPE_CHECKING:
