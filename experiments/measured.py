@@ -51,14 +51,9 @@ def measured_frame(
     solving: Mapping[str, float],
 ) -> pd.DataFrame:
     """`results_frame` with `MEASURED_COLUMNS`; `unstable` is by instance, `solving` by key of the run."""
-    frame = results_frame(judged)
-    facts = [instances[name].known for name in frame["instance_id"]]
+    frame = results_frame(judged, instances)
     return frame.assign(
-        network=[fact.network for fact in facts],
-        condition=[fact.question.text for fact in facts],
-        index=[fact.index for fact in facts],
-        epsilon=[fact.epsilon for fact in facts],
-        delta=[float("nan") if (delta := fact.question.tolerance) is None else delta for fact in facts],
+        condition=[instances[name].known.question.text for name in frame["instance_id"]],
         unstable=[unstable[name] for name in frame["instance_id"]],
         solving_s=[solving.get(key, float("nan")) for key in frame["key"]],
         cost_s=par2_cost(frame),

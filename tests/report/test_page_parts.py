@@ -20,7 +20,7 @@ from salver.judge.judgement import JudgedRun
 from salver.judge.scoring import leaderboard, results_frame
 from salver.report.figures import plots
 from salver.report.figures.drawing import thinned_cloud, thinned_steps
-from salver.report.figures.pgfplots import latex
+from salver.report.latex import latex
 from salver.report.page.data import embedded, page_data
 from salver.report.page.material import HEAD, Material, RunText, gather
 from salver.report.page.pictures import DrawnPoint, EntryNames, Pictures, centre

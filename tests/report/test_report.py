@@ -51,7 +51,15 @@ def matches_golden(name: str, text: str) -> bool:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    ["leaderboard.md", "leaderboard.csv", "leaderboard.tex", "disagreements.csv", "results/falsify.csv"],
+    [
+        "leaderboard.md",
+        "leaderboard.csv",
+        "leaderboard.tex",
+        "shares.csv",
+        "shares.tex",
+        "disagreements.csv",
+        "results/falsify.csv",
+    ],
 )
 def test_text_files_are_the_golden_ones(report: Path, name: str) -> None:
     assert matches_golden(name.replace("/", "-"), (report / name).read_text())

@@ -16,6 +16,7 @@ from salver.cli.check_runner import check_runner
 from salver.cli.compare import compare
 from salver.cli.data import data_app
 from salver.cli.doctor import doctor
+from salver.cli.export import export
 from salver.cli.families import families
 from salver.cli.gallery import gallery
 from salver.cli.generate import generate
@@ -41,7 +42,8 @@ app = typer.Typer(
 )
 app.command("all")(run_all)
 for command in (
-    generate, run, runs, report, compare, gallery, publish, validate, unroll, suites, families, doctor,
+    generate, run, runs, report, compare, export, gallery, publish, validate, unroll,
+    suites, families, doctor,
 ):  # fmt: skip
     app.command()(command)
 app.command(cls=CheckCommand)(check)

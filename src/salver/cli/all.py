@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from salver.cli.json_output import kept_for_json
 from salver.cli.options import AsJson, Profile, SuiteKey, with_options
-from salver.cli.stages import ReportArguments, RunArguments, report_stage, run_stage
+from salver.cli.reporting import ReportArguments, report_stage
+from salver.cli.stages import RunArguments, run_stage
 
 
 @dataclass(frozen=True, kw_only=True)

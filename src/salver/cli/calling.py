@@ -125,5 +125,9 @@ _OTHER_WORDS = {
     "--out": "--output",
     "--gpu": "--device",
     "--class": "--label",
+    "--latex": "--format",
+    "--filter": "--only",
+    "--instance": "--only",
+    "--instances": "--only",
 }
 """Words that other tools have for the same, which are not near by spelling."""

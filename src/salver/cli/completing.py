@@ -20,10 +20,11 @@ def families(incomplete: str) -> list[str]:
 
 
 def data_sets(incomplete: str) -> list[str]:
-    """Names of data sets."""
+    """Names of data sets that can be fetched."""
     from salver.zoo.datasets.catalogue import NAMES
+    from salver.zoo.datasets.record import DECLARED
 
-    return beginning(incomplete, NAMES)
+    return beginning(incomplete, [name for name in NAMES if DECLARED[name].sources])
 
 
 def solver(incomplete: str) -> list[str]:
@@ -79,6 +80,13 @@ def profiles(incomplete: str) -> list[str]:
     from salver.judge.scoring import PROFILES
 
     return beginning(incomplete, PROFILES)
+
+
+def keys(incomplete: str) -> list[str]:
+    """What instances can be grouped by, in a list with commas."""
+    from salver.judge.robustness import KEYS
+
+    return in_a_list(incomplete, KEYS)
 
 
 def one_of(*words: str) -> Callable[[str], list[str]]:

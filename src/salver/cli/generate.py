@@ -9,13 +9,7 @@ from typing import Annotated
 import typer
 
 from salver.cli.json_output import print_json
-from salver.cli.options import (
-    AsJson,
-    DataDir,
-    SelectionArguments,
-    SuiteKey,
-    with_options,
-)
+from salver.cli.options import AsJson, DataDir, SelectionArguments, SuiteKey, with_options
 from salver.cli.stages import generated_set, print_generated
 
 

@@ -1,4 +1,4 @@
-"""What `generate`, `run`, `report` and `all` do between the command line and the stages."""
+"""What `generate`, `run` and `all` do between the command line and the stages."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from salver.cli.json_output import kept_for_json, print_json
 from salver.cli.options import (
@@ -21,11 +19,9 @@ from salver.cli.options import (
     NewName,
     Pin,
     Pools,
-    Profile,
     Proofs,
     Repetitions,
     Resume,
-    RunName,
     Scheduler,
     SelectionArguments,
     Solvers,
@@ -238,58 +234,3 @@ def _end_run(suite: AnySuite, run_dir: Path, summary: RunSummary, as_json: bool)
         print_json({"suite": suite.key, "folder": str(run_dir), **told})
     if summary.left:
         raise SalverError("stopped before all jobs were run", suite.key, "go on with --resume")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReportArguments(SelectionArguments):
-    """The command line of a report."""
-
-    name: RunName = "latest"
-    profile: Profile = "vnncomp2026"
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="another folder for it, which is not there yet")
-    ] = None
-
-
-def report_stage(arguments: ReportArguments, as_json: bool) -> None:
-    """Judges a stored run and writes its report; that of a part only into a folder of its own.
-
-    Raises:
-        SalverError: there is no such run or profile, or it cannot be judged.
-    """
-    from salver.core.files import refuse_existing, refuse_missing_parent
-    from salver.core.project import project_root
-    from salver.judge.scoring import find_profile
-    from salver.report.results import proofs_sentence, report_json
-    from salver.report.tables import terminal_table
-    from salver.report.write import report_run
-    from salver.run.loaded import changed_sources
-    from salver.run.manifest import find_run
-
-    find_profile(arguments.profile)
-    selection, root = arguments.selection(), project_root()
-    folder = find_run(root, arguments.name)
-    if arguments.output is not None:
-        refuse_missing_parent(arguments.output)
-        refuse_existing(arguments.output)
-    found, page = report_run(folder, root, arguments.profile, selection, arguments.output)
-    if as_json:
-        print(report_json(found, page))
-        return
-    for line in found.run.notices:
-        print(f"{line}\n")
-    print(terminal_table(found.by_suite))
-    for line in found.wrong:
-        print(f"wrong: {line}")
-    for line in found.doubts:
-        print(f"doubt about the instance: {line}")
-    for item in found.disagreements:
-        print(f"disagreement: {item.instance}: {item.detail}")
-    if told := proofs_sentence(found):
-        print(told)
-    for path in changed_sources(folder, root):
-        print(f"note: {os.path.relpath(path)} is another file than when these instances were made from it")
-    print(f"report: {os.path.relpath(page)}" if page else _NOT_WRITTEN)
-
-
-_NOT_WRITTEN = "report: not written, since it is of a part; name a folder for it with --output"

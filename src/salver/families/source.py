@@ -23,7 +23,8 @@ from salver.nets.onnx.file import network_name
 from salver.nets.torch_bridge import from_torch
 from salver.zoo.datasets import NAMES, Dataset, DataSource, load, open_dataset, open_point
 
-Labels = npt.NDArray[np.int64]
+BATCH = 256
+"""Rows that a network is asked about at once."""
 
 
 class NetworkParameters(Parameters):
@@ -169,6 +170,7 @@ def classifier_and_data(params: NetworkParameters, seed: int, family: str) -> tu
         known = _opened(params.dataset, params.data_dir)
         refuse_other_network(classifier, known, params.dataset.path, where)
     data = with_point(params, classifier, known)
+    data = in_shape(found.shape, data, where)
     if found.model is not None:
         points = probes(classifier, *probed(data), on_kinks=False)
         refuse_misread(found.model, classifier, points, str(path))
@@ -199,6 +201,26 @@ def refuse_other_network(classifier: Network, data: Dataset, name: str, where: s
     if (largest := int(data.test_y.max())) >= outputs:
         what = f"gives classes 0 to {outputs - 1}, row {int(data.test_y.argmax())} of {name} has {largest}"
         raise SalverError(what, where, "number the classes from 0 in the order of the network's outputs")
+
+
+def in_shape(declared: tuple[int, ...], data: Dataset, where: str) -> Dataset:
+    """The data with the shape of images that a network declares, where its own rows are flat.
+
+    Raises:
+        SalverError: the sides of its images are the network's in another order.
+    """
+    shape = data.input_shape
+    if len(declared) != 3 or 0 in declared or len(shape) not in (1, 3):
+        return data
+    if len(shape) == 1:
+        return replace(data, input_shape=declared)
+    sides = [[side for side in one if side > 1] for one in (declared, shape)]
+    if sides[0] != sides[1] and sorted(sides[0]) == sorted(sides[1]):
+        own, theirs = (" x ".join(map(str, one)) for one in (declared, shape))
+        what = f"takes images of {own}, {data.name} has {theirs}"
+        hint = 'say layout = "hwc" where the network has its channels last, file_layout where the file has'
+        raise SalverError(what, where, hint)
+    return data
 
 
 def with_point(params: NetworkParameters, classifier: Network, data: Dataset | None) -> Dataset:
@@ -234,34 +256,43 @@ def chosen_points(
     Raises:
         SalverError: there is no such point, or none that may be chosen.
     """
-    given = factory.predict(data.test_x)
-    right = np.ones(1, bool) if params.point and params.point_label is None else given == data.test_y
-    allowed = {"correct": right, "misclassified": ~right}.get(params.which or "", np.ones(len(right), bool))
     if params.named:
-        order = list(params.indices) or [0]
-        _refuse_named(params, order, allowed, data, factory.name)
+        order = np.array(params.indices or [0])
+        _refuse_missing(order, data)
     else:
-        allowed = allowed if params.which else right
-        permuted = np.random.default_rng([seed, 17]).permutation(len(data.test_x))
-        order = [int(i) for i in permuted if allowed[i]]
-        _refuse_none(params, len(order), data, factory.name)
-    for index in order[params.skip :]:
-        own = None if right[index] else int(data.test_y[index])
-        yield Point(index, data.test_x[index], int(given[index]), own)
+        order = np.random.default_rng([seed, 17]).permutation(len(data.test_x))
+    which = params.which or ("all" if params.named else "correct")
+    candidates = 0
+    for point in _seen(order, params, factory, data):
+        if which == "all" or (point.data_label is None) == (which == "correct"):
+            candidates += 1
+            if candidates > params.skip:
+                yield point
+        elif params.named:
+            done = "misclassifies" if which == "correct" else "classifies correctly"
+            what = f"{factory.name} {done} point {point.index} of {data.name}"
+            raise SalverError(what, f'which = "{which}"', "leave `which` out, or name other points")
+    _refuse_none(params, candidates, data, factory.name)
 
 
-def _refuse_named(
-    params: NetworkParameters, order: list[int], allowed: npt.NDArray[np.bool_], data: Dataset, name: str
-) -> None:
+def _seen(
+    order: npt.NDArray[np.intp], params: NetworkParameters, factory: InstanceFactory, data: Dataset
+) -> Iterator[Point]:
+    """Points as the network sees them, looked at a few hundred at a time: seldom are all of them needed."""
+    unlabelled = params.point is not None and params.point_label is None
+    for start in range(0, len(order), BATCH):
+        rows = order[start : start + BATCH]
+        for index, given in zip(rows.tolist(), factory.predict(data.test_x[rows]).tolist(), strict=True):
+            own = int(data.test_y[index])
+            yield Point(index, data.test_x[index], given, None if unlabelled or own == given else own)
+
+
+def _refuse_missing(order: npt.NDArray[np.intp], data: Dataset) -> None:
     rows = len(data.test_x)
-    for index in order:
+    for index in order.tolist():
         if not 0 <= index < rows:
-            what = f"there is no point {index}"
-            raise SalverError(what, f"indices of {data.name}", f"it has points 0 to {rows - 1}")
-        if not allowed[index]:
-            done = "misclassifies" if params.which == "correct" else "classifies correctly"
-            what = f"{name} {done} point {index} of {data.name}"
-            raise SalverError(what, f'which = "{params.which}"', "leave `which` out, or name other points")
+            what, hint = f"there is no point {index}", f"it has points 0 to {rows - 1}"
+            raise SalverError(what, f"indices of {data.name}", hint)
 
 
 def _refuse_none(params: NetworkParameters, candidates: int, data: Dataset, name: str) -> None:

@@ -66,7 +66,7 @@ RESULTS = (
     ResultColumn("termination", heading="termination"),
     ResultColumn("neurons", "int64", "ReLU neurons", 0, value=lambda _: -1),
     ResultColumn("family", heading="family"),
-    ResultColumn("network", heading="network", fact=_fact(lambda facts: facts.network)),
+    ResultColumn("network", heading="network", fact=lambda instance: instance.subject),
     ResultColumn("question", heading="question", fact=_fact(lambda facts: facts.question.kind)),
     ResultColumn("epsilon", "float64", "epsilon", 6, fact=_fact(lambda facts: facts.epsilon)),
     ResultColumn("suite", heading="suite"),
@@ -107,7 +107,8 @@ class BoardColumn:
         heading: for readers; empty takes the name.
         short: in a terminal; empty takes the heading.
         digits: behind the decimal point; None for a count.
-        always: whether the page shows a count that is zero everywhere.
+        always: whether a count that is zero everywhere is shown on the page and in LaTeX.
+        best: which values are the better ones; empty where none is.
     """
 
     name: str
@@ -118,6 +119,7 @@ class BoardColumn:
     short: str = ""
     digits: int | None = None
     always: bool = False
+    best: Literal["", "most", "least"] = ""
 
     @property
     def label(self) -> str:
@@ -145,12 +147,54 @@ BOARD = (
             partial(_ended_so, outcome),
             short="unsup." if outcome == "unsupported" else "",
             always=outcome in (*SOLVED, "wrong"),
+            best="most" if outcome in SOLVED else "",
         )
         for outcome in OUTCOMES
     ),
-    BoardColumn("proved", _proved, ("proof",)),
-    BoardColumn("score", None, digits=1),
-    BoardColumn("par2", par2_cost, ("wall_s", "limit_s"), "mean", "PAR-2 (s)", digits=2),
+    BoardColumn("proved", _proved, ("proof",), best="most"),
+    BoardColumn("score", None, digits=1, best="most"),
+    BoardColumn("par2", par2_cost, ("wall_s", "limit_s"), "mean", "PAR-2 (s)", digits=2, best="least"),
 )
 """From left to right. Each outcome is a column; `proved` counts the verified instances whose own proof was
 accepted."""
+
+
+@dataclass(frozen=True)
+class ShareColumn:
+    """One number for each solver on a group of instances, such as those about one network.
+
+    Attributes:
+        name: of the column.
+        heading: for readers; empty takes the name.
+        digits: behind the decimal point; None for a count or a share.
+        share: it is a share of the instances; interval: it has one, in `NAME_low` and `NAME_high`.
+        best: which values are the better ones for a solver; empty where none is.
+    """
+
+    name: str
+    heading: str = ""
+    digits: int | None = None
+    share: bool = False
+    interval: bool = False
+    best: Literal["", "most", "least"] = ""
+
+    @property
+    def label(self) -> str:
+        """Its heading for readers."""
+        return self.heading or self.name
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Columns of the table of numbers that belong to it."""
+        return (self.name, f"{self.name}_low", f"{self.name}_high") if self.interval else (self.name,)
+
+
+SHARES = (
+    ShareColumn("instances"),
+    ShareColumn("certified", "certified [95%]", share=True, interval=True, best="most"),
+    ShareColumn("attacked", "attacked [95%]", share=True, interval=True, best="most"),
+    ShareColumn("gap", share=True, best="least"),
+    ShareColumn("wrong"),
+    ShareColumn("par2", "PAR-2 (s)", digits=2, best="least"),
+)
+"""From left to right: shares of the instances verified and falsified, and of those left open between."""

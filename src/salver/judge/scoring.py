@@ -220,11 +220,19 @@ def intervals(frame: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
     frame = per_instance(frame)
     marked = frame.assign(solved=frame["outcome"].isin(SOLVED))
     table = marked.groupby(["suite", "solver"])["solved"].agg(solved="sum", runs="count").reset_index()
+    low, high = wilson(table["solved"], table["runs"], confidence)
+    return table.assign(share=table["solved"] / table["runs"], low=low, high=high)
+
+
+def wilson(
+    hits: pd.Series[int], of: pd.Series[int], confidence: float = 0.95
+) -> tuple[pd.Series[float], pd.Series[float]]:
+    """Both ends of the Wilson score interval (Wilson, 1927) of each share `hits` / `of`, within [0, 1]."""
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
-    runs, share = table["runs"], table["solved"] / table["runs"]
-    middle = (share + z**2 / (2 * runs)) / (1 + z**2 / runs)
-    reach = z / (1 + z**2 / runs) * (share * (1 - share) / runs + z**2 / (4 * runs**2)) ** 0.5
-    return table.assign(share=share, low=(middle - reach).clip(0, 1), high=(middle + reach).clip(0, 1))
+    share = hits / of
+    middle = (share + z**2 / (2 * of)) / (1 + z**2 / of)
+    reach = z / (1 + z**2 / of) * (share * (1 - share) / of + z**2 / (4 * of**2)) ** 0.5
+    return (middle - reach).clip(0, 1), (middle + reach).clip(0, 1)
 
 
 def find_profile(name: str) -> Profile:

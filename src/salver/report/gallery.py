@@ -16,6 +16,7 @@ from salver.core.errors import SalverError
 from salver.judge.judged import Judged
 from salver.judge.maps import top_set
 from salver.judge.views import WitnessView, chosen_witnesses, stored_view
+from salver.report.axes import pixel
 from salver.report.side_by_side import Scene, Side, panels
 from salver.report.templating import environment
 from salver.report.words import asked
@@ -149,8 +150,8 @@ def _named(view: WitnessView, entries: Sequence[int]) -> str:
     if view.features:
         names = [view.features[i] for i in entries]
     elif len(view.map_shape) > 1:
-        places = (np.unravel_index(i, view.map_shape) for i in entries)
-        names = ["(" + ", ".join(str(int(n)) for n in place[-2:]) + ")" for place in places]
+        places = (pixel(i, view.map_shape) for i in entries)
+        names = ["(" + ", ".join(map(str, place)) + ")" for place in places]
     else:
         names = [f"x{i}" for i in entries]
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "") or "none"

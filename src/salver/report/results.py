@@ -15,6 +15,7 @@ from salver.judge.findings import Disagreement, disagreements, doubts, wrong_ans
 from salver.judge.judged import Judged
 from salver.judge.judgement import JudgedRun, ProofVerdict
 from salver.judge.proofs import CheckedProof
+from salver.judge.robustness import SHOWN, robustness
 from salver.judge.scoring import (
     Profile,
     find_profile,
@@ -81,6 +82,12 @@ class Results:
         """A row per checked proof; see `proofs_frame`."""
         return proofs_frame(self.judged.rows, self.judged.proofs)
 
+    @cached_property
+    def shares_by(self) -> dict[str, pd.DataFrame]:
+        """Shares certified and attacked by each key that tells the instances apart; see `robustness`."""
+        keys = [key for key in SHOWN if self.frame[key].replace("", None).nunique() > 1]
+        return {key: robustness(self.frame, (key,), bool(self.unfinished)) for key in keys}
+
     @property
     def unfinished(self) -> str:
         """How much of an unfinished run there is, such as `13 of 91 jobs`; empty of a finished one."""
@@ -126,12 +133,18 @@ def with_totals(board: pd.DataFrame, profile: str) -> pd.DataFrame:
     return pd.concat([board, totals(board, profile)], ignore_index=True)
 
 
-def report_json(found: Results, page: Path | None) -> str:
+def report_json(found: Results, page: Path | None, by: Sequence[str] | None = None) -> str:
     """What `salver report` prints for programs.
 
     The leaderboard's rows (`par2` in wall seconds) and every wrong answer, doubt and disagreement. First
     whether the run is unfinished (`13 of 91 jobs`, else null), and what else a reader must know. `report` is
     null where none was written.
+
+    Args:
+        by: keys of `robustness`, whose rows are added as `shares`.
+
+    Raises:
+        SalverError: as `robustness`.
     """
     covered = found.run.coverage
     told = {
@@ -145,6 +158,9 @@ def report_json(found: Results, page: Path | None) -> str:
         "disagreements": [{"instance": d.instance, "detail": d.detail} for d in found.disagreements],
         "report": None if page is None else str(page),
     }
+    if by is not None:
+        shares = robustness(found.frame, by, bool(found.unfinished))
+        told["shares"] = json.loads(shares.to_json(orient="records"))
     return json.dumps(told, indent=1)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from salver.report.axes import channels_first
 from salver.report.pictures import bars_svg, flattened, image_png, map_png
 from salver.zoo.datasets import Clip
 
@@ -45,7 +46,7 @@ class Scene:
 
     Attributes:
         point, other: the explained input, and a counterexample where there is one.
-        input_shape, map_shape: (channels, height, width) or (height, width) of an image; (n,) of a table.
+        input_shape, map_shape: three sides, or the two of a map, of an image; (n,) of a table.
         range: values of black and of white; epsilon: change at which colours are full.
         features: names of a table's entries.
     """
@@ -78,7 +79,7 @@ def _images(scene: Scene) -> list[Panel]:
     shape, sides = scene.map_shape, [side for side in (scene.point, scene.other) if side is not None]
     mapped = len(shape) > 1 and scene.point.map.size > 0
     limit = max(float(np.abs(flattened(side.map, shape)).max()) for side in sides) if mapped else 0.0
-    framed = len(shape) == 2 or shape[0] == 1
+    framed = mapped and len(channels_first(scene.point.map, shape)) == 1
     found = []
     for part, side in zip(("x", "witness"), sides, strict=False):
         image = image_png(side.x, scene.input_shape, scene.range)

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from html import escape
 from math import inf, isnan
+from typing import Any, TypeVar
+from urllib.parse import quote
 
 import pandas as pd
-from tabulate import tabulate
 
+from salver.core.errors import SalverError, suggestion
+from salver.core.names import LONGEST
 from salver.families.instance import Instance
-from salver.judge.columns import BOARD
+from salver.judge.columns import BOARD, SHARES, BoardColumn, ShareColumn
 from salver.judge.findings import Disagreement
 from salver.judge.judgement import Outcome
-from salver.judge.scoring import TOTAL, VIRTUAL_BEST, per_instance
+from salver.judge.scoring import TOTAL, VIRTUAL_BEST, Profile, per_instance
+from salver.report.latex import PACKAGES
+from salver.report.table import Best, Table, best_cells
 from salver.runners.answers import Claim
 
 _FORMULA = frozenset("=+-@\t\r")
@@ -36,19 +42,88 @@ def _cell(value: float, digits: int) -> str:
     return "-" if isnan(value) else f"{value:.{digits}f}"
 
 
-def terminal_table(board: pd.DataFrame) -> str:
+C = TypeVar("C", BoardColumn, ShareColumn)
+
+
+def chosen_columns(names: Sequence[str] | None, known: Sequence[C], shown: Callable[[C], bool]) -> list[C]:
+    """The columns of a table that are asked for by name, in that order; those with something to show else.
+
+    Raises:
+        SalverError: there is no such column.
+    """
+    if names is None:
+        return [column for column in known if shown(column)]
+    by_name = {column.name: column for column in known}
+    for name in names:
+        if name not in by_name:
+            raise SalverError(f"no column {name[:60]!r}", "--columns", suggestion(name, by_name))
+    return [by_name[name] for name in names]
+
+
+def shown_in(board: pd.DataFrame) -> Callable[[BoardColumn], bool]:
+    """Whether a column of a leaderboard has something to show: not a count that is zero everywhere."""
+    return lambda column: column.digits is not None or column.always or bool(board[column.name].any())
+
+
+def board_table(
+    board: pd.DataFrame, columns: Sequence[BoardColumn] = BOARD, *, short: bool = False, rising: bool = False
+) -> Table:
+    """A leaderboard as cells.
+
+    Args:
+        short: whether headings are those for a terminal.
+        rising: whether a lower score is the better one.
+    """
+    by, cells = str(board.columns[0]), rounded(board)
+    kept = cells[[by, "solver", *(column.label for column in columns)]]
+    headings = [(column.short if short else "") or column.label for column in columns]
+    measured: list[tuple[int, Best, list[float]]] = [
+        (place, "least" if column.name == "score" and rising else column.best, board[column.name].tolist())
+        for place, column in enumerate(columns, start=2)
+    ]
+    competing = (board["solver"] != VIRTUAL_BEST).tolist()
+    best = best_cells(board[by].tolist(), competing, measured)
+    return Table((by, "solver", *headings), _texts(kept), 2, 1, best)
+
+
+def share_table(shares: pd.DataFrame, by: Sequence[str], columns: Sequence[ShareColumn]) -> Table:
+    """What `robustness` found, as cells: `62% [45, 77]` is a share with its interval."""
+    cells = shares[[*by, "solver"]].assign(
+        **{key: [_key_text(value) for value in shares[key]] for key in by},
+        **{column.label: _share_cells(shares, column) for column in columns},
+    )
+    groups = list(zip(*(cells[key] for key in by), strict=True))
+    measured = [
+        (place, column.best, shares[column.name].astype("float64").tolist())
+        for place, column in enumerate(columns, start=len(by) + 1)
+    ]
+    best = best_cells(groups, (shares["solver"] != VIRTUAL_BEST).tolist(), measured)
+    return Table(tuple(map(str, cells.columns)), _texts(cells), len(by) + 1, len(by), best)
+
+
+def _texts(cells: pd.DataFrame) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(map(str, row)) for row in cells.to_numpy().tolist())
+
+
+def _key_text(value: Any) -> str:
+    if pd.isna(value) or value == "":
+        return "-"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _share_cells(shares: pd.DataFrame, column: ShareColumn) -> list[str]:
+    values = shares[column.name].tolist()
+    if column.interval:
+        ends = zip(*(shares[name].tolist() for name in column.names), strict=True)
+        return [f"{value:.0%} [{100 * low:.0f}, {100 * high:.0f}]" for value, low, high in ends]
+    if column.share:
+        return [f"{value:.0%}" for value in values]
+    return [str(value) if column.digits is None else _cell(value, column.digits) for value in values]
+
+
+def terminal_table(board: pd.DataFrame, columns: Sequence[BoardColumn] = BOARD) -> str:
     """A leaderboard for a terminal; a rule separates the suites or families."""
-    cells = rounded(board).rename(columns={column.label: column.short or column.label for column in BOARD})
-    headers, rows = [str(name) for name in cells.columns], cells.to_numpy().tolist()
-    text = tabulate([headers, *rows], tablefmt="plain", disable_numparse=True, colalign=_alignment(cells))
-    lines = text.splitlines()
-    rule = "-" * max(map(len, lines))
-    # The headings stand in a group of their own.
-    groups = [None, *board.iloc[:, 0].tolist()]
-    for position in range(len(groups) - 1, 0, -1):
-        if groups[position] != groups[position - 1]:
-            lines.insert(position, rule)
-    return "\n".join(lines)
+    return board_table(board, columns, short=True).text()
 
 
 def leaderboard_markdown(
@@ -57,11 +132,9 @@ def leaderboard_markdown(
     """The notices, the leaderboards one after another, then the share solved with its interval: Markdown."""
     parts = ["# Leaderboard\n", *(f"**{escape(line, quote=False)}**\n" for line in notices)]
     parts.append(f"Score: {title}.\n")
-    parts += [f"## By {board.columns[0]}\n\n{_markdown(board)}\n" for board in boards]
-    alignment = ["left", "left", *["right"] * (len(SHARE_HEADERS) - 2)]
-    rows = share_rows(_escaped(intervals))
-    shares = tabulate(rows, SHARE_HEADERS, "github", disable_numparse=True, colalign=alignment)
-    parts.append(f"## Share solved\n\n{shares}\n")
+    parts += [f"## By {board.columns[0]}\n\n{board_table(board).markdown()}\n" for board in boards]
+    shares = Table(SHARE_HEADERS, tuple(map(tuple, share_rows(intervals))), 2)
+    parts.append(f"## Share solved\n\n{shares.markdown()}\n")
     return "\n".join(parts)
 
 
@@ -119,37 +192,84 @@ def plain(cell: str) -> str:
     return f"'{cell}" if cell[:1] in _FORMULA else cell
 
 
-def leaderboard_latex(boards: Sequence[pd.DataFrame], title: str, notices: Sequence[str] = ()) -> str:
-    """One `table` per leaderboard in booktabs style (`\\usepackage{booktabs}`), with everything escaped.
+def leaderboard_latex(
+    boards: Sequence[pd.DataFrame],
+    profile: Profile,
+    notices: Sequence[str] = (),
+    columns: Sequence[str] | None = None,
+) -> str:
+    """A `table` for each leaderboard in the style of booktabs, the best of each group in bold.
 
     The notices stand in comments, the first one also in the captions.
+
+    Args:
+        columns: by name, in this order; None for all but counts that are zero everywhere.
+
+    Raises:
+        SalverError: no such column.
     """
-    parts = [f"% {' '.join(line.split())}" for line in notices]
-    first = f"{_latex(notices[0])} " if notices else ""
+    made = []
     for board in boards:
+        chosen = chosen_columns(columns, BOARD, shown_in(board))
         by = str(board.columns[0])
-        tabular = (
-            rounded(board)
-            .style.hide(axis="index")
-            .format(escape="latex")
-            .format_index(escape="latex", axis=1)
-        )
-        alignment = "ll" + "r" * (board.shape[1] - 2)
-        caption = first + f"Results by {by}. Score: {title}.".replace("%", r"\%")
-        parts.append(
-            tabular.to_latex(hrules=True, column_format=alignment, caption=caption, label=f"tab:by-{by}")
-        )
-    return "\n".join(parts)
+        caption = f"Results by {by}. Score: {profile.title}."
+        made.append((board_table(board, chosen, rising=profile.ascending), caption, f"by-{by}"))
+    return latex_file(made, notices)
 
 
-_LATEX = str.maketrans(
-    {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    | {mark: f"\\{mark}" for mark in "&%$#_{}"}
-)
+def latex_file(tables: Sequence[tuple[Table, str, str]], notices: Sequence[str] = ()) -> str:
+    """Tables with their captions and labels in one file, which says what package it needs."""
+    head = "".join(f"% {' '.join(line.split())}\n" for line in notices) + PACKAGES
+    first = f"{notices[0]} " if notices else ""
+    return head + "\n".join(table.latex(first + caption, label) for table, caption, label in tables)
 
 
-def _latex(text: str) -> str:
-    return text.translate(_LATEX)
+def shares_csv(found: Mapping[str, pd.DataFrame], unfinished: str = "") -> str:
+    """Tables of `robustness` by one key each, behind one another: column `by` says what `group` is."""
+    parts = [
+        table.assign(by=key, group=[_key_text(value) for value in table[key]])[
+            ["by", "group", *table.columns[1:]]
+        ]
+        for key, table in found.items()
+    ]
+    whole = pd.concat(parts, ignore_index=True)
+    others = [name for name in whole.columns if name not in ("by", "group")]
+    return numbers_csv(whole[["by", "group", *others]], unfinished)
+
+
+def numbers_csv(table: pd.DataFrame, unfinished: str = "") -> str:
+    """A table of numbers for programs; of an unfinished run the first column says so."""
+    texts = {
+        str(name): [plain(str(cell)) for cell in table[name]]
+        for name in table.columns
+        if not pd.api.types.is_numeric_dtype(table[name])
+    }
+    whole = table.round(6).assign(**texts)
+    if unfinished:
+        whole.insert(0, "unfinished", unfinished)
+    return whole.to_csv(index=False, lineterminator="\n")
+
+
+def shares_latex(found: Mapping[str, pd.DataFrame], notices: Sequence[str] = ()) -> str:
+    """A `table` for each of the tables of `robustness`; see `latex_file`."""
+    made = []
+    for key, shares in found.items():
+        columns = chosen_columns(None, SHARES, shown_share(shares))
+        made.append((share_table(shares, (key,), columns), shares_caption((key,)), f"by-{key}"))
+    return latex_file(made, notices)
+
+
+def shares_caption(by: Sequence[str]) -> str:
+    """What a table of `robustness` shows."""
+    told = (
+        "Shares of the instances verified and falsified, with Wilson intervals at 95 %, and the gap between"
+    )
+    return f"{told}, by {', '.join(by)}."
+
+
+def shown_share(shares: pd.DataFrame) -> Callable[[ShareColumn], bool]:
+    """Whether a column of `robustness` has something to show: not a count that is zero everywhere."""
+    return lambda column: column.share or column.digits is not None or bool(shares[column.name].any())
 
 
 def disagreements_csv(found: Sequence[Disagreement]) -> str:
@@ -170,6 +290,12 @@ def disagreements_csv(found: Sequence[Disagreement]) -> str:
     return _csv([header, *rows])
 
 
+def solver_file_name(solver: str) -> str:
+    """A solver's name as that of a file or folder; one that is too long for that by its hash."""
+    name = quote(solver, safe=" ")
+    return name if len(name) <= LONGEST else hashlib.sha256(name.encode()).hexdigest()
+
+
 VNNCOMP_COLUMNS = ("solver", "suite", "instance", "instance_id", "repetition", "outcome", "claim", "wall_s")
 """Columns of the results that `vnncomp_csv` looks at, and the one to group them by."""
 
@@ -186,7 +312,7 @@ def vnncomp_csv(results: pd.DataFrame, instances: Mapping[str, Instance]) -> str
     rows = zip(*(ordered[name].tolist() for name in columns), strict=True)
     lines = [
         f"{_vnncomp_names(suite, instances[key].onnx, instances[key].vnnlib)},0.0,"
-        f"{_vnncomp_result(outcome, claim)},{wall:.3f}\n"
+        f"{vnncomp_result(outcome, claim)},{wall:.3f}\n"
         for suite, key, outcome, claim, wall in rows
     ]
     there = set(ordered["instance_id"])
@@ -215,33 +341,13 @@ def _vnncomp_names(*names: str) -> str:
     return _csv([names]).removesuffix("\n")
 
 
-def _vnncomp_result(outcome: str, claim: str) -> str:
+def vnncomp_result(outcome: str, claim: str) -> str:
+    """VNN-COMP's word for a run: its answer where it came in time, whatever the judge makes of it."""
     if outcome == Outcome.TIMEOUT:
         return "timeout"
     if outcome in (Outcome.MEMOUT, Outcome.ERROR):
         return "error"
     return claim if claim in (Claim.SAT, Claim.UNSAT) else "unknown"
-
-
-def _alignment(table: pd.DataFrame) -> list[str]:
-    """Group and solver to the left, numbers to the right."""
-    return ["left", "left", *["right"] * (table.shape[1] - 2)]
-
-
-def _markdown(board: pd.DataFrame) -> str:
-    cells = _escaped(rounded(board))
-    headers, rows = [str(name) for name in cells.columns], cells.to_numpy().tolist()
-    return tabulate(rows, headers, "github", disable_numparse=True, colalign=_alignment(cells))
-
-
-def _escaped(table: pd.DataFrame) -> pd.DataFrame:
-    """With the text columns escaped: a name must open neither a new Markdown cell nor an HTML tag."""
-    return table.assign(
-        **{
-            str(name): [escape(str(text), quote=False).replace("|", r"\|") for text in table[name]]
-            for name in table.columns[:2]
-        }
-    )
 
 
 def _csv(rows: Sequence[Sequence[str]]) -> str:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import hashlib
 import io
 import os
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from urllib.parse import quote
 
 import pandas as pd
 
 from salver.core.confined import refuse_other_than_folders, write_inside
 from salver.core.files import named_new_folder
-from salver.core.names import LONGEST
 from salver.families.instance import Instance
 from salver.families.selection import EVERYTHING, Selection
 from salver.judge.judged import Judged, judge_run
@@ -98,9 +95,9 @@ def write_report(found: Results, material: Material, drawing: Drawing, into: Pat
     """Writes the report into a run's folder, each file atomically and the page last.
 
     Files: `results.{parquet,csv}`, `leaderboard.{csv,md,tex}`, `results/<solver>.csv` in VNN-COMP's six
-    columns, `disagreements.csv`, `proofs.csv`, the plots `cactus`, `scatter` and `time-neurons` as svg,
-    pdf and tex, `index.html`. All of it is made in memory first, so a run that cannot be reported leaves an
-    older report as it was.
+    columns, `shares.{csv,tex}`, `disagreements.csv`, `proofs.csv`, the plots `cactus`, `scatter`,
+    `time-neurons` and `robustness` as svg, pdf and tex, `index.html`. All of it is made in memory first, so a
+    run that cannot be reported leaves an older report as it was.
 
     Args:
         material: what the page shows of single runs and instances beside the results.
@@ -119,7 +116,8 @@ def write_report(found: Results, material: Material, drawing: Drawing, into: Pat
         "results.csv": tables.results_csv(_with_fraction(found)),
         "leaderboard.csv": tables.leaderboard_csv(found.boards, found.unfinished),
         "leaderboard.md": tables.leaderboard_markdown(found.boards, title, found.shares, notices),
-        "leaderboard.tex": tables.leaderboard_latex(found.boards, title, notices),
+        "leaderboard.tex": tables.leaderboard_latex(found.boards, found.profile, notices),
+        **_share_files(found),
         "disagreements.csv": tables.disagreements_csv(found.disagreements),
         "proofs.csv": found.proofs.to_csv(index=False, lineterminator="\n"),
         **_vnncomp_files(found.frame, run.instances.by_id),
@@ -147,24 +145,28 @@ def shown_in_plots(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[list(COLUMNS)].assign(solver=solver)
 
 
+def _share_files(found: Results) -> dict[str, str | bytes]:
+    if not found.shares_by:
+        return {}
+    return {
+        "shares.csv": tables.shares_csv(found.shares_by, found.unfinished),
+        "shares.tex": tables.shares_latex(found.shares_by, found.run.notices),
+    }
+
+
 def _vnncomp_files(frame: pd.DataFrame, instances: Mapping[str, Instance]) -> dict[str, str | bytes]:
     return {
-        f"results/{_file_name(str(solver))}.csv": tables.vnncomp_csv(runs, instances)
+        f"results/{tables.solver_file_name(str(solver))}.csv": tables.vnncomp_csv(runs, instances)
         for solver, runs in frame[list(tables.VNNCOMP_COLUMNS)].groupby("solver", sort=True)
     }
 
 
-def _file_name(solver: str) -> str:
-    """A solver's name as a file's; one that is too long for that by its hash."""
-    name = quote(solver, safe=" ")
-    return name if len(name) <= LONGEST else hashlib.sha256(name.encode()).hexdigest()
-
-
 def _remove_outdated(run_dir: Path, current: Collection[str]) -> None:
     """A plot or a solver that this report does not have must not stay behind from an earlier one."""
-    names = ("cactus", "scatter", "time-neurons")
+    names = ("cactus", "scatter", "time-neurons", "robustness")
     drawn = [run_dir / f"{name}.{suffix}" for name in names for suffix in ("svg", "pdf", "tex")]
-    for path in [*drawn, *(run_dir / "results").glob("*.csv")]:
+    grouped = [run_dir / f"shares.{suffix}" for suffix in ("csv", "tex")]
+    for path in [*drawn, *grouped, *(run_dir / "results").glob("*.csv")]:
         if path.relative_to(run_dir).as_posix() not in current:
             with contextlib.suppress(OSError):
                 path.unlink()

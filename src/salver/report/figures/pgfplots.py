@@ -7,16 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from salver.report.latex import latex
+
 _HEAD = "% \\usepackage{{pgfplots}} \\pgfplotsset{{compat=1.18}} {libraries}\n"
 _DASHES = ("solid", "dashed", "dotted", "dashdotted", "densely dashed", "densely dotted")
-_SPECIAL = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    **{mark: f"\\{mark}" for mark in "&%$#_{}"},
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-}
 
 
 @dataclass(frozen=True)
@@ -30,9 +24,41 @@ class Series:
     hollow: bool = False
 
 
-def latex(text: str) -> str:
-    """A text as LaTeX shows it, never as LaTeX obeys it."""
-    return "".join(_SPECIAL.get(mark, mark) for mark in text if mark.isprintable())
+@dataclass(frozen=True)
+class Band:
+    """A curve [n] with the lower and upper end of an interval at each of its points."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    low: Sequence[float]
+    high: Sequence[float]
+    colour: str
+
+
+def bands(panels: Sequence[tuple[str, Sequence[Band]]], x_title: str, y_title: str) -> str:
+    """Curves with error bars side by side, both axes linear, y from 0 to 1; the first panel has a legend."""
+    lines = [_HEAD.format(libraries=r"\usepgfplotslibrary{groupplots}").rstrip(), r"\begin{tikzpicture}"]
+    lines += _colours(panels[0][1])
+    rows = -(-len(panels) // 3)
+    group = f"group style={{group size=3 by {rows}, horizontal sep=1.6cm, vertical sep=1.8cm}}"
+    style = f"{group}, ymin=0, ymax=1, grid=major, width=5.6cm, height=5.2cm, legend cell align=left"
+    lines.append(rf"\begin{{groupplot}}[{style}, xlabel={{{latex(x_title)}}}, ylabel={{{latex(y_title)}}}]")
+    for number, (title, series) in enumerate(panels):
+        lines.append(rf"\nextgroupplot[title={{{latex(title)}}}]")
+        for place, one in enumerate(series):
+            bars = "error bars/.cd, y dir=both, y explicit"
+            drawn = f"salver{place}, thick, {_DASHES[place]}, mark=*, mark size=1.2pt, {bars}"
+            lines.append(rf"\addplot[{drawn}] coordinates {{{_with_bars(one)}}};")
+            lines += [rf"\addlegendentry{{{latex(one.name)}}}"] if number == 0 else []
+    return "\n".join([*lines, r"\end{groupplot}", r"\end{tikzpicture}"]) + "\n"
+
+
+def _with_bars(one: Band) -> str:
+    points = zip(one.x, one.y, one.low, one.high, strict=True)
+    return " ".join(
+        f"({x:.6g},{y:.4g}) += (0,{high - y:.4g}) -= (0,{y - low:.4g})" for x, y, low, high in points
+    )
 
 
 def curves(series: Sequence[Series], x_title: str, y_title: str) -> str:
@@ -77,7 +103,7 @@ def clouds(
     return "\n".join([*lines, r"\end{groupplot}", r"\end{tikzpicture}"]) + "\n"
 
 
-def _colours(series: Sequence[Series]) -> list[str]:
+def _colours(series: Sequence[Series | Band]) -> list[str]:
     return [
         rf"\definecolor{{salver{number}}}{{HTML}}{{{one.colour.lstrip('#')}}}"
         for number, one in enumerate(series)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-COLUMNS = ("suite", "instance_id", "repetition", "solver", "outcome", "wall_s", "limit_s", "neurons")
+COLUMNS = (
+    "suite", "instance_id", "repetition", "solver", "outcome", "wall_s", "limit_s", "neurons",
+    "network", "question", "epsilon",
+)  # fmt: skip
 """Columns of the results that the plots look at."""
 
 

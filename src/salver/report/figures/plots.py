@@ -9,6 +9,7 @@ import pandas as pd
 
 from salver.judge.columns import SOLVED
 from salver.judge.scoring import VIRTUAL_BEST, virtual_best
+from salver.report.figures.curve import curve
 from salver.report.figures.drawing import Described, drawn, thinned_cloud, thinned_steps
 from salver.report.figures.pgfplots import Series, clouds, curves
 from salver.report.figures.plot import COLUMNS, Plot
@@ -30,7 +31,7 @@ def all_plots(frame: pd.DataFrame) -> list[Plot]:
     Args:
         frame: `COLUMNS` of the results and `neurons`, a number of the instance (-1: not known).
     """
-    made = (cactus(frame), scatter(frame), time_against(frame, "neurons", "ReLU neurons"))
+    made = (cactus(frame), scatter(frame), time_against(frame, "neurons", "ReLU neurons"), curve(frame))
     return [plot for plot in made if plot is not None]
 
 

@@ -13,13 +13,24 @@ from urllib.parse import urlencode
 
 import pandas as pd
 
-from salver.judge.columns import BOARD, OUTCOMES, SOLVED
+from salver.judge.columns import BOARD, OUTCOMES, SHARES, SOLVED
 from salver.judge.scoring import TOTAL, VIRTUAL_BEST, per_instance, virtual_best
 from salver.report.figures.background import Drawing
 from salver.report.page.data import embedded, page_data
 from salver.report.page.material import Material
 from salver.report.results import Results
-from salver.report.tables import SHARE_HEADERS, is_summary, ranks, rounded, share_rows
+from salver.report.table import Table
+from salver.report.tables import (
+    SHARE_HEADERS,
+    chosen_columns,
+    is_summary,
+    ranks,
+    rounded,
+    share_rows,
+    share_table,
+    shown_in,
+    shown_share,
+)
 from salver.report.templating import environment
 from salver.run.manifest import RunManifest
 
@@ -61,6 +72,7 @@ def render_page(found: Results, material: Material, drawing: Drawing, run_folder
             share_headers=SHARE_HEADERS,
             shares=share_rows(shares),
             best=_virtual_best(per_instance(frame)),
+            shares_by=_shares_by(found),
             wrong_by=wrong["solver"].value_counts().to_dict(),
             errors=int((frame["outcome"] == "error").sum()),
             wrong=wrong.head(MOST_LISTED).to_dict("records"),
@@ -75,6 +87,14 @@ def render_page(found: Results, material: Material, drawing: Drawing, run_folder
         )
     )
     return page.rstrip() + "\n"
+
+
+def _shares_by(found: Results) -> list[tuple[str, Table]]:
+    """Shares certified and attacked by each key that tells the instances apart."""
+    return [
+        (key, share_table(shares, (key,), chosen_columns(None, SHARES, shown_share(shares))))
+        for key, shares in found.shares_by.items()
+    ]
 
 
 def _facts(run: RunManifest) -> dict[str, Any]:
@@ -119,7 +139,7 @@ def _board(board: pd.DataFrame) -> dict[str, Any]:
     """A leaderboard as cells: place and solver, then score and means, then the counts of what occurs."""
     cells, by = rounded(board), str(board.columns[0])
     lone = board.iloc[:, 0].nunique() == 1
-    counts = [one for one in BOARD if one.digits is None and (one.always or board[one.name].any())]
+    counts = [one for one in filter(shown_in(board), BOARD) if one.digits is None]
     numbers = [one for one in BOARD if one.digits is not None]
     columns = [*numbers, *sorted(counts, key=lambda one: not one.always)]
     order = [*([] if lone else [by]), "solver", *(one.label for one in columns)]

@@ -1,0 +1,111 @@
+"""The robustness curve: which share of the instances is certified, and which attacked, at each epsilon."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+import altair as alt
+import pandas as pd
+
+from salver.judge.robustness import robustness
+from salver.judge.scoring import VIRTUAL_BEST
+from salver.report.figures.drawing import Described, drawn
+from salver.report.figures.pgfplots import Band, bands
+from salver.report.figures.plot import Plot
+
+CERTIFIED, SAFE, OPEN = "#0072B2", "#D55E00", "#C9C9C9"
+LEAST = 2
+"""Instances that an epsilon must have, and epsilons that a panel must have."""
+MOST_PANELS = 12
+
+
+def curve(frame: pd.DataFrame) -> Plot | None:
+    """Share certified from below and share not attacked from above, over epsilon; None with nothing to show.
+
+    By all solvers together, one panel a network and question. What lies between the curves is open.
+
+    Args:
+        frame: `plot.COLUMNS` of the results.
+    """
+    known = frame[frame["epsilon"].notna()]
+    if known.empty:
+        return None
+    shares = robustness(known, ("network", "question", "epsilon"))
+    shares = shares[(shares["solver"] == VIRTUAL_BEST) & (shares["instances"] >= LEAST)]
+    sizes = shares.groupby(["network", "question"], sort=False)["epsilon"].transform("size")
+    shares = shares[sizes >= LEAST]
+    if shares.empty:
+        return None
+    several = shares["question"].nunique() > 1
+    named = shares["network"] + (", " + shares["question"] if several else "")
+    shown = shares.assign(
+        panel=named, safe=1 - shares["attacked"],
+        safe_low=1 - shares["attacked_high"], safe_high=1 - shares["attacked_low"],
+    )  # fmt: skip
+    names = [str(name) for name in shown["panel"].unique()][:MOST_PANELS]
+    shown = shown[shown["panel"].isin(names)]
+    panels = [(name, _bands(shown[shown["panel"] == name])) for name in names]
+    title = (
+        "Robustness over epsilon, by all solvers together: certified below, not attacked above, open between"
+    )
+    description = (
+        f"One panel a network. Bars are Wilson intervals at 95 %. Epsilons with {LEAST} instances or more."
+    )
+    headers = ("panel", "epsilon", "instances", "certified", "attacked", "gap")
+    tex = bands(panels, "epsilon", "share of the instances")
+    return drawn(
+        _chart(shown, names), Described("robustness", title, description, tex, headers, _rows(shown))
+    )
+
+
+def _chart(shown: pd.DataFrame, names: list[str]) -> alt.FacetChart:
+    used = [
+        "panel",
+        "epsilon",
+        "certified",
+        "certified_low",
+        "certified_high",
+        "safe",
+        "safe_low",
+        "safe_high",
+    ]
+    base = alt.Chart(shown[used]).encode(x=alt.X("epsilon:Q", scale=alt.Scale(zero=False, padding=8)))
+    scale = alt.Scale(domain=[0, 1])
+    axis = alt.Axis(format=".0%", title="share of the instances")
+    layers = [
+        base.mark_area(color=OPEN, opacity=1).encode(
+            y=alt.Y("certified:Q", scale=scale, axis=axis), y2=alt.Y2("safe:Q")
+        )
+    ]
+    for name, colour, dash in (("certified", CERTIFIED, [1, 0]), ("safe", SAFE, [6, 2])):
+        at = alt.Y(f"{name}:Q", scale=scale, axis=axis)
+        layers += [
+            base.mark_rule(color=colour, opacity=1).encode(
+                y=alt.Y(f"{name}_low:Q", scale=scale, axis=axis), y2=alt.Y2(f"{name}_high:Q")
+            ),
+            base.mark_line(color=colour, strokeDash=dash, opacity=1).encode(y=at),
+            base.mark_point(color=colour, filled=True, size=28, opacity=1).encode(y=at),
+        ]
+    faceted = alt.layer(*layers).properties(width=220, height=180)
+    return faceted.facet(alt.Facet("panel:N", title=None, sort=names), columns=2 if len(names) == 4 else 3)
+
+
+def _bands(rows: pd.DataFrame) -> list[Band]:
+    def band(name: str, key: str, colour: str) -> Band:
+        y, low, high = (rows[column].tolist() for column in (key, f"{key}_low", f"{key}_high"))
+        return Band(name, rows["epsilon"].tolist(), y, low, high, colour)
+
+    return [band("certified", "certified", CERTIFIED), band("not attacked", "safe", SAFE)]
+
+
+def _rows(shown: pd.DataFrame) -> list[list[str]]:
+    def share(row: dict[Hashable, float], name: str) -> str:
+        return f"{row[name]:.0%} [{100 * row[f'{name}_low']:.0f}, {100 * row[f'{name}_high']:.0f}]"
+
+    return [
+        [
+            str(row["panel"]), f"{row['epsilon']:g}", str(row["instances"]),
+            share(row, "certified"), share(row, "attacked"), f"{row['gap']:.0%}",
+        ]
+        for row in shown.to_dict("records")
+    ]  # fmt: skip
