@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -34,8 +33,7 @@ def unroll(
     refuse_other_name(output)
     refuse_output(output, force=force, inputs=[network], option="--force")
     classifier = classifier_of(network, output=name)
-    for note in classifier.notes:
-        print(f"salver: {network}: {note}", file=sys.stderr)
+    classifier.tell(str(network))
     explanation = Gradient(logit=label, minus=other, absolute=absolute)
     graph, written = checked_graph(classifier.network, explanation)
     content = to_stored(output, written)

@@ -6,6 +6,7 @@ asked for is read, for one row of a batch, and without the softmax that closes i
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +24,7 @@ _LEFT_OUT = "the closing {} is left out: what is explained is its input, the log
 _TWO_CLASSES = "Sigmoid of two classes"
 _PASSED = ("Flatten", "Identity", "Reshape", "Squeeze", "ZipMap")
 """Operators that may stand behind a closing one, of which they change nothing but the shape."""
+TOLD: set[tuple[str, str]] = set()
 KERAS = (".h5", ".hdf5", ".keras")
 
 
@@ -42,6 +44,13 @@ class Classifier:
     notes: tuple[str, ...] = ()
     shape: tuple[int, ...] = ()
     model: onnx.ModelProto | None = None
+
+    def tell(self, where: str) -> None:
+        """Says on stderr what was left out, in one line each, once for a file."""
+        for note in self.notes:
+            if (where, note) not in TOLD:
+                TOLD.add((where, note))
+                print(f"salver: {where}: {note}", file=sys.stderr)
 
 
 def read_classifier(path: Path, output: str | None = None) -> Classifier:
