@@ -82,7 +82,7 @@ def unroll(
         warnings.warn(note, stacklevel=2)
     stated = {"logit": label, "minus": minus, "absolute": absolute}
     if isinstance(method, Explanation):
-        explanation = method.model_copy(update=stated)
+        explanation = method.model_copy(update={**stated, "absolute": absolute or method.absolute})
     else:
         explanation = parse_record(choose(method, METHODS.known, "method"), stated, f"method {method}")
     return checked_graph(classifier.network, explanation)[0]
