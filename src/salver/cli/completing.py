@@ -39,6 +39,27 @@ def solvers(incomplete: str) -> list[str]:
     return in_a_list(incomplete, solver(""))
 
 
+def embedded_solvers(incomplete: str) -> list[str]:
+    """Names of the solvers of this package."""
+    from salver.solvers.registry import SOLVERS
+
+    return beginning(incomplete, SOLVERS)
+
+
+def questions(incomplete: str) -> list[str]:
+    """Questions about a map."""
+    from salver.points.entries import known_questions
+
+    return beginning(incomplete, known_questions())
+
+
+def methods(incomplete: str) -> list[str]:
+    """Methods of explaining."""
+    from salver.points.entries import known_methods
+
+    return beginning(incomplete, known_methods())
+
+
 def peers(incomplete: str) -> list[str]:
     """Verifiers of others that can be installed."""
     from salver.runners.foreign.peers import PEERS

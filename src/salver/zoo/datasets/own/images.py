@@ -6,6 +6,7 @@ import io
 import os
 import warnings
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ MOST_BYTES, MOST_PIXELS = 64 << 20, 1 << 24
 """Largest file, and most pixels of one image before it is brought to its size."""
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _ENDINGS = (".bmp", ".gif", ".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
+_GREY = ("1", "L", "LA", "I", "I;16", "F")
 _MODES = {"grey": "L", "rgb": "RGB"}
 
 
@@ -55,6 +57,23 @@ def read_folder(path: Path, where: str, options: DataOptions) -> RawData:
     part = Part(x / 255, labels, lambda number: files[number])
     known = () if options.class_names else tuple(classes)
     return RawData(where, f"{path.name}/", part, shape=x.shape[1:], classes=known)
+
+
+def read_image(path: Path) -> NDArray[np.float64]:
+    """One image as values from 0 to 1, [channels, height, width]: grey where it has no colours, else RGB.
+
+    Raises:
+        SalverError: there is no such file, or it is no image.
+    """
+    folder, where = path.absolute().parent, str(path.parent)
+    try:
+        with Image.open(path, formats=FORMATS) as opened:
+            colour: Literal["grey", "rgb"] = "grey" if opened.mode in _GREY else "rgb"
+    except UnidentifiedImageError as error:
+        raise SalverError("is no image that can be read", str(path), "replace it") from error
+    except OSError as error:
+        raise file_error(error, path, "read") from error
+    return _image(folder, path.name, where, DataOptions(colour=colour)) / 255
 
 
 def _shown(name: str) -> bool:
