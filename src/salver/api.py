@@ -30,9 +30,9 @@ from salver.nets.onnx.reader import read_onnx
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.torch_bridge import from_torch
 from salver.points.answer import RobustnessAnswer
-from salver.points.asked import OWN_KEYWORDS, Asked, ask
+from salver.points.asked import ask
 from salver.points.check import check_within
-from salver.points.decide import Solving
+from salver.points.options import Bisection, Solving, Within, said
 from salver.points.radius import RadiusAnswer, find_radius
 from salver.runners.answers import Answer, Claim, StagedInstance
 from salver.runners.contract import Runner, answer_from_result_file, answer_from_words
@@ -133,8 +133,10 @@ def check(
     Raises:
         SalverError: something is missing, does not exist or does not fit the rest.
     """
-    posed, solving = _asked(model, point, question, asked), Solving(solver, timeout, seed)
-    return check_within(posed, epsilon, solving, None if proof is None else Path(proof))
+    within = said(Within, {"epsilon": epsilon})
+    solving = said(Solving, {"solver": solver, "timeout": timeout, "seed": seed})
+    posed = ask(model, point, question, **asked)
+    return check_within(posed, within.epsilon, solving, None if proof is None else Path(proof))
 
 
 def radius(
@@ -166,14 +168,10 @@ def radius(
     Raises:
         SalverError: as `check`.
     """
-    posed, solving = _asked(model, point, question, asked), Solving(solver, timeout, seed)
-    return find_radius(posed, solving, most, precision, None if proof is None else Path(proof))
-
-
-def _asked(model: Any, point: Any, question: str | Question, given: dict[str, Any]) -> Asked:
-    """A question with the keywords of `ask` told from the entries of question and method."""
-    own = {name: given.pop(name) for name in OWN_KEYWORDS & set(given)}
-    return ask(model, point, question, entries=given, **own)
+    bisection = said(Bisection, {"most": most, "precision": precision})
+    solving = said(Solving, {"solver": solver, "timeout": timeout, "seed": seed})
+    posed = ask(model, point, question, **asked)
+    return find_radius(posed, solving, bisection, None if proof is None else Path(proof))
 
 
 def solve(onnx: str | Path, vnnlib: str | Path, *, solver: str = "hybrid", timeout: float = 60.0) -> Result:

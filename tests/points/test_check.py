@@ -11,12 +11,14 @@ from PIL import Image
 
 import salver
 from salver.core.errors import SalverError
+from salver.families.questions import TopKChanges
 from salver.nets.network import lower
 from salver.nets.onnx.reader import read_onnx
 from salver.oracle.enumerate import enumerate_query
 from salver.points.asked import ask
 from salver.points.check import check_within
-from salver.points.decide import QueryFolder, Solving, decide
+from salver.points.decide import QueryFolder, decide
+from salver.points.options import Solving
 from salver.solvers.query import Budget
 from salver.spec.truth import Truth
 from tests.builders.small_network import classifier
@@ -43,7 +45,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_verdict_is_that_of_enumeration(network: Path, question: str, entries: dict[str, object]) -> None:
     verdicts = set()
     for epsilon in (0.01, 2.0):
-        asked = ask(network, X, question, entries=entries)
+        asked = ask(network, X, question, **entries)
         found = check_within(asked, epsilon, Solving())
         posed = asked.posed
         truth = enumerate_query(
@@ -66,14 +68,17 @@ def test_a_counterexample_is_one_by_definition(network: Path) -> None:
         "Not robust: within 1 there is an input at which the largest entry of the map is another one and the "
         f"class is the same; found {found.distance:.4g} away."
     )
-    assert f"out of the 1 largest: x{here.argmax()}; among them instead: x{there.argmax()}" in found.details
+    assert (
+        f"out of the 1 largest: entry {here.argmax()}; among them instead: entry {there.argmax()}"
+        in found.details
+    )
 
 
 def test_a_clearer_counterexample_is_preferred(network: Path, tmp_path: Path) -> None:
     """The solver stops where two entries are equal; within the box they can be far apart."""
-    asked = ask(network, X, "top-k", entries={"k": 1})
+    asked = ask(network, X, "top-k", k=1)
     staged = QueryFolder(asked, tmp_path)
-    query, decided = staged.at(2.0), decide(staged, 2.0, Solving("milp"), Budget(20))
+    query, decided = staged.at(2.0), decide(staged, 2.0, Solving(solver="milp"), Budget(20))
     assert decided.witness is not None
     assert query.confirm(decided.witness) is not None
     assert decided.margin == pytest.approx(float(query.prop.margin(query.replay(decided.witness))))
@@ -142,9 +147,9 @@ BAD = [
     ({"point": "x.txt"}, "x.txt: is neither .npy nor .csv"),
     ({"label": 2}, "class 2 does not exist; choose one of 0 ... 1"),
     ({"label": 0, "minus": 0}, "class 0 minus itself"),
-    ({"epsilon": 0.0}, "epsilon 0.0 is not positive"),
-    ({"epsilon": -1.0}, "epsilon -1.0 is not positive"),
-    ({"epsilon": float("nan")}, "epsilon nan is not positive"),
+    ({"epsilon": 0.0}, "epsilon: 0.0 is not above 0"),
+    ({"epsilon": -1.0}, "epsilon: -1.0 is not above 0"),
+    ({"epsilon": float("nan")}, "epsilon: nan is not"),
     ({"input_range": (0.0, 1.0)}, "range: 0 to 1 excludes the point, which has an entry -0.2"),
     ({"input_range": (1.0, 0.0)}, "range: 1 to 0 is no range"),
     ({"question": "top-m"}, "question: there is none called 'top-m'; did you mean top-k-changes"),
@@ -169,7 +174,20 @@ BAD = [
     ({"point": None, "dataset": "digits", "index": 10**6}, "row 1000000 is not there"),
     ({"point": None, "dataset": "digist", "index": 0}, "did you mean digits"),
     ({"solver": "hybird"}, "did you mean hybrid"),
-    ({"timeout": 0.0}, "timeout: 0 is not above 0"),
+    ({"timeout": 0.0}, "timeout: 0.0 is not above 0"),
+    ({"timeout": float("inf")}, "timeout: inf is not"),
+    ({"seed": -1}, "seed: -1 is not at least 0"),
+    ({"epsilon": "far"}, "epsilon: 'far' is not a number"),
+    ({"epsilon": float("inf")}, "epsilon: inf is not a finite number"),
+    ({"label": 1.5}, "label: 1.5 is not a whole number"),
+    ({"input_range": 3}, "input_range: 3 is not"),
+    ({"input_range": (1.0,)}, "input_range"),
+    ({"point": [[1, 2], [3]]}, "the point: is no array: its rows differ in length"),
+    ({"question": 7}, "question: 7 is no name"),
+    ({"question": TopKChanges(k=1)}, "k: is in the record that was given"),
+    ({"question": "label", "k": None, "label": 1}, "label: label-changes asks about no map"),
+    ({"question": "label", "k": None, "method": "cam"}, "method: label-changes asks about no map"),
+    ({"method": "cam"}, "class activation map: "),
     ({"model": 7}, "int is no network"),
     ({"model": "none.onnx"}, "none.onnx: cannot be read"),
     ({"solver": "falsify", "proof": Path("p.proof")}, "falsify: writes no proofs"),
@@ -222,6 +240,16 @@ def test_an_image_is_read_from_0_to_1(tmp_path: Path, mode: str, channels: int) 
     found = salver.check(net, tmp_path / "x.png", "label-changes", epsilon=1e-4)
     assert found.point.x.tolist() == [1.0] * 4 * channels
     assert found.asked.given.shape == (channels, 2, 2)
+
+
+def test_records_and_numbers_of_numpy_are_taken(network: Path) -> None:
+    plain = salver.check(network, X, "top-k", k=1, label=1, absolute=False, epsilon=0.01)
+    method, epsilon = salver.Gradient(), np.float32(0.01)
+    same = salver.check(
+        network, X, TopKChanges(k=1), method=method, label=np.int64(1), absolute=np.False_, epsilon=epsilon
+    )
+    assert same.asked.posed.question == plain.asked.posed.question
+    assert same.asked.posed.map.explanation == plain.asked.posed.map.explanation == salver.Gradient(logit=1)
 
 
 def test_what_is_no_network_is_refused(tmp_path: Path) -> None:

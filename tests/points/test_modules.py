@@ -9,6 +9,7 @@ from torch import nn
 
 import salver
 from salver.core.errors import SalverError
+from salver.report.axes import channels_first
 
 X = np.random.default_rng(0).uniform(0, 1, (1, 6, 6)).astype(np.float32)
 
@@ -59,6 +60,12 @@ def test_a_module_that_does_not_take_the_point_is_told_so() -> None:
         salver.check(Pooled(), np.zeros(30), "top-k", k=3, epsilon=0.1)
 
 
+def test_a_batch_of_two_is_not_taken_for_one_input() -> None:
+    module = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2))
+    with pytest.raises(SalverError, match=r"it makes \[1, 2, 2\] of it, not \[1, classes\]"):
+        salver.check(module, np.zeros((2, 3)), "top-k", k=1, epsilon=1e-3)
+
+
 @pytest.mark.slow
 def test_images_with_the_channels_last_are_drawn_as_images() -> None:
     """A network over [height, width, channels], as other frameworks keep them."""
@@ -67,5 +74,4 @@ def test_images_with_the_channels_last_are_drawn_as_images() -> None:
     found = salver.check(module, x, "top-k", k=2, epsilon=0.5)
     assert found.entry_name(7 * 3 + 1) == "(1, 3)"
     scene = found.plot().scene
-    assert scene.input_shape == (3, 4, 4)
-    assert np.allclose(scene.point.x.reshape(3, 4, 4), np.moveaxis(x, 2, 0))
+    assert np.allclose(channels_first(scene.point.x, scene.input_shape), np.moveaxis(x, 2, 0))

@@ -19,8 +19,9 @@ from salver.core.errors import SalverError
 from salver.families.instance import Instance
 from salver.families.questions import TopKChanges
 from salver.judge.views import WitnessView
+from salver.report.axes import pixel
 from salver.report.gallery import Exhibit, Picture, html, markdown, ranks_moved, write_gallery
-from salver.report.pictures import bars_svg, flattened, image_png, map_png, pixel, shown_range
+from salver.report.pictures import bars_svg, flattened, image_png, map_png, shown_range
 from tests.builders.judged_runs import loaded
 from tests.builders.views import facts_of, judged_of
 

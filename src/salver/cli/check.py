@@ -22,6 +22,10 @@ ROBUST, NOT_ROBUST, UNDECIDED = 0, 1, 3
 """Exit statuses beside 2, which is that of every command that could not do what it was asked."""
 CHECK_S, RADIUS_S = 10.0, 60.0
 """Seconds where none are given."""
+ABOUT_POINT = (
+    "dataset", "index", "data_dir", "method", "label", "minus", "absolute", "input_range", "output",
+)  # fmt: skip
+"""What is handed on as it is said."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +64,9 @@ class CheckArguments:
         ),
     ] = "top-k-changes"
     method: Annotated[
-        str, typer.Option("--method", "-m", help="method of explaining", autocompletion=completing.methods)
-    ] = "gradient"
+        str | None,
+        typer.Option("--method", "-m", help="method (default: gradient)", autocompletion=completing.methods),
+    ] = None
     label: Annotated[
         int | None, typer.Option("--label", help="class that is explained (default: the network's)")
     ] = None
@@ -157,34 +162,27 @@ def check(arguments: CheckArguments, context: typer.Context, as_json: AsJson = F
     from salver.cli.json_output import print_json
     from salver.points.asked import ask
     from salver.points.check import check_within
-    from salver.points.decide import Solving
+    from salver.points.options import Bisection, Solving, Within, said
     from salver.points.radius import find_radius
 
     _refuse_outputs(arguments)
     default = RADIUS_S if arguments.radius else CHECK_S
     seconds = default if arguments.timeout is None else arguments.timeout
-    solving = Solving(arguments.solver, seconds, arguments.seed)
-    asked = ask(
-        arguments.network,
-        arguments.point,
-        arguments.question,
-        dataset=arguments.dataset,
-        index=arguments.index,
-        data_dir=arguments.data_dir,
-        method=arguments.method,
-        label=arguments.label,
-        minus=arguments.minus,
-        absolute=arguments.absolute,
-        input_range=arguments.input_range,
-        output=arguments.output,
-        entries=context.meta["salver.entries"],
-    )
+    limits = {"solver": arguments.solver, "timeout": seconds, "seed": arguments.seed}
+    solving, epsilon = said(Solving, limits), arguments.epsilon
+    wanted = {"most": epsilon, "precision": arguments.precision}
+    bisection = said(Bisection, wanted) if arguments.radius else None
+    within = None if arguments.radius else said(Within, {"epsilon": epsilon})
+    given = {name: getattr(arguments, name) for name in ABOUT_POINT} | context.meta["salver.entries"]
+    stated = {name: value for name, value in given.items() if value is not None}
+    asked = ask(arguments.network, arguments.point, arguments.question, **stated)
+    proof, force = arguments.proof, arguments.force
     found: RobustnessAnswer | RadiusAnswer
-    epsilon, proof, force = arguments.epsilon, arguments.proof, arguments.force
-    if arguments.radius or epsilon is None:
-        found = find_radius(asked, solving, epsilon, arguments.precision, proof, force=force)
+    if within is None:
+        assert bisection is not None
+        found = find_radius(asked, solving, bisection, proof, force=force)
     else:
-        found = check_within(asked, epsilon, solving, proof, force=force)
+        found = check_within(asked, within.epsilon, solving, proof, force=force)
     _write(arguments, found)
     if as_json:
         print_json(found.values)

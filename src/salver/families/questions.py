@@ -136,7 +136,8 @@ class SameTopK(_OtherClass):
 
     @property
     def in_words(self) -> str:
-        return f"the class is another one and the {_largest(self.k)} of the map are the same"
+        kept = f"{_largest(self.k)} of the map {'are' if self.k > 1 else 'is'} the same"
+        return f"the class is another one and the {kept}"
 
     @property
     def text(self) -> str:
@@ -216,9 +217,10 @@ class TopKChanges(Question):
     def in_words(self) -> str:
         kept = " and the class is the same" if self.same_label else ""
         if self.by > 1:
-            return f"one of the {_largest(self.k)} is no longer among the {self.within} largest{kept}"
+            member = f"one of the {_largest(self.k)}" if self.k > 1 else "the largest entry"
+            return f"{member} of the map is no longer among the {self.within} largest{kept}"
         if self.leave > 1:
-            return f"{self.leave} or more of the {_largest(self.k)} are no longer among them{kept}"
+            return f"{self.leave} or more of the {_largest(self.k)} of the map have left them{kept}"
         return f"the {_largest(self.k)} of the map {'are others' if self.k > 1 else 'is another one'}{kept}"
 
     @property

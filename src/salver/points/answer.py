@@ -11,7 +11,9 @@ import numpy.typing as npt
 
 from salver.core.errors import counted
 from salver.points.asked import Asked
-from salver.points.decide import Decided, Robustness, Solving
+from salver.points.decide import Decided, Robustness
+from salver.points.options import Solving
+from salver.report.axes import pixel
 from salver.solvers.registry import embedded_solver
 
 if TYPE_CHECKING:
@@ -200,8 +202,7 @@ class RobustnessAnswer:
         shape, names = self.asked.map_shape, self.asked.given.features
         if len(shape) == 1:
             return names[entry] if len(names) == shape[0] else f"entry {entry}"
-        places = [str(int(place)) for place in np.unravel_index(entry, shape)]
-        return f"({', '.join(places[:2] if channels_last(shape) else places[-2:])})"
+        return f"({', '.join(map(str, pixel(entry, shape)))})"
 
     def named(self, entries: list[int]) -> str:
         """Some entries of the map by name."""
@@ -221,8 +222,8 @@ class RobustnessAnswer:
         scene = Scene(
             sides[0],
             sides[1] if other is not None else None,
-            _drawn_shape(given.shape),
-            _drawn_shape(self.asked.map_shape),
+            given.shape,
+            self.asked.map_shape,
             given.clip or (float(values.min()), float(values.max())),
             self.epsilon,
             given.features if len(given.features) == given.x.size else (),
@@ -232,11 +233,7 @@ class RobustnessAnswer:
     def _side(self, name: str, view: PointView) -> Side:
         from salver.report.side_by_side import Side
 
-        x, values = (
-            as_drawn(found, shape)
-            for found, shape in ((view.x, self.asked.given.shape), (view.map, self.asked.map_shape))
-        )
-        return Side(name, f"class {self.class_name(view.label)}", x, values, view.top)
+        return Side(name, f"class {self.class_name(view.label)}", view.x, view.map, view.top)
 
     def _repr_html_(self) -> str:
         """What Jupyter shows."""
@@ -284,20 +281,6 @@ def _view(asked: Asked, x: Array, logits: Array, values: Array) -> PointView:
     k = asked.posed.question.ranked
     top = tuple(np.argsort(-values, kind="stable")[:k].tolist()) if 0 < k < len(values) else ()
     return PointView(x, values, logits, int(others[0]) if len(others) else label, top)
-
-
-def channels_last(shape: tuple[int, ...]) -> bool:
-    """Whether a shape is that of an image whose last axis has its channels."""
-    return len(shape) == 3 and shape[2] in (1, 3) and shape[0] not in (1, 3)
-
-
-def as_drawn(values: Array, shape: tuple[int, ...]) -> Array:
-    """Values [n] in the order channels, height, width, in which images are drawn."""
-    return np.moveaxis(values.reshape(shape), 2, 0).ravel() if channels_last(shape) else values
-
-
-def _drawn_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return (shape[2], *shape[:2]) if channels_last(shape) else shape
 
 
 def _distance(one: Array, other: Array) -> float:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,13 +13,8 @@ from salver.families.factory import InstanceFactory, Point, Posed
 from salver.families.question import Question
 from salver.points.entries import question_and_method
 from salver.points.given import GivenPoint, given_point
+from salver.points.options import PointOptions, said
 from salver.points.subject import Subject, subject_of
-from salver.zoo.datasets import DataSource
-
-OWN_KEYWORDS = frozenset(
-    {"dataset", "index", "data_dir", "method", "label", "minus", "absolute", "input_range", "output"}
-)
-"""Keywords of `ask` that are no entry of a question or a method."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,65 +43,53 @@ class Asked:
         return shape if int(np.prod(shape)) == size else (size,)
 
 
-def ask(
-    model: Any,
-    point: Any = None,
-    question: str | Question = "top-k-changes",
-    *,
-    dataset: str | DataSource | None = None,
-    index: int | None = None,
-    data_dir: Path | None = None,
-    method: str | Explanation = "gradient",
-    label: int | None = None,
-    minus: int | None = None,
-    absolute: bool | None = None,
-    input_range: tuple[float, float] | None = None,
-    output: str | None = None,
-    entries: Mapping[str, Any] | None = None,
-) -> Asked:
+def ask(model: Any, point: Any = None, question: str | Question = "top-k-changes", **given: Any) -> Asked:
     """Reads all that is named, and poses the question.
 
     Args:
-        model: see `subject_of`.
-        point, dataset, index, data_dir: see `given_point`.
-        question, method, entries: see `question_and_method`.
-        label: the class that is explained; None for the one that the network gives the point.
-        minus: the class whose logit is subtracted.
-        absolute: sizes of the map's entries in place of the entries; None for where the question ranks them.
-        output: see `subject_of`.
-        input_range: lowest and highest value of an entry; None for that of the data set, or none.
+        model: see `subject_of`. point: see `given_point`.
+        question: its name, the beginning of it, or its record.
+        given: `method` (a name or a record; default `gradient`), `dataset` (see `given_point`), what
+            `PointOptions` has, and the entries of question and method.
 
     Raises:
         SalverError: something that is named cannot be had, or does not fit the rest.
         UndefinedConditionError: the map at the point gives the question no meaning.
     """
-    asked, explanation = question_and_method(question, method, entries or {})
-    given = given_point(point, dataset, index, data_dir)
-    given = given if input_range is None else given.within(*input_range)
-    subject = subject_of(model, given.examples, output)
-    if subject.network.input_size != given.x.size:
-        what = f"{given.origin} has {given.x.size} entries, {subject.name} takes {subject.network.input_size}"
+    method, dataset = given.pop("method", None), given.pop("dataset", None)
+    options = said(PointOptions, {k: given.pop(k) for k in set(given) & set(PointOptions.model_fields)})
+    asked, explanation = question_and_method(question, method or "gradient", given)
+    if not asked.needs_map:
+        _refuse_about_map(asked, method, options)
+    seen = given_point(point, dataset, options.index, options.data_dir)
+    seen = seen if options.input_range is None else seen.within(*options.input_range)
+    subject = subject_of(model, seen.examples, options.output)
+    if subject.network.input_size != seen.x.size:
+        what = f"{seen.origin} has {seen.x.size} entries, {subject.name} takes {subject.network.input_size}"
         raise SalverError(what, "point", f"give an input of the network{_declared(subject)}")
-    subject.refuse_misread(given.x.astype(np.float64))
-    given = given.shaped(subject.classifier.shape)
-    described = (given.origin, given.shape, given.clip)
+    subject.refuse_misread(seen.x.astype(np.float64))
+    seen = seen.shaped(subject.classifier.shape)
+    described = (seen.origin, seen.shape, seen.clip)
     factory = InstanceFactory("check", subject.network, subject.name, *described)
-    winner = int(factory.predict(given.x[None])[0])
-    explained = _explained(explanation, asked, winner, label, minus, absolute) if asked.needs_map else None
-    posed = factory.pose(Point(0, given.x, winner), asked, explained)
-    return Asked(subject, given, posed, (*subject.classifier.notes, *_notes(given, winner)))
+    winner = int(factory.predict(seen.x[None])[0])
+    explained = _explained(explanation, asked, winner, options) if asked.needs_map else None
+    posed = factory.pose(Point(0, seen.x, winner), asked, explained)
+    return Asked(subject, seen, posed, (*subject.classifier.notes, *_notes(seen, winner)))
 
 
-def _explained(
-    explanation: Explanation,
-    asked: Question,
-    winner: int,
-    label: int | None,
-    minus: int | None,
-    absolute: bool | None,
-) -> Explanation:
-    sizes = explanation.absolute or asked.ranked > 0 if absolute is None else absolute
-    return explanation.of(winner if label is None else label, minus).model_copy(update={"absolute": sizes})
+def _refuse_about_map(asked: Question, method: object, options: PointOptions) -> None:
+    """Refuses what says something about a map where the question is about the class alone."""
+    stated = {name: getattr(options, name) for name in ("label", "minus", "absolute")} | {"method": method}
+    for name, value in stated.items():
+        if value is not None:
+            raise SalverError(f"{asked.kind} asks about no map", name, "leave it out")
+
+
+def _explained(explanation: Explanation, asked: Question, winner: int, options: PointOptions) -> Explanation:
+    ranked = explanation.absolute or asked.ranked > 0
+    sizes = ranked if options.absolute is None else options.absolute
+    logit = winner if options.label is None else options.label
+    return explanation.of(logit, options.minus).model_copy(update={"absolute": sizes})
 
 
 def _declared(subject: Subject) -> str:

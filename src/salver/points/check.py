@@ -10,8 +10,9 @@ from salver.core.errors import SalverError
 from salver.core.files import refuse_output, write_atomically
 from salver.points.answer import PointProof, RobustnessAnswer, answer
 from salver.points.asked import Asked
-from salver.points.decide import Decided, QueryFolder, Robustness, Solving, decide
+from salver.points.decide import Decided, QueryFolder, Robustness, decide
 from salver.points.limit import TimeOverError, stopped_after
+from salver.points.options import Solving
 from salver.solvers.query import Budget
 from salver.solvers.registry import SOLVERS, embedded_solver
 
@@ -22,7 +23,7 @@ def check_within(
     """Decides whether the explanation is robust within a radius.
 
     Args:
-        epsilon: of the box around the point, in the units of the data.
+        epsilon: of the box around the point, in the units of the data; positive.
         proof: file for a proof of a robust explanation; the two files that it is about go beside it.
         force: files that are there may be replaced.
 

@@ -20,6 +20,7 @@ from salver.nets.affine import UnsupportedQueryError
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.points.asked import Asked
 from salver.points.limit import TimeOverError, stopped_after
+from salver.points.options import Solving
 from salver.solvers.query import Budget, Options, Query, Result, Verdict, read_query
 from salver.solvers.registry import EmbeddedSolver, embedded_solver
 from salver.spec import float32_down, float32_up
@@ -38,20 +39,6 @@ class Robustness(StrEnum):
     ROBUST = "robust"
     NOT_ROBUST = "not robust"
     UNDECIDED = "undecided"
-
-
-@dataclass(frozen=True)
-class Solving:
-    """Who decides a query, and within what: an embedded solver, wall seconds, the seed of its attacks."""
-
-    solver: str = "hybrid"
-    timeout: float = 10.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not self.timeout > 0:
-            raise SalverError(f"{self.timeout:g} is not above 0", "timeout", "give seconds above 0")
-        embedded_solver(self.solver)
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,6 +19,7 @@ from salver.explain import methods  # noqa: F401
 from salver.explain.explanation import METHODS, Explanation
 from salver.families import questions  # noqa: F401
 from salver.families.question import QUESTIONS, Question
+from salver.points.options import plain
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,14 @@ def known_methods() -> list[str]:
     return list(METHODS.known)
 
 
-def chosen(word: str, kinds: Kinds, what: str) -> str:
+def chosen(word: object, kinds: Kinds, what: str) -> str:
     """The kind that a word names or is the only beginning of, such as `top-k` for `top-k-changes`.
 
     Raises:
         SalverError: there is none, or there are several.
     """
+    if not isinstance(word, str):
+        raise SalverError(f"{word!r:.60} is no name", what, f"give the name of a {what}")
     if word in kinds.known:
         return word
     begins = [kind for kind in kinds.known if kind.startswith(word)] if word else []
@@ -97,8 +100,16 @@ def question_and_method(
         question.kind if isinstance(question, Question) else chosen(question, QUESTIONS, "question"),
         method.method if isinstance(method, Explanation) else chosen(method, METHODS, "method"),
     )
+    given = {name: plain(value) for name, value in given.items()}
+    whole = {
+        kind
+        for kind, said in zip(names, (question, method), strict=True)
+        if isinstance(said, Question | Explanation)
+    }
     for name in given:
         _refuse_foreign(name, names)
+        if set(all_entries()[name].owners) & set(names) <= whole:
+            raise SalverError("is in the record that was given", name, "leave it out, or give a name")
     asked = question if isinstance(question, Question) else _record(QUESTIONS, names[0], given)
     explained = method if isinstance(method, Explanation) else _record(METHODS, names[1], given)
     assert isinstance(asked, Question)

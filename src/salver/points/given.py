@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,7 @@ class GivenPoint:
 
 def given_point(
     point: Any,
-    dataset: str | DataSource | None = None,
+    dataset: str | Path | Mapping[str, Any] | DataSource | None = None,
     index: int | None = None,
     data_dir: Path | None = None,
 ) -> GivenPoint:
@@ -132,7 +133,7 @@ def given_point(
     return found if data is None else found.like(data)
 
 
-def _opened(dataset: str | DataSource, data_dir: Path | None) -> Dataset:
+def _opened(dataset: str | Path | Mapping[str, Any] | DataSource, data_dir: Path | None) -> Dataset:
     """Data as it is named, also as a suite does: `{ path = "a.csv", label = "kind" }`."""
     source = dataset
     if isinstance(source, str) and source.lstrip().startswith("{"):
@@ -141,7 +142,9 @@ def _opened(dataset: str | DataSource, data_dir: Path | None) -> Dataset:
         except tomllib.TOMLDecodeError as error:
             raise SalverError(f"is no table ({error})", source, 'write { path = "..." }') from error
         source = parse_record(DataSource, raw, "dataset")
-    if isinstance(source, str):
+    if isinstance(source, Mapping):
+        source = parse_record(DataSource, dict(source), "dataset")
+    if isinstance(source, str | Path):
         return open_dataset(source, None, data_dir)
     return open_dataset(source.path, source, data_dir)
 
@@ -157,7 +160,10 @@ def _row(data: Dataset, index: int) -> GivenPoint:
 def _of_array(values: Any, where: str) -> GivenPoint:
     if hasattr(values, "detach"):
         values = values.detach().cpu().numpy()
-    found = np.asarray(values)
+    try:
+        found = np.asarray(values)
+    except ValueError as error:
+        raise SalverError("is no array: its rows differ in length", where, "give one input") from error
     if found.dtype.kind not in "fiub":
         raise SalverError(f"holds {found.dtype}, not numbers", where, "give an array of real numbers")
     if found.size == 0:

@@ -17,7 +17,8 @@ from salver.families.search import significant
 from salver.points.answer import PointProof, RobustnessAnswer, answer
 from salver.points.asked import Asked
 from salver.points.check import prove, refuse_proof
-from salver.points.decide import QueryFolder, Robustness, Solving, decide
+from salver.points.decide import QueryFolder, Robustness, decide
+from salver.points.options import Bisection, Solving
 from salver.solvers.query import Budget
 from salver.solvers.registry import embedded_solver
 
@@ -173,8 +174,7 @@ class RadiusAnswer:
 def find_radius(
     asked: Asked,
     solving: Solving,
-    most: float | None = None,
-    precision: float = 0.05,
+    bisection: Bisection,
     proof: Path | None = None,
     *,
     force: bool = False,
@@ -186,21 +186,19 @@ def find_radius(
 
     Args:
         solving: its seconds are for all questions together.
-        most: the largest radius that is looked at; None for the width of the inputs' range, or else the
-            largest size of an entry, at least 1.
-        precision: the distance of the two ends, as a share of the upper, at which it is enough.
+        bisection: the largest radius that is looked at, which without one is the width of the inputs' range,
+            or else the largest size of an entry, at least 1; and the distance of the two ends, as a share of
+            the upper, at which it is enough.
         proof, force: as `check_within`, for the certified radius.
 
     Raises:
-        SalverError: as `check_within`; the precision is not between 0 and 1.
+        SalverError: as `check_within`.
     """
-    if not 0 < precision < 1:
-        raise SalverError(f"{precision:g} is not between 0 and 1", "precision", "give a share such as 0.05")
     if proof is not None:
         refuse_proof(proof, solving, asked, force=force)
-    top = _widest(asked) if most is None else most
+    top = _widest(asked) if bisection.most is None else bisection.most
     with TemporaryDirectory(prefix="salver-radius-") as folder:
-        return _Bisection(QueryFolder(asked, Path(folder)), solving, top).run(precision, proof)
+        return _Questions(QueryFolder(asked, Path(folder)), solving, top).run(bisection.precision, proof)
 
 
 def rounded_up(value: float) -> float:
@@ -217,7 +215,7 @@ def _widest(asked: Asked) -> float:
     return max(1.0, float(np.abs(asked.given.x).max()))
 
 
-class _Bisection:
+class _Questions:
     """The questions about one point, one after the other."""
 
     def __init__(self, staged: QueryFolder, solving: Solving, most: float) -> None:

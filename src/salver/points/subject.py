@@ -73,8 +73,8 @@ def subject_of(model: Any, examples: Sequence[npt.NDArray[Any]], output: str | N
     from salver.explain.checked import classifier_of
     from salver.nets.torch_export import sample_of
 
-    name, example = type(model).__name__, examples[-1]
-    for one in examples[:-1]:
+    name, example = type(model).__name__, examples[0]
+    for one in examples:
         with contextlib.suppress(SalverError):
             example = sample_of(model, one, name)
             break

@@ -16,7 +16,7 @@ from salver.core.errors import SalverError
 from salver.judge.judged import Judged
 from salver.judge.maps import top_set
 from salver.judge.views import WitnessView, chosen_witnesses, stored_view
-from salver.report.pictures import pixel
+from salver.report.axes import pixel
 from salver.report.side_by_side import Scene, Side, panels
 from salver.report.templating import environment
 from salver.report.words import asked

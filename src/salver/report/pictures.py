@@ -12,36 +12,13 @@ import pandas as pd
 import vl_convert
 from PIL import Image
 
+from salver.report.axes import channels_first
 from salver.report.colours import ABOVE, BELOW
 from salver.zoo.datasets import Clip, bounds
 
 Array = npt.NDArray[np.float64]
 SIDE = 140
 """Width and height that a picture has at least, in pixels."""
-
-
-def channel_axis(shape: tuple[int, ...]) -> int:
-    """Which of three sides is that of the channels: the last where it is 1 or 3 and the first is not."""
-    return 2 if shape[2] in (1, 3) and shape[0] not in (1, 3) else 0
-
-
-def channels_first(values: Array, shape: tuple[int, ...]) -> Array:
-    """An image or a map [channels, height, width], whichever way round the network takes it.
-
-    Args:
-        values: flattened. shape: (height, width), or of three sides as in `channel_axis`.
-    """
-    if len(shape) == 2:
-        return values.reshape(1, *shape)
-    return np.moveaxis(values.reshape(shape), channel_axis(shape), 0)
-
-
-def pixel(index: int, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Row and column of an entry of an image or map."""
-    place = [int(side) for side in np.unravel_index(index, shape)]
-    if len(shape) == 3:
-        del place[channel_axis(shape)]
-    return tuple(place)
 
 
 def shown_range(clip: Clip, shape: tuple[int, ...]) -> Clip:

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from salver.report.pictures import bars_svg, channels_first, flattened, image_png, map_png
+from salver.report.axes import channels_first
+from salver.report.pictures import bars_svg, flattened, image_png, map_png
 from salver.zoo.datasets import Clip
 
 Array = npt.NDArray[np.float64]
@@ -45,7 +46,7 @@ class Scene:
 
     Attributes:
         point, other: the explained input, and a counterexample where there is one.
-        input_shape, map_shape: (channels, height, width) or (height, width) of an image; (n,) of a table.
+        input_shape, map_shape: three sides, or the two of a map, of an image; (n,) of a table.
         range: values of black and of white; epsilon: change at which colours are full.
         features: names of a table's entries.
     """

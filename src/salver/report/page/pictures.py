@@ -21,7 +21,7 @@ from salver.judge.loaded import EntryNames, LoadedInstance, StoredRun
 from salver.judge.maps import Seen, map_shape, seen_at, seen_at_xhat
 from salver.judge.views import centre_of_box
 from salver.judge.witness import parse_witness
-from salver.report.pictures import channels_first
+from salver.report.axes import channels_first
 from salver.runners.answers import Claim
 
 Array = npt.NDArray[np.float64]
