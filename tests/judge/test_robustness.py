@@ -6,7 +6,7 @@ import math
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from salver.core.errors import SalverError
@@ -18,6 +18,7 @@ CELLS = st.tuples(st.sampled_from("ab"), st.sampled_from([0.1, 0.25, None]), st.
 OUTCOMES = st.sampled_from(["verified", "falsified", "timeout", "unknown", "wrong", "unsupported"])
 
 
+@settings(max_examples=30)
 @given(st.dictionaries(st.tuples(CELLS, st.integers(0, 3)), OUTCOMES, min_size=1))
 def test_shares_are_those_of_counting_one_by_one(cells: dict) -> None:
     rows = [

@@ -12,7 +12,6 @@ import numpy.typing as npt
 from salver.core.errors import SalverError
 from salver.explain.explanation import Explanation
 from salver.explain.reference import (
-    POINTS,
     Probes,
     differ,
     probes,
@@ -94,7 +93,7 @@ def _refuse_other_values(found: Classifier, module: Any, example: Any, points: P
     if run.shape != expected.shape or differ(run, expected):
         what = "gives other values in PyTorch than in the graph"
         raise SalverError(what, where, "report it; salver reads it wrongly")
-    if differ(slopes[:POINTS], gradient[:POINTS]):
+    if differ(slopes[: points.drawn], gradient[: points.drawn]):
         what = "has a gradient in PyTorch that is not that of the function it computes"
         raise SalverError(what, where, "leave backward passes of its own out; salver explains the function")
 

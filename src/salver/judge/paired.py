@@ -62,6 +62,25 @@ class Difference:
         return self.low > 0 or self.high < 0
 
 
+def clustered_difference(
+    differences: npt.NDArray[np.float64], clusters: npt.NDArray[np.int64], confidence: float = 0.95
+) -> Difference:
+    """Mean of paired differences [n] that come in clusters [n], such as the questions at one point.
+
+    The interval is the percentile bootstrap that draws whole clusters (Field & Welsh, "Bootstrapping
+    clustered data", 2007), the same on every call. NaN throughout where no pair is there.
+    """
+    if not len(differences):
+        nan = float("nan")
+        return Difference(nan, nan, nan, 0)
+    sums, sizes = np.bincount(clusters, differences), np.bincount(clusters)
+    rng = np.random.default_rng(0)
+    drawn = rng.integers(0, len(sums), (RESAMPLES, len(sums)))
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1), [tail, 1 - tail])
+    return Difference(float(differences.mean()), float(low), float(high), len(differences))
+
+
 def crossed_difference(differences: npt.NDArray[np.float64], confidence: float = 0.95) -> Difference:
     """Mean of a table of paired differences whose rows and columns were both drawn at random.
 

@@ -65,10 +65,10 @@ def robustness(frame: pd.DataFrame, by: Sequence[str], unfinished: bool = False)
 
 def _as_shares(table: pd.DataFrame, unfinished: bool) -> pd.DataFrame:
     runs = table["instances"]
+    table = table.assign(gap=(runs - table["certified"] - table["attacked"]) / runs)
     for name in ("certified", "attacked"):
         low, high = wilson(table[name], runs)
         table = table.assign(**{name: table[name] / runs, f"{name}_low": low, f"{name}_high": high})
-    table = table.assign(gap=1 - table["certified"] - table["attacked"])
     return table.assign(par2=float("nan")) if unfinished else table
 
 

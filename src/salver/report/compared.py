@@ -1,4 +1,4 @@
-"""A comparison of two runs as a table and as JSON."""
+"""A comparison of two runs, or of two networks in one, as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from math import isnan
 from tabulate import tabulate
 
 from salver.judge.compare import Comparison
+from salver.judge.networks import NetworkComparison
+from salver.judge.paired import Difference
 from salver.run.loaded import LoadedRun
 
 HEADERS = (
@@ -65,6 +67,48 @@ def compared_table(compared: Sequence[Comparison], sides: Sequence[Side] = ()) -
         for word, names in (("gained", item.gained), ("lost", item.lost)):
             lines += [f"{item.solver} {word}: {name}" for name in names]
     return "\n".join(lines)
+
+
+NETWORK_HEADERS = (
+    "solver", "points", "pairs", "certified", "attacked", "wrong", "more certified", "more attacked",
+    "PAR-2 (s)", "CPU (s)", "verdict on the second",
+)  # fmt: skip
+
+
+def networks_table(compared: Sequence[NetworkComparison], side: Side) -> str:
+    """The run and its networks, one row a solver, and what a reader must know of the pairs."""
+    lines = [f"run: {side.run}, {side.started}, salver {side.salver}, load {side.load}", *side.notices]
+    lines.append(f"networks: {' -> '.join(compared[0].networks)}")
+    rows = [
+        (
+            item.solver,
+            item.points,
+            item.pairs,
+            " -> ".join(map(str, item.certified)),
+            " -> ".join(map(str, item.attacked)),
+            " -> ".join(map(str, item.wrong)),
+            _difference(item.more_certified),
+            _difference(item.more_attacked),
+            f"{item.par2[0]:.2f} -> {item.par2[1]:.2f}",
+            f"{item.cpu[0]:.2f} -> {item.cpu[1]:.2f}",
+            item.verdict,
+        )
+        for item in compared
+    ]
+    lines.append(tabulate(rows, NETWORK_HEADERS, "simple", disable_numparse=True))
+    if other := max(item.other_delta for item in compared):
+        lines.append(f"note: {other} pairs differ in the tolerance on the map; they are paired in its order")
+    return "\n".join(lines)
+
+
+def networks_json(compared: Sequence[NetworkComparison], side: Side) -> str:
+    """The same for programs; what cannot be formed is null."""
+    rows = [{**json.loads(item.model_dump_json()), "verdict": item.verdict} for item in compared]
+    return json.dumps({"run": asdict(side), "solvers": rows}, indent=1)
+
+
+def _difference(found: Difference) -> str:
+    return f"{100 * found.value:+.0f}% [{100 * found.low:+.0f}, {100 * found.high:+.0f}]"
 
 
 def compared_json(

@@ -32,12 +32,14 @@ from salver.nets.keras.hdf5_probe import MOST_WEIGHTS
 from salver.nets.keras.layers import weight_names
 from salver.nets.keras.model import Path as LayerPath
 from salver.nets.keras.model import to_onnx
+from salver.nets.onnx.other_kinds import other_kind
 from salver.nets.operators import Shape
 
 Array = npt.NDArray[np.float32]
 LARGEST_FILE = 256 * 2**20
 LARGEST_CONFIG = 4 * 2**20
 PROBE_S = 30
+_ZIP, _HDF5 = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
 _MALFORMED = (
     OSError, ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError,
@@ -66,8 +68,11 @@ def read_keras(path: Path) -> tuple[onnx.ModelProto, Shape]:
         raise SalverError(f"is {error.strerror}", str(path), "name a Keras file") from error
     except OSError as error:
         raise file_error(error, path, "read") from error
+    if not content.startswith((_ZIP, _HDF5)):
+        what, hint = other_kind(content) or ("is no Keras file", "name one that model.save has written")
+        raise SalverError(what, str(path), hint)
     try:
-        return _from_zip(content, path) if content.startswith(b"PK") else _from_hdf5(content, path)
+        return _from_zip(content, path) if content.startswith(_ZIP) else _from_hdf5(content, path)
     except LayerError as error:
         raise SalverError(str(error), str(path), _HINT) from error
     except _MALFORMED as error:
