@@ -294,3 +294,12 @@ def test_ranges_in_the_facts_of_a_set_are_checked(own: Path) -> None:
     for clip in (((0.0, 1.0), (0.0, 1.0)), (1.0, 0.0), ()):
         with pytest.raises(ValidationError, match="range"):
             Facts.model_validate({**facts.model_dump(), "clip": clip})
+
+
+def test_pairs_of_trainings_are_asked_at_points_that_are_named() -> None:
+    params = {"network": "digits-16x16", "regimes": ["plain", "wd"], "label_epsilons": [0.01]}
+    (first, *_) = drafts(suite("training_pairs", {**params, "points": 1}))
+    index = first.facts.index
+    assert {d.facts.index for d in drafts(suite("training_pairs", {**params, "indices": [index]}))} == {index}
+    with pytest.raises(SalverError, match="point 400 of digits is none that all networks classify"):
+        list(drafts(suite("training_pairs", {**params, "indices": [400]})))

@@ -68,7 +68,10 @@ def test_a_counterexample_is_one_by_definition(network: Path) -> None:
         "Not robust: within 1 there is an input at which the largest entry of the map is another one and the "
         f"class is the same; found {found.distance:.4g} away."
     )
-    assert f"out of the 1 largest: x{here.argmax()}; among them instead: x{there.argmax()}" in found.details
+    assert (
+        f"out of the 1 largest: entry {here.argmax()}; among them instead: entry {there.argmax()}"
+        in found.details
+    )
 
 
 def test_a_clearer_counterexample_is_preferred(network: Path, tmp_path: Path) -> None:

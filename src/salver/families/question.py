@@ -40,10 +40,8 @@ class Question(Record):
     """Entries that mean nothing by default: families choose them later, a person must give them."""
     layout: ClassVar[str] = "{map}-i{index}-{stem}-e{epsilon:g}"
     """How an instance's files are named; `network` may be used too."""
-    filled: ClassVar[frozenset[str]] = frozenset()
-    """Entries that `at` fills in: another network at the same point may have others."""
     completed: ClassVar[frozenset[str]] = frozenset()
-    """Those of them that nobody gives."""
+    """Entries that `at` fills in; nobody gives them."""
 
     @property
     @abstractmethod

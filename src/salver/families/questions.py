@@ -40,7 +40,6 @@ class _OtherClass(Question):
     winner: bool = False
     tie_rule = "a tie z_k = z_l counts as a violation"
     layout = "{map}-i{index}-e{epsilon:g}-{stem}"
-    filled = frozenset({"targets"})
 
     def at(self, reference: Array, label: int, logits: int) -> Self:
         wrong = next((k for k in self.targets if not 0 <= k < logits or k == label), None)
@@ -173,7 +172,6 @@ class TopKChanges(Question):
     meaning = "The most important entries are others."
     completed = frozenset({"inside", "size"})
     tie_rule = "a tie with an entry of the top-k set is a violation; a tie of logits keeps the label"
-    filled = frozenset({"inside", "size"})
 
     @property
     def leave(self) -> int:
@@ -289,7 +287,6 @@ class SignChanges(Question):
     positive: bool = True
     meaning = "An entry of the map falls to the asked level."
     completed = frozenset({"positive"})
-    filled = frozenset({"positive"})
     layout = "{map}-{stem}-i{index}-e{epsilon:g}"
 
     def at(self, reference: Array, label: int, logits: int) -> Self:

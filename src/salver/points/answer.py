@@ -201,7 +201,7 @@ class RobustnessAnswer:
         """An entry of the map: a feature's name, a pixel (row, column), or its number."""
         shape, names = self.asked.map_shape, self.asked.given.features
         if len(shape) == 1:
-            return names[entry] if len(names) == shape[0] else f"x{entry}"
+            return names[entry] if len(names) == shape[0] else f"entry {entry}"
         return f"({', '.join(map(str, pixel(entry, shape)))})"
 
     def named(self, entries: list[int]) -> str:

@@ -153,7 +153,7 @@ def _named(view: WitnessView, entries: Sequence[int]) -> str:
         places = (pixel(i, view.map_shape) for i in entries)
         names = ["(" + ", ".join(map(str, place)) + ")" for place in places]
     else:
-        names = [f"x{i}" for i in entries]
+        names = [f"entry {i}" for i in entries]
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "") or "none"
 
 

@@ -102,7 +102,7 @@ def _bars(scene: Scene) -> list[Panel]:
     one_each = all(side.map.shape == side.x.shape for side in sides)
     size = np.max([np.abs(side.map if one_each else side.x) for side in sides], axis=0)
     kept = np.sort(np.argsort(-size, kind="stable")[:MOST_BARS])
-    names = [scene.features[i] if scene.features else f"x{i}" for i in kept]
+    names = [scene.features[i] if scene.features else f"entry {i}" for i in kept]
     inputs = {side.name: side.x[kept] for side in sides}
     between = " and ".join(inputs)
     charts = [("inputs", between, "input", names, inputs)]

@@ -58,6 +58,7 @@ def inferred(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
     """
     _refuse_unknown(model, where)
     try:
+        _check(model)
         model = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
         _forget_unfound(model.graph)
         onnx.checker.check_model(model)
@@ -183,10 +184,16 @@ def _parse(data: bytes, path: Path) -> onnx.ModelProto:
     except Exception as error:  # of the parser, of many unrelated types
         what = "is no ONNX file, or is cut short" if len(data) > _SHORT else "is no ONNX file"
         raise SalverError(what, str(path), "download or export it again") from error
-    if not model.graph.node and not model.graph.output:
-        raise SalverError("is no ONNX file: it holds no network", str(path), "download or export it again")
+    if not model.graph.output:
+        raise SalverError(
+            "is no ONNX file: it holds no network with an output", str(path), "download or export it again"
+        )
     # The onnx package divides by these while it infers shapes, and a zero ends the process.
     for node in nodes_of(model):
+        if not all(
+            isinstance(t, str) for t in (node.op_type, node.domain, node.name, *node.input, *node.output)
+        ):
+            raise SalverError("holds a name that is no text", str(path), "download or export it again")
         for attribute in node.attribute:
             if attribute.name in _POSITIVE and any(v <= 0 for v in (*attribute.ints, *_single(attribute))):
                 what = f"{node.op_type} {node.name!r:.60} has a {attribute.name} that is not positive"
@@ -207,6 +214,19 @@ def refuse_several_outputs(graph: onnx.GraphProto, where: str) -> None:
         scores = [v.name for v in graph.output if v.type.tensor_type.elem_type not in labels]
         hint = f"name the one with the scores, as in `--output-name {(scores or names)[-1]}`"
         raise SalverError(what, where, hint)
+
+
+def _check(model: onnx.ModelProto) -> None:
+    """The package's own checks, before inference: that relies on them, and ends the process otherwise.
+
+    Outputs have no types yet, which the checks would miss.
+    """
+    outputs = [onnx.ValueInfoProto.FromString(value.SerializeToString()) for value in model.graph.output]
+    del model.graph.output[:]
+    try:
+        onnx.checker.check_model(model)
+    finally:
+        model.graph.output.extend(outputs)
 
 
 def _forget_unfound(graph: onnx.GraphProto) -> None:
