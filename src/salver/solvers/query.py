@@ -132,7 +132,12 @@ class Query:
 
     @cached_property
     def _runtime(self) -> Runtime:
-        return Runtime(self_contained(self.onnx))
+        try:
+            return Runtime(self_contained(self.onnx))
+        except SalverError:
+            raise
+        except Exception:  # ONNX Runtime's own: it refuses operators that it does not know, needed or not
+            return Runtime(load_model(self.onnx).SerializeToString())
 
     def asking(self, prop: Property) -> Query:
         """The same network with another property; what is known of the network is kept."""
