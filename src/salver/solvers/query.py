@@ -189,11 +189,14 @@ class Query:
         return REAL_TOLERANCE * float(self.program.output.magnitude(largest).max(initial=0.0))
 
     def on_kink(self, x: Array) -> bool:
-        """Whether rounding alone may carry `x` [n] over some z = 0, where the saliency map jumps."""
+        """Whether rounding alone may carry `x` [n] over some z = 0, where the saliency map jumps.
+
+        Nothing rounds in a z that adds up zeros, such as that of a place outside an image.
+        """
         _, pre, values = self.program.evaluate(x[None])
         largest = {block: np.abs(value[0]) for block, value in values.items()}
         return any(
-            bool((np.abs(z[0]) <= KINK_TOLERANCE * point.affine.magnitude(largest)).any())
+            bool((np.abs(z[0]) < KINK_TOLERANCE * point.affine.magnitude(largest)).any())
             for z, point in zip(pre, self.program.pre, strict=True)
         )
 
