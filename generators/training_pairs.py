@@ -16,8 +16,9 @@ from pydantic import Field
 from salver.core.errors import SalverError
 from salver.explain.gradient import Gradient
 from salver.explain.ranking import UndefinedConditionError
+from salver.families.chosen import NamedPoints
 from salver.families.factory import InstanceFactory, Point
-from salver.families.generator import Generator, InstanceDraft, Parameters
+from salver.families.generator import Generator, InstanceDraft
 from salver.families.instance import Training, Vacuity
 from salver.families.nearest import sample_delta_star
 from salver.families.questions import LabelChanges, SameMap, TopKChanges
@@ -26,7 +27,7 @@ from salver.nets.torch_bridge import from_torch
 from salver.zoo.datasets import Dataset, load
 
 
-class TrainingPairsParameters(Parameters):
+class TrainingPairsParameters(NamedPoints):
     """What a suite may say about this family."""
 
     network: str = Field(description="zoo key of the plain network; the regimes' keys add -<regime>")
@@ -39,18 +40,12 @@ class TrainingPairsParameters(Parameters):
         default=None, min_length=1, description="training seeds; the suite's seed when not given"
     )
     points: int = Field(default=3, gt=0, description="how many test points to use")
-    skip: int = Field(default=0, ge=0, description="how many candidate points to pass over first")
     label_epsilons: tuple[float, ...] = Field(default=(), description="radii of the label questions")
     box_epsilons: tuple[float, ...] = Field(default=(), description="radii of the vg_box questions")
     deltas: tuple[float, ...] = Field(default=(), description="saliency tolerances of vg_box, absolute")
     rank_epsilons: tuple[float, ...] = Field(default=(), description="radii of the ranking questions")
     k: int = Field(default=5, gt=0, description="size of the top-k set")
     enumerate: bool = Field(default=False, description="find the exact answers (small networks only)")
-
-    @property
-    def wanted(self) -> int:
-        """How many points are asked for."""
-        return self.points
 
 
 Trained = tuple[Training, InstanceFactory]
@@ -67,7 +62,7 @@ class TrainingPairs(Generator):
             raise SalverError("no question is asked", f"training_pairs on {params.network}", hint)
         networks, data = _networks(params, seed)
         used = 0
-        for index in _common_points(networks, data, seed)[params.skip :]:
+        for index in _chosen_points(params, networks, data, seed):
             point = Point(index, data.test_x[index], int(data.test_y[index]))
             try:
                 drafts = [
@@ -79,11 +74,13 @@ class TrainingPairs(Generator):
                 continue
             yield from drafts
             used += 1
-            if used == params.points:
+            if used == params.wanted:
                 return
-        if used < params.points:
+        if used < params.wanted:
             what = f"only {used} test points are classified correctly and ranked without ties by all networks"
-            raise SalverError(what, f"training_pairs on {params.network}", "lower points, skip or k")
+            raise SalverError(
+                what, f"training_pairs on {params.network}", "lower points, skip or k, or name others"
+            )
 
 
 def _networks(params: TrainingPairsParameters, seed: int) -> tuple[list[Trained], Dataset]:
@@ -104,11 +101,17 @@ def _networks(params: TrainingPairsParameters, seed: int) -> tuple[list[Trained]
     return networks, data
 
 
-def _common_points(networks: list[Trained], data: Dataset, seed: int) -> list[int]:
-    """Test points that all networks classify correctly, in a seeded order."""
+def _chosen_points(
+    params: TrainingPairsParameters, networks: list[Trained], data: Dataset, seed: int
+) -> list[int]:
+    """Test points that all networks classify correctly: those that are named, or all in a seeded order."""
     order = np.random.default_rng([seed, 17]).permutation(len(data.test_x))
     right = np.all([net.predict(data.test_x) == data.test_y for _, net in networks], axis=0)
-    return [int(i) for i in order if right[i]]
+    common = [int(i) for i in order if right[i]]
+    if other := [index for index in params.indices if index not in common]:
+        what = f"point {other[0]} of {data.name} is none that all networks classify correctly"
+        raise SalverError(what, f"training_pairs on {params.network}", "name others")
+    return list(params.indices) or common[params.skip :]
 
 
 def _of_point(

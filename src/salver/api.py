@@ -18,16 +18,22 @@ from salver.core.files import refuse_output, write_atomically
 from salver.core.plugins import choose
 from salver.core.records import parse_record
 from salver.explain.cam import Cam
-from salver.explain.checked import checked_graph, classifier_of
+from salver.explain.checked import unrolled
 from salver.explain.explanation import METHODS, Explanation
 from salver.explain.grad_cam import GradCam
 from salver.explain.gradient import Gradient
 from salver.explain.smoothgrad import SmoothGrad
 from salver.families.generator import Generator, InstanceDraft, Parameters
+from salver.families.question import Question
 from salver.nets.network import Network
 from salver.nets.onnx.reader import read_onnx
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.torch_bridge import from_torch
+from salver.points.answer import RobustnessAnswer
+from salver.points.asked import ask
+from salver.points.check import check_within
+from salver.points.options import Bisection, Solving, Within, said
+from salver.points.radius import RadiusAnswer, find_radius
 from salver.runners.answers import Answer, Claim, StagedInstance
 from salver.runners.contract import Runner, answer_from_result_file, answer_from_words
 from salver.solvers.query import Budget, Options, Result, Verdict, read_query
@@ -37,9 +43,10 @@ from salver.supervise.finished import Finished, Limits
 
 __all__ = [
     "Answer", "Atom", "Cam", "Claim", "Finished", "Generator", "GradCam", "Gradient", "InstanceDraft",
-    "Limits", "Network", "Parameters", "Property", "Result", "Runner", "SalverError", "SmoothGrad",
-    "StagedInstance", "Verdict", "answer_from_result_file", "answer_from_words", "from_torch",
-    "read_onnx", "read_vnnlib", "solve", "unroll", "write_onnx",
+    "Limits", "Network", "Parameters", "Property", "RadiusAnswer", "Result", "RobustnessAnswer",
+    "Runner", "SalverError", "SmoothGrad", "StagedInstance", "Verdict", "answer_from_result_file",
+    "answer_from_words", "check", "from_torch", "radius", "read_onnx", "read_vnnlib", "solve",
+    "unroll", "write_onnx",
 ]  # fmt: skip
 
 
@@ -70,15 +77,15 @@ def unroll(
     Raises:
         SalverError: the source cannot be read, has no such class, or the method does not take it.
     """
-    classifier = classifier_of(source, example, output)
-    for note in classifier.notes:
-        warnings.warn(note, stacklevel=2)
     stated = {"logit": label, "minus": minus, "absolute": absolute}
     if isinstance(method, Explanation):
-        explanation = method.model_copy(update=stated)
+        explanation = method.model_copy(update={**stated, "absolute": absolute or method.absolute})
     else:
         explanation = parse_record(choose(method, METHODS.known, "method"), stated, f"method {method}")
-    return checked_graph(classifier.network, explanation)[0]
+    classifier, graph, _ = unrolled(source, explanation, example, output)
+    for note in classifier.notes:
+        warnings.warn(note, stacklevel=2)
+    return graph
 
 
 def write_onnx(network: Network, path: str | Path, *, force: bool = False) -> None:
@@ -90,6 +97,81 @@ def write_onnx(network: Network, path: str | Path, *, force: bool = False) -> No
     target = Path(path)
     refuse_output(target, force=force, inputs=[], option="force=True")
     write_atomically(target, to_bytes(to_model(network)))
+
+
+def check(
+    model: Any,
+    point: Any = None,
+    question: str | Question = "top-k",
+    *,
+    epsilon: float,
+    solver: str = "hybrid",
+    timeout: float = 10.0,
+    seed: int = 0,
+    proof: str | Path | None = None,
+    **asked: Any,
+) -> RobustnessAnswer:
+    """Whether the explanation of one input is robust: within `epsilon`, does the question find nothing?
+
+        answer = salver.check(module, x, "top-k", k=5, epsilon=0.02)
+        print(answer)        # a sentence, and what is worth knowing besides
+        answer.witness       # a counterexample, or None
+
+    Args:
+        model: a path of ONNX or Keras, a `torch.nn.Module`, or what `read_onnx` returns.
+        point: an array or tensor of any shape, flattened row-major, or the path of a .npy or .csv file; None
+            for row `index` of the test part of `dataset`.
+        question: its name or the beginning of it, such as `top-k` or `same-map`, or a record of it.
+        epsilon: radius, the largest change of an entry, in the units of the point.
+        solver: an embedded solver. timeout: wall seconds. seed: of its attacks.
+        proof: file for a proof of a robust explanation; it is checked, and its two files go beside it.
+        asked: what the question and the method let be said, such as `k` or `noise_sigma`; and `dataset`,
+            `index`, `data_dir`; `method` (default `gradient`), `label` (the class that is explained; default:
+            the network's), `minus`, `absolute`; `input_range`, lowest and highest value of an entry;
+            `output`, name of the output with the scores.
+
+    Raises:
+        SalverError: something is missing, does not exist or does not fit the rest.
+    """
+    within = said(Within, {"epsilon": epsilon})
+    solving = said(Solving, {"solver": solver, "timeout": timeout, "seed": seed})
+    posed = ask(model, point, question, **asked)
+    return check_within(posed, within.epsilon, solving, None if proof is None else Path(proof))
+
+
+def radius(
+    model: Any,
+    point: Any = None,
+    question: str | Question = "top-k",
+    *,
+    most: float | None = None,
+    precision: float = 0.05,
+    solver: str = "hybrid",
+    timeout: float = 60.0,
+    seed: int = 0,
+    proof: str | Path | None = None,
+    **asked: Any,
+) -> RadiusAnswer:
+    """Up to which radius the explanation of one input is certified, and at which distance it is broken.
+
+        found = salver.radius(module, x, "top-k", k=5)
+        found.certified, found.attacked, found.witness
+
+    Args:
+        most: the largest radius that is looked at; None for the width of the inputs' range, or else the
+            largest size of an entry, at least 1.
+        precision: the distance of the two radii, as a share of the larger, at which it is enough.
+        timeout: wall seconds for all questions together.
+        proof: file for a proof of the certified radius.
+        model, point, question, solver, seed, asked: as `check`.
+
+    Raises:
+        SalverError: as `check`.
+    """
+    bisection = said(Bisection, {"most": most, "precision": precision})
+    solving = said(Solving, {"solver": solver, "timeout": timeout, "seed": seed})
+    posed = ask(model, point, question, **asked)
+    return find_radius(posed, solving, bisection, None if proof is None else Path(proof))
 
 
 def solve(onnx: str | Path, vnnlib: str | Path, *, solver: str = "hybrid", timeout: float = 60.0) -> Result:

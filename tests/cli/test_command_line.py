@@ -21,6 +21,7 @@ from salver.proofs.command import proof_parser
 from salver.publish.validate import Complaint
 from salver.solvers.__main__ import main as solve
 from salver.solvers.arguments import build_parser
+from tests.builders.own_data import table
 from tests.docs.commands import complaint, leaves
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -413,3 +414,19 @@ def test_an_unknown_command_comes_with_what_was_meant(
 ) -> None:
     assert call(app, words) == 2
     assert capsys.readouterr().err == f"salver: {told}\n"
+
+
+def test_what_is_read_of_own_data_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(table(tmp_path / "wine.csv", "acid,kind", "1,red", "0.5,white", "0,red"))
+    assert call(app, ["data", "show", path, "--label", "kind"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "wine.csv",
+        "  points    3, and 0 of the train part",
+        "  shape     1",
+        "  classes   red (2), white (1)",
+        "  features  acid",
+        "  range     0 to 1",
+    ]
+    assert call(app, ["data", "show", path, "--label", "kind", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["classes"] == {"red": 2, "white": 1}
+    assert call(app, ["data", "show", path]) == 2

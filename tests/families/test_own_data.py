@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -191,7 +192,7 @@ def test_a_network_on_a_folder_of_images(own: Path, tmp_path: Path) -> None:
         ({"dataset": "few.npz"}, "gives 3 classes, .*few.npz has 2; name every class"),
         ({"dataset": "beyond.npz"}, "gives classes 0 to 2, row 5 of .*beyond.npz has 3"),
         ({"dataset": "wrong.npz"}, "classifies no point of wrong.npz correctly; compare the order of its"),
-        ({"dataset": "none.npz"}, "none.npz: cannot be read"),
+        ({"dataset": "dens.npz"}, "dens.npz: does not exist; did you mean .*dense.npz"),
         ({"dataset": {"path": "dense.npz", "lowr": 0}}, "dataset.lowr: no entry .* did you mean lower"),
         ({"dataset": None}, "a network in a file needs data; add `dataset`"),
         ({"epsilons": 0.1}, r"epsilons: 0.1 is not a list; write \[0.1\]"),
@@ -213,6 +214,30 @@ def test_what_does_not_fit_is_one_line(own: Path, params: dict[str, Any], match:
         drawn(own, "dense", **{"epsilons": [0.1], **params})
     assert "\n" not in str(caught.value)
     assert caught.value.hint
+
+
+def test_images_the_other_way_round_are_not_mixed_up(tmp_path: Path) -> None:
+    """A network that declares channels first takes images so, and gives flat rows its shape."""
+    torch.manual_seed(0)
+    layers = nn.Sequential(nn.Conv2d(3, 2, 2), nn.ReLU(), nn.Flatten(), nn.Linear(24, 2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(layers.eval(), torch.zeros(1, 3, 4, 5), str(tmp_path / "net.onnx"), dynamo=False)
+    x = np.random.default_rng(0).uniform(size=(4, 4, 5, 3))
+    arrays(tmp_path / "last.npz", x=x, y=np.zeros(4, int))
+    arrays(tmp_path / "flat.npz", x=x.transpose(0, 3, 1, 2).reshape(4, -1), y=np.zeros(4, int))
+
+    def found(**dataset: Any) -> InstanceDraft:
+        params = {"network": "net.onnx", "dataset": dataset, "indices": [2], "epsilons": [0.1]}
+        chosen = suite("label_robustness", params).model_copy(update={"file": tmp_path / "own.toml"})
+        (draft,) = drafts(chosen)
+        return draft
+
+    with pytest.raises(SalverError, match=r"takes images of 3 x 4 x 5, last.npz has 4 x 5 x 3; say layout"):
+        found(path="last.npz")
+    turned, flat = found(path="last.npz", file_layout="hwc"), found(path="flat.npz")
+    assert turned.facts.input_shape == flat.facts.input_shape == (3, 4, 5)
+    assert np.array_equal(turned.prop.input_lower, flat.prop.input_lower)
 
 
 def test_a_folder_in_a_suite_is_written_with_a_slash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,3 +294,12 @@ def test_ranges_in_the_facts_of_a_set_are_checked(own: Path) -> None:
     for clip in (((0.0, 1.0), (0.0, 1.0)), (1.0, 0.0), ()):
         with pytest.raises(ValidationError, match="range"):
             Facts.model_validate({**facts.model_dump(), "clip": clip})
+
+
+def test_pairs_of_trainings_are_asked_at_points_that_are_named() -> None:
+    params = {"network": "digits-16x16", "regimes": ["plain", "wd"], "label_epsilons": [0.01]}
+    (first, *_) = drafts(suite("training_pairs", {**params, "points": 1}))
+    index = first.facts.index
+    assert {d.facts.index for d in drafts(suite("training_pairs", {**params, "indices": [index]}))} == {index}
+    with pytest.raises(SalverError, match="point 400 of digits is none that all networks classify"):
+        list(drafts(suite("training_pairs", {**params, "indices": [400]})))

@@ -10,12 +10,13 @@ import pytest
 
 from salver.core.errors import SalverError
 from salver.families import planted_sat, planted_unsat
+from salver.families.chosen import chosen_points
 from salver.families.factory import InstanceFactory, Point
 from salver.families.needle import HEIGHT, Shape, needle
 from salver.families.planted_sat import Planting, check_planted, found_by_attack, planted_drafts
 from salver.families.questions import LabelChanges
 from salver.families.registry import generators
-from salver.families.source import NetworkParameters, chosen_points, classifier_and_data
+from salver.families.source import NetworkParameters, classifier_and_data
 from salver.nets.graft import GraftedPart, graft
 from salver.nets.network import evaluate, lower
 from salver.oracle.enumerate import enumerate_query

@@ -40,6 +40,8 @@ def replayed(folder: Path, text: str, witness: str | None, *, row: str = ROW, **
         (MULTI, "1e39", "invalid", "infinite"),
         (BOX + "(assert (> X_0 0.5))", "0.5", "up_to_tolerance", "within"),
         (BOX + "(assert (<= X_0 0.3))", "0.3", "up_to_tolerance", "missed by 1.19e-08"),
+        (BOX + "(assert (<= X_0 0.029999999329447746))", "0.03", "correct", ""),
+        (BOX + "(assert (>= (- X_0) -0.029999999329447746))", "0.03", "correct", ""),
         (BOX + "(assert (<= (* X_0 X_0) 0.25))", "0.5", "correct", ""),
         (BOX + "(assert (or))", "0.5", "invalid", "condition 3"),
         (BOX + "(assert (>= Y_0 1.00001))", "0.5", "invalid", "condition 3"),

@@ -8,7 +8,11 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import helper
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from salver.core.errors import SalverError
 from salver.explain.checked import classifier_of
@@ -67,6 +71,38 @@ def test_one_of_several_outputs_is_named(tmp_path: Path) -> None:
     assert read_classifier(path, "t1").closing is None
     with pytest.raises(SalverError, match=r"no output 'score'; did you mean scores\?"):
         read_classifier(path, "score")
+
+
+def learnt(kind: str) -> tuple[Any, np.ndarray, str]:
+    """A model of scikit-learn, its inputs, and what gives its scores."""
+    x = (3 * np.random.default_rng(0).normal(size=(40, 4)) + 1).astype(np.float32)
+    options = {"hidden_layer_sizes": (6, 5), "max_iter": 20, "random_state": 0}
+    if kind == "regressor":
+        return MLPRegressor(**options).fit(x, x[:, :2]), x, "predict"
+    y = x.argmax(1) if kind != "two classes" else (x[:, 0] > 1).astype(int)
+    network = MLPClassifier(**options)
+    model = make_pipeline(StandardScaler(), network) if kind == "scaled" else network
+    return model.fit(x, y), x, "predict_proba"
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("zipmap", [True, False])
+@pytest.mark.parametrize("kind", ["classifier", "two classes", "scaled", "regressor"])
+def test_models_of_scikit_learn_are_read(kind: str, zipmap: bool, tmp_path: Path) -> None:
+    exporter = pytest.importorskip("skl2onnx")
+    model, x, scores = learnt(kind)
+    options = {} if kind == "regressor" else {id(model): {"zipmap": zipmap}}
+    path = stored(exporter.to_onnx(model, x[:1], options=options), tmp_path)
+    if kind == "regressor":
+        found = classifier_of(path)
+    else:
+        name = "output_probability" if zipmap else "probabilities"
+        with pytest.raises(SalverError, match=f"`--output-name {name}`"):
+            classifier_of(path)
+        found = classifier_of(path, output=name)
+    made = torch.from_numpy(evaluate(found.network, x))
+    made = made if found.closing is None else made.softmax(1)
+    assert np.allclose(made, getattr(model, scores)(x), atol=1e-5)
 
 
 def convolutional(rows: int, *, reshape: list[int] | None = None) -> onnx.ModelProto:

@@ -276,6 +276,9 @@ def test_archives_that_are_no_model_are_refused(tmp_path: Path) -> None:
                 archive.writestr(name, content)
         with pytest.raises(SalverError, match=told):
             read_keras(path)
+    path.write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(SalverError, match="is a Git-LFS pointer"):
+        read_keras(path)
     path.write_bytes((GOLDEN / "flat.keras").read_bytes()[:2000])
     with pytest.raises(SalverError, match="cannot be read as a Keras model"):
         read_keras(path)

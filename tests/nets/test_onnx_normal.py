@@ -16,6 +16,7 @@ from salver.core.errors import SalverError
 from salver.nets.classifier import read_classifier
 from salver.nets.network import evaluate
 from salver.nets.onnx.file import files_of, load_model, self_contained
+from salver.solvers.__main__ import main as solve
 
 Nodes = list[onnx.NodeProto]
 Change = Callable[[onnx.ModelProto], None]
@@ -178,7 +179,7 @@ def test_every_operator_set_is_read(opset: int, tmp_path: Path) -> None:
     )
 
 
-def test_weights_may_lie_beside_the_file(tmp_path: Path) -> None:
+def test_weights_may_lie_beside_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = mlp()
     convert_model_to_external_data(model, location="net.onnx.data", size_threshold=0)
     path = tmp_path / "net.onnx"
@@ -186,12 +187,31 @@ def test_weights_may_lie_beside_the_file(tmp_path: Path) -> None:
     assert not load_model(path).graph.initializer[0].external_data
     assert files_of(path) == [path, tmp_path / "net.onnx.data"]
     assert_read_as_the_runtime_does(path)
+    query = tmp_path / "q.vnnlib"
+    query.write_text(
+        "".join(f"(declare-const X_{i} Real)(assert (= X_{i} 1))" for i in range(3))
+        + "(declare-const Y_0 Real)(declare-const Y_1 Real)(assert (>= Y_0 -100))"
+    )
+    assert solve(["hybrid", "verify", str(query), "--network", f"N={path}", "--timeout", "20"]) == 0
+    assert capsys.readouterr().out.startswith("sat")
     (tmp_path / "net.onnx.data").write_bytes(b"short")
     with pytest.raises(SalverError, match=r"goes beyond the end of 'net.onnx.data'; copy both files again"):
         load_model(path)
     (tmp_path / "net.onnx.data").unlink()
     with pytest.raises(SalverError, match=r"'net.onnx.data', which cannot be read .*external_data=False"):
         load_model(path)
+
+
+def test_a_dead_part_that_the_runtime_refuses_keeps_no_witness_away(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = mlp()
+    dead_branch(model)
+    path, query = stored(model, tmp_path), tmp_path / "q.vnnlib"
+    text = "".join(f"(declare-const X_{i} Real)(assert (= X_{i} 1))" for i in range(3))
+    query.write_text(f"{text}(declare-const Y_0 Real)(declare-const Y_1 Real)(assert (>= Y_0 -100))")
+    assert solve(["falsify", "verify", str(query), "--network", f"N={path}", "--timeout", "20"]) == 0
+    assert capsys.readouterr().out.startswith("sat")
 
 
 def circle(model: onnx.ModelProto) -> None:

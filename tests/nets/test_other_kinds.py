@@ -52,7 +52,7 @@ KINDS: dict[str, tuple[bytes, str]] = {
     "old torch": (pickle.dumps({"w": 1}), "is a Python pickle"),
     "npz": (saved(lambda f: np.savez(f, w=np.zeros(2))), "is a NumPy archive"),
     "npy": (saved(lambda f: np.save(f, np.zeros(2))), "is a NumPy array"),
-    "keras": (zipped("metadata.json", "config.json", "model.weights.h5"), "is a Keras 3 file"),
+    "keras": (zipped("metadata.json", "config.json", "model.weights.h5"), "is a Keras file; let its name"),
     "zip": (zipped("net.onnx"), "is a zip archive"),
     "damaged zip": (zipped("net.onnx")[:30], "is a damaged zip archive"),
     "hdf5": (b"\x89HDF\r\n\x1a\n" + b"\0" * 100, "is an HDF5 file"),

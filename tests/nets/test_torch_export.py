@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch.nn import functional
 
 import salver
 from salver.core.errors import SalverError
+from salver.explain.checked import classifier_of
 from salver.nets.network import evaluate
 from salver.nets.torch_export import read_module
 
@@ -128,6 +130,27 @@ def test_an_example_may_come_without_the_axis_of_one() -> None:
 def test_what_cannot_be_read_is_said(source: Any, example: Any, told: str) -> None:
     with pytest.raises(SalverError, match=told):
         salver.unroll(source, example, label=0)
+
+
+@pytest.mark.parametrize(
+    ("dynamo", "rows"),
+    [(False, 1), (False, 4), (False, "open"), pytest.param(True, 4, marks=pytest.mark.slow)],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_files_of_both_exporters_are_read_with_any_batch(dynamo: bool, rows: Any, tmp_path: Path) -> None:
+    """With its defaults the newer one writes the weights beside the file, and reshapes with allowzero."""
+    module, shape = MODULES["residual"]
+    module.eval()
+    given = torch.zeros(rows if rows != "open" else 2, *shape[1:])
+    names = {"input_names": ["x"], "output_names": ["y"]}
+    if rows == "open":
+        names["dynamic_axes"] = {"x": {0: "rows"}, "y": {0: "rows"}}
+    torch.onnx.export(module, (given,), tmp_path / "net.onnx", dynamo=dynamo, verbose=False, **names)
+    assert (tmp_path / "net.onnx.data").exists() == dynamo
+    network = classifier_of(tmp_path / "net.onnx").network
+    x = RNG.normal(size=(5, 32)).astype(np.float32)
+    expected = module(torch.from_numpy(x.reshape(5, *shape[1:]))).detach().numpy()
+    assert np.allclose(evaluate(network, x), expected, atol=1e-5)
 
 
 class Stretched(nn.Module):

@@ -22,7 +22,7 @@ from salver.core import unpacking as archives
 from salver.core.errors import SalverError
 from salver.core.unpacking import unpack
 from salver.explain.gradient import Gradient
-from salver.families.instance import Facts, Instance, Manifest, Vacuity
+from salver.families.instance import DataCard, Facts, Instance, Manifest, Vacuity
 from salver.families.publication import Author, DataOrigin, Publication
 from salver.families.questions import SameMap, TopKChanges
 from salver.publish import generate_properties as drawing
@@ -514,14 +514,17 @@ def test_something_else_is_not_overwritten(tmp_path):
 
 def test_the_origin_of_own_data_is_what_the_suite_states():
     own = manifest(instance(0, dataset="wine.npz"), instance(1, dataset="photos/"))
+    card = DataCard(name="wine.npz", sha256="", classes=("red", "white"), features=tuple(map(str, range(40))))
+    own = own.model_copy(update={"data": (card,)})
     origin = DataOrigin(name="wine.npz", source="Ann Doe, 2026", licence="CC-BY-4.0")
     rights = rights_of(own, ["net.onnx"], Publication(licence="MIT", data=(origin,)), Terms())
     text = licence_file(rights, "t", ["wine.npz", "photos/", "digits"])
     assert "wine.npz: Ann Doe, 2026\n  Licence: CC-BY-4.0" in text
     assert "photos/: not stated\n  Licence: not stated" in text
-    assert "| wine.npz | wine.npz | Ann Doe, 2026 | CC-BY-4.0 | 1 |" in data_card(
-        own, count(own, NETWORKS), "n", rights
-    )
+    shown = data_card(own, count(own, NETWORKS), "n", rights)
+    assert "| wine.npz | wine.npz | Ann Doe, 2026 | CC-BY-4.0 | 1 |" in shown
+    assert "- wine.npz: 2 classes: red, white; 40 features: 0, 1, 2, " in shown
+    assert " 29 and 10 more\n" in shown
 
 
 @pytest.mark.parametrize(

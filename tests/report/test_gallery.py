@@ -19,6 +19,7 @@ from salver.core.errors import SalverError
 from salver.families.instance import Instance
 from salver.families.questions import TopKChanges
 from salver.judge.views import WitnessView
+from salver.report.axes import pixel
 from salver.report.gallery import Exhibit, Picture, html, markdown, ranks_moved, write_gallery
 from salver.report.pictures import bars_svg, flattened, image_png, map_png, shown_range
 from tests.builders.judged_runs import loaded
@@ -175,3 +176,14 @@ def test_every_channel_of_an_image_is_shown_on_its_own_range():
     assert Image.open(io.BytesIO(png)).convert("RGB").getpixel((0, 0)) == (0, 0, 255)
     each = tuple((0.0, end) for end in (1.0, 2.0, 4.0, 8.0))
     assert shown_range(each, (1, 2, 2)) == (0.0, 8.0)
+
+
+def test_an_image_with_its_channels_last_is_drawn_like_its_twin():
+    first = np.random.default_rng(0).uniform(size=(3, 4, 5))
+    last = np.moveaxis(first, 0, 2)
+    assert image_png(last.ravel(), last.shape, (0.0, 1.0)) == image_png(
+        first.ravel(), first.shape, (0.0, 1.0)
+    )
+    assert np.array_equal(flattened(last.ravel(), last.shape), flattened(first.ravel(), first.shape))
+    assert [pixel(17, shape) for shape in ((4, 5), (1, 4, 5), (4, 5, 1))] == [(3, 2)] * 3
+    assert pixel(17, (4, 5, 3)) == (1, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import zipfile
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from salver.core.errors import SalverError
@@ -47,7 +50,7 @@ def test_test_and_train_arrays_may_be_named_so_and_images_keep_their_shape(tmp_p
     assert (first.input_shape, first.clip) == ((2, 4, 3), (0.0, 255.0))
     assert len(first.train_x) == 0
     assert first.test_y.tolist() == [3, 0]
-    last = open_dataset(path, DataOptions(channels="last", std=255.0))
+    last = open_dataset(path, DataOptions(file_layout="hwc", std=255.0))
     assert last.input_shape == (3, 2, 4)
     assert last.clip == (0.0, 1.0)
     assert np.array_equal(last.test_x[1].reshape(3, 2, 4), (x[1].transpose(2, 0, 1) / 255).astype(np.float32))
@@ -186,7 +189,8 @@ def test_files_that_are_no_arrays_are_refused(tmp_path: Path) -> None:
     for name, content in (("a.npz", b"PK\3\4 and no more"), ("b.npz", b"version https://git-lfs")):
         (tmp_path / name).write_bytes(content)
         refused(tmp_path / name, "is no .npz file")
-    refused(tmp_path / "none.npz", "cannot be read")
+    refused(tmp_path / "none.npz", "does not exist")
+    refused(tmp_path / "aa.npz", r"does not exist; did you mean .*/a.npz")
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(
         header, {"descr": "<f8", "fortran_order": False, "shape": (10**12, 9)}
@@ -235,6 +239,8 @@ def test_folders_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     refused(folder, "dog/2.png is RGB with 4 x 9 pixels, cat/0.png is RGB with 4 x 5")
     Image.new("L", (5, 4)).save(folder / "dog" / "2.png")
     refused(folder, "dog/2.png is grey")
+    Image.new("I;16", (5, 4)).save(folder / "dog" / "2.png")
+    refused(folder, "dog/2.png has more than 8 bits for a value", colour="grey")
     Image.new("RGBA", (5, 4)).save(folder / "dog" / "2.png")
     refused(folder, "dog/2.png is of kind RGBA")
     (folder / "dog" / "2.png").write_bytes(b"no picture")
@@ -296,3 +302,68 @@ def test_entries_of_a_suite_are_checked() -> None:
     ):
         with pytest.raises(SalverError, match=match):
             parse_record(DataSource, raw, "suite")
+
+
+@pytest.mark.parametrize(
+    ("labels", "found"),
+    [
+        ([b"b", b"a"], ([1, 0], ("a", "b"))),
+        (["0.0", "1.0"], ([0, 1], ())),
+        (["10", "2"], ([10, 2], ())),
+        (["no", "1"], ([1, 0], ("1", "no"))),
+    ],
+)
+def test_numbers_as_text_are_numbers(tmp_path: Path, labels: list[Any], found: object) -> None:
+    data = open_dataset(arrays(tmp_path / "a.npz", x=np.zeros((2, 1)), y=np.array(labels)))
+    assert (data.test_y.tolist(), data.classes) == found
+
+
+def test_numbers_as_text_are_no_positions_below_zero(tmp_path: Path) -> None:
+    path = table(tmp_path / "a.csv", "a,y", "1,-1", "2,1")
+    refused(path, "label -1 of line 2 is no whole number")
+    assert open_dataset(path, DataOptions(class_names=("-1", "1"))).test_y.tolist() == [0, 1]
+
+
+def test_a_network_may_take_its_channels_last(tmp_path: Path) -> None:
+    x = np.arange(48.0).reshape(2, 2, 4, 3)
+    options = DataOptions(layout="hwc", mean=(0.0, 1.0, 2.0), lower=0.0, upper=(50.0, 60.0, 70.0))
+    kept = open_dataset(arrays(tmp_path / "a.npz", x=x, y=np.array([0, 1])), options)
+    assert kept.input_shape == (2, 4, 3)
+    assert np.array_equal(kept.test_x, (x - [0, 1, 2]).reshape(2, -1).astype(np.float32))
+    assert kept.bounds[1][:4].tolist() == [50.0, 59.0, 68.0, 50.0]
+    turned = open_dataset(arrays(tmp_path / "b.npz", x=x.transpose(0, 3, 1, 2), y=np.array([0, 1])),
+                          options.model_copy(update={"file_layout": "chw"}))  # fmt: skip
+    assert np.array_equal(turned.test_x, kept.test_x)
+    folder = images(tmp_path / "photos")
+    last, first = (open_dataset(folder, DataOptions(layout=layout)) for layout in ("hwc", "chw"))
+    assert last.input_shape == (4, 5, 3)
+    assert np.array_equal(
+        last.test_x.reshape(4, 4, 5, 3).transpose(0, 3, 1, 2), first.test_x.reshape(4, 3, 4, 5)
+    )
+    refused(arrays(tmp_path / "c.npz"), "x has 2 axes, and file_layout is about", file_layout="hwc")
+
+
+@settings(max_examples=150)
+@given(st.integers(0, 3), st.data())
+def test_a_damaged_file_is_read_or_refused(valid: Any, kind: int, data: st.DataObject) -> None:
+    path, content = valid[kind]
+    start = data.draw(st.integers(0, len(content)))
+    cut = data.draw(st.integers(0, 20))
+    damaged = content[:start] + data.draw(st.binary(max_size=6)) + content[start + cut :]
+    path.write_bytes(damaged)
+    with contextlib.suppress(SalverError):
+        if path.suffix == ".npy":
+            open_point(path, 3)
+        else:
+            open_dataset(path.parents[1] if path.suffix == ".png" else path)
+
+
+@pytest.fixture(scope="module")
+def valid(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Path, bytes]]:
+    """A file of every kind, and what it holds while it is whole."""
+    folder = tmp_path_factory.mktemp("valid")
+    np.save(folder / "x.npy", np.zeros(3))
+    picture = images(folder / "photos", "L", (2, 2)) / "cat" / "0.png"
+    csv = table(folder / "a.csv", "a,b,y", '1,2,"0"', "-1e3,.5,1")
+    paths = [arrays(folder / "a.npz"), folder / "x.npy", csv, picture]
+    return [(path, path.read_bytes()) for path in paths]

@@ -11,6 +11,7 @@ from salver import __version__
 from salver.cli.all import run_all
 from salver.cli.bench import bench_commands
 from salver.cli.calling import call
+from salver.cli.check import CheckCommand, check
 from salver.cli.check_runner import check_runner
 from salver.cli.compare import compare
 from salver.cli.data import data_app
@@ -45,6 +46,7 @@ for command in (
     suites, families, doctor,
 ):  # fmt: skip
     app.command()(command)
+app.command(cls=CheckCommand)(check)
 app.command("verify-set")(verify_set)
 app.command("new-runner")(new_runner)
 app.command("test-runner")(check_runner)

@@ -25,7 +25,7 @@ def compare(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare two runs, or two networks of one run, pair by pair, with intervals.
+    """Compare two runs, or two networks of a run, with intervals.
 
     The second is held against the first.
 

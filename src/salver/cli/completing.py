@@ -20,10 +20,11 @@ def families(incomplete: str) -> list[str]:
 
 
 def data_sets(incomplete: str) -> list[str]:
-    """Names of data sets."""
+    """Names of data sets that can be fetched."""
     from salver.zoo.datasets.catalogue import NAMES
+    from salver.zoo.datasets.record import DECLARED
 
-    return beginning(incomplete, NAMES)
+    return beginning(incomplete, [name for name in NAMES if DECLARED[name].sources])
 
 
 def solver(incomplete: str) -> list[str]:
@@ -36,6 +37,27 @@ def solver(incomplete: str) -> list[str]:
 def solvers(incomplete: str) -> list[str]:
     """Names of solvers, in a list with commas; none is offered twice."""
     return in_a_list(incomplete, solver(""))
+
+
+def embedded_solvers(incomplete: str) -> list[str]:
+    """Names of the solvers of this package."""
+    from salver.solvers.registry import SOLVERS
+
+    return beginning(incomplete, SOLVERS)
+
+
+def questions(incomplete: str) -> list[str]:
+    """Questions about a map."""
+    from salver.points.entries import known_questions
+
+    return beginning(incomplete, known_questions())
+
+
+def methods(incomplete: str) -> list[str]:
+    """Methods of explaining."""
+    from salver.points.entries import known_methods
+
+    return beginning(incomplete, known_methods())
 
 
 def peers(incomplete: str) -> list[str]:

@@ -28,7 +28,7 @@ def export(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a run's results as the scoring scripts of VNN-COMP take them. No solver is started.
+    """Write a run's results as VNN-COMP scores them. No solver is started.
 
     Example: salver export latest --to vnncomp2026 vnncomp2026_results
     """

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
@@ -17,6 +17,7 @@ from salver.core.errors import SalverError
 if TYPE_CHECKING:
     from salver.families.selection import Selection
 
+R = TypeVar("R")
 CORES = len(os.sched_getaffinity(0))
 
 SuiteOrSet = Annotated[
@@ -126,7 +127,7 @@ class SelectionArguments:
         )
 
 
-def with_options(command: Callable[..., None]) -> Callable[..., None]:
+def with_options(command: Callable[..., R]) -> Callable[..., R]:
     """A command whose first parameter, a dataclass, is given on the command line field by field.
 
     Typer reads a command's options from its signature; the returned one has a parameter for every field of
@@ -140,18 +141,19 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
     own = [
         inspect.Parameter(
             field.name,
-            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            inspect.Parameter.KEYWORD_ONLY,
             default=inspect.Parameter.empty if field.default is MISSING else field.default,
             annotation=hints[field.name],
         )
         for field in in_order
     ]
 
-    def called(**given: Any) -> None:
+    def called(**given: Any) -> R:
         options = kind(**{parameter.name: given.pop(parameter.name) for parameter in own})
-        command(options, **given)
+        return command(options, **given)
 
     called.__name__, called.__doc__ = command.__name__, command.__doc__
+    others = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in others]
     called.__signature__ = inspect.Signature([*own, *others])  # type: ignore[attr-defined]
     called.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *others)}
     return called

@@ -15,9 +15,10 @@ def validate(
     folder: Annotated[Path, typer.Argument(help="an instance set: its folder, .tar.gz or instances.csv")],
     as_json: AsJson = False,
 ) -> None:
-    """Check an instance set with three readers: ONNX Runtime, our own, vnnlib.
+    """Check an instance set with three readers.
 
-    Of somebody else's set its texts are read, and its networks are run and must fit them.
+    ONNX Runtime, our own and the vnnlib package read it again. Of somebody else's set its texts are
+    read, and its networks are run and must fit them.
 
     Example: salver validate instances/quick/1-s0
     """

@@ -10,7 +10,7 @@ import importlib.util
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
@@ -53,7 +53,7 @@ class FoundPlugins(dict[str, Any]):
 
 def find_plugins(
     base: type[Any],
-    folder: Path,
+    folders: Sequence[Path],
     group: str,
     *,
     warn: bool,
@@ -63,16 +63,22 @@ def find_plugins(
 
     Args:
         base: the class that a plug-in extends.
-        folder: where drop-in files lie.
+        folders: where drop-in files lie; what an earlier one has hides the same name in a later one.
         group: the entry points of installed packages.
         warn: whether what does not load is told of on stderr.
         described: reads a plug-in out of a TOML file, where the kind has such files.
     """
+    own, *others = folders
     found = FoundPlugins()
-    _collect(found, base, folder, group)
-    if described is not None:
-        for path in sorted(folder.glob("*.toml")):
-            _try(found, str(path), _names_in(path), partial(_described, path, described))
+    _collect_files(found, base, own, described)
+    for point in entry_points(group=group):
+        names = frozenset((point.name, point.value))
+        _try(found, f"entry point {point.value}", names, partial(_installed, point, base))
+    for folder in others:
+        shipped = FoundPlugins()
+        _collect_files(shipped, base, folder, described)
+        found.update({name: plugin for name, plugin in shipped.items() if name not in found})
+        found.broken += shipped.broken
     return _with_warnings(found) if warn else found
 
 
@@ -98,12 +104,14 @@ def _with_warnings(found: FoundPlugins) -> FoundPlugins:
     return found
 
 
-def _collect(found: FoundPlugins, base: type[Any], folder: Path, group: str) -> None:
+def _collect_files(
+    found: FoundPlugins, base: type[Any], folder: Path, described: Callable[[Path], type[Any]] | None
+) -> None:
     for path in sorted(folder.glob("*.py")):
         _try(found, str(path), _names_in(path), partial(_declared, path, base))
-    for point in entry_points(group=group):
-        names = frozenset((point.name, point.value))
-        _try(found, f"entry point {point.value}", names, partial(_installed, point, base))
+    for path in sorted(folder.glob("*.toml")) if described is not None else ():
+        assert described is not None
+        _try(found, str(path), _names_in(path), partial(_described, path, described))
 
 
 def _try(

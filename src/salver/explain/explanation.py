@@ -71,6 +71,11 @@ class Explanation(Record):
         outputs = explained.lowered.evaluate(x)[0]
         return outputs[:, : explained.logits], outputs[:, explained.logits :]
 
+    @property
+    def values_use_graph(self) -> bool:
+        """Whether `values` evaluates the graph, and so cannot find a fault of it."""
+        return type(self).values is Explanation.values
+
     def shifts(self, size: int) -> Array:
         """Where E looks around x: offsets [q, n] at which the classifier's gradient matters for it."""
         return np.zeros((1, size))

@@ -4,6 +4,8 @@ entries, and on kinks.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +21,11 @@ from salver.nets.torch_bridge import tensors_in_torch
 
 Array = npt.NDArray[np.float64]
 POINTS = 8
+"""Of each kind. Of a network with more than `MOST_ENTRIES` entries in all tensors a single one is drawn, and
+fewer of one almost as large."""
+MOST_ENTRIES = 1 << 23
+STEPS = 30
+"""Evaluations in search of a point where some z is about 0."""
 TOLERANCE = 1e-4
 """Relative to the largest output, between float32 and float64 evaluation away from z = 0."""
 ROUNDING = 1e-6
@@ -40,13 +47,23 @@ class Probes:
     """Points at which a network is compared with another form of it.
 
     Attributes:
-        x: float32 [k, n]. sizes: tensor -> what its entries are added up from, at most, [k, ...].
+        x: float32 [k, n].
+        outputs: of the network in double precision [k, m].
+        sizes: what the outputs are added up from, at most [k, m].
         kinks: whether a rounding may carry a point over some z = 0 [k].
+        drawn: how many of the points are random ones of the range, which come first.
     """
 
     x: npt.NDArray[np.float32]
-    sizes: dict[str, Array]
+    outputs: Array
+    sizes: Array
     kinks: npt.NDArray[np.bool_]
+    drawn: int
+
+    def random(self) -> Probes:
+        """The random points alone."""
+        own = slice(self.drawn)
+        return Probes(self.x[own], self.outputs[own], self.sizes[own], self.kinks[own], self.drawn)
 
 
 def probes(
@@ -59,12 +76,23 @@ def probes(
     """
     rng = np.random.default_rng(0)
     low, high = (np.broadcast_to(np.asarray(end, np.float64), network.input_size) for end in (low, high))
-    drawn = rng.uniform(low, high, (POINTS, network.input_size))
-    alike = np.vstack([np.repeat(np.array(_ALIKE)[:, None], network.input_size, axis=1), low, high])
-    ends = rng.uniform(low, high, (POINTS, network.input_size))
-    near = _on_kinks(network, ends, rng) if on_kinks else ends[:0]
+    entries = sum(map(math.prod, network.shapes.values()))
+    count = max(1, min(POINTS, MOST_ENTRIES // entries))
+    drawn = rng.uniform(low, high, (count, network.input_size))
+    alike = np.vstack([np.repeat(np.array(_ALIKE)[:, None], network.input_size, axis=1), low, high])[
+        : count - 1
+    ]
+    ends = rng.uniform(low, high, (count, network.input_size))
+    near = _on_kinks(network, ends, rng) if on_kinks and count > 1 else ends[:0]
     x = np.vstack([drawn, alike, near]).astype(np.float32)
-    sizes = _tensors(_absolute(network), np.abs(x))
+    known = [_known_at(network, x[first : first + count]) for first in range(0, len(x), count)]
+    outputs, sizes, kinks = (np.concatenate(parts) for parts in zip(*known, strict=True))
+    return Probes(x, outputs, sizes, kinks, count)
+
+
+def _known_at(network: Network, x: npt.NDArray[np.float32]) -> tuple[Array, Array, npt.NDArray[np.bool_]]:
+    """Outputs, sizes and kinks of `Probes` at some of the points."""
+    sizes = _tensors(_absolute(network), np.abs(x), single=len(x) == 1)
     exact, single = _tensors(network, x), _tensors(network, x, single=True)
     kinks = np.zeros(len(x), bool)
     for node in network.nodes:
@@ -72,7 +100,7 @@ def probes(
             z, rounded, size = (found[node.inputs[0]] for found in (exact, single, sizes))
             open_ = (np.abs(z) <= KINK * size) & ((z != 0) | (rounded != 0))
             kinks |= open_.reshape(len(x), -1).any(axis=1)
-    return Probes(x, sizes, kinks)
+    return exact[network.output], sizes[network.output], kinks
 
 
 def refuse_misread(model: onnx.ModelProto, network: Network, found: Probes, where: str) -> None:
@@ -97,11 +125,11 @@ def refuse_differing(
     Raises:
         SalverError: they differ.
     """
-    expected = np.asarray(_tensors(network, found.x)[network.output])
+    expected = found.outputs
     if run.shape != expected.shape:
         what = f"gives {run.shape[1]} values {by} and {expected.shape[1]} in the graph"
         raise SalverError(what, where, "report it; salver reads it wrongly")
-    room = ROUNDING * found.sizes[network.output] * (0.0 if exact else 1.0)
+    room = ROUNDING * found.sizes * (0.0 if exact else 1.0)
     off = _off(run, expected, room)
     if off.any():
         row = int(np.argmax(off))
@@ -125,11 +153,13 @@ def refuse_wrong_graph(
     """
     run = _run(model, found.x, "gradient network")
     if not kinks_known:
-        if run.shape != expected.shape or differ(run[:POINTS], expected[:POINTS]):
+        if run.shape != expected.shape or differ(run[: found.drawn], expected[: found.drawn]):
             what = "differs from the network and its gradient by automatic differentiation"
             raise SalverError(what, "gradient network", "report it; nothing was written")
         return
-    sizes = _tensors(_absolute(graph), np.abs(found.x))[graph.output]
+    absolute, x = _absolute(graph), np.abs(found.x)
+    parts = (x[first : first + found.drawn] for first in range(0, len(x), found.drawn))
+    sizes = np.concatenate([_tensors(absolute, part, len(part) == 1)[graph.output] for part in parts])
     off = _off(run[:, :logits], expected[:, :logits], ROUNDING * sizes[:, :logits])
     off |= _off(run[:, logits:], expected[:, logits:], ROUNDING * sizes[:, logits:]) & ~found.kinks
     if off.any():
@@ -172,28 +202,43 @@ def _in_double(model: onnx.ModelProto) -> bool:
 def _on_kinks(network: Network, ends: Array, rng: np.random.Generator) -> Array:
     """Points [k, n] between pairs of `ends` where the z of some neuron is about 0."""
     sources = [node.inputs[0] for node in network.nodes if isinstance(node.operator, Relu)]
-    if not sources:
-        return ends[:0]
-    low, high = ends, np.roll(ends, 1, axis=0)
-    before, after = (_tensors(network, side) for side in (low, high))
-    picks = []
-    for row in range(len(ends)):
+    found = [ends[:0]]
+    for low, high in zip(ends, np.roll(ends, 1, axis=0), strict=True) if sources else ():
         source = sources[int(rng.integers(len(sources)))]
-        crossed = np.flatnonzero((before[source][row] > 0).ravel() != (after[source][row] > 0).ravel())
+        z = _behind(network, source)
+        crossed = np.flatnonzero((z(low) > 0) != (z(high) > 0))
         if len(crossed):
-            picks.append((row, source, int(rng.choice(crossed))))
-    rows = [row for row, _, _ in picks]
-    low, high = low[rows], high[rows]
-    for _ in range(30 if picks else 0):
-        middle = (low + high) / 2
-        found, start = _tensors(network, middle), _tensors(network, low)
-        same = np.array(
-            [
-                (found[source][i].ravel()[place] > 0) == (start[source][i].ravel()[place] > 0)
-                for i, (_, source, place) in enumerate(picks)
-            ]
-        )
-        low, high = np.where(same[:, None], middle, low), np.where(same[:, None], high, middle)
+            found.append(_crossing(z, int(rng.choice(crossed)), low, high)[None])
+    return np.concatenate(found)
+
+
+def _behind(network: Network, source: str) -> Callable[[Array], Array]:
+    """A tensor, flat, as a function of the input [n]; what it does not depend on is left out."""
+    needed, nodes = {source}, []
+    for node in reversed(network.nodes):
+        if node.name in needed:
+            needed.update(node.inputs)
+            nodes.append(node)
+    part = replace(network, nodes=tuple(reversed(nodes)), output=source)
+    return lambda x: _tensors(part, x[None])[source].ravel()
+
+
+def _crossing(z: Callable[[Array], Array], place: int, low: Array, high: Array) -> Array:
+    """A point between two at which an entry of z is about 0; it has other signs at the ends.
+
+    By the rule of false position, where an end that stays counts half (Dowell and Jarratt, BIT 11, 1971).
+    """
+    at_low, at_high = float(z(low)[place]), float(z(high)[place])
+    enough = 1e-12 * max(abs(at_low), abs(at_high))
+    for _ in range(STEPS):
+        middle = low + at_low / (at_low - at_high) * (high - low)
+        at = float(z(middle)[place])
+        if abs(at) <= enough:
+            return middle
+        if (at > 0) == (at_low > 0):
+            low, at_low, at_high = middle, at, at_high / 2
+        else:
+            high, at_high, at_low = middle, at, at_low / 2
     return low
 
 

@@ -9,7 +9,6 @@ from salver.nets.network import Network, lower
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.program import Program
 from salver.nets.runtime import Runtime
-from salver.oracle.enumerate import enumerate_query
 from salver.spec import Property
 from salver.spec.truth import Evidence, Truth
 
@@ -32,6 +31,9 @@ def known_answer(
         program, runtime: of `graph`, where the caller has them.
     """
     if exact:
+        # Its imports take longer than many answers that need no enumeration.
+        from salver.oracle.enumerate import enumerate_query
+
         truth = enumerate_query(program or lower(graph), prop, graph).truth
         return truth, Evidence.ENUMERATED if truth is not Truth.UNKNOWN else Evidence.UNKNOWN
     if witness is not None and prop.inputs_inside(witness):

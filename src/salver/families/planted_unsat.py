@@ -159,8 +159,10 @@ def _gates(
     lower, upper = source.box(point.x, gating.epsilon)
     centre = point.x.astype(np.float64)
     others = [k for k in range(source.classifier.output_size) if k != point.label]
-    # A pixel at the end of the data range can move one way only; the corner must lie off the centre.
+    # A pixel at the end of the data range can move one way only, or not at all; the corner must lie off the
+    # centre.
     order = rng.permutation(len(centre))
+    order = order[upper[order] > lower[order]]
     gates = []
     for number in range(min(gating.gates, len(order) // PIXELS)):
         pixels = order[number * PIXELS : (number + 1) * PIXELS]

@@ -23,7 +23,18 @@ MADE = "made.json"
 MOST_MADE_BYTES = 16 << 20
 _PACKAGES = ("numpy", "onnx", "scikit-learn", "scipy", "torch")
 """Whose other versions may train other weights or write other bytes."""
-_DOWNSTREAM = ("cli", "judge", "publish", "report", "run", "runners", "supervise", "testkit")
+_DOWNSTREAM = (
+    "cli",
+    "judge",
+    "points",
+    "publish",
+    "report",
+    "run",
+    "runners",
+    "shipped",
+    "supervise",
+    "testkit",
+)
 """Parts of this package that no instance depends on."""
 _MISSING = "missing"
 

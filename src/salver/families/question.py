@@ -36,15 +36,22 @@ class Question(Record):
     tie_rule: ClassVar[str] = "values that reach their bound count as violations"
     needs_map: ClassVar[bool] = True
     """Whether the question says nothing without a map."""
+    needed: ClassVar[frozenset[str]] = frozenset()
+    """Entries that mean nothing by default: families choose them later, a person must give them."""
     layout: ClassVar[str] = "{map}-i{index}-{stem}-e{epsilon:g}"
     """How an instance's files are named; `network` may be used too."""
-    filled: ClassVar[frozenset[str]] = frozenset()
-    """Entries that `at` fills in: another network at the same point may have others."""
+    completed: ClassVar[frozenset[str]] = frozenset()
+    """Entries that `at` fills in; nobody gives them."""
 
     @property
     @abstractmethod
     def text(self) -> str:
         """The condition in symbols."""
+
+    @property
+    def in_words(self) -> str:
+        """The condition as a clause without symbols: `there is an input at which ...`."""
+        return f"{self.meaning[:1].lower()}{self.meaning[1:].rstrip('.')}"
 
     @property
     @abstractmethod

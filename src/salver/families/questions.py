@@ -40,9 +40,12 @@ class _OtherClass(Question):
     winner: bool = False
     tie_rule = "a tie z_k = z_l counts as a violation"
     layout = "{map}-i{index}-e{epsilon:g}-{stem}"
-    filled = frozenset({"targets"})
 
     def at(self, reference: Array, label: int, logits: int) -> Self:
+        wrong = next((k for k in self.targets if not 0 <= k < logits or k == label), None)
+        if wrong is not None:
+            choice = ", ".join(map(str, others(label, logits)))
+            raise SalverError(f"class {wrong} is none that may win", "targets", f"choose among {choice}")
         return self.model_copy(update={"targets": self.targets or others(label, logits)})
 
     def changed(self, label: int, logits: int) -> tuple[Clause, ...]:
@@ -78,6 +81,10 @@ class SameMap(_OtherClass):
         return self.delta
 
     @property
+    def in_words(self) -> str:
+        return f"the class is another one and no entry of the map moves by more than {self.delta:g}"
+
+    @property
     def text(self) -> str:
         return f"|E(x) - E(xhat)|_inf <= {self.delta:g}"
 
@@ -96,6 +103,11 @@ class SameSigns(_OtherClass):
     kind: Literal["same-signs"] = "same-signs"
     threshold: float = Field(default=0.0, ge=0)
     meaning = "The signs of the map are the same, the class is another one."
+
+    @property
+    def in_words(self) -> str:
+        above = f" above {self.threshold:g}" if self.threshold else ""
+        return f"the class is another one and no entry of the map{above} changes its sign"
 
     @property
     def text(self) -> str:
@@ -121,6 +133,11 @@ class SameTopK(_OtherClass):
     @property
     def ranked(self) -> int:
         return self.k
+
+    @property
+    def in_words(self) -> str:
+        kept = f"{_largest(self.k)} of the map {'are' if self.k > 1 else 'is'} the same"
+        return f"the class is another one and the {kept}"
 
     @property
     def text(self) -> str:
@@ -153,8 +170,8 @@ class TopKChanges(Question):
     inside: tuple[int, ...] = ()
     size: int = 0
     meaning = "The most important entries are others."
+    completed = frozenset({"inside", "size"})
     tie_rule = "a tie with an entry of the top-k set is a violation; a tie of logits keeps the label"
-    filled = frozenset({"inside", "size"})
 
     @property
     def leave(self) -> int:
@@ -195,6 +212,16 @@ class TopKChanges(Question):
         if self.leave > 1 and self.by > 1:
             raise SalverError("stay and within are two questions", where, "choose one of them")
         return self.model_copy(update={"inside": tuple(inside.tolist()), "size": size})
+
+    @property
+    def in_words(self) -> str:
+        kept = " and the class is the same" if self.same_label else ""
+        if self.by > 1:
+            member = f"one of the {_largest(self.k)}" if self.k > 1 else "the largest entry"
+            return f"{member} of the map is no longer among the {self.within} largest{kept}"
+        if self.leave > 1:
+            return f"{self.leave} or more of the {_largest(self.k)} of the map have left them{kept}"
+        return f"the {_largest(self.k)} of the map {'are others' if self.k > 1 else 'is another one'}{kept}"
 
     @property
     def text(self) -> str:
@@ -256,10 +283,10 @@ class SignChanges(Question):
 
     kind: Literal["sign-changes"] = "sign-changes"
     entry: int
-    level: float = 0.0
+    level: float = Field(default=0.0, allow_inf_nan=False)
     positive: bool = True
     meaning = "An entry of the map falls to the asked level."
-    filled = frozenset({"positive"})
+    completed = frozenset({"positive"})
     layout = "{map}-{stem}-i{index}-e{epsilon:g}"
 
     def at(self, reference: Array, label: int, logits: int) -> Self:
@@ -267,6 +294,14 @@ class SignChanges(Question):
             what = f"there is no entry {self.entry}"
             raise SalverError(what, "sign question", f"choose among 0 ... {len(reference) - 1}")
         return self.model_copy(update={"positive": bool(reference[self.entry] > 0)})
+
+    @property
+    def in_words(self) -> str:
+        if self.level == 0:
+            return f"entry {self.entry} of the map loses its sign"
+        if self.positive:
+            return f"entry {self.entry} of the map falls to {self.level:g} or below"
+        return f"entry {self.entry} of the map rises to {-self.level:g} or above"
 
     @property
     def text(self) -> str:
@@ -292,13 +327,18 @@ class EntryMoves(Question):
     """Some entry moves by `delta` or more."""
 
     kind: Literal["entry-moves"] = "entry-moves"
-    delta: float = 0.0
+    delta: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     meaning = "An entry of the map moves by the asked width or more."
+    needed = frozenset({"delta"})
     layout = "{map}-{stem}-i{index}-e{epsilon:g}"
 
     @property
     def tolerance(self) -> float:
         return self.delta
+
+    @property
+    def in_words(self) -> str:
+        return f"some entry of the map moves by {self.delta:g} or more" if self.delta else "the map changes"
 
     @property
     def text(self) -> str:
@@ -347,6 +387,10 @@ class LabelChanges(Question):
 
     def classes(self, label: int, logits: int) -> tuple[int, ...]:
         return others(label, logits)
+
+
+def _largest(k: int) -> str:
+    return "largest entry" if k == 1 else f"{k} largest entries"
 
 
 AnyQuestion = Annotated[Question, QUESTIONS]

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from salver.core.errors import SalverError, suggestion
 from salver.explain.ranking import UndefinedConditionError
+from salver.families.chosen import PointChoice, chosen_points
 from salver.families.factory import InstanceFactory, Point
-from salver.families.generator import InstanceDraft, Parameters, names_a_file
+from salver.families.generator import InstanceDraft, names_a_file
 from salver.families.instance import DataCard
 from salver.families.search import significant
 from salver.nets.classifier import KERAS, read_classifier
@@ -23,58 +23,15 @@ from salver.nets.onnx.file import network_name
 from salver.nets.torch_bridge import from_torch
 from salver.zoo.datasets import NAMES, Dataset, DataSource, load, open_dataset, open_point
 
-Labels = npt.NDArray[np.int64]
 
-
-class NetworkParameters(Parameters):
-    """What every family on a network's points lets a suite say.
-
-    The label of a point is the class that the network gives it, which is the class that is explained. Of a
-    misclassified point the facts also hold the data's own label.
-    """
+class NetworkParameters(PointChoice):
+    """What every family on a network's points lets a suite say."""
 
     network: str = Field(description="a zoo key, or an ONNX file by its path from the suite")
     output: str | None = Field(default=None, description="which of an ONNX file's outputs holds the scores")
     dataset: DataSource | None = Field(
         default=None, description="data of an ONNX classifier: a name, or a path with what is not in the file"
     )
-    points: int = Field(default=5, gt=0, description="how many test points to use")
-    skip: int = Field(default=0, ge=0, description="how many candidate points to pass over first")
-    which: Literal["correct", "misclassified", "all"] | None = Field(
-        default=None, description="points to choose from; correct ones, or those that are named"
-    )
-    indices: tuple[int, ...] = Field(default=(), description="the test points themselves, counted from 0")
-    point: Path | None = Field(default=None, description="one input of your own in an .npy file")
-    point_label: int | None = Field(default=None, ge=0, description="its class; the network's when not given")
-
-    @model_validator(mode="after")
-    def _one_choice(self) -> Self:
-        if self.indices and self.point is not None:
-            raise ValueError("indices and point both name points; give one of them")
-        if self.named and (both := sorted({"points", "skip"} & self.model_fields_set)):
-            raise ValueError(f"{both[0]} has no meaning where indices or point name the points; leave it out")
-        if self.point_label is not None and self.point is None:
-            raise ValueError("point_label is the class of `point`, which is not given")
-        if len(set(self.indices)) < len(self.indices):
-            raise ValueError("indices name a point twice")
-        return self
-
-    @property
-    def named(self) -> bool:
-        """Whether the points are named one by one."""
-        return bool(self.indices) or self.point is not None
-
-    @property
-    def wanted(self) -> int:
-        """How many points are asked for."""
-        return (len(self.indices) or 1) if self.named else self.points
-
-    def unused(self, used: Collection[int]) -> str:
-        """What to say where some points asked for give no instance."""
-        if not self.named:
-            return super().unused(used)
-        left = ", ".join(str(index) for index in self.indices if index not in used)
-        return f"nothing can be asked at {left} of the points named"
 
 
 class RadiusParameters(NetworkParameters):
@@ -163,12 +120,14 @@ def classifier_and_data(params: NetworkParameters, seed: int, family: str) -> tu
         hint = "add `dataset`, the data that the network was trained on, or a `point` (docs/own-network.md)"
         raise SalverError("a network in a file needs data", where, hint)
     found = read_classifier(path, params.output)
+    found.tell(str(path))
     classifier = found.network
     known = None
     if params.dataset is not None:
         known = _opened(params.dataset, params.data_dir)
         refuse_other_network(classifier, known, params.dataset.path, where)
     data = with_point(params, classifier, known)
+    data = in_shape(found.shape, data, where)
     if found.model is not None:
         points = probes(classifier, *probed(data), on_kinks=False)
         refuse_misread(found.model, classifier, points, str(path))
@@ -201,6 +160,26 @@ def refuse_other_network(classifier: Network, data: Dataset, name: str, where: s
         raise SalverError(what, where, "number the classes from 0 in the order of the network's outputs")
 
 
+def in_shape(declared: tuple[int, ...], data: Dataset, where: str) -> Dataset:
+    """The data with the shape of images that a network declares, where its own rows are flat.
+
+    Raises:
+        SalverError: the sides of its images are the network's in another order.
+    """
+    shape = data.input_shape
+    if len(declared) != 3 or 0 in declared or len(shape) not in (1, 3):
+        return data
+    if len(shape) == 1:
+        return replace(data, input_shape=declared)
+    sides = [[side for side in one if side > 1] for one in (declared, shape)]
+    if sides[0] != sides[1] and sorted(sides[0]) == sorted(sides[1]):
+        own, theirs = (" x ".join(map(str, one)) for one in (declared, shape))
+        what = f"takes images of {own}, {data.name} has {theirs}"
+        hint = 'say layout = "hwc" where the network has its channels last, file_layout where the file has'
+        raise SalverError(what, where, hint)
+    return data
+
+
 def with_point(params: NetworkParameters, classifier: Network, data: Dataset | None) -> Dataset:
     """The data, or in its place the one point that the parameters name.
 
@@ -224,53 +203,3 @@ def probed(data: Dataset) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float
         return data.bounds
     rows = data.test_x.astype(np.float64)
     return rows.min(axis=0) - 1, rows.max(axis=0) + 1
-
-
-def chosen_points(
-    params: NetworkParameters, factory: InstanceFactory, data: Dataset, seed: int
-) -> Iterator[Point]:
-    """The points that the parameters name, or all that may be chosen, in a seeded order.
-
-    Raises:
-        SalverError: there is no such point, or none that may be chosen.
-    """
-    given = factory.predict(data.test_x)
-    right = np.ones(1, bool) if params.point and params.point_label is None else given == data.test_y
-    allowed = {"correct": right, "misclassified": ~right}.get(params.which or "", np.ones(len(right), bool))
-    if params.named:
-        order = list(params.indices) or [0]
-        _refuse_named(params, order, allowed, data, factory.name)
-    else:
-        allowed = allowed if params.which else right
-        permuted = np.random.default_rng([seed, 17]).permutation(len(data.test_x))
-        order = [int(i) for i in permuted if allowed[i]]
-        _refuse_none(params, len(order), data, factory.name)
-    for index in order[params.skip :]:
-        own = None if right[index] else int(data.test_y[index])
-        yield Point(index, data.test_x[index], int(given[index]), own)
-
-
-def _refuse_named(
-    params: NetworkParameters, order: list[int], allowed: npt.NDArray[np.bool_], data: Dataset, name: str
-) -> None:
-    rows = len(data.test_x)
-    for index in order:
-        if not 0 <= index < rows:
-            what = f"there is no point {index}"
-            raise SalverError(what, f"indices of {data.name}", f"it has points 0 to {rows - 1}")
-        if not allowed[index]:
-            done = "misclassifies" if params.which == "correct" else "classifies correctly"
-            what = f"{name} {done} point {index} of {data.name}"
-            raise SalverError(what, f'which = "{params.which}"', "leave `which` out, or name other points")
-
-
-def _refuse_none(params: NetworkParameters, candidates: int, data: Dataset, name: str) -> None:
-    kind = {"misclassified": "misclassified ", "all": ""}.get(params.which or "", "correctly classified ")
-    if candidates == 0 and params.which == "misclassified":
-        raise SalverError(f"{name} misclassifies no point of {data.name}", "which", "choose correct points")
-    if candidates == 0:
-        hint = "compare the order of its classes, and how inputs are scaled, with its training"
-        raise SalverError(f"classifies no point of {data.name} correctly", name, hint)
-    if params.skip >= candidates:
-        what = f"{data.name} has {candidates} {kind}points, and all are passed over"
-        raise SalverError(what, f"skip = {params.skip}", f"choose a number below {candidates}")

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from salver.core.errors import SalverError, file_error
 from salver.core.plugins import choose
-from salver.core.project import project_root
+from salver.core.project import folders_named
 from salver.core.records import Record, parse_record
 from salver.families.publication import Publication
 
@@ -55,7 +55,10 @@ class Suite(Record):
         A suite of this project's benchmarks/ has its key alone; another one, which may share its key with any
         number of files elsewhere, also a hash of where it lies.
         """
-        if self.file is None or self.file.absolute().parent.resolve() == _suite_folder().resolve():
+        if self.file is None:
+            return self.key
+        known = [folder.resolve() for folder in folders_named("benchmarks")]
+        if self.file.absolute().parent.resolve() in known:
             return self.key
         return _placed(self.key, self.file)
 
@@ -90,11 +93,11 @@ def _placed(key: str, path: Path) -> str:
 
 def suite_paths() -> dict[str, Path]:
     """Every suite file by key."""
-    return {path.stem: path for path in sorted(_suite_folder().glob("*.toml"))}
-
-
-def _suite_folder() -> Path:
-    return project_root() / "benchmarks"
+    found: dict[str, Path] = {}
+    for folder in folders_named("benchmarks"):
+        for path in sorted(folder.glob("*.toml")):
+            found.setdefault(path.stem, path)
+    return dict(sorted(found.items()))
 
 
 def read_suite(key: str) -> Suite:

@@ -102,7 +102,7 @@ def compare_networks(
 def asked_of_any(facts: Facts) -> str:
     """What an instance asks, without what follows from its network: logits, E at xhat, tolerance."""
     question, explanation = facts.question, facts.explanation
-    left_out = {*question.filled, "delta"}
+    left_out = {*question.completed, "targets", "delta"}
     told = {
         "question": question.model_dump(mode="json", exclude=left_out),
         "one class": len(question.classes(facts.label, facts.logits)) == 1,

@@ -2,7 +2,8 @@
 
 The rule is that of `salver.judge.witness`. Comparisons are exact, over the inputs as they were cast and the
 outputs of ONNX Runtime; strict ones are strict. The tolerance of the inputs is that of every comparison in
-which nothing but inputs stands.
+which nothing but inputs stands. A bound is what binary64 reads it as: files have decimals of binary32 numbers
+that end before those do, and VNN-COMP's own checker reads them so.
 """
 
 from __future__ import annotations
@@ -163,7 +164,11 @@ def _is_about(atom: TermAtom, tensors: set[int]) -> bool:
 
 def _slack(atom: TermAtom, values: Values) -> Fraction:
     """How far a comparison is from being violated; negative = violated."""
-    total = -atom.constant
+    constant = atom.constant
+    if len(atom.terms) == 1:
+        factor = atom.terms[0][1]
+        constant = factor * Fraction(float(constant / factor))
+    total = -constant
     for monomial, factor in atom.terms:
         total += factor * math.prod(Fraction(float(values[tensor][place])) for tensor, place in monomial)
     return total if atom.relation == ">=" else -total

@@ -84,6 +84,10 @@ def sample_of(module: Any, example: Any, where: str) -> Any:
         if not isinstance(made, torch.Tensor):
             what = f"gives a {type(made).__name__} and not one tensor"
             raise SalverError(what, where, "wrap it in a module that returns the scores alone")
+        if made.dim() > 1 and made.numel() != made.shape[1]:
+            # Of a batch, or of an image without its channels, a row or a column is taken for an input.
+            reasons.append(f"it makes {list(made.shape)} of it, not [1, classes]")
+            continue
         return candidate
     what = f"does not take an example of shape {list(x.shape)}" + (f" ({reasons[0]:.160})" if reasons else "")
     raise SalverError(what, where, "give one input x of shape [1, ...]")

@@ -6,11 +6,13 @@ import re
 from collections.abc import Sequence
 
 from salver.core.errors import counted
-from salver.families.instance import Manifest
+from salver.families.instance import DataCard, Manifest
 from salver.publish.census import MOST_SECONDS, Census, CensusGroup
 from salver.publish.rights import OWN_LICENCE, Rights, citation
 
 Row = Sequence[object]
+MOST_NAMES = 30
+"""Most names of classes or features that are listed."""
 
 
 def data_card(manifest: Manifest, census: Census, name: str, rights: Rights) -> str:
@@ -28,7 +30,7 @@ def data_card(manifest: Manifest, census: Census, name: str, rights: Rights) -> 
         "## Instances\n\n" + _instances(census),
         "## Known answers\n\n" + _answers(manifest, census),
         "## Networks\n\n" + _networks(census),
-        "## Data\n\n" + _data(census, rights),
+        "## Data\n\n" + _data(manifest, census, rights),
         "## How far from trivial\n\n" + _vacuity(manifest, census),
         "## Limits\n\n" + _limits(census, rights),
         "## Licence\n\n" + _licence(rights),
@@ -125,13 +127,27 @@ def _networks(census: Census) -> str:
     )
 
 
-def _data(census: Census, rights: Rights) -> str:
+def _data(manifest: Manifest, census: Census, rights: Rights) -> str:
     rows = []
     for dataset, points in census.points.items():
         origin = rights.origin(dataset)
         title = f"[{origin.title}]({origin.url})" if origin.url else origin.title
         rows.append((dataset, title, origin.source, origin.licence_text, points))
-    return _table(("data set", "title", "source", "licence", "test points used"), rows)
+    table = _table(("data set", "title", "source", "licence", "test points used"), rows)
+    names = [_names(card) for card in manifest.data if card.classes or card.features]
+    return "\n\n".join([table, "\n".join(names)]) if names else table
+
+
+def _names(card: DataCard) -> str:
+    """Classes and features of data of one's own, in the order of the network's outputs and inputs."""
+    kinds = {"classes": card.classes, "features": card.features}
+    said = [f"{len(names)} {kind}: {_plain(_some(names))}" for kind, names in kinds.items() if names]
+    return f"- {_plain(card.name)}: {'; '.join(said)}"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return ", ".join(names[:MOST_NAMES]) + more
 
 
 def _vacuity(manifest: Manifest, census: Census) -> str:

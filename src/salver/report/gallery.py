@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -16,13 +16,13 @@ from salver.core.errors import SalverError
 from salver.judge.judged import Judged
 from salver.judge.maps import top_set
 from salver.judge.views import WitnessView, chosen_witnesses, stored_view
-from salver.report.pictures import bars_svg, flattened, image_png, map_png
+from salver.report.axes import pixel
+from salver.report.side_by_side import Scene, Side, panels
 from salver.report.templating import environment
 from salver.report.words import asked
 from salver.run.loaded import LoadedRun
 
 Array = npt.NDArray[np.float64]
-MOST_BARS = 20
 
 
 @dataclass(frozen=True)
@@ -150,60 +150,26 @@ def _named(view: WitnessView, entries: Sequence[int]) -> str:
     if view.features:
         names = [view.features[i] for i in entries]
     elif len(view.map_shape) > 1:
-        places = (np.unravel_index(i, view.map_shape) for i in entries)
-        names = ["(" + ", ".join(str(int(n)) for n in place[-2:]) + ")" for place in places]
+        places = (pixel(i, view.map_shape) for i in entries)
+        names = ["(" + ", ".join(map(str, place)) + ")" for place in places]
     else:
-        names = [f"x{i}" for i in entries]
+        names = [f"entry {i}" for i in entries]
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "") or "none"
 
 
 def _pictures(view: WitnessView) -> list[tuple[Picture, bytes]]:
-    name = view.instance.name
-    if not view.is_image:
-        return _bars(view)
-    shape = view.map_shape
-    limit = max(float(np.abs(flattened(m, shape)).max()) for m in (view.x_map, view.witness_map))
-    first, second = top_sets(view) if len(shape) == 2 or shape[0] == 1 else ([], [])
-    change, moved = view.witness - view.x, view.witness_map - view.x_map
-    epsilon = view.instance.known.epsilon
-    return [
-        (
-            Picture(f"{name}-x.png", f"xhat: {view.x_class}"),
-            image_png(view.x, view.input_shape, view.clip),
-        ),
-        (Picture(f"{name}-x-map.png", "its map"), map_png(view.x_map, shape, limit, first)),
-        (
-            Picture(f"{name}-witness.png", f"witness: {view.witness_class}"),
-            image_png(view.witness, view.input_shape, view.clip),
-        ),
-        (Picture(f"{name}-witness-map.png", "its map"), map_png(view.witness_map, shape, limit, second)),
-        (Picture(f"{name}-change.png", "witness - xhat"), map_png(change, view.input_shape, epsilon)),
-        (Picture(f"{name}-map-change.png", "difference of the maps"), map_png(moved, shape, limit)),
-    ]
-
-
-def _bars(view: WitnessView) -> list[tuple[Picture, bytes]]:
-    """Charts of the entries with the largest saliency: inputs, maps and both differences."""
-    size = np.maximum(np.abs(view.x_map), np.abs(view.witness_map))
-    kept = np.sort(np.argsort(-size, kind="stable")[:MOST_BARS])
-    names = [view.features[i] if view.features else f"x{i}" for i in kept]
-    inputs = {"xhat": view.x[kept], "witness": view.witness[kept]}
-    maps = {"xhat": view.x_map[kept], "witness": view.witness_map[kept]}
-    charts = (
-        ("inputs", "xhat and witness", bars_svg(names, inputs, "input")),
-        ("maps", "their saliency maps", bars_svg(names, maps, "saliency")),
-        ("change", "witness - xhat", bars_svg(names, _difference(inputs), "change of the input")),
-        (
-            "map-change",
-            "difference of the maps",
-            bars_svg(names, _difference(maps), "change of the saliency"),
-        ),
+    first, second = top_sets(view)
+    scene = Scene(
+        Side("xhat", view.x_class, view.x, view.x_map, tuple(first)),
+        Side("witness", view.witness_class, view.witness, view.witness_map, tuple(second)),
+        view.input_shape,
+        view.map_shape,
+        view.clip,
+        view.instance.known.epsilon,
+        view.features,
     )
-    return [(Picture(f"{view.instance.name}-{part}.svg", said), svg.encode()) for part, said, svg in charts]
-
-
-def _difference(series: Mapping[str, Array]) -> dict[str, Array]:
-    return {"witness - xhat": series["witness"] - series["xhat"]}
+    name = view.instance.name
+    return [(Picture(f"{name}-{one.part}.{one.format}", one.caption), one.data) for one in panels(scene)]
 
 
 LEGEND = (

@@ -12,6 +12,7 @@ import pandas as pd
 import vl_convert
 from PIL import Image
 
+from salver.report.axes import channels_first
 from salver.report.colours import ABOVE, BELOW
 from salver.zoo.datasets import Clip, bounds
 
@@ -36,13 +37,13 @@ def image_png(values: Array, shape: tuple[int, ...], clip: Clip) -> bytes:
     """An input as a picture.
 
     Args:
-        values: [n], flattened in the order channels, height, width.
-        shape: (channels, height, width); three channels are red, green, blue, else the first is shown grey.
+        values, shape: see `channels_first`; three channels are red, green, blue, else the first is grey.
         clip: values of black and of white; see `shown_range`.
     """
-    low, high = (end.reshape(shape) for end in bounds(shown_range(clip, shape), values.size))
-    grey = np.clip((values.reshape(shape) - low) / np.where(high > low, high - low, 1.0), 0.0, 1.0)
-    pixels = np.moveaxis(grey if shape[0] == 3 else np.repeat(grey[:1], 3, axis=0), 0, 2)
+    image = channels_first(values, shape)
+    low, high = (end.reshape(image.shape) for end in bounds(shown_range(clip, image.shape), values.size))
+    grey = np.clip((image - low) / np.where(high > low, high - low, 1.0), 0.0, 1.0)
+    pixels = np.moveaxis(grey if len(grey) == 3 else np.repeat(grey[:1], 3, axis=0), 0, 2)
     return _png(np.rint(255 * pixels).astype(np.uint8), ())
 
 
@@ -50,8 +51,7 @@ def map_png(values: Array, shape: tuple[int, ...], limit: float, marked: Sequenc
     """A map as a picture: blue below zero, white at zero, red above.
 
     Args:
-        values: [s]. shape: (height, width) or (channels, height, width); of several channels a pixel shows
-            the entry of largest size.
+        values, shape: see `channels_first`; of several channels a pixel shows the entry of largest size.
         limit: size at which the colours are full.
         marked: pixels to frame, as indices of a map with one channel.
     """
@@ -63,9 +63,7 @@ def map_png(values: Array, shape: tuple[int, ...], limit: float, marked: Sequenc
 
 def flattened(values: Array, shape: tuple[int, ...]) -> Array:
     """The map [height, width]: per pixel the entry of largest size over the channels."""
-    if len(shape) == 2:
-        return values.reshape(shape)
-    channels = values.reshape(shape)
+    channels = channels_first(values, shape)
     largest = np.abs(channels).argmax(axis=0)
     return np.asarray(np.take_along_axis(channels, largest[None], axis=0)[0])
 

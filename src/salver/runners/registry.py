@@ -6,7 +6,7 @@ A runner's file is Python, or TOML for a tool with a common interface (`salver.r
 from __future__ import annotations
 
 from salver.core.plugins import FoundPlugins, find_plugins, one_line
-from salver.core.project import project_root
+from salver.core.project import folders_named
 from salver.runners.contract import Runner
 from salver.runners.foreign.declared import declared_runner
 
@@ -16,8 +16,8 @@ def runners(warn: bool = True) -> FoundPlugins:
 
     What does not load is told of on stderr unless `warn` is false.
     """
-    folder = project_root() / "runners"
-    return find_plugins(Runner, folder, "salver.runners", warn=warn, described=declared_runner)
+    folders = folders_named("runners")
+    return find_plugins(Runner, folders, "salver.runners", warn=warn, described=declared_runner)
 
 
 def why_unavailable(runner: Runner) -> str | None:

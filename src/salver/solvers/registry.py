@@ -29,6 +29,7 @@ class EmbeddedSolver:
         about: what it is, in one line of Markdown.
         needs: importable modules without which it cannot run.
         complete: whether it decides every query given time; only then does its `unsat` count.
+        certified: whether its `unsat` rests on certificates, and not on the word of a library.
         proves: whether an `unsat` can be followed by a proof (`salver.solvers.proving`).
         devices: of `DEVICES`.
         backends: exact back ends to choose from, where there are several.
@@ -44,6 +45,7 @@ class EmbeddedSolver:
     about: str
     needs: tuple[str, ...]
     complete: bool = False
+    certified: bool = False
     proves: bool = False
     devices: tuple[str, ...] = ("cpu",)
     backends: tuple[str, ...] = ()
@@ -96,6 +98,7 @@ SOLVERS = {
             "by certificates alone",
             needs=("torch", "auto_LiRPA", "onnxruntime", "scipy"),
             complete=True,
+            certified=True,
             proves=True,
             devices=("cpu", "cuda"),
         ),
@@ -132,6 +135,7 @@ SOLVERS = {
             about="attack, bounds, the saliency condition read backwards, branching, exact leaves",
             needs=("highspy", "pyscipopt", "onnxruntime", "scipy"),
             complete=True,
+            certified=True,
             proves=True,
             devices=("cpu", "cuda"),
             backends=("highs", "scip"),

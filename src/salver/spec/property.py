@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -140,13 +140,25 @@ class Property:
         )
 
     def same_query(self, other: Property) -> bool:
-        """Whether both ask exactly the same (bounds bit for bit, clauses in order)."""
+        """Whether both ask exactly the same: bounds bit for bit, and clauses in order as they are read.
+
+        A reader takes a choice of one conjunction as its atoms, and leaves out what is true of any output.
+        """
         return (
             np.array_equal(self.input_lower, other.input_lower)
             and np.array_equal(self.input_upper, other.input_upper)
-            and self.clauses == other.clauses
+            and list(_as_read(self.clauses)) == list(_as_read(other.clauses))
             and self.output_count == other.output_count
         )
+
+
+def _as_read(clauses: Iterable[Clause]) -> Iterator[Clause]:
+    for clause in clauses:
+        parts = tuple(tuple(atom for atom in part if atom.other != atom.left) for part in clause)
+        if len(parts) == 1:
+            yield from (((atom,),) for atom in parts[0])
+        elif () not in parts:
+            yield parts
 
 
 def _as_arrays(atoms: list[Atom]) -> _AtomArrays:

@@ -32,12 +32,14 @@ from salver.nets.keras.hdf5_probe import MOST_WEIGHTS
 from salver.nets.keras.layers import weight_names
 from salver.nets.keras.model import Path as LayerPath
 from salver.nets.keras.model import to_onnx
+from salver.nets.onnx.other_kinds import other_kind
 from salver.nets.operators import Shape
 
 Array = npt.NDArray[np.float32]
 LARGEST_FILE = 256 * 2**20
 LARGEST_CONFIG = 4 * 2**20
 PROBE_S = 30
+_ZIP, _HDF5 = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
 _MALFORMED = (
     OSError, ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError,
@@ -66,8 +68,11 @@ def read_keras(path: Path) -> tuple[onnx.ModelProto, Shape]:
         raise SalverError(f"is {error.strerror}", str(path), "name a Keras file") from error
     except OSError as error:
         raise file_error(error, path, "read") from error
+    if not content.startswith((_ZIP, _HDF5)):
+        what, hint = other_kind(content) or ("is no Keras file", "name one that model.save has written")
+        raise SalverError(what, str(path), hint)
     try:
-        return _from_zip(content, path) if content.startswith(b"PK") else _from_hdf5(content, path)
+        return _from_zip(content, path) if content.startswith(_ZIP) else _from_hdf5(content, path)
     except LayerError as error:
         raise SalverError(str(error), str(path), _HINT) from error
     except _MALFORMED as error:
@@ -155,8 +160,10 @@ def _snake(kind: str) -> str:
 def _by_name(groups: Any, budget: _Budget, path: LayerPath, kind: str, config: Config) -> dict[str, Array]:
     """Weights of a layer in an HDF5 model, which lists them by name for each layer of the outermost model."""
     name = path[0][2]
-    if not weight_names(kind, config) or not name or "/" in name or name not in groups:
+    wanted = weight_names(kind, config)
+    if not wanted or not name or "/" in name or name not in groups:
         return {}
+    wanted += ["depthwise_kernel"]  # of a DepthwiseConv2D of Keras 2
     group, found = _inside(groups, name), {}
     for raw in group.attrs.get("weight_names", ()):
         stated = raw.decode() if isinstance(raw, bytes) else str(raw)
@@ -164,6 +171,8 @@ def _by_name(groups: Any, budget: _Budget, path: LayerPath, kind: str, config: C
         if len(path) > 1 and (not above or above[-1] != path[-1][2]):
             continue
         short = last.split(":")[0]
+        if short not in wanted:
+            continue
         if short in found:
             raise LayerError(f"two weights {short:.40} of one layer")
         found[short] = _values(group, stated, budget)
@@ -175,7 +184,7 @@ def _values(group: Any, name: str, budget: _Budget) -> Array:
     import h5py
 
     data = _inside(group, name)
-    if not isinstance(data, h5py.Dataset) or data.dtype not in (np.float32, np.float64, np.float16, np.int32):
+    if not isinstance(data, h5py.Dataset) or data.dtype not in (np.float32, np.float64, np.float16):
         raise LayerError(f"weights {name[:60]} are not numbers")
     if data.is_virtual or data.external or data.compression not in (None, "gzip"):
         raise LayerError(f"weights {name[:60]} are stored outside the file or in an unknown way")

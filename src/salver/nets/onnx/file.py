@@ -18,6 +18,7 @@ from salver.core.errors import SalverError
 from salver.nets.onnx.external import embed_weights, locations, nodes_of
 from salver.nets.onnx.normal import MOST_NODES, normal_form
 from salver.nets.onnx.other_kinds import other_kind
+from salver.nets.onnx.unread import MEND, advice
 
 MOST_BYTES = 512 << 20
 _SHORT = 64
@@ -27,18 +28,25 @@ OLDEST_OPERATORS = 7
 """Opset from which on arithmetic broadcasts by shape alone; before, attributes said how."""
 
 
-def load_model(path: Path, outputs: Sequence[str] = (), keep: Collection[str] = ()) -> onnx.ModelProto:
+def load_model(
+    path: Path, outputs: Sequence[str] = (), keep: Collection[str] = (), *, one_output: bool = False
+) -> onnx.ModelProto:
     """Loads and checks an ONNX file, with the weights that lie beside it, in one form for all exporters.
 
     Args:
         outputs: names of tensors that are its outputs instead of those of the file; none for those.
         keep: tensors that stay although no output needs them.
+        one_output: refuses a file with several outputs of which none is named.
 
     Raises:
-        SalverError: missing, corrupt, larger than `MOST_BYTES`, or with operators that are not ONNX's own.
+        SalverError: missing, corrupt, larger than `MOST_BYTES`, with operators that are not ONNX's own, or
+            with several outputs.
     """
-    model = _with_weights(path)
+    model = _parse(stored_bytes(path), path)
+    embed_weights(model, path, MOST_BYTES)
     refuse_oddities(model, str(path))
+    if one_output and not outputs:
+        refuse_several_outputs(model.graph, str(path))
     return inferred(normal_form(model, str(path), outputs, keep), str(path))
 
 
@@ -50,7 +58,9 @@ def inferred(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
     """
     _refuse_unknown(model, where)
     try:
+        _check(model)
         model = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+        _forget_unfound(model.graph)
         onnx.checker.check_model(model)
     except Exception as error:  # the package raises many unrelated types
         raise _invalid(error, where) from error
@@ -63,8 +73,13 @@ def self_contained(path: Path) -> bytes:
     Raises:
         SalverError: it is no ONNX file, or is too large.
     """
-    model: bytes = _with_weights(path).SerializeToString()
-    return model
+    data = stored_bytes(path)
+    model = _parse(data, path)
+    if not locations(model):
+        return data
+    embed_weights(model, path, MOST_BYTES)
+    whole: bytes = model.SerializeToString(deterministic=True)
+    return whole
 
 
 def files_of(path: Path) -> list[Path]:
@@ -163,43 +178,84 @@ def refuse_oddities(model: onnx.ModelProto, where: str) -> None:
             raise SalverError(what, where, f"export it with opset_version={newest}")
 
 
-def _with_weights(path: Path) -> onnx.ModelProto:
-    model = _parse(stored_bytes(path), path)
-    embed_weights(model, path, MOST_BYTES)
-    return model
-
-
 def _parse(data: bytes, path: Path) -> onnx.ModelProto:
     try:
         model = onnx.load_from_string(data)
     except Exception as error:  # of the parser, of many unrelated types
         what = "is no ONNX file, or is cut short" if len(data) > _SHORT else "is no ONNX file"
         raise SalverError(what, str(path), "download or export it again") from error
-    if not model.graph.node and not model.graph.output:
-        raise SalverError("is no ONNX file: it holds no network", str(path), "download or export it again")
-    # The onnx package divides by these while it infers shapes, and a zero ends the process.
+    if not model.graph.output:
+        raise SalverError(
+            "is no ONNX file: it holds no network with an output", str(path), "download or export it again"
+        )
     for node in nodes_of(model):
-        for attribute in node.attribute:
-            if attribute.name in _POSITIVE and any(v <= 0 for v in (*attribute.ints, *_single(attribute))):
-                what = f"{node.op_type} {node.name!r:.60} has a {attribute.name} that is not positive"
-                raise SalverError(what, str(path), "export the model again")
+        _refuse_fatal(node, str(path))
     return model
+
+
+def _refuse_fatal(node: onnx.NodeProto, where: str) -> None:
+    """Refuses what ends the process while the onnx package infers shapes: it divides and counts by these."""
+    texts = (node.op_type, node.domain, node.name, *node.input, *node.output)
+    if not all(isinstance(text, str) for text in texts):
+        raise SalverError("holds a name that is no text", where, "download or export it again")
+    for attribute in node.attribute:
+        if attribute.name in _POSITIVE and any(v <= 0 for v in (*attribute.ints, *_single(attribute))):
+            what = f"{node.op_type} {node.name!r:.60} has a {attribute.name} that is not positive"
+            raise SalverError(what, where, "export the model again")
+        if attribute.name == "perm" and sorted(attribute.ints) != list(range(len(attribute.ints))):
+            what = f"{node.op_type} {node.name!r:.60} has a perm that is no permutation"
+            raise SalverError(what, where, "export the model again")
 
 
 def _single(attribute: onnx.AttributeProto) -> tuple[int, ...]:
     return (attribute.i,) if attribute.type == onnx.AttributeProto.INT else ()
 
 
+def refuse_several_outputs(graph: onnx.GraphProto, where: str) -> None:
+    """Raises: SalverError: which outputs there are, where there are several."""
+    if len(graph.output) > 1:
+        names = [value.name for value in graph.output]
+        what = f"has {len(names)} outputs ({', '.join(repr(name) for name in names)[:400]})"
+        labels = (onnx.TensorProto.INT64, onnx.TensorProto.INT32, onnx.TensorProto.STRING)
+        scores = [v.name for v in graph.output if v.type.tensor_type.elem_type not in labels]
+        hint = f"name the one with the scores, as in `--output-name {(scores or names)[-1]}`"
+        raise SalverError(what, where, hint)
+
+
+def _check(model: onnx.ModelProto) -> None:
+    """The package's own checks, before inference: that relies on them, and ends the process otherwise.
+
+    Outputs have no types yet, which the checks would miss.
+    """
+    outputs = [onnx.ValueInfoProto.FromString(value.SerializeToString()) for value in model.graph.output]
+    del model.graph.output[:]
+    try:
+        onnx.checker.check_model(model)
+    finally:
+        model.graph.output.extend(outputs)
+
+
+def _forget_unfound(graph: onnx.GraphProto) -> None:
+    """Leaves out what inference has not found the shape of, which the checker would miss."""
+    for place in range(len(graph.value_info) - 1, -1, -1):
+        if not graph.value_info[place].type.tensor_type.HasField("shape"):
+            del graph.value_info[place]
+    for value in graph.output:
+        if value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape"):
+            value.ClearField("type")
+
+
 def _refuse_unknown(model: onnx.ModelProto, where: str) -> None:
     """Raises: SalverError: an operator that ONNX does not define, in this set."""
     version = next((o.version for o in model.opset_import if not o.domain), 1)
     for node in nodes_of(model):
-        if node.domain.startswith("ai.onnx.") or (not node.domain and onnx.defs.has(node.op_type, version)):
+        if node.op_type == "ZipMap" or (not node.domain and onnx.defs.has(node.op_type, version)):
             continue
         kind = f"{node.domain}::{node.op_type}" if node.domain else node.op_type
         named = f" (node {node.name!r:.60})" if node.name else ""
         what = f"operator {kind:.80}{named} is not supported by salver: it is not one of ONNX's set {version}"
-        raise SalverError(what, where, "export it with ONNX's own operators")
+        hint = advice(node.op_type)
+        raise SalverError(what, where, hint if hint != MEND else "export it with ONNX's own operators")
 
 
 def _invalid(error: Exception, where: str) -> SalverError:

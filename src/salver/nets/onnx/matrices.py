@@ -84,7 +84,8 @@ def _product(
         raise builder.fail(node, f"of two {'variable' if isinstance(left, tuple) else 'constant'} tensors")
     first = isinstance(right, tuple)
     name, own = right if first else left
-    weight = (left if first else right) * np.float64(alpha)
+    weight = left if first else right
+    weight = weight if alpha == 1.0 else weight * np.float64(alpha)
     while weight.ndim > 2 and len(weight) == 1:
         weight = weight[0]
     source, size, count = builder.flat(name), math.prod(own), math.prod(full)

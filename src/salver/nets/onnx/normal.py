@@ -40,6 +40,7 @@ def normal_form(
     _with_one_domain(model, where)
     model = _written_out(model, where)
     graph = model.graph
+    _write_out_scalers(graph)
     _refuse_two_of_a_name(graph, where)
     _make_dense(graph, where)
     _sort(graph, where)
@@ -113,6 +114,28 @@ def _written_out(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
         raise SalverError("holds functions that cannot be written out", where, _AGAIN) from error
 
 
+def _write_out_scalers(graph: onnx.GraphProto) -> None:
+    """A Scaler of ai.onnx.ml, as scikit-learn's exporter writes a StandardScaler, is (x - offset) * scale."""
+    nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in graph.node]
+    if all(node.op_type != "Scaler" for node in nodes):
+        return
+    del graph.node[:]
+    for number, node in enumerate(nodes):
+        if (node.op_type, node.domain) != ("Scaler", "ai.onnx.ml"):
+            graph.node.append(node)
+            continue
+        names = [f"{node.output[0]}/{part}{number}" for part in ("single", "offset", "scale", "shifted")]
+        values = {a.name: list(a.floats) for a in node.attribute}
+        for name, value in zip(
+            names[1:3], (values.get("offset", [0.0]), values.get("scale", [1.0])), strict=True
+        ):
+            graph.initializer.append(numpy_helper.from_array(np.asarray(value, np.float32), name))
+        make = onnx.helper.make_node
+        graph.node.append(make("Cast", [node.input[0]], names[:1], to=onnx.TensorProto.FLOAT))
+        graph.node.append(make("Sub", names[:2], names[3:]))
+        graph.node.append(make("Mul", [names[3], names[2]], [node.output[0]]))
+
+
 def _refuse_two_of_a_name(graph: onnx.GraphProto, where: str) -> None:
     weights = [t.name for t in graph.initializer] + [s.values.name for s in graph.sparse_initializer]
     inputs = [value.name for value in graph.input]
@@ -147,7 +170,7 @@ def _dense(sparse: onnx.SparseTensorProto, name: str, where: str) -> onnx.Tensor
             raise ValueError("indices")
         full = np.zeros(math.prod(shape), values.dtype)
         full[places] = values
-    except (ValueError, IndexError, TypeError) as error:
+    except Exception as error:  # of the package too: wrong lengths, unknown types
         raise SalverError(f"sparse tensor {name!r:.60} is malformed", where, _AGAIN) from error
     return numpy_helper.from_array(full.reshape(shape), name)
 

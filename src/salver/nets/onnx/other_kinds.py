@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 import zipfile
 
-_TORCH = "salver reads ONNX: load it in PyTorch and call torch.onnx.export(..., external_data=False)"
+_TORCH = "load it in PyTorch, and call torch.onnx.export or salver.unroll(module, example, label=...)"
 _BEGINNINGS: tuple[tuple[bytes, str, str], ...] = (
     (b"version https://git-lfs", "is a Git-LFS pointer, not the network itself", "run `git lfs pull`"),
     (b"\x1f\x8b", "is compressed by gzip", "unpack it with gunzip"),
-    (b"\x89HDF\r\n", "is an HDF5 file, such as a Keras network", "name it .h5 or export it to ONNX"),
+    (b"\x89HDF\r\n", "is an HDF5 file, such as a Keras network", "let its name end in .h5"),
     (b"\x93NUMPY", "is a NumPy array, not a network", "name an ONNX file"),
     (b"\x80", "is a Python pickle, such as an old PyTorch file", _TORCH),
     (b"(", "is a text file, perhaps a VNN-LIB query", "name the network's ONNX file here"),
@@ -57,5 +57,5 @@ def _archive(raw: bytes) -> tuple[str, str]:
     if any(name.endswith(".npy") for name in names):
         return "is a NumPy archive (.npz), not a network", "name an ONNX file"
     if "model.weights.h5" in names or "config.json" in names:
-        return "is a Keras 3 file", "save it as .h5, which salver reads, or export it to ONNX"
+        return "is a Keras file", "let its name end in .keras"
     return "is a zip archive", "unpack it, or name an ONNX file"

@@ -12,7 +12,9 @@ import onnx
 from salver.core.errors import SalverError
 
 MOST_ENTRIES = 1 << 24
-"""Largest tensor, weights and intermediate results alike."""
+"""Largest intermediate result, and largest constant that is worked out."""
+MOST_WEIGHTS = 1 << 28
+"""Largest constant that the file itself holds, so that it is no larger than the file."""
 _FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)
 _KINDS = "fiub"
 _WINDOWED = ("Conv", "ConvTranspose", "AveragePool", "MaxPool")
@@ -28,8 +30,8 @@ def checked(tensor: onnx.TensorProto, where: str) -> Any:
         SalverError: not finite, not representable in single precision, too large, or no numbers at all.
     """
     name = tensor.name
-    if any(size < 0 for size in tensor.dims) or np.prod([float(s) for s in tensor.dims]) > MOST_ENTRIES:
-        raise SalverError(f"tensor {name!r} has more than {MOST_ENTRIES} entries", where, _SMALLER)
+    if any(size < 0 for size in tensor.dims) or np.prod([float(s) for s in tensor.dims]) > MOST_WEIGHTS:
+        raise SalverError(f"tensor {name!r} has more than {MOST_WEIGHTS} entries", where, _SMALLER)
     try:
         value = onnx.numpy_helper.to_array(tensor)
     except Exception as error:  # wrong length, unknown type, no text
@@ -39,7 +41,7 @@ def checked(tensor: onnx.TensorProto, where: str) -> Any:
     if value.dtype.kind == "f":
         if not np.isfinite(value).all():
             raise SalverError(f"tensor {name!r} holds NaN or infinity", where, "export the model again")
-        if (np.abs(value) > np.finfo(np.float32).max).any():
+        if value.itemsize > 4 and (np.abs(value) > np.finfo(np.float32).max).any():
             raise SalverError(f"tensor {name!r} is beyond single precision", where, "export it in float32")
     return value
 

@@ -22,6 +22,10 @@ _KINDS: tuple[tuple[frozenset[str], str], ...] = (
         "salver reads feed-forward networks alone: one without recurrence and loops is needed",
     ),
     (
+        frozenset("LinearClassifier LinearRegressor Normalizer SVMClassifier TreeEnsembleClassifier".split()),
+        "salver reads neural networks, not the other models of scikit-learn",
+    ),
+    (
         frozenset(
             "ArgMax ArgMin TopK OneHot NonMaxSuppression ArrayFeatureExtractor LabelEncoder ZipMap".split()
         ),
@@ -51,11 +55,16 @@ def refuse_unread(graph: onnx.GraphProto, supported: Container[str], where: str)
     several, are = ("s", "are") if len(named) > 1 else ("", "is")
     listed = " and ".join(filter(None, (", ".join(named[:-1]), named[-1])))
     kind = next(iter(first))
-    hint = next((hint for kinds, hint in _KINDS if kind in kinds), MEND)
+    hint = advice(kind)
     node = first[kind]
     if node.input and node.input[0] and "name " in hint:
         hint += f" ({node.input[0]!r:.60})"
     raise SalverError(f"operator{several} {listed} {are} not supported by salver", where, hint)
+
+
+def advice(kind: str) -> str:
+    """What somebody can do who has an operator of this kind."""
+    return next((hint for kinds, hint in _KINDS if kind in kinds), MEND)
 
 
 def called(node: onnx.NodeProto) -> str:

@@ -7,6 +7,7 @@ position only, so the same network gives the same bytes.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,7 +28,8 @@ class _GraphWriter:
 
     def constant(self, value: np.ndarray[Any, Any]) -> str:
         """Name of an initializer with this content; equal tensors are stored once."""
-        key = (value.shape, str(value.dtype), value.tobytes())
+        content = np.ascontiguousarray(value)
+        key = (value.shape, str(value.dtype), hashlib.blake2b(content.data).digest())
         if key not in self.names:
             self.names[key] = f"c{len(self.initializers)}"
             self.initializers.append(numpy_helper.from_array(value, self.names[key]))

@@ -22,6 +22,8 @@ from salver.nets.operators.linear import MatrixOperator, product, sum_with
 
 MOST_WEIGHTS = 1 << 16
 """Of a kernel that is written without its groups; larger ones keep them."""
+FEW_PLACES = 9
+"""Of a kernel with one channel a group, up to which torch goes over them one by one."""
 MOST_ENTRIES = 1 << 22
 """Of a convolution's matrix, above which a vector goes through it place by place."""
 
@@ -212,7 +214,16 @@ class Conv(Window):
         from torch.nn import functional
 
         top, left, bottom, right = self.pads
-        padded = functional.pad(values[0], (left, right, top, bottom))
+        padded = functional.pad(values[0], (left, right, top, bottom)) if any(self.pads) else values[0]
+        weight = weights["weight"]
+        used = (self.weight != 0).any(axis=(0, 1))
+        if weight.shape[:2] == (self.groups, 1) and 0 < used.sum() <= FEW_PLACES:
+            # torch is slow in groups, and in double precision most of all.
+            seen = [
+                weight[:, 0, i, j, None, None] * padded[..., rows, columns]
+                for i, j, rows, columns in self.views(shape) if used[i, j]
+            ]  # fmt: skip
+            return sum(seen[1:], seen[0]) + weights["bias"][:, None, None]
         rest = (self.strides, 0, self.dilations, self.groups)
         return functional.conv2d(padded, weights["weight"], weights["bias"], *rest)
 

@@ -79,7 +79,7 @@ class Linear(MatrixOperator):
         return (len(self.weight),)
 
     def transposed(self, source: Shape, target: Shape) -> Operator:
-        weight = held(np.ascontiguousarray(self.weight.T))
+        weight = held(self.weight.T)  # a view: weights of a large layer are there once
         return Linear(weight, np.zeros(len(weight), np.float32))
 
     def pulled(self, adjoint: npt.NDArray[np.float64], source: Shape) -> npt.NDArray[np.float64]:

@@ -21,6 +21,7 @@ from salver.judge.loaded import EntryNames, LoadedInstance, StoredRun
 from salver.judge.maps import Seen, map_shape, seen_at, seen_at_xhat
 from salver.judge.views import centre_of_box
 from salver.judge.witness import parse_witness
+from salver.report.axes import channels_first
 from salver.runners.answers import Claim
 
 Array = npt.NDArray[np.float64]
@@ -115,7 +116,9 @@ def _pictures(run: StoredRun, instance: LoadedInstance, shown: JudgedRun | None)
     x, exact = centre(low, high, facts)
     at_xhat = seen_at_xhat(instance, x)
     shape = map_shape(instance) if facts.map_size else (0,)
-    found = Pictures(_three(facts.input_shape), _three(shape), _drawn(x, at_xhat), exact, instance.names)
+    sides = facts.input_shape, shape
+    first, second = map(_three, sides)
+    found = Pictures(first, second, _drawn(x, at_xhat, *sides), exact, instance.names)
     witness = None if shown is None else run.witness(shown.run)
     if shown is None or witness is None:
         return found
@@ -123,7 +126,7 @@ def _pictures(run: StoredRun, instance: LoadedInstance, shown: JudgedRun | None)
     at_witness = seen_at(instance, point)
     return replace(
         found,
-        witness=_drawn(point, at_witness),
+        witness=_drawn(point, at_witness, *sides),
         solver=shown.run.solver,
         verdict=str(shown.judgement.witness),
         moved=_distance(point, x),
@@ -136,8 +139,14 @@ def _distance(one: Array, other: Array) -> float:
     return _rounded(np.abs(one - other).max(initial=0.0)[None])[0]
 
 
-def _drawn(x: Array, at: Seen) -> DrawnPoint:
-    return DrawnPoint(_rounded(x), _rounded(at.map), at.label, at.top)
+def _drawn(x: Array, at: Seen, shape: tuple[int, ...], map_shape: tuple[int, ...]) -> DrawnPoint:
+    image, shown = _in_order(x, shape), _in_order(at.map, map_shape)
+    return DrawnPoint(_rounded(image), _rounded(shown), at.label, at.top)
+
+
+def _in_order(values: Array, shape: tuple[int, ...]) -> Array:
+    """Values as the page takes them: of an image channel by channel."""
+    return channels_first(values, shape).ravel() if len(shape) == 3 else values
 
 
 def _box(text: bytes, inputs: int) -> tuple[Array, Array]:
@@ -175,7 +184,8 @@ def centre(low: Array, high: Array, facts: Facts) -> tuple[Array, bool]:
 def _three(shape: tuple[int, ...]) -> tuple[int, int, int]:
     """As channels, height, width; what has no rows is one row."""
     if len(shape) == 3:
-        return shape[0], shape[1], shape[2]
+        channels, height, width = channels_first(np.empty(math.prod(shape)), shape).shape
+        return channels, height, width
     if len(shape) == 2:
         return 1, shape[0], shape[1]
     return 1, 1, math.prod(shape)

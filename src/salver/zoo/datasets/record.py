@@ -51,6 +51,12 @@ class Dataset:
         """Lowest and highest valid value of every entry [n], [n]; infinite without a range."""
         return bounds(self.clip, self.test_x.shape[1])
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many points each class has, by its name or number."""
+        found = np.bincount(self.test_y, minlength=len(self.classes)).tolist()
+        return dict(zip(self.classes or map(str, range(len(found))), found, strict=True))
+
     @cached_property
     def sha256(self) -> str:
         """Hash of all four arrays: their shapes, little-endian values and order."""

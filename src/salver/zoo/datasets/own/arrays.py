@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -23,7 +25,11 @@ KNOWN = (
     "feature_names", "class_names", "shape", "lower", "upper",
 )  # fmt: skip
 """The arrays that a file may hold."""
-_DAMAGED = (ValueError, TypeError, SyntaxError, KeyError, EOFError, MemoryError, OSError)
+_DAMAGED = (
+    ValueError, TypeError, SyntaxError, KeyError, IndexError, OverflowError, EOFError, MemoryError, OSError,
+    RuntimeError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What the readers of archives and arrays raise where a file is damaged."""
 _PLAIN = "save plain arrays, such as np.savez(path, x=x, y=y)"
 
 
@@ -33,7 +39,7 @@ def read_npz(path: Path, where: str, options: DataOptions) -> RawData:
     Raises:
         SalverError: no such file, pickled objects, an array missing, unknown or of another kind.
     """
-    options.refuse_others(COMMON | {"feature_names", "shape", "channels"}, where, "an .npz file")
+    options.refuse_others(COMMON | {"feature_names", "shape", "layout", "file_layout"}, where, "an .npz file")
     arrays = _arrays(_content(path, where), where)
     x, y = ("x_test", "y_test") if "x_test" in arrays or "y_test" in arrays else ("x", "y")
     pairs = [(x, y), *([("x_train", "y_train")] if {"x_train", "y_train"} & set(arrays) else [])]
@@ -46,14 +52,14 @@ def read_npz(path: Path, where: str, options: DataOptions) -> RawData:
             raise SalverError(f"holds an array {name}, which has no meaning", where, suggestion(name, KNOWN))
         if name in ("x", "y") and x != "x":
             raise SalverError(f"holds {name} and {name}_test", where, "keep one of them")
-    parts = [_part(arrays, names, where, options.channels) for names in pairs]
+    parts = [_part(arrays, names, where, options) for names in pairs]
     stated = tuple(int(side) for side in _plain(arrays, "shape", "iu", where))
     return RawData(
         where,
         path.name,
         parts[0],
         parts[1] if len(parts) > 1 else None,
-        stated or (() if options.shape else shape_of(parts[0].x.shape[1:])),
+        stated or (() if options.shape else shape_of(parts[0].x.shape[1:], options.layout)),
         tuple(map(str, _plain(arrays, "feature_names", "U", where))),
         tuple(map(str, _plain(arrays, "class_names", "U", where))),
         _limits(arrays, "lower", where),
@@ -102,8 +108,9 @@ def _arrays(content: bytes, where: str) -> dict[str, NDArray[np.generic]]:
                 name: _array(archive.read(member), f"{where}: {name}")
                 for name, member in zip(names, members, strict=True)
             }
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
-        raise SalverError(f"is no .npz file ({error})", where, _PLAIN) from error
+    except _DAMAGED as error:
+        first = next(iter(str(error).splitlines()), type(error).__name__)
+        raise SalverError(f"is no .npz file ({first[:100]})", where, _PLAIN) from error
 
 
 def _array(content: bytes, where: str) -> NDArray[np.generic]:
@@ -117,24 +124,32 @@ def _array(content: bytes, where: str) -> NDArray[np.generic]:
         raise SalverError(f"is no array ({first[:100]})", where, _PLAIN) from error
     if not isinstance(found, np.ndarray):
         raise SalverError("is no array", where, _PLAIN)
-    return found
+    try:
+        return np.char.decode(found.astype(np.bytes_), "utf-8") if found.dtype.kind == "S" else found
+    except UnicodeDecodeError as error:
+        raise SalverError("holds texts that are not in UTF-8", where, "save them with dtype=str") from error
 
 
-def _part(arrays: dict[str, NDArray[np.generic]], names: tuple[str, str], where: str, channels: str) -> Part:
+def _part(
+    arrays: dict[str, NDArray[np.generic]], names: tuple[str, str], where: str, options: DataOptions
+) -> Part:
     x, y = (arrays[name] for name in names)
-    if channels == "last":
+    if options.file_layout not in (None, options.layout):
         if x.ndim != 4:
-            what = f"{names[0]} has {x.ndim} axes, and channels = 'last' is about rows of images, 4 axes"
-            raise SalverError(what, where, "leave channels out")
-        x = np.ascontiguousarray(np.moveaxis(x, 3, 1))
+            what = f"{names[0]} has {x.ndim} axes, and file_layout is about rows of images, which have 4"
+            raise SalverError(what, where, "leave file_layout out")
+        ends = (1, 3) if options.layout == "hwc" else (3, 1)
+        x = np.ascontiguousarray(np.moveaxis(x, *ends))
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     return Part(x, y, lambda number: f"row {number} of {names[0]}")
 
 
-def shape_of(shape: tuple[int, ...]) -> tuple[int, ...]:
+def shape_of(shape: tuple[int, ...], layout: str = "chw") -> tuple[int, ...]:
     """The shape of an input: an image without an axis of channels has one channel."""
-    return (1, *shape) if len(shape) == 2 else shape
+    if len(shape) != 2:
+        return shape
+    return (1, *shape) if layout == "chw" else (*shape, 1)
 
 
 def _plain(arrays: dict[str, NDArray[np.generic]], name: str, kinds: str, where: str) -> NDArray[np.generic]:

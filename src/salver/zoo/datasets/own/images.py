@@ -6,6 +6,7 @@ import io
 import os
 import warnings
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ MOST_BYTES, MOST_PIXELS = 64 << 20, 1 << 24
 """Largest file, and most pixels of one image before it is brought to its size."""
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _ENDINGS = (".bmp", ".gif", ".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
+_GREY = ("1", "L", "LA", "I", "I;16", "F")
 _MODES = {"grey": "L", "rgb": "RGB"}
 
 
@@ -29,7 +31,7 @@ def read_folder(path: Path, where: str, options: DataOptions) -> RawData:
     Raises:
         SalverError: no class, a class without images, a file that is no image, or images that differ.
     """
-    options.refuse_others(COMMON | {"size", "colour"}, where, "a folder of images")
+    options.refuse_others(COMMON | {"size", "colour", "layout"}, where, "a folder of images")
     try:
         classes = sorted(e.name for e in os.scandir(path) if e.is_dir() and _shown(e.name))
         loose = sorted(e.name for e in os.scandir(path) if e.name.lower().endswith(_ENDINGS) and e.is_file())
@@ -50,9 +52,28 @@ def read_folder(path: Path, where: str, options: DataOptions) -> RawData:
     for number, file in enumerate(files):
         x[number] = _image(path, file, where, options, first.shape, files[0])
     labels = np.array([name for name in classes for _ in names[name]])
+    if options.layout == "hwc":
+        x = np.ascontiguousarray(np.moveaxis(x, 1, 3))
     part = Part(x / 255, labels, lambda number: files[number])
     known = () if options.class_names else tuple(classes)
-    return RawData(where, f"{path.name}/", part, shape=first.shape, classes=known)
+    return RawData(where, f"{path.name}/", part, shape=x.shape[1:], classes=known)
+
+
+def read_image(path: Path) -> NDArray[np.float64]:
+    """One image as values from 0 to 1, [channels, height, width]: grey where it has no colours, else RGB.
+
+    Raises:
+        SalverError: there is no such file, or it is no image.
+    """
+    folder, where = path.absolute().parent, str(path.parent)
+    try:
+        with Image.open(path, formats=FORMATS) as opened:
+            colour: Literal["grey", "rgb"] = "grey" if opened.mode in _GREY else "rgb"
+    except UnidentifiedImageError as error:
+        raise SalverError("is no image that can be read", str(path), "replace it") from error
+    except OSError as error:
+        raise file_error(error, path, "read") from error
+    return _image(folder, path.name, where, DataOptions(colour=colour)) / 255
 
 
 def _shown(name: str) -> bool:
@@ -99,6 +120,9 @@ def _image(
             opened = Image.open(io.BytesIO(read_inside(folder, file, MOST_BYTES)), formats=FORMATS)
             if opened.width * opened.height > MOST_PIXELS:
                 raise SalverError(f"{file} has more than {MOST_PIXELS:,} pixels", where, "make it smaller")
+            if opened.mode.startswith(("I", "F")):
+                hint = "store it with 8 bits, or save the values as an .npz file"
+                raise SalverError(f"{file} has more than 8 bits for a value ({opened.mode})", where, hint)
             if opened.mode not in _MODES.values() and options.colour is None:
                 what = f"{file} is of kind {opened.mode}, neither grey nor RGB"
                 raise SalverError(what, where, 'say what to read images as: colour = "rgb" or "grey"')

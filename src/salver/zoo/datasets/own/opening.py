@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import difflib
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -43,16 +45,26 @@ def open_dataset(
     path = Path(given)
     if path.is_dir():
         return made_of(read_folder(path.resolve(), given, said), said)
-    if reader := READERS.get(path.suffix.lower()):
+    if path.exists() and (reader := READERS.get(path.suffix.lower())):
         return made_of(reader(path, given, said), said)
     if path.suffix.lower() == ".npy":
         hint = "name a single input as `point`, or save inputs with labels: np.savez(path, x=x, y=y)"
         raise SalverError("holds inputs without labels", given, hint)
     if path.suffix or "/" in given:
-        hint = "name an .npz or .csv file, or a folder with a folder of images for each class"
-        raise SalverError("is no data that can be read" if path.exists() else "does not exist", given, hint)
+        raise _no_data(path, given)
     hint = f"{suggestion(given, NAMES)} or name a file or folder of your own by its path"
     raise SalverError(f"no data set is called {given!r}", "", hint)
+
+
+def _no_data(path: Path, given: str) -> SalverError:
+    hint = "name an .npz or .csv file, or a folder with a folder of images for each class"
+    if path.exists():
+        return SalverError("is no data that can be read", given, hint)
+    with contextlib.suppress(OSError):
+        there = [one.name for one in path.parent.iterdir()]
+        if near := difflib.get_close_matches(path.name, there, 1):
+            hint = f"did you mean {path.parent / near[0]}?"
+    return SalverError("does not exist", given, hint)
 
 
 def open_point(path: str | Path, entries: int, like: Dataset | None = None) -> Dataset:

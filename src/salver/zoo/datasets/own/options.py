@@ -22,8 +22,9 @@ class DataOptions(Record):
         label: column of the classes (.csv).
         class_names: in the order of the network's outputs.
         feature_names: in the order of the network's inputs (.npz).
-        shape: of one input, channels first where it is an image (.npz).
-        channels: where an array of images has its channels (.npz).
+        shape: of one input as the network takes it (.npz).
+        layout: of the images that the network takes: channels, height, width (`chw`), or `hwc`.
+        file_layout: of the images in the file, where it is another one (.npz).
         size: height and width that images are brought to (folder).
         colour: what images are read as (folder).
         lower, upper: lowest and highest valid values, in the units of the files.
@@ -34,7 +35,8 @@ class DataOptions(Record):
     class_names: tuple[str, ...] = ()
     feature_names: tuple[str, ...] = ()
     shape: tuple[Count, ...] = ()
-    channels: Literal["first", "last"] = "first"
+    layout: Literal["chw", "hwc"] = "chw"
+    file_layout: Literal["chw", "hwc"] | None = None
     size: Count | tuple[Count, Count] | None = None
     colour: Literal["grey", "rgb"] | None = None
     lower: Numbers | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -20,6 +21,8 @@ Array = NDArray[np.float64]
 Labels = list[NDArray[np.int64]]
 MOST_NUMBERS = 1 << 28
 """Most entries of all rows together; they take four bytes each, and eight while they are made."""
+NUMBER = re.compile(r"[ \t]*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?[ \t]*", re.ASCII)
+"""A finite number as people write it in tables."""
 MOST_NAME, MOST_CLASSES = 100, 100_000
 COMMON = {"class_names", "lower", "upper", "mean", "std"}
 """The options that mean something for every kind of file."""
@@ -46,7 +49,7 @@ class RawData:
     Attributes:
         where: the path as the person gave it. name: of the data set that is made of it.
         test, train: the points, and the rows that a network was trained on.
-        shape: of one input.
+        shape: of one input. layout: of an image among its sides.
     """
 
     where: str
@@ -58,6 +61,7 @@ class RawData:
     classes: tuple[str, ...] = ()
     lower: Numbers | None = None
     upper: Numbers | None = None
+    layout: str = "chw"
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -98,13 +102,17 @@ def made_of(raw: RawData, options: DataOptions) -> Dataset:
     if math.prod(shape) != entries:
         what = f"shape {_sides(shape)} has {math.prod(shape)} entries, a row of x has {entries}"
         raise SalverError(what, raw.where, "give the shape of one input")
+    raw = replace(raw, shape=shape, layout=options.layout)
     _refuse_names(raw, entries)
     labels, classes = numbered(raw)
-    mean, std = _spread(options.mean, 0.0, shape, raw, "mean"), _spread(options.std, 1.0, shape, raw, "std")
+    mean, std = (
+        _spread(options.mean, 0.0, raw, "mean"),
+        _spread(options.std, 1.0, raw, "std"),
+    )
     if (std <= 0).any():
         raise SalverError("std is not positive everywhere", raw.where, "give the standard deviations")
     rows = [_normalised(raw, part, mean, std) for part in raw.parts]
-    clip = _clip(raw, rows, mean, std, shape)
+    clip = _clip(raw, mean, std)
     found = Dataset(
         raw.name,
         train_x=rows[1] if raw.train else np.empty((0, entries), np.float32),
@@ -123,8 +131,8 @@ def made_of(raw: RawData, options: DataOptions) -> Dataset:
 def numbered(raw: RawData) -> tuple[Labels, tuple[str, ...]]:
     """The labels of the parts as positions among the classes, and the classes' names where they have any.
 
-    Texts are looked up in the names, which are the sorted texts where none are given. Whole numbers are
-    positions, also where a table has them as text, unless all of them are names.
+    Texts are looked up in the names, which are the sorted texts where none are given. Numbers are positions,
+    also where they stand as text, unless all of them are names.
 
     Raises:
         SalverError: a label has no name, or is no whole number of 0 or more.
@@ -132,9 +140,10 @@ def numbered(raw: RawData) -> tuple[Labels, tuple[str, ...]]:
     if not all(part.y.dtype.kind == "U" for part in raw.parts):
         return _positions(raw, [_whole_numbers(raw, part) for part in raw.parts])
     found = sorted({str(label) for part in raw.parts for label in np.unique(part.y)})
-    numbers = all(label.isascii() and label.isdigit() and len(label) < 10 for label in found)
+    numbers = all(NUMBER.fullmatch(label) for label in found)
     if numbers and not (raw.classes and set(found) <= set(raw.classes)):
-        return _positions(raw, [part.y.astype(np.int64) for part in raw.parts])
+        parts = [replace(part, y=part.y.astype(np.float64)) for part in raw.parts]
+        return _positions(raw, [_whole_numbers(raw, part) for part in parts])
     names = raw.classes or tuple(found)
     places = {name: number for number, name in enumerate(names)}
     for part in raw.parts:
@@ -206,17 +215,19 @@ def _refuse_names(raw: RawData, entries: int) -> None:
             raise SalverError(f"{kind} name {twice!r} stands there twice", raw.where, "name each one once")
 
 
-def _spread(values: Numbers | None, otherwise: float, shape: Sequence[int], raw: RawData, name: str) -> Array:
+def _spread(values: Numbers | None, otherwise: float, raw: RawData, name: str) -> Array:
     """One value for each entry [n], from one for all, for each channel or for each entry."""
-    entries = math.prod(shape)
+    shape, entries = raw.shape, math.prod(raw.shape)
     given = np.atleast_1d(np.asarray(otherwise if values is None else values, np.float64))
-    channels = shape[0] if len(shape) == 3 else 1
+    channels = shape[0 if raw.layout == "chw" else 2] if len(shape) == 3 else 1
     if given.ndim != 1 or len(given) not in (1, channels, entries):
         every = f", {channels} (one a channel)" if channels > 1 else ""
         what = f"{name} has {given.size} values"
         raise SalverError(what, raw.where, f"give 1{every} or {entries} (one a feature)")
     if not np.isfinite(given).all():
         raise SalverError(f"{name} holds NaN or infinity", raw.where, "give finite numbers")
+    if raw.layout == "hwc" and len(given) == channels:
+        return np.tile(given, entries // channels)
     return np.repeat(given, entries // len(given))
 
 
@@ -234,9 +245,7 @@ def _normalised(raw: RawData, part: Part, mean: Array, std: Array) -> NDArray[np
     return found
 
 
-def _clip(
-    raw: RawData, rows: list[NDArray[np.float32]], mean: Array, std: Array, shape: tuple[int, ...]
-) -> Clip | None:
+def _clip(raw: RawData, mean: Array, std: Array) -> Clip | None:
     """The range of every entry in binary32, rounded outwards; None where there is none.
 
     Where nothing is stated it is 0 to 1 if all values lie there, 0 to 255 for bytes, and else none.
@@ -249,12 +258,12 @@ def _clip(
         low, high = _obvious(raw)
         if low is None:
             return None
-    ends = [_spread(low, 0.0, shape, raw, "lower"), _spread(high, 1.0, shape, raw, "upper")]
+    ends = [_spread(low, 0.0, raw, "lower"), _spread(high, 1.0, raw, "upper")]
     if (bad := ends[0] > ends[1]).any():
         entry = int(np.argmax(bad))
         what = f"{_entry(raw, entry)} has lower {ends[0][entry]:g} above upper {ends[1][entry]:g}"
         raise SalverError(what, raw.where, "exchange them, or correct the ranges")
-    return compact(float32_down((ends[0] - mean) / std), float32_up((ends[1] - mean) / std), shape)
+    return compact(float32_down((ends[0] - mean) / std), float32_up((ends[1] - mean) / std), raw.shape)
 
 
 def _obvious(raw: RawData) -> tuple[float, float] | tuple[None, None]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,12 +13,11 @@ from numpy.typing import NDArray
 from salver.core.confined import read_regular
 from salver.core.errors import SalverError, file_error, suggestion
 from salver.zoo.datasets.own.options import DataOptions
-from salver.zoo.datasets.own.raw import COMMON, Part, RawData
+from salver.zoo.datasets.own.raw import COMMON, NUMBER, Part, RawData
 
 MOST_BYTES = 512 << 20
 LABELS = ("label", "class", "target", "y")
 """Names by which the column of the classes is known where none is given, in either case."""
-_NUMBER = re.compile(r"[ \t]*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?[ \t]*", re.ASCII)
 
 
 def read_csv(path: Path, where: str, options: DataOptions) -> RawData:
@@ -78,7 +76,7 @@ def _rows(text: str, where: str) -> tuple[list[str], list[list[str]], list[int]]
 def _refuse_header(names: Sequence[str], where: str) -> None:
     if not names:
         raise SalverError("is empty", where, "give a line of names and a row for each input")
-    if all(map(_NUMBER.fullmatch, names)):
+    if all(map(NUMBER.fullmatch, names)):
         raise SalverError("has no line of names", where, "name the columns in the first line")
     for place, name in enumerate(names, 1):
         if not name:
@@ -109,7 +107,7 @@ def _numbers(
         raise SalverError("has no column but the classes", where, "give the features too")
     for number, row in enumerate(cells):
         for place, cell in enumerate(row):
-            if _NUMBER.fullmatch(cell) is None:
+            if NUMBER.fullmatch(cell) is None:
                 said = f"is {cell.strip()[:40]!r}, not a number" if cell.strip() else "is empty"
                 what = f"line {lines[number]}: {features[place]} {said}"
                 hint = "write it as a finite number, one-hot columns for words, or leave the column out"

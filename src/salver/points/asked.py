@@ -1,0 +1,110 @@
+"""A question about one network at one point, posed from what a person names or hands over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from salver.core.errors import SalverError
+from salver.explain.explanation import Explanation
+from salver.families.factory import InstanceFactory, Point, Posed
+from salver.families.question import Question
+from salver.points.entries import question_and_method
+from salver.points.given import GivenPoint, given_point
+from salver.points.options import PointOptions, said
+from salver.points.subject import Subject, subject_of
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """A question that can be asked in boxes of any radius around one point.
+
+    Attributes:
+        subject, given: the network and the point.
+        posed: the question about the map.
+        notes: what was taken for granted, a sentence each.
+    """
+
+    subject: Subject
+    given: GivenPoint
+    posed: Posed
+    notes: tuple[str, ...]
+
+    @property
+    def map_shape(self) -> tuple[int, ...]:
+        """Shape of the map before flattening; (0,) where the question is about the class alone."""
+        explanation = self.posed.map.explanation
+        if explanation is None:
+            return (0,)
+        shape = explanation.map_shape(self.subject.network, self.given.shape)
+        size = len(self.posed.reference)
+        return shape if int(np.prod(shape)) == size else (size,)
+
+
+def ask(model: Any, point: Any = None, question: str | Question = "top-k-changes", **given: Any) -> Asked:
+    """Reads all that is named, and poses the question.
+
+    Args:
+        model: see `subject_of`. point: see `given_point`.
+        question: its name, the beginning of it, or its record.
+        given: `method` (a name or a record; default `gradient`), `dataset` (see `given_point`), what
+            `PointOptions` has, and the entries of question and method.
+
+    Raises:
+        SalverError: something that is named cannot be had, or does not fit the rest.
+        UndefinedConditionError: the map at the point gives the question no meaning.
+    """
+    method, dataset = given.pop("method", None), given.pop("dataset", None)
+    options = said(PointOptions, {k: given.pop(k) for k in set(given) & set(PointOptions.model_fields)})
+    asked, explanation = question_and_method(question, method or "gradient", given)
+    if not asked.needs_map:
+        _refuse_about_map(asked, method, options)
+    seen = given_point(point, dataset, options.index, options.data_dir)
+    seen = seen if options.input_range is None else seen.within(*options.input_range)
+    subject = subject_of(model, seen.examples, options.output)
+    if subject.network.input_size != seen.x.size:
+        what = f"{seen.origin} has {seen.x.size} entries, {subject.name} takes {subject.network.input_size}"
+        raise SalverError(what, "point", f"give an input of the network{_declared(subject)}")
+    subject.refuse_misread(seen.x.astype(np.float64))
+    seen = seen.shaped(subject.classifier.shape)
+    described = (seen.origin, seen.shape, seen.clip)
+    factory = InstanceFactory("check", subject.network, subject.name, *described)
+    winner = int(factory.predict(seen.x[None])[0])
+    explained = _explained(explanation, asked, winner, options) if asked.needs_map else None
+    posed = factory.pose(Point(0, seen.x, winner), asked, explained)
+    return Asked(subject, seen, posed, (*subject.classifier.notes, *_notes(seen, winner)))
+
+
+def _refuse_about_map(asked: Question, method: object, options: PointOptions) -> None:
+    """Refuses what says something about a map where the question is about the class alone."""
+    stated = {name: getattr(options, name) for name in ("label", "minus", "absolute")} | {"method": method}
+    for name, value in stated.items():
+        if value is not None:
+            raise SalverError(f"{asked.kind} asks about no map", name, "leave it out")
+
+
+def _explained(explanation: Explanation, asked: Question, winner: int, options: PointOptions) -> Explanation:
+    ranked = explanation.absolute or asked.ranked > 0
+    sizes = ranked if options.absolute is None else options.absolute
+    logit = winner if options.label is None else options.label
+    return explanation.of(logit, options.minus).model_copy(update={"absolute": sizes})
+
+
+def _declared(subject: Subject) -> str:
+    return f", of shape {subject.classifier.shape}" if subject.classifier.shape else ""
+
+
+def _notes(given: GivenPoint, winner: int) -> list[str]:
+    notes = []
+    low, high = (set(end.tolist()) for end in given.limits)
+    if given.clip is None:
+        notes.append("no range of the inputs is given, so none is assumed")
+    elif len(low) == len(high) == 1:
+        notes.append(f"inputs are from {low.pop():g} to {high.pop():g}")
+    else:
+        notes.append("every input has a range of its own, that of the data set")
+    if given.stated is not None and given.stated != winner:
+        notes.append(f"the data set says class {given.stated}, the network {winner}")
+    return notes

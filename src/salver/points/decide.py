@@ -1,0 +1,219 @@
+"""One query decided in this process: the verdict, and the clearest counterexample that is found."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from threadpoolctl import threadpool_limits
+
+from salver.core.errors import SalverError
+from salver.families.factory import Box
+from salver.families.search import largest
+from salver.nets.affine import UnsupportedQueryError
+from salver.nets.onnx.writer import to_bytes, to_model
+from salver.points.asked import Asked
+from salver.points.limit import TimeOverError, stopped_after
+from salver.points.options import Solving
+from salver.solvers.query import Budget, Options, Query, Result, Verdict, read_query
+from salver.solvers.registry import EmbeddedSolver, embedded_solver
+from salver.spec import float32_down, float32_up
+from salver.spec.write import to_vnnlib1
+
+Array = npt.NDArray[np.float64]
+NEARER_ROUNDS, NEARER_STEPS = 4, 32
+"""How often, and in how many steps, the way to a counterexample is walked."""
+AGREEMENT = 1e-4
+"""Difference between a map and the same from its definition, relative to its largest entry."""
+
+
+class Robustness(StrEnum):
+    """What is known about an explanation within a radius."""
+
+    ROBUST = "robust"
+    NOT_ROBUST = "not robust"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True, eq=False)
+class Decided:
+    """The answer to one query.
+
+    Attributes:
+        witness: counterexample [n], replayed in ONNX Runtime; outputs: what the query's network gives there.
+        margin: by how much the counterexample meets the condition.
+        reason: why nothing was decided.
+        result: as the solver gave it.
+    """
+
+    robustness: Robustness
+    result: Result
+    witness: Array | None = None
+    outputs: Array | None = None
+    margin: float = 0.0
+    reason: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class QueryFolder:
+    """The two files of a question in a folder, as any solver and the checker of proofs read them."""
+
+    asked: Asked
+    folder: Path
+
+    @property
+    def onnx(self) -> Path:
+        """The network X -> [logits, map, ...]."""
+        return self.folder / "query.onnx"
+
+    @property
+    def vnnlib(self) -> Path:
+        """The property of the box that was asked about last."""
+        return self.folder / "query.vnnlib"
+
+    def at(self, epsilon: float) -> Query:
+        """The query for the box of a radius; `vnnlib` then holds its property.
+
+        Raises:
+            SalverError: the radius is not positive and finite.
+        """
+        posed = self.asked.posed
+        prop = posed.prop(posed.factory.box(posed.point.x, epsilon))
+        self.vnnlib.write_text(to_vnnlib1(prop))
+        return self._query.asking(prop)
+
+    @cached_property
+    def _query(self) -> Query:
+        posed = self.asked.posed
+        self.onnx.write_bytes(to_bytes(to_model(posed.graph)))
+        return read_query(self.onnx, self.vnnlib)
+
+
+def decide(
+    staged: QueryFolder,
+    epsilon: float,
+    solving: Solving,
+    budget: Budget,
+    *,
+    record: bool = False,
+    nearest: bool = False,
+) -> Decided:
+    """Decides with an embedded solver, in this process, what there is in the box of a radius.
+
+    Args:
+        record: keep what a proof can use.
+        nearest: of the counterexamples found take one near the point, and not the clearest.
+
+    Raises:
+        SalverError: the solver does not take the network, or needs a package that is missing.
+    """
+    query, asked, solver = staged.at(epsilon), staged.asked, embedded_solver(solving.solver)
+    if not all(query.prop.clauses):
+        return Decided(Robustness.ROBUST, Result(Verdict.UNSAT, reason="no other class exists"))
+    _refuse_wrong_graph(asked, query)
+    result = _solved(solver, query, budget, Options(seed=solving.seed, record=record))
+    if result.verdict is Verdict.SAT and result.witness is not None:
+        if nearest:
+            witness = nearer(query, result.witness, asked.posed.point.centre)
+        else:
+            witness = clearer(query, result.witness, _inner(asked, epsilon), solving.seed)
+        return _with_witness(query, asked, result, witness)
+    if result.verdict is Verdict.UNSAT:
+        return Decided(Robustness.ROBUST, result)
+    return Decided(Robustness.UNDECIDED, result, reason=result.reason)
+
+
+def _solved(solver: EmbeddedSolver, query: Query, budget: Budget, options: Options) -> Result:
+    """What the solver says, or that it had to be stopped."""
+    # The matrices are small: threads of linear algebra only get in each other's way. What solvers say of
+    # their search is for logs.
+    with threadpool_limits(1), contextlib.redirect_stderr(io.StringIO()):
+        try:
+            with stopped_after(budget.left):
+                return solver.load()(query, budget, options)
+        except TimeOverError:
+            return Result(Verdict.TIMED_OUT, reason="stopped when its time was over")
+        except UnsupportedQueryError as error:
+            what = f"does not take this network ({error})"
+            raise SalverError(what, solver.name, "choose another solver") from error
+
+
+def _with_witness(query: Query, asked: Asked, result: Result, witness: Array) -> Decided:
+    """A `sat` with its counterexample [n], unless the map's definition contradicts it."""
+    outputs = query.replay(witness)
+    if off := _off(asked, witness, outputs):
+        reason = f"the map at the solver's counterexample is {off:.3g} off its definition"
+        return Decided(Robustness.UNDECIDED, result, reason=reason)
+    margin = float(query.prop.margin(outputs))
+    return Decided(Robustness.NOT_ROBUST, replace(result, witness=witness), witness, outputs, margin)
+
+
+def _inner(asked: Asked, epsilon: float) -> Box:
+    """The box rounded inwards [n], [n]: the query's, rounded outwards, holds inputs that are farther."""
+    centre, (low, high) = asked.posed.point.centre, asked.given.limits
+    least, most = np.maximum(centre - epsilon, low), np.minimum(centre + epsilon, high)
+    return float32_up(least), float32_down(most)
+
+
+def clearer(query: Query, witness: Array, box: Box, seed: int = 0) -> Array:
+    """A counterexample [n] of a box that meets the condition by more, where a short search finds one.
+
+    Solvers stop where the condition is just met. What is returned was confirmed as theirs is.
+    """
+
+    def score(points: Array) -> Array:
+        return query.prop.margin(query.program.evaluate(points)[0])
+
+    inside = np.clip(witness, *box)
+    found = largest(score, *box, inside, seed)
+    confirmed = [query.confirm(x) for x in (found.point, inside) if x is not None]
+    better = [x for x in confirmed if x is not None]
+    return max(better, key=lambda x: float(query.prop.margin(query.replay(x))), default=witness)
+
+
+def nearer(query: Query, witness: Array, centre: Array) -> Array:
+    """A counterexample [n] on the way from the point to one: the first of them that is confirmed."""
+    best = witness
+    for _ in range(NEARER_ROUNDS):
+        shares = np.linspace(0.0, 1.0, NEARER_STEPS + 1)[:, None]
+        way = centre + shares * (best - centre)
+        way = np.stack([query.clip(x) for x in way])
+        margins = query.prop.margin(query.program.evaluate(way)[0])
+        confirmed = (query.confirm(x) for x, margin in zip(way, margins, strict=True) if margin >= 0)
+        found = next((x for x in confirmed if x is not None), None)
+        if found is None or np.abs(found - centre).max() >= np.abs(best - centre).max():
+            break
+        best = found
+    return best
+
+
+def _refuse_wrong_graph(asked: Asked, query: Query) -> None:
+    centre = asked.posed.point.centre
+    if (off := _off(asked, centre, query.replay(centre))) and not query.on_kink(centre):
+        what = f"the map is {off:.3g} off its definition at the point"
+        raise SalverError(what, asked.subject.name, "this is a fault of salver: please report the network")
+
+
+def _off(asked: Asked, x: Array, outputs: Array) -> float:
+    """By how much the map among outputs differs from the same without the graph at x [n]; 0 within rounding.
+
+    Automatic differentiation is asked only where there is no other way: importing torch takes longer than
+    deciding many queries.
+    """
+    explanation, size = asked.posed.map.explanation, len(asked.posed.reference)
+    if explanation is None:
+        return 0.0
+    first = asked.posed.map.logits
+    if explanation.values_use_graph:
+        expected = explanation.reference(asked.subject.network, x[None])[0]
+    else:
+        expected = asked.posed.map.values(x[None])[1][0]
+    found = outputs[first : first + size]
+    distance = float(np.abs(found - expected).max(initial=0.0))
+    return distance if distance > AGREEMENT * float(np.abs(expected).max(initial=0.0)) else 0.0

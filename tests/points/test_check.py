@@ -1,0 +1,258 @@
+"""One point, one answer: held against enumeration, against the map's definition, and against bad input."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import salver
+from salver.core.errors import SalverError
+from salver.families.questions import TopKChanges
+from salver.nets.network import lower
+from salver.nets.onnx.reader import read_onnx
+from salver.oracle.enumerate import enumerate_query
+from salver.points.asked import ask
+from salver.points.check import check_within
+from salver.points.decide import QueryFolder, decide
+from salver.points.options import Solving
+from salver.solvers.query import Budget
+from salver.spec.truth import Truth
+from tests.builders.small_network import classifier
+
+QUESTIONS = [
+    ("top-k", {"k": 1}),
+    ("top-k", {"k": 2, "same_label": False}),
+    ("same-top-k", {"k": 2}),
+    ("same-map", {"delta": 0.3}),
+    ("same-signs", {}),
+    ("sign-changes", {"entry": 1}),
+    ("entry-moves", {"delta": 0.4}),
+    ("label-changes", {}),
+]
+X = np.array([0.3, -0.2, 0.5], np.float32)
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return classifier(tmp_path_factory.mktemp("net") / "net.onnx", inputs=3, seed=4)
+
+
+@pytest.mark.parametrize(("question", "entries"), QUESTIONS)
+def test_the_verdict_is_that_of_enumeration(network: Path, question: str, entries: dict[str, object]) -> None:
+    verdicts = set()
+    for epsilon in (0.01, 2.0):
+        asked = ask(network, X, question, **entries)
+        found = check_within(asked, epsilon, Solving())
+        posed = asked.posed
+        truth = enumerate_query(
+            lower(posed.graph), posed.prop(posed.factory.box(X, epsilon)), posed.graph
+        ).truth
+        assert (truth, found.verdict) in {(Truth.SAT, "not robust"), (Truth.UNSAT, "robust")}
+        verdicts.add(found.verdict)
+    assert verdicts == {"robust", "not robust"}
+
+
+def test_a_counterexample_is_one_by_definition(network: Path) -> None:
+    found = salver.check(network, X, "top-k", k=1, epsilon=1.0)
+    explanation = salver.Gradient(logit=found.point.label, absolute=True)
+    here, there = (explanation.reference(read_onnx(network), x[None])[0] for x in (X, found.witness))
+    assert np.allclose(found.maps[0], here, atol=1e-6)
+    assert np.allclose(found.maps[1], there, atol=1e-6)
+    assert here.argmax() != there.argmax()
+    assert np.abs(found.witness - X).max() == found.distance <= 1.0
+    assert found.sentence == (
+        "Not robust: within 1 there is an input at which the largest entry of the map is another one and the "
+        f"class is the same; found {found.distance:.4g} away."
+    )
+    assert (
+        f"out of the 1 largest: entry {here.argmax()}; among them instead: entry {there.argmax()}"
+        in found.details
+    )
+
+
+def test_a_clearer_counterexample_is_preferred(network: Path, tmp_path: Path) -> None:
+    """The solver stops where two entries are equal; within the box they can be far apart."""
+    asked = ask(network, X, "top-k", k=1)
+    staged = QueryFolder(asked, tmp_path)
+    query, decided = staged.at(2.0), decide(staged, 2.0, Solving(solver="milp"), Budget(20))
+    assert decided.witness is not None
+    assert query.confirm(decided.witness) is not None
+    assert decided.margin == pytest.approx(float(query.prop.margin(query.replay(decided.witness))))
+    assert decided.margin > 0.1
+
+
+def test_what_is_not_known_is_said(network: Path) -> None:
+    free, bounded = (salver.check(network, X, k=1, epsilon=0.01, input_range=r) for r in (None, (-1, 1)))
+    assert "no range of the inputs is given, so none is assumed" in free.asked.notes
+    assert "inputs are from -1 to 1" in bounded.asked.notes
+
+
+def test_a_range_holds_counterexamples_in(network: Path) -> None:
+    found = salver.check(network, X, "top-k", k=1, epsilon=2.0, input_range=(-0.3, 0.6))
+    assert found.witness is not None
+    assert found.witness.min() >= np.float32(-0.3)
+    assert found.witness.max() <= np.float32(0.6)
+
+
+def test_a_claim_is_not_called_a_proof(network: Path) -> None:
+    said = [salver.check(network, X, k=1, epsilon=0.01, solver=name).sentence for name in ("hybrid", "milp")]
+    assert said[0].endswith("; proved by hybrid.")
+    assert said[1].endswith("; claimed without a certificate by milp.")
+
+
+def test_a_solver_that_proves_nothing_leaves_it_open(network: Path) -> None:
+    found = salver.check(network, X, k=1, epsilon=0.01, solver="falsify", timeout=0.2)
+    assert found.verdict == "undecided"
+    assert found.sentence.startswith("Undecided after ")
+
+
+@pytest.mark.slow
+def test_a_proof_is_checked_and_has_its_files_beside_it(network: Path, tmp_path: Path) -> None:
+    from salver.proofs.bounded import CheckReply, check_here
+
+    found = salver.check(network, X, k=1, epsilon=0.01, proof=tmp_path / "p.proof")
+    assert found.proof is not None
+    assert found.sentence.endswith("proved by hybrid, and its proof was checked.")
+    assert check_here(found.proof.network, found.proof.query, found.proof.file).answer is CheckReply.ACCEPTED
+    with pytest.raises(SalverError, match="exists already"):
+        salver.check(network, X, k=1, epsilon=0.01, proof=tmp_path / "p.proof")
+
+
+def test_arrays_of_any_shape_are_flattened(network: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", X[None])
+    (tmp_path / "x.csv").write_text(",".join(map(str, X.tolist())))
+    points = (X.tolist(), X.reshape(1, 3), X.reshape(1, 1, 1, 3), tmp_path / "x.npy", tmp_path / "x.csv")
+    assert len({salver.check(network, x, k=1, epsilon=0.05).point.map.tobytes() for x in points}) == 1
+
+
+@pytest.mark.slow
+def test_a_row_of_a_data_set_brings_its_range_and_names(tmp_path: Path) -> None:
+    net = classifier(tmp_path / "net.onnx", inputs=30)
+    found = salver.check(net, dataset="breast_cancer", index=2, k=3, epsilon=0.01)
+    assert "inputs are from 0 to 1" in found.asked.notes
+    assert found.entry_name(0) == "mean radius"
+    assert re.match(r"class at the point: [01] \((malignant|benign)\)", found.details[2])
+
+
+BAD = [
+    ({"point": None}, "point: no point is given"),
+    ({"point": X[:2]}, "the point has 2 entries, net takes 3"),
+    ({"point": np.array([0.1, np.nan, 0.2])}, "entry 1 is nan"),
+    ({"point": np.array(["a", "b", "c"])}, "holds <U1, not numbers"),
+    ({"point": "none.npy"}, "none.npy: cannot be read"),
+    ({"point": "x.txt"}, "x.txt: is neither .npy nor .csv"),
+    ({"label": 2}, "class 2 does not exist; choose one of 0 ... 1"),
+    ({"label": 0, "minus": 0}, "class 0 minus itself"),
+    ({"epsilon": 0.0}, "epsilon: 0.0 is not above 0"),
+    ({"epsilon": -1.0}, "epsilon: -1.0 is not above 0"),
+    ({"epsilon": float("nan")}, "epsilon: nan is not"),
+    ({"input_range": (0.0, 1.0)}, "range: 0 to 1 excludes the point, which has an entry -0.2"),
+    ({"input_range": (1.0, 0.0)}, "range: 1 to 0 is no range"),
+    ({"question": "top-m"}, "question: there is none called 'top-m'; did you mean top-k-changes"),
+    ({"question": "same"}, "question: 'same' fits several; choose one of same-map, same-signs, same-top-k"),
+    ({"method": "gradeint"}, "method: there is none called 'gradeint'; did you mean gradient"),
+    (
+        {"delta": 0.1},
+        "delta: does not belong to top-k-changes or gradient; it is an entry of same-map, entry-moves",
+    ),
+    ({"kk": 1}, "kk: there is no entry of that name"),
+    ({"k": None}, "k: is missing; top-k-changes needs it"),
+    ({"question": "entry-moves", "k": None}, "delta: is missing; entry-moves needs it"),
+    ({"k": 3}, "k = 3 is not between 1 and 2"),
+    ({"k": "two"}, "k: 'two' is not a whole number"),
+    ({"question": "entry-moves", "k": None, "delta": -1}, "delta: -1 is not at least 0"),
+    ({"question": "same-map", "k": None, "targets": (7,)}, "class 7"),
+    ({"question": "sign-changes", "k": None, "entry": 9}, "there is no entry 9"),
+    ({"dataset": "digits"}, "the point: has 3 entries, those of digits have 64"),
+    ({"dataset": "digits", "index": 1}, "index: a point and the index of a row are given"),
+    ({"dataset": "{ path = }"}, "is no table"),
+    ({"point": None, "dataset": "digits"}, "index: a data set is named, but no row"),
+    ({"point": None, "dataset": "digits", "index": 10**6}, "row 1000000 is not there"),
+    ({"point": None, "dataset": "digist", "index": 0}, "did you mean digits"),
+    ({"solver": "hybird"}, "did you mean hybrid"),
+    ({"timeout": 0.0}, "timeout: 0.0 is not above 0"),
+    ({"timeout": float("inf")}, "timeout: inf is not"),
+    ({"seed": -1}, "seed: -1 is not at least 0"),
+    ({"epsilon": "far"}, "epsilon: 'far' is not a number"),
+    ({"epsilon": float("inf")}, "epsilon: inf is not a finite number"),
+    ({"label": 1.5}, "label: 1.5 is not a whole number"),
+    ({"input_range": 3}, "input_range: 3 is not"),
+    ({"input_range": (1.0,)}, "input_range"),
+    ({"point": [[1, 2], [3]]}, "the point: is no array: its rows differ in length"),
+    ({"question": 7}, "question: 7 is no name"),
+    ({"question": TopKChanges(k=1)}, "k: is in the record that was given"),
+    ({"question": "label", "k": None, "label": 1}, "label: label-changes asks about no map"),
+    ({"question": "label", "k": None, "method": "cam"}, "method: label-changes asks about no map"),
+    ({"method": "cam"}, "class activation map: "),
+    ({"model": 7}, "int is no network"),
+    ({"model": "none.onnx"}, "none.onnx: cannot be read"),
+    ({"solver": "falsify", "proof": Path("p.proof")}, "falsify: writes no proofs"),
+]
+
+
+@pytest.mark.parametrize(("changes", "said"), BAD)
+def test_bad_input_is_one_clear_line(network: Path, changes: dict[str, object], said: str) -> None:
+    given = {"model": network, "point": X, "question": "top-k", "k": 1, "epsilon": 0.1, **changes}
+    given = {name: value for name, value in given.items() if (name, value) != ("k", None)}
+    with pytest.raises(SalverError) as raised:
+        salver.check(given.pop("model"), given.pop("point"), given.pop("question"), **given)
+    assert said in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_own_data_bring_a_range_for_every_entry(tmp_path: Path) -> None:
+    net = classifier(tmp_path / "net.onnx", inputs=3, seed=4)
+    lower, upper = X - np.array([2, 1, 2]), X + np.array([2, 0.5, 2])
+    names = np.array(["age", "height", "weight"])
+    path = tmp_path / "own.npz"
+    np.savez(path, x=X[None], y=np.array([1]), lower=lower, upper=upper, feature_names=names)
+    rows = (
+        salver.check(net, dataset=str(path), index=0, k=1, epsilon=2.0),
+        salver.check(net, X, dataset=str(path), k=1, epsilon=2.0),
+    )
+    for found in rows:
+        assert found.witness is not None
+        assert (found.witness >= lower - 1e-6).all()
+        assert (found.witness <= upper + 1e-6).all()
+        assert found.entry_name(1) == "height"
+        assert "every input has a range of its own, that of the data set" in found.asked.notes
+    with pytest.raises(SalverError, match=r"entry 1 is .*, outside of"):
+        salver.check(net, X + np.float32(0.6), dataset=str(path), k=1, epsilon=2.0)
+
+
+def test_a_table_is_named_as_in_a_suite(tmp_path: Path) -> None:
+    net = classifier(tmp_path / "net.onnx", inputs=2)
+    (tmp_path / "own.csv").write_text("a,kind,b\n0.5,x,1.5\n0.25,y,1\n")
+    named = f'{{ path = "{tmp_path}/own.csv", label = "kind" }}'
+    found = salver.check(net, dataset=named, index=1, question="label-changes", epsilon=0.01)
+    assert found.point.x.tolist() == [0.25, 1.0]
+    assert found.asked.given.features == ("a", "b")
+
+
+@pytest.mark.parametrize(("mode", "channels"), [("L", 1), ("RGB", 3), ("RGBA", 3)])
+def test_an_image_is_read_from_0_to_1(tmp_path: Path, mode: str, channels: int) -> None:
+    Image.new(mode, (2, 2), 255 if mode == "L" else "white").save(tmp_path / "x.png")
+    net = classifier(tmp_path / "net.onnx", inputs=4 * channels)
+    found = salver.check(net, tmp_path / "x.png", "label-changes", epsilon=1e-4)
+    assert found.point.x.tolist() == [1.0] * 4 * channels
+    assert found.asked.given.shape == (channels, 2, 2)
+
+
+def test_records_and_numbers_of_numpy_are_taken(network: Path) -> None:
+    plain = salver.check(network, X, "top-k", k=1, label=1, absolute=False, epsilon=0.01)
+    method, epsilon = salver.Gradient(), np.float32(0.01)
+    same = salver.check(
+        network, X, TopKChanges(k=1), method=method, label=np.int64(1), absolute=np.False_, epsilon=epsilon
+    )
+    assert same.asked.posed.question == plain.asked.posed.question
+    assert same.asked.posed.map.explanation == plain.asked.posed.map.explanation == salver.Gradient(logit=1)
+
+
+def test_what_is_no_network_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "net.onnx").write_text("<html>not found</html>")
+    with pytest.raises(SalverError, match=r"net\.onnx"):
+        salver.check(tmp_path / "net.onnx", X, k=1, epsilon=0.1)

@@ -1,0 +1,68 @@
+"""What overruns its time is stopped, and what the caller had set up is as before."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+import salver
+from salver.points.limit import TimeOverError, stopped_after
+from salver.solvers.registry import SOLVERS, EmbeddedSolver
+from tests.builders.small_network import classifier
+
+
+def for_ever() -> None:
+    while True:
+        pass
+
+
+def test_what_overruns_is_stopped_and_the_timer_put_back() -> None:
+    before = signal.getsignal(signal.SIGALRM)
+    with pytest.raises(TimeOverError), stopped_after(0.0):
+        for_ever()
+    assert signal.getsignal(signal.SIGALRM) is before
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_a_timer_of_the_callers_goes_on() -> None:
+    before = signal.signal(signal.SIGALRM, lambda *_: None)
+    signal.setitimer(signal.ITIMER_REAL, 1000.0)
+    try:
+        with stopped_after(100.0):
+            pass
+        assert 0 < signal.getitimer(signal.ITIMER_REAL)[0] <= 1000.0
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_outside_the_main_thread_nothing_is_set_up() -> None:
+    done = []
+
+    def work() -> None:
+        with stopped_after(1.0):
+            done.append(1)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert done == [1]
+
+
+def test_a_solver_that_forgets_the_time_leaves_it_undecided(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stuck = ModuleType("stuck_solver")
+    stuck.solve = lambda *_: for_ever()
+    monkeypatch.setitem(sys.modules, "stuck_solver", stuck)
+    monkeypatch.setitem(SOLVERS, "stuck", EmbeddedSolver("stuck", "stuck_solver", "", ()))
+    net = classifier(tmp_path / "net.onnx", inputs=3, seed=4)
+    found = salver.check(net, np.array([0.3, -0.2, 0.5]), k=1, epsilon=0.1, solver="stuck", timeout=0.01)
+    assert found.verdict == "undecided"
+    assert "reason: stopped when its time was over" in found.details

@@ -1,0 +1,77 @@
+"""A module of PyTorch goes in as it is, with an array or a tensor of the shape that it takes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import salver
+from salver.core.errors import SalverError
+from salver.report.axes import channels_first
+
+X = np.random.default_rng(0).uniform(0, 1, (1, 6, 6)).astype(np.float32)
+
+
+class Pooled(nn.Module):
+    """A convolutional network that is no Sequential, with parts that differ while it is trained."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.norm = nn.Conv2d(1, 3, 3, 2, 1), nn.BatchNorm2d(3)
+        self.drop, self.last = nn.Dropout(0.5), nn.Linear(27, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.drop(torch.relu(self.norm(self.first(x))).flatten(1)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", [(6, 6), (1, 6, 6), (1, 1, 6, 6)])
+def test_a_module_with_convolutions_takes_images(shape: tuple[int, ...]) -> None:
+    module = Pooled().eval()
+    found = salver.check(module, X.reshape(shape), "top-k", k=3, epsilon=0.3, input_range=(0, 1))
+    assert found.maps[0].shape == (1, 6, 6)
+    x = torch.tensor(X[None], requires_grad=True)
+    module(x)[0, found.point.label].backward()
+    assert np.allclose(found.maps[0], x.grad.abs().numpy()[0], atol=1e-5)
+    assert found.witness is not None
+    assert found.witness.shape == (1, 6, 6)
+    assert int(module(torch.tensor(found.witness[None]).float()).argmax()) == found.point.label
+
+
+def test_a_module_is_read_as_in_evaluation_and_left_as_it_was() -> None:
+    module = Pooled().train()
+    found = salver.check(module, torch.tensor(X[None]), "label-changes", epsilon=1e-4)
+    assert module.training
+    assert "the module is in training mode: it is read as in evaluation mode" in found.asked.notes
+
+
+def test_a_closing_softmax_is_left_out_and_said() -> None:
+    torch.manual_seed(1)
+    module = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2), nn.Softmax(1))
+    found = salver.check(module, X[0, 0, :3], "top-k", k=1, epsilon=1e-3)
+    assert any("Softmax is left out" in note for note in found.asked.notes)
+
+
+def test_a_module_that_does_not_take_the_point_is_told_so() -> None:
+    with pytest.raises(SalverError, match="Pooled: does not take an example of shape"):
+        salver.check(Pooled(), np.zeros(30), "top-k", k=3, epsilon=0.1)
+
+
+def test_a_batch_of_two_is_not_taken_for_one_input() -> None:
+    module = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2))
+    with pytest.raises(SalverError, match=r"it makes \[1, 2, 2\] of it, not \[1, classes\]"):
+        salver.check(module, np.zeros((2, 3)), "top-k", k=1, epsilon=1e-3)
+
+
+@pytest.mark.slow
+def test_images_with_the_channels_last_are_drawn_as_images() -> None:
+    """A network over [height, width, channels], as other frameworks keep them."""
+    module = nn.Sequential(nn.Flatten(), nn.Linear(48, 6), nn.ReLU(), nn.Linear(6, 3))
+    x = np.random.default_rng(1).uniform(0, 1, (4, 4, 3))
+    found = salver.check(module, x, "top-k", k=2, epsilon=0.5)
+    assert found.entry_name(7 * 3 + 1) == "(1, 3)"
+    scene = found.plot().scene
+    assert np.allclose(channels_first(scene.point.x, scene.input_shape), np.moveaxis(x, 2, 0))
