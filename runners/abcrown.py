@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-import math
 import os
 import re
 import shutil
@@ -114,7 +113,7 @@ class AbCrown(Runner):
 
     def config(self, instance: Instance) -> dict[str, Any]:
         """The tool's defaults; queries of few inputs are split at these, as its authors do in VNN-COMP."""
-        few = math.prod(instance.facts.input_shape) <= FEW_INPUTS
+        few = instance.input_size <= FEW_INPUTS
         split = {"bab": {"branching": {"method": "sb", "input_split": {"enable": True}}}}
         return {"general": {"device": self.device, "conv_mode": "matrix"}, **(split if few else {})}
 

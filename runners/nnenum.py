@@ -7,7 +7,6 @@ takes the queries about the label alone.
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from pathlib import Path
@@ -49,7 +48,7 @@ class Nnenum(VnnCompTool):
         return None
 
     def supports(self, instance: Instance) -> str | None:
-        if math.prod(instance.facts.input_shape) > MOST_SHOWN:
+        if instance.input_size > MOST_SHOWN:
             return f"shows no counterexample of more than {MOST_SHOWN} inputs"
         return super().supports(instance)
 

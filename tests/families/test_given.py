@@ -48,6 +48,7 @@ def test_every_layout_is_the_same_set(layouts, tmp_path):
             seen.add((found.suite.key, found.manifest.recipe))
             first, _, last = found.manifest.instances
             assert (first.facts, first.versions, first.networks) == (None, {"1.0"}, {})
+            assert (first.input_size, last.input_size, first.operators) == (1, 2, ("Constant", "Mul", "Relu"))
             assert (last.versions, last.networks) == ({"2.0"}, {"f": "onnx/a.onnx", "g": "onnx/sub/b.onnx"})
             keep_set(found.folder, tmp_path / f"kept-{name}")
         assert not found.folder.exists()

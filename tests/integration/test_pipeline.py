@@ -163,7 +163,7 @@ BAD = [
     (["run", "tiny", "-j", "0"], "workers"),
     (["run", "tiny", "--device", "tpu"], "choose cpu or cuda"),
     (["report", "nowhere"], "no run of that name"),
-    (["validate", "nowhere"], "no instance set here"),
+    (["validate", "nowhere"], "does not exist"),
     (["unroll", "missing.onnx", "-o", "x.onnx", "--label", "0"], "cannot be read"),
     (["data", "fetch", "mnis"], "mnist"),
     (["report", "latest", "--profile", "vnncomp2062"], "vnncomp2026"),

@@ -202,6 +202,18 @@ def test_weights_may_lie_beside_the_file(tmp_path: Path, capsys: pytest.CaptureF
         load_model(path)
 
 
+def test_a_dead_part_that_the_runtime_refuses_keeps_no_witness_away(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = mlp()
+    dead_branch(model)
+    path, query = stored(model, tmp_path), tmp_path / "q.vnnlib"
+    text = "".join(f"(declare-const X_{i} Real)(assert (= X_{i} 1))" for i in range(3))
+    query.write_text(f"{text}(declare-const Y_0 Real)(declare-const Y_1 Real)(assert (>= Y_0 -100))")
+    assert solve(["falsify", "verify", str(query), "--network", f"N={path}", "--timeout", "20"]) == 0
+    assert capsys.readouterr().out.startswith("sat")
+
+
 def circle(model: onnx.ModelProto) -> None:
     model.graph.node[0].input[0] = "b"
 

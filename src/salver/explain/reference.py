@@ -60,6 +60,11 @@ class Probes:
     kinks: npt.NDArray[np.bool_]
     drawn: int
 
+    def random(self) -> Probes:
+        """The random points alone."""
+        own = slice(self.drawn)
+        return Probes(self.x[own], self.outputs[own], self.sizes[own], self.kinks[own], self.drawn)
+
 
 def probes(
     network: Network, low: npt.ArrayLike = -1.0, high: npt.ArrayLike = 1.0, *, on_kinks: bool = True

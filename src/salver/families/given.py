@@ -10,11 +10,13 @@ from __future__ import annotations
 import contextlib
 import gzip
 import hashlib
+import math
 import re
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import onnx
 
@@ -27,6 +29,7 @@ from salver.core.unpacking import unpack
 from salver.families.instance import Instance, Manifest, content_id
 from salver.families.instance_set import MOST_MANIFEST_BYTES, read_manifest
 from salver.families.suite import GivenSuite
+from salver.nets.onnx.declared import inputs_of
 from salver.nets.onnx.file import MOST_BYTES, self_contained
 from salver.spec.instances_csv import Row, read_rows
 from salver.spec.read import MOST_BYTES as MOST_TEXT_BYTES
@@ -159,7 +162,7 @@ def _foreign(folder: Path, listed: str, name: str, place: Path) -> Manifest:
     """A set that is a list of networks and queries."""
     rows = _rows(folder, listed)
     where = str(folder / listed)
-    networks: dict[str, tuple[bytes, tuple[str, ...]]] = {}
+    networks: dict[str, _Network] = {}
     instances: list[Instance] = []
     names: set[str] = set()
     for row in rows:
@@ -178,16 +181,14 @@ def _foreign(folder: Path, listed: str, name: str, place: Path) -> Manifest:
     )  # fmt: skip
 
 
-def _instance(
-    row: Row, suite: str, networks: dict[str, tuple[bytes, tuple[str, ...]]], text: bytes, taken: set[str]
-) -> Instance:
+def _instance(row: Row, suite: str, networks: dict[str, _Network], text: bytes, taken: set[str]) -> Instance:
     files = tuple(dict.fromkeys(path for _, path in row.networks))
-    operators = sorted({operator for path in files for operator in networks[path][1]})
+    operators = sorted(frozenset().union(*(networks[path].operators for path in files)))
     named = {name: path for name, path in row.networks if name}
     declared = _DECLARED.search(text.decode(errors="replace"))
     is_newer = declared is not None and declared[1] == "declare-network"
     return Instance(
-        id=content_id([networks[path][0] for path in files], text),
+        id=content_id([networks[path].digest for path in files], text),
         suite=suite,
         name=_instance_name(files[0], row, taken),
         onnx=files[0],
@@ -195,6 +196,7 @@ def _instance(
         vnnlib=row.vnnlib,
         vnnlib2=row.vnnlib if is_newer else "",
         network="",
+        inputs=sum(networks[path].inputs for _, path in row.networks),
         timeout=row.timeout,
         operators=tuple(operators),
         facts=None,
@@ -242,13 +244,24 @@ def _plain_path(path: str, where: str) -> str:
     return plain
 
 
-def _take_network(folder: Path, path: str, place: Path, where: str) -> tuple[bytes, tuple[str, ...]]:
-    """Copies a network with all that belongs to it; its hash and its operators."""
+class _Network(NamedTuple):
+    """SHA-256 of a network's file, its operators, and the entries of its inputs."""
+
+    digest: bytes
+    operators: frozenset[str]
+    inputs: int
+
+
+def _take_network(folder: Path, path: str, place: Path, where: str) -> _Network:
+    """Copies a network with all that belongs to it."""
     stored = _stored(folder, path, where)
     data = self_contained(inside(folder, stored))
     _place(place, path, data, packed=False)
-    operators = {node.op_type for node in onnx.load_from_string(data).graph.node}
-    return hashlib.sha256(data).digest(), tuple(operators)
+    graph = onnx.load_from_string(data).graph
+    shapes = (value.type.tensor_type.shape.dim for value in inputs_of(graph))
+    inputs = sum(math.prod(axis.dim_value or 1 for axis in axes) for axes in shapes)
+    operators = frozenset(node.op_type for node in graph.node)
+    return _Network(hashlib.sha256(data).digest(), operators, inputs)
 
 
 def _stored(folder: Path, path: str, where: str) -> str:

@@ -98,7 +98,7 @@ class Facts(Record):
     dataset: str
     index: int
     label: int
-    data_label: int | None = None
+    data_label: int | None = Field(default=None, exclude_if=lambda label: label is None)
     explanation: AnyExplanation | None = None
     compared_with: AnyExplanation | None = None
     question: AnyQuestion
@@ -186,6 +186,7 @@ class Instance(Record):
         vnnlib: the text that the query is judged by, in VNN-LIB 1.0 where there is such a text.
         vnnlib2: the text in VNN-LIB 2.0, the same file where there is no other; empty where there is none.
         network: the classifier that is explained; empty where none is known.
+        inputs: entries of all inputs, where there are no facts to tell.
         facts: what the instance is about; None where that is not known.
     """
 
@@ -197,6 +198,7 @@ class Instance(Record):
     vnnlib: str
     vnnlib2: str
     network: str
+    inputs: int = Field(default=0, exclude_if=lambda inputs: not inputs)
     timeout: float
     operators: tuple[str, ...]
     facts: Facts | None
@@ -232,6 +234,11 @@ class Instance(Record):
     def subject(self) -> str:
         """Name of the network that it is about: the classifier, or else the query's own."""
         return Path(self.onnx).stem if self.facts is None else self.facts.network
+
+    @property
+    def input_size(self) -> int:
+        """Entries of all inputs."""
+        return self.inputs if self.facts is None else math.prod(self.facts.input_shape)
 
     @property
     def network_files(self) -> tuple[str, ...]:
