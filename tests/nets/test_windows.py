@@ -374,6 +374,19 @@ def test_what_moves_is_an_index_and_no_matrix():
             "ConvTranspose", 18, {"output_padding": [1, 1], "strides": [2, 2], "auto_pad": "SAME_UPPER"},
             "both auto_pad and output_padding",
         ),
+        ("ConvTranspose", 18, {"output_shape": [7, 6]}, "beyond what its windows reach"),
+        (
+            "AveragePool", 19, {"kernel_shape": [2, 2], "dilations": [2, 2], "auto_pad": "SAME_LOWER"},
+            "both auto_pad and dilations",
+        ),
+        (
+            "MaxPool", 18, {"kernel_shape": [2, 2], "dilations": [2, 2], "auto_pad": "SAME_UPPER"},
+            "both auto_pad and dilations",
+        ),
+        (
+            "MaxPool", 18, {"kernel_shape": [1, 1], "strides": [5, 5], "auto_pad": "SAME_UPPER"},
+            "windows that leave rows unread",
+        ),
     ],
 )  # fmt: skip
 def test_what_the_runtime_makes_otherwise_than_the_standard_is_refused(kind, opset, options, what):
@@ -384,6 +397,13 @@ def test_what_the_runtime_makes_otherwise_than_the_standard_is_refused(kind, ops
     steps = one(kind, given, **made)
     with pytest.raises(SalverError, match=what):
         from_model(model_of_steps(steps, (1, 1, 5, 5), weight, opset=opset))
+
+
+@pytest.mark.parametrize("size", [4, 5])
+@pytest.mark.parametrize("automatic", ["SAME_UPPER", "SAME_LOWER"])
+def test_pools_of_one_entry_skip_rows_as_the_runtime_does(size, automatic):
+    steps = one("MaxPool", kernel_shape=[1, 1], strides=[2, 2], auto_pad=automatic)
+    read_as_the_runtime(model_of_steps(steps, (1, 1, size, size)), (1, 1, size, size))
 
 
 def test_averages_before_operator_set_19_that_stay_inside_the_padding_are_read():

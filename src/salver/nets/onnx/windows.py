@@ -50,6 +50,11 @@ def conv_transpose(builder: GraphBuilder, node: onnx.NodeProto, attributes: dict
     _refuse_unwritten(builder, node, attributes, strides)
     whole = ConvTranspose(weight, strides, (0, 0, 0, 0), dilations, groups)
     begin, end = _cut(attributes, whole.spans(shape), target)
+    if (
+        attributes.get("output_shape")
+        and min(whole.spans(shape)[axis] - target[1 + axis] for axis in (0, 1)) < 0
+    ):
+        raise builder.fail(node, f"with an output_shape {list(target[1:])} beyond what its windows reach")
     more = [max(0, -(cut // dilation)) for cut, dilation in zip(end, dilations, strict=True)]
     builder.spend(node, math.prod(n + rows for n, rows in zip(weight.shape, (0, 0, *more), strict=True)))
     weight = held(np.pad(weight, ((0, 0), (0, 0), (0, more[0]), (0, more[1]))))
@@ -183,11 +188,40 @@ def window_of(
     strides, dilations = (tuple(attributes.get(name, (1, 1))) for name in ("strides", "dilations"))
     pads = tuple(attributes.get("pads", (0, 0, 0, 0)))
     automatic = attributes.get("auto_pad", b"NOTSET")
-    if automatic in (b"SAME_UPPER", b"SAME_LOWER"):
+    same = automatic in (b"SAME_UPPER", b"SAME_LOWER")
+    if node.op_type in _POOLS and automatic != b"NOTSET":
+        _refuse_unlike(node, attributes, size, kernel, fail, same=same)
+    if same:
         pads = same_pads(size, kernel, strides, dilations, behind=automatic == b"SAME_UPPER")
     elif automatic not in (b"NOTSET", b"VALID"):
         raise fail(node, f"with auto_pad {automatic!r:.40}")
     return {"strides": strides, "pads": pads, "dilations": dilations}
+
+
+_POOLS = ("AveragePool", "MaxPool")
+
+
+def _refuse_unlike(
+    node: onnx.NodeProto,
+    attributes: dict[str, Any],
+    size: Shape,
+    kernel: Sequence[int],
+    fail: Fail,
+    *,
+    same: bool,
+) -> None:
+    """Refuses `auto_pad` of pools where ONNX Runtime has other windows than the standard.
+
+    Raises:
+        SalverError: it does not see the dilation, or halves a pad below 0 of windows that leave rows unread.
+    """
+    strides, dilations = (attributes.get(name, (1, 1)) for name in ("strides", "dilations"))
+    dilated = any(step > 1 < k for step, k in zip(dilations, kernel, strict=True))
+    if dilated and (same or attributes.get("ceil_mode", 0)):
+        raise fail(node, "with both auto_pad and dilations")
+    reached = [-(-n // step) * step - step + k for n, step, k in zip(size, strides, kernel, strict=True)]
+    if same and any(reach < n - 1 for reach, n in zip(reached, size, strict=True)):
+        raise fail(node, "with auto_pad and windows that leave rows unread")
 
 
 def opened(builder: GraphBuilder, node: onnx.NodeProto) -> tuple[str, bool]:
