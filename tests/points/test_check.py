@@ -242,6 +242,24 @@ def test_an_image_is_read_from_0_to_1(tmp_path: Path, mode: str, channels: int) 
     assert found.asked.given.shape == (channels, 2, 2)
 
 
+def test_an_image_is_brought_to_what_the_network_sees_of_its_data(tmp_path: Path) -> None:
+    """The same image as a file and as a row of its data set is the same point."""
+    for number, name in enumerate(("cat", "dog")):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        colours = np.random.default_rng(number).integers(0, 256, (6, 6, 3), np.uint8)
+        Image.fromarray(colours).save(tmp_path / "pets" / name / "a b.png")
+    data = {"path": str(tmp_path / "pets"), "size": 2, "mean": [0.2, 0.5, 0.7], "std": 0.25, "layout": "hwc"}
+    net = classifier(tmp_path / "net.onnx", inputs=12)
+    image = tmp_path / "pets" / "dog" / "a b.png"
+    asked = [
+        ask(net, None, "label-changes", dataset=data, index=1),
+        ask(net, image, "label-changes", dataset=data),
+    ]
+    assert asked[0].given.x.tolist() == asked[1].given.x.tolist()
+    assert asked[1].given.shape == (2, 2, 3)
+    assert asked[1].given.x.min() < 0
+
+
 def test_records_and_numbers_of_numpy_are_taken(network: Path) -> None:
     plain = salver.check(network, X, "top-k", k=1, label=1, absolute=False, epsilon=0.01)
     method, epsilon = salver.Gradient(), np.float32(0.01)

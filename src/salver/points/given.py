@@ -108,9 +108,9 @@ def given_point(
 
     Args:
         point: an array or tensor of any shape, or the path of a `.npy`, `.csv` or image file; None for a row
-            of `dataset`.
+            of `dataset`. Arrays are as the network sees them, images are brought to that.
         dataset: name of a data set, a file or folder of data, or all of a suite's entry `dataset`; it gives a
-            point its ranges and names.
+            point its ranges and names, and an image its size, colour, mean and std.
         index: row of its test part.
 
     Raises:
@@ -123,18 +123,20 @@ def given_point(
         raise SalverError("a data set is named, but no row", "index", "give the index of a row")
     if point is not None and index is not None:
         raise SalverError("a point and the index of a row are given", "index", "give one of them")
-    data = None if dataset is None else _opened(dataset, data_dir)
+    source = None if dataset is None else _source(dataset)
+    data = None if source is None else _opened(source, data_dir)
     if point is None:
         assert data is not None
         assert index is not None
         return _row(data, index)
     named = isinstance(point, str | Path)
-    found = _of_array(_in_file(Path(point)) if named else point, str(point) if named else "the point")
+    like = source if isinstance(source, DataSource) else None
+    found = _of_array(_in_file(Path(point), like) if named else point, str(point) if named else "the point")
     return found if data is None else found.like(data)
 
 
-def _opened(dataset: str | Path | Mapping[str, Any] | DataSource, data_dir: Path | None) -> Dataset:
-    """Data as it is named, also as a suite does: `{ path = "a.csv", label = "kind" }`."""
+def _source(dataset: str | Path | Mapping[str, Any] | DataSource) -> str | Path | DataSource:
+    """Data as they are named, also as a suite does: `{ path = "a.csv", label = "kind" }`."""
     source = dataset
     if isinstance(source, str) and source.lstrip().startswith("{"):
         try:
@@ -142,8 +144,10 @@ def _opened(dataset: str | Path | Mapping[str, Any] | DataSource, data_dir: Path
         except tomllib.TOMLDecodeError as error:
             raise SalverError(f"is no table ({error})", source, 'write { path = "..." }') from error
         source = parse_record(DataSource, raw, "dataset")
-    if isinstance(source, Mapping):
-        source = parse_record(DataSource, dict(source), "dataset")
+    return parse_record(DataSource, dict(source), "dataset") if isinstance(source, Mapping) else source
+
+
+def _opened(source: str | Path | DataSource, data_dir: Path | None) -> Dataset:
     if isinstance(source, str | Path):
         return open_dataset(source, None, data_dir)
     return open_dataset(source.path, source, data_dir)
@@ -186,12 +190,13 @@ def _without_batch(shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape or (1,)
 
 
-def _in_file(path: Path) -> npt.NDArray[Any]:
+def _in_file(path: Path, like: DataSource | None) -> npt.NDArray[Any]:
+    """The values in a file; of an image those that the network sees, as of the images of the data set."""
     kind = path.suffix.lower()
     if kind in IMAGES:
         from salver.zoo.datasets.own.images import read_image
 
-        return read_image(path)
+        return read_image(path, like)
     if kind not in (".npy", ".csv"):
         raise SalverError("is neither .npy nor .csv nor an image", str(path), "save it with numpy.save")
     try:

@@ -6,7 +6,7 @@ import io
 import os
 import warnings
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from salver.core.confined import read_inside
 from salver.core.errors import SalverError, file_error
 from salver.zoo.datasets.own.options import DataOptions
-from salver.zoo.datasets.own.raw import COMMON, MOST_NUMBERS, Part, RawData
+from salver.zoo.datasets.own.raw import COMMON, MOST_NUMBERS, Part, RawData, made_of
 
 MOST_BYTES, MOST_PIXELS = 64 << 20, 1 << 24
 """Largest file, and most pixels of one image before it is brought to its size."""
@@ -59,21 +59,35 @@ def read_folder(path: Path, where: str, options: DataOptions) -> RawData:
     return RawData(where, f"{path.name}/", part, shape=x.shape[1:], classes=known)
 
 
-def read_image(path: Path) -> NDArray[np.float64]:
+def read_image(path: Path, like: DataOptions | None = None) -> NDArray[np.floating[Any]]:
     """One image as values from 0 to 1, [channels, height, width]: grey where it has no colours, else RGB.
 
+    Args:
+        like: options of the data that it is one of; it is then what the network sees of it, [n] in order.
+
     Raises:
-        SalverError: there is no such file, or it is no image.
+        SalverError: there is no such file, it is no image, or the options do not fit it.
     """
-    folder, where = path.absolute().parent, str(path.parent)
+    folder, where, options = path.absolute().parent, str(path.parent), like or DataOptions()
+    if options.colour is None:
+        options = options.model_copy(update={"colour": _colour(path)})
+    values: NDArray[np.float64] = _image(folder, path.name, where, options) / 255
+    if like is None:
+        return values
+    values = np.moveaxis(values, 0, 2) if options.layout == "hwc" else values
+    alone = Part(values[None], np.zeros(1, np.int64), lambda _: path.name)
+    row: NDArray[np.float32] = made_of(RawData(where, "image", alone), options).test_x[0]
+    return row
+
+
+def _colour(path: Path) -> Literal["grey", "rgb"]:
     try:
         with Image.open(path, formats=FORMATS) as opened:
-            colour: Literal["grey", "rgb"] = "grey" if opened.mode in _GREY else "rgb"
+            return "grey" if opened.mode in _GREY else "rgb"
     except UnidentifiedImageError as error:
         raise SalverError("is no image that can be read", str(path), "replace it") from error
     except OSError as error:
         raise file_error(error, path, "read") from error
-    return _image(folder, path.name, where, DataOptions(colour=colour)) / 255
 
 
 def _shown(name: str) -> bool:
