@@ -418,6 +418,18 @@ def test_resizing_of_operator_set_10_takes_the_entries_that_the_runtime_takes(fa
     read_as_the_runtime(model_of_steps(steps, (1, 1, 8, 8), scales, opset=10), (1, 1, 8, 8))
 
 
+@pytest.mark.parametrize("way", ["asymmetric", "half_pixel", "pytorch_half_pixel", "align_corners"])
+@pytest.mark.parametrize(("size", "factor"), [(4, 0.6), (7, 1.1), (10, 0.7), (3, 3.3)])
+def test_coordinates_of_resizing_round_as_in_the_runtime(way, size, factor):
+    """Single precision decides on which side of a whole number a coordinate lies; no new size is a copy."""
+    shape = (1, 1, 1, size)
+    for nearest in ("floor", "ceil", "round_prefer_floor", "round_prefer_ceil"):
+        options = {"mode": "nearest", "coordinate_transformation_mode": way, "nearest_mode": nearest}
+        scales = {"scales": np.array([1, 1, 1, factor], np.float32)}
+        model = model_of_steps(one("Resize", "X - scales", **options), shape, scales)
+        read_as_the_runtime(model, shape)
+
+
 def test_a_module_averages_as_pytorch_does_at_its_edges():
     module = torch.nn.Sequential(torch.nn.AvgPool2d(2, 2, ceil_mode=True), torch.nn.Flatten())
     x = torch.arange(25.0).reshape(1, 1, 5, 5)

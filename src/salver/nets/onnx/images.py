@@ -97,6 +97,8 @@ def resize(builder: GraphBuilder, node: onnx.NodeProto, attributes: dict[str, An
         raise builder.fail(node, f"with mode {mode.decode()!r:.40} and policy {policy.decode()!r:.40}")
     factors = _factors(builder, node, attributes, full, target)
     found = [_nearest(builder, node, attributes, *axis) for axis in zip(full, target, factors, strict=True)]
+    if target == full:
+        found = [np.arange(size) for size in full]  # copied whatever the factors say, as where it is run
     times = [new // old for old, new in zip(full, target, strict=True)]
     whole = all((axis == np.arange(len(axis)) // n).all() for axis, n in zip(found, times, strict=True) if n)
     if whole and 0 not in times and len(full) in (3, 4) and full[0] == target[0] == 1 and times[1] == 1:
@@ -133,20 +135,21 @@ def _factors(
 def _nearest(
     builder: GraphBuilder, node: onnx.NodeProto, attributes: dict[str, Any], old: int, new: int, factor: float
 ) -> Any:
-    """Where each of the `new` entries of an axis comes from, of `old`."""
+    """Where each of the `new` entries of an axis comes from, of `old`, in single precision as where it is run."""
     default = b"asymmetric" if node.op_type == "Upsample" or len(node.input) < 3 else b"half_pixel"
     way = attributes.get("coordinate_transformation_mode", default)
-    at: Any = np.arange(new)
+    at: Any = np.arange(new, dtype=np.float32)
     seen: Any
+    half, ratio = np.float32(0.5), np.float32(factor)
     match way:
         case b"asymmetric":
-            seen = at / factor
+            seen = at / ratio
         case b"half_pixel":
-            seen = (at + 0.5) / factor - 0.5
+            seen = (at + half) / ratio - half
         case b"pytorch_half_pixel":
-            seen = (at + 0.5) / factor - 0.5 if new > 1 else np.zeros(1)
+            seen = (at + half) / ratio - half if new > 1 else np.zeros(1)
         case b"align_corners":
-            seen = at * (old - 1) / (new - 1) if new > 1 else np.zeros(1)
+            seen = at * np.float32(old - 1) / np.float32(new - 1) if new > 1 else np.zeros(1)
         case _:
             raise builder.fail(node, f"with coordinates {way!r:.40}")
     rounding = b"floor" if default == b"asymmetric" else b"round_prefer_floor"
@@ -154,9 +157,9 @@ def _nearest(
         rounding = b"ceil"  # of what operator set 10 leaves open, as ONNX Runtime has it
     match attributes.get("nearest_mode", rounding):
         case b"round_prefer_floor":
-            found = np.ceil(seen - 0.5)
+            found = np.ceil(seen - half)
         case b"round_prefer_ceil":
-            found = np.floor(seen + 0.5)
+            found = np.floor(seen + half)
         case b"floor":
             found = np.floor(seen)
         case b"ceil":
