@@ -135,7 +135,7 @@ def _factors(
 def _nearest(
     builder: GraphBuilder, node: onnx.NodeProto, attributes: dict[str, Any], old: int, new: int, factor: float
 ) -> Any:
-    """Where each of the `new` entries of an axis comes from, of `old`, in single precision as where it is run."""
+    """Where each of the `new` entries of an axis comes from, of `old`: in single precision, as it is run."""
     default = b"asymmetric" if node.op_type == "Upsample" or len(node.input) < 3 else b"half_pixel"
     way = attributes.get("coordinate_transformation_mode", default)
     at: Any = np.arange(new, dtype=np.float32)
