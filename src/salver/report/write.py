@@ -80,9 +80,10 @@ def _frame(judged: Judged[LoadedRun], owned: Sequence[Judged[LoadedRun]], folder
     """The results, with folders of logs as they are seen from that of the report."""
     neurons = {key: size for part in owned for key, size in network_sizes(part).items()}
     frame = results_frame(judged.rows, judged.run.instances.by_id, neurons)
-    places = {one.run.key: os.path.relpath(part.run.folder, folder) for part in owned for one in part.rows}
-    if set(places.values()) <= {"."}:
+    seen_from = [os.path.relpath(part.run.folder, folder) for part in owned]
+    if set(seen_from) == {"."}:
         return frame
+    places = {one.run.key: place for part, place in zip(owned, seen_from, strict=True) for one in part.rows}
     logs = zip(frame["key"].tolist(), frame["logs"].tolist(), strict=True)
     return frame.assign(logs=[f"{places[key]}/{path}" if path else "" for key, path in logs])
 
