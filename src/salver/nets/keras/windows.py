@@ -81,7 +81,7 @@ def convolve(
 
 
 def image(tensor: Tensor, rank: int, kind: str) -> Tensor:
-    """The tensor, with as many axes as a layer takes beside the channels. Raises: LayerError: it has others."""
+    """The tensor, with so many axes beside its channels. Raises: LayerError: it has others."""
     if len(tensor.shape) != rank + 1:
         raise LayerError(f"{kind} on a tensor of shape {tensor.shape}")
     return tensor
