@@ -57,7 +57,6 @@ class PointProof:
     file: Path
     network: Path
     query: Path
-    bytes: int
 
     @property
     def values(self) -> dict[str, str]:

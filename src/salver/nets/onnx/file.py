@@ -61,8 +61,7 @@ def inferred(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
         _check(model)
         model = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
         _forget_unfound(model.graph)
-        if all(value.HasField("type") for value in model.graph.output):
-            onnx.checker.check_model(model)
+        _check(model)
     except Exception as error:  # the package raises many unrelated types
         raise _invalid(error, where) from error
     return model
