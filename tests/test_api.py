@@ -28,6 +28,22 @@ def test_import_alone_brings_no_library() -> None:
     assert done.stdout == "[]\n"
 
 
+def test_any_method_unrolls_what_is_named(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2)).eval()
+    method = salver.SmoothGrad(noise={"draws": 2, "sigma": 0.1}, absolute=True)
+    graph = salver.unroll(module, torch.zeros(1, 2), label=1, method=method)
+    assert (evaluate(graph, np.random.default_rng(0).normal(size=(20, 2)))[:, 2:] >= 0).all()
+    plain = salver.unroll(salver.from_torch(module, 2), label=0)
+    assert plain.sha256() == salver.Gradient(logit=0).graph(salver.from_torch(module, 2)).sha256()
+    with pytest.raises(salver.SalverError, match="no method of that name"):
+        salver.unroll(module, torch.zeros(1, 2), label=1, method="gradeint")
+    with pytest.raises(salver.SalverError, match="method smoothgrad: noise"):
+        salver.unroll(module, torch.zeros(1, 2), label=1, method="smoothgrad")
+    with pytest.raises(salver.SalverError, match="5"):
+        salver.unroll(module, torch.zeros(1, 2), label=5)
+
+
 @pytest.mark.parametrize(("least", "verdict"), [(0.5, "sat"), (1e3, "unsat")])
 def test_from_a_torch_module_to_a_verdict(tmp_path: Path, least: float, verdict: str) -> None:
     torch.manual_seed(0)

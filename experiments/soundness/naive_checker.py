@@ -84,6 +84,12 @@ class Model:
             case ops.Concat():
                 flat = [(name, j) for name in node.inputs for j in range(self.shapes[name][0])]
                 return {flat[i]: Fraction(1)}
+            case ops.Pick():
+                return {(first, int(op.places[i])): Fraction(1)} if op.places[i] >= 0 else {}
+            case ops.Transpose():
+                at = np.unravel_index(i, node.shape)
+                source = [int(at[op.axes.index(axis)]) for axis in range(len(at))]
+                return {(first, int(np.ravel_multi_index(source, self.shapes[first]))): Fraction(1)}
         assert isinstance(op, ops.Reshape)
         return {(first, i): Fraction(1)}
 

@@ -18,7 +18,7 @@ from salver.core.files import refuse_output, write_atomically
 from salver.core.plugins import choose
 from salver.core.records import parse_record
 from salver.explain.cam import Cam
-from salver.explain.checked import checked_graph, classifier_of
+from salver.explain.checked import unrolled
 from salver.explain.explanation import METHODS, Explanation
 from salver.explain.grad_cam import GradCam
 from salver.explain.gradient import Gradient
@@ -77,15 +77,15 @@ def unroll(
     Raises:
         SalverError: the source cannot be read, has no such class, or the method does not take it.
     """
-    classifier = classifier_of(source, example, output)
-    for note in classifier.notes:
-        warnings.warn(note, stacklevel=2)
     stated = {"logit": label, "minus": minus, "absolute": absolute}
     if isinstance(method, Explanation):
-        explanation = method.model_copy(update=stated)
+        explanation = method.model_copy(update={**stated, "absolute": absolute or method.absolute})
     else:
         explanation = parse_record(choose(method, METHODS.known, "method"), stated, f"method {method}")
-    return checked_graph(classifier.network, explanation)[0]
+    classifier, graph, _ = unrolled(source, explanation, example, output)
+    for note in classifier.notes:
+        warnings.warn(note, stacklevel=2)
+    return graph
 
 
 def write_onnx(network: Network, path: str | Path, *, force: bool = False) -> None:

@@ -10,7 +10,7 @@ import pytest
 from experiments.load.synthetic import synthetic_run
 from salver.report.page.material import Material, RunText
 from salver.report.page.pictures import DrawnPoint, EntryNames, Pictures
-from salver.report.write import report_run
+from salver.report.write import report_runs
 from tests.browser.chromium import Browser, chromium, executable
 from tests.builders import judged_runs
 
@@ -31,7 +31,7 @@ def browser() -> Iterator[Browser]:
 def report_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("load")
     run_dir = synthetic_run(root, RECORDS, points=6)
-    report_run(run_dir, root, "vnncomp2026")
+    report_runs([run_dir], root, "vnncomp2026")
     return run_dir
 
 

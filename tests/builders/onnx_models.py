@@ -203,6 +203,39 @@ class Chain:
             operands[operands.index(self.name)] = self.apply("Neg", [self.name])[0]
         self.take(self.apply("Where", [condition, *operands])[0])
 
+    def on_piecewise(self) -> None:
+        kind = self.random.choice(["LeakyRelu", "PRelu", "Clip", "HardSigmoid"])
+        options = {"LeakyRelu": {"alpha": 0.25}, "HardSigmoid": {"alpha": 0.25, "beta": 0.5}}.get(kind, {})
+        inputs = [self.name]
+        inputs += [self.weights(self.shape[-1:])] if kind == "PRelu" else []
+        if kind == "Clip":
+            low, high = self.const(-0.5, np.float32), self.const(1.0, np.float32)
+            inputs += self.random.choice([[low, high], [low], ["", high]])
+        self.take(self.apply(kind, inputs, **options)[0])
+
+    def on_extreme(self) -> None:
+        kind = self.random.choice(["Max", "Min", "Sum", "Mean"])
+        other = self.random.choice([self.weights([1]), self.weights(self.shape[-1:]), self.name])
+        operands = [self.apply("Neg", [self.name])[0], other]
+        operands += [self.name] if kind == "Sum" else []
+        self.random.shuffle(operands)
+        self.take(self.apply(kind, operands)[0])
+
+    def on_largest(self) -> None:
+        kind = self.random.choice(["ReduceMax", "ReduceMin"])
+        self.take(self.apply(kind, [self.name, self.const([self.axis()])], keepdims=1)[0])
+
+    def on_pad(self) -> None:
+        pads = [self.random.randint(0, 1) for _ in range(2 * len(self.shape))]
+        self.take(
+            self.apply("Pad", [self.name, self.const(pads)], mode=self.random.choice(["constant", "edge"]))[0]
+        )
+
+    def on_tile(self) -> None:
+        self.take(
+            self.apply("Tile", [self.name, self.const([self.random.randint(1, 2) for _ in self.shape])])[0]
+        )
+
     def on_shape(self) -> None:
         size = self.apply("Shape", [self.name])[0]
         value = numpy_helper.from_array(np.array([1.5], np.float32))

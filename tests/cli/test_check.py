@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -98,3 +100,18 @@ def test_every_entry_of_a_question_or_method_is_an_option() -> None:
     (command,) = [found for path, found in leaves() if path == ("check",)]
     options = {name for parameter in command.params for name in parameter.opts}
     assert {f"--{name.replace('_', '-')}" for name in all_entries()} <= options
+
+
+@pytest.mark.slow
+def test_an_answer_imports_neither_torch_nor_what_draws(folder: Path) -> None:
+    """Each takes longer to import than a small network takes to be decided."""
+    code = (
+        "import sys; from salver.cli.__main__ import app; from salver.cli.calling import call;"
+        "call(app, sys.argv[1:]); print([m for m in ('torch', 'pandas', 'altair') if m in sys.modules])"
+    )
+    words = ("check", "net.onnx", "--point", "x.npy", "--question", "top-k", "--k", "1", "--epsilon", "1")
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], cwd=folder, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("Not robust: ")
+    assert done.stdout.endswith("\n[]\n")

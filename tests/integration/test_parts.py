@@ -19,11 +19,11 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("parts")
-    fake_project(root, root / "pids", {"says": Fake("unknown")})
+    fake_project(root, root / "pids", {"says": Fake("unknown"), "late": Fake("unknown")})
     (root / "generators").rmdir()
     (root / "generators").symlink_to(ROOT / "generators")
     (root / "benchmarks" / "tiny.toml").write_text(tiny_suite(2, [0.3, 0.5], [0.5, 1.1], enumerated=False))
-    part = ("--only", "*-e0.5-*", "--limit", "3", "--name", "part")
+    part = ("--only", "*-e0.5-*", "--limit", "3", "--name", "part", "--solvers", "says")
     (root / "said").write_text(salver(root, "all", "tiny", *part).stdout)
     return root
 
@@ -67,22 +67,20 @@ def refused(project: Path, *arguments: str) -> str:
 
 
 def test_names_of_runs(project: Path) -> None:
-    run = ("run", "tiny", "--limit", "1", "--name")
+    run, before = ("run", "tiny", "--limit", "1", "--name"), sorted((project / "reports").iterdir())
     assert "reports/part is there already" in refused(project, *run, "part")
     for hostile in ("../part", ".part", "a/b", "-x", "a b", "x" * 200):
         assert "cannot name a run" in refused(project, *run, hostile)
     assert "means the last run" in refused(project, *run, "latest")
     assert "did you mean part?" in refused(project, "report", "prt")
-    assert [path.name for path in (project / "reports").iterdir()] == ["part"]
+    assert sorted((project / "reports").iterdir()) == before
 
 
 def test_runs_are_listed(project: Path) -> None:
-    found = json.loads(salver(project, "runs", "--json").stdout)
-    told = [(one["name"], one["suite"], one["done"], one["jobs"]) for one in found]
-    assert told == [("part", "tiny", 3, 3)]
-    assert found[0]["solvers"] == ["says"]
+    found = {one["name"]: one for one in json.loads(salver(project, "runs", "--json").stdout)}
+    assert [found["part"][key] for key in ("suite", "done", "jobs", "solvers")] == ["tiny", 3, 3, ["says"]]
     table = salver(project, "runs").stdout.splitlines()
-    assert table[1].split()[:2] == ["part", "tiny"]
+    assert ["part", "tiny"] in [line.split()[:2] for line in table]
     broken = project / "reports" / "broken"
     broken.mkdir()
     (broken / "manifest.json").write_text("{}")
@@ -98,7 +96,7 @@ def test_a_part_of_a_report_leaves_the_report_of_the_run(project: Path, tmp_path
     before = {path.name: path.read_bytes() for path in folder.glob("*.*")}
     done = salver(project, "report", "part", "--limit", "1")
     assert "A part of the run is reported: 1 of 3 instances: --limit 1." in done.stdout
-    assert "not written, since it is of a part" in done.stdout
+    assert "not written, since it is not of one whole run" in done.stdout
     assert {path.name: path.read_bytes() for path in folder.glob("*.*")} == before
     salver(project, "report", "part", "--limit", "1", "-o", str(tmp_path / "one"))
     assert len(pd.read_parquet(tmp_path / "one" / "results.parquet")) == 1
@@ -110,10 +108,34 @@ def test_shards_of_a_run_are_together_the_suite(project: Path) -> None:
     ran: list[str] = []
     for shard in ("1/3", "2/3", "3/3"):
         name = f"shard-{shard[0]}"
-        salver(project, "run", "tiny", "--shard", shard, "--name", name)
+        salver(project, "run", "tiny", "--shard", shard, "--name", name, "--solvers", "says")
         events = (project / "reports" / name / "events.jsonl").read_text().splitlines()
         ran += [json.loads(line)["instance"] for line in events]
     assert sorted(ran) == sorted(names(project / WHOLE))
+    shards = [f"shard-{number}" for number in (1, 2, 3)]
+    some = json.loads(salver(project, "report", *shards[:2], "--json").stdout)
+    assert some["jobs"] == {"done": 6, "planned": 6}
+    assert some["report"] is None
+    assert "A part of the set was run: 6 of 8 instances." in some["notices"]
+    salver(project, "run", "tiny", "--solvers", "late", "--timeout", "2", "--name", "later")
+    done = salver(project, "report", *shards, "later", "-o", "together")
+    assert "Runs reported together: shard-1 (load " in done.stdout
+    assert "The limits differ: late 2 s, says 5 s." in done.stdout
+    assert "A part of" not in done.stdout
+    frame = pd.read_parquet(project / "together" / "results.parquet")
+    assert frame.groupby("solver").size().to_dict() == {"late": 8, "says": 8}
+    assert all((project / "together" / logs).is_dir() for logs in frame["logs"])
+    unfinished = json.loads(salver(project, "report", "shard-1", "later", "--json").stdout)
+    assert unfinished["unfinished"] == "11 of 16 jobs"
+
+
+def test_runs_that_are_not_reported_together(project: Path) -> None:
+    (project / "benchmarks" / "other.toml").write_text(tiny_suite(1, [0.3], [0.5], enumerated=False))
+    salver(project, "run", "other", "--name", "other", "--solvers", "says")
+    assert "is of another instance set than part" in refused(project, "report", "part", "other")
+    assert "a run is named twice" in refused(project, "report", "part", "part")
+    salver(project, "run", "tiny", "--solvers", "says", "--limit", "6", "--name", "again")
+    assert "part, again: says has two results on" in refused(project, "report", "part", "again")
 
 
 def test_a_part_is_generated_into_a_folder_of_its_own(project: Path, tmp_path: Path) -> None:

@@ -16,11 +16,13 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from salver.core.errors import SalverError
+from salver.explain.autograd import gradient_by_autograd
 from salver.explain.unroll import logit_combination, unroll
 from salver.nets.network import Network, evaluate
-from salver.nets.onnx.reader import from_model, read_for_query
+from salver.nets.onnx.reader import from_model, read_for_query, read_onnx
 from salver.nets.torch_bridge import to_torch
 from tests.builders.onnx_models import chain, constant, made
+from tests.builders.torch_twins import bending
 
 
 class PaddingAloneError(Exception):
@@ -60,6 +62,26 @@ def assert_as_the_runtime(model: onnx.ModelProto, points: int = 3, whole: bool =
 )
 def test_chains_of_operators_are_read_as_the_runtime_means_them(shape, seed, length):
     assert_as_the_runtime(chain(shape, seed, length))
+
+
+@pytest.mark.slow
+@settings(max_examples=120, deadline=None)
+@given(
+    shape=st.lists(st.integers(1, 3), min_size=1, max_size=4),
+    seed=st.integers(0, 1 << 32),
+    length=st.integers(1, 5),
+)
+def test_chains_of_operators_are_unrolled_to_their_gradients(shape, seed, length):
+    """Backwards in numpy as automatic differentiation in torch does it, on kinks too."""
+    network = bending(read(chain(shape, seed, length)))
+    combination = np.random.default_rng(seed).integers(1, 4, network.output_size).astype(float)
+    graph = network
+    with suppress(SalverError):  # nothing may be left that depends on the input
+        graph = unroll(network, combination)
+    x = np.random.default_rng(1).choice([-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0], (6, network.input_size))
+    if graph is not network:
+        found = evaluate(graph, x)[:, network.output_size :]
+        np.testing.assert_allclose(found, gradient_by_autograd(network, combination, x), atol=1e-6)
 
 
 @pytest.mark.slow
@@ -144,6 +166,31 @@ def test_a_batch_of_unknown_size_counts_as_one():
     graph = helper.make_graph(nodes, "g", inputs, [helper.make_empty_tensor_value_info("Y")])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
     assert evaluate(from_model(model), np.arange(-3.0, 3.0)[None]).tolist() == [[0.0] * 3 + [0.0, 1.0, 2.0]]
+
+
+def test_a_size_that_is_worked_out_in_the_file(tmp_path):
+    """As TorchScript writes an Unflatten: a Mod, and a Reshape whose result inference does not find."""
+    nodes = [
+        constant("minus", -1, np.int64),
+        constant("rank", 2, np.int64),
+        helper.make_node("Mod", ["minus", "rank"], ["axis"]),
+        helper.make_node("Shape", ["X"], ["s"]),
+        constant("one", [1], np.int64),
+        helper.make_node("Reshape", ["axis", "one"], ["end"]),
+        constant("zero", [0], np.int64),
+        helper.make_node("Slice", ["s", "zero", "end"], ["before"]),
+        constant("image", [1, 2, 3], np.int64),
+        helper.make_node("Concat", ["before", "image"], ["to"], axis=0),
+        helper.make_node("Reshape", ["X", "to"], ["i"]),
+        constant("W", np.ones((2, 1, 2, 2))),
+        helper.make_node("Conv", ["i", "W"], ["Y"]),
+    ]
+    inputs = [helper.make_tensor_value_info("X", TensorProto.FLOAT, [1, 6])]
+    graph = helper.make_graph(nodes, "g", inputs, [helper.make_empty_tensor_value_info("Y")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    path = tmp_path / "net.onnx"
+    path.write_bytes(model.SerializeToString())
+    assert evaluate(read_onnx(path), np.arange(6.0)[None]).tolist() == [[8.0, 12.0] * 2]
 
 
 REFUSED: list[tuple[str, list[onnx.NodeProto], list[int]]] = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -179,6 +180,57 @@ def test_every_operator_set_is_read(opset: int, tmp_path: Path) -> None:
     )
 
 
+def convolutional(opset: int) -> onnx.ModelProto:
+    """Operators whose options moved from attributes to inputs, in the form of the set."""
+    rng, make = np.random.default_rng(7), helper.make_node
+    weights: dict[str, np.ndarray] = {
+        "K": rng.normal(size=(2, 1, 3, 3)), "k": rng.normal(size=2), "m": rng.normal(size=2),
+        "v": rng.uniform(0.5, 2, 2), "D": rng.normal(size=(8, 3)), "d": rng.normal(size=3),
+    }  # fmt: skip
+    constants = {name: value.astype(np.float32) for name, value in weights.items()}
+
+    def held(since: int, kind: str, inputs: list[str], output: str, **options: Any) -> onnx.NodeProto:
+        """Options as attributes before a set, as inputs in their order from then on."""
+        if opset < since:
+            return make(kind, inputs, [output], **{k: np.asarray(v).tolist() for k, v in options.items()})
+        names = [f"{output}_{name}" for name in options]
+        constants.update(zip(names, map(np.asarray, options.values()), strict=True))
+        return make(kind, [*inputs, *names], [output])
+
+    nodes = [
+        held(11, "Pad", ["X"], "p", pads=np.array([0, 0, 1, 1, 0, 0, 1, 1]), value=np.float32(0)),
+        make("Conv", ["p", "K", "k"], ["c"]),
+        make("BatchNormalization", ["c", "v", "k", "m", "v"], ["n"]),
+        held(11, "Clip", ["n"], "g", min=np.float32(0), max=np.float32(2)),
+        make("Dropout", ["g"], ["o"]),
+        make("MaxPool", ["o"], ["q"], kernel_shape=[2, 2], strides=[2, 2]),
+        held(10, "Slice", ["q"], "s", starts=np.array([0]), ends=np.array([2]), axes=np.array([1])),
+        held(13, "Unsqueeze", ["s"], "u", axes=np.array([1])),
+        held(13, "Squeeze", ["u"], "w", axes=np.array([1])),
+        make("Reshape", ["w", "to"], ["f"]),
+        make("Gemm", ["f", "D", "d"], ["z"]),
+        make("Add", ["z", "z_sum"], ["Y"]),
+        held(13, "ReduceSum", ["z"], "z_sum", axes=np.array([1])),
+    ]
+    constants["to"] = np.array([0, -1])
+    given = [helper.make_tensor_value_info("X", TensorProto.FLOAT, [1, 1, 4, 4])]
+    ends = [helper.make_tensor_value_info("Y", TensorProto.FLOAT, None)]
+    nodes[-2:] = reversed(nodes[-2:])
+    tensors = [numpy_helper.from_array(value, name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "set", given, ends, tensors)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+
+
+@pytest.mark.parametrize("opset", [7, 8, 9, 10, 11, 12, 13, 15, 18, 21, 23])
+def test_options_are_read_wherever_a_set_has_them(opset: int, tmp_path: Path) -> None:
+    path = stored(convolutional(opset), tmp_path)
+    network = read_classifier(path).network
+    session = onnxruntime.InferenceSession(self_contained(path), providers=["CPUExecutionProvider"])
+    for row in np.random.default_rng(1).normal(size=(5, 16)).astype(np.float32):
+        (expected,) = session.run(None, {"X": row.reshape(1, 1, 4, 4)})
+        assert np.allclose(evaluate(network, row), expected, atol=1e-5)
+
+
 def test_weights_may_lie_beside_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = mlp()
     convert_model_to_external_data(model, location="net.onnx.data", size_threshold=0)
@@ -200,6 +252,18 @@ def test_weights_may_lie_beside_the_file(tmp_path: Path, capsys: pytest.CaptureF
     (tmp_path / "net.onnx.data").unlink()
     with pytest.raises(SalverError, match=r"'net.onnx.data', which cannot be read .*external_data=False"):
         load_model(path)
+
+
+def test_a_dead_part_that_the_runtime_refuses_keeps_no_witness_away(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = mlp()
+    dead_branch(model)
+    path, query = stored(model, tmp_path), tmp_path / "q.vnnlib"
+    text = "".join(f"(declare-const X_{i} Real)(assert (= X_{i} 1))" for i in range(3))
+    query.write_text(f"{text}(declare-const Y_0 Real)(declare-const Y_1 Real)(assert (>= Y_0 -100))")
+    assert solve(["falsify", "verify", str(query), "--network", f"N={path}", "--timeout", "20"]) == 0
+    assert capsys.readouterr().out.startswith("sat")
 
 
 def circle(model: onnx.ModelProto) -> None:
@@ -242,6 +306,14 @@ def foreign(model: onnx.ModelProto) -> None:
     model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
 
 
+def quantised(model: onnx.ModelProto) -> None:
+    for name, value in (("scale", np.float32(0.1)), ("zero", np.uint8(3))):
+        model.graph.initializer.append(numpy_helper.from_array(np.array(value), name))
+    model.graph.node.insert(1, helper.make_node("QuantizeLinear", ["a", "scale", "zero"], ["q"], name="Q"))
+    model.graph.node.insert(2, helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["r"], name="D"))
+    model.graph.node[3].input[0] = "r"
+
+
 def zero_shape(model: onnx.ModelProto) -> None:
     model.opset_import[0].version = 18
     model.graph.node.insert(1, helper.make_node("Reshape", ["a", "to"], ["z"], allowzero=1))
@@ -260,6 +332,7 @@ def zero_shape(model: onnx.ModelProto) -> None:
         (sigmoid, r"operator Sigmoid 'gate' is not supported by salver; .* piecewise linear .*\('a'\)"),
         (foreign, r"operator com.microsoft::Relu \(node 'gate'\) is not supported by salver"),
         (zero_shape, "not supported"),
+        (quantised, "operators QuantizeLinear 'Q' and DequantizeLinear 'D' .* no quantised networks"),
     ],
 )
 def test_what_is_wrong_is_named(change: Change, told: str, tmp_path: Path) -> None:

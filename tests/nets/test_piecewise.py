@@ -33,6 +33,7 @@ TWINS: dict[str, tuple[list[Step], dict[str, Any], Any]] = {
     "Hardtanh": (one("Clip", "X a b"), {"a": -1.0, "b": 1.0}, functional.hardtanh),
     "clamp from below": (one("Clip", "X a"), {"a": 0.0}, lambda x: x.clamp(min=0)),
     "clamp from above": (one("Clip", "X - b"), {"b": 1.0}, lambda x: x.clamp(max=1)),
+    "clamp widely": (one("Clip", "X a b"), {"a": -7.0, "b": 1e4}, lambda x: x.clamp(-7, 1e4)),
     "clamp by nothing": ([("Clip", "X", "c", {}), ("Relu", "c", "Y", {})], {}, functional.relu),
     "Hardsigmoid": (one("HardSigmoid", alpha=1 / 6, beta=0.5), {}, functional.hardsigmoid),
     "ThresholdedRelu": (one("ThresholdedRelu", alpha=0.0), {}, functional.relu),

@@ -36,6 +36,20 @@ class Residual(nn.Module):
         return self.head(functional.avg_pool2d(y, 2).view(y.size(0), -1))
 
 
+class Bent(nn.Module):
+    """Functions that bend, of several kinds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(1, 2, 3), nn.Linear(8, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = functional.max_pool2d(functional.leaky_relu(self.conv(x), 0.1), 2, 1, 1)[:, :, ::2, ::2]
+        y = torch.cat([functional.relu6(y), y.clamp(min=-0.5)], 1).abs().mean((2, 3))
+        y = torch.cat([y, torch.maximum(y, y.flip(1))], 1)
+        return self.head(torch.where(y > 0.2, y, 0.1 * y))
+
+
 class Choosing(nn.Module):
     """An `if` on values, which one run does not tell."""
 
@@ -72,10 +86,11 @@ MODULES["softmax"] = (
     nn.Sequential(nn.Flatten(), nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 3), nn.Softmax(1)),
     (1, 2, 3),
 )
+MODULES["bent"] = (Bent(), (1, 1, 5, 5))
 MODULES["double"] = (nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)).double(), (1, 3))
 
 
-@pytest.mark.parametrize("name", ["mlp", "residual", "double"])
+@pytest.mark.parametrize("name", ["mlp", "residual", "bent", "double"])
 def test_values_and_gradient_are_the_modules(name: str) -> None:
     module, shape = MODULES[name]
     module.eval()

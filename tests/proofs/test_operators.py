@@ -17,7 +17,10 @@ from salver.proofs.graph import Graph
 from salver.proofs.onnx_file import parse_network
 from salver.proofs.vnnlib_file import ExactProperty
 
-KINDS = "gemm matmul constant both scale gate relu abs concat flatten reshape conv transpose average".split()
+KINDS = (
+    "gemm matmul constant both scale gate relu abs concat flatten reshape conv transpose average "
+    "permute slice gather pad"
+).split()
 AVERAGES = ("AveragePool", "GlobalAveragePool", "ReduceMean")
 
 
@@ -172,6 +175,31 @@ class Drawn:
             window["pads"] = [int(v) for v in self.rng.integers(0, 2, 4)]
         self.emit("ConvTranspose", inputs, **window, **({"group": groups} if groups > 1 else {}))
 
+    def permute(self, source: str) -> None:
+        rank = len(self.shapes[source])
+        axes = {} if self.rng.random() < 0.2 else {"perm": [int(a) for a in self.rng.permutation(rank)]}
+        self.emit("Transpose", [source], **axes)
+
+    def slice(self, source: str) -> None:
+        axis = int(self.rng.integers(len(self.shapes[source])))
+        size = self.shapes[source][axis]
+        start, step = int(self.rng.integers(size)), int(self.rng.integers(1, 3))
+        end = int(self.rng.choice([size, start + 1, 1 << 40, -1 if start < size - 1 else size]))
+        start -= size * int(self.rng.integers(2))
+        given = [start, end, axis, step][: int(self.rng.integers(3, 5))]
+        self.emit("Slice", [source, *(self.constant_of(np.array([v], np.int64)) for v in given)])
+
+    def gather(self, source: str) -> None:
+        axis = int(self.rng.integers(-len(self.shapes[source]), len(self.shapes[source])))
+        size = self.shapes[source][axis]
+        places = self.rng.integers(-size, size, int(self.rng.integers(1, 4)))
+        self.emit("Gather", [source, self.constant_of(places)], axis=axis)
+
+    def pad(self, source: str) -> None:
+        pads = self.rng.integers(0, 2, 2 * len(self.shapes[source]))
+        mode = {"mode": "constant"} if self.rng.random() < 0.3 else {}
+        self.emit("Pad", [source, self.constant_of(pads)], **mode)
+
     def average(self, source: str) -> None:
         """Averages stand at the end alone, where nothing depends on how they are rounded."""
 
@@ -238,7 +266,10 @@ def test_a_network_means_what_other_readers_say(seed: int, double: bool) -> None
 
 def test_all_operators_are_drawn() -> None:
     drawn = Counter(node.op_type for seed in range(60) for node in Drawn(seed, False).nodes)
-    known = "Gemm MatMul Add Sub Mul Relu Sign Abs Concat Flatten Reshape Conv ConvTranspose".split()
+    known = (
+        "Gemm MatMul Add Sub Mul Relu Sign Abs Concat Flatten Reshape Conv ConvTranspose "
+        "Transpose Slice Gather Pad"
+    ).split()
     assert set(drawn) == {*known, *AVERAGES}
 
 

@@ -20,6 +20,7 @@ def _f(*shape: int) -> Any:
 
 
 IMAGE = {"shape": (1, 2, 4, 4)}
+BACK = {name: np.array([value], np.int64) for name, value in {"s": 3, "e": 0, "a": 1, "m": -1}.items()}
 SIZES = {"s": np.array([2, 2], np.int64)}
 
 
@@ -102,6 +103,18 @@ def test_a_plain_network_is_read() -> None:
         (("ReduceMean", ["X"], {"axes": [1]}), {}, {"opset": 18}, "attribute 'axes'"),
         (("ReduceMean", ["X", "s"], {}), {"s": np.array([1], np.int64)}, {}, "2 inputs"),
         (("ReduceMean", ["X"], {"noop_with_empty_axes": 1}), {}, {"opset": 18}, "noop"),
+        (("Transpose", ["X"], {"perm": [0, 0]}), {}, {}, "perm"),
+        (("Slice", ["X", "s", "s"], {}), {"s": np.array([1, 1, 1], np.int64)}, {}, "do not fit|axis 2"),
+        (("Slice", ["X", "s", "e", "a", "m"], {}), BACK, {}, "step below 1"),
+        (("Slice", ["X", "e", "e", "a"], {}), BACK, {}, "has shape"),
+        (("Slice", ["X"], {"starts": [0], "ends": [1]}), {}, {"opset": 9}, "1 inputs"),
+        (("Gather", ["X", "s"], {"axis": 1}), {"s": np.array([4], np.int64)}, {}, "out of range"),
+        (("Gather", ["X", "s"], {"axis": 1}), {"s": np.array([-1], np.int64)}, {"opset": 10}, "out of range"),
+        (("Gather", ["X", "s"], {"axis": 1}), {"s": np.array(1, np.int64)}, {}, "no constant list"),
+        (("Pad", ["X", "s"], {}), {"s": np.array([0, -1, 0, 0], np.int64)}, {}, "pads"),
+        (("Pad", ["X", "s"], {}), {"s": np.array([0, 1], np.int64)}, {}, "pads"),
+        (("Pad", ["X", "s"], {"mode": "edge"}), {"s": np.array([0, 1, 0, 0], np.int64)}, {}, "another kind"),
+        (("Pad", ["X", "s", "v"], {}), {"s": np.array([0, 1, 0, 0], np.int64), "v": _f(1)}, {}, "3 inputs"),
         (("Sign", ["X"], {}), {}, {}, "output is constant, a Sign"),
         (("Greater", ["X", "w"], {}), {"w": _f(4)}, {}, "'Greater' is not covered"),
         (("MaxPool", ["X"], {"kernel_shape": [2, 2]}), {}, IMAGE, "not covered"),

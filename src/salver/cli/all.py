@@ -28,4 +28,4 @@ def run_all(arguments: AllArguments, as_json: AsJson = False) -> None:
     """
     with kept_for_json(as_json):
         folder = run_stage(arguments, as_json=False)
-    report_stage(ReportArguments(name=str(folder), profile=arguments.profile), as_json)
+    report_stage(ReportArguments(names=[str(folder)], profile=arguments.profile), as_json)

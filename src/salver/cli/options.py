@@ -35,6 +35,13 @@ Workers = Annotated[int, typer.Option("--workers", "-j", help="jobs side by side
 RunName = Annotated[
     str, typer.Argument(help="a run's folder or name, or `latest`", autocompletion=completing.runs)
 ]
+RunNames = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="a run's folder or name, or `latest`; several runs of one set are reported together",
+        autocompletion=completing.runs,
+    ),
+]
 Solvers = Annotated[
     str | None,
     typer.Option(

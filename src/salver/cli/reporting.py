@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from salver.cli import completing
-from salver.cli.options import Profile, RunName, SelectionArguments, listed
+from salver.cli.options import Profile, RunNames, SelectionArguments, listed
 from salver.core.errors import SalverError, suggestion
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ FORMATS = ("text", "markdown", "latex", "csv")
 class ReportArguments(SelectionArguments):
     """The command line of a report."""
 
-    name: RunName = "latest"
+    names: RunNames = None
     profile: Profile = "vnncomp2026"
     by: Annotated[
         str | None,
@@ -59,8 +60,8 @@ def report_stage(arguments: ReportArguments, as_json: bool) -> None:
     from salver.judge.scoring import find_profile
     from salver.report.printed import Wanted, printed
     from salver.report.results import report_json
-    from salver.report.write import report_run
-    from salver.run.manifest import find_run
+    from salver.report.write import report_runs
+    from salver.run.manifest import LATEST, find_run
 
     find_profile(arguments.profile)
     if arguments.format not in FORMATS:
@@ -69,11 +70,13 @@ def report_stage(arguments: ReportArguments, as_json: bool) -> None:
     wanted = Wanted(listed(arguments.by, "--by"), listed(arguments.columns, "--columns"), arguments.format)
     wanted.refuse_unknown()
     selection, root = arguments.selection(), project_root()
-    folder = find_run(root, arguments.name)
+    folders = [find_run(root, name) for name in arguments.names or (LATEST,)]
+    if len({folder.resolve() for folder in folders}) < len(folders):
+        raise SalverError("a run is named twice", "report", "name each once")
     if arguments.output is not None:
         refuse_missing_parent(arguments.output)
         refuse_existing(arguments.output)
-    found, page = report_run(folder, root, arguments.profile, selection, arguments.output)
+    found, page = report_runs(folders, root, arguments.profile, selection, arguments.output)
     if as_json:
         print(report_json(found, page, wanted.by))
         return
@@ -85,17 +88,17 @@ def report_stage(arguments: ReportArguments, as_json: bool) -> None:
     for line in found.run.notices:
         print(f"{line}\n")
     print(table, end="")
-    _print_findings(found, root)
+    _print_findings(found, folders, root)
     print(_where(page))
 
 
 def _where(page: Path | None) -> str:
     if page is None:
-        return "report: not written, since it is of a part; name a folder for it with --output"
+        return "report: not written, since it is not of one whole run; name a folder for it with --output"
     return f"report: {os.path.relpath(page)}"
 
 
-def _print_findings(found: Results, root: Path) -> None:
+def _print_findings(found: Results, folders: Sequence[Path], root: Path) -> None:
     """What a reader must know beside the figures, one line each."""
     from salver.report.results import proofs_sentence
     from salver.run.loaded import changed_sources
@@ -108,5 +111,5 @@ def _print_findings(found: Results, root: Path) -> None:
         print(f"disagreement: {item.instance}: {item.detail}")
     if told := proofs_sentence(found):
         print(told)
-    for path in changed_sources(found.run.folder, root):
+    for path in changed_sources(folders[0], root):
         print(f"note: {os.path.relpath(path)} is another file than when these instances were made from it")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -27,17 +26,15 @@ def unroll(
     Example: salver unroll net.onnx -o grad.onnx --label 3
     """
     from salver.core.files import refuse_output, write_atomically
-    from salver.explain.checked import checked_graph, classifier_of
+    from salver.explain.checked import unrolled
     from salver.explain.gradient import Gradient
     from salver.nets.onnx.file import refuse_other_name, to_stored
 
     refuse_other_name(output)
     refuse_output(output, force=force, inputs=[network], option="--force")
-    classifier = classifier_of(network, output=name)
-    for note in classifier.notes:
-        print(f"salver: {network}: {note}", file=sys.stderr)
     explanation = Gradient(logit=label, minus=other, absolute=absolute)
-    graph, written = checked_graph(classifier.network, explanation)
+    classifier, graph, written = unrolled(network, explanation, output=name)
+    classifier.tell(str(network))
     content = to_stored(output, written)
     refuse_output(output, force=force, inputs=[network], option="--force")
     write_atomically(output, content)

@@ -14,6 +14,9 @@ from collections.abc import Iterable
 from importlib.metadata import requires
 
 from salver.core.errors import SalverError
+from salver.core.project import CHECKOUT
+
+_SETUP = "scripts/setup.sh"
 
 
 def missing_packages(modules: Iterable[str]) -> list[str]:
@@ -59,8 +62,13 @@ def _how_to_get(module: str) -> str:
         if found is not None:
             # Without dependencies: auto-LiRPA's metadata ask for a torch of years ago.
             names = shlex.join(f"{one.name}{one.specifier}" for one in own)
-            return f"; run `pip install --no-deps {names}` or scripts/setup.sh"
-    return "; run scripts/setup.sh"
+            return f"; run `pip install --no-deps {names}`{f' or {_SETUP}' if _in_checkout() else ''}"
+    return f"; run {_SETUP}" if _in_checkout() else f"; run `pip install {module}`"
+
+
+def _in_checkout() -> bool:
+    """Whether there is the script that installs everything; a wheel brings none."""
+    return (CHECKOUT / _SETUP).is_file()
 
 
 _EXTRA = re.compile(r'extra == "([^"]+)"')

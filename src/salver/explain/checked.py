@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,19 +36,51 @@ def classifier_of(source: Any, example: Any = None, output: str | None = None) -
     Raises:
         SalverError: it cannot be read, or the two differ by more than rounding.
     """
+    found = _read(source, example, output)
+    if not isinstance(source, Network):
+        _refuse_differing(found, source, example, probes(found.network, on_kinks=False))
+    return found
+
+
+def unrolled(
+    source: Any, explanation: Explanation, example: Any = None, output: str | None = None
+) -> tuple[Classifier, Network, bytes]:
+    """The classifier, the graph X -> Concat[logits, E] that explains it, and the content of its file.
+
+    ONNX Runtime on the content is compared with the classifier and the explanation's definition.
+
+    Raises:
+        SalverError: as `classifier_of`; a class that the network does not have, a network that the method
+            does not take, or a graph that differs.
+    """
+    found = _read(source, example, output)
+    points = probes(found.network)
+    if not isinstance(source, Network):
+        _refuse_differing(found, source, example, points)
+    network = found.network
+    graph = explanation.graph(network)
+    metadata = {"salver.explained": explanation.text, "salver.logits": str(network.output_size)}
+    content = to_bytes(to_model(graph, metadata))
+    expected = explanation.reference_outputs(network, points.x)
+    refuse_wrong_graph(content, graph, expected, points, network.output_size, explanation.kinks_at_relus)
+    return found, graph, content
+
+
+def _read(source: Any, example: Any, output: str | None) -> Classifier:
     if isinstance(source, Network):
         return Classifier(source)
+    if isinstance(source, str | Path):
+        return read_classifier(Path(source), output)
+    return _of_module(source, example)
+
+
+def _refuse_differing(found: Classifier, source: Any, example: Any, points: Probes) -> None:
     is_file = isinstance(source, str | Path)
-    found = read_classifier(Path(source), output) if is_file else _of_module(source, example)
-    where, points = (
-        str(source) if is_file else type(source).__name__,
-        probes(found.network, on_kinks=False),
-    )
+    where = str(source) if is_file else type(source).__name__
     if found.model is not None:
         refuse_misread(found.model, found.network, points, where)
     if not is_file:
-        _refuse_other_values(found, source, example, points, where)
-    return found
+        _refuse_other_values(found, source, example, points.random(), where)
 
 
 def _of_module(module: Any, example: Any) -> Classifier:
@@ -105,25 +136,3 @@ def _closed(logits: Any, closing: str | None) -> Any:
     if closing == "Sigmoid":
         return logits.sigmoid()
     return logits.softmax(1) if closing == "Softmax" else logits.log_softmax(1)
-
-
-def checked_graph(
-    classifier: Network, explanation: Explanation, metadata: Mapping[str, str] | None = None,
-    points: Probes | None = None,
-) -> tuple[Network, bytes]:  # fmt: skip
-    """The graph X -> Concat[logits, E] of an explanation, and its file's content.
-
-    ONNX Runtime on the content is compared with the classifier and the explanation's definition.
-
-    Raises:
-        SalverError: a class that the network does not have, a network that the method does not take, or the
-            two differ.
-    """
-    graph = explanation.graph(classifier)
-    stated = {"salver.explained": explanation.text, "salver.logits": str(classifier.output_size)}
-    content = to_bytes(to_model(graph, {**stated, **(metadata or {})}))
-    points = points or probes(classifier)
-    expected = explanation.reference_outputs(classifier, points.x)
-    kinks_known = explanation.kinks_at_relus
-    refuse_wrong_graph(content, graph, expected, points, classifier.output_size, kinks_known)
-    return graph, content

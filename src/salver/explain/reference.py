@@ -4,8 +4,9 @@ entries, and on kinks.
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -60,6 +61,11 @@ class Probes:
     kinks: npt.NDArray[np.bool_]
     drawn: int
 
+    def random(self) -> Probes:
+        """The random points alone."""
+        own = slice(self.drawn)
+        return Probes(self.x[own], self.outputs[own], self.sizes[own], self.kinks[own], self.drawn)
+
 
 def probes(
     network: Network, low: npt.ArrayLike = -1.0, high: npt.ArrayLike = 1.0, *, on_kinks: bool = True
@@ -78,11 +84,25 @@ def probes(
         : count - 1
     ]
     ends = rng.uniform(low, high, (count, network.input_size))
-    near = _on_kinks(network, ends, rng) if on_kinks and count > 1 else ends[:0]
+    with one_thread():
+        near = _on_kinks(network, ends, rng) if on_kinks and count > 1 else ends[:0]
     x = np.vstack([drawn, alike, near]).astype(np.float32)
     known = [_known_at(network, x[first : first + count]) for first in range(0, len(x), count)]
     outputs, sizes, kinks = (np.concatenate(parts) for parts in zip(*known, strict=True))
     return Probes(x, outputs, sizes, kinks, count)
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Without torch's threads, which wait for each other longer than they work at one small point."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _known_at(network: Network, x: npt.NDArray[np.float32]) -> tuple[Array, Array, npt.NDArray[np.bool_]]:

@@ -13,10 +13,9 @@ import numpy.typing as npt
 from salver.core.errors import SalverError, suggestion
 from salver.explain.reference import probes, refuse_misread
 from salver.families.given import benchmark_rows
-from salver.nets.network import Network, single
-from salver.nets.onnx.declared import inputs_of
-from salver.nets.onnx.file import load_model, network_name
-from salver.nets.onnx.reader import read_onnx
+from salver.nets.classifier import read_classifier
+from salver.nets.network import Network
+from salver.nets.onnx.file import network_name
 from salver.spec import float32_down, float32_up
 from salver.spec.plain import input_box
 from salver.spec.terms import read_term_query
@@ -81,16 +80,18 @@ class BoxedNetwork:
         Raises:
             SalverError: it cannot be read, or takes other inputs than the box has.
         """
-        network, model = single(read_onnx(self.file), str(self.file)), load_model(self.file)
+        classifier = read_classifier(self.file)
+        classifier.tell(str(self.file))
+        network = classifier.network
         for box in boxes:
             if network.input_size != len(box.low):
                 what = f"takes {network.input_size} inputs, {box.query.name} bounds {len(box.low)}"
                 raise SalverError(what, str(self.file), "correct instances.csv")
         low, high = min(box.low.min() for box in boxes), max(box.high.max() for box in boxes)
         found = probes(network, float(low), float(high))
-        refuse_misread(model, network, found, str(self.file))
-        (source,) = inputs_of(model.graph)
-        axes = tuple(axis.dim_value for axis in source.type.tensor_type.shape.dim[1:])
+        if classifier.model is not None:
+            refuse_misread(classifier.model, network, found, str(self.file))
+        axes = classifier.shape
         is_image = len(axes) == 3 and min(axes[1:]) > 1 and int(np.prod(axes)) == network.input_size
         return network, axes if is_image else (network.input_size,)
 

@@ -120,6 +120,7 @@ def classifier_and_data(params: NetworkParameters, seed: int, family: str) -> tu
         hint = "add `dataset`, the data that the network was trained on, or a `point` (docs/own-network.md)"
         raise SalverError("a network in a file needs data", where, hint)
     found = read_classifier(path, params.output)
+    found.tell(str(path))
     classifier = found.network
     known = None
     if params.dataset is not None:

@@ -37,10 +37,23 @@ def judge_run(run: R) -> Judged[R]:
     Raises:
         SalverError: a query cannot be read, or a record names an instance that is not in the set.
     """
-    replays, proofs = replay_witnesses(run), check_proofs(run)
-    judgements = judge(run.records, run.instances.by_id, replays, proofs)
+    return judge_records(run, [run])
+
+
+def judge_records(whole: R, runs: Sequence[StoredRun]) -> Judged[R]:
+    """Judges the records of a run that is put together from others, each against all.
+
+    Args:
+        whole: with all records. runs: those that have the files of records and instances.
+
+    Raises:
+        SalverError: as `judge_run`.
+    """
+    replays = {key: replay for run in runs for key, replay in replay_witnesses(run).items()}
+    proofs = {key: proof for run in runs for key, proof in check_proofs(run).items()}
+    judgements = judge(whole.records, whole.instances.by_id, replays, proofs)
     rows = [
         sharing_field_names(JudgedRun(run=r, judgement=j))
-        for r, j in zip(run.records, judgements, strict=True)
+        for r, j in zip(whole.records, judgements, strict=True)
     ]
-    return Judged(run, rows, proofs)
+    return Judged(whole, rows, proofs)

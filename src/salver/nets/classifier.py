@@ -6,10 +6,12 @@ asked for is read, for one row of a batch, and without the softmax that closes i
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import onnx
 
 from salver.nets.network import Network, free_prefix, single
@@ -19,10 +21,14 @@ from salver.nets.onnx.normal import captured, choose, normal_form
 from salver.nets.onnx.reader import from_model, rows_of
 
 _CLOSINGS = ("LogSoftmax", "Sigmoid", "Softmax")
-_LEFT_OUT = "the closing {} is left out: what is explained is its input, the logits"
 _TWO_CLASSES = "Sigmoid of two classes"
+_LEFT_OUT = dict.fromkeys(_CLOSINGS, "its input, the logits") | {
+    _TWO_CLASSES: "-z / 2 and z / 2 of its input z, of which the probabilities are the softmax"
+}
+"""What is explained where an operator that closes a classifier is left out."""
 _PASSED = ("Flatten", "Identity", "Reshape", "Squeeze", "ZipMap")
 """Operators that may stand behind a closing one, of which they change nothing but the shape."""
+TOLD: set[tuple[str, str]] = set()
 KERAS = (".h5", ".hdf5", ".keras")
 
 
@@ -42,6 +48,13 @@ class Classifier:
     notes: tuple[str, ...] = ()
     shape: tuple[int, ...] = ()
     model: onnx.ModelProto | None = None
+
+    def tell(self, where: str) -> None:
+        """Says on stderr what was left out, in one line each, once for a file."""
+        for note in self.notes:
+            if (where, note) not in TOLD:
+                TOLD.add((where, note))
+                print(f"salver: {where}: {note}", file=sys.stderr)
 
 
 def read_classifier(path: Path, output: str | None = None) -> Classifier:
@@ -71,7 +84,9 @@ def from_onnx(model: onnx.ModelProto, where: str) -> Classifier:
     """
     refuse_several_outputs(model.graph, where)
     model, closing = _without_closing(model, where)
-    notes = [] if closing is None else [_LEFT_OUT.format(closing)]
+    notes = []
+    if closing is not None:
+        notes.append(f"the closing {closing} is left out: what is explained is {_LEFT_OUT[closing]}")
     _drop_unread_inputs(model.graph)
     network = single(from_model(model, where, one_of_batch=True), where)
     value = inputs_of(model.graph)[0]
@@ -102,13 +117,15 @@ def _of_two_classes(
     graph: onnx.GraphProto, node: onnx.NodeProto, makers: Mapping[str, onnx.NodeProto]
 ) -> str | None:
     """The logit z of a network that ends in the probabilities 1 - p and p, where p is the sigmoid of z."""
-    if node.op_type != "Concat" or len(node.input) != 2:
+    axis = next((a.i for a in node.attribute if a.name == "axis"), 0)
+    if node.op_type != "Concat" or len(node.input) != 2 or axis not in (1, -1):
         return None
     first, second = (makers.get(name) for name in node.input)
     if first is None or second is None or (first.op_type, second.op_type) != ("Sub", "Sigmoid"):
         return None
     ones = [t for t in graph.initializer if t.name == first.input[0] and first.input[1] == second.output[0]]
-    return second.input[0] if ones and (onnx.numpy_helper.to_array(ones[0]) == 1).all() else None
+    one = onnx.numpy_helper.to_array(ones[0]) if ones else np.zeros(1)
+    return second.input[0] if one.size == 1 and one.item() == 1 else None
 
 
 def _append_logits(graph: onnx.GraphProto, logit: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -45,7 +46,7 @@ class Runtime:
         values = self._session.run(self._names, feeds)
         return np.concatenate([np.asarray(value, np.float64).ravel() for value in values])
 
-    def samples(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    def samples(self, x: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Outputs [p, m] at `x` [p, n] of a model with one input, in calls of as many rows as it fixes."""
         (given,) = self._session.get_inputs()
         fixed = given.shape[0] if len(given.shape) > 1 and isinstance(given.shape[0], int) else 1

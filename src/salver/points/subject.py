@@ -43,7 +43,7 @@ class Subject:
         """
         if self.classifier.model is None:
             return
-        expected = Runtime(self.classifier.model.SerializeToString()).outputs(x)
+        expected = Runtime(self.classifier.model.SerializeToString()).samples(x[None])[0]
         found = evaluate(self.network, x[None])[0]
         scale = max(1.0, float(np.abs(expected).max(initial=0.0)))
         if expected.shape != found.shape or np.abs(expected - found).max(initial=0.0) > TOLERANCE * scale:

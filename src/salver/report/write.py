@@ -1,4 +1,4 @@
-"""A run's report: load the run, judge it, write every table, every plot and the page."""
+"""A report: load the run, or several of one set, judge, write every table, every plot and the page."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import gc
 import io
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -15,7 +15,7 @@ from salver.core.confined import refuse_other_than_folders, write_inside
 from salver.core.files import named_new_folder
 from salver.families.instance import Instance
 from salver.families.selection import EVERYTHING, Selection
-from salver.judge.judged import Judged, judge_run
+from salver.judge.judged import Judged, judge_records
 from salver.judge.scoring import find_profile, results_frame
 from salver.report import tables
 from salver.report.figures.background import Drawing, background_drawing
@@ -25,33 +25,75 @@ from salver.report.page.render import render_page
 from salver.report.results import Results, results
 from salver.report.templating import visible
 from salver.run.loaded import LoadedRun, load_run
+from salver.run.together import together
 
 
-def report_run(
-    run_dir: Path, root: Path, profile: str, selection: Selection = EVERYTHING, into: Path | None = None
+def report_runs(
+    run_dirs: Sequence[Path],
+    root: Path,
+    profile: str,
+    selection: Selection = EVERYTHING,
+    into: Path | None = None,
 ) -> tuple[Results, Path | None]:
-    """Judges a run and writes its report; returns the results and the page's path.
+    """Judges a run, or several of one set together, and writes the report.
 
     Args:
-        selection: the part that is reported. So that the run's own report is always of all of it, that of a
-            part is written only where `into` says so, and there is no page else.
+        selection: the part that is reported. So that a run's own report is always of all of it, one of a part
+            or of several runs is written only where `into` says so.
         into: another folder, which is made; None for the run's own.
 
+    Returns:
+        The results, and the page's path where it was written.
+
     Raises:
-        SalverError: as `load_run`, `judge_run` and `results`; nothing is selected; a file cannot be written.
+        SalverError: as `load_run`, `together`, `judge_run` and `results`; nothing is selected; a file cannot
+            be written.
     """
     find_profile(profile)
-    is_written = into is not None or not selection.text
+    is_written = into is not None or (len(run_dirs) == 1 and not selection.text)
     drawing_beside = background_drawing() if is_written else contextlib.nullcontext()
     with _nothing_collected(), drawing_beside as draw:
-        judged = judge_run(load_run(run_dir, root))
-        judged = part_of(judged, selection) if selection.text else judged
-        frame = results_frame(judged.rows, judged.run.instances.by_id, network_sizes(judged))
+        runs = [load_run(run_dir, root) for run_dir in run_dirs]
+        folder = into or runs[0].folder
+        whole = judge_records(runs[0] if len(runs) == 1 else together(runs, folder), runs)
+        owned = _by_run(whole, runs)
+        judged = part_of(whole, selection) if selection.text else whole
+        frame = _frame(judged, owned, folder)
         if draw is None:
             return results(judged, profile, frame), None
         drawing = draw(shown_in_plots(frame))
         found = results(judged, profile, frame)
-        return found, write_report(found, gather(judged), drawing, into)
+        return found, write_report(found, _material(owned), drawing, into)
+
+
+def _by_run(whole: Judged[LoadedRun], runs: Sequence[LoadedRun]) -> list[Judged[LoadedRun]]:
+    """The rows of a judged run by the runs that it was put together from, which have the files."""
+    owned, first = [], 0
+    for run in runs:
+        rows = whole.rows[first : first + len(run.records)]
+        owned.append(Judged(run, rows, whole.proofs))
+        first += len(rows)
+    return owned
+
+
+def _frame(judged: Judged[LoadedRun], owned: Sequence[Judged[LoadedRun]], folder: Path) -> pd.DataFrame:
+    """The results, with folders of logs as they are seen from that of the report."""
+    neurons = {key: size for part in owned for key, size in network_sizes(part).items()}
+    frame = results_frame(judged.rows, judged.run.instances.by_id, neurons)
+    seen_from = [os.path.relpath(part.run.folder, folder) for part in owned]
+    if set(seen_from) == {"."}:
+        return frame
+    places = {one.run.key: place for part, place in zip(owned, seen_from, strict=True) for one in part.rows}
+    logs = zip(frame["key"].tolist(), frame["logs"].tolist(), strict=True)
+    return frame.assign(logs=[f"{places[key]}/{path}" if path else "" for key, path in logs])
+
+
+def _material(owned: Sequence[Judged[LoadedRun]]) -> Material:
+    gathered = [gather(part) for part in owned]
+    return Material(
+        texts={key: text for one in gathered for key, text in one.texts.items()},
+        pictures={key: picture for one in gathered for key, picture in one.pictures.items()},
+    )
 
 
 def part_of(judged: Judged[LoadedRun], selection: Selection) -> Judged[LoadedRun]:
@@ -102,7 +144,7 @@ def write_report(found: Results, material: Material, drawing: Drawing, into: Pat
     Args:
         material: what the page shows of single runs and instances beside the results.
         drawing: gives the plots, of the frame from `shown_in_plots`.
-        into: another folder, which is made; its links to logs lead to the run's.
+        into: another folder, which is made.
 
     Returns:
         Path of `index.html`.
@@ -123,7 +165,7 @@ def write_report(found: Results, material: Material, drawing: Drawing, into: Pat
         **_vnncomp_files(found.frame, run.instances.by_id),
     }
     target = run.folder if into is None else into
-    page = render_page(found, material, drawing, os.path.relpath(run.folder, target))
+    page = render_page(found, material, drawing)
     first = f"% {run.coverage.sentence}\n" if found.unfinished else ""
     for plot in drawing():
         files |= {f"{plot.name}.svg": plot.svg, f"{plot.name}.pdf": plot.pdf}

@@ -24,6 +24,9 @@ from salver.run.kept_set import edited_since, kept_set, refuse_changed_set
 from salver.run.manifest import RunManifest, read_run
 from salver.runners.answers import RunRecord
 
+PART = "A part of the set was run"
+"""How a remark begins that says so."""
+
 
 @dataclass(frozen=True)
 class Coverage:
@@ -128,12 +131,13 @@ def load_run(run_dir: Path, root: Path, data_dir: Path | None = None) -> LoadedR
     stored = list(EventLog(run_dir / "events.jsonl").records())
     records = split_by_settings(stored, instances.by_id)
     covered = coverage(records, len(instances.by_id), manifest.solvers, manifest.options.repetitions)
-    remarks = [f"A part of the set was run: {part}." if part else "", _of_settings(stored, records)]
+    remarks = [f"{PART}: {part}." if part else "", of_settings(stored, records)]
     remarks.append(_of_edits(manifest, run_dir, root))
     return LoadedRun(run_dir, instances, records, manifest, covered, tuple(filter(None, remarks)))
 
 
-def _of_settings(stored: Sequence[RunRecord], records: Sequence[RunRecord]) -> str:
+def of_settings(stored: Sequence[RunRecord], records: Sequence[RunRecord]) -> str:
+    """What a reader must know where records are told apart by their settings; empty where none are."""
     if stored == records:
         return ""
     plain = {record.solver for record in stored}

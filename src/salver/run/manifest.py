@@ -40,8 +40,8 @@ class RunOptions(Record):
     resume: bool = False
     proofs: bool = False
     engine: Engine = Engine()
-    name: str | None = None
-    selection: Selection = EVERYTHING
+    name: str | None = Field(default=None, exclude_if=lambda name: name is None)
+    selection: Selection = Field(default=EVERYTHING, exclude_if=lambda selection: not selection.text)
 
 
 class Session(Record):

@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from pydantic import Field
+
 from salver.core.errors import SalverError
 from salver.core.records import Record
 from salver.families.instance import Instance
@@ -167,7 +169,7 @@ class Planned(Record):
     proofs: bool
     backend: str
     pin: bool
-    selection: str = ""
+    selection: str = Field(default="", exclude_if=lambda selection: not selection)
 
 
 def digest_of(keys: Iterable[str]) -> str:

@@ -132,7 +132,12 @@ class Query:
 
     @cached_property
     def _runtime(self) -> Runtime:
-        return Runtime(self_contained(self.onnx))
+        try:
+            return Runtime(self_contained(self.onnx))
+        except SalverError:
+            raise
+        except Exception:  # ONNX Runtime's own: it refuses operators that it does not know, needed or not
+            return Runtime(load_model(self.onnx).SerializeToString())
 
     def asking(self, prop: Property) -> Query:
         """The same network with another property; what is known of the network is kept."""
@@ -184,11 +189,14 @@ class Query:
         return REAL_TOLERANCE * float(self.program.output.magnitude(largest).max(initial=0.0))
 
     def on_kink(self, x: Array) -> bool:
-        """Whether rounding alone may carry `x` [n] over some z = 0, where the saliency map jumps."""
+        """Whether rounding alone may carry `x` [n] over some z = 0, where the saliency map jumps.
+
+        Nothing rounds in a z that adds up zeros, such as that of a place outside an image.
+        """
         _, pre, values = self.program.evaluate(x[None])
         largest = {block: np.abs(value[0]) for block, value in values.items()}
         return any(
-            bool((np.abs(z[0]) <= KINK_TOLERANCE * point.affine.magnitude(largest)).any())
+            bool((np.abs(z[0]) < KINK_TOLERANCE * point.affine.magnitude(largest)).any())
             for z, point in zip(pre, self.program.pre, strict=True)
         )
 

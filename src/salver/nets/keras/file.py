@@ -160,8 +160,10 @@ def _snake(kind: str) -> str:
 def _by_name(groups: Any, budget: _Budget, path: LayerPath, kind: str, config: Config) -> dict[str, Array]:
     """Weights of a layer in an HDF5 model, which lists them by name for each layer of the outermost model."""
     name = path[0][2]
-    if not weight_names(kind, config) or not name or "/" in name or name not in groups:
+    wanted = weight_names(kind, config)
+    if not wanted or not name or "/" in name or name not in groups:
         return {}
+    wanted += ["depthwise_kernel"]  # of a DepthwiseConv2D of Keras 2
     group, found = _inside(groups, name), {}
     for raw in group.attrs.get("weight_names", ()):
         stated = raw.decode() if isinstance(raw, bytes) else str(raw)
@@ -169,6 +171,8 @@ def _by_name(groups: Any, budget: _Budget, path: LayerPath, kind: str, config: C
         if len(path) > 1 and (not above or above[-1] != path[-1][2]):
             continue
         short = last.split(":")[0]
+        if short not in wanted:
+            continue
         if short in found:
             raise LayerError(f"two weights {short:.40} of one layer")
         found[short] = _values(group, stated, budget)
@@ -180,7 +184,7 @@ def _values(group: Any, name: str, budget: _Budget) -> Array:
     import h5py
 
     data = _inside(group, name)
-    if not isinstance(data, h5py.Dataset) or data.dtype not in (np.float32, np.float64, np.float16, np.int32):
+    if not isinstance(data, h5py.Dataset) or data.dtype not in (np.float32, np.float64, np.float16):
         raise LayerError(f"weights {name[:60]} are not numbers")
     if data.is_virtual or data.external or data.compression not in (None, "gzip"):
         raise LayerError(f"weights {name[:60]} are stored outside the file or in an unknown way")

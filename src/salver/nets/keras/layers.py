@@ -33,7 +33,7 @@ def weight_names(kind: str, config: Config) -> list[str]:
         case "PReLU":
             return ["alpha"]
         case "Normalization":
-            return ["mean", "variance", "count"] if config.get("mean") is None else []
+            return ["mean", "variance"] if config.get("mean") is None else []
     return []
 
 
@@ -71,8 +71,9 @@ def activated(emitter: Emitter, tensor: Tensor, activation: Any) -> Tensor:
         activation = activation.get("config") if isinstance(activation.get("config"), str) else activation
     if activation in (None, "linear"):
         return tensor
-    if activation == "softmax":
-        return emitter.apply("Softmax", emitter.plain(tensor), axis=-1)
+    if activation in ("softmax", "log_softmax"):
+        kind = "Softmax" if activation == "softmax" else "LogSoftmax"
+        return emitter.apply(kind, emitter.plain(tensor), axis=-1)
     if activation == "relu6":
         return clipped(emitter, tensor, 0.0, 6.0)
     if activation == "leaky_relu":

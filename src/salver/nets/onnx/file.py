@@ -61,7 +61,8 @@ def inferred(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
         _check(model)
         model = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
         _forget_unfound(model.graph)
-        onnx.checker.check_model(model)
+        if all(value.HasField("type") for value in model.graph.output):
+            onnx.checker.check_model(model)
     except Exception as error:  # the package raises many unrelated types
         raise _invalid(error, where) from error
     return model
@@ -188,17 +189,23 @@ def _parse(data: bytes, path: Path) -> onnx.ModelProto:
         raise SalverError(
             "is no ONNX file: it holds no network with an output", str(path), "download or export it again"
         )
-    # The onnx package divides by these while it infers shapes, and a zero ends the process.
     for node in nodes_of(model):
-        if not all(
-            isinstance(t, str) for t in (node.op_type, node.domain, node.name, *node.input, *node.output)
-        ):
-            raise SalverError("holds a name that is no text", str(path), "download or export it again")
-        for attribute in node.attribute:
-            if attribute.name in _POSITIVE and any(v <= 0 for v in (*attribute.ints, *_single(attribute))):
-                what = f"{node.op_type} {node.name!r:.60} has a {attribute.name} that is not positive"
-                raise SalverError(what, str(path), "export the model again")
+        _refuse_fatal(node, str(path))
     return model
+
+
+def _refuse_fatal(node: onnx.NodeProto, where: str) -> None:
+    """Refuses what ends the process while the onnx package infers shapes: it divides and counts by these."""
+    texts = (node.op_type, node.domain, node.name, *node.input, *node.output)
+    if not all(isinstance(text, str) for text in texts):
+        raise SalverError("holds a name that is no text", where, "download or export it again")
+    for attribute in node.attribute:
+        if attribute.name in _POSITIVE and any(v <= 0 for v in (*attribute.ints, *_single(attribute))):
+            what = f"{node.op_type} {node.name!r:.60} has a {attribute.name} that is not positive"
+            raise SalverError(what, where, "export the model again")
+        if attribute.name == "perm" and sorted(attribute.ints) != list(range(len(attribute.ints))):
+            what = f"{node.op_type} {node.name!r:.60} has a perm that is no permutation"
+            raise SalverError(what, where, "export the model again")
 
 
 def _single(attribute: onnx.AttributeProto) -> tuple[int, ...]:

@@ -18,8 +18,8 @@ from salver.nets.onnx.types import Types
 from salver.nets.operators import Shape
 
 FOLDED = frozenset(
-    "Add Cast Concat ConstantOfShape Div Equal Expand Gather Greater GreaterOrEqual Less LessOrEqual Mul Neg "
-    "Not ReduceSum Reshape Slice Split Squeeze Sub Transpose Unsqueeze Where".split()
+    "Abs Add Cast Concat ConstantOfShape Div Equal Expand Gather Greater GreaterOrEqual Less LessOrEqual Max "
+    "Min Mod Mul Neg Not Pad ReduceSum Reshape Slice Split Squeeze Sub Tile Transpose Unsqueeze Where".split()
 )
 """Operators that vanish when all their inputs are constant."""
 ROUNDED = frozenset(("Add", "Div", "Mul", "Neg", "ReduceSum", "Sub"))

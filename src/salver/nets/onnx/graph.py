@@ -235,6 +235,8 @@ class GraphBuilder:
         own, source = self.known(node, name), self.tensor(name)
         if math.prod(own) == math.prod(full):
             return source
+        if math.prod(full) > MOST_ENTRIES:
+            raise self.fail(node, f"from {own} to {full}")
         places = np.broadcast_to(np.arange(math.prod(own)).reshape(own), full).ravel()
         kind = f"spread{list(own)}{list(full)}"
         return self.once(source, kind, make=lambda made: self.pick(made, source, places, full))

@@ -10,6 +10,7 @@ import onnx
 
 from salver.nets.onnx.arithmetic import affine
 from salver.nets.onnx.graph import GraphBuilder, Rule
+from salver.nets.onnx.strict import MOST_ENTRIES
 from salver.nets.onnx.windows import closed, inner, opened
 from salver.nets.operators import Conv, ConvTranspose, Shape
 
@@ -90,8 +91,10 @@ def resize(builder: GraphBuilder, node: onnx.NodeProto, attributes: dict[str, An
     """Resize and Upsample to the nearest entry; by whole factors of an image as a transposed convolution."""
     full, target = builder.known(node, node.input[0]), builder.types.shapes.get(node.output[0])
     mode, policy = attributes.get("mode", b"nearest"), attributes.get("keep_aspect_ratio_policy", b"stretch")
-    if mode != b"nearest" or policy != b"stretch" or target is None or len(target) != len(full):
-        raise builder.fail(node, f"with mode {mode.decode()!r:.40}, this policy or a size that is not fixed")
+    if target is None or len(target) != len(full) or math.prod(target) > MOST_ENTRIES:
+        raise builder.fail(node, f"from {full} to {target}")
+    if mode != b"nearest" or policy != b"stretch":
+        raise builder.fail(node, f"with mode {mode.decode()!r:.40} and policy {policy.decode()!r:.40}")
     factors = _factors(builder, node, attributes, full, target)
     found = [_nearest(builder, node, attributes, *axis) for axis in zip(full, target, factors, strict=True)]
     times = [new // old for old, new in zip(full, target, strict=True)]

@@ -106,7 +106,9 @@ def _chain_of(
         total = builder.fresh(f"{name}/start{number}")
         builder.emit(total, Add(), (most, part), target)
         most = total
-    for number, (place, share) in enumerate(zip(names[1:], shares[1:], strict=True), 1):
+    # Where a place is the first it is the maximum so far, and no difference that could round.
+    later = [share & ~start for share, start in zip(shares, starts, strict=True)]
+    for number, (place, share) in enumerate(zip(names[1:], later[1:], strict=True), 1):
         excess, relu = (builder.fresh(f"{name}/{label}{number}") for label in ("excess", "relu"))
         builder.emit(excess, Sub(), (place, most), target)
         builder.emit(relu, Relu(), (_masked(builder, node, excess, share),), target)

@@ -170,7 +170,7 @@ def _dense(sparse: onnx.SparseTensorProto, name: str, where: str) -> onnx.Tensor
             raise ValueError("indices")
         full = np.zeros(math.prod(shape), values.dtype)
         full[places] = values
-    except (ValueError, IndexError, TypeError) as error:
+    except Exception as error:  # of the package too: wrong lengths, unknown types
         raise SalverError(f"sparse tensor {name!r:.60} is malformed", where, _AGAIN) from error
     return numpy_helper.from_array(full.reshape(shape), name)
 

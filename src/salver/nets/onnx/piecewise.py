@@ -22,6 +22,8 @@ from salver.nets.operators import Add, Relu, Reshape, Shape
 
 UNBOUNDED = 1e38
 """Bounds of a Clip from here on are none: exporters write the largest number of a type."""
+WIDE = 100.0
+"""Bounds beyond which a Clip is that of clamp: h - (h - l - ...) would round x by what h and l round."""
 Operand = str | Any
 """A tensor by its name, or a constant array, of the full shape or of one entry without axes."""
 
@@ -56,13 +58,20 @@ def thresholded_relu(builder: GraphBuilder, node: onnx.NodeProto, attributes: di
 
 
 def clip(builder: GraphBuilder, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
-    """Between two bounds as ReLU6 and Hardtanh, with derivative 0 at both; one as clamp, with 1 at it."""
+    """Between two bounds as ReLU6 and Hardtanh, with derivative 0 at both; one as clamp, with 1 at it.
+
+    So are two that are wide.
+    """
     source, output = builder.tensor(node.input[0]), node.output[0]
     low, high = (_bound(builder, node, attributes, place) for place in (1, 2))
     if low is None and high is None:
         builder.alias[output] = source
-    elif low is not None and high is not None:
+    elif low is not None and high is not None and max(abs(low), abs(high)) <= WIDE:
         _between(builder, output, source, low, high)
+    elif low is not None and high is not None:
+        above = builder.fresh(f"{output}/above")
+        _limited(builder, above, source, low, 1.0)
+        _limited(builder, output, above, high, -1.0)
     elif low is not None:
         _limited(builder, output, source, low, 1.0)
     else:

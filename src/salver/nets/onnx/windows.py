@@ -47,6 +47,7 @@ def conv_transpose(builder: GraphBuilder, node: onnx.NodeProto, attributes: dict
     whole = ConvTranspose(weight, strides, (0, 0, 0, 0), dilations, groups)
     begin, end = _cut(attributes, whole.spans(shape), target)
     more = [max(0, -(cut // dilation)) for cut, dilation in zip(end, dilations, strict=True)]
+    builder.spend(node, math.prod(n + rows for n, rows in zip(weight.shape, (0, 0, *more), strict=True)))
     weight = held(np.pad(weight, ((0, 0), (0, 0), (0, more[0]), (0, more[1]))))
     end = [cut + rows * step for cut, rows, step in zip(end, more, dilations, strict=True)]
     operator = ConvTranspose(weight, strides, (begin[0], begin[1], end[0], end[1]), dilations, groups)

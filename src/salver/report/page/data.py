@@ -34,16 +34,13 @@ class Embedded:
     packed: bool
 
 
-def page_data(
-    frame: pd.DataFrame, instances: Mapping[str, Instance], material: Material, run_folder: str = "."
-) -> dict[str, Any]:
+def page_data(frame: pd.DataFrame, instances: Mapping[str, Instance], material: Material) -> dict[str, Any]:
     """What the page's script works on.
 
     Args:
         frame: the `results_frame`.
         instances: by id.
         material: texts and pictures.
-        run_folder: where logs lie, seen from the page.
     """
     # Lists, since a column of texts is slow to walk through.
     at, keys = pd.factorize(frame["instance_id"], sort=False)
@@ -54,7 +51,6 @@ def page_data(
     ]
     columns = [_column(frame, column) for column in RESULTS if column.heading]
     vectors: Vectors = {}
-    place = "." if run_folder == "." else f"./{quote(run_folder)}"
     shown = [_instance(key, instances[key], material.pictures.get(key), vectors) for key in keys.tolist()]
     return {
         "rows": len(frame),
@@ -63,7 +59,7 @@ def page_data(
         "columns": columns,
         "at": at.tolist(),
         # "./" keeps a stored path a path: it cannot become an address of another kind.
-        "logs": [f"{place}/{quote(path)}/" if path else "" for path in frame["logs"].tolist()],
+        "logs": [f"./{quote(path)}/" if path else "" for path in frame["logs"].tolist()],
         "texts": texts,
         "instances": shown,
         "vectors": list(vectors),

@@ -39,19 +39,18 @@ MOST_LISTED = 500
 SCRIPTS = ("data.js", "table.js", "pictures.js", "instance.js", "page.js")
 
 
-def render_page(found: Results, material: Material, drawing: Drawing, run_folder: str = ".") -> str:
+def render_page(found: Results, material: Material, drawing: Drawing) -> str:
     """Renders `index.html`; every value is escaped, nothing is loaded from elsewhere.
 
     Args:
         material: what is shown of single runs and instances.
         drawing: gives the drawn charts, shown inline; asked for them last.
-        run_folder: where the run's folder is, seen from the page's.
     """
     run, frame = found.run, found.frame
     wrong = frame[frame["outcome"] == "wrong"].sort_values(["solver", "suite", "instance"])
     shares = found.shares.sort_values(["suite", "share"], ascending=[True, False], kind="stable")
     script, style = _asset_text(SCRIPTS), _asset_text(("page.css",))
-    data = embedded(page_data(frame, run.instances.by_id, material, run_folder))
+    data = embedded(page_data(frame, run.instances.by_id, material))
     page = (
         environment()
         .get_template("index.html.j2")

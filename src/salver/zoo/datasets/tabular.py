@@ -10,15 +10,18 @@ import hashlib
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from salver.core.errors import SalverError
 from salver.zoo.datasets import sources
 from salver.zoo.datasets.digits import stratified_split
 from salver.zoo.datasets.mnist import read_verified, stored_as
 from salver.zoo.datasets.record import Dataset, Origin, data_set
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ADULT_SHA256 = {
     "adult.data": "5b00264637dbfec36bdeaab5676b0b309ff9eb788d63554ca0a249491c86603d",
@@ -59,6 +62,8 @@ def adult(folder: Path) -> Dataset:
     Raises:
         SalverError: a file is missing, unreadable or not the published one.
     """
+    import pandas as pd
+
     parts = []
     for name, sha256 in ADULT_SHA256.items():
         text = _verified(folder, "adult", name, sha256)
@@ -91,6 +96,8 @@ def compas(folder: Path) -> Dataset:
     Raises:
         SalverError: the file is missing, unreadable or not the published one.
     """
+    import pandas as pd
+
     ((name, sha256),) = COMPAS_SHA256.items()
     table = pd.read_csv(io.BytesIO(_verified(folder, "compas", name, sha256)))
     table = table[
@@ -126,6 +133,7 @@ def breast_cancer() -> Dataset:
     Raises:
         SalverError: the installed scikit-learn ships another table than the pinned one.
     """
+    import pandas as pd
     from sklearn.datasets import load_breast_cancer
 
     bunch = load_breast_cancer()
