@@ -14,7 +14,7 @@ from salver.core.errors import SalverError
 from salver.families import given
 from salver.families.given import is_given, opened
 from salver.run.kept_set import keep_set
-from tests.builders.given_sets import PLAIN_ROWS, benchmark
+from tests.builders.given_sets import PAIR_ROW, PLAIN_ROWS, benchmark
 
 
 def packed_as(folder: Path, archive: Path, top: str) -> Path:
@@ -53,6 +53,17 @@ def test_every_layout_is_the_same_set(layouts, tmp_path):
             keep_set(found.folder, tmp_path / f"kept-{name}")
         assert not found.folder.exists()
     assert len(seen) == 1
+
+
+def test_networks_that_change_places_are_another_query(tmp_path):
+    """One text, two networks: it matters which of them it calls f, also to what was judged before."""
+    other = PAIR_ROW.replace("'f'", "'h'").replace("'g'", "'f'").replace("'h'", "'g'")
+    folder = benchmark(tmp_path / "tiny", rows=PAIR_ROW + other)
+    with opened(folder) as found:
+        first, second = found.manifest.instances
+        assert first.networks == {name: second.networks[swapped] for name, swapped in ("fg", "gf")}
+        assert first.id != second.id
+        keep_set(found.folder, tmp_path / "kept")
 
 
 @pytest.mark.parametrize(

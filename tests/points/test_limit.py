@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 import salver
+from salver.core.errors import SalverError
+from salver.nets.affine import UnsupportedQueryError
 from salver.points.limit import TimeOverError, stopped_after
 from salver.solvers.registry import SOLVERS, EmbeddedSolver
 from tests.builders.small_network import classifier
@@ -66,3 +68,16 @@ def test_a_solver_that_forgets_the_time_leaves_it_undecided(
     found = salver.check(net, np.array([0.3, -0.2, 0.5]), k=1, epsilon=0.1, solver="stuck", timeout=0.01)
     assert found.verdict == "undecided"
     assert "reason: stopped when its time was over" in found.details
+
+
+def test_what_a_solver_does_not_take_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise UnsupportedQueryError("a product of two variables")
+
+    odd = ModuleType("odd_solver")
+    odd.solve = refuse
+    monkeypatch.setitem(sys.modules, "odd_solver", odd)
+    monkeypatch.setitem(SOLVERS, "odd", EmbeddedSolver("odd", "odd_solver", "", ()))
+    net = classifier(tmp_path / "net.onnx", inputs=3, seed=4)
+    with pytest.raises(SalverError, match=r"odd: is not supported \(a product of two variables\)"):
+        salver.check(net, np.array([0.3, -0.2, 0.5]), k=1, epsilon=0.1, solver="odd")

@@ -10,6 +10,7 @@ from torch import nn
 import salver
 from salver.core.errors import SalverError
 from salver.report.axes import channels_first
+from tests.builders.networks import gap_net
 
 X = np.random.default_rng(0).uniform(0, 1, (1, 6, 6)).astype(np.float32)
 
@@ -75,3 +76,20 @@ def test_images_with_the_channels_last_are_drawn_as_images() -> None:
     assert found.entry_name(7 * 3 + 1) == "(1, 3)"
     scene = found.plot().scene
     assert np.allclose(channels_first(scene.point.x, scene.input_shape), np.moveaxis(x, 2, 0))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("method", "entries"), [("cam", {}), ("smoothgrad", {"noise_draws": 2, "noise_sigma": 0.1})]
+)
+def test_maps_of_other_methods_have_their_own_shape(method: str, entries: dict[str, float]) -> None:
+    """The module takes flat rows; the image tells how they are drawn."""
+    module, x = gap_net(), np.random.default_rng(0).uniform(0, 1, (1, 5, 5))
+    found = salver.check(module, x, "top-k", k=3, epsilon=0.3, method=method, **entries)
+    explanation = found.asked.posed.map.explanation
+    assert explanation is not None
+    assert explanation.method == method
+    assert found.maps[0].shape == ((5, 5) if method == "cam" else (1, 5, 5))
+    expected = explanation.reference(found.asked.subject.network, x.reshape(1, 25).astype(np.float32))
+    assert np.allclose(found.maps[0].ravel(), expected[0], atol=1e-5)
+    assert len(found.plot().panels) == (6 if found.witness is not None else 2)

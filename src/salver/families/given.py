@@ -188,7 +188,7 @@ def _instance(row: Row, suite: str, networks: dict[str, _Network], text: bytes, 
     declared = _DECLARED.search(text.decode(errors="replace"))
     is_newer = declared is not None and declared[1] == "declare-network"
     return Instance(
-        id=content_id([networks[path].digest for path in files], text),
+        id=content_id({name: networks[path].digest for name, path in row.networks}, text),
         suite=suite,
         name=_instance_name(files[0], row, taken),
         onnx=files[0],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -241,6 +241,11 @@ class Instance(Record):
         return self.inputs if self.facts is None else math.prod(self.facts.input_shape)
 
     @property
+    def named_networks(self) -> Mapping[str, str]:
+        """The files of the query's networks by name in it, which is empty for a lone one without."""
+        return self.networks or {"": self.onnx}
+
+    @property
     def network_files(self) -> tuple[str, ...]:
         """The files of the query's networks, each once."""
         return tuple(dict.fromkeys((self.onnx, *self.networks.values())))
@@ -258,14 +263,15 @@ class Instance(Record):
         return frozenset(newer if self.vnnlib == self.vnnlib2 else {"1.0", *newer})
 
 
-def content_id(networks: Iterable[bytes], text: bytes) -> str:
+def content_id(networks: Mapping[str, bytes], text: bytes) -> str:
     """Name of a query by its content (16 hex digits).
 
     Args:
-        networks: SHA-256 of every network's file.
+        networks: SHA-256 of every network's file by its name in the text, which is empty for a lone network.
         text: the VNN-LIB text that it is judged by.
     """
-    return hashlib.sha256(b"".join(networks) + text).hexdigest()[:16]
+    named = (name.encode() + digest for name, digest in networks.items())
+    return hashlib.sha256(b"".join(named) + text).hexdigest()[:16]
 
 
 class DataCard(Record):

@@ -308,7 +308,7 @@ def _write_texts(folder: Path, suite: Suite, draft: InstanceDraft, graph: _Store
 
 def _format(graph_digest: bytes, prop: Property, header: list[str]) -> _Text:
     first, second = to_vnnlib1(prop, header).encode(), to_vnnlib2(prop, header).encode()
-    number = content_id([graph_digest], first)
+    number = content_id({"": graph_digest}, first)
     compressed = [gzip.compress(text, compresslevel=4, mtime=0) for text in (first, second)]
     return _Text(number, compressed[0], compressed[1])
 

@@ -75,8 +75,9 @@ class _Subjects:
 
     def __call__(self, instance: Instance, text: str | None) -> str:
         if instance.id not in self._instances:
-            stored = (*instance.network_files, f"{instance.vnnlib}.gz", instance.network)
+            stored = (*instance.named_networks.values(), f"{instance.vnnlib}.gz", instance.network)
             parts = [self._file(name) for name in stored]
+            parts += [name.encode() for name in instance.named_networks]
             if instance.facts is not None:
                 # Which test point it is and what sampling found there say nothing about a witness.
                 parts.append(instance.facts.model_dump_json(exclude={"index", "vacuity"}).encode())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +13,7 @@ from salver.core.errors import SalverError
 from salver.explain.explanation import Explanation
 from salver.families.factory import InstanceFactory, Point, Posed
 from salver.families.question import Question
+from salver.nets.affine import UnsupportedQueryError
 from salver.points.entries import question_and_method
 from salver.points.given import GivenPoint, given_point
 from salver.points.options import PointOptions, said
@@ -71,10 +74,21 @@ def ask(model: Any, point: Any = None, question: str | Question = "top-k-changes
     seen = seen.shaped(subject.classifier.shape)
     described = (seen.origin, seen.shape, seen.clip)
     factory = InstanceFactory("check", subject.network, subject.name, *described)
-    winner = int(factory.predict(seen.x[None])[0])
-    explained = _explained(explanation, asked, winner, options) if asked.needs_map else None
-    posed = factory.pose(Point(0, seen.x, winner), asked, explained)
+    with told_of_unsupported(subject.name):
+        winner = int(factory.predict(seen.x[None])[0])
+        explained = _explained(explanation, asked, winner, options) if asked.needs_map else None
+        posed = factory.pose(Point(0, seen.x, winner), asked, explained)
     return Asked(subject, seen, posed, (*subject.classifier.notes, *_notes(seen, winner)))
+
+
+@contextlib.contextmanager
+def told_of_unsupported(where: str) -> Iterator[None]:
+    """What salver cannot do with a network is one line for people."""
+    try:
+        yield
+    except UnsupportedQueryError as error:
+        hint = "docs/networks.md lists what salver takes; or choose another solver or method"
+        raise SalverError(f"is not supported ({error})", where, hint) from error
 
 
 def _refuse_about_map(asked: Question, method: object, options: PointOptions) -> None:

@@ -101,4 +101,4 @@ def prove(
         raise SalverError(f"the proof was not accepted ({outcome.detail})", str(proof), "report this query")
     for path, content in zip(proof_files(proof), (held.read_bytes(), files.network, files.prop), strict=True):
         write_atomically(path, content)
-    return PointProof(*proof_files(proof), held.stat().st_size)
+    return PointProof(*proof_files(proof))

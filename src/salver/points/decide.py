@@ -16,9 +16,8 @@ from threadpoolctl import threadpool_limits
 from salver.core.errors import SalverError
 from salver.families.factory import Box
 from salver.families.search import largest
-from salver.nets.affine import UnsupportedQueryError
 from salver.nets.onnx.writer import to_bytes, to_model
-from salver.points.asked import Asked
+from salver.points.asked import Asked, told_of_unsupported
 from salver.points.limit import TimeOverError, stopped_after
 from salver.points.options import Solving
 from salver.solvers.query import Budget, Options, Query, Result, Verdict, read_query
@@ -113,18 +112,22 @@ def decide(
     Raises:
         SalverError: the solver does not take the network, or needs a package that is missing.
     """
-    query, asked, solver = staged.at(epsilon), staged.asked, embedded_solver(solving.solver)
+    asked, solver = staged.asked, embedded_solver(solving.solver)
+    with told_of_unsupported(solver.name):
+        query = staged.at(epsilon)
     if not all(query.prop.clauses):
         return Decided(Robustness.ROBUST, Result(Verdict.UNSAT, reason="no other class exists"))
     _refuse_wrong_graph(asked, query)
     result = _solved(solver, query, budget, Options(seed=solving.seed, record=record))
     if result.verdict is Verdict.SAT and result.witness is not None:
-        if nearest:
-            witness = nearer(query, result.witness, asked.posed.point.centre)
-        else:
-            witness = clearer(query, result.witness, _inner(asked, epsilon), solving.seed)
+        witness = result.witness
+        with contextlib.suppress(TimeOverError), stopped_after(budget.left), threadpool_limits(1):
+            if nearest:
+                witness = nearer(query, witness, asked.posed.point.centre)
+            else:
+                witness = clearer(query, witness, _inner(asked, epsilon), solving.seed)
         return _with_witness(query, asked, result, witness)
-    if result.verdict is Verdict.UNSAT:
+    if result.verdict is Verdict.UNSAT and solver.complete:
         return Decided(Robustness.ROBUST, result)
     return Decided(Robustness.UNDECIDED, result, reason=result.reason)
 
@@ -133,15 +136,12 @@ def _solved(solver: EmbeddedSolver, query: Query, budget: Budget, options: Optio
     """What the solver says, or that it had to be stopped."""
     # The matrices are small: threads of linear algebra only get in each other's way. What solvers say of
     # their search is for logs.
-    with threadpool_limits(1), contextlib.redirect_stderr(io.StringIO()):
+    with threadpool_limits(1), contextlib.redirect_stderr(io.StringIO()), told_of_unsupported(solver.name):
         try:
             with stopped_after(budget.left):
                 return solver.load()(query, budget, options)
         except TimeOverError:
             return Result(Verdict.TIMED_OUT, reason="stopped when its time was over")
-        except UnsupportedQueryError as error:
-            what = f"does not take this network ({error})"
-            raise SalverError(what, solver.name, "choose another solver") from error
 
 
 def _with_witness(query: Query, asked: Asked, result: Result, witness: Array) -> Decided:

@@ -48,8 +48,8 @@ class GivenPoint:
     @property
     def examples(self) -> list[npt.NDArray[np.float32]]:
         """The input in the shapes that a module may take it in, the likeliest first."""
-        image = self.x.reshape(1, *self.shape)
-        return [self.x.reshape(self.original), image] if self.original else [image]
+        found = [self.x.reshape(1, *self.shape), self.x.reshape(1, -1)]
+        return [self.x.reshape(self.original), *found] if self.original else found
 
     @property
     def limits(self) -> tuple[Array, Array]:

@@ -178,8 +178,7 @@ def _text_of(instance: Instance, version: str) -> str:
 
 
 def _networks(instance: Instance) -> dict[str, str]:
-    named = instance.networks or {"": instance.onnx}
-    return {name: _below("onnx", path) for name, path in named.items()}
+    return {name: _below("onnx", path) for name, path in instance.named_networks.items()}
 
 
 def _below(folder: str, path: str) -> str:
@@ -272,7 +271,7 @@ def _write_benchmark(folder: Path, entries: Sequence[_Entry], version: str) -> N
     files: dict[str, str] = {}
     for one in entries:
         record = one.loaded.record
-        sources = (record.networks or {"": record.onnx}).values()
+        sources = record.named_networks.values()
         files |= dict(zip(one.networks.values(), sources, strict=True))
         files[f"{one.query}.gz"] = f"{_text_of(record, version)}.gz"
     for name, source in files.items():

@@ -116,7 +116,8 @@ def _refuse_other_ids(folder: Path, instances: Iterable[Instance], set_path: Pat
             if name not in networks:
                 networks[name] = hashlib.sha256((folder / name).read_bytes()).digest()
         text = _unpacked(folder / one.vnnlib)
-        if content_id([networks[name] for name in one.network_files], text) != one.id:
+        named = {name: networks[path] for name, path in one.named_networks.items()}
+        if content_id(named, text) != one.id:
             what = f"its network or query was changed after it was generated (instance {one.name})"
             raise SalverError(what, str(set_path), _HINT)
 

@@ -45,7 +45,7 @@ def _supported(key: str) -> list[str]:
         return SUPPORTS[key].split()
     from salver.nets.onnx.reader import SUPPORTED
 
-    return sorted(SUPPORTED - {"Div"})  # a variable is divided by constants only
+    return sorted(SUPPORTED - {"Div", "Mod"})  # a variable is divided by constants only
 
 
 STRICT = "strict comparisons: unsat is shown without them, and sat needs a point that satisfies them strictly"
