@@ -9,8 +9,11 @@ import pytest
 import torch
 from torch.nn import functional
 
+from salver.core.errors import SalverError
+from salver.nets.network import evaluate
 from salver.nets.onnx.reader import from_model
 from salver.nets.operators import Linear, Pick
+from salver.nets.torch_export import read_module
 from tests.builders.torch_twins import Step, check_twin, model_of_steps, read_as_the_runtime
 
 DRAWN = np.random.default_rng(0)
@@ -352,3 +355,51 @@ def test_what_moves_is_an_index_and_no_matrix():
     network = from_model(model_of_steps(steps, (1, 16, 100, 100), constants))
     assert not any(isinstance(node.operator, Linear) for node in network.nodes)
     assert sum(isinstance(node.operator, Pick) for node in network.nodes) == 1, "a pick of a pick is one"
+
+
+@pytest.mark.parametrize(
+    ("kind", "opset", "options", "what"),
+    [
+        (
+            "AveragePool", 18, {"kernel_shape": [2, 2], "strides": [2, 2], "ceil_mode": 1},
+            "before operator set 19",
+        ),
+        ("AveragePool", 18, {"kernel_shape": [1, 6], "strides": [1, 6]}, "before operator set 19"),
+        (
+            "AveragePool", 19, {"kernel_shape": [3, 3], "strides": [3, 3], "pads": [1] * 4, "ceil_mode": 1},
+            "with a window that begins behind the image",
+        ),
+        ("ConvTranspose", 18, {"output_padding": [0, 1]}, "output_padding .* not below its strides"),
+        (
+            "ConvTranspose", 18, {"output_padding": [1, 1], "strides": [2, 2], "auto_pad": "SAME_UPPER"},
+            "both auto_pad and output_padding",
+        ),
+    ],
+)  # fmt: skip
+def test_what_the_runtime_makes_otherwise_than_the_standard_is_refused(kind, opset, options, what):
+    """One meaning: a file whose values depend on who runs it has none."""
+    counted = {"count_include_pad": 1} if kind == "AveragePool" else {}
+    weight = {"w": np.ones((1, 1, 2, 2), np.float32)} if kind == "ConvTranspose" else {}
+    given, made = " ".join(["X", *weight]), {**options, **counted}
+    steps = one(kind, given, **made)
+    with pytest.raises(SalverError, match=what):
+        from_model(model_of_steps(steps, (1, 1, 5, 5), weight, opset=opset))
+
+
+def test_averages_before_operator_set_19_that_stay_inside_the_padding_are_read():
+    steps = one("AveragePool", kernel_shape=[2, 2], strides=[2, 2], pads=[0, 0, 1, 1], count_include_pad=1)
+    read_as_the_runtime(model_of_steps(steps, (1, 1, 5, 5), opset=18), (1, 1, 5, 5))
+
+
+@pytest.mark.parametrize("factor", [0.6, 0.75, 0.5, 1.5])
+def test_resizing_of_operator_set_10_takes_the_entries_that_the_runtime_takes(factor):
+    steps = one("Resize", "X scales", mode="nearest")
+    scales = {"scales": np.array([1, 1, factor, factor], np.float32)}
+    read_as_the_runtime(model_of_steps(steps, (1, 1, 8, 8), scales, opset=10), (1, 1, 8, 8))
+
+
+def test_a_module_averages_as_pytorch_does_at_its_edges():
+    module = torch.nn.Sequential(torch.nn.AvgPool2d(2, 2, ceil_mode=True), torch.nn.Flatten())
+    x = torch.arange(25.0).reshape(1, 1, 5, 5)
+    network = read_module(module, x).network
+    assert np.allclose(evaluate(network, x.reshape(1, -1).numpy()), module(x).numpy())

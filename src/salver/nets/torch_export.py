@@ -22,6 +22,8 @@ from salver.nets.classifier import Classifier, from_onnx
 from salver.nets.onnx.file import MOST_BYTES, inferred, refuse_oddities
 from salver.nets.onnx.normal import normal_form
 
+OPERATORS = 20
+"""Operator set that modules become: the newest of the exporter, whose averages are PyTorch's."""
 _TRAINING = "the module is in training mode: it is read as in evaluation mode"
 
 
@@ -124,7 +126,7 @@ def _traced(module: Any, x: Any) -> onnx.ModelProto | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", TracerWarning)  # such as for an `if` on values
-            torch.onnx.export(module, (x,), content, dynamo=False)
+            torch.onnx.export(module, (x,), content, dynamo=False, opset_version=OPERATORS)
         return onnx.load_from_string(content.getvalue())
     except Exception:  # of the exporter, of many types; torch.export is asked then
         return None

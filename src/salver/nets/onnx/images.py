@@ -150,6 +150,8 @@ def _nearest(
         case _:
             raise builder.fail(node, f"with coordinates {way!r:.40}")
     rounding = b"floor" if default == b"asymmetric" else b"round_prefer_floor"
+    if default == b"asymmetric" and factor < 1:
+        rounding = b"ceil"  # of what operator set 10 leaves open, as ONNX Runtime has it
     match attributes.get("nearest_mode", rounding):
         case b"round_prefer_floor":
             found = np.ceil(seen - 0.5)

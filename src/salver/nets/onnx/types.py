@@ -36,6 +36,11 @@ class Types:
     elements: dict[str, int] = field(default_factory=dict)
     shapes: dict[str, Shape] = field(default_factory=dict)
 
+    @property
+    def version(self) -> int:
+        """Operator set of ONNX's own operators."""
+        return next((o.version for o in self.opsets if o.domain in ("", "ai.onnx")), 1)
+
     def declare(self, value: onnx.ValueInfoProto) -> None:
         """Takes an input of the graph."""
         tensor = value.type.tensor_type
@@ -63,9 +68,8 @@ class Types:
                     self.shapes[name] = tuple(axis.dim_value for axis in axes)
 
     def _inferred(self, node: onnx.NodeProto, types: Any, data: Any) -> dict[str, onnx.TypeProto]:
-        version = next((o.version for o in self.opsets if o.domain in ("", "ai.onnx")), 1)
         try:
-            schema = onnx.defs.get_schema(_LIKE.get(node.op_type, node.op_type), version, "")
+            schema = onnx.defs.get_schema(_LIKE.get(node.op_type, node.op_type), self.version, "")
             return shape_inference.infer_node_outputs(
                 schema, node, types, data, opset_imports=list(self.opsets)
             )

@@ -15,6 +15,9 @@ from salver.nets.onnx.strict import Fail, refuse_weights
 from salver.nets.operators import Conv, ConvTranspose, Operator, Reshape, Shape, held
 from salver.nets.operators.convolution import same_pads
 
+RECOUNTED = 19
+"""Operator set from which on ONNX Runtime, too, leaves out of an average what lies beyond the padding."""
+
 
 def conv(builder: GraphBuilder, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
     output, weight = node.output[0], held(builder.constants[node.input[1]])
@@ -44,6 +47,7 @@ def conv_transpose(builder: GraphBuilder, node: onnx.NodeProto, attributes: dict
     refuse_weights(node, attributes, weight, None, shape[0], builder.fail)
     strides, dilations = (tuple(attributes.get(name, (1, 1))) for name in ("strides", "dilations"))
     groups = attributes.get("group", 1)
+    _refuse_unwritten(builder, node, attributes, strides)
     whole = ConvTranspose(weight, strides, (0, 0, 0, 0), dilations, groups)
     begin, end = _cut(attributes, whole.spans(shape), target)
     more = [max(0, -(cut // dilation)) for cut, dilation in zip(end, dilations, strict=True)]
@@ -60,6 +64,17 @@ def conv_transpose(builder: GraphBuilder, node: onnx.NodeProto, attributes: dict
     if bias.any():
         builder.scale(image, total, np.float32(1), bias.reshape(-1, 1, 1))
     closed(builder, output, image, signal)
+
+
+def _refuse_unwritten(
+    builder: GraphBuilder, node: onnx.NodeProto, attributes: dict[str, Any], strides: Sequence[int]
+) -> None:
+    """Refuses an output padding of which ONNX Runtime makes another size, or leaves entries unwritten."""
+    added = attributes.get("output_padding", (0, 0))
+    if any(more >= step for more, step in zip(added, strides, strict=True) if more):
+        raise builder.fail(node, f"with output_padding {list(added)} not below its strides {list(strides)}")
+    if any(added) and attributes.get("auto_pad", b"NOTSET") in (b"SAME_UPPER", b"SAME_LOWER"):
+        raise builder.fail(node, "with both auto_pad and output_padding")
 
 
 def _cut(attributes: dict[str, Any], spans: Sequence[int], target: Shape) -> tuple[list[int], list[int]]:
@@ -91,6 +106,9 @@ def average_pool(builder: GraphBuilder, node: onnx.NodeProto, attributes: dict[s
     if not share.all():
         raise builder.fail(node, "with windows that see the padding alone")
     weight = held(np.full((shape[0], 1, *kernel), 1.0 / math.prod(kernel)))
+    _refuse_disputed(builder, node, attributes, [
+        (view, shape[1 + axis], window["pads"][2 + axis]) for axis, view in enumerate(views)
+    ])  # fmt: skip
     operator = reaching(Conv(weight, np.zeros(shape[0], np.float32), **window, groups=shape[0]), shape, views)
     if operator.output_shape(shape) != target:
         raise builder.fail(node, f"from {shape} to {target}")
@@ -100,6 +118,26 @@ def average_pool(builder: GraphBuilder, node: onnx.NodeProto, attributes: dict[s
     if total != image:
         builder.scale(image, total, 1.0 / share, np.float32(0))
     closed(builder, output, image, signal)
+
+
+def _refuse_disputed(
+    builder: GraphBuilder, node: onnx.NodeProto, attributes: dict[str, Any], axes: list[tuple[Any, int, int]]
+) -> None:
+    """Refuses averages to which ONNX Runtime gives other values than the standard and PyTorch.
+
+    Args:
+        axes: places that windows see, entries of the image, and padding behind, of both axes.
+
+    Raises:
+        SalverError: places beyond the padding are counted, or a window begins behind the image, which is left
+            out there.
+    """
+    beyond = any(view.max() >= size + behind for view, size, behind in axes)
+    if beyond and attributes.get("count_include_pad", 0) and builder.types.version < RECOUNTED:
+        what = f"that counts padding and reaches beyond it, before operator set {RECOUNTED},"
+        raise builder.fail(node, what)
+    if attributes.get("ceil_mode", 0) and any(view[0].max() >= size for view, size, _ in axes):
+        raise builder.fail(node, "with a window that begins behind the image")
 
 
 def views_of(axis: int, kernel: Sequence[int], window: dict[str, Any], target: Shape) -> Any:
@@ -132,7 +170,7 @@ def average(shape: Shape) -> Operator:
 
 def widened(attributes: dict[str, Any]) -> dict[str, Any]:
     """Attributes of a one-dimensional convolution as those of one over images of height one."""
-    ones = {"strides": 1, "dilations": 1, "kernel_shape": 1, "output_shape": 1}
+    ones = {"strides": 1, "dilations": 1, "kernel_shape": 1, "output_shape": 1, "output_padding": 0}
     found = {k: [ones[k], *v] if k in ones else v for k, v in attributes.items()}
     pads = attributes.get("pads")
     return found | ({} if pads is None else {"pads": [0, *pads[:1], 0, *pads[1:]]})
