@@ -51,7 +51,9 @@ _INTEGERS = frozenset(
     helper.np_dtype_to_tensor_dtype(np.dtype(f"{k}{n}")) for k in "iu" for n in (1, 2, 4, 8)
 )
 _MOVES = layout.PICKS | layout.LAYOUT | {"Cast", "Concat", "Identity", "Transpose"}
-SUPPORTED = frozenset((*_RULES, *_OWN, *FOLDED, "Constant", "If", "Shape"))
+OF_VARIABLES = frozenset((*_RULES, *_OWN, "Constant", "ConstantOfShape", "If", "Shape"))
+"""Operators that may read what depends on the input, and those that make constants."""
+SUPPORTED = OF_VARIABLES | FOLDED
 
 
 def read_onnx(path: Path) -> Network:
