@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    # Before a numeric library is loaded: tests run side by side, and threads of one wait for those of others.
+    os.environ.setdefault(_threads, "1")
+
 ROOT = Path(__file__).resolve().parent.parent
 
 SLOW = {

@@ -10,9 +10,9 @@ from salver.spec.truth import Evidence, Truth
 from salver.supervise.finished import Termination
 
 
-def instance(expected: Truth = Truth.UNKNOWN) -> Instance:
+def instance(expected: Truth = Truth.UNKNOWN, family: str = "vg_box") -> Instance:
     facts = Facts(
-        family="vg_box", network="n", dataset="d", index=0, label=0, explanation=Gradient(),
+        family=family, network="n", dataset="d", index=0, label=0, explanation=Gradient(),
         question=SameMap(delta=0.5, targets=(1,)), epsilon=0.5, input_shape=(2,), logits=2, saliencies=2,
         expected=expected, evidence=Evidence.UNKNOWN if expected is Truth.UNKNOWN else Evidence.ENUMERATED,
     )  # fmt: skip

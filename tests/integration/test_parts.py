@@ -54,7 +54,7 @@ def test_a_selected_run_says_so_everywhere(project: Path) -> None:
 
 def test_a_resume_takes_the_same_part(project: Path) -> None:
     again = salver(project, "run", "tiny", "--name", "part", "--resume")
-    assert "0 jobs run, 3 done before, 0 left; stored in reports/part" in again.stdout
+    assert "0 jobs run, 3 done before, 0 left; stored in reports/part (part: --only" in again.stdout
     refused = salver(project, "run", "tiny", "--name", "part", "--resume", "--limit", "1", check=False)
     assert refused.returncode == 2
     assert "selection --only '*-e0.5-*' --limit 3, now --limit 1" in refused.stderr

@@ -18,12 +18,12 @@ from torch.nn import functional
 from salver.core.errors import SalverError
 from salver.nets.classifier import Classifier, read_classifier
 from salver.nets.keras.file import read_keras
-from salver.nets.max_pool import max_pool_nodes
 from salver.nets.network import Network, evaluate
 from salver.nets.operators import Node, Relu, Reshape
 from salver.nets.torch_bridge import to_torch
 from salver.zoo.datasets import load
 from tests.builders.keras_files import conv, dense, gap_layers, write_keras
+from tests.builders.pools import max_pool_nodes
 
 
 def weights(layer: Any, key: str) -> torch.Tensor:

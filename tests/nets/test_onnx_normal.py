@@ -127,6 +127,16 @@ def constant_if(model: onnx.ModelProto, condition: bool = True) -> None:
     model.graph.node[1].CopyFrom(helper.make_node("If", ["c"], ["b"], **branches))
 
 
+def two_ifs(model: onnx.ModelProto) -> None:
+    """Two branches whose inner tensors have the same names, one of them a tensor of the other's."""
+    constant_if(model)
+    again = onnx.NodeProto.FromString(model.graph.node[1].SerializeToString())
+    again.output[0] = "b2"
+    again.attribute[0].g.node[0].input[0] = "b"
+    model.graph.node.insert(2, again)
+    model.graph.node[3].input[0] = "b2"
+
+
 def negative_batch(model: onnx.ModelProto) -> None:
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = -1
 
@@ -158,7 +168,7 @@ def with_shape_subgraph(model: onnx.ModelProto) -> None:
 @pytest.mark.parametrize(
     "change",
     [unsorted, dead_branch, unused_input, alias, sparse, sparse_pairs, false_shapes, weights_as_inputs,
-     functions, constant_if, lambda model: constant_if(model, False), negative_batch, casts,
+     functions, constant_if, two_ifs, lambda model: constant_if(model, False), negative_batch, casts,
      with_shape_subgraph],
 )  # fmt: skip
 def test_an_odd_file_is_read_as_the_runtime_runs_it(change: Change, tmp_path: Path) -> None:

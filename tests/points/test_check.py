@@ -12,8 +12,9 @@ from PIL import Image
 import salver
 from salver.core.errors import SalverError
 from salver.families.questions import TopKChanges
-from salver.nets.network import lower
+from salver.nets.network import Network, lower
 from salver.nets.onnx.reader import read_onnx
+from salver.nets.operators import Linear, Node, Relu
 from salver.oracle.enumerate import enumerate_query
 from salver.points.asked import ask
 from salver.points.check import check_within
@@ -274,3 +275,16 @@ def test_what_is_no_network_is_refused(tmp_path: Path) -> None:
     (tmp_path / "net.onnx").write_text("<html>not found</html>")
     with pytest.raises(SalverError, match=r"net\.onnx"):
         salver.check(tmp_path / "net.onnx", X, k=1, epsilon=0.1)
+
+
+def test_a_tie_is_called_one(tmp_path: Path) -> None:
+    """Where no neuron is active the map is zero in all entries, and every ranking of it is a tie."""
+    weights = np.array([[1.0, 0.0], [2.0, 1.0]], np.float32)
+    first, last = Linear(weights, np.zeros(2, np.float32)), Linear(weights[::-1], np.zeros(2, np.float32))
+    nodes = (
+        Node("a", first, ("X",), (2,)), Node("r", Relu(), ("a",), (2,)), Node("y", last, ("r",), (2,)),
+    )  # fmt: skip
+    found = salver.check(Network("X", 2, nodes, "y"), [0.5, 0.4], "top-k", k=1, epsilon=3.0)
+    assert found.verdict == "not robust"
+    assert found.maps[1].tolist() == [0.0, 0.0]
+    assert "the condition is just met: a tie counts" in found.details

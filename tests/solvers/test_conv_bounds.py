@@ -22,7 +22,7 @@ SHAPE = (2, 6, 6)
 
 def random_net(seed: int, pool: bool) -> tuple[Network, str]:
     """conv-ReLU-(maximum pooling)-conv-ReLU-1x1, random strides and padding, flat output."""
-    from salver.nets.max_pool import max_pool_nodes
+    from tests.builders.pools import max_pool_nodes
 
     rng = np.random.default_rng(seed)
     nodes = [Node("image", Reshape(), ("X",), SHAPE)]

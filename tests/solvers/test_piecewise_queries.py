@@ -6,16 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from salver.nets.network import Network, single
 from salver.nets.onnx.reader import from_model
 from salver.oracle.regions import decide
+from salver.proofs.bounded import CheckLimits, CheckReply, check_bounded
+from salver.solvers.__main__ import main
 from salver.solvers.crown.solver import solve as crown
 from salver.solvers.hybrid.solver import solve as hybrid
 from salver.solvers.milp.solver import solve as milp
 from salver.solvers.query import Budget, Options, Query
 from salver.spec.truth import Truth
+from salver.spec.write import to_vnnlib1
 from tests.builders.small_queries import saliency_query
 from tests.builders.torch_twins import Step, model_of_steps
 
@@ -83,3 +87,15 @@ def test_solvers_agree_with_the_oracle(kind, tmp_path):
             assert verdict in (found.truth.value, "unknown"), (name, seed)
             if found.truth is Truth.UNSAT or found.robust:
                 assert verdict == found.truth.value, (name, seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["Concat", "Transpose"])
+def test_a_proof_goes_through_what_moves(kind, tmp_path, capsys):
+    """The checker reads the Slice and the Transpose of the written graph by itself."""
+    query, text, proof = asked(kind, 0, tmp_path), tmp_path / "q.vnnlib", tmp_path / "q.proof"
+    text.write_text(to_vnnlib1(query.prop))
+    main(["hybrid", "verify", str(text), "--network", f"N={query.onnx}", "--proof", str(proof)])
+    assert capsys.readouterr().out.split()[0] == "unsat"
+    assert check_bounded(query.onnx, text, proof, CheckLimits()).answer is CheckReply.ACCEPTED
+    assert kind != "Transpose" or "Transpose" in {n.op_type for n in onnx.load(query.onnx).graph.node}

@@ -29,6 +29,7 @@ from salver.solvers.milp import solver as milp
 from salver.solvers.query import Budget, Options, Query, Verdict, read_query
 from salver.spec import Property, to_vnnlib1
 from salver.spec.truth import Truth
+from tests.builders.records import instance
 from tests.builders.small_queries import random_query, relu_network, toy_gap
 
 
@@ -117,13 +118,6 @@ def test_the_reference_point_is_read_off_a_cut_box(epsilon: float) -> None:
 
 @pytest.mark.parametrize("name", ["er-attack", "mse-attack"])
 def test_the_runners_take_rankings_only(name: str) -> None:
-    class Facts:
-        family = "vg_box"
-
-    class Instance:
-        facts, operators = Facts(), ()
-
     runner = runners()[name]()
-    assert runner.supports(Instance()) == "made for topk_rank, not for vg_box"
-    Facts.family = "topk_rank"
-    assert runner.supports(Instance()) is None
+    assert runner.supports(instance(family="vg_box")) == "made for topk_rank, not for vg_box"
+    assert runner.supports(instance(family="topk_rank")) is None

@@ -215,6 +215,7 @@ def _run_set(
     from salver.cli.progress import finishing
     from salver.core.project import project_root
     from salver.families.selection import select
+    from salver.run.manifest import read_run
     from salver.run.run_suite import run_suite
 
     selected = select(manifest.instances, options.selection, suite.key)
@@ -223,7 +224,10 @@ def _run_set(
     with finishing() as (on_plan, on_finish):
         run_dir, done = run_suite(suite, manifest, folder, project_root(), options, on_plan, on_finish)
     counts = f"{counted(done.finished, 'job')} run, {done.skipped} done before, {done.left} left"
-    print(f"{suite.key}: {counts}; stored in {os.path.relpath(run_dir)}")
+    # A resume goes on with the part that the run was begun with.
+    resumed = "" if options.selection.text else read_run(run_dir).options.selection.text
+    of_part = f" (part: {resumed})" if resumed else ""
+    print(f"{suite.key}: {counts}; stored in {os.path.relpath(run_dir)}{of_part}")
     return run_dir, done
 
 

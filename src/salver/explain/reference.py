@@ -241,19 +241,22 @@ def _behind(network: Network, source: str) -> Callable[[Array], Array]:
 def _crossing(z: Callable[[Array], Array], place: int, low: Array, high: Array) -> Array:
     """A point between two at which an entry of z is about 0; it has other signs at the ends.
 
-    By the rule of false position, where an end that stays counts half (Dowell and Jarratt, BIT 11, 1971).
+    By false position, where an end that stays twice counts half (Dowell and Jarratt, BIT 11, 1971).
     """
     at_low, at_high = float(z(low)[place]), float(z(high)[place])
-    enough = 1e-12 * max(abs(at_low), abs(at_high))
+    enough = 1e-10 * max(abs(at_low), abs(at_high))
+    stayed = 0
     for _ in range(STEPS):
         middle = low + at_low / (at_low - at_high) * (high - low)
         at = float(z(middle)[place])
         if abs(at) <= enough:
             return middle
         if (at > 0) == (at_low > 0):
-            low, at_low, at_high = middle, at, at_high / 2
+            low, at_low, at_high = middle, at, at_high / (2 if stayed > 0 else 1)
+            stayed = 1
         else:
-            high, at_high, at_low = middle, at, at_low / 2
+            high, at_high, at_low = middle, at, at_low / (2 if stayed < 0 else 1)
+            stayed = -1
     return low
 
 

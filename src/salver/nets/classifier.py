@@ -130,7 +130,7 @@ def _of_two_classes(
 
 def _append_logits(graph: onnx.GraphProto, logit: str) -> None:
     """Appends -z / 2 and z / 2, of which the probabilities are the softmax."""
-    names = free_prefix((name for node in graph.node for name in node.output), "/two")
+    names = free_prefix([name for node in graph.node for name in (*node.input, *node.output)], "/two")
     element = next((v.type.tensor_type.elem_type for v in graph.value_info if v.name == logit), 1)
     for kind, factor in (("minus", -0.5), ("plus", 0.5)):
         graph.initializer.append(onnx.helper.make_tensor(f"{names}/{kind}", element, [], [factor]))

@@ -187,7 +187,8 @@ class RobustnessAnswer:
             lines.append(
                 f"an entry of the map moves by up to {moved:.4g}; the largest at the point is {size:.4g}"
             )
-        lines.append(f"the condition is met with {self.margin:.3g} to spare")
+        met = f"met with {self.margin:.3g} to spare" if self.margin > 0 else "just met: a tie counts"
+        lines.append(f"the condition is {met}")
         return lines
 
     def class_name(self, label: int) -> str:

@@ -120,10 +120,12 @@ def decide(
     _refuse_wrong_graph(asked, query)
     result = _solved(solver, query, budget, Options(seed=solving.seed, record=record))
     if result.verdict is Verdict.SAT and result.witness is not None:
-        if nearest:
-            witness = nearer(query, result.witness, asked.posed.point.centre)
-        else:
-            witness = clearer(query, result.witness, _inner(asked, epsilon), solving.seed)
+        witness = result.witness
+        with contextlib.suppress(TimeOverError), stopped_after(budget.left), threadpool_limits(1):
+            if nearest:
+                witness = nearer(query, witness, asked.posed.point.centre)
+            else:
+                witness = clearer(query, witness, _inner(asked, epsilon), solving.seed)
         return _with_witness(query, asked, result, witness)
     if result.verdict is Verdict.UNSAT and solver.complete:
         return Decided(Robustness.ROBUST, result)

@@ -43,9 +43,9 @@ NUMERIC_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 def _supported(key: str) -> list[str]:
     if key != "onnx-operators":
         return SUPPORTS[key].split()
-    from salver.nets.onnx.reader import SUPPORTED
+    from salver.nets.onnx.reader import OF_VARIABLES
 
-    return sorted(SUPPORTED - {"Div", "Mod"})  # a variable is divided by constants only
+    return sorted(OF_VARIABLES - {"Div"})  # a variable is divided by constants only
 
 
 STRICT = "strict comparisons: unsat is shown without them, and sat needs a point that satisfies them strictly"

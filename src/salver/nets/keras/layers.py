@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from salver.nets.keras.emitter import Array, Config, Emitter, LayerError, Tensor, Weights
-from salver.nets.operators import Shape
+from salver.nets.keras.emitter import Config, Emitter, LayerError, Tensor, Weights
+from salver.nets.keras.windows import (
+    Adder,
+    array,
+    bias_of,
+    conv,
+    convolve,
+    cropped,
+    depthwise,
+    global_pool,
+    padded,
+    pool,
+    separable,
+    upsampled,
+    whole,
+)
 
 IGNORED = frozenset(
     "ActivityRegularization AlphaDropout Dropout GaussianDropout GaussianNoise Identity SpatialDropout1D "
     "SpatialDropout2D".split()
 )
 """Layers that do nothing once the model is trained."""
-Adder = Callable[[Emitter, Config, Weights, list[Tensor]], Tensor]
 
 
 def weight_names(kind: str, config: Config) -> list[str]:
@@ -86,121 +98,16 @@ def activated(emitter: Emitter, tensor: Tensor, activation: Any) -> Tensor:
 
 
 def clipped(emitter: Emitter, tensor: Tensor, low: float, high: float) -> Tensor:
+    """Appends a Clip between two numbers."""
     return emitter.apply("Clip", tensor, emitter.constant(low), emitter.constant(high))
 
 
-def _array(weights: Weights, name: str, shape: Shape) -> Array:
-    if name not in weights or weights[name].shape != shape:
-        raise LayerError(f"no {name} of shape {shape}")
-    return weights[name]
-
-
-def _bias(weights: Weights, config: Config, size: int) -> Array:
-    return _array(weights, "bias", (size,)) if config.get("use_bias", True) else np.zeros(size, np.float32)
-
-
-def _sizes(config: Config, key: str, default: Any, rank: int) -> tuple[int, ...]:
-    value = config.get(key, default)
-    sizes = [value] * rank if isinstance(value, int) else list(value)
-    if len(sizes) != rank or any(type(size) is not int or not 1 <= size <= 1024 for size in sizes):
-        raise LayerError(f"{key} {str(value)[:40]}")
-    return tuple(sizes)
-
-
-def _whole(config: Config, key: str, default: int | None = None) -> int:
-    value = config.get(key, default)
-    if type(value) is not int or not 0 < value <= 2**24:
-        raise LayerError(f"{key} {str(value)[:40]}")
-    return value
-
-
-def _windows(
-    config: Config, shape: Shape, kernel: Shape, strides: Shape, dilations: Shape
-) -> tuple[list[int], Shape]:
-    """Pads, those before and then those behind, and the number of windows along each axis of an image."""
-    padding = str(config.get("padding", "valid"))
-    reach = [d * (k - 1) + 1 for k, d in zip(kernel, dilations, strict=True)]
-    before, behind = [0] * len(kernel), [0] * len(kernel)
-    if padding == "same":
-        counts = [-(-size // stride) for size, stride in zip(shape, strides, strict=True)]
-        for axis, count in enumerate(counts):
-            total = max(0, (count - 1) * strides[axis] + reach[axis] - shape[axis])
-            before[axis], behind[axis] = total // 2, total - total // 2
-    elif padding == "causal" and len(kernel) == 1:
-        before = [reach[0] - 1]
-    elif padding != "valid":
-        raise LayerError(f"padding {padding[:40]} is not supported by salver")
-    padded = [s + a + b for s, a, b in zip(shape, before, behind, strict=True)]
-    counts = [(s - r) // stride + 1 for s, r, stride in zip(padded, reach, strides, strict=True)]
-    if min(counts) < 1 or any(s < r for s, r in zip(padded, reach, strict=True)):
-        raise LayerError(f"windows of {reach} on an image of {shape}")
-    return [*before, *behind], tuple(counts)
-
-
-def _convolve(
-    emitter: Emitter, config: Config, tensor: Tensor, kernel: Array, bias: Array, groups: int,
-    plain: bool = False,
-) -> Tensor:  # fmt: skip
-    """Appends a convolution; `kernel` is [outputs, inputs of a group, ...]. `plain`: strides of one."""
-    rank = kernel.ndim - 2
-    strides = (1,) * rank if plain else _sizes(config, "strides", 1, rank)
-    dilations = (1,) * rank if plain else _sizes(config, "dilation_rate", 1, rank)
-    source = emitter.channels(tensor)
-    pads, counts = _windows({} if plain else config, source.shape[:-1], kernel.shape[2:], strides, dilations)
-    names = (emitter.constant(kernel), emitter.constant(bias))
-    window = {"strides": strides, "dilations": dilations, "pads": pads, "kernel_shape": kernel.shape[2:]}
-    return emitter.apply("Conv", source, *names, shape=(*counts, len(kernel)), group=groups, **window)
-
-
-def _image(tensor: Tensor, rank: int, kind: str) -> Tensor:
-    if len(tensor.shape) != rank + 1:
-        raise LayerError(f"{kind} on a tensor of shape {tensor.shape}")
-    return tensor
-
-
-def _conv(rank: int) -> Adder:
-    def add(emitter: Emitter, config: Config, weights: Weights, inputs: list[Tensor]) -> Tensor:
-        tensor = _image(inputs[0], rank, f"Conv{rank}D")
-        channels, filters, groups = tensor.shape[-1], _whole(config, "filters"), _whole(config, "groups", 1)
-        if channels % groups or filters % groups:
-            raise LayerError("impossible groups")
-        shape = (*_sizes(config, "kernel_size", None, rank), channels // groups, filters)
-        kernel = np.moveaxis(_array(weights, "kernel", shape), (-1, -2), (0, 1))
-        return _convolve(emitter, config, tensor, kernel, _bias(weights, config, filters), groups)
-
-    return add
-
-
-def _depthwise(emitter: Emitter, config: Config, weights: Weights, inputs: list[Tensor]) -> Tensor:
-    tensor = _image(inputs[0], 2, "DepthwiseConv2D")
-    name = "kernel" if "kernel" in weights else "depthwise_kernel"
-    kernel = _depthwise_kernel(config, weights, tensor, name)
-    channels = tensor.shape[-1]
-    return _convolve(emitter, config, tensor, kernel, _bias(weights, config, len(kernel)), channels)
-
-
-def _depthwise_kernel(config: Config, weights: Weights, tensor: Tensor, name: str) -> Array:
-    """Kernel [channels * multiplier, 1, height, width] of a convolution of each channel for itself."""
-    multiplier, size = _whole(config, "depth_multiplier", 1), _sizes(config, "kernel_size", None, 2)
-    stored = _array(weights, name, (*size, tensor.shape[-1], multiplier))
-    return stored.transpose(2, 3, 0, 1).reshape(-1, 1, *size)
-
-
-def _separable(emitter: Emitter, config: Config, weights: Weights, inputs: list[Tensor]) -> Tensor:
-    tensor, filters = _image(inputs[0], 2, "SeparableConv2D"), _whole(config, "filters")
-    kernel = _depthwise_kernel(config, weights, tensor, "depthwise_kernel")
-    none = np.zeros(len(kernel), np.float32)
-    between = _convolve(emitter, config, tensor, kernel, none, tensor.shape[-1])
-    pointwise = _array(weights, "pointwise_kernel", (1, 1, len(kernel), filters)).transpose(3, 2, 0, 1)
-    return _convolve(emitter, config, between, pointwise, _bias(weights, config, filters), 1, plain=True)
-
-
 def _dense(emitter: Emitter, config: Config, weights: Weights, inputs: list[Tensor]) -> Tensor:
-    tensor, units = inputs[0], _whole(config, "units")
-    kernel = _array(weights, "kernel", (tensor.shape[-1], units))
-    bias = _bias(weights, config, units)
+    tensor, units = inputs[0], whole(config, "units")
+    kernel = array(weights, "kernel", (tensor.shape[-1], units))
+    bias = bias_of(weights, config, units)
     if tensor.order == "channels" and len(tensor.shape) == 3:
-        return _convolve(emitter, {}, tensor, kernel.T[:, :, None, None], bias, 1, plain=True)
+        return convolve(emitter, {}, tensor, kernel.T[:, :, None, None], bias, 1, plain=True)
     if tensor.order == "flat":
         order = np.moveaxis(np.arange(tensor.shape[0]).reshape(tensor.image), -1, 0).ravel()
         tensor, kernel = Tensor(tensor.name, tensor.shape), kernel[order]
@@ -215,9 +122,9 @@ def _normalised(emitter: Emitter, config: Config, weights: Weights, inputs: list
     tensor = inputs[0]
     axis = _own_axis(config.get("axis", -1), len(tensor.shape))
     size = (tensor.shape[axis],)
-    variance, mean = (_array(weights, f"moving_{name}", size) for name in ("variance", "mean"))
-    gamma = _array(weights, "gamma", size) if config.get("scale", True) else np.ones(size, np.float32)
-    beta = _array(weights, "beta", size) if config.get("center", True) else np.zeros(size, np.float32)
+    variance, mean = (array(weights, f"moving_{name}", size) for name in ("variance", "mean"))
+    gamma = array(weights, "gamma", size) if config.get("scale", True) else np.ones(size, np.float32)
+    beta = array(weights, "beta", size) if config.get("center", True) else np.zeros(size, np.float32)
     epsilon = float(config.get("epsilon", 1e-3))
     if not (variance + epsilon > 0).all():
         raise LayerError("BatchNormalization with an impossible variance")
@@ -279,69 +186,6 @@ def _standardised(emitter: Emitter, config: Config, weights: Weights, inputs: li
     return _scaled(emitter, tensor, *(part if part.size > 1 else part[0] for part in parts))
 
 
-def _pool(kind: str, rank: int) -> Adder:
-    def add(emitter: Emitter, config: Config, weights: Weights, inputs: list[Tensor]) -> Tensor:
-        source = emitter.channels(_image(inputs[0], rank, f"{kind}{rank}D"))
-        size = _sizes(config, "pool_size", 2, rank)
-        strides = size if config.get("strides") is None else _sizes(config, "strides", 1, rank)
-        pads, counts = _windows(config, source.shape[:-1], size, strides, (1,) * rank)
-        window = {"kernel_shape": size, "strides": strides, "pads": pads}
-        return emitter.apply(kind, source, shape=(*counts, source.shape[-1]), **window)
-
-    return add
-
-
-def _global_pool(kind: str, rank: int) -> Adder:
-    def add(emitter: Emitter, config: Config, weights: Weights, inputs: list[Tensor]) -> Tensor:
-        source = emitter.channels(_image(inputs[0], rank, kind))
-        channels = source.shape[-1]
-        pooled = emitter.apply(kind, source, shape=(*[1] * rank, channels))
-        return pooled if config.get("keepdims") else Tensor(emitter.flattened(pooled).name, (channels,))
-
-    return add
-
-
-def _padded(rank: int) -> Adder:
-    def add(emitter: Emitter, config: Config, weights: Weights, inputs: list[Tensor]) -> Tensor:
-        source = emitter.channels(_image(inputs[0], rank, f"ZeroPadding{rank}D"))
-        pairs = _pairs(config.get("padding", 1), rank)
-        pads = [0, 0, *(p[0] for p in pairs), 0, 0, *(p[1] for p in pairs)]
-        sizes = [size + sum(pair) for size, pair in zip(source.shape, pairs, strict=False)]
-        names = (emitter.constant(pads, np.int64), emitter.constant(0.0))
-        return emitter.apply("Pad", source, *names, shape=(*sizes, source.shape[-1]))
-
-    return add
-
-
-def _cropped(emitter: Emitter, config: Config, weights: Weights, inputs: list[Tensor]) -> Tensor:
-    source = emitter.channels(_image(inputs[0], 2, "Cropping2D"))
-    pairs = _pairs(config.get("cropping", 0), 2)
-    ends = [size - pair[1] for size, pair in zip(source.shape, pairs, strict=False)]
-    sizes = [end - pair[0] for end, pair in zip(ends, pairs, strict=True)]
-    parts = [emitter.constant(values, np.int64) for values in ([p[0] for p in pairs], ends, [2, 3])]
-    return emitter.apply("Slice", source, *parts, shape=(*sizes, source.shape[-1]))
-
-
-def _pairs(value: Any, rank: int) -> list[tuple[int, int]]:
-    values = [value] * rank if isinstance(value, int) else list(value)
-    if rank == 1 and len(values) == 2:
-        values = [values]
-    pairs = [(part, part) if isinstance(part, int) else tuple(part) for part in values]
-    if len(pairs) != rank or any(len(p) != 2 or not all(0 <= v <= 1024 for v in p) for p in pairs):
-        raise LayerError(f"pads {str(value)[:40]}")
-    return [(int(pair[0]), int(pair[1])) for pair in pairs]
-
-
-def _upsampled(emitter: Emitter, config: Config, weights: Weights, inputs: list[Tensor]) -> Tensor:
-    source = emitter.channels(_image(inputs[0], 2, "UpSampling2D"))
-    if config.get("interpolation", "nearest") != "nearest":
-        raise LayerError("UpSampling2D that is not nearest is not supported by salver")
-    size = _sizes(config, "size", 2, 2)
-    shape = (source.shape[0] * size[0], source.shape[1] * size[1], source.shape[2])
-    options = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-    return emitter.apply("Resize", source, "", emitter.constant([1, 1, *size]), shape=shape, **options)
-
-
 def _flatten(emitter: Emitter, config: Config, weights: Weights, inputs: list[Tensor]) -> Tensor:
     return emitter.flattened(inputs[0])
 
@@ -385,7 +229,7 @@ def _leaky(emitter: Emitter, config: Config, weights: Weights, inputs: list[Tens
 def _prelu(emitter: Emitter, config: Config, weights: Weights, inputs: list[Tensor]) -> Tensor:
     source, shared = emitter.plain(inputs[0]), config.get("shared_axes") or []
     shape = tuple(1 if axis in shared else size for axis, size in enumerate(source.shape, 1))
-    return emitter.apply("PRelu", source, emitter.constant(_array(weights, "alpha", shape)))
+    return emitter.apply("PRelu", source, emitter.constant(array(weights, "alpha", shape)))
 
 
 def _softmax(emitter: Emitter, config: Config, weights: Weights, inputs: list[Tensor]) -> Tensor:
@@ -433,16 +277,16 @@ _MERGES = {
 }  # fmt: skip
 ADDERS: dict[str, Adder] = {
     "Activation": _activation, "BatchNormalization": _normalised, "Concatenate": _concatenated,
-    "Conv1D": _conv(1), "Conv2D": _conv(2), "Cropping2D": _cropped, "Dense": _dense,
-    "DepthwiseConv2D": _depthwise, "Flatten": _flatten, "LeakyReLU": _leaky, "Normalization": _standardised,
+    "Conv1D": conv(1), "Conv2D": conv(2), "Cropping2D": cropped, "Dense": _dense,
+    "DepthwiseConv2D": depthwise, "Flatten": _flatten, "LeakyReLU": _leaky, "Normalization": _standardised,
     "PReLU": _prelu, "Permute": _permute, "ReLU": _relu, "Rescaling": _rescaled, "Reshape": _reshape,
-    "SeparableConv2D": _separable, "Softmax": _softmax, "UpSampling2D": _upsampled,
-    "AveragePooling1D": _pool("AveragePool", 1), "AveragePooling2D": _pool("AveragePool", 2),
-    "MaxPooling1D": _pool("MaxPool", 1), "MaxPooling2D": _pool("MaxPool", 2),
-    "GlobalAveragePooling1D": _global_pool("GlobalAveragePool", 1),
-    "GlobalAveragePooling2D": _global_pool("GlobalAveragePool", 2),
-    "GlobalMaxPooling1D": _global_pool("GlobalMaxPool", 1),
-    "GlobalMaxPooling2D": _global_pool("GlobalMaxPool", 2),
-    "ZeroPadding1D": _padded(1), "ZeroPadding2D": _padded(2),
+    "SeparableConv2D": separable, "Softmax": _softmax, "UpSampling2D": upsampled,
+    "AveragePooling1D": pool("AveragePool", 1), "AveragePooling2D": pool("AveragePool", 2),
+    "MaxPooling1D": pool("MaxPool", 1), "MaxPooling2D": pool("MaxPool", 2),
+    "GlobalAveragePooling1D": global_pool("GlobalAveragePool", 1),
+    "GlobalAveragePooling2D": global_pool("GlobalAveragePool", 2),
+    "GlobalMaxPooling1D": global_pool("GlobalMaxPool", 1),
+    "GlobalMaxPooling2D": global_pool("GlobalMaxPool", 2),
+    "ZeroPadding1D": padded(1), "ZeroPadding2D": padded(2),
     **{kind: _merged(operator) for kind, operator in _MERGES.items()},
 }  # fmt: skip

@@ -218,7 +218,8 @@ def refuse_several_outputs(graph: onnx.GraphProto, where: str) -> None:
         what = f"has {len(names)} outputs ({', '.join(repr(name) for name in names)[:400]})"
         labels = (onnx.TensorProto.INT64, onnx.TensorProto.INT32, onnx.TensorProto.STRING)
         scores = [v.name for v in graph.output if v.type.tensor_type.elem_type not in labels]
-        hint = f"name the one with the scores, as in `--output-name {(scores or names)[-1]}`"
+        named = f"`--output-name {(scores or names)[-1]}`"
+        hint = f"name the one with the scores, as in {named} (`output` in suites and in Python)"
         raise SalverError(what, where, hint)
 
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 import onnx
 from onnx import inliner, numpy_helper
 
 from salver.core.errors import SalverError, suggestion
+from salver.nets.network import free_prefix
 from salver.nets.onnx.strict import MOST_ENTRIES
 from salver.nets.onnx.unread import called
 
@@ -62,6 +63,21 @@ def captured(node: onnx.NodeProto) -> Iterator[str]:
             own |= {name for child in inner.node for name in child.output}
             wanted = [name for child in inner.node for name in captured(child)]
             yield from (n for n in (*wanted, *(v.name for v in inner.output)) if n and n not in own)
+
+
+def renamed(node: onnx.NodeProto, names: Mapping[str, str]) -> onnx.NodeProto:
+    """A copy of an operator that reads and makes tensors of other names, in its branches too."""
+    copy: onnx.NodeProto = onnx.NodeProto.FromString(node.SerializeToString())
+    copy.input[:] = [names.get(name, name) for name in node.input]
+    copy.output[:] = [names.get(name, name) for name in node.output]
+    for attribute in copy.attribute:
+        for graph in [attribute.g] if attribute.HasField("g") else attribute.graphs:
+            inner = [renamed(child, names) for child in graph.node]
+            del graph.node[:]
+            graph.node.extend(inner)
+            for value in graph.output:
+                value.name = names.get(value.name, value.name)
+    return copy
 
 
 def _with_one_domain(model: onnx.ModelProto, where: str) -> None:
@@ -120,11 +136,12 @@ def _write_out_scalers(graph: onnx.GraphProto) -> None:
     if all(node.op_type != "Scaler" for node in nodes):
         return
     del graph.node[:]
+    own = free_prefix([name for node in nodes for name in (*node.input, *node.output)], "/scaler")
     for number, node in enumerate(nodes):
         if (node.op_type, node.domain) != ("Scaler", "ai.onnx.ml"):
             graph.node.append(node)
             continue
-        names = [f"{node.output[0]}/{part}{number}" for part in ("single", "offset", "scale", "shifted")]
+        names = [f"{own}{number}/{part}" for part in ("single", "offset", "scale", "shifted")]
         values = {a.name: list(a.floats) for a in node.attribute}
         for name, value in zip(
             names[1:3], (values.get("offset", [0.0]), values.get("scale", [1.0])), strict=True

@@ -25,7 +25,7 @@ from salver.nets.onnx.external import nodes_of
 from salver.nets.onnx.file import load_model
 from salver.nets.onnx.fold import FOLDED, folded
 from salver.nets.onnx.graph import GraphBuilder, Rule
-from salver.nets.onnx.normal import captured
+from salver.nets.onnx.normal import captured, renamed
 from salver.nets.onnx.strict import (
     checked,
     declared_shape,
@@ -51,7 +51,9 @@ _INTEGERS = frozenset(
     helper.np_dtype_to_tensor_dtype(np.dtype(f"{k}{n}")) for k in "iu" for n in (1, 2, 4, 8)
 )
 _MOVES = layout.PICKS | layout.LAYOUT | {"Cast", "Concat", "Identity", "Transpose"}
-SUPPORTED = frozenset((*_RULES, *_OWN, *FOLDED, "Constant", "If", "Shape"))
+OF_VARIABLES = frozenset((*_RULES, *_OWN, "Constant", "ConstantOfShape", "If", "Shape"))
+"""Operators that may read what depends on the input, and those that make constants."""
+SUPPORTED = OF_VARIABLES | FOLDED
 
 
 def read_onnx(path: Path) -> Network:
@@ -213,11 +215,17 @@ class _NetworkReader(GraphBuilder):
         taken = bool(np.ravel(self.constants[node.input[0]])[0])
         branch = attributes["then_branch" if taken else "else_branch"]
         refuse_unread(branch, SUPPORTED, self.where)
-        self.constants.update({t.name: checked(t, self.where) for t in branch.initializer})
-        for inner in branch.node:
+        own = [t.name for t in branch.initializer] + [n for inner in branch.node for n in inner.output if n]
+        # Branches of several operators may use the same names.
+        names = {name: self.fresh(f"{node.output[0]}/{name}") for name in own}
+        self.constants.update({names[t.name]: checked(t, self.where) for t in branch.initializer})
+        nodes = [renamed(inner, names) for inner in branch.node]
+        ends = [names.get(value.name, value.name) for value in branch.output]
+        self.read.update(*(captured(inner) for inner in nodes), ends)
+        for inner in nodes:
             self.add(inner)
-        for value, name in zip(branch.output, node.output, strict=True):
-            self.add(onnx.helper.make_node("Identity", [value.name], [name]))
+        for end, name in zip(ends, node.output, strict=True):
+            self.add(onnx.helper.make_node("Identity", [end], [name]))
 
     def _variable(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
         kind = node.op_type

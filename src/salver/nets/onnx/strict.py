@@ -73,9 +73,9 @@ def declared_shape(value: onnx.ValueInfoProto, where: str, *, batches: bool = Fa
     if not dims or any(size <= 0 for size in dims[1:]) or not 0 <= dims[0] <= 1:
         if all(size > 0 for size in dims) and dims and (batches or len(dims) == 1):
             return tuple(dims)
-        raise SalverError(
-            f"input {value.name!r} has shape {dims}", where, "batch size 1 and fixed sizes needed"
-        )
+        has = f"shape [{', '.join(str(size) if size else '?' for size in dims)}]" if dims else "no shape"
+        hint = "export it with fixed sizes: batch size 1, or an open one, and fixed sizes behind it are read"
+        raise SalverError(f"input {value.name!r:.60} has {has}", where, hint)
     return tuple(dims[1:]) or (1,)
 
 
