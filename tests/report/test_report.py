@@ -27,7 +27,7 @@ from salver.judge.verdicts import judge
 from salver.report.figures.background import drawn_here
 from salver.report.page.material import Material
 from salver.report.results import report_json, results, with_totals
-from salver.report.tables import results_csv, terminal_table
+from salver.report.tables import board_table, results_csv
 from salver.report.write import shown_in_plots, write_report
 from salver.run.loaded import coverage
 from salver.runners.answers import Claim
@@ -67,11 +67,13 @@ def test_text_files_are_the_golden_ones(report: Path, name: str) -> None:
 
 def test_terminal_table_is_the_golden_one() -> None:
     board = leaderboard(results_frame(judged()), by="family")
-    assert matches_golden("terminal.txt", terminal_table(with_totals(board, "vnncomp2026")) + "\n")
+    assert matches_golden(
+        "terminal.txt", board_table(with_totals(board, "vnncomp2026"), short=True).text() + "\n"
+    )
 
 
 def test_terminal_table_of_nothing_is_its_headings() -> None:
-    assert "PAR-2" in terminal_table(leaderboard(results_frame([])))
+    assert "PAR-2" in board_table(leaderboard(results_frame([])), short=True).text()
 
 
 def test_parquet_holds_every_run_unrounded(report: Path) -> None:
@@ -158,7 +160,7 @@ def test_the_report_of_an_unfinished_run_says_so_first_and_has_no_score(tmp_path
     assert text.index("2 of 9 jobs") < text.index("<h1>")
     assert pd.read_parquet(tmp_path / "results.parquet").attrs == {"unfinished": "2 of 9 jobs"}
     assert (tmp_path / "results/crown.csv").read_text().count("not_run") == 2
-    assert "100.0" not in terminal_table(with_totals(found.by_suite, "vnncomp2026"))
+    assert "100.0" not in board_table(with_totals(found.by_suite, "vnncomp2026"), short=True).text()
 
 
 def test_plots_are_whole(report: Path) -> None:

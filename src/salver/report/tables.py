@@ -123,11 +123,6 @@ def _share_cells(shares: pd.DataFrame, column: ShareColumn) -> list[str]:
     return [str(value) if column.digits is None else _cell(value, column.digits) for value in values]
 
 
-def terminal_table(board: pd.DataFrame, columns: Sequence[BoardColumn] = BOARD) -> str:
-    """A leaderboard for a terminal; a rule separates the suites or families."""
-    return board_table(board, columns, short=True).text()
-
-
 def leaderboard_markdown(
     boards: Sequence[pd.DataFrame], title: str, intervals: pd.DataFrame, notices: Sequence[str] = ()
 ) -> str:
