@@ -47,7 +47,7 @@ class CamBounds:
         self.activations = made_by[made_by[_MAP].inputs[0]]
         operator = made_by[_MAP].operator
         assert isinstance(operator, Conv)
-        self.weights = torch.as_tensor(operator.weight[0, :, 0, 0], dtype=torch.float64)
+        self.weights = torch.tensor(operator.weight[0, :, 0, 0], dtype=torch.float64)
         self.height, self.width = made_by[_MAP].shape[1:]
 
     @property

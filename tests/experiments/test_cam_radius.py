@@ -19,7 +19,7 @@ from salver.explain.cam import Cam
 from salver.explain.ranking import UndefinedConditionError
 from salver.families.factory import InstanceFactory, Point
 from salver.families.questions import TopKChanges
-from salver.nets.keras.file import read_keras
+from salver.nets.classifier import read_classifier
 from salver.nets.network import Network, evaluate
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.torch_bridge import from_torch
@@ -33,7 +33,7 @@ EFFORT = Effort(starts=2, steps=12, halvings=6)
 
 
 def network_at(path: Path, seed: int, side: int = 8) -> Network:
-    return read_keras(write_keras(path / f"{seed}-{side}.h5", (side, side, 2), gap_layers(seed)))[0]
+    return read_classifier(write_keras(path / f"{seed}-{side}.h5", (side, side, 2), gap_layers(seed))).network
 
 
 def image(seed: int, network: Network) -> tuple[np.ndarray, int]:
@@ -179,7 +179,7 @@ def test_missing_data_are_one_line_and_bad_options_are_refused(
     assert len(said) == 1
     assert said[0].startswith("cam: skipped: ")
     assert "corgi_gtsrb.h5" in said[0]
-    with pytest.raises(SalverError, match="no such file"):
+    with pytest.raises(SalverError, match="No such file"):
         bench_cam(tmp_path, CamOptions(network=tmp_path / "none.h5", dataset="digits"), say=said.append)
     other = write_keras(tmp_path / "net.h5", (6, 6, 2), gap_layers(0))
     with pytest.raises(SalverError, match="inputs of shape"):
@@ -208,7 +208,7 @@ def predicted_class(path: Path) -> int:
     from salver.zoo.datasets import load
 
     data = load("digits")
-    won = evaluate(read_keras(path)[0], data.test_x.astype(np.float64)).argmax(1)
+    won = evaluate(read_classifier(path).network, data.test_x.astype(np.float64)).argmax(1)
     return int(np.bincount(won[won == data.test_y]).argmax())
 
 

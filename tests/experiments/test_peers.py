@@ -43,8 +43,8 @@ def test_every_entry_gives_one_instance_and_every_family_is_asked_on_every_kind(
         assert draft.facts.network.startswith(f"bandit-{cell.kind}")
         assert cell.label.startswith(draft.facts.family)
     asked = {entry.generator for entry in suite.family}
-    # `saliency` asks what the others do, on the same graphs.
-    assert asked == set(generators()) - {"training_pairs", "vg_paper", "saliency"}
+    # `saliency` and `lifted` ask what the others do, on the same graphs.
+    assert asked == set(generators()) - {"training_pairs", "vg_paper", "saliency", "lifted"}
     for question in peers.QUESTIONS:
         if question.kinds is None:
             assert {c.kind for c in cells if c.label == question.label} == set(peers.PLAIN_KINDS)

@@ -16,6 +16,7 @@ from experiments.fuzz.campaign import TARGETS, main, target
 from salver.core.errors import SalverError
 from salver.families.suite import read_suite
 from salver.judge.witness import MalformedWitness, parse_witness
+from salver.nets.network import evaluate
 from salver.nets.onnx.reader import read_onnx
 from salver.spec import parse_vnnlib, read
 from salver.spec.plain import read_vnnlib
@@ -69,7 +70,7 @@ NETWORK = "(declare-network N (declare-input X real [1,1])(declare-output Y real
         (HEAD + "(declare-const X_1 Int)", "type 'Int'"),
         (HEAD + "(declare-const X_" + "9" * 5000 + " Real)", "neither X_i"),
         (HEAD + "(vnnlib-version <3.0>)", "version"),
-        (HEAD + NETWORK.format("1"), "beside it"),
+        (HEAD + NETWORK.format("1"), "beside variables"),
         (NETWORK.format("1") + "(declare-const X_0 Real)", "beside a network"),
         (NETWORK.format("99999,99999"), "entries"),
         (NETWORK.format("9" * 5000), "is not"),
@@ -123,10 +124,6 @@ def _constant(name: str, value: object, kind: type = np.float32) -> TensorProto:
 N = helper.make_node
 MISREAD = {
     "Cast to whole numbers": ([N("Cast", ["X"], ["a"], to=7), N("Cast", ["a"], ["Y"], to=1)], [], [1, 4]),
-    "a matrix added to an unsqueezed row": (
-        [N("Unsqueeze", ["X", "axes"], ["a"]), N("Add", ["a", "c"], ["Y"])],
-        [_constant("axes", [2], np.int64), _constant("c", [[1.0, 2, 3, 4]])], [1, 4],
-    ),
     "two weights of one name": (
         [N("Add", ["X", "c"], ["Y"])], [_constant("c", [1.0] * 4), _constant("c", [2.0] * 4)], [1, 4]
     ),
@@ -155,6 +152,14 @@ def test_networks_that_would_be_misread_are_refused_in_one_line(tmp_path: Path, 
     with pytest.raises(SalverError) as caught:
         read_onnx(_written(tmp_path / "m.onnx", nodes, constants, shape))
     assert "\n" not in str(caught.value)
+
+
+def test_a_matrix_added_to_an_unsqueezed_row_is_broadcast(tmp_path: Path) -> None:
+    nodes = [N("Unsqueeze", ["X", "axes"], ["a"]), N("Add", ["a", "c"], ["Y"])]
+    constants = [_constant("axes", [2], np.int64), _constant("c", [[1.0, 2, 3, 4]])]
+    network = read_onnx(_written(tmp_path / "m.onnx", nodes, constants, [1, 4]))
+    x = np.array([1.0, 10, 100, 1000])
+    assert (evaluate(network, x)[0] == (x[:, None] + [1.0, 2, 3, 4]).ravel()).all()
 
 
 @pytest.mark.parametrize(

@@ -256,7 +256,7 @@ def test_listings(project):
     ("network", "query", "message"),
     [
         (b"junk", None, "is a text file"),
-        (b"\xff\xfejunk", None, "no valid ONNX"),
+        (b"\xff\xfejunk", None, "is no ONNX file"),
         (None, b"(assert (>= X_0 0)", "never closed"),
         (None, b"(declare-const X_0 Real)(assert (>= X_0 nan))", "nan"),
         (

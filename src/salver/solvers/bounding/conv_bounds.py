@@ -77,7 +77,7 @@ class ConvBounder:
         self.network = network
         self.nodes = _ancestors(network, last)
         self.weights = {
-            (node.name, part): torch.as_tensor(value, dtype=torch.float64)
+            (node.name, part): torch.tensor(value, dtype=torch.float64)
             for node in self.nodes
             for part, value in node.operator.arrays().items()
         }
