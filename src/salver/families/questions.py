@@ -221,7 +221,7 @@ class TopKChanges(Question):
             return f"{member} of the map is no longer among the {self.within} largest{kept}"
         if self.leave > 1:
             return f"{self.leave} or more of the {_largest(self.k)} of the map have left them{kept}"
-        return f"the {_largest(self.k)} of the map {'are others' if self.k > 1 else 'is another one'}{kept}"
+        return f"the {'set of the ' if self.k > 1 else ''}{_largest(self.k)} of the map is another one{kept}"
 
     @property
     def text(self) -> str:
