@@ -135,6 +135,8 @@ def test_at_z_equal_zero_both_opinions_take_the_derivative_zero(
 
 
 WITHOUT = {"label_robustness": "no saliency to look at"}
+WITH_DATA = {"lifted", "vg_paper"}
+"""Families whose small parameters name the user's data."""
 
 
 @pytest.mark.slow
@@ -142,7 +144,7 @@ WITHOUT = {"label_robustness": "no saliency to look at"}
 def test_the_second_opinion_covers_every_family(
     tmp_path: Path, name: str, data_dir_or_none: Path | None
 ) -> None:
-    if name == "vg_paper" and data_dir_or_none is None:
+    if name in WITH_DATA and data_dir_or_none is None:
         pytest.skip("no data folder: set SALVER_DATA")
     made = drafts(suite(name, SMALL[name][0]), data_dir_or_none)
     draft = next(one for one in made if one.facts.saliencies or name in WITHOUT)
