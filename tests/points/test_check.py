@@ -100,9 +100,22 @@ def test_a_range_holds_counterexamples_in(network: Path) -> None:
 
 
 def test_a_claim_is_not_called_a_proof(network: Path) -> None:
-    said = [salver.check(network, X, k=1, epsilon=0.01, solver=name).sentence for name in ("hybrid", "milp")]
-    assert said[0].endswith("; proved by hybrid.")
-    assert said[1].endswith("; claimed without a certificate by milp.")
+    proved, claimed = (
+        salver.check(network, X, k=1, epsilon=0.01, solver=name) for name in ("hybrid", "milp")
+    )
+    assert (proved.robust, claimed.robust) == (True, None)
+    assert proved.sentence.endswith("; proved by hybrid.")
+    assert claimed.reason == (
+        "milp claims that there is none, without a certificate; a checked proof would do"
+    )
+    assert salver.radius(network, X, k=1, solver="milp", timeout=5).certified == 0
+
+
+def test_a_claim_with_a_checked_proof_is_a_proof(network: Path, tmp_path: Path) -> None:
+    found = salver.check(network, X, k=1, epsilon=0.01, solver="milp", proof=tmp_path / "p")
+    assert found.robust
+    assert found.reason == ""
+    assert found.sentence.endswith("; proved by milp, and its proof was checked.")
 
 
 def test_a_solver_that_proves_nothing_leaves_it_open(network: Path) -> None:

@@ -14,7 +14,6 @@ from salver.points.asked import Asked
 from salver.points.decide import Decided, Robustness
 from salver.points.options import Solving
 from salver.report.axes import pixel
-from salver.solvers.registry import embedded_solver
 
 if TYPE_CHECKING:
     from salver.points.picture import PointPicture
@@ -140,9 +139,8 @@ class RobustnessAnswer:
         near = f"within {self.epsilon:g}"
         match self.robustness:
             case Robustness.ROBUST:
-                how = "proved" if embedded_solver(solver).certified else "claimed without a certificate"
                 checked = ", and its proof was checked" if self.proof else ""
-                said = f"Robust: {near} there is no input at which {condition}; {how} by {solver}{checked}"
+                said = f"Robust: {near} there is no input at which {condition}; proved by {solver}{checked}"
             case Robustness.NOT_ROBUST if self.distance == 0:
                 said = f"Not robust: already at the point itself {condition}"
             case Robustness.NOT_ROBUST:

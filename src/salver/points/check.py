@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,7 +14,7 @@ from salver.points.asked import Asked
 from salver.points.decide import Decided, QueryFolder, Robustness, decide
 from salver.points.limit import TimeOverError, stopped_after
 from salver.points.options import Solving
-from salver.solvers.query import Budget
+from salver.solvers.query import Budget, Verdict
 from salver.solvers.registry import SOLVERS, embedded_solver
 
 
@@ -38,8 +39,10 @@ def check_within(
         budget, since = Budget(solving.timeout), time.monotonic()
         decided = decide(staged, epsilon, solving, budget, record=proof is not None)
         written = None
-        if proof is not None and decided.robustness is Robustness.ROBUST:
+        if proof is not None and decided.result.verdict is Verdict.UNSAT:
             written = prove(staged, epsilon, decided, budget, proof)
+        if written is not None:
+            decided = replace(decided, robustness=Robustness.ROBUST, reason="")
         return answer(asked, epsilon, solving, decided, time.monotonic() - since, written)
 
 

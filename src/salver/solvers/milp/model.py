@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from salver.nets.affine import Affine, apply
+from salver.nets.affine import Affine
 from salver.nets.program import AbsBlock, GateBlock, MaskBlock, Program, ReluBlock
 from salver.solvers.bounding.bounds import Bounds, bound_affine, constant_rows
 from salver.solvers.milp.program import Milp, RowOrigin
+from salver.solvers.slack import slack_rows
 from salver.spec.property import Atom, Property
 
 Array = npt.NDArray[np.float64]
@@ -384,20 +385,3 @@ class _ModelBuilder:
         first = self.rows
         self._affine(self.program.output, pick[needed], low[needed], high[needed])
         self.ranges = np.arange(first, self.rows)
-
-
-def slack_rows(output: Affine, atoms: list[Atom] | tuple[Atom, ...]) -> Affine:
-    """Affine rows [atoms] that are >= 0 exactly where the atoms hold."""
-    signs = np.array([1.0 if atom.relation == ">=" else -1.0 for atom in atoms])
-    left = np.array([atom.left for atom in atoms], dtype=np.intp)
-    pairs = [(row, atom.other) for row, atom in enumerate(atoms) if atom.other is not None]
-    rows, others = np.array(pairs, dtype=np.intp).reshape(-1, 2).T
-    picker = sparse.csr_array(
-        (
-            np.concatenate([signs, -signs[rows]]),
-            (np.concatenate([np.arange(len(atoms)), rows]), np.concatenate([left, others])),
-        ),
-        shape=(len(atoms), output.size),
-    )
-    constants = np.array([0.0 if atom.other is not None else atom.constant for atom in atoms])
-    return apply(picker, output, -signs * constants)

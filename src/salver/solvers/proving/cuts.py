@@ -16,8 +16,8 @@ from salver.nets.affine import Affine, dense
 from salver.nets.program import Program
 from salver.solvers.bounding.bounds import Bounds, linear_lower
 from salver.solvers.bounding.halfspaces import Halfspaces, with_multipliers
-from salver.solvers.milp.model import slack_rows
 from salver.solvers.proving.rows import Places, Rows
+from salver.solvers.slack import slack_rows
 
 Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]

@@ -16,13 +16,14 @@ from salver.proofs.record import QueryFiles
 from salver.proofs.row_sum import MOST_AT_ONCE
 from salver.solvers.bounding.bounds import Bounds, propagate
 from salver.solvers.hybrid.linear import LinearRelaxation
-from salver.solvers.milp.model import build, slack_rows
+from salver.solvers.milp.model import build
 from salver.solvers.proving.certified import certified
 from salver.solvers.proving.cuts import known_cuts, sharpened, stacked
 from salver.solvers.proving.lines import minimise
 from salver.solvers.proving.rows import Places, Rows, places
 from salver.solvers.proving.statement import stated
 from salver.solvers.query import Query
+from salver.solvers.slack import slack_rows
 
 Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
