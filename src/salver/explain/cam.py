@@ -15,7 +15,7 @@ import scipy.sparse
 
 from salver.core.errors import SalverError
 from salver.explain.autograd import last_features, weighted_features
-from salver.explain.explanation import METHODS, Array, Explanation
+from salver.explain.explanation import METHODS, Array, Explanation, Form
 from salver.explain.grad_cam import split_at_features
 from salver.nets.network import Network, free_prefix, single
 from salver.nets.operators import Abs, Concat, Conv, Linear, Node, Relu, Reshape
@@ -26,6 +26,9 @@ _HINT = "use a classifier that ends in ReLU - global average pooling - dense"
 @METHODS.register
 class Cam(Explanation):
     """The class activation map, one entry a pixel of the last feature map."""
+
+    form = Form.FORWARD
+    paper = "Zhou et al., CVPR 2016"
 
     method: Literal["cam"] = "cam"
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from enum import StrEnum
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,14 @@ METHODS = Kinds("method")
 """Every method's record by name."""
 
 
+class Form(StrEnum):
+    """What a method's graph is made of beside linear operators and ReLUs; each form has all before it."""
+
+    FORWARD = "forward only"
+    MASKS = "masks times values"
+    PRODUCTS = "products of values"
+
+
 class Explanation(Record):
     """A map E [s] of a classifier with m logits: of one logit z_a, or of a difference z_a - z_b.
 
@@ -34,7 +43,12 @@ class Explanation(Record):
         logit: a; a family explains the label of xhat, whatever a suite says.
         minus: b; None for z_a alone.
         absolute: |E| in place of E.
+        form: what the method's graph is made of, which decides who can solve it.
+        paper: where the method was published, such as `Le et al., ACML 2024`.
     """
+
+    form: ClassVar[Form]
+    paper: ClassVar[str]
 
     method: str
     logit: int = 0

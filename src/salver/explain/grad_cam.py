@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from salver.core.errors import SalverError
 from salver.explain.autograd import last_features, weighted_features
-from salver.explain.explanation import METHODS, Array, Explanation
+from salver.explain.explanation import METHODS, Array, Explanation, Form
 from salver.nets.network import Network, NetworkBuilder, single
 from salver.nets.operators import Abs, Concat, Conv, Linear, Mul, Node, Relu, Reshape, held
 
@@ -36,6 +36,9 @@ class GradCam(Explanation):
     Attributes:
         rectified: ReLU of the map, as in the paper, in place of the map itself.
     """
+
+    form = Form.MASKS
+    paper = "Selvaraju et al., ICCV 2017"
 
     method: Literal["grad-cam"] = "grad-cam"
     rectified: bool = False

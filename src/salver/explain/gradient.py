@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.explain.autograd import gradient_by_autograd
-from salver.explain.explanation import METHODS, Explained, Explanation
+from salver.explain.explanation import METHODS, Explained, Explanation, Form
 from salver.explain.unroll import unroll
 from salver.nets.network import Network
 from salver.nets.program import AbsBlock, GateBlock, MaskBlock, Program, ReluBlock
@@ -19,6 +19,9 @@ Array = npt.NDArray[np.float64]
 @METHODS.register
 class Gradient(Explanation):
     """E = d z / dx, with ReLU'(0) = 0."""
+
+    form = Form.MASKS
+    paper = "Simonyan et al., ICLR workshop 2014"
 
     method: Literal["gradient"] = "gradient"
 

@@ -17,7 +17,7 @@ from pydantic import Field
 from salver.core.errors import SalverError
 from salver.core.records import Record
 from salver.explain.autograd import gradient_by_autograd
-from salver.explain.explanation import METHODS, Array, Explained, Explanation
+from salver.explain.explanation import METHODS, Array, Explained, Explanation, Form
 from salver.explain.gradient import logits_and_gradient
 from salver.explain.unroll import SaliencyMap, unroll
 from salver.nets.network import Network, free_prefix, single
@@ -55,6 +55,9 @@ class SmoothGrad(Explanation):
 
     The sums x + n_j are not rounded to binary32, since a query is meant over the reals.
     """
+
+    form = Form.MASKS
+    paper = "Smilkov et al., 2017"
 
     method: Literal["smoothgrad"] = "smoothgrad"
     noise: Noise
