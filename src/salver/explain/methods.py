@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from salver.explain import cam, grad_cam, gradient, smoothgrad  # noqa: F401 - registers the methods
+from salver.explain import (  # noqa: F401 - registers the methods
+    cam,
+    feature_ablation,
+    grad_cam,
+    gradient,
+    kernel_shap,
+    lime,
+    occlusion,
+    rise,
+    shapley,
+    smoothgrad,
+)
 from salver.explain.explanation import METHODS, Explanation
 
 AnyExplanation = Annotated[Explanation, METHODS]
