@@ -59,6 +59,7 @@ class Milp:
     rows_of: tuple[RowOrigin, ...] = ()
     columns_of: tuple[RowOrigin, ...] = ()
     row_size: Array = field(default_factory=lambda: np.zeros(0))
+    products: Indices = field(default_factory=lambda: np.zeros((0, 3), np.intp))
 
     def with_integers(self, values: Array) -> Milp:
         """The linear program left when every binary takes its (rounded) value in `values` [columns]."""
@@ -66,7 +67,8 @@ class Milp:
         lower = np.where(self.integer, rounded, self.lower)
         upper = np.where(self.integer, rounded, self.upper)
         none = np.zeros_like(self.integer)
-        return Milp(lower, upper, none, self.matrix, self.row_lower, self.row_upper, self.inputs)
+        sides = (self.row_lower, self.row_upper)
+        return Milp(lower, upper, none, self.matrix, *sides, self.inputs, products=self.products)
 
     def scaled(self) -> tuple[Milp, Array]:
         """The same program with columns and rows brought to size one, and what to multiply its columns by.
