@@ -114,7 +114,7 @@ class Abs(Operator):
 @operator
 @dataclass(frozen=True)
 class Mul(Operator):
-    """Elementwise product of two variable tensors: a gate."""
+    """Elementwise product of two variable tensors: a gate where one is a mask."""
 
     onnx = "Mul"
 
