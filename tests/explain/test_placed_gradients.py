@@ -34,7 +34,6 @@ NOISE = Noise(draws=4, sigma=0.5, seed=2)
 BASELINE = tuple((np.arange(SIZE) % 5 / 4 - 0.5).tolist())
 """Dyadic numbers."""
 REFERENCES = References(baselines=((0.0,), BASELINE, (1.0,)), draws=6, sigma=0.25, seed=1)
-NETWORKS = ("dense", "pooled-before")
 Attributed = Callable[[nn.Module, Any], Any]
 
 
@@ -107,8 +106,13 @@ def assert_close(found: np.ndarray, expected: np.ndarray) -> None:
     assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("case", CASES)
+POOLED = ("product", "gausslegendre", "exact places", "references", "variance")
+
+
+@pytest.mark.parametrize(
+    ("case", "name"),
+    [*((case, "dense") for case in CASES), *((case, "pooled-with-padding") for case in POOLED)],
+)
 def test_the_map_is_captums(case: str, name: str) -> None:
     """In the graph, in ONNX Runtime, as a program, from the definition, and by the quick way."""
     (explanation, attributed), module = CASES[case], seeded(name)
