@@ -10,6 +10,8 @@ from salver.explain.cam import Cam
 from salver.explain.explanation import Explanation
 from salver.explain.grad_cam import GradCam
 from salver.explain.gradient import Gradient
+from salver.explain.hirescam import HiResCam
+from salver.explain.layercam import LayerCam
 from salver.explain.smoothgrad import Noise, SmoothGrad
 from salver.families.question import Question
 from salver.families.questions import (
@@ -30,6 +32,8 @@ MAPS: list[Explanation] = [
     Cam(),
     Cam(absolute=True),
     GradCam(),
+    HiResCam(),
+    LayerCam(),
 ]
 Array = np.ndarray
 Broken = Callable[[Array, Array, Array, int], Array]

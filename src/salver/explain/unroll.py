@@ -50,15 +50,7 @@ def unroll(classifier: Network, coefficients: npt.NDArray[np.float64], kind: Sal
             leaves the range of binary32.
     """
     classifier = single(classifier)
-    builder = _Unrolling(classifier)
-    builder.accumulate(classifier.output, coefficients)
-    for node in reversed(classifier.nodes):
-        if node.name in builder.steps:
-            continue
-        adjoint = builder.take(node.name)
-        if adjoint is not None:
-            node.operator.backward(builder, node, adjoint)
-    saliency = builder.take(classifier.input)
+    builder, saliency = gradient_at(classifier, coefficients, classifier.input)
     if not isinstance(saliency, str):
         what = "its gradient does not depend on the input"
         raise SalverError(what, "network", "saliency queries need a ReLU between input and output")
@@ -67,6 +59,39 @@ def unroll(classifier: Network, coefficients: npt.NDArray[np.float64], kind: Sal
     shape = (classifier.output_size + classifier.input_size,)
     output = builder.emit(Concat(), (classifier.output, saliency), shape)
     return single(builder.built(output), "gradient network")
+
+
+def gradient_at(
+    classifier: Network, coefficients: npt.NDArray[np.float64], tensor: str
+) -> tuple[NetworkBuilder, Adjoint | None]:
+    """The classifier with what computes its gradient with respect to one of its tensors.
+
+    Args:
+        classifier: with weights of binary32.
+        coefficients: float64 [m]; the gradient is taken of their inner product with the logits.
+
+    Returns:
+        The nodes so far, and the gradient: constant and flat, the name of the tensor that holds it, or None
+        where the logits do not depend on the tensor but by signs.
+
+    Raises:
+        SalverError: an operator without a known adjoint.
+    """
+    builder = _Unrolling(classifier)
+    behind = {tensor}
+    for node in classifier.nodes:
+        if not behind.isdisjoint(node.inputs):
+            behind.add(node.name)
+    builder.accumulate(classifier.output, coefficients)
+    for node in reversed(classifier.nodes):
+        if node.name == tensor:
+            break
+        if node.name in builder.steps or node.name not in behind:
+            continue
+        adjoint = builder.take(node.name)
+        if adjoint is not None:
+            node.operator.backward(builder, node, adjoint)
+    return builder, builder.take(tensor)
 
 
 class _Unrolling(NetworkBuilder):

@@ -76,6 +76,16 @@ class Network:
         return digest.hexdigest()
 
 
+def pruned(network: Network) -> Network:
+    """The network without the nodes that its output does not depend on."""
+    needed, kept = {network.output}, list[Node]()
+    for node in reversed(network.nodes):
+        if node.name in needed:
+            needed.update(node.inputs)
+            kept.append(node)
+    return replace(network, nodes=tuple(reversed(kept)))
+
+
 def _bits(weights: Array) -> bytes:
     """The weights as bytes, binary32 where that holds them."""
     value = held(weights)
