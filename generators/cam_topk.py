@@ -2,7 +2,8 @@
 
 An instance asks for a point of the box with xhat's label at which some pixel outside the top-k set of
 CAM(xhat) is at or above some pixel inside; with `within`, at which a pixel of that set is no longer among
-the first `within`. Points with tied ranks k and k + 1 are passed over. The map is any of a layer's activations.
+the first `within`. Points with tied ranks k and k + 1 are passed over. The map is CAM, Grad-CAM, HiResCAM or
+LayerCAM.
 """
 
 from __future__ import annotations

@@ -24,10 +24,11 @@ from scipy.sparse import issparse
 
 from salver.core.errors import SalverError
 from salver.explain.autograd import tensor_and_gradient
+from salver.explain.copies import part_behind
 from salver.explain.explanation import Array, Explanation, Form
 from salver.explain.layers import layer_of, number_of
-from salver.explain.unroll import gradient_at
-from salver.nets.network import Network, NetworkBuilder, pruned, single
+from salver.explain.unroll import Unrolling
+from salver.nets.network import Network, NetworkBuilder, single
 from salver.nets.operators import (
     Abs,
     Adjoint,
@@ -143,17 +144,17 @@ class WeighedActivations(LayerMap):
         relus = sum(math.prod(node.shape) for node in head if isinstance(node.operator, Relu))
         directions = self.directions(layer)
         if relus and directions is not None and directions * relus <= MOST_GATES:
-            builder = NetworkBuilder(classifier, "map")
+            builder: NetworkBuilder = NetworkBuilder(classifier, "map")
             found = self._by_derivatives(builder, layer, head, combination)
         else:
-            builder, gradient = gradient_at(classifier, combination, layer.name)
-            found = self._by_gradient(builder, layer, gradient)
+            builder = Unrolling(classifier)
+            found = self._by_gradient(builder, layer, builder.back_to(layer.name, combination))
         if self.rectified:
             found = builder.emit(Relu(), (found,), (pixels,))
         if self.absolute:
             found = builder.emit(Abs(), (found,), (pixels,))
         output = builder.emit(Concat(), (classifier.output, found), (classifier.output_size + pixels,))
-        return single(pruned(builder.built(output)))
+        return single(part_behind(builder.built(output), output))
 
     def _by_gradient(self, builder: NetworkBuilder, layer: Node, gradient: Adjoint | None) -> str:
         if gradient is None:

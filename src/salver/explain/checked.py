@@ -58,6 +58,8 @@ def unrolled(
     if not isinstance(source, Network):
         _refuse_differing(found, source, example, points)
     network = found.network
+    unknown = np.full(network.input_size, np.inf)
+    explanation = explanation.for_data(found.shape or (network.input_size,), -unknown, unknown)
     graph = explanation.graph(network)
     metadata = {"salver.explained": explanation.text, "salver.logits": str(network.output_size)}
     content = to_bytes(to_model(graph, metadata))

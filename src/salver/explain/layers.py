@@ -9,7 +9,8 @@ from __future__ import annotations
 from itertools import accumulate
 
 from salver.core.errors import SalverError, suggestion
-from salver.nets.network import Network, pruned
+from salver.explain.copies import part_behind
+from salver.nets.network import Network
 from salver.nets.operators import Conv, ConvTranspose, Node, Relu, Reshape, Transpose
 
 Layer = int | str | None
@@ -55,12 +56,12 @@ def number_of(network: Network, layer: int | str) -> int:
 def images(network: Network) -> list[Node]:
     """The nodes that make a tensor [channels, height, width] before the output, in the network's order."""
     first = _channels_first(network)
-    return [node for node in pruned(network).nodes if first.get(node.name)]
+    return [node for node in part_behind(network, network.output).nodes if first.get(node.name)]
 
 
 def _last_relu(network: Network) -> Node:
     """One inside a maximum or a Clip, or beside a shortcut, is not on every path: it is part of a layer."""
-    nodes, known = pruned(network).nodes, images(network)
+    nodes, known = part_behind(network, network.output).nodes, images(network)
     last_read = {name: place for place, node in enumerate(nodes) for name in node.inputs}
     before = accumulate((last_read.get(name, 0) for name in (network.input, *(n.name for n in nodes))), max)
     only_ways = [node for place, (node, last) in enumerate(zip(nodes, before, strict=False)) if last <= place]
@@ -76,7 +77,7 @@ def _fault(network: Network, name: str) -> str:
     shape, first = network.shapes[name], _channels_first(network)
     if name not in first:
         return "is the input"
-    if name not in pruned(network).shapes:
+    if name not in part_behind(network, network.output).shapes:
         return "is not before the output"
     if len(shape) == 3:
         return "does not have its channels first"

@@ -6,10 +6,18 @@ from typing import Annotated
 
 from salver.explain import (  # noqa: F401 - registers the methods
     cam,
+    deconvnet,
+    feature_ablation,
     grad_cam,
     gradient,
+    guided_backprop,
     hirescam,
+    kernel_shap,
     layercam,
+    lime,
+    occlusion,
+    rise,
+    shapley,
     smoothgrad,
 )
 from salver.explain.explanation import METHODS, Explanation

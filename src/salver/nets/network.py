@@ -76,16 +76,6 @@ class Network:
         return digest.hexdigest()
 
 
-def pruned(network: Network) -> Network:
-    """The network without the nodes that its output does not depend on."""
-    needed, kept = {network.output}, list[Node]()
-    for node in reversed(network.nodes):
-        if node.name in needed:
-            needed.update(node.inputs)
-            kept.append(node)
-    return replace(network, nodes=tuple(reversed(kept)))
-
-
 def _bits(weights: Array) -> bytes:
     """The weights as bytes, binary32 where that holds them."""
     value = held(weights)
@@ -177,7 +167,7 @@ def lower(network: Network) -> Program:
     """Composes the linear operators of a network and pairs masks with their ReLUs.
 
     Raises:
-        UnsupportedQueryError: a Sign outside Relu(Sign(z)), or a product of two non-masks.
+        UnsupportedQueryError: a Sign outside Relu(Sign(z)), or a product without a piecewise constant factor.
     """
     builder, shapes, size = ProgramBuilder(), network.shapes, network.input_size
     builder.define(network.input, identity(-1, size))

@@ -17,7 +17,7 @@ import onnx
 from onnx import helper
 
 from salver.core.errors import SalverError, counted
-from salver.nets.network import Network, fold_scales, pruned
+from salver.nets.network import Network, fold_scales
 from salver.nets.onnx import arithmetic, images, layout, matrices, max_pools, piecewise, truth, windows
 from salver.nets.onnx.batch import Batch, shapes_of
 from salver.nets.onnx.declared import inputs_of
@@ -273,7 +273,12 @@ class _NetworkReader(GraphBuilder):
         if len(flat) > 1:
             name = self.fresh("/outputs")
             self.join(name, flat)
-        return fold_scales(pruned(Network(self.input, self.input_size, tuple(self.nodes), name)))
+        used, needed = [], {name}
+        for node in reversed(self.nodes):
+            if node.name in needed:
+                needed.update(node.inputs)
+                used.append(node)
+        return fold_scales(Network(self.input, self.input_size, tuple(reversed(used)), name))
 
     def _store(self, node: onnx.NodeProto, values: dict[str, Any]) -> None:
         given = sum(np.size(self.constants[name]) for name in node.input if name in self.constants)
