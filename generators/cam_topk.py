@@ -36,7 +36,7 @@ class CamTopkParameters(RadiusParameters):
         default="cam", description="cam needs a pooling; the others take any network with convolutions"
     )
     layer: int | str | None = Field(
-        default=None, description="name or number of a tensor over an image; by default the last ReLU"
+        default=None, description="name or number of a tensor over an image; the last ReLU by default"
     )
     same_label: bool = Field(default=True, description="the label of xhat must be kept")
 

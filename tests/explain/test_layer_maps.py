@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from unittest.mock import MagicMock
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 from torch import nn
@@ -26,6 +25,7 @@ from salver.nets.network import Network, evaluate
 from salver.nets.onnx.reader import from_model
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.operators import Conv, Linear, Mul, Node, Relu, Reshape, Sign
+from salver.nets.runtime import Runtime, with_free_batch
 from salver.nets.torch_bridge import from_torch
 from salver.nets.torch_export import read_module
 from tests.builders.image_networks import with_drawn_statistics
@@ -108,15 +108,6 @@ def points(module: nn.Module) -> torch.Tensor:
     return torch.tensor(x.astype(np.float32).astype(np.float64))
 
 
-def run(graph: Network, x: Array) -> Array:
-    """The written graph in ONNX Runtime, all points at once."""
-    model = to_model(graph)
-    for value in (*model.graph.input, *model.graph.output):
-        value.type.tensor_type.shape.dim[0].dim_param = "batch"
-    session = onnxruntime.InferenceSession(to_bytes(model), providers=["CPUExecutionProvider"])
-    return np.asarray(session.run(["Y"], {"X": x.astype(np.float32)})[0], np.float64)
-
-
 def check(explanation: WeighedActivations, network: Network, x: torch.Tensor, expected: Array) -> None:
     """Definition, graph and file give what another package gives."""
     flat = x.flatten(1).numpy()
@@ -125,7 +116,8 @@ def check(explanation: WeighedActivations, network: Network, x: torch.Tensor, ex
     graph = explanation.graph(network)
     np.testing.assert_allclose(explanation.reference(network, flat), expected, atol=1e-5 * scale)
     np.testing.assert_allclose(evaluate(graph, flat)[:, 3:], expected, atol=1e-5 * scale)
-    logits, found = np.split(run(graph, flat), [3], axis=1)
+    file = Runtime(to_bytes(with_free_batch(to_model(graph))))
+    logits, found = np.split(file.rows(flat.astype(np.float32)), [3], axis=1)
     np.testing.assert_allclose(logits, evaluate(network, flat), atol=1e-4)
     np.testing.assert_allclose(found, expected, atol=1e-5 * scale)
 

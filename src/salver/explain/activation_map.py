@@ -60,7 +60,11 @@ class LayerMap(Explanation):
             over an image that every path to the output passes. See `salver.explain.layers`.
     """
 
-    layer: int | str | None = Field(default=None, exclude_if=lambda layer: layer is None)
+    layer: int | str | None = Field(
+        default=None,
+        exclude_if=lambda layer: layer is None,
+        description="name or number of a tensor over an image; the last ReLU by default",
+    )
 
     def map_shape(self, classifier: Network, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Height and width of the layer."""
@@ -101,7 +105,7 @@ class WeighedActivations(LayerMap):
 
     form = Form.PRODUCTS
 
-    rectified: bool = False
+    rectified: bool = Field(default=False, description="ReLU of the map")
 
     @abstractmethod
     def weights(self, gradient: Array) -> Array:
