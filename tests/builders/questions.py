@@ -15,8 +15,10 @@ from salver.explain.grad_cam import GradCam
 from salver.explain.gradient import Gradient
 from salver.explain.gradient_x_input import GradientXInput
 from salver.explain.guided_backprop import GuidedBackprop
+from salver.explain.hirescam import HiResCam
 from salver.explain.integrated_gradients import IntegratedGradients, LocalIntegratedGradients
 from salver.explain.kernel_shap import KernelShap
+from salver.explain.layercam import LayerCam
 from salver.explain.lime import Lime
 from salver.explain.masked_copies import Draws
 from salver.explain.noise_squares import SquareGrad, VarGrad
@@ -44,6 +46,8 @@ MAPS: list[Explanation] = [
     Cam(),
     Cam(absolute=True),
     GradCam(),
+    HiResCam(),
+    LayerCam(),
     GuidedBackprop(),
     Deconvnet(),
     LocalIntegratedGradients(steps=3, baseline=(0.25,)),

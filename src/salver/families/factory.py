@@ -213,7 +213,8 @@ class Posed:
         forms = (self.map.lowered, self.map.runtime) if self.graph is self.map.graph else ()
         expected, evidence = known_answer(self.graph, prop, found.point, exact, *forms)
         factory, index = self.factory, self.point.index
-        explanation = self.map.explanation
+        explanation = self.map.explanation and self.map.explanation.as_stored(factory.classifier)
+        compared = self.compared_with and self.compared_with.as_stored(factory.classifier)
         graph = f"{factory.name}-logits" if explanation is None else explanation.graph_name(factory.name)
         layout = name or self.question.layout
         named = self.question.file_name(layout, network=factory.name, map=graph, index=index, epsilon=epsilon)
@@ -227,7 +228,7 @@ class Posed:
             label=self.point.label,
             data_label=self.point.data_label,
             explanation=explanation,
-            compared_with=self.compared_with,
+            compared_with=compared,
             question=self.question,
             epsilon=epsilon,
             clip=factory.clip,
