@@ -31,6 +31,7 @@ class EmbeddedSolver:
         complete: whether it decides every query given time; only then does its `unsat` count.
         certified: whether its `unsat` rests on certificates, and not on the word of a library.
         proves: whether an `unsat` can be followed by a proof (`salver.solvers.proving`).
+        products: whether it takes products of a value and a factor that is no mask.
         devices: of `DEVICES`.
         backends: exact back ends to choose from, where there are several.
         parts: what can be left out for an ablation (`Options.without`); the verdicts stay the same.
@@ -47,6 +48,7 @@ class EmbeddedSolver:
     complete: bool = False
     certified: bool = False
     proves: bool = False
+    products: bool = False
     devices: tuple[str, ...] = ("cpu",)
     backends: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
