@@ -61,6 +61,8 @@ def unrolled(
     if not isinstance(source, Network):
         _refuse_differing(found, source, example, points)
     network = found.network
+    unknown = np.full(network.input_size, np.inf)
+    explanation = explanation.for_data(found.shape or (network.input_size,), -unknown, unknown)
     graph = explanation.graph(network)
     content = to_bytes(with_free_batch(to_model(graph, _metadata(found, explanation))))
     expected = explanation.reference_outputs(network, points.x)

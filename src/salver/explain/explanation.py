@@ -98,6 +98,18 @@ class Explanation(Record):
         """Shape of E before flattening; that of the input unless a method says otherwise."""
         return input_shape
 
+    def for_data(self, shape: tuple[int, ...], low: Array, high: Array) -> Self:
+        """The same map, completed by what it needs to know of the data that it is about.
+
+        Args:
+            shape: of an input before flattening.
+            low, high: lowest and highest value of every entry [n]; infinite where nothing is known.
+
+        Raises:
+            SalverError: it does not fit such inputs.
+        """
+        return self
+
     def graph_name(self, network: str) -> str:
         """File stem of the graph for a network of this name."""
         return f"{network}-{self.short}{self.logits_stem}" + ("-abs" if self.absolute else "")

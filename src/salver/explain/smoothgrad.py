@@ -7,7 +7,6 @@ Noisy inputs are not clipped to the data range: the noise of Levine, Singla and 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -17,11 +16,12 @@ from pydantic import Field
 from salver.core.errors import SalverError
 from salver.core.records import Record
 from salver.explain.autograd import gradient_by_autograd
+from salver.explain.copies import copy_at, part_behind, weighted_sum
 from salver.explain.explanation import METHODS, Array, Explained, Explanation, Form
 from salver.explain.gradient import logits_and_gradient
 from salver.explain.unroll import SaliencyMap, unroll
 from salver.nets.network import Network, free_prefix, single
-from salver.nets.operators import Abs, Add, Concat, Node, Scale, Shape
+from salver.nets.operators import Abs, Concat, Node
 from salver.nets.program import Program
 
 
@@ -120,15 +120,17 @@ def smoothgrad_network(
     if draws.ndim != 2 or len(draws) == 0 or draws.shape[1] != size:
         what = f"noise has shape {draws.shape}, expected (q, {size}) with q > 0"
         raise SalverError(what, "smoothgrad", "give at least one draw per input entry")
-    gradient = _gradient_only(unroll(classifier, coefficients, "raw"))
+    unrolled = unroll(classifier, coefficients, "raw")
+    gradient = part_behind(unrolled, unrolled.nodes[-1].inputs[1])
     nodes = list(classifier.nodes)
     parts = []
     names = free_prefix(classifier.shapes, "draw"), free_prefix(classifier.shapes, "smoothgrad")
     for number, draw in enumerate(draws):
-        copy = _copy(gradient, f"{names[0]}{number}_", draw.astype(np.float32))
+        copy = copy_at(gradient, f"{names[0]}{number}_", np.ones(size), draw)
         nodes += copy
         parts.append(copy[-1].name)
-    saliency = _mean(nodes, parts, (size,), names[1])
+    shares = np.full(len(parts), 1 / len(parts))
+    saliency = weighted_sum(nodes, parts, shares, (size,), names[1])
     if kind == "abs":
         nodes.append(Node(f"{names[1]}_abs", Abs(), (saliency,), (size,)))
         saliency = nodes[-1].name
@@ -146,41 +148,3 @@ def smoothed_gradient(
     points = (x[None] + draws[:, None]).reshape(-1, size)
     _, gradient = logits_and_gradient(classifier, points, coefficients)
     return logits, np.asarray(gradient.reshape(len(draws), batch, size).mean(axis=0))
-
-
-def _gradient_only(unrolled: Network) -> Network:
-    """Without the final Concat and whatever only the logits needed."""
-    by_name = {node.name: node for node in unrolled.nodes}
-    saliency = by_name[unrolled.output].inputs[1]
-    needed, open_ = set[str](), [saliency]
-    while open_:
-        name = open_.pop()
-        if name in by_name and name not in needed:
-            needed.add(name)
-            open_ += by_name[name].inputs
-    kept = tuple(node for node in unrolled.nodes if node.name in needed)
-    return Network(unrolled.input, unrolled.input_size, kept, saliency)
-
-
-def _copy(gradient: Network, prefix: str, draw: npt.NDArray[np.float32]) -> list[Node]:
-    """The gradient network at X + draw; its output is the last node."""
-    size = gradient.input_size
-    entry = prefix + gradient.input
-    names = {gradient.input: entry, **{node.name: prefix + node.name for node in gradient.nodes}}
-    nodes = [Node(entry, Scale(np.ones(size, np.float32), draw), (gradient.input,), (size,))]
-    for node in gradient.nodes:
-        inputs = tuple(names[name] for name in node.inputs)
-        nodes.append(replace(node, name=names[node.name], inputs=inputs))
-    return nodes
-
-
-def _mean(nodes: list[Node], parts: list[str], shape: Shape, prefix: str) -> str:
-    total = parts[0]
-    for number, part in enumerate(parts[1:]):
-        nodes.append(Node(f"{prefix}_sum{number}", Add(), (total, part), shape))
-        total = nodes[-1].name
-    if len(parts) > 1:
-        share = np.full(shape, 1 / len(parts), np.float32)
-        nodes.append(Node(f"{prefix}_mean", Scale(share, np.zeros_like(share)), (total,), shape))
-        total = nodes[-1].name
-    return total

@@ -123,10 +123,14 @@ class InstanceFactory:
         if explanation is None and question.needs_map:
             where = f"{self.family} on {self.name}"
             raise SalverError(f"{question.kind} asks about a map, and none is named", where, "name a method")
+        explanation, compared_with = self._completed(explanation), self._completed(compared_with)
         at_xhat = self.explained(compared_with or explanation)
         reference = at_xhat.values(point.centre[None])[1][0]
         complete = question.at(reference, point.label, self.classifier.output_size)
         return Posed(self, point, complete, self.explained(explanation), compared_with, reference)
+
+    def _completed(self, explanation: Explanation | None) -> Explanation | None:
+        return explanation and explanation.for_data(self.input_shape, *self.limits)
 
     def with_network(self, classifier: Network, name: str) -> InstanceFactory:
         """The same on another network of the same data."""
