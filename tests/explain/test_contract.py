@@ -14,11 +14,9 @@ import onnxruntime
 import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
-from torch import nn
 
 from salver.core.errors import SalverError
 from salver.core.records import Record
-from salver.explain.checked import classifier_of
 from salver.explain.explanation import Explanation, Form
 from salver.explain.methods import AnyExplanation
 from salver.nets.network import Network, evaluate
@@ -26,56 +24,17 @@ from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.operators import Mul
 from salver.nets.runtime import with_free_batch
 from salver.nets.torch_bridge import tensors_in_torch
+from tests.builders.explained_networks import IMAGE, INPUTS, KINDS, LABELS, network
 from tests.builders.questions import MAPS
 
-INPUTS, IMAGE, LABELS = 9, (1, 3, 3), 3
 EACH = pytest.mark.parametrize("explanation", MAPS, ids=lambda one: f"{one.method}{'-abs' * one.absolute}")
-
-
-class Residual(nn.Module):
-    """A convolution whose output goes around two others; ReLUs are functions, as one often writes them."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.second, self.third = (nn.Conv2d(a, 2, 3, 1, 1) for a in (1, 2, 2))
-        self.norm, self.head = nn.BatchNorm2d(2, eps=0.0), nn.Linear(2, LABELS)
-
-    def forward(self, x: Any) -> Any:
-        shortcut = torch.relu(self.norm(self.first(x.unflatten(1, IMAGE))))
-        inner = self.third(torch.relu(self.second(shortcut)))
-        return self.head(torch.relu(inner + shortcut).mean(dim=(2, 3)))
-
-
-def modules() -> dict[str, nn.Module]:
-    image, flat = nn.Unflatten(1, IMAGE), nn.Flatten()
-    return {
-        "dense": nn.Sequential(nn.Linear(9, 6), nn.ReLU(), nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3)),
-        "pooled": nn.Sequential(
-            image, nn.Conv2d(1, 2, 3, 1, 1), nn.BatchNorm2d(2, eps=0.0), nn.ReLU(), nn.MaxPool2d(2, 1),
-            nn.Conv2d(2, 3, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), flat, nn.Linear(3, 3),
-        ),
-        "dense head": nn.Sequential(
-            image, nn.Conv2d(1, 2, 2), nn.ReLU(), flat, nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 3)
-        ),
-        "residual": Residual(),
-    }  # fmt: skip
-
-
-@cache
-def network(kind: str) -> Network:
-    """A network whose weights are whole numbers: its kinks and ties are met exactly by whole inputs."""
-    rng, module = np.random.default_rng(len(kind)), modules()[kind]
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.copy_(torch.tensor(rng.integers(-2, 3, parameter.shape), dtype=torch.float32))
-    return classifier_of(module.eval(), torch.zeros(1, INPUTS)).network
 
 
 @cache
 def explained(explanation: Explanation) -> dict[str, tuple[Explanation, Network, bytes]]:
     """The map of logit 1, its graph and its file, of each of the networks that the method takes."""
     found = {}
-    for kind in modules():
+    for kind in KINDS:
         ready = explanation.of(1).for_data(IMAGE, np.full(INPUTS, -np.inf), np.full(INPUTS, np.inf))
         with contextlib.suppress(SalverError):
             graph = ready.graph(network(kind))
