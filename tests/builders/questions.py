@@ -7,9 +7,11 @@ from collections.abc import Callable
 import numpy as np
 
 from salver.explain.cam import Cam
+from salver.explain.deconvnet import Deconvnet
 from salver.explain.explanation import Explanation
 from salver.explain.grad_cam import GradCam
 from salver.explain.gradient import Gradient
+from salver.explain.guided_backprop import GuidedBackprop
 from salver.explain.smoothgrad import Noise, SmoothGrad
 from salver.families.question import Question
 from salver.families.questions import (
@@ -30,6 +32,8 @@ MAPS: list[Explanation] = [
     Cam(),
     Cam(absolute=True),
     GradCam(),
+    GuidedBackprop(),
+    Deconvnet(),
 ]
 Array = np.ndarray
 Broken = Callable[[Array, Array, Array, int], Array]

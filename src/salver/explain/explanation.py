@@ -90,9 +90,9 @@ class Explanation(Record):
         """Whether `values` evaluates the graph, and so cannot find a fault of it."""
         return type(self).values is Explanation.values
 
-    def shifts(self, size: int) -> Array:
-        """Where E looks around x: offsets [q, n] at which the classifier's gradient matters for it."""
-        return np.zeros((1, size))
+    def looks_at(self, x: Array) -> Array:
+        """Points [q, n] at which the classifier's gradient matters for E at x [n]."""
+        return x[None]
 
     def map_shape(self, classifier: Network, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Shape of E before flattening; that of the input unless a method says otherwise."""

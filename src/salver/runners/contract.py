@@ -144,7 +144,7 @@ def why_unsupported(runner: Runner, instance: Instance) -> str | None:
         return f"reads VNN-LIB {read}, the query is in {written}"
     explanation = instance.facts and instance.facts.explanation
     if explanation and explanation.form is Form.PRODUCTS and not runner.products:
-        return f"takes no products of values, of which {explanation.method} is made"
+        return "products of values are not supported"
     return runner.supports(instance)
 
 
