@@ -13,12 +13,13 @@ from salver.core.errors import SalverError
 Array = npt.NDArray[np.float64]
 
 
-def _listed(value: Any) -> Any:
-    return (value,) if isinstance(value, int | float) and not isinstance(value, bool) else value
+def listed(value: Any) -> Any:
+    """One value as a list of one, for fields of a record that take either."""
+    return value if isinstance(value, list | tuple) else (value,)
 
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-Baseline = Annotated[tuple[Finite, ...], BeforeValidator(_listed), Field(min_length=1)]
+Baseline = Annotated[tuple[Finite, ...], BeforeValidator(listed), Field(min_length=1)]
 """A field of a record: `baseline = 0.5` or `baseline = [0.1, 0.2]`."""
 
 

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.nets.network import Network
-from salver.nets.operators import Add, Array, Node, Scale, Shape, held
+from salver.nets.operators import Add, Array, Linear, Node, Operator, Scale, Shape, held
+from salver.nets.operators.linear import product
 
 
 def copy_at(network: Network, prefix: str, scale: Array, shift: Array) -> list[Node]:
@@ -35,6 +36,38 @@ def copy_at(network: Network, prefix: str, scale: Array, shift: Array) -> list[N
         inputs = tuple(names[name] for name in node.inputs)
         nodes.append(replace(node, name=names[node.name], inputs=inputs))
     return nodes
+
+
+def into_first_weights(copy: list[Node]) -> list[Node]:
+    """A copy with scale and shift of its input in the weights of its first layers, where all are dense.
+
+    Weights are products in float64. A copy whose first layers are others stays as it is.
+    """
+    entry, rest = copy[0], copy[1:]
+    assert isinstance(entry.operator, Scale)
+    done = []
+    for node in rest:
+        if entry.name in node.inputs:
+            operator = _behind(entry.operator, node)
+            if operator is None:
+                return copy
+            done.append(replace(node, operator=operator, inputs=entry.inputs))
+        else:
+            done.append(node)
+    readers = sum(entry.name in node.inputs for node in rest)
+    return into_first_weights(done) if readers == 1 and isinstance(done[0].operator, Scale) else done
+
+
+def _behind(entry: Scale, node: Node) -> Operator | None:
+    """One operator for a node's operator behind an elementwise one; None where there is none."""
+    match node.operator:
+        case Scale(scale, shift):
+            return entry.followed_by(scale, shift, node.shape)
+        case Linear(weight, bias):
+            scaled = product(weight, entry.scale[None])
+            shifted = bias + weight.astype(np.float64) @ entry.shift.astype(np.float64)
+            return None if scaled is None else Linear(scaled, held(shifted))
+    return None
 
 
 def part_behind(network: Network, output: str) -> Network:

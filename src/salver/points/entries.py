@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -186,10 +186,12 @@ def _of_record(
 
 def _word(kind: Any) -> str:
     """What a value of a type is called."""
+    if get_origin(kind) is Annotated:
+        return _word(get_args(kind)[0])
     if get_origin(kind) is Literal:
         return " or ".join(map(str, get_args(kind)))
     if get_origin(kind) is tuple:
-        return f"{_word(get_args(kind)[0])}s with commas"
+        return f"{_word(get_args(kind)[0])}s, with commas"
     return {bool: "yes or no", int: "whole number", float: "number", str: "text", NoneType: ""}.get(
         kind, "text"
     )

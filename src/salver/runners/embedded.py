@@ -72,7 +72,6 @@ def embedded_runner(solver: EmbeddedSolver) -> type[EmbeddedRunner]:
         "devices": frozenset(solver.devices),
         "complete": solver.complete,
         "families": solver.families,
-        "products": solver.products,
         "resources": Resources(cpus=solver.cores),
         "proof_file": PROOF_FILE if solver.proves else "",
         "by_default": solver.by_default,
