@@ -15,11 +15,9 @@ from typing import Any
 
 from salver.core.errors import SalverError
 from salver.core.files import refuse_output, write_atomically
-from salver.core.plugins import choose
-from salver.core.records import parse_record
 from salver.explain.cam import Cam
 from salver.explain.checked import unrolled
-from salver.explain.explanation import METHODS, Explanation
+from salver.explain.explanation import Explanation
 from salver.explain.grad_cam import GradCam
 from salver.explain.gradient import Gradient
 from salver.explain.smoothgrad import SmoothGrad
@@ -31,11 +29,13 @@ from salver.metrics.measured import Measured
 from salver.nets.network import Network
 from salver.nets.onnx.reader import read_onnx
 from salver.nets.onnx.writer import to_bytes, to_model
+from salver.nets.runtime import with_free_batch
 from salver.nets.torch_bridge import from_torch
 from salver.points.answer import RobustnessAnswer
 from salver.points.asked import ask
 from salver.points.check import check_within
-from salver.points.options import Bisection, Solving, Within, said
+from salver.points.entries import method_of
+from salver.points.options import LOGIT, Bisection, Solving, Within, refuse_other_score, said
 from salver.points.radius import RadiusAnswer, find_radius
 from salver.runners.answers import Answer, Claim, StagedInstance
 from salver.runners.contract import Runner, answer_from_result_file, answer_from_words
@@ -61,7 +61,9 @@ def unroll(
     minus: int | None = None,
     absolute: bool = False,
     method: str | Explanation = "gradient",
+    score: str = LOGIT,
     output: str | None = None,
+    **entries: Any,
 ) -> Network:
     """The network X [n] -> Y = [logits, map] that explains a PyTorch module, a file, or a network.
 
@@ -74,17 +76,17 @@ def unroll(
             order.
         label: class whose logit is explained; minus: class whose logit is subtracted.
         absolute: whether the map holds absolute values.
-        method: name of a method, or its record, such as `salver.SmoothGrad(noise=...)`.
+        method: name of a method (`salver methods`), or its record, such as `salver.SmoothGrad(noise=...)`.
+        score: what is explained: a logit. A probability is refused with the reason.
         output: name of the output that holds the scores, of an ONNX file with several.
+        entries: what the method lets be said, such as `noise_draws=8, noise_sigma=0.1`, as in `check`.
 
     Raises:
-        SalverError: the source cannot be read, has no such class, or the method does not take it.
+        SalverError: the source cannot be read, has no such class, or the method does not take it or is none.
     """
-    stated = {"logit": label, "minus": minus, "absolute": absolute}
-    if isinstance(method, Explanation):
-        explanation = method.model_copy(update={**stated, "absolute": absolute or method.absolute})
-    else:
-        explanation = parse_record(choose(method, METHODS.known, "method"), stated, f"method {method}")
+    refuse_other_score(score)
+    record = method_of(method, entries)
+    explanation = record.of(label, minus).model_copy(update={"absolute": absolute or record.absolute})
     classifier, graph, _ = unrolled(source, explanation, example, output)
     for note in classifier.notes:
         warnings.warn(note, stacklevel=2)
@@ -92,14 +94,14 @@ def unroll(
 
 
 def write_onnx(network: Network, path: str | Path, *, force: bool = False) -> None:
-    """Writes a network as canonical ONNX: opset 13, input X [1, n], output Y [1, outputs].
+    """Writes a network as canonical ONNX: opset 13, input X [batch, n], output Y [batch, outputs].
 
     Raises:
         SalverError: the file is there and `force` is false, or its folder is not.
     """
     target = Path(path)
     refuse_output(target, force=force, inputs=[], option="force=True")
-    write_atomically(target, to_bytes(to_model(network)))
+    write_atomically(target, to_bytes(with_free_batch(to_model(network))))
 
 
 def check(

@@ -7,9 +7,18 @@ from collections.abc import Callable
 import numpy as np
 
 from salver.explain.cam import Cam
+from salver.explain.deconvnet import Deconvnet
 from salver.explain.explanation import Explanation
+from salver.explain.feature_ablation import FeatureAblation
 from salver.explain.grad_cam import GradCam
 from salver.explain.gradient import Gradient
+from salver.explain.guided_backprop import GuidedBackprop
+from salver.explain.kernel_shap import KernelShap
+from salver.explain.lime import Lime
+from salver.explain.masked_copies import Draws
+from salver.explain.occlusion import Occlusion
+from salver.explain.rise import RandomMasks, Rise
+from salver.explain.shapley import ShapleyValues
 from salver.explain.smoothgrad import Noise, SmoothGrad
 from salver.families.question import Question
 from salver.families.questions import (
@@ -30,6 +39,15 @@ MAPS: list[Explanation] = [
     Cam(),
     Cam(absolute=True),
     GradCam(),
+    GuidedBackprop(),
+    Deconvnet(),
+    Occlusion(window=2, stride=1, baseline=(0.25,)),
+    Occlusion(window=2, absolute=True, grouped=False, baseline=(-0.5,)),
+    FeatureAblation(baseline=(0.25,)),
+    Rise(masks=RandomMasks(count=12, cells=2), baseline=(0.25,)),
+    ShapleyValues(groups=(0, 0, 1, 1, 2, 2, 3, 3, 4), baseline=(0.25,)),
+    KernelShap(groups=(0, 0, 1, 1, 2, 2, 3, 3, 4), draws=Draws(count=12), baseline=(0.25,)),
+    Lime(draws=Draws(count=20)),
 ]
 Array = np.ndarray
 Broken = Callable[[Array, Array, Array, int], Array]

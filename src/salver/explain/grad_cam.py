@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from salver.core.errors import SalverError
 from salver.explain.autograd import last_features, weighted_features
@@ -41,7 +42,7 @@ class GradCam(Explanation):
     paper = "Selvaraju et al., ICCV 2017"
 
     method: Literal["grad-cam"] = "grad-cam"
-    rectified: bool = False
+    rectified: bool = Field(default=False, description="ReLU of the map, as in the paper")
 
     def graph(self, classifier: Network) -> Network:
         """The network X [n] -> Concat[logits [m], map [height * width]].

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from salver.core.errors import SalverError
 from salver.nets.network import Network, NetworkBuilder, single
-from salver.nets.operators import Abs, Add, Adjoint, Concat, Mul, Scale, Sign, held
+from salver.nets.operators import Abs, Add, Adjoint, Concat, Mul, Node, Scale, Sign, held
 
 SaliencyMap = Literal["raw", "abs"]
 
@@ -37,20 +37,26 @@ def logit_combination(logits: int, label: int, other: int | None = None) -> npt.
     return coefficients
 
 
-def unroll(classifier: Network, coefficients: npt.NDArray[np.float64], kind: SaliencyMap = "raw") -> Network:
+def unroll(
+    classifier: Network,
+    coefficients: npt.NDArray[np.float64],
+    kind: SaliencyMap = "raw",
+    walk: type[Unrolling] | None = None,
+) -> Network:
     """The network X [n] -> Concat[logits [m], saliency [n]].
 
     Args:
         classifier: feed-forward piecewise linear network with m outputs; its weights are rounded to binary32.
         coefficients: float64 [m]; the gradient is taken of their inner product with the logits.
         kind: `raw` gradient or its absolute values.
+        walk: how signals pass a ReLU; None for the gradient.
 
     Raises:
         SalverError: an operator without a known adjoint, no ReLU between input and output, or a weight that
             leaves the range of binary32.
     """
     classifier = single(classifier)
-    builder = _Unrolling(classifier)
+    builder = (walk or Unrolling)(classifier)
     builder.accumulate(classifier.output, coefficients)
     for node in reversed(classifier.nodes):
         if node.name in builder.steps:
@@ -58,10 +64,7 @@ def unroll(classifier: Network, coefficients: npt.NDArray[np.float64], kind: Sal
         adjoint = builder.take(node.name)
         if adjoint is not None:
             node.operator.backward(builder, node, adjoint)
-    saliency = builder.take(classifier.input)
-    if not isinstance(saliency, str):
-        what = "its gradient does not depend on the input"
-        raise SalverError(what, "network", "saliency queries need a ReLU between input and output")
+    saliency = builder.arrived(builder.take(classifier.input))
     if kind == "abs":
         saliency = builder.emit(Abs(), (saliency,), (classifier.input_size,))
     shape = (classifier.output_size + classifier.input_size,)
@@ -69,7 +72,7 @@ def unroll(classifier: Network, coefficients: npt.NDArray[np.float64], kind: Sal
     return single(builder.built(output), "gradient network")
 
 
-class _Unrolling(NetworkBuilder):
+class Unrolling(NetworkBuilder):
     """Adjoints of the tensors met so far: a constant vector until the first gate, then a node's name."""
 
     def __init__(self, classifier: Network) -> None:
@@ -98,6 +101,16 @@ class _Unrolling(NetworkBuilder):
             shift = held(constant.reshape(self.shapes[tensor]))
             total = self.emit(Scale(np.ones(shift.shape, np.float32), shift), (total,), self.shapes[tensor])
         return total
+
+    def arrived(self, adjoint: Adjoint | None) -> str:
+        """The tensor of what has arrived at the input. Raises: SalverError: it is constant."""
+        if isinstance(adjoint, str):
+            return adjoint
+        what = "its gradient does not depend on the input"
+        raise SalverError(what, "network", "saliency queries need a ReLU between input and output")
+
+    def through_relu(self, node: Node, adjoint: Adjoint) -> Adjoint:
+        return self.gated(node.inputs[0], adjoint)
 
     def gated(self, pre_activation: str, adjoint: Adjoint) -> Adjoint:
         return self.times(self.mask(pre_activation), adjoint)
