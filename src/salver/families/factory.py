@@ -172,16 +172,17 @@ class Posed:
         return largest(self.score, *box, self.point.centre, seed * 100_003 + self.point.index)
 
     def radius(self, most: float, seed: int) -> float:
-        """Sampled upper bound on the smallest radius with a score of 0 or more, by bisection.
+        """Sampled upper bound on the smallest radius with a violation, by bisection.
 
         inf where none is found at the radius `most`.
         """
-        if self.extreme(most, seed).value < 0:
+        enough = self.question.enough
+        if self.extreme(most, seed).value < enough:
             return float("inf")
         low, high = 0.0, most
         for _ in range(RADIUS_STEPS):
             middle = (low + high) / 2
-            low, high = (low, middle) if self.extreme(middle, seed).value >= 0 else (middle, high)
+            low, high = (low, middle) if self.extreme(middle, seed).value >= enough else (middle, high)
         return significant(high)
 
     def prop(self, box: Box) -> Property:
