@@ -11,6 +11,7 @@ from pydantic import Field, field_validator
 
 from salver.core.records import Record, parse_options
 from salver.solvers.registry import embedded_solver
+from salver.spec import Norm
 
 LONGEST_S = 1e6
 """No timer of the system takes any number of seconds."""
@@ -29,6 +30,7 @@ class PointOptions(Record):
         input_range: lowest and highest value of an entry; None for that of the data set, or none.
         index: row of the data set. data_dir: the user's data folder.
         output: name of the output with the scores, of an ONNX file with several.
+        norm: in which inputs lie within a radius: the largest change of an entry, or the Euclidean distance.
     """
 
     label: int | None = None
@@ -38,6 +40,7 @@ class PointOptions(Record):
     index: int | None = None
     data_dir: Path | None = None
     output: str | None = None
+    norm: Norm = "linf"
 
 
 class Solving(Record):

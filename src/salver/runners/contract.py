@@ -17,6 +17,7 @@ from salver.core.packages import missing_packages
 from salver.core.records import Record
 from salver.families.instance import Instance
 from salver.runners.answers import Answer, Claim, StagedInstance
+from salver.spec import Norm
 from salver.supervise.finished import Finished, Limits, Termination
 
 CANONICAL_OPERATORS = frozenset(
@@ -56,6 +57,8 @@ class Runner(ABC):
         devices: `cpu`, `cuda`.
         vnnlib_versions: VNN-LIB versions the tool reads; the first is what it is given.
         several_networks: whether it takes queries over several networks.
+        norms: of the input sets that it takes: `linf` for boxes, `l2` for boxes cut to a ball, whose text
+            has squares.
         result_files: file names in the working directory whose text is handed to `parse`.
         complete: whether the tool decides every instance given time.
         proof_file: result file with a proof of an `unsat` (`salver.proofs`), for tools that can write one.
@@ -73,6 +76,7 @@ class Runner(ABC):
     devices: ClassVar[frozenset[str]] = frozenset({"cpu"})
     vnnlib_versions: ClassVar[tuple[str, ...]] = ("1.0",)
     several_networks: ClassVar[bool] = False
+    norms: ClassVar[frozenset[Norm]] = frozenset(("linf",))
     result_files: ClassVar[tuple[str, ...]] = ()
     complete: ClassVar[bool] = False
     proof_file: ClassVar[str] = ""
@@ -133,6 +137,8 @@ def why_unsupported(runner: Runner, instance: Instance) -> str | None:
     if not instance.versions & set(runner.vnnlib_versions):
         read, written = " and ".join(runner.vnnlib_versions), " and ".join(sorted(instance.versions))
         return f"reads VNN-LIB {read}, the query is in {written}"
+    if instance.facts is not None and instance.facts.norm not in runner.norms:
+        return "takes boxes of inputs only, not balls"
     return runner.supports(instance)
 
 
