@@ -227,7 +227,7 @@ def test_a_tie_counts_as_a_violation(tmp_path: Path) -> None:
     assert replay(square, tie, flat(0.5, 0.26)).verdict is WitnessVerdict.INVALID
 
 
-SPHERE = replace(query(), ball=Ball(np.array([0.5, 0.5]), 0.0625))
+SPHERE = replace(query(((Atom(1, ">="),),)), ball=Ball(np.array([0.5, 0.5]), 0.0625))
 
 
 @pytest.mark.parametrize(
