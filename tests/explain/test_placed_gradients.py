@@ -232,9 +232,10 @@ def test_a_quadrature_has_captums_places_and_weights(rule: Rule) -> None:
     from captum.attr._utils.approximation_methods import approximation_parameters
 
     weights, places = approximation_parameters(rule)
-    found = quadrature(rule, 7)
-    assert np.allclose(found[0], places(7), atol=1e-7)
-    assert np.allclose(found[1], weights(7))
+    for steps in (2, 7, 8, 50, 100):
+        found = quadrature(rule, steps)
+        assert np.array_equal(found[0], places(steps))
+        assert np.allclose(found[1], weights(steps))
 
 
 def test_records_refuse_what_is_no_number() -> None:

@@ -210,7 +210,9 @@ class _ModelBuilder:
             signs, affine = self.bounds.signs[pre], self.program.pre[pre].affine
             low, high = self._widened(self.bounds.pre_lower[pre], self.bounds.pre_upper[pre])
             pick = np.flatnonzero(signs == 0)
-            margin = self.margin * np.maximum(np.abs(low), np.abs(high))
+            # A ReLU without a mask may be 0 all over a cell, as one of signals that nothing passes on to.
+            share = self.margin if pre in self.program.jumps else 0.0
+            margin = share * np.maximum(np.abs(low), np.abs(high))
             self._next_columns("pre", pre, pick)
             z = self._columns(low[pick], high[pick])
             on = self._binaries(len(pick))
