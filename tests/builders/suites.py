@@ -40,6 +40,11 @@ SMALL = {
             "question": {"kind": "sign-changes", "entry": 1},
             "map": {"method": "smoothgrad", "noise": {"draws": 2, "sigma": 0.1}},
         },
+        {
+            "network": "bandit-6x6", "points": 1, "epsilon_factors": [1.1], "most": 1.0,
+            "maps": [{"method": "gradient"}, {"method": "gradient", "absolute": True}],
+            "questions": [{"kind": "entry-moves", "delta": 1.0}, {"kind": "top-k-changes", "k": 2}],
+        },
     ],
     "topk_rank": [
         {"network": "bandit-6x6", "points": 2, "k": 1, "epsilons": [0.2], "enumerate": True},

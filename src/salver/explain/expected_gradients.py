@@ -33,10 +33,14 @@ class References(Record):
         seed: of the draws; they do not depend on the network or the point.
     """
 
-    baselines: tuple[Baseline, ...] = Field(default=((0.0,),), min_length=1)
-    draws: int = Field(gt=0, le=MOST_STEPS)
-    sigma: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    seed: int = Field(default=0, ge=0)
+    baselines: tuple[Baseline, ...] = Field(
+        default=((0.0,),), min_length=1, description="the references that are drawn from"
+    )
+    draws: int = Field(gt=0, le=MOST_STEPS, description="how many gradients are averaged")
+    sigma: float = Field(
+        default=0.0, ge=0, allow_inf_nan=False, description="standard deviation of the noise on x"
+    )
+    seed: int = Field(default=0, ge=0, description="of the draws")
 
     def drawn(self, size: int) -> tuple[Array, Array, Array]:
         """Places [q], references [q, size] and noise [q, size], every value a binary32 number.

@@ -33,9 +33,9 @@ class _AlongLine(PlacedGradients):
         quadrature: the rule.
     """
 
-    baseline: Baseline = (0.0,)
-    steps: int = Field(default=50, gt=0, le=MOST_STEPS)
-    quadrature: Rule = "gausslegendre"
+    baseline: Baseline = Field(default=(0.0,), description="where the line to x begins")
+    steps: int = Field(default=50, gt=0, le=MOST_STEPS, description="how many gradients are summed")
+    quadrature: Rule = Field(default="gausslegendre", description="where they are, and their weights")
 
     def places(self, size: int) -> Places:
         """b + a_k (x - b), as a_k x + (1 - a_k) b."""

@@ -26,7 +26,8 @@ class _OfDraws(PlacedGradients):
         return self.noise.places(size)
 
     def graph_name(self, network: str) -> str:
-        return f"{network}-{self.short}-{self.logits_stem}-{self.noise.stem}"
+        kind = "-abs" if self.absolute else ""
+        return f"{network}-{self.short}-{self.logits_stem}-{self.noise.stem}{kind}"
 
 
 @METHODS.register

@@ -26,9 +26,9 @@ class Noise(Record):
         seed: of the draws; they do not depend on the network or the point.
     """
 
-    draws: int = Field(gt=0)
-    sigma: float = Field(gt=0, allow_inf_nan=False)
-    seed: int = Field(default=0, ge=0)
+    draws: int = Field(gt=0, description="how many gradients are averaged")
+    sigma: float = Field(gt=0, allow_inf_nan=False, description="standard deviation of the noise")
+    seed: int = Field(default=0, ge=0, description="of the noise")
 
     def values(self, size: int) -> Array:
         """The draws [q, size], every value a binary32 number."""

@@ -22,24 +22,25 @@ class EmbeddedRunner(Runner):
 
     Attributes:
         families: those the solver is made for; empty means every one.
-        products: whether it takes maps that are products.
     """
 
     url = "https://salver.readthedocs.io"
     vnnlib_versions = ("1.0", "2.0")
     several_networks = True
+    norms = frozenset(("linf", "l2"))
     families: ClassVar[tuple[str, ...]] = ()
-    products: ClassVar[bool] = True
 
     def supports(self, instance: Instance) -> str | None:
         from salver.nets.onnx.reader import SUPPORTED
 
         reason = self._lacking(set(instance.operators) - SUPPORTED)
-        if not reason and not self.products and _is_product(instance):
-            return "products of values are not supported"
         if reason or not self.families or instance.family in self.families:
             return reason
         return f"made for {', '.join(sorted(self.families))}, not for {instance.family}"
+
+    @classmethod
+    def takes(cls, form: Form) -> bool:
+        return not cls.families and super().takes(form)
 
     def version(self) -> str:
         return __version__
@@ -61,11 +62,6 @@ class EmbeddedRunner(Runner):
         return answer_from_words(finished.stdout)
 
 
-def _is_product(instance: Instance) -> bool:
-    explanation = None if instance.facts is None else instance.facts.explanation
-    return explanation is not None and explanation.form is Form.PRODUCTS
-
-
 def embedded_runner(solver: EmbeddedSolver) -> type[EmbeddedRunner]:
     """The runner class that a registry entry declares."""
     attributes = {
@@ -73,10 +69,10 @@ def embedded_runner(solver: EmbeddedSolver) -> type[EmbeddedRunner]:
         "__doc__": solver.about,
         "name": solver.name,
         "needs": solver.needs,
+        "products": solver.products,
         "devices": frozenset(solver.devices),
         "complete": solver.complete,
         "families": solver.families,
-        "products": solver.products,
         "resources": Resources(cpus=solver.cores),
         "proof_file": PROOF_FILE if solver.proves else "",
         "by_default": solver.by_default,
