@@ -83,7 +83,9 @@ class MetricsArguments:
 
 @with_options
 def metrics(arguments: MetricsArguments, context: typer.Context, as_json: AsJson = False) -> None:
-    """Measure how robust a map is: sampled, attacked and certified values of the metrics of the field.
+    """Measure how robust maps are, certified.
+
+    Consistency, Max-Sensitivity, Local Lipschitz Estimate, Relative Input Stability, Top-K Intersection.
 
     Example: salver metrics net.onnx --dataset digits --epsilon 0.02 --points 10 -o metrics
     """
