@@ -127,13 +127,14 @@ def check(
         point: an array or tensor of any shape, flattened row-major, or the path of a .npy or .csv file; None
             for row `index` of the test part of `dataset`.
         question: its name or the beginning of it, such as `top-k` or `same-map`, or a record of it.
-        epsilon: radius, the largest change of an entry, in the units of the point.
+        epsilon: radius, the largest change of an entry, in the units of the point; with `norm="l2"` the
+            Euclidean distance.
         solver: an embedded solver. timeout: wall seconds. seed: of its attacks.
         proof: file for a proof of a robust explanation; it is checked, and its two files go beside it.
         asked: what the question and the method let be said, such as `k` or `noise_sigma`; and `dataset`,
             `index`, `data_dir`; `method` (default `gradient`), `label` (the class that is explained; default:
             the network's), `minus`, `absolute`; `input_range`, lowest and highest value of an entry;
-            `output`, name of the output with the scores.
+            `output`, name of the output with the scores; `norm`, `linf` or `l2`, of the radius.
 
     Raises:
         SalverError: something is missing, does not exist or does not fit the rest.
@@ -163,8 +164,8 @@ def radius(
         found.certified, found.attacked, found.witness
 
     Args:
-        most: the largest radius that is looked at; None for the width of the inputs' range, or else the
-            largest size of an entry, at least 1.
+        most: the largest radius that is looked at; None for the width of the inputs' range in the norm,
+            or else the size of the point, at least 1.
         precision: the distance of the two radii, as a share of the larger, at which it is enough.
         timeout: wall seconds for all questions together.
         proof: file for a proof of the certified radius.

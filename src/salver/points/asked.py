@@ -18,11 +18,12 @@ from salver.points.entries import question_and_method
 from salver.points.given import GivenPoint, given_point
 from salver.points.options import PointOptions, said
 from salver.points.subject import Subject, subject_of
+from salver.spec import Norm
 
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """A question that can be asked in boxes of any radius around one point.
+    """A question that can be asked in boxes, or balls, of any radius around one point.
 
     Attributes:
         subject, given: the network and the point.
@@ -34,6 +35,11 @@ class Asked:
     given: GivenPoint
     posed: Posed
     notes: tuple[str, ...]
+
+    @property
+    def norm(self) -> Norm:
+        """In which inputs lie within a radius."""
+        return self.posed.factory.norm
 
     @property
     def map_shape(self) -> tuple[int, ...]:
@@ -95,7 +101,7 @@ def ask_of(
     seen = seen.shaped(subject.classifier.shape)
     if factory is None:
         described = (seen.origin, seen.shape, seen.clip)
-        factory = InstanceFactory("check", subject.network, subject.name, *described)
+        factory = InstanceFactory("check", subject.network, subject.name, *described, norm=options.norm)
     with told_of_unsupported(subject.name):
         winner = int(factory.predict(seen.x[None])[0])
         explained = _explained(explanation, asked, winner, options) if asked.needs_map else None
