@@ -13,7 +13,7 @@ from salver.cli.entries import SAID, Method, Minus, OutputName
 from salver.cli.options import AsJson, DataDir, listed, with_options
 
 ABOUT_MAP = ("data_dir", "method", "label", "minus", "absolute", "input_range", "output")
-ABOUT_METRICS = ("k", "tolerance", "nearest", "least")
+ABOUT_METRICS = ("k", "tolerance", "nearest", "floor", "least")
 """What is handed on where it is said; the second are entries of metrics."""
 
 
@@ -64,7 +64,11 @@ class MetricsArguments:
     ] = None
     nearest: Annotated[
         float | None,
-        typer.Option("--nearest", help="quotients are of inputs this share of epsilon away, or more (0.5)"),
+        typer.Option("--nearest", help="Lipschitz estimates are of inputs this share of epsilon away (0.5)"),
+    ] = None
+    floor: Annotated[
+        float | None,
+        typer.Option("--floor", help="a relative change of the input counts as this at least (0.01)"),
     ] = None
     least: Annotated[
         float | None, typer.Option("--least", help="stands for an entry 0 that is divided by (1e-6)")
