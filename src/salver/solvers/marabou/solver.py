@@ -35,7 +35,8 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
         SalverError: Marabou is not installed.
     """
     program = without_abs(query.program)
-    bounds = propagate(program, query.prop.input_lower, query.prop.input_upper, method="interval")
+    prop = query.prop
+    bounds = propagate(program, prop.input_lower, prop.input_upper, method="interval", ball=prop.ball)
     return decide(query, program, bounds, budget, options)
 
 
