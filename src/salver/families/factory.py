@@ -135,10 +135,14 @@ class InstanceFactory:
         if explanation is None and question.needs_map:
             where = f"{self.family} on {self.name}"
             raise SalverError(f"{question.kind} asks about a map, and none is named", where, "name a method")
+        explanation, compared_with = self._completed(explanation), self._completed(compared_with)
         at_xhat = self.explained(compared_with or explanation)
         reference = at_xhat.values(point.centre[None])[1][0]
         complete = question.at(reference, point.label, self.classifier.output_size)
         return Posed(self, point, complete, self.explained(explanation), compared_with, reference)
+
+    def _completed(self, explanation: Explanation | None) -> Explanation | None:
+        return explanation and explanation.for_data(self.input_shape, *self.limits)
 
     def with_network(self, classifier: Network, name: str) -> InstanceFactory:
         """The same on another network of the same data."""
@@ -181,16 +185,17 @@ class Posed:
         return largest(self.score, *box, self.point.centre, seed * 100_003 + self.point.index, ball)
 
     def radius(self, most: float, seed: int) -> float:
-        """Sampled upper bound on the smallest radius with a score of 0 or more, by bisection.
+        """Sampled upper bound on the smallest radius with a violation, by bisection.
 
         inf where none is found at the radius `most`.
         """
-        if self.extreme(most, seed).value < 0:
+        enough = self.question.enough
+        if self.extreme(most, seed).value < enough:
             return float("inf")
         low, high = 0.0, most
         for _ in range(RADIUS_STEPS):
             middle = (low + high) / 2
-            low, high = (low, middle) if self.extreme(middle, seed).value >= 0 else (middle, high)
+            low, high = (low, middle) if self.extreme(middle, seed).value >= enough else (middle, high)
         return significant(high)
 
     def within(self, epsilon: float) -> Property:
@@ -232,7 +237,8 @@ class Posed:
         forms = (self.map.lowered, self.map.runtime) if self.graph is self.map.graph else ()
         expected, evidence = known_answer(self.graph, prop, found.point, exact, *forms)
         factory, index = self.factory, self.point.index
-        explanation = self.map.explanation
+        explanation = self.map.explanation and self.map.explanation.as_stored(factory.classifier)
+        compared = self.compared_with and self.compared_with.as_stored(factory.classifier)
         graph = f"{factory.name}-logits" if explanation is None else explanation.graph_name(factory.name)
         layout = name or self.question.layout
         named = self.question.file_name(layout, network=factory.name, map=graph, index=index, epsilon=epsilon)
@@ -247,7 +253,7 @@ class Posed:
             label=self.point.label,
             data_label=self.point.data_label,
             explanation=explanation,
-            compared_with=self.compared_with,
+            compared_with=compared,
             question=self.question,
             epsilon=epsilon,
             norm="linf" if prop.ball is None else "l2",

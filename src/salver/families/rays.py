@@ -60,10 +60,10 @@ def _directions(posed: Posed, rng: np.random.Generator) -> Array:
     """Signs [rays, n] along which neurons change fastest where the map looks: sign gradients of random
     combinations of logits there, and random corners."""
     centre, logits = posed.point.centre, posed.map.logits
-    shifts = np.zeros((1, len(centre)))
+    looks = centre[None]
     if posed.map.explanation is not None:
-        shifts = posed.map.explanation.shifts(len(centre))
-    points = centre + shifts[rng.integers(len(shifts), size=_RAYS)]
+        looks = posed.map.explanation.looks_at(centre)
+    points = looks[rng.integers(len(looks), size=_RAYS)]
     program = posed.factory.program
     _, gradient = logits_and_gradient(program, points, rng.standard_normal((_RAYS, logits)))
     corners = rng.choice([-1.0, 1.0], (_RAYS, len(centre)))

@@ -71,15 +71,37 @@ def ask(model: Any, point: Any = None, question: str | Question = "top-k-changes
     if not asked.needs_map:
         _refuse_about_map(asked, method, options)
     seen = given_point(point, dataset, options.index, options.data_dir)
-    seen = seen if options.input_range is None else seen.within(*options.input_range)
     subject = subject_of(model, seen.examples, options.output)
+    return ask_of(subject, seen, asked, explanation, options)
+
+
+def ask_of(
+    subject: Subject,
+    seen: GivenPoint,
+    asked: Question,
+    explanation: Explanation,
+    options: PointOptions,
+    factory: InstanceFactory | None = None,
+) -> Asked:
+    """Poses a question about what was read.
+
+    Args:
+        explanation: of any logit; `options` says which one is explained.
+        factory: of the same subject and data, from a question about another point, so that what was made of
+            the network serves again.
+
+    Raises:
+        SalverError, UndefinedConditionError: as `ask`.
+    """
+    seen = seen if options.input_range is None else seen.within(*options.input_range)
     if subject.network.input_size != seen.x.size:
         what = f"{seen.origin} has {seen.x.size} entries, {subject.name} takes {subject.network.input_size}"
         raise SalverError(what, "point", f"give an input of the network{_declared(subject)}")
     subject.refuse_misread(seen.x.astype(np.float64))
     seen = seen.shaped(subject.classifier.shape)
-    described = (seen.origin, seen.shape, seen.clip)
-    factory = InstanceFactory("check", subject.network, subject.name, *described, norm=options.norm)
+    if factory is None:
+        described = (seen.origin, seen.shape, seen.clip)
+        factory = InstanceFactory("check", subject.network, subject.name, *described, norm=options.norm)
     with told_of_unsupported(subject.name):
         winner = int(factory.predict(seen.x[None])[0])
         explained = _explained(explanation, asked, winner, options) if asked.needs_map else None

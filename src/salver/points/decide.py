@@ -76,6 +76,13 @@ class QueryFolder:
         """The property of the radius that was asked about last."""
         return self.folder / "query.vnnlib"
 
+    def asking(self, asked: Asked) -> QueryFolder:
+        """Another question about the same graph; what was read of its file is kept."""
+        other = replace(self, asked=asked)
+        if "_query" in self.__dict__:
+            other.__dict__["_query"] = self._query
+        return other
+
     def at(self, epsilon: float) -> Query:
         """The query for the inputs within a radius; `vnnlib` then holds its property.
 
@@ -205,19 +212,23 @@ def _refuse_wrong_graph(asked: Asked, query: Query) -> None:
 
 
 def _off(asked: Asked, x: Array, outputs: Array) -> float:
-    """By how much the map among outputs differs from the same without the graph at x [n]; 0 within rounding.
+    """By how much the map among outputs is off the same without the graph at x [n]; 0 within rounding."""
+    size, first = len(asked.posed.reference), asked.posed.map.logits
+    expected = map_by_definition(asked, x)
+    found = outputs[first : first + size]
+    distance = float(np.abs(found - expected).max(initial=0.0))
+    return distance if distance > AGREEMENT * float(np.abs(expected).max(initial=0.0)) else 0.0
+
+
+def map_by_definition(asked: Asked, x: Array) -> Array:
+    """The map [s] at x [n] in double precision and without the graph; empty for a question without a map.
 
     Automatic differentiation is asked only where there is no other way: importing torch takes longer than
     deciding many queries.
     """
-    explanation, size = asked.posed.map.explanation, len(asked.posed.reference)
+    explanation = asked.posed.map.explanation
     if explanation is None:
-        return 0.0
-    first = asked.posed.map.logits
+        return np.empty(0)
     if explanation.values_use_graph:
-        expected = explanation.reference(asked.subject.network, x[None])[0]
-    else:
-        expected = asked.posed.map.values(x[None])[1][0]
-    found = outputs[first : first + size]
-    distance = float(np.abs(found - expected).max(initial=0.0))
-    return distance if distance > AGREEMENT * float(np.abs(expected).max(initial=0.0)) else 0.0
+        return np.asarray(explanation.reference(asked.subject.network, x[None])[0])
+    return np.asarray(asked.posed.map.values(x[None])[1][0])

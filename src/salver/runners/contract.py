@@ -15,6 +15,7 @@ from pydantic import Field
 
 from salver.core.packages import missing_packages
 from salver.core.records import Record
+from salver.explain.explanation import Form
 from salver.families.instance import Instance
 from salver.runners.answers import Answer, Claim, StagedInstance
 from salver.spec import Norm
@@ -54,6 +55,7 @@ class Runner(ABC):
         environment_variables: variables that must name an existing folder, such as `ABCROWN_HOME`.
         resources: cores, memory and GPUs of one run.
         operators: ONNX operators the tool accepts; an instance with others is `unsupported`.
+        products: whether the tool takes products of a value and a factor that is no mask.
         devices: `cpu`, `cuda`.
         vnnlib_versions: VNN-LIB versions the tool reads; the first is what it is given.
         several_networks: whether it takes queries over several networks.
@@ -73,6 +75,7 @@ class Runner(ABC):
     environment_variables: ClassVar[tuple[str, ...]] = ()
     resources: ClassVar[Resources] = Resources()
     operators: ClassVar[frozenset[str]] = CANONICAL_OPERATORS
+    products: ClassVar[bool] = True
     devices: ClassVar[frozenset[str]] = frozenset({"cpu"})
     vnnlib_versions: ClassVar[tuple[str, ...]] = ("1.0",)
     several_networks: ClassVar[bool] = False
@@ -100,6 +103,12 @@ class Runner(ABC):
         if self.device not in self.devices:
             lacking.append(f"runs on {', '.join(sorted(self.devices))} only, not on {self.device}")
         return "; ".join(lacking) or None
+
+    @classmethod
+    def takes(cls, form: Form) -> bool:
+        """Whether the tool takes graphs of a form, by what it declares."""
+        needed = set() if form is Form.FORWARD else {"Sign", "Mul"}
+        return needed <= cls.operators and (form is not Form.PRODUCTS or cls.products)
 
     @abstractmethod
     def version(self) -> str:
@@ -137,6 +146,9 @@ def why_unsupported(runner: Runner, instance: Instance) -> str | None:
     if not instance.versions & set(runner.vnnlib_versions):
         read, written = " and ".join(runner.vnnlib_versions), " and ".join(sorted(instance.versions))
         return f"reads VNN-LIB {read}, the query is in {written}"
+    explanation = instance.facts and instance.facts.explanation
+    if explanation and explanation.form is Form.PRODUCTS and not runner.products:
+        return "products of values are not supported"
     if instance.facts is not None and instance.facts.norm not in runner.norms:
         return "takes boxes of inputs only, not balls"
     return runner.supports(instance)

@@ -1,4 +1,4 @@
-"""Branch and bound over boxes of inputs, for networks that `Program` cannot hold: products of two variables.
+"""Branch and bound over boxes of inputs, for products that `Program` or the solver cannot hold.
 
 Interval arithmetic refutes a box, points of it are tried, and what is left is halved across its widest
 input. This is complete for few inputs, up to solutions that lie on an edge, and of little use for many.
@@ -27,13 +27,14 @@ NARROWEST = 1e-7
 
 
 def decides(query: Query) -> bool:
-    """Whether the query is one for boxes: outside `Program`, with few inputs that vary."""
+    """Whether a query that a solver does not support is one for boxes: products, and few inputs that vary."""
     try:
-        lower(query.network)
+        if not lower(query.network).has_products:
+            return False
     except UnsupportedQueryError:
-        low, high = query.prop.input_lower, query.prop.input_upper
-        return int((high - low > NARROWEST * np.maximum(np.abs(low), np.abs(high))).sum()) <= MOST_INPUTS
-    return False
+        pass
+    low, high = query.prop.input_lower, query.prop.input_upper
+    return int((high - low > NARROWEST * np.maximum(np.abs(low), np.abs(high))).sum()) <= MOST_INPUTS
 
 
 def search(query: Query, budget: Budget, seed: int) -> Result:

@@ -121,6 +121,17 @@ class Query:
         """
         return lower(self.network)
 
+    @property
+    def program_without_products(self) -> Program:
+        """The same for a solver that does not know products.
+
+        Raises:
+            UnsupportedQueryError: it has some, or see `lower`.
+        """
+        if self.program.has_products:
+            raise UnsupportedQueryError("products of two values, in this solver")
+        return self.program
+
     @cached_property
     def _points(self) -> tuple[Array, Array]:
         """Least and largest of the binary32 numbers inside the box, for each input [n], [n]."""
