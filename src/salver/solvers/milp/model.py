@@ -8,7 +8,7 @@ binary mask. Both sides are closed at z = 0, so the program covers the strict ma
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -118,7 +118,7 @@ class _ModelBuilder:
                     self.entries[number] = self._factor(number, block)
                 case ProductBlock():
                     self.entries[number] = self._product(number, block)
-        return self._finish() if self._clauses(prop) else None
+        return replace(self._finish(), ball=prop.ball) if self._clauses(prop) else None
 
     def _finish(self) -> Milp:
         nothing = (np.zeros(0, np.intp), np.zeros(0, np.intp), np.zeros(0))
