@@ -20,6 +20,10 @@ SMALL = {
         {"network": "digits-gap", "points": 1, "epsilons": [0.002], "k": 5},
         {"network": "digits-gap", "points": 1, "epsilons": [0.002], "k": 3, "within": 5},
         {"network": "digits-conv-dense", "points": 1, "epsilons": [0.002], "k": 2, "map": "grad-cam"},
+        {
+            "network": "digits-gap", "points": 1, "epsilons": [0.002], "k": 2, "map": "layercam",
+            "layer": 1,
+        },
     ],
     "saliency": [
         {

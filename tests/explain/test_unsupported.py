@@ -6,6 +6,10 @@ from collections import Counter
 
 import pytest
 
+from salver.explain import (
+    explanation,
+    methods,  # noqa: F401 - registers the methods
+)
 from salver.explain.unsupported import METHODS, SCORES, unsupported
 
 
@@ -49,3 +53,8 @@ def test_no_spelling_means_two_things() -> None:
     words = Counter(word for one in METHODS for word in (one.name, *one.aliases))
     assert all(unsupported(word) is one for one in METHODS for word in (one.name, *one.aliases))
     assert max(words.values()) == 1
+
+
+def test_what_there_is_instead_is_there() -> None:
+    named = {name for one in (*METHODS, *SCORES) for name in one.instead}
+    assert named <= set(explanation.METHODS.known)

@@ -22,6 +22,7 @@ CHECK_S, RADIUS_S = 10.0, 60.0
 """Seconds where none are given."""
 ABOUT_POINT = (
     "dataset", "index", "data_dir", "method", "label", "minus", "absolute", "input_range", "output", "score",
+    "norm",
 )  # fmt: skip
 """What is handed on as it is said."""
 
@@ -34,6 +35,9 @@ class CheckArguments:
     epsilon: Annotated[
         float | None, typer.Option("--epsilon", "-e", help="radius: largest change of an input entry")
     ] = None
+    norm: Annotated[
+        str, typer.Option("--norm", help="of radii: linf, or l2 for the Euclidean distance of inputs")
+    ] = "linf"
     radius: Annotated[
         bool, typer.Option("--radius", help="find up to which radius it is robust, and where it is broken")
     ] = False

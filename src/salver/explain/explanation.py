@@ -123,6 +123,10 @@ class Explanation(Record):
         """The same map of other logits."""
         return self.model_copy(update={"logit": logit, "minus": minus})
 
+    def as_stored(self, classifier: Network) -> Self:
+        """The same map, said without names of tensors: the network that is stored has names of its own."""
+        return self
+
     def combination(self, logits: int) -> Array:
         """Coefficients [m] of what is explained. Raises: SalverError: see `logit_combination`."""
         return logit_combination(logits, self.logit, self.minus)

@@ -135,6 +135,11 @@ class Copies:
                 found[key] = copy[-1].name
             self.gradients.append(found[key])
 
+    @property
+    def varying(self) -> list[str]:
+        """The gradients where none is constant."""
+        return [part for part in self.gradients if isinstance(part, str)]
+
     def emit(self, operator: Operator, *inputs: str) -> str:
         """Appends an operator that keeps the input's shape, and names its tensor."""
         name = f"{self.stem}{len(self.nodes)}"

@@ -57,14 +57,7 @@ def unroll(
     """
     classifier = single(classifier)
     builder = (walk or Unrolling)(classifier)
-    builder.accumulate(classifier.output, coefficients)
-    for node in reversed(classifier.nodes):
-        if node.name in builder.steps:
-            continue
-        adjoint = builder.take(node.name)
-        if adjoint is not None:
-            node.operator.backward(builder, node, adjoint)
-    saliency = builder.arrived(builder.take(classifier.input))
+    saliency = builder.arrived(builder.back_to(classifier.input, coefficients))
     if kind == "abs":
         saliency = builder.emit(Abs(), (saliency,), (classifier.input_size,))
     shape = (classifier.output_size + classifier.input_size,)
@@ -82,6 +75,34 @@ class Unrolling(NetworkBuilder):
         for node in classifier.nodes:
             if isinstance(node.operator, Sign) or self.steps.issuperset(node.inputs):
                 self.steps.add(node.name)
+
+    def back_to(self, tensor: str, coefficients: npt.NDArray[np.float64]) -> Adjoint | None:
+        """What arrives at a tensor of the network from its output.
+
+        Args:
+            coefficients: float64 [m], what leaves the output.
+
+        Returns:
+            A constant, flat; the name of the tensor that holds it; or None where the output depends on the
+            tensor by signs alone.
+
+        Raises:
+            SalverError: an operator without a known adjoint.
+        """
+        behind = {tensor}
+        for node in self.network.nodes:
+            if not behind.isdisjoint(node.inputs):
+                behind.add(node.name)
+        self.accumulate(self.network.output, coefficients)
+        for node in reversed(self.network.nodes):
+            if node.name == tensor:
+                break
+            if node.name in self.steps or node.name not in behind:
+                continue
+            adjoint = self.take(node.name)
+            if adjoint is not None:
+                node.operator.backward(self, node, adjoint)
+        return self.take(tensor)
 
     def accumulate(self, tensor: str, adjoint: Adjoint) -> None:
         self.adjoints.setdefault(tensor, []).append(adjoint)

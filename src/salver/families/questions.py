@@ -361,14 +361,7 @@ class EntryMoves(Question):
         return self.delta
 
     def clauses(self, reference: Array, label: int, logits: int) -> tuple[Clause, ...]:
-        # Rounded away from xhat, so that a violation moves by delta or more.
-        low, high = float32_down(reference - self.delta), float32_up(reference + self.delta)
-        moved = (
-            (atom,)
-            for j, (below, above) in enumerate(zip(low.tolist(), high.tolist(), strict=True), logits)
-            for atom in (Atom(j, "<=", constant=below), Atom(j, ">=", constant=above))
-        )
-        return (tuple(moved),)
+        return conditions.some_entry_moves(logits, reference, self.delta)
 
     def score(self, logits: Array, maps: Array, reference: Array, label: int) -> Array:
         return np.asarray(np.abs(maps - reference).max(axis=1))

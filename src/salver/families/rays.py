@@ -9,6 +9,7 @@ from salver.explain.gradient import logits_and_gradient
 from salver.families.factory import Posed
 from salver.families.question import lead_of_others
 from salver.families.search import Found
+from salver.spec import norm_of
 
 Array = npt.NDArray[np.float64]
 _RAYS, _RADII, _ROUNDS = 48, 32, 8
@@ -28,7 +29,8 @@ def along_rays(posed: Posed, most: float, seed: int) -> Found:
     radii = most * np.geomspace(1e-3, 1.0, _RADII)
     rays = _directions(posed, rng)
     for step in range(_ROUNDS):
-        steps = (rays[:, None] * radii[None, :, None]).reshape(-1, len(centre))
+        units = rays / np.maximum(norm_of(rays, posed.factory.norm), 1.0)[:, None]
+        steps = (units[:, None] * radii[None, :, None]).reshape(-1, len(centre))
         x = np.clip((centre + steps).astype(np.float32).astype(np.float64), *limits)
         hit = _broken(posed, x).reshape(len(rays), len(radii))
         samples += hit.size

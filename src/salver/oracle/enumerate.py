@@ -119,7 +119,10 @@ def enumerate_query(program: Program, prop: Property, network: Network | None = 
 
     Raises:
         ArithmeticError: a linear program ended neither solved nor infeasible.
+        ValueError: the query is over a ball, of which linear programs know nothing.
     """
+    if prop.ball is not None:
+        raise ValueError("answers are enumerated over boxes only")
     regions, best = 0, -np.inf
     witness, clearance = None, 0.0
     thin: list[tuple[Truth, Array | None]] = []

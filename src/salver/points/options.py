@@ -13,6 +13,7 @@ from salver.core.errors import SalverError
 from salver.core.records import Record, parse_options
 from salver.explain.unsupported import SCORES, unsupported
 from salver.solvers.registry import embedded_solver
+from salver.spec import Norm
 
 LONGEST_S = 1e6
 """No timer of the system takes any number of seconds."""
@@ -47,6 +48,7 @@ class PointOptions(Record):
         index: row of the data set. data_dir: the user's data folder.
         output: name of the output with the scores, of an ONNX file with several.
         score: what is explained: a logit, and nothing else.
+        norm: in which inputs lie within a radius: the largest change of an entry, or the Euclidean distance.
     """
 
     label: int | None = None
@@ -57,6 +59,7 @@ class PointOptions(Record):
     data_dir: Path | None = None
     output: str | None = None
     score: str = LOGIT
+    norm: Norm = "linf"
 
     @field_validator("score")
     @classmethod

@@ -18,6 +18,7 @@ from salver.core.records import Record
 from salver.explain.explanation import Form
 from salver.families.instance import Instance
 from salver.runners.answers import Answer, Claim, StagedInstance
+from salver.spec import Norm
 from salver.supervise.finished import Finished, Limits, Termination
 
 CANONICAL_OPERATORS = frozenset(
@@ -58,6 +59,8 @@ class Runner(ABC):
         devices: `cpu`, `cuda`.
         vnnlib_versions: VNN-LIB versions the tool reads; the first is what it is given.
         several_networks: whether it takes queries over several networks.
+        norms: of the input sets that it takes: `linf` for boxes, `l2` for boxes cut to a ball, whose text
+            has squares.
         result_files: file names in the working directory whose text is handed to `parse`.
         complete: whether the tool decides every instance given time.
         proof_file: result file with a proof of an `unsat` (`salver.proofs`), for tools that can write one.
@@ -76,6 +79,7 @@ class Runner(ABC):
     devices: ClassVar[frozenset[str]] = frozenset({"cpu"})
     vnnlib_versions: ClassVar[tuple[str, ...]] = ("1.0",)
     several_networks: ClassVar[bool] = False
+    norms: ClassVar[frozenset[Norm]] = frozenset(("linf",))
     result_files: ClassVar[tuple[str, ...]] = ()
     complete: ClassVar[bool] = False
     proof_file: ClassVar[str] = ""
@@ -145,6 +149,8 @@ def why_unsupported(runner: Runner, instance: Instance) -> str | None:
     explanation = instance.facts and instance.facts.explanation
     if explanation and explanation.form is Form.PRODUCTS and not runner.products:
         return "products of values are not supported"
+    if instance.facts is not None and instance.facts.norm not in runner.norms:
+        return "takes boxes of inputs only, not balls"
     return runner.supports(instance)
 
 

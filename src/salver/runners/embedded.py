@@ -27,6 +27,7 @@ class EmbeddedRunner(Runner):
     url = "https://salver.readthedocs.io"
     vnnlib_versions = ("1.0", "2.0")
     several_networks = True
+    norms = frozenset(("linf", "l2"))
     families: ClassVar[tuple[str, ...]] = ()
 
     def supports(self, instance: Instance) -> str | None:

@@ -73,6 +73,8 @@ def search(query: Query, budget: Budget, seed: int) -> Result:
 
 def refuted(query: Query, low: Array, high: Array) -> bool:
     """Whether interval arithmetic shows that no input in the box satisfies the property."""
+    if query.prop.ball is not None and query.prop.ball.misses(low, high):
+        return True
     network = query.network
     ranges: dict[str, Range] = {network.input: (low, high)}
     extend_ranges(ranges, network.nodes, network.shapes)
@@ -94,6 +96,8 @@ def _impossible(atom: Atom, least: Array, most: Array) -> bool:
 def _confirmed(query: Query, x: Array) -> Array | None:
     """As `Query.confirm`: the point, if it holds in ONNX Runtime and, up to rounding, in double precision."""
     point = query.clip(x)
+    if not query.admits(point):
+        return None
     exact = evaluate(query.network, point[None])[0]
     tolerance = REAL_TOLERANCE * float(np.abs(exact).max())
     if not query.prop.outputs_satisfied(exact, tolerance):
