@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -98,19 +98,23 @@ PICTURES = {
 
 NETWORK, DIGIT = "digits-gap", 3
 """Whose maps are shown, and the row of the test part that every method explains."""
+NOISE = {"draws": 16, "sigma": 0.15}
+REFERENCES = {"baselines": [[0.0], [0.5], [1.0]], "draws": 12}
+DRAWS = {"patch": 2, "draws": {"count": 100}}
 MAPS: dict[str, dict[str, Any]] = {
-    "gradient": {},
-    "smoothgrad": {"noise": {"draws": 16, "sigma": 0.15}},
-    "guided-backprop": {},
-    "deconvnet": {},
-    "cam": {},
-    "grad-cam": {},
+    "smoothgrad": {"noise": NOISE},
+    "square-grad": {"noise": NOISE},
+    "var-grad": {"noise": NOISE},
+    "integrated-gradients": {"steps": 12},
+    "local-integrated-gradients": {"steps": 12},
+    "expected-gradients": {"references": REFERENCES},
+    "local-expected-gradients": {"references": REFERENCES},
     "occlusion": {"window": 2, "stride": 1},
     "feature-ablation": {"patch": 2},
-    "rise": {"masks": {"count": 200, "cells": 4}},
-    "shapley": {"patch": 3},
-    "kernel-shap": {"patch": 2, "draws": {"count": 200}},
-    "lime": {"patch": 2, "draws": {"count": 200}},
+    "rise": {"masks": {"count": 100, "cells": 4}},
+    "shapley": {"patch": 4},
+    "kernel-shap": DRAWS,
+    "lime": DRAWS,
 }
 """What else the methods are told."""
 QUESTIONS: dict[str, dict[str, Any]] = {
@@ -152,7 +156,7 @@ def explained(method: str) -> list[Panel]:
     data, classifier = load("digits"), from_torch(trained(ZOO[NETWORK], 0, None), 64)
     centre = data.test_x[DIGIT].astype(np.float64)
     label = int(evaluate(classifier, centre[None])[0].argmax())
-    named = METHODS.known[method].model_validate({**MAPS[method], "logit": label})
+    named = METHODS.known[method].model_validate({**MAPS.get(method, {}), "logit": label})
     assert isinstance(named, Explanation)
     ready = named.for_data(data.input_shape, *data.bounds)
     shape = ready.map_shape(classifier, data.input_shape)
@@ -176,7 +180,11 @@ def asked(question: str) -> list[Panel]:
         "map": {"method": "gradient"} if needs_map else None,
         "epsilon_factors": [1.1],
     }
-    return falsified(Picture("saliency", params, "falsify", k))
+    panels = falsified(Picture("saliency", params, "falsify", k))
+    if "entry" not in entries:
+        return panels
+    framed = frozenset({entries["entry"]})
+    return [replace(one, framed=framed) if one.signed else one for one in panels]
 
 
 def falsified(chosen: Picture) -> list[Panel]:
