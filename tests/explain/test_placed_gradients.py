@@ -22,7 +22,7 @@ from salver.explain.gradient_x_input import GradientXInput
 from salver.explain.integrated_gradients import IntegratedGradients, LocalIntegratedGradients
 from salver.explain.noise_squares import SquareGrad, VarGrad
 from salver.explain.quadrature import Rule, quadrature
-from salver.explain.smoothgrad import Noise, SmoothGrad
+from salver.explain.smoothgrad import Noise
 from salver.nets.network import Network, evaluate, lower
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.operators import Linear, Mul, Sign
@@ -79,14 +79,11 @@ def from_references(factor: bool) -> tuple[Explanation, Attributed]:
 
 
 CASES: dict[str, tuple[Explanation, Attributed]] = {
-    "gradient": (Gradient(logit=1), lambda m, x: captum.attr.Saliency(m).attribute(x, target=1, abs=False)),
-    "sizes": (Gradient(logit=1, absolute=True), lambda m, x: captum.attr.Saliency(m).attribute(x, target=1)),
     "product": (GradientXInput(logit=1), lambda m, x: captum.attr.InputXGradient(m).attribute(x, target=1)),
     **{f"{rule}": along_line(rule, 5, True) for rule in get_args(Rule)},
     **{f"{rule}, local": along_line(rule, 5, False) for rule in get_args(Rule)},
     "exact places": along_line("riemann_right", 4, False),
     "long": along_line("gausslegendre", 20, True),
-    "smoothgrad": of_draws("smoothgrad", SmoothGrad),
     "squares": of_draws("smoothgrad_sq", SquareGrad),
     "variance": of_draws("vargrad", VarGrad),
     "references": from_references(True),
@@ -134,7 +131,7 @@ def test_the_map_is_captums(case: str, name: str) -> None:
     assert_close(Runtime(content).outputs(x[0])[None, 3:], expected[:1])
 
 
-@pytest.mark.parametrize("case", ["gradient", "product", "riemann_trapezoid", "exact places"])
+@pytest.mark.parametrize("case", ["product", "riemann_trapezoid", "exact places"])
 def test_at_kinks_and_ties_the_map_is_captums_too(case: str) -> None:
     """With small whole weights every place of a grid point is exact, and many lie on kinks."""
     (explanation, attributed), module = CASES[case], seeded("normed-and-pooled")
