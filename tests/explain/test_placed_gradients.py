@@ -15,6 +15,7 @@ from torch import nn
 
 from salver.core.errors import SalverError
 from salver.core.records import parse_record
+from salver.explain import places
 from salver.explain.expected_gradients import ExpectedGradients, LocalExpectedGradients, References
 from salver.explain.explanation import METHODS, Explained, Explanation, Form
 from salver.explain.gradient import Gradient
@@ -65,11 +66,11 @@ def from_references(factor: bool) -> tuple[Explanation, Attributed]:
     method = ExpectedGradients if factor else LocalExpectedGradients
 
     def attributed(module: nn.Module, x: Any) -> Any:
-        places, known, noise = REFERENCES.drawn(SIZE)
+        alphas, known, noise = REFERENCES.drawn(SIZE)
         images = [torch.tensor(part).reshape(-1, 1, 4, 4) for part in (known, noise)]
         shap = captum.attr.GradientShap(module, multiply_by_inputs=factor)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(np.random, "uniform", lambda low, high, count: places)
+            patch.setattr(np.random, "uniform", lambda low, high, count: alphas)
             patch.setattr(np.random, "choice", lambda count, wanted: np.arange(wanted))
             patch.setattr(torch, "normal", lambda mean, deviation: images[1])
             one = [shap.attribute(row[None], images[0], REFERENCES.draws, target=1) for row in x]
@@ -192,9 +193,19 @@ def test_attacks_look_where_the_gradients_are() -> None:
     x = np.linspace(-1, 1, SIZE)
     method = IntegratedGradients(steps=3, quadrature="riemann_trapezoid", baseline=BASELINE)
     assert np.allclose(method.looks_at(x), [(np.array(BASELINE) + x) / 2, x])
-    places, known, noise = REFERENCES.drawn(SIZE)
-    expected = places[:, None] * (x + noise) + (1 - places[:, None]) * known
+    alphas, known, noise = REFERENCES.drawn(SIZE)
+    expected = alphas[:, None] * (x + noise) + (1 - alphas[:, None]) * known
     assert np.allclose(ExpectedGradients(references=REFERENCES).looks_at(x), expected, atol=1e-6)
+
+
+def test_points_that_do_not_fit_at_once_are_taken_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = read(seeded("dense"))
+    explained = Explained(network, lower(network), explanation := ExpectedGradients(references=REFERENCES))
+    x = np.random.default_rng(0).normal(size=(7, SIZE))
+    whole = explanation.values(explained, x)
+    monkeypatch.setattr(places, "MOST_ENTRIES", 3 * REFERENCES.draws * SIZE)
+    parts = explanation.values(explained, x)
+    assert all(np.allclose(one, other, rtol=1e-12) for one, other in zip(whole, parts, strict=True))
 
 
 def test_draws_are_seeded_and_binary32() -> None:
@@ -244,10 +255,10 @@ def test_what_does_not_fit_the_network_or_the_data_is_refused() -> None:
 def test_a_quadrature_has_captums_places_and_weights(rule: Rule) -> None:
     from captum.attr._utils.approximation_methods import approximation_parameters
 
-    weights, places = approximation_parameters(rule)
+    weights, alphas = approximation_parameters(rule)
     for steps in (2, 7, 8, 50, 100):
         found = quadrature(rule, steps)
-        assert np.array_equal(found[0], places(steps))
+        assert np.array_equal(found[0], alphas(steps))
         assert np.allclose(found[1], weights(steps))
 
 
