@@ -52,7 +52,10 @@ def metrics_named(names: Any, given: Mapping[str, Any]) -> tuple[Metric, ...]:
     for name in given:
         if name not in own:
             raise SalverError("no metric that is asked for has such an entry", name, suggestion(name, own))
-    return tuple(one if isinstance(one, Metric) else _record(one, given) for one in kinds)
+    found = tuple(one if isinstance(one, Metric) else _record(one, given) for one in kinds)
+    if twice := next((one for number, one in enumerate(found) if one in found[:number]), None):
+        raise SalverError(f"{twice.kind} is named twice", "metrics", "name each once")
+    return found
 
 
 def _record(kind: str, given: Mapping[str, Any]) -> Metric:
@@ -92,6 +95,9 @@ def job_of(model: Any, points: Any = None, metrics: Any = None, **given: Any) ->
     explanation = method_of(method or "gradient", given)
     if points is None and dataset is None:
         raise SalverError("no points are given", "points", "give an array of inputs, or name a data set")
+    if isinstance(points, str | Path):
+        hint = "load it first: numpy.load(path); or name data as `dataset`"
+        raise SalverError(f"{str(points)!r:.60} is no array of inputs", "points", hint)
     if points is None:
         rows = given_rows(dataset, sampling.count, options.data_dir)
     else:
