@@ -19,10 +19,12 @@ from salver.metrics.measurement import Job, Measurement, Sampling
 from salver.metrics.metric import METRICS, Array, Here, Metric
 from salver.metrics.search import PointSearch
 from salver.points.asked import Asked, ask_of
+from salver.points.decide import map_by_definition
 from salver.points.entries import chosen, method_of
 from salver.points.given import given_point, given_rows
 from salver.points.options import PointOptions, Solving, plain, said
 from salver.points.subject import subject_of
+from salver.solvers.registry import embedded_solver
 
 SECONDS = 2.0
 """For one metric at one point, where nothing else is said."""
@@ -121,8 +123,10 @@ def measurements(job: Job) -> Iterator[Measurement]:
     """Measures every metric at every point, point by point.
 
     Raises:
-        SalverError: a point, a metric or a method does not fit the network.
+        SalverError: a point, a metric or a method does not fit the network, or the solver needs a package that
+            is missing.
     """
+    embedded_solver(job.solving.solver).load()
     factory: InstanceFactory | None = None
     with TemporaryDirectory(prefix="salver-metrics-") as folder:
         for index, point in enumerate(job.points):
@@ -152,6 +156,8 @@ def measurement(job: Job, index: int, metric: Metric, asked: Asked, folder: Path
     except UndefinedConditionError as error:
         nothing = float("nan")
         return Measurement(metric, index, asked, here, *(nothing,) * 4, reason=error.what, is_defined=False)
+    # What a method's definition imports is imported before the clock is started.
+    map_by_definition(asked, here.x)
     search = PointSearch(metric, asked, here, job.solving, folder)
     drawn = search.seen(draws(here, search.box(here.epsilon), job.sampling.draws, job.sampling.seed + index))
     search.attack(drawn)
