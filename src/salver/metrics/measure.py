@@ -17,7 +17,7 @@ from salver.families.questions import EntryMoves
 from salver.metrics import changes, kept  # noqa: F401 - registers the metrics
 from salver.metrics.measurement import Job, Measurement, Sampling
 from salver.metrics.metric import METRICS, Array, Here, Metric
-from salver.metrics.search import PointSearch
+from salver.metrics.search import Known, PointSearch
 from salver.points.asked import Asked, ask_of
 from salver.points.decide import map_by_definition
 from salver.points.entries import chosen, method_of
@@ -123,28 +123,31 @@ def measurements(job: Job) -> Iterator[Measurement]:
     """Measures every metric at every point, point by point.
 
     Raises:
-        SalverError: a point, a metric or a method does not fit the network, or the solver needs a package that
-            is missing.
+        SalverError: a point, a metric or a method does not fit the network, or the solver needs a package
+            that is missing.
     """
     embedded_solver(job.solving.solver).load()
     factory: InstanceFactory | None = None
     with TemporaryDirectory(prefix="salver-metrics-") as folder:
         for index, point in enumerate(job.points):
-            label = job.labels[index]
+            label, known = job.labels[index], Known()
             for metric in job.metrics:
                 ranked = metric.ranked or job.explanation.absolute
                 sizes = ranked if job.options.absolute is None else job.options.absolute
                 options = job.options.model_copy(update={"absolute": sizes, "label": label})
                 asked = ask_of(job.subject, point, POINT, job.explanation, options, factory)
                 factory = asked.posed.factory
-                yield measurement(job, index, metric, asked, Path(folder))
+                yield measurement(job, index, metric, asked, Path(folder), known)
 
 
-def measurement(job: Job, index: int, metric: Metric, asked: Asked, folder: Path) -> Measurement:
+def measurement(
+    job: Job, index: int, metric: Metric, asked: Asked, folder: Path, known: Known
+) -> Measurement:
     """One metric at one point.
 
     Args:
         index: of the point. asked: any question about the metric's map there. folder: for files of queries.
+        known: from other metrics at the point.
 
     Raises:
         SalverError: the metric does not fit the map, or the solver does not take the network.
@@ -158,7 +161,7 @@ def measurement(job: Job, index: int, metric: Metric, asked: Asked, folder: Path
         return Measurement(metric, index, asked, here, *(nothing,) * 4, reason=error.what, is_defined=False)
     # What a method's definition imports is imported before the clock is started.
     map_by_definition(asked, here.x)
-    search = PointSearch(metric, asked, here, job.solving, folder)
+    search = PointSearch(metric, asked, here, job.solving, folder, known)
     drawn = search.seen(draws(here, search.box(here.epsilon), job.sampling.draws, job.sampling.seed + index))
     search.attack(drawn)
     certified = metric.certified(here, search)
