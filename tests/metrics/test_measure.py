@@ -175,6 +175,7 @@ def test_all_metrics_are_of_the_field() -> None:
         ({"method": "gradiant"}, "did you mean gradient?"),
         ({"labels": [0]}, "1 class for 2 points"),
         ({"solver": "hibrid"}, "hybrid"),
+        ({"norm": "l2"}, "norm: metrics are of boxes around points"),
         ({"labels": [7, 0]}, "class 7 does not exist"),
         ({"points": X[:0]}, "holds no points"),
         ({"points": None}, "no points are given"),

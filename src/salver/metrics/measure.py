@@ -88,6 +88,8 @@ def job_of(model: Any, points: Any = None, metrics: Any = None, **given: Any) ->
     wanted = metrics_named(metrics, {name: given.pop(name) for name in set(given) & entry_names()})
     method, dataset, labels = (given.pop(name, None) for name in ("method", "dataset", "labels"))
     options = said(PointOptions, _popped(given, PointOptions))
+    if options.norm != "linf":
+        raise SalverError("metrics are of boxes around points", "norm", "leave it out")
     explanation = method_named(method or "gradient", given)
     if points is None and dataset is None:
         raise SalverError("no points are given", "points", "give an array of inputs, or name a data set")
