@@ -27,7 +27,7 @@ from salver.solvers.hybrid.node import SearchNode, children, tighten
 from salver.solvers.hybrid.probing import Probed, probe
 from salver.solvers.journal import Journal
 from salver.solvers.milp.model import build
-from salver.solvers.milp.solver import backend, solve_within
+from salver.solvers.milp.solver import proposing, solve_within
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
 from salver.solvers.watchdog import is_out_of_memory
 
@@ -233,7 +233,7 @@ class TreeSearch:
             return Result(Verdict.TIMED_OUT)
         open_ = bounds.undecided
         self.statistics.attempts += 1
-        decide = backend(self.options.backend or LEAF_BACKEND)
+        decide = proposing(self.options.backend or LEAF_BACKEND, self.query.program)
         # Where all is decided nothing is left to split, and the program is linear.
         budget = Budget(min(ALLOWANCE_S, self.budget.left) if open_ else self.budget.left)
         try:

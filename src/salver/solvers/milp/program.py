@@ -63,6 +63,7 @@ class Milp:
     rows_of: tuple[RowOrigin, ...] = ()
     columns_of: tuple[RowOrigin, ...] = ()
     row_size: Array = field(default_factory=lambda: np.zeros(0))
+    products: Indices = field(default_factory=lambda: np.zeros((0, 3), np.intp))
     ball: Ball | None = None
 
     def with_integers(self, values: Array) -> Milp:
@@ -71,8 +72,10 @@ class Milp:
         lower = np.where(self.integer, rounded, self.lower)
         upper = np.where(self.integer, rounded, self.upper)
         none = np.zeros_like(self.integer)
-        limits = (self.row_lower, self.row_upper)
-        return Milp(lower, upper, none, self.matrix, *limits, self.inputs, ball=self.ball)
+        sides = (self.row_lower, self.row_upper)
+        return Milp(
+            lower, upper, none, self.matrix, *sides, self.inputs, products=self.products, ball=self.ball
+        )
 
     def scaled(self) -> tuple[Milp, Array]:
         """The same program with columns and rows brought to size one, and what to multiply its columns by.

@@ -21,8 +21,23 @@ def solve(model: Milp, seconds: float, threads: int, seed: int) -> tuple[str, Ar
     Returns:
         ("feasible", values [columns]), ("infeasible", None), or ("limit" or an error's name, None).
     """
+    return _solved(model, seconds, products=False)
+
+
+def propose(model: Milp, seconds: float, threads: int, seed: int) -> tuple[str, Array | None]:
+    """The same with products as bilinear equations, which SCIP meets up to its tolerances.
+
+    The points are better than those of the envelopes. An infeasibility is worth less: nothing may rest on it.
+    """
+    return _solved(model, seconds, products=True)
+
+
+def _solved(model: Milp, seconds: float, products: bool) -> tuple[str, Array | None]:
     scaled, columns = model.scaled()
     solver, variables = _scip(scaled)
+    for p, f, v in model.products.tolist() if products else ():
+        factor = float(columns[f] * columns[v] / columns[p])
+        solver.addCons(variables[p] == factor * variables[f] * variables[v])
     if model.ball is not None and model.ball.square > 0:
         solver.addCons(_share_of_ball(model.ball, variables, columns) <= 1.0)
     solver.setParams(
