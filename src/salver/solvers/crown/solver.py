@@ -240,7 +240,8 @@ class CrownSearch:
             return
         prop, alive = self.query.prop, bounded.alive[index].cpu().numpy()
         fixed = {number: np.where(signs_on, 1, -1) for number, signs_on in on.items()}
-        bounds = propagate(self.plain, prop.input_lower, prop.input_upper, fixed=fixed)
+        box = (prop.input_lower, prop.input_upper)
+        bounds = propagate(self.plain, *box, fixed=fixed, ball=prop.ball)
         if bounds.infeasible:
             return
         leaf = leaf_of(self.program, self.rows, on, alive)

@@ -70,7 +70,7 @@ class SearchNode:
 def root_node(query: Query) -> SearchNode:
     """The whole query; its bounds include the outputs."""
     box = (query.prop.input_lower, query.prop.input_upper)
-    bounds = propagate(query.program, *box)
+    bounds = propagate(query.program, *box, ball=query.prop.ball)
     return SearchNode(dict(enumerate(bounds.signs)), bounds)
 
 
@@ -216,7 +216,8 @@ def _can_hold(majorant: Halfspaces, bounds: Bounds) -> npt.NDArray[np.bool_]:
     """Which halfspaces [k] meet the box."""
     nothing = Halfspaces(np.zeros((0, majorant.matrix.shape[1])), np.zeros(0))
     box = (bounds.input_lower, bounds.input_upper)
-    return np.asarray(~(lower_bounds(-majorant.matrix, -majorant.constant, nothing, *box) > 0))
+    least = lower_bounds(-majorant.matrix, -majorant.constant, nothing, *box, ball=bounds.ball)
+    return np.asarray(~(least > 0))
 
 
 def _majorant(program: Program, bounds: Bounds, rows: Affine) -> Halfspaces:
@@ -228,7 +229,7 @@ def _majorant(program: Program, bounds: Bounds, rows: Affine) -> Halfspaces:
 def _cut(program: Program, bounds: Bounds, class_cuts: list[Halfspaces]) -> Bounds | None:
     """Bounds of the open pre-activations over the box cut by decided signs and class conditions."""
     box = (bounds.input_lower, bounds.input_upper)
-    cuts = cutting(stack([*_sign_cuts(program, bounds), *class_cuts], program.input_size), *box)
+    cuts = cutting(stack([*_sign_cuts(program, bounds), *class_cuts], program.input_size), *box, bounds.ball)
     if not cuts.count:
         return bounds
     lows, highs, signs = list(bounds.pre_lower), list(bounds.pre_upper), list(bounds.signs)
@@ -238,7 +239,7 @@ def _cut(program: Program, bounds: Bounds, class_cuts: list[Halfspaces]) -> Boun
             continue
         minorants = [linear_lower(program, bounds, pre.affine.rows(open_, sign)) for sign in (1.0, -1.0)]
         rows, constants = (np.concatenate(parts) for parts in zip(*minorants, strict=True))
-        found = lower_bounds(rows, constants, cuts, *box)
+        found = lower_bounds(rows, constants, cuts, *box, ball=bounds.ball)
         low, high = lows[number].copy(), highs[number].copy()
         low[open_] = np.maximum(low[open_], found[: len(open_)])
         high[open_] = np.minimum(high[open_], -found[len(open_) :])

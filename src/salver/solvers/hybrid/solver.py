@@ -37,8 +37,9 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
         witness = attack(query, short, options.seed, rounds=4)
         if witness is not None:
             return Result(Verdict.SAT, witness)
-    # Workers of several processes would have to send what they found.
-    journal = Journal() if options.record and options.threads == 1 else None
+    # Workers of several processes would have to send what they found; of a ball proofs know nothing.
+    recorded = options.record and options.threads == 1 and query.prop.ball is None
+    journal = Journal() if recorded else None
     root = SearchNode(dict(enumerate(bounds.signs)), bounds, journal=journal)
     if options.threads > 1:
         from salver.solvers.hybrid.parallel import search_in_parallel

@@ -31,11 +31,12 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
     """Decides one query with one thread of Marabou.
 
     Raises:
-        UnsupportedQueryError: see `salver.nets.network.lower`.
+        UnsupportedQueryError: see `Query.program_without_products`.
         SalverError: Marabou is not installed.
     """
-    program = without_abs(query.program)
-    bounds = propagate(program, query.prop.input_lower, query.prop.input_upper, method="interval")
+    prop = query.prop
+    program = without_abs(query.program_without_products)
+    bounds = propagate(program, prop.input_lower, prop.input_upper, method="interval", ball=prop.ball)
     return decide(query, program, bounds, budget, options)
 
 
