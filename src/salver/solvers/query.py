@@ -147,6 +147,12 @@ class Query:
             other.__dict__["_runtime"] = self._runtime
         return other
 
+    def over(self, program: Program) -> Query:
+        """The same query, with a program that has the network's values at every x of the box."""
+        other = self.asking(self.prop)
+        other.__dict__["program"] = program
+        return other
+
     def replay(self, x: Array) -> Array:
         """Outputs of ONNX Runtime, in the types of the file, at `x` [n]: the values a judge will see."""
         return self._runtime.outputs(x) if self.lifted is None else self.lifted.outputs(x)

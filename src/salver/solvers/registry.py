@@ -139,7 +139,7 @@ SOLVERS = {
             proves=True,
             devices=("cpu", "cuda"),
             backends=("highs", "scip"),
-            parts=("attack", "alternatives", "backward", "halfspaces", "relaxation", "probing", "backend"),
+            parts=("attack", "reduction", "alternatives", "backward", "halfspaces", "relaxation", "probing", "backend"),
             forks=True,
         ),
     )

@@ -17,6 +17,7 @@ from salver.nets.program import AbsBlock, Program
 from salver.solvers.bounding.backward import tighten_backwards
 from salver.solvers.bounding.bounds import Bounds, Signs, bound_affine, linear_lower, propagate
 from salver.solvers.bounding.halfspaces import Halfspaces, cutting, lower_bounds, stack
+from salver.solvers.bounding.reduced import reduce_to_open
 from salver.solvers.hybrid.branching import branching_neuron
 from salver.solvers.journal import Decision, Journal
 from salver.solvers.query import Query
@@ -67,11 +68,28 @@ class SearchNode:
         return query.asking(replace(query.prop, clauses=clauses))
 
 
-def root_node(query: Query) -> SearchNode:
-    """The whole query; its bounds include the outputs."""
+def root(query: Query, reduce: bool = True) -> tuple[Query, SearchNode]:
+    """The whole query as a node, whose bounds include the outputs.
+
+    Args:
+        reduce: leave out of the program what the box decides (see `reduce_to_open`).
+
+    Returns:
+        The query over the program that the bounds are of, and the node.
+    """
     box = (query.prop.input_lower, query.prop.input_upper)
-    bounds = propagate(query.program, *box)
-    return SearchNode(dict(enumerate(bounds.signs)), bounds)
+    found = reduce_to_open(query.program, *box, wanted=_compared(query.prop)) if reduce else None
+    if found is not None:
+        query, bounds = query.over(found[0]), found[1]
+    else:
+        bounds = propagate(query.program, *box)
+    return query, SearchNode(dict(enumerate(bounds.signs)), bounds)
+
+
+def _compared(prop: Property) -> npt.NDArray[np.intp]:
+    """Outputs that are compared with others, or in an alternative; ranges alone are for the backward pass."""
+    atoms = [atom for clause in prop.comparisons for conjunction in clause for atom in conjunction]
+    return np.unique([row for atom in atoms for row in (atom.left, atom.other) if row is not None]).astype(np.intp)
 
 
 def tighten(query: Query, node: SearchNode, without: frozenset[str] = frozenset()) -> Bounds | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from salver.solvers.alternatives import without_refuted
-from salver.solvers.hybrid.node import SearchNode, root_node, tighten
+from salver.solvers.hybrid.node import SearchNode, root, tighten
 from salver.solvers.journal import Journal
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
 
@@ -23,7 +23,8 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
     Raises:
         UnsupportedQueryError: operators outside `Program`.
     """
-    whole = root_node(query)
+    # What is recorded for a proof names neurons of the whole program.
+    query, whole = root(query, reduce="reduction" not in options.without and not options.record)
     if "alternatives" not in options.without:
         query = without_refuted(query, whole.within)
     bounds = tighten(query, whole, options.without)
@@ -39,11 +40,11 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
             return Result(Verdict.SAT, witness)
     # Workers of several processes would have to send what they found.
     journal = Journal() if options.record and options.threads == 1 else None
-    root = SearchNode(dict(enumerate(bounds.signs)), bounds, journal=journal)
+    start = SearchNode(dict(enumerate(bounds.signs)), bounds, journal=journal)
     if options.threads > 1:
         from salver.solvers.hybrid.parallel import search_in_parallel
 
-        return search_in_parallel(query, budget, options, root)
+        return search_in_parallel(query, budget, options, start)
     from salver.solvers.hybrid.tree import search
 
-    return replace(search(query, budget, options, [root]), journal=journal)
+    return replace(search(query, budget, options, [start]), journal=journal)
