@@ -2,7 +2,8 @@
 
 An instance asks for a point of the box with xhat's label at which some pixel outside the top-k set of
 CAM(xhat) is at or above some pixel inside; with `within`, at which a pixel of that set is no longer among
-the first `within`. Points with tied ranks k and k + 1 are passed over. The map is CAM or Grad-CAM.
+the first `within`. Points with tied ranks k and k + 1 are passed over. The map is CAM, Grad-CAM, HiResCAM or
+LayerCAM.
 """
 
 from __future__ import annotations
@@ -13,8 +14,11 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from salver.explain.activation_map import LayerMap
 from salver.explain.cam import Cam
 from salver.explain.grad_cam import GradCam
+from salver.explain.hirescam import HiResCam
+from salver.explain.layercam import LayerCam
 from salver.families.factory import InstanceFactory, Point
 from salver.families.generator import Generator, InstanceDraft
 from salver.families.instance import Vacuity
@@ -28,8 +32,11 @@ class CamTopkParameters(RadiusParameters):
     most: float = Field(default=0.1, gt=0, description="radius up to which epsilon* is sought")
     k: int = Field(default=15, gt=0, description="size of the top-k set")
     within: int | None = Field(default=None, gt=0, description="k2: the set must stay inside the top k2")
-    map: Literal["cam", "grad-cam", "grad-cam-relu"] = Field(
-        default="cam", description="needs a pooling (cam) or a dense head (grad-cam)"
+    map: Literal["cam", "grad-cam", "grad-cam-relu", "hirescam", "layercam"] = Field(
+        default="cam", description="cam needs a pooling; the others take any network with convolutions"
+    )
+    layer: int | str | None = Field(
+        default=None, description="name or number of a tensor over an image; the last ReLU by default"
     )
     same_label: bool = Field(default=True, description="the label of xhat must be kept")
 
@@ -50,13 +57,23 @@ class CamTopk(Generator):
 def _of_point(
     factory: InstanceFactory, point: Point, params: CamTopkParameters, seed: int
 ) -> Iterator[InstanceDraft]:
-    rectified = params.map == "grad-cam-relu"
-    cam = Cam(logit=point.label) if params.map == "cam" else GradCam(logit=point.label, rectified=rectified)
     question = TopKChanges(k=params.k, within=params.within, same_label=params.same_label)
-    posed = factory.pose(point, question, cam)
+    posed = factory.pose(point, question, _map(params).of(point.label))
     radius = posed.radius(params.most, seed)
     vacuity = Vacuity(epsilon_star_upper=radius if np.isfinite(radius) else None)
     name = None if posed.question.extra_outputs else "{map}-i{index}-e{epsilon:g}-{stem}"
     for epsilon in params.radii(radius):
         found = posed.extreme(epsilon, seed)
         yield posed.draft(epsilon, found, vacuity, exact=params.enumerate, name=name)
+
+
+def _map(params: CamTopkParameters) -> LayerMap:
+    match params.map:
+        case "cam":
+            return Cam(layer=params.layer)
+        case "hirescam":
+            return HiResCam(layer=params.layer)
+        case "layercam":
+            return LayerCam(layer=params.layer)
+        case _:
+            return GradCam(layer=params.layer, rectified=params.map == "grad-cam-relu")

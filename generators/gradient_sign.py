@@ -18,18 +18,17 @@ from salver.families.generator import Generator, InstanceDraft
 from salver.families.instance import Vacuity
 from salver.families.questions import SignChanges
 from salver.families.search import significant
-from salver.families.source import NetworkParameters, over_points
+from salver.families.source import WithinParameters, over_points
 
 
-class GradientSignParameters(NetworkParameters):
+class GradientSignParameters(WithinParameters):
     """What a suite may say about this family."""
 
-    epsilons: tuple[float, ...] = Field(min_length=1, description="radii of the input box")
+    epsilons: tuple[float, ...] = Field(min_length=1, description="radii of the input box or ball")
     features: tuple[int, ...] = Field(default=(), description="which entries; the largest ones when empty")
     count: int = Field(default=2, gt=0, description="how many of the largest entries")
     levels: tuple[float, ...] = Field(default=(), description="levels as they are; 0 is monotonicity")
     level_factors: tuple[float, ...] = Field(default=(), description="levels between xhat and the lowest")
-    enumerate: bool = Field(default=False, description="find the exact answer (small networks only)")
 
 
 class GradientSign(Generator):

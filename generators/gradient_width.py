@@ -18,16 +18,15 @@ from salver.families.generator import Generator, InstanceDraft
 from salver.families.instance import Vacuity
 from salver.families.questions import EntryMoves
 from salver.families.search import significant
-from salver.families.source import NetworkParameters, over_points
+from salver.families.source import WithinParameters, over_points
 
 
-class GradientWidthParameters(NetworkParameters):
+class GradientWidthParameters(WithinParameters):
     """What a suite may say about this family."""
 
-    epsilons: tuple[float, ...] = Field(min_length=1, description="radii of the input box")
+    epsilons: tuple[float, ...] = Field(min_length=1, description="radii of the input box or ball")
     deltas: tuple[float, ...] = Field(default=(), description="movements as they are")
     delta_factors: tuple[float, ...] = Field(default=(), description="movements in the widest one sampled")
-    enumerate: bool = Field(default=False, description="find the exact answer (small networks only)")
 
 
 class GradientWidth(Generator):

@@ -4,18 +4,22 @@
                question = { kind = "entry-moves", delta = 0.5 } }
 
 The map is that of the label of xhat. `epsilon_factors` are in units of the smallest radius at which random
-search found what is asked. Points whose map gives the question no meaning are passed over.
+search found what is asked. Points whose map gives the question no meaning are passed over. `maps` and
+`questions` are lists of which every pair is asked at every point.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
+from typing import Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from salver.explain.methods import AnyExplanation
-from salver.families.factory import InstanceFactory, Point
+from salver.explain.ranking import UndefinedConditionError
+from salver.families.factory import InstanceFactory, Point, Posed
 from salver.families.generator import Generator, InstanceDraft
 from salver.families.instance import Vacuity
 from salver.families.questions import AnyQuestion
@@ -26,8 +30,18 @@ class SaliencyParameters(RadiusParameters):
     """What a suite may say about this family."""
 
     map: AnyExplanation | None = Field(default=None, description="method and its entries; none for the class")
-    question: AnyQuestion = Field(description="kind of question and its entries")
+    question: AnyQuestion | None = Field(default=None, description="kind of question and its entries")
+    maps: tuple[AnyExplanation, ...] = Field(default=(), description="several of `map`")
+    questions: tuple[AnyQuestion, ...] = Field(default=(), description="several of `question`")
     most: float = Field(default=0.3, gt=0, description="radius up to which epsilon* is sought")
+
+    @model_validator(mode="after")
+    def _one_or_several(self) -> Self:
+        if (self.question is None) == (not self.questions):
+            raise ValueError("give either question or questions")
+        if self.map is not None and self.maps:
+            raise ValueError("give either map or maps")
+        return self
 
 
 class Saliency(Generator):
@@ -46,8 +60,18 @@ class Saliency(Generator):
 def _of_point(
     factory: InstanceFactory, point: Point, params: SaliencyParameters, seed: int
 ) -> Iterator[InstanceDraft]:
-    explanation = params.map and params.map.of(point.label, params.map.minus)
-    posed = factory.pose(point, params.question, explanation)
+    questions = params.questions or (params.question,)
+    for chosen, question in product(params.maps or (params.map,), questions):
+        assert question is not None
+        explanation = chosen and chosen.of(point.label, chosen.minus)
+        try:
+            posed = factory.pose(point, question, explanation)
+            yield from _at_radii(posed, params, seed)
+        except UndefinedConditionError:
+            continue
+
+
+def _at_radii(posed: Posed, params: SaliencyParameters, seed: int) -> Iterator[InstanceDraft]:
     star = posed.radius(params.most, seed) if params.epsilon_factors else np.inf
     for epsilon in params.radii(star):
         found = posed.extreme(epsilon, seed)

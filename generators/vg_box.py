@@ -28,17 +28,17 @@ from salver.families.nearest import sample_delta_star
 from salver.families.question import others
 from salver.families.questions import SameMap, SameSigns, SameTopK
 from salver.families.search import significant
-from salver.families.source import NetworkParameters, over_points
+from salver.families.source import WithinParameters, over_points
 
 SAME = 1e-9
 """Maps that differ by this part of their largest entry are taken for equal where tolerances are chosen."""
 
 
-class VgBoxParameters(NetworkParameters):
+class VgBoxParameters(WithinParameters):
     """What a suite may say about this family."""
 
     points: int = Field(default=10, gt=0, description="how many test points to use")
-    epsilons: tuple[float, ...] = Field(min_length=1, description="radii of the input box")
+    epsilons: tuple[float, ...] = Field(min_length=1, description="radii of the input box or ball")
     deltas: tuple[float, ...] = Field(default=(), description="saliency tolerances as they are")
     delta_factors: tuple[float, ...] = Field(default=(), description="tolerances in sampled delta*")
     label: Literal["reference", "predicted"] = Field(default="reference", description="whose gradient")
@@ -47,7 +47,6 @@ class VgBoxParameters(NetworkParameters):
     condition: Literal["box", "signs", "top-k"] = Field(default="box", description="what stays the same")
     k: int = Field(default=5, gt=0, description="size of the top-k set")
     sign_threshold: float = Field(default=0.0, ge=0, description="smaller entries may change sign")
-    enumerate: bool = Field(default=False, description="find the exact answer (small networks only)")
     keep_robust: bool = Field(default=False, description="keep points whose class sampling never changed")
 
 

@@ -34,12 +34,18 @@ def test_any_method_unrolls_what_is_named(tmp_path: Path) -> None:
     method = salver.SmoothGrad(noise={"draws": 2, "sigma": 0.1}, absolute=True)
     graph = salver.unroll(module, torch.zeros(1, 2), label=1, method=method)
     assert (evaluate(graph, np.random.default_rng(0).normal(size=(20, 2)))[:, 2:] >= 0).all()
+    said = salver.unroll(
+        module, torch.zeros(1, 2), label=1, method="smooth", noise_draws=2, noise_sigma=0.1, absolute=True
+    )
+    assert said.sha256() == graph.sha256()
     plain = salver.unroll(salver.from_torch(module, 2), label=0)
     assert plain.sha256() == salver.Gradient(logit=0).graph(salver.from_torch(module, 2)).sha256()
-    with pytest.raises(salver.SalverError, match="no method of that name"):
+    with pytest.raises(salver.SalverError, match="none called 'gradeint'; did you mean gradient"):
         salver.unroll(module, torch.zeros(1, 2), label=1, method="gradeint")
-    with pytest.raises(salver.SalverError, match="method smoothgrad: noise"):
+    with pytest.raises(salver.SalverError, match="noise_draws: is missing; smoothgrad needs it"):
         salver.unroll(module, torch.zeros(1, 2), label=1, method="smoothgrad")
+    with pytest.raises(salver.SalverError, match="noise_drawz: there is no entry of that name; did you mean"):
+        salver.unroll(module, torch.zeros(1, 2), label=1, method="smoothgrad", noise_drawz=2)
     with pytest.raises(salver.SalverError, match="5"):
         salver.unroll(module, torch.zeros(1, 2), label=5)
 

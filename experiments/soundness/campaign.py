@@ -20,6 +20,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from experiments.soundness.examine import TOUCHING, Campaign, Draw, Finding, run_campaign
+from experiments.soundness.products import draw_products
 from experiments.soundness.queries import Case, draw
 from experiments.soundness.variants import SOLVERS
 from experiments.soundness.wide import draw_wide
@@ -40,7 +41,12 @@ def labelled_wide(folder: Path, seed: int) -> tuple[str, Query]:
     return _labelled(draw_wide(folder, seed))
 
 
-QUERIES: dict[str, Draw] = {"wide": labelled_wide, "plain": labelled}
+def labelled_products(folder: Path, seed: int) -> tuple[str, Query]:
+    """`draw_products` as a campaign wants it."""
+    return _labelled(draw_products(folder, seed))
+
+
+QUERIES: dict[str, Draw] = {"wide": labelled_wide, "plain": labelled, "products": labelled_products}
 
 
 def _labelled(case: Case) -> tuple[str, Query]:

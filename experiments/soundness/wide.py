@@ -55,7 +55,7 @@ def draw_wide(folder: Path, seed: int) -> Case:
     low, high, shape = wide_box(rng, network, centre, style)
     if rng.random() < 0.25 and (tied := with_tie(rng, classifier, low, high)) is not None:
         network, shape = unroll(tied, combination, saliency), (*shape, "tie")
-        low, high = _few_open(network, low, high)
+        low, high = few_open(network, low, high)
     points = np.vstack([(low + high) / 2, rng.uniform(low, high, (200, len(low)))])
     outputs = lower(network).evaluate(points)[0]
     kind = str(rng.choice(KINDS))
@@ -129,11 +129,11 @@ def wide_box(
         reach[rng.random(len(centre)) < 0.4] = 0.0
         traits = ("fixed",) if (reach == 0.0).any() else ()
     below = np.where(rng.random(len(centre)) < 0.2, 0.0, reach)
-    low, high = _few_open(network, float32_down(centre - below), float32_up(centre + reach))
+    low, high = few_open(network, float32_down(centre - below), float32_up(centre + reach))
     return low, high, traits
 
 
-def _few_open(network: Network, low: Array, high: Array) -> tuple[Array, Array]:
+def few_open(network: Network, low: Array, high: Array) -> tuple[Array, Array]:
     """The box, halved around its middle until few enough neurons are open."""
     program = lower(network)
     while propagate(program, low, high, method="interval").undecided > MOST_OPEN[len(low)]:

@@ -7,9 +7,24 @@ from collections.abc import Callable
 import numpy as np
 
 from salver.explain.cam import Cam
+from salver.explain.deconvnet import Deconvnet
+from salver.explain.expected_gradients import ExpectedGradients, LocalExpectedGradients, References
 from salver.explain.explanation import Explanation
+from salver.explain.feature_ablation import FeatureAblation
 from salver.explain.grad_cam import GradCam
 from salver.explain.gradient import Gradient
+from salver.explain.gradient_x_input import GradientXInput
+from salver.explain.guided_backprop import GuidedBackprop
+from salver.explain.hirescam import HiResCam
+from salver.explain.integrated_gradients import IntegratedGradients, LocalIntegratedGradients
+from salver.explain.kernel_shap import KernelShap
+from salver.explain.layercam import LayerCam
+from salver.explain.lime import Lime
+from salver.explain.masked_copies import Draws
+from salver.explain.noise_squares import SquareGrad, VarGrad
+from salver.explain.occlusion import Occlusion
+from salver.explain.rise import RandomMasks, Rise
+from salver.explain.shapley import ShapleyValues
 from salver.explain.smoothgrad import Noise, SmoothGrad
 from salver.families.question import Question
 from salver.families.questions import (
@@ -23,6 +38,7 @@ from salver.families.questions import (
 )
 
 NOISE = Noise(draws=2, sigma=0.2)
+REFERENCES = References(baselines=((0.0,), (0.5,)), draws=3, sigma=0.1)
 MAPS: list[Explanation] = [
     Gradient(),
     Gradient(absolute=True),
@@ -30,6 +46,24 @@ MAPS: list[Explanation] = [
     Cam(),
     Cam(absolute=True),
     GradCam(),
+    HiResCam(),
+    LayerCam(),
+    GuidedBackprop(),
+    Deconvnet(),
+    LocalIntegratedGradients(steps=3, baseline=(0.25,)),
+    IntegratedGradients(steps=3, quadrature="riemann_trapezoid", baseline=(0.25,)),
+    GradientXInput(),
+    LocalExpectedGradients(references=REFERENCES),
+    ExpectedGradients(references=REFERENCES),
+    SquareGrad(noise=NOISE),
+    VarGrad(noise=NOISE),
+    Occlusion(window=2, stride=1, baseline=(0.25,)),
+    Occlusion(window=2, absolute=True, grouped=False, baseline=(-0.5,)),
+    FeatureAblation(baseline=(0.25,)),
+    Rise(masks=RandomMasks(count=12, cells=2), baseline=(0.25,)),
+    ShapleyValues(groups=(0, 0, 1, 1, 2, 2, 3, 3, 4), baseline=(0.25,)),
+    KernelShap(groups=(0, 0, 1, 1, 2, 2, 3, 3, 4), draws=Draws(count=12), baseline=(0.25,)),
+    Lime(draws=Draws(count=20)),
 ]
 Array = np.ndarray
 Broken = Callable[[Array, Array, Array, int], Array]

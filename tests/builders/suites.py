@@ -20,6 +20,10 @@ SMALL = {
         {"network": "digits-gap", "points": 1, "epsilons": [0.002], "k": 5},
         {"network": "digits-gap", "points": 1, "epsilons": [0.002], "k": 3, "within": 5},
         {"network": "digits-conv-dense", "points": 1, "epsilons": [0.002], "k": 2, "map": "grad-cam"},
+        {
+            "network": "digits-gap", "points": 1, "epsilons": [0.002], "k": 2, "map": "layercam",
+            "layer": 1,
+        },
     ],
     "saliency": [
         {
@@ -35,6 +39,11 @@ SMALL = {
             "network": "bandit-6x6", "points": 1, "epsilon_factors": [1.1],
             "question": {"kind": "sign-changes", "entry": 1},
             "map": {"method": "smoothgrad", "noise": {"draws": 2, "sigma": 0.1}},
+        },
+        {
+            "network": "bandit-6x6", "points": 1, "epsilon_factors": [1.1], "most": 1.0,
+            "maps": [{"method": "gradient"}, {"method": "gradient", "absolute": True}],
+            "questions": [{"kind": "entry-moves", "delta": 1.0}, {"kind": "top-k-changes", "k": 2}],
         },
     ],
     "topk_rank": [

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from salver.core.errors import SalverError
+from salver.explain.explanation import Explained
 from salver.explain.gradient import Gradient
 from salver.explain.ranking import UndefinedConditionError
-from salver.explain.smoothgrad import Noise, SmoothGrad, smoothed_gradient, smoothgrad_network
-from salver.explain.unroll import logit_combination
+from salver.explain.smoothgrad import Noise, SmoothGrad
 from salver.families.factory import InstanceFactory, Point, Posed
 from salver.families.generate import drafts
 from salver.families.generator import InstanceDraft
@@ -66,16 +66,16 @@ def test_graph_is_the_mean_gradient_with_unshifted_logits(seed, draws, kind, con
             4,
         )
     network = from_torch(module, size)
-    noise = Noise(draws=draws, sigma=0.7, seed=seed).values(size)
-    graph = smoothgrad_network(network, logit_combination(3, 1), noise, kind)
+    explanation = SmoothGrad(logit=1, absolute=kind == "abs", noise=Noise(draws=draws, sigma=0.7, seed=seed))
+    graph = explanation.graph(network)
     x = np.random.default_rng(seed).uniform(-1, 1, (6, size))
-    expected = mean_by_autograd(module, x, noise, 1)
+    expected = mean_by_autograd(module, x, explanation.noise.values(size), 1)
     expected = np.abs(expected) if kind == "abs" else expected
     outputs = evaluate(graph, x)
     assert np.allclose(outputs[:, 3:], expected, rtol=1e-5, atol=1e-6)
     assert np.allclose(outputs[:, :3], evaluate(network, x))
-    logits, mean = smoothed_gradient(lower(network), x, logit_combination(3, 1), noise)
-    assert np.allclose(np.abs(mean) if kind == "abs" else mean, outputs[:, 3:], rtol=1e-6, atol=1e-6)
+    logits, mean = explanation.values(Explained(network, lower(network), explanation), x)
+    assert np.allclose(mean, outputs[:, 3:], rtol=1e-6, atol=1e-6)
     assert np.allclose(logits, outputs[:, :3])
     again = from_model(to_model(graph))
     assert np.allclose(evaluate(again, x), outputs)
@@ -93,15 +93,9 @@ def test_draws_are_binary32_and_seeded():
 
 def test_a_gradient_looks_at_the_point_alone_and_smoothgrad_at_every_draw():
     noise = Noise(draws=4, sigma=0.5)
-    assert np.array_equal(Gradient().shifts(3), np.zeros((1, 3)))
-    assert np.array_equal(SmoothGrad(noise=noise).shifts(3), noise.values(3))
-
-
-@pytest.mark.parametrize("shape", [(0, 4), (2, 3), (4,)])
-def test_noise_must_fit_the_input(shape):
-    network = relu_network([4, 3, 2], np.random.default_rng(0))
-    with pytest.raises(SalverError, match="noise has shape"):
-        smoothgrad_network(network, logit_combination(2, 0), np.zeros(shape))
+    x = np.array([1.0, 2.0, 3.0])
+    assert np.array_equal(Gradient().looks_at(x), x[None])
+    assert np.array_equal(SmoothGrad(noise=noise).looks_at(x), x + noise.values(3))
 
 
 def test_a_tie_with_the_top_set_counts_as_broken():

@@ -66,9 +66,8 @@ def test_any_question_about_any_map_asks_what_it_says(
     holds = np.array([draft.prop.margin(row[None])[0] >= 0 for row in outputs])
     assert (holds == wanted).mean() > 0.99
     assert Facts.model_validate_json(facts.model_dump_json()) == facts
-    if not isinstance(question, SignChanges | EntryMoves):
-        score = asked.question.score(logits, maps, asked.reference, facts.label)
-        assert ((score >= 0) == wanted).mean() > 0.99
+    score = asked.question.score(logits, maps, asked.reference, facts.label)
+    assert ((score >= asked.question.enough) == wanted).mean() > 0.99
 
 
 def test_every_method_and_question_is_tried() -> None:
@@ -110,6 +109,19 @@ def test_a_question_that_does_not_fit_the_map_is_refused(question: Question, wha
     with pytest.raises(SalverError) as caught:
         small.pose(point, question, Gradient())
     assert what in str(caught.value)
+
+
+def test_an_entry_that_is_0_has_no_sign_to_lose() -> None:
+    with pytest.raises(UndefinedConditionError, match="entry 1 of the map is 0, which has no sign"):
+        SignChanges(entry=1).at(np.array([2.0, 0.0]), 0, 3)
+
+
+def test_a_radius_is_that_of_a_violation() -> None:
+    """The score of such a question is the map's movement itself, which is never below 0."""
+    asked = posed(Gradient(), EntryMoves(delta=0.3))
+    star = asked.radius(1.0, 0)
+    assert asked.extreme(0.8 * star, 0).value < 0.3 <= asked.extreme(1.05 * star, 0).value
+    assert asked.asking(delta=1e6).radius(1.0, 0) == np.inf
 
 
 def test_a_question_about_a_map_needs_one() -> None:

@@ -230,7 +230,7 @@ def test_unroll_of_a_users_network(project, instance_set, tmp_path):
     network = next((instance_set / "networks").iterdir())
     out = tmp_path / "grad.onnx"
     done = salver(project, "unroll", str(network), "-o", str(out), "--label", "1")
-    assert "Y [1,7]" in done.stdout
+    assert "Y [batch,7]" in done.stdout
     assert out.exists()
     bad = salver(
         project, "unroll", str(network), "-o", str(tmp_path / "no.onnx"), "--label", "9", check=False

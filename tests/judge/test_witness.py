@@ -23,7 +23,7 @@ from salver.judge.witness import (
     replay,
     second_opinion,
 )
-from salver.spec import Atom, Property
+from salver.spec import Atom, Ball, Property
 from tests.builders.witnesses import LAST, classifier, flat, instance, of_network, saved
 
 # z0 = 2 relu(x0 - x1) - relu(x1), z1 = relu(x1): dz0/dx = (2, -2) where x0 > x1 > 0 up to the last term.
@@ -225,3 +225,29 @@ def test_a_tie_counts_as_a_violation(tmp_path: Path) -> None:
     tie = Property(np.zeros(2), np.ones(2), (((Atom(0, ">=", other=1),),),), 2)
     assert replay(square, tie, flat(0.5, 0.25)).verdict is WitnessVerdict.CORRECT
     assert replay(square, tie, flat(0.5, 0.26)).verdict is WitnessVerdict.INVALID
+
+
+SPHERE = replace(query(((Atom(1, ">="),),)), ball=Ball(np.array([0.5, 0.5]), 0.0625))
+
+
+@pytest.mark.parametrize(
+    ("x", "verdict"),
+    [
+        ([0.75, 0.5], WitnessVerdict.CORRECT),
+        ([0.65, 0.3], WitnessVerdict.CORRECT),
+        ([0.75 + 2.0**-24, 0.5], WitnessVerdict.UP_TO_TOLERANCE),
+        ([0.65, 0.29995], WitnessVerdict.UP_TO_TOLERANCE),
+        ([0.75, 0.25], WitnessVerdict.INVALID),
+        ([0.7502, 0.5], WitnessVerdict.INVALID),
+    ],
+)
+def test_a_witness_lies_in_the_ball_exactly(graph: Path, x: list[float], verdict: WitnessVerdict) -> None:
+    found = replay(graph, SPHERE, flat(*x))
+    assert found.verdict is verdict
+    assert ("ball" in found.detail) == (verdict is not WitnessVerdict.CORRECT)
+
+
+def test_without_a_tolerance_a_point_beside_the_ball_is_none(graph: Path) -> None:
+    beside = flat(0.75 + 2.0**-24, 0.5)
+    assert replay(graph, SPHERE, beside, 0.0).verdict is WitnessVerdict.INVALID
+    assert replay(graph, replace(SPHERE, ball=None), beside, 0.0).verdict is WitnessVerdict.CORRECT

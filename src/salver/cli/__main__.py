@@ -11,15 +11,17 @@ from salver import __version__
 from salver.cli.all import run_all
 from salver.cli.bench import bench_commands
 from salver.cli.calling import call
-from salver.cli.check import CheckCommand, check
+from salver.cli.check import check
 from salver.cli.check_runner import check_runner
 from salver.cli.compare import compare
 from salver.cli.data import data_app
 from salver.cli.doctor import doctor
+from salver.cli.entries import MethodCommand, QuestionCommand
 from salver.cli.export import export
 from salver.cli.families import families
 from salver.cli.gallery import gallery
 from salver.cli.generate import generate
+from salver.cli.methods import methods
 from salver.cli.new_runner import new_runner
 from salver.cli.publish import publish
 from salver.cli.report import report
@@ -42,11 +44,12 @@ app = typer.Typer(
 )
 app.command("all")(run_all)
 for command in (
-    generate, run, runs, report, compare, export, gallery, publish, validate, unroll,
-    suites, families, doctor,
+    generate, run, runs, report, compare, export, gallery, publish, validate,
+    suites, families, methods, doctor,
 ):  # fmt: skip
     app.command()(command)
-app.command(cls=CheckCommand)(check)
+app.command(cls=MethodCommand)(unroll)
+app.command(cls=QuestionCommand)(check)
 app.command("verify-set")(verify_set)
 app.command("new-runner")(new_runner)
 app.command("test-runner")(check_runner)

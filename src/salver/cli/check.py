@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-import typer.core
-import typer.main
 
 from salver.cli import completing
+from salver.cli.entries import SAID, Method, Minus, OutputName, Score
 from salver.cli.options import AsJson, DataDir, with_options
 
 if TYPE_CHECKING:
@@ -23,7 +21,8 @@ ROBUST, NOT_ROBUST, UNDECIDED = 0, 1, 3
 CHECK_S, RADIUS_S = 10.0, 60.0
 """Seconds where none are given."""
 ABOUT_POINT = (
-    "dataset", "index", "data_dir", "method", "label", "minus", "absolute", "input_range", "output",
+    "dataset", "index", "data_dir", "method", "label", "minus", "absolute", "input_range", "output", "score",
+    "norm",
 )  # fmt: skip
 """What is handed on as it is said."""
 
@@ -36,6 +35,9 @@ class CheckArguments:
     epsilon: Annotated[
         float | None, typer.Option("--epsilon", "-e", help="radius: largest change of an input entry")
     ] = None
+    norm: Annotated[
+        str, typer.Option("--norm", help="of radii: linf, or l2 for the Euclidean distance of inputs")
+    ] = "linf"
     radius: Annotated[
         bool, typer.Option("--radius", help="find up to which radius it is robust, and where it is broken")
     ] = False
@@ -63,14 +65,11 @@ class CheckArguments:
             autocompletion=completing.questions,
         ),
     ] = "top-k-changes"
-    method: Annotated[
-        str | None,
-        typer.Option("--method", "-m", help="method (default: gradient)", autocompletion=completing.methods),
-    ] = None
+    method: Method = None
     label: Annotated[
         int | None, typer.Option("--label", help="class that is explained (default: the network's)")
     ] = None
-    minus: Annotated[int | None, typer.Option("--minus", help="class whose logit is subtracted")] = None
+    minus: Minus = None
     absolute: Annotated[
         bool | None,
         typer.Option("--abs/--signed", help="sizes of the map's entries (default: where they are ranked)"),
@@ -79,9 +78,8 @@ class CheckArguments:
         tuple[float, float] | None,
         typer.Option("--range", help="lowest and highest input (default: the data set's)"),
     ] = None
-    output: Annotated[
-        str | None, typer.Option("--output-name", help="which of a network's outputs holds the scores")
-    ] = None
+    output: OutputName = None
+    score: Score = None
     data_dir: DataDir = None
     solver: Annotated[
         str,
@@ -100,55 +98,6 @@ class CheckArguments:
         typer.Option("--proof", help="proof to write, where robust; with FILE.onnx and FILE.vnnlib"),
     ] = None
     force: Annotated[bool, typer.Option("--force", help="replace files that are there")] = False
-
-
-class CheckCommand(typer.core.TyperCommand):
-    """A command that also has every option of every question and method, found when first asked for."""
-
-    _own: list[Any]
-    _complete: bool
-
-    @property
-    def params(self) -> list[Any]:
-        """The command's own parameters, then those of questions and methods."""
-        if not self._complete:
-            self._complete = True
-            self._own += _entry_options()
-        return self._own
-
-    @params.setter
-    def params(self, own: list[Any]) -> None:
-        self._own, self._complete = own, False
-
-    def invoke(self, ctx: Any) -> Any:
-        """Hands what was said of question and method to the command as one mapping."""
-        from salver.points.entries import all_entries
-
-        said = {name: ctx.params.pop(name) for name in all_entries()}
-        ctx.meta["salver.entries"] = {name: value for name, value in said.items() if value is not None}
-        return super().invoke(ctx)
-
-
-def _entry_options() -> list[Any]:
-    """An option for every entry of a question or method; values are read when it is known whose they are."""
-    from salver.points.entries import all_entries
-
-    def entries(**_: object) -> None: ...
-
-    parameters = []
-    for entry in all_entries().values():
-        option = f"--{entry.name.replace('_', '-')}"
-        shown = f"{option}/--no-{option[2:]}" if entry.flag else option
-        about = typer.Option(shown, help=f"of {', '.join(entry.owners)}")
-        kind: Any = Annotated[bool | None if entry.flag else str | None, about]
-        parameters.append(
-            inspect.Parameter(entry.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
-        )
-    entries.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    entries.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    app = typer.Typer(add_completion=False)
-    app.command()(entries)
-    return typer.main.get_command(app).params
 
 
 @with_options
@@ -173,7 +122,7 @@ def check(arguments: CheckArguments, context: typer.Context, as_json: AsJson = F
     wanted = {"most": epsilon, "precision": arguments.precision}
     bisection = said(Bisection, wanted) if arguments.radius else None
     within = None if arguments.radius else said(Within, {"epsilon": epsilon})
-    given = {name: getattr(arguments, name) for name in ABOUT_POINT} | context.meta["salver.entries"]
+    given = {name: getattr(arguments, name) for name in ABOUT_POINT} | context.meta[SAID]
     stated = {name: value for name, value in given.items() if value is not None}
     asked = ask(arguments.network, arguments.point, arguments.question, **stated)
     proof, force = arguments.proof, arguments.force

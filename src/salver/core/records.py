@@ -163,7 +163,9 @@ def _words(error: ErrorDetails, kind: type[Any] | None) -> tuple[str, str]:
 
 
 def _choice(given: str, choices: list[str]) -> str:
-    near = difflib.get_close_matches(given, choices, 1)
+    near = difflib.get_close_matches(given, choices, 1) or difflib.get_close_matches(
+        given.lower(), choices, 1
+    )
     return f"did you mean {near[0]}?" if near else f"choose {' or '.join(choices)}"
 
 

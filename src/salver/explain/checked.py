@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from salver.explain.reference import (
 from salver.nets.classifier import Classifier, read_classifier
 from salver.nets.network import Network
 from salver.nets.onnx.writer import to_bytes, to_model
+from salver.nets.runtime import with_free_batch
 
 Array = npt.NDArray[np.float64]
 
@@ -47,7 +49,8 @@ def unrolled(
 ) -> tuple[Classifier, Network, bytes]:
     """The classifier, the graph X -> Concat[logits, E] that explains it, and the content of its file.
 
-    ONNX Runtime on the content is compared with the classifier and the explanation's definition.
+    ONNX Runtime on the content is compared with the classifier and the explanation's definition. It takes any
+    number of rows, and says what it is in its metadata.
 
     Raises:
         SalverError: as `classifier_of`; a class that the network does not have, a network that the method
@@ -58,12 +61,26 @@ def unrolled(
     if not isinstance(source, Network):
         _refuse_differing(found, source, example, points)
     network = found.network
+    unknown = np.full(network.input_size, np.inf)
+    explanation = explanation.for_data(found.shape or (network.input_size,), -unknown, unknown)
     graph = explanation.graph(network)
-    metadata = {"salver.explained": explanation.text, "salver.logits": str(network.output_size)}
-    content = to_bytes(to_model(graph, metadata))
+    content = to_bytes(with_free_batch(to_model(graph, _metadata(found, explanation))))
     expected = explanation.reference_outputs(network, points.x)
     refuse_wrong_graph(content, graph, expected, points, network.output_size, explanation.kinks_at_relus)
     return found, graph, content
+
+
+def _metadata(classifier: Classifier, explanation: Explanation) -> dict[str, str]:
+    """What a graph's file says of itself: the map in words and as a record, and what Y is made of."""
+    network = classifier.network
+    shape = classifier.shape or (network.input_size,)
+    said = {
+        "salver.explained": explanation.text,
+        "salver.explanation": explanation.model_dump_json(),
+        "salver.logits": str(network.output_size),
+        "salver.map_shape": json.dumps(explanation.map_shape(network, shape)),
+    }
+    return said if classifier.closing is None else {**said, "salver.left_out": classifier.closing}
 
 
 def _read(source: Any, example: Any, output: str | None) -> Classifier:

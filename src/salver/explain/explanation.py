@@ -90,13 +90,25 @@ class Explanation(Record):
         """Whether `values` evaluates the graph, and so cannot find a fault of it."""
         return type(self).values is Explanation.values
 
-    def shifts(self, size: int) -> Array:
-        """Where E looks around x: offsets [q, n] at which the classifier's gradient matters for it."""
-        return np.zeros((1, size))
+    def looks_at(self, x: Array) -> Array:
+        """Points [q, n] at which the classifier's gradient matters for E at x [n]."""
+        return x[None]
 
     def map_shape(self, classifier: Network, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Shape of E before flattening; that of the input unless a method says otherwise."""
         return input_shape
+
+    def for_data(self, shape: tuple[int, ...], low: Array, high: Array) -> Self:
+        """The same map, completed by what it needs to know of the data that it is about.
+
+        Args:
+            shape: of an input before flattening.
+            low, high: lowest and highest value of every entry [n]; infinite where nothing is known.
+
+        Raises:
+            SalverError: it does not fit such inputs.
+        """
+        return self
 
     def graph_name(self, network: str) -> str:
         """File stem of the graph for a network of this name."""
@@ -110,6 +122,10 @@ class Explanation(Record):
     def of(self, logit: int, minus: int | None = None) -> Self:
         """The same map of other logits."""
         return self.model_copy(update={"logit": logit, "minus": minus})
+
+    def as_stored(self, classifier: Network) -> Self:
+        """The same map, said without names of tensors: the network that is stored has names of its own."""
+        return self
 
     def combination(self, logits: int) -> Array:
         """Coefficients [m] of what is explained. Raises: SalverError: see `logit_combination`."""

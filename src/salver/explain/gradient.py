@@ -11,7 +11,7 @@ from salver.explain.autograd import gradient_by_autograd
 from salver.explain.explanation import METHODS, Explained, Explanation, Form
 from salver.explain.unroll import unroll
 from salver.nets.network import Network
-from salver.nets.program import AbsBlock, GateBlock, MaskBlock, Program, ReluBlock
+from salver.nets.program import AbsBlock, FactorBlock, GateBlock, MaskBlock, ProductBlock, Program, ReluBlock
 
 Array = npt.NDArray[np.float64]
 
@@ -52,7 +52,8 @@ def logits_and_gradient(classifier: Program, x: Array, coefficients: Array) -> t
     """Logits [batch, m] and d(coefficients . logits)/dx [batch, n] with ReLU'(0) = 0, in float64.
 
     Args:
-        classifier: its masks are piecewise constant, so nothing goes back through them.
+        classifier: its masks and the factors of its products are piecewise constant, so nothing goes back
+            through them.
         x: [batch, n].
         coefficients: [m], or [batch, m] for one combination per point.
     """
@@ -70,7 +71,9 @@ def logits_and_gradient(classifier: Program, x: Array, coefficients: Array) -> t
                 gated = adjoint[number] * values[block.mask]
             case AbsBlock():
                 gated = adjoint[number] * np.sign(block.value.evaluate(values))
-            case MaskBlock():
+            case ProductBlock():
+                gated = adjoint[number] * values[block.factor]
+            case MaskBlock() | FactorBlock():
                 continue
         for source, matrix in classifier.argument(block).terms.items():
             adjoint[source] += (matrix.T @ gated.T).T

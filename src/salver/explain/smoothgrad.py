@@ -7,22 +7,14 @@ Noisy inputs are not clipped to the data range: the noise of Levine, Singla and 
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
-from salver.core.errors import SalverError
 from salver.core.records import Record
-from salver.explain.autograd import gradient_by_autograd
-from salver.explain.explanation import METHODS, Array, Explained, Explanation, Form
-from salver.explain.gradient import logits_and_gradient
-from salver.explain.unroll import SaliencyMap, unroll
-from salver.nets.network import Network, free_prefix, single
-from salver.nets.operators import Abs, Add, Concat, Node, Scale, Shape
-from salver.nets.program import Program
+from salver.explain.explanation import METHODS, Array, Form
+from salver.explain.places import PlacedGradients, Places
 
 
 class Noise(Record):
@@ -34,14 +26,24 @@ class Noise(Record):
         seed: of the draws; they do not depend on the network or the point.
     """
 
-    draws: int = Field(gt=0)
-    sigma: float = Field(gt=0, allow_inf_nan=False)
-    seed: int = Field(default=0, ge=0)
+    draws: int = Field(gt=0, description="how many gradients are averaged")
+    sigma: float = Field(gt=0, allow_inf_nan=False, description="standard deviation of the noise")
+    seed: int = Field(default=0, ge=0, description="of the noise")
 
     def values(self, size: int) -> Array:
         """The draws [q, size], every value a binary32 number."""
         standard = np.random.default_rng([self.seed, 29]).standard_normal((self.draws, size))
         return (self.sigma * standard).astype(np.float32).astype(np.float64)
+
+    def places(self, size: int) -> Places:
+        """x + n_j, all with weight 1/q."""
+        count = self.draws
+        return Places(np.ones(count), self.values(size), np.full(count, 1 / count))
+
+    @property
+    def text(self) -> str:
+        """The draws for readers."""
+        return f"{self.draws} draws, sigma {self.sigma:g}, seed {self.seed}"
 
     @property
     def stem(self) -> str:
@@ -50,7 +52,7 @@ class Noise(Record):
 
 
 @METHODS.register
-class SmoothGrad(Explanation):
+class SmoothGrad(PlacedGradients):
     """The mean gradient over the noise draws.
 
     The sums x + n_j are not rounded to binary32, since a query is meant over the reals.
@@ -62,36 +64,15 @@ class SmoothGrad(Explanation):
     method: Literal["smoothgrad"] = "smoothgrad"
     noise: Noise
 
-    def graph(self, classifier: Network) -> Network:
-        """See `smoothgrad_network`."""
-        kind: SaliencyMap = "abs" if self.absolute else "raw"
-        draws = self.shifts(classifier.input_size)
-        return smoothgrad_network(classifier, self.combination(classifier.output_size), draws, kind)
+    def places(self, size: int) -> Places:
+        return self.noise.places(size)
 
-    def signed_reference(self, classifier: Network, x: npt.NDArray[Any]) -> Array:
-        """By automatic differentiation at every shifted point."""
-        combination, points = self.combination(classifier.output_size), x.astype(np.float64)
-        found = [gradient_by_autograd(classifier, combination, points + d) for d in self.shifts(x.shape[1])]
-        return np.asarray(np.mean(found, axis=0))
-
-    def values(self, explained: Explained, x: Array) -> tuple[Array, Array]:
-        """By reverse accumulation."""
-        combination = self.combination(explained.logits)
-        draws = self.shifts(x.shape[1])
-        logits, mean = smoothed_gradient(explained.program, x, combination, draws)
-        return logits, np.abs(mean) if self.absolute else mean
-
-    def shifts(self, size: int) -> Array:
-        return self.noise.values(size)
-
-    @property
-    def kinks_at_relus(self) -> bool:
-        return False
+    def combined(self, gradients: Array, x: Array) -> Array:
+        return np.asarray(gradients.mean(axis=0))
 
     @property
     def name(self) -> str:
-        noise = self.noise
-        return f"SmoothGrad ({noise.draws} draws, sigma {noise.sigma:g}, seed {noise.seed})"
+        return f"SmoothGrad ({self.noise.text})"
 
     @property
     def short(self) -> str:
@@ -100,87 +81,3 @@ class SmoothGrad(Explanation):
     def graph_name(self, network: str) -> str:
         kind = "abs" if self.absolute else "raw"
         return f"smooth-{network}-g{self.logits_stem}-{self.noise.stem}-{kind}"
-
-
-def smoothgrad_network(
-    classifier: Network, coefficients: Array, draws: Array, kind: SaliencyMap = "abs"
-) -> Network:
-    """The network X [n] -> Concat[logits(X) [m], mean gradient [n]]; the logits are those without noise.
-
-    Args:
-        classifier: feed-forward ReLU network with m outputs.
-        coefficients: float64 [m]; the gradient is taken of their inner product with the logits.
-        draws: [q, n] of binary32 numbers.
-        kind: the mean gradient as it is, or its absolute values.
-
-    Raises:
-        SalverError: no draws, or draws of another size; else as `unroll`.
-    """
-    size = classifier.input_size
-    if draws.ndim != 2 or len(draws) == 0 or draws.shape[1] != size:
-        what = f"noise has shape {draws.shape}, expected (q, {size}) with q > 0"
-        raise SalverError(what, "smoothgrad", "give at least one draw per input entry")
-    gradient = _gradient_only(unroll(classifier, coefficients, "raw"))
-    nodes = list(classifier.nodes)
-    parts = []
-    names = free_prefix(classifier.shapes, "draw"), free_prefix(classifier.shapes, "smoothgrad")
-    for number, draw in enumerate(draws):
-        copy = _copy(gradient, f"{names[0]}{number}_", draw.astype(np.float32))
-        nodes += copy
-        parts.append(copy[-1].name)
-    saliency = _mean(nodes, parts, (size,), names[1])
-    if kind == "abs":
-        nodes.append(Node(f"{names[1]}_abs", Abs(), (saliency,), (size,)))
-        saliency = nodes[-1].name
-    shape = (classifier.output_size + size,)
-    nodes.append(Node(f"{names[1]}_output", Concat(), (classifier.output, saliency), shape))
-    return single(Network(classifier.input, size, tuple(nodes), nodes[-1].name))
-
-
-def smoothed_gradient(
-    classifier: Program, x: Array, coefficients: Array, draws: Array
-) -> tuple[Array, Array]:
-    """Logits [batch, m] at `x` [batch, n], and the mean [batch, n] of the gradients at x + draws[j]."""
-    logits, _, _ = classifier.evaluate(x)
-    batch, size = x.shape
-    points = (x[None] + draws[:, None]).reshape(-1, size)
-    _, gradient = logits_and_gradient(classifier, points, coefficients)
-    return logits, np.asarray(gradient.reshape(len(draws), batch, size).mean(axis=0))
-
-
-def _gradient_only(unrolled: Network) -> Network:
-    """Without the final Concat and whatever only the logits needed."""
-    by_name = {node.name: node for node in unrolled.nodes}
-    saliency = by_name[unrolled.output].inputs[1]
-    needed, open_ = set[str](), [saliency]
-    while open_:
-        name = open_.pop()
-        if name in by_name and name not in needed:
-            needed.add(name)
-            open_ += by_name[name].inputs
-    kept = tuple(node for node in unrolled.nodes if node.name in needed)
-    return Network(unrolled.input, unrolled.input_size, kept, saliency)
-
-
-def _copy(gradient: Network, prefix: str, draw: npt.NDArray[np.float32]) -> list[Node]:
-    """The gradient network at X + draw; its output is the last node."""
-    size = gradient.input_size
-    entry = prefix + gradient.input
-    names = {gradient.input: entry, **{node.name: prefix + node.name for node in gradient.nodes}}
-    nodes = [Node(entry, Scale(np.ones(size, np.float32), draw), (gradient.input,), (size,))]
-    for node in gradient.nodes:
-        inputs = tuple(names[name] for name in node.inputs)
-        nodes.append(replace(node, name=names[node.name], inputs=inputs))
-    return nodes
-
-
-def _mean(nodes: list[Node], parts: list[str], shape: Shape, prefix: str) -> str:
-    total = parts[0]
-    for number, part in enumerate(parts[1:]):
-        nodes.append(Node(f"{prefix}_sum{number}", Add(), (total, part), shape))
-        total = nodes[-1].name
-    if len(parts) > 1:
-        share = np.full(shape, 1 / len(parts), np.float32)
-        nodes.append(Node(f"{prefix}_mean", Scale(share, np.zeros_like(share)), (total,), shape))
-        total = nodes[-1].name
-    return total

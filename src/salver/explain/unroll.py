@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from salver.core.errors import SalverError
 from salver.nets.network import Network, NetworkBuilder, single
-from salver.nets.operators import Abs, Add, Adjoint, Concat, Mul, Scale, Sign, held
+from salver.nets.operators import Abs, Add, Adjoint, Concat, Mul, Node, Scale, Sign, held
 
 SaliencyMap = Literal["raw", "abs"]
 
@@ -37,31 +37,27 @@ def logit_combination(logits: int, label: int, other: int | None = None) -> npt.
     return coefficients
 
 
-def unroll(classifier: Network, coefficients: npt.NDArray[np.float64], kind: SaliencyMap = "raw") -> Network:
+def unroll(
+    classifier: Network,
+    coefficients: npt.NDArray[np.float64],
+    kind: SaliencyMap = "raw",
+    walk: type[Unrolling] | None = None,
+) -> Network:
     """The network X [n] -> Concat[logits [m], saliency [n]].
 
     Args:
         classifier: feed-forward piecewise linear network with m outputs; its weights are rounded to binary32.
         coefficients: float64 [m]; the gradient is taken of their inner product with the logits.
         kind: `raw` gradient or its absolute values.
+        walk: how signals pass a ReLU; None for the gradient.
 
     Raises:
         SalverError: an operator without a known adjoint, no ReLU between input and output, or a weight that
             leaves the range of binary32.
     """
     classifier = single(classifier)
-    builder = _Unrolling(classifier)
-    builder.accumulate(classifier.output, coefficients)
-    for node in reversed(classifier.nodes):
-        if node.name in builder.steps:
-            continue
-        adjoint = builder.take(node.name)
-        if adjoint is not None:
-            node.operator.backward(builder, node, adjoint)
-    saliency = builder.take(classifier.input)
-    if not isinstance(saliency, str):
-        what = "its gradient does not depend on the input"
-        raise SalverError(what, "network", "saliency queries need a ReLU between input and output")
+    builder = (walk or Unrolling)(classifier)
+    saliency = builder.arrived(builder.back_to(classifier.input, coefficients))
     if kind == "abs":
         saliency = builder.emit(Abs(), (saliency,), (classifier.input_size,))
     shape = (classifier.output_size + classifier.input_size,)
@@ -69,7 +65,7 @@ def unroll(classifier: Network, coefficients: npt.NDArray[np.float64], kind: Sal
     return single(builder.built(output), "gradient network")
 
 
-class _Unrolling(NetworkBuilder):
+class Unrolling(NetworkBuilder):
     """Adjoints of the tensors met so far: a constant vector until the first gate, then a node's name."""
 
     def __init__(self, classifier: Network) -> None:
@@ -79,6 +75,34 @@ class _Unrolling(NetworkBuilder):
         for node in classifier.nodes:
             if isinstance(node.operator, Sign) or self.steps.issuperset(node.inputs):
                 self.steps.add(node.name)
+
+    def back_to(self, tensor: str, coefficients: npt.NDArray[np.float64]) -> Adjoint | None:
+        """What arrives at a tensor of the network from its output.
+
+        Args:
+            coefficients: float64 [m], what leaves the output.
+
+        Returns:
+            A constant, flat; the name of the tensor that holds it; or None where the output depends on the
+            tensor by signs alone.
+
+        Raises:
+            SalverError: an operator without a known adjoint.
+        """
+        behind = {tensor}
+        for node in self.network.nodes:
+            if not behind.isdisjoint(node.inputs):
+                behind.add(node.name)
+        self.accumulate(self.network.output, coefficients)
+        for node in reversed(self.network.nodes):
+            if node.name == tensor:
+                break
+            if node.name in self.steps or node.name not in behind:
+                continue
+            adjoint = self.take(node.name)
+            if adjoint is not None:
+                node.operator.backward(self, node, adjoint)
+        return self.take(tensor)
 
     def accumulate(self, tensor: str, adjoint: Adjoint) -> None:
         self.adjoints.setdefault(tensor, []).append(adjoint)
@@ -98,6 +122,16 @@ class _Unrolling(NetworkBuilder):
             shift = held(constant.reshape(self.shapes[tensor]))
             total = self.emit(Scale(np.ones(shift.shape, np.float32), shift), (total,), self.shapes[tensor])
         return total
+
+    def arrived(self, adjoint: Adjoint | None) -> str:
+        """The tensor of what has arrived at the input. Raises: SalverError: it is constant."""
+        if isinstance(adjoint, str):
+            return adjoint
+        what = "its gradient does not depend on the input"
+        raise SalverError(what, "network", "saliency queries need a ReLU between input and output")
+
+    def through_relu(self, node: Node, adjoint: Adjoint) -> Adjoint:
+        return self.gated(node.inputs[0], adjoint)
 
     def gated(self, pre_activation: str, adjoint: Adjoint) -> Adjoint:
         return self.times(self.mask(pre_activation), adjoint)

@@ -61,3 +61,17 @@ def same_top_k(first: int, reference: Array, k: int) -> tuple[Clause, ...]:
     inside = top_k(reference, k)
     outside = np.setdiff1d(np.arange(len(reference)), inside)
     return tuple(((Atom(first + int(i), ">=", other=first + int(j)),),) for i in inside for j in outside)
+
+
+def some_entry_moves(first: int, reference: Array, widths: Array | float) -> tuple[Clause, ...]:
+    """|Y[first + j] - reference[j]| >= widths[j] for some j.
+
+    Rounded away from xhat to binary32, so that a violation moves by the width or more.
+    """
+    low, high = float32_down(reference - widths), float32_up(reference + widths)
+    moved = (
+        (atom,)
+        for j, (below, above) in enumerate(zip(low.tolist(), high.tolist(), strict=True), first)
+        for atom in (Atom(j, "<=", constant=below), Atom(j, ">=", constant=above))
+    )
+    return (tuple(moved),)

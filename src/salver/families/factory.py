@@ -1,4 +1,4 @@
-"""Where instances come from: a question about a map of a classifier, posed at a point, asked on a box."""
+"""Where instances come from: a question about a map of a classifier, posed at a point, asked around it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from salver.families.question import Question
 from salver.families.search import Found, largest, significant
 from salver.nets.network import Network, lower
 from salver.nets.program import Program
-from salver.spec import Property, float32_down, float32_up
+from salver.spec import Ball, Norm, Property, ball_around, float32_down, float32_up
 from salver.zoo.datasets import Clip, bounds
 
 Array = npt.NDArray[np.float64]
@@ -55,6 +55,7 @@ class InstanceFactory:
         classifier, name: the network and its name in file names.
         dataset, input_shape, clip: name, shape of an input and ranges of the data.
         card: of data of one's own.
+        norm: in which inputs lie within a radius of xhat.
     """
 
     family: str
@@ -64,6 +65,7 @@ class InstanceFactory:
     input_shape: tuple[int, ...]
     clip: Clip | None
     card: DataCard | None = None
+    norm: Norm = "linf"
 
     @cached_property
     def limits(self) -> Box:
@@ -92,6 +94,8 @@ class InstanceFactory:
     def box(self, x: npt.NDArray[np.float32], epsilon: float) -> Box:
         """|x - xhat|_inf <= epsilon within the data range, rounded outwards to binary32 [n], [n].
 
+        It holds all inputs within epsilon in the Euclidean norm, too, where `ball` says which.
+
         Raises:
             SalverError: epsilon is not positive and finite.
         """
@@ -102,6 +106,14 @@ class InstanceFactory:
         least, most = self.limits
         low, high = float32_down(centre - epsilon), float32_up(centre + epsilon)
         return np.asarray(np.maximum(low, least)), np.asarray(np.minimum(high, most))
+
+    def ball(self, x: npt.NDArray[np.float32], epsilon: float) -> Ball | None:
+        """|x - xhat|_2 <= epsilon where the norm is Euclidean, else None: then the box is all there is.
+
+        Raises:
+            SalverError: see `ball_around`.
+        """
+        return ball_around(x, epsilon) if self.norm == "l2" else None
 
     def pose(
         self,
@@ -123,10 +135,14 @@ class InstanceFactory:
         if explanation is None and question.needs_map:
             where = f"{self.family} on {self.name}"
             raise SalverError(f"{question.kind} asks about a map, and none is named", where, "name a method")
+        explanation, compared_with = self._completed(explanation), self._completed(compared_with)
         at_xhat = self.explained(compared_with or explanation)
         reference = at_xhat.values(point.centre[None])[1][0]
         complete = question.at(reference, point.label, self.classifier.output_size)
         return Posed(self, point, complete, self.explained(explanation), compared_with, reference)
+
+    def _completed(self, explanation: Explanation | None) -> Explanation | None:
+        return explanation and explanation.for_data(self.input_shape, *self.limits)
 
     def with_network(self, classifier: Network, name: str) -> InstanceFactory:
         """The same on another network of the same data."""
@@ -163,28 +179,40 @@ class Posed:
         return self.question.score(*self.map.values(x), self.reference, self.point.label)
 
     def extreme(self, epsilon: float, seed: int, box: Box | None = None) -> Found:
-        """The largest score that a random search finds in the box of radius `epsilon`, or in `box`."""
+        """The largest score that a random search finds within `epsilon`, or in `box`."""
+        ball = None if box else self.factory.ball(self.point.x, epsilon)
         box = box or self.factory.box(self.point.x, epsilon)
-        return largest(self.score, *box, self.point.centre, seed * 100_003 + self.point.index)
+        return largest(self.score, *box, self.point.centre, seed * 100_003 + self.point.index, ball)
 
     def radius(self, most: float, seed: int) -> float:
-        """Sampled upper bound on the smallest radius with a score of 0 or more, by bisection.
+        """Sampled upper bound on the smallest radius with a violation, by bisection.
 
         inf where none is found at the radius `most`.
         """
-        if self.extreme(most, seed).value < 0:
+        enough = self.question.enough
+        if self.extreme(most, seed).value < enough:
             return float("inf")
         low, high = 0.0, most
         for _ in range(RADIUS_STEPS):
             middle = (low + high) / 2
-            low, high = (low, middle) if self.extreme(middle, seed).value >= 0 else (middle, high)
+            low, high = (low, middle) if self.extreme(middle, seed).value >= enough else (middle, high)
         return significant(high)
 
-    def prop(self, box: Box) -> Property:
-        """The query over a box [n], [n]."""
+    def within(self, epsilon: float) -> Property:
+        """The query over the inputs within a radius.
+
+        Raises:
+            SalverError: as `InstanceFactory.box` and `ball_around`.
+        """
+        x = self.point.x
+        return self.prop(self.factory.box(x, epsilon), self.factory.ball(x, epsilon))
+
+    def prop(self, box: Box, ball: Ball | None = None) -> Property:
+        """The query over a box [n], [n], and over a ball in it."""
         logits = self.map.logits
         clauses = self.question.clauses(self.reference, self.point.label, logits)
-        return Property(*box, clauses, logits + len(self.reference) + self.question.extra_outputs)
+        outputs = logits + len(self.reference) + self.question.extra_outputs
+        return Property(*box, clauses, outputs, ball)
 
     def draft(
         self,
@@ -202,17 +230,19 @@ class Posed:
             found: where a search came out; its point may show that the answer is sat.
             vacuity: what else was measured.
             exact: find the answer by enumerating activation regions (small networks only).
-            box: bounds [n], [n] in place of those around xhat.
+            box: bounds [n], [n] in place of what lies within epsilon of xhat.
             name: file stem, or a layout as in `Question.layout`, in place of the question's.
         """
-        prop = self.prop(box or self.factory.box(self.point.x, epsilon))
+        prop = self.within(epsilon) if box is None else self.prop(box)
         forms = (self.map.lowered, self.map.runtime) if self.graph is self.map.graph else ()
         expected, evidence = known_answer(self.graph, prop, found.point, exact, *forms)
         factory, index = self.factory, self.point.index
-        explanation = self.map.explanation
+        explanation = self.map.explanation and self.map.explanation.as_stored(factory.classifier)
+        compared = self.compared_with and self.compared_with.as_stored(factory.classifier)
         graph = f"{factory.name}-logits" if explanation is None else explanation.graph_name(factory.name)
         layout = name or self.question.layout
         named = self.question.file_name(layout, network=factory.name, map=graph, index=index, epsilon=epsilon)
+        named = f"{named}-l2" if prop.ball is not None else named
         if self.question.extra_outputs:
             graph = f"{graph}-i{index}-{self.question.stem}"
         facts = Facts(
@@ -223,9 +253,10 @@ class Posed:
             label=self.point.label,
             data_label=self.point.data_label,
             explanation=explanation,
-            compared_with=self.compared_with,
+            compared_with=compared,
             question=self.question,
             epsilon=epsilon,
+            norm="linf" if prop.ball is None else "l2",
             clip=factory.clip,
             input_shape=factory.input_shape,
             logits=self.map.logits,

@@ -17,6 +17,7 @@ from salver.core.records import Record
 from salver.explain.methods import AnyExplanation
 from salver.families.questions import AnyQuestion
 from salver.nets.network import Network, evaluate
+from salver.spec import Norm
 from salver.spec.truth import Evidence, Truth
 from salver.zoo.datasets import Clip, bounds
 
@@ -87,6 +88,7 @@ class Facts(Record):
         compared_with: the map at xhat that E is compared with, where it is another one than `explanation`.
         question: what is asked of E, completed by E at xhat.
         epsilon: radius of the box, which lies inside `clip`; half of its widest side where it is another one.
+        norm: in which inputs lie within epsilon of xhat; with `l2` the box is cut to a ball.
         region: the box in words, where it is another one than that of radius `epsilon` around xhat.
         xhat: the point [n], where it is neither a row of a data set nor the middle of the box.
         clip: lowest and highest valid value of the entries, for all or for equal parts of them in order.
@@ -103,6 +105,7 @@ class Facts(Record):
     compared_with: AnyExplanation | None = None
     question: AnyQuestion
     epsilon: float
+    norm: Norm = Field(default="linf", exclude_if=lambda norm: norm == "linf")
     region: str | None = Field(default=None, exclude_if=lambda region: region is None)
     xhat: tuple[float, ...] | None = Field(default=None, exclude_if=lambda xhat: xhat is None)
     clip: Clip | None = None

@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from salver.explain.gradient import logits_and_gradient
 from salver.families.factory import Box, Posed
-from salver.families.search import Found
+from salver.families.search import Found, inside
+from salver.spec import Ball
 
 Array = npt.NDArray[np.float64]
 _POOL = 12
@@ -28,13 +29,14 @@ def sample_delta_star(
 
     Args:
         effort: the batch size.
-        box: bounds [n], [n] in place of those of radius `epsilon` around xhat.
+        box: bounds [n], [n] in place of what lies within `epsilon` of xhat.
     """
     maps = (posed.map.explanation, posed.compared_with)
     signed = [None if one is None else one.model_copy(update={"absolute": False}) for one in maps]
     posed = posed.factory.pose(posed.point, posed.question, *signed)
     rng = np.random.default_rng(seed * 100_003 + posed.point.index)
-    search = _NearestSearch(posed, box or posed.factory.box(posed.point.x, epsilon), rng)
+    ball = None if box else posed.factory.ball(posed.point.x, epsilon)
+    search = _NearestSearch(posed, box or posed.factory.box(posed.point.x, epsilon), ball, rng)
     search.attack(effort, steps=8)
     if search.best_point is None:
         return Found(np.inf, None, search.samples)
@@ -45,8 +47,8 @@ def sample_delta_star(
 
 
 class _NearestSearch:
-    def __init__(self, posed: Posed, box: Box, rng: np.random.Generator) -> None:
-        self.posed, self.rng = posed, rng
+    def __init__(self, posed: Posed, box: Box, ball: Ball | None, rng: np.random.Generator) -> None:
+        self.posed, self.ball, self.rng = posed, ball, rng
         self.lower, self.upper = box
         self.centre, self.label = posed.point.centre, posed.point.label
         self.targets = list(posed.question.classes(self.label, posed.map.logits))
@@ -112,8 +114,7 @@ class _NearestSearch:
         self.pool = list(kept.items())[:_POOL]
 
     def _clip(self, x: Array) -> Array:
-        nearest = x.astype(np.float32).astype(np.float64)
-        return np.asarray(np.clip(nearest, self.lower, self.upper))
+        return inside(x, (self.lower, self.upper), self.ball)
 
 
 def _one_hot(classes: Sequence[int] | npt.NDArray[np.int_], count: int) -> Array:

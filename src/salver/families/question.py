@@ -77,6 +77,11 @@ class Question(Record):
         """By how much E may or must move; None where that is not asked."""
         return None
 
+    @property
+    def enough(self) -> float:
+        """The score from which on there is a violation."""
+        return 0.0
+
     @abstractmethod
     def clauses(self, reference: Array, label: int, logits: int) -> tuple[Clause, ...]:
         """The condition over the outputs Y = [logits [m], E [s], extra outputs].
@@ -108,7 +113,7 @@ class Question(Record):
     def score(self, logits: Array, maps: Array, reference: Array, label: int) -> Array:
         """What a search for a violation raises [batch], at logits [batch, m] and maps [batch, s].
 
-        By default the margin of the clauses, which is >= 0 where they hold.
+        By default the margin of the clauses, which is >= 0 where they hold; see `enough`.
         """
         outputs = np.hstack([logits, maps, self.extra(maps)])
         none = np.empty(0)

@@ -15,6 +15,7 @@ from pydantic import Field
 from salver.core.errors import SalverError
 from salver.explain.ranking import (
     Ranking,
+    UndefinedConditionError,
     enough_departed,
     some_pair_flips,
     someone_overtaken,
@@ -293,6 +294,9 @@ class SignChanges(Question):
         if not 0 <= self.entry < len(reference):
             what = f"there is no entry {self.entry}"
             raise SalverError(what, "sign question", f"choose among 0 ... {len(reference) - 1}")
+        if reference[self.entry] == 0:
+            what = f"entry {self.entry} of the map is 0, which has no sign"
+            raise UndefinedConditionError(what, "sign question", "choose another entry")
         return self.model_copy(update={"positive": bool(reference[self.entry] > 0)})
 
     @property
@@ -310,6 +314,10 @@ class SignChanges(Question):
     @property
     def stem(self) -> str:
         return f"f{self.entry}-l{self.level:g}"
+
+    @property
+    def enough(self) -> float:
+        return -self.level
 
     def clauses(self, reference: Array, label: int, logits: int) -> tuple[Clause, ...]:
         if self.positive:
@@ -348,15 +356,12 @@ class EntryMoves(Question):
     def stem(self) -> str:
         return f"w{self.delta:g}"
 
+    @property
+    def enough(self) -> float:
+        return self.delta
+
     def clauses(self, reference: Array, label: int, logits: int) -> tuple[Clause, ...]:
-        # Rounded away from xhat, so that a violation moves by delta or more.
-        low, high = float32_down(reference - self.delta), float32_up(reference + self.delta)
-        moved = (
-            (atom,)
-            for j, (below, above) in enumerate(zip(low.tolist(), high.tolist(), strict=True), logits)
-            for atom in (Atom(j, "<=", constant=below), Atom(j, ">=", constant=above))
-        )
-        return (tuple(moved),)
+        return conditions.some_entry_moves(logits, reference, self.delta)
 
     def score(self, logits: Array, maps: Array, reference: Array, label: int) -> Array:
         return np.asarray(np.abs(maps - reference).max(axis=1))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from salver.families.factory import Box, Posed
+from salver.families.factory import InstanceFactory, Point, Posed
 from salver.families.generator import InstanceDraft
 from salver.families.instance import RankingMeasures, Vacuity
 from salver.families.questions import TopKChanges
@@ -19,6 +19,7 @@ from salver.families.search import Found
 from salver.nets.program import Program
 from salver.solvers.attack.ranking_attack import Attack, RankingTarget, er_loss, mse_loss, pair_loss
 from salver.solvers.bounding.bounds import propagate
+from salver.spec import norm_of
 
 Array = npt.NDArray[np.float64]
 
@@ -37,9 +38,7 @@ def epsilon_star(posed: Posed, most: float, seed: int) -> Found:
         posed: a question about ranks.
     """
     generator = np.random.default_rng([seed * 100_003 + posed.point.index, 29])
-    search = _MeasureSearch(
-        posed.map.lowered, _target(posed), posed.point.centre, posed.factory.limits, generator
-    )
+    search = _MeasureSearch(posed.map.lowered, _target(posed), posed.point, posed.factory, generator)
     misses = 0
     for _ in range(ROUNDS):
         before = search.best
@@ -75,10 +74,14 @@ def _target(posed: Posed) -> RankingTarget:
 
 
 def sample_measures(posed: Posed, epsilon: float, seed: int, points: int = 256) -> RankingMeasures:
-    """P@k and thickness on `points` uniform points of the box."""
+    """P@k and thickness on `points` uniform points of the box or ball; those outside the range move in."""
     low, high = posed.factory.box(posed.point.x, epsilon)
+    ball = posed.factory.ball(posed.point.x, epsilon)
     generator = np.random.default_rng([seed * 100_003 + posed.point.index, 31])
-    x = low + generator.random((points, len(low))) * (high - low)
+    if ball is None:
+        x = low + generator.random((points, len(low))) * (high - low)
+    else:
+        x = ball.projected(ball.uniform(points, generator), low, high)
     target, unstable = _target(posed), open_neurons(posed, epsilon)
     outputs, _, _ = posed.map.lowered.evaluate(x)
     kept = target.lead(outputs) >= 0
@@ -100,22 +103,24 @@ def sample_measures(posed: Posed, epsilon: float, seed: int, points: int = 256) 
 class _MeasureSearch:
     program: Program
     target: RankingTarget
-    centre: Array
-    limits: Box
+    point: Point
+    factory: InstanceFactory
     generator: np.random.Generator
     best: float = np.inf
     witness: Array | None = None
     samples: int = 0
 
+    def __post_init__(self) -> None:
+        self.centre = self.point.centre
+
     def round(self, radius: float) -> None:
-        """Attacks the box of one radius; every violating point is walked back at once."""
-        box = (
-            np.maximum(self.centre - radius, self.limits[0]),
-            np.minimum(self.centre + radius, self.limits[1]),
-        )
+        """Attacks the box or ball of one radius; every violating point is walked back at once."""
+        least, most = self.factory.limits
+        box = (np.maximum(self.centre - radius, least), np.minimum(self.centre + radius, most))
+        ball = self.factory.ball(self.point.x, radius)
         reference = self.target.saliencies(self.program.evaluate(self.centre[None])[0][0])
         ranking = self.target.ranking
-        attack = Attack.on(self.program, self.target, box, self.generator)
+        attack = Attack.on(self.program, self.target, box, self.generator, ball)
         for loss in (pair_loss(ranking), er_loss(ranking), mse_loss(reference)):
             for points in attack.descend(attack.starts(self.generator, 16), loss, self.generator):
                 broken = self._violating(points)
@@ -131,7 +136,7 @@ class _MeasureSearch:
         room = CLEAR * (1.0 + np.abs(self.target.saliencies(outputs)).max(axis=1))
         broken = rounded[self.target.margin(outputs) >= room]
         if len(broken):
-            distance = np.abs(broken - self.centre).max(axis=1)
+            distance = norm_of(broken - self.centre, self.factory.norm)
             nearest = int(np.argmin(distance))
             if distance[nearest] < self.best:
                 self.best, self.witness = float(distance[nearest]), broken[nearest]

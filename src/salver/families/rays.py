@@ -9,6 +9,7 @@ from salver.explain.gradient import logits_and_gradient
 from salver.families.factory import Posed
 from salver.families.question import lead_of_others
 from salver.families.search import Found
+from salver.spec import norm_of
 
 Array = npt.NDArray[np.float64]
 _RAYS, _RADII, _ROUNDS = 48, 32, 8
@@ -28,7 +29,8 @@ def along_rays(posed: Posed, most: float, seed: int) -> Found:
     radii = most * np.geomspace(1e-3, 1.0, _RADII)
     rays = _directions(posed, rng)
     for step in range(_ROUNDS):
-        steps = (rays[:, None] * radii[None, :, None]).reshape(-1, len(centre))
+        units = rays / np.maximum(norm_of(rays, posed.factory.norm), 1.0)[:, None]
+        steps = (units[:, None] * radii[None, :, None]).reshape(-1, len(centre))
         x = np.clip((centre + steps).astype(np.float32).astype(np.float64), *limits)
         hit = _broken(posed, x).reshape(len(rays), len(radii))
         samples += hit.size
@@ -58,10 +60,10 @@ def _directions(posed: Posed, rng: np.random.Generator) -> Array:
     """Signs [rays, n] along which neurons change fastest where the map looks: sign gradients of random
     combinations of logits there, and random corners."""
     centre, logits = posed.point.centre, posed.map.logits
-    shifts = np.zeros((1, len(centre)))
+    looks = centre[None]
     if posed.map.explanation is not None:
-        shifts = posed.map.explanation.shifts(len(centre))
-    points = centre + shifts[rng.integers(len(shifts), size=_RAYS)]
+        looks = posed.map.explanation.looks_at(centre)
+    points = looks[rng.integers(len(looks), size=_RAYS)]
     program = posed.factory.program
     _, gradient = logits_and_gradient(program, points, rng.standard_normal((_RAYS, logits)))
     corners = rng.choice([-1.0, 1.0], (_RAYS, len(centre)))

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from salver.spec import Ball
+
 Array = npt.NDArray[np.float64]
 BATCH, ROUNDS = 128, 12
 
@@ -33,17 +35,25 @@ class Found:
         return self.value if np.isfinite(self.value) else None
 
 
-def largest(score: Callable[[Array], Array], lower: Array, upper: Array, centre: Array, seed: int) -> Found:
+def largest(
+    score: Callable[[Array], Array],
+    lower: Array,
+    upper: Array,
+    centre: Array,
+    seed: int,
+    ball: Ball | None = None,
+) -> Found:
     """Random search for the largest score over a box: corners and uniform points, then shrinking steps.
 
     Args:
         score: points [batch, n] -> values [batch].
         lower, upper, centre: binary32 values [n].
+        ball: in which points must lie besides; the box holds its centre.
     """
     rng = np.random.default_rng(seed)
     anywhere = rng.uniform(lower, upper, (BATCH, len(lower)))
     corners = np.where(rng.random((BATCH, len(lower))) < 0.5, lower, upper)
-    points = _inside(np.concatenate([centre[None], anywhere, corners]), lower, upper)
+    points = inside(np.concatenate([centre[None], anywhere, corners]), (lower, upper), ball)
     values = score(points)
     samples, best = len(points), points[np.argsort(-values)[:8]]
     value = float(values.max())
@@ -51,7 +61,7 @@ def largest(score: Callable[[Array], Array], lower: Array, upper: Array, centre:
         reach = 0.7**round_ * (upper - lower)
         start = best[rng.integers(len(best), size=BATCH)]
         moved = rng.random(start.shape) < rng.random((BATCH, 1))
-        points = _inside(start + moved * rng.uniform(-1.0, 1.0, start.shape) * reach, lower, upper)
+        points = inside(start + moved * rng.uniform(-1.0, 1.0, start.shape) * reach, (lower, upper), ball)
         points = np.concatenate([best, points])
         values = score(points)
         samples += BATCH
@@ -59,8 +69,11 @@ def largest(score: Callable[[Array], Array], lower: Array, upper: Array, centre:
     return Found(value, best[0], samples)
 
 
-def _inside(points: Array, lower: Array, upper: Array) -> Array:
-    return np.clip(points.astype(np.float32).astype(np.float64), lower, upper)
+def inside(points: Array, box: tuple[Array, Array], ball: Ball | None = None) -> Array:
+    """Binary32 points [batch, n] of a box [n], [n], and of a ball in it, next to points [batch, n]."""
+    if ball is not None:
+        return ball.nearest(points, *box)
+    return np.clip(points.astype(np.float32).astype(np.float64), *box)
 
 
 def significant(value: float, digits: int = 3) -> float:

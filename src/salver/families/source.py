@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from salver.core.errors import SalverError, suggestion
 from salver.explain.ranking import UndefinedConditionError
@@ -21,6 +22,7 @@ from salver.nets.classifier import KERAS, read_classifier
 from salver.nets.network import Network
 from salver.nets.onnx.file import network_name
 from salver.nets.torch_bridge import from_torch
+from salver.spec import Norm
 from salver.zoo.datasets import NAMES, Dataset, DataSource, load, open_dataset, open_point
 
 
@@ -34,12 +36,24 @@ class NetworkParameters(PointChoice):
     )
 
 
-class RadiusParameters(NetworkParameters):
+class WithinParameters(NetworkParameters):
+    """The same for families that ask about all inputs within a radius."""
+
+    norm: Norm = Field(default="linf", description="of the radii: linf is a box, l2 a ball cut to the range")
+    enumerate: bool = Field(default=False, description="find the exact answer (small networks only)")
+
+    @model_validator(mode="after")
+    def _enumerable(self) -> Self:
+        if self.enumerate and self.norm != "linf":
+            raise ValueError("answers are enumerated over boxes only; leave out enumerate, or norm")
+        return self
+
+
+class RadiusParameters(WithinParameters):
     """The same for families that choose radii by a smallest one that was sampled, epsilon*."""
 
-    epsilons: tuple[float, ...] = Field(default=(), description="radii of the input box")
+    epsilons: tuple[float, ...] = Field(default=(), description="radii of the input box or ball")
     epsilon_factors: tuple[float, ...] = Field(default=(), description="radii in sampled epsilon*")
-    enumerate: bool = Field(default=False, description="find the exact answer (small networks only)")
 
     def radii(self, star: float) -> tuple[float, ...]:
         """The radii asked for, where epsilon* is `star`; relative ones are left out where it is inf."""
@@ -71,7 +85,8 @@ def over_points(
     classifier, data = classifier_and_data(params, seed, family)
     name = network_name(Path(params.network))
     described = (data.name, data.input_shape, data.clip, card_of(data))
-    factory = InstanceFactory(family, classifier, name, *described)
+    norm = params.norm if isinstance(params, WithinParameters) else "linf"
+    factory = InstanceFactory(family, classifier, name, *described, norm=norm)
     used = 0
     for point in chosen_points(params, factory, data, seed):
         try:

@@ -69,6 +69,7 @@ RESULTS = (
     ResultColumn("network", heading="network", fact=lambda instance: instance.subject),
     ResultColumn("question", heading="question", fact=_fact(lambda facts: facts.question.kind)),
     ResultColumn("epsilon", "float64", "epsilon", 6, fact=_fact(lambda facts: facts.epsilon)),
+    ResultColumn("norm", fact=_fact(lambda facts: facts.norm)),
     ResultColumn("suite", heading="suite"),
     ResultColumn("limit_s", "float64", "limit (s)", 3),
     ResultColumn("repetition", "int64", "repetition", 0),

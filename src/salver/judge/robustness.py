@@ -13,9 +13,9 @@ from salver.core.errors import SalverError, suggestion
 from salver.judge.columns import SHARES, par2_cost
 from salver.judge.scoring import VIRTUAL_BEST, per_instance, virtual_best, wilson
 
-KEYS = ("network", "epsilon", "question", "method", "family", "suite", "dataset", "k", "delta")
+KEYS = ("network", "epsilon", "norm", "question", "method", "family", "suite", "dataset", "k", "delta")
 """Columns of the results that instances can be grouped by."""
-SHOWN = ("network", "epsilon", "question", "method")
+SHOWN = ("network", "epsilon", "norm", "question", "method")
 """Those that a report groups by, each alone, where a run has more than one value of it."""
 
 

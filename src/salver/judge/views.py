@@ -20,7 +20,7 @@ from salver.judge.loaded import LoadedInstance, StoredRun
 from salver.judge.maps import map_shape, seen, seen_at_xhat
 from salver.judge.witness import replay
 from salver.runners.answers import RunRecord
-from salver.spec import Property
+from salver.spec import Property, norm_of
 from salver.zoo.datasets import Clip, Dataset
 
 Array = npt.NDArray[np.float64]
@@ -66,8 +66,8 @@ class WitnessView:
 
     @property
     def input_distance(self) -> float:
-        """Largest change of an input entry."""
-        return float(np.abs(self.witness - self.x).max())
+        """How far the witness is from xhat in the norm of the instance."""
+        return float(norm_of(self.witness - self.x, self.instance.known.norm))
 
     @property
     def map_distance(self) -> float:
@@ -91,7 +91,7 @@ def view(instance: LoadedInstance, solver: str, text: str) -> WitnessView | None
     witness, outputs = np.array(replayed.point), np.array(replayed.outputs)
     data = instance.data
     row = None if data is None else _row_in(data, facts, prop)
-    x = centre_of_box(prop.input_lower, prop.input_upper, facts) if row is None else row
+    x = row if row is not None else prop.ball.centre if prop.ball else _centre(prop, facts)
     at_x, at_witness = seen_at_xhat(instance, x), seen(facts, outputs)
     names = instance.names.classes
     return WitnessView(
@@ -158,6 +158,10 @@ def chosen_witnesses(
 def _tolerance(instance: Instance) -> float:
     share = instance.known.vacuity.delta_over_saliency
     return float("inf") if share is None else share
+
+
+def _centre(prop: Property, facts: Facts) -> Array:
+    return centre_of_box(prop.input_lower, prop.input_upper, facts)
 
 
 def centre_of_box(low: Array, high: Array, facts: Facts) -> Array:

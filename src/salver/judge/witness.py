@@ -52,7 +52,7 @@ class Tolerances(Record):
     """How far a witness may be off.
 
     Attributes:
-        inputs: absolute distance to the box up to which a point is still credited.
+        inputs: absolute distance to the box, and to the ball, up to which a point is still credited.
         outputs: absolute slack of each output constraint up to which it counts as satisfied.
         relative_outputs: largest relative distance between the solver's Y and the replayed one;
             None ignores the solver's Y.
@@ -112,13 +112,13 @@ def replay(onnx: Path, prop: Property, text: str | None, tolerance: float | Tole
 
     Args:
         onnx: the instance's network, X [1, n] -> Y [1, m + s].
-        prop: the query; its box and its output condition decide.
+        prop: the query; its box, its ball and its output condition decide.
         text: the witness as printed; None when there was none.
         tolerance: the rule's tolerances; a number stands for the 2026 rule with that input tolerance.
 
     Returns:
-        `correct`: in the box, outputs satisfied, no tolerance used. `up_to_tolerance`: credited, but
-        proves nothing. `uncheckable`: the checker could not run, which is not held against the solver.
+        `correct`: in box and ball exactly, outputs satisfied, no tolerance used. `up_to_tolerance`: credited,
+        but proves nothing. `uncheckable`: the checker could not run, which is not held against the solver.
     """
     rule = tolerance if isinstance(tolerance, Tolerances) else Tolerances(inputs=tolerance)
     if text is None or is_empty(text):
@@ -222,14 +222,17 @@ def _run(onnx: Path, x: Array) -> tuple[Array, Array]:
 
 
 def _grade(prop: Property, point: Array, outputs: Array, rule: Tolerances) -> tuple[WitnessVerdict, str]:
-    outside = float(np.maximum(prop.input_lower - point, point - prop.input_upper).max(initial=0.0))
+    apart = {"box": prop.outside_box(point), "ball": prop.outside_ball(point)}
+    region = max(apart, key=lambda name: apart[name])
+    outside = apart[region]
     if not outside <= rule.inputs:
-        return WitnessVerdict.INVALID, f"X lies {outside:.3g} outside the box"
+        return WitnessVerdict.INVALID, f"X lies {outside:.3g} outside the {region}"
     if not prop.outputs_satisfied(outputs, rule.outputs):
         margin = float(prop.margin(outputs))
         return WitnessVerdict.INVALID, f"the replayed outputs miss the condition by {-margin:.3g}"
     if outside > 0:
-        return WitnessVerdict.UP_TO_TOLERANCE, f"X lies {outside:.3g} outside the box, within the tolerance"
+        detail = f"X lies {outside:.3g} outside the {region}, within the tolerance"
+        return WitnessVerdict.UP_TO_TOLERANCE, detail
     if not prop.outputs_satisfied(outputs):
         return WitnessVerdict.UP_TO_TOLERANCE, "the outputs satisfy the condition only within the tolerance"
     return WitnessVerdict.CORRECT, ""

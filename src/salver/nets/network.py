@@ -167,7 +167,7 @@ def lower(network: Network) -> Program:
     """Composes the linear operators of a network and pairs masks with their ReLUs.
 
     Raises:
-        UnsupportedQueryError: a Sign outside Relu(Sign(z)), or a product of two non-masks.
+        UnsupportedQueryError: a Sign outside Relu(Sign(z)), or a product without a piecewise constant factor.
     """
     builder, shapes, size = ProgramBuilder(), network.shapes, network.input_size
     builder.define(network.input, identity(-1, size))

@@ -1,18 +1,23 @@
-"""The network of a query as the solvers see it: affine maps between four kinds of nonlinear blocks.
+"""The network of a query as the solvers see it: affine maps between a few kinds of nonlinear blocks.
 
 Every linear operator is composed away, so a query is x -> blocks -> affine output. A ReLU and the mask
 of the same pre-activation are found by themselves and refer to one pre-activation vector: a solver that
 decides the sign of z decides both.
+
+A product needs a factor that is piecewise constant: one that the signs alone decide. With all signs decided
+every block is an affine map of x, whatever the products.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from scipy import sparse
 
-from salver.nets.affine import Affine, Array, UnsupportedQueryError, compact, identity
+from salver.nets.affine import Affine, Array, UnsupportedQueryError, apply, compact, identity
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +70,56 @@ class AbsBlock:
     source: str = ""
 
 
-Block = ReluBlock | MaskBlock | GateBlock | AbsBlock
+@dataclass(frozen=True, eq=False)
+class FactorBlock:
+    """v itself, where v is piecewise constant and a factor of products, which refer to it.
+
+    `name` and `source` are both the tensor of v in the network.
+    """
+
+    value: Affine
+    size: int
+    name: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class ProductBlock:
+    """f * v: f is the piecewise constant block `factor`, and v any affine value over the blocks before.
+
+    Attributes:
+        square: v is f, so the product is no less than 0.
+        name, source: the tensors of the product and of v in the network.
+    """
+
+    factor: int
+    value: Affine
+    size: int
+    square: bool = False
+    name: str = ""
+    source: str = ""
+
+
+Block = ReluBlock | MaskBlock | GateBlock | AbsBlock | FactorBlock | ProductBlock
+
+
+def piecewise_constant(pre: Sequence[PreActivation], blocks: Sequence[Block]) -> frozenset[int]:
+    """The blocks whose values the signs of the pre-activations and of absolute values alone decide.
+
+    Masks are; all else is where it reads nothing but such blocks.
+    """
+    found: set[int] = set()
+    for number, block in enumerate(blocks):
+        match block:
+            case MaskBlock():
+                decided = True
+            case ReluBlock():
+                decided = pre[block.pre].affine.terms.keys() <= found
+            case _:
+                decided = block.value.terms.keys() <= found
+        if decided:
+            found.add(number)
+    return frozenset(found)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,8 +132,18 @@ class Program:
     output: Affine
 
     def argument(self, block: Block) -> Affine:
-        """What a block is applied to: z of a ReLU or mask, v of a gate or an absolute value."""
+        """What a block is applied to: z of a ReLU or mask, v of all others."""
         return self.pre[block.pre].affine if isinstance(block, ReluBlock | MaskBlock) else block.value
+
+    @cached_property
+    def piecewise_constant(self) -> frozenset[int]:
+        """See the function of that name."""
+        return piecewise_constant(self.pre, self.blocks)
+
+    @property
+    def has_products(self) -> bool:
+        """Whether anything but a mask is multiplied with a value."""
+        return any(isinstance(block, ProductBlock) for block in self.blocks)
 
     def evaluate(self, x: Array) -> tuple[Array, list[Array], dict[int, Array]]:
         """Outputs, pre-activations and block values at inputs `x` [batch, n], in float64."""
@@ -97,6 +161,10 @@ class Program:
                     values[number] = values[block.mask] * block.value.evaluate(values)
                 case AbsBlock():
                     values[number] = np.abs(block.value.evaluate(values))
+                case FactorBlock():
+                    values[number] = block.value.evaluate(values)
+                case ProductBlock():
+                    values[number] = values[block.factor] * block.value.evaluate(values)
         return self.output.evaluate(values), [zs[i] for i in range(len(self.pre))], values
 
 
@@ -115,6 +183,7 @@ class ProgramBuilder:
     pre_of: dict[str, int] = field(default_factory=dict)
     relu_of: dict[int, int] = field(default_factory=dict)
     mask_of: dict[int, int] = field(default_factory=dict)
+    factor_of: dict[str, int] = field(default_factory=dict)
 
     def program(self, input_size: int, output: str) -> Program:
         """All so far. Raises: UnsupportedQueryError: the output is a Sign."""
@@ -163,16 +232,36 @@ class ProgramBuilder:
         return self._append(AbsBlock(value, value.size, name, source))
 
     def product(self, left: str, right: str, name: str) -> Affine:
-        """mask * v. Raises: UnsupportedQueryError: neither factor is a mask."""
+        """A gate where one factor is a mask, else a product where one is piecewise constant.
+
+        Raises:
+            UnsupportedQueryError: neither is.
+        """
         factors = {left: self.value(left), right: self.value(right)}
         for mask, source in ((left, right), (right, left)):
             number = _plain_mask(factors[mask], self.blocks)
             if number is not None:
                 value = compact(factors[source])
                 return self._append(GateBlock(number, value, value.size, name, source))
-        raise UnsupportedQueryError("a product of which neither factor is a mask Relu(Sign(z))")
+        constant = piecewise_constant(self.pre, self.blocks)
+        for factor, source in ((right, left), (left, right)):
+            multiplier, value = compact(factors[factor]), compact(factors[source])
+            if not multiplier.terms and multiplier.constant_size is None:
+                return apply(sparse.diags_array(multiplier.constant, format="csr"), value, 0.0)
+            if multiplier.terms.keys() <= constant:
+                number = self._factor(factor, multiplier)
+                square = factor == source
+                value = identity(number, multiplier.size) if square else value
+                return self._append(ProductBlock(number, value, value.size, square, name, source))
+        raise UnsupportedQueryError("a product of which neither factor is piecewise constant")
 
-    def _append(self, block: GateBlock | AbsBlock) -> Affine:
+    def _factor(self, tensor: str, value: Affine) -> int:
+        if tensor not in self.factor_of:
+            self.factor_of[tensor] = len(self.blocks)
+            self.blocks.append(FactorBlock(value, value.size, tensor, tensor))
+        return self.factor_of[tensor]
+
+    def _append(self, block: GateBlock | AbsBlock | ProductBlock) -> Affine:
         self.blocks.append(block)
         return identity(len(self.blocks) - 1, block.size)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -122,9 +122,16 @@ def to_torch(network: Network, dtype: Any = None, device: str = "cpu") -> Callab
 
 
 def tensors_in_torch(
-    network: Network, dtype: Any = None, device: str = "cpu"
+    network: Network,
+    dtype: Any = None,
+    device: str = "cpu",
+    instead: Mapping[str, Callable[[Any], Any]] | None = None,
 ) -> Callable[[Any], dict[str, Any]]:
-    """As `to_torch`, with every tensor of the network by its name [batch, ...]."""
+    """As `to_torch`, with every tensor of the network by its name [batch, ...].
+
+    Args:
+        instead: functions in place of operators with one input, by the names of their nodes.
+    """
     import torch
 
     kind = dtype or torch.float32
@@ -141,6 +148,9 @@ def tensors_in_torch(
         values = {network.input: x}
         for node in network.nodes:
             given = [values[name] for name in node.inputs]
+            if instead and node.name in instead:
+                values[node.name] = instead[node.name](*given)
+                continue
             values[node.name] = node.operator.in_torch(given, weights[node.name], node.shape)
         return values
 

@@ -1,8 +1,9 @@
 """The oracle for small networks: every activation region is visited and solved as a linear program.
 
-With the sign of every pre-activation fixed, ReLUs, masks, gates and absolute values are affine in x, so
-a region is a polytope and a query on it is a linear program. The cost is exponential in the number of
-neurons that change sign over the box; meant for some tens of neurons, as ground truth for the solvers.
+With the sign of every pre-activation fixed, ReLUs, masks, gates and absolute values are affine in x, and so
+are products, one factor of which is a constant there. So a region is a polytope and a query on it is a linear
+program. The cost is exponential in the number of neurons that change sign over the box; meant for some tens
+of neurons, as ground truth for the solvers.
 
 The strict mask 1[z > 0] makes active sides open. They are decided with a margin t: z >= t on active
 neurons, z <= 0 on inactive ones, slack >= t on every atom. Where |t| <= `TOLERANCE`, which is as far as a
@@ -23,7 +24,15 @@ from scipy import optimize
 
 from salver.nets.affine import Affine
 from salver.nets.network import Network
-from salver.nets.program import AbsBlock, GateBlock, MaskBlock, Program, ReluBlock
+from salver.nets.program import (
+    AbsBlock,
+    FactorBlock,
+    GateBlock,
+    MaskBlock,
+    ProductBlock,
+    Program,
+    ReluBlock,
+)
 from salver.oracle.thin import decide_region
 from salver.spec.property import Atom, Clause, Property
 from salver.spec.truth import Truth
@@ -110,7 +119,10 @@ def enumerate_query(program: Program, prop: Property, network: Network | None = 
 
     Raises:
         ArithmeticError: a linear program ended neither solved nor infeasible.
+        ValueError: the query is over a ball, of which linear programs know nothing.
     """
+    if prop.ball is not None:
+        raise ValueError("answers are enumerated over boxes only")
     regions, best = 0, -np.inf
     witness, clearance = None, 0.0
     thin: list[tuple[Truth, Array | None]] = []
@@ -206,6 +218,14 @@ def _from_block(
     if isinstance(block, GateBlock):
         mask, gated = region.values[block.mask].constant, _compose(block.value, region.values)
         value = _Map(mask[:, None] * gated.matrix, mask * gated.constant)
+        yield from _from_block(program, _with(region, number, value), number + 1, decided)
+        return
+    if isinstance(block, FactorBlock | ProductBlock):
+        value = _compose(block.value, region.values)
+        if isinstance(block, ProductBlock):
+            factor = region.values[block.factor]
+            assert not factor.matrix.any(), "the signs decide a factor"
+            value = _Map(factor.constant[:, None] * value.matrix, factor.constant * value.constant)
         yield from _from_block(program, _with(region, number, value), number + 1, decided)
         return
     if isinstance(block, AbsBlock):

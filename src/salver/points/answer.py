@@ -14,6 +14,7 @@ from salver.points.asked import Asked
 from salver.points.decide import Decided, Robustness
 from salver.points.options import Solving
 from salver.report.axes import pixel
+from salver.spec import Norm, norm_of
 
 if TYPE_CHECKING:
     from salver.points.picture import PointPicture
@@ -107,6 +108,7 @@ class RobustnessAnswer:
         explanation = posed.map.explanation
         return {
             "verdict": self.verdict, "sentence": self.sentence, "epsilon": self.epsilon,
+            "norm": self.asked.norm,
             "question": posed.question.model_dump(mode="json"),
             "explanation": explanation and explanation.model_dump(mode="json"),
             "label": self.point.label, "map": self.point.map.tolist(), "map_shape": self.asked.map_shape,
@@ -129,14 +131,15 @@ class RobustnessAnswer:
 
     @property
     def distance(self) -> float:
-        """Largest change of an entry from the point to the counterexample; inf without one."""
-        return _distance(self.point.x, self.counterexample.x) if self.counterexample else float("inf")
+        """From the point to the counterexample, in the norm that was asked about; inf without one."""
+        other = self.counterexample
+        return float(norm_of(other.x - self.point.x, self.asked.norm)) if other else float("inf")
 
     @property
     def sentence(self) -> str:
         """The verdict in one plain sentence."""
         condition, solver = self.asked.posed.question.in_words, self.solving.solver
-        near = f"within {self.epsilon:g}"
+        near = f"within {self.epsilon:g}{euclidean(self.asked.norm)}"
         match self.robustness:
             case Robustness.ROBUST:
                 checked = ", and its proof was checked" if self.proof else ""
@@ -181,7 +184,8 @@ class RobustnessAnswer:
                     f"out of the {k} largest: {self.named(left)}; among them instead: {self.named(entered)}"
                 )
         if self.point.map.size:
-            moved, size = _distance(self.point.map, other.map), float(np.abs(self.point.map).max())
+            moved = float(np.abs(self.point.map - other.map).max())
+            size = float(np.abs(self.point.map).max())
             lines.append(
                 f"an entry of the map moves by up to {moved:.4g}; the largest at the point is {size:.4g}"
             )
@@ -281,5 +285,6 @@ def _view(asked: Asked, x: Array, logits: Array, values: Array) -> PointView:
     return PointView(x, values, logits, int(others[0]) if len(others) else label, top)
 
 
-def _distance(one: Array, other: Array) -> float:
-    return float(np.abs(one - other).max(initial=0.0))
+def euclidean(norm: Norm) -> str:
+    """What follows a radius in a sentence: the largest change of an entry goes without saying."""
+    return " in the Euclidean norm" if norm == "l2" else ""

@@ -18,11 +18,12 @@ from salver.points.entries import question_and_method
 from salver.points.given import GivenPoint, given_point
 from salver.points.options import PointOptions, said
 from salver.points.subject import Subject, subject_of
+from salver.spec import Norm
 
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """A question that can be asked in boxes of any radius around one point.
+    """A question that can be asked in boxes, or balls, of any radius around one point.
 
     Attributes:
         subject, given: the network and the point.
@@ -34,6 +35,11 @@ class Asked:
     given: GivenPoint
     posed: Posed
     notes: tuple[str, ...]
+
+    @property
+    def norm(self) -> Norm:
+        """In which inputs lie within a radius."""
+        return self.posed.factory.norm
 
     @property
     def map_shape(self) -> tuple[int, ...]:
@@ -65,15 +71,37 @@ def ask(model: Any, point: Any = None, question: str | Question = "top-k-changes
     if not asked.needs_map:
         _refuse_about_map(asked, method, options)
     seen = given_point(point, dataset, options.index, options.data_dir)
-    seen = seen if options.input_range is None else seen.within(*options.input_range)
     subject = subject_of(model, seen.examples, options.output)
+    return ask_of(subject, seen, asked, explanation, options)
+
+
+def ask_of(
+    subject: Subject,
+    seen: GivenPoint,
+    asked: Question,
+    explanation: Explanation,
+    options: PointOptions,
+    factory: InstanceFactory | None = None,
+) -> Asked:
+    """Poses a question about what was read.
+
+    Args:
+        explanation: of any logit; `options` says which one is explained.
+        factory: of the same subject and data, from a question about another point, so that what was made of
+            the network serves again.
+
+    Raises:
+        SalverError, UndefinedConditionError: as `ask`.
+    """
+    seen = seen if options.input_range is None else seen.within(*options.input_range)
     if subject.network.input_size != seen.x.size:
         what = f"{seen.origin} has {seen.x.size} entries, {subject.name} takes {subject.network.input_size}"
         raise SalverError(what, "point", f"give an input of the network{_declared(subject)}")
     subject.refuse_misread(seen.x.astype(np.float64))
     seen = seen.shaped(subject.classifier.shape)
-    described = (seen.origin, seen.shape, seen.clip)
-    factory = InstanceFactory("check", subject.network, subject.name, *described)
+    if factory is None:
+        described = (seen.origin, seen.shape, seen.clip)
+        factory = InstanceFactory("check", subject.network, subject.name, *described, norm=options.norm)
     with told_of_unsupported(subject.name):
         winner = int(factory.predict(seen.x[None])[0])
         explained = _explained(explanation, asked, winner, options) if asked.needs_map else None

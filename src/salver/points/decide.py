@@ -15,14 +15,14 @@ from threadpoolctl import threadpool_limits
 
 from salver.core.errors import SalverError
 from salver.families.factory import Box
-from salver.families.search import largest
+from salver.families.search import inside, largest
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.points.asked import Asked, told_of_unsupported
 from salver.points.limit import TimeOverError, stopped_after
 from salver.points.options import Solving
 from salver.solvers.query import Budget, Options, Query, Result, Verdict, read_query
 from salver.solvers.registry import EmbeddedSolver, embedded_solver
-from salver.spec import float32_down, float32_up
+from salver.spec import Ball, Norm, float32_down, float32_up, norm_of
 from salver.spec.write import to_vnnlib1
 
 Array = npt.NDArray[np.float64]
@@ -73,17 +73,23 @@ class QueryFolder:
 
     @property
     def vnnlib(self) -> Path:
-        """The property of the box that was asked about last."""
+        """The property of the radius that was asked about last."""
         return self.folder / "query.vnnlib"
 
+    def asking(self, asked: Asked) -> QueryFolder:
+        """Another question about the same graph; what was read of its file is kept."""
+        other = replace(self, asked=asked)
+        if "_query" in self.__dict__:
+            other.__dict__["_query"] = self._query
+        return other
+
     def at(self, epsilon: float) -> Query:
-        """The query for the box of a radius; `vnnlib` then holds its property.
+        """The query for the inputs within a radius; `vnnlib` then holds its property.
 
         Raises:
             SalverError: the radius is not positive and finite.
         """
-        posed = self.asked.posed
-        prop = posed.prop(posed.factory.box(posed.point.x, epsilon))
+        prop = self.asked.posed.within(epsilon)
         self.vnnlib.write_text(to_vnnlib1(prop))
         return self._query.asking(prop)
 
@@ -103,7 +109,7 @@ def decide(
     record: bool = False,
     nearest: bool = False,
 ) -> Decided:
-    """Decides with an embedded solver, in this process, what there is in the box of a radius.
+    """Decides with an embedded solver, in this process, what there is within a radius.
 
     Args:
         record: keep what a proof can use.
@@ -123,9 +129,9 @@ def decide(
         witness = result.witness
         with contextlib.suppress(TimeOverError), stopped_after(budget.left), threadpool_limits(1):
             if nearest:
-                witness = nearer(query, witness, asked.posed.point.centre)
+                witness = nearer(query, witness, asked.posed.point.centre, asked.norm)
             else:
-                witness = clearer(query, witness, _inner(asked, epsilon), solving.seed)
+                witness = clearer(query, witness, *_inner(asked, epsilon), solving.seed)
         return _with_witness(query, asked, result, witness)
     if result.verdict is Verdict.UNSAT and solver.certified:
         return Decided(Robustness.ROBUST, result)
@@ -157,30 +163,32 @@ def _with_witness(query: Query, asked: Asked, result: Result, witness: Array) ->
     return Decided(Robustness.NOT_ROBUST, replace(result, witness=witness), witness, outputs, margin)
 
 
-def _inner(asked: Asked, epsilon: float) -> Box:
-    """The box rounded inwards [n], [n]: the query's, rounded outwards, holds inputs that are farther."""
+def _inner(asked: Asked, epsilon: float) -> tuple[Box, Ball | None]:
+    """Box [n], [n] and ball rounded inwards: the query's, rounded outwards, hold inputs that are farther."""
     centre, (low, high) = asked.posed.point.centre, asked.given.limits
     least, most = np.maximum(centre - epsilon, low), np.minimum(centre + epsilon, high)
-    return float32_up(least), float32_down(most)
+    inner = Ball(centre, float(float32_down(epsilon * epsilon))) if asked.norm == "l2" else None
+    return (float32_up(least), float32_down(most)), inner
 
 
-def clearer(query: Query, witness: Array, box: Box, seed: int = 0) -> Array:
-    """A counterexample [n] of a box that meets the condition by more, where a short search finds one.
+def clearer(query: Query, witness: Array, box: Box, ball: Ball | None = None, seed: int = 0) -> Array:
+    """A counterexample [n] that meets the condition by more, where a short search finds one.
 
-    Solvers stop where the condition is just met. What is returned was confirmed as theirs is.
+    It lies in a box, and in a ball where one is given. Solvers stop where the condition is just met. What is
+    returned was confirmed as theirs is.
     """
 
     def score(points: Array) -> Array:
         return query.prop.margin(query.program.evaluate(points)[0])
 
-    inside = np.clip(witness, *box)
-    found = largest(score, *box, inside, seed)
-    confirmed = [query.confirm(x) for x in (found.point, inside) if x is not None]
+    start = inside(witness[None], box, ball)[0]
+    found = largest(score, *box, start, seed, ball)
+    confirmed = [query.confirm(x) for x in (found.point, start) if x is not None]
     better = [x for x in confirmed if x is not None]
     return max(better, key=lambda x: float(query.prop.margin(query.replay(x))), default=witness)
 
 
-def nearer(query: Query, witness: Array, centre: Array) -> Array:
+def nearer(query: Query, witness: Array, centre: Array, norm: Norm = "linf") -> Array:
     """A counterexample [n] on the way from the point to one: the first of them that is confirmed."""
     best = witness
     for _ in range(NEARER_ROUNDS):
@@ -190,7 +198,7 @@ def nearer(query: Query, witness: Array, centre: Array) -> Array:
         margins = query.prop.margin(query.program.evaluate(way)[0])
         confirmed = (query.confirm(x) for x, margin in zip(way, margins, strict=True) if margin >= 0)
         found = next((x for x in confirmed if x is not None), None)
-        if found is None or np.abs(found - centre).max() >= np.abs(best - centre).max():
+        if found is None or norm_of(found - centre, norm) >= norm_of(best - centre, norm):
             break
         best = found
     return best
@@ -204,19 +212,23 @@ def _refuse_wrong_graph(asked: Asked, query: Query) -> None:
 
 
 def _off(asked: Asked, x: Array, outputs: Array) -> float:
-    """By how much the map among outputs differs from the same without the graph at x [n]; 0 within rounding.
+    """By how much the map among outputs is off the same without the graph at x [n]; 0 within rounding."""
+    size, first = len(asked.posed.reference), asked.posed.map.logits
+    expected = map_by_definition(asked, x)
+    found = outputs[first : first + size]
+    distance = float(np.abs(found - expected).max(initial=0.0))
+    return distance if distance > AGREEMENT * float(np.abs(expected).max(initial=0.0)) else 0.0
+
+
+def map_by_definition(asked: Asked, x: Array) -> Array:
+    """The map [s] at x [n] in double precision and without the graph; empty for a question without a map.
 
     Automatic differentiation is asked only where there is no other way: importing torch takes longer than
     deciding many queries.
     """
-    explanation, size = asked.posed.map.explanation, len(asked.posed.reference)
+    explanation = asked.posed.map.explanation
     if explanation is None:
-        return 0.0
-    first = asked.posed.map.logits
+        return np.empty(0)
     if explanation.values_use_graph:
-        expected = explanation.reference(asked.subject.network, x[None])[0]
-    else:
-        expected = asked.posed.map.values(x[None])[1][0]
-    found = outputs[first : first + size]
-    distance = float(np.abs(found - expected).max(initial=0.0))
-    return distance if distance > AGREEMENT * float(np.abs(expected).max(initial=0.0)) else 0.0
+        return np.asarray(explanation.reference(asked.subject.network, x[None])[0])
+    return np.asarray(asked.posed.map.values(x[None])[1][0])

@@ -6,8 +6,8 @@ import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -17,6 +17,7 @@ from salver.core.records import Kinds, Record, parse_options
 # Registers the questions and the methods.
 from salver.explain import methods  # noqa: F401
 from salver.explain.explanation import METHODS, Explanation
+from salver.explain.unsupported import unsupported
 from salver.families import questions  # noqa: F401
 from salver.families.question import QUESTIONS, Question
 from salver.points.options import plain
@@ -31,6 +32,8 @@ class Entry:
         path: where it stands in the record, such as ("noise", "draws").
         owners: the questions and methods that have it.
         required: those of them that cannot do without.
+        value: what it may be, such as `whole number`; about: what it means, where its record says so.
+        default: what it is where it is not said, as it would be written; empty where its owners differ.
         flag: whether it is true or false; many: whether it is a list.
     """
 
@@ -38,8 +41,21 @@ class Entry:
     path: tuple[str, ...]
     owners: tuple[str, ...]
     required: frozenset[str]
+    value: str
+    about: str = ""
+    default: str = ""
     flag: bool = False
     many: bool = False
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Those of the owners that are methods."""
+        return tuple(owner for owner in self.owners if owner in METHODS.known)
+
+    @property
+    def option(self) -> str:
+        """As on the command line."""
+        return f"--{self.name.replace('_', '-')}"
 
 
 @cache
@@ -51,8 +67,15 @@ def all_entries() -> dict[str, Entry]:
             for entry in _of_record(kind, record, _left_out(record, kinds)):
                 known = found.get(entry.name, replace(entry, owners=(), required=frozenset()))
                 owners, required = (*known.owners, kind), known.required | entry.required
-                found[entry.name] = replace(entry, owners=owners, required=required)
+                default = entry.default if entry.default == known.default else ""
+                found[entry.name] = replace(entry, owners=owners, required=required, default=default)
     return found
+
+
+def entries_of(method: str) -> list[Entry]:
+    """The entries of one method."""
+    record = METHODS.known[method]
+    return list(_of_record(method, record, _left_out(record, METHODS)))
 
 
 def known_questions() -> list[str]:
@@ -69,12 +92,14 @@ def chosen(word: object, kinds: Kinds, what: str) -> str:
     """The kind that a word names or is the only beginning of, such as `top-k` for `top-k-changes`.
 
     Raises:
-        SalverError: there is none, or there are several.
+        SalverError: there is none, there are several, or it is a method that is known not to be supported.
     """
     if not isinstance(word, str):
         raise SalverError(f"{word!r:.60} is no name", what, f"give the name of a {what}")
     if word in kinds.known:
         return word
+    if kinds is METHODS and (known := unsupported(word)):
+        raise known.error(what)
     begins = [kind for kind in kinds.known if kind.startswith(word)] if word else []
     if len(begins) == 1:
         return begins[0]
@@ -96,25 +121,34 @@ def question_and_method(
         SalverError: no such question or method, an entry that belongs to neither, one that is missing, or a
             value that it cannot have.
     """
-    names = (
-        question.kind if isinstance(question, Question) else chosen(question, QUESTIONS, "question"),
-        method.method if isinstance(method, Explanation) else chosen(method, METHODS, "method"),
-    )
     given = {name: plain(value) for name, value in given.items()}
-    whole = {
-        kind
-        for kind, said in zip(names, (question, method), strict=True)
-        if isinstance(said, Question | Explanation)
-    }
-    for name in given:
-        _refuse_foreign(name, names)
-        if set(all_entries()[name].owners) & set(names) <= whole:
-            raise SalverError("is in the record that was given", name, "leave it out, or give a name")
-    asked = question if isinstance(question, Question) else _record(QUESTIONS, names[0], given)
-    explained = method if isinstance(method, Explanation) else _record(METHODS, names[1], given)
+    names = {_name(question, QUESTIONS, "question"): question, _name(method, METHODS, "method"): method}
+    _refuse_misplaced(given, names)
+    asked, explained = (
+        said if isinstance(said, Record) else _record(kinds, name, given)
+        for kinds, (name, said) in zip((QUESTIONS, METHODS), names.items(), strict=True)
+    )
     assert isinstance(asked, Question)
     assert isinstance(explained, Explanation)
     return asked, explained
+
+
+def method_of(method: str | Explanation, given: Mapping[str, Any]) -> Explanation:
+    """The record of logit 0 that the name of a method and its entries describe, or that is given.
+
+    Raises:
+        SalverError: as `question_and_method`.
+    """
+    given = {name: plain(value) for name, value in given.items()}
+    name = _name(method, METHODS, "method")
+    _refuse_misplaced(given, {name: method})
+    explained = method if isinstance(method, Explanation) else _record(METHODS, name, given)
+    assert isinstance(explained, Explanation)
+    return explained
+
+
+def _name(said: str | Record, kinds: Kinds, what: str) -> str:
+    return str(getattr(said, kinds.tag)) if isinstance(said, Record) else chosen(said, kinds, what)
 
 
 def _left_out(record: type[Record], kinds: Kinds) -> frozenset[str]:
@@ -137,15 +171,36 @@ def _of_record(
             continue
         parts = _parts(field)
         needed = field.is_required() or (issubclass(record, Question) and name in record.needed)
-        required = frozenset({kind} if needed else ())
         yield Entry(
             "_".join(place),
             place,
             (kind,),
-            required,
+            frozenset({kind} if needed else ()),
+            " or ".join(dict.fromkeys(word for part in parts if (word := _word(part)))),
+            field.description or "",
+            "" if needed else _written(field.default),
             flag=bool in parts,
             many=any(get_origin(part) is tuple for part in parts),
         )
+
+
+def _word(kind: Any) -> str:
+    """What a value of a type is called."""
+    if get_origin(kind) is Annotated:
+        return _word(get_args(kind)[0])
+    if get_origin(kind) is Literal:
+        return " or ".join(map(str, get_args(kind)))
+    if get_origin(kind) is tuple:
+        return f"{_word(get_args(kind)[0])}s, with commas"
+    return {bool: "yes or no", int: "whole number", float: "number", str: "text", NoneType: ""}.get(
+        kind, "text"
+    )
+
+
+def _written(default: Any) -> str:
+    if default is None or isinstance(default, bool):
+        return {None: "none", True: "yes", False: "no"}[default]
+    return ",".join(map(str, default)) or "none" if isinstance(default, tuple) else str(default)
 
 
 def _parts(field: FieldInfo) -> tuple[Any, ...]:
@@ -157,15 +212,20 @@ def _is_record(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, Record)
 
 
-def _refuse_foreign(name: str, names: tuple[str, str]) -> None:
+def _refuse_misplaced(given: Mapping[str, Any], names: Mapping[str, str | Record]) -> None:
+    """Refuses entries that belong to none of the named kinds, or only to one that is given as a record."""
     known = all_entries()
-    if name not in known:
-        own = [entry.name for entry in known.values() if set(names) & set(entry.owners)]
-        raise SalverError("there is no entry of that name", name, suggestion(name, own))
-    owners = known[name].owners
-    if not set(names) & set(owners):
-        what = f"does not belong to {names[0]} or {names[1]}"
-        raise SalverError(what, name, f"it is an entry of {', '.join(owners)}: leave it out")
+    for name in given:
+        if name not in known:
+            own = [entry.name for entry in known.values() if names.keys() & set(entry.owners)]
+            raise SalverError("there is no entry of that name", name, suggestion(name, own))
+        owners = names.keys() & set(known[name].owners)
+        if not owners:
+            what = f"does not belong to {' or '.join(names)}"
+            hint = f"it is an entry of {', '.join(known[name].owners)}: leave it out"
+            raise SalverError(what, name, hint)
+        if all(isinstance(names[owner], Record) for owner in owners):
+            raise SalverError("is in the record that was given", name, "leave it out, or give a name")
 
 
 def _record(kinds: Kinds, kind: str, given: Mapping[str, Any]) -> Record:

@@ -135,6 +135,18 @@ def given_point(
     return found if data is None else found.like(data)
 
 
+def given_rows(
+    dataset: str | Path | Mapping[str, Any] | DataSource, count: int, data_dir: Path | None = None
+) -> list[GivenPoint]:
+    """The first rows of a data set's test part, or all of them where it has fewer; see `given_point`.
+
+    Raises:
+        SalverError: the data cannot be read.
+    """
+    data = _opened(_source(dataset), data_dir)
+    return [_row(data, index) for index in range(min(count, len(data.test_x)))]
+
+
 def _source(dataset: str | Path | Mapping[str, Any] | DataSource) -> str | Path | DataSource:
     """Data as they are named, also as a suite does: `{ path = "a.csv", label = "kind" }`."""
     source = dataset

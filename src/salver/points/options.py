@@ -9,14 +9,32 @@ from typing import Annotated, Any, TypeVar
 import numpy as np
 from pydantic import Field, field_validator
 
+from salver.core.errors import SalverError
 from salver.core.records import Record, parse_options
+from salver.explain.unsupported import SCORES, unsupported
 from salver.solvers.registry import embedded_solver
+from salver.spec import Norm
 
 LONGEST_S = 1e6
 """No timer of the system takes any number of seconds."""
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 R = TypeVar("R", bound=Record)
+LOGIT = "logit"
+
+
+def refuse_other_score(score: str) -> None:
+    """Refuses to explain anything but logits.
+
+    Raises:
+        SalverError: with the reason where it is a probability.
+    """
+    if score == LOGIT:
+        return
+    hint = "explain a difference of two logits (minus), which is the log of the ratio of two probabilities"
+    if found := unsupported(score, SCORES):
+        raise SalverError(found.error("score").what, "score", hint)
+    raise SalverError(f"there is none called {score!r:.60}", "score", f"explain a {LOGIT}")
 
 
 class PointOptions(Record):
@@ -29,6 +47,8 @@ class PointOptions(Record):
         input_range: lowest and highest value of an entry; None for that of the data set, or none.
         index: row of the data set. data_dir: the user's data folder.
         output: name of the output with the scores, of an ONNX file with several.
+        score: what is explained: a logit, and nothing else.
+        norm: in which inputs lie within a radius: the largest change of an entry, or the Euclidean distance.
     """
 
     label: int | None = None
@@ -38,6 +58,14 @@ class PointOptions(Record):
     index: int | None = None
     data_dir: Path | None = None
     output: str | None = None
+    score: str = LOGIT
+    norm: Norm = "linf"
+
+    @field_validator("score")
+    @classmethod
+    def _logit(cls, score: str) -> str:
+        refuse_other_score(score)
+        return score
 
 
 class Solving(Record):

@@ -34,7 +34,7 @@ class PointPicture:
     @cached_property
     def fragment(self) -> str:
         """HTML to be put into another page."""
-        shown = [(panel.caption, _source(panel)) for panel in self.panels]
+        shown = [(panel.caption, panel_source(panel)) for panel in self.panels]
         template = environment().get_template("point.html.j2")
         return template.render(sentence=self.sentence, panels=shown, details=self.details).strip()
 
@@ -50,7 +50,7 @@ class PointPicture:
     @cached_property
     def svg(self) -> str:
         """Sentence and pictures as one drawing."""
-        return drawing(self.sentence, [(panel, _source(panel)) for panel in self.panels])
+        return drawing(self.sentence, [(panel, panel_source(panel)) for panel in self.panels])
 
     def save(self, path: str | Path, *, force: bool = False) -> None:
         """Writes the page, or the drawing where the name ends in .svg, .png or .pdf.
@@ -86,6 +86,7 @@ def refuse_picture(path: Path, *, force: bool) -> None:
     refuse_output(path, force=force, option="--force")
 
 
-def _source(panel: Panel) -> str:
+def panel_source(panel: Panel) -> str:
+    """A picture as an address that holds it."""
     kind = "image/png" if panel.format == "png" else "image/svg+xml"
     return f"data:{kind};base64,{base64.b64encode(panel.data).decode()}"

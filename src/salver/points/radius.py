@@ -14,12 +14,13 @@ import numpy.typing as npt
 
 from salver.core.errors import SalverError
 from salver.families.search import significant
-from salver.points.answer import PointProof, RobustnessAnswer, answer
+from salver.points.answer import PointProof, RobustnessAnswer, answer, euclidean
 from salver.points.asked import Asked
 from salver.points.check import prove, refuse_proof
 from salver.points.decide import QueryFolder, Robustness, decide
 from salver.points.options import Bisection, Solving
 from salver.solvers.query import Budget
+from salver.spec import norm_of
 
 if TYPE_CHECKING:
     from salver.points.picture import PointPicture
@@ -123,6 +124,7 @@ class RadiusAnswer:
             "attacked": None if math.isinf(self.attacked) else self.attacked,
             "sentence": self.sentence,
             "most": self.most,
+            "norm": self.asked.norm,
             "questions": self.questions,
             "seconds": round(self.seconds, 3),
             "proof": self.proof and self.proof.values,
@@ -146,11 +148,12 @@ class RadiusAnswer:
         if self.attacked == 0:
             return f"Robust at no radius: already at the point itself {condition}."
         checked = ", and its proof was checked" if self.proof else ""
-        robust = f"Robust up to {self.certified:g}, proved by {solver}{checked}"
+        norm = euclidean(self.asked.norm)
+        robust = f"Robust up to {self.certified:g}{norm}, proved by {solver}{checked}"
         lower = robust if self.certified > 0 else "No radius was certified"
         if math.isinf(self.attacked):
-            return f"{lower}; no input up to {self.most:g} away was found at which {condition}."
-        return f"{lower}; broken at {rounded_up(self.attacked):g}, where {condition}."
+            return f"{lower}; no input up to {self.most:g} away{norm} was found at which {condition}."
+        return f"{lower}; broken at {rounded_up(self.attacked):g}{norm}, where {condition}."
 
     @property
     def details(self) -> tuple[str, ...]:
@@ -184,9 +187,9 @@ def find_radius(
 
     Args:
         solving: its seconds are for all questions together.
-        bisection: the largest radius that is looked at, which without one is the width of the inputs' range,
-            or else the largest size of an entry, at least 1; and the distance of the two ends, as a share of
-            the upper, at which it is enough.
+        bisection: the largest radius that is looked at, which without one is the width of the inputs' range
+            in the norm, or else the size of the input, at least 1; and the distance of the two ends, as a
+            share of the upper, at which it is enough.
         proof, force: as `check_within`, for the certified radius.
 
     Raises:
@@ -209,8 +212,8 @@ def rounded_up(value: float) -> float:
 def _widest(asked: Asked) -> float:
     low, high = asked.given.limits
     if asked.given.clip is not None:
-        return float((high - low).max())
-    return max(1.0, float(np.abs(asked.given.x).max()))
+        return float(norm_of(high - low, asked.norm))
+    return max(1.0, float(norm_of(asked.given.x.astype(np.float64), asked.norm)))
 
 
 class _Questions:

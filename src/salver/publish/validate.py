@@ -29,7 +29,7 @@ from salver.nets.network import Network, evaluate
 from salver.nets.onnx.file import files_of, load_model
 from salver.nets.onnx.reader import read_onnx
 from salver.nets.runtime import Runtime, with_free_batch
-from salver.spec import Atom, Property, parse_vnnlib, to_vnnlib1
+from salver.spec import Atom, Ball, Property, parse_vnnlib, to_vnnlib1
 from salver.spec.read import MOST_BYTES as MOST_TEXT_BYTES
 from salver.zoo.networks import pinned
 
@@ -206,17 +206,35 @@ def _text(folder: Path, name: str) -> str:
 def _by_package(text: str, ours: Property) -> Property:
     """The query as the `vnnlib` package reads it."""
     lower, upper = np.full(len(ours.input_lower), -np.inf), np.full(len(ours.input_lower), np.inf)
-    clauses = []
+    clauses, ball = [], None
     for assertion in vnnlib.parse_query_string(text).assertions:
         expression: Any = assertion.expr
-        if isinstance(expression, vnnlib.Or):
+        if isinstance(getattr(expression, "lhs", None), vnnlib.Plus | vnnlib.Multiply):
+            ball = _package_ball(expression)
+        elif isinstance(expression, vnnlib.Or):
             clauses.append(tuple(tuple(_conjuncts(part)) for part in expression.args))
         elif expression.lhs.name == "X":
             bound = upper if isinstance(expression, vnnlib.LessEqual) else lower
             bound[expression.lhs.indices[-1]] = expression.rhs.value
         else:
             clauses.append(((_atom(expression),),))
-    return Property(lower, upper, tuple(clauses), ours.output_count)
+    return Property(lower, upper, tuple(clauses), ours.output_count, ball)
+
+
+def _package_ball(comparison: Any) -> Ball:
+    """The ball whose squares (X_i - c_i) * (X_i - c_i) add up to the left side."""
+    total: Any = comparison.lhs
+    squares: Any = total.args if type(total) is vnnlib.Plus else [total]
+    centre: dict[int, float] = {}
+    for square in squares:
+        first, second = square.args
+        if str(first) != str(second) or first.head.name != "X" or len(first.rest) != 1:
+            raise ValueError("a product is no square of X_i - c_i")
+        centre[first.head.indices[-1]] = float(first.rest[0].value)
+    kind = type(comparison).__name__
+    if kind != "LessEqual" or sorted(centre) != list(range(len(squares))):
+        raise ValueError("a sum of squares is no ball")
+    return Ball(np.array([centre[i] for i in range(len(centre))]), float(comparison.rhs.value))
 
 
 def _conjuncts(expression: Any) -> list[Atom]:

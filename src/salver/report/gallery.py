@@ -107,9 +107,10 @@ def _first_of(exhibit: Exhibit, exhibits: list[Exhibit]) -> Exhibit:
 
 def _exhibit(view: WitnessView, pictures: tuple[Picture, ...]) -> Exhibit:
     facts = view.instance.known
+    changed = "largest change of an input entry" if facts.norm == "linf" else "distance of the inputs"
     said = [
         f"class {view.x_class} at xhat, {view.witness_class} at the witness",
-        f"largest change of an input entry {view.input_distance:.4g} (allowed {facts.epsilon:g})",
+        f"{changed} {view.input_distance:.4g} (allowed {facts.epsilon:g})",
         f"largest change of an entry of the map {view.map_distance:.4g}, "
         f"largest entry at xhat {float(np.abs(view.x_map).max()):.4g}",
     ]

@@ -22,7 +22,8 @@ def asked(facts: Facts | None) -> str:
         return "Is there an input that meets what the query's VNN-LIB file says?"
     inside = "" if facts.clip is None else f" and inside {_range(facts.clip)}"
     explained = f" E is {facts.explained}." if facts.map_size else ""
-    box = facts.region or f"within {facts.epsilon:g} of xhat in every entry{inside}"
+    way = "in every entry" if facts.norm == "linf" else "in the Euclidean norm"
+    box = facts.region or f"within {facts.epsilon:g} of xhat {way}{inside}"
     return (
         f"Is there an input x {box}, of which this holds: "
         f"{facts.question.text}{facts.question.class_text(facts.label)}?{explained}"

@@ -15,8 +15,10 @@ from pydantic import Field
 
 from salver.core.packages import missing_packages
 from salver.core.records import Record
+from salver.explain.explanation import Form
 from salver.families.instance import Instance
 from salver.runners.answers import Answer, Claim, StagedInstance
+from salver.spec import Norm
 from salver.supervise.finished import Finished, Limits, Termination
 
 CANONICAL_OPERATORS = frozenset(
@@ -53,9 +55,12 @@ class Runner(ABC):
         environment_variables: variables that must name an existing folder, such as `ABCROWN_HOME`.
         resources: cores, memory and GPUs of one run.
         operators: ONNX operators the tool accepts; an instance with others is `unsupported`.
+        products: whether the tool takes products of a value and a factor that is no mask.
         devices: `cpu`, `cuda`.
         vnnlib_versions: VNN-LIB versions the tool reads; the first is what it is given.
         several_networks: whether it takes queries over several networks.
+        norms: of the input sets that it takes: `linf` for boxes, `l2` for boxes cut to a ball, whose text
+            has squares.
         result_files: file names in the working directory whose text is handed to `parse`.
         complete: whether the tool decides every instance given time.
         proof_file: result file with a proof of an `unsat` (`salver.proofs`), for tools that can write one.
@@ -70,9 +75,11 @@ class Runner(ABC):
     environment_variables: ClassVar[tuple[str, ...]] = ()
     resources: ClassVar[Resources] = Resources()
     operators: ClassVar[frozenset[str]] = CANONICAL_OPERATORS
+    products: ClassVar[bool] = True
     devices: ClassVar[frozenset[str]] = frozenset({"cpu"})
     vnnlib_versions: ClassVar[tuple[str, ...]] = ("1.0",)
     several_networks: ClassVar[bool] = False
+    norms: ClassVar[frozenset[Norm]] = frozenset(("linf",))
     result_files: ClassVar[tuple[str, ...]] = ()
     complete: ClassVar[bool] = False
     proof_file: ClassVar[str] = ""
@@ -96,6 +103,12 @@ class Runner(ABC):
         if self.device not in self.devices:
             lacking.append(f"runs on {', '.join(sorted(self.devices))} only, not on {self.device}")
         return "; ".join(lacking) or None
+
+    @classmethod
+    def takes(cls, form: Form) -> bool:
+        """Whether the tool takes graphs of a form, by what it declares."""
+        needed = set() if form is Form.FORWARD else {"Sign", "Mul"}
+        return needed <= cls.operators and (form is not Form.PRODUCTS or cls.products)
 
     @abstractmethod
     def version(self) -> str:
@@ -133,6 +146,11 @@ def why_unsupported(runner: Runner, instance: Instance) -> str | None:
     if not instance.versions & set(runner.vnnlib_versions):
         read, written = " and ".join(runner.vnnlib_versions), " and ".join(sorted(instance.versions))
         return f"reads VNN-LIB {read}, the query is in {written}"
+    explanation = instance.facts and instance.facts.explanation
+    if explanation and explanation.form is Form.PRODUCTS and not runner.products:
+        return "products of values are not supported"
+    if instance.facts is not None and instance.facts.norm not in runner.norms:
+        return "takes boxes of inputs only, not balls"
     return runner.supports(instance)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from salver import __version__
+from salver.explain.explanation import Form
 from salver.families.instance import Instance
 from salver.runners.answers import Answer, StagedInstance
 from salver.runners.contract import Resources, Runner, answer_from_words
@@ -26,6 +27,7 @@ class EmbeddedRunner(Runner):
     url = "https://salver.readthedocs.io"
     vnnlib_versions = ("1.0", "2.0")
     several_networks = True
+    norms = frozenset(("linf", "l2"))
     families: ClassVar[tuple[str, ...]] = ()
 
     def supports(self, instance: Instance) -> str | None:
@@ -35,6 +37,10 @@ class EmbeddedRunner(Runner):
         if reason or not self.families or instance.family in self.families:
             return reason
         return f"made for {', '.join(sorted(self.families))}, not for {instance.family}"
+
+    @classmethod
+    def takes(cls, form: Form) -> bool:
+        return not cls.families and super().takes(form)
 
     def version(self) -> str:
         return __version__
@@ -63,6 +69,7 @@ def embedded_runner(solver: EmbeddedSolver) -> type[EmbeddedRunner]:
         "__doc__": solver.about,
         "name": solver.name,
         "needs": solver.needs,
+        "products": solver.products,
         "devices": frozenset(solver.devices),
         "complete": solver.complete,
         "families": solver.families,

@@ -1,4 +1,4 @@
-"""Branch and bound over boxes of inputs, for networks that `Program` cannot hold: products of two variables.
+"""Branch and bound over boxes of inputs, for products that `Program` or the solver cannot hold.
 
 Interval arithmetic refutes a box, points of it are tried, and what is left is halved across its widest
 input. This is complete for few inputs, up to solutions that lie on an edge, and of little use for many.
@@ -27,13 +27,14 @@ NARROWEST = 1e-7
 
 
 def decides(query: Query) -> bool:
-    """Whether the query is one for boxes: outside `Program`, with few inputs that vary."""
+    """Whether a query that a solver does not support is one for boxes: products, and few inputs that vary."""
     try:
-        lower(query.network)
+        if not lower(query.network).has_products:
+            return False
     except UnsupportedQueryError:
-        low, high = query.prop.input_lower, query.prop.input_upper
-        return int((high - low > NARROWEST * np.maximum(np.abs(low), np.abs(high))).sum()) <= MOST_INPUTS
-    return False
+        pass
+    low, high = query.prop.input_lower, query.prop.input_upper
+    return int((high - low > NARROWEST * np.maximum(np.abs(low), np.abs(high))).sum()) <= MOST_INPUTS
 
 
 def search(query: Query, budget: Budget, seed: int) -> Result:
@@ -72,6 +73,8 @@ def search(query: Query, budget: Budget, seed: int) -> Result:
 
 def refuted(query: Query, low: Array, high: Array) -> bool:
     """Whether interval arithmetic shows that no input in the box satisfies the property."""
+    if query.prop.ball is not None and query.prop.ball.misses(low, high):
+        return True
     network = query.network
     ranges: dict[str, Range] = {network.input: (low, high)}
     extend_ranges(ranges, network.nodes, network.shapes)
@@ -93,6 +96,8 @@ def _impossible(atom: Atom, least: Array, most: Array) -> bool:
 def _confirmed(query: Query, x: Array) -> Array | None:
     """As `Query.confirm`: the point, if it holds in ONNX Runtime and, up to rounding, in double precision."""
     point = query.clip(x)
+    if not query.admits(point):
+        return None
     exact = evaluate(query.network, point[None])[0]
     tolerance = REAL_TOLERANCE * float(np.abs(exact).max())
     if not query.prop.outputs_satisfied(exact, tolerance):

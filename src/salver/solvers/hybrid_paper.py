@@ -35,13 +35,13 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
     """Decides one query with `options.threads` workers of Marabou; with one, nothing is divided.
 
     Raises:
-        UnsupportedQueryError: see `salver.nets.network.lower`.
+        UnsupportedQueryError: see `Query.program_without_products`.
         SalverError: auto_LiRPA or Marabou is not installed.
     """
     import torch
 
     torch.set_num_threads(options.threads)
-    program = without_abs(query.program)
+    program = without_abs(query.program_without_products)
     try:
         bounds = published_bounds(program, query.prop.input_lower, query.prop.input_upper, budget)
     except SalverError:

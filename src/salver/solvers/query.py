@@ -99,7 +99,7 @@ class Query:
     Attributes:
         onnx: the file, for replay under ONNX Runtime.
         network: its operators.
-        prop: box and clauses; a satisfying X falsifies the property under test.
+        prop: box, ball and clauses; a satisfying X falsifies the property under test.
         lifted: replays `network` where it is not the file's function alone (`salver.solvers.replay`).
         double: whether the networks take their inputs in double precision.
         tensors: input and output as the text declares them, where it is known.
@@ -120,6 +120,17 @@ class Query:
             UnsupportedQueryError: see `lower`.
         """
         return lower(self.network)
+
+    @property
+    def program_without_products(self) -> Program:
+        """The same for a solver that does not know products.
+
+        Raises:
+            UnsupportedQueryError: it has some, or see `lower`.
+        """
+        if self.program.has_products:
+            raise UnsupportedQueryError("products of two values, in this solver")
+        return self.program
 
     @cached_property
     def _points(self) -> tuple[Array, Array]:
@@ -158,9 +169,18 @@ class Query:
         return self._runtime.outputs(x) if self.lifted is None else self.lifted.outputs(x)
 
     def clip(self, x: Array) -> Array:
-        """The nearest binary32 point inside the box; for an input without one, what is nearest to the box."""
+        """The nearest binary32 point inside the box; for an input without one, what is nearest to the box.
+
+        Where there is a ball, the point also lies in it, if it can.
+        """
+        if self.prop.ball is not None:
+            return self.prop.ball.nearest(x, *self._points)
         nearest = np.asarray(x, np.float32).astype(np.float64)
         return np.clip(nearest, *self._points)
+
+    def admits(self, point: Array) -> bool:
+        """Whether the ball, where there is one, holds a point [n] of `clip`; exactly."""
+        return self.prop.outside_ball(point) == 0.0
 
     def confirm(self, x: Array) -> Array | None:
         """The witness as it will be printed if it survives strict replay (tolerance 0), else None.
@@ -169,6 +189,8 @@ class Query:
         in ONNX Runtime's arithmetic, but not over the reals.
         """
         point = self.clip(x)
+        if not self.admits(point):
+            return None
         outputs = self.replay(point)
         if not self.prop.outputs_satisfied(outputs):
             return None

@@ -31,6 +31,8 @@ class EmbeddedSolver:
         complete: whether it decides every query given time; only then does its `unsat` count.
         certified: whether its `unsat` rests on certificates, and not on the word of a library.
         proves: whether an `unsat` can be followed by a proof (`salver.solvers.proving`).
+        products: whether it knows products of a value and a piecewise constant factor other than a mask
+            (`ProductBlock`). Where few inputs vary, boxes decide for it.
         devices: of `DEVICES`.
         backends: exact back ends to choose from, where there are several.
         parts: what can be left out for an ablation (`Options.without`); the verdicts stay the same.
@@ -47,6 +49,7 @@ class EmbeddedSolver:
     complete: bool = False
     certified: bool = False
     proves: bool = False
+    products: bool = True
     devices: tuple[str, ...] = ("cpu",)
     backends: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
@@ -100,6 +103,7 @@ SOLVERS = {
             complete=True,
             certified=True,
             proves=True,
+            products=False,
             devices=("cpu", "cuda"),
         ),
         EmbeddedSolver(
@@ -109,6 +113,7 @@ SOLVERS = {
             "`unsat` must come back in four units, and is claimed without a certificate",
             needs=("maraboupy", "onnxruntime", "scipy"),
             complete=True,
+            products=False,
         ),
         EmbeddedSolver(
             name="milp",
@@ -127,6 +132,7 @@ SOLVERS = {
             "2024), on two workers; an `unsat` is claimed without a certificate",
             needs=("maraboupy", "auto_LiRPA", "onnxruntime", "scipy", "torch"),
             complete=True,
+            products=False,
             cores=2,
         ),
         EmbeddedSolver(
@@ -139,7 +145,16 @@ SOLVERS = {
             proves=True,
             devices=("cpu", "cuda"),
             backends=("highs", "scip"),
-            parts=("attack", "reduction", "alternatives", "backward", "halfspaces", "relaxation", "probing", "backend"),
+            parts=(
+                "attack",
+                "reduction",
+                "alternatives",
+                "backward",
+                "halfspaces",
+                "relaxation",
+                "probing",
+                "backend",
+            ),
             forks=True,
         ),
     )

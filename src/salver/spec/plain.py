@@ -1,6 +1,7 @@
-"""Queries of the plain form: one network, a box over its input, and comparisons of its outputs.
+"""Queries of the plain form: one network, a box over its input, perhaps a ball, and comparisons of outputs.
 
-Every text is read by `spec.terms`; a plain query is one whose terms are single variables.
+Every text is read by `spec.terms`; a plain query is one whose terms are single variables, but for a ball: one
+comparison of a sum of squares, as |x - c|_2^2 <= r^2 multiplied out is.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.core.errors import SalverError
+from salver.spec.ball import Ball
 from salver.spec.numbers import above, below
 from salver.spec.property import Atom, Clause, Property, Relation
 from salver.spec.read import stored_text
@@ -42,11 +44,11 @@ def parse_vnnlib(text: str, where: str = "VNN-LIB text") -> Property:
 
 
 def plain(query: TermQuery, where: str) -> Property:
-    """The same query as a box and comparisons of outputs.
+    """The same query as a box, a ball where there is one, and comparisons of outputs.
 
     Raises:
-        SalverError: several networks or tensors, an input without a bound or inside a disjunction, sums,
-            products or strict comparisons.
+        SalverError: several networks or tensors, an input without a bound or inside a disjunction, strict
+            comparisons, sums or products but those of one ball, a centre that binary64 does not hold.
     """
     if [tensor.role for tensor in sorted(query.tensors, key=lambda t: t.role)] != ["input", "output"]:
         raise SalverError("declares more than one input, one output and one network", where, _HINT)
@@ -55,9 +57,12 @@ def plain(query: TermQuery, where: str) -> Property:
     low: dict[int, Fraction] = {}
     high: dict[int, Fraction] = {}
     clauses: list[Clause] = []
+    balls: list[_ExactBall] = []
     for clause in query.clauses:
-        if len(clause) == 1 and len(clause[0]) == 1 and _is_bound(clause[0][0], inputs):
-            ((atom,),) = clause
+        atom = clause[0][0] if len(clause) == 1 and len(clause[0]) == 1 else None
+        if atom is not None and (ball := _exact_ball(atom, inputs, sizes[inputs])) is not None:
+            balls.append(ball)
+        elif atom is not None and _is_bound(atom, inputs):
             ((((_, index),), factor),) = atom.terms
             bound = atom.constant if factor > 0 else -atom.constant
             if (atom.relation == ">=") == (factor > 0):
@@ -71,13 +76,17 @@ def plain(query: TermQuery, where: str) -> Property:
         if missing is not None:
             raise SalverError(f"X[{missing}] has no {side} bound", where, "bound every input")
     box = [(low[i], high[i]) for i in range(sizes[inputs])]
-    if any(least > most for least, most in box):
+    if any(least > most for least, most in box) or any(square < 0 for _, square in balls):
         # No input at all: the query is that of an empty choice, over a box that does not matter.
         box, clauses = [(least, max(least, most)) for least, most in box], [*clauses, ()]
+        balls = []
+    if len(balls) > 1:
+        raise SalverError("states more than one ball", where, _HINT)
     try:
         lower = np.array([below(float(least), least) for least, _ in box])
         upper = np.array([above(float(most), most) for _, most in box])
-        return Property(lower, upper, tuple(clauses), sizes[1 - inputs])
+        cut = _ball(*balls[0], where) if balls else None
+        return Property(lower, upper, tuple(clauses), sizes[1 - inputs], cut)
     except (ValueError, OverflowError) as error:
         raise SalverError(str(error), where, "state it with smaller numbers") from error
 
@@ -120,6 +129,38 @@ def _bounds(part: tuple[TermAtom, ...], inputs: int, size: int) -> tuple[Array, 
         else:
             high[index] = min(high[index], above(float(bound), bound))
     return low, high
+
+
+_ExactBall = tuple[tuple[Fraction, ...], Fraction]
+"""Centre [n] and squared radius."""
+
+
+def _exact_ball(atom: TermAtom, inputs: int, size: int) -> _ExactBall | None:
+    """The ball of all inputs [size] that an atom states as a sum of equal squares; None for anything else."""
+    if atom.strict or len(atom.terms) < size:
+        return None
+    sign = 1 if atom.relation == "<=" else -1
+    terms = {monomial: sign * factor for monomial, factor in atom.terms}
+    entries = [(inputs, index) for index in range(size)]
+    squares = {terms.pop((entry, entry), Fraction(0)) for entry in entries}
+    if len(squares) != 1 or (factor := squares.pop()) <= 0:
+        return None
+    centre = tuple(-terms.pop((entry,), Fraction(0)) / (2 * factor) for entry in entries)
+    if terms:
+        return None
+    return centre, sign * atom.constant / factor + sum(value * value for value in centre)
+
+
+def _ball(centre: tuple[Fraction, ...], square: Fraction, where: str) -> Ball:
+    """The ball in binary64, its squared radius rounded up.
+
+    Raises:
+        SalverError: a centre that binary64 does not hold.
+    """
+    near = np.array([float(value) for value in centre])
+    if any(Fraction(value) != exact for value, exact in zip(near.tolist(), centre, strict=True)):
+        raise SalverError("the centre of the ball is not in binary64", where, "state it in binary32 decimals")
+    return Ball(near, above(float(square), square))
 
 
 def _is_bound(atom: TermAtom, inputs: int) -> bool:

@@ -1,4 +1,4 @@
-"""The property of an instance: a box over the input and a condition over the output, as plain data."""
+"""The property of an instance: a box over the input, perhaps cut to a ball, and a condition on the output."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+
+from salver.spec.ball import Ball
 
 Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
@@ -47,19 +49,22 @@ Clause = tuple[tuple[Atom, ...], ...]
 
 @dataclass(frozen=True, eq=False)
 class Property:
-    """The query: is there X in the box whose Y satisfies every clause?
+    """The query: is there X in the box, and in the ball where there is one, whose Y satisfies every clause?
 
     Attributes:
         input_lower, input_upper: float64 [n], lower <= upper. Decimals that binary64 does not hold are
             rounded outwards, so that the box holds all that the query asks about.
         clauses: conjunction of clauses over Y.
         output_count: number of output entries.
+        ball: which X must lie in besides; None for the whole box. Whoever leaves it out asks about more
+            inputs, so what is shown of them all holds here, too.
     """
 
     input_lower: Array
     input_upper: Array
     clauses: tuple[Clause, ...]
     output_count: int
+    ball: Ball | None = None
 
     def __post_init__(self) -> None:
         lower, upper = self.input_lower, self.input_upper
@@ -70,6 +75,8 @@ class Property:
         if (lower > upper).any():
             index = int(np.argmax(lower > upper))
             raise ValueError(f"empty box: X[{index}] >= {lower[index]} and X[{index}] <= {upper[index]}")
+        if self.ball is not None and self.ball.centre.shape != lower.shape:
+            raise ValueError(f"the ball has {self.ball.centre.size} entries, the box {lower.size}")
         for atom in self.atoms():
             if not (0 <= atom.left < self.output_count and (atom.other or 0) < self.output_count):
                 raise ValueError(f"{atom} is outside the {self.output_count} outputs")
@@ -133,11 +140,23 @@ class Property:
         )
 
     def inputs_inside(self, x: npt.ArrayLike, tolerance: float = 0.0) -> bool:
-        """Whether `x` [n] lies in the box, up to `tolerance`."""
+        """Whether `x` [n] lies in the box and in the ball, up to `tolerance`."""
+        return max(self.outside_box(x), self.outside_ball(x)) <= tolerance
+
+    def projected(self, x: Array) -> Array:
+        """Points [..., n] of the box, and of the ball where it can be met, next to points [..., n]."""
+        if self.ball is not None:
+            return self.ball.projected(x, self.input_lower, self.input_upper)
+        return np.clip(x, self.input_lower, self.input_upper)
+
+    def outside_box(self, x: npt.ArrayLike) -> float:
+        """How far an entry of `x` [n] lies outside the box; 0 exactly where none does."""
         point = np.asarray(x, dtype=np.float64)
-        return bool(
-            (point >= self.input_lower - tolerance).all() and (point <= self.input_upper + tolerance).all()
-        )
+        return float(np.maximum(self.input_lower - point, point - self.input_upper).max(initial=0.0))
+
+    def outside_ball(self, x: npt.ArrayLike) -> float:
+        """How far `x` [n] lies outside the ball; 0 exactly where it does not, or there is none."""
+        return 0.0 if self.ball is None else self.ball.outside(x)
 
     def same_query(self, other: Property) -> bool:
         """Whether both ask exactly the same: bounds bit for bit, and clauses in order as they are read.
@@ -149,6 +168,7 @@ class Property:
             and np.array_equal(self.input_upper, other.input_upper)
             and list(_as_read(self.clauses)) == list(_as_read(other.clauses))
             and self.output_count == other.output_count
+            and (other.ball is None if self.ball is None else self.ball.same(other.ball))
         )
 
 

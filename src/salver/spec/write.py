@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from salver.spec.ball import Ball
 from salver.spec.numbers import decimal
 from salver.spec.property import Atom, Clause, Property
 
 
 def to_vnnlib1(prop: Property, header: Sequence[str] = ()) -> str:
-    """VNN-LIB 1.0: flat constants, `or` over `and`, no arithmetic. `header` lines become comments."""
+    """VNN-LIB 1.0: flat constants, `or` over `and`. `header` lines become comments.
+
+    There is no arithmetic but that of a ball, for which VNN-LIB 1.0 has no other words.
+    """
     lines = [f"; {line}" for line in header]
     lines += [f"(declare-const X_{i} Real)" for i in range(len(prop.input_lower))]
     lines += [f"(declare-const Y_{i} Real)" for i in range(prop.output_count)]
@@ -40,7 +44,15 @@ def _input_asserts(prop: Property, name: str) -> list[str]:
         variable = name.format(i)
         lines.append(f"(assert (>= {variable} {decimal(low)}))")
         lines.append(f"(assert (<= {variable} {decimal(high)}))")
-    return lines
+    return lines if prop.ball is None else [*lines, _ball(prop.ball, name)]
+
+
+def _ball(ball: Ball, name: str) -> str:
+    """The sum of (X_i - c_i)^2 is at most the squared radius."""
+    steps = (f"(- {name.format(i)} {decimal(c)})" for i, c in enumerate(ball.centre.tolist()))
+    squares = [f"(* {step} {step})" for step in steps]
+    total = squares[0] if len(squares) == 1 else f"(+ {' '.join(squares)})"
+    return f"(assert (<= {total} {decimal(ball.square)}))"
 
 
 def _clause(clause: Clause, name: str) -> str:

@@ -59,6 +59,9 @@ class GradientBuilder(Protocol):
     def gated(self, pre_activation: str, adjoint: Adjoint) -> Adjoint:
         """The derivative where the pre-activation is positive, 0 elsewhere."""
 
+    def through_relu(self, node: Node, adjoint: Adjoint) -> Adjoint:
+        """What a ReLU passes back: its derivative, or what a method has in its place."""
+
     def times(self, factor: str, adjoint: Adjoint) -> Adjoint:
         """The derivative times the entries of a tensor."""
 

@@ -47,7 +47,7 @@ class Relu(Operator):
         program.define(node.name, program.relu(node.inputs[0], node.name))
 
     def backward(self, gradient: GradientBuilder, node: Node, adjoint: Adjoint) -> None:
-        gradient.accumulate(node.inputs[0], gradient.gated(node.inputs[0], adjoint))
+        gradient.accumulate(node.inputs[0], gradient.through_relu(node, adjoint))
 
     def in_torch(self, values: Sequence[Any], weights: Mapping[str, Any], shape: Shape) -> Any:
         return values[0].relu()
@@ -114,7 +114,7 @@ class Abs(Operator):
 @operator
 @dataclass(frozen=True)
 class Mul(Operator):
-    """Elementwise product of two variable tensors: a gate."""
+    """Elementwise product of two variable tensors: a gate where one is a mask."""
 
     onnx = "Mul"
 

@@ -131,13 +131,11 @@ class _Descent:
         if len(self.elite):
             near = self.elite[self.generator.integers(len(self.elite), size=third)]
             reach = 10 ** self.generator.uniform(-4.0, -0.5, (third, 1)) * (high - low)
-            points[third : 2 * third] = np.clip(
-                near + reach * self.generator.normal(size=near.shape), low, high
-            )
-        return np.asarray(points)
+            points[third : 2 * third] = near + reach * self.generator.normal(size=near.shape)
+        return self.query.prop.projected(points)
 
     def _descend(self, x: Array, budget: Budget) -> Array | None:
-        """Adam on the surrogate's loss, projected to the box, step and temperature falling."""
+        """Adam on the surrogate's loss, projected to the box and the ball, step and temperature falling."""
         low, high = self.query.prop.input_lower, self.query.prop.input_upper
         width = high - low
         room = np.minimum(0.05 * self.scales, ROOM * self.size)
@@ -156,7 +154,7 @@ class _Descent:
             slope = surrogate.backward(trace, cotangent) * width
             first, second = 0.8 * first + 0.2 * slope, 0.95 * second + 0.05 * slope**2
             move = (first / (1 - 0.8**step)) / (np.sqrt(second / (1 - 0.95**step)) + 1e-12)
-            x = np.clip(x - 0.1 * 0.005**done * width * move, low, high)
+            x = self.query.prop.projected(x - 0.1 * 0.005**done * width * move)
             if step % 5 == 0:
                 margins = self.query.prop.margin(self.query.program.evaluate(x)[0])
                 witness = self._confirmed(x, margins)

@@ -21,7 +21,8 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
     """
 
     def loss_of(target: RankingTarget) -> Loss:
-        centre = reference_point(query.prop.input_lower, query.prop.input_upper)
+        prop = query.prop
+        centre = prop.ball.centre if prop.ball else reference_point(prop.input_lower, prop.input_upper)
         return mse_loss(target.saliencies(query.program.evaluate(centre[None])[0][0]))
 
     return run(query, budget, options, loss_of)

@@ -18,7 +18,7 @@ from salver.explain.ranking import Ranking
 from salver.nets.program import AbsBlock, Program
 from salver.solvers.attack.surrogate import Surrogate
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
-from salver.spec import Atom, Clause, Property
+from salver.spec import Atom, Ball, Clause, Property
 
 Array = npt.NDArray[np.float64]
 Loss = Callable[[Array], Array]
@@ -162,13 +162,14 @@ def pair_loss(ranking: Ranking) -> Loss:
 
 @dataclass(frozen=True, eq=False)
 class Attack:
-    """One attack on one box.
+    """One attack on one box, and on a ball in it.
 
     Attributes:
         program: X -> Concat[logits, S, ...].
         lower, upper: the box [n].
         spreads: typical |z| per pre-activation [size], the unit of the surrogate's temperature.
         scale: typical spread of the logits.
+        ball: in which the points stay besides, or None.
     """
 
     program: Program
@@ -177,6 +178,7 @@ class Attack:
     upper: Array
     spreads: tuple[Array, ...]
     scale: float
+    ball: Ball | None = None
 
     @classmethod
     def on(
@@ -185,6 +187,7 @@ class Attack:
         target: RankingTarget,
         box: tuple[Array, Array],
         generator: np.random.Generator,
+        ball: Ball | None = None,
     ) -> Attack:
         """Measures the units on random points of the box."""
         lower, upper = box
@@ -192,14 +195,20 @@ class Attack:
         outputs, zs, _ = program.evaluate(points)
         logits = outputs[:, : target.logits]
         scale = float(np.abs(logits - logits.mean(axis=1, keepdims=True)).mean()) + 1e-9
-        return cls(program, target, lower, upper, tuple(np.abs(z).mean(axis=0) + 1e-9 for z in zs), scale)
+        spreads = tuple(np.abs(z).mean(axis=0) + 1e-9 for z in zs)
+        return cls(program, target, lower, upper, spreads, scale, ball)
 
     def starts(self, generator: np.random.Generator, count: int = BATCH) -> Array:
         """Random points: corners, uniform ones and ones near the middle [count, n]."""
         unit = generator.uniform(-1.0, 1.0, (count, len(self.lower)))
         unit[: count // 4] = np.sign(unit[: count // 4])
         unit[count // 2 :] *= generator.uniform(0.0, 1.0, (count - count // 2, 1))
-        return np.asarray((self.lower + self.upper) / 2 + unit * (self.upper - self.lower) / 2)
+        return self._inside((self.lower + self.upper) / 2 + unit * (self.upper - self.lower) / 2)
+
+    def _inside(self, x: Array) -> Array:
+        if self.ball is not None:
+            return self.ball.projected(x, self.lower, self.upper)
+        return np.clip(x, self.lower, self.upper)
 
     def descend(self, x: Array, loss: Loss, generator: np.random.Generator) -> Iterator[Array]:
         """Sign-gradient descent from x [b, n]; yields the points [b, n] after every few steps."""
@@ -212,7 +221,7 @@ class Attack:
             surrogate = Surrogate(self.program, tuple(cooled * spread for spread in self.spreads))
             trace = surrogate.forward(x)
             slope = surrogate.backward(trace, self._cotangent(trace.outputs, loss))
-            x = np.clip(x - rate * 0.1 ** (step / STEPS) * width * np.sign(slope), self.lower, self.upper)
+            x = self._inside(x - rate * 0.1 ** (step / STEPS) * width * np.sign(slope))
             if step % CHECK_EVERY == 0:
                 yield x
 
@@ -244,7 +253,7 @@ def run(query: Query, budget: Budget, options: Options, loss_of: Callable[[Ranki
         return Result(Verdict.UNKNOWN, reason=error.what)
     generator = np.random.default_rng(options.seed)
     box = (query.prop.input_lower, query.prop.input_upper)
-    attack, loss = Attack.on(query.program, target, box, generator), loss_of(target)
+    attack, loss = Attack.on(query.program, target, box, generator, query.prop.ball), loss_of(target)
     closest = -np.inf
     for _ in range(ROUNDS):
         for points in attack.descend(attack.starts(generator), loss, generator):

@@ -15,7 +15,15 @@ import numpy.typing as npt
 from scipy import special
 
 from salver.nets.affine import Affine
-from salver.nets.program import AbsBlock, GateBlock, MaskBlock, Program, ReluBlock
+from salver.nets.program import (
+    AbsBlock,
+    FactorBlock,
+    GateBlock,
+    MaskBlock,
+    ProductBlock,
+    Program,
+    ReluBlock,
+)
 
 Array = npt.NDArray[np.float64]
 
@@ -62,6 +70,11 @@ class Surrogate:
                 case AbsBlock():
                     gated[number] = block.value.evaluate(values)
                     values[number] = np.abs(gated[number])
+                case FactorBlock():
+                    values[number] = block.value.evaluate(values)
+                case ProductBlock():
+                    gated[number] = block.value.evaluate(values)
+                    values[number] = values[block.factor] * gated[number]
         return Trace(self.program.output.evaluate(values), zs, values, gated)
 
     def backward(self, trace: Trace, cotangent: Array) -> Array:
@@ -84,6 +97,11 @@ class Surrogate:
                     slope = trace.values[block.mask]
                 case AbsBlock():
                     slope = np.sign(trace.gated[number])
+                case FactorBlock():
+                    slope = np.ones_like(adjoint)
+                case ProductBlock():
+                    _add(adjoints, block.factor, adjoint * trace.gated[number])
+                    slope = trace.values[block.factor]
             _push(adjoints, self.program.argument(block), adjoint * slope)
         return adjoints.get(-1, np.zeros_like(trace.values[-1]))
 

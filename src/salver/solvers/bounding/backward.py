@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.nets.affine import ROUNDING, Affine, dense
-from salver.nets.program import GateBlock, MaskBlock, Program
+from salver.nets.program import FactorBlock, GateBlock, MaskBlock, ProductBlock, Program, ReluBlock
 from salver.solvers.bounding.bounds import Bounds
 from salver.solvers.bounding.relaxation import TINY
 from salver.spec import Property
@@ -94,10 +94,17 @@ class _Backward:
             block = self.program.blocks[number]
             if not self.feasible:
                 return
-            if isinstance(block, GateBlock):
-                self._gate(number, block)
-            elif isinstance(block, MaskBlock):
-                self._mask(number, block)
+            match block:
+                case GateBlock():
+                    self._gate(number, block)
+                case MaskBlock():
+                    self._mask(number, block)
+                case ProductBlock():
+                    self._product(number, block)
+                case FactorBlock():
+                    self._hand_on(number, block.value, self.low[number], self.high[number])
+                case ReluBlock() if number in self.program.piecewise_constant:
+                    self._relu(number, block)
 
     def _rows(self, affine: Affine, rows: npt.NDArray[np.intp], low: Array, high: Array) -> None:
         """Narrows the open entries of every saliency block that the rows read."""
@@ -123,9 +130,10 @@ class _Backward:
         self._solve(parts, rest_low - slop, rest_high + slop)
 
     def _open(self, block: int) -> npt.NDArray[np.intp]:
-        """Entries worth narrowing: gated values and masks of neurons that may be on."""
+        """Entries worth narrowing: masks, gated values and products that may take several values."""
         kind = self.program.blocks[block] if block >= 0 else None
-        if not isinstance(kind, GateBlock | MaskBlock):
+        step = isinstance(kind, ReluBlock) and block in self.program.piecewise_constant
+        if not step and not isinstance(kind, GateBlock | MaskBlock | ProductBlock):
             return np.zeros(0, np.intp)
         return np.flatnonzero(self.low[block] < self.high[block])
 
@@ -187,6 +195,44 @@ class _Backward:
         rows = np.flatnonzero(on & (low < high))
         self._rows(block.value, rows, self.value_low[number], self.value_high[number])
 
+    def _product(self, number: int, block: ProductBlock) -> None:
+        """p = f v: narrows f and v by the ranges of p and of each other, and hands that of v on."""
+        product = (self.low[number], self.high[number])
+        factor = (self.low[block.factor], self.high[block.factor])
+        value = (self.value_low[number], self.value_high[number])
+        if block.square:
+            root = np.sqrt(np.maximum(product[1], 0.0)) * (1.0 + ROUNDING)
+            by_factor = by_value = (-root, root)
+        else:
+            by_factor, by_value = quotient(product, factor), quotient(product, value)
+        low, high = np.fmax(factor[0], by_value[0]), np.fmin(factor[1], by_value[1])
+        self._require(low, high)
+        self.low[block.factor], self.high[block.factor] = low, high
+        low, high = np.fmax(value[0], by_factor[0]), np.fmin(value[1], by_factor[1])
+        self._hand_on(number, block.value, low, high)
+
+    def _relu(self, number: int, block: ReluBlock) -> None:
+        """Of a piecewise constant: its range decides the sign, and is that of z where it is on."""
+        low, high = self.low[number], self.high[number]
+        self._decide(block.pre, low > 0, high <= 0)
+        if not self.feasible:
+            return
+        on = self.signs[block.pre] > 0
+        rows = np.flatnonzero(on & (low < high))
+        self._rows(self.program.pre[block.pre].affine, rows, low, high)
+
+    def _hand_on(self, number: int, affine: Affine, low: Array, high: Array) -> None:
+        """Takes a narrower range of what a block reads, and narrows what that is added up from."""
+        rows = np.flatnonzero((low > self.value_low[number]) | (high < self.value_high[number]))
+        self.value_low[number], self.value_high[number] = low, high
+        self._require(low, high)
+        if self.feasible:
+            self._rows(affine, rows, low, high)
+
+    def _require(self, low: Array, high: Array) -> None:
+        if (low > high).any():
+            self.feasible = False
+
     def _mask(self, number: int, block: MaskBlock) -> None:
         on, off = self.low[number] > 0, self.high[number] < 1
         self._decide(block.pre, on, off)
@@ -214,6 +260,17 @@ def interval_product(matrix: Array, low: Array, high: Array) -> tuple[Array, Arr
     """Interval product of an exact matrix [rows, k] with ranges [k]."""
     positive, negative = np.maximum(matrix, 0.0), np.minimum(matrix, 0.0)
     return positive @ low + negative @ high, positive @ high + negative @ low
+
+
+def quotient(product: tuple[Array, Array], divisor: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Ranges of p / q for p and q in ranges, rounding included; infinite where q may be 0."""
+    low, high = divisor
+    clear = (low > 0.0) | (high < 0.0)
+    sides = [np.where(clear, side, 1.0) for side in divisor]
+    ends = [end / side for end in product for side in sides]
+    least, most = np.minimum.reduce(ends), np.maximum.reduce(ends)
+    least, most = least - ROUNDING * np.abs(least) - TINY, most + ROUNDING * np.abs(most) + TINY
+    return np.where(clear, least, -np.inf), np.where(clear, most, np.inf)
 
 
 def _finite(sides: Array) -> Array:

@@ -9,7 +9,8 @@ Two things make a pass cheaper than the plain matrix products, and change no val
 
 * A neuron whose lines are zero in every part (a mask that is decided, a ReLU that is off) takes no part
   in the product. Parts of one search have most of their decided neurons in common.
-* The second side of McCormick's envelope is tried only where a pass met a gate with an open mask.
+* The second side of McCormick's envelope is tried only where a pass met a product, or a gate with an open
+  mask.
 """
 
 from __future__ import annotations
@@ -21,11 +22,19 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.nets.affine import ROUNDING
-from salver.nets.program import AbsBlock, GateBlock, MaskBlock, Program, ReluBlock
+from salver.nets.program import (
+    AbsBlock,
+    FactorBlock,
+    GateBlock,
+    MaskBlock,
+    ProductBlock,
+    Program,
+    ReluBlock,
+)
 from salver.solvers.bounding.batched_lines import Edges, block_edges
 from salver.solvers.bounding.batched_maps import DeviceAffine, Indices, Tensor, checked_device, on_device
 from salver.solvers.bounding.bounds import Array, Bounds, Signs, neuron_range
-from salver.solvers.bounding.relaxation import TINY
+from salver.solvers.bounding.relaxation import TINY, is_point, product_range
 
 CELLS = {"cpu": 2**19, "cuda": 2**25}
 """Entries of the coefficients of one backward pass; more rows go in several passes."""
@@ -61,7 +70,7 @@ class BatchBounder:
         self.values = {
             number: DeviceAffine(block.value, device)
             for number, block in enumerate(program.blocks)
-            if isinstance(block, GateBlock | AbsBlock)
+            if not isinstance(block, ReluBlock | MaskBlock)
         }
         self.widest = max([program.input_size, *(block.size for block in program.blocks)])
 
@@ -141,8 +150,17 @@ class _BatchedPass:
             case AbsBlock():
                 low, high = self._value(number, np.ones((len(self.parts), block.size), bool))
                 low, high = np.maximum(np.maximum(low, -high), 0.0), np.maximum(-low, high)
+            case FactorBlock():
+                low, high = self._value(number, np.ones((len(self.parts), block.size), bool))
+            case ProductBlock():
+                factor = self._range(block.factor)
+                value = self._value(number, ~is_point(*factor, self.value_size[block.factor]))
+                low, high = product_range(factor, value, block.square)
         self.block_lower[number], self.block_upper[number] = low, high
         self._require(low, high)
+
+    def _range(self, number: int) -> tuple[Array, Array]:
+        return self.block_lower[number], self.block_upper[number]
 
     def _require(self, low: Array, high: Array) -> None:
         """A NaN, as an unbounded box gives, refutes nothing."""
@@ -174,7 +192,7 @@ class _BatchedPass:
         self._require(low, high)
 
     def _value(self, number: int, wanted: npt.NDArray[np.bool_]) -> tuple[Array, Array]:
-        """Bounds the argument of a gate or Abs; `wanted` rows are worth a backward pass."""
+        """Bounds the argument of a block that is no ReLU or mask; `wanted` rows are worth a backward pass."""
         affine = self.bounder.values[number]
         low, high, size = affine.interval(self.block_lower, self.block_upper)
         self.value_size[number] = size
@@ -221,7 +239,7 @@ class _BatchedPass:
     ) -> tuple[Array, bool]:
         """Least values over the boxes of rows [parts, k] and of their negatives: [parts, 2k].
 
-        Also whether a gate with an open mask was met, so that the other pairing may differ.
+        Also whether a product or a gate with an open mask was met, so that the other pairing may differ.
         """
         import torch
 
@@ -260,7 +278,7 @@ class _BatchedPass:
     def _edges(self, number: int, pairing: bool) -> Edges:
         """The relaxation of a block, made when a pass first meets it: its bounds are final by then."""
         block = self.bounder.program.blocks[number]
-        key = (number, pairing and isinstance(block, GateBlock))
+        key = (number, pairing and isinstance(block, GateBlock | ProductBlock))
         if key not in self.edges:
             if isinstance(block, ReluBlock | MaskBlock):
                 affine, signs = self.bounder.pre[block.pre], self.signs[block.pre]
@@ -275,7 +293,11 @@ class _BatchedPass:
                 signs = (
                     self._mask_signs(block) if isinstance(block, GateBlock) else np.zeros_like(low, np.int8)
                 )
-            self.edges[key] = block_edges(block, affine, (signs, low, high, size), self.alive, pairing)
+            factor = None
+            if isinstance(block, GateBlock | ProductBlock):
+                factor = self._range(block.mask if isinstance(block, GateBlock) else block.factor)
+            known = (signs, low, high, size)
+            self.edges[key] = block_edges(block, affine, known, self.alive, pairing, factor)
         return self.edges[key]
 
 

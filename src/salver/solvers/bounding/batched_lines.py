@@ -11,10 +11,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from salver.nets.program import AbsBlock, Block, GateBlock, ReluBlock
+from salver.nets.program import AbsBlock, Block, FactorBlock, GateBlock, ProductBlock, ReluBlock
 from salver.solvers.bounding.batched_maps import DeviceAffine, Factor, Tensor, on_device
 from salver.solvers.bounding.bounds import Array, Signs
-from salver.solvers.bounding.relaxation import abs_lines, gate_lines, mask_lines, relu_lines
+from salver.solvers.bounding.relaxation import (
+    Lines,
+    abs_lines,
+    gate_lines,
+    mask_lines,
+    product_lines,
+    relu_lines,
+    square_lines,
+)
 
 _WORTH_PICKING = 0.8
 """Largest share of a block's entries that are picked rather than taking all."""
@@ -81,7 +89,7 @@ class Edges:
         offset: to the constant.
         size: sums of absolute values [parts, columns] that the map's values were added up from.
         reach: bounds [parts, block size] on what lines may be off by, times the precision.
-        mask: to the mask `mask_block`, of a gate.
+        mask: to the mask or factor `mask_block`, of a gate or product.
     """
 
     affine: DeviceAffine
@@ -100,31 +108,44 @@ def block_edges(
     known: tuple[Signs, Array, Array, Array],
     alive: npt.NDArray[np.bool_],
     pairing: bool,
+    factor: tuple[Array, Array] | None = None,
 ) -> Edges:
     """The relaxation of a block for all parts.
 
     Args:
-        affine: the pre-activation of a ReLU or mask, the argument of a gate or Abs.
+        affine: the pre-activation of a ReLU or mask, the argument of all others.
         known: signs of the ReLU, the mask or the gate's mask, bounds of `affine`, and the sums of absolute
             values it was added up from, [parts, size].
         alive: the parts that count.
-        pairing: which side of the McCormick envelope of a gate is used (see `gate_lines`).
+        pairing: which side of the McCormick envelope is used (see `gate_lines`, `product_lines`).
+        factor: bounds [parts, size] of the mask of a gate or the factor of a product.
     """
     signs, low, high, size = known
     device = affine.device
     reach = on_device(np.maximum(np.abs(low), np.abs(high)), device)
-    if isinstance(block, GateBlock):
-        gate = gate_lines(signs, low, high, pairing)
+    if isinstance(block, GateBlock | ProductBlock):
+        assert factor is not None
+        largest = on_device(np.maximum(np.abs(factor[0]), np.abs(factor[1])), device)
+        if isinstance(block, GateBlock):
+            gate, other = gate_lines(signs, low, high, pairing), block.mask
+        elif block.square:
+            gate, other, reach = square_lines(*factor, pairing), block.factor, largest
+        else:
+            gate, other = product_lines(factor, (low, high), pairing), block.factor
+        reach = reach * largest
         source = Edge(gate.lower_value, gate.upper_value, alive, device)
         offset = Edge(gate.lower_offset, gate.upper_offset, alive, device)
         mask = Edge(gate.lower_mask, gate.upper_mask, alive, device)
         sizes = source.of(on_device(size, device))
-        return Edges(affine, source, affine.factors(source.numbers), offset, sizes, reach, mask, block.mask)
+        return Edges(affine, source, affine.factors(source.numbers), offset, sizes, reach, mask, other)
     match block:
         case AbsBlock():
             lines = abs_lines(low, high)
         case ReluBlock():
             lines = relu_lines(signs, low, high)
+        case FactorBlock():
+            one, zero = np.ones_like(low), np.zeros_like(low)
+            lines = Lines(one, zero, one, zero)
         case _:
             lines, reach = mask_lines(signs, low, high, size), reach.new_ones(reach.shape)
     source = Edge(lines.lower_slope, lines.upper_slope, alive, device)

@@ -28,15 +28,27 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.nets.affine import ROUNDING, Affine, dense
-from salver.nets.program import AbsBlock, GateBlock, MaskBlock, Program, ReluBlock
+from salver.nets.program import (
+    AbsBlock,
+    FactorBlock,
+    GateBlock,
+    MaskBlock,
+    ProductBlock,
+    Program,
+    ReluBlock,
+)
 from salver.solvers.bounding.relaxation import (
     TINY,
     GateLines,
     Lines,
     abs_lines,
     gate_lines,
+    is_point,
     mask_lines,
+    product_lines,
+    product_range,
     relu_lines,
+    square_lines,
 )
 
 Array = npt.NDArray[np.float64]
@@ -56,7 +68,8 @@ class Bounds:
         pre_lower, pre_upper: per pre-activation, arrays [size].
         signs: per pre-activation, int8 [size]: +1 on, -1 off, 0 undecided.
         block_lower, block_upper: block number -> arrays [size].
-        value_lower, value_upper: number of a gate or Abs block -> bounds of its affine argument [size].
+        value_lower, value_upper: number of a block that is no ReLU or mask -> bounds of its affine argument
+            [size].
         pre_size, value_size: sums of absolute values [size] that pre-activations and those arguments were
             added up from (`Affine.magnitude`), over ranges that contain these.
         output_lower, output_upper: arrays [outputs].
@@ -197,6 +210,13 @@ class _IntervalPass:
             case AbsBlock():
                 low, high = self._value(number, block.value, np.ones(block.size, bool))
                 low, high = np.maximum(np.maximum(low, -high), 0.0), np.maximum(-low, high)
+            case FactorBlock():
+                low, high = self._value(number, block.value, np.ones(block.size, bool))
+            case ProductBlock():
+                factor = (found.block_lower[block.factor], found.block_upper[block.factor])
+                exact = is_point(*factor, found.value_size[block.factor])
+                value = self._value(number, block.value, ~exact)
+                low, high = product_range(factor, value, block.square)
         found.block_lower[number], found.block_upper[number] = low, high
         inner = (self.found.value_lower.get(number, low), self.found.value_upper.get(number, high))
         return not ((low > high).any() or (inner[0] > inner[1]).any())
@@ -233,7 +253,7 @@ class _IntervalPass:
         return known if asked is None else np.where(asked != 0, asked, known)
 
     def _value(self, number: int, affine: Affine, wanted: npt.NDArray[np.bool_]) -> tuple[Array, Array]:
-        """Bounds the argument of a gate or Abs; `wanted` rows are worth a backward pass."""
+        """Bounds the argument of a gate, Abs, factor or product; `wanted` rows are worth a backward pass."""
         low, high, self.found.value_size[number] = interval(affine, self.found)
         if self.within is not None:
             low = np.maximum(low, self.within.value_lower[number])
@@ -287,7 +307,8 @@ def tightened(
     widest = max([program.input_size, *(block.size for block in program.blocks)])
     step = max(1, _CELLS // (2 * widest))
     gates = any(
-        isinstance(block, GateBlock) and n in bounds.block_lower for n, block in enumerate(program.blocks)
+        isinstance(block, GateBlock | ProductBlock) and n in bounds.block_lower
+        for n, block in enumerate(program.blocks)
     )
     for start in range(0, len(rows), step):
         part = rows[start : start + step]
@@ -331,14 +352,16 @@ def _backward(
         positive, negative = np.maximum(weights, 0.0), np.minimum(weights, 0.0)
         block = program.blocks[number]
         match block:
-            case GateBlock():
-                gate = _gate(program, bounds, number, block, pairing)
-                on_mask = positive * gate.lower_mask + negative * gate.upper_mask
-                rows[block.mask] = rows[block.mask] + on_mask if block.mask in rows else on_mask
+            case GateBlock() | ProductBlock():
+                gate, other = _planes(program, bounds, number, block, pairing)
+                on_other = positive * gate.lower_mask + negative * gate.upper_mask
+                rows[other] = rows[other] + on_other if other in rows else on_other
                 slope = positive * gate.lower_value + negative * gate.upper_value
                 offset = positive @ gate.lower_offset + negative @ gate.upper_offset
                 source, size = block.value, bounds.value_size[number]
-                reach = np.maximum(np.abs(bounds.value_lower[number]), np.abs(bounds.value_upper[number]))
+                reach = largest[other] * _largest_argument(bounds, number)
+                if isinstance(block, ProductBlock) and block.square:
+                    reach = largest[other] ** 2
             case _:
                 lines = _unary(bounds, number, block)
                 slope = positive * lines.lower_slope + negative * lines.upper_slope
@@ -356,24 +379,31 @@ def _backward(
 
 
 def _argument(
-    program: Program, bounds: Bounds, number: int, block: ReluBlock | MaskBlock | AbsBlock
+    program: Program, bounds: Bounds, number: int, block: ReluBlock | MaskBlock | AbsBlock | FactorBlock
 ) -> tuple[Affine, Array]:
     """The affine map that a block reads, and its magnitude."""
-    if isinstance(block, AbsBlock):
+    if isinstance(block, AbsBlock | FactorBlock):
         return block.value, bounds.value_size[number]
     return program.pre[block.pre].affine, bounds.pre_size[block.pre]
 
 
-def _reach(bounds: Bounds, number: int, block: ReluBlock | MaskBlock | AbsBlock) -> Array:
-    """Largest absolute values of what a ReLU or Abs reads; 1 for a mask, whose lines are of size 1."""
+def _reach(bounds: Bounds, number: int, block: ReluBlock | MaskBlock | AbsBlock | FactorBlock) -> Array:
+    """Largest absolute values of what a block reads; 1 for a mask, whose lines are of size 1."""
     if isinstance(block, MaskBlock):
         return np.ones(block.size)
-    if isinstance(block, AbsBlock):
-        return np.maximum(np.abs(bounds.value_lower[number]), np.abs(bounds.value_upper[number]))
+    if isinstance(block, AbsBlock | FactorBlock):
+        return _largest_argument(bounds, number)
     return np.maximum(np.abs(bounds.pre_lower[block.pre]), np.abs(bounds.pre_upper[block.pre]))
 
 
-def _unary(bounds: Bounds, number: int, block: ReluBlock | MaskBlock | AbsBlock) -> Lines:
+def _largest_argument(bounds: Bounds, number: int) -> Array:
+    return np.maximum(np.abs(bounds.value_lower[number]), np.abs(bounds.value_upper[number]))
+
+
+def _unary(bounds: Bounds, number: int, block: ReluBlock | MaskBlock | AbsBlock | FactorBlock) -> Lines:
+    if isinstance(block, FactorBlock):
+        one, zero = np.ones(block.size), np.zeros(block.size)
+        return Lines(one, zero, one, zero)
     if isinstance(block, AbsBlock):
         return abs_lines(bounds.value_lower[number], bounds.value_upper[number])
     signs, low, high = bounds.signs[block.pre], bounds.pre_lower[block.pre], bounds.pre_upper[block.pre]
@@ -382,7 +412,16 @@ def _unary(bounds: Bounds, number: int, block: ReluBlock | MaskBlock | AbsBlock)
     return mask_lines(signs, low, high, bounds.pre_size[block.pre])
 
 
-def _gate(program: Program, bounds: Bounds, number: int, block: GateBlock, pairing: bool) -> GateLines:
+def _planes(
+    program: Program, bounds: Bounds, number: int, block: GateBlock | ProductBlock, pairing: bool
+) -> tuple[GateLines, int]:
+    """The envelope of a gate or product, and the number of the block of its mask or factor."""
+    value = (bounds.value_lower[number], bounds.value_upper[number])
+    if isinstance(block, ProductBlock):
+        factor = (bounds.block_lower[block.factor], bounds.block_upper[block.factor])
+        if block.square:
+            return square_lines(*factor, pairing), block.factor
+        return product_lines(factor, value, pairing), block.factor
     mask = program.blocks[block.mask]
     assert isinstance(mask, MaskBlock)
-    return gate_lines(bounds.signs[mask.pre], bounds.value_lower[number], bounds.value_upper[number], pairing)
+    return gate_lines(bounds.signs[mask.pre], *value, pairing), block.mask

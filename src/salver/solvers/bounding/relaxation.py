@@ -1,4 +1,4 @@
-"""Linear relaxations of single nonlinear entries: ReLU, mask, gate and absolute value.
+"""Linear relaxations of single nonlinear entries: ReLU, mask, gate, product and absolute value.
 
 All arrays are float64 [size], one entry per neuron; `signs` says what is decided (+1 on, -1 off, 0 open).
 """
@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+from salver.nets.affine import ROUNDING
 
 Array = npt.NDArray[np.float64]
 Signs = npt.NDArray[np.int8]
@@ -29,7 +31,10 @@ class Lines:
 
 @dataclass(frozen=True, eq=False)
 class GateLines:
-    """lower_mask * m + lower_value * v + lower_offset <= m * v <= the same with `upper`."""
+    """lower_mask * m + lower_value * v + lower_offset <= m * v <= the same with `upper`.
+
+    Of a product m is its factor.
+    """
 
     lower_mask: Array
     lower_value: Array
@@ -83,6 +88,51 @@ def gate_lines(signs: Signs, low: Array, high: Array, pairing: bool) -> GateLine
     value = np.where(open_, 1.0, on)
     above, below = np.where(open_, high, 0.0), np.where(open_, low, 0.0)
     return GateLines(above, value, -above, below, value, -below)
+
+
+def product_lines(factor: tuple[Array, Array], value: tuple[Array, Array], pairing: bool) -> GateLines:
+    """McCormick's envelope of f * v for f in `factor` = [a, b] and v in `value` = [c, d].
+
+    c f + a v - a c <= f v <= d f + a v - a d, and with `pairing` d f + b v - b d <= f v <= c f + b v - b c:
+    the first pair is exact where f = a, the second where f = b. Where f is a point both are f v itself.
+    """
+    (a, b), (c, d) = factor, value
+    if pairing:
+        return GateLines(d, b, -b * d, c, b, -b * c)
+    return GateLines(c, a, -a * c, d, a, -a * d)
+
+
+def square_lines(low: Array, high: Array, pairing: bool) -> GateLines:
+    """f * f for f in [low, high], by f as the value alone: the chord above; below the tangent in the middle,
+    and with `pairing` that at the point nearest to 0."""
+    at = np.clip(0.0, low, high) if pairing else (low + high) / 2
+    zero = np.zeros_like(low)
+    return GateLines(zero, 2.0 * at, -at * at, zero, low + high, -low * high)
+
+
+def product_range(
+    factor: tuple[Array, Array], value: tuple[Array, Array], square: bool = False
+) -> tuple[Array, Array]:
+    """Bounds of f * v, of any shape, moved outwards by what rounding may do; `square`: v is f."""
+    (a, b), (c, d) = factor, value
+    if square:
+        nearest = np.maximum(np.maximum(np.maximum(a, c), -np.minimum(b, d)), 0.0)
+        farthest = np.minimum(np.maximum(np.abs(a), np.abs(b)), np.maximum(np.abs(c), np.abs(d)))
+        low, high = nearest * nearest, farthest * farthest
+    else:
+        ends = (a * c, a * d, b * c, b * d)
+        low, high = np.minimum.reduce(ends), np.maximum.reduce(ends)
+    low, high = low - ROUNDING * np.abs(low) - TINY, high + ROUNDING * np.abs(high) + TINY
+    return np.maximum(low, 0.0) if square else low, high
+
+
+def is_point(low: Array, high: Array, size: Array) -> npt.NDArray[np.bool_]:
+    """Where nothing but the allowance for rounding keeps bounds apart.
+
+    Args:
+        size: sums of absolute values that the bounded values were added up from.
+    """
+    return np.asarray(high - low <= 4.0 * ROUNDING * size + 4.0 * TINY)
 
 
 def abs_lines(low: Array, high: Array) -> Lines:

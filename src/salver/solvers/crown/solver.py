@@ -51,7 +51,7 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
 
     Raises:
         SalverError: CUDA was asked for and is not there, or auto_LiRPA cannot be imported.
-        UnsupportedQueryError: see `salver.nets.network.lower`.
+        UnsupportedQueryError: see `Query.program_without_products`.
     """
     with _torch_settings(options):
         return CrownSearch(query, budget, options).run()
@@ -87,7 +87,7 @@ class CrownSearch:
 
     def __init__(self, query: Query, budget: Budget, options: Options) -> None:
         self.query, self.budget, self.options = query, budget, options
-        self.original = query.program
+        self.original = query.program_without_products
         self.rows = atom_rows(query.prop)
         self.plain = without_abs(self.original)
         self.program = over_rows(self.plain, self.rows)

@@ -89,7 +89,9 @@ def root(query: Query, reduce: bool = True) -> tuple[Query, SearchNode]:
 def _compared(prop: Property) -> npt.NDArray[np.intp]:
     """Outputs that are compared with others, or in an alternative; ranges alone are for the backward pass."""
     atoms = [atom for clause in prop.comparisons for conjunction in clause for atom in conjunction]
-    return np.unique([row for atom in atoms for row in (atom.left, atom.other) if row is not None]).astype(np.intp)
+    return np.unique([row for atom in atoms for row in (atom.left, atom.other) if row is not None]).astype(
+        np.intp
+    )
 
 
 def tighten(query: Query, node: SearchNode, without: frozenset[str] = frozenset()) -> Bounds | None:

@@ -15,7 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.nets.affine import Affine
-from salver.nets.program import AbsBlock, GateBlock, MaskBlock, Program, ReluBlock
+from salver.nets.program import (
+    AbsBlock,
+    FactorBlock,
+    GateBlock,
+    MaskBlock,
+    ProductBlock,
+    Program,
+    ReluBlock,
+)
 from salver.solvers.bounding.bounds import Bounds
 from salver.solvers.marabou.child import Bound, LinearQuery
 from salver.solvers.marabou.rows import Entries, Row, blocks_read, minus, row_of
@@ -105,6 +113,7 @@ class _Encoder:
         entries = [(self._fresh(low, high), low < high) for low, high in box]
         self.blocks[-1] = _collect([entry if is_free else (-1, entry[1]) for entry, is_free in entries])
         for number, block in enumerate(self.program.blocks):
+            assert not isinstance(block, FactorBlock | ProductBlock), "see `Query.program_without_products`"
             self.blocks[number] = self._block(number, block)
         self.disjunctions += [[off, on] for off, on in self.cases.values()]
 

@@ -31,10 +31,10 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
     """Decides one query with one thread of Marabou.
 
     Raises:
-        UnsupportedQueryError: see `salver.nets.network.lower`.
+        UnsupportedQueryError: see `Query.program_without_products`.
         SalverError: Marabou is not installed.
     """
-    program = without_abs(query.program)
+    program = without_abs(query.program_without_products)
     bounds = propagate(program, query.prop.input_lower, query.prop.input_upper, method="interval")
     return decide(query, program, bounds, budget, options)
 

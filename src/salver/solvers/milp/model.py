@@ -14,9 +14,18 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from salver.nets.affine import Affine
-from salver.nets.program import AbsBlock, GateBlock, MaskBlock, Program, ReluBlock
+from salver.nets.affine import ROUNDING, Affine
+from salver.nets.program import (
+    AbsBlock,
+    FactorBlock,
+    GateBlock,
+    MaskBlock,
+    ProductBlock,
+    Program,
+    ReluBlock,
+)
 from salver.solvers.bounding.bounds import Bounds, bound_affine, constant_rows
+from salver.solvers.bounding.relaxation import is_point
 from salver.solvers.milp.program import Milp, RowOrigin
 from salver.solvers.slack import slack_rows
 from salver.spec.property import Atom, Property
@@ -104,6 +113,10 @@ class _ModelBuilder:
                     self.entries[number] = self._gate(number, block)
                 case AbsBlock():
                     self.entries[number] = self._abs(number, block)
+                case FactorBlock():
+                    self.entries[number] = self._factor(number, block)
+                case ProductBlock():
+                    self.entries[number] = self._product(number, block)
         return self._finish() if self._clauses(prop) else None
 
     def _finish(self) -> Milp:
@@ -291,6 +304,65 @@ class _ModelBuilder:
         self._next_rows("abs_off", number, pick)
         self._constrain([(size, 1.0), (value, 1.0), (above, -2.0 * most)], -np.inf, 0.0)
         return _MatrixEntries(columns, np.zeros(block.size))
+
+    def _factor(self, number: int, block: FactorBlock) -> _MatrixEntries:
+        columns, pick = np.full(block.size, -1), np.arange(block.size)
+        low, high = self._widened(self.bounds.block_lower[number], self.bounds.block_upper[number])
+        self._next_columns("block", number, pick)
+        self._linear(columns, block.value, pick, low, high)
+        return _MatrixEntries(columns, np.zeros(block.size))
+
+    def _product(self, number: int, block: ProductBlock) -> _MatrixEntries:
+        """Columns p of f * v, with f in [a, b] and v in [c, d], and McCormick's four planes as rows.
+
+        Where f is a point up to rounding, one row instead: |p - m v| <= (b - a) / 2 * max|v|, up to the
+        rounding of m = (a + b) / 2. So the rows are exact once the signs behind f are decided.
+
+        * product_under_low: p - a v - c f >= -a c
+        * product_under_high: p - b v - d f >= -b d
+        * product_over_low: p - a v - d f <= -a d
+        * product_over_high: p - b v - c f <= -b c
+        * product_point: two-sided, as above
+        """
+        bounds, factor = self.bounds, self.entries[block.factor].columns
+        least, most = self._widened(bounds.value_lower[number], bounds.value_upper[number])
+        a, b = bounds.block_lower[block.factor], bounds.block_upper[block.factor]
+        point = is_point(a, b, bounds.value_size[block.factor])
+        floor, ceiling = self._widened(bounds.block_lower[number], bounds.block_upper[number])
+        every = np.arange(block.size)
+        self._next_columns("value", number, every)
+        value = self._columns(least, most)
+        self._affine(block.value, every, 0.0, 0.0, minus=value)
+        self._next_columns("block", number, every)
+        gated = self._columns(floor, ceiling)
+        at = np.flatnonzero(point)
+        middle, reach = (a + b)[at] / 2, np.maximum(np.abs(least), np.abs(most))[at]
+        a, b = self._widened(a, b)
+        width = ((b - a)[at] / 2 + ROUNDING * np.abs(middle)) * reach
+        self._next_rows("product_point", number, at)
+        self._constrain([(gated[at], 1.0), (value[at], -middle)], -width, width)
+        self._planes(number, np.flatnonzero(~point), (gated, factor, value), (a, b), (least, most))
+        return _MatrixEntries(gated, np.zeros(block.size))
+
+    def _planes(
+        self,
+        number: int,
+        pick: Indices,
+        columns: tuple[Indices, Indices, Indices],
+        factor: tuple[Array, Array],
+        value: tuple[Array, Array],
+    ) -> None:
+        """McCormick's planes of the products `pick`, whose columns are those of p, f and v."""
+        p, f, v = (part[pick] for part in columns)
+        (a, b), (c, d) = ([side[pick] for side in sides] for sides in (factor, value))
+        for kind, by_v, by_f in (("low", a, c), ("high", b, d)):
+            self._next_rows(f"product_under_{kind}", number, pick)
+            size = ROUNDING * np.abs(by_v * by_f)
+            self._constrain([(p, 1.0), (v, -by_v), (f, -by_f)], -by_v * by_f - size, np.inf)
+        for kind, by_v, by_f in (("low", a, d), ("high", b, c)):
+            self._next_rows(f"product_over_{kind}", number, pick)
+            size = ROUNDING * np.abs(by_v * by_f)
+            self._constrain([(p, 1.0), (v, -by_v), (f, -by_f)], -np.inf, -by_v * by_f + size)
 
     def _linear(
         self, columns: Indices, affine: Affine, pick: Indices, low: Array, high: Array, sign: float = 1.0

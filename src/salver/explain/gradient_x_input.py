@@ -1,0 +1,46 @@
+"""Gradient x input: every entry of the gradient times the entry of x (Shrikumar et al., 2016).
+
+On a network of ReLUs without biases it is LRP-0 too.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from salver.explain.explanation import METHODS, Array, Form
+from salver.explain.places import Copies, PlacedGradients, Places
+from salver.nets.operators import Mul
+
+
+@METHODS.register
+class GradientXInput(PlacedGradients):
+    """E = x dz / dx."""
+
+    form = Form.PRODUCTS
+    paper = "Shrikumar et al., 2016"
+
+    method: Literal["gradient-x-input"] = "gradient-x-input"
+
+    def places(self, size: int) -> Places:
+        """x itself."""
+        return Places(np.ones(1), np.zeros((1, size)), np.ones(1))
+
+    def combined(self, gradients: Array, x: Array) -> Array:
+        return x * super().combined(gradients, x)
+
+    def assembled(self, copies: Copies) -> str:
+        return copies.emit(Mul(), copies.input, super().assembled(copies))
+
+    @property
+    def kinks_at_relus(self) -> bool:
+        return True
+
+    @property
+    def name(self) -> str:
+        return "gradient x input"
+
+    @property
+    def short(self) -> str:
+        return "gxi"

@@ -1,0 +1,138 @@
+"""What every metric has in common: its value at inputs near the explained one, and how it is certified."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from salver.core.records import Kinds, Record
+from salver.families.question import Question
+from salver.spec import Property
+
+Array = npt.NDArray[np.float64]
+
+
+METRICS = Kinds("kind")
+"""Every metric's record by name."""
+
+
+class Criterion(StrEnum):
+    """A criterion of ISO/IEC 24029-2:2023 (formal methods for the robustness of neural networks)."""
+
+    STABILITY = "stability"
+    SENSITIVITY = "sensitivity"
+    RELEVANCE = "relevance"
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """Inputs with what the network and the map give there: x [q, n], logits [q, m], maps [q, s]."""
+
+    x: Array
+    logits: Array
+    maps: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Here:
+    """The explained input xhat.
+
+    Attributes:
+        x: its values [n]. map: E(xhat) [s], in double precision.
+        label: the class that the network gives it.
+        epsilon: radius of the box around it, in the units of its entries.
+    """
+
+    x: Array
+    map: Array
+    label: int
+    epsilon: float
+
+    def distances(self, x: Array) -> Array:
+        """max_i |x_i - xhat_i| of inputs [q, n]."""
+        return np.asarray(np.abs(x - self.x).max(axis=1))
+
+    def changes(self, maps: Array, weights: Array) -> Array:
+        """max_j |E_j - E_j(xhat)| / w_j of maps [q, s] with positive weights [s]."""
+        return np.asarray((np.abs(maps - self.map) / weights).max(axis=1))
+
+
+class Certifier(Protocol):
+    """Certificates about one explained input; only an `unsat` that has one counts."""
+
+    def excluded(self, question: Question) -> Property | None:
+        """The query for the whole box if no input of it meets the question's condition; None where that is
+        not known, or one does, which is then among the candidates for the attacked value."""
+
+    def worst_found(self) -> float:
+        """The worst value so far at an input that was replayed."""
+
+    def most_change(self, weights: Array, radius: float) -> float:
+        """No input within a radius has max_j |E_j - E_j(xhat)| / w_j above this; inf where none is known."""
+
+
+class Metric(Record):
+    """A number that says how much an explanation changes over a box around the explained input.
+
+    It is the worst of the values at the inputs of the box. A metric is one subclass that gives `kind` a
+    default and is registered in `METRICS`.
+
+    Attributes:
+        kind: which metric.
+        title: as in the literature; criterion: what it touches; formula: its value for one input x.
+        best: the value where nothing changes. largest_is_worst: whether the largest value is the metric.
+        ranked: whether sizes of entries are looked at unless something else is said.
+        original: whose definition `of_original` is.
+    """
+
+    kind: str
+    title: ClassVar[str]
+    criterion: ClassVar[Criterion]
+    formula: ClassVar[str]
+    best: ClassVar[float] = 0.0
+    largest_is_worst: ClassVar[bool] = True
+    ranked: ClassVar[bool] = False
+    original: ClassVar[str] = "Quantus"
+
+    @abstractmethod
+    def values(self, here: Here, seen: Seen) -> Array:
+        """The value at every input [q]; NaN where the definition leaves an input out."""
+
+    def hopeful(self, here: Here) -> npt.NDArray[np.bool_]:
+        """Entries of the input [n] that a search for bad values changes; the others stay as they are."""
+        return np.ones(len(here.x), bool)
+
+    @abstractmethod
+    def certified(self, here: Here, certifier: Certifier) -> float:
+        """A bound that no input of the box is worse than; infinite, or the worst value, where none is known.
+
+        Raises:
+            SalverError: the metric's entries do not fit the map.
+        """
+
+    def refuse_undefined(self, here: Here) -> None:
+        """Refuses a map that gives the metric no meaning.
+
+        Raises:
+            SalverError: the metric's entries do not fit the map.
+            UndefinedConditionError: the map gives it no meaning.
+        """
+
+    def of_original(self, here: Here, seen: Seen) -> float:
+        """What the original says of these inputs, in its own norm; NaN where there is none."""
+        return float("nan")
+
+    def worst(self, values: Array | Sequence[float]) -> float:
+        """The worst of some values, without those left out; `best` where none is left."""
+        known = [value for value in values if not np.isnan(value)]
+        return float((max if self.largest_is_worst else min)(known, default=self.best))
+
+    def is_worse(self, value: float, other: float) -> bool:
+        """Whether a value is worse than another one."""
+        return value > other if self.largest_is_worst else value < other

@@ -1,0 +1,155 @@
+"""What was measured as files: a page that loads nothing, a table, and inputs with the attacked values."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from salver.core.files import named_new_folder, refuse_existing, refuse_missing_parent, write_atomically
+from salver.metrics.measurement import Measurement, printed
+from salver.points.picture import panel_source
+from salver.report.side_by_side import Scene, Side, panels
+from salver.report.table import Table
+from salver.report.templating import environment
+
+HEADINGS = (
+    "point",
+    "class",
+    "sampled",
+    "attacked",
+    "certified",
+    "original",
+    "questions",
+    "seconds",
+    "reason",
+)
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a page says of one metric.
+
+    Attributes:
+        sentence: about the point with the worst attacked value; empty where none was found.
+        panels: captions and pictures of it. rows: of all points.
+    """
+
+    title: str
+    formula: str
+    sentence: str
+    panels: tuple[tuple[str, str], ...]
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def refuse_folder(folder: Path) -> None:
+    """Refuses a folder that is there, or whose parent is not. Raises: SalverError."""
+    refuse_missing_parent(folder)
+    refuse_existing(folder)
+
+
+@dataclass(frozen=True, eq=False)
+class Page:
+    """What a page shows: the network, what was measured in words, a summary, and every metric's points."""
+
+    network: str
+    sentence: str
+    table: Table
+    rows: tuple[tuple[Measurement, ...], ...]
+
+    @property
+    def document(self) -> str:
+        """The whole page."""
+        return (
+            environment()
+            .get_template("metrics.html.j2")
+            .render(
+                network=self.network,
+                sentence=self.sentence,
+                style=(files("salver.report.page") / "assets" / "page.css").read_text(),
+                summary=self.table,
+                parts=[_part(rows) for rows in self.rows],
+            )
+        )
+
+
+def write_page(page: Page, frame: pd.DataFrame, folder: Path) -> None:
+    """Writes `index.html`, `metrics.csv` and `witnesses.npz` into a new folder.
+
+    `witnesses.npz` holds for every metric `METRIC/rows`, the numbers of the points that have a witness, and
+    `METRIC/x`, the witnesses, flattened.
+
+    Args:
+        frame: a row for every metric and point.
+
+    Raises:
+        SalverError: the folder is there, or cannot be written.
+    """
+    refuse_folder(folder)
+    document, witnesses = page.document, _witnesses(page)
+    named_new_folder(folder.parent, folder.name)
+    write_atomically(folder / "index.html", document)
+    write_atomically(folder / "metrics.csv", frame.to_csv(index=False))
+    write_atomically(folder / "witnesses.npz", witnesses)
+
+
+def _part(rows: Sequence[Measurement]) -> Part:
+    metric = rows[0].metric
+    shown = [row for row in rows if row.witness is not None]
+    worst = (max if metric.largest_is_worst else min)(shown, key=lambda row: row.attacked, default=None)
+    return Part(
+        f"{metric.title} ({metric.criterion.value})",
+        metric.formula,
+        "" if worst is None else worst.sentence,
+        () if worst is None else tuple((one.caption, panel_source(one)) for one in panels(scene(worst))),
+        HEADINGS,
+        tuple(_row(row) for row in rows),
+    )
+
+
+def _row(row: Measurement) -> tuple[str, ...]:
+    metric = row.metric
+    better = (printed(value, metric, attacked=True) for value in (row.sampled, row.attacked))
+    original = printed(row.original, metric, attacked=True)
+    return (
+        row.asked.given.origin, str(row.here.label), *better, printed(row.certified, metric), original,
+        str(row.questions), f"{row.seconds:.2f}", row.reason,
+    )  # fmt: skip
+
+
+def scene(row: Measurement) -> Scene:
+    """The point and the witness of a measurement, side by side."""
+    given, sides = row.asked.given, [Side("point", f"class {row.here.label}", row.here.x, row.here.map)]
+    if row.witness is not None:
+        label = int(row.witness.logits[0].argmax())
+        sides.append(Side("witness", f"class {label}", row.witness.x[0], row.witness.maps[0]))
+    values = np.concatenate([side.x for side in sides])
+    return Scene(
+        sides[0],
+        sides[1] if len(sides) > 1 else None,
+        given.shape,
+        row.asked.map_shape,
+        given.clip or (float(values.min()), float(values.max())),
+        row.here.epsilon,
+        given.features if len(given.features) == given.x.size else (),
+    )
+
+
+def _witnesses(page: Page) -> bytes:
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    for rows in page.rows:
+        found = {row.index: row.witness.x[0] for row in rows if row.witness is not None}
+        arrays[f"{rows[0].metric.kind}/rows"] = np.array(list(found), np.int64)
+        x = np.array(list(found.values()), np.float32)
+        arrays[f"{rows[0].metric.kind}/x"] = x.reshape(-1, rows[0].here.x.size)
+    stream = io.BytesIO()
+    np.savez_compressed(stream, allow_pickle=False, **arrays)
+    return stream.getvalue()

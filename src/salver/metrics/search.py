@@ -1,0 +1,191 @@
+"""Certificates and counterexamples about one explained input, from questions to a solver."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from salver.families.conditions import some_entry_moves
+from salver.families.factory import Box
+from salver.families.question import Question
+from salver.families.search import largest
+from salver.metrics.gap import Gap
+from salver.metrics.metric import Array, Here, Metric, Seen
+from salver.points.asked import Asked
+from salver.points.decide import QueryFolder, Robustness, decide, map_by_definition
+from salver.points.options import Solving
+from salver.solvers.query import Budget
+from salver.spec import Clause, Property
+
+SHARE, LEAST_S = 1 / 3, 0.05
+"""Of the time that is left one question gets this much, but no less than so many seconds."""
+STEPS = 60
+
+
+class EntryMovesByShare(Question):
+    """Some entry moves by `level` times its weight or more.
+
+    Attributes:
+        weights: a positive number for every entry.
+    """
+
+    kind: Literal["entry-moves-by-share"] = "entry-moves-by-share"
+    level: float
+    weights: tuple[float, ...]
+    meaning = "An entry of the map moves by the asked share of its weight or more."
+
+    @property
+    def text(self) -> str:
+        return f"|E_j(x) - E_j(xhat)| >= {self.level:g} w_j for some j"
+
+    @property
+    def stem(self) -> str:
+        return f"s{self.level:g}"
+
+    def clauses(self, reference: Array, label: int, logits: int) -> tuple[Clause, ...]:
+        return some_entry_moves(logits, reference, self.level * np.array(self.weights))
+
+    def score(self, logits: Array, maps: Array, reference: Array, label: int) -> Array:
+        return np.asarray((np.abs(maps - reference) / np.array(self.weights)).max(axis=1))
+
+
+class PointSearch:
+    """Questions about one metric at one point, within a budget; see `Certifier`.
+
+    Args:
+        asked: any question about the metric's map at the point.
+        folder: for the files of queries.
+    """
+
+    def __init__(self, metric: Metric, asked: Asked, here: Here, solving: Solving, folder: Path) -> None:
+        self.metric, self.asked, self.here, self.solving, self.folder = metric, asked, here, solving, folder
+        self.budget, self.questions = Budget(solving.timeout), 0
+        self.found: Seen | None = None
+        self.worst = metric.best
+        self.reason = ""
+        self._candidates: list[Array] = []
+        self._staged: QueryFolder | None = None
+
+    def box(self, radius: float) -> Box:
+        """The box of a radius around the point, as queries have it [n], [n]."""
+        posed = self.asked.posed
+        return posed.factory.box(posed.point.x, radius)
+
+    def seen(self, x: Array) -> Seen:
+        """What there is at inputs [q, n], in double precision."""
+        return Seen(x, *self.asked.posed.map.values(x))
+
+    def replayed(self, x: Array) -> tuple[Seen, Seen]:
+        """The same at one input [n], by ONNX Runtime on the graph, and by the definition of the map."""
+        posed = self.asked.posed
+        outputs, m = posed.map.runtime.outputs(x), posed.map.logits
+        logits = posed.factory.program.evaluate(x[None])[0]
+        by_definition = Seen(x[None], logits, map_by_definition(self.asked, x)[None])
+        return Seen(x[None], outputs[None, :m], outputs[None, m:]), by_definition
+
+    def consider(self, x: Array) -> None:
+        """Takes an input [n] of the box as a candidate for the attacked value.
+
+        What counts is the better of its values in single and in double precision: rounding may carry an input
+        over a kink.
+        """
+        self._candidates.append(x)
+        values = [float(self.metric.values(self.here, seen)[0]) for seen in self.replayed(x)]
+        if np.isnan(values).any():
+            return
+        value = min(values) if self.metric.largest_is_worst else max(values)
+        if self.metric.is_worse(value, self.worst):
+            self.worst, self.found = value, self.replayed(x)[0]
+
+    def attack(self, draws: Seen) -> None:
+        """Takes the worst of the draws and what a random search finds as candidates."""
+        sign = 1.0 if self.metric.largest_is_worst else -1.0
+
+        def score(values: Array) -> Array:
+            return np.where(np.isnan(values), -np.inf, sign * values)
+
+        own = score(self.metric.values(self.here, draws))
+        if np.isfinite(own).any():
+            self.consider(draws.x[int(np.argmax(own))])
+        seed = self.solving.seed * 100_003 + self.asked.posed.point.index
+        free = self.metric.hopeful(self.here)
+        low, high = (np.where(free, end, self.here.x) for end in self.box(self.here.epsilon))
+        found = largest(
+            lambda x: score(self.metric.values(self.here, self.seen(x))), low, high, self.here.x, seed
+        )
+        if found.point is not None and np.isfinite(found.value):
+            self.consider(found.point)
+
+    def worst_found(self) -> float:
+        return self.worst
+
+    def excluded(self, question: Question) -> Property | None:
+        return self._decided(question, self.here.epsilon)[0]
+
+    def most_change(self, weights: Array, radius: float) -> float:
+        gap = Gap(self._most_found(weights, radius))
+        for _ in range(STEPS):
+            level = gap.next()
+            if level is None or self.budget.over:
+                break
+            question = EntryMovesByShare(level=level, weights=tuple(weights.tolist()))
+            excluded, witness = self._decided(question, radius)
+            if excluded is not None:
+                gap = gap.with_bound(self._least_excluded(excluded, weights))
+            elif witness is not None:
+                gap = gap.with_reached(self._change_at(witness, weights))
+            else:
+                gap = gap.with_vain(level)
+        return gap.bound
+
+    def _least_excluded(self, prop: Property, weights: Array) -> float:
+        """The change that no input reaches, read off the numbers of the query, which are binary32."""
+        (clause,), first = prop.clauses, self.asked.posed.map.logits
+        places = np.array([atoms[0].left - first for atoms in clause])
+        ends = np.array([atoms[0].constant for atoms in clause])
+        widths = np.abs(ends - self.here.map[places]) / weights[places]
+        return math.nextafter(float(widths.max()), math.inf)
+
+    def _change_at(self, x: Array, weights: Array) -> float:
+        return min(float(self.here.changes(seen.maps, weights)[0]) for seen in self.replayed(x))
+
+    def _most_found(self, weights: Array, radius: float) -> float:
+        """The largest change at candidates within a radius, and by a random search."""
+        low, high = self.box(radius)
+        inside = [x for x in self._candidates if ((low <= x) & (x <= high)).all()]
+        seed = self.solving.seed * 100_003 + self.asked.posed.point.index
+        search = largest(
+            lambda x: self.here.changes(self.seen(x).maps, weights), low, high, self.here.x, seed
+        )
+        found = [*inside, *([] if search.point is None else [search.point])]
+        return max((self._change_at(x, weights) for x in found), default=0.0)
+
+    def _decided(self, question: Question, radius: float) -> tuple[Property | None, Array | None]:
+        """The query where it has no solution, or a solution that was replayed, or neither."""
+        if self.budget.over:
+            self.reason = "its time was over"
+            return None, None
+        staged = self._stage(question)
+        share = Budget(max(SHARE * self.budget.left, LEAST_S))
+        decided = decide(staged, radius, self.solving, share)
+        self.questions += 1
+        if decided.robustness is Robustness.ROBUST:
+            return staged.asked.posed.prop(self.box(radius)), None
+        if decided.witness is None:
+            self.reason = decided.reason
+            return None, None
+        self.consider(decided.witness)
+        return None, decided.witness
+
+    def _stage(self, question: Question) -> QueryFolder:
+        posed = self.asked.posed
+        asked = replace(self.asked, posed=posed.factory.pose(posed.point, question, posed.map.explanation))
+        if self._staged is not None and self._staged.asked.posed.graph is asked.posed.graph:
+            self._staged = self._staged.asking(asked)
+        else:
+            self._staged = QueryFolder(asked, self.folder)
+        return self._staged

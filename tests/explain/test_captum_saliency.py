@@ -1,0 +1,57 @@
+"""The gradient, its absolute value and SmoothGrad are Captum's Saliency, alone and in its NoiseTunnel."""
+
+from __future__ import annotations
+
+from unittest import mock
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from captum.attr import NoiseTunnel, Saliency
+
+from salver.explain.explanation import Explanation
+from salver.explain.gradient import Gradient
+from salver.explain.smoothgrad import Noise, SmoothGrad
+from salver.nets.onnx.writer import to_bytes, to_model
+from tests.builders.explained_networks import INPUTS, KINDS, LABELS, module, network
+
+CLASS = 2
+
+
+def in_onnx_runtime(kind: str, explanation: Explanation, x: np.ndarray) -> np.ndarray:
+    content = to_bytes(to_model(explanation.of(CLASS).graph(network(kind))))
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    rows = [session.run(None, {"X": row[None]})[0][0, LABELS:] for row in x]
+    return np.array(rows)
+
+
+def points() -> np.ndarray:
+    """Random ones, and whole numbers, which are on kinks and ties of these networks."""
+    rng = np.random.default_rng(0)
+    drawn = [rng.uniform(-1, 1, (6, INPUTS)), rng.integers(-1, 2, (6, INPUTS)), np.zeros((1, INPUTS))]
+    return np.concatenate(drawn).astype(np.float32)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("absolute", [False, True])
+def test_the_gradient_is_saliency(kind: str, absolute: bool) -> None:
+    x = points()
+    given = torch.tensor(x, requires_grad=True)
+    expected = Saliency(module(kind)).attribute(given, target=CLASS, abs=absolute).detach().numpy()
+    found = in_onnx_runtime(kind, Gradient(absolute=absolute), x)
+    assert expected.any()
+    assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_smoothgrad_is_saliency_in_a_noise_tunnel_with_the_same_draws(kind: str) -> None:
+    noise, x = Noise(draws=4, sigma=0.3, seed=1), points()[:6]
+    draws = torch.tensor(noise.values(INPUTS), dtype=torch.float32)
+    tunnel, expected = NoiseTunnel(Saliency(module(kind))), []
+    for row in torch.tensor(x, requires_grad=True):
+        with mock.patch("torch.normal", return_value=draws):
+            found = tunnel.attribute(row[None], nt_samples=4, stdevs=0.3, target=CLASS, abs=False)
+        expected.append(found[0].detach().numpy())
+    values = in_onnx_runtime(kind, SmoothGrad(noise=noise), x)
+    assert np.abs(values - expected).max() <= 1e-5 * np.abs(expected).max()

@@ -1,0 +1,258 @@
+"""Maps of masked inputs: Captum's values, graphs of linear operators and ReLUs alone, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from captum._utils.models.linear_model import SkLearnRidge
+from captum.attr import FeatureAblation as CaptumAblation
+from captum.attr import KernelShap as CaptumKernelShap
+from captum.attr import Lime as CaptumLime
+from captum.attr import Occlusion as CaptumOcclusion
+from captum.attr import ShapleyValues as CaptumShapley
+from torch import nn
+
+from salver.core.errors import SalverError
+from salver.core.records import parse_record
+from salver.explain.checked import classifier_of, unrolled
+from salver.explain.explanation import METHODS, Explained, Explanation, Form
+from salver.explain.feature_ablation import FeatureAblation
+from salver.explain.kernel_shap import KernelShap
+from salver.explain.lime import Lime
+from salver.explain.masked_copies import Draws, MaskedCopies
+from salver.explain.occlusion import Occlusion
+from salver.explain.rise import RandomMasks, Rise
+from salver.explain.shapley import ShapleyValues
+from salver.nets.network import Network, evaluate, lower
+from salver.nets.operators import Concat, Linear, Relu
+from salver.nets.runtime import Runtime, with_free_batch
+from salver.nets.torch_bridge import from_torch
+from tests.builders.image_networks import Block, with_drawn_statistics
+
+Array = np.ndarray
+PATCHES = torch.arange(4).reshape(2, 2).repeat_interleave(3, 0).repeat_interleave(3, 1)[None, None]
+SHAPE = (1, 2, 6, 6)
+
+
+@cache
+def module(kind: str) -> nn.Module:
+    pooled = nn.Sequential(
+        nn.Conv2d(2, 3, 3, 1, 1), nn.BatchNorm2d(3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(3, 4, 3, 1, 1),
+        nn.ReLU(), nn.AvgPool2d(3), nn.Flatten(), nn.Linear(4, 3),
+    )  # fmt: skip
+    dense = nn.Sequential(
+        nn.Flatten(), nn.Linear(72, 9), nn.ReLU(), nn.Linear(9, 8), nn.ReLU(), nn.Linear(8, 3)
+    )
+    residual = nn.Sequential(
+        nn.Conv2d(2, 4, 3, 2, 1), Block(4, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
+    )
+    return with_drawn_statistics({"dense": dense, "pooled": pooled, "residual": residual}[kind])
+
+
+@cache
+def network(kind: str) -> Network:
+    return classifier_of(module(kind), torch.zeros(SHAPE)).network
+
+
+def rows(count: int = 2) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(3).uniform(0, 1, (count, *SHAPE[1:])).astype(np.float32))
+
+
+def captum_occlusion(model: nn.Module, x: torch.Tensor, one: Occlusion) -> torch.Tensor:
+    return CaptumOcclusion(model).attribute(
+        x, sliding_window_shapes=(2, 3, 2), strides=(1, 2, 1), baselines=0.25, target=1
+    )
+
+
+def captum_ablation(model: nn.Module, x: torch.Tensor, one: FeatureAblation) -> torch.Tensor:
+    return CaptumAblation(model).attribute(x, baselines=0.25, feature_mask=PATCHES, target=1)
+
+
+def captum_shapley(model: nn.Module, x: torch.Tensor, one: ShapleyValues) -> torch.Tensor:
+    return CaptumShapley(model).attribute(x, baselines=0.25, feature_mask=PATCHES, target=1)
+
+
+def drawing(kept: Array) -> Callable[..., Iterator[torch.Tensor]]:
+    def draws(_: Any, **__: Any) -> Iterator[torch.Tensor]:
+        for subset in kept:
+            yield torch.from_numpy(subset[None].astype(np.int64))
+
+    return draws
+
+
+def row_by_row(explainer: Any, x: torch.Tensor, count: int) -> torch.Tensor:
+    given = {"baselines": 0.25, "feature_mask": PATCHES, "target": 1, "n_samples": count}
+    return torch.cat([explainer.attribute(row[None], **given) for row in x])
+
+
+def captum_kernel_shap(model: nn.Module, x: torch.Tensor, one: KernelShap) -> torch.Tensor:
+    kept = np.vstack([np.ones(4), np.zeros(4), one.drawn(4)])
+    explainer = CaptumKernelShap(model)
+    explainer.perturb_func = drawing(kept)
+    return row_by_row(explainer, x, len(kept))
+
+
+def captum_lime(model: nn.Module, x: torch.Tensor, one: Lime) -> torch.Tensor:
+    kept, weights = one.drawn(4)
+    known = {tuple(subset): weight for subset, weight in zip(kept.tolist(), weights.tolist(), strict=True)}
+
+    def similarity(_: Any, __: Any, subset: torch.Tensor, **___: Any) -> float:
+        return known[tuple(subset[0].tolist())]
+
+    ridge = SkLearnRidge(alpha=one.ridge)
+    explainer = CaptumLime(model, ridge, similarity_func=similarity, perturb_func=drawing(kept))
+    return row_by_row(explainer, x, len(kept))
+
+
+AGAINST_CAPTUM: list[tuple[MaskedCopies, Any]] = [
+    (Occlusion(window=(3, 2), stride=(2, 1), baseline=(0.25,), logit=1), captum_occlusion),
+    (FeatureAblation(patch=(3,), baseline=(0.25,), logit=1), captum_ablation),
+    (ShapleyValues(patch=(3,), baseline=(0.25,), logit=1), captum_shapley),
+    (KernelShap(patch=(3,), draws=Draws(count=12), baseline=(0.25,), logit=1), captum_kernel_shap),
+    (Lime(patch=(3,), draws=Draws(count=15), ridge=0.5, baseline=(0.25,), logit=1), captum_lime),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["dense", "pooled", "residual"])
+@pytest.mark.parametrize(
+    ("explanation", "captum"), AGAINST_CAPTUM, ids=lambda one: getattr(one, "method", "")
+)
+def test_the_graph_gives_captums_values(explanation: MaskedCopies, captum: Any, kind: str) -> None:
+    x, model = rows(), module(kind)
+    explanation = explanation.model_copy(update={"shape": SHAPE[1:]})
+    with torch.no_grad():
+        expected = captum(model.double(), x.double(), explanation).flatten(1).numpy()
+        logits = model(x.double()).numpy()
+    model.float()
+    given = evaluate(explanation.graph(network(kind)), x.flatten(1).double().numpy())
+    assert np.abs(given[:, :3] - logits).max() <= 1e-5 * np.abs(logits).max()
+    assert np.abs(given[:, 3:] - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
+def small(seed: int = 0) -> Network:
+    torch.manual_seed(seed)
+    return from_torch(
+        nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3)), 6
+    )
+
+
+ALL = [
+    Occlusion(window=(2,), stride=(1,)),
+    FeatureAblation(baseline=(0.5,), grouped=True),
+    Rise(masks=RandomMasks(count=5)),
+    ShapleyValues(groups=(1, 1, 5, 5, 9, 9), grouped=True),
+    KernelShap(draws=Draws(count=20)),
+    Lime(draws=Draws(count=10)),
+]
+
+
+@pytest.mark.parametrize("explanation", ALL, ids=lambda one: one.method)
+def test_graphs_and_files_of_dense_networks_hold_dense_layers_and_relus_alone(
+    explanation: Explanation,
+) -> None:
+    assert explanation.form == Form.FORWARD
+    _, graph, content = unrolled(small(), explanation)
+    assert {type(node.operator) for node in graph.nodes} == {Linear, Relu, Concat}
+    kinds = {node.op_type for node in onnx.load_from_string(content).graph.node}
+    assert kinds <= {"Gemm", "MatMul", "Relu", "Concat"}
+    x = np.random.default_rng(0).uniform(-1, 1, (5, 6)).astype(np.float32)
+    run = Runtime(with_free_batch(onnx.load_from_string(content)).SerializeToString())
+    assert np.allclose(run.rows(x), evaluate(graph, x.astype(np.float64)), atol=1e-5)
+
+
+@pytest.mark.parametrize("explanation", ALL, ids=lambda one: one.method)
+def test_quick_values_are_those_of_the_graph(explanation: Explanation) -> None:
+    classifier, x = small(1), np.random.default_rng(0).normal(size=(40, 6))
+    explained = Explained(classifier, lower(classifier), explanation.of(2, 0))
+    assert not explained.explanation.values_use_graph
+    found = np.hstack(explained.values(x))
+    assert np.allclose(found, evaluate(explained.graph, x), atol=1e-5)
+    assert np.allclose(found, explained.explanation.reference_outputs(classifier, x), atol=1e-9)
+
+
+def relus(graph: Network) -> int:
+    return sum(isinstance(node.operator, Relu) for node in graph.nodes)
+
+
+def test_equal_masks_the_whole_input_and_the_baseline_take_no_copy() -> None:
+    own = relus(small())
+    assert relus(FeatureAblation(groups=(0, 0, 0, 1, 1, 1)).graph(small())) == 3 * own
+    assert relus(FeatureAblation(groups=(0,) * 6).graph(small())) == own
+    assert relus(ShapleyValues(groups=(0, 0, 1, 1, 1, 2)).graph(small())) == (2**3 - 1) * own
+    # Four subsets of two features are all there are, however many are drawn.
+    assert relus(Lime(groups=(0, 0, 0, 1, 1, 1), draws=Draws(count=50)).graph(small())) == 3 * own
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_shapley_values_and_kernel_shap_add_up_and_agree_on_what_is_linear(deep: bool) -> None:
+    classifier = small(2) if deep else from_torch(nn.Sequential(nn.Linear(6, 3)), 6)
+    x = np.random.default_rng(1).normal(size=(9, 6))
+    given = {"groups": (0, 0, 0, 1, 1, 2), "baseline": (0.5,), "grouped": True}
+    values = [
+        evaluate(one.graph(classifier), x)[:, 3:]
+        for one in (ShapleyValues(**given), KernelShap(draws=Draws(count=20), **given))
+    ]
+    score = evaluate(classifier, x)[:, 0] - evaluate(classifier, np.full((1, 6), 0.5))[0, 0]
+    assert all(np.allclose(one.sum(axis=1), score, atol=1e-6) for one in values)
+    assert np.allclose(values[0], values[1], atol=1e-6) != deep
+
+
+def test_occlusion_is_what_is_lost_and_windows_at_the_border_are_cut() -> None:
+    linear = from_torch(nn.Sequential(nn.Linear(5, 2)), 5)
+    weight, x = linear.nodes[0].operator.weight[0], np.array([[1.0, 2.0, 3.0, 4.0, 5.0]])
+    lost = weight * x[0]
+    by_window = evaluate(Occlusion(window=(2,), grouped=True).graph(linear), x)[0, 2:]
+    assert np.allclose(by_window, [lost[:2].sum(), lost[2:4].sum(), lost[4]], atol=1e-6)
+    by_entry = evaluate(Occlusion(window=(2,)).graph(linear), x)[0, 2:]
+    assert np.allclose(by_entry, by_window[[0, 0, 1, 1, 2]], atol=1e-6)
+
+
+def test_masks_of_rise_are_kept_with_the_chance_they_say_and_alike_in_all_channels() -> None:
+    masks = RandomMasks(count=400, cells=3, keep=0.3).values((2, 7, 8)).reshape(400, 2, 7, 8)
+    assert (masks[:, 0] == masks[:, 1]).all()
+    assert masks.min() >= 0
+    assert masks.max() <= 1
+    assert abs(masks.mean() - 0.3) < 0.03
+    assert RandomMasks(count=400).values((5,)).mean(axis=0) == pytest.approx(0.5, abs=0.1)
+
+
+IMAGE, TABLE = (1, 8, 8), (64,)
+REFUSED: list[tuple[str, dict[str, Any], tuple[int, ...], str]] = [
+    ("occlusion", {"window": 9}, IMAGE, "window: 1 x 9 x 9 is larger than the input, which is 1 x 8 x 8"),
+    ("occlusion", {"window": [2, 2]}, TABLE, "window: has 2 lengths for inputs without a shape"),
+    ("occlusion", {"window": 2, "stride": 3}, IMAGE, "stride: 1 x 3 x 3 is longer than the window"),
+    ("occlusion", {"window": 2, "shape": [1, 7, 7]}, IMAGE, "shape: 1 x 7 x 7 is not that of 64 entries"),
+    ("occlusion", {"window": 0}, TABLE, "window.0: 0 is not above 0"),
+    ("occlusion", {"window": []}, TABLE, "window: holds 0 values"),
+    ("occlusion", {"window": 1, "baseline": "black"}, TABLE, "baseline.0: 'black' is not a number"),
+    ("feature-ablation", {"baseline": 2}, TABLE, "baseline: 2 is outside of the range 0 to 1 of entry 0"),
+    ("feature-ablation", {"baseline": [0, 1]}, TABLE, "baseline: holds 2 numbers for 64 entries"),
+    ("feature-ablation", {"groups": [0, 1]}, TABLE, "groups: holds 2 numbers for 64 entries"),
+    ("shapley", {"patch": 4, "groups": [0] * 64}, IMAGE, "groups: patches are given too"),
+    ("shapley", {}, TABLE, "needs 1.84467e+19 copies of the network, more than 4096"),
+    ("kernel-shap", {"draws": {"count": 3}}, TABLE, "draws: 3 draws do not determine the values of 64"),
+    ("lime", {"ridge": 0, "draws": {"count": 3}}, TABLE, "3 draws do not determine the coefficients of 64"),
+    ("rise", {"masks": {"count": 3, "cells": 2}}, TABLE, "cells: 2 do not fit inputs of 64"),
+    ("rise", {"masks": {"count": 0}}, TABLE, "masks.count: 0 is not above 0"),
+]
+
+
+@pytest.mark.parametrize(("method", "entries", "shape", "what"), REFUSED)
+def test_what_does_not_fit_is_refused(
+    method: str, entries: dict[str, Any], shape: tuple[int, ...], what: str
+) -> None:
+    def completed() -> Explanation:
+        found: Explanation = parse_record(METHODS.known[method], {"method": method, **entries}, "map")
+        return found.for_data(shape, np.zeros(64), np.ones(64))
+
+    with pytest.raises(SalverError) as caught:
+        completed()
+    assert what in str(caught.value)
+    assert caught.value.hint

@@ -1,0 +1,242 @@
+"""Maps made of gradients at fixed places, held against Captum with the same places and draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, get_args
+
+import captum.attr
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import nn
+
+from salver.core.errors import SalverError
+from salver.core.records import parse_record
+from salver.explain.expected_gradients import ExpectedGradients, LocalExpectedGradients, References
+from salver.explain.explanation import METHODS, Explained, Explanation, Form
+from salver.explain.gradient import Gradient
+from salver.explain.gradient_x_input import GradientXInput
+from salver.explain.integrated_gradients import IntegratedGradients, LocalIntegratedGradients
+from salver.explain.noise_squares import SquareGrad, VarGrad
+from salver.explain.quadrature import Rule, quadrature
+from salver.explain.smoothgrad import Noise, SmoothGrad
+from salver.nets.network import Network, evaluate, lower
+from salver.nets.onnx.writer import to_bytes, to_model
+from salver.nets.operators import Linear, Mul, Sign
+from salver.nets.runtime import Runtime
+from salver.nets.torch_export import read_module
+from tests.builders.activations import seeded
+
+SIZE = 16
+NOISE = Noise(draws=4, sigma=0.5, seed=2)
+BASELINE = tuple((np.arange(SIZE) % 5 / 4 - 0.5).tolist())
+"""Dyadic numbers."""
+REFERENCES = References(baselines=((0.0,), BASELINE, (1.0,)), draws=6, sigma=0.25, seed=1)
+Attributed = Callable[[nn.Module, Any], Any]
+
+
+def along_line(rule: Rule, steps: int, factor: bool) -> tuple[Explanation, Attributed]:
+    method = IntegratedGradients if factor else LocalIntegratedGradients
+    baselines = torch.tensor(BASELINE, dtype=torch.float64).reshape(1, 1, 4, 4)
+
+    def attributed(module: nn.Module, x: Any) -> Any:
+        by = captum.attr.IntegratedGradients(module, multiply_by_inputs=factor)
+        return by.attribute(x, baselines, target=1, n_steps=steps, method=rule)
+
+    return method(logit=1, steps=steps, quadrature=rule, baseline=BASELINE), attributed
+
+
+def of_draws(kind: str, method: type[Explanation]) -> tuple[Explanation, Attributed]:
+    def attributed(module: nn.Module, x: Any) -> Any:
+        draws = torch.tensor(NOISE.values(SIZE)).reshape(-1, 1, 4, 4).repeat(len(x), 1, 1, 1)
+        tunnel = captum.attr.NoiseTunnel(captum.attr.Saliency(module))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(torch, "normal", lambda mean, deviation: draws)
+            return tunnel.attribute(x, nt_type=kind, nt_samples=NOISE.draws, target=1, abs=False)
+
+    return method.model_validate({"logit": 1, "noise": NOISE}), attributed
+
+
+def from_references(factor: bool) -> tuple[Explanation, Attributed]:
+    method = ExpectedGradients if factor else LocalExpectedGradients
+
+    def attributed(module: nn.Module, x: Any) -> Any:
+        places, known, noise = REFERENCES.drawn(SIZE)
+        images = [torch.tensor(part).reshape(-1, 1, 4, 4) for part in (known, noise)]
+        shap = captum.attr.GradientShap(module, multiply_by_inputs=factor)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(np.random, "uniform", lambda low, high, count: places)
+            patch.setattr(np.random, "choice", lambda count, wanted: np.arange(wanted))
+            patch.setattr(torch, "normal", lambda mean, deviation: images[1])
+            one = [shap.attribute(row[None], images[0], REFERENCES.draws, target=1) for row in x]
+        return torch.cat(one)
+
+    return method(logit=1, references=REFERENCES), attributed
+
+
+CASES: dict[str, tuple[Explanation, Attributed]] = {
+    "gradient": (Gradient(logit=1), lambda m, x: captum.attr.Saliency(m).attribute(x, target=1, abs=False)),
+    "sizes": (Gradient(logit=1, absolute=True), lambda m, x: captum.attr.Saliency(m).attribute(x, target=1)),
+    "product": (GradientXInput(logit=1), lambda m, x: captum.attr.InputXGradient(m).attribute(x, target=1)),
+    **{f"{rule}": along_line(rule, 5, True) for rule in get_args(Rule)},
+    **{f"{rule}, local": along_line(rule, 5, False) for rule in get_args(Rule)},
+    "exact places": along_line("riemann_right", 4, False),
+    "long": along_line("gausslegendre", 20, True),
+    "smoothgrad": of_draws("smoothgrad", SmoothGrad),
+    "squares": of_draws("smoothgrad_sq", SquareGrad),
+    "variance": of_draws("vargrad", VarGrad),
+    "references": from_references(True),
+    "references, local": from_references(False),
+}
+
+
+def read(module: nn.Module) -> Network:
+    return read_module(module.float(), torch.zeros(1, 1, 4, 4)).network
+
+
+def by_captum(module: nn.Module, attributed: Attributed, x: np.ndarray) -> np.ndarray:
+    points = torch.tensor(x, dtype=torch.float64).reshape(-1, 1, 4, 4).requires_grad_()
+    return attributed(module.double(), points).detach().numpy().reshape(len(x), -1)
+
+
+def assert_close(found: np.ndarray, expected: np.ndarray) -> None:
+    assert expected.any()
+    assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
+POOLED = ("product", "gausslegendre", "exact places", "references", "variance")
+
+
+@pytest.mark.parametrize(
+    ("case", "name"),
+    [*((case, "dense") for case in CASES), *((case, "pooled-with-padding") for case in POOLED)],
+)
+def test_the_map_is_captums(case: str, name: str) -> None:
+    """In the graph, in ONNX Runtime, as a program, from the definition, and by the quick way."""
+    (explanation, attributed), module = CASES[case], seeded(name)
+    network = read(module)
+    x = np.random.default_rng(0).normal(size=(12, SIZE)).astype(np.float32).astype(np.float64)
+    expected = by_captum(module, attributed, x)
+    graph = explanation.graph(network)
+    assert_close(evaluate(graph, x)[:, 3:], expected)
+    assert_close(lower(graph).evaluate(x)[0][:, 3:], expected)
+    assert_close(explanation.reference(network, x), expected)
+    logits, values = explanation.values(Explained(network, lower(network), explanation), x)
+    assert_close(values, expected)
+    assert np.allclose(logits, evaluate(network, x), atol=1e-6)
+    content = to_bytes(to_model(graph))
+    batch = Runtime(content).samples(x.astype(np.float32))
+    assert_close(batch[:, 3:], expected)
+    assert_close(Runtime(content).outputs(x[0])[None, 3:], expected[:1])
+
+
+@pytest.mark.parametrize("case", ["gradient", "product", "riemann_trapezoid", "exact places"])
+def test_at_kinks_and_ties_the_map_is_captums_too(case: str) -> None:
+    """With small whole weights every place of a grid point is exact, and many lie on kinks."""
+    (explanation, attributed), module = CASES[case], seeded("normed-and-pooled")
+    rng = np.random.default_rng(0)
+    with torch.no_grad():
+        for part in module.modules():
+            if isinstance(part, nn.Conv2d | nn.Linear):
+                part.weight.copy_(torch.tensor(rng.integers(-1, 2, part.weight.shape)))
+                part.bias.zero_()
+            elif isinstance(part, nn.BatchNorm2d):
+                part.eps = 0.0
+                part.weight.fill_(1.0)
+                part.bias.zero_()
+    network = read(module)
+    x = rng.choice([-1.5, -0.5, 0.5, 1.5], (60, SIZE)).astype(np.float64)
+    assert_close(evaluate(explanation.graph(network), x)[:, 3:], by_captum(module, attributed, x))
+
+
+def counts(graph: Network) -> tuple[int, int]:
+    operators = [type(node.operator) for node in graph.nodes]
+    return operators.count(Sign), operators.count(Linear)
+
+
+def test_equal_places_are_one_copy_and_fixed_ones_a_constant() -> None:
+    """Of the trapezoid's places one is b, which is no copy, and one is x, where the logits are."""
+    network = read(seeded("dense"))
+    alone = counts(Gradient(logit=1).graph(network))[0]
+    graph = LocalIntegratedGradients(logit=1, steps=5, quadrature="riemann_trapezoid").graph(network)
+    assert counts(graph)[0] == 4 * alone
+    references = References(baselines=((0.5,),), draws=7)
+    assert counts(LocalExpectedGradients(references=references).graph(network))[0] == 7 * alone
+    twice = IntegratedGradients(logit=1, steps=2, quadrature="riemann_right").graph(network)
+    assert sum(isinstance(node.operator, Mul) for node in twice.nodes) == 2 * (alone - 1) + 1
+
+
+def test_maps_with_products_say_so() -> None:
+    network = read(seeded("dense"))
+    for explanation, _ in CASES.values():
+        products = lower(explanation.graph(network)).has_products
+        assert products == (explanation.form is Form.PRODUCTS)
+
+
+def test_attacks_look_where_the_gradients_are() -> None:
+    x = np.linspace(-1, 1, SIZE)
+    method = IntegratedGradients(steps=3, quadrature="riemann_trapezoid", baseline=BASELINE)
+    assert np.allclose(method.looks_at(x), [(np.array(BASELINE) + x) / 2, x])
+    places, known, noise = REFERENCES.drawn(SIZE)
+    expected = places[:, None] * (x + noise) + (1 - places[:, None]) * known
+    assert np.allclose(ExpectedGradients(references=REFERENCES).looks_at(x), expected, atol=1e-6)
+
+
+def test_draws_are_seeded_and_binary32() -> None:
+    found = REFERENCES.drawn(SIZE)
+    assert all(np.array_equal(one, other) for one, other in zip(found, REFERENCES.drawn(SIZE), strict=True))
+    assert all(np.array_equal(one.astype(np.float32), one) for one in found)
+    other = REFERENCES.model_copy(update={"seed": 2}).drawn(SIZE)
+    assert not any(np.array_equal(one, another) for one, another in zip(found, other, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("method", "entries", "what"),
+    [
+        ("integrated-gradients", {"steps": 0}, "steps: 0 is not above 0"),
+        ("integrated-gradients", {"quadrature": "gauslegendre"}, "did you mean gausslegendre?"),
+        ("integrated-gradients", {"baseline": []}, "baseline: holds 0 values"),
+        ("integrated-gradients", {"baseline": [float("nan")]}, "is not a finite number"),
+        ("square-grad", {"noise": {"draws": 0, "sigma": 1.0}}, "noise.draws: 0 is not above 0"),
+        ("expected-gradients", {"references": {"draws": 0}}, "references.draws: 0 is not above 0"),
+        ("expected-gradients", {"references": {"draws": 1, "baselines": []}}, "holds 0 values"),
+    ],
+)
+def test_bad_entries_are_one_clear_line(method: str, entries: dict[str, Any], what: str) -> None:
+    with pytest.raises(SalverError) as caught:
+        parse_record(METHODS.known[method], entries, "suite")
+    assert what in str(caught.value)
+
+
+def test_what_does_not_fit_the_network_or_the_data_is_refused() -> None:
+    network = read(seeded("dense"))
+    with pytest.raises(SalverError, match="baseline: holds 3 numbers for 16 entries; give one number"):
+        IntegratedGradients(baseline=(0.0, 0.5, 1.0)).graph(network)
+    with pytest.raises(SalverError, match="steps: 1 is too few for riemann_left; give 2 or more"):
+        IntegratedGradients(steps=1, quadrature="riemann_left").graph(network)
+    with pytest.raises(SalverError, match="noise draws: 1 has no variance; give 2 or more"):
+        VarGrad(noise=Noise(draws=1, sigma=1.0)).graph(network)
+    low, high = np.zeros(SIZE), np.ones(SIZE)
+    outside = References(baselines=((0.0,), (2.0,)), draws=1)
+    for method in (LocalIntegratedGradients(baseline=(2.0,)), ExpectedGradients(references=outside)):
+        with pytest.raises(SalverError, match="baseline: 2 is outside of the range 0 to 1 of entry 0"):
+            method.for_data((1, 4, 4), low, high)
+    inside = IntegratedGradients(baseline=(1.0,))
+    assert inside.for_data((1, 4, 4), low, high) == inside
+
+
+@pytest.mark.parametrize("rule", get_args(Rule))
+def test_a_quadrature_has_captums_places_and_weights(rule: Rule) -> None:
+    from captum.attr._utils.approximation_methods import approximation_parameters
+
+    weights, places = approximation_parameters(rule)
+    found = quadrature(rule, 7)
+    assert np.allclose(found[0], places(7), atol=1e-7)
+    assert np.allclose(found[1], weights(7))
+
+
+def test_records_refuse_what_is_no_number() -> None:
+    with pytest.raises(ValidationError):
+        IntegratedGradients.model_validate({"baseline": "zero"})

@@ -1,0 +1,94 @@
+"""A graph called as Captum's methods are: the same shapes, and the values of the definition."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import salver
+from salver.core.errors import SalverError
+from salver.explain.explanation import METHODS, Explanation
+from salver.explain.smoothgrad import Noise
+from salver.points.subject import subject_of
+from tests.builders.small_network import classifier
+
+IMAGES = torch.nn.Sequential(
+    torch.nn.Conv2d(1, 3, 3), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(),
+    torch.nn.Linear(3, 4),
+)  # fmt: skip
+NEEDED = {"noise": Noise(draws=3, sigma=0.1)}
+
+
+@pytest.fixture(scope="module")
+def module() -> torch.nn.Module:
+    torch.manual_seed(0)
+    return IMAGES.eval()
+
+
+def _records() -> list[Explanation]:
+    """Every method with what it cannot do without, where this test knows it."""
+    found = []
+    for kind in METHODS.known.values():
+        needed = {name for name, field in kind.model_fields.items() if field.is_required()}
+        if needed <= set(NEEDED):
+            found.append(kind(**{name: NEEDED[name] for name in needed}))
+    return found
+
+
+@pytest.mark.parametrize("method", _records(), ids=lambda record: record.method)
+def test_maps_are_those_of_the_definition(module: torch.nn.Module, method: Explanation) -> None:
+    x = np.random.default_rng(1).random((5, 1, 6, 6)).astype(np.float32)
+    target = np.array([0, 3, 1, 0, 2])
+    network = subject_of(module, [x[:1]]).network
+    try:
+        maps = salver.Attribution(module, method).attribute(x, target)
+    except SalverError as error:
+        pytest.skip(f"the method does not take this network: {error}")
+    for row, label, found in zip(x, target.tolist(), maps, strict=True):
+        expected = method.of(label).reference(network, row.reshape(1, -1))[0]
+        assert np.abs(found.ravel() - expected).max() <= 1e-5 * max(1e-3, np.abs(expected).max())
+
+
+def test_shapes_and_types_are_those_of_captum(module: torch.nn.Module) -> None:
+    x = torch.rand(2, 1, 6, 6, dtype=torch.float64)
+    gradient = salver.Attribution(module).attribute(x, target=torch.tensor([1, 2]))
+    assert (gradient.shape, gradient.dtype) == (x.shape, x.dtype)
+    layer = salver.Attribution(module, "grad-cam").attribute(x, target=1)
+    assert tuple(layer.shape) == (2, 1, 4, 4)
+    own = salver.Attribution(module).attribute(x.numpy())
+    with torch.no_grad():
+        winners = module(x.float()).argmax(1)
+    assert np.array_equal(own, salver.Attribution(module).attribute(x.numpy(), winners.numpy()))
+
+
+def test_absolute_maps_are_sizes(module: torch.nn.Module) -> None:
+    x = torch.rand(2, 1, 6, 6)
+    signed, sizes = (
+        salver.Attribution(module, absolute=absolute).attribute(x, 0) for absolute in (False, True)
+    )
+    assert torch.equal(signed.abs(), sizes)
+    assert (signed < 0).any()
+
+
+@pytest.mark.parametrize(
+    ("inputs", "target", "message"),
+    [
+        (np.zeros(3), 0, "no batch"),
+        (np.zeros((2, 4)), 0, "an input has 4 entries, the network takes 3"),
+        (np.zeros((2, 3)), 5, "class 5 does not exist"),
+        (np.zeros((2, 3)), [0, 1, 0], "names no classes for 2 inputs"),
+        (np.zeros((2, 3)), 0.5, "names no classes"),
+    ],
+)
+def test_bad_input_is_named(tmp_path: Path, inputs: object, target: object, message: str) -> None:
+    attribution = salver.Attribution(classifier(tmp_path / "net.onnx", inputs=3))
+    with pytest.raises(SalverError, match=message):
+        attribution.attribute(inputs, target)
+
+
+def test_a_method_that_is_none_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SalverError, match="did you mean smoothgrad"):
+        salver.Attribution(classifier(tmp_path / "net.onnx"), "smothgrad")

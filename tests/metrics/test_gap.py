@@ -1,0 +1,54 @@
+"""A largest value enclosed by questions, held against a value that is known."""
+
+from __future__ import annotations
+
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from salver.metrics.gap import PRECISION, SMALL, Gap
+
+LEVELS = st.floats(0.0, 1e4)
+
+
+@given(truth=LEVELS, vain=st.lists(st.booleans(), max_size=40))
+def test_both_ends_stay_on_their_sides_of_the_truth(truth: float, vain: list[bool]) -> None:
+    gap = Gap(0.0)
+    for undecided in vain:
+        level = gap.next()
+        if level is None:
+            break
+        assert gap.reached < level < gap.bound
+        if undecided:
+            gap = gap.with_vain(level)
+        elif truth >= level:
+            gap = gap.with_reached(level)
+        else:
+            gap = gap.with_bound(level)
+        assert gap.reached <= truth
+        assert gap.bound > truth
+
+
+@given(truth=LEVELS)
+def test_questions_that_are_all_decided_close_the_gap(truth: float) -> None:
+    gap = Gap(0.0)
+    for _ in range(40):
+        level = gap.next()
+        if level is None:
+            break
+        gap = gap.with_reached(truth) if truth >= level else gap.with_bound(level)
+    assert gap.next() is None
+    assert gap.bound - truth <= PRECISION * max(gap.bound, SMALL) + 1e-12
+
+
+def test_without_a_bound_the_levels_grow() -> None:
+    gap, levels = Gap(1.0), []
+    for _ in range(12):
+        level = gap.next()
+        assert level is not None
+        levels.append(level)
+        gap = gap.with_vain(level)
+    assert levels == sorted(levels)
+    assert levels[-1] > 1e3
+    assert math.isinf(gap.bound)

@@ -1,0 +1,190 @@
+"""Certified metrics, held against enumeration, against a dense grid, and against bad input."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import salver
+from salver.core.errors import SalverError
+from salver.families.question import Question
+from salver.families.questions import SameMap, TopKChanges
+from salver.metrics.changes import LocalLipschitz, MaxSensitivity, RelativeInputStability
+from salver.metrics.kept import Consistency, TopKIntersection
+from salver.metrics.measurement import Measurement
+from salver.metrics.metric import METRICS, Here, Seen
+from salver.metrics.search import EntryMovesByShare
+from salver.oracle.regions import decide
+from salver.spec.truth import Truth
+from tests.builders.small_network import classifier
+
+X = np.array([[0.3, -0.2, 0.5], [0.0, 0.4, -0.6]], np.float32)
+ENTRIES = {"k": 1, "nearest": 0.3, "tolerance": 0.3}
+
+
+@pytest.fixture(scope="module", params=[3, 8])
+def network(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return classifier(tmp_path_factory.mktemp("net") / "net.onnx", inputs=3, seed=request.param)
+
+
+@pytest.fixture(scope="module", params=[0.02, 1.5])
+def found(request: pytest.FixtureRequest, network: Path) -> salver.Measured:
+    return salver.measure(network, X, epsilon=request.param, timeout=5, draws=50, **ENTRIES)
+
+
+def test_sampled_attacked_and_certified_are_in_order(found: salver.Measured) -> None:
+    for row in found.rows:
+        sign = 1 if row.metric.largest_is_worst else -1
+        assert sign * row.sampled <= sign * row.attacked + 1e-6
+        assert sign * row.sampled <= sign * row.certified
+        assert sign * row.attacked <= sign * row.certified
+        assert row.bounded or row.metric.kind == "consistency" or row.attacked == 0
+
+
+def test_no_input_of_a_dense_grid_is_worse_than_certified(found: salver.Measured) -> None:
+    steps = np.linspace(-1, 1, 15)
+    grid = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, 3)
+    for row in found.rows:
+        x = row.here.x + row.here.epsilon * grid
+        values = row.metric.values(row.here, Seen(x, *row.asked.posed.map.values(x)))
+        assert not row.metric.is_worse(row.metric.worst(values), row.certified)
+
+
+def test_both_ends_are_those_of_enumeration(found: salver.Measured) -> None:
+    for row in found.rows:
+        metric, here = row.metric, row.here
+        match metric:
+            case MaxSensitivity():
+                weights = (float(np.abs(here.map).max()),) * len(here.map)
+                assert _truth(row, EntryMovesByShare(level=row.certified, weights=weights)) is Truth.UNSAT
+                below = EntryMovesByShare(level=row.attacked * (1 - 1e-6), weights=weights)
+                assert row.attacked == 0 or _truth(row, below) is Truth.SAT
+            case TopKIntersection():
+                stays, kept = round(row.certified * metric.k), round(row.attacked * metric.k)
+                asked = TopKChanges(k=metric.k, stay=stays or None, same_label=False)
+                assert stays == 0 or _truth(row, asked) is Truth.UNSAT
+                fewer = TopKChanges(k=metric.k, stay=min(kept + 1, metric.k), same_label=False)
+                assert kept == metric.k or _truth(row, fewer) is Truth.SAT
+            case Consistency():
+                same = _truth(row, SameMap(delta=metric.delta(here)))
+                assert (same is Truth.UNSAT) == (row.certified == 1.0)
+                assert (same is Truth.SAT) == (row.attacked == 0.0)
+
+
+def _truth(row: Measurement, question: Question) -> Truth:
+    posed = row.asked.posed
+    posed = posed.factory.pose(posed.point, question, posed.map.explanation)
+    box = posed.factory.box(posed.point.x, row.here.epsilon)
+    return decide(posed.graph, posed.prop(box)).truth
+
+
+def test_the_changes_here_are_of_every_kind(network: Path) -> None:
+    """The tests above compare something: the boxes are such that maps change in some and not in others."""
+    rows = [salver.measure(network, X, "max", epsilon=e, timeout=5, draws=9).rows for e in (0.02, 1.5)]
+    assert min(row.attacked for row in rows[0]) == 0
+    assert max(row.attacked for row in rows[1]) > 0.5
+
+
+def test_a_witness_has_the_attacked_value_by_definition(found: salver.Measured) -> None:
+    for row in found.rows:
+        if row.witness is None:
+            assert row.attacked == row.metric.best
+            continue
+        posed, x = row.asked.posed, row.witness.x
+        low, high = posed.factory.box(posed.point.x, row.here.epsilon)
+        assert ((low <= x) & (x <= high)).all()
+        assert np.array_equal(x, x.astype(np.float32))
+        explanation, network = posed.map.explanation, row.asked.subject.network
+        assert explanation is not None
+        seen = Seen(x, posed.factory.program.evaluate(x)[0], explanation.reference(network, x))
+        value = float(row.metric.values(row.here, seen)[0])
+        assert value == pytest.approx(row.attacked, rel=1e-4, abs=1e-6)
+
+
+def test_a_claim_certifies_nothing(tmp_path: Path) -> None:
+    network = classifier(tmp_path / "net.onnx", inputs=3, seed=4)
+    found = salver.measure(network, X[:1], epsilon=0.01, solver="milp", timeout=0.5, draws=5, **ENTRIES)
+    assert {row.bounded for row in found.rows} == {False}
+    assert {row.certified for row in found.rows} == {math.inf, 0.0}
+    assert "claims that there is none" in found.rows[0].reason
+
+
+def test_an_attacked_value_beyond_a_certificate_is_a_fault(found: salver.Measured) -> None:
+    row = found.rows[0]
+    with pytest.raises(SalverError, match=r"contradicts a certificate of .*please report it"):
+        replace(row, attacked=row.certified * 1.1 + 1)
+
+
+def test_quotients_leave_out_what_is_near() -> None:
+    here = Here(np.zeros(2) + 0.5, np.array([1.0, 2.0]), 0, 0.1)
+    x = here.x + np.array([[0.01, 0.0], [0.05, 0.0], [0.0, -0.1]])
+    seen = Seen(x, np.zeros((3, 2)), here.map + np.array([[9.0, 9.0], [0.5, 0.0], [0.0, 1.0]]))
+    lipschitz = LocalLipschitz(nearest=0.5).values(here, seen)
+    assert np.isnan(lipschitz[0])
+    assert lipschitz[1:] == pytest.approx([10.0, 10.0])
+    relative = RelativeInputStability(nearest=0.5).values(here, seen)
+    assert np.isnan(relative[0])
+    assert relative[1:] == pytest.approx([0.5 / 0.1, 0.5 / 0.2])
+
+
+@pytest.mark.parametrize("nearest", [0.9, 0.5, 0.3, 0.01])
+def test_shells_reach_from_the_nearest_input_to_the_farthest(nearest: float) -> None:
+    shells = LocalLipschitz(nearest=nearest).shells(0.2)
+    assert shells[0][1] == 0.2
+    assert shells[-1][0] == pytest.approx(nearest * 0.2)
+    assert all(inner == outer for (inner, _), (_, outer) in pairwise(shells))
+    assert all(inner < outer <= 2 * inner + 1e-15 for inner, outer in shells)
+
+
+def test_a_map_of_zeros_has_no_relative_change(tmp_path: Path) -> None:
+    network = classifier(tmp_path / "net.onnx", inputs=3, seed=3)
+    x = np.random.default_rng(0).uniform(-2, 2, (200, 3)).astype(np.float32)
+    off = ~salver.Attribution(network).attribute(x).any(axis=1)
+    found = salver.measure(network, [x[off][0], x[~off][0]], ["max", "top"], epsilon=0.01, draws=5, k=1)
+    zero, _, other, _ = found.rows
+    assert (zero.is_defined, other.is_defined) == (False, True)
+    assert math.isnan(zero.certified)
+    assert zero.sentence == "Max-Sensitivity at the point is not defined: all entries of the map are 0."
+    assert "1 of 2" in str(found)
+    assert "tied" in found.rows[1].reason
+
+
+def test_all_metrics_are_of_the_field() -> None:
+    assert list(METRICS.known) == [
+        "max-sensitivity", "local-lipschitz", "relative-input-stability", "consistency", "top-k-intersection",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({"metrics": "max-sensitivty"}, "did you mean max-sensitivity?"),
+        ({"metrics": []}, "metrics: names nothing"),
+        ({"metrics": "top-k", "k": 3}, "k = 3 is not between 1 and 2"),
+        ({"metrics": "top-k", "k": "many"}, "k: 'many' is not a whole number"),
+        ({"metrics": "max", "k": 3}, "k: no metric that is asked for has such an entry"),
+        ({"nearest": 1.5}, "nearest: 1.5 is not below 1"),
+        ({"epsilon": 0}, "epsilon: 0 is not above 0"),
+        ({"draws": 0}, "draws: 0 is not above 0"),
+        ({"method": "cam"}, "global average pooling"),
+        ({"method": "gradiant"}, "did you mean gradient?"),
+        ({"labels": [0]}, "1 class for 2 points"),
+        ({"solver": "hibrid"}, "hybrid"),
+        ({"labels": [7, 0]}, "class 7 does not exist"),
+        ({"points": X[:0]}, "holds no points"),
+        ({"points": None}, "no points are given"),
+        ({"points": X[:, :2]}, "has 2 entries, net takes 3"),
+    ],
+)
+def test_bad_input_is_one_clear_line(tmp_path: Path, entries: dict[str, object], message: str) -> None:
+    network = classifier(tmp_path / "net.onnx", inputs=3, seed=4)
+    given = {"epsilon": 0.1, "points": X, "timeout": 0.1, **entries}
+    with pytest.raises(SalverError) as error:
+        salver.measure(network, **given)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)

@@ -1,0 +1,148 @@
+"""Products of a piecewise constant factor and a value: bounds, solvers and the oracles agree."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from salver.nets.network import evaluate
+from salver.oracle.enumerate import enumerate_query
+from salver.oracle.regions import decide
+from salver.solvers.attack.surrogate import Surrogate
+from salver.solvers.bounding.backward import quotient, tighten_backwards
+from salver.solvers.bounding.batched import BatchBounder, BatchPart
+from salver.solvers.bounding.bounds import Method, propagate
+from salver.solvers.query import Budget, Options, Query, Verdict
+from salver.solvers.registry import embedded_solver
+from salver.spec.truth import Truth
+from tests.builders.products import KINDS, ProductKind, product_query
+
+SEEDS = range(3)
+
+
+def _points(query: Query, count: int = 300) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return rng.uniform(query.prop.input_lower, query.prop.input_upper, (count, len(query.prop.input_lower)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_program_with_products_computes_the_network(tmp_path: Path, kind: ProductKind) -> None:
+    query = product_query(tmp_path, kind, 0)
+    points = _points(query, 20)
+    assert query.program.has_products
+    assert np.allclose(query.program.evaluate(points)[0], evaluate(query.network, points), atol=1e-9)
+    assert np.allclose(query.replay(points[0]), evaluate(query.network, points[:1])[0], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["crown", "interval"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_bounds_hold_at_points(tmp_path: Path, kind: ProductKind, method: Method) -> None:
+    for seed in SEEDS:
+        query = product_query(tmp_path, kind, seed)
+        bounds = propagate(query.program, query.prop.input_lower, query.prop.input_upper, method=method)
+        outputs, _, values = query.program.evaluate(_points(query))
+        found = {**values, -2: outputs}
+        low = {**bounds.block_lower, -2: bounds.output_lower}
+        high = {**bounds.block_upper, -2: bounds.output_upper}
+        assert all((found[b] >= low[b]).all() and (found[b] <= high[b]).all() for b in low)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_with_all_signs_decided_products_are_linear(tmp_path: Path, kind: ProductKind) -> None:
+    """In the cell of a point every product is bounded like the affine map that it is there."""
+    query = product_query(tmp_path, kind, 0)
+    point = _points(query, 1)
+    _, pre, values = query.program.evaluate(point)
+    signs = {number: np.where(z[0] > 0, 1, -1).astype(np.int8) for number, z in enumerate(pre)}
+    low = high = point[0]
+    bounds = propagate(query.program, low, high, fixed=signs)
+    for block in bounds.block_lower:
+        assert np.allclose(bounds.block_lower[block], values[block][0], rtol=1e-6, atol=1e-6)
+    wide = propagate(query.program, query.prop.input_lower, query.prop.input_upper, fixed=signs)
+    for number in query.program.piecewise_constant:
+        assert np.allclose(wide.block_lower[number], wide.block_upper[number], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_satisfies_the_query_survives_reading_it_backwards(tmp_path: Path, kind: ProductKind) -> None:
+    kept = 0
+    for seed in SEEDS:
+        query = product_query(tmp_path, kind, seed, delta=1.0)
+        points = _points(query, 2000)
+        outputs, pre, values = query.program.evaluate(points)
+        inside = query.prop.margin(outputs) >= 0
+        bounds = propagate(query.program, query.prop.input_lower, query.prop.input_upper)
+        found = tighten_backwards(query.program, query.prop, bounds)
+        assert not (inside.any() and found.infeasible)
+        kept += int(inside.sum())
+        if found.infeasible:
+            continue
+        for block in found.block_lower:
+            value = values[block][inside]
+            assert (value >= found.block_lower[block]).all()
+            assert (value <= found.block_upper[block]).all()
+        for number, z in enumerate(pre):
+            assert (z[inside] >= found.pre_lower[number]).all()
+            assert (z[inside] <= found.pre_upper[number]).all()
+    assert kept
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_batched_bounds_are_the_same(tmp_path: Path, kind: ProductKind) -> None:
+    for seed in SEEDS:
+        query = product_query(tmp_path, kind, seed)
+        low, high = query.prop.input_lower, query.prop.input_upper
+        parts = [BatchPart(low, high), BatchPart(low, (low + high) / 2)]
+        for part, found in zip(parts, BatchBounder(query.program).propagate(parts), strict=True):
+            alone = propagate(query.program, part.lower, part.upper, outputs=False)
+            for block in alone.block_lower:
+                assert np.allclose(found.block_lower[block], alone.block_lower[block], rtol=1e-9, atol=1e-11)
+                assert np.allclose(found.block_upper[block], alone.block_upper[block], rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_oracles_agree(tmp_path: Path, kind: ProductKind) -> None:
+    for seed in SEEDS:
+        query = product_query(tmp_path, kind, seed)
+        found = enumerate_query(query.program, query.prop, query.network)
+        assert found.truth is decide(query.network, query.prop).truth
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["hybrid"])
+def test_solvers_are_right(tmp_path: Path, kind: ProductKind, name: str) -> None:
+    solve = embedded_solver(name).load()
+    truths = {Truth.SAT: Verdict.SAT, Truth.UNSAT: Verdict.UNSAT}
+    for seed in SEEDS:
+        query = product_query(tmp_path, kind, seed)
+        truth = decide(query.network, query.prop).truth
+        parts = [frozenset[str](), frozenset({"attack"})] if name == "hybrid" else [frozenset[str]()]
+        for without in parts:
+            assert solve(query, Budget(10.0), Options(without=without)).verdict is truths[truth]
+
+
+def test_the_slope_of_the_surrogate_is_that_of_its_value(tmp_path: Path) -> None:
+    for kind in KINDS:
+        query = product_query(tmp_path, kind, 1)
+        surrogate = Surrogate(query.program, tuple(np.full(1, 0.3) for _ in query.program.pre))
+        x, step = _points(query, 1), 1e-5
+        trace = surrogate.forward(x)
+        slope = surrogate.backward(trace, np.ones_like(trace.outputs))[0]
+        moved = x + step * np.eye(x.shape[1])
+        back = x - step * np.eye(x.shape[1])
+        rise = (surrogate.forward(moved).outputs - surrogate.forward(back).outputs).sum(axis=1) / (2 * step)
+        assert np.allclose(slope, rise, rtol=1e-3, atol=1e-4)
+
+
+def test_a_quotient_holds_every_quotient() -> None:
+    rng = np.random.default_rng(0)
+    p, q = np.sort(rng.normal(size=(2, 500)), axis=0), np.sort(rng.normal(size=(2, 500)), axis=0)
+    low, high = quotient((p[0], p[1]), (q[0], q[1]))
+    for _ in range(20):
+        share = rng.random((2, 500))
+        numerator, divisor = p[0] + share[0] * (p[1] - p[0]), q[0] + share[1] * (q[1] - q[0])
+        assert ((numerator / divisor >= low) & (numerator / divisor <= high)).all()
+    assert np.isfinite(low[(q[0] > 0) | (q[1] < 0)]).all()
+    assert np.isinf(low[(q[0] < 0) & (q[1] > 0)]).all()
