@@ -2,8 +2,8 @@
 
 Over the box of a query most signs of a trained network are known. A ReLU that is off is 0, and one that is on
 is its argument; the same holds of masks, gates and absolute values. Composed into what reads them, they leave
-a program of the open neurons alone, with the same values at every x of the box. Every pass of a search is then
-as small as what is open, however large the network: 45 of `cifar_base_kw`'s 3,172 neurons on a small box.
+a program of the open neurons alone, with the same values at every x of the box. Every pass of a search is as
+small as what is open then, however large the network: 45 of `cifar_base_kw`'s 3,172 neurons on a small box.
 
 The program is made from the input on, together with its bounds, so that the backward passes of one layer
 (`bounds`) run over the reduced layers before it. What composing rounds is recorded as in `affine.apply`.
