@@ -9,6 +9,7 @@ import captum.attr
 import numpy as np
 import pytest
 import torch
+from captum.attr._utils.lrp_rules import EpsilonRule
 from pydantic import ValidationError
 from torch import nn
 
@@ -26,6 +27,7 @@ from salver.nets.network import Network, evaluate, lower
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.operators import Linear, Mul, Sign
 from salver.nets.runtime import Runtime
+from salver.nets.torch_bridge import from_torch
 from salver.nets.torch_export import read_module
 from tests.builders.activations import seeded
 
@@ -151,6 +153,20 @@ def test_at_kinks_and_ties_the_map_is_captums_too(case: str) -> None:
     assert_close(evaluate(explanation.graph(network), x)[:, 3:], by_captum(module, attributed, x))
 
 
+def test_lrp_0_is_gradient_x_input() -> None:
+    """Also with biases, which Captum counts in the denominators."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(SIZE, 8), nn.ReLU(), nn.Linear(8, 5), nn.ReLU(), nn.Linear(5, 3))
+    network = from_torch(module, SIZE)
+    for layer in module:
+        if isinstance(layer, nn.Linear):
+            layer.rule = EpsilonRule(epsilon=0)
+    x = np.random.default_rng(0).normal(size=(12, SIZE)).astype(np.float32)
+    points = torch.tensor(x, dtype=torch.float64, requires_grad=True)
+    found = captum.attr.LRP(module.double()).attribute(points, target=1).detach().numpy()
+    assert_close(GradientXInput(logit=1).reference(network, x), found)
+
+
 def counts(graph: Network) -> tuple[int, int]:
     operators = [type(node.operator) for node in graph.nodes]
     return operators.count(Sign), operators.count(Linear)
@@ -232,9 +248,10 @@ def test_a_quadrature_has_captums_places_and_weights(rule: Rule) -> None:
     from captum.attr._utils.approximation_methods import approximation_parameters
 
     weights, places = approximation_parameters(rule)
-    found = quadrature(rule, 7)
-    assert np.allclose(found[0], places(7), atol=1e-7)
-    assert np.allclose(found[1], weights(7))
+    for steps in (2, 7, 8, 50, 100):
+        found = quadrature(rule, steps)
+        assert np.array_equal(found[0], places(steps))
+        assert np.allclose(found[1], weights(steps))
 
 
 def test_records_refuse_what_is_no_number() -> None:

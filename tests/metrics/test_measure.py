@@ -120,16 +120,15 @@ def test_an_attacked_value_beyond_a_certificate_is_a_fault(found: salver.Measure
         replace(row, attacked=row.certified * 1.1 + 1)
 
 
-def test_quotients_leave_out_what_is_near() -> None:
+def test_what_is_near_is_left_out_or_counts_as_farther() -> None:
     here = Here(np.zeros(2) + 0.5, np.array([1.0, 2.0]), 0, 0.1)
     x = here.x + np.array([[0.01, 0.0], [0.05, 0.0], [0.0, -0.1]])
     seen = Seen(x, np.zeros((3, 2)), here.map + np.array([[9.0, 9.0], [0.5, 0.0], [0.0, 1.0]]))
     lipschitz = LocalLipschitz(nearest=0.5).values(here, seen)
     assert np.isnan(lipschitz[0])
     assert lipschitz[1:] == pytest.approx([10.0, 10.0])
-    relative = RelativeInputStability(nearest=0.5).values(here, seen)
-    assert np.isnan(relative[0])
-    assert relative[1:] == pytest.approx([0.5 / 0.1, 0.5 / 0.2])
+    relative = RelativeInputStability(floor=0.15).values(here, seen)
+    assert relative == pytest.approx([9.0 / 0.15, 0.5 / 0.15, 0.5 / 0.2])
 
 
 @pytest.mark.parametrize("nearest", [0.9, 0.5, 0.3, 0.01])
@@ -172,10 +171,12 @@ def test_all_metrics_are_of_the_field() -> None:
         ({"epsilon": 0}, "epsilon: 0 is not above 0"),
         ({"draws": 0}, "draws: 0 is not above 0"),
         ({"method": "cam"}, "global average pooling"),
-        ({"method": "gradiant"}, "did you mean gradient?"),
+        ({"method": "smothgrad"}, "did you mean smoothgrad?"),
         ({"labels": [0]}, "1 class for 2 points"),
         ({"solver": "hibrid"}, "hybrid"),
         ({"labels": [7, 0]}, "class 7 does not exist"),
+        ({"norm": "l2"}, "metrics are over boxes"),
+        ({"floor": 0}, "floor: 0 is not above 0"),
         ({"points": X[:0]}, "holds no points"),
         ({"points": None}, "no points are given"),
         ({"points": X[:, :2]}, "has 2 entries, net takes 3"),

@@ -194,8 +194,8 @@ def test_bounds_hold_on_samples_of_every_subproblem() -> None:
         points = generator.uniform(-1.0, 1.0, (2000, 3))
         outputs, zs, values = program.evaluate(points)
         actual = {("output", 0): outputs, **{("pre", k): z for k, z in enumerate(zs)}}
-        for number in bounder.gates:
-            actual["gate", number] = program.blocks[number].value.evaluate(values)  # type: ignore[union-attr]
+        for number in bounder.values:
+            actual["value", number] = program.blocks[number].value.evaluate(values)  # type: ignore[union-attr]
         vectors = np.concatenate([actual[stage.kind, stage.number] for stage in bounder.stages], axis=1)
         boxes = bounder.root(prop.input_lower, prop.input_upper)
         for _ in range(5):

@@ -17,7 +17,7 @@ from salver.oracle.enumerate import enumerate_query
 from salver.solvers.bounding.backward import tighten_backwards
 from salver.solvers.bounding.bounds import propagate
 from salver.solvers.bounding.halfspaces import Halfspaces, lower_bounds
-from salver.solvers.hybrid.node import children, root, tighten
+from salver.solvers.hybrid.node import children, root_node, tighten
 from salver.solvers.hybrid.parallel import search_in_parallel
 from salver.solvers.hybrid.solver import solve
 from salver.solvers.query import Budget, Options, Query, Verdict
@@ -99,9 +99,9 @@ def test_tightening_keeps_every_violation(seed, tmp_path):
     inside = prop.margin(outputs) >= 0
     if not inside.any():
         return
-    start = root(query, reduce=False)[1]
-    assert not tighten_backwards(program, prop, start.within).infeasible
-    bounds = tighten(query, start)
+    root = root_node(query)
+    assert not tighten_backwards(program, prop, root.within).infeasible
+    bounds = tighten(query, root)
     assert bounds is not None
     for number, z in enumerate(zs):
         assert (z[inside] >= bounds.pre_lower[number] - 1e-9).all()
@@ -111,7 +111,7 @@ def test_tightening_keeps_every_violation(seed, tmp_path):
     for number in range(len(program.blocks)):
         assert (values[number][inside] >= bounds.block_lower[number] - 1e-9).all()
         assert (values[number][inside] <= bounds.block_upper[number] + 1e-9).all()
-    pair = children(query, bounds, start) if bounds.undecided else []
+    pair = children(query, bounds, root) if bounds.undecided else []
     if pair:
         found = [tighten(query, child) for child in pair]
         pre = next(i for i, s in enumerate(bounds.signs) if (s == 0).any())
@@ -168,7 +168,7 @@ def test_toy_gap_is_proved_at_once(tmp_path):
     path = tmp_path / "toy.onnx"
     path.write_bytes(to_bytes(to_model(toy_gap())))
     query = Query(path, toy_gap(), prop)
-    assert tighten(query, root(query, reduce=False)[1]) is None
+    assert tighten(query, root_node(query)) is None
     assert solve(query, Budget(5.0), Options()).verdict is Verdict.UNSAT
 
 
@@ -187,7 +187,7 @@ def test_bounds_survive_an_unbounded_range():
 def test_several_processes_agree(seed, tmp_path):
     query = random_query(seed, tmp_path)
     alone = solve(query, Budget(20.0), Options())
-    together = search_in_parallel(query, Budget(20.0), Options(threads=2), root(query, reduce=False)[1])
+    together = search_in_parallel(query, Budget(20.0), Options(threads=2), root_node(query))
     assert together.verdict is alone.verdict
     if together.witness is not None:
         assert query.confirm(together.witness) is not None
@@ -197,6 +197,5 @@ def test_the_time_limit_is_kept_by_every_process(tmp_path):
     query = random_query(3, tmp_path)
     budget = Budget(0.0)
     assert (
-        search_in_parallel(query, budget, Options(threads=2), root(query, reduce=False)[1]).verdict
-        is Verdict.TIMED_OUT
+        search_in_parallel(query, budget, Options(threads=2), root_node(query)).verdict is Verdict.TIMED_OUT
     )

@@ -11,7 +11,7 @@ import torch
 from salver.core.errors import SalverError
 from salver.solvers.hybrid import tree
 from salver.solvers.hybrid.lookahead import LookAhead
-from salver.solvers.hybrid.node import SearchNode, children, root, tighten
+from salver.solvers.hybrid.node import SearchNode, children, root_node, tighten
 from salver.solvers.query import Budget, Options, Query, Verdict
 from tests.builders.small_queries import random_query
 
@@ -19,9 +19,9 @@ from tests.builders.small_queries import random_query
 def opened(folder: Path, seed: int) -> tuple[Query, list[SearchNode]] | None:
     """The two children of the root, where bounding leaves something open."""
     query = random_query(folder, seed)
-    start = root(query, reduce=False)[1]
-    bounds = tighten(query, start)
-    pair = [] if bounds is None else children(query, bounds, start)
+    root = root_node(query)
+    bounds = tighten(query, root)
+    pair = [] if bounds is None else children(query, bounds, root)
     return (query, pair) if pair else None
 
 

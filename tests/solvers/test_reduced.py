@@ -1,4 +1,4 @@
-"""The program of the open neurons has the network's values over the box, and what it drops is decided there."""
+"""The program of the open neurons has the values of the network over the box."""
 
 from __future__ import annotations
 

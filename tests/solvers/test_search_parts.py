@@ -12,7 +12,7 @@ from scipy.optimize import linprog
 
 from salver.solvers.hybrid.branching import branching_neuron
 from salver.solvers.hybrid.linear import LinearRelaxation, scaled
-from salver.solvers.hybrid.node import root, tighten
+from salver.solvers.hybrid.node import root_node, tighten
 from salver.solvers.hybrid.probing import probe
 from salver.solvers.milp.model import build
 from salver.solvers.milp.program import Milp
@@ -137,7 +137,7 @@ def open_roots(folder: Path, count: int) -> list[tuple[Query, object]]:
     found = []
     for seed in range(300):
         query = random_query(folder, seed)
-        bounds = tighten(query, root(query, reduce=False)[1])
+        bounds = tighten(query, root_node(query))
         if bounds is not None and bounds.undecided:
             found.append((query, bounds))
         if len(found) == count:

@@ -19,7 +19,7 @@ from salver.nets.network import lower
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.oracle.exact import exact_margin, exact_outputs
 from salver.solvers.bounding.bounds import propagate
-from salver.solvers.hybrid.node import SearchNode, children, root, tighten
+from salver.solvers.hybrid.node import SearchNode, children, root_node, tighten
 from salver.solvers.query import Query
 from salver.spec import Property, box_clauses, float32_down, float32_up
 
@@ -102,7 +102,7 @@ def excluded(query: Query, x: np.ndarray, node: SearchNode) -> str:
 def test_a_solution_survives_down_to_its_leaf(first: int, tmp_path: Path) -> None:
     for seed in range(first, first + 20):
         query, x = solution(seed, tmp_path)
-        assert not excluded(query, x, root(query, reduce=False)[1]), seed
+        assert not excluded(query, x, root_node(query)), seed
 
 
 def test_a_wrong_bound_would_be_noticed(tmp_path: Path) -> None:

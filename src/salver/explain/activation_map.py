@@ -83,7 +83,7 @@ class LayerMap(Explanation):
 
     @property
     def short(self) -> str:
-        return self.stem + ("" if self.layer is None else f"-l{self.layer}")
+        return self.stem + ("" if self.layer is None else f"-l{self.layer}-")
 
     @property
     @abstractmethod
@@ -226,7 +226,9 @@ def _carried(builder: NetworkBuilder, tangent: str, head: tuple[Node, ...], comb
     """The derivative [1] of a combination [m] of the logits, from that of the first operator of the head."""
     for node in head:
         if isinstance(node.operator, Relu):
-            tangent = builder.emit(Mul(), (builder.mask(node.inputs[0]), tangent), node.shape)
+            mask = builder.mask(node.inputs[0])
+            tangent = builder.emit(Mul(), (mask, _shaped(builder, tangent, node.shape)), node.shape)
+            tangent = _shaped(builder, tangent, (math.prod(node.shape),))
             continue
         weight = _matrix(node, builder.shapes[node.inputs[0]])
         if node is head[-1]:
@@ -234,6 +236,11 @@ def _carried(builder: NetworkBuilder, tangent: str, head: tuple[Node, ...], comb
         zero = np.zeros(len(weight), np.float32)
         tangent = builder.emit(Linear(weight, zero), (tangent,), (len(weight),))
     return tangent
+
+
+def _shaped(builder: NetworkBuilder, tensor: str, shape: Shape) -> str:
+    """The tensor in this shape: one of another shape would be copied along axes in a product."""
+    return tensor if builder.shapes[tensor] == shape else builder.emit(Reshape(), (tensor,), shape)
 
 
 def _matrix(node: Node, source: Shape) -> npt.NDArray[Any]:

@@ -11,7 +11,6 @@ import numpy as np
 
 from salver.core.errors import SalverError, counted, suggestion
 from salver.core.records import Record, parse_options
-from salver.explain.explanation import Explanation
 from salver.explain.ranking import UndefinedConditionError
 from salver.families.factory import Box, InstanceFactory
 from salver.families.questions import EntryMoves
@@ -20,7 +19,7 @@ from salver.metrics.measurement import Job, Measurement, Sampling
 from salver.metrics.metric import METRICS, Array, Here, Metric
 from salver.metrics.search import PointSearch
 from salver.points.asked import Asked, ask_of
-from salver.points.entries import chosen, question_and_method
+from salver.points.entries import chosen, method_of
 from salver.points.given import given_point, given_rows
 from salver.points.options import PointOptions, Solving, plain, said
 from salver.points.subject import subject_of
@@ -88,7 +87,9 @@ def job_of(model: Any, points: Any = None, metrics: Any = None, **given: Any) ->
     wanted = metrics_named(metrics, {name: given.pop(name) for name in set(given) & entry_names()})
     method, dataset, labels = (given.pop(name, None) for name in ("method", "dataset", "labels"))
     options = said(PointOptions, _popped(given, PointOptions))
-    explanation = method_named(method or "gradient", given)
+    if options.norm != "linf":
+        raise SalverError("metrics are over boxes", "norm", "leave it out, or ask for a radius in that norm")
+    explanation = method_of(method or "gradient", given)
     if points is None and dataset is None:
         raise SalverError("no points are given", "points", "give an array of inputs, or name a data set")
     if points is None:
@@ -103,11 +104,6 @@ def job_of(model: Any, points: Any = None, metrics: Any = None, **given: Any) ->
         what = f"{counted(len(own), 'class')} for {counted(len(rows), 'point')}"
         raise SalverError(what, "labels", "give one for every point")
     return Job(subject, tuple(rows), own, wanted, explanation, options, sampling, solving)
-
-
-def method_named(method: str | Explanation, entries: Mapping[str, Any]) -> Explanation:
-    """The method that a name and entries describe; see `question_and_method`."""
-    return question_and_method(POINT, method, entries)[1]
 
 
 def _popped(given: dict[str, Any], kind: type[Record]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from salver.core.files import named_new_folder, refuse_existing, refuse_missing_parent, write_atomically
-from salver.metrics.measurement import Measurement, printed
+from salver.metrics.measurement import Measurement, printed, rounded
 from salver.points.picture import panel_source
 from salver.report.side_by_side import Scene, Side, panels
 from salver.report.table import Table
@@ -117,10 +117,9 @@ def _part(rows: Sequence[Measurement]) -> Part:
 
 def _row(row: Measurement) -> tuple[str, ...]:
     metric = row.metric
-    better = (printed(value, metric, attacked=True) for value in (row.sampled, row.attacked))
-    original = printed(row.original, metric, attacked=True)
     return (
-        row.asked.given.origin, str(row.here.label), *better, printed(row.certified, metric), original,
+        row.asked.given.origin, str(row.here.label), rounded(row.sampled),
+        printed(row.attacked, metric, attacked=True), printed(row.certified, metric), rounded(row.original),
         str(row.questions), f"{row.seconds:.2f}", row.reason,
     )  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -12,14 +13,14 @@ import numpy as np
 from salver.families.conditions import some_entry_moves
 from salver.families.factory import Box
 from salver.families.question import Question
-from salver.families.search import largest
+from salver.families.search import Found, largest
 from salver.metrics.gap import Gap
 from salver.metrics.metric import Array, Here, Metric, Seen
 from salver.points.asked import Asked
 from salver.points.decide import QueryFolder, Robustness, decide, map_by_definition
 from salver.points.options import Solving
 from salver.solvers.query import Budget
-from salver.spec import Clause, Property
+from salver.spec import Clause, Property, float32_down, float32_up
 
 SHARE, LEAST_S = 1 / 3, 0.05
 """Of the time that is left one question gets this much, but no less than so many seconds."""
@@ -70,10 +71,21 @@ class PointSearch:
         self._candidates: list[Array] = []
         self._staged: QueryFolder | None = None
 
-    def box(self, radius: float) -> Box:
-        """The box of a radius around the point, as queries have it [n], [n]."""
-        posed = self.asked.posed
-        return posed.factory.box(posed.point.x, radius)
+    def box(self, reach: float | Array) -> Box:
+        """The inputs whose entries change by at most so much, rounded outwards as in queries [n], [n]."""
+        posed = self._narrowed(reach).posed
+        return posed.factory.box(posed.point.x, float(np.max(reach)))
+
+    def _narrowed(self, reach: float | Array) -> Asked:
+        """The same with the range of every entry cut to what it may become."""
+        centre, (low, high) = self.here.x, self.asked.given.limits
+        low = np.maximum(float32_down(centre - reach), low)
+        high = np.minimum(float32_up(centre + reach), high)
+        clip = tuple(zip(low.tolist(), high.tolist(), strict=True))
+        posed, given = self.asked.posed, replace(self.asked.given, clip=clip)
+        return replace(
+            self.asked, given=given, posed=replace(posed, factory=replace(posed.factory, clip=clip))
+        )
 
     def seen(self, x: Array) -> Seen:
         """What there is at inputs [q, n], in double precision."""
@@ -111,29 +123,29 @@ class PointSearch:
         own = score(self.metric.values(self.here, draws))
         if np.isfinite(own).any():
             self.consider(draws.x[int(np.argmax(own))])
+        for reach in self.metric.hopeful(self.here):
+            found = self._search(lambda x: score(self.metric.values(self.here, self.seen(x))), reach)
+            if found.point is not None and np.isfinite(found.value):
+                self.consider(found.point)
+
+    def _search(self, score: Callable[[Array], Array], reach: Array) -> Found:
         seed = self.solving.seed * 100_003 + self.asked.posed.point.index
-        free = self.metric.hopeful(self.here)
-        low, high = (np.where(free, end, self.here.x) for end in self.box(self.here.epsilon))
-        found = largest(
-            lambda x: score(self.metric.values(self.here, self.seen(x))), low, high, self.here.x, seed
-        )
-        if found.point is not None and np.isfinite(found.value):
-            self.consider(found.point)
+        return largest(score, *self.box(reach), self.here.x, seed)
 
     def worst_found(self) -> float:
         return self.worst
 
     def excluded(self, question: Question) -> Property | None:
-        return self._decided(question, self.here.epsilon)[0]
+        return self._decided(question, np.full(len(self.here.x), self.here.epsilon))[0]
 
-    def most_change(self, weights: Array, radius: float) -> float:
-        gap = Gap(self._most_found(weights, radius))
+    def most_change(self, weights: Array, reach: Array) -> float:
+        gap = Gap(self._most_found(weights, reach))
         for _ in range(STEPS):
             level = gap.next()
             if level is None or self.budget.over:
                 break
             question = EntryMovesByShare(level=level, weights=tuple(weights.tolist()))
-            excluded, witness = self._decided(question, radius)
+            excluded, witness = self._decided(question, reach)
             if excluded is not None:
                 gap = gap.with_bound(self._least_excluded(excluded, weights))
             elif witness is not None:
@@ -153,37 +165,36 @@ class PointSearch:
     def _change_at(self, x: Array, weights: Array) -> float:
         return min(float(self.here.changes(seen.maps, weights)[0]) for seen in self.replayed(x))
 
-    def _most_found(self, weights: Array, radius: float) -> float:
-        """The largest change at candidates within a radius, and by a random search."""
-        low, high = self.box(radius)
+    def _most_found(self, weights: Array, reach: Array) -> float:
+        """The largest change at candidates of a box, and by a random search."""
+        low, high = self.box(reach)
         inside = [x for x in self._candidates if ((low <= x) & (x <= high)).all()]
-        seed = self.solving.seed * 100_003 + self.asked.posed.point.index
-        search = largest(
-            lambda x: self.here.changes(self.seen(x).maps, weights), low, high, self.here.x, seed
-        )
+        search = self._search(lambda x: self.here.changes(self.seen(x).maps, weights), reach)
         found = [*inside, *([] if search.point is None else [search.point])]
         return max((self._change_at(x, weights) for x in found), default=0.0)
 
-    def _decided(self, question: Question, radius: float) -> tuple[Property | None, Array | None]:
+    def _decided(self, question: Question, reach: Array) -> tuple[Property | None, Array | None]:
         """The query where it has no solution, or a solution that was replayed, or neither."""
         if self.budget.over:
             self.reason = "its time was over"
             return None, None
-        staged = self._stage(question)
+        staged, radius = self._stage(question, reach), float(np.max(reach))
         share = Budget(max(SHARE * self.budget.left, LEAST_S))
         decided = decide(staged, radius, self.solving, share)
         self.questions += 1
         if decided.robustness is Robustness.ROBUST:
-            return staged.asked.posed.prop(self.box(radius)), None
+            return staged.asked.posed.within(radius), None
         if decided.witness is None:
             self.reason = decided.reason
             return None, None
         self.consider(decided.witness)
         return None, decided.witness
 
-    def _stage(self, question: Question) -> QueryFolder:
-        posed = self.asked.posed
-        asked = replace(self.asked, posed=posed.factory.pose(posed.point, question, posed.map.explanation))
+    def _stage(self, question: Question, reach: Array) -> QueryFolder:
+        asked = self._narrowed(reach)
+        posed = asked.posed
+        complete = question.at(posed.reference, posed.point.label, posed.map.logits)
+        asked = replace(asked, posed=replace(posed, question=complete))
         if self._staged is not None and self._staged.asked.posed.graph is asked.posed.graph:
             self._staged = self._staged.asking(asked)
         else:

@@ -106,9 +106,9 @@ def chosen(word: object, kinds: Kinds, what: str) -> str:
     if begins:
         raise SalverError(f"{word!r} fits several", what, f"choose one of {', '.join(begins)}")
     # A beginning may be misspelt too: top-m for top-k.
-    cut = {kind[: len(word)]: kind for kind in kinds.known}
-    near = difflib.get_close_matches(word, [*kinds.known, *cut], 1)
-    hint = f"did you mean {cut.get(near[0], near[0])}?" if near else suggestion(word, kinds.known)
+    cut = {kind[: len(word)]: kind for kind in kinds.known} | {kind: kind for kind in kinds.known}
+    near = difflib.get_close_matches(word, cut, 1)
+    hint = f"did you mean {cut[near[0]]}?" if near else suggestion(word, kinds.known)
     raise SalverError(f"there is none called {word!r}", what, hint)
 
 

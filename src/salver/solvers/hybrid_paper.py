@@ -95,7 +95,7 @@ class _Layers:
         block, bounds, graph = self.program.blocks[number], self.bounds, self.graph
         if isinstance(block, GateBlock):
             sides = bounds.value_lower[number], bounds.value_upper[number]
-            low, high = self._crown(graph.gate_value[number], block.value, *sides)
+            low, high = self._crown(graph.value[number], block.value, *sides)
             bounds.value_lower[number], bounds.value_upper[number] = low, high
         elif isinstance(block, ReluBlock | MaskBlock):
             node, pre = graph.pre[block.pre], block.pre

@@ -224,8 +224,8 @@ class Query:
         _, pre, values = self.program.evaluate(x[None])
         largest = {block: np.abs(value[0]) for block, value in values.items()}
         return any(
-            bool((np.abs(z[0]) < KINK_TOLERANCE * point.affine.magnitude(largest)).any())
-            for z, point in zip(pre, self.program.pre, strict=True)
+            bool((np.abs(pre[number][0]) < KINK_TOLERANCE * affine.magnitude(largest)).any())
+            for number, affine in ((k, self.program.pre[k].affine) for k in self.program.jumps)
         )
 
 

@@ -103,7 +103,6 @@ SOLVERS = {
             complete=True,
             certified=True,
             proves=True,
-            products=False,
             devices=("cpu", "cuda"),
         ),
         EmbeddedSolver(

@@ -16,6 +16,8 @@ than `ROUNDING` * |s| @ (|M| @ max|v| + |c|), a product with one vector per map.
 are then what the next step starts from, so errors are added up, never multiplied. A relaxation's lines may be
 off by a few roundings of the value they bound, which counts likewise. Nothing is absolute but `TINY`, for
 underflow: scale does not matter.
+
+Where the input lies in a ball besides, a row over the input is least over box and ball (`Ball.least`).
 """
 
 from __future__ import annotations
@@ -50,6 +52,7 @@ from salver.solvers.bounding.relaxation import (
     relu_lines,
     square_lines,
 )
+from salver.spec import Ball
 
 Array = npt.NDArray[np.float64]
 Signs = npt.NDArray[np.int8]
@@ -74,6 +77,7 @@ class Bounds:
             added up from (`Affine.magnitude`), over ranges that contain these.
         output_lower, output_upper: arrays [outputs].
         infeasible: the fixed signs contradict the box: no x has them. Everything else is then partial.
+        ball: in which x lies besides, or None.
     """
 
     input_lower: Array
@@ -90,6 +94,7 @@ class Bounds:
     output_lower: Array = field(default_factory=lambda: np.zeros(0))
     output_upper: Array = field(default_factory=lambda: np.zeros(0))
     infeasible: bool = False
+    ball: Ball | None = None
 
     @property
     def undecided(self) -> int:
@@ -125,8 +130,9 @@ def propagate(
     method: Method = "crown",
     within: Bounds | None = None,
     outputs: bool = True,
+    ball: Ball | None = None,
 ) -> Bounds:
-    """Bounds of all pre-activations, gated values and outputs over a box.
+    """Bounds of all pre-activations, gated values and outputs over a box, and over a ball in it.
 
     Args:
         program: the lowered network.
@@ -135,11 +141,14 @@ def propagate(
         method: `crown`, or `interval` alone (faster and looser).
         within: known bounds over a box and signs that contain these; the results never exceed them.
         outputs: also bound the outputs (with `crown`, the most expensive pass).
+        ball: in which the input lies besides; that of `within` where none is given.
 
     Returns:
         Bounds; `infeasible` where the fixed signs cannot be met.
     """
-    return _IntervalPass(program, dict(fixed or {}), method, within, Bounds(lower, upper)).run(outputs)
+    ball = within.ball if ball is None and within is not None else ball
+    found = Bounds(lower, upper, ball=ball)
+    return _IntervalPass(program, dict(fixed or {}), method, within, found).run(outputs)
 
 
 def bound_affine(
@@ -296,7 +305,12 @@ def interval(affine: Affine, bounds: Bounds) -> tuple[Array, Array, Array]:
     size = affine.magnitude(bounds.largest)
     slop = ROUNDING * size + TINY
     # What overflows, or is not a number, bounds nothing.
-    return np.fmax(middle - radius - slop, -np.inf), np.fmin(middle + radius + slop, np.inf), size
+    low, high = np.fmax(middle - radius - slop, -np.inf), np.fmin(middle + radius + slop, np.inf)
+    if bounds.ball is not None and set(affine.terms) == {-1}:
+        rows = dense(affine.terms[-1])
+        low = np.fmax(low, _concrete(bounds, rows, affine.constant, size))
+        high = np.fmin(high, -_concrete(bounds, -rows, -affine.constant, size))
+    return low, high, size
 
 
 def tightened(
@@ -321,14 +335,18 @@ def tightened(
 
 
 def _concrete(bounds: Bounds, matrix: Array, constant: Array, scale: Array) -> Array:
-    """Least value over the box of matrix @ x + constant, moved down by the rounding allowance."""
+    """Least value over box and ball of matrix @ x + constant, moved down by the rounding allowance."""
     low, high = bounds.input_lower, bounds.input_upper
     value = constant + matrix @ ((low + high) / 2) - np.abs(matrix) @ ((high - low) / 2)
+    if bounds.ball is not None:
+        value = np.fmax(value, constant + matrix @ bounds.ball.centre + bounds.ball.least(matrix, low, high))
     return np.asarray(value - _allowance(bounds, matrix, scale))
 
 
 def _allowance(bounds: Bounds, matrix: Array, scale: Array) -> Array:
     largest = np.maximum(np.abs(bounds.input_lower), np.abs(bounds.input_upper))
+    if bounds.ball is not None:
+        largest = np.maximum(largest, np.abs(bounds.ball.centre))
     return np.asarray(ROUNDING * (scale + np.abs(matrix) @ largest) + TINY)
 
 

@@ -37,6 +37,7 @@ from salver.solvers.bounding.bounds import (
     tightened,
 )
 from salver.solvers.bounding.relaxation import is_point, product_range
+from salver.spec import Ball
 
 Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
@@ -57,7 +58,7 @@ class TooLargeError(Exception):
 
 
 def reduce_to_open(
-    program: Program, lower: Array, upper: Array, wanted: Indices
+    program: Program, lower: Array, upper: Array, wanted: Indices, ball: Ball | None = None
 ) -> tuple[Program, Bounds] | None:
     """The program of the neurons that are open over a box, and its bounds there, outputs included.
 
@@ -65,6 +66,7 @@ def reduce_to_open(
         program: of a query.
         lower, upper: the box [n]; outside it the reduced program means nothing.
         wanted: outputs that are worth a backward pass.
+        ball: in which x lies besides.
 
     Returns:
         None where the box is empty, or composing would lose digits or take too much memory.
@@ -72,7 +74,8 @@ def reduce_to_open(
     if (lower > upper).any():
         return None
     try:
-        return _Reduction(program, Bounds(lower, upper), Bounds(lower, upper)).run(wanted)
+        bounds = (Bounds(lower, upper, ball=ball), Bounds(lower, upper, ball=ball))
+        return _Reduction(program, *bounds).run(wanted)
     except (TooLargeError, UnsupportedQueryError):
         return None
 

@@ -51,7 +51,7 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
 
     Raises:
         SalverError: CUDA was asked for and is not there, or auto_LiRPA cannot be imported.
-        UnsupportedQueryError: see `Query.program_without_products`.
+        UnsupportedQueryError: see `salver.nets.network.lower`.
     """
     with _torch_settings(options):
         return CrownSearch(query, budget, options).run()
@@ -87,7 +87,7 @@ class CrownSearch:
 
     def __init__(self, query: Query, budget: Budget, options: Options) -> None:
         self.query, self.budget, self.options = query, budget, options
-        self.original = query.program_without_products
+        self.original = query.program
         self.rows = atom_rows(query.prop)
         self.plain = without_abs(self.original)
         self.program = over_rows(self.plain, self.rows)
@@ -240,7 +240,8 @@ class CrownSearch:
             return
         prop, alive = self.query.prop, bounded.alive[index].cpu().numpy()
         fixed = {number: np.where(signs_on, 1, -1) for number, signs_on in on.items()}
-        bounds = propagate(self.plain, prop.input_lower, prop.input_upper, fixed=fixed)
+        box = (prop.input_lower, prop.input_upper)
+        bounds = propagate(self.plain, *box, fixed=fixed, ball=prop.ball)
         if bounds.infeasible:
             return
         leaf = leaf_of(self.program, self.rows, on, alive)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from salver.solvers.alternatives import without_refuted
-from salver.solvers.hybrid.node import SearchNode, root, tighten
+from salver.solvers.hybrid.node import SearchNode, reduced_root, root_node, tighten
 from salver.solvers.journal import Journal
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
 
@@ -24,7 +24,8 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
         UnsupportedQueryError: operators outside `Program`.
     """
     # What is recorded for a proof names neurons of the whole program.
-    query, whole = root(query, reduce="reduction" not in options.without and not options.record)
+    whole_program = options.record or "reduction" in options.without
+    query, whole = (query, root_node(query)) if whole_program else reduced_root(query)
     if "alternatives" not in options.without:
         query = without_refuted(query, whole.within)
     bounds = tighten(query, whole, options.without)
@@ -38,13 +39,14 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
         witness = attack(query, short, options.seed, rounds=4)
         if witness is not None:
             return Result(Verdict.SAT, witness)
-    # Workers of several processes would have to send what they found.
-    journal = Journal() if options.record and options.threads == 1 else None
-    start = SearchNode(dict(enumerate(bounds.signs)), bounds, journal=journal)
+    # Workers of several processes would have to send what they found; of a ball proofs know nothing.
+    recorded = options.record and options.threads == 1 and query.prop.ball is None
+    journal = Journal() if recorded else None
+    root = SearchNode(dict(enumerate(bounds.signs)), bounds, journal=journal)
     if options.threads > 1:
         from salver.solvers.hybrid.parallel import search_in_parallel
 
-        return search_in_parallel(query, budget, options, start)
+        return search_in_parallel(query, budget, options, root)
     from salver.solvers.hybrid.tree import search
 
-    return replace(search(query, budget, options, [start]), journal=journal)
+    return replace(search(query, budget, options, [root]), journal=journal)

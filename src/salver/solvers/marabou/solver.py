@@ -34,8 +34,9 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
         UnsupportedQueryError: see `Query.program_without_products`.
         SalverError: Marabou is not installed.
     """
+    prop = query.prop
     program = without_abs(query.program_without_products)
-    bounds = propagate(program, query.prop.input_lower, query.prop.input_upper, method="interval")
+    bounds = propagate(program, prop.input_lower, prop.input_upper, method="interval", ball=prop.ball)
     return decide(query, program, bounds, budget, options)
 
 
