@@ -257,12 +257,7 @@ REFUSED: list[tuple[str, dict[str, Any], tuple[int, ...], str]] = [
     ("rise", {"masks": {"count": 3, "cells": 2}}, TABLE, "cells: 2 do not fit inputs of 64"),
     ("feature-ablation", {}, LARGE, "features: 150528 are more than 4096"),
     ("lime", {"draws": {"count": 9}}, LARGE, "features: 150528 are more than 4096"),
-    (
-        "kernel-shap",
-        {"draws": {"count": 4000}, "patch": 56},
-        LARGE,
-        "4002 masks of 150528 entries, which are",
-    ),
+    ("lime", {"draws": {"count": 4000}, "patch": 56}, LARGE, "4000 masks of 150528 entries, which are too"),
     ("rise", {"masks": {"count": 4000}}, LARGE, "4000 masks of 150528 entries, which are too many"),
     ("occlusion", {"window": 8, "stride": 4}, LARGE, "3025 masks of 150528 entries, which are too many"),
     ("rise", {"masks": {"count": 0}}, TABLE, "masks.count: 0 is not above 0"),
