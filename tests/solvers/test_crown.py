@@ -19,8 +19,9 @@ from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.torch_bridge import from_torch
 from salver.oracle import regions
 from salver.oracle.enumerate import enumerate_query
+from salver.solvers.absolute import without_abs
 from salver.solvers.crown.bounds import Bounder, Boxes
-from salver.solvers.crown.graph import atom_rows, over_rows, without_abs
+from salver.solvers.crown.graph import atom_rows, over_rows
 from salver.solvers.crown.halfspaces import refute_together, tightened
 from salver.solvers.crown.leaf import Leaf, likely_points
 from salver.solvers.crown.lirpa import import_lirpa, is_release_03
@@ -194,8 +195,8 @@ def test_bounds_hold_on_samples_of_every_subproblem() -> None:
         points = generator.uniform(-1.0, 1.0, (2000, 3))
         outputs, zs, values = program.evaluate(points)
         actual = {("output", 0): outputs, **{("pre", k): z for k, z in enumerate(zs)}}
-        for number in bounder.gates:
-            actual["gate", number] = program.blocks[number].value.evaluate(values)  # type: ignore[union-attr]
+        for number in bounder.values:
+            actual["value", number] = program.blocks[number].value.evaluate(values)  # type: ignore[union-attr]
         vectors = np.concatenate([actual[stage.kind, stage.number] for stage in bounder.stages], axis=1)
         boxes = bounder.root(prop.input_lower, prop.input_upper)
         for _ in range(5):

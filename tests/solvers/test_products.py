@@ -111,7 +111,7 @@ def test_oracles_agree(tmp_path: Path, kind: ProductKind) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", ["hybrid"])
+@pytest.mark.parametrize("name", ["hybrid", "crown", "milp"])
 def test_solvers_are_right(tmp_path: Path, kind: ProductKind, name: str) -> None:
     solve = embedded_solver(name).load()
     truths = {Truth.SAT: Verdict.SAT, Truth.UNSAT: Verdict.UNSAT}

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.soundness.campaign import exact_text, labelled, labelled_wide, main
+from experiments.soundness.campaign import exact_text, labelled, labelled_products, labelled_wide, main
 from experiments.soundness.examine import TOUCHING, examine, run_campaign, sample
 from experiments.soundness.networks import FAULTS, STYLES
+from experiments.soundness.products import FORMS
 from experiments.soundness.queries import KINDS, draw
 from experiments.soundness.variants import SOLVERS
 from experiments.soundness.wide import SCALES, draw_wide
@@ -47,6 +48,13 @@ def test_hybrid_is_right_whatever_the_scale(parts: str) -> None:
 def test_other_solvers_are_right_whatever_the_scale(name: str) -> None:
     campaign = run_campaign(labelled_wide, SOLVERS[name], range(12))
     assert not campaign.wrong, campaign.summary()
+
+
+@pytest.mark.parametrize("name", ["without-attack", "milp", "crown"])
+def test_products_are_decided_right(name: str) -> None:
+    campaign = run_campaign(labelled_products, SOLVERS[name], range(len(FORMS)), budget_s=5.0)
+    assert not campaign.wrong, campaign.summary()
+    assert {finding.label.split()[0] for finding in campaign.findings} == set(FORMS)
 
 
 LIBRARIES_ERR = {"milp": (233, 314, 397, 435, 836, 925, 1172), "marabou": (195, 424, 887)}

@@ -150,6 +150,23 @@ def add(left: Affine, right: Affine, sign: float) -> Affine:
     return Affine(terms, constant, sizes)
 
 
+def substituted(affine: Affine, values: Mapping[int, Affine]) -> Affine:
+    """The map with affine maps in the place of some blocks; says how large the sums were as `apply` does."""
+    total = Affine({}, affine.constant, {}, affine.constant_size)
+    for block, matrix in affine.terms.items():
+        size, inner = affine.sizes.get(block), values.get(block)
+        if inner is None:
+            part = Affine({block: matrix}, np.zeros(affine.size), {} if size is None else {block: size})
+        else:
+            part = apply(matrix, inner, 0.0)
+            if size is not None:
+                sizes = {b: _dense_if_full(size @ absolute) for b, absolute in inner.absolute.items()}
+                known = np.abs(inner.constant) if inner.constant_size is None else inner.constant_size
+                part = Affine(part.terms, part.constant, sizes, np.asarray(size @ known).ravel())
+        total = add(total, part, 1.0)
+    return total
+
+
 def concat(parts: Sequence[Affine]) -> Affine:
     """The parts above each other."""
     blocks = sorted({block for part in parts for block in part.terms})

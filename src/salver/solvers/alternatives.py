@@ -25,7 +25,7 @@ def without_refuted(query: Query, bounds: Bounds) -> Query:
     clauses = tuple(_possible(clause, low, high) for clause in query.prop.clauses)
     if all(len(new) == len(old) for new, old in zip(clauses, query.prop.clauses, strict=True)):
         return query
-    return replace(query, prop=replace(query.prop, clauses=clauses))
+    return query.asking(replace(query.prop, clauses=clauses))
 
 
 def _possible(clause: Clause, low: Array, high: Array) -> Clause:

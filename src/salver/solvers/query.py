@@ -158,6 +158,12 @@ class Query:
             other.__dict__["_runtime"] = self._runtime
         return other
 
+    def over(self, program: Program) -> Query:
+        """The same query, with a program that has the network's values at every x of the box."""
+        other = self.asking(self.prop)
+        other.__dict__["program"] = program
+        return other
+
     def replay(self, x: Array) -> Array:
         """Outputs of ONNX Runtime, in the types of the file, at `x` [n]: the values a judge will see."""
         return self._runtime.outputs(x) if self.lifted is None else self.lifted.outputs(x)
@@ -218,8 +224,8 @@ class Query:
         _, pre, values = self.program.evaluate(x[None])
         largest = {block: np.abs(value[0]) for block, value in values.items()}
         return any(
-            bool((np.abs(z[0]) < KINK_TOLERANCE * point.affine.magnitude(largest)).any())
-            for z, point in zip(pre, self.program.pre, strict=True)
+            bool((np.abs(pre[number][0]) < KINK_TOLERANCE * affine.magnitude(largest)).any())
+            for number, affine in ((k, self.program.pre[k].affine) for k in self.program.jumps)
         )
 
 

@@ -103,7 +103,6 @@ SOLVERS = {
             complete=True,
             certified=True,
             proves=True,
-            products=False,
             devices=("cpu", "cuda"),
         ),
         EmbeddedSolver(
@@ -145,7 +144,16 @@ SOLVERS = {
             proves=True,
             devices=("cpu", "cuda"),
             backends=("highs", "scip"),
-            parts=("attack", "alternatives", "backward", "halfspaces", "relaxation", "probing", "backend"),
+            parts=(
+                "attack",
+                "reduction",
+                "alternatives",
+                "backward",
+                "halfspaces",
+                "relaxation",
+                "probing",
+                "backend",
+            ),
             forks=True,
         ),
     )

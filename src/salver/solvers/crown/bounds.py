@@ -9,13 +9,14 @@ import numpy as np
 from scipy import sparse
 
 from salver.nets.affine import Affine
-from salver.nets.program import GateBlock, MaskBlock, Program, ReluBlock
+from salver.nets.program import FactorBlock, GateBlock, MaskBlock, ProductBlock, Program, ReluBlock
 from salver.solvers.crown.graph import AtomRows, BoundedGraph, bounded_graph, live_blocks
 
 
 @dataclass(frozen=True, eq=False)
 class BoundStage:
-    """One vector to be bounded: a pre-activation, the value of a gate, or the rows of the property.
+    """One vector to be bounded: a pre-activation, the value of a gate, factor or product, or the rows of the
+    property.
 
     Its bounds are columns [start, stop) of a subproblem's bounds; `exact` if it reads the input only.
     `absolute` and `constant_size` are what weights and constant were added up from, see `Affine`.
@@ -60,7 +61,7 @@ class Bounder:
     Attributes:
         graph: the traced program.
         stages: in the order they are bounded; the rows of the property come last.
-        pre, gates: stages by number of the pre-activation and of the gate block.
+        pre, values: stages by number of the pre-activation, and of the gate, factor or product block.
         row, sign, offset: atoms, see `AtomRows`.
         membership: bool [conjunctions, atoms]; clause_of: clause of each conjunction.
     """
@@ -73,7 +74,7 @@ class Bounder:
         self.stages = self._stages()
         self.columns = self.stages[-1].stop
         self.pre = {stage.number: stage for stage in self.stages if stage.kind == "pre"}
-        self.gates = {stage.number: stage for stage in self.stages if stage.kind == "gate"}
+        self.values = {stage.number: stage for stage in self.stages if stage.kind == "value"}
         self.row = torch.as_tensor(rows.row, device=device)
         self.sign = torch.as_tensor(rows.sign, device=device)
         self.offset = torch.as_tensor(rows.offset, device=device)
@@ -102,8 +103,8 @@ class Bounder:
 
         for number in sorted(live):
             block = self.program.blocks[number]
-            if isinstance(block, GateBlock):
-                add("gate", number, self.graph.gate_value[number], block.value)
+            if isinstance(block, GateBlock | FactorBlock | ProductBlock):
+                add("value", number, self.graph.value[number], block.value)
             elif isinstance(block, ReluBlock | MaskBlock) and block.pre not in seen:
                 seen.add(block.pre)
                 add("pre", block.pre, self.graph.pre[block.pre], self.program.pre[block.pre].affine)

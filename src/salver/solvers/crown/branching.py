@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from salver.nets.program import GateBlock, MaskBlock, ReluBlock
+from salver.nets.program import GateBlock, MaskBlock, ProductBlock, ReluBlock
 from salver.solvers.bounding.relaxation import TINY
 from salver.solvers.crown.bounds import Bounder
 
@@ -25,7 +25,7 @@ def branching_scores(bounder: Bounder, low: Any, high: Any, signs: Any, rows: An
     for number, operator in bounder.graph.operators.items():
         block = bounder.program.blocks[number]
         lA, uA = operator.coefficients
-        if lA is None:
+        if lA is None or isinstance(block, ProductBlock):
             continue
         influence = torch.einsum("br,rbk->bk", upper_weight, uA.abs()) + torch.einsum(
             "br,rbk->bk", lower_weight, lA.abs()
@@ -36,7 +36,7 @@ def branching_scores(bounder: Bounder, low: Any, high: Any, signs: Any, rows: An
         z_low, z_high = low[:, columns].clamp(max=0), high[:, columns].clamp(min=0)
         share = z_high / (z_high - z_low).clamp(min=TINY)
         if isinstance(block, GateBlock):
-            value = bounder.gates[number].columns
+            value = bounder.values[number].columns
             height = (high - low)[:, value] * torch.minimum(share, 1 - share)
         elif isinstance(block, ReluBlock):
             height = -z_low * share

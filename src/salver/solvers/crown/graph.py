@@ -1,7 +1,7 @@
-"""The query's graph for auto_LiRPA: a torch module with two operators of its own, step and gate.
+"""The query's graph for auto_LiRPA: a torch module with operators of its own, step, gate and product.
 
-The step 1[z > 0] is relaxed to [0, 1] by z / u <= m <= 1 - z / l, or the constants 0 and 1; the gate m v
-by the McCormick planes. All planes hold for the open and for the closed mask at z = 0.
+The step 1[z > 0] is relaxed to [0, 1] by z / u <= m <= 1 - z / l, or the constants 0 and 1; the gate m v and
+the product f v by the McCormick planes. All planes hold for the open and for the closed mask at z = 0.
 """
 
 from __future__ import annotations
@@ -11,9 +11,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 
-from salver.nets.affine import Affine, add, apply
-from salver.nets.program import AbsBlock, Block, GateBlock, MaskBlock, PreActivation, Program, ReluBlock
+from salver.nets.affine import Affine, apply
+from salver.nets.program import (
+    FactorBlock,
+    GateBlock,
+    MaskBlock,
+    ProductBlock,
+    Program,
+    ReluBlock,
+)
 from salver.solvers.crown.lirpa import bounded_module
 from salver.solvers.crown.operators import bound_classes, traced_functions
 from salver.spec import Property
@@ -62,48 +70,6 @@ def atom_rows(prop: Property) -> AtomRows:
     return AtomRows(matrix, np.array(row, np.intp), np.array(sign), np.array(offset), tuple(clauses))
 
 
-def without_abs(program: Program) -> Program:
-    """The same function with |v| = 2 max(v, 0) - v, so every case split is the sign of a z."""
-    pre, blocks = list(program.pre), list[Block]()
-    values: dict[int, Affine] = {}
-
-    def rewrite(affine: Affine) -> Affine:
-        for number in sorted(set(affine.terms) & set(values)):
-            matrix = affine.terms[number]
-            doubled = replace(affine, terms={**affine.terms, number: 2.0 * matrix})
-            if number in affine.sizes:
-                doubled = replace(doubled, sizes={**affine.sizes, number: 2.0 * affine.sizes[number]})
-            affine = add(doubled, apply(matrix, values[number], 0.0), -1.0)
-        return affine
-
-    rewritten: set[int] = set()
-    for number, block in enumerate(program.blocks):
-        match block:
-            case AbsBlock():
-                values[number] = rewrite(block.value)
-                pre.append(PreActivation(values[number]))
-                rewritten.add(len(pre) - 1)
-                blocks.append(ReluBlock(len(pre) - 1, block.size))
-            case GateBlock():
-                blocks.append(replace(block, value=rewrite(block.value)))
-            case _:
-                blocks.append(block)
-    pre = [p if k in rewritten else PreActivation(rewrite(p.affine)) for k, p in enumerate(pre)]
-    return _in_order(Program(program.input_size, tuple(pre), tuple(blocks), rewrite(program.output)))
-
-
-def _in_order(program: Program) -> Program:
-    """The same program, its pre-activations numbered as its blocks meet them."""
-    order: dict[int, int] = {}
-    blocks: list[Block] = []
-    for block in program.blocks:
-        if isinstance(block, ReluBlock | MaskBlock):
-            blocks.append(replace(block, pre=order.setdefault(block.pre, len(order))))
-        else:
-            blocks.append(block)
-    return replace(program, pre=tuple(program.pre[number] for number in order), blocks=tuple(blocks))
-
-
 def over_rows(program: Program, rows: AtomRows) -> Program:
     """The program whose outputs are the rows of the property."""
     return replace(program, output=apply(rows.matrix, program.output, 0.0))
@@ -121,6 +87,7 @@ def live_blocks(program: Program) -> set[int]:
         block = program.blocks[number]
         waiting += program.argument(block).terms
         waiting += [block.mask] if isinstance(block, GateBlock) else []
+        waiting += [block.factor] if isinstance(block, ProductBlock) else []
     return live
 
 
@@ -130,7 +97,8 @@ class BoundedGraph:
 
     Attributes:
         module: the `BoundedModule`.
-        pre, mask, gate_value: node names, by pre-activation, by mask block and by gate block.
+        pre, mask, value: node names, by pre-activation, by mask block, and of the value of a gate, factor or
+            product by its block.
         operators: the bound operators, by block; they remember the coefficients of the last backward pass.
         output: name of the output node.
     """
@@ -138,7 +106,7 @@ class BoundedGraph:
     module: Any
     pre: dict[int, str]
     mask: dict[int, str]
-    gate_value: dict[int, str]
+    value: dict[int, str]
     operators: dict[int, Any]
     output: str
 
@@ -154,21 +122,26 @@ def bounded_graph(program: Program, device: str) -> BoundedGraph:
 
     model = _module(program, device)
     sample = torch.zeros(1, program.input_size, dtype=torch.float64, device=device)
-    relu, step, gate = bound_classes()
-    module = bounded_module(model, sample, {"onnx::Relu": relu, "salver::Step": step, "salver::Gate": gate})
-    found: dict[type, list[Any]] = {relu: [], step: [], gate: []}
+    kinds = dict(zip((ReluBlock, MaskBlock, GateBlock, ProductBlock), bound_classes(), strict=True))
+    names = ("onnx::Relu", "salver::Step", "salver::Gate", "salver::Product")
+    module = bounded_module(model, sample, dict(zip(names, kinds.values(), strict=True)))
+    found: dict[type, list[Any]] = {kind: [] for kind in kinds.values()}
     for node in module._modules.values():
         if type(node) in found:
             found[type(node)].append(node)
-    kinds = {ReluBlock: found[relu], MaskBlock: found[step], GateBlock: found[gate]}
     pre, mask, value, operators = {}, {}, {}, {}
     for number in sorted(live_blocks(program)):
         block = program.blocks[number]
-        node = operators[number] = kinds[type(block)].pop(0)
-        if isinstance(block, GateBlock):
-            value[number] = node.inputs[1].name
-        elif isinstance(block, ReluBlock | MaskBlock):
-            pre[block.pre] = node.inputs[0].name
+        if isinstance(block, FactorBlock):
+            continue
+        node = operators[number] = found[kinds[type(block)]].pop(0)
+        match block:
+            case GateBlock():
+                value[number] = node.inputs[1].name
+            case ProductBlock():
+                value[block.factor], value[number] = node.inputs[0].name, node.inputs[1].name
+            case ReluBlock() | MaskBlock():
+                pre[block.pre] = node.inputs[0].name
         if isinstance(block, MaskBlock):
             mask[number] = node.name
     return BoundedGraph(module, pre, mask, value, operators, module.final_name)
@@ -176,9 +149,8 @@ def bounded_graph(program: Program, device: str) -> BoundedGraph:
 
 def _module(program: Program, device: str) -> Any:
     import torch
-    from scipy import sparse
 
-    step, gate = traced_functions()
+    step, gate, product = traced_functions()
     live = live_blocks(program)
 
     class Graph(torch.nn.Module):
@@ -213,8 +185,13 @@ def _module(program: Program, device: str) -> Any:
             for number, block in enumerate(program.blocks):
                 if number not in live:
                     continue
-                if isinstance(block, GateBlock):
-                    values[number] = gate.apply(values[block.mask], self.value(f"gate{number}", values))
+                if isinstance(block, GateBlock | FactorBlock | ProductBlock):
+                    value = self.value(f"value{number}", values)
+                    if isinstance(block, GateBlock):
+                        value = gate.apply(values[block.mask], value)
+                    elif isinstance(block, ProductBlock):
+                        value = product.apply(values[block.factor], value)
+                    values[number] = value
                     continue
                 assert isinstance(block, ReluBlock | MaskBlock)
                 if block.pre not in zs:
@@ -227,7 +204,7 @@ def _module(program: Program, device: str) -> Any:
     for number, point in enumerate(program.pre):
         graph.add(f"pre{number}", point.affine)
     for number, block in enumerate(program.blocks):
-        if isinstance(block, GateBlock):
-            graph.add(f"gate{number}", block.value)
+        if isinstance(block, GateBlock | FactorBlock | ProductBlock):
+            graph.add(f"value{number}", block.value)
     graph.add("output", program.output)
     return graph.eval()

@@ -15,7 +15,7 @@ from scipy import sparse
 from scipy.optimize import linprog
 
 from salver.nets.affine import Affine, Matrix
-from salver.nets.program import GateBlock, MaskBlock, Program, ReluBlock
+from salver.nets.program import FactorBlock, GateBlock, MaskBlock, ProductBlock, Program, ReluBlock
 from salver.solvers.bounding.bounds import Bounds
 from salver.solvers.crown.graph import AtomRows, live_blocks
 from salver.solvers.hybrid.linear import LinearRelaxation
@@ -58,6 +58,10 @@ def leaf_of(
         matrix, shift = _compose(program.argument(block), values)
         if isinstance(block, GateBlock):
             keep = values[block.mask][1]
+        elif isinstance(block, ProductBlock):
+            keep = values[block.factor][1]
+        elif isinstance(block, FactorBlock):
+            keep = np.ones(block.size)
         else:
             assert isinstance(block, ReluBlock | MaskBlock)
             keep = on[block.pre].astype(np.float64)

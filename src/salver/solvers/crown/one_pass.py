@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from salver.nets.affine import ROUNDING
-from salver.nets.program import GateBlock, MaskBlock, ReluBlock
+from salver.nets.program import FactorBlock, GateBlock, MaskBlock, ProductBlock, ReluBlock
 from salver.solvers.bounding.relaxation import TINY
 from salver.solvers.crown.bounds import Bounder, BoundStage, Boxes
 from salver.solvers.crown.branching import branching_scores
@@ -125,7 +125,7 @@ class _CrownPass:
             planes = self._bound(stage)
             if stage.kind == "pre":
                 self._split(stage, planes)
-            elif stage.kind == "gate":
+            elif stage.kind == "value":
                 self.known[stage.node] = (self.low[:, stage.columns], self.high[:, stage.columns])
         alive, needed, ceiling = self._atoms(bounder.stages[-1])
         chosen = self._demand(needed, ceiling, planes)
@@ -149,15 +149,29 @@ class _CrownPass:
                 continue
             if isinstance(block, GateBlock):
                 mask_low, mask_high = self._mask(block.mask)
-                low, high = self.known[bounder.gates[number].node]
+                low, high = self.known[bounder.values[number].node]
                 below = torch.where(mask_low > 0, low, torch.where(mask_high > 0, low.clamp(max=0), 0.0))
                 above = torch.where(mask_low > 0, high, torch.where(mask_high > 0, high.clamp(min=0), 0.0))
                 self.values[number] = (below, above)
+            elif isinstance(block, FactorBlock):
+                self.values[number] = self.known[bounder.values[number].node]
+            elif isinstance(block, ProductBlock):
+                self.values[number] = self._product(number, block)
             elif isinstance(block, ReluBlock):
                 columns = bounder.pre[block.pre].columns
                 self.values[number] = (self.low[:, columns].clamp(min=0), self.high[:, columns].clamp(min=0))
             else:
                 self.values[number] = self._mask(number)
+
+    def _product(self, number: int, block: ProductBlock) -> tuple[Any, Any]:
+        """The range of a product by those of its factor and value, moved outwards by what rounding may do."""
+        import torch
+
+        factor, value = (self.known[self.bounder.values[n].node] for n in (block.factor, number))
+        ends = torch.stack([one * other for one in factor for other in value])
+        low, high = ends.amin(0), ends.amax(0)
+        low, high = low - ROUNDING * low.abs() - TINY, high + ROUNDING * high.abs() + TINY
+        return (low.clamp(min=0.0) if block.square else low), high
 
     def _mask(self, number: int) -> tuple[Any, Any]:
         bounds: tuple[Any, Any] = self.known[self.bounder.graph.mask[number]]
@@ -209,21 +223,34 @@ class _CrownPass:
         for number, operator in bounder.graph.operators.items():
             if operator.coefficients[0] is None:
                 continue
-            block = bounder.program.blocks[number]
-            if isinstance(block, GateBlock):
-                stage = bounder.gates[number]
+            block, slope = bounder.program.blocks[number], operator.slope
+            if isinstance(block, GateBlock | ProductBlock):
+                stage = bounder.values[number]
             else:
                 assert isinstance(block, ReluBlock | MaskBlock)
                 stage = bounder.pre[block.pre]
-            low, high = self.low[:, stage.columns], self.high[:, stage.columns]
-            reach = torch.maximum(low.abs(), high.abs())
+            reach = self._largest(stage)
             reach = torch.ones_like(reach) if isinstance(block, MaskBlock) else reach
-            source = self.sizes[stage.kind, stage.number]
             lA, uA = (part.abs() for part in operator.coefficients)
             weights = torch.maximum(lA, uA)
+            if isinstance(block, ProductBlock):
+                # The factor's affine map is no operator: what its slope multiplies is counted here.
+                factor = bounder.values[block.factor]
+                total = total + torch.einsum(
+                    "rbk,bk->br", weights, reach * self.sizes[factor.kind, factor.number]
+                )
+                slope = self._largest(factor)
+                reach = reach * slope
             # A plane may be off by a few roundings of the value it bounds and of what it is added up from.
-            total = total + torch.einsum("rbk,bk->br", weights, 4.0 * reach + operator.slope * source)
+            source = self.sizes[stage.kind, stage.number]
+            total = total + torch.einsum("rbk,bk->br", weights, 4.0 * reach + slope * source)
         return ROUNDING * total + TINY
+
+    def _largest(self, stage: BoundStage) -> Any:
+        """Largest absolute values of a stage [batch, size]."""
+        import torch
+
+        return torch.maximum(self.low[:, stage.columns].abs(), self.high[:, stage.columns].abs())
 
     def _open_rows(self, stage: BoundStage) -> Any:
         """Entries whose planes or tighter bounds can change anything, in any subproblem of the batch."""
@@ -231,11 +258,13 @@ class _CrownPass:
         bounder = self.bounder
         if stage.kind == "pre":
             matters = (low <= 0) & (high > 0) | (self.signs[:, stage.columns] != 0)
-        elif stage.kind == "gate":
+        elif stage.kind == "value":
             block = bounder.program.blocks[stage.number]
-            assert isinstance(block, GateBlock)
-            mask_low, mask_high = self._mask(block.mask)
-            matters = mask_low != mask_high
+            if isinstance(block, GateBlock):
+                mask_low, mask_high = self._mask(block.mask)
+                matters = mask_low != mask_high
+            else:
+                matters = low < high
         else:
             row, positive = bounder.row, bounder.sign > 0
             floor = low[:, row].where(positive, -high[:, row]) - bounder.offset

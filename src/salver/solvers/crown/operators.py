@@ -1,7 +1,8 @@
-"""Bound operators for auto_LiRPA: ReLU, step and gate, which remember what their rounding is worked out from.
+"""Bound operators for auto_LiRPA: ReLU, step, gate and product.
 
-The planes are those of Wang et al., "Beta-CROWN" (NeurIPS 2021), for the ReLU; McCormick's for the gate. All
-are made here: auto_LiRPA's own ReLU keeps bounds 1e-8 apart, which is much beside values of that size.
+They remember what their rounding is worked out from. The planes are those of Wang et al., "Beta-CROWN"
+(NeurIPS 2021), for the ReLU; McCormick's for gate and product. All are made here: auto_LiRPA's own ReLU keeps
+bounds 1e-8 apart, which is much beside values of that size.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from salver.solvers.crown.lirpa import import_lirpa
 
 
 @cache
-def traced_functions() -> tuple[Any, Any]:
-    """The torch functions that the tracer writes as `salver::Step` and `salver::Gate`."""
+def traced_functions() -> tuple[Any, Any, Any]:
+    """The torch functions that the tracer writes as `salver::Step`, `salver::Gate` and `salver::Product`."""
     import torch
 
     class Step(torch.autograd.Function):
@@ -40,12 +41,23 @@ def traced_functions() -> tuple[Any, Any]:
         def forward(context: Any, mask: Any, value: Any) -> Any:
             return mask * value
 
-    return Step, Gate
+    class Product(torch.autograd.Function):
+        """factor * value."""
+
+        @staticmethod
+        def symbolic(graph: Any, factor: Any, value: Any) -> Any:
+            return graph.op("salver::Product", factor, value).setType(value.type())
+
+        @staticmethod
+        def forward(context: Any, factor: Any, value: Any) -> Any:
+            return factor * value
+
+    return Step, Gate, Product
 
 
 @cache
-def bound_classes() -> tuple[Any, Any, Any]:
-    """Classes (ReLU, step, gate).
+def bound_classes() -> tuple[Any, Any, Any, Any]:
+    """Classes (ReLU, step, gate, product).
 
     `coefficients` holds (lA, uA) [rows, batch, size] of the last pass, `slope` the steepest slope
     [batch, size] they were multiplied by; `size` is given to a step: sums of absolute values that z was added
@@ -109,13 +121,20 @@ def bound_classes() -> tuple[Any, Any, Any]:
 
         def bound_backward(self, last_lA: Any, last_uA: Any, mask: Any, value: Any, **_: Any) -> Any:
             self.coefficients = (last_lA, last_uA)
-            z = mask.inputs[0]
-            low, high = gate_planes(mask.lower, mask.upper, value.lower, value.upper, z.upper > -z.lower)
+            low, high = self.planes(mask, value)
             lA, lower_bias = _substitute(last_lA, low, high)
             uA, upper_bias = _substitute(last_uA, high, low)
             return [(lA[0], uA[0]), (lA[1], uA[1])], lower_bias, upper_bias
 
-    return RecordedRelu, BoundStep, BoundGate
+        def planes(self, mask: Any, value: Any) -> Any:
+            z = mask.inputs[0]
+            return gate_planes(mask.lower, mask.upper, value.lower, value.upper, z.upper > -z.lower)
+
+    class BoundProduct(BoundGate):
+        def planes(self, mask: Any, value: Any) -> Any:
+            return product_planes(mask.lower, mask.upper, value.lower, value.upper)
+
+    return RecordedRelu, BoundStep, BoundGate, BoundProduct
 
 
 def relu_planes(low: Any, high: Any) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
@@ -165,6 +184,22 @@ def gate_planes(
         return slope, mask, -slope * mask
 
     return choose(low, high), choose(high, low)
+
+
+def product_planes(
+    factor_low: Any, factor_high: Any, low: Any, high: Any
+) -> tuple[tuple[Any, Any, Any], tuple[Any, Any, Any]]:
+    """McCormick planes (factor slope, value slope, shift) below and above factor * value, elementwise.
+
+    Of each pair the one that is exact at the end of the factor's range that is nearer to 0: there a factor is
+    whenever few of its masks are on.
+    """
+    import torch
+
+    at_high = factor_high.abs() < factor_low.abs()
+    value = torch.where(at_high, factor_high, factor_low)
+    below, above = torch.where(at_high, high, low), torch.where(at_high, low, high)
+    return (below, value, -value * below), (above, value, -value * above)
 
 
 def _substitute(last: Any, plane_of_plus: Any, plane_of_minus: Any) -> tuple[list[Any], Any]:

@@ -27,7 +27,7 @@ from salver.solvers.hybrid.node import SearchNode, children, tighten
 from salver.solvers.hybrid.probing import Probed, probe
 from salver.solvers.journal import Journal
 from salver.solvers.milp.model import build
-from salver.solvers.milp.solver import backend, solve_within
+from salver.solvers.milp.solver import proposing, solve_within
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
 from salver.solvers.watchdog import is_out_of_memory
 
@@ -169,7 +169,7 @@ class TreeSearch:
             if not probed.decided or self.budget.over:
                 break
         if not bounds.undecided:
-            witness = self._inside(query, bounds)
+            witness = self._inside(query, bounds, probed.point)
             if witness is not None:
                 return Result(Verdict.SAT, witness)
         if not node.empty and bounds.undecided <= (0 if node.tried else self.leaf.value):
@@ -208,15 +208,24 @@ class TreeSearch:
         print(f"back end: {type(error).__name__}: {error}", file=sys.stderr)
         return Probed(False, dict(enumerate(bounds.signs)))
 
-    def _inside(self, query: Query, bounds: Bounds) -> Array | None:
-        """A witness with room to all limits, where every sign is decided."""
+    def _inside(self, query: Query, bounds: Bounds, nearest: Array | None) -> Array | None:
+        """A witness with room to all limits, where every sign is decided.
+
+        Args:
+            nearest: a point of the part; where a ball does not hold the one with most room, a point between
+                the two has some.
+        """
         try:
             model = build(query.program, query.prop, bounds, exact=True)
             point = None if model is None or model.integer.any() else interior_point(model)
         except Exception as error:
             self._failed(error, bounds)
             return None
-        return None if point is None else self.query.confirm_near(point)
+        if point is None:
+            return None
+        if query.prop.ball is not None and nearest is not None:
+            point = query.prop.ball.towards(nearest, point)
+        return self.query.confirm_near(point)
 
     def _ask(self, query: Query, bounds: Bounds) -> Result:
         """What the back end says; only a witness that it finds counts."""
@@ -224,7 +233,7 @@ class TreeSearch:
             return Result(Verdict.TIMED_OUT)
         open_ = bounds.undecided
         self.statistics.attempts += 1
-        decide = backend(self.options.backend or LEAF_BACKEND)
+        decide = proposing(self.options.backend or LEAF_BACKEND, self.query.program)
         # Where all is decided nothing is left to split, and the program is linear.
         budget = Budget(min(ALLOWANCE_S, self.budget.left) if open_ else self.budget.left)
         try:

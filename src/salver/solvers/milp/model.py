@@ -8,7 +8,7 @@ binary mask. Both sides are closed at z = 0, so the program covers the strict ma
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -99,6 +99,7 @@ class _ModelBuilder:
     ranges: Indices = field(default_factory=lambda: np.zeros(0, np.intp))
     rows_of: list[RowOrigin] = field(default_factory=list)
     columns_of: list[RowOrigin] = field(default_factory=list)
+    products: list[Indices] = field(default_factory=list)
 
     def run(self, prop: Property) -> Milp | None:
         columns = self._columns(self.bounds.input_lower, self.bounds.input_upper)
@@ -117,7 +118,7 @@ class _ModelBuilder:
                     self.entries[number] = self._factor(number, block)
                 case ProductBlock():
                     self.entries[number] = self._product(number, block)
-        return self._finish() if self._clauses(prop) else None
+        return replace(self._finish(), ball=prop.ball) if self._clauses(prop) else None
 
     def _finish(self) -> Milp:
         nothing = (np.zeros(0, np.intp), np.zeros(0, np.intp), np.zeros(0))
@@ -140,6 +141,7 @@ class _ModelBuilder:
             self.ranges,
             *origins,
             row_size=size,
+            products=np.concatenate([np.zeros((0, 3), np.intp), *self.products]),
         )
 
     def _next_rows(self, kind: str, number: int, entries: Indices) -> None:
@@ -208,7 +210,9 @@ class _ModelBuilder:
             signs, affine = self.bounds.signs[pre], self.program.pre[pre].affine
             low, high = self._widened(self.bounds.pre_lower[pre], self.bounds.pre_upper[pre])
             pick = np.flatnonzero(signs == 0)
-            margin = self.margin * np.maximum(np.abs(low), np.abs(high))
+            # A ReLU without a mask may be 0 all over a cell, as one of signals that nothing passes on to.
+            share = self.margin if pre in self.program.jumps else 0.0
+            margin = share * np.maximum(np.abs(low), np.abs(high))
             self._next_columns("pre", pre, pick)
             z = self._columns(low[pick], high[pick])
             on = self._binaries(len(pick))
@@ -354,6 +358,7 @@ class _ModelBuilder:
     ) -> None:
         """McCormick's planes of the products `pick`, whose columns are those of p, f and v."""
         p, f, v = (part[pick] for part in columns)
+        self.products.append(np.column_stack([p, f, v]))
         (a, b), (c, d) = ([side[pick] for side in sides] for sides in (factor, value))
         for kind, by_v, by_f in (("low", a, c), ("high", b, d)):
             self._next_rows(f"product_under_{kind}", number, pick)

@@ -1,5 +1,8 @@
 """`milp`: the query as one mixed-integer program, solved by HiGHS or SCIP.
 
+Products become gates (`expansion`) where that is not too many; elsewhere the program has their envelopes, so
+that an infeasible one still proves `unsat`, and SCIP proposes points.
+
 The program covers masks closed at z = 0, so its infeasibility proves `unsat`. A solution is only a
 candidate, often with some z = 0: it must survive replay, and where it does not, the query is asked
 again with room on both sides of every neuron. An infeasible query with such a margin proves nothing.
@@ -18,9 +21,12 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.core.errors import SalverError
+from salver.nets.program import Program
+from salver.solvers.absolute import without_abs
 from salver.solvers.alternatives import without_refuted
 from salver.solvers.bounding.bounds import Bounds, propagate
 from salver.solvers.claims import claimed_unsat
+from salver.solvers.milp.expansion import with_gates
 from salver.solvers.milp.model import build
 from salver.solvers.milp.program import Milp
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
@@ -53,8 +59,19 @@ def backend(name: str) -> Backend:
     raise SalverError(f"no back end {name}", "milp", "choose highs or scip")
 
 
+def proposing(name: str, program: Program) -> Backend:
+    """The same where only points count: SCIP where there are products, since HiGHS has none."""
+    if not program.has_products:
+        return backend(name)
+    from salver.solvers.milp import scip as milp_scip
+
+    return milp_scip.propose
+
+
 def _highs_if_scip_agrees(model: Milp, seconds: float, threads: int, seed: int) -> tuple[str, Array | None]:
     """HiGHS, which is quicker; but what it calls infeasible is asked of SCIP, whose answer counts.
+
+    Of a ball HiGHS knows nothing, so SCIP alone is asked.
 
     Of thousands of random queries HiGHS 1.15 called one in 200 infeasible that is not, where its presolve
     or its tolerance met numbers of very different size; some are left when the program is scaled. Of SCIP
@@ -62,6 +79,8 @@ def _highs_if_scip_agrees(model: Milp, seconds: float, threads: int, seed: int) 
     """
     from salver.solvers.milp import highs, scip
 
+    if model.ball is not None:
+        return _asked(scip.solve, model, seconds, threads, seed)
     deadline = time.monotonic() + seconds
     status, values = _asked(highs.solve, model, seconds, threads, seed)
     if status != "infeasible" and not status.startswith(FAILED):
@@ -87,8 +106,11 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
         UnsupportedQueryError: operators outside `Program`.
     """
     decide = backend(options.backend)
+    if query.program.has_products:
+        expanded = with_gates(without_abs(query.program))
+        query = query if expanded is None else query.over(expanded)
     prop = query.prop
-    bounds = propagate(query.program, prop.input_lower, prop.input_upper)
+    bounds = propagate(query.program, prop.input_lower, prop.input_upper, ball=prop.ball)
     result = solve_within(without_refuted(query, bounds), bounds, budget, options, decide)
     return claimed_unsat(query, budget, options) if result.verdict is Verdict.UNSAT else result
 
@@ -111,6 +133,12 @@ def solve_within(
             Verdict.TIMED_OUT if status == "limit" else Verdict.UNKNOWN, reason=f"back end: {status}"
         )
     witness = query.confirm_near(values[: model.inputs])
+    if witness is None and len(model.products) and not budget.over:
+        decide = proposing("", query.program)
+        _, values = _asked(decide, model, budget.left, options.threads, options.seed)
+        if values is None:
+            return Result(Verdict.UNKNOWN, reason="no solution of the envelopes of products survives replay")
+        witness = query.confirm_near(values[: model.inputs])
     if witness is None:
         witness = _with_margin(query, bounds, values, budget, options, decide)
     elif query.on_kink(witness):
