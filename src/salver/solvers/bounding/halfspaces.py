@@ -78,9 +78,8 @@ def with_multipliers(
     reach = _positive(np.abs(rows) @ radius)[:, None]
     multipliers = np.zeros((len(rows), cuts.count))
     momentum, energy = np.zeros_like(multipliers), np.zeros_like(multipliers)
-    chosen = multipliers
+    chosen, combined = multipliers, rows
     for step in range(1, steps + 1):
-        combined = rows - multipliers @ matrix
         point = ball.lowest(combined, lower, upper) if ball else middle - radius * np.sign(combined)
         gradient = -(point @ matrix.T + offset)
         momentum = 0.8 * momentum + 0.2 * gradient
@@ -88,7 +87,8 @@ def with_multipliers(
         rate = 0.3 * reach / np.sqrt(step)
         move = momentum / (1 - 0.8**step) / np.sqrt(energy / (1 - 0.95**step) + 1e-12)
         multipliers = np.maximum(multipliers + rate * move, 0.0)
-        value = _least(rows - multipliers @ matrix, constant - multipliers @ offset, lower, upper, ball)
+        combined = rows - multipliers @ matrix
+        value = _least(combined, constant - multipliers @ offset, lower, upper, ball)
         better = value > best
         best = np.where(better, value, best)
         chosen = np.where(better[:, None], multipliers, chosen)

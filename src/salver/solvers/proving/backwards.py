@@ -69,13 +69,15 @@ class _ReadBack:
         return low[at], high[at]
 
     def _output_limits(self, at: Indices) -> AddLimits:
-        below = [list(self.where.low[entry]) for entry in at.tolist()]
-        above = [list(self.where.high[entry]) for entry in at.tolist()]
+        below, above = (
+            np.array([side[entry] for entry in at.tolist()], np.intp)
+            for side in (self.where.low, self.where.high)
+        )
 
         def add(rows: Rows, lemma: int, multipliers: Array) -> None:
             for sides, signed in ((below, multipliers), (above, -multipliers)):
                 used = np.flatnonzero(signed > 0)
-                rows.add_atoms(lemma, [sides[k] for k in used], signed[used])
+                rows.add_atoms(lemma, sides[used], signed[used])
 
         return add
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -69,7 +69,8 @@ class Deductions:
     def bounds(self, context: Context) -> Bounds:
         """What is certain in a context."""
         if self._known is None or self._known[0] is not context:
-            self._known = context, certified(self.program, context)
+            bounds = replace(certified(self.program, context), ball=self.query.prop.ball)
+            self._known = context, bounds
         return self._known[1]
 
     def places(self, context: Context) -> Places:
@@ -124,7 +125,7 @@ class Deductions:
         for part in np.array_split(entries, -(-2 * len(entries) // MOST_AT_ONCE)):
             rows = self.rows()
             both = stacked([affine.rows(part), affine.rows(part, -1.0)])
-            self.minimise(bounds, both, rows, range(2 * len(part)))
+            self.minimise(bounds, both, rows)
             step = {
                 "do": "bound",
                 "tensor": name,
@@ -149,7 +150,7 @@ class Deductions:
             name = self.graph.root(activation.name)
             for part in np.array_split(np.arange(len(found.entries)), -(-len(found.entries) // MOST_AT_ONCE)):
                 rows = self.rows()
-                self.minimise(bounds, found.affine.rows(part), rows, range(len(part)))
+                self.minimise(bounds, found.affine.rows(part), rows)
                 for lemma, number in enumerate(part):
                     cuts.add_rows(rows, lemma, found.multipliers[number], where)
                 step = {
@@ -164,7 +165,7 @@ class Deductions:
                     return True
         return self.bounds(context).undecided < before
 
-    def minimise(self, bounds: Bounds, affine: Affine, rows: Rows, lemmas: range) -> Array:
+    def minimise(self, bounds: Bounds, affine: Affine, rows: Rows) -> Array:
         """Lower bounds of affine rows; adds what shows the better of both passes to `rows`."""
         found: list[list[tuple[str, int, Array]]] = []
         values = []
@@ -176,9 +177,8 @@ class Deductions:
         best = np.argmax(np.stack(values), axis=0)
         for choice, record in enumerate(found):
             for kind, number, multipliers in record:
-                for row in np.flatnonzero((best == choice) & multipliers.any(axis=1)):
-                    entries = np.flatnonzero(multipliers[row])
-                    rows.add(kind, number, lemmas[row], entries, multipliers[row, entries])
+                lemmas, entries = np.nonzero((multipliers > 0) & (best == choice)[:, None])
+                rows.add(kind, number, lemmas, entries, multipliers[lemmas, entries])
         return np.asarray(np.max(np.stack(values), axis=0))
 
     def drop(self, context: Context) -> None:
@@ -243,7 +243,7 @@ class Deductions:
         atoms = [self.query.prop.clauses[c][part][number] for c, part, number in places_]
         slack = slack_rows(self.program.output, atoms)
         rows = self.rows()
-        least = self.minimise(bounds, slack.rows(np.arange(slack.size), -1.0), rows, range(slack.size))
+        least = self.minimise(bounds, slack.rows(np.arange(slack.size), -1.0), rows)
         for lemma, place in enumerate(places_):
             rows.add_atom(lemma, place, 1.0)
         keep = least > 0
