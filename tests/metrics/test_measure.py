@@ -17,8 +17,8 @@ from salver.families.question import Question
 from salver.families.questions import SameMap, TopKChanges
 from salver.metrics.changes import LocalLipschitz, MaxSensitivity, RelativeInputStability
 from salver.metrics.kept import Consistency, TopKIntersection
-from salver.metrics.measurement import Measurement
-from salver.metrics.metric import METRICS, Here, Seen
+from salver.metrics.measurement import Measurement, printed
+from salver.metrics.metric import METRICS, Here, Metric, Seen
 from salver.metrics.search import EntryMovesByShare
 from salver.oracle.regions import decide
 from salver.spec.truth import Truth
@@ -223,3 +223,19 @@ def test_bad_input_is_one_clear_line(tmp_path: Path, entries: dict[str, object],
         salver.measure(network, **given)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "metric", "attacked", "shown"),
+    [
+        (0.94, Consistency(), False, "0.94"),
+        (0.123456, MaxSensitivity(), False, "0.1235"),
+        (0.123456, MaxSensitivity(), True, "0.1234"),
+        (0.123456, TopKIntersection(), False, "0.1234"),
+        (0.123456, TopKIntersection(), True, "0.1235"),
+        (math.inf, MaxSensitivity(), False, "none"),
+        (math.nan, MaxSensitivity(), False, "-"),
+    ],
+)
+def test_a_printed_bound_is_one(value: float, metric: Metric, attacked: bool, shown: str) -> None:
+    assert printed(value, metric, attacked=attacked) == shown
