@@ -108,10 +108,24 @@ def test_a_witness_has_the_attacked_value_by_definition(found: salver.Measured) 
 
 def test_a_claim_certifies_nothing(tmp_path: Path) -> None:
     network = classifier(tmp_path / "net.onnx", inputs=3, seed=4)
-    found = salver.measure(network, X[:1], epsilon=0.01, solver="milp", timeout=0.5, draws=5, **ENTRIES)
+    given = {"epsilon": 0.01, "solver": "milp", "draws": 5}
+    found = salver.measure(network, X[:1], timeout=0.3, **given, **ENTRIES)
     assert {row.bounded for row in found.rows} == {False}
     assert {row.certified for row in found.rows} == {math.inf, 0.0}
-    assert "claims that there is none" in found.rows[0].reason
+    one = salver.measure(network, X[:1], "consistency", timeout=60, **given).rows[0]
+    assert (one.certified, one.attacked) == (0.0, 1.0)
+    assert "claims that there is none" in one.reason
+
+
+def test_one_metric_can_be_asked_for_with_several_entries(tmp_path: Path) -> None:
+    network = classifier(tmp_path / "net.onnx", inputs=3, seed=4)
+    metrics = [TopKIntersection(k=1), TopKIntersection(k=2)]
+    found = salver.measure(network, X, metrics, epsilon=1.5, draws=5, timeout=0.5)
+    assert found.frame["entries"].tolist() == ["k=1", "k=2"] * 2
+    assert "Top-K Intersection (k=1)" in str(found)
+    found.save(tmp_path / "out")
+    with np.load(tmp_path / "out" / "witnesses.npz") as stored:
+        assert set(stored) == {f"top-k-intersection k={k}/{what}" for k in (1, 2) for what in ("rows", "x")}
 
 
 def test_an_attacked_value_beyond_a_certificate_is_a_fault(found: salver.Measured) -> None:
@@ -175,6 +189,8 @@ def test_all_metrics_are_of_the_field() -> None:
         ({"labels": [0]}, "1 class for 2 points"),
         ({"solver": "hibrid"}, "hybrid"),
         ({"labels": [7, 0]}, "class 7 does not exist"),
+        ({"metrics": ["max", "max-s"]}, "max-sensitivity is named twice"),
+        ({"points": "x.npy"}, "'x.npy' is no array of inputs"),
         ({"norm": "l2"}, "metrics are over boxes"),
         ({"floor": 0}, "floor: 0 is not above 0"),
         ({"points": X[:0]}, "holds no points"),

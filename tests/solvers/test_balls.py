@@ -13,6 +13,8 @@ from salver.nets.onnx.reader import read_onnx
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.operators import Linear, Node
 from salver.nets.program import Program
+from salver.oracle.enumerate import enumerate_query
+from salver.oracle.regions import decide
 from salver.solvers.bounding.bounds import propagate
 from salver.solvers.bounding.halfspaces import Halfspaces, lower_bounds
 from salver.solvers.hybrid.solver import solve as hybrid
@@ -137,3 +139,11 @@ def test_bounds_scale_with_the_ball(tmp_path: Path, scale: float) -> None:
     kept = points[(points @ cuts.T - cuts @ centre + 0.1 >= 0).all(axis=1)]
     assert len(kept) > 100
     assert ((rows @ kept.T).min(axis=1) >= found[0]).all()
+
+
+def test_the_oracle_of_boxes_takes_no_balls(tmp_path: Path) -> None:
+    query = touching(tmp_path, 0.5)
+    with pytest.raises(ValueError, match="over boxes only"):
+        enumerate_query(query.program, query.prop)
+    with pytest.raises(ValueError, match="over boxes only"):
+        decide(query.network, query.prop)

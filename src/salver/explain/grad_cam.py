@@ -38,9 +38,6 @@ class GradCam(WeighedActivations):
         alpha = builder.emit(mean, (gradient,), (channels, 1, 1))
         return builder.emit(ConvTranspose(ones, groups=channels), (alpha,), shape)
 
-    def directions(self, layer: Node) -> int | None:
-        return math.prod(layer.shape[1:])
-
     def along(self, layer: Node, matrix: Array) -> Iterator[tuple[Places, Array]]:
         channels, pixels = layer.shape[0], math.prod(layer.shape[1:])
         mean = matrix.reshape(len(matrix), channels, pixels).mean(axis=2)

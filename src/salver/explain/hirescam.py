@@ -33,9 +33,6 @@ class HiResCam(WeighedActivations):
     def weigh(self, builder: NetworkBuilder, gradient: str) -> str:
         return gradient
 
-    def directions(self, layer: Node) -> int | None:
-        return math.prod(layer.shape[1:])
-
     def along(self, layer: Node, matrix: Array) -> Iterator[tuple[Places, Array]]:
         channels, pixels = layer.shape[0], math.prod(layer.shape[1:])
         for pixel in range(pixels):

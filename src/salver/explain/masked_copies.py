@@ -12,6 +12,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Self
 
 import numpy as np
@@ -109,13 +110,13 @@ class MaskedCopies(Explanation):
         """See `masked_network`."""
         combination = self.combination(classifier.output_size)
         baseline = baseline_values(self.baseline, classifier.input_size)
-        samples = self.samples(self.sides(classifier)).distinct()
+        samples = _distinct(self, self.sides(classifier))
         return masked_network(classifier, combination, samples, baseline, self.absolute)
 
     def values(self, explained: Explained, x: Array) -> tuple[Array, Array]:
         """By the classifier's program at all masked inputs at once."""
         program, combination = explained.program, self.combination(explained.logits)
-        samples = self.samples(self.sides(explained.classifier)).distinct()
+        samples = _distinct(self, self.sides(explained.classifier))
         points = samples.points(x, baseline_values(self.baseline, x.shape[1]))
         scores = program.evaluate(points.reshape(-1, x.shape[1]))[0] @ combination
         signed = (samples.weights @ scores.reshape(len(points), len(x))).T
@@ -166,6 +167,12 @@ class MaskedCopies(Explanation):
     def graph_name(self, network: str) -> str:
         kind = "-abs" if self.absolute else ""
         return f"{network}-{self.short}-{self.logits_stem}{stem_of('b', self.baseline)}{kind}"
+
+
+@lru_cache(maxsize=8)
+def _distinct(explanation: MaskedCopies, sides: tuple[int, ...]) -> MaskedSamples:
+    """The samples of a map, which a search asks for at every step."""
+    return explanation.samples(sides).distinct()
 
 
 def stem_of(letter: str, numbers: tuple[float, ...]) -> str:

@@ -88,7 +88,7 @@ def _summary(rows: Sequence[Measurement]) -> tuple[str, ...]:
         return float(middle(values)) if values and not np.isnan(values).any() else float("nan")
 
     return (
-        metric.title,
+        f"{metric.title} ({metric.stated})" if metric.stated else metric.title,
         metric.criterion.value,
         "median" if metric.largest_is_worst else "mean",
         str(len(known)) if len(known) == len(rows) else f"{len(known)} of {len(rows)}",

@@ -78,7 +78,8 @@ class Measurement:
     def values(self) -> dict[str, object]:
         """The row of a table, with numbers as they are."""
         return {
-            "metric": self.metric.kind, "criterion": self.metric.criterion.value,
+            "metric": self.metric.kind, "entries": self.metric.stated,
+            "criterion": self.metric.criterion.value,
             "point": self.asked.given.origin, "label": self.here.label,
             "sampled": self.sampled, "attacked": self.attacked, "certified": self.certified,
             "original": self.original, "bounded": self.bounded, "closed": self.closed,

@@ -101,6 +101,16 @@ class Metric(Record):
     ranked: ClassVar[bool] = False
     original: ClassVar[str] = "Quantus"
 
+    @property
+    def stated(self) -> str:
+        """Entries that are not as they are by default, such as `k=8`."""
+        fields = type(self).model_fields.items()
+        return ", ".join(
+            f"{name}={getattr(self, name):g}"
+            for name, field in fields
+            if getattr(self, name) != field.default
+        )
+
     @abstractmethod
     def values(self, here: Here, seen: Seen) -> Array:
         """The value at every input [q]; NaN where the definition leaves an input out."""

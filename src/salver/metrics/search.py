@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from salver.explain.explanation import Explanation
 from salver.families.conditions import some_entry_moves
 from salver.families.factory import Box
 from salver.families.question import Question
@@ -54,21 +55,36 @@ class EntryMovesByShare(Question):
         return np.asarray((np.abs(maps - reference) / np.array(self.weights)).max(axis=1))
 
 
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What searches about the metrics before this one found at the same point.
+
+    Attributes:
+        candidates: inputs [n] of the box that some metric is bad at.
+        bounds: on changes of a map, by explanation, weights and reach.
+    """
+
+    candidates: list[Array] = field(default_factory=list)
+    bounds: dict[tuple[Explanation | None, bytes, bytes], float] = field(default_factory=dict)
+
+
 class PointSearch:
     """Questions about one metric at one point, within a budget; see `Certifier`.
 
     Args:
         asked: any question about the metric's map at the point.
-        folder: for the files of queries.
+        folder: for the files of queries. known: of other metrics at the point; what is found is added.
     """
 
-    def __init__(self, metric: Metric, asked: Asked, here: Here, solving: Solving, folder: Path) -> None:
+    def __init__(
+        self, metric: Metric, asked: Asked, here: Here, solving: Solving, folder: Path, known: Known
+    ) -> None:
         self.metric, self.asked, self.here, self.solving, self.folder = metric, asked, here, solving, folder
+        self.known = known
         self.budget, self.questions = Budget(solving.timeout), 0
         self.found: Seen | None = None
         self.worst = metric.best
         self.reason = ""
-        self._candidates: list[Array] = []
         self._staged: QueryFolder | None = None
 
     def box(self, reach: float | Array) -> Box:
@@ -105,16 +121,18 @@ class PointSearch:
         What counts is the better of its values in single and in double precision: rounding may carry an input
         over a kink.
         """
-        self._candidates.append(x)
         values = [float(self.metric.values(self.here, seen)[0]) for seen in self.replayed(x)]
         if np.isnan(values).any():
             return
         value = min(values) if self.metric.largest_is_worst else max(values)
         if self.metric.is_worse(value, self.worst):
             self.worst, self.found = value, self.replayed(x)[0]
+            self.known.candidates.append(x)
 
     def attack(self, draws: Seen) -> None:
-        """Takes the worst of the draws and what a random search finds as candidates."""
+        """Takes what is known, the worst of the draws and what a random search finds as candidates."""
+        for x in tuple(self.known.candidates):
+            self.consider(x)
         sign = 1.0 if self.metric.largest_is_worst else -1.0
 
         def score(values: Array) -> Array:
@@ -139,7 +157,8 @@ class PointSearch:
         return self._decided(question, np.full(len(self.here.x), self.here.epsilon))[0]
 
     def most_change(self, weights: Array, reach: Array) -> float:
-        gap = Gap(self._most_found(weights, reach))
+        key = (self.asked.posed.map.explanation, weights.tobytes(), reach.tobytes())
+        gap = Gap(self._most_found(weights, reach), self.known.bounds.get(key, math.inf))
         for _ in range(STEPS):
             level = gap.next()
             if level is None or self.budget.over:
@@ -152,6 +171,7 @@ class PointSearch:
                 gap = gap.with_reached(self._change_at(witness, weights))
             else:
                 gap = gap.with_vain(level)
+        self.known.bounds[key] = gap.bound
         return gap.bound
 
     def _least_excluded(self, prop: Property, weights: Array) -> float:
@@ -168,7 +188,7 @@ class PointSearch:
     def _most_found(self, weights: Array, reach: Array) -> float:
         """The largest change at candidates of a box, and by a random search."""
         low, high = self.box(reach)
-        inside = [x for x in self._candidates if ((low <= x) & (x <= high)).all()]
+        inside = [x for x in self.known.candidates if ((low <= x) & (x <= high)).all()]
         search = self._search(lambda x: self.here.changes(self.seen(x).maps, weights), reach)
         found = [*inside, *([] if search.point is None else [search.point])]
         return max((self._change_at(x, weights) for x in found), default=0.0)

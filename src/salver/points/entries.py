@@ -147,6 +147,11 @@ def method_of(method: str | Explanation, given: Mapping[str, Any]) -> Explanatio
     return explained
 
 
+def _listed(value: str) -> list[Any]:
+    """The parts of a list with commas, or of a list of such lists with semicolons."""
+    return value.split(",") if ";" not in value else [part.split(",") for part in value.split(";")]
+
+
 def _name(said: str | Record, kinds: Kinds, what: str) -> str:
     return str(getattr(said, kinds.tag)) if isinstance(said, Record) else chosen(said, kinds, what)
 
@@ -191,7 +196,8 @@ def _word(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return " or ".join(map(str, get_args(kind)))
     if get_origin(kind) is tuple:
-        return f"{_word(get_args(kind)[0])}s, with commas"
+        inner = _word(get_args(kind)[0])
+        return f"{inner}; such lists with semicolons" if inner.endswith("commas") else f"{inner}s with commas"
     return {bool: "yes or no", int: "whole number", float: "number", str: "text", NoneType: ""}.get(
         kind, "text"
     )
@@ -200,7 +206,10 @@ def _word(kind: Any) -> str:
 def _written(default: Any) -> str:
     if default is None or isinstance(default, bool):
         return {None: "none", True: "yes", False: "no"}[default]
-    return ",".join(map(str, default)) or "none" if isinstance(default, tuple) else str(default)
+    if not isinstance(default, tuple):
+        return f"{default:g}" if isinstance(default, float) else str(default)
+    nested = any(isinstance(part, tuple) for part in default)
+    return (";" if nested else ",").join(map(_written, default)) or "none"
 
 
 def _parts(field: FieldInfo) -> tuple[Any, ...]:
@@ -239,7 +248,7 @@ def _record(kinds: Kinds, kind: str, given: Mapping[str, Any]) -> Record:
         value, table = given[entry.name], raw
         for part in entry.path[:-1]:
             table = table.setdefault(part, {})
-        table[entry.path[-1]] = value.split(",") if entry.many and isinstance(value, str) else value
+        table[entry.path[-1]] = _listed(value) if entry.many and isinstance(value, str) else value
     named = {entry.path[-1]: entry.name for entry in own}
     record: Record = parse_options(kinds.known[kind], raw, named)
     return record

@@ -7,9 +7,10 @@ one. The proof is accepted when none is left.
 Every deduction is the same argument. The rows below are affine functions of the tensors that are >= 0
 wherever the context's facts hold. For any multipliers >= 0 and any affine t, t >= t - sum of multiplier *
 row, and the right side is bounded from below by substituting affine tensors backwards and taking the worst
-of its range for whatever remains (weak duality; Neumaier and Shcherbina, Math. Programming 2004). So wrong
-multipliers cost strength, never soundness. Numbers are exact integers times the unit of the context; where
-digits are dropped, the bound goes down.
+of its range for whatever remains (weak duality; Neumaier and Shcherbina, Math. Programming 2004). For the
+input of a query over a ball that is the better of box and ball (`ball`). So wrong multipliers cost strength,
+never soundness. Numbers are exact integers times the unit of the context; where digits are dropped, the bound
+goes down.
 
 With z in [l, u], m = 1[z > 0] (its step), r = max(z, 0), v in [l, u], p = m v and a = |z|, and of a product
 q = f v with f in [a, b] and v in [c, d]:

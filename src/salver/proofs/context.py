@@ -8,6 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from salver.proofs.ball import ExactBall
 from salver.proofs.exact import MOST_PLACES, PLACES, Digits, Ints, Matrix, Unit, plus, zeros
 from salver.proofs.graph import STEP, Abs, Affine, Gate, Graph, Relu, Times
 from salver.proofs.onnx_file import UnsupportedNetworkError
@@ -28,6 +29,7 @@ class Context:
         low, high: ranges per tensor and step, Python integers times the unit.
         alternatives: per clause of the property, the conjunctions that may still hold.
         closed: the facts contradict each other: the branch has no x.
+        ball: in which every x lies, or None.
     """
 
     graph: Graph
@@ -36,6 +38,7 @@ class Context:
     high: dict[str, Ints]
     alternatives: list[set[int]]
     closed: bool = False
+    ball: ExactBall | None = None
 
     @staticmethod
     def start(graph: Graph, prop: ExactProperty, unit: Unit | None = None) -> Context:
@@ -55,7 +58,8 @@ class Context:
             low[STEP + switch], high[STEP + switch] = zeros(size), zeros(size) + unit.one
         alternatives = [set(range(len(clause))) for clause in prop.clauses]
         empty = any(below > above for below, above in zip(prop.lower, prop.upper, strict=True))
-        context = Context(graph, unit, low, high, alternatives, empty or not all(alternatives))
+        empty = empty or (prop.ball is not None and prop.ball.square < 0)
+        context = Context(graph, unit, low, high, alternatives, empty or not all(alternatives), prop.ball)
         context.propagate()
         return context
 
@@ -63,7 +67,8 @@ class Context:
         """A branch of its own."""
         low = {name: value.copy() for name, value in self.low.items()}
         high = {name: value.copy() for name, value in self.high.items()}
-        return Context(self.graph, self.unit, low, high, [set(a) for a in self.alternatives], self.closed)
+        left = [set(a) for a in self.alternatives]
+        return Context(self.graph, self.unit, low, high, left, self.closed, self.ball)
 
     def propagate(self) -> None:
         """Interval bounds of every tensor, in order, met with what is known."""

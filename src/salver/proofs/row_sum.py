@@ -207,7 +207,10 @@ class RowSum:
     def _absorb(self, name: str, coefficients: Ints) -> None:
         positive, negative = np.maximum(coefficients, 0), np.minimum(coefficients, 0)
         pairs = ((positive, self.context.low[name]), (negative, self.context.high[name]))
-        self.constant = self.constant + self.context.unit.dot(pairs)
+        least = self.context.unit.dot(pairs)
+        if self.context.ball is not None and name == self.graph.network.input:
+            least = np.maximum(least, self.context.ball.least(coefficients))
+        self.constant = self.constant + least
 
     def _atoms(self, lemmas: Any, weights: Ints, entries: Any) -> None:
         """Subtracts atoms, each given by clause, conjunction and number in it."""

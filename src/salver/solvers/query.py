@@ -159,7 +159,7 @@ class Query:
         return other
 
     def over(self, program: Program) -> Query:
-        """The same query with another program of the same function."""
+        """The same query, with a program that has the network's values at every x of the box."""
         other = self.asking(self.prop)
         other.__dict__["program"] = program
         return other

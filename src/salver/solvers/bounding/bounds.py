@@ -155,9 +155,9 @@ def bound_affine(
     program: Program, bounds: Bounds, affine: Affine, method: Method = "crown"
 ) -> tuple[Array, Array]:
     """Lower and upper bounds [rows] of affine rows over the blocks, such as differences of outputs."""
-    low, high, _ = _interval(affine, bounds)
+    low, high, _ = interval(affine, bounds)
     if method == "crown" and affine.size:
-        low, high = _tightened(program, bounds, affine, low, high, np.arange(affine.size))
+        low, high = tightened(program, bounds, affine, low, high, np.arange(affine.size))
     return low, high
 
 
@@ -238,7 +238,7 @@ class _IntervalPass:
     def _pre(self, number: int) -> bool:
         """Bounds one pre-activation and decides its neurons."""
         affine, found = self.program.pre[number].affine, self.found
-        low, high, size = _interval(affine, found)
+        low, high, size = interval(affine, found)
         found.pre_size.append(size)
         fixed_rows = constant_rows(affine, found)
         low[fixed_rows] = high[fixed_rows] = affine.constant[fixed_rows]
@@ -263,7 +263,7 @@ class _IntervalPass:
 
     def _value(self, number: int, affine: Affine, wanted: npt.NDArray[np.bool_]) -> tuple[Array, Array]:
         """Bounds the argument of a gate, Abs, factor or product; `wanted` rows are worth a backward pass."""
-        low, high, self.found.value_size[number] = _interval(affine, self.found)
+        low, high, self.found.value_size[number] = interval(affine, self.found)
         if self.within is not None:
             low = np.maximum(low, self.within.value_lower[number])
             high = np.minimum(high, self.within.value_upper[number])
@@ -277,7 +277,7 @@ class _IntervalPass:
         over_input_only = set(affine.terms) <= {-1}
         if self.method == "interval" or not len(rows) or over_input_only:
             return low, high
-        return _tightened(self.program, self.found, affine, low, high, rows)
+        return tightened(self.program, self.found, affine, low, high, rows)
 
 
 def constant_rows(affine: Affine, bounds: Bounds | None = None) -> npt.NDArray[np.intp]:
@@ -295,7 +295,7 @@ def constant_rows(affine: Affine, bounds: Bounds | None = None) -> npt.NDArray[n
     return np.flatnonzero(weight == 0.0)
 
 
-def _interval(affine: Affine, bounds: Bounds) -> tuple[Array, Array, Array]:
+def interval(affine: Affine, bounds: Bounds) -> tuple[Array, Array, Array]:
     """Bounds [rows] by interval arithmetic in midpoint-radius form, and `Affine.magnitude`."""
     middle, radius = affine.constant.copy(), np.zeros(affine.size)
     for block, matrix in affine.terms.items():
@@ -313,7 +313,7 @@ def _interval(affine: Affine, bounds: Bounds) -> tuple[Array, Array, Array]:
     return low, high, size
 
 
-def _tightened(
+def tightened(
     program: Program, bounds: Bounds, affine: Affine, low: Array, high: Array, rows: npt.NDArray[np.intp]
 ) -> tuple[Array, Array]:
     """The given bounds intersected with both backward passes over the chosen rows."""

@@ -24,9 +24,10 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.core.errors import SalverError
+from salver.solvers.absolute import without_abs
 from salver.solvers.bounding.bounds import Bounds, propagate
 from salver.solvers.crown.bounds import Bounder, Boxes
-from salver.solvers.crown.graph import atom_rows, over_rows, without_abs
+from salver.solvers.crown.graph import atom_rows, over_rows
 from salver.solvers.crown.leaf import Leaf, cases, leaf_of, likely_points, refuted
 from salver.solvers.crown.one_pass import Bounded, OutOfTimeError, bound, unbounded
 from salver.solvers.query import Budget, Options, Query, Result, Verdict

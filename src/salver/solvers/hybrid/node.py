@@ -17,6 +17,7 @@ from salver.nets.program import AbsBlock, Program
 from salver.solvers.bounding.backward import tighten_backwards
 from salver.solvers.bounding.bounds import Bounds, Signs, bound_affine, linear_lower, propagate
 from salver.solvers.bounding.halfspaces import Halfspaces, cutting, lower_bounds, stack
+from salver.solvers.bounding.reduced import reduce_to_open
 from salver.solvers.hybrid.branching import branching_neuron
 from salver.solvers.journal import Decision, Journal
 from salver.solvers.query import Query
@@ -72,6 +73,24 @@ def root_node(query: Query) -> SearchNode:
     box = (query.prop.input_lower, query.prop.input_upper)
     bounds = propagate(query.program, *box, ball=query.prop.ball)
     return SearchNode(dict(enumerate(bounds.signs)), bounds)
+
+
+def reduced_root(query: Query) -> tuple[Query, SearchNode]:
+    """The query over the program of its open neurons where there is one (`reduce_to_open`), and all of it."""
+    prop = query.prop
+    found = reduce_to_open(query.program, prop.input_lower, prop.input_upper, _compared(prop), prop.ball)
+    if found is None:
+        return query, root_node(query)
+    program, bounds = found
+    return query.over(program), SearchNode(dict(enumerate(bounds.signs)), bounds)
+
+
+def _compared(prop: Property) -> npt.NDArray[np.intp]:
+    """Outputs that are compared with others, or in an alternative; ranges alone are for the backward pass."""
+    atoms = [atom for clause in prop.comparisons for conjunction in clause for atom in conjunction]
+    return np.array(
+        sorted({row for atom in atoms for row in (atom.left, atom.other) if row is not None}), np.intp
+    )
 
 
 def tighten(query: Query, node: SearchNode, without: frozenset[str] = frozenset()) -> Bounds | None:

@@ -14,9 +14,9 @@ import numpy as np
 
 from salver.core.packages import require_packages
 from salver.nets.program import Program
+from salver.solvers.absolute import without_abs
 from salver.solvers.bounding.bounds import Bounds, propagate
 from salver.solvers.claims import claimed_unsat
-from salver.solvers.crown.graph import without_abs
 from salver.solvers.marabou.child import LinearQuery
 from salver.solvers.marabou.encoding import Margin, encode
 from salver.solvers.marabou.scaling import REACHES, distinguishable, scaled

@@ -22,10 +22,10 @@ import numpy.typing as npt
 
 from salver.core.errors import SalverError
 from salver.nets.program import Program
+from salver.solvers.absolute import without_abs
 from salver.solvers.alternatives import without_refuted
 from salver.solvers.bounding.bounds import Bounds, propagate
 from salver.solvers.claims import claimed_unsat
-from salver.solvers.crown.graph import without_abs
 from salver.solvers.milp.expansion import with_gates
 from salver.solvers.milp.model import build
 from salver.solvers.milp.program import Milp

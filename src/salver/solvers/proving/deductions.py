@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -69,7 +69,8 @@ class Deductions:
     def bounds(self, context: Context) -> Bounds:
         """What is certain in a context."""
         if self._known is None or self._known[0] is not context:
-            self._known = context, certified(self.program, context)
+            bounds = replace(certified(self.program, context), ball=self.query.prop.ball)
+            self._known = context, bounds
         return self._known[1]
 
     def places(self, context: Context) -> Places:

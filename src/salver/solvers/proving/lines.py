@@ -69,7 +69,10 @@ def minimise(program: Program, bounds: Bounds, affine: Affine, pairing: bool, re
             rows[target] = rows[target] + product if target in rows else product
     matrix = rows.get(-1, np.zeros((len(constant), program.input_size)))
     low, high = bounds.input_lower, bounds.input_upper
-    return np.asarray(constant + matrix @ ((low + high) / 2) - np.abs(matrix) @ ((high - low) / 2))
+    least = matrix @ ((low + high) / 2) - np.abs(matrix) @ ((high - low) / 2)
+    if bounds.ball is not None:
+        least = np.fmax(least, matrix @ bounds.ball.centre + bounds.ball.least(matrix, low, high))
+    return np.asarray(constant + least)
 
 
 def _relu(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -165,7 +165,7 @@ def places(prop: Property, alternatives: list[set[int]]) -> Places:
     """The certain part of a property: clauses with one conjunction left."""
     kept = [(clause, min(left)) for clause, left in enumerate(alternatives) if len(left) == 1]
     clauses = tuple((prop.clauses[clause][part],) for clause, part in kept)
-    certain = Property(prop.input_lower, prop.input_upper, clauses, prop.output_count)
+    certain = replace(prop, clauses=clauses)
     comparisons: list[tuple[int, int, int]] = []
     low: dict[int, tuple[float, tuple[int, int, int]]] = {}
     high: dict[int, tuple[float, tuple[int, int, int]]] = {}
@@ -186,7 +186,7 @@ def without_comparisons(prop: Property) -> Property:
     clauses = tuple(
         clause for clause in prop.clauses if len(clause) == 1 and all(a.other is None for a in clause[0])
     )
-    return Property(prop.input_lower, prop.input_upper, clauses, prop.output_count)
+    return replace(prop, clauses=clauses)
 
 
 def _tightest(atom: Atom, place: tuple[int, int, int], low: dict[int, Any], high: dict[int, Any]) -> None:

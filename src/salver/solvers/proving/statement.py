@@ -19,6 +19,7 @@ from salver.nets.program import (
     Program,
     ReluBlock,
 )
+from salver.proofs.ball import ExactBall
 from salver.proofs.graph import STEP, Abs, Affine, Gate, Graph, Relu, Times
 from salver.proofs.onnx_file import NetworkFile, UnsupportedNetworkError, parse_network
 from salver.proofs.record import QueryFiles
@@ -91,7 +92,13 @@ def exact(prop: Property) -> ExactProperty:
     lower, upper = (
         tuple(Fraction(value) for value in side.tolist()) for side in (prop.input_lower, prop.input_upper)
     )
-    return ExactProperty(lower, upper, clauses, prop.output_count)
+    ball = None
+    if prop.ball is not None:
+        centre = tuple(Fraction(value) for value in prop.ball.centre.tolist())
+        below = tuple(low < middle for low, middle in zip(lower, centre, strict=True))
+        above = tuple(high > middle for high, middle in zip(upper, centre, strict=True))
+        ball = ExactBall(centre, Fraction(prop.ball.square), below, above)
+    return ExactProperty(lower, upper, clauses, prop.output_count, ball)
 
 
 def _same_clauses(prop: Property, found: ExactProperty) -> bool:
