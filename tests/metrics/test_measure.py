@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import salver
 from salver.core.errors import SalverError
@@ -81,6 +82,23 @@ def _truth(row: Measurement, question: Question) -> Truth:
     posed = posed.factory.pose(posed.point, question, posed.map.explanation)
     box = posed.factory.box(posed.point.x, row.here.epsilon)
     return decide(posed.graph, posed.prop(box)).truth
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["gradient-x-input", "cam", "occlusion"])
+def test_maps_of_every_form_are_enclosed(method: str) -> None:
+    torch.manual_seed(0)
+    features = (torch.nn.Conv2d(1, 2, 2), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    module = torch.nn.Sequential(*features, torch.nn.Linear(2, 3)).eval()
+    rng = np.random.default_rng(0)
+    x = rng.random((1, 1, 3, 3)).astype(np.float32)
+    said = {"window": 2} if method == "occlusion" else {}
+    given = {"epsilon": 0.05, "draws": 20, "timeout": 5, "method": method, **said}
+    (row,) = salver.measure(module, x, "max", **given).rows
+    near = row.here.x + rng.choice([-0.05, 0.0, 0.05], size=(3000, 9))
+    seen = Seen(near, *row.asked.posed.map.values(near))
+    assert 0 < row.metric.worst(row.metric.values(row.here, seen)) < row.certified
+    assert row.sampled < row.attacked < row.certified < 2 * row.attacked
 
 
 def test_the_changes_here_are_of_every_kind(network: Path) -> None:

@@ -101,7 +101,7 @@ class Cam(LayerMap):
 
 def _hint(classifier: Network) -> str:
     """Names Grad-CAM where the network allows it."""
-    return f'{_HINT}, or map = "grad-cam" for another head' if images(classifier) else _HINT
+    return f"{_HINT}, or the method grad-cam for another head" if images(classifier) else _HINT
 
 
 def _is_gap(pool: Node, source: Node) -> bool:

@@ -26,7 +26,7 @@ from scipy import sparse
 
 from salver.nets.affine import ROUNDING
 from salver.solvers.bounding.relaxation import TINY
-from salver.solvers.journal import Refutation, Weighted
+from salver.solvers.journal import TWO_SIDED, Refutation, Weighted
 from salver.solvers.milp.program import Milp
 from salver.spec import Atom, Ball
 
@@ -146,7 +146,7 @@ class LinearRelaxation:
             if origin.kind == "atom":
                 pairs += [(atoms[origin.entries[row]], float(part[row])) for row in used if part[row] > 0]
             elif len(used):
-                part = part[used] if origin.kind == "range" else np.abs(part[used])
+                part = part[used] if origin.kind in TWO_SIDED else np.abs(part[used])
                 parts.append(Weighted(origin.kind, origin.kind, origin.number, origin.entries[used], part))
         weights = self.weights(multipliers)
         for origin in model.columns_of:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.nets.affine import Affine, dense
-from salver.nets.program import GateBlock, MaskBlock
+from salver.nets.program import GateBlock, MaskBlock, ProductBlock
 from salver.proofs.context import Context
 from salver.proofs.row_sum import MOST_AT_ONCE
 from salver.solvers.bounding.backward import interval_product
@@ -96,7 +96,7 @@ class _ReadBack:
         for block, matrix in read.terms.items():
             kind = self.program.blocks[block] if block >= 0 else None
             open_ = np.zeros(0, np.intp)
-            if isinstance(kind, GateBlock | MaskBlock):
+            if isinstance(kind, GateBlock | MaskBlock | ProductBlock):
                 open_ = np.flatnonzero(bounds.block_lower[block] < bounds.block_upper[block])
                 parts += [(block, open_)] if len(open_) else []
             closed = np.setdiff1d(np.arange(matrix.shape[1]), open_)

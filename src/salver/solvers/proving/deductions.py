@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.nets.affine import Affine
-from salver.nets.program import AbsBlock, GateBlock, MaskBlock, ReluBlock
+from salver.nets.program import AbsBlock, FactorBlock, GateBlock, MaskBlock, ProductBlock, ReluBlock
 from salver.proofs.checker import Checker
 from salver.proofs.context import Context
 from salver.proofs.record import QueryFiles
@@ -103,11 +103,15 @@ class Deductions:
                     better = (goal.pre_lower[pre], goal.pre_upper[pre])
                     name, affine = self.graph.root(self.program.pre[pre].name), self.program.pre[pre].affine
                     open_ = bounds.signs[pre] == 0
-                case GateBlock() | AbsBlock():
+                case ProductBlock(square=True):
+                    continue
+                case GateBlock() | AbsBlock() | FactorBlock() | ProductBlock():
                     ranges = (bounds.value_lower[number], bounds.value_upper[number])
                     better = (goal.value_lower[number], goal.value_upper[number])
                     name, affine = self.graph.root(block.source), block.value
                     open_ = (ranges[0] < 0) & (ranges[1] > 0)
+                    if isinstance(block, FactorBlock | ProductBlock):
+                        open_ = ranges[0] < ranges[1]
                     if isinstance(block, GateBlock):
                         mask = self.program.blocks[block.mask]
                         assert isinstance(mask, MaskBlock)
@@ -169,7 +173,7 @@ class Deductions:
         """Lower bounds of affine rows; adds what shows the better of both passes to `rows`."""
         found: list[list[tuple[str, int, Array]]] = []
         values = []
-        gates = any(isinstance(block, GateBlock) for block in self.program.blocks)
+        gates = any(isinstance(block, GateBlock | ProductBlock) for block in self.program.blocks)
         for pairing in (False, True) if gates else (False,):
             record: list[tuple[str, int, Array]] = []
             found.append(record)

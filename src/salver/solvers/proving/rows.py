@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from salver.nets.program import AbsBlock, GateBlock, Program
-from salver.proofs.graph import Graph
+from salver.nets.program import AbsBlock, FactorBlock, GateBlock, ProductBlock, Program
+from salver.proofs.graph import Graph, Times
 from salver.solvers.journal import Refutation, Weighted
 from salver.spec import Atom, Property
 
@@ -37,7 +37,22 @@ class Rows:
 
     def add(self, kind: str, number: int, lemmas: Lemmas, entries: Indices, multipliers: Array) -> None:
         """Adds rows of one kind at a pre-activation (`step_*`, `low`, `high`) or block."""
+        if kind.startswith("product_"):
+            kind = self._product_kind(kind, number)
         self._put(kind, self.name(kind, number), lemmas, entries, multipliers)
+
+    def _product_kind(self, kind: str, number: int) -> str:
+        """A row of a product in the checker's words, whose factor is the one on the left."""
+        block = self.program.blocks[number]
+        assert isinstance(block, ProductBlock)
+        factor, form = self.program.blocks[block.factor], self.graph.forms[block.name]
+        assert isinstance(factor, FactorBlock)
+        assert isinstance(form, Times)
+        if self.graph.root(factor.source) == form.left:
+            return kind
+        return {"product_over_low": "product_over_high", "product_over_high": "product_over_low"}.get(
+            kind, kind
+        )
 
     def name(self, kind: str, number: int) -> str:
         """The tensor of a kind of rows in the checker's words."""
@@ -45,9 +60,9 @@ class Rows:
             return self.graph.root(self.program.pre[number].name)
         block = self.program.blocks[number]
         if kind == "value":
-            assert isinstance(block, GateBlock | AbsBlock)
+            assert isinstance(block, GateBlock | AbsBlock | ProductBlock)
             return self.graph.root(block.source)
-        return block.name
+        return self.graph.root(block.name) if isinstance(block, FactorBlock) else block.name
 
     def add_atom(self, lemmas: Lemmas, place: tuple[int, int, int], multipliers: Array | float) -> None:
         """Adds an atom (clause, conjunction, number)."""
@@ -75,6 +90,12 @@ class Rows:
         for part in refutation.parts:
             if part.kind == "range":
                 self._ranges(lemma, part, places)
+            elif part.kind == "product_point":
+                # Where the factor is a point, all planes of one side say the same.
+                for kind, sign in (("product_under_low", 1.0), ("product_over_low", -1.0)):
+                    self.add(kind, part.number, lemma, part.entries, sign * part.multipliers)
+            elif part.kind.startswith("product_"):
+                self.add(part.kind, part.number, lemma, part.entries, part.multipliers)
             else:
                 self._put(part.kind, self.name(part.of, part.number), lemma, part.entries, part.multipliers)
         for atom, multiplier in refutation.atoms:
