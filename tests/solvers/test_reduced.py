@@ -13,8 +13,10 @@ from salver.nets.network import lower
 from salver.nets.program import Program
 from salver.solvers.bounding.bounds import propagate
 from salver.solvers.bounding.reduced import reduce_to_open
+from salver.solvers.hybrid.node import reduced_root
 from salver.solvers.hybrid.solver import solve
-from salver.solvers.query import Budget, Options, Verdict
+from salver.solvers.query import Budget, Options, Query, Verdict
+from salver.spec import Property
 from tests.builders.explained_networks import IMAGE, network
 from tests.builders.questions import MAPS
 from tests.builders.small_queries import random_query, relu_network
@@ -97,3 +99,14 @@ def test_hybrid_says_the_same_with_and_without(tmp_path: Path, seed: int) -> Non
     without = solve(query, Budget(20.0), replace(options, without=frozenset({"attack", "reduction"})))
     assert {with_it.verdict, without.verdict} & {Verdict.SAT, Verdict.UNSAT}
     assert with_it.verdict is without.verdict
+
+
+def test_witnesses_are_judged_with_the_rounding_of_the_network_itself(tmp_path: Path) -> None:
+    network = relu_network([4, *[20] * 5, 2], np.random.default_rng(0))
+    middle = np.random.default_rng(1).normal(size=4)
+    prop = Property(middle - 1e-4, middle + 1e-4, (), 2)
+    query = Query(tmp_path / "none.onnx", network, prop)
+    reduced = reduced_root(query)[0]
+    assert len(reduced.program.blocks) < len(query.program.blocks)
+    assert reduced.rounding(middle) == query.rounding(middle)
+    assert reduced.asking(prop).rounding(middle) == query.rounding(middle)

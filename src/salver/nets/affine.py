@@ -79,7 +79,7 @@ def apply(matrix: Matrix, source: Affine, bias: Any) -> Affine:
     Raises:
         UnsupportedQueryError: a product may leave the numbers that float64 holds with all their digits.
     """
-    _refuse_range(matrix, [*source.terms.values(), source.constant])
+    refuse_range(matrix, [*source.terms.values(), source.constant])
     selects = _selects(matrix)
     terms = {block: _dense_if_full(matrix @ term) for block, term in source.terms.items()}
     sizes = {
@@ -96,7 +96,8 @@ def apply(matrix: Matrix, source: Affine, bias: Any) -> Affine:
     return Affine(terms, constant, sizes, np.asarray(abs(matrix) @ known + np.abs(shift), np.float64).ravel())
 
 
-def _refuse_range(matrix: Matrix, factors: list[Any]) -> None:
+def refuse_range(matrix: Matrix, factors: Sequence[Any]) -> None:
+    """Raises UnsupportedQueryError where products with a matrix may leave what float64 holds in full."""
     least, most = _extent(matrix)
     for factor in factors:
         low, high = _extent(factor)

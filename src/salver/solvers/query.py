@@ -121,6 +121,11 @@ class Query:
         """
         return lower(self.network)
 
+    @cached_property
+    def _whole(self) -> Program:
+        """The network's own program, whatever the solver works on (`over`)."""
+        return self.program
+
     @property
     def program_without_products(self) -> Program:
         """The same for a solver that does not know products.
@@ -154,12 +159,17 @@ class Query:
         """The same network with another property; what is known of the network is kept."""
         other = replace(self, prop=prop)
         other.__dict__["program"] = self.program
+        other.__dict__["_whole"] = self._whole
         if "_runtime" in self.__dict__:
             other.__dict__["_runtime"] = self._runtime
         return other
 
     def over(self, program: Program) -> Query:
-        """The same query, with a program that has the network's values at every x of the box."""
+        """The same query, with a program that has the network's values at every x of the box.
+
+        Witnesses are still confirmed with the network's own: maps that were composed are sums of other
+        sizes, by which rounding would be misjudged.
+        """
         other = self.asking(self.prop)
         other.__dict__["program"] = program
         return other
@@ -196,7 +206,7 @@ class Query:
             return None
         if self.lifted is not None and not self.lifted.holds(point, outputs):
             return None
-        exact = self.program.evaluate(point[None])[0][0]
+        exact = self._whole.evaluate(point[None])[0][0]
         return point if self.prop.outputs_satisfied(exact, self.rounding(point)) else None
 
     def confirm_near(self, x: Array) -> Array | None:
@@ -212,20 +222,20 @@ class Query:
 
     def rounding(self, x: Array) -> float:
         """What single precision may do to the outputs of greatest magnitude at `x` [n]."""
-        _, _, values = self.program.evaluate(x[None])
+        _, _, values = self._whole.evaluate(x[None])
         largest = {block: np.abs(value[0]) for block, value in values.items()}
-        return REAL_TOLERANCE * float(self.program.output.magnitude(largest).max(initial=0.0))
+        return REAL_TOLERANCE * float(self._whole.output.magnitude(largest).max(initial=0.0))
 
     def on_kink(self, x: Array) -> bool:
         """Whether rounding alone may carry `x` [n] over some z = 0, where the saliency map jumps.
 
         Nothing rounds in a z that adds up zeros, such as that of a place outside an image.
         """
-        _, pre, values = self.program.evaluate(x[None])
+        _, pre, values = self._whole.evaluate(x[None])
         largest = {block: np.abs(value[0]) for block, value in values.items()}
         return any(
             bool((np.abs(pre[number][0]) < KINK_TOLERANCE * affine.magnitude(largest)).any())
-            for number, affine in ((k, self.program.pre[k].affine) for k in self.program.jumps)
+            for number, affine in ((k, self._whole.pre[k].affine) for k in self._whole.jumps)
         )
 
 

@@ -34,7 +34,7 @@ from salver.nets.program import (
 from salver.solvers.bounding.batched_lines import Edges, block_edges
 from salver.solvers.bounding.batched_maps import DeviceAffine, Indices, Tensor, checked_device, on_device
 from salver.solvers.bounding.bounds import Array, Bounds, Signs, neuron_range
-from salver.solvers.bounding.relaxation import TINY, is_point, product_range
+from salver.solvers.bounding.relaxation import TINY, UNDERFLOW, is_point, product_range
 
 CELLS = {"cpu": 2**19, "cuda": 2**25}
 """Entries of the coefficients of one backward pass; more rows go in several passes."""
@@ -259,20 +259,20 @@ class _BatchedPass:
                 _add(weights, edges.mask_block, edges.mask.spread(weight, batch))
             offset = edges.offset.total(weight, batch)
             constant = constant + offset
-            scale = scale + 4.0 * _dot(weight.abs(), _taken(edges.reach, batch))
+            scale = scale + 4.0 * _dot(weight.abs() + UNDERFLOW, _taken(edges.reach, batch))
             if not edges.source.any:
                 continue
             slope = edges.source.slopes(weight, batch)
             if not edges.affine.plain:
                 constant = constant + slope @ edges.source.of(edges.affine.constant)
-            scale = scale + _dot(slope.abs(), _taken(edges.size, batch))
+            scale = scale + _dot(slope.abs() + UNDERFLOW, _taken(edges.size, batch))
             for target, factor in edges.factors.items():
                 _add(weights, target, factor.after(slope))
         least = constant - ROUNDING * scale - TINY
         if -1 in weights:
             matrix = weights[-1]
             least += _dot(matrix, _taken(self.middle, batch))
-            least -= _dot(matrix.abs_(), _taken(self.reach, batch))
+            least -= _dot(matrix.abs_().add_(UNDERFLOW), _taken(self.reach, batch))
         return least.cpu().numpy(), met_open_gate
 
     def _edges(self, number: int, pairing: bool) -> Edges:

@@ -41,6 +41,7 @@ from salver.nets.program import (
 )
 from salver.solvers.bounding.relaxation import (
     TINY,
+    UNDERFLOW,
     GateLines,
     Lines,
     abs_lines,
@@ -347,7 +348,11 @@ def _allowance(bounds: Bounds, matrix: Array, scale: Array) -> Array:
     largest = np.maximum(np.abs(bounds.input_lower), np.abs(bounds.input_upper))
     if bounds.ball is not None:
         largest = np.maximum(largest, np.abs(bounds.ball.centre))
-    return np.asarray(ROUNDING * (scale + np.abs(matrix) @ largest) + TINY)
+    return np.asarray(ROUNDING * (scale + _sizes(matrix) @ largest) + TINY)
+
+
+def _sizes(coefficients: Array) -> Array:
+    return np.asarray(np.abs(coefficients) + UNDERFLOW)
 
 
 def _backward(
@@ -388,7 +393,7 @@ def _backward(
                 reach = np.maximum(largest[number], _reach(bounds, number, block))
         constant = constant + offset + slope @ source.constant
         # What a line may be off by, with its slope times z and its offset, is less than four times `reach`.
-        scale = scale + 4.0 * (np.abs(weights) @ reach) + np.abs(slope) @ size
+        scale = scale + 4.0 * (_sizes(weights) @ reach) + _sizes(slope) @ size
         for target, matrix in source.terms.items():
             product = np.asarray(slope @ matrix)
             rows[target] = rows[target] + product if target in rows else product

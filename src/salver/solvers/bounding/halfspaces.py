@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.nets.affine import ROUNDING
-from salver.solvers.bounding.relaxation import TINY
+from salver.solvers.bounding.relaxation import TINY, UNDERFLOW
 from salver.spec import Ball
 
 Array = npt.NDArray[np.float64]
@@ -113,4 +113,4 @@ def _allowance(rows: Array, constant: Array, lower: Array, upper: Array, ball: B
     largest = np.maximum(np.abs(lower), np.abs(upper))
     if ball is not None:
         largest = np.maximum(largest, np.abs(ball.centre))
-    return np.asarray(ROUNDING * (np.abs(rows) @ largest + np.abs(constant)) + TINY)
+    return np.asarray(ROUNDING * ((np.abs(rows) + UNDERFLOW) @ largest + np.abs(constant)) + TINY)

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from salver.nets.affine import Affine, Matrix, UnsupportedQueryError, identity
+from salver.nets.affine import Affine, Matrix, UnsupportedQueryError, identity, refuse_range
 from salver.nets.program import (
     AbsBlock,
     Block,
@@ -287,6 +287,8 @@ class _Sum:
             self.constant_size = np.abs(self.constant)
 
     def add(self, matrix: Matrix, absolute: Matrix, source: Affine) -> None:
+        # What underflows here would be lost in the sums of absolute values, too.
+        refuse_range(matrix, [*source.terms.values(), source.constant])
         known = np.abs(source.constant) if source.constant_size is None else source.constant_size
         self.constant = self.constant + matrix @ source.constant
         self.constant_size = self.constant_size + absolute @ known

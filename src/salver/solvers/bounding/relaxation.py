@@ -17,6 +17,9 @@ Signs = npt.NDArray[np.int8]
 
 TINY = 1e-250
 """More than all that underflow can take from a bound, less than any number that means something."""
+UNDERFLOW = 1e-300
+"""Added to the size of every coefficient of a backward pass, times `ROUNDING` it is more than what sums of
+coefficients lose to underflow; that counts beside values as large as other coefficients are small."""
 
 
 @dataclass(frozen=True, eq=False)
