@@ -14,6 +14,7 @@ from salver.core.errors import SalverError
 from salver.families.questions import TopKChanges
 from salver.nets.network import Network, lower
 from salver.nets.onnx.reader import read_onnx
+from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.operators import Linear, Node, Relu
 from salver.oracle.enumerate import enumerate_query
 from salver.points.asked import ask
@@ -301,3 +302,15 @@ def test_a_tie_is_called_one(tmp_path: Path) -> None:
     assert found.verdict == "not robust"
     assert found.maps[1].tolist() == [0.0, 0.0]
     assert "the condition is just met: a tie counts" in found.details
+
+
+def test_small_differences_of_large_logits_are_no_fault(tmp_path: Path) -> None:
+    """In single precision 1000.01 - 1000 has three digits; the question is about the exact values."""
+    generator = np.random.default_rng(0)
+    first = Node("z", Linear(generator.normal(size=(6, 3)), np.full(6, 3.0)), ("X",), (6,))
+    last = Linear(0.01 * generator.normal(size=(3, 6)), np.array([1001.0, 1000.0, 999.0]))
+    network = Network("X", 3, (first, Node("h", Relu(), ("z",), (6,)), Node("Y", last, ("h",), (3,))), "Y")
+    path = tmp_path / "large.onnx"
+    path.write_bytes(to_bytes(to_model(network)))
+    answer = salver.check(path, X, "same-signs", epsilon=0.001, method="feature-ablation")
+    assert answer.verdict == "robust"

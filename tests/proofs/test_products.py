@@ -28,7 +28,7 @@ from salver.proofs.row_sum import PRODUCT_ROWS, RejectedError
 from salver.proofs.vnnlib_file import ExactProperty
 from salver.solvers.hybrid.solver import solve
 from salver.solvers.proving.search import prove
-from salver.solvers.proving.statement import exact
+from salver.solvers.proving.statement import exact, stated
 from salver.solvers.query import Budget, Options, Query, Verdict
 from salver.spec import Atom, Property
 from tests.builders.products import ProductKind, product_query
@@ -193,3 +193,8 @@ def test_products_are_proven(tmp_path: Path, kind: ProductKind, seed: int) -> No
 @pytest.mark.parametrize("seed", NESTED)
 def test_nested_rectified_signals_and_shifted_copies_are_proven(tmp_path: Path, seed: int) -> None:
     _examine(*solved(tmp_path, draw_products(tmp_path, seed).query), seed)
+
+
+def test_outputs_that_cancel_are_not_taken_for_another_network(tmp_path: Path) -> None:
+    """Two equal neurons cancel: one reading says 0, the other 5e-17."""
+    stated(read_again(draw_products(tmp_path, 95_000_004).query))

@@ -17,6 +17,7 @@ from salver.core.errors import SalverError
 from salver.families.factory import Box
 from salver.families.search import inside, largest
 from salver.nets.onnx.writer import to_bytes, to_model
+from salver.nets.program import AbsBlock, Program
 from salver.points.asked import Asked, told_of_unsupported
 from salver.points.limit import TimeOverError, stopped_after
 from salver.points.options import Solving
@@ -30,6 +31,8 @@ NEARER_ROUNDS, NEARER_STEPS = 4, 32
 """How often, and in how many steps, the way to a counterexample is walked."""
 AGREEMENT = 1e-4
 """Difference between a map and the same from its definition, relative to its largest entry."""
+SINGLE = 1e-6
+"""The same relative to what an entry is added up from: differences of logits may have few digits left."""
 
 
 class Robustness(StrEnum):
@@ -156,7 +159,7 @@ def _solved(solver: EmbeddedSolver, query: Query, budget: Budget, options: Optio
 def _with_witness(query: Query, asked: Asked, result: Result, witness: Array) -> Decided:
     """A `sat` with its counterexample [n], unless the map's definition contradicts it."""
     outputs = query.replay(witness)
-    if off := _off(asked, witness, outputs):
+    if off := _off(asked, query, witness, outputs):
         reason = f"the map at the solver's counterexample is {off:.3g} off its definition"
         return Decided(Robustness.UNDECIDED, result, reason=reason)
     margin = float(query.prop.margin(outputs))
@@ -206,18 +209,31 @@ def nearer(query: Query, witness: Array, centre: Array, norm: Norm = "linf") -> 
 
 def _refuse_wrong_graph(asked: Asked, query: Query) -> None:
     centre = asked.posed.point.centre
-    if (off := _off(asked, centre, query.replay(centre))) and not query.on_kink(centre):
+    if (off := _off(asked, query, centre, query.replay(centre))) and not query.on_kink(centre):
         what = f"the map is {off:.3g} off its definition at the point"
         raise SalverError(what, asked.subject.name, "this is a fault of salver: please report the network")
 
 
-def _off(asked: Asked, x: Array, outputs: Array) -> float:
+def _off(asked: Asked, query: Query, x: Array, outputs: Array) -> float:
     """By how much the map among outputs is off the same without the graph at x [n]; 0 within rounding."""
-    size, first = len(asked.posed.reference), asked.posed.map.logits
+    first = asked.posed.map.logits
+    rows = slice(first, first + len(asked.posed.reference))
     expected = map_by_definition(asked, x)
-    found = outputs[first : first + size]
-    distance = float(np.abs(found - expected).max(initial=0.0))
-    return distance if distance > AGREEMENT * float(np.abs(expected).max(initial=0.0)) else 0.0
+    distances = np.abs(outputs[rows] - expected)
+    allowed = np.maximum(
+        AGREEMENT * np.abs(expected).max(initial=0.0), SINGLE * _sizes(query.program, x)[rows]
+    )
+    return float(distances.max(initial=0.0)) if (distances > allowed).any() else 0.0
+
+
+def _sizes(program: Program, x: Array) -> Array:
+    """Sums of absolute values [outputs] that the outputs at x [n], absolute ones too, are added up from."""
+    _, _, values = program.evaluate(x[None])
+    greatest = {number: np.abs(value[0]) for number, value in values.items()}
+    for number, block in enumerate(program.blocks):
+        if isinstance(block, AbsBlock):
+            greatest[number] = block.value.magnitude(greatest)
+    return program.output.magnitude(greatest)
 
 
 def map_by_definition(asked: Asked, x: Array) -> Array:
