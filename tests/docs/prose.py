@@ -10,12 +10,13 @@ from pathlib import Path
 
 from markdown import Markdown
 
-EXTENSIONS = ("attr_list", "tables", "toc", "fenced_code", "pymdownx.arithmatex")
+EXTENSIONS = ("attr_list", "tables", "toc", "pymdownx.superfences", "pymdownx.arithmatex")
 BLOCKS = frozenset({"p", "li", "td", "th", "h1", "h2", "h3", "h4", "h5", "h6", "blockquote"})
 HEADINGS = frozenset({"h1", "h2", "h3", "h4", "h5", "h6"})
 ONE_WORD = {"code": "code", "a": "link", "script": "formula"}
 _END = re.compile(r"(?<=[.!?])[\"')\]]*\s+")
 _ABBREVIATED = re.compile(r"\b(e\.g|i\.e|et al|cf|vs|etc|Fig|Math|No|pp?)\.$")
+_PLAIN_WORD = re.compile(r"[a-z][\w-]*")
 _WORD = re.compile(r"\w")
 
 
@@ -26,7 +27,7 @@ class _Reader(HTMLParser):
     texts: list[str] = field(default_factory=list)
     links: list[str] = field(default_factory=list)
     anchors: set[str] = field(default_factory=set)
-    terms: list[str] = field(default_factory=list)
+    introduced: list[str] = field(default_factory=list)
     _open: list[str] = field(default_factory=list)
     _text: str = ""
 
@@ -53,8 +54,8 @@ class _Reader(HTMLParser):
             pass
 
     def handle_data(self, data: str) -> None:
-        if "strong" in self._open and not HEADINGS & set(self._open):
-            self.terms.append(data)
+        if self._open[-1:] == ["strong"] and _PLAIN_WORD.fullmatch(data):
+            self.introduced.append(data)
         if not self._one_word() and not {"pre", "style"} & set(self._open):
             self._text += data
 
@@ -76,11 +77,13 @@ class Page:
         sentences: of paragraphs, list entries and table cells, in order.
         links: addresses of links and pictures as they are written.
         anchors: names that a link to a part of the page may have.
+        introduced: single words in bold that begin with a small letter, as a text introduces a term.
     """
 
     sentences: tuple[str, ...]
     links: tuple[str, ...]
     anchors: frozenset[str]
+    introduced: tuple[str, ...]
 
     @property
     def longest(self) -> int:
@@ -95,7 +98,7 @@ def read(file: Path) -> Page:
     reader.feed(Markdown(extensions=list(EXTENSIONS)).convert(text))
     reader.close()
     sentences = tuple(sentence for text in reader.texts for sentence in split(text))
-    return Page(sentences, tuple(reader.links), frozenset(reader.anchors))
+    return Page(sentences, tuple(reader.links), frozenset(reader.anchors), tuple(reader.introduced))
 
 
 def split(text: str) -> list[str]:
