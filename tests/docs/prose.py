@@ -13,10 +13,12 @@ from markdown import Markdown
 EXTENSIONS = ("attr_list", "tables", "toc", "pymdownx.superfences", "pymdownx.arithmatex")
 BLOCKS = frozenset({"p", "li", "td", "th", "h1", "h2", "h3", "h4", "h5", "h6", "blockquote"})
 HEADINGS = frozenset({"h1", "h2", "h3", "h4", "h5", "h6"})
-ONE_WORD = {"code": "code", "a": "link", "script": "formula"}
+FORMULA = "formula"
+ONE_WORDS = {"code": "code", "a": "link", FORMULA: "formula"}
 _END = re.compile(r"(?<=[.!?])[\"')\]]*\s+")
 _ABBREVIATED = re.compile(r"\b(e\.g|i\.e|et al|cf|vs|etc|Fig|Math|No|pp?)\.$")
 _PLAIN_WORD = re.compile(r"[a-z][\w-]*")
+_LOST_LIST = re.compile(r"^[*-] .+", re.MULTILINE)
 _WORD = re.compile(r"\w")
 
 
@@ -28,6 +30,7 @@ class _Reader(HTMLParser):
     links: list[str] = field(default_factory=list)
     anchors: set[str] = field(default_factory=set)
     introduced: list[str] = field(default_factory=list)
+    lost_lists: list[str] = field(default_factory=list)
     _open: list[str] = field(default_factory=list)
     _text: str = ""
 
@@ -42,8 +45,10 @@ class _Reader(HTMLParser):
             self.links.append(target)
         if tag in BLOCKS or tag == "pre":
             self._close_text()
-        if not self._one_word() and tag in ONE_WORD:
-            self._text += f" {ONE_WORD[tag]}" if self._text.endswith(" ") else ONE_WORD[tag]
+        if named.get("class") == "arithmatex":
+            tag = FORMULA
+        if not self._one_word() and tag in ONE_WORDS:
+            self._text += ONE_WORDS[tag]
         if tag not in ("img", "br", "hr", "input"):
             self._open.append(tag)
 
@@ -60,10 +65,11 @@ class _Reader(HTMLParser):
             self._text += data
 
     def _one_word(self) -> bool:
-        return bool(ONE_WORD.keys() & set(self._open))
+        return bool(ONE_WORDS.keys() & set(self._open))
 
     def _close_text(self) -> None:
         inside = set(self._open)
+        self.lost_lists += _LOST_LIST.findall(self._text)
         if self._text.strip() and not HEADINGS & inside and "pre" not in inside:
             self.texts.append(" ".join(self._text.split()))
         self._text = ""
@@ -78,12 +84,14 @@ class Page:
         links: addresses of links and pictures as they are written.
         anchors: names that a link to a part of the page may have.
         introduced: single words in bold that begin with a small letter, as a text introduces a term.
+        lost_lists: lines that look like entries of a list and are none, for want of an empty line before it.
     """
 
     sentences: tuple[str, ...]
     links: tuple[str, ...]
     anchors: frozenset[str]
     introduced: tuple[str, ...]
+    lost_lists: tuple[str, ...]
 
     @property
     def longest(self) -> int:
@@ -95,10 +103,21 @@ def read(file: Path) -> Page:
     """The page as Python-Markdown, which makes the site, understands it."""
     text = re.sub(r"<!--.*?-->", "", file.read_text(), flags=re.DOTALL)
     reader = _Reader()
-    reader.feed(Markdown(extensions=list(EXTENSIONS)).convert(text))
+    reader.feed(_parser().reset().convert(text))
     reader.close()
     sentences = tuple(sentence for text in reader.texts for sentence in split(text))
-    return Page(sentences, tuple(reader.links), frozenset(reader.anchors), tuple(reader.introduced))
+    return Page(
+        sentences,
+        tuple(reader.links),
+        frozenset(reader.anchors),
+        tuple(reader.introduced),
+        tuple(reader.lost_lists),
+    )
+
+
+@cache
+def _parser() -> Markdown:
+    return Markdown(extensions=EXTENSIONS, extension_configs={"pymdownx.arithmatex": {"generic": True}})
 
 
 def split(text: str) -> list[str]:
