@@ -4,9 +4,9 @@
 
 Random networks with everything in odd places (a ReLU or Abs of a gate, products, masks in sums, switches
 behind reshapes, copies of a ReLU, transposed convolutions, denormal and huge weights), and points where it
-turns: corners, kinks, z = 0 exactly. Their values are exact fractions. Every property is met by a point with a slack
-between 1e-9 and nothing at all, so each of these must fail: a bound above a value that is taken, a refuted
-side or alternative that a point has, a closed context. Multipliers climb towards the strongest sum.
+turns: corners, kinks, z = 0 exactly. Their values are exact fractions. Every property is met by a point with
+a slack between 1e-9 and nothing at all, so each of these must fail: a bound above a value that is taken, a
+refuted side or alternative that a point has, a closed context. Multipliers climb towards the strongest sum.
 """
 
 from __future__ import annotations
