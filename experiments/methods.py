@@ -23,7 +23,7 @@ from salver import __version__
 from salver.core.project import project_root
 from salver.explain.explanation import METHODS, Explanation, Form
 from salver.judge.judged import judge_run
-from salver.judge.loaded import LoadedInstance
+from salver.judge.loaded import LoadedInstance, LoadedSet
 from salver.judge.robustness import robustness
 from salver.judge.scoring import VIRTUAL_BEST, results_frame
 from salver.nets.runtime import Runtime
@@ -46,8 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def table(runs: Sequence[LoadedRun]) -> pd.DataFrame:
     """A row for every method: form, networks, deviation, size; `verified + falsified of all` by solver."""
-    graphs = pd.DataFrame(_graphs(runs[0]))
-    rows = graphs.groupby("method", as_index=False).agg(
+    rows_of_graphs = pd.DataFrame(graphs(runs[0].instances))
+    rows = rows_of_graphs.groupby("method", as_index=False).agg(
         networks=("network", lambda names: ", ".join(sorted(set(names)))),
         deviation=("deviation", "max"),
         operators=("operators", "max"),
@@ -83,11 +83,11 @@ def _decided(part: pd.Series[Any]) -> str:
     return f"{verified} + {falsified} of {count}" + (f", {wrong} wrong" if wrong else "")
 
 
-def _graphs(run: LoadedRun) -> Iterator[dict[str, object]]:
-    """Every graph of a run's set once."""
+def graphs(instances: LoadedSet) -> Iterator[dict[str, object]]:
+    """Every graph of a set once: method, network, deviation, operators and KiB."""
     seen: set[Path] = set()
-    for key in run.instances.by_id:
-        one = run.instances[key]
+    for key in instances.by_id:
+        one = instances[key]
         if one.onnx in seen or one.facts.explanation is None:
             continue
         seen.add(one.onnx)

@@ -45,6 +45,7 @@ def test_a_table_and_a_folder(given: list[str], tmp_path: Path, capsys: pytest.C
         assert sign * float(row["attacked"]) <= sign * float(row["certified"])
     with np.load(folder / "witnesses.npz") as found:
         assert found["max-sensitivity/x"].shape == (len(found["max-sensitivity/rows"]), 3)
+        assert "top-k-intersection k=1/x" in found
     page = (folder / "index.html").read_text()
     assert "ISO/IEC 24029-2:2023" in page
     assert "http:" not in page.replace("http://www.w3.org/2000/svg", "")

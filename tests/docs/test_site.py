@@ -129,7 +129,7 @@ def test_pictures_are_what_the_script_draws() -> None:
     script = _script("pictures")
     drawn = {*script.all_pictures(), "floors"}
     assert {path.stem for path in (DOCS / "img").glob("*.svg")} == drawn
-    for name in ("family-topk-rank", "method-layercam"):
+    for name in ("family-topk-rank", *(f"method-{name}" for name in METHODS.known)):
         assert script.picture(name) == (DOCS / "img" / f"{name}.svg").read_text()
 
 

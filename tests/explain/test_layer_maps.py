@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from salver.core.errors import SalverError
@@ -131,6 +133,7 @@ def check(explanation: WeighedActivations, network: Network, x: torch.Tensor, ex
     np.testing.assert_allclose(found, expected, atol=1e-5 * scale)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("build", "module", "layer"), LAYERS)
 def test_grad_cam_of_any_layer_is_captums(build, module, layer) -> None:
     with warnings.catch_warnings():
@@ -147,6 +150,7 @@ def test_grad_cam_of_any_layer_is_captums(build, module, layer) -> None:
         check(GradCam(logit=1, layer=layer, rectified=rectified), network, x, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("build", "module", "layer"), LAYERS)
 @pytest.mark.parametrize(("kind", "name"), [(HiResCam, "HiResCAM"), (LayerCam, "LayerCAM")])
 def test_weights_of_single_entries_are_those_of_pytorch_grad_cam(
@@ -256,6 +260,23 @@ def test_a_stored_network_knows_the_layer_by_its_number() -> None:
 def test_a_layer_that_is_not_named_leaves_no_trace_in_a_record() -> None:
     assert "layer" not in GradCam().model_dump()
     assert GradCam(layer=0).model_dump()["layer"] == 0
+
+
+def test_digits_are_a_name_where_there_is_one_and_else_a_number() -> None:
+    network = from_torch(gap_net(), 25)
+    renamed = replace(network, nodes=tuple(replace_name(node, "n4_4", "0") for node in network.nodes))
+    assert layer_of(renamed, "0").name == "0"
+    assert layer_of(renamed, 0) is layer_of(network, "0") is images(network)[0]
+    assert layer_of(renamed, "-1") is images(renamed)[-1]
+    with pytest.raises(ValidationError):
+        GradCam(layer=True)
+
+
+def replace_name(node: Node, old: str, new: str) -> Node:
+    if old not in (node.name, *node.inputs):
+        return node
+    inputs = tuple(new if name == old else name for name in node.inputs)
+    return replace(node, name=new if node.name == old else node.name, inputs=inputs)
 
 
 def test_the_layer_by_default_is_the_last_relu_that_every_path_passes() -> None:

@@ -238,7 +238,7 @@ def test_masks_of_rise_are_kept_with_the_chance_they_say_and_alike_in_all_channe
     assert RandomMasks(count=400).values((5,)).mean(axis=0) == pytest.approx(0.5, abs=0.1)
 
 
-IMAGE, TABLE = (1, 8, 8), (64,)
+IMAGE, TABLE, LARGE = (1, 8, 8), (64,), (3, 224, 224)
 REFUSED: list[tuple[str, dict[str, Any], tuple[int, ...], str]] = [
     ("occlusion", {"window": 9}, IMAGE, "window: 1 x 9 x 9 is larger than the input, which is 1 x 8 x 8"),
     ("occlusion", {"window": [2, 2]}, TABLE, "window: has 2 lengths for inputs without a shape"),
@@ -255,6 +255,11 @@ REFUSED: list[tuple[str, dict[str, Any], tuple[int, ...], str]] = [
     ("kernel-shap", {"draws": {"count": 3}}, TABLE, "draws: 3 draws do not determine the values of 64"),
     ("lime", {"ridge": 0, "draws": {"count": 3}}, TABLE, "3 draws do not determine the coefficients of 64"),
     ("rise", {"masks": {"count": 3, "cells": 2}}, TABLE, "cells: 2 do not fit inputs of 64"),
+    ("feature-ablation", {}, LARGE, "features: 150528 are more than 4096"),
+    ("lime", {"draws": {"count": 9}}, LARGE, "features: 150528 are more than 4096"),
+    ("lime", {"draws": {"count": 4000}, "patch": 56}, LARGE, "4000 masks of 150528 entries, which are too"),
+    ("rise", {"masks": {"count": 4000}}, LARGE, "4000 masks of 150528 entries, which are too many"),
+    ("occlusion", {"window": 8, "stride": 4}, LARGE, "3025 masks of 150528 entries, which are too many"),
     ("rise", {"masks": {"count": 0}}, TABLE, "masks.count: 0 is not above 0"),
 ]
 
@@ -265,12 +270,20 @@ def test_what_does_not_fit_is_refused(
 ) -> None:
     def completed() -> Explanation:
         found: Explanation = parse_record(METHODS.known[method], {"method": method, **entries}, "map")
-        return found.for_data(shape, np.zeros(64), np.ones(64))
+        size = math.prod(shape)
+        return found.for_data(shape, np.zeros(size), np.ones(size))
 
     with pytest.raises(SalverError) as caught:
         completed()
     assert what in str(caught.value)
     assert caught.value.hint
+
+
+def test_the_shape_of_an_image_may_leave_the_channels_out() -> None:
+    known = Occlusion(window=(4, 4), shape=(8, 8)).for_data((64,), np.zeros(64), np.ones(64))
+    assert known.sides(relu_network([64, 2], np.random.default_rng(0))) == (1, 8, 8)
+    table = FeatureAblation().for_data((784, 1), np.zeros(784), np.ones(784))
+    assert table.sides(relu_network([784, 2], np.random.default_rng(0))) == (784,)
 
 
 @pytest.mark.parametrize("suite", ["perturbation", "perturbation-data"])

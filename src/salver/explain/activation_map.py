@@ -19,7 +19,7 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
+from pydantic import Field, StrictInt
 from scipy.sparse import issparse
 
 from salver.core.errors import SalverError
@@ -60,7 +60,7 @@ class LayerMap(Explanation):
             over an image that every path to the output passes. See `salver.explain.layers`.
     """
 
-    layer: int | str | None = Field(
+    layer: StrictInt | str | None = Field(
         default=None,
         exclude_if=lambda layer: layer is None,
         description="name or number of a tensor over an image; the last ReLU by default",

@@ -21,7 +21,10 @@ from salver.nets.operators import Conv, ConvTranspose, Node
 
 @METHODS.register
 class GradCam(WeighedActivations):
-    """Grad-CAM; `rectified` as in the paper."""
+    """The activations of a layer, every channel weighed by its mean derivative.
+
+    The paper's is `rectified`.
+    """
 
     paper = "Selvaraju et al., ICCV 2017"
 

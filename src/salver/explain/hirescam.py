@@ -21,7 +21,10 @@ from salver.nets.operators import Node
 
 @METHODS.register
 class HiResCam(WeighedActivations):
-    """HiResCAM; `rectified` as it is often shown, which the paper does not do."""
+    """The activations of a layer, every entry weighed by its own derivative.
+
+    It is often shown `rectified`, which the paper does not do.
+    """
 
     paper = "Draelos and Carin, 2020"
 

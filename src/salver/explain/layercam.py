@@ -18,7 +18,10 @@ from salver.nets.operators import Relu
 
 @METHODS.register
 class LayerCam(WeighedActivations):
-    """LayerCAM; `rectified` as in the paper, which changes nothing where the layer is a ReLU."""
+    """The activations of a layer, every entry weighed by its own derivative where that is positive.
+
+    The paper's is `rectified`, which changes nothing where the layer is a ReLU.
+    """
 
     paper = "Jiang et al., IEEE TIP 2021"
 

@@ -1,7 +1,8 @@
 """The layer whose activations a map is of: any tensor [channels, height, width] between input and output.
 
 A layer is said by its tensor's name or by its number among these tensors, counted from the last one where it
-is negative, as in a list. A network that is stored with an instance keeps their order, and not their names.
+is negative, as in a list. Text that is the name of a tensor means that tensor, digits too. A network that is
+stored with an instance keeps the order of its tensors, and not their names.
 """
 
 from __future__ import annotations

@@ -29,6 +29,8 @@ from salver.nets.operators import Abs, Concat, Linear, Node, Reshape, held
 
 MOST_COPIES = 4096
 """Copies of the classifier in one graph."""
+MOST_ENTRIES = 1 << 26
+"""Entries of all masks together."""
 MOST_WEIGHTS = 1 << 22
 """Weights of all copies' first layers, above which these are stored once, behind the masks."""
 
@@ -158,7 +160,8 @@ class MaskedCopies(Explanation):
         if math.prod(self.shape) != size:
             shape = " x ".join(map(str, self.shape))
             raise SalverError(f"{shape} is not that of {size} entries", "shape", "give the shape of an input")
-        return self.shape if len(self.shape) == 3 else (size,)
+        image = self.shape if len(self.shape) == 3 else (1, *self.shape)
+        return image if len(image) == 3 and min(image[1:]) > 1 else (size,)
 
     @property
     def kinks_at_relus(self) -> bool:
@@ -184,11 +187,20 @@ def stem_of(letter: str, numbers: tuple[float, ...]) -> str:
     return f"-{letter}{hashlib.sha256(repr(numbers).encode()).hexdigest()[:8]}"
 
 
-def refuse_too_many(copies: float) -> None:
-    """Raises: SalverError: a graph would need more than `MOST_COPIES` copies."""
+def refuse_too_many(copies: float, entries: int = 1) -> None:
+    """Refuses masks that are too many, before they are made.
+
+    Args:
+        entries: of a mask.
+
+    Raises:
+        SalverError: more than `MOST_COPIES` copies, or masks of more than `MOST_ENTRIES` entries together.
+    """
+    hint = "choose fewer draws, larger windows, or fewer groups of features"
     if copies > MOST_COPIES:
-        what = f"needs {copies:g} copies of the network, more than {MOST_COPIES}"
-        raise SalverError(what, "map", "choose fewer draws, larger windows, or fewer groups of features")
+        raise SalverError(f"needs {copies:g} copies of the network, more than {MOST_COPIES}", "map", hint)
+    if copies * entries > MOST_ENTRIES:
+        raise SalverError(f"needs {copies:g} masks of {entries} entries, which are too many", "map", hint)
 
 
 def masked_network(

@@ -147,5 +147,5 @@ def printed(value: float, metric: Metric, *, attacked: bool = False) -> str:
     if not math.isfinite(value):
         return "-" if math.isnan(value) else "none"
     rounding = ROUND_CEILING if metric.largest_is_worst is not attacked else ROUND_FLOOR
-    near = Context(prec=DIGITS, rounding=rounding).create_decimal(Decimal(value))
+    near = Context(prec=DIGITS, rounding=rounding).create_decimal(Decimal(repr(float(value))))
     return f"{float(near):.{DIGITS}g}"

@@ -169,11 +169,11 @@ def _scale(size: Array, room: Array, reach: float) -> Array:
     is 0 where nothing can grow, and never too large.
     """
     free = size > 0
+    squares, rooms = size * size, room * room * free
     scale = np.zeros(size.shape[:-1])
     for _ in range(_ROUNDS):
-        rest = np.linalg.norm(np.where(free, size, 0.0), axis=-1)
-        spent = np.square(np.where(free | (size == 0), 0.0, room)).sum(axis=-1)
-        left = np.sqrt(np.maximum(reach * reach - spent, 0.0))
+        rest = np.sqrt(np.einsum("...n,...n->...", squares, free))
+        left = np.sqrt(np.maximum(reach * reach - np.einsum("...n,...n->...", rooms, ~free), 0.0))
         scale = np.where((rest > 0) & (left > 0), left / _positive(rest), scale)
         still = free & (scale[..., None] * size < room)
         if np.array_equal(still, free):

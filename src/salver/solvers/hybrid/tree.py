@@ -172,7 +172,11 @@ class TreeSearch:
             witness = self._inside(query, bounds, probed.point)
             if witness is not None:
                 return Result(Verdict.SAT, witness)
-        if not node.empty and bounds.undecided <= (0 if node.tried else self.leaf.value):
+        small = bounds.undecided <= (0 if node.tried else self.leaf.value)
+        if query.prop.ball is not None:
+            # With a quadratic constraint the back end takes seconds, where a split takes milliseconds.
+            small = not children(query, bounds, node)
+        if small and not node.empty:
             found = self._ask(query, bounds)
             if found.verdict is Verdict.SAT:
                 return found
