@@ -25,8 +25,6 @@ from salver.nets.program import Program
 from salver.solvers.alternatives import without_refuted
 from salver.solvers.bounding.bounds import Bounds, propagate
 from salver.solvers.claims import claimed_unsat
-from salver.solvers.crown.graph import without_abs
-from salver.solvers.milp.expansion import with_gates
 from salver.solvers.milp.model import build
 from salver.solvers.milp.program import Milp
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
@@ -103,12 +101,20 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
     """
     decide = backend(options.backend)
     if query.program.has_products:
-        expanded = with_gates(without_abs(query.program))
-        query = query if expanded is None else query.over(expanded)
+        query = _with_gates(query)
     prop = query.prop
     bounds = propagate(query.program, prop.input_lower, prop.input_upper)
     result = solve_within(without_refuted(query, bounds), bounds, budget, options, decide)
     return claimed_unsat(query, budget, options) if result.verdict is Verdict.UNSAT else result
+
+
+def _with_gates(query: Query) -> Query:
+    """The query with sums of gates for its products, if they are few."""
+    from salver.solvers.crown.graph import without_abs
+    from salver.solvers.milp.expansion import with_gates
+
+    expanded = with_gates(without_abs(query.program))
+    return query if expanded is None else query.over(expanded)
 
 
 def solve_within(
