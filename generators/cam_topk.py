@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, StrictInt
 
 from salver.explain.activation_map import LayerMap
 from salver.explain.cam import Cam
@@ -35,7 +35,7 @@ class CamTopkParameters(RadiusParameters):
     map: Literal["cam", "grad-cam", "grad-cam-relu", "hirescam", "layercam"] = Field(
         default="cam", description="cam needs a pooling; the others take any network with convolutions"
     )
-    layer: int | str | None = Field(
+    layer: StrictInt | str | None = Field(
         default=None, description="name or number of a tensor over an image; the last ReLU by default"
     )
     same_label: bool = Field(default=True, description="the label of xhat must be kept")

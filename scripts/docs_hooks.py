@@ -10,18 +10,27 @@ import typer.main
 from latex2mathml.converter import convert
 
 from salver.cli.__main__ import app
+from salver.cli.methods import all_described
+from salver.explain.unsupported import METHODS as UNSUPPORTED
 from salver.proofs.command import proof_parser
 from salver.solvers.arguments import build_parser
 from salver.solvers.registry import SOLVERS
 
 COMMANDS, SOLVER_TABLE = "<!-- commands -->", "<!-- solvers -->"
+METHOD_TABLE, REFUSED_TABLE = "<!-- methods -->", "<!-- unsupported methods -->"
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
 SHIM = re.compile(r"https://unpkg\.com/iframe-worker/shim")
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Puts what the code says of itself where a page asks for it, so that it cannot be out of date."""
-    for mark, written in ((COMMANDS, reference), (SOLVER_TABLE, solver_table)):
+    written_by = {
+        COMMANDS: reference,
+        SOLVER_TABLE: solver_table,
+        METHOD_TABLE: method_table,
+        REFUSED_TABLE: refused_table,
+    }
+    for mark, written in written_by.items():
         if mark in markdown:
             markdown = markdown.replace(mark, written())
     return markdown
@@ -58,6 +67,28 @@ def solver_table() -> str:
         words = ["yes" if held else "no" for held in (solver.complete, solver.proves)]
         devices, needs = ", ".join(solver.devices), ", ".join(solver.needs)
         rows.append(f"| `{solver.name}` | {solver.about} | {' | '.join(words)} | {devices} | {needs} |")
+    return "\n".join(rows)
+
+
+def method_table() -> str:
+    """Markdown: a row for every method of explaining, and one for every form."""
+    found = all_described()
+    rows = ["| method | form | options | published |", "|---|---|---|---|"]
+    for one in found:
+        options = " ".join(f"`{option['option']}`" for option in one["options"])
+        rows.append(f"| [`{one['method']}`](#{one['method']}) | {one['form']} | {options} | {one['paper']} |")
+    rows += ["", "| form | embedded solvers that take it |", "|---|---|"]
+    for form, solvers in {one["form"]: one["solvers"] for one in found}.items():
+        rows.append(f"| {form} | {', '.join(f'`{name}`' for name in solvers if name in SOLVERS)} |")
+    return "\n".join(rows)
+
+
+def refused_table() -> str:
+    """Markdown: a row for every method that is not supported."""
+    rows = ["| method | why not | in its place |", "|---|---|---|"]
+    for one in UNSUPPORTED:
+        instead = ", ".join(f"[`{name}`](#{name})" for name in one.instead)
+        rows.append(f"| {one.name} | {one.reason} | {instead} |")
     return "\n".join(rows)
 
 

@@ -1,4 +1,4 @@
-"""Draws docs/img/*.svg from real instances: a point and its map, and what a solver found in the box.
+"""Draws docs/img/*.svg: a digit and its map by every method, and what a solver found in the box.
 
     python scripts/pictures.py [NAME ...]
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.core.files import write_atomically
+from salver.explain import methods as registered  # noqa: F401 - registers the methods
+from salver.explain.explanation import METHODS, Explanation
 from salver.explain.unroll import logit_combination, unroll
 from salver.families.generate import drafts
 from salver.families.generator import InstanceDraft
@@ -94,16 +96,95 @@ PICTURES = {
 }
 
 
+NETWORK, DIGIT = "digits-gap", 3
+"""Whose maps are shown, and the row of the test part that every method explains."""
+NOISE = {"draws": 16, "sigma": 0.15}
+REFERENCES = {"baselines": [[0.0], [0.5], [1.0]], "draws": 12}
+DRAWS = {"patch": 2, "draws": {"count": 100}}
+MAPS: dict[str, dict[str, Any]] = {
+    "smoothgrad": {"noise": NOISE},
+    "square-grad": {"noise": NOISE},
+    "var-grad": {"noise": NOISE},
+    "integrated-gradients": {"steps": 12},
+    "local-integrated-gradients": {"steps": 12},
+    "expected-gradients": {"references": REFERENCES},
+    "local-expected-gradients": {"references": REFERENCES},
+    "occlusion": {"window": 2, "stride": 1},
+    "feature-ablation": {"patch": 2},
+    "rise": {"masks": {"count": 100, "cells": 4}},
+    "shapley": {"patch": 4},
+    "kernel-shap": DRAWS,
+    "lime": DRAWS,
+}
+"""What else the methods are told."""
+QUESTIONS: dict[str, dict[str, Any]] = {
+    "top-k-changes": {"k": 5},
+    "same-top-k": {"k": 3},
+    "same-map": {"delta": 3.0},
+    "same-signs": {"threshold": 1.0},
+    "sign-changes": {"entry": 27},
+    "entry-moves": {"delta": 2.0},
+    "label-changes": {},
+}
+
+
 def main(names: Sequence[str]) -> None:
     """Draws the named pictures, or all."""
-    for name in names or [*PICTURES, "family-training-pairs"]:
+    for name in names or all_pictures():
         write_atomically(FOLDER / f"{name}.svg", picture(name))
         print(FOLDER / f"{name}.svg")
 
 
 def picture(name: str) -> str:
     """The SVG text of a picture."""
+    kind, _, key = name.partition("-")
+    if kind == "method":
+        return svg(explained(key))
+    if kind == "question":
+        return svg(asked(key))
     return svg(regimes() if name == "family-training-pairs" else falsified(PICTURES[name]))
+
+
+def all_pictures() -> list[str]:
+    """Names of all pictures of this script."""
+    maps, questions = (f"method-{name}" for name in METHODS.known), (f"question-{name}" for name in QUESTIONS)
+    return [*PICTURES, "family-training-pairs", *maps, *questions]
+
+
+def explained(method: str) -> list[Panel]:
+    """The digit, and its map in units of the map's largest entry."""
+    data, classifier = load("digits"), from_torch(trained(ZOO[NETWORK], 0, None), 64)
+    centre = data.test_x[DIGIT].astype(np.float64)
+    label = int(evaluate(classifier, centre[None])[0].argmax())
+    named = METHODS.known[method].model_validate({**MAPS.get(method, {}), "logit": label})
+    assert isinstance(named, Explanation)
+    ready = named.for_data(data.input_shape, *data.bounds)
+    shape = ready.map_shape(classifier, data.input_shape)
+    values = evaluate(ready.graph(classifier), centre[None])[0][classifier.output_size :]
+    largest = float(np.abs(values).max())
+    assert shape[-2:] == (8, 8), "panels are of one size"
+    return [
+        Panel("the digit", square(centre), f"class {label}", signed=False),
+        Panel("its map", square(values) / largest, f"largest {largest:.2g}"),
+    ]
+
+
+def asked(question: str) -> list[Panel]:
+    """The digit with its gradient, and an input nearby that answers the question with yes."""
+    entries, k = {"kind": question, **QUESTIONS[question]}, QUESTIONS[question].get("k", 0)
+    needs_map = question != "label-changes"
+    params = {
+        "network": NETWORK,
+        "indices": [DIGIT],
+        "question": entries,
+        "map": {"method": "gradient"} if needs_map else None,
+        "epsilon_factors": [1.1],
+    }
+    panels = falsified(Picture("saliency", params, "falsify", k))
+    if "entry" not in entries:
+        return panels
+    framed = frozenset({entries["entry"]})
+    return [replace(one, framed=framed) if one.signed else one for one in panels]
 
 
 def falsified(chosen: Picture) -> list[Panel]:

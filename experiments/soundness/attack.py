@@ -2,11 +2,11 @@
 
     python -m experiments.soundness.attack --seconds 300 --seed 0
 
-Random networks with everything in odd places (a ReLU or Abs of a gate, masks in sums, switches behind
-reshapes, copies of a ReLU, transposed convolutions, denormal and huge weights), and points where it turns:
-corners, kinks, z = 0 exactly. Their values are exact fractions. Every property is met by a point with a slack
-between 1e-9 and nothing at all, so each of these must fail: a bound above a value that is taken, a refuted
-side or alternative that a point has, a closed context. Multipliers climb towards the strongest sum.
+Random networks with everything in odd places (a ReLU or Abs of a gate, products, masks in sums, switches
+behind reshapes, copies of a ReLU, transposed convolutions, denormal and huge weights), and points where it
+turns: corners, kinks, z = 0 exactly. Their values are exact fractions. Every property is met by a point with
+a slack between 1e-9 and nothing at all, so each of these must fail: a bound above a value that is taken, a
+refuted side or alternative that a point has, a closed context. Multipliers climb towards the strongest sum.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from salver.nets import network as nets
 from salver.nets import operators as ops
 from salver.proofs.checker import Checker
 from salver.proofs.context import Context
-from salver.proofs.graph import STEP, Abs, Gate, Relu
-from salver.proofs.row_sum import ABS_ROWS, GATE_ROWS, RELU_ROWS, STEP_ROWS, RowSum
+from salver.proofs.graph import STEP, Abs, Gate, Relu, Times
+from salver.proofs.row_sum import ABS_ROWS, GATE_ROWS, PRODUCT_ROWS, RELU_ROWS, STEP_ROWS, RowSum
 from salver.solvers.proving.statement import exact
 from salver.spec import Atom, Property
 
@@ -41,7 +41,7 @@ def odd_network(rng: np.random.Generator) -> nets.Network:
     """A random graph over 2 x 2 images whose tensors have 4 entries each, and an output of 4 or 8."""
     scale = 2.0 ** float(rng.choice([0, 0, 0, -20, -140, 40]))
     nodes = [ops.Node("n0", ops.Reshape(), ("X",), (1, 2, 2))]
-    kinds = "relu relu mask gate gate gate abs add sub scale conv transpose linear reshape".split()
+    kinds = "relu relu mask gate gate product square abs add sub scale conv transpose linear reshape".split()
 
     def emit(operator: ops.Operator, *inputs: str) -> str:
         shape = (1, 2, 2)
@@ -69,6 +69,8 @@ def odd_network(rng: np.random.Generator) -> nets.Network:
                 mask = emit(ops.Relu(), emit(ops.Sign(), source))
                 pair = (mask, other) if rng.random() < 0.5 else (other, mask)
                 images.append(mask if kind == "mask" else emit(ops.Mul(), *pair))
+            case "product" | "square":
+                images.append(emit(ops.Mul(), source, source if kind == "square" else other))
             case "add" | "sub":
                 images.append(emit(ops.Add() if kind == "add" else ops.Sub(), source, other))
             case "scale":
@@ -108,6 +110,8 @@ def exact_values(model: Model, x: np.ndarray) -> Values:
                 ),
                 Fraction(0),
             )
+        elif kind == "product":
+            values[entry] = values[first] * values[rest[0]]
         elif kind == "gate":
             (switch, i), value = rest[0], values[first]
             values[entry] = step((switch[len(STEP) :], i)) * value
@@ -199,9 +203,13 @@ class Attack:
         self.graph.__dict__["attacked"] = self.prop.clauses
         self.points = [v for v in seen if all(any(satisfied(p, v) for p in c) for c in self.prop.clauses)]
         self.checker, self.counts, self.wrong = Checker(self.graph, exact(self.prop)), Counter[str](), []
-        rows = {Relu: RELU_ROWS, Gate: GATE_ROWS, Abs: ABS_ROWS}
+        rows = {Relu: RELU_ROWS, Gate: GATE_ROWS, Abs: ABS_ROWS, Times: PRODUCT_ROWS}
         self.kinds = [(k, name) for name, form in self.graph.forms.items() for k in rows.get(type(form), ())]
         self.kinds += [(k, name) for name in self.graph.switches for k in STEP_ROWS]
+        squares = [
+            n for n, form in self.graph.forms.items() if isinstance(form, Times) and form.left == form.right
+        ]
+        self.kinds += [("product_middle", name) for name in squares]
         self.kinds += [(k, name) for name in self.graph.sizes for k in ("low", "high")]
 
     def run(self) -> None:

@@ -62,6 +62,9 @@ class Model:
                 return type(node.operator).__name__.lower(), (self.switch(node.inputs[0]), i)
             case ops.Mul():
                 mask, value = node.inputs if self.mask(node.inputs[0]) else node.inputs[::-1]
+                if not self.mask(mask):
+                    left, right = node.inputs
+                    return "product", (self.roots[left], i), (self.roots[right], i)
                 return "gate", (self.roots[value], i), ("step:" + str(self.mask(mask)), i)
         return "affine", {key: value for key, value in self.affine(node, i).items() if value}
 
@@ -151,6 +154,12 @@ class Facts:
             pairs = [sorted(c * v for v in self.range[e]) for e, c in first.items() if e != ONE]
             return base + sum(p[0] for p in pairs), base + sum(p[1] for p in pairs)
         low, high = self.range[first]
+        if kind == "product":
+            assert step is not None
+            ends = [one * other for one in (low, high) for other in self.range[step]]
+            if first == step:
+                ends = [max(low, -high, ZERO) ** 2, max(-low, high) ** 2]
+            return min(ends), max(ends)
         step_low, step_high = self.range[step or ("step:" + first[0], first[1])]
         if kind == "abs":
             return max(low, -high, ZERO), max(-low, high)
@@ -190,6 +199,9 @@ class Facts:
                 terms = rest[0]
             elif kind == "abs" and (self.range[rest[0]][0] >= 0 or self.range[rest[0]][1] <= 0):
                 terms = {rest[0]: Fraction(1 if self.range[rest[0]][0] >= 0 else -1)}
+            elif kind == "product":
+                total += min(weight * bound for bound in self.range[entry])
+                continue
             else:
                 step = self.range[rest[1] if kind == "gate" else ("step:" + rest[0][0], rest[0][1])]
                 if kind == "abs" or (step[0] <= 0 and step[1] > 0):
@@ -213,6 +225,8 @@ def known_row(facts: Facts, kind: str, name: str, i: int) -> Linear:
     if kind in ("low", "high"):
         low, high = facts.range[t]
         return {t: Fraction(1), ONE: -low} if kind == "low" else {t: Fraction(-1), ONE: high}
+    if kind.startswith("product"):
+        return _product_row(facts, kind, t)
     if kind.startswith("step"):
         if name not in facts.model.switches:
             raise WrongError(kind)
@@ -239,6 +253,28 @@ def known_row(facts: Facts, kind: str, name: str, i: int) -> Linear:
         "abs_on": {z: one, t: -one, m: 2 * lo, ONE: -2 * lo},
         "abs_off": {m: 2 * up, t: -one, z: -one},
     }[kind]
+
+
+def _product_row(facts: Facts, kind: str, q: Entry) -> Linear:
+    """Of q = f v: the product of two distances from ends of ranges, or a square, is >= 0."""
+    form, f, v = facts.model.forms[q]
+    if form != "product":
+        raise WrongError(kind)
+    if kind == "product_middle":
+        if f != v:
+            raise WrongError(kind)
+        middle = sum(facts.range[f], ZERO) / 2
+        return {q: Fraction(1), f: -2 * middle, ONE: middle * middle}
+    under, side = (
+        {"under": True, "over": False}[kind.split("_")[1]],
+        ("low", "high").index(kind.split("_")[2]),
+    )
+    by_v, by_f = facts.range[f][side], facts.range[v][side if under else 1 - side]
+    sign = 1 if under else -1
+    row = {q: Fraction(sign), ONE: sign * by_v * by_f}
+    for entry, factor in ((v, by_v), (f, by_f)):
+        row[entry] = row.get(entry, ZERO) - sign * factor
+    return row
 
 
 def _sums(facts: Facts, prop: Property, step: Any, sums: list[Linear]) -> list[Linear]:

@@ -63,6 +63,7 @@ def unroll(
     method: str | Explanation = "gradient",
     score: str = LOGIT,
     output: str | None = None,
+    input_range: tuple[float, float] | None = None,
     **entries: Any,
 ) -> Network:
     """The network X [n] -> Y = [logits, map] that explains a PyTorch module, a file, or a network.
@@ -79,6 +80,7 @@ def unroll(
         method: name of a method (`salver methods`), or its record, such as `salver.SmoothGrad(noise=...)`.
         score: what is explained: a logit. A probability is refused with the reason.
         output: name of the output that holds the scores, of an ONNX file with several.
+        input_range: lowest and highest value of an entry, which a baseline keeps to.
         entries: what the method lets be said, such as `noise_draws=8, noise_sigma=0.1`, as in `check`.
 
     Raises:
@@ -87,7 +89,7 @@ def unroll(
     refuse_other_score(score)
     record = method_of(method, entries)
     explanation = record.of(label, minus).model_copy(update={"absolute": absolute or record.absolute})
-    classifier, graph, _ = unrolled(source, explanation, example, output)
+    classifier, graph, _ = unrolled(source, explanation, example, output, input_range)
     for note in classifier.notes:
         warnings.warn(note, stacklevel=2)
     return graph

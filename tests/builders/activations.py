@@ -6,11 +6,15 @@ All else that bends is read with ReLUs too, which are none.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
+
+from salver.nets.classifier import Classifier
+from salver.nets.torch_export import read_module
 
 Function = Callable[[Any], Any]
 
@@ -62,6 +66,15 @@ MODULES: dict[str, Callable[[], nn.Module]] = {
     "pooled-with-padding": lambda: convolutions(
         nn.ReLU(), nn.MaxPool2d(3, 2, 1), nn.Conv2d(2, 2, 2), nn.ReLU(), entries=2
     ),
+    "pooled-by-rows": lambda: convolutions(nn.ReLU(), nn.MaxPool2d(5, 2, 2), entries=8),
+    "pooled-with-gaps": lambda: convolutions(nn.ReLU(), nn.MaxPool2d(2, 1, dilation=2), entries=8),
+    "pooled-in-a-row": lambda: convolutions(
+        nn.ReLU(), nn.Flatten(2), nn.MaxPool1d(3, 2, 1), nn.Conv1d(2, 2, 1), nn.ReLU(), entries=16
+    ),
+    "pooled-in-space": lambda: convolutions(
+        nn.ReLU(), nn.Unflatten(1, (1, 2)), nn.MaxPool3d(2), nn.Flatten(2), nn.Conv1d(1, 2, 1), nn.ReLU(),
+        entries=8,
+    ),
     "averaged": lambda: convolutions(
         nn.ReLU(), nn.AvgPool2d(2), nn.Conv2d(2, 2, 2), nn.ReLU(), entries=2
     ),
@@ -69,6 +82,8 @@ MODULES: dict[str, Callable[[], nn.Module]] = {
     "largest-of-all": lambda: convolutions(nn.ReLU(), nn.AdaptiveMaxPool2d(1), entries=2),
     "leaky": lambda: _between(nn.LeakyReLU(0.2)),
     "half-leaky": lambda: _between(nn.LeakyReLU(0.5)),
+    "steep": lambda: _between(nn.LeakyReLU(33.3)),
+    "straight": lambda: _between(nn.LeakyReLU(1.0)),
     "sloped": lambda: _between(nn.PReLU(2)),
     "relu6": lambda: _between(nn.ReLU6()),
     "hardtanh": lambda: _between(nn.Hardtanh()),
@@ -77,6 +92,10 @@ MODULES: dict[str, Callable[[], nn.Module]] = {
     "at-most": lambda: Dense(lambda z: z.clamp(max=0.1)),
     "absolute": lambda: Dense(torch.abs),
     "largest": lambda: Dense(lambda z: z.reshape(-1, 2, 3).amax(2).repeat(1, 3)),
+    "smallest": lambda: Dense(lambda z: z.reshape(-1, 2, 3).amin(2).repeat(1, 3)),
+    "between-far": lambda: Dense(lambda z: (z * 1e3).clamp(-200.0, 300.0)),
+    "larger-than-each": lambda: Dense(lambda z: torch.maximum(z, torch.arange(6) / 16 - 0.125)),
+    "largest-of-three": lambda: Dense(lambda z: torch.maximum(torch.maximum(z, z.flip(1)), z.roll(1, 1))),
     "larger": lambda: Dense(lambda z: torch.maximum(z, z.flip(1))),
     "smaller": lambda: Dense(lambda z: torch.minimum(z, z.flip(1))),
     "relu-at-least": lambda: Dense(lambda z: z.clamp(min=0.5), direct=True),
@@ -112,3 +131,9 @@ def seeded(name: str, seed: int = 3) -> nn.Module:
         for parameter in module.parameters():
             parameter.copy_(torch.randn_like(parameter) / 2)
     return module.double()
+
+
+@cache
+def read(name: str) -> Classifier:
+    """The same as it is read, with the ONNX model that it was exported to."""
+    return read_module(seeded(name).float(), torch.zeros(1, 1, 4, 4))

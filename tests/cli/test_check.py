@@ -54,6 +54,20 @@ def test_not_robust_is_status_1_and_leaves_what_was_asked_for(folder: Path) -> N
     assert set(re.findall(r'(?:src|href)="(.{5})', page)) == {"data:"}
 
 
+def test_a_euclidean_radius_is_smaller_than_the_box_of_its_size(folder: Path) -> None:
+    status, out, err = ask(folder, "--epsilon", "0.3", "--norm", "l2")
+    assert (status, err) == (0, "")
+    assert out.startswith("Robust: within 0.3 in the Euclidean norm there is no input at which")
+
+
+def test_an_unknown_norm_is_one_line(folder: Path) -> None:
+    status, out, err = ask(folder, "--epsilon", "0.3", "--norm", "L2")
+    assert (status, out) == (2, "")
+    assert len(err.splitlines()) == 1
+    assert "norm: " in err
+    assert "did you mean l2?" in err
+
+
 def test_undecided_is_status_3(folder: Path) -> None:
     status, out, _ = ask(folder, "--epsilon", "0.01", "--solver", "falsify", "--timeout", "0.2")
     assert status == 3

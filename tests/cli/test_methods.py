@@ -53,6 +53,14 @@ def test_a_graph_is_that_of_the_method_and_says_so(folder: Path) -> None:
     assert "salver.left_out" not in said
 
 
+def test_lists_have_commas_and_lists_of_lists_semicolons(folder: Path) -> None:
+    given = ("--references-baselines", "0,0,1;1,0.5,0", "--references-draws", "2")
+    unroll(folder, "--method", "expected", *given)
+    said = {p.key: p.value for p in onnx.load(folder / "map.onnx").metadata_props}
+    found = json.loads(said["salver.explanation"])
+    assert found["references"]["baselines"] == [[0.0, 0.0, 1.0], [1.0, 0.5, 0.0]]
+
+
 def test_a_graph_takes_a_batch_in_onnx_runtime(folder: Path) -> None:
     unroll(folder, *SMOOTH)
     session = onnxruntime.InferenceSession(folder / "map.onnx", providers=["CPUExecutionProvider"])
@@ -87,6 +95,14 @@ def test_a_softmax_that_is_left_out_is_said_here_and_in_the_file(folder: Path) -
         (("--score", "probability"), "probability is not supported: exponentials are no piecewise linear"),
         (("--score", "lgit"), "there is none called 'lgit'; explain a logit"),
         (("--label", "7"), "class 7 does not exist"),
+        (("--method", "integrated", "--steps", "0"), "steps: '0' is not above 0"),
+        (("--method", "integrated", "--baseline", "0,1"), "baseline: holds 2 numbers for 3 entries"),
+        (
+            ("--method", "integrated", "--baseline", "-1", "--range", "0", "1"),
+            "baseline: -1 is outside of the range 0 to 1 of entry 0",
+        ),
+        (("--method", "occlusion", "--window", "4"), "window: 4 is larger than the input, which is 3"),
+        (("--method", "layercam", "--layer", "conv9"), "there is no layer 'conv9'"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_leaves_nothing(
@@ -125,7 +141,7 @@ def test_the_table_has_every_method_and_everything_that_is_refused(folder: Path)
 def test_one_method_is_shown_with_its_options_and_solvers(folder: Path) -> None:
     _, out, _ = salver(folder, "methods", "smooth")
     assert out.startswith("smoothgrad: ")
-    assert "--noise-sigma  standard deviation of the noise, number (required)" in out
+    assert "--noise-sigma  standard deviation of the noise (number; required)" in out
     assert re.search(r"solvers  .*\bhybrid\b", out)
     _, out, _ = salver(folder, "methods", "cam", "--json")
     (found,) = json.loads(out)["methods"]

@@ -10,7 +10,8 @@ import pytest
 
 from tests.docs.commands import ROOT, blocks
 
-PAGES = [page for page in (ROOT / "README.md", ROOT / "docs" / "check.md") if "```python" in page.read_text()]
+NAMED = ("README.md", "docs/check.md", "docs/metrics.md")
+PAGES = [ROOT / name for name in NAMED if "```python" in (ROOT / name).read_text()]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

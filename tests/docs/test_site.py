@@ -14,6 +14,9 @@ from types import ModuleType
 
 import pytest
 
+from salver.explain.explanation import METHODS
+from salver.explain.unsupported import METHODS as UNSUPPORTED
+from salver.families.question import QUESTIONS
 from salver.families.registry import generators
 from salver.solvers.registry import SOLVERS
 from tests.docs.commands import ROOT, leaves
@@ -124,9 +127,25 @@ def _script(name: str) -> ModuleType:
 
 def test_pictures_are_what_the_script_draws() -> None:
     script = _script("pictures")
-    drawn = {*script.PICTURES, "family-training-pairs", "floors"}
+    drawn = {*script.all_pictures(), "floors"}
     assert {path.stem for path in (DOCS / "img").glob("*.svg")} == drawn
-    assert script.picture("family-topk-rank") == (DOCS / "img" / "family-topk-rank.svg").read_text()
+    for name in ("family-topk-rank", *(f"method-{name}" for name in METHODS.known)):
+        assert script.picture(name) == (DOCS / "img" / f"{name}.svg").read_text()
+
+
+def test_every_method_and_question_has_a_picture_and_a_section(site: Path) -> None:
+    text, page = (DOCS / "which-method.md").read_text(), (site / "which-method.html").read_text()
+    for kind, names in (("method", METHODS.known), ("question", QUESTIONS.known)):
+        for name in names:
+            section = text.partition(f"\n### {name}\n")[2].partition("\n### ")[0]
+            (told, address), *_ = IMAGE.findall(section)
+            assert address == f"img/{kind}-{name}.svg"
+            assert len(told) > 20
+    for name, record in METHODS.known.items():
+        assert f'<a href="#{name}"><code>{name}</code></a></td>\n<td>{record.form.value}</td>' in page
+    for refused in UNSUPPORTED:
+        assert f"<td>{refused.name}</td>\n<td>{refused.reason}</td>" in page
+    assert sum(path.stat().st_size for path in (DOCS / "img").glob("*.svg")) < 300_000
 
 
 def test_every_embedded_solver_has_a_row(site: Path) -> None:

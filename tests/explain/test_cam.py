@@ -142,7 +142,7 @@ def test_sets_that_cannot_be_asked_about(k: int, within: int, what: str) -> None
         ({"epsilons": [0.01], "k": 64}, "k = 64 is not between 1 and 63"),
         ({"epsilons": [0.01], "k": 5, "within": 64}, "choose within < 64"),
         ({"k": 5}, "neither epsilons"),
-        ({"epsilons": [0.01], "network": "digits-conv-dense"}, 'map = "grad-cam"'),
+        ({"epsilons": [0.01], "network": "digits-conv-dense"}, "the method grad-cam"),
         ({"epsilons": [0.01], "network": "digits-16x16", "map": "grad-cam"}, "no ReLU over an image"),
         ({"epsilons": [0.01], "map": "score-cam"}, "map"),
     ],

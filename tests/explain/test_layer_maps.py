@@ -5,11 +5,14 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from salver.core.errors import SalverError
@@ -21,13 +24,21 @@ from salver.explain.grad_cam import GradCam
 from salver.explain.hirescam import HiResCam
 from salver.explain.layercam import LayerCam
 from salver.explain.layers import images, layer_of, number_of
-from salver.nets.network import Network, evaluate
+from salver.families.factory import InstanceFactory, Point
+from salver.families.questions import EntryMoves
+from salver.families.search import Found
+from salver.nets.network import Network, evaluate, lower
 from salver.nets.onnx.reader import from_model
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.operators import Conv, Linear, Mul, Node, Relu, Reshape, Sign
 from salver.nets.runtime import Runtime, with_free_batch
 from salver.nets.torch_bridge import from_torch
 from salver.nets.torch_export import read_module
+from salver.oracle.enumerate import enumerate_query
+from salver.solvers.hybrid import solver as hybrid
+from salver.solvers.milp import solver as milp
+from salver.solvers.query import Budget, Options, Query
+from salver.spec.truth import Truth
 from tests.builders.image_networks import with_drawn_statistics
 from tests.builders.networks import gap_net
 
@@ -122,6 +133,7 @@ def check(explanation: WeighedActivations, network: Network, x: torch.Tensor, ex
     np.testing.assert_allclose(found, expected, atol=1e-5 * scale)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("build", "module", "layer"), LAYERS)
 def test_grad_cam_of_any_layer_is_captums(build, module, layer) -> None:
     with warnings.catch_warnings():
@@ -138,6 +150,7 @@ def test_grad_cam_of_any_layer_is_captums(build, module, layer) -> None:
         check(GradCam(logit=1, layer=layer, rectified=rectified), network, x, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("build", "module", "layer"), LAYERS)
 @pytest.mark.parametrize(("kind", "name"), [(HiResCam, "HiResCAM"), (LayerCam, "LayerCAM")])
 def test_weights_of_single_entries_are_those_of_pytorch_grad_cam(
@@ -166,7 +179,8 @@ def counts(graph: Network) -> dict[str, int]:
     }
 
 
-MAPS = [GradCam(logit=1), HiResCam(logit=1), LayerCam(logit=1), LayerCam(logit=1, minus=0, absolute=True)]
+DERIVATIVES = [GradCam(logit=1), HiResCam(logit=1), HiResCam(logit=1, minus=0, absolute=True)]
+MAPS = [*DERIVATIVES, LayerCam(logit=1), LayerCam(logit=1, minus=0, absolute=True)]
 
 
 @pytest.mark.parametrize("explanation", MAPS)
@@ -189,26 +203,29 @@ def dense_behind(layers: list[nn.Module]) -> Network:
 
 HEADS = [
     [nn.Flatten(), nn.Linear(48, 6), nn.ReLU()],
+    [nn.Conv2d(3, 6, 4), nn.ReLU(), nn.Flatten()],
     [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 6)],
 ]
 
 
-@pytest.mark.parametrize("explanation", MAPS)
+@pytest.mark.parametrize("explanation", DERIVATIVES)
 @pytest.mark.parametrize("layers", HEADS)
 def test_small_maps_before_dense_layers_have_masks_alone_and_large_ones_products(
     layers: list[nn.Module], explanation: Explanation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network, x = dense_behind(layers), np.random.default_rng(0).normal(size=(9, 16))
     expected = explanation.reference_outputs(network, x)
-    relus = sum(n.shape[0] for n in network.nodes if isinstance(n.operator, Relu) and len(n.shape) == 1)
-    directions = 48 if isinstance(explanation, LayerCam) else 16
+    relus = sum(n.shape[0] for n in network.nodes if isinstance(n.operator, Relu)) - 3
     by_masks = explanation.graph(network)
-    assert counts(by_masks) == {"Sign": relus, "Mul": directions * relus}
+    assert counts(by_masks) == {"Sign": relus, "Mul": 16 * relus}
     np.testing.assert_allclose(evaluate(by_masks, x), expected, atol=1e-6)
-    monkeypatch.setattr(activation_map, "MOST_GATES", directions * relus - 1)
+    in_file = Runtime(to_bytes(with_free_batch(to_model(by_masks)))).rows(x.astype(np.float32))
+    np.testing.assert_allclose(in_file, expected, atol=1e-5)
+    monkeypatch.setattr(activation_map, "MOST_GATES", 16 * relus - 1)
     by_products = explanation.graph(network)
     last = next(n.shape[0] for n in reversed(network.nodes) if isinstance(n.operator, Relu))
     assert counts(by_products) == {"Sign": relus, "Mul": relus - last + 48}
+    assert counts(LayerCam(logit=1).graph(network)) == counts(by_products)
     np.testing.assert_allclose(evaluate(by_products, x), expected, atol=1e-6)
 
 
@@ -236,13 +253,30 @@ def test_a_stored_network_knows_the_layer_by_its_number() -> None:
         assert kept.map_shape(stored, (1, 8, 8)) == explanation.map_shape(network, (1, 8, 8))
     assert GradCam().as_stored(network) == GradCam()
     assert (
-        GradCam(layer=-1).as_stored(network).graph_name("net") == f"net-gradcam-l{len(images(network)) - 1}0"
+        GradCam(layer=-1).as_stored(network).graph_name("net") == f"net-gradcam-l{len(images(network)) - 1}-0"
     )
 
 
 def test_a_layer_that_is_not_named_leaves_no_trace_in_a_record() -> None:
     assert "layer" not in GradCam().model_dump()
     assert GradCam(layer=0).model_dump()["layer"] == 0
+
+
+def test_digits_are_a_name_where_there_is_one_and_else_a_number() -> None:
+    network = from_torch(gap_net(), 25)
+    renamed = replace(network, nodes=tuple(replace_name(node, "n4_4", "0") for node in network.nodes))
+    assert layer_of(renamed, "0").name == "0"
+    assert layer_of(renamed, 0) is layer_of(network, "0") is images(network)[0]
+    assert layer_of(renamed, "-1") is images(renamed)[-1]
+    with pytest.raises(ValidationError):
+        GradCam(layer=True)
+
+
+def replace_name(node: Node, old: str, new: str) -> Node:
+    if old not in (node.name, *node.inputs):
+        return node
+    inputs = tuple(new if name == old else name for name in node.inputs)
+    return replace(node, name=new if node.name == old else node.name, inputs=inputs)
 
 
 def test_the_layer_by_default_is_the_last_relu_that_every_path_passes() -> None:
@@ -345,3 +379,33 @@ def test_points_lie_on_kinks() -> None:
         if isinstance(node.operator, Relu):
             z = evaluate(Network(network.input, 64, network.nodes, node.inputs[0]), x)
             assert (z == 0).any(), node.name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("explanation", [GradCam(layer=1), HiResCam(layer=1), LayerCam(layer=1)])
+def test_solvers_agree_with_enumeration_on_maps_of_inner_layers(
+    explanation: WeighedActivations, tmp_path: Path
+) -> None:
+    torch.manual_seed(1)
+    module = nn.Sequential(
+        nn.Unflatten(1, (1, 3, 3)), nn.Conv2d(1, 2, 2), nn.ReLU(), nn.Conv2d(2, 2, 2, padding=1), nn.ReLU(),
+        nn.AvgPool2d(3), nn.Flatten(), nn.Linear(2, 3),
+    ).eval()  # fmt: skip
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.mul_(2.0)
+    factory = InstanceFactory("saliency", from_torch(module, 9), "net", "none", (1, 3, 3), (-1.0, 1.0))
+    x, seen = np.random.default_rng(0).uniform(-1, 1, 9).astype(np.float32), set()
+    label = int(factory.predict(x[None])[0])
+    asked = factory.pose(Point(0, x, label), EntryMoves(delta=0.01), explanation.of(label))
+    assert asked.map.lowered.has_products
+    moved = asked.extreme(0.05, 0).value
+    for delta in (0.8 * moved, 2.0 * moved):
+        draft = asked.asking(delta=delta).draft(0.05, Found(0.0))
+        seen.add(exact := enumerate_query(lower(draft.graph), draft.prop).truth)
+        path = tmp_path / "g.onnx"
+        path.write_bytes(to_bytes(to_model(draft.graph)))
+        for solver in (hybrid.solve, milp.solve):
+            answer = solver(Query(path, draft.graph, draft.prop), Budget(20.0), Options()).verdict
+            assert answer.value == exact.value, solver
+    assert seen == {Truth.SAT, Truth.UNSAT}

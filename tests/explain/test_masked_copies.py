@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import tomllib
 from collections.abc import Callable, Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +21,8 @@ from captum.attr import Occlusion as CaptumOcclusion
 from captum.attr import ShapleyValues as CaptumShapley
 from torch import nn
 
+from experiments.soundness.proofs import accepted
+from experiments.soundness.stated import read_again
 from salver.core.errors import SalverError
 from salver.core.records import parse_record
 from salver.explain.checked import classifier_of, unrolled
@@ -29,11 +34,21 @@ from salver.explain.masked_copies import Draws, MaskedCopies
 from salver.explain.occlusion import Occlusion
 from salver.explain.rise import RandomMasks, Rise
 from salver.explain.shapley import ShapleyValues
+from salver.families.factory import InstanceFactory, Point
+from salver.families.questions import EntryMoves, TopKChanges
+from salver.families.search import Found
 from salver.nets.network import Network, evaluate, lower
+from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.operators import Concat, Linear, Relu
 from salver.nets.runtime import Runtime, with_free_batch
 from salver.nets.torch_bridge import from_torch
+from salver.solvers.hybrid import solver as hybrid
+from salver.solvers.proving.search import prove
+from salver.solvers.query import Budget, Options, Query
+from salver.spec.truth import Truth
 from tests.builders.image_networks import Block, with_drawn_statistics
+from tests.builders.small_queries import relu_network
+from tests.conftest import ROOT
 
 Array = np.ndarray
 PATCHES = torch.arange(4).reshape(2, 2).repeat_interleave(3, 0).repeat_interleave(3, 1)[None, None]
@@ -223,7 +238,7 @@ def test_masks_of_rise_are_kept_with_the_chance_they_say_and_alike_in_all_channe
     assert RandomMasks(count=400).values((5,)).mean(axis=0) == pytest.approx(0.5, abs=0.1)
 
 
-IMAGE, TABLE = (1, 8, 8), (64,)
+IMAGE, TABLE, LARGE = (1, 8, 8), (64,), (3, 224, 224)
 REFUSED: list[tuple[str, dict[str, Any], tuple[int, ...], str]] = [
     ("occlusion", {"window": 9}, IMAGE, "window: 1 x 9 x 9 is larger than the input, which is 1 x 8 x 8"),
     ("occlusion", {"window": [2, 2]}, TABLE, "window: has 2 lengths for inputs without a shape"),
@@ -240,6 +255,11 @@ REFUSED: list[tuple[str, dict[str, Any], tuple[int, ...], str]] = [
     ("kernel-shap", {"draws": {"count": 3}}, TABLE, "draws: 3 draws do not determine the values of 64"),
     ("lime", {"ridge": 0, "draws": {"count": 3}}, TABLE, "3 draws do not determine the coefficients of 64"),
     ("rise", {"masks": {"count": 3, "cells": 2}}, TABLE, "cells: 2 do not fit inputs of 64"),
+    ("feature-ablation", {}, LARGE, "features: 150528 are more than 4096"),
+    ("lime", {"draws": {"count": 9}}, LARGE, "features: 150528 are more than 4096"),
+    ("lime", {"draws": {"count": 4000}, "patch": 56}, LARGE, "4000 masks of 150528 entries, which are too"),
+    ("rise", {"masks": {"count": 4000}}, LARGE, "4000 masks of 150528 entries, which are too many"),
+    ("occlusion", {"window": 8, "stride": 4}, LARGE, "3025 masks of 150528 entries, which are too many"),
     ("rise", {"masks": {"count": 0}}, TABLE, "masks.count: 0 is not above 0"),
 ]
 
@@ -250,9 +270,80 @@ def test_what_does_not_fit_is_refused(
 ) -> None:
     def completed() -> Explanation:
         found: Explanation = parse_record(METHODS.known[method], {"method": method, **entries}, "map")
-        return found.for_data(shape, np.zeros(64), np.ones(64))
+        size = math.prod(shape)
+        return found.for_data(shape, np.zeros(size), np.ones(size))
 
     with pytest.raises(SalverError) as caught:
         completed()
     assert what in str(caught.value)
     assert caught.value.hint
+
+
+def test_the_shape_of_an_image_may_leave_the_channels_out() -> None:
+    known = Occlusion(window=(4, 4), shape=(8, 8)).for_data((64,), np.zeros(64), np.ones(64))
+    assert known.sides(relu_network([64, 2], np.random.default_rng(0))) == (1, 8, 8)
+    table = FeatureAblation().for_data((784, 1), np.zeros(784), np.ones(784))
+    assert table.sides(relu_network([784, 2], np.random.default_rng(0))) == (784,)
+
+
+@pytest.mark.parametrize("suite", ["perturbation", "perturbation-data"])
+def test_files_of_the_suites_hold_neither_sign_nor_product(suite: str) -> None:
+    entries = tomllib.loads((ROOT / "benchmarks" / f"{suite}.toml").read_text())["family"]
+    sizes = {"digits": 64, "breast": 30, "bandit": 5, "adult": 46, "mnist": 784}
+    methods = set()
+    for entry in entries:
+        given = entry["params"]
+        size = sizes[given["network"].partition("-")[0]]
+        found = parse_record(METHODS.known[given["map"]["method"]], given["map"], "map")
+        assert isinstance(found, MaskedCopies)
+        side = math.isqrt(size)
+        shape = (1, side, side) if size in (64, 784) else (size,)
+        assert "conv" not in given["network"]
+        graph = found.for_data(shape, np.zeros(size), np.ones(size)).graph(
+            relu_network([size, 3, 2], np.random.default_rng(0))
+        )
+        kinds = {node.op_type for node in to_model(graph).graph.node}
+        assert kinds <= {"Gemm", "MatMul", "Relu", "Concat"}, entry
+        methods.add(found.method)
+    assert suite != "perturbation" or methods == {one.method for one in ALL}
+
+
+TINY = [
+    Occlusion(window=(2,), stride=(1,), baseline=(0.25,)),
+    FeatureAblation(groups=(0, 1, 1), grouped=True),
+    Rise(masks=RandomMasks(count=3)),
+    ShapleyValues(groups=(0, 1, 1), grouped=True),
+    KernelShap(draws=Draws(count=8)),
+    Lime(draws=Draws(count=4)),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("explanation", TINY, ids=lambda one: one.method)
+def test_answers_of_enumeration_and_solvers_agree_and_proofs_are_accepted(
+    explanation: MaskedCopies, tmp_path: Path
+) -> None:
+    seen = set()
+    for seed in range(4):
+        classifier = relu_network([3, 3, 2], np.random.default_rng(seed))
+        small = InstanceFactory("saliency", classifier, "n", "d", (3,), (-1.0, 1.0))
+        x = np.random.default_rng([seed, 5]).uniform(-1, 1, 3).astype(np.float32)
+        point = Point(seed, x, int(small.predict(x[None])[0]))
+        for question in (TopKChanges(k=1), EntryMoves(delta=0.2)):
+            draft = small.pose(point, question, explanation.of(point.label)).draft(
+                0.2, Found(0.0), exact=True
+            )
+            path = tmp_path / "query.onnx"
+            path.write_bytes(to_bytes(to_model(draft.graph)))
+            query = read_again(Query(path, draft.graph, draft.prop))
+            truth = draft.facts.expected
+            if truth is Truth.UNKNOWN:
+                continue
+            result = hybrid.solve(query, Budget(30.0), Options())
+            assert result.verdict.value == truth.value, (seed, question)
+            seen.add(truth)
+            if truth is Truth.UNSAT:
+                steps = prove(query, Budget(20.0))
+                assert steps is not None
+                assert accepted(query, query.prop, steps)
+    assert seen == {Truth.SAT, Truth.UNSAT}

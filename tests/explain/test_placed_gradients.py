@@ -9,11 +9,13 @@ import captum.attr
 import numpy as np
 import pytest
 import torch
+from captum.attr._utils.lrp_rules import EpsilonRule
 from pydantic import ValidationError
 from torch import nn
 
 from salver.core.errors import SalverError
 from salver.core.records import parse_record
+from salver.explain import places
 from salver.explain.expected_gradients import ExpectedGradients, LocalExpectedGradients, References
 from salver.explain.explanation import METHODS, Explained, Explanation, Form
 from salver.explain.gradient import Gradient
@@ -21,11 +23,12 @@ from salver.explain.gradient_x_input import GradientXInput
 from salver.explain.integrated_gradients import IntegratedGradients, LocalIntegratedGradients
 from salver.explain.noise_squares import SquareGrad, VarGrad
 from salver.explain.quadrature import Rule, quadrature
-from salver.explain.smoothgrad import Noise, SmoothGrad
+from salver.explain.smoothgrad import Noise
 from salver.nets.network import Network, evaluate, lower
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.operators import Linear, Mul, Sign
 from salver.nets.runtime import Runtime
+from salver.nets.torch_bridge import from_torch
 from salver.nets.torch_export import read_module
 from tests.builders.activations import seeded
 
@@ -63,11 +66,11 @@ def from_references(factor: bool) -> tuple[Explanation, Attributed]:
     method = ExpectedGradients if factor else LocalExpectedGradients
 
     def attributed(module: nn.Module, x: Any) -> Any:
-        places, known, noise = REFERENCES.drawn(SIZE)
+        alphas, known, noise = REFERENCES.drawn(SIZE)
         images = [torch.tensor(part).reshape(-1, 1, 4, 4) for part in (known, noise)]
         shap = captum.attr.GradientShap(module, multiply_by_inputs=factor)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(np.random, "uniform", lambda low, high, count: places)
+            patch.setattr(np.random, "uniform", lambda low, high, count: alphas)
             patch.setattr(np.random, "choice", lambda count, wanted: np.arange(wanted))
             patch.setattr(torch, "normal", lambda mean, deviation: images[1])
             one = [shap.attribute(row[None], images[0], REFERENCES.draws, target=1) for row in x]
@@ -77,14 +80,11 @@ def from_references(factor: bool) -> tuple[Explanation, Attributed]:
 
 
 CASES: dict[str, tuple[Explanation, Attributed]] = {
-    "gradient": (Gradient(logit=1), lambda m, x: captum.attr.Saliency(m).attribute(x, target=1, abs=False)),
-    "sizes": (Gradient(logit=1, absolute=True), lambda m, x: captum.attr.Saliency(m).attribute(x, target=1)),
     "product": (GradientXInput(logit=1), lambda m, x: captum.attr.InputXGradient(m).attribute(x, target=1)),
     **{f"{rule}": along_line(rule, 5, True) for rule in get_args(Rule)},
     **{f"{rule}, local": along_line(rule, 5, False) for rule in get_args(Rule)},
     "exact places": along_line("riemann_right", 4, False),
     "long": along_line("gausslegendre", 20, True),
-    "smoothgrad": of_draws("smoothgrad", SmoothGrad),
     "squares": of_draws("smoothgrad_sq", SquareGrad),
     "variance": of_draws("vargrad", VarGrad),
     "references": from_references(True),
@@ -132,7 +132,7 @@ def test_the_map_is_captums(case: str, name: str) -> None:
     assert_close(Runtime(content).outputs(x[0])[None, 3:], expected[:1])
 
 
-@pytest.mark.parametrize("case", ["gradient", "product", "riemann_trapezoid", "exact places"])
+@pytest.mark.parametrize("case", ["product", "riemann_trapezoid", "exact places"])
 def test_at_kinks_and_ties_the_map_is_captums_too(case: str) -> None:
     """With small whole weights every place of a grid point is exact, and many lie on kinks."""
     (explanation, attributed), module = CASES[case], seeded("normed-and-pooled")
@@ -149,6 +149,20 @@ def test_at_kinks_and_ties_the_map_is_captums_too(case: str) -> None:
     network = read(module)
     x = rng.choice([-1.5, -0.5, 0.5, 1.5], (60, SIZE)).astype(np.float64)
     assert_close(evaluate(explanation.graph(network), x)[:, 3:], by_captum(module, attributed, x))
+
+
+def test_lrp_0_is_gradient_x_input() -> None:
+    """Also with biases, which Captum counts in the denominators."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(SIZE, 8), nn.ReLU(), nn.Linear(8, 5), nn.ReLU(), nn.Linear(5, 3))
+    network = from_torch(module, SIZE)
+    for layer in module:
+        if isinstance(layer, nn.Linear):
+            layer.rule = EpsilonRule(epsilon=0)
+    x = np.random.default_rng(0).normal(size=(12, SIZE)).astype(np.float32)
+    points = torch.tensor(x, dtype=torch.float64, requires_grad=True)
+    found = captum.attr.LRP(module.double()).attribute(points, target=1).detach().numpy()
+    assert_close(GradientXInput(logit=1).reference(network, x), found)
 
 
 def counts(graph: Network) -> tuple[int, int]:
@@ -179,9 +193,19 @@ def test_attacks_look_where_the_gradients_are() -> None:
     x = np.linspace(-1, 1, SIZE)
     method = IntegratedGradients(steps=3, quadrature="riemann_trapezoid", baseline=BASELINE)
     assert np.allclose(method.looks_at(x), [(np.array(BASELINE) + x) / 2, x])
-    places, known, noise = REFERENCES.drawn(SIZE)
-    expected = places[:, None] * (x + noise) + (1 - places[:, None]) * known
+    alphas, known, noise = REFERENCES.drawn(SIZE)
+    expected = alphas[:, None] * (x + noise) + (1 - alphas[:, None]) * known
     assert np.allclose(ExpectedGradients(references=REFERENCES).looks_at(x), expected, atol=1e-6)
+
+
+def test_points_that_do_not_fit_at_once_are_taken_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = read(seeded("dense"))
+    explained = Explained(network, lower(network), explanation := ExpectedGradients(references=REFERENCES))
+    x = np.random.default_rng(0).normal(size=(7, SIZE))
+    whole = explanation.values(explained, x)
+    monkeypatch.setattr(places, "MOST_ENTRIES", 3 * REFERENCES.draws * SIZE)
+    parts = explanation.values(explained, x)
+    assert all(np.allclose(one, other, rtol=1e-12) for one, other in zip(whole, parts, strict=True))
 
 
 def test_draws_are_seeded_and_binary32() -> None:
@@ -231,10 +255,11 @@ def test_what_does_not_fit_the_network_or_the_data_is_refused() -> None:
 def test_a_quadrature_has_captums_places_and_weights(rule: Rule) -> None:
     from captum.attr._utils.approximation_methods import approximation_parameters
 
-    weights, places = approximation_parameters(rule)
-    found = quadrature(rule, 7)
-    assert np.allclose(found[0], places(7), atol=1e-7)
-    assert np.allclose(found[1], weights(7))
+    weights, alphas = approximation_parameters(rule)
+    for steps in (2, 7, 8, 50, 100):
+        found = quadrature(rule, steps)
+        assert np.array_equal(found[0], alphas(steps))
+        assert np.allclose(found[1], weights(steps))
 
 
 def test_records_refuse_what_is_no_number() -> None:

@@ -21,7 +21,7 @@ from salver.nets.onnx.reader import from_model
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.runtime import Runtime
 from salver.nets.torch_export import read_module
-from tests.builders.activations import MODULES, seeded
+from tests.builders.activations import MODULES, read, seeded
 
 METHODS = [(GuidedBackprop, CaptumGuidedBackprop), (Deconvnet, Deconvolution)]
 GRID = np.array([-1, -0.5, 0, 0.5, 1])
@@ -36,7 +36,7 @@ def by_captum(module: nn.Module, method: Any, x: np.ndarray, target: int = 1) ->
     return found.detach().numpy().reshape(len(x), -1)
 
 
-def read(module: nn.Module) -> Network:
+def read_now(module: nn.Module) -> Network:
     return read_module(module.float(), torch.zeros(1, 1, 4, 4)).network
 
 
@@ -48,8 +48,7 @@ def assert_close(found: np.ndarray, expected: np.ndarray) -> None:
 @pytest.mark.parametrize("name", MODULES)
 def test_the_map_is_captums(name: str, method: type[Explanation], captums: Any) -> None:
     """Where each ReLU is a module of its own, and all else is none."""
-    module, explanation = seeded(name), method(logit=1)
-    network = read(module)
+    module, network, explanation = seeded(name), read(name).network, method(logit=1)
     rng = np.random.default_rng(0)
     x = np.vstack([rng.normal(size=(30, 16)), rng.choice(GRID, (10, 16))]).astype(np.float32)
     expected = by_captum(module, captums, x)
@@ -74,7 +73,7 @@ def test_zero_passes_nothing_and_signs_and_differences_are_of_what_passes(
                 part.bias.zero_()
     x = np.zeros((1, 16))
     expected = by_captum(module, captums, x)
-    assert_close(evaluate(method(logit=1).graph(read(module)), x)[:, 3:], expected)
+    assert_close(evaluate(method(logit=1).graph(read_now(module)), x)[:, 3:], expected)
     assert expected.any() == (method is Deconvnet)
     head = nn.Sequential(module.double(), nn.Linear(3, 1, bias=False).double())
     with torch.no_grad():
@@ -82,7 +81,7 @@ def test_zero_passes_nothing_and_signs_and_differences_are_of_what_passes(
     x = np.random.default_rng(1).normal(size=(20, 16))
     expected = by_captum(head, captums, x, 0)
     assert_close(
-        evaluate(method(logit=1, minus=2, absolute=True).graph(read(module)), x)[:, 3:], abs(expected)
+        evaluate(method(logit=1, minus=2, absolute=True).graph(read_now(module)), x)[:, 3:], abs(expected)
     )
 
 
@@ -106,13 +105,13 @@ class Reused(nn.Module):
 def test_by_definition_every_relu_counts(kind: str, method: type[Explanation], captums: Any) -> None:
     """Captum knows modules alone: a function is passed by, and of a module used twice it has said so."""
     relus = [nn.ReLU()] * 2 if kind == "one module" else [torch.relu, nn.functional.relu]
-    network, twin = read(Reused(relus)), Reused([nn.ReLU(), nn.ReLU()])
+    network, twin = read_now(Reused(relus)), Reused([nn.ReLU(), nn.ReLU()])
     x = np.random.default_rng(0).normal(size=(20, 16))
     assert_close(evaluate(method(logit=1).graph(network), x)[:, 3:], by_captum(twin, captums, x))
 
 
 def test_a_deconvnet_without_pools_is_a_constant_of_the_class() -> None:
-    graphs = [Deconvnet(logit=label).graph(read(seeded("dense"))) for label in (0, 1)]
+    graphs = [Deconvnet(logit=label).graph(read("dense").network) for label in (0, 1)]
     maps = [evaluate(graph, np.random.default_rng(0).normal(size=(5, 16)))[:, 3:] for graph in graphs]
     assert all(np.ptp(one, axis=0).max() == 0 and one.any() for one in maps)
     assert not np.array_equal(*maps)
@@ -121,4 +120,4 @@ def test_a_deconvnet_without_pools_is_a_constant_of_the_class() -> None:
 @pytest.mark.parametrize("method", [GuidedBackprop, Deconvnet])
 def test_a_class_that_is_not_there_is_refused(method: type[Explanation]) -> None:
     with pytest.raises(SalverError, match=r"class 3 does not exist; choose one of 0 \.\.\. 2"):
-        method(logit=3).graph(read(seeded("dense")))
+        method(logit=3).graph(read("dense").network)

@@ -42,6 +42,17 @@ def test_questions_that_are_all_decided_close_the_gap(truth: float) -> None:
     assert gap.bound - truth <= PRECISION * max(gap.bound, SMALL) + 1e-12
 
 
+def test_there_is_a_largest_level() -> None:
+    gap, level = Gap(0.0), 0.0
+    for _ in range(60):
+        asked = gap.next()
+        if asked is None:
+            break
+        level, gap = asked, gap.with_vain(asked)
+    assert gap.next() is None
+    assert 1e9 < level < 1e12
+
+
 def test_without_a_bound_the_levels_grow() -> None:
     gap, levels = Gap(1.0), []
     for _ in range(12):

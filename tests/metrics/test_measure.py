@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import salver
 from salver.core.errors import SalverError
@@ -16,8 +17,8 @@ from salver.families.question import Question
 from salver.families.questions import SameMap, TopKChanges
 from salver.metrics.changes import LocalLipschitz, MaxSensitivity, RelativeInputStability
 from salver.metrics.kept import Consistency, TopKIntersection
-from salver.metrics.measurement import Measurement
-from salver.metrics.metric import METRICS, Here, Seen
+from salver.metrics.measurement import Measurement, printed
+from salver.metrics.metric import METRICS, Here, Metric, Seen
 from salver.metrics.search import EntryMovesByShare
 from salver.oracle.regions import decide
 from salver.spec.truth import Truth
@@ -37,6 +38,7 @@ def found(request: pytest.FixtureRequest, network: Path) -> salver.Measured:
     return salver.measure(network, X, epsilon=request.param, timeout=5, draws=50, **ENTRIES)
 
 
+@pytest.mark.slow
 def test_sampled_attacked_and_certified_are_in_order(found: salver.Measured) -> None:
     for row in found.rows:
         sign = 1 if row.metric.largest_is_worst else -1
@@ -46,6 +48,7 @@ def test_sampled_attacked_and_certified_are_in_order(found: salver.Measured) -> 
         assert row.bounded or row.metric.kind == "consistency" or row.attacked == 0
 
 
+@pytest.mark.slow
 def test_no_input_of_a_dense_grid_is_worse_than_certified(found: salver.Measured) -> None:
     steps = np.linspace(-1, 1, 15)
     grid = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, 3)
@@ -55,6 +58,7 @@ def test_no_input_of_a_dense_grid_is_worse_than_certified(found: salver.Measured
         assert not row.metric.is_worse(row.metric.worst(values), row.certified)
 
 
+@pytest.mark.slow
 def test_both_ends_are_those_of_enumeration(found: salver.Measured) -> None:
     for row in found.rows:
         metric, here = row.metric, row.here
@@ -83,6 +87,24 @@ def _truth(row: Measurement, question: Question) -> Truth:
     return decide(posed.graph, posed.prop(box)).truth
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["gradient-x-input", "cam", "occlusion"])
+def test_maps_of_every_form_are_enclosed(method: str) -> None:
+    torch.manual_seed(0)
+    features = (torch.nn.Conv2d(1, 2, 2), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    module = torch.nn.Sequential(*features, torch.nn.Linear(2, 3)).eval()
+    rng = np.random.default_rng(0)
+    x = rng.random((1, 1, 3, 3)).astype(np.float32)
+    said = {"window": 2} if method == "occlusion" else {}
+    given = {"epsilon": 0.05, "draws": 20, "timeout": 5, "method": method, **said}
+    (row,) = salver.measure(module, x, "max", **given).rows
+    near = row.here.x + rng.choice([-0.05, 0.0, 0.05], size=(3000, 9))
+    seen = Seen(near, *row.asked.posed.map.values(near))
+    assert 0 < row.metric.worst(row.metric.values(row.here, seen)) < row.certified
+    assert row.sampled < row.attacked < row.certified < 2 * row.attacked
+
+
+@pytest.mark.slow
 def test_the_changes_here_are_of_every_kind(network: Path) -> None:
     """The tests above compare something: the boxes are such that maps change in some and not in others."""
     rows = [salver.measure(network, X, "max", epsilon=e, timeout=5, draws=9).rows for e in (0.02, 1.5)]
@@ -90,6 +112,7 @@ def test_the_changes_here_are_of_every_kind(network: Path) -> None:
     assert max(row.attacked for row in rows[1]) > 0.5
 
 
+@pytest.mark.slow
 def test_a_witness_has_the_attacked_value_by_definition(found: salver.Measured) -> None:
     for row in found.rows:
         if row.witness is None:
@@ -106,12 +129,24 @@ def test_a_witness_has_the_attacked_value_by_definition(found: salver.Measured) 
         assert value == pytest.approx(row.attacked, rel=1e-4, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_claim_certifies_nothing(tmp_path: Path) -> None:
     network = classifier(tmp_path / "net.onnx", inputs=3, seed=4)
-    found = salver.measure(network, X[:1], epsilon=0.01, solver="milp", timeout=0.5, draws=5, **ENTRIES)
+    given = {"epsilon": 0.01, "solver": "milp", "draws": 5}
+    found = salver.measure(network, X[:1], timeout=0.3, **given, **ENTRIES)
     assert {row.bounded for row in found.rows} == {False}
     assert {row.certified for row in found.rows} == {math.inf, 0.0}
-    assert "claims that there is none" in found.rows[0].reason
+    one = salver.measure(network, X[:1], "consistency", timeout=60, **given).rows[0]
+    assert (one.certified, one.attacked) == (0.0, 1.0)
+    assert "claims that there is none" in one.reason
+
+
+def test_one_metric_can_be_asked_for_with_several_entries(tmp_path: Path) -> None:
+    network = classifier(tmp_path / "net.onnx", inputs=3, seed=4)
+    metrics = [TopKIntersection(k=1), TopKIntersection(k=2)]
+    found = salver.measure(network, X, metrics, epsilon=1.5, draws=5, timeout=0.5)
+    assert found.frame["entries"].tolist() == ["k=1", "k=2"] * 2
+    assert "Top-K Intersection (k=1)" in str(found)
 
 
 def test_an_attacked_value_beyond_a_certificate_is_a_fault(found: salver.Measured) -> None:
@@ -120,16 +155,15 @@ def test_an_attacked_value_beyond_a_certificate_is_a_fault(found: salver.Measure
         replace(row, attacked=row.certified * 1.1 + 1)
 
 
-def test_quotients_leave_out_what_is_near() -> None:
+def test_what_is_near_is_left_out_or_counts_as_farther() -> None:
     here = Here(np.zeros(2) + 0.5, np.array([1.0, 2.0]), 0, 0.1)
     x = here.x + np.array([[0.01, 0.0], [0.05, 0.0], [0.0, -0.1]])
     seen = Seen(x, np.zeros((3, 2)), here.map + np.array([[9.0, 9.0], [0.5, 0.0], [0.0, 1.0]]))
     lipschitz = LocalLipschitz(nearest=0.5).values(here, seen)
     assert np.isnan(lipschitz[0])
     assert lipschitz[1:] == pytest.approx([10.0, 10.0])
-    relative = RelativeInputStability(nearest=0.5).values(here, seen)
-    assert np.isnan(relative[0])
-    assert relative[1:] == pytest.approx([0.5 / 0.1, 0.5 / 0.2])
+    relative = RelativeInputStability(floor=0.15).values(here, seen)
+    assert relative == pytest.approx([9.0 / 0.15, 0.5 / 0.15, 0.5 / 0.2])
 
 
 @pytest.mark.parametrize("nearest", [0.9, 0.5, 0.3, 0.01])
@@ -172,10 +206,14 @@ def test_all_metrics_are_of_the_field() -> None:
         ({"epsilon": 0}, "epsilon: 0 is not above 0"),
         ({"draws": 0}, "draws: 0 is not above 0"),
         ({"method": "cam"}, "global average pooling"),
-        ({"method": "gradiant"}, "did you mean gradient?"),
+        ({"method": "smothgrad"}, "did you mean smoothgrad?"),
         ({"labels": [0]}, "1 class for 2 points"),
         ({"solver": "hibrid"}, "hybrid"),
         ({"labels": [7, 0]}, "class 7 does not exist"),
+        ({"metrics": ["max", "max-s"]}, "max-sensitivity is named twice"),
+        ({"points": "x.npy"}, "'x.npy' is no array of inputs"),
+        ({"norm": "l2"}, "metrics are over boxes"),
+        ({"floor": 0}, "floor: 0 is not above 0"),
         ({"points": X[:0]}, "holds no points"),
         ({"points": None}, "no points are given"),
         ({"points": X[:, :2]}, "has 2 entries, net takes 3"),
@@ -188,3 +226,19 @@ def test_bad_input_is_one_clear_line(tmp_path: Path, entries: dict[str, object],
         salver.measure(network, **given)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "metric", "attacked", "shown"),
+    [
+        (0.94, Consistency(), False, "0.94"),
+        (0.123456, MaxSensitivity(), False, "0.1235"),
+        (0.123456, MaxSensitivity(), True, "0.1234"),
+        (0.123456, TopKIntersection(), False, "0.1234"),
+        (0.123456, TopKIntersection(), True, "0.1235"),
+        (math.inf, MaxSensitivity(), False, "none"),
+        (math.nan, MaxSensitivity(), False, "-"),
+    ],
+)
+def test_a_printed_bound_is_one(value: float, metric: Metric, attacked: bool, shown: str) -> None:
+    assert printed(value, metric, attacked=attacked) == shown

@@ -9,8 +9,9 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from salver.solvers.absolute import without_abs
 from salver.solvers.crown.bounds import Bounder, Boxes
-from salver.solvers.crown.graph import atom_rows, over_rows, without_abs
+from salver.solvers.crown.graph import atom_rows, over_rows
 from salver.solvers.crown.one_pass import bound
 from salver.solvers.crown.solver import solve
 from salver.solvers.query import Budget, Options, Verdict

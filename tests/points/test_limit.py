@@ -81,3 +81,33 @@ def test_what_a_solver_does_not_take_is_one_line(tmp_path: Path, monkeypatch: py
     net = classifier(tmp_path / "net.onnx", inputs=3, seed=4)
     with pytest.raises(SalverError, match=r"odd: is not supported \(a product of two variables\)"):
         salver.check(net, np.array([0.3, -0.2, 0.5]), k=1, epsilon=0.1, solver="odd")
+
+
+def test_an_import_is_not_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a module would be left behind, and its next import would fail."""
+    monkeypatch.setattr("salver.points.limit.GRACE_S", 0.05)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "slow_module.py").write_text("import time\ntime.sleep(0.2)\nDONE = True\n")
+
+    def import_and_go_on() -> None:
+        import slow_module
+
+        assert slow_module.DONE
+        for_ever()
+
+    with pytest.raises(TimeOverError), stopped_after(0.0):
+        import_and_go_on()
+    assert sys.modules.pop("slow_module").DONE
+
+
+def test_a_limit_inside_an_import_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("salver.points.limit.GRACE_S", 0.05)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    lines = [
+        "from salver.points.limit import stopped_after",
+        "with stopped_after(0.0):",
+        "    while True: pass",
+    ]
+    (tmp_path / "limited_module.py").write_text("\n".join(lines))
+    with pytest.raises(TimeOverError):
+        import limited_module  # noqa: F401

@@ -21,14 +21,12 @@ from experiments.soundness.queries import draw
 from experiments.soundness.stated import graph_of, read_again, statement_of
 from salver.core.errors import SalverError
 from salver.nets import network as nets
-from salver.nets import operators as ops
 from salver.nets.network import lower
 from salver.proofs.checker import Checker, check
 from salver.proofs.command import main as check_proof
 from salver.proofs.context import Context
 from salver.proofs.exact import LIMB, Matrix, Unit, cut_into_limbs, largest, narrow, plus, scattered
 from salver.proofs.graph import STEP, Abs, Gate, Graph, Relu
-from salver.proofs.onnx_file import UnsupportedNetworkError
 from salver.proofs.record import QueryFiles, read_proof, write_proof
 from salver.proofs.row_sum import ABS_ROWS, GATE_ROWS, RELU_ROWS, STEP_ROWS, RejectedError, RowSum
 from salver.solvers.proving.search import prove
@@ -270,12 +268,6 @@ def test_a_branch_left_open_is_no_proof(tmp_path: Path) -> None:
     network, prop = statement_of(toy_gap(tmp_path))
     with pytest.raises(RejectedError, match="2 parts of the query are left open"):
         check(network, prop, [{"do": "split", "switch": Graph(network).switches[0], "at": 0}])
-
-
-def test_products_of_two_values_are_unsupported() -> None:
-    square = nets.Network("X", 2, (ops.Node("p", ops.Mul(), ("X", "X"), (2,)),), "p")
-    with pytest.raises(UnsupportedNetworkError, match="neither factor is a mask"):
-        graph_of(square)
 
 
 def _files(folder: Path, query: Query) -> tuple[str, str]:

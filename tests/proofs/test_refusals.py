@@ -45,7 +45,6 @@ def test_a_plain_network_is_read() -> None:
         (("Add", ["X", "w"], {}), {"w": np.ones(4)}, {}, "mixed"),
         (("Add", ["X", "w"], {"axis": 1}), {"w": _f(4)}, {}, "attribute 'axis'"),
         (("Add", ["w", "w"], {}), {"w": _f(4)}, {}, "two constants"),
-        (("Mul", ["X", "X"], {}), {}, {}, "neither factor is a mask"),
         (("Concat", ["X", "X"], {}), {}, {}, "no axis"),
         (("Concat", ["X", "w"], {"axis": 1}), {"w": _f(1, 1)}, {}, "constant where a variable"),
         (("Concat", ["X"], {"axis": 2}), {}, {}, "axis 2 of 2"),

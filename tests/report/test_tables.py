@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pandas as pd
 import pytest
 
 from salver.core.errors import SalverError
@@ -85,3 +86,12 @@ def test_the_curve_has_a_panel_for_each_network_and_its_numbers_as_a_table() -> 
 def test_no_curve_of_one_epsilon_or_none() -> None:
     assert curve(FRAME[FRAME["epsilon"] == 0.1]) is None
     assert curve(FRAME.assign(epsilon=float("nan"))) is None
+
+
+def test_radii_of_different_norms_are_no_points_of_one_curve() -> None:
+    both = pd.concat([FRAME, FRAME.assign(norm="l2", instance_id=FRAME["instance_id"] + "-l2")])
+    plot = curve(both)
+    assert plot is not None
+    assert {row[0] for row in plot.rows} == {
+        f"{network}, same-map{norm}" for network in ("a_b", "c") for norm in ("", " (l2)")
+    }

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from salver.runners.answers import Claim
-from salver.runners.contract import answer_from_words
+from salver.runners.contract import answer_from_words, why_unsupported
 from salver.runners.registry import runners
 from salver.solvers.__main__ import main as solve
 from salver.solvers.registry import SOLVERS
@@ -37,6 +37,22 @@ def test_unsupported_operators_are_named(name):
     reason = runners()[name]().supports(sample_instance(("Gemm", "Softmax")))
     assert reason is not None
     assert "Softmax" in reason
+
+
+@pytest.mark.parametrize("name", sorted(runners()))
+def test_balls_are_for_those_who_take_them(name):
+    runner, sample = runners()[name](), sample_instance(("Gemm", "Relu"))
+    reasons = {
+        norm: why_unsupported(
+            runner,
+            sample.model_copy(
+                update={"facts": sample.facts.model_copy(update={"norm": norm, "family": "topk_rank"})}
+            ),
+        )
+        for norm in ("linf", "l2")
+    }
+    assert reasons["linf"] is None
+    assert reasons["l2"] == (None if name in SOLVERS else "takes boxes of inputs only, not balls")
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,9 @@ from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.torch_bridge import from_torch
 from salver.oracle import regions
 from salver.oracle.enumerate import enumerate_query
+from salver.solvers.absolute import without_abs
 from salver.solvers.crown.bounds import Bounder, Boxes
-from salver.solvers.crown.graph import atom_rows, over_rows, without_abs
+from salver.solvers.crown.graph import atom_rows, over_rows
 from salver.solvers.crown.halfspaces import refute_together, tightened
 from salver.solvers.crown.leaf import Leaf, likely_points
 from salver.solvers.crown.lirpa import import_lirpa, is_release_03

@@ -14,6 +14,7 @@ from salver.nets.network import Network, evaluate, lower
 from salver.nets.operators import Mul, Node
 from salver.oracle.enumerate import enumerate_query
 from salver.oracle.regions import decide
+from salver.solvers.absolute import without_abs
 from salver.solvers.attack.surrogate import Surrogate
 from salver.solvers.bounding.backward import quotient, tighten_backwards
 from salver.solvers.bounding.batched import BatchBounder, BatchPart
@@ -21,7 +22,6 @@ from salver.solvers.bounding.bounds import Method, propagate
 from salver.solvers.bounding.copies import aligned_neurons, implied_by_copies
 from salver.solvers.bounding.relaxation import product_lines, square_lines
 from salver.solvers.boxes import decides
-from salver.solvers.crown.graph import without_abs
 from salver.solvers.milp.expansion import with_gates
 from salver.solvers.query import Budget, Options, Query, Verdict
 from salver.solvers.registry import embedded_solver

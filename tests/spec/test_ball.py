@@ -28,6 +28,11 @@ def drawn(seed: int) -> tuple[Ball, np.ndarray, np.ndarray, np.random.Generator]
     return ball_around(x, epsilon), low, high, rng
 
 
+def in_double(ball: Ball) -> float:
+    """What adding a step to the centre may round off."""
+    return 1e-15 * float(np.linalg.norm(ball.centre))
+
+
 def exactly(ball: Ball, x: np.ndarray) -> bool:
     pairs = zip(x.tolist(), ball.centre.tolist(), strict=True)
     return sum((Fraction(a) - Fraction(b)) ** 2 for a, b in pairs) <= Fraction(ball.square)
@@ -72,7 +77,7 @@ def test_the_projection_is_the_nearest_point(seed: int) -> None:
     x = ball.centre + rng.normal(size=len(low)) * 2 * ball.radius
     found = ball.projected(x, low, high)
     others = ball.projected(ball.centre + rng.normal(size=(200, len(low))) * ball.radius, low, high)
-    assert ball.distance(found) <= ball.radius
+    assert ball.distance(found) <= ball.radius + in_double(ball)
     least = np.linalg.norm(others - x, axis=1).min()
     assert np.linalg.norm(found - x) <= least * (1 + 1e-5) + 1e-6 * ball.radius
 
@@ -82,14 +87,18 @@ def test_the_projection_is_the_nearest_point(seed: int) -> None:
 def test_bounds_of_rows_hold_and_are_reached(seed: int) -> None:
     ball, low, high, rng = drawn(seed)
     rows = rng.normal(size=(5, len(low))) * rng.choice([0.0, 1.0], (5, len(low)), p=(0.2, 0.8))
-    least, size = ball.least(rows, low, high)
-    room = 1e-10 * size + 1e-14 * (np.abs(rows) @ np.abs(ball.centre)) + 1e-30
+    least = ball.least(rows, low, high)
+    size = np.abs(rows) @ (np.maximum(np.abs(low), np.abs(high)) + np.abs(ball.centre))
+    room = 1e-14 * size + 1e-30
     target = ball.centre - 1e7 * ball.radius * rows
     reached = ((ball.projected(target, low, high) - ball.centre) * rows).sum(axis=1)
     points = ball.projected(ball.centre + rng.normal(size=(300, len(low))) * ball.radius, low, high)
     sampled = (rows @ (points - ball.centre).T).min(axis=1)
     assert (least - room <= np.minimum(reached, sampled)).all()
-    assert (least >= reached - 1e-5 * size - room).all()
+    assert (least >= reached + 1e-5 * least - room).all()
+    lowest = ball.lowest(rows, low, high)
+    assert (((lowest - ball.centre) * rows).sum(axis=1) <= least * (1 - 1e-9) + room).all()
+    assert (ball.distance(lowest) <= ball.radius * (1 + 1e-9) + in_double(ball)).all()
     boxed = -(np.abs(rows) * np.where(rows > 0, ball.centre - low, high - ball.centre)).sum(axis=1)
     assert (least >= boxed - room).all()
     assert (least >= -ball.radius * np.linalg.norm(rows, axis=1) - room).all()

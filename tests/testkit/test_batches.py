@@ -102,6 +102,7 @@ ON_MAPS = {
         {"epsilons": [0.05], "k": 2, "map": "grad-cam"},
         {"epsilons": [0.05], "k": 2, "map": "grad-cam-relu"},
         {"epsilons": [0.05], "k": 1, "within": 3, "map": "grad-cam"},
+        {"epsilons": [0.05], "k": 2, "map": "layercam", "layer": 0},
     ],
 }
 GRAPHS = {"vg_box", "topk_rank", "smoothgrad_topk", "cam_topk"}

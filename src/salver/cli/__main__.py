@@ -22,6 +22,7 @@ from salver.cli.families import families
 from salver.cli.gallery import gallery
 from salver.cli.generate import generate
 from salver.cli.methods import methods
+from salver.cli.metrics import metrics
 from salver.cli.new_runner import new_runner
 from salver.cli.publish import publish
 from salver.cli.report import report
@@ -50,6 +51,7 @@ for command in (
     app.command()(command)
 app.command(cls=MethodCommand)(unroll)
 app.command(cls=QuestionCommand)(check)
+app.command(cls=MethodCommand)(metrics)
 app.command("verify-set")(verify_set)
 app.command("new-runner")(new_runner)
 app.command("test-runner")(check_runner)

@@ -60,6 +60,13 @@ def methods(incomplete: str) -> list[str]:
     return beginning(incomplete, known_methods())
 
 
+def metrics(incomplete: str) -> list[str]:
+    """Metrics of robustness, in a list with commas."""
+    from salver.metrics.measure import known_metrics
+
+    return in_a_list(incomplete, known_metrics())
+
+
 def peers(incomplete: str) -> list[str]:
     """Verifiers of others that can be installed."""
     from salver.runners.foreign.peers import PEERS

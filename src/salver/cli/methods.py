@@ -110,9 +110,8 @@ def _page(one: dict[str, Any]) -> str:
     lines = [f"{one['method']}: {one['map']}", f"  paper    {one['paper']}", f"  form     {one['form']}"]
     lines.append(f"  solvers  {', '.join(one['solvers'])}")
     for option in one["options"]:
-        value = ", ".join(filter(None, (option["description"], option["value"])))
         default = "required" if option["required"] else f"default {option['default']}"
-        lines.append(f"  {option['option']}  {value} ({default})")
+        lines.append(f"  {option['option']}  {option['description']} ({option['value']}; {default})")
     return "\n".join(lines)
 
 

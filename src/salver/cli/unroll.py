@@ -20,6 +20,10 @@ def unroll(
     absolute: Annotated[bool, typer.Option("--abs", help="absolute values of the map")] = False,
     name: OutputName = None,
     score: Score = None,
+    input_range: Annotated[
+        tuple[float, float] | None,
+        typer.Option("--range", help="lowest and highest input, which a baseline keeps to (default: none)"),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="replace the output file if it is there")] = False,
 ) -> None:
     """Unroll a network and a map that explains it into one ONNX file. Its output is Y = [logits, map].
@@ -39,7 +43,7 @@ def unroll(
     refuse_other_score(score or LOGIT)
     named = method_of(method or "gradient", context.meta[SAID])
     explanation = named.of(label, minus).model_copy(update={"absolute": absolute})
-    classifier, graph, written = unrolled(network, explanation, output=name)
+    classifier, graph, written = unrolled(network, explanation, output=name, input_range=input_range)
     classifier.tell(str(network))
     content = to_stored(output, written)
     refuse_output(output, force=force, inputs=[network], option="--force")

@@ -4,9 +4,9 @@ The weights w are made of the gradient g = dz/dA with ReLU'(0) = 0. It is piecew
 one of three forms, and the first that there is is taken:
 
 * where the layers behind A are linear, w is constant and the map is linear in A;
-* where they are dense layers and ReLUs, w A summed up is a derivative of z along a direction that is linear
+* where they are dense layers and ReLUs, a pixel may be the derivative of z along a direction that is linear
   in A. Carried forward it meets a linear operator as that operator and a ReLU as mask * value, the one
-  product that a gradient has too. Every direction needs its own, so only small maps have this form;
+  product that a gradient has too. Every pixel needs its own, so only small maps have this form;
 * else g is unrolled, and w A are products of a piecewise constant and a value.
 """
 
@@ -19,7 +19,7 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
+from pydantic import Field, StrictInt
 from scipy.sparse import issparse
 
 from salver.core.errors import SalverError
@@ -49,7 +49,7 @@ from salver.nets.operators.linear import MatrixOperator
 Places = npt.NDArray[np.intp]
 
 MOST_GATES = 8192
-"""Products mask * value of a map without other products: its directions times the ReLUs behind the layer."""
+"""Products mask * value of a map without other products: its pixels times the ReLUs behind the layer."""
 
 
 class LayerMap(Explanation):
@@ -60,7 +60,7 @@ class LayerMap(Explanation):
             over an image that every path to the output passes. See `salver.explain.layers`.
     """
 
-    layer: int | str | None = Field(
+    layer: StrictInt | str | None = Field(
         default=None,
         exclude_if=lambda layer: layer is None,
         description="name or number of a tensor over an image; the last ReLU by default",
@@ -83,7 +83,7 @@ class LayerMap(Explanation):
 
     @property
     def short(self) -> str:
-        return self.stem + ("" if self.layer is None else f"-l{self.layer}")
+        return self.stem + ("" if self.layer is None else f"-l{self.layer}-")
 
     @property
     @abstractmethod
@@ -115,24 +115,16 @@ class WeighedActivations(LayerMap):
     def weigh(self, builder: NetworkBuilder, gradient: str) -> str:
         """The tensor w [channels, height, width] of a tensor that holds the gradient."""
 
-    @abstractmethod
-    def directions(self, layer: Node) -> int | None:
-        """How many directions there are; None where the map of this layer is not made of derivatives."""
+    def along(self, layer: Node, matrix: Array) -> Iterator[tuple[Places, Array]] | None:
+        """Directions along which the derivatives of z are the map, one a pixel; None where there are none.
 
-    @abstractmethod
-    def along(self, layer: Node, matrix: Array) -> Iterator[tuple[Places, Array]]:
-        """Directions that are linear in A: entries of the flat A [r], and a matrix [k, r] over these entries.
-
-        The derivatives of z along the directions are the map, or `of_derivatives` makes the map of them.
+        A direction is linear in A: entries of the flat A [r], and a matrix [k, r] over these entries.
 
         Args:
             matrix: [k, A's size], the first operator behind the layer; the matrix given is this times the
                 direction.
         """
-
-    def of_derivatives(self, builder: NetworkBuilder, derivatives: str, layer: Node) -> str:
-        """The flat map, from the derivatives along all directions."""
-        return derivatives
+        return None
 
     def graph(self, classifier: Network) -> Network:
         """The network X [n] -> Concat[logits [m], map [height * width]].
@@ -146,10 +138,11 @@ class WeighedActivations(LayerMap):
         pixels = math.prod(layer.shape[1:])
         head = dense_head(classifier, layer)
         relus = sum(math.prod(node.shape) for node in head if isinstance(node.operator, Relu))
-        directions = self.directions(layer)
-        if relus and directions is not None and directions * relus <= MOST_GATES:
+        few = 0 < pixels * relus <= MOST_GATES
+        directions = self.along(layer, _matrix(head[0], layer.shape).astype(np.float64)) if few else None
+        if directions is not None:
             builder: NetworkBuilder = NetworkBuilder(classifier, "map")
-            found = self._by_derivatives(builder, layer, head, combination)
+            found = _derivatives(builder, layer, head, directions, combination)
         else:
             builder = Unrolling(classifier)
             found = self._by_gradient(builder, layer, builder.back_to(layer.name, combination))
@@ -174,21 +167,6 @@ class WeighedActivations(LayerMap):
             return summed(builder, layer.name, of_channel)
         scale = held(weights)
         return summed(builder, builder.emit(Scale(scale, np.zeros_like(scale)), (layer.name,), layer.shape))
-
-    def _by_derivatives(
-        self, builder: NetworkBuilder, layer: Node, head: tuple[Node, ...], combination: Array
-    ) -> str:
-        matrix = _matrix(head[0], layer.shape).astype(np.float64)
-        rows, size = matrix.shape
-        flat = builder.emit(Reshape(), (layer.name,), (size,))
-        found = []
-        for places, weight in self.along(layer, matrix):
-            read = flat
-            if len(places) < size:
-                read = builder.emit(Pick(places, size), (flat,), places.shape)
-            start = builder.emit(Linear(held(weight), np.zeros(rows, np.float32)), (read,), (rows,))
-            found.append(_carried(builder, start, head[1:], combination))
-        return self.of_derivatives(builder, builder.emit(Concat(), tuple(found), (len(found),)), layer)
 
     def signed_reference(self, classifier: Network, x: npt.NDArray[Any]) -> Array:
         """By automatic differentiation behind the layer."""
@@ -222,11 +200,33 @@ def dense_head(classifier: Network, layer: Node) -> tuple[Node, ...]:
     return tuple(head) if all(ends) else ()
 
 
+def _derivatives(
+    builder: NetworkBuilder,
+    layer: Node,
+    head: tuple[Node, ...],
+    directions: Iterator[tuple[Places, Array]],
+    combination: Array,
+) -> str:
+    """Derivatives of a combination [m] of the logits along directions, one after the other."""
+    size = math.prod(layer.shape)
+    flat = builder.emit(Reshape(), (layer.name,), (size,))
+    found = []
+    for places, weight in directions:
+        read, rows = flat, len(weight)
+        if len(places) < size:
+            read = builder.emit(Pick(places, size), (flat,), places.shape)
+        start = builder.emit(Linear(held(weight), np.zeros(rows, np.float32)), (read,), (rows,))
+        found.append(_carried(builder, start, head[1:], combination))
+    return builder.emit(Concat(), tuple(found), (len(found),))
+
+
 def _carried(builder: NetworkBuilder, tangent: str, head: tuple[Node, ...], combination: Array) -> str:
     """The derivative [1] of a combination [m] of the logits, from that of the first operator of the head."""
     for node in head:
         if isinstance(node.operator, Relu):
-            tangent = builder.emit(Mul(), (builder.mask(node.inputs[0]), tangent), node.shape)
+            mask = builder.mask(node.inputs[0])
+            tangent = builder.emit(Mul(), (mask, _shaped(builder, tangent, node.shape)), node.shape)
+            tangent = _shaped(builder, tangent, (math.prod(node.shape),))
             continue
         weight = _matrix(node, builder.shapes[node.inputs[0]])
         if node is head[-1]:
@@ -234,6 +234,11 @@ def _carried(builder: NetworkBuilder, tangent: str, head: tuple[Node, ...], comb
         zero = np.zeros(len(weight), np.float32)
         tangent = builder.emit(Linear(weight, zero), (tangent,), (len(weight),))
     return tangent
+
+
+def _shaped(builder: NetworkBuilder, tensor: str, shape: Shape) -> str:
+    """The tensor in this shape: one of another shape would be copied along axes in a product."""
+    return tensor if builder.shapes[tensor] == shape else builder.emit(Reshape(), (tensor,), shape)
 
 
 def _matrix(node: Node, source: Shape) -> npt.NDArray[Any]:

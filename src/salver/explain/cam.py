@@ -26,7 +26,7 @@ _HINT = "use a classifier that ends in ReLU - global average pooling - dense"
 
 @METHODS.register
 class Cam(LayerMap):
-    """The class activation map, one entry a pixel of the last feature map."""
+    """The activations that a global average pooling reads, weighed by the dense layer behind it."""
 
     form = Form.FORWARD
     paper = "Zhou et al., CVPR 2016"
@@ -61,7 +61,7 @@ class Cam(LayerMap):
         )
 
     def map_shape(self, classifier: Network, input_shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Height and width of the last feature map."""
+        """Height and width of what the pooling reads."""
         return self._ending(classifier)[1].shape[1:]
 
     def _ending(self, classifier: Network) -> tuple[Linear, Node]:
@@ -101,7 +101,7 @@ class Cam(LayerMap):
 
 def _hint(classifier: Network) -> str:
     """Names Grad-CAM where the network allows it."""
-    return f'{_HINT}, or map = "grad-cam" for another head' if images(classifier) else _HINT
+    return f"{_HINT}, or the method grad-cam for another head" if images(classifier) else _HINT
 
 
 def _is_gap(pool: Node, source: Node) -> bool:

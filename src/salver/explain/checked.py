@@ -45,12 +45,20 @@ def classifier_of(source: Any, example: Any = None, output: str | None = None) -
 
 
 def unrolled(
-    source: Any, explanation: Explanation, example: Any = None, output: str | None = None
+    source: Any,
+    explanation: Explanation,
+    example: Any = None,
+    output: str | None = None,
+    input_range: tuple[float, float] | None = None,
 ) -> tuple[Classifier, Network, bytes]:
     """The classifier, the graph X -> Concat[logits, E] that explains it, and the content of its file.
 
     ONNX Runtime on the content is compared with the classifier and the explanation's definition. It takes any
     number of rows, and says what it is in its metadata.
+
+    Args:
+        source, example, output: as `classifier_of`.
+        input_range: lowest and highest value of an entry, which a baseline keeps to; None where not known.
 
     Raises:
         SalverError: as `classifier_of`; a class that the network does not have, a network that the method
@@ -61,8 +69,8 @@ def unrolled(
     if not isinstance(source, Network):
         _refuse_differing(found, source, example, points)
     network = found.network
-    unknown = np.full(network.input_size, np.inf)
-    explanation = explanation.for_data(found.shape or (network.input_size,), -unknown, unknown)
+    low, high = (np.full(network.input_size, end) for end in input_range or (-np.inf, np.inf))
+    explanation = explanation.for_data(found.shape or (network.input_size,), low, high)
     graph = explanation.graph(network)
     content = to_bytes(with_free_batch(to_model(graph, _metadata(found, explanation))))
     expected = explanation.reference_outputs(network, points.x)

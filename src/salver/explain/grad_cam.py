@@ -21,7 +21,10 @@ from salver.nets.operators import Conv, ConvTranspose, Node
 
 @METHODS.register
 class GradCam(WeighedActivations):
-    """Grad-CAM; `rectified` as in the paper."""
+    """The activations of a layer, every channel weighed by its mean derivative.
+
+    The paper's is `rectified`.
+    """
 
     paper = "Selvaraju et al., ICCV 2017"
 
@@ -37,9 +40,6 @@ class GradCam(WeighedActivations):
         mean = Conv(ones / np.float32(math.prod(image)), np.zeros(channels, np.float32), groups=channels)
         alpha = builder.emit(mean, (gradient,), (channels, 1, 1))
         return builder.emit(ConvTranspose(ones, groups=channels), (alpha,), shape)
-
-    def directions(self, layer: Node) -> int | None:
-        return math.prod(layer.shape[1:])
 
     def along(self, layer: Node, matrix: Array) -> Iterator[tuple[Places, Array]]:
         channels, pixels = layer.shape[0], math.prod(layer.shape[1:])

@@ -1,6 +1,7 @@
 """Gradient x input: every entry of the gradient times the entry of x (Shrikumar et al., 2016).
 
-On a network of ReLUs without biases it is LRP-0 too.
+On a network of ReLUs it is LRP-0 too, whose quotients cancel where biases count in the denominators, as in
+Captum's `LRP` (Ancona et al., ICLR 2018, proposition 1).
 """
 
 from __future__ import annotations

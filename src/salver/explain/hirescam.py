@@ -21,7 +21,10 @@ from salver.nets.operators import Node
 
 @METHODS.register
 class HiResCam(WeighedActivations):
-    """HiResCAM; `rectified` as it is often shown, which the paper does not do."""
+    """The activations of a layer, every entry weighed by its own derivative.
+
+    It is often shown `rectified`, which the paper does not do.
+    """
 
     paper = "Draelos and Carin, 2020"
 
@@ -32,9 +35,6 @@ class HiResCam(WeighedActivations):
 
     def weigh(self, builder: NetworkBuilder, gradient: str) -> str:
         return gradient
-
-    def directions(self, layer: Node) -> int | None:
-        return math.prod(layer.shape[1:])
 
     def along(self, layer: Node, matrix: Array) -> Iterator[tuple[Places, Array]]:
         channels, pixels = layer.shape[0], math.prod(layer.shape[1:])

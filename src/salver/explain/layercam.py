@@ -1,27 +1,27 @@
 """LayerCAM: activations of a layer, every entry weighed by its own gradient where that is positive.
 
 map(x)[p] = sum over channels ch of ReLU(d z_c / dA_ch[p]) A_ch(x)[p], with A the activations [channels,
-height, width] (Jiang et al., "LayerCAM", IEEE TIP 2021, before the ReLU of the sum). Where A is not negative,
-ReLU(g) A = ReLU(g A), and g A is the derivative of z_c along A at this entry alone.
+height, width] (Jiang et al., "LayerCAM", IEEE TIP 2021, before the ReLU of the sum).
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
 
-from salver.explain.activation_map import Places, WeighedActivations, summed
+from salver.explain.activation_map import WeighedActivations
 from salver.explain.explanation import METHODS, Array
 from salver.nets.network import NetworkBuilder
-from salver.nets.operators import Node, Relu, Reshape
+from salver.nets.operators import Relu
 
 
 @METHODS.register
 class LayerCam(WeighedActivations):
-    """LayerCAM; `rectified` as in the paper, which changes nothing where the layer is a ReLU."""
+    """The activations of a layer, every entry weighed by its own derivative where that is positive.
+
+    The paper's is `rectified`, which changes nothing where the layer is a ReLU.
+    """
 
     paper = "Jiang et al., IEEE TIP 2021"
 
@@ -32,17 +32,6 @@ class LayerCam(WeighedActivations):
 
     def weigh(self, builder: NetworkBuilder, gradient: str) -> str:
         return builder.emit(Relu(), (gradient,), builder.shapes[gradient])
-
-    def directions(self, layer: Node) -> int | None:
-        return math.prod(layer.shape) if isinstance(layer.operator, Relu) else None
-
-    def along(self, layer: Node, matrix: Array) -> Iterator[tuple[Places, Array]]:
-        for place in range(math.prod(layer.shape)):
-            yield np.array([place]), matrix[:, [place]]
-
-    def of_derivatives(self, builder: NetworkBuilder, derivatives: str, layer: Node) -> str:
-        positive = builder.emit(Relu(), (derivatives,), builder.shapes[derivatives])
-        return summed(builder, builder.emit(Reshape(), (positive,), layer.shape))
 
     @property
     def title(self) -> str:

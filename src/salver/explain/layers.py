@@ -1,7 +1,8 @@
 """The layer whose activations a map is of: any tensor [channels, height, width] between input and output.
 
 A layer is said by its tensor's name or by its number among these tensors, counted from the last one where it
-is negative, as in a list. A network that is stored with an instance keeps their order, and not their names.
+is negative, as in a list. Text that is the name of a tensor means that tensor, digits too. A network that is
+stored with an instance keeps the order of its tensors, and not their names.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ def layer_of(network: Network, layer: Layer) -> Node:
     """The node that makes a layer's tensor.
 
     Args:
-        layer: None for the last ReLU over an image that every path from the input to the output passes.
+        layer: None for the last ReLU over an image of several pixels that every path from the input to the
+            output passes.
 
     Raises:
         SalverError: there is no such layer, it is the input or no image, or the output does not depend on it.
@@ -66,7 +68,7 @@ def _last_relu(network: Network) -> Node:
     before = accumulate((last_read.get(name, 0) for name in (network.input, *(n.name for n in nodes))), max)
     only_ways = [node for place, (node, last) in enumerate(zip(nodes, before, strict=False)) if last <= place]
     for node in reversed(only_ways):
-        if isinstance(node.operator, Relu) and node in known:
+        if isinstance(node.operator, Relu) and node in known and node.shape[1:] != (1, 1):
             return node
     hint = f"name another layer, or {_NO_IMAGE} and a ReLU behind it" if known else _NO_IMAGE
     raise SalverError("no ReLU over an image is on every path to the output", _WHERE, hint)

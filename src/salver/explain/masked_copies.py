@@ -12,6 +12,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Self
 
 import numpy as np
@@ -28,6 +29,8 @@ from salver.nets.operators import Abs, Concat, Linear, Node, Reshape, held
 
 MOST_COPIES = 4096
 """Copies of the classifier in one graph."""
+MOST_ENTRIES = 1 << 26
+"""Entries of all masks together."""
 MOST_WEIGHTS = 1 << 22
 """Weights of all copies' first layers, above which these are stored once, behind the masks."""
 
@@ -109,13 +112,13 @@ class MaskedCopies(Explanation):
         """See `masked_network`."""
         combination = self.combination(classifier.output_size)
         baseline = baseline_values(self.baseline, classifier.input_size)
-        samples = self.samples(self.sides(classifier)).distinct()
+        samples = _distinct(self, self.sides(classifier))
         return masked_network(classifier, combination, samples, baseline, self.absolute)
 
     def values(self, explained: Explained, x: Array) -> tuple[Array, Array]:
         """By the classifier's program at all masked inputs at once."""
         program, combination = explained.program, self.combination(explained.logits)
-        samples = self.samples(self.sides(explained.classifier)).distinct()
+        samples = _distinct(self, self.sides(explained.classifier))
         points = samples.points(x, baseline_values(self.baseline, x.shape[1]))
         scores = program.evaluate(points.reshape(-1, x.shape[1]))[0] @ combination
         signed = (samples.weights @ scores.reshape(len(points), len(x))).T
@@ -157,7 +160,8 @@ class MaskedCopies(Explanation):
         if math.prod(self.shape) != size:
             shape = " x ".join(map(str, self.shape))
             raise SalverError(f"{shape} is not that of {size} entries", "shape", "give the shape of an input")
-        return self.shape if len(self.shape) == 3 else (size,)
+        image = self.shape if len(self.shape) == 3 else (1, *self.shape)
+        return image if len(image) == 3 and min(image[1:]) > 1 else (size,)
 
     @property
     def kinks_at_relus(self) -> bool:
@@ -166,6 +170,12 @@ class MaskedCopies(Explanation):
     def graph_name(self, network: str) -> str:
         kind = "-abs" if self.absolute else ""
         return f"{network}-{self.short}-{self.logits_stem}{stem_of('b', self.baseline)}{kind}"
+
+
+@lru_cache(maxsize=8)
+def _distinct(explanation: MaskedCopies, sides: tuple[int, ...]) -> MaskedSamples:
+    """The samples of a map, which a search asks for at every step."""
+    return explanation.samples(sides).distinct()
 
 
 def stem_of(letter: str, numbers: tuple[float, ...]) -> str:
@@ -177,11 +187,20 @@ def stem_of(letter: str, numbers: tuple[float, ...]) -> str:
     return f"-{letter}{hashlib.sha256(repr(numbers).encode()).hexdigest()[:8]}"
 
 
-def refuse_too_many(copies: float) -> None:
-    """Raises: SalverError: a graph would need more than `MOST_COPIES` copies."""
+def refuse_too_many(copies: float, entries: int = 1) -> None:
+    """Refuses masks that are too many, before they are made.
+
+    Args:
+        entries: of a mask.
+
+    Raises:
+        SalverError: more than `MOST_COPIES` copies, or masks of more than `MOST_ENTRIES` entries together.
+    """
+    hint = "choose fewer draws, larger windows, or fewer groups of features"
     if copies > MOST_COPIES:
-        what = f"needs {copies:g} copies of the network, more than {MOST_COPIES}"
-        raise SalverError(what, "map", "choose fewer draws, larger windows, or fewer groups of features")
+        raise SalverError(f"needs {copies:g} copies of the network, more than {MOST_COPIES}", "map", hint)
+    if copies * entries > MOST_ENTRIES:
+        raise SalverError(f"needs {copies:g} masks of {entries} entries, which are too many", "map", hint)
 
 
 def masked_network(

@@ -23,6 +23,9 @@ from salver.explain.unroll import unroll
 from salver.nets.network import Network, evaluate, free_prefix, single
 from salver.nets.operators import Abs, Concat, Node, Operator, Scale, held
 
+MOST_ENTRIES = 1 << 22
+"""Of all points at which gradients are taken at once."""
+
 
 @dataclass(frozen=True, eq=False)
 class Places:
@@ -81,12 +84,15 @@ class PlacedGradients(Explanation):
         return self.combined(np.asarray(gradients), points)
 
     def values(self, explained: Explained, x: Array) -> tuple[Array, Array]:
-        """By reverse accumulation at all places at once."""
-        places = self.places(x.shape[1]).at(x)
-        logits, _, _ = explained.program.evaluate(x)
-        combination = self.combination(explained.logits)
-        _, gradients = logits_and_gradient(explained.program, places.reshape(-1, x.shape[1]), combination)
-        found = self.combined(gradients.reshape(places.shape), x)
+        """By reverse accumulation at all places at once, for as many points as fit in memory."""
+        places, size = self.places(x.shape[1]), x.shape[1]
+        combination, logits = self.combination(explained.logits), explained.program.evaluate(x)[0]
+        rows = max(1, MOST_ENTRIES // (len(places.scales) * size))
+        found = np.empty_like(x)
+        for part in (slice(first, first + rows) for first in range(0, len(x), rows)):
+            points = places.at(x[part])
+            _, gradients = logits_and_gradient(explained.program, points.reshape(-1, size), combination)
+            found[part] = self.combined(gradients.reshape(points.shape), x[part])
         return logits, np.abs(found) if self.absolute else found
 
     def looks_at(self, x: Array) -> Array:

@@ -30,6 +30,22 @@ def quadrature(rule: Rule, steps: int) -> tuple[Array, Array]:
     weights = np.full(steps, 1 / steps)
     if rule == "riemann_trapezoid":
         weights[[0, -1]] /= 2
-        return np.linspace(0, 1, steps), weights
-    first = {"riemann_left": 0.0, "riemann_middle": 0.5, "riemann_right": 1.0}[rule]
-    return (np.arange(steps) + first) / steps, weights
+    first, last = {
+        "riemann_left": (0.0, 1 - 1 / steps),
+        "riemann_middle": (1 / (2 * steps), 1 - 1 / (2 * steps)),
+        "riemann_right": (1 / steps, 1.0),
+        "riemann_trapezoid": (0.0, 1.0),
+    }[rule]
+    return _spaced(first, last, steps), weights
+
+
+def _spaced(first: float, last: float, count: int) -> Array:
+    """The binary32 numbers of `torch.linspace`, which counts from both ends.
+
+    Captum takes these; where a place is about on a kink their last bit decides.
+    """
+    low, high = (float(np.float32(end)) for end in (first, last))
+    step = float(np.float32((np.float32(last) - np.float32(first)) / np.float32(count - 1)))
+    numbers = np.arange(count)
+    places = np.where(numbers < count // 2, low + step * numbers, high - step * numbers[::-1])
+    return places.astype(np.float32).astype(np.float64)

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from salver.core.errors import SalverError
 from salver.explain.explanation import METHODS, Array
-from salver.explain.masked_copies import Draws, MaskedCopies, MaskedSamples
+from salver.explain.masked_copies import Draws, MaskedCopies, MaskedSamples, refuse_too_many
 from salver.nets.network import Network
 
 
@@ -45,6 +45,7 @@ class RandomMasks(Draws):
             shape = " x ".join(map(str, image))
             what = f"{self.cells} do not fit inputs of {shape}"
             raise SalverError(what, "cells", "choose fewer, or 0 for one a pixel or feature")
+        refuse_too_many(self.count, math.prod(sides))
         masks = [self._mask(rng, image) for _ in range(self.count)]
         repeated = np.repeat(np.array(masks)[:, None], math.prod(sides) // math.prod(image), axis=1)
         return repeated.reshape(self.count, -1).astype(np.float32).astype(np.float64)

@@ -51,7 +51,7 @@ METHODS: tuple[Unsupported, ...] = (
     Unsupported(
         "LRP-0",
         ("LRP zero", "LRP-Z"),
-        "it divides by pre-activations; without biases it equals gradient x input",
+        "on a network of ReLUs its quotients cancel, and it is gradient x input",
         ("gradient-x-input",),
     ),
     Unsupported(

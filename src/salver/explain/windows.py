@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field
 from salver.core.errors import SalverError
 from salver.explain.baseline import listed
 from salver.explain.explanation import Array
-from salver.explain.masked_copies import MaskedCopies, MaskedSamples, refuse_too_many, stem_of
+from salver.explain.masked_copies import MOST_COPIES, MaskedCopies, MaskedSamples, refuse_too_many, stem_of
 from salver.nets.network import Network
 
 Lengths = Annotated[tuple[Annotated[int, Field(gt=0)], ...], BeforeValidator(listed), Field(max_length=3)]
@@ -50,7 +50,7 @@ def windows(
         math.ceil((side - length) / step) + 1
         for side, length, step in zip(sides, lengths, steps, strict=True)
     )
-    refuse_too_many(math.prod(grid))
+    refuse_too_many(math.prod(grid), math.prod(sides))
     covered = np.zeros((math.prod(grid), *sides), bool)
     for part, place in zip(covered, itertools.product(*map(range, grid)), strict=True):
         starts = [number * step for number, step in zip(place, steps, strict=True)]
@@ -100,7 +100,12 @@ class FeatureCopies(MaskedCopies):
 
     def samples(self, sides: tuple[int, ...]) -> MaskedSamples:
         feature, _ = self.features(sides)
-        found = self.coalitions(int(feature.max()) + 1)
+        count = int(feature.max()) + 1
+        if count > MOST_COPIES:
+            hint = "give patches or groups of entries that are one"
+            raise SalverError(f"{count} are more than {MOST_COPIES}", "features", hint)
+        found = self.coalitions(count)
+        refuse_too_many(len(found.kept), len(feature))
         weights = found.weights if self.grouped else found.weights[feature]
         return MaskedSamples(found.kept[:, feature], weights)
 

@@ -50,9 +50,10 @@ def epsilon_star(posed: Posed, most: float, seed: int) -> Found:
 
 
 def open_neurons(posed: Posed, epsilon: float) -> int:
-    """ReLUs of the classifier whose sign is not the same on the whole box by bounds."""
+    """ReLUs of the classifier whose sign is not the same on the whole box or ball by bounds."""
     box = posed.factory.box(posed.point.x, epsilon)
-    return propagate(posed.factory.program, *box, outputs=False).undecided
+    ball = posed.factory.ball(posed.point.x, epsilon)
+    return propagate(posed.factory.program, *box, outputs=False, ball=ball).undecided
 
 
 def ranking_draft(

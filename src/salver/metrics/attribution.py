@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from functools import cache
 from typing import Any
 
@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from salver.core.errors import SalverError
 from salver.explain.explanation import Explanation
-from salver.metrics.measure import method_named
 from salver.nets.network import Network, evaluate
 from salver.nets.onnx.writer import to_model
 from salver.nets.runtime import Runtime, with_free_batch
+from salver.points.entries import method_of
 from salver.points.given import GivenPoint, given_point
 from salver.points.subject import Subject, subject_of
 
@@ -44,7 +44,7 @@ class Attribution:
         output: str | None = None,
         **entries: Any,
     ) -> None:
-        named = method_named(method, entries)
+        named = method_of(method, entries)
         self.method = named.model_copy(update={"absolute": absolute or named.absolute})
         self.model, self.output = model, output
         self._subject: Subject | None = None
@@ -78,18 +78,26 @@ class Attribution:
             what = f"an input has {x.shape[1]} entries, the network takes {network.input_size}"
             raise SalverError(what, "inputs", "give inputs of the network")
         targets = self._targets(target, x)
-        maps = self._maps(x, targets).reshape(len(x), *self._shape(point, values.shape[1:]))
+        method = self._completed(values.shape[1:])
+        maps = self._maps(x, targets, method).reshape(len(x), *self._shape(method, values.shape[1:]))
         if not tensor:
             return maps.astype(values.dtype if values.dtype.kind == "f" else np.float32)
         import torch
 
         return torch.from_numpy(maps).to(inputs)
 
-    def _maps(self, x: npt.NDArray[np.float32], targets: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
+    def _completed(self, shape: tuple[int, ...]) -> Explanation:
+        """The method with what it needs to know of inputs of a shape."""
+        unknown = np.full(math.prod(shape), np.inf)
+        return self.method.for_data(shape, -unknown, unknown)
+
+    def _maps(
+        self, x: npt.NDArray[np.float32], targets: npt.NDArray[np.intp], method: Explanation
+    ) -> npt.NDArray[np.float64]:
         found: dict[int, npt.NDArray[np.float64]] = {}
         for label in np.unique(targets).tolist():
             rows = np.flatnonzero(targets == label)
-            runtime, logits = self._graph(label)
+            runtime, logits = self._graph(method.of(label, method.minus))
             outputs = runtime.rows(x[rows])[:, logits:]
             found |= dict(zip(rows.tolist(), outputs, strict=True))
         return np.stack([found[row] for row in range(len(x))])
@@ -113,15 +121,12 @@ class Attribution:
         assert self._subject is not None, "the network is read with the first inputs"
         return self._subject.network
 
-    def _runtime(self, label: int) -> tuple[Runtime, int]:
-        """The graph of one class for any number of rows, and how many logits come first."""
-        network = self._network
-        model = with_free_batch(to_model(self.method.of(label, self.method.minus).graph(network)))
-        return Runtime(model.SerializeToString()), network.output_size
+    def _runtime(self, explanation: Explanation) -> tuple[Runtime, int]:
+        """The graph for any number of rows, and how many logits come first."""
+        model = with_free_batch(to_model(explanation.graph(self._network)))
+        return Runtime(model.SerializeToString()), self._network.output_size
 
-    def _shape(self, point: GivenPoint, given: Sequence[int]) -> tuple[int, ...]:
+    def _shape(self, method: Explanation, given: tuple[int, ...]) -> tuple[int, ...]:
         """Shape of a map as Captum gives it."""
-        shape = self.method.map_shape(self._network, tuple(given))
-        if shape == tuple(given):
-            return shape
-        return (1, *shape) if len(shape) == 2 else shape
+        shape = method.map_shape(self._network, given)
+        return (1, *shape) if shape != given and len(shape) == 2 else shape

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 PRECISION = 0.01
 """Distance of the two ends at which it is enough, as a share of the upper one or of `SMALL`."""
 SMALL = 0.1
+LARGEST = 1e12
+"""Levels above are not asked about: in the units of a map they may leave single precision."""
 GROWTH, VAIN_GROWTH = 2.0, 4.0
 """By how much a step upwards grows after an input was found, and after a question in vain."""
 
@@ -31,7 +33,8 @@ class Gap:
     def next(self) -> float | None:
         """The level to ask about next; None where the ends are near enough."""
         if math.isinf(self.bound):
-            return max(self.reached, self.high or 0.0) + max(self.step, PRECISION * self.reached)
+            level = max(self.reached, self.high or 0.0) + max(self.step, PRECISION * self.reached)
+            return level if level < LARGEST else None
         gaps = [(self.reached, self.bound)]
         if self.low is not None and self.high is not None:
             gaps = [(self.high, self.bound), (self.reached, self.low)]

@@ -11,19 +11,20 @@ import numpy as np
 
 from salver.core.errors import SalverError, counted, suggestion
 from salver.core.records import Record, parse_options
-from salver.explain.explanation import Explanation
 from salver.explain.ranking import UndefinedConditionError
 from salver.families.factory import Box, InstanceFactory
 from salver.families.questions import EntryMoves
 from salver.metrics import changes, kept  # noqa: F401 - registers the metrics
 from salver.metrics.measurement import Job, Measurement, Sampling
 from salver.metrics.metric import METRICS, Array, Here, Metric
-from salver.metrics.search import PointSearch
+from salver.metrics.search import Known, PointSearch
 from salver.points.asked import Asked, ask_of
-from salver.points.entries import chosen, question_and_method
+from salver.points.decide import map_by_definition
+from salver.points.entries import chosen, method_of
 from salver.points.given import given_point, given_rows
 from salver.points.options import PointOptions, Solving, plain, said
 from salver.points.subject import subject_of
+from salver.solvers.registry import embedded_solver
 
 SECONDS = 2.0
 """For one metric at one point, where nothing else is said."""
@@ -53,7 +54,10 @@ def metrics_named(names: Any, given: Mapping[str, Any]) -> tuple[Metric, ...]:
     for name in given:
         if name not in own:
             raise SalverError("no metric that is asked for has such an entry", name, suggestion(name, own))
-    return tuple(one if isinstance(one, Metric) else _record(one, given) for one in kinds)
+    found = tuple(one if isinstance(one, Metric) else _record(one, given) for one in kinds)
+    if twice := next((one for number, one in enumerate(found) if one in found[:number]), None):
+        raise SalverError(f"{twice.kind} is named twice", "metrics", "name each once")
+    return found
 
 
 def _record(kind: str, given: Mapping[str, Any]) -> Metric:
@@ -88,9 +92,14 @@ def job_of(model: Any, points: Any = None, metrics: Any = None, **given: Any) ->
     wanted = metrics_named(metrics, {name: given.pop(name) for name in set(given) & entry_names()})
     method, dataset, labels = (given.pop(name, None) for name in ("method", "dataset", "labels"))
     options = said(PointOptions, _popped(given, PointOptions))
-    explanation = method_named(method or "gradient", given)
+    if options.norm != "linf":
+        raise SalverError("metrics are over boxes", "norm", "leave it out, or ask for a radius in that norm")
+    explanation = method_of(method or "gradient", given)
     if points is None and dataset is None:
         raise SalverError("no points are given", "points", "give an array of inputs, or name a data set")
+    if isinstance(points, str | Path):
+        hint = "load it first: numpy.load(path); or name data as `dataset`"
+        raise SalverError(f"{str(points)!r:.60} is no array of inputs", "points", hint)
     if points is None:
         rows = given_rows(dataset, sampling.count, options.data_dir)
     else:
@@ -105,11 +114,6 @@ def job_of(model: Any, points: Any = None, metrics: Any = None, **given: Any) ->
     return Job(subject, tuple(rows), own, wanted, explanation, options, sampling, solving)
 
 
-def method_named(method: str | Explanation, entries: Mapping[str, Any]) -> Explanation:
-    """The method that a name and entries describe; see `question_and_method`."""
-    return question_and_method(POINT, method, entries)[1]
-
-
 def _popped(given: dict[str, Any], kind: type[Record]) -> dict[str, Any]:
     """What is said of a record, taken out of all that is said."""
     return {name: given.pop(name) for name in set(given) & set(kind.model_fields)}
@@ -119,26 +123,31 @@ def measurements(job: Job) -> Iterator[Measurement]:
     """Measures every metric at every point, point by point.
 
     Raises:
-        SalverError: a point, a metric or a method does not fit the network.
+        SalverError: a point, a metric or a method does not fit the network, or the solver needs a package
+            that is missing.
     """
+    embedded_solver(job.solving.solver).load()
     factory: InstanceFactory | None = None
     with TemporaryDirectory(prefix="salver-metrics-") as folder:
         for index, point in enumerate(job.points):
-            label = job.labels[index]
+            label, known = job.labels[index], Known()
             for metric in job.metrics:
                 ranked = metric.ranked or job.explanation.absolute
                 sizes = ranked if job.options.absolute is None else job.options.absolute
                 options = job.options.model_copy(update={"absolute": sizes, "label": label})
                 asked = ask_of(job.subject, point, POINT, job.explanation, options, factory)
                 factory = asked.posed.factory
-                yield measurement(job, index, metric, asked, Path(folder))
+                yield measurement(job, index, metric, asked, Path(folder), known)
 
 
-def measurement(job: Job, index: int, metric: Metric, asked: Asked, folder: Path) -> Measurement:
+def measurement(
+    job: Job, index: int, metric: Metric, asked: Asked, folder: Path, known: Known
+) -> Measurement:
     """One metric at one point.
 
     Args:
         index: of the point. asked: any question about the metric's map there. folder: for files of queries.
+        known: from other metrics at the point.
 
     Raises:
         SalverError: the metric does not fit the map, or the solver does not take the network.
@@ -150,7 +159,9 @@ def measurement(job: Job, index: int, metric: Metric, asked: Asked, folder: Path
     except UndefinedConditionError as error:
         nothing = float("nan")
         return Measurement(metric, index, asked, here, *(nothing,) * 4, reason=error.what, is_defined=False)
-    search = PointSearch(metric, asked, here, job.solving, folder)
+    # What a method's definition imports is imported before the clock is started.
+    map_by_definition(asked, here.x)
+    search = PointSearch(metric, asked, here, job.solving, folder, known)
     drawn = search.seen(draws(here, search.box(here.epsilon), job.sampling.draws, job.sampling.seed + index))
     search.attack(drawn)
     certified = metric.certified(here, search)

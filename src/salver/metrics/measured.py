@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from salver.core.errors import counted
-from salver.metrics.measurement import Job, Measurement, printed
+from salver.metrics.measurement import Job, Measurement, printed, rounded
 from salver.metrics.metric import Metric
 from salver.report.table import Table
 
@@ -39,7 +39,20 @@ class Measured:
     @property
     def table(self) -> Table:
         """A row for every metric: means of shares, and medians of what has no largest value."""
-        return Table(HEADINGS, tuple(_summary(self.of(metric)) for metric in self.job.metrics), texts=3)
+        return Table(
+            HEADINGS, tuple(_summary(self.of(metric)) for metric in self.job.metrics), texts=3, grouped=0
+        )
+
+    @property
+    def values(self) -> dict[str, object]:
+        """Everything as values that JSON has; what is no finite number is null."""
+        finite = self.frame.astype(object).where(lambda frame: ~frame.isin([np.inf, np.nan]), None)
+        return {
+            "sentence": self.sentence,
+            "explanation": self.job.explanation.model_dump(mode="json"),
+            "metrics": [metric.model_dump(mode="json") for metric in self.job.metrics],
+            "rows": finite.to_dict("records"),
+        }
 
     @property
     def sentence(self) -> str:
@@ -75,14 +88,14 @@ def _summary(rows: Sequence[Measurement]) -> tuple[str, ...]:
         return float(middle(values)) if values and not np.isnan(values).any() else float("nan")
 
     return (
-        metric.title,
+        f"{metric.title} ({metric.stated})" if metric.stated else metric.title,
         metric.criterion.value,
         "median" if metric.largest_is_worst else "mean",
         str(len(known)) if len(known) == len(rows) else f"{len(known)} of {len(rows)}",
-        printed(of([row.sampled for row in known]), metric, attacked=True),
+        rounded(of([row.sampled for row in known])),
         printed(of([row.attacked for row in known]), metric, attacked=True),
         printed(of([row.certified for row in known]), metric),
         str(sum(row.bounded for row in known)),
         str(sum(row.closed for row in known)),
-        printed(of([row.original for row in known]), metric, attacked=True),
+        rounded(of([row.original for row in known])),
     )

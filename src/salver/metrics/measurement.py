@@ -78,7 +78,8 @@ class Measurement:
     def values(self) -> dict[str, object]:
         """The row of a table, with numbers as they are."""
         return {
-            "metric": self.metric.kind, "criterion": self.metric.criterion.value,
+            "metric": self.metric.kind, "entries": self.metric.stated,
+            "criterion": self.metric.criterion.value,
             "point": self.asked.given.origin, "label": self.here.label,
             "sampled": self.sampled, "attacked": self.attacked, "certified": self.certified,
             "original": self.original, "bounded": self.bounded, "closed": self.closed,
@@ -93,7 +94,7 @@ class Measurement:
             return f"{name} is not defined: {self.reason}."
         at, most = ("at least", "at most") if metric.largest_is_worst else ("at most", "at least")
         attacked, certified = printed(self.attacked, metric, attacked=True), printed(self.certified, metric)
-        found = f"{name} is {at} {attacked}, at an input that was replayed (sampled: {self.sampled:.4g})"
+        found = f"{name} is {at} {attacked}, at an input that was replayed (sampled: {rounded(self.sampled)})"
         if not self.bounded:
             return f"{found}; no bound is certified."
         return f"{found}, and {most} {certified}, which is certified."
@@ -136,10 +137,15 @@ class Job:
     solving: Solving
 
 
+def rounded(value: float) -> str:
+    """A value with few digits that is no bound."""
+    return "-" if math.isnan(value) else f"{value:.{DIGITS}g}"
+
+
 def printed(value: float, metric: Metric, *, attacked: bool = False) -> str:
     """A value with few digits; rounded to the better side where it is `attacked`, else to the worse one."""
     if not math.isfinite(value):
         return "-" if math.isnan(value) else "none"
     rounding = ROUND_CEILING if metric.largest_is_worst is not attacked else ROUND_FLOOR
-    rounded = Context(prec=DIGITS, rounding=rounding).create_decimal(Decimal(value))
-    return f"{float(rounded):.{DIGITS}g}"
+    near = Context(prec=DIGITS, rounding=rounding).create_decimal(Decimal(repr(float(value))))
+    return f"{float(near):.{DIGITS}g}"

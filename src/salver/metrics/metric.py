@@ -73,8 +73,9 @@ class Certifier(Protocol):
     def worst_found(self) -> float:
         """The worst value so far at an input that was replayed."""
 
-    def most_change(self, weights: Array, radius: float) -> float:
-        """No input within a radius has max_j |E_j - E_j(xhat)| / w_j above this; inf where none is known."""
+    def most_change(self, weights: Array, reach: Array) -> float:
+        """No input of the box has max_j |E_j - E_j(xhat)| / w_j above this if each entry i changes by at most
+        reach_i; inf where no such bound is known."""
 
 
 class Metric(Record):
@@ -100,13 +101,23 @@ class Metric(Record):
     ranked: ClassVar[bool] = False
     original: ClassVar[str] = "Quantus"
 
+    @property
+    def stated(self) -> str:
+        """Entries that are not as they are by default, such as `k=8`."""
+        fields = type(self).model_fields.items()
+        return ", ".join(
+            f"{name}={getattr(self, name):g}"
+            for name, field in fields
+            if getattr(self, name) != field.default
+        )
+
     @abstractmethod
     def values(self, here: Here, seen: Seen) -> Array:
         """The value at every input [q]; NaN where the definition leaves an input out."""
 
-    def hopeful(self, here: Here) -> npt.NDArray[np.bool_]:
-        """Entries of the input [n] that a search for bad values changes; the others stay as they are."""
-        return np.ones(len(here.x), bool)
+    def hopeful(self, here: Here) -> list[Array]:
+        """By how much entries may change in boxes where a search is likely to find bad values, each [n]."""
+        return [np.full(len(here.x), here.epsilon)]
 
     @abstractmethod
     def certified(self, here: Here, certifier: Certifier) -> float:

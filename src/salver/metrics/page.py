@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from salver.core.files import named_new_folder, refuse_existing, refuse_missing_parent, write_atomically
-from salver.metrics.measurement import Measurement, printed
+from salver.metrics.measurement import Measurement, printed, rounded
 from salver.points.picture import panel_source
 from salver.report.side_by_side import Scene, Side, panels
 from salver.report.table import Table
@@ -85,7 +85,7 @@ def write_page(page: Page, frame: pd.DataFrame, folder: Path) -> None:
     """Writes `index.html`, `metrics.csv` and `witnesses.npz` into a new folder.
 
     `witnesses.npz` holds for every metric `METRIC/rows`, the numbers of the points that have a witness, and
-    `METRIC/x`, the witnesses, flattened.
+    `METRIC/x`, the witnesses, flattened. A metric is named by its kind and what was said of it.
 
     Args:
         frame: a row for every metric and point.
@@ -106,7 +106,7 @@ def _part(rows: Sequence[Measurement]) -> Part:
     shown = [row for row in rows if row.witness is not None]
     worst = (max if metric.largest_is_worst else min)(shown, key=lambda row: row.attacked, default=None)
     return Part(
-        f"{metric.title} ({metric.criterion.value})",
+        ", ".join(filter(None, (metric.title, metric.stated, metric.criterion.value))),
         metric.formula,
         "" if worst is None else worst.sentence,
         () if worst is None else tuple((one.caption, panel_source(one)) for one in panels(scene(worst))),
@@ -117,10 +117,9 @@ def _part(rows: Sequence[Measurement]) -> Part:
 
 def _row(row: Measurement) -> tuple[str, ...]:
     metric = row.metric
-    better = (printed(value, metric, attacked=True) for value in (row.sampled, row.attacked))
-    original = printed(row.original, metric, attacked=True)
     return (
-        row.asked.given.origin, str(row.here.label), *better, printed(row.certified, metric), original,
+        row.asked.given.origin, str(row.here.label), rounded(row.sampled),
+        printed(row.attacked, metric, attacked=True), printed(row.certified, metric), rounded(row.original),
         str(row.questions), f"{row.seconds:.2f}", row.reason,
     )  # fmt: skip
 
@@ -146,10 +145,11 @@ def scene(row: Measurement) -> Scene:
 def _witnesses(page: Page) -> bytes:
     arrays: dict[str, npt.NDArray[Any]] = {}
     for rows in page.rows:
+        metric, size = rows[0].metric, rows[0].here.x.size
+        name = f"{metric.kind} {metric.stated}".rstrip()
         found = {row.index: row.witness.x[0] for row in rows if row.witness is not None}
-        arrays[f"{rows[0].metric.kind}/rows"] = np.array(list(found), np.int64)
-        x = np.array(list(found.values()), np.float32)
-        arrays[f"{rows[0].metric.kind}/x"] = x.reshape(-1, rows[0].here.x.size)
+        arrays[f"{name}/rows"] = np.array(list(found), np.int64)
+        arrays[f"{name}/x"] = np.array(list(found.values()), np.float32).reshape(-1, size)
     stream = io.BytesIO()
     np.savez_compressed(stream, allow_pickle=False, **arrays)
     return stream.getvalue()

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from salver.explain.explanation import Explanation
 from salver.families.conditions import some_entry_moves
 from salver.families.factory import Box
 from salver.families.question import Question
-from salver.families.search import largest
+from salver.families.search import Found, largest
 from salver.metrics.gap import Gap
 from salver.metrics.metric import Array, Here, Metric, Seen
 from salver.points.asked import Asked
 from salver.points.decide import QueryFolder, Robustness, decide, map_by_definition
 from salver.points.options import Solving
 from salver.solvers.query import Budget
-from salver.spec import Clause, Property
+from salver.spec import Clause, Property, float32_down, float32_up
 
 SHARE, LEAST_S = 1 / 3, 0.05
 """Of the time that is left one question gets this much, but no less than so many seconds."""
@@ -53,27 +55,53 @@ class EntryMovesByShare(Question):
         return np.asarray((np.abs(maps - reference) / np.array(self.weights)).max(axis=1))
 
 
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What searches about the metrics before this one found at the same point.
+
+    Attributes:
+        candidates: inputs [n] of the box that some metric is bad at.
+        bounds: on changes of a map, by explanation, weights and reach.
+    """
+
+    candidates: list[Array] = field(default_factory=list)
+    bounds: dict[tuple[Explanation | None, bytes, bytes], float] = field(default_factory=dict)
+
+
 class PointSearch:
     """Questions about one metric at one point, within a budget; see `Certifier`.
 
     Args:
         asked: any question about the metric's map at the point.
-        folder: for the files of queries.
+        folder: for the files of queries. known: of other metrics at the point; what is found is added.
     """
 
-    def __init__(self, metric: Metric, asked: Asked, here: Here, solving: Solving, folder: Path) -> None:
+    def __init__(
+        self, metric: Metric, asked: Asked, here: Here, solving: Solving, folder: Path, known: Known
+    ) -> None:
         self.metric, self.asked, self.here, self.solving, self.folder = metric, asked, here, solving, folder
+        self.known = known
         self.budget, self.questions = Budget(solving.timeout), 0
         self.found: Seen | None = None
         self.worst = metric.best
         self.reason = ""
-        self._candidates: list[Array] = []
         self._staged: QueryFolder | None = None
 
-    def box(self, radius: float) -> Box:
-        """The box of a radius around the point, as queries have it [n], [n]."""
-        posed = self.asked.posed
-        return posed.factory.box(posed.point.x, radius)
+    def box(self, reach: float | Array) -> Box:
+        """The inputs whose entries change by at most so much, rounded outwards as in queries [n], [n]."""
+        posed = self._narrowed(reach).posed
+        return posed.factory.box(posed.point.x, float(np.max(reach)))
+
+    def _narrowed(self, reach: float | Array) -> Asked:
+        """The same with the range of every entry cut to what it may become."""
+        centre, (low, high) = self.here.x, self.asked.given.limits
+        low = np.maximum(float32_down(centre - reach), low)
+        high = np.minimum(float32_up(centre + reach), high)
+        clip = tuple(zip(low.tolist(), high.tolist(), strict=True))
+        posed, given = self.asked.posed, replace(self.asked.given, clip=clip)
+        return replace(
+            self.asked, given=given, posed=replace(posed, factory=replace(posed.factory, clip=clip))
+        )
 
     def seen(self, x: Array) -> Seen:
         """What there is at inputs [q, n], in double precision."""
@@ -93,16 +121,18 @@ class PointSearch:
         What counts is the better of its values in single and in double precision: rounding may carry an input
         over a kink.
         """
-        self._candidates.append(x)
         values = [float(self.metric.values(self.here, seen)[0]) for seen in self.replayed(x)]
         if np.isnan(values).any():
             return
         value = min(values) if self.metric.largest_is_worst else max(values)
         if self.metric.is_worse(value, self.worst):
             self.worst, self.found = value, self.replayed(x)[0]
+            self.known.candidates.append(x)
 
     def attack(self, draws: Seen) -> None:
-        """Takes the worst of the draws and what a random search finds as candidates."""
+        """Takes what is known, the worst of the draws and what a random search finds as candidates."""
+        for x in tuple(self.known.candidates):
+            self.consider(x)
         sign = 1.0 if self.metric.largest_is_worst else -1.0
 
         def score(values: Array) -> Array:
@@ -111,35 +141,37 @@ class PointSearch:
         own = score(self.metric.values(self.here, draws))
         if np.isfinite(own).any():
             self.consider(draws.x[int(np.argmax(own))])
+        for reach in self.metric.hopeful(self.here):
+            found = self._search(lambda x: score(self.metric.values(self.here, self.seen(x))), reach)
+            if found.point is not None and np.isfinite(found.value):
+                self.consider(found.point)
+
+    def _search(self, score: Callable[[Array], Array], reach: Array) -> Found:
         seed = self.solving.seed * 100_003 + self.asked.posed.point.index
-        free = self.metric.hopeful(self.here)
-        low, high = (np.where(free, end, self.here.x) for end in self.box(self.here.epsilon))
-        found = largest(
-            lambda x: score(self.metric.values(self.here, self.seen(x))), low, high, self.here.x, seed
-        )
-        if found.point is not None and np.isfinite(found.value):
-            self.consider(found.point)
+        return largest(score, *self.box(reach), self.here.x, seed)
 
     def worst_found(self) -> float:
         return self.worst
 
     def excluded(self, question: Question) -> Property | None:
-        return self._decided(question, self.here.epsilon)[0]
+        return self._decided(question, np.full(len(self.here.x), self.here.epsilon))[0]
 
-    def most_change(self, weights: Array, radius: float) -> float:
-        gap = Gap(self._most_found(weights, radius))
+    def most_change(self, weights: Array, reach: Array) -> float:
+        key = (self.asked.posed.map.explanation, weights.tobytes(), reach.tobytes())
+        gap = Gap(self._most_found(weights, reach), self.known.bounds.get(key, math.inf))
         for _ in range(STEPS):
             level = gap.next()
             if level is None or self.budget.over:
                 break
             question = EntryMovesByShare(level=level, weights=tuple(weights.tolist()))
-            excluded, witness = self._decided(question, radius)
+            excluded, witness = self._decided(question, reach)
             if excluded is not None:
                 gap = gap.with_bound(self._least_excluded(excluded, weights))
             elif witness is not None:
                 gap = gap.with_reached(self._change_at(witness, weights))
             else:
                 gap = gap.with_vain(level)
+        self.known.bounds[key] = gap.bound
         return gap.bound
 
     def _least_excluded(self, prop: Property, weights: Array) -> float:
@@ -153,37 +185,36 @@ class PointSearch:
     def _change_at(self, x: Array, weights: Array) -> float:
         return min(float(self.here.changes(seen.maps, weights)[0]) for seen in self.replayed(x))
 
-    def _most_found(self, weights: Array, radius: float) -> float:
-        """The largest change at candidates within a radius, and by a random search."""
-        low, high = self.box(radius)
-        inside = [x for x in self._candidates if ((low <= x) & (x <= high)).all()]
-        seed = self.solving.seed * 100_003 + self.asked.posed.point.index
-        search = largest(
-            lambda x: self.here.changes(self.seen(x).maps, weights), low, high, self.here.x, seed
-        )
+    def _most_found(self, weights: Array, reach: Array) -> float:
+        """The largest change at candidates of a box, and by a random search."""
+        low, high = self.box(reach)
+        inside = [x for x in self.known.candidates if ((low <= x) & (x <= high)).all()]
+        search = self._search(lambda x: self.here.changes(self.seen(x).maps, weights), reach)
         found = [*inside, *([] if search.point is None else [search.point])]
         return max((self._change_at(x, weights) for x in found), default=0.0)
 
-    def _decided(self, question: Question, radius: float) -> tuple[Property | None, Array | None]:
+    def _decided(self, question: Question, reach: Array) -> tuple[Property | None, Array | None]:
         """The query where it has no solution, or a solution that was replayed, or neither."""
         if self.budget.over:
             self.reason = "its time was over"
             return None, None
-        staged = self._stage(question)
+        staged, radius = self._stage(question, reach), float(np.max(reach))
         share = Budget(max(SHARE * self.budget.left, LEAST_S))
         decided = decide(staged, radius, self.solving, share)
         self.questions += 1
         if decided.robustness is Robustness.ROBUST:
-            return staged.asked.posed.prop(self.box(radius)), None
+            return staged.asked.posed.within(radius), None
         if decided.witness is None:
             self.reason = decided.reason
             return None, None
         self.consider(decided.witness)
         return None, decided.witness
 
-    def _stage(self, question: Question) -> QueryFolder:
-        posed = self.asked.posed
-        asked = replace(self.asked, posed=posed.factory.pose(posed.point, question, posed.map.explanation))
+    def _stage(self, question: Question, reach: Array) -> QueryFolder:
+        asked = self._narrowed(reach)
+        posed = asked.posed
+        complete = question.at(posed.reference, posed.point.label, posed.map.logits)
+        asked = replace(asked, posed=replace(posed, question=complete))
         if self._staged is not None and self._staged.asked.posed.graph is asked.posed.graph:
             self._staged = self._staged.asking(asked)
         else:

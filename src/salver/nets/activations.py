@@ -128,10 +128,10 @@ class _Search:
         sign = reader.operator.sign * factor
         bend = self._slope(argument, other)
         if bend is not None:  # other + sign * Relu(bend * other + ...)
-            return bool(bend.any()) and _close(sign * bend * (sign * bend + 1.0), 0.0)
+            return _close(sign * bend * (sign * bend + 1.0), 0.0)
         straight = self._slope(other, argument, differences=False)
         if straight is not None:  # straight * argument + sign * Relu(argument)
-            return _close(straight + sign, 1.0)
+            return _close((straight + sign - 1.0) / np.maximum(1.0, np.abs(straight)), 0.0)
         root, own, _ = self._line(other)
         twin = self.made_by.get(root)
         if twin is None or not isinstance(twin.operator, Relu) or twin is relu:

@@ -140,6 +140,11 @@ class Program:
         """See the function of that name."""
         return piecewise_constant(self.pre, self.blocks)
 
+    @cached_property
+    def jumps(self) -> frozenset[int]:
+        """The pre-activations at whose 0 a value may jump: those with a mask. A ReLU alone only bends."""
+        return frozenset(block.pre for block in self.blocks if isinstance(block, MaskBlock))
+
     @property
     def has_products(self) -> bool:
         """Whether anything but a mask is multiplied with a value."""

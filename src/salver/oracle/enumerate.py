@@ -400,6 +400,7 @@ def _slacks(output: _Map, atoms: tuple[Atom, ...]) -> _Map:
 
 
 def _clearance(program: Program, prop: Property, x: Array) -> float:
-    """Least |z| and clause slack at x, by plain evaluation of the network."""
+    """Least |z| where a value may jump, and clause slack, at x by plain evaluation of the network."""
     outputs, zs, _ = program.evaluate(x)
-    return float(min([np.abs(z).min() for z in zs if z.size] + [prop.margin(outputs)[0]]))
+    jumping = (zs[number] for number in program.jumps if zs[number].size)
+    return float(min([np.abs(z).min() for z in jumping] + [prop.margin(outputs)[0]]))

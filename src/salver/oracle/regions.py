@@ -112,7 +112,10 @@ def decide(network: Network, prop: Property, most_programs: int = MOST_PROGRAMS)
 
     Raises:
         ArithmeticError: a point found does not hold when the network is evaluated exactly.
+        ValueError: the query is over a ball.
     """
+    if prop.ball is not None:
+        raise ValueError("answers are enumerated over boxes only")
     search = _RegionSearch(network, prop, most_programs)
     try:
         found = search.run()

@@ -106,9 +106,9 @@ def chosen(word: object, kinds: Kinds, what: str) -> str:
     if begins:
         raise SalverError(f"{word!r} fits several", what, f"choose one of {', '.join(begins)}")
     # A beginning may be misspelt too: top-m for top-k.
-    cut = {kind[: len(word)]: kind for kind in kinds.known}
-    near = difflib.get_close_matches(word, [*kinds.known, *cut], 1)
-    hint = f"did you mean {cut.get(near[0], near[0])}?" if near else suggestion(word, kinds.known)
+    cut = {kind[: len(word)]: kind for kind in kinds.known} | {kind: kind for kind in kinds.known}
+    near = difflib.get_close_matches(word, cut, 1)
+    hint = f"did you mean {cut[near[0]]}?" if near else suggestion(word, kinds.known)
     raise SalverError(f"there is none called {word!r}", what, hint)
 
 
@@ -145,6 +145,11 @@ def method_of(method: str | Explanation, given: Mapping[str, Any]) -> Explanatio
     explained = method if isinstance(method, Explanation) else _record(METHODS, name, given)
     assert isinstance(explained, Explanation)
     return explained
+
+
+def _listed(value: str) -> list[Any]:
+    """The parts of a list with commas, or of a list of such lists with semicolons."""
+    return value.split(",") if ";" not in value else [part.split(",") for part in value.split(";")]
 
 
 def _name(said: str | Record, kinds: Kinds, what: str) -> str:
@@ -191,7 +196,8 @@ def _word(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return " or ".join(map(str, get_args(kind)))
     if get_origin(kind) is tuple:
-        return f"{_word(get_args(kind)[0])}s, with commas"
+        inner = _word(get_args(kind)[0])
+        return f"{inner}; such lists with semicolons" if inner.endswith("commas") else f"{inner}s with commas"
     return {bool: "yes or no", int: "whole number", float: "number", str: "text", NoneType: ""}.get(
         kind, "text"
     )
@@ -200,7 +206,10 @@ def _word(kind: Any) -> str:
 def _written(default: Any) -> str:
     if default is None or isinstance(default, bool):
         return {None: "none", True: "yes", False: "no"}[default]
-    return ",".join(map(str, default)) or "none" if isinstance(default, tuple) else str(default)
+    if not isinstance(default, tuple):
+        return f"{default:g}" if isinstance(default, float) else str(default)
+    nested = any(isinstance(part, tuple) for part in default)
+    return (";" if nested else ",").join(map(_written, default)) or "none"
 
 
 def _parts(field: FieldInfo) -> tuple[Any, ...]:
@@ -239,7 +248,7 @@ def _record(kinds: Kinds, kind: str, given: Mapping[str, Any]) -> Record:
         value, table = given[entry.name], raw
         for part in entry.path[:-1]:
             table = table.setdefault(part, {})
-        table[entry.path[-1]] = value.split(",") if entry.many and isinstance(value, str) else value
+        table[entry.path[-1]] = _listed(value) if entry.many and isinstance(value, str) else value
     named = {entry.path[-1]: entry.name for entry in own}
     record: Record = parse_options(kinds.known[kind], raw, named)
     return record

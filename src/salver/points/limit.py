@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import signal
 import threading
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from types import FrameType
 
 GRACE_S = 0.5
 """How long after its time a solver may still stop by itself."""
+AGAIN_S = 0.02
+"""After which time it is looked again whether an import is over."""
 
 
 class TimeOverError(BaseException):
@@ -20,8 +23,9 @@ class TimeOverError(BaseException):
 def stopped_after(seconds: float) -> Iterator[None]:
     """Stops what is done inside after so many seconds, at the next step of the interpreter.
 
-    One call of a library is not interrupted. Outside the main thread, where signals cannot be handled, there
-    is no limit. A timer of the caller's own goes on afterwards.
+    One call of a library is not interrupted, nor is an import, which would leave half a module behind.
+    Outside the main thread, where signals cannot be handled, there is no limit. A timer of the caller's own
+    goes on afterwards.
 
     Raises:
         TimeOverError: the time was over.
@@ -30,7 +34,12 @@ def stopped_after(seconds: float) -> Iterator[None]:
         yield
         return
 
-    def stop(_number: int, _frame: FrameType | None) -> None:
+    around = _importing(inspect.currentframe())
+
+    def stop(_number: int, frame: FrameType | None) -> None:
+        if _importing(frame) > around:
+            signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
+            return
         raise TimeOverError
 
     handler = signal.signal(signal.SIGALRM, stop)
@@ -42,3 +51,12 @@ def stopped_after(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, signal.SIG_DFL if handler is None else handler)
         if left:
             signal.setitimer(signal.ITIMER_REAL, left, every)
+
+
+def _importing(frame: FrameType | None) -> int:
+    """How many frames of the import system a stack has."""
+    count = 0
+    while frame is not None:
+        count += frame.f_code.co_filename.startswith("<frozen importlib")
+        frame = frame.f_back
+    return count

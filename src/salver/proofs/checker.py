@@ -7,11 +7,13 @@ one. The proof is accepted when none is left.
 Every deduction is the same argument. The rows below are affine functions of the tensors that are >= 0
 wherever the context's facts hold. For any multipliers >= 0 and any affine t, t >= t - sum of multiplier *
 row, and the right side is bounded from below by substituting affine tensors backwards and taking the worst
-of its range for whatever remains (weak duality; Neumaier and Shcherbina, Math. Programming 2004). So wrong
-multipliers cost strength, never soundness. Numbers are exact integers times the unit of the context; where
-digits are dropped, the bound goes down.
+of its range for whatever remains (weak duality; Neumaier and Shcherbina, Math. Programming 2004). For the
+input of a query over a ball that is the better of box and ball (`ball`). So wrong multipliers cost strength,
+never soundness. Numbers are exact integers times the unit of the context; where digits are dropped, the bound
+goes down.
 
-With z in [l, u], m = 1[z > 0] (its step), r = max(z, 0), v in [l, u], p = m v and a = |z|:
+With z in [l, u], m = 1[z > 0] (its step), r = max(z, 0), v in [l, u], p = m v and a = |z|, and of a product
+q = f v with f in [a, b] and v in [c, d]:
 
     step_on   u m - z >= 0           step_off  z - l + l m >= 0
     relu_z    r - z >= 0             relu_on   u m - r >= 0         relu_off  z - l + l m - r >= 0
@@ -19,6 +21,9 @@ With z in [l, u], m = 1[z > 0] (its step), r = max(z, 0), v in [l, u], p = m v a
     gate_on   p - v - u m + u >= 0   gate_off  v - p + l m - l >= 0
     abs_pos   a - z >= 0             abs_neg   a + z >= 0
     abs_on    z - a - 2 l + 2 l m >= 0         abs_off  2 u m - a - z >= 0
+    product_under_low  q - a v - c f + a c >= 0       product_under_high  q - b v - d f + b d >= 0
+    product_over_low   a v + d f - a d - q >= 0       product_over_high   b v + c f - b c - q >= 0
+    product_middle     q - (a + b) f + (a + b)^2 / 4 >= 0                 where v is f
     low       t - l >= 0             high      u - t >= 0           for a tensor t in [l, u]
     atom      an atom of the property's clauses, of the only conjunction left or of the one assumed
 """

@@ -8,8 +8,10 @@ from fractions import Fraction
 
 import numpy as np
 
+from salver.proofs.ball import ExactBall
 from salver.proofs.exact import MOST_PLACES, PLACES, Digits, Ints, Matrix, Unit, plus, zeros
-from salver.proofs.graph import STEP, Abs, Affine, Gate, Graph, Relu
+from salver.proofs.graph import STEP, Abs, Affine, Gate, Graph, Relu, Times
+from salver.proofs.onnx_file import UnsupportedNetworkError
 from salver.proofs.vnnlib_file import ExactProperty
 
 HUGE = 1e300
@@ -27,6 +29,7 @@ class Context:
         low, high: ranges per tensor and step, Python integers times the unit.
         alternatives: per clause of the property, the conjunctions that may still hold.
         closed: the facts contradict each other: the branch has no x.
+        ball: in which every x lies, or None.
     """
 
     graph: Graph
@@ -35,6 +38,7 @@ class Context:
     high: dict[str, Ints]
     alternatives: list[set[int]]
     closed: bool = False
+    ball: ExactBall | None = None
 
     @staticmethod
     def start(graph: Graph, prop: ExactProperty, unit: Unit | None = None) -> Context:
@@ -42,6 +46,7 @@ class Context:
 
         Raises:
             ValueError: the box has another size than the network's input, or a clause a missing output.
+            UnsupportedNetworkError: products of numbers that large (see `fitting`).
         """
         if (len(prop.lower), prop.output_count) != (graph.network.input_size, graph.output_size):
             raise ValueError("the query is about a network of other sizes")
@@ -53,7 +58,8 @@ class Context:
             low[STEP + switch], high[STEP + switch] = zeros(size), zeros(size) + unit.one
         alternatives = [set(range(len(clause))) for clause in prop.clauses]
         empty = any(below > above for below, above in zip(prop.lower, prop.upper, strict=True))
-        context = Context(graph, unit, low, high, alternatives, empty or not all(alternatives))
+        empty = empty or (prop.ball is not None and prop.ball.square < 0)
+        context = Context(graph, unit, low, high, alternatives, empty or not all(alternatives), prop.ball)
         context.propagate()
         return context
 
@@ -61,7 +67,8 @@ class Context:
         """A branch of its own."""
         low = {name: value.copy() for name, value in self.low.items()}
         high = {name: value.copy() for name, value in self.high.items()}
-        return Context(self.graph, self.unit, low, high, [set(a) for a in self.alternatives], self.closed)
+        left = [set(a) for a in self.alternatives]
+        return Context(self.graph, self.unit, low, high, left, self.closed, self.ball)
 
     def propagate(self) -> None:
         """Interval bounds of every tensor, in order, met with what is known."""
@@ -92,6 +99,18 @@ class Context:
             case Abs(source):
                 low, high = self.low[source], self.high[source]
                 self.meet(name, np.maximum(np.maximum(low, -high), 0), np.maximum(-low, high))
+            case Times(left, right) if left == right:
+                low, high = self.low[left], self.high[left]
+                nearest, farthest = np.maximum(np.maximum(low, -high), 0), np.maximum(-low, high)
+                self.meet(name, self.unit.floor(nearest**2), -self.unit.floor(-(farthest**2)))
+            case Times(left, right):
+                ends = [
+                    one * other
+                    for one in (self.low[left], self.high[left])
+                    for other in (self.low[right], self.high[right])
+                ]
+                least, most = np.minimum.reduce(ends), np.maximum.reduce(ends)
+                self.meet(name, self.unit.floor(least), -self.unit.floor(-most))
 
     def meet(self, name: str, low: Ints, high: Ints) -> None:
         """Intersects the ranges of a tensor with others that hold, and draws the conclusions."""
@@ -149,6 +168,9 @@ def fitting(graph: Graph, prop: ExactProperty) -> Unit:
     """The unit for a query: finer where a tensor or the box is small, or a tensor large.
 
     Which unit it is has no part in whether a deduction is right, only in how strong it is; so floats do here.
+
+    Raises:
+        UnsupportedNetworkError: a product may be `HUGE`: some more of them, and no memory would hold it.
     """
     sides = [np.array([_near(value) for value in side]) for side in (prop.lower, prop.upper)]
     ranges = {graph.network.input: np.maximum(np.abs(sides[0]), np.abs(sides[1]))}
@@ -161,6 +183,11 @@ def fitting(graph: Graph, prop: ExactProperty) -> Unit:
                     ranges[name] = np.minimum(ranges[name] + matrix.sizes(ranges[source]), HUGE)
             case Gate(_, source) | Relu(source) | Abs(source):
                 ranges[name] = ranges[source]
+            case Times(left, right):
+                with np.errstate(over="ignore"):
+                    ranges[name] = ranges[left] * ranges[right]
+                if (ranges[name] >= HUGE).any():
+                    raise UnsupportedNetworkError(f"the product {name!r:.60} may be as large as {HUGE:g}")
     sizes = [float(size.max()) for size in (*ranges.values(), sides[1] - sides[0])]
     exponents = [math.frexp(size)[1] for size in sizes if size > 0.0]
     finer = max(0, -min(exponents, default=0) - SMALL) + max(0, max(exponents, default=0) - LARGE)

@@ -47,7 +47,15 @@ class Abs:
     source: str
 
 
-Form = Affine | Relu | Gate | Abs
+@dataclass(frozen=True, eq=False)
+class Times:
+    """left * right, two tensors of one size; a square where both are the same."""
+
+    left: str
+    right: str
+
+
+Form = Affine | Relu | Gate | Abs | Times
 
 
 @dataclass(eq=False)
@@ -136,7 +144,7 @@ class Graph:
                     switch = self._masked(mask)
                     if switch is not None:
                         return Gate(switch, self.root(value))
-                raise UnsupportedNetworkError("a product of which neither factor is a mask Relu(Sign(z))")
+                return Times(self.root(left), self.root(right))
             case SameEntries(source, _):
                 self._refuse_signs(source)
                 return self._copy(source)

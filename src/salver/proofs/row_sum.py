@@ -13,7 +13,7 @@ import numpy as np
 
 from salver.proofs.context import Context
 from salver.proofs.exact import Digits, Ints, Unit, plus, scattered, zeros
-from salver.proofs.graph import STEP, Abs, Affine, Gate, Graph, Relu
+from salver.proofs.graph import STEP, Abs, Affine, Form, Gate, Graph, Relu, Times
 from salver.proofs.vnnlib_file import ExactProperty
 
 MOST_AT_ONCE = 4096
@@ -133,6 +133,10 @@ class RowSum:
             terms, constant = self.row_of(kind, name, at)
             for tensor, coefficient in terms:
                 self.add(tensor, where, at, self._times(-weights, coefficient))
+                if not isinstance(coefficient, int):
+                    # Digits dropped from a coefficient weigh on what may be negative: less than a unit each.
+                    below = np.minimum(self.context.low[tensor][at], 0)
+                    np.add.at(self.constant, where, below >> self.context.unit.places)
             if constant is not None:
                 np.add.at(self.constant, where, self._times(-weights, constant))
 
@@ -170,8 +174,11 @@ class RowSum:
             return coefficient * weights
         return self.context.unit.floor(weights.astype(object) * coefficient)
 
-    def _substitute(self, name: str, form: Affine | Relu | Gate | Abs, coefficients: Ints) -> None:
+    def _substitute(self, name: str, form: Form, coefficients: Ints) -> None:
         context = self.context
+        if isinstance(form, Times):
+            self._absorb(name, coefficients)
+            return
         if isinstance(form, Affine):
             digits = Digits(coefficients)
             self.constant = self.constant + form.bias.after(digits)[:, 0]
@@ -200,7 +207,10 @@ class RowSum:
     def _absorb(self, name: str, coefficients: Ints) -> None:
         positive, negative = np.maximum(coefficients, 0), np.minimum(coefficients, 0)
         pairs = ((positive, self.context.low[name]), (negative, self.context.high[name]))
-        self.constant = self.constant + self.context.unit.dot(pairs)
+        least = self.context.unit.dot(pairs)
+        if self.context.ball is not None and name == self.graph.network.input:
+            least = np.maximum(least, self.context.ball.least(coefficients))
+        self.constant = self.constant + least
 
     def _atoms(self, lemmas: Any, weights: Ints, entries: Any) -> None:
         """Subtracts atoms, each given by clause, conjunction and number in it."""
@@ -234,6 +244,8 @@ class RowSum:
             raise RejectedError(f"{name!r:.40} has no such entry")
         if kind in ("low", "high") and name in self.graph.sizes:
             return ([(name, 1)], -low[name][at]) if kind == "low" else ([(name, -1)], high[name][at])
+        if kind.startswith("product_") and isinstance(form, Times):
+            return self._product_row(kind, name, form, at)
         if kind.startswith("step_") and name in self.graph.switches:
             z, switch, form_rows = name, name, STEP_ROWS
         elif kind.startswith("gate_") and isinstance(form, Gate):
@@ -246,7 +258,31 @@ class RowSum:
             raise RejectedError(f"no row {kind!r:.40} at {name!r:.40}")
         return form_rows[kind](name, z, STEP + switch, low[z][at], high[z][at])
 
+    def _product_row(
+        self, kind: str, name: str, form: Times, at: Any
+    ) -> tuple[list[Coefficient], Ints | None]:
+        """McCormick's planes of p = f v, and the tangent of p = f f in the middle of its range."""
+        f, v, unit = form.left, form.right, self.context.unit
+        ends = (self.context.low, self.context.high)
+        if kind == "product_middle":
+            if f != v:
+                raise RejectedError(f"{name!r:.40} is no square")
+            both = ends[0][f][at] + ends[1][f][at]
+            return [(name, 1), (f, -both)], -(-(both**2) >> (unit.places + 2))
+        sign, of_f, of_v = PRODUCT_ROWS[kind]
+        by_v, by_f = ends[of_f][f][at], ends[of_v][v][at]
+        # Rounded up: a row stays >= 0 when something is added to it.
+        constant = -unit.floor(-(sign * by_v * by_f))
+        return [(name, sign), (v, -sign * by_v), (f, -sign * by_f)], constant
 
+
+PRODUCT_ROWS = {
+    "product_under_low": (1, 0, 0),
+    "product_under_high": (1, 1, 1),
+    "product_over_low": (-1, 0, 1),
+    "product_over_high": (-1, 1, 0),
+}
+"""Of each plane of a product its sign, and which ends of the ranges of f and v it touches."""
 Coefficient = tuple[str, "Ints | int"]
 """A tensor, and 1, -1 or an array of integers times the unit."""
 Row = Callable[[str, str, str, Ints, Ints], tuple[list[Coefficient], Ints | None]]

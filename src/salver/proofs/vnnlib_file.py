@@ -5,10 +5,13 @@
               | "(" "declare-const" ("X_" | "Y_") number "Real" ")"                                  1.0
               | "(" "declare-network" NAME "(" "declare-input" NAME type "[" sizes "]" ")"
                                            "(" "declare-output" NAME type "[" sizes "]" ")" ")"       2.0
-              | "(" "assert" all ")"
+              | "(" "assert" all ")" | "(" "assert" ball ")"
     all       = "(" "and" { all } ")" | "(" "or" { part } ")" | atom
     part      = "(" "and" { part } ")" | atom
     atom      = "(" ("<=" | ">=" | "=" | "==") side side ")"     a variable and a number, or two outputs
+    ball      = "(" "<=" ( square | "(" "+" { square } ")" ) number ")"     every input once, at most one ball
+    square    = "(" "*" step step ")"                                       the same step twice
+    step      = "(" "-" X number ")"
 
 A choice of one part is that part. A comment runs from `;` to the next line feed or carriage return.
 Anything else is refused.
@@ -23,6 +26,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
+from salver.proofs.ball import ExactBall
 from salver.proofs.onnx_file import NetworkFile
 
 MOST_DEEP = 64
@@ -60,12 +64,13 @@ ExactClause = tuple[tuple[ExactAtom, ...], ...]
 
 @dataclass(frozen=True)
 class ExactProperty:
-    """Is there x with lower <= x <= upper whose y satisfies every clause?"""
+    """Is there x with lower <= x <= upper, in the ball where there is one, whose y satisfies every clause?"""
 
     lower: tuple[Fraction, ...]
     upper: tuple[Fraction, ...]
     clauses: tuple[ExactClause, ...]
     output_count: int
+    ball: ExactBall | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,7 @@ class _QueryParser:
     lower: dict[int, Fraction] = field(default_factory=dict)
     upper: dict[int, Fraction] = field(default_factory=dict)
     clauses: list[ExactClause] = field(default_factory=list)
+    ball: tuple[dict[int, Fraction], Fraction] | None = None
 
 
 def parse_property(content: bytes, network: NetworkFile | None = None) -> ExactProperty:
@@ -205,6 +211,10 @@ def _agree(network: NetworkFile, role: str, element: str | None, shape: tuple[in
 
 def _assert(reading: _QueryParser, expression: Any) -> None:
     match expression:
+        case ["<=", ["+", *squares], str(bound)] | ["<=", ["*", *_] as squares, str(bound)] if any(
+            isinstance(part, list) for part in squares
+        ):
+            _ball(reading, [squares] if squares[:1] == ["*"] else squares, bound)
         case ["and", *parts]:
             for part in parts:
                 _assert(reading, part)
@@ -218,6 +228,25 @@ def _assert(reading: _QueryParser, expression: Any) -> None:
                     reading.clauses.append(((_atom(left, relation, right),),))
                 else:
                     _bound(reading, left.index, relation, right)
+
+
+def _ball(reading: _QueryParser, squares: list[Any], bound: str) -> None:
+    """A sum of squares of all inputs' distances from numbers is at most a number."""
+    centre: dict[int, Fraction] = {}
+    for square in squares:
+        match square:
+            case ["*", ["-", str(name), str(number)], ["-", str(again), str(other)]] if (
+                name == again and number == other
+            ):
+                side = _side(reading, name)
+            case _:
+                raise UnsupportedPropertyError(f"no square that proofs cover: {_shown(square)}")
+        if not isinstance(side, _Variable) or side.role != "X" or side.index in centre:
+            raise UnsupportedPropertyError(f"no square of another input: {_shown(square)}")
+        centre[side.index] = _number(number)
+    if reading.ball is not None:
+        raise UnsupportedPropertyError("a second ball")
+    reading.ball = centre, _number(bound)
 
 
 def _bound(reading: _QueryParser, index: int, relation: str, right: Any) -> None:
@@ -310,7 +339,15 @@ def _whole(reading: _QueryParser) -> ExactProperty:
         if missing is not None:
             raise UnsupportedPropertyError(f"entry {missing} of the input has no {side} bound")
     lower, upper = (tuple(side[i] for i in range(size)) for side in (reading.lower, reading.upper))
-    return ExactProperty(lower, upper, tuple(reading.clauses), len(reading.counts["Y"]))
+    ball = None
+    if reading.ball is not None:
+        if set(reading.ball[0]) != set(range(size)):
+            raise UnsupportedPropertyError("the ball leaves inputs out")
+        centre, square = tuple(reading.ball[0][i] for i in range(size)), reading.ball[1]
+        below = tuple(low < middle for low, middle in zip(lower, centre, strict=True))
+        above = tuple(high > middle for high, middle in zip(upper, centre, strict=True))
+        ball = ExactBall(centre, square, below, above)
+    return ExactProperty(lower, upper, tuple(reading.clauses), len(reading.counts["Y"]), ball)
 
 
 def _shown(expression: Any) -> str:

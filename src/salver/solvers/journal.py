@@ -16,15 +16,19 @@ from salver.spec import Atom
 Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
 
+TWO_SIDED = frozenset({"range", "product_point"})
+"""Kinds of rows with a lower and an upper limit."""
+
 
 @dataclass(frozen=True, eq=False)
 class Weighted:
     """Rows or column bounds of one kind with their multipliers.
 
     Attributes:
-        kind: of the row in the checker's words; `range` for limits of outputs.
+        kind: of the row in the checker's words; `range` for limits of outputs, `product_point` for both sides
+            of a product whose factor is a point.
         of: what `number` counts: `pre`, `value` or `block` for column bounds, else the kind (see `Origin`).
-        entries, multipliers: [k]; only multipliers of a `range` may be negative, for its upper limit.
+        entries, multipliers: [k]; only multipliers of `TWO_SIDED` kinds may be negative, for the upper limit.
     """
 
     kind: str

@@ -159,7 +159,7 @@ class Query:
         return other
 
     def over(self, program: Program) -> Query:
-        """The same query with another program of the same function."""
+        """The same query, with a program that has the network's values at every x of the box."""
         other = self.asking(self.prop)
         other.__dict__["program"] = program
         return other
@@ -224,8 +224,8 @@ class Query:
         _, pre, values = self.program.evaluate(x[None])
         largest = {block: np.abs(value[0]) for block, value in values.items()}
         return any(
-            bool((np.abs(z[0]) < KINK_TOLERANCE * point.affine.magnitude(largest)).any())
-            for z, point in zip(pre, self.program.pre, strict=True)
+            bool((np.abs(pre[number][0]) < KINK_TOLERANCE * affine.magnitude(largest)).any())
+            for number, affine in ((k, self.program.pre[k].affine) for k in self.program.jumps)
         )
 
 

@@ -144,7 +144,16 @@ SOLVERS = {
             proves=True,
             devices=("cpu", "cuda"),
             backends=("highs", "scip"),
-            parts=("attack", "alternatives", "backward", "halfspaces", "relaxation", "probing", "backend"),
+            parts=(
+                "attack",
+                "reduction",
+                "alternatives",
+                "backward",
+                "halfspaces",
+                "relaxation",
+                "probing",
+                "backend",
+            ),
             forks=True,
         ),
     )

@@ -98,9 +98,8 @@ class Ball:
         The projection is clip(centre + s (x - centre)) with the largest s <= 1 that lies in the ball.
         """
         step = x - self.centre
-        room = np.where(step > 0, high - self.centre, self.centre - low)
         reach = math.sqrt(self.square) * (1 - _INWARDS)
-        scale = np.minimum(_scale(np.abs(step), np.maximum(room, 0.0), reach), 1.0)
+        scale = np.minimum(_scale(np.abs(step), self._room(step, low, high), reach), 1.0)
         return np.asarray(np.clip(self.centre + scale[..., None] * step, low, high))
 
     def uniform(self, count: int, generator: np.random.Generator) -> Array:
@@ -115,26 +114,41 @@ class Ball:
         """Points rounded to binary32 towards the centre, so that none leaves the ball."""
         return np.clip(np.where(x >= self.centre, float32_down(x), float32_up(x)), low, high)
 
-    def least(self, rows: Array, low: Array, high: Array) -> tuple[Array, Array]:
-        """Lower bounds [r] of rows [r, n] @ (x - centre) over ball and box, but for rounding.
+    def least(self, rows: Array, low: Array, high: Array) -> Array:
+        """Lower bounds [r] of rows [r, n] @ (x - centre) over ball and box.
 
         For any s > 0 weak duality gives -(sum of |a_i| t_i - t_i^2 / (2 s)) - square / (2 s), where
-        t_i = min(s |a_i|, room of x_i); the best s is found by saturating entries until none is added.
-
-        Returns:
-            The bounds, and sums of the absolute values [r] of all that they were added up from.
+        t_i = min(s |a_i|, room of x_i); the best s is that of `_scale`. They are off by a few roundings of
+        |rows| @ largest, with the largest absolute values of the box and the centre.
         """
-        size = np.abs(rows)
-        room = np.where(rows > 0, self.centre - low, high - self.centre)
-        room = np.minimum(np.maximum(room, 0.0), self.radius)
+        size, room = np.abs(rows), self._room(-rows, low, high)
         scale = _scale(size, room, self.radius)
-        usable = scale > 0
-        scale = _positive(scale)
+        usable = scale > _SMALLEST * (1.0 + self.square)
+        scale = np.where(usable, scale, 1.0)
         step = np.minimum(scale[:, None] * size, room)
-        half = np.where(usable, self.square / (2 * scale), 0.0)
-        curved = (size * step - step * step / (2 * scale[:, None])).sum(axis=1) + half
+        curved = (size * step - step * step / (2 * scale[:, None])).sum(axis=1) + self.square / (2 * scale)
         boxed = (size * room).sum(axis=1)
-        return -np.where(usable, np.minimum(curved, boxed), boxed), boxed + half
+        return np.asarray(-np.where(usable, np.minimum(curved, boxed), boxed))
+
+    def lowest(self, rows: Array, low: Array, high: Array) -> Array:
+        """Points [r, n] of ball and box at which rows [r, n] @ x are least, up to rounding."""
+        size, room = np.abs(rows), self._room(-rows, low, high)
+        scale = _scale(size, room, self.radius)
+        return np.asarray(self.centre - np.sign(rows) * np.minimum(scale[:, None] * size, room))
+
+    def _room(self, step: Array, low: Array, high: Array) -> Array:
+        """How far each entry can move from the centre in the direction of a step [..., n]."""
+        room = np.where(step > 0, high - self.centre, self.centre - low)
+        return np.minimum(np.maximum(room, 0.0), self.radius)
+
+    def towards(self, start: Array, end: Array) -> Array:
+        """The farthest point [n] of the ball on the way from a point [n] of it to another, up to rounding."""
+        step, offset = end - start, start - self.centre
+        a, b = float(step @ step), float(step @ offset)
+        c = float(offset @ offset) - self.square * (1 - _INWARDS)
+        if a == 0.0 or c > 0.0:
+            return start
+        return np.asarray(start + min((math.sqrt(b * b - a * c) - b) / a, 1.0) * step)
 
     def tangent(self, x: Array) -> tuple[Array, float]:
         """A halfspace u @ y + c >= 0 that holds in the ball and, for x [n] outside, not at x.
@@ -155,11 +169,11 @@ def _scale(size: Array, room: Array, reach: float) -> Array:
     is 0 where nothing can grow, and never too large.
     """
     free = size > 0
+    squares, rooms = size * size, room * room * free
     scale = np.zeros(size.shape[:-1])
     for _ in range(_ROUNDS):
-        rest = np.linalg.norm(np.where(free, size, 0.0), axis=-1)
-        spent = np.square(np.where(free | (size == 0), 0.0, room)).sum(axis=-1)
-        left = np.sqrt(np.maximum(reach * reach - spent, 0.0))
+        rest = np.sqrt(np.einsum("...n,...n->...", squares, free))
+        left = np.sqrt(np.maximum(reach * reach - np.einsum("...n,...n->...", rooms, ~free), 0.0))
         scale = np.where((rest > 0) & (left > 0), left / _positive(rest), scale)
         still = free & (scale[..., None] * size < room)
         if np.array_equal(still, free):

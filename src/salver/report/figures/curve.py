@@ -30,6 +30,8 @@ def curve(frame: pd.DataFrame) -> Plot | None:
     known = frame[frame["epsilon"].notna()]
     if known.empty:
         return None
+    # Radii in different norms are no points of one curve.
+    known = known.assign(question=known["question"] + known["norm"].map({"l2": " (l2)"}).fillna(""))
     shares = robustness(known, ("network", "question", "epsilon"))
     shares = shares[(shares["solver"] == VIRTUAL_BEST) & (shares["instances"] >= LEAST)]
     sizes = shares.groupby(["network", "question"], sort=False)["epsilon"].transform("size")

@@ -25,6 +25,7 @@ from salver.families.instance import Instance
 from salver.runners.contract import CANONICAL_OPERATORS, Resources, Runner
 from salver.runners.foreign.vnncomp import VnnCompTool
 from salver.runners.foreign.vnnlib_cli import VnnLibTool
+from salver.spec import Norm
 from salver.supervise.finished import Limits
 
 VARIABLE = re.compile(r"\$\{?(\w+)\}?")
@@ -54,6 +55,7 @@ class ToolDescription(Record):
     operators: frozenset[str] | None = None
     devices: frozenset[Literal["cpu", "cuda"]] = frozenset({"cpu"})
     vnnlib_versions: tuple[Literal["1.0", "2.0"], ...] | None = None
+    norms: frozenset[Norm] = frozenset(("linf",))
     complete: bool = False
     by_default: bool = True
     cpus: int = Field(default=1, gt=0)
@@ -97,6 +99,7 @@ def _common(description: ToolDescription) -> dict[str, Any]:
         "url": description.url,
         "operators": description.operators or CANONICAL_OPERATORS,
         "devices": frozenset(description.devices),
+        "norms": description.norms,
         "complete": description.complete,
         "by_default": description.by_default,
         "resources": Resources(cpus=description.cpus, memory_mb=description.memory_mb),

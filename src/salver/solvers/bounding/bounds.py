@@ -16,6 +16,8 @@ than `ROUNDING` * |s| @ (|M| @ max|v| + |c|), a product with one vector per map.
 are then what the next step starts from, so errors are added up, never multiplied. A relaxation's lines may be
 off by a few roundings of the value they bound, which counts likewise. Nothing is absolute but `TINY`, for
 underflow: scale does not matter.
+
+Where the input lies in a ball besides, a row over the input is least over box and ball (`Ball.least`).
 """
 
 from __future__ import annotations
@@ -50,6 +52,7 @@ from salver.solvers.bounding.relaxation import (
     relu_lines,
     square_lines,
 )
+from salver.spec import Ball
 
 Array = npt.NDArray[np.float64]
 Signs = npt.NDArray[np.int8]
@@ -74,6 +77,7 @@ class Bounds:
             added up from (`Affine.magnitude`), over ranges that contain these.
         output_lower, output_upper: arrays [outputs].
         infeasible: the fixed signs contradict the box: no x has them. Everything else is then partial.
+        ball: in which x lies besides, or None.
     """
 
     input_lower: Array
@@ -90,6 +94,7 @@ class Bounds:
     output_lower: Array = field(default_factory=lambda: np.zeros(0))
     output_upper: Array = field(default_factory=lambda: np.zeros(0))
     infeasible: bool = False
+    ball: Ball | None = None
 
     @property
     def undecided(self) -> int:
@@ -125,8 +130,9 @@ def propagate(
     method: Method = "crown",
     within: Bounds | None = None,
     outputs: bool = True,
+    ball: Ball | None = None,
 ) -> Bounds:
-    """Bounds of all pre-activations, gated values and outputs over a box.
+    """Bounds of all pre-activations, gated values and outputs over a box, and over a ball in it.
 
     Args:
         program: the lowered network.
@@ -135,20 +141,23 @@ def propagate(
         method: `crown`, or `interval` alone (faster and looser).
         within: known bounds over a box and signs that contain these; the results never exceed them.
         outputs: also bound the outputs (with `crown`, the most expensive pass).
+        ball: in which the input lies besides; that of `within` where none is given.
 
     Returns:
         Bounds; `infeasible` where the fixed signs cannot be met.
     """
-    return _IntervalPass(program, dict(fixed or {}), method, within, Bounds(lower, upper)).run(outputs)
+    ball = within.ball if ball is None and within is not None else ball
+    found = Bounds(lower, upper, ball=ball)
+    return _IntervalPass(program, dict(fixed or {}), method, within, found).run(outputs)
 
 
 def bound_affine(
     program: Program, bounds: Bounds, affine: Affine, method: Method = "crown"
 ) -> tuple[Array, Array]:
     """Lower and upper bounds [rows] of affine rows over the blocks, such as differences of outputs."""
-    low, high, _ = _interval(affine, bounds)
+    low, high, _ = interval(affine, bounds)
     if method == "crown" and affine.size:
-        low, high = _tightened(program, bounds, affine, low, high, np.arange(affine.size))
+        low, high = tightened(program, bounds, affine, low, high, np.arange(affine.size))
     return low, high
 
 
@@ -229,7 +238,7 @@ class _IntervalPass:
     def _pre(self, number: int) -> bool:
         """Bounds one pre-activation and decides its neurons."""
         affine, found = self.program.pre[number].affine, self.found
-        low, high, size = _interval(affine, found)
+        low, high, size = interval(affine, found)
         found.pre_size.append(size)
         fixed_rows = constant_rows(affine, found)
         low[fixed_rows] = high[fixed_rows] = affine.constant[fixed_rows]
@@ -254,7 +263,7 @@ class _IntervalPass:
 
     def _value(self, number: int, affine: Affine, wanted: npt.NDArray[np.bool_]) -> tuple[Array, Array]:
         """Bounds the argument of a gate, Abs, factor or product; `wanted` rows are worth a backward pass."""
-        low, high, self.found.value_size[number] = _interval(affine, self.found)
+        low, high, self.found.value_size[number] = interval(affine, self.found)
         if self.within is not None:
             low = np.maximum(low, self.within.value_lower[number])
             high = np.minimum(high, self.within.value_upper[number])
@@ -268,7 +277,7 @@ class _IntervalPass:
         over_input_only = set(affine.terms) <= {-1}
         if self.method == "interval" or not len(rows) or over_input_only:
             return low, high
-        return _tightened(self.program, self.found, affine, low, high, rows)
+        return tightened(self.program, self.found, affine, low, high, rows)
 
 
 def constant_rows(affine: Affine, bounds: Bounds | None = None) -> npt.NDArray[np.intp]:
@@ -286,7 +295,7 @@ def constant_rows(affine: Affine, bounds: Bounds | None = None) -> npt.NDArray[n
     return np.flatnonzero(weight == 0.0)
 
 
-def _interval(affine: Affine, bounds: Bounds) -> tuple[Array, Array, Array]:
+def interval(affine: Affine, bounds: Bounds) -> tuple[Array, Array, Array]:
     """Bounds [rows] by interval arithmetic in midpoint-radius form, and `Affine.magnitude`."""
     middle, radius = affine.constant.copy(), np.zeros(affine.size)
     for block, matrix in affine.terms.items():
@@ -296,10 +305,15 @@ def _interval(affine: Affine, bounds: Bounds) -> tuple[Array, Array, Array]:
     size = affine.magnitude(bounds.largest)
     slop = ROUNDING * size + TINY
     # What overflows, or is not a number, bounds nothing.
-    return np.fmax(middle - radius - slop, -np.inf), np.fmin(middle + radius + slop, np.inf), size
+    low, high = np.fmax(middle - radius - slop, -np.inf), np.fmin(middle + radius + slop, np.inf)
+    if bounds.ball is not None and set(affine.terms) == {-1}:
+        rows = dense(affine.terms[-1])
+        low = np.fmax(low, _concrete(bounds, rows, affine.constant, size))
+        high = np.fmin(high, -_concrete(bounds, -rows, -affine.constant, size))
+    return low, high, size
 
 
-def _tightened(
+def tightened(
     program: Program, bounds: Bounds, affine: Affine, low: Array, high: Array, rows: npt.NDArray[np.intp]
 ) -> tuple[Array, Array]:
     """The given bounds intersected with both backward passes over the chosen rows."""
@@ -321,14 +335,18 @@ def _tightened(
 
 
 def _concrete(bounds: Bounds, matrix: Array, constant: Array, scale: Array) -> Array:
-    """Least value over the box of matrix @ x + constant, moved down by the rounding allowance."""
+    """Least value over box and ball of matrix @ x + constant, moved down by the rounding allowance."""
     low, high = bounds.input_lower, bounds.input_upper
     value = constant + matrix @ ((low + high) / 2) - np.abs(matrix) @ ((high - low) / 2)
+    if bounds.ball is not None:
+        value = np.fmax(value, constant + matrix @ bounds.ball.centre + bounds.ball.least(matrix, low, high))
     return np.asarray(value - _allowance(bounds, matrix, scale))
 
 
 def _allowance(bounds: Bounds, matrix: Array, scale: Array) -> Array:
     largest = np.maximum(np.abs(bounds.input_lower), np.abs(bounds.input_upper))
+    if bounds.ball is not None:
+        largest = np.maximum(largest, np.abs(bounds.ball.centre))
     return np.asarray(ROUNDING * (scale + np.abs(matrix) @ largest) + TINY)
 
 

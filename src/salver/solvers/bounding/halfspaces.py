@@ -2,8 +2,9 @@
 
 For rows C x + d over { x in box : A x + b >= 0 }, any multipliers L >= 0 give the lower bound
 min over the box of (C - L A) x + d - L b (Lagrangian duality; with CROWN's minorants as C this is
-beta-CROWN's bound, Wang et al., NeurIPS 2021, eq. 8). The multipliers are improved by projected
-supergradient steps for all rows at once; stopping early costs tightness, never soundness.
+beta-CROWN's bound, Wang et al., NeurIPS 2021, eq. 8). Where x lies in a ball, too, the minimum is over both.
+The multipliers are improved by projected supergradient steps for all rows at once; stopping early costs
+tightness, never soundness.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy.typing as npt
 
 from salver.nets.affine import ROUNDING
 from salver.solvers.bounding.relaxation import TINY
+from salver.spec import Ball
 
 Array = npt.NDArray[np.float64]
 
@@ -38,60 +40,77 @@ def stack(parts: list[Halfspaces], size: int) -> Halfspaces:
     return Halfspaces(np.vstack([p.matrix for p in parts]), np.concatenate([p.constant for p in parts]))
 
 
-def cutting(cuts: Halfspaces, lower: Array, upper: Array) -> Halfspaces:
-    """The halfspaces that cut something off the box."""
-    least = _least(cuts.matrix, cuts.constant, (lower + upper) / 2, (upper - lower) / 2)
-    keep = least < 0
+def cutting(cuts: Halfspaces, lower: Array, upper: Array, ball: Ball | None = None) -> Halfspaces:
+    """The halfspaces that cut something off the box, or off the ball in it."""
+    keep = _least(cuts.matrix, cuts.constant, lower, upper, ball) < 0
     return Halfspaces(cuts.matrix[keep], cuts.constant[keep])
 
 
 def lower_bounds(
-    rows: Array, constant: Array, cuts: Halfspaces, lower: Array, upper: Array, steps: int = 40
+    rows: Array,
+    constant: Array,
+    cuts: Halfspaces,
+    lower: Array,
+    upper: Array,
+    steps: int = 40,
+    ball: Ball | None = None,
 ) -> Array:
-    """Lower bounds [r] of rows [r, n] @ x + constant [r] over the cut box; a large value means empty."""
-    return with_multipliers(rows, constant, cuts, lower, upper, steps)[0]
+    """Lower bounds [r] of rows [r, n] @ x + constant [r] over the cut box or ball; large where empty."""
+    return with_multipliers(rows, constant, cuts, lower, upper, steps, ball)[0]
 
 
 def with_multipliers(
-    rows: Array, constant: Array, cuts: Halfspaces, lower: Array, upper: Array, steps: int = 40
+    rows: Array,
+    constant: Array,
+    cuts: Halfspaces,
+    lower: Array,
+    upper: Array,
+    steps: int = 40,
+    ball: Ball | None = None,
 ) -> tuple[Array, Array]:
     """The same, with the multipliers [r, k] >= 0 of the halfspaces that show them."""
     middle, radius = (lower + upper) / 2, (upper - lower) / 2
-    best = _least(rows, constant, middle, radius)
+    best = _least(rows, constant, lower, upper, ball)
     if not cuts.count or not len(rows):
-        return best - _allowance(rows, constant, lower, upper), np.zeros((len(rows), cuts.count))
+        return best - _allowance(rows, constant, lower, upper, ball), np.zeros((len(rows), cuts.count))
     spread = _positive(np.abs(cuts.matrix) @ radius)
     matrix, offset = cuts.matrix / spread[:, None], cuts.constant / spread
     reach = _positive(np.abs(rows) @ radius)[:, None]
     multipliers = np.zeros((len(rows), cuts.count))
     momentum, energy = np.zeros_like(multipliers), np.zeros_like(multipliers)
-    chosen = multipliers
+    chosen, combined = multipliers, rows
     for step in range(1, steps + 1):
-        combined = rows - multipliers @ matrix
-        point = middle - radius * np.sign(combined)
+        point = ball.lowest(combined, lower, upper) if ball else middle - radius * np.sign(combined)
         gradient = -(point @ matrix.T + offset)
         momentum = 0.8 * momentum + 0.2 * gradient
         energy = 0.95 * energy + 0.05 * gradient**2
         rate = 0.3 * reach / np.sqrt(step)
         move = momentum / (1 - 0.8**step) / np.sqrt(energy / (1 - 0.95**step) + 1e-12)
         multipliers = np.maximum(multipliers + rate * move, 0.0)
-        value = _least(rows - multipliers @ matrix, constant - multipliers @ offset, middle, radius)
+        combined = rows - multipliers @ matrix
+        value = _least(combined, constant - multipliers @ offset, lower, upper, ball)
         better = value > best
         best = np.where(better, value, best)
         chosen = np.where(better[:, None], multipliers, chosen)
     size = np.abs(rows) + chosen @ np.abs(matrix)
     weight = np.abs(constant) + chosen @ np.abs(offset)
-    return best - _allowance(size, weight, lower, upper), chosen / spread
+    return best - _allowance(size, weight, lower, upper, ball), chosen / spread
 
 
 def _positive(sizes: Array) -> Array:
     return np.asarray(np.where(sizes > 0, sizes, 1.0))
 
 
-def _least(rows: Array, constant: Array, middle: Array, radius: Array) -> Array:
-    return np.asarray(rows @ middle - np.abs(rows) @ radius + constant)
+def _least(rows: Array, constant: Array, lower: Array, upper: Array, ball: Ball | None) -> Array:
+    middle, radius = (lower + upper) / 2, (upper - lower) / 2
+    value = np.asarray(rows @ middle - np.abs(rows) @ radius + constant)
+    if ball is None:
+        return value
+    return np.fmax(value, rows @ ball.centre + ball.least(rows, lower, upper) + constant)
 
 
-def _allowance(rows: Array, constant: Array, lower: Array, upper: Array) -> Array:
-    size = np.abs(rows) @ np.maximum(np.abs(lower), np.abs(upper)) + np.abs(constant)
-    return np.asarray(ROUNDING * size + TINY)
+def _allowance(rows: Array, constant: Array, lower: Array, upper: Array, ball: Ball | None) -> Array:
+    largest = np.maximum(np.abs(lower), np.abs(upper))
+    if ball is not None:
+        largest = np.maximum(largest, np.abs(ball.centre))
+    return np.asarray(ROUNDING * (np.abs(rows) @ largest + np.abs(constant)) + TINY)

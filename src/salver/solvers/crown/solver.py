@@ -24,9 +24,10 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.core.errors import SalverError
+from salver.solvers.absolute import without_abs
 from salver.solvers.bounding.bounds import Bounds, propagate
 from salver.solvers.crown.bounds import Bounder, Boxes
-from salver.solvers.crown.graph import atom_rows, over_rows, without_abs
+from salver.solvers.crown.graph import atom_rows, over_rows
 from salver.solvers.crown.leaf import Leaf, cases, leaf_of, likely_points, refuted
 from salver.solvers.crown.one_pass import Bounded, OutOfTimeError, bound, unbounded
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
@@ -240,7 +241,8 @@ class CrownSearch:
             return
         prop, alive = self.query.prop, bounded.alive[index].cpu().numpy()
         fixed = {number: np.where(signs_on, 1, -1) for number, signs_on in on.items()}
-        bounds = propagate(self.plain, prop.input_lower, prop.input_upper, fixed=fixed)
+        box = (prop.input_lower, prop.input_upper)
+        bounds = propagate(self.plain, *box, fixed=fixed, ball=prop.ball)
         if bounds.infeasible:
             return
         leaf = leaf_of(self.program, self.rows, on, alive)

@@ -8,6 +8,9 @@ An infeasibility is believed only with a certificate: multipliers y whose combin
 its required value anywhere within the column bounds (Farkas; Neumaier and Shcherbina, "Safe bounds in linear
 and mixed-integer linear programming", Math. Programming 2004), evaluated here in float64 with an allowance
 for all rounding (`Milp.row_size`). What the simplex code merely calls infeasible counts as feasible.
+
+Of a ball the relaxation has tangents, which are rows like others. Where the relaxation's point nearest to the
+centre, by HiGHS's quadratic solver, lies outside, its tangent is enough: all other points lie beyond it.
 """
 
 from __future__ import annotations
@@ -23,9 +26,9 @@ from scipy import sparse
 
 from salver.nets.affine import ROUNDING
 from salver.solvers.bounding.relaxation import TINY
-from salver.solvers.journal import Refutation, Weighted
+from salver.solvers.journal import TWO_SIDED, Refutation, Weighted
 from salver.solvers.milp.program import Milp
-from salver.spec import Atom
+from salver.spec import Atom, Ball
 
 Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
@@ -34,6 +37,11 @@ _AT_ONCE = 20
 """Violated rows added before the relaxation is solved again."""
 _VIOLATED = 1e-7
 _ITERATIONS = 1000
+_MOST_TANGENTS = 30
+_ON_SPHERE = 1e-9
+"""Share of the radius by which a point beside the ball counts as one of it; a replay decides."""
+_NEAREST_S = 2.0
+"""Seconds for one point nearest to a ball's centre."""
 _SMALLEST = 1e-11
 """Multipliers below this share of the largest say nothing, and are left out of a refutation."""
 
@@ -100,7 +108,7 @@ class LinearRelaxation:
         if len(model.row_size):
             self._row_size = self._row_size + model.row_size
         self.point = np.zeros(len(model.lower))
-        self.solves = 0
+        self.solves, self.tangents = 0, 0
         self.multipliers = np.zeros(model.matrix.shape[0])
         lazy = np.zeros(model.matrix.shape[0], bool)
         lazy[model.ranges] = True
@@ -138,7 +146,7 @@ class LinearRelaxation:
             if origin.kind == "atom":
                 pairs += [(atoms[origin.entries[row]], float(part[row])) for row in used if part[row] > 0]
             elif len(used):
-                part = part[used] if origin.kind == "range" else np.abs(part[used])
+                part = part[used] if origin.kind in TWO_SIDED else np.abs(part[used])
                 parts.append(Weighted(origin.kind, origin.kind, origin.number, origin.entries[used], part))
         weights = self.weights(multipliers)
         for origin in model.columns_of:
@@ -169,8 +177,12 @@ class LinearRelaxation:
         """Gives a binary its range back."""
         self._bound(column, self.model.lower[column], self.model.upper[column])
 
-    def refuted(self) -> bool:
-        """Whether no point has the present bounds; False also where that could not be certified."""
+    def refuted(self, nearest: bool = True) -> bool:
+        """Whether no point has the present bounds; False also where that could not be certified.
+
+        Args:
+            nearest: where there is a ball, look for the point nearest to its centre, too.
+        """
         while True:
             self.backend.run()
             self.solves += 1
@@ -180,9 +192,10 @@ class LinearRelaxation:
             if status != highspy.HighsModelStatus.kOptimal:
                 return False
             solution = np.array(self.backend.getSolution().col_value) + self._middle
-            if not self._add_violated(solution):
-                self.point = solution * self._unit
-                return False
+            if self._add_violated(solution) or (nearest and self._add_tangent(solution)):
+                continue
+            self.point = solution * self._unit
+            return False
 
     def _bound(self, column: int, low: float, high: float) -> None:
         self.lower[column], self.upper[column] = low, high
@@ -199,8 +212,13 @@ class LinearRelaxation:
         if not len(violated):
             return False
         chosen = violated[np.argsort(-excess[violated], kind="stable")[:_AT_ONCE]]
-        new = waiting[chosen]
-        part = sparse.csr_array(model.matrix[new])
+        self._use(waiting[chosen])
+        self._waiting = np.delete(waiting, chosen)
+        return True
+
+    def _use(self, new: Indices) -> None:
+        """Hands rows of the program to the simplex method."""
+        part = sparse.csr_array(self.model.matrix[new])
         self.backend.addRows(
             len(new),
             self._row_lower[new],
@@ -211,9 +229,73 @@ class LinearRelaxation:
             part.data,
         )
         self.used = np.concatenate([self.used, new])
-        self._waiting = np.delete(waiting, chosen)
         self.matrix = sparse.csr_array(sparse.vstack([self.matrix, part]))
+
+    def _add_tangent(self, solution: Array) -> bool:
+        """Adds the tangent that cuts all solutions off, where none lies in the ball; else moves this one."""
+        ball, inputs = self.model.ball, self.model.inputs
+        if ball is None or self.tangents == _MOST_TANGENTS or self._inside(solution):
+            return False
+        near = self._nearest(ball)
+        if near is not None and self._inside(near):
+            solution[:] = near
+            return self._add_violated(near)
+        x = ((solution if near is None else near) * self._unit)[:inputs]
+        row, constant = ball.tangent(x)
+        self.tangents += 1
+        self._add_row(row, -constant)
         return True
+
+    def _inside(self, solution: Array) -> bool:
+        ball = self.model.ball
+        x = (solution * self._unit)[: self.model.inputs]
+        return ball is None or float(ball.distance(x)) <= ball.radius * (1 + _ON_SPHERE)
+
+    def _add_row(self, row: Array, lower: float) -> None:
+        """Adds row [n] @ x >= lower, in the units of the query, as a row in use."""
+        model = self.model
+        weights = np.zeros(len(model.lower))
+        weights[: len(row)] = row * self._unit[: len(row)]
+        unit = float(_power_of_two(np.abs(weights).max(keepdims=True))[0])
+        part = sparse.csr_array(weights[None] / unit)
+        least, new = lower / unit, np.array([model.matrix.shape[0]])
+        size = abs(part) @ np.maximum(np.abs(model.lower), np.abs(model.upper)) + abs(least)
+        self.model = replace(
+            model,
+            matrix=sparse.csr_array(sparse.vstack([model.matrix, part])),
+            row_lower=np.append(model.row_lower, least),
+            row_upper=np.append(model.row_upper, np.inf),
+        )
+        self._row_unit = np.append(self._row_unit, unit)
+        self._row_size = np.concatenate([self._row_size, size])
+        self._row_lower = np.append(self._row_lower, least - float((part @ self._middle)[0]))
+        self._row_upper = np.append(self._row_upper, np.inf)
+        self.multipliers = np.append(self.multipliers, 0.0)
+        self._use(new)
+
+    def _nearest(self, ball: Ball) -> Array | None:
+        """The point [columns] of the relaxation nearest to the centre; None where HiGHS finds none."""
+        inputs, columns = self.model.inputs, len(self.model.lower)
+        unit = self._unit[:inputs] / (ball.radius or 1.0)
+        offset = unit * self._middle[:inputs] - ball.centre / (ball.radius or 1.0)
+        cost = np.zeros(columns)
+        cost[:inputs] = 2.0 * unit * offset
+        hessian = highspy.HighsHessian()
+        hessian.dim_, hessian.format_ = columns, highspy.HessianFormat.kTriangular
+        hessian.start_ = np.minimum(np.arange(columns + 1), inputs).astype(np.int32)
+        hessian.index_, hessian.value_ = np.arange(inputs, dtype=np.int32), 2.0 * unit * unit
+        every = np.arange(columns, dtype=np.int32)
+        self.backend.setOptionValue("time_limit", self.backend.getRunTime() + _NEAREST_S)
+        self.backend.passHessian(hessian)
+        self.backend.changeColsCost(columns, every, cost)
+        self.backend.run()
+        self.solves += 1
+        optimal = self.backend.getModelStatus() == highspy.HighsModelStatus.kOptimal
+        found = np.array(self.backend.getSolution().col_value) + self._middle if optimal else None
+        self.backend.passHessian(highspy.HighsHessian())
+        self.backend.changeColsCost(columns, every, np.zeros(columns))
+        self.backend.setOptionValue("time_limit", np.inf)
+        return found
 
     def _certified(self) -> bool:
         _, exists, ray = self.backend.getDualRay()

@@ -35,6 +35,8 @@ class LookAhead:
         ]
         for at, bounds in zip(waiting, self._bounder.propagate(parts), strict=True):
             node, known = pending[at], pending[at].within
-            within = replace(bounds, output_lower=known.output_lower, output_upper=known.output_upper)
+            within = replace(
+                bounds, output_lower=known.output_lower, output_upper=known.output_upper, ball=known.ball
+            )
             signs = node.signs if bounds.infeasible else dict(enumerate(bounds.signs))
             pending[at] = replace(node, within=within, signs=signs, bounded=True)

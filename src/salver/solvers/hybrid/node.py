@@ -18,6 +18,7 @@ from salver.solvers.bounding.backward import tighten_backwards
 from salver.solvers.bounding.bounds import Bounds, Signs, bound_affine, linear_lower, propagate
 from salver.solvers.bounding.copies import implied_by_copies
 from salver.solvers.bounding.halfspaces import Halfspaces, cutting, lower_bounds, stack
+from salver.solvers.bounding.reduced import reduce_to_open
 from salver.solvers.hybrid.branching import branching_neuron
 from salver.solvers.journal import Decision, Journal
 from salver.solvers.query import Query
@@ -71,8 +72,26 @@ class SearchNode:
 def root_node(query: Query) -> SearchNode:
     """The whole query; its bounds include the outputs."""
     box = (query.prop.input_lower, query.prop.input_upper)
-    bounds = propagate(query.program, *box)
+    bounds = propagate(query.program, *box, ball=query.prop.ball)
     return SearchNode(dict(enumerate(bounds.signs)), bounds)
+
+
+def reduced_root(query: Query) -> tuple[Query, SearchNode]:
+    """The query over the program of its open neurons where there is one (`reduce_to_open`), and all of it."""
+    prop = query.prop
+    found = reduce_to_open(query.program, prop.input_lower, prop.input_upper, _compared(prop), prop.ball)
+    if found is None:
+        return query, root_node(query)
+    program, bounds = found
+    return query.over(program), SearchNode(dict(enumerate(bounds.signs)), bounds)
+
+
+def _compared(prop: Property) -> npt.NDArray[np.intp]:
+    """Outputs that are compared with others, or in an alternative; ranges alone are for the backward pass."""
+    atoms = [atom for clause in prop.comparisons for conjunction in clause for atom in conjunction]
+    return np.array(
+        sorted({row for atom in atoms for row in (atom.left, atom.other) if row is not None}), np.intp
+    )
 
 
 def tighten(query: Query, node: SearchNode, without: frozenset[str] = frozenset()) -> Bounds | None:
@@ -221,7 +240,8 @@ def _can_hold(majorant: Halfspaces, bounds: Bounds) -> npt.NDArray[np.bool_]:
     """Which halfspaces [k] meet the box."""
     nothing = Halfspaces(np.zeros((0, majorant.matrix.shape[1])), np.zeros(0))
     box = (bounds.input_lower, bounds.input_upper)
-    return np.asarray(~(lower_bounds(-majorant.matrix, -majorant.constant, nothing, *box) > 0))
+    least = lower_bounds(-majorant.matrix, -majorant.constant, nothing, *box, ball=bounds.ball)
+    return np.asarray(~(least > 0))
 
 
 def _majorant(program: Program, bounds: Bounds, rows: Affine) -> Halfspaces:
@@ -233,7 +253,7 @@ def _majorant(program: Program, bounds: Bounds, rows: Affine) -> Halfspaces:
 def _cut(program: Program, bounds: Bounds, class_cuts: list[Halfspaces]) -> Bounds | None:
     """Bounds of the open pre-activations over the box cut by decided signs and class conditions."""
     box = (bounds.input_lower, bounds.input_upper)
-    cuts = cutting(stack([*_sign_cuts(program, bounds), *class_cuts], program.input_size), *box)
+    cuts = cutting(stack([*_sign_cuts(program, bounds), *class_cuts], program.input_size), *box, bounds.ball)
     if not cuts.count:
         return bounds
     lows, highs, signs = list(bounds.pre_lower), list(bounds.pre_upper), list(bounds.signs)
@@ -243,7 +263,7 @@ def _cut(program: Program, bounds: Bounds, class_cuts: list[Halfspaces]) -> Boun
             continue
         minorants = [linear_lower(program, bounds, pre.affine.rows(open_, sign)) for sign in (1.0, -1.0)]
         rows, constants = (np.concatenate(parts) for parts in zip(*minorants, strict=True))
-        found = lower_bounds(rows, constants, cuts, *box)
+        found = lower_bounds(rows, constants, cuts, *box, ball=bounds.ball)
         low, high = lows[number].copy(), highs[number].copy()
         low[open_] = np.maximum(low[open_], found[: len(open_)])
         high[open_] = np.minimum(high[open_], -found[len(open_) :])

@@ -145,7 +145,7 @@ class _Probing:
             if abs(self.relaxation.point[column] - value) <= _WHOLE:
                 continue
             self.relaxation.fix(column, value)
-            if self.relaxation.refuted():
+            if self.relaxation.refuted(nearest=False):
                 sides.append(side)
                 if self.record:
                     why = self.relaxation.refutation(self.atoms)

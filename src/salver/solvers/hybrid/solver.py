@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from salver.solvers.alternatives import without_refuted
-from salver.solvers.hybrid.node import SearchNode, root_node, tighten
+from salver.solvers.hybrid.node import SearchNode, reduced_root, root_node, tighten
 from salver.solvers.journal import Journal
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
 
@@ -23,7 +23,9 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
     Raises:
         UnsupportedQueryError: operators outside `Program`.
     """
-    whole = root_node(query)
+    # What is recorded for a proof names neurons of the whole program.
+    whole_program = options.record or "reduction" in options.without
+    query, whole = (query, root_node(query)) if whole_program else reduced_root(query)
     if "alternatives" not in options.without:
         query = without_refuted(query, whole.within)
     bounds = tighten(query, whole, options.without)

@@ -169,10 +169,14 @@ class TreeSearch:
             if not probed.decided or self.budget.over:
                 break
         if not bounds.undecided:
-            witness = self._inside(query, bounds)
+            witness = self._inside(query, bounds, probed.point)
             if witness is not None:
                 return Result(Verdict.SAT, witness)
-        if not node.empty and bounds.undecided <= (0 if node.tried else self.leaf.value):
+        small = bounds.undecided <= (0 if node.tried else self.leaf.value)
+        if query.prop.ball is not None:
+            # With a quadratic constraint the back end takes seconds, where a split takes milliseconds.
+            small = not children(query, bounds, node)
+        if small and not node.empty:
             found = self._ask(query, bounds)
             if found.verdict is Verdict.SAT:
                 return found
@@ -208,15 +212,24 @@ class TreeSearch:
         print(f"back end: {type(error).__name__}: {error}", file=sys.stderr)
         return Probed(False, dict(enumerate(bounds.signs)))
 
-    def _inside(self, query: Query, bounds: Bounds) -> Array | None:
-        """A witness with room to all limits, where every sign is decided."""
+    def _inside(self, query: Query, bounds: Bounds, nearest: Array | None) -> Array | None:
+        """A witness with room to all limits, where every sign is decided.
+
+        Args:
+            nearest: a point of the part; where a ball does not hold the one with most room, a point between
+                the two has some.
+        """
         try:
             model = build(query.program, query.prop, bounds, exact=True)
             point = None if model is None or model.integer.any() else interior_point(model)
         except Exception as error:
             self._failed(error, bounds)
             return None
-        return None if point is None else self.query.confirm_near(point)
+        if point is None:
+            return None
+        if query.prop.ball is not None and nearest is not None:
+            point = query.prop.ball.towards(nearest, point)
+        return self.query.confirm_near(point)
 
     def _ask(self, query: Query, bounds: Bounds) -> Result:
         """What the back end says; only a witness that it finds counts."""

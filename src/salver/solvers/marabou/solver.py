@@ -14,9 +14,9 @@ import numpy as np
 
 from salver.core.packages import require_packages
 from salver.nets.program import Program
+from salver.solvers.absolute import without_abs
 from salver.solvers.bounding.bounds import Bounds, propagate
 from salver.solvers.claims import claimed_unsat
-from salver.solvers.crown.graph import without_abs
 from salver.solvers.marabou.child import LinearQuery
 from salver.solvers.marabou.encoding import Margin, encode
 from salver.solvers.marabou.scaling import REACHES, distinguishable, scaled
@@ -34,8 +34,9 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
         UnsupportedQueryError: see `Query.program_without_products`.
         SalverError: Marabou is not installed.
     """
+    prop = query.prop
     program = without_abs(query.program_without_products)
-    bounds = propagate(program, query.prop.input_lower, query.prop.input_upper, method="interval")
+    bounds = propagate(program, prop.input_lower, prop.input_upper, method="interval", ball=prop.ball)
     return decide(query, program, bounds, budget, options)
 
 

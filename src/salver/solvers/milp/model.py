@@ -8,7 +8,7 @@ binary mask. Both sides are closed at z = 0, so the program covers the strict ma
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -118,7 +118,7 @@ class _ModelBuilder:
                     self.entries[number] = self._factor(number, block)
                 case ProductBlock():
                     self.entries[number] = self._product(number, block)
-        return self._finish() if self._clauses(prop) else None
+        return replace(self._finish(), ball=prop.ball) if self._clauses(prop) else None
 
     def _finish(self) -> Milp:
         nothing = (np.zeros(0, np.intp), np.zeros(0, np.intp), np.zeros(0))
@@ -210,7 +210,9 @@ class _ModelBuilder:
             signs, affine = self.bounds.signs[pre], self.program.pre[pre].affine
             low, high = self._widened(self.bounds.pre_lower[pre], self.bounds.pre_upper[pre])
             pick = np.flatnonzero(signs == 0)
-            margin = self.margin * np.maximum(np.abs(low), np.abs(high))
+            # A ReLU without a mask may be 0 all over a cell, as one of signals that nothing passes on to.
+            share = self.margin if pre in self.program.jumps else 0.0
+            margin = share * np.maximum(np.abs(low), np.abs(high))
             self._next_columns("pre", pre, pick)
             z = self._columns(low[pick], high[pick])
             on = self._binaries(len(pick))

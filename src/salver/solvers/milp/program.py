@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from salver.spec import Ball
+
 Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
 
@@ -45,6 +47,8 @@ class Milp:
         rows_of, columns_of: what rows and defined columns stand for.
         row_size: sums of absolute values [rows] of all that the composed coefficients and constants of each
             row were added up from; the rows as stored may be off by `ROUNDING` of it. Empty for zeros.
+        ball: in which the input x lies besides, in the units of the query, or None. Whoever leaves it out
+            finds more.
     """
 
     lower: Array
@@ -60,6 +64,7 @@ class Milp:
     columns_of: tuple[RowOrigin, ...] = ()
     row_size: Array = field(default_factory=lambda: np.zeros(0))
     products: Indices = field(default_factory=lambda: np.zeros((0, 3), np.intp))
+    ball: Ball | None = None
 
     def with_integers(self, values: Array) -> Milp:
         """The linear program left when every binary takes its (rounded) value in `values` [columns]."""
@@ -68,7 +73,9 @@ class Milp:
         upper = np.where(self.integer, rounded, self.upper)
         none = np.zeros_like(self.integer)
         sides = (self.row_lower, self.row_upper)
-        return Milp(lower, upper, none, self.matrix, *sides, self.inputs, products=self.products)
+        return Milp(
+            lower, upper, none, self.matrix, *sides, self.inputs, products=self.products, ball=self.ball
+        )
 
     def scaled(self) -> tuple[Milp, Array]:
         """The same program with columns and rows brought to size one, and what to multiply its columns by.

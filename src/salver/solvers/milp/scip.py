@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pyscipopt import Expr, Model
+from pyscipopt import Expr, Model, quicksum
 from pyscipopt.scip import Term
 
 from salver.solvers.milp.program import Milp
+from salver.spec import Ball
 
 Array = npt.NDArray[np.float64]
 
@@ -37,6 +38,8 @@ def _solved(model: Milp, seconds: float, products: bool) -> tuple[str, Array | N
     for p, f, v in model.products.tolist() if products else ():
         factor = float(columns[f] * columns[v] / columns[p])
         solver.addCons(variables[p] == factor * variables[f] * variables[v])
+    if model.ball is not None and model.ball.square > 0:
+        solver.addCons(_share_of_ball(model.ball, variables, columns) <= 1.0)
     solver.setParams(
         {
             "limits/time": max(seconds, 0.01),
@@ -52,6 +55,13 @@ def _solved(model: Milp, seconds: float, products: bool) -> tuple[str, Array | N
         values = np.array([solver.getSolVal(solution, variable) for variable in variables])
         return "feasible", values * columns
     return "limit" if status == "timelimit" else status, None
+
+
+def _share_of_ball(ball: Ball, variables: list[Any], columns: Array) -> Any:
+    """|x - centre|^2 / radius^2, where x is the first variables times the factors of their columns."""
+    centre = ball.centre.tolist()
+    steps = (factor * v - c for v, factor, c in zip(variables, columns.tolist(), centre, strict=False))
+    return quicksum(step * step for step in steps) * (1.0 / ball.square)
 
 
 def _scip(model: Milp) -> tuple[Any, list[Any]]:

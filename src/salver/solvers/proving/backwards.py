@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.nets.affine import Affine, dense
-from salver.nets.program import GateBlock, MaskBlock
+from salver.nets.program import GateBlock, MaskBlock, ProductBlock
 from salver.proofs.context import Context
 from salver.proofs.row_sum import MOST_AT_ONCE
 from salver.solvers.bounding.backward import interval_product
@@ -69,13 +69,15 @@ class _ReadBack:
         return low[at], high[at]
 
     def _output_limits(self, at: Indices) -> AddLimits:
-        below = [list(self.where.low[entry]) for entry in at.tolist()]
-        above = [list(self.where.high[entry]) for entry in at.tolist()]
+        below, above = (
+            np.array([side[entry] for entry in at.tolist()], np.intp)
+            for side in (self.where.low, self.where.high)
+        )
 
         def add(rows: Rows, lemma: int, multipliers: Array) -> None:
             for sides, signed in ((below, multipliers), (above, -multipliers)):
                 used = np.flatnonzero(signed > 0)
-                rows.add_atoms(lemma, [sides[k] for k in used], signed[used])
+                rows.add_atoms(lemma, sides[used], signed[used])
 
         return add
 
@@ -94,7 +96,7 @@ class _ReadBack:
         for block, matrix in read.terms.items():
             kind = self.program.blocks[block] if block >= 0 else None
             open_ = np.zeros(0, np.intp)
-            if isinstance(kind, GateBlock | MaskBlock):
+            if isinstance(kind, GateBlock | MaskBlock | ProductBlock):
                 open_ = np.flatnonzero(bounds.block_lower[block] < bounds.block_upper[block])
                 parts += [(block, open_)] if len(open_) else []
             closed = np.setdiff1d(np.arange(matrix.shape[1]), open_)

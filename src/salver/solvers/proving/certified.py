@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from salver.nets.program import AbsBlock, GateBlock, MaskBlock, Program
+from salver.nets.program import FactorBlock, MaskBlock, Program, ReluBlock
 from salver.proofs.context import Context
 from salver.proofs.graph import STEP
 from salver.solvers.bounding.bounds import Bounds
@@ -27,13 +27,14 @@ def certified(program: Program, context: Context) -> Bounds:
         bounds.signs.append((on.astype(np.int8) - off.astype(np.int8)).astype(np.int8))
     for number, block in enumerate(program.blocks):
         name = STEP + root(program.pre[block.pre].name) if isinstance(block, MaskBlock) else block.name
+        name = root(name) if isinstance(block, FactorBlock) else name
         bounds.block_lower[number], bounds.block_upper[number] = _range(context, name)
-        if isinstance(block, GateBlock | AbsBlock):
+        if not isinstance(block, ReluBlock | MaskBlock):
             bounds.value_lower[number], bounds.value_upper[number] = _range(context, root(block.source))
     # Sizes rest on the ranges of all blocks above.
     bounds.pre_size.extend(pre.affine.magnitude(bounds.largest) for pre in program.pre)
     for number, block in enumerate(program.blocks):
-        if isinstance(block, GateBlock | AbsBlock):
+        if not isinstance(block, ReluBlock | MaskBlock):
             bounds.value_size[number] = block.value.magnitude(bounds.largest)
     low, high = _range(context, network.output)
     return Bounds(**{**vars(bounds), "output_lower": low, "output_upper": high, "infeasible": context.closed})

@@ -111,7 +111,7 @@ def sharpened(program: Program, bounds: Bounds, pre: int, cuts: Cuts, worth: flo
     both = stacked([affine.rows(open_), affine.rows(open_, -1.0)])
     matrix, constant = linear_lower(program, bounds, both)
     box = (bounds.input_lower, bounds.input_upper)
-    least, multipliers = with_multipliers(matrix, constant, cuts.halfspaces, *box)
+    least, multipliers = with_multipliers(matrix, constant, cuts.halfspaces, *box, ball=bounds.ball)
     low, high = bounds.pre_lower[pre][open_], bounds.pre_upper[pre][open_]
     new_low, new_high = np.maximum(low, least[: len(open_)]), np.minimum(high, -least[len(open_) :])
     narrower = new_high - new_low <= worth * (high - low)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from salver.nets.affine import Affine
-from salver.nets.program import AbsBlock, GateBlock, MaskBlock, ReluBlock
+from salver.nets.program import AbsBlock, FactorBlock, GateBlock, MaskBlock, ProductBlock, ReluBlock
 from salver.proofs.checker import Checker
 from salver.proofs.context import Context
 from salver.proofs.record import QueryFiles
@@ -69,7 +69,8 @@ class Deductions:
     def bounds(self, context: Context) -> Bounds:
         """What is certain in a context."""
         if self._known is None or self._known[0] is not context:
-            self._known = context, certified(self.program, context)
+            bounds = replace(certified(self.program, context), ball=self.query.prop.ball)
+            self._known = context, bounds
         return self._known[1]
 
     def places(self, context: Context) -> Places:
@@ -102,11 +103,15 @@ class Deductions:
                     better = (goal.pre_lower[pre], goal.pre_upper[pre])
                     name, affine = self.graph.root(self.program.pre[pre].name), self.program.pre[pre].affine
                     open_ = bounds.signs[pre] == 0
-                case GateBlock() | AbsBlock():
+                case ProductBlock(square=True):
+                    continue
+                case GateBlock() | AbsBlock() | FactorBlock() | ProductBlock():
                     ranges = (bounds.value_lower[number], bounds.value_upper[number])
                     better = (goal.value_lower[number], goal.value_upper[number])
                     name, affine = self.graph.root(block.source), block.value
                     open_ = (ranges[0] < 0) & (ranges[1] > 0)
+                    if isinstance(block, FactorBlock | ProductBlock):
+                        open_ = ranges[0] < ranges[1]
                     if isinstance(block, GateBlock):
                         mask = self.program.blocks[block.mask]
                         assert isinstance(mask, MaskBlock)
@@ -124,7 +129,7 @@ class Deductions:
         for part in np.array_split(entries, -(-2 * len(entries) // MOST_AT_ONCE)):
             rows = self.rows()
             both = stacked([affine.rows(part), affine.rows(part, -1.0)])
-            self.minimise(bounds, both, rows, range(2 * len(part)))
+            self.minimise(bounds, both, rows)
             step = {
                 "do": "bound",
                 "tensor": name,
@@ -149,7 +154,7 @@ class Deductions:
             name = self.graph.root(activation.name)
             for part in np.array_split(np.arange(len(found.entries)), -(-len(found.entries) // MOST_AT_ONCE)):
                 rows = self.rows()
-                self.minimise(bounds, found.affine.rows(part), rows, range(len(part)))
+                self.minimise(bounds, found.affine.rows(part), rows)
                 for lemma, number in enumerate(part):
                     cuts.add_rows(rows, lemma, found.multipliers[number], where)
                 step = {
@@ -164,11 +169,11 @@ class Deductions:
                     return True
         return self.bounds(context).undecided < before
 
-    def minimise(self, bounds: Bounds, affine: Affine, rows: Rows, lemmas: range) -> Array:
+    def minimise(self, bounds: Bounds, affine: Affine, rows: Rows) -> Array:
         """Lower bounds of affine rows; adds what shows the better of both passes to `rows`."""
         found: list[list[tuple[str, int, Array]]] = []
         values = []
-        gates = any(isinstance(block, GateBlock) for block in self.program.blocks)
+        gates = any(isinstance(block, GateBlock | ProductBlock) for block in self.program.blocks)
         for pairing in (False, True) if gates else (False,):
             record: list[tuple[str, int, Array]] = []
             found.append(record)
@@ -176,9 +181,8 @@ class Deductions:
         best = np.argmax(np.stack(values), axis=0)
         for choice, record in enumerate(found):
             for kind, number, multipliers in record:
-                for row in np.flatnonzero((best == choice) & multipliers.any(axis=1)):
-                    entries = np.flatnonzero(multipliers[row])
-                    rows.add(kind, number, lemmas[row], entries, multipliers[row, entries])
+                lemmas, entries = np.nonzero((multipliers > 0) & (best == choice)[:, None])
+                rows.add(kind, number, lemmas, entries, multipliers[lemmas, entries])
         return np.asarray(np.max(np.stack(values), axis=0))
 
     def drop(self, context: Context) -> None:
@@ -243,7 +247,7 @@ class Deductions:
         atoms = [self.query.prop.clauses[c][part][number] for c, part, number in places_]
         slack = slack_rows(self.program.output, atoms)
         rows = self.rows()
-        least = self.minimise(bounds, slack.rows(np.arange(slack.size), -1.0), rows, range(slack.size))
+        least = self.minimise(bounds, slack.rows(np.arange(slack.size), -1.0), rows)
         for lemma, place in enumerate(places_):
             rows.add_atom(lemma, place, 1.0)
         keep = least > 0

@@ -10,7 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.nets.affine import Affine, dense
-from salver.nets.program import AbsBlock, GateBlock, MaskBlock, Program, ReluBlock
+from salver.nets.program import (
+    AbsBlock,
+    FactorBlock,
+    GateBlock,
+    MaskBlock,
+    ProductBlock,
+    Program,
+    ReluBlock,
+)
 from salver.solvers.bounding.bounds import Bounds
 from salver.solvers.bounding.relaxation import mask_lines
 
@@ -46,6 +54,14 @@ def minimise(program: Program, bounds: Bounds, affine: Affine, pairing: bool, re
                 rows[block.mask] = rows[block.mask] + on_mask if block.mask in rows else on_mask
             case AbsBlock():
                 slope, offset = _abs(number, bounds, positive, negative, record)
+            case FactorBlock():
+                slope, offset = weights, np.zeros(len(weights))
+            case ProductBlock():
+                on_factor, slope, offset = _product(
+                    bounds, number, block, (positive, negative), pairing, record
+                )
+                target = block.factor
+                rows[target] = rows[target] + on_factor if target in rows else on_factor
         source = program.argument(block)
         constant = constant + offset + slope @ source.constant
         for target, matrix in source.terms.items():
@@ -53,7 +69,10 @@ def minimise(program: Program, bounds: Bounds, affine: Affine, pairing: bool, re
             rows[target] = rows[target] + product if target in rows else product
     matrix = rows.get(-1, np.zeros((len(constant), program.input_size)))
     low, high = bounds.input_lower, bounds.input_upper
-    return np.asarray(constant + matrix @ ((low + high) / 2) - np.abs(matrix) @ ((high - low) / 2))
+    least = matrix @ ((low + high) / 2) - np.abs(matrix) @ ((high - low) / 2)
+    if bounds.ball is not None:
+        least = np.fmax(least, matrix @ bounds.ball.centre + bounds.ball.least(matrix, low, high))
+    return np.asarray(constant + least)
 
 
 def _relu(
@@ -105,6 +124,38 @@ def _gate(
     record.append(("gate_low", number, positive * open_))
     record.append(("gate_high", number, negative * open_))
     return positive * low - negative * high, (positive - negative) * on, np.zeros(len(positive))
+
+
+def _product(
+    bounds: Bounds,
+    number: int,
+    block: ProductBlock,
+    weights: tuple[Array, Array],
+    pairing: bool,
+    record: Record,
+) -> tuple[Array, Array, Array]:
+    """The planes of `product_lines`; of a square the chord above, and `square_lines`' tangents below."""
+    positive, negative = weights
+    a, b = bounds.block_lower[block.factor], bounds.block_upper[block.factor]
+    if block.square:
+        # By f alone: the tangent in the middle, or that at the end of the range that is nearest to 0; where
+        # 0 is inside, that is the range of the square itself.
+        end = pairing & ((a > 0) | (b < 0))
+        record.append(("product_under_low", number, positive * (end & (a > 0))))
+        record.append(("product_under_high", number, positive * (end & (b < 0))))
+        record.append(("product_middle", number, positive * (not pairing)))
+        record.append(("product_over_low", number, negative))
+        at = np.clip(0.0, a, b) if pairing else (a + b) / 2
+        slope = positive * (2.0 * at) - negative * (a + b)
+        offset = negative @ (a * b) - positive @ (at * at)
+        return np.zeros_like(slope), slope, offset
+    c, d = bounds.value_lower[number], bounds.value_upper[number]
+    under, over = ("high", "high") if pairing else ("low", "low")
+    record.append((f"product_under_{under}", number, positive))
+    record.append((f"product_over_{over}", number, negative))
+    by_v, (by_f, above) = (b, (d, c)) if pairing else (a, (c, d))
+    on_factor = positive * by_f - negative * above
+    return on_factor, (positive - negative) * by_v, negative @ (by_v * above) - positive @ (by_v * by_f)
 
 
 def _abs(

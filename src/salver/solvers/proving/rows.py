@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from salver.nets.program import AbsBlock, GateBlock, Program
-from salver.proofs.graph import Graph
+from salver.nets.program import AbsBlock, FactorBlock, GateBlock, ProductBlock, Program
+from salver.proofs.graph import Graph, Times
 from salver.solvers.journal import Refutation, Weighted
 from salver.spec import Atom, Property
 
 Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
+Lemmas = int | Indices
 _LARGEST = 1e12
 """Rows with larger multipliers come from ranges that are hardly any; without them a deduction is weaker."""
 _EXACT = 22
@@ -25,15 +26,33 @@ _EXACT = 22
 
 @dataclass(eq=False)
 class Rows:
-    """The `by` of one proof step: groups of rows with multipliers, over several deductions."""
+    """The `by` of one proof step: groups of rows with multipliers, over several deductions.
+
+    A method takes one deduction, or one for each of the entries.
+    """
 
     program: Program
     graph: Graph
-    groups: dict[tuple[str, str], tuple[list[int], list[Any], list[float]]] = field(default_factory=dict)
+    groups: dict[tuple[str, str], list[tuple[Indices, Indices, Array]]] = field(default_factory=dict)
 
-    def add(self, kind: str, number: int, lemma: int, entries: Any, multipliers: Any) -> None:
+    def add(self, kind: str, number: int, lemmas: Lemmas, entries: Indices, multipliers: Array) -> None:
         """Adds rows of one kind at a pre-activation (`step_*`, `low`, `high`) or block."""
-        self._put(kind, self.name(kind, number), lemma, entries, multipliers)
+        if kind.startswith("product_"):
+            kind = self._product_kind(kind, number)
+        self._put(kind, self.name(kind, number), lemmas, entries, multipliers)
+
+    def _product_kind(self, kind: str, number: int) -> str:
+        """A row of a product in the checker's words, whose factor is the one on the left."""
+        block = self.program.blocks[number]
+        assert isinstance(block, ProductBlock)
+        factor, form = self.program.blocks[block.factor], self.graph.forms[block.name]
+        assert isinstance(factor, FactorBlock)
+        assert isinstance(form, Times)
+        if self.graph.root(factor.source) == form.left:
+            return kind
+        return {"product_over_low": "product_over_high", "product_over_high": "product_over_low"}.get(
+            kind, kind
+        )
 
     def name(self, kind: str, number: int) -> str:
         """The tensor of a kind of rows in the checker's words."""
@@ -41,16 +60,17 @@ class Rows:
             return self.graph.root(self.program.pre[number].name)
         block = self.program.blocks[number]
         if kind == "value":
-            assert isinstance(block, GateBlock | AbsBlock)
+            assert isinstance(block, GateBlock | AbsBlock | ProductBlock)
             return self.graph.root(block.source)
-        return block.name
+        return self.graph.root(block.name) if isinstance(block, FactorBlock) else block.name
 
-    def add_atom(self, lemma: int, place: tuple[int, int, int], multiplier: float) -> None:
+    def add_atom(self, lemmas: Lemmas, place: tuple[int, int, int], multipliers: Array | float) -> None:
         """Adds an atom (clause, conjunction, number)."""
-        self._put("atom", "", lemma, [list(place)], [multiplier])
+        values = np.atleast_1d(multipliers)
+        self._put("atom", "", lemmas, np.tile(np.array(place, np.intp), (len(values), 1)), values)
 
-    def add_atoms(self, lemma: int, places: list[list[int]], multipliers: Array) -> None:
-        """Adds atoms, each as [clause, conjunction, number]."""
+    def add_atoms(self, lemma: int, places: Indices, multipliers: Array) -> None:
+        """Adds atoms, each as clause, conjunction and number [k, 3]."""
         self._put("atom", "", lemma, places, multipliers)
 
     def add_range(self, kind: str, number: int, lemma: int, entries: Indices, multipliers: Array) -> None:
@@ -63,13 +83,19 @@ class Rows:
 
     def add_output(self, kind: str, lemma: int, entry: int) -> None:
         """Adds the range of an output, `low` or `high`, once."""
-        self._put(kind, self.graph.network.output, lemma, [entry], [1.0])
+        self._put(kind, self.graph.network.output, lemma, np.array([entry], np.intp), np.ones(1))
 
     def add_refutation(self, lemma: int, refutation: Refutation, places: Places) -> None:
         """Adds a refutation, as far as what it rests on is certain."""
         for part in refutation.parts:
             if part.kind == "range":
                 self._ranges(lemma, part, places)
+            elif part.kind == "product_point":
+                # Where the factor is a point, all planes of one side say the same.
+                for kind, sign in (("product_under_low", 1.0), ("product_over_low", -1.0)):
+                    self.add(kind, part.number, lemma, part.entries, sign * part.multipliers)
+            elif part.kind.startswith("product_"):
+                self.add(part.kind, part.number, lemma, part.entries, part.multipliers)
             else:
                 self._put(part.kind, self.name(part.of, part.number), lemma, part.entries, part.multipliers)
         for atom, multiplier in refutation.atoms:
@@ -78,20 +104,15 @@ class Rows:
 
     def pick(self, keep: Any) -> list[Any]:
         """The groups of the deductions kept [count], numbered anew."""
+        keep = np.asarray(keep, bool)
         number = np.cumsum(keep) - 1
         groups = []
-        for (kind, name), (lemmas, entries, multipliers) in sorted(self.groups.items()):
-            chosen = [i for i, lemma in enumerate(lemmas) if keep[lemma]]
-            if chosen:
-                groups.append(
-                    [
-                        kind,
-                        name,
-                        [int(number[lemmas[i]]) for i in chosen],
-                        [entries[i] for i in chosen],
-                        [multipliers[i] for i in chosen],
-                    ]
-                )
+        for (kind, name), parts in sorted(self.groups.items()):
+            lemmas, entries, multipliers = (np.concatenate(part) for part in zip(*parts, strict=True))
+            chosen = keep[lemmas]
+            if chosen.any():
+                columns = (number[lemmas[chosen]], entries[chosen], shortened(multipliers[chosen]))
+                groups.append([kind, name, *(column.tolist() for column in columns)])
         return groups
 
     def _ranges(self, lemma: int, part: Weighted, places: Places) -> None:
@@ -100,18 +121,12 @@ class Rows:
             if output in side:
                 self.add_atom(lemma, side[output], abs(value))
 
-    def _put(self, kind: str, name: str, lemma: int, entries: Any, multipliers: Any) -> None:
-        values = np.asarray(multipliers, np.float64)
-        entries = entries.tolist() if isinstance(entries, np.ndarray) else entries
-        usable = (values > 0) & (values < _LARGEST)
-        if not usable.all():
-            entries, values = [e for e, u in zip(entries, usable, strict=True) if u], values[usable]
-        if not entries:
-            return
-        group = self.groups.setdefault((kind, name), ([], [], []))
-        group[0].extend([lemma] * len(entries))
-        group[1].extend(entries)
-        group[2].extend(shortened(values).tolist())
+    def _put(self, kind: str, name: str, lemmas: Lemmas, entries: Indices, multipliers: Array) -> None:
+        lemmas = np.broadcast_to(np.asarray(lemmas, np.intp), len(entries))
+        usable = (multipliers > 0) & (multipliers < _LARGEST)
+        if usable.any():
+            found = (lemmas[usable], entries[usable], multipliers[usable])
+            self.groups.setdefault((kind, name), []).append(found)
 
 
 def shortened(values: Array) -> Array:
@@ -150,7 +165,7 @@ def places(prop: Property, alternatives: list[set[int]]) -> Places:
     """The certain part of a property: clauses with one conjunction left."""
     kept = [(clause, min(left)) for clause, left in enumerate(alternatives) if len(left) == 1]
     clauses = tuple((prop.clauses[clause][part],) for clause, part in kept)
-    certain = Property(prop.input_lower, prop.input_upper, clauses, prop.output_count)
+    certain = replace(prop, clauses=clauses)
     comparisons: list[tuple[int, int, int]] = []
     low: dict[int, tuple[float, tuple[int, int, int]]] = {}
     high: dict[int, tuple[float, tuple[int, int, int]]] = {}
@@ -171,7 +186,7 @@ def without_comparisons(prop: Property) -> Property:
     clauses = tuple(
         clause for clause in prop.clauses if len(clause) == 1 and all(a.other is None for a in clause[0])
     )
-    return Property(prop.input_lower, prop.input_upper, clauses, prop.output_count)
+    return replace(prop, clauses=clauses)
 
 
 def _tightest(atom: Atom, place: tuple[int, int, int], low: dict[int, Any], high: dict[int, Any]) -> None:

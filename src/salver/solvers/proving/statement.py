@@ -10,8 +10,17 @@ import numpy.typing as npt
 
 from salver.nets.network import Network
 from salver.nets.operators import Reshape
-from salver.nets.program import AbsBlock, GateBlock, MaskBlock, Program, ReluBlock
-from salver.proofs.graph import STEP, Abs, Affine, Gate, Graph, Relu
+from salver.nets.program import (
+    AbsBlock,
+    FactorBlock,
+    GateBlock,
+    MaskBlock,
+    ProductBlock,
+    Program,
+    ReluBlock,
+)
+from salver.proofs.ball import ExactBall
+from salver.proofs.graph import STEP, Abs, Affine, Gate, Graph, Relu, Times
 from salver.proofs.onnx_file import NetworkFile, UnsupportedNetworkError, parse_network
 from salver.proofs.record import QueryFiles
 from salver.proofs.vnnlib_file import ExactAtom, ExactProperty
@@ -83,7 +92,13 @@ def exact(prop: Property) -> ExactProperty:
     lower, upper = (
         tuple(Fraction(value) for value in side.tolist()) for side in (prop.input_lower, prop.input_upper)
     )
-    return ExactProperty(lower, upper, clauses, prop.output_count)
+    ball = None
+    if prop.ball is not None:
+        centre = tuple(Fraction(value) for value in prop.ball.centre.tolist())
+        below = tuple(low < middle for low, middle in zip(lower, centre, strict=True))
+        above = tuple(high > middle for high, middle in zip(upper, centre, strict=True))
+        ball = ExactBall(centre, Fraction(prop.ball.square), below, above)
+    return ExactProperty(lower, upper, clauses, prop.output_count, ball)
 
 
 def _same_clauses(prop: Property, found: ExactProperty) -> bool:
@@ -106,6 +121,13 @@ def _check_tensors(program: Program, graph: NamedGraph) -> None:
     fits = all(graph.sizes.get(name) == size for name, size in zip(switches, sizes, strict=True))
     for block in program.blocks:
         match block, graph.forms.get(block.name):
+            case FactorBlock(), _:
+                fits &= graph.sizes.get(graph.root(block.source)) == block.size
+            case ProductBlock(), Times(left, right):
+                factor = program.blocks[block.factor]
+                assert isinstance(factor, FactorBlock)
+                sources = sorted((graph.root(factor.source), graph.root(block.source)))
+                fits &= sources == sorted((left, right))
             case ReluBlock(), Relu(source):
                 fits &= source == switches[block.pre]
             case MaskBlock(), _:
@@ -149,4 +171,6 @@ def _values(graph: NamedGraph, x: Array, switches: dict[str, Array]) -> dict[str
                 values[name] = values[STEP + switch] * values[source]
             case Abs(source):
                 values[name] = np.abs(values[source])
+            case Times(left, right):
+                values[name] = values[left] * values[right]
     return values
