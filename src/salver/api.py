@@ -170,8 +170,7 @@ def radius(
             or else the size of the point, at least 1.
         precision: the distance of the two radii, as a share of the larger, at which it is enough.
         timeout: wall seconds for all questions together.
-        proof: file for a proof of the certified radius.
-        model, point, question, solver, seed, asked: as `check`.
+        proof: file for a proof of the certified radius. All else is as in `check`.
 
     Raises:
         SalverError: as `check`.

@@ -25,7 +25,9 @@ def methods(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the methods of explaining with their options, and what is not supported with the reason.
+    """List the methods of explaining and their options.
+
+    What is not supported follows, with the reason.
 
     Example: salver methods smoothgrad
     """

@@ -26,7 +26,9 @@ def unroll(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="replace the output file if it is there")] = False,
 ) -> None:
-    """Unroll a network and a map that explains it into one ONNX file. Its output is Y = [logits, map].
+    """Write a network and its map as one ONNX file.
+
+    The output is Y = [logits, map].
 
     `salver methods` lists the methods; each has options of its own.
 

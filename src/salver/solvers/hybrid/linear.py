@@ -40,7 +40,7 @@ _ITERATIONS = 1000
 _MOST_TANGENTS = 30
 _ON_SPHERE = 1e-9
 """Share of the radius by which a point beside the ball counts as one of it; a replay decides."""
-_NEAREST_S = 2.0
+_NEAREST_S = 0.3
 """Seconds for one point nearest to a ball's centre."""
 _SMALLEST = 1e-11
 """Multipliers below this share of the largest say nothing, and are left out of a refutation."""
