@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from html.parser import HTMLParser
@@ -31,7 +32,7 @@ class _Reader(HTMLParser):
     anchors: set[str] = field(default_factory=set)
     introduced: list[str] = field(default_factory=list)
     lost_lists: list[str] = field(default_factory=list)
-    _open: list[str] = field(default_factory=list)
+    _open: list[tuple[str, str]] = field(default_factory=list)
     _text: str = ""
 
     def __post_init__(self) -> None:
@@ -45,32 +46,33 @@ class _Reader(HTMLParser):
             self.links.append(target)
         if tag in BLOCKS or tag == "pre":
             self._close_text()
-        if named.get("class") == "arithmatex":
-            tag = FORMULA
-        if not self._one_word() and tag in ONE_WORDS:
-            self._text += ONE_WORDS[tag]
+        kind = FORMULA if named.get("class") == "arithmatex" else tag
+        if not self._one_word() and kind in ONE_WORDS:
+            self._text += ONE_WORDS[kind]
         if tag not in ("img", "br", "hr", "input"):
-            self._open.append(tag)
+            self._open.append((tag, kind))
 
     def handle_endtag(self, tag: str) -> None:
         if tag in BLOCKS or tag == "pre":
             self._close_text()
-        while self._open and self._open.pop() != tag:
+        while self._open and self._open.pop()[0] != tag:
             pass
 
     def handle_data(self, data: str) -> None:
-        if self._open[-1:] == ["strong"] and _PLAIN_WORD.fullmatch(data):
+        if self._open[-1:] == [("strong", "strong")] and _PLAIN_WORD.fullmatch(data):
             self.introduced.append(data)
-        if not self._one_word() and not {"pre", "style"} & set(self._open):
+        if not self._one_word() and not self._inside({"pre", "style"}):
             self._text += data
 
     def _one_word(self) -> bool:
-        return bool(ONE_WORDS.keys() & set(self._open))
+        return self._inside(ONE_WORDS)
+
+    def _inside(self, kinds: Iterable[str]) -> bool:
+        return bool({kind for _, kind in self._open} & set(kinds))
 
     def _close_text(self) -> None:
-        inside = set(self._open)
         self.lost_lists += _LOST_LIST.findall(self._text)
-        if self._text.strip() and not HEADINGS & inside and "pre" not in inside:
+        if self._text.strip() and not self._inside({*HEADINGS, "pre"}):
             self.texts.append(" ".join(self._text.split()))
         self._text = ""
 
@@ -92,10 +94,6 @@ class Page:
     anchors: frozenset[str]
     introduced: tuple[str, ...]
     lost_lists: tuple[str, ...]
-
-    @property
-    def longest(self) -> int:
-        return max(map(length, self.sentences), default=0)
 
 
 @cache
