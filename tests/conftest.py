@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     # Before a numeric library is loaded: tests run side by side, and threads of one wait for those of others.
     os.environ.setdefault(_threads, "1")
+
+# How long an example takes says how busy the machine is, nothing else.
+hypothesis.settings.register_profile("salver", deadline=None)
+hypothesis.settings.load_profile("salver")
 
 ROOT = Path(__file__).resolve().parent.parent
 

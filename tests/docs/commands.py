@@ -242,6 +242,13 @@ def _module_complaint(arguments: list[str]) -> str | None:
     path = base / Path(*module.split(".")).with_suffix(".py")
     if not path.is_file():
         return f"there is no module {module}"
-    source = path.read_text()
+    source = path.read_text() + "".join(shared.read_text() for shared in _imported(path.read_text()))
     unknown = [o for o in rest if o.startswith("--") and f'"{o.partition("=")[0]}"' not in source]
     return f"{module} has no option {unknown[0]}" if unknown else None
+
+
+def _imported(source: str) -> list[Path]:
+    """The modules of `experiments/` that a module imports: some options are declared there."""
+    names = re.findall(r"^from (experiments\.[\w.]+) import", source, re.MULTILINE)
+    paths = [(ROOT / Path(*name.split("."))).with_suffix(".py") for name in names]
+    return [path for path in paths if path.is_file()]

@@ -15,7 +15,15 @@ from salver.explain.ranking import UndefinedConditionError
 from salver.families.factory import InstanceFactory, Point, Posed
 from salver.families.instance import Facts
 from salver.families.question import QUESTIONS, Question
-from salver.families.questions import EntryMoves, SignChanges, TopKChanges
+from salver.families.questions import (
+    EntryMoves,
+    LabelChanges,
+    SameMap,
+    SameSigns,
+    SameTopK,
+    SignChanges,
+    TopKChanges,
+)
 from salver.families.search import Found
 from salver.nets.network import evaluate
 from salver.nets.torch_bridge import from_torch
@@ -114,6 +122,18 @@ def test_a_question_that_does_not_fit_the_map_is_refused(question: Question, wha
 def test_an_entry_that_is_0_has_no_sign_to_lose() -> None:
     with pytest.raises(UndefinedConditionError, match="entry 1 of the map is 0, which has no sign"):
         SignChanges(entry=1).at(np.array([2.0, 0.0]), 0, 3)
+
+
+@pytest.mark.parametrize("question", [SameMap(delta=0.1), SameSigns(), SameTopK(k=1), LabelChanges()])
+def test_a_network_with_one_output_has_no_other_class(question: Question) -> None:
+    """As a regression has; a question about its map alone is one all the same."""
+    torch.manual_seed(1)
+    network = from_torch(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1)), 2)
+    single = InstanceFactory("saliency", network, "net", "none", (2,), (-1.0, 1.0))
+    point = Point(0, np.array([0.3, -0.2], np.float32), 0)
+    with pytest.raises(SalverError, match="one output has no other class"):
+        single.pose(point, question, Gradient()).draft(0.1, Found(0.0))
+    assert single.pose(point, TopKChanges(k=1), Gradient()).radius(1.0, 0) > 0
 
 
 def test_a_radius_is_that_of_a_violation() -> None:

@@ -7,17 +7,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from salver.nets.network import evaluate
+from experiments.soundness.products import form_network
+from salver.explain.unroll import unroll
+from salver.nets.affine import UnsupportedQueryError
+from salver.nets.network import Network, evaluate, lower
+from salver.nets.operators import Mul, Node
 from salver.oracle.enumerate import enumerate_query
 from salver.oracle.regions import decide
+from salver.solvers.absolute import without_abs
 from salver.solvers.attack.surrogate import Surrogate
 from salver.solvers.bounding.backward import quotient, tighten_backwards
 from salver.solvers.bounding.batched import BatchBounder, BatchPart
 from salver.solvers.bounding.bounds import Method, propagate
+from salver.solvers.bounding.copies import aligned_neurons, implied_by_copies
+from salver.solvers.bounding.relaxation import product_lines, square_lines
+from salver.solvers.boxes import decides
+from salver.solvers.milp.expansion import with_gates
 from salver.solvers.query import Budget, Options, Query, Verdict
 from salver.solvers.registry import embedded_solver
 from salver.spec.truth import Truth
 from tests.builders.products import KINDS, ProductKind, product_query
+from tests.builders.small_queries import relu_network
 
 SEEDS = range(3)
 
@@ -110,17 +120,16 @@ def test_oracles_agree(tmp_path: Path, kind: ProductKind) -> None:
         assert found.truth is decide(query.network, query.prop).truth
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", ["hybrid", "crown", "milp"])
-def test_solvers_are_right(tmp_path: Path, kind: ProductKind, name: str) -> None:
-    solve = embedded_solver(name).load()
+def test_the_search_is_right(tmp_path: Path, kind: ProductKind) -> None:
+    """The other solvers, and more of this one: `tests/soundness/test_campaign.py`."""
     truths = {Truth.SAT: Verdict.SAT, Truth.UNSAT: Verdict.UNSAT}
-    for seed in SEEDS:
+    for seed in range(1, 3):
         query = product_query(tmp_path, kind, seed)
         truth = decide(query.network, query.prop).truth
-        parts = [frozenset[str](), frozenset({"attack"})] if name == "hybrid" else [frozenset[str]()]
-        for without in parts:
-            assert solve(query, Budget(10.0), Options(without=without)).verdict is truths[truth]
+        options = Options(without=frozenset({"attack"}))
+        assert embedded_solver("hybrid").load()(query, Budget(20.0), options).verdict is truths[truth]
 
 
 def test_the_slope_of_the_surrogate_is_that_of_its_value(tmp_path: Path) -> None:
@@ -146,3 +155,79 @@ def test_a_quotient_holds_every_quotient() -> None:
         assert ((numerator / divisor >= low) & (numerator / divisor <= high)).all()
     assert np.isfinite(low[(q[0] > 0) | (q[1] < 0)]).all()
     assert np.isinf(low[(q[0] < 0) & (q[1] > 0)]).all()
+
+
+def test_the_planes_of_a_product_hold_everywhere() -> None:
+    rng = np.random.default_rng(1)
+    factor, value = np.sort(rng.normal(size=(2, 400)), axis=0), np.sort(rng.normal(size=(2, 400)), axis=0)
+    for pairing in (False, True):
+        lines = product_lines((factor[0], factor[1]), (value[0], value[1]), pairing)
+        squares = square_lines(factor[0], factor[1], pairing)
+        for share in np.vstack([rng.random((30, 2)), [[0, 0], [0, 1], [1, 0], [1, 1]]]):
+            f, v = factor[0] + share[0] * np.ptp(factor, axis=0), value[0] + share[1] * np.ptp(value, axis=0)
+            for planes, product, other in ((lines, f * v, v), (squares, f * f, f)):
+                below = planes.lower_mask * f + planes.lower_value * other + planes.lower_offset
+                above = planes.upper_mask * f + planes.upper_value * other + planes.upper_offset
+                assert (below <= product + 1e-12).all()
+                assert (above >= product - 1e-12).all()
+
+
+def test_copies_imply_signs_of_each_other(tmp_path: Path) -> None:
+    """With the sign of one copy's neuron fixed, those of the others keep every point that has it."""
+    rng = np.random.default_rng(3)
+    classifier = relu_network([3, 6, 4, 2], rng)
+    form = form_network(rng, "integrated", classifier, np.array([1.0, 0.0]), np.zeros(3))
+    program = lower(form)
+    low, high = -np.ones(3), np.ones(3)
+    points = rng.uniform(low, high, (3000, 3))
+    z = program.evaluate(points)[1]
+    bounds = propagate(program, low, high)
+    aligned = aligned_neurons(program)
+    assert aligned is not None
+    implied = 0
+    for pre in aligned.first:
+        for neuron in np.flatnonzero(bounds.signs[pre] == 0):
+            for side in (-1, 1):
+                signs = {number: fixed.copy() for number, fixed in enumerate(bounds.signs)}
+                signs[pre][neuron] = side
+                found = implied_by_copies(program, signs, bounds)
+                assert found is not None
+                inside = np.sign(z[pre][:, neuron]) == side
+                for number, after in found[0].items():
+                    assert ((z[number][inside] > 0) == (after > 0))[:, after != 0].all()
+                    assert (z[number][inside] >= found[1].pre_lower[number]).all()
+                    assert (z[number][inside] <= found[1].pre_upper[number]).all()
+                    implied += int((after != signs[number]).sum())
+    assert implied
+
+
+def test_without_copies_nothing_is_implied() -> None:
+    program = lower(unroll(relu_network([3, 6, 4, 2], np.random.default_rng(3)), np.array([1.0, 0.0])))
+    assert aligned_neurons(program) is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_sums_of_gates_compute_the_products(tmp_path: Path, kind: ProductKind) -> None:
+    query = product_query(tmp_path, kind, 0)
+    expanded = with_gates(without_abs(query.program))
+    assert expanded is not None
+    assert not expanded.has_products
+    points = _points(query, 50)
+    assert np.allclose(expanded.evaluate(points)[0], query.program.evaluate(points)[0], atol=1e-9)
+    assert with_gates(without_abs(query.program), most=1) is None
+
+
+@pytest.mark.parametrize("name", ["marabou", "hybrid-paper"])
+def test_solvers_without_products_say_so(tmp_path: Path, name: str) -> None:
+    pytest.importorskip("maraboupy")
+    query = product_query(tmp_path, "times-input", 0)
+    assert not embedded_solver(name).products
+    with pytest.raises(UnsupportedQueryError, match="products of two values"):
+        embedded_solver(name).load()(query, Budget(5.0), Options())
+    assert decides(query)
+
+
+def test_a_product_without_a_piecewise_constant_factor_is_no_program() -> None:
+    square = Network("x", 2, (Node("y", Mul(), ("x", "x"), (2,)),), "y")
+    with pytest.raises(UnsupportedQueryError, match="neither factor is piecewise constant"):
+        lower(square)

@@ -8,6 +8,7 @@ from typing import ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
+from salver.core.errors import SalverError
 from salver.core.records import Kinds, Record
 from salver.nets.network import Network
 from salver.spec import Clause, Property
@@ -130,10 +131,19 @@ class Question(Record):
 
 
 def others(label: int, logits: int) -> tuple[int, ...]:
-    """All classes but one."""
+    """All classes but one.
+
+    Raises:
+        SalverError: there is no other.
+    """
+    if logits < 2:
+        hint = "ask about the map alone, such as `entry-moves`"
+        raise SalverError("a network with one output has no other class", "question", hint)
     return tuple(k for k in range(logits) if k != label)
 
 
 def lead_of_others(logits: Array, label: int) -> Array:
-    """max over k != l of z_k - z_l [batch]."""
+    """max over k != l of z_k - z_l [batch]; minus infinity where there is no other class."""
+    if logits.shape[1] < 2:
+        return np.full(len(logits), -np.inf)
     return np.asarray(np.delete(logits, label, axis=1).max(axis=1) - logits[:, label])

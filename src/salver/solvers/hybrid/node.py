@@ -16,6 +16,7 @@ from salver.nets.affine import Affine
 from salver.nets.program import AbsBlock, Program
 from salver.solvers.bounding.backward import tighten_backwards
 from salver.solvers.bounding.bounds import Bounds, Signs, bound_affine, linear_lower, propagate
+from salver.solvers.bounding.copies import implied_by_copies
 from salver.solvers.bounding.halfspaces import Halfspaces, cutting, lower_bounds, stack
 from salver.solvers.bounding.reduced import reduce_to_open
 from salver.solvers.hybrid.branching import branching_neuron
@@ -104,6 +105,10 @@ def tighten(query: Query, node: SearchNode, without: frozenset[str] = frozenset(
         return None
     signs, within, known = node.signs, node.within, node.bounded
     while True:
+        implied = implied_by_copies(query.program, signs, within)
+        if implied is None:
+            return None
+        signs, within = implied
         bounds = _forward_and_back(query, signs, within, known, "backward" not in without)
         if bounds is None or "halfspaces" in without:
             return bounds

@@ -107,12 +107,17 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
     """
     decide = backend(options.backend)
     if query.program.has_products:
-        expanded = with_gates(without_abs(query.program))
-        query = query if expanded is None else query.over(expanded)
+        query = _with_gates(query)
     prop = query.prop
     bounds = propagate(query.program, prop.input_lower, prop.input_upper, ball=prop.ball)
     result = solve_within(without_refuted(query, bounds), bounds, budget, options, decide)
     return claimed_unsat(query, budget, options) if result.verdict is Verdict.UNSAT else result
+
+
+def _with_gates(query: Query) -> Query:
+    """The query with sums of gates for its products, if they are few."""
+    expanded = with_gates(without_abs(query.program))
+    return query if expanded is None else query.over(expanded)
 
 
 def solve_within(
