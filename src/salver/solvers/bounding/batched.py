@@ -259,13 +259,13 @@ class _BatchedPass:
                 _add(weights, edges.mask_block, edges.mask.spread(weight, batch))
             offset = edges.offset.total(weight, batch)
             constant = constant + offset
-            scale = scale + 4.0 * _dot(weight.abs() + UNDERFLOW, _taken(edges.reach, batch))
+            scale = scale + 4.0 * _dot(weight.abs().add_(UNDERFLOW), _taken(edges.reach, batch))
             if not edges.source.any:
                 continue
             slope = edges.source.slopes(weight, batch)
             if not edges.affine.plain:
                 constant = constant + slope @ edges.source.of(edges.affine.constant)
-            scale = scale + _dot(slope.abs() + UNDERFLOW, _taken(edges.size, batch))
+            scale = scale + _dot(slope.abs().add_(UNDERFLOW), _taken(edges.size, batch))
             for target, factor in edges.factors.items():
                 _add(weights, target, factor.after(slope))
         least = constant - ROUNDING * scale - TINY

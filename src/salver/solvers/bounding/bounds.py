@@ -352,7 +352,9 @@ def _allowance(bounds: Bounds, matrix: Array, scale: Array) -> Array:
 
 
 def _sizes(coefficients: Array) -> Array:
-    return np.asarray(np.abs(coefficients) + UNDERFLOW)
+    sizes = np.abs(coefficients)
+    sizes += UNDERFLOW
+    return sizes
 
 
 def _backward(
