@@ -54,7 +54,7 @@ def verdicts_agree(queries: list[tuple[Query, Truth]], options: Options) -> int:
 @pytest.mark.slow
 def test_a_back_end_that_calls_everything_infeasible_closes_nothing(queries):
     infeasible = mock.Mock(return_value=("infeasible", None))
-    with mock.patch.object(tree, "backend", return_value=infeasible):
+    with mock.patch.object(tree, "proposing", return_value=infeasible):
         assert verdicts_agree(queries, Options(without=frozenset({"attack"}))) > len(queries) // 2
 
 
