@@ -16,8 +16,6 @@ from tests.docs.prose import length, read, split
 
 DOCS = ROOT / "docs"
 LONGEST = 25
-# Pages with sentences that are too long. The list may only become shorter.
-TO_BE_MENDED = frozenset({"README"})
 # Pages that people read first: they lead to the glossary, which has the words that they introduce.
 READ_FIRST = ("index", "check", "which-method", "metrics", "families", "tour", "verdicts", "leaderboard")
 TERMS = (
@@ -45,10 +43,7 @@ def explained() -> set[str]:
 @pytest.mark.parametrize("page", PAGES)
 def test_sentences_are_short(page: Path) -> None:
     long = [sentence for sentence in read(page).sentences if length(sentence) > LONGEST]
-    if page.stem in TO_BE_MENDED:
-        assert long, f"{page.name} has short sentences alone: take it off TO_BE_MENDED"
-    else:
-        assert not long, "\n".join(f"{length(sentence)} words: {sentence}" for sentence in long)
+    assert not long, "\n".join(f"{length(sentence)} words: {sentence}" for sentence in long)
 
 
 @pytest.mark.parametrize("page", PAGES)
