@@ -28,7 +28,6 @@ from salver.solvers.bounding.slopes import improved
 Array = npt.NDArray[np.float64]
 Tensor = torch.Tensor
 Method = Literal["channels", "pixels", "differences"]
-_MAP = "cam_map"
 _AT_ONCE = 32
 
 
@@ -42,13 +41,15 @@ class CamBounds:
 
     def __init__(self, classifier: Network, label: int) -> None:
         self.graph = Cam(logit=label).graph(classifier)
-        self.bounder = ConvBounder(self.graph, _MAP)
         made_by = {node.name: node for node in self.graph.nodes}
-        self.activations = made_by[made_by[_MAP].inputs[0]]
-        operator = made_by[_MAP].operator
+        flat = made_by[made_by[self.graph.output].inputs[1]]
+        image = made_by[flat.inputs[0]]
+        self.image, operator = image.name, image.operator
+        self.bounder = ConvBounder(self.graph, self.image)
+        self.activations = made_by[image.inputs[0]]
         assert isinstance(operator, Conv)
         self.weights = torch.tensor(operator.weight[0, :, 0, 0], dtype=torch.float64)
-        self.height, self.width = made_by[_MAP].shape[1:]
+        self.height, self.width = image.shape[1:]
 
     @property
     def pixels(self) -> int:
@@ -58,7 +59,7 @@ class CamBounds:
     def map(self, x: Array) -> Array:
         """CAM [pixels] at one input [n]."""
         point = torch.as_tensor(x, dtype=torch.float64)
-        low, high = self.bounder.ranges(Box(point, point), crown=False).values[_MAP]
+        low, high = self.bounder.ranges(Box(point, point), crown=False).values[self.image]
         return np.asarray(((low + high) / 2).reshape(-1).numpy())
 
     def top(self, x: Array, k: int) -> npt.NDArray[np.intp]:
@@ -72,11 +73,13 @@ class CamBounds:
     def pixel_bounds(self, found: Ranges, pixels: Tensor, method: Method) -> tuple[Tensor, Tensor]:
         """Lower and upper bounds of CAM at some pixels [m], flat indices."""
         at = self._positions(pixels)
-        low, high = (part.reshape(-1)[pixels] for part in found.values[_MAP])
+        low, high = (part.reshape(-1)[pixels] for part in found.values[self.image])
         if method == "channels":
             least, most = self._summed(found, at)
         else:
-            least, most = self.bounder.tightened(found, _MAP, torch.cat([torch.zeros_like(at[:, :1]), at], 1))
+            least, most = self.bounder.tightened(
+                found, self.image, torch.cat([torch.zeros_like(at[:, :1]), at], 1)
+            )
         return torch.maximum(low, least), torch.minimum(high, most)
 
     def difference_bounds(self, found: Ranges, first: Tensor, second: Tensor, steps: int = 0) -> Tensor:
@@ -96,10 +99,10 @@ class CamBounds:
             for points, sign in ((a[mine], 1.0), (b[mine], -1.0)):
                 place = points - start
                 rows[0, number, place[:, 0], place[:, 1]] += sign
-            least[mine] = self.bounder.lower(found, _MAP, rows, start)
+            least[mine] = self.bounder.lower(found, self.image, rows, start)
             weak = (least[mine] <= 0).nonzero()[:, 0]
             if steps and len(weak):
-                better = improved(self.bounder, found, _MAP, rows[:, weak], start[weak], steps)
+                better = improved(self.bounder, found, self.image, rows[:, weak], start[weak], steps)
                 least[mine[weak]] = torch.maximum(least[mine[weak]], better)
         return least
 
@@ -114,8 +117,8 @@ class CamBounds:
         rest = np.setdiff1d(np.arange(self.pixels), inside)
         kind: Method = "channels" if method == "channels" else "pixels"
         least = self.pixel_bounds(found, top, kind)[0]
-        most = found.values[_MAP][1].reshape(-1).clone()
-        low, high = found.values[_MAP]
+        most = found.values[self.image][1].reshape(-1).clone()
+        low, high = found.values[self.image]
         order = np.argsort(-(low + high).reshape(-1).numpy()[rest], kind="stable")
         others = torch.as_tensor(rest[order])
         open_ = others[most[others] >= least.min()]
@@ -135,7 +138,7 @@ class CamBounds:
 
     def _apart(self, first: Tensor, second: Tensor) -> Tensor:
         """Pairs that read no common entry of the input."""
-        window = self.bounder.below(_MAP, (1, 1))[self.bounder.image]
+        window = self.bounder.below(self.image, (1, 1))[self.bounder.image]
         far = [
             (first // self.width - second // self.width).abs() * window.stride[0] >= window.size[0],
             (first % self.width - second % self.width).abs() * window.stride[1] >= window.size[1],
