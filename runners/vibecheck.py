@@ -26,6 +26,7 @@ class VibeCheck(VnnLibTool):
     url = "https://github.com/stanleybak/vibecheck-nn"
     operators: ClassVar = CANONICAL_OPERATORS - {"Abs", "ReduceMean"}
     vnnlib_versions = ("2.0",)
+    exit_codes = frozenset({1})  # version 1.1.0 ends with 0 after `unsat` alone, and with 2 after an error
     by_default = False
 
     @property

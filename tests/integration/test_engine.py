@@ -93,6 +93,19 @@ def test_outcome(
     assert (record.started, record.host) > ("2", "")
 
 
+class EndsWithOne(FakeRunner):
+    exit_codes = frozenset({1})
+
+
+@pytest.mark.parametrize("kind", [FakeRunner, EndsWithOne])
+@pytest.mark.parametrize("answer", ["unknown", "timeout", f"sat\n{WITNESS}", "unsat", ""])
+def test_a_status_that_is_no_error_of_a_tool_leaves_all_answers_but_unsat(
+    bench: Bench, kind: type[FakeRunner], answer: str
+) -> None:
+    record = bench.one(kind("answers_then_fails", bench.pids, answer), ROOMY)
+    assert record.ended_well == (kind is EndsWithOne and answer not in ("unsat", ""))
+
+
 def test_witness_and_logs_are_stored(bench: Bench) -> None:
     record = bench.one(FakeRunner("sat", bench.pids, WITNESS))
     assert record.witness == f"cex/{record.key}.txt"

@@ -20,6 +20,8 @@ from salver.supervise.process import lost, run_supervised
 from salver.supervise.runexec import run_with_runexec
 
 _NOTHING = Answer(claim=Claim.NONE)
+_MAY_END_OTHERWISE = (Claim.SAT, Claim.UNKNOWN, Claim.TIMEOUT)
+"""Answers that count with one of a runner's `exit_codes`: a witness is replayed, the others claim nothing."""
 _REASON_LENGTH = 300
 _PAUSE_S = 0.6
 _WARM_UP_S = 10.0
@@ -107,6 +109,8 @@ def _attempt(
 ) -> RunRecord:
     started = datetime.now(UTC).isoformat(timespec="milliseconds")
     finished, answer = _run(planned, runner, folders, share, stop)
+    if finished.exit_code in runner.exit_codes and answer.claim in _MAY_END_OTHERWISE:
+        finished = finished.model_copy(update={"exit_code": 0})
     logs = witness = None
     stopped = stop.is_set() and finished.termination is Termination.INFRASTRUCTURE
     try:

@@ -64,6 +64,8 @@ class Runner(ABC):
         result_files: file names in the working directory whose text is handed to `parse`.
         complete: whether the tool decides every instance given time.
         proof_file: result file with a proof of an `unsat` (`salver.proofs`), for tools that can write one.
+        exit_codes: statuses beside 0 that are no error of the tool, such as 1 for whatever is not `unsat`.
+            They are recorded as 0. An `unsat` needs 0 all the same.
         by_default: whether `run` uses it when no solvers are named.
         needs_home: whether a run sees the user's HOME, for tools that keep a licence or their installation
             there; others get an empty one, which is removed after the run.
@@ -83,6 +85,7 @@ class Runner(ABC):
     result_files: ClassVar[tuple[str, ...]] = ()
     complete: ClassVar[bool] = False
     proof_file: ClassVar[str] = ""
+    exit_codes: ClassVar[frozenset[int]] = frozenset()
     by_default: ClassVar[bool] = True
     needs_home: ClassVar[bool] = False
 

@@ -41,6 +41,7 @@ class ToolDescription(Record):
         prepare: false leaves `prepare_instance.sh` out, for scripts that kill by name (`vnncomp` only).
         version: overrides what the tool, or a hash of its scripts, says.
         environment: variables added to a run; values may refer to others, as in `"$HOME/bin:$PATH"`.
+        exit_codes: statuses beside 0 that are no error (see `Runner`).
         operators: ONNX operators the tool takes. Without it a `vnnlib` tool is asked, and a `vnncomp` tool
             is given everything that salver writes.
     """
@@ -56,6 +57,7 @@ class ToolDescription(Record):
     devices: frozenset[Literal["cpu", "cuda"]] = frozenset({"cpu"})
     vnnlib_versions: tuple[Literal["1.0", "2.0"], ...] | None = None
     norms: frozenset[Norm] = frozenset(("linf",))
+    exit_codes: frozenset[int] = frozenset()
     complete: bool = False
     by_default: bool = True
     cpus: int = Field(default=1, gt=0)
@@ -100,6 +102,7 @@ def _common(description: ToolDescription) -> dict[str, Any]:
         "operators": description.operators or CANONICAL_OPERATORS,
         "devices": frozenset(description.devices),
         "norms": description.norms,
+        "exit_codes": description.exit_codes,
         "complete": description.complete,
         "by_default": description.by_default,
         "resources": Resources(cpus=description.cpus, memory_mb=description.memory_mb),
