@@ -21,7 +21,7 @@ from salver.nets.onnx.reader import read_onnx
 from salver.run.loaded import load_run
 from salver.run.logs import read_finished
 from salver.run.manifest import RunManifest
-from salver.solvers.bounding.bounds import propagate
+from salver.solvers.bounding.propagation import propagate
 
 _SOLVING = re.compile(r"^solving: (\d+\.\d+) s$", re.MULTILINE)
 MEASURED_COLUMNS = ("network", "condition", "index", "epsilon", "delta", "unstable", "solving_s", "cost_s")

@@ -14,7 +14,7 @@ from salver.families import conditions
 from salver.nets.network import Network, lower
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.torch_bridge import from_torch
-from salver.solvers.bounding.bounds import propagate
+from salver.solvers.bounding.propagation import propagate
 from salver.solvers.query import Query
 from salver.spec import Property, float32_down, float32_up
 

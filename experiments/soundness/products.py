@@ -20,14 +20,11 @@ from pathlib import Path
 import numpy as np
 
 from experiments.soundness.networks import STYLES, single
-from experiments.soundness.queries import KINDS, Array, Case, class_condition, condition, random_classifier
-from experiments.soundness.wide import SCALES, few_open, scaled, touching, wide_box
+from experiments.soundness.queries import Array, Case, random_classifier
+from experiments.soundness.wide import SCALES, ask, few_open, scaled, wide_box
 from salver.explain.unroll import logit_combination, unroll
 from salver.nets.network import Network, NetworkBuilder, lower
-from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.operators import Abs, Add, Concat, Linear, Mul, Node, Pick, Relu, Scale, Sub
-from salver.solvers.query import Query
-from salver.spec import Property
 
 FORMS = (
     "times-input",
@@ -58,17 +55,8 @@ def draw_products(folder: Path, seed: int) -> Case:
     network = form_network(rng, form, classifier, logit_combination(logits, label, against), centre)
     low, high, shape = wide_box(rng, network, centre, style)
     low, high = few_open(network, low, high)
-    points = np.vstack([(low + high) / 2, rng.uniform(low, high, (200, len(low)))])
-    outputs = lower(network).evaluate(points)[0]
-    kind = str(rng.choice(KINDS))
-    least = max(0.1 * float(np.abs(outputs[:, logits:]).max()), 1e-300)
-    clauses = condition(rng, kind, outputs, logits, class_condition(rng, label, others), least)
-    if rng.random() < 0.3:
-        clauses, shape = touching(rng, network, low, high, outputs, clauses), (*shape, "touching")
-    path = folder / f"{seed}.onnx"
-    path.write_bytes(to_bytes(to_model(network)))
-    prop = Property(low, high, clauses, network.output_size)
-    return Case(seed, form, "raw", style, (*traits, scale, *shape), Query(path, network, prop))
+    _, touched, query = ask(rng, folder / f"{seed}.onnx", network, (low, high), (label, others), 0.3)
+    return Case(seed, form, "raw", style, (*traits, scale, *shape, *touched), query)
 
 
 def form_network(

@@ -24,7 +24,7 @@ from salver.explain.unroll import SaliencyMap, logit_combination, unroll
 from salver.families import conditions
 from salver.nets.network import Network, lower
 from salver.nets.onnx.writer import to_bytes, to_model
-from salver.solvers.bounding.bounds import propagate
+from salver.solvers.bounding.propagation import propagate
 from salver.solvers.query import Query
 from salver.spec import Atom, Clause, Property, box_clauses, float32_down, float32_up
 

@@ -28,7 +28,7 @@ from salver.nets.network import Network, lower
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.operators import Add, Conv, Linear, Node
 from salver.oracle.exact import exact_outputs
-from salver.solvers.bounding.bounds import propagate
+from salver.solvers.bounding.propagation import propagate
 from salver.solvers.query import Query
 from salver.spec import Atom, Clause, Property, float32_down, float32_up
 
@@ -56,17 +56,38 @@ def draw_wide(folder: Path, seed: int) -> Case:
     if rng.random() < 0.25 and (tied := with_tie(rng, classifier, low, high)) is not None:
         network, shape = unroll(tied, combination, saliency), (*shape, "tie")
         low, high = few_open(network, low, high)
+    kind, touched, query = ask(rng, folder / f"{seed}.onnx", network, (low, high), (label, others), 0.4)
+    return Case(seed, kind, saliency, style, (*traits, scale, *shape, *touched), query)
+
+
+def ask(
+    rng: np.random.Generator,
+    path: Path,
+    network: Network,
+    box: tuple[Array, Array],
+    classes: tuple[int, list[int]],
+    touching_share: float,
+) -> tuple[str, tuple[str, ...], Query]:
+    """A condition of a drawn kind on the outputs that a network takes in a box, as a query written to `path`.
+
+    Args:
+        classes: the one at the centre, and all others.
+        touching_share: how often a threshold touches an extreme.
+
+    Returns:
+        The kind, `touching` where it does, and the query.
+    """
+    low, high = box
+    logits = 1 + len(classes[1])
     points = np.vstack([(low + high) / 2, rng.uniform(low, high, (200, len(low)))])
     outputs = lower(network).evaluate(points)[0]
-    kind = str(rng.choice(KINDS))
+    kind, touched = str(rng.choice(KINDS)), ()
     least = max(0.1 * float(np.abs(outputs[:, logits:]).max()), 1e-300)
-    clauses = condition(rng, kind, outputs, logits, class_condition(rng, label, others), least)
-    if rng.random() < 0.4:
-        clauses, shape = touching(rng, network, low, high, outputs, clauses), (*shape, "touching")
-    path = folder / f"{seed}.onnx"
+    clauses = condition(rng, kind, outputs, logits, class_condition(rng, *classes), least)
+    if rng.random() < touching_share:
+        clauses, touched = touching(rng, network, low, high, outputs, clauses), ("touching",)
     path.write_bytes(to_bytes(to_model(network)))
-    prop = Property(low, high, clauses, network.output_size)
-    return Case(seed, kind, saliency, style, (*traits, scale, *shape), Query(path, network, prop))
+    return kind, touched, Query(path, network, Property(low, high, clauses, network.output_size))
 
 
 def scaled(rng: np.random.Generator, network: Network, centre: Array, scale: str) -> tuple[Network, Array]:

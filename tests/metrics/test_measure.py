@@ -136,6 +136,7 @@ def test_a_claim_certifies_nothing(tmp_path: Path) -> None:
     found = salver.measure(network, X[:1], timeout=0.3, **given, **ENTRIES)
     assert {row.bounded for row in found.rows} == {False}
     assert {row.certified for row in found.rows} == {math.inf, 0.0}
+    assert "not certified, by milp" in found.sentence
     one = salver.measure(network, X[:1], "consistency", timeout=60, **given).rows[0]
     assert (one.certified, one.attacked) == (0.0, 1.0)
     assert "claims that there is none" in one.reason

@@ -17,7 +17,7 @@ from salver.nets.network import Network, lower
 from salver.nets.program import Program
 from salver.nets.torch_bridge import from_torch
 from salver.solvers.bounding.batched import BatchBounder, BatchPart
-from salver.solvers.bounding.bounds import propagate
+from salver.solvers.bounding.propagation import propagate
 from tests.builders.small_queries import relu_network
 
 NETWORKS = {"784-256-256-10": 0.003, "64-64-64-10": 0.03, "conv": 0.004}

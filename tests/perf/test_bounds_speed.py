@@ -8,7 +8,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from salver.explain.unroll import logit_combination, unroll
 from salver.nets.network import lower
-from salver.solvers.bounding.bounds import propagate
+from salver.solvers.bounding.propagation import propagate
 from tests.builders.small_queries import relu_network
 
 

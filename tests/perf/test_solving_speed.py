@@ -16,8 +16,8 @@ from salver.explain.unroll import logit_combination, unroll
 from salver.nets.network import lower
 from salver.nets.program import Program
 from salver.solvers.bounding.backward import tighten_backwards
-from salver.solvers.bounding.bounds import propagate
 from salver.solvers.bounding.halfspaces import Halfspaces, lower_bounds
+from salver.solvers.bounding.propagation import propagate
 from salver.solvers.hybrid.linear import LinearRelaxation
 from salver.solvers.hybrid.node import root_node, tighten
 from salver.solvers.hybrid.solver import solve

@@ -15,7 +15,7 @@ from salver.nets.network import lower
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.oracle.enumerate import enumerate_query
 from salver.solvers.alternatives import without_refuted
-from salver.solvers.bounding.bounds import propagate
+from salver.solvers.bounding.propagation import propagate
 from salver.solvers.hybrid import solver as hybrid
 from salver.solvers.milp import solver as milp
 from salver.solvers.query import Budget, Options, Query

@@ -15,8 +15,8 @@ from salver.nets.operators import Linear, Node
 from salver.nets.program import Program
 from salver.oracle.enumerate import enumerate_query
 from salver.oracle.regions import decide
-from salver.solvers.bounding.bounds import propagate
 from salver.solvers.bounding.halfspaces import Halfspaces, lower_bounds
+from salver.solvers.bounding.propagation import propagate
 from salver.solvers.hybrid.solver import solve as hybrid
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
 from salver.solvers.registry import embedded_solver

@@ -16,7 +16,8 @@ from salver.nets.program import AbsBlock, GateBlock, Program
 from salver.nets.torch_bridge import from_torch
 from salver.solvers.bounding import batched
 from salver.solvers.bounding.batched import BatchBounder, BatchPart
-from salver.solvers.bounding.bounds import Bounds, propagate
+from salver.solvers.bounding.bounds import Bounds
+from salver.solvers.bounding.propagation import propagate
 from tests.builders.small_queries import random_query, relu_network
 
 

@@ -15,8 +15,8 @@ from salver.nets.operators import Linear, Node, Relu, Scale, Sign
 from salver.nets.torch_bridge import from_torch
 from salver.oracle.enumerate import enumerate_query
 from salver.solvers.bounding.backward import tighten_backwards
-from salver.solvers.bounding.bounds import propagate
 from salver.solvers.bounding.halfspaces import Halfspaces, lower_bounds
+from salver.solvers.bounding.propagation import propagate
 from salver.solvers.hybrid.node import children, root_node, tighten
 from salver.solvers.hybrid.parallel import search_in_parallel
 from salver.solvers.hybrid.solver import solve

@@ -10,7 +10,8 @@ import pytest
 
 from salver.oracle.enumerate import enumerate_query
 from salver.solvers.absolute import without_abs
-from salver.solvers.bounding.bounds import Bounds, propagate
+from salver.solvers.bounding.bounds import Bounds
+from salver.solvers.bounding.propagation import propagate
 from salver.solvers.hybrid_paper import published_bounds, solve
 from salver.solvers.query import Budget, Options, Query, Verdict
 from salver.spec.truth import Truth

@@ -20,7 +20,7 @@ from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.torch_bridge import from_torch
 from salver.oracle.enumerate import enumerate_query
 from salver.solvers.absolute import without_abs
-from salver.solvers.bounding.bounds import propagate
+from salver.solvers.bounding.propagation import propagate
 from salver.solvers.marabou.child import LinearQuery
 from salver.solvers.marabou.encoding import Margin, encode
 from salver.solvers.marabou.scaling import REACHES, distinguishable, scaled

@@ -12,7 +12,7 @@ from salver.core.errors import SalverError
 from salver.nets.network import Network
 from salver.nets.operators import Linear, Node, Relu
 from salver.oracle.enumerate import enumerate_query
-from salver.solvers.bounding.bounds import propagate
+from salver.solvers.bounding.propagation import propagate
 from salver.solvers.milp.model import build, slack_rows
 from salver.solvers.milp.solver import solve, solve_within
 from salver.solvers.query import Budget, Options, Query, Verdict

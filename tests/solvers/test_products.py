@@ -18,8 +18,9 @@ from salver.solvers.absolute import without_abs
 from salver.solvers.attack.surrogate import Surrogate
 from salver.solvers.bounding.backward import quotient, tighten_backwards
 from salver.solvers.bounding.batched import BatchBounder, BatchPart
-from salver.solvers.bounding.bounds import Method, propagate
+from salver.solvers.bounding.bounds import Method
 from salver.solvers.bounding.copies import aligned_neurons, implied_by_copies
+from salver.solvers.bounding.propagation import propagate
 from salver.solvers.bounding.relaxation import product_lines, square_lines
 from salver.solvers.boxes import decides
 from salver.solvers.milp.expansion import with_gates

@@ -11,7 +11,7 @@ import pytest
 from salver.explain.explanation import Explanation, Form
 from salver.nets.network import lower
 from salver.nets.program import Program
-from salver.solvers.bounding.bounds import propagate
+from salver.solvers.bounding.propagation import propagate
 from salver.solvers.bounding.reduced import reduce_to_open
 from salver.solvers.hybrid.node import reduced_root
 from salver.solvers.hybrid.solver import solve

@@ -8,7 +8,7 @@ import pytest
 from salver.nets.affine import Affine
 from salver.nets.program import PreActivation, Program, ReluBlock
 from salver.solvers.bounding.batched import BatchBounder, BatchPart
-from salver.solvers.bounding.bounds import propagate
+from salver.solvers.bounding.propagation import propagate
 from salver.solvers.bounding.reduced import reduce_to_open
 
 ALL = np.zeros(1, np.intp)

@@ -16,7 +16,7 @@ from salver.families import conditions
 from salver.nets.network import lower
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.oracle.exact import exact_margin, exact_outputs
-from salver.solvers.bounding.bounds import propagate
+from salver.solvers.bounding.propagation import propagate
 from salver.solvers.hybrid.solver import solve
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
 from salver.spec import Property, float32_down, float32_up

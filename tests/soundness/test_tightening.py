@@ -18,7 +18,7 @@ from salver.explain.unroll import logit_combination, unroll
 from salver.nets.network import lower
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.oracle.exact import exact_margin, exact_outputs
-from salver.solvers.bounding.bounds import propagate
+from salver.solvers.bounding.propagation import propagate
 from salver.solvers.hybrid.node import SearchNode, children, root_node, tighten
 from salver.solvers.query import Query
 from salver.spec import Property, box_clauses, float32_down, float32_up

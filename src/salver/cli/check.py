@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from salver.cli import completing
-from salver.cli.entries import SAID, Method, Minus, OutputName, Score
+from salver.cli.entries import SAID, Absolute, InputRange, Label, Method, Minus, OutputName, Score
 from salver.cli.options import AsJson, DataDir, with_options
 
 if TYPE_CHECKING:
@@ -66,18 +66,10 @@ class CheckArguments:
         ),
     ] = "top-k-changes"
     method: Method = None
-    label: Annotated[
-        int | None, typer.Option("--label", help="class that is explained (default: the network's)")
-    ] = None
+    label: Label = None
     minus: Minus = None
-    absolute: Annotated[
-        bool | None,
-        typer.Option("--abs/--signed", help="sizes of the map's entries (default: where they are ranked)"),
-    ] = None
-    input_range: Annotated[
-        tuple[float, float] | None,
-        typer.Option("--range", help="lowest and highest input (default: the data set's)"),
-    ] = None
+    absolute: Absolute = None
+    input_range: InputRange = None
     output: OutputName = None
     score: Score = None
     data_dir: DataDir = None

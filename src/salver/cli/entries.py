@@ -20,6 +20,17 @@ Method = Annotated[
         autocompletion=completing.methods,
     ),
 ]
+Label = Annotated[
+    int | None, typer.Option("--label", help="class that is explained (default: the network's)")
+]
+Absolute = Annotated[
+    bool | None,
+    typer.Option("--abs/--signed", help="sizes of the map's entries (default: where they are ranked)"),
+]
+InputRange = Annotated[
+    tuple[float, float] | None,
+    typer.Option("--range", help="lowest and highest input (default: the data set's)"),
+]
 Minus = Annotated[int | None, typer.Option("--minus", help="class whose logit is subtracted")]
 OutputName = Annotated[
     str | None, typer.Option("--output-name", help="which of a network's outputs holds the scores")

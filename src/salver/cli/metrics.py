@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from salver.cli import completing
-from salver.cli.entries import SAID, Method, Minus, OutputName
+from salver.cli.entries import SAID, Absolute, InputRange, Label, Method, Minus, OutputName
 from salver.cli.options import AsJson, DataDir, listed, with_options
 
 ABOUT_MAP = ("data_dir", "method", "label", "minus", "absolute", "input_range", "output")
@@ -43,18 +43,10 @@ class MetricsArguments:
         int, typer.Option("--points", "-n", min=1, help="the first N rows of the data set's test part")
     ] = 10
     method: Method = None
-    label: Annotated[
-        int | None, typer.Option("--label", help="class that is explained (default: the network's)")
-    ] = None
+    label: Label = None
     minus: Minus = None
-    absolute: Annotated[
-        bool | None,
-        typer.Option("--abs/--signed", help="sizes of the map's entries (default: where they are ranked)"),
-    ] = None
-    input_range: Annotated[
-        tuple[float, float] | None,
-        typer.Option("--range", help="lowest and highest input (default: the data set's)"),
-    ] = None
+    absolute: Absolute = None
+    input_range: InputRange = None
     output: OutputName = None
     data_dir: DataDir = None
     k: Annotated[int | None, typer.Option("--k", help="size of the top-k set (default: 5)")] = None

@@ -18,7 +18,7 @@ from salver.families.questions import TopKChanges
 from salver.families.search import Found
 from salver.nets.program import Program
 from salver.solvers.attack.ranking_attack import Attack, RankingTarget, er_loss, mse_loss, pair_loss
-from salver.solvers.bounding.bounds import propagate
+from salver.solvers.bounding.propagation import propagate
 from salver.spec import norm_of
 
 Array = npt.NDArray[np.float64]

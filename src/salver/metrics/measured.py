@@ -13,6 +13,7 @@ from salver.core.errors import counted
 from salver.metrics.measurement import Job, Measurement, printed, rounded
 from salver.metrics.metric import Metric
 from salver.report.table import Table
+from salver.solvers.registry import embedded_solver
 
 HEADINGS = (
     "metric", "criterion", "of", "points",
@@ -58,9 +59,11 @@ class Measured:
     def sentence(self) -> str:
         """What was measured, in words."""
         job, sampling, solving = self.job, self.job.sampling, self.job.solving
+        certified = embedded_solver(solving.solver).certified
+        decided = f"{'certified' if certified else 'attacked, but not certified,'} by {solving.solver}"
         return (
             f"{counted(len(job.points), 'point')} of {job.subject.name}, the {job.explanation.name}, within "
-            f"{sampling.epsilon:g}; {counted(sampling.draws, 'draw')} a point, certified by {solving.solver} "
+            f"{sampling.epsilon:g}; {counted(sampling.draws, 'draw')} a point, {decided} "
             f"within {solving.timeout:g} s a value"
         )
 

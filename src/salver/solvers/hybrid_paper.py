@@ -19,7 +19,8 @@ from salver.core.errors import SalverError
 from salver.nets.affine import Affine
 from salver.nets.program import GateBlock, MaskBlock, Program, ReluBlock
 from salver.solvers.absolute import without_abs
-from salver.solvers.bounding.bounds import Bounds, propagate
+from salver.solvers.bounding.bounds import Bounds
+from salver.solvers.bounding.propagation import propagate
 from salver.solvers.crown.graph import bounded_graph, live_blocks
 from salver.solvers.crown.lirpa import linear_bounds
 from salver.solvers.marabou.solver import decide

@@ -1,6 +1,6 @@
 """Bounds of many parts of one query at once, in float64 with torch, on the CPU or on CUDA.
 
-The same bounds as `bounds.propagate` gives part by part: intervals intersected with backward linear bound
+The same bounds as `propagate` gives part by part: intervals intersected with backward linear bound
 propagation (CROWN), the same relaxations, the same rows refined, the same allowance for rounding; only the
 order of the sums differs. The bounds and the relaxation lines live on the host, [parts, size]; the
 backward passes, where the time goes, run on the device over all parts together.
@@ -78,7 +78,7 @@ class BatchBounder:
         """Bounds of all pre-activations and gated values of each part, in the given order.
 
         Returns:
-            For each part what `bounds.propagate(..., outputs=False)` returns, up to rounding. Where the
+            For each part what `propagate(..., outputs=False)` returns, up to rounding. Where the
             fixed signs cannot be met, `infeasible` and nothing else.
         """
         if not parts:

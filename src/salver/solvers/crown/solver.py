@@ -25,7 +25,8 @@ import numpy.typing as npt
 
 from salver.core.errors import SalverError
 from salver.solvers.absolute import without_abs
-from salver.solvers.bounding.bounds import Bounds, propagate
+from salver.solvers.bounding.bounds import Bounds
+from salver.solvers.bounding.propagation import propagate
 from salver.solvers.crown.bounds import Bounder, Boxes
 from salver.solvers.crown.graph import atom_rows, over_rows
 from salver.solvers.crown.leaf import Leaf, cases, leaf_of, likely_points, refuted

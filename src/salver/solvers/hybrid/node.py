@@ -15,9 +15,10 @@ import numpy.typing as npt
 from salver.nets.affine import Affine
 from salver.nets.program import AbsBlock, Program
 from salver.solvers.bounding.backward import tighten_backwards
-from salver.solvers.bounding.bounds import Bounds, Signs, bound_affine, linear_lower, propagate
+from salver.solvers.bounding.bounds import Bounds, Signs, bound_affine, linear_lower
 from salver.solvers.bounding.copies import implied_by_copies
 from salver.solvers.bounding.halfspaces import Halfspaces, cutting, lower_bounds, stack
+from salver.solvers.bounding.propagation import propagate
 from salver.solvers.bounding.reduced import reduce_to_open
 from salver.solvers.hybrid.branching import branching_neuron
 from salver.solvers.journal import Decision, Journal

@@ -15,7 +15,8 @@ import numpy as np
 from salver.core.packages import require_packages
 from salver.nets.program import Program
 from salver.solvers.absolute import without_abs
-from salver.solvers.bounding.bounds import Bounds, propagate
+from salver.solvers.bounding.bounds import Bounds
+from salver.solvers.bounding.propagation import propagate
 from salver.solvers.claims import claimed_unsat
 from salver.solvers.marabou.child import LinearQuery
 from salver.solvers.marabou.encoding import Margin, encode

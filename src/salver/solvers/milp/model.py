@@ -26,7 +26,8 @@ from salver.nets.program import (
 )
 from salver.solvers.bounding.bounds import Bounds, bound_affine, constant_rows
 from salver.solvers.bounding.relaxation import is_point
-from salver.solvers.milp.program import Milp, RowOrigin
+from salver.solvers.milp.program import Milp
+from salver.solvers.milp.rows import BlockEntries, ProgramRows
 from salver.solvers.slack import slack_rows
 from salver.spec.property import Atom, Property
 
@@ -66,44 +67,26 @@ def build(
     Returns:
         None when the bounds alone leave some clause without a chance.
     """
-    return _ModelBuilder(program, bounds, margin, room, prune, exact).run(prop)
+    builder = _ModelBuilder(
+        program=program, bounds=bounds, margin=margin, room=room, prune=prune, exact=exact
+    )
+    return builder.run(prop)
 
 
-@dataclass(frozen=True, eq=False)
-class _MatrixEntries:
-    """Where the entries of a block live: a column each, or -1 and a constant."""
-
-    columns: Indices
-    constants: Array
-
-
-@dataclass
-class _ModelBuilder:
+@dataclass(kw_only=True)
+class _ModelBuilder(ProgramRows):
     program: Program
-    bounds: Bounds
     margin: float
     room: float
     prune: bool
     exact: bool
-    lower: list[Array] = field(default_factory=list)
-    upper: list[Array] = field(default_factory=list)
-    integer: list[npt.NDArray[np.bool_]] = field(default_factory=list)
-    count: int = 0
-    parts: list[tuple[Indices, Indices, Array]] = field(default_factory=list)
-    row_lower: list[Array] = field(default_factory=list)
-    row_upper: list[Array] = field(default_factory=list)
-    row_size: list[Array] = field(default_factory=list)
-    rows: int = 0
-    entries: dict[int, _MatrixEntries] = field(default_factory=dict)
     neurons: dict[int, tuple[Indices, Indices]] = field(default_factory=dict)
     ranges: Indices = field(default_factory=lambda: np.zeros(0, np.intp))
-    rows_of: list[RowOrigin] = field(default_factory=list)
-    columns_of: list[RowOrigin] = field(default_factory=list)
     products: list[Indices] = field(default_factory=list)
 
     def run(self, prop: Property) -> Milp | None:
-        columns = self._columns(self.bounds.input_lower, self.bounds.input_upper)
-        self.entries[-1] = _MatrixEntries(columns, np.zeros(len(columns)))
+        columns = self.add_columns(self.bounds.input_lower, self.bounds.input_upper)
+        self.entries[-1] = BlockEntries(columns, np.zeros(len(columns)))
         for number, block in enumerate(self.program.blocks):
             match block:
                 case ReluBlock():
@@ -144,66 +127,6 @@ class _ModelBuilder:
             products=np.concatenate([np.zeros((0, 3), np.intp), *self.products]),
         )
 
-    def _next_rows(self, kind: str, number: int, entries: Indices) -> None:
-        """Notes what the rows to be added next stand for."""
-        self.rows_of.append(RowOrigin(kind, number, entries, self.rows))
-
-    def _next_columns(self, kind: str, number: int, entries: Indices) -> None:
-        self.columns_of.append(RowOrigin(kind, number, entries, self.count))
-
-    def _columns(self, lower: Array, upper: Array, integer: bool = False) -> Indices:
-        first, self.count = self.count, self.count + len(lower)
-        self.lower.append(np.asarray(lower, np.float64))
-        self.upper.append(np.asarray(upper, np.float64))
-        self.integer.append(np.full(len(lower), integer))
-        return np.arange(first, self.count)
-
-    def _binaries(self, count: int) -> Indices:
-        return self._columns(np.zeros(count), np.ones(count), integer=True)
-
-    def _constrain(
-        self, terms: list[tuple[Indices, Array | float]], lower: Array | float, upper: Array | float
-    ) -> None:
-        """One row per entry: lower <= sum of coefficient * column <= upper."""
-        size = len(terms[0][0])
-        rows = np.arange(self.rows, self.rows + size)
-        for columns, coefficients in terms:
-            self.parts.append((rows, columns, np.broadcast_to(np.asarray(coefficients, np.float64), size)))
-        self._limit(size, lower, upper)
-
-    def _limit(
-        self, size: int, lower: Array | float, upper: Array | float, read: Array | float = 0.0
-    ) -> None:
-        self.rows += size
-        self.row_lower.append(np.broadcast_to(np.asarray(lower, np.float64), size))
-        self.row_upper.append(np.broadcast_to(np.asarray(upper, np.float64), size))
-        self.row_size.append(np.broadcast_to(np.asarray(read, np.float64), size))
-
-    def _affine(
-        self,
-        affine: Affine,
-        pick: Indices,
-        lower: Array | float,
-        upper: Array | float,
-        minus: Indices | None = None,
-        sign: float = 1.0,
-    ) -> None:
-        """Rows lower <= sign * affine[pick] - columns `minus` <= upper."""
-        constant = sign * affine.constant[pick]
-        first = self.rows
-        for block, matrix in affine.terms.items():
-            entries = self.entries[block]
-            picked = sparse.csr_array(matrix[pick])
-            constant = constant + sign * (picked @ entries.constants)
-            coo = sparse.coo_array(picked)
-            columns = entries.columns[coo.coords[1]]
-            live = (columns >= 0) & (coo.data != 0)
-            self.parts.append((coo.coords[0][live] + first, columns[live], sign * coo.data[live]))
-        if minus is not None:
-            self.parts.append((np.arange(first, first + len(pick)), minus, np.full(len(pick), -1.0)))
-        read = affine.magnitude(self.bounds.largest)[pick] if len(pick) else 0.0
-        self._limit(len(pick), lower - constant, upper - constant, read)
-
     def _neuron(self, pre: int) -> tuple[Indices, Indices]:
         """Columns of the undecided entries: z, and the binary of its sign."""
         if pre not in self.neurons:
@@ -213,22 +136,22 @@ class _ModelBuilder:
             # A ReLU without a mask may be 0 all over a cell, as one of signals that nothing passes on to.
             share = self.margin if pre in self.program.jumps else 0.0
             margin = share * np.maximum(np.abs(low), np.abs(high))
-            self._next_columns("pre", pre, pick)
-            z = self._columns(low[pick], high[pick])
-            on = self._binaries(len(pick))
-            self._affine(affine, pick, 0.0, 0.0, minus=z)
-            self._next_rows("step_on", pre, pick)
-            self._constrain([(z, 1.0), (on, -high[pick] - margin[pick])], -np.inf, -margin[pick])
-            self._next_rows("step_off", pre, pick)
-            self._constrain([(z, 1.0), (on, low[pick] - margin[pick])], low[pick], np.inf)
+            self.next_columns("pre", pre, pick)
+            z = self.add_columns(low[pick], high[pick])
+            on = self.add_binaries(len(pick))
+            self.add_affine(affine, pick, 0.0, 0.0, minus=z)
+            self.next_rows("step_on", pre, pick)
+            self.constrain([(z, 1.0), (on, -high[pick] - margin[pick])], -np.inf, -margin[pick])
+            self.next_rows("step_off", pre, pick)
+            self.constrain([(z, 1.0), (on, low[pick] - margin[pick])], low[pick], np.inf)
             moves = np.ones(affine.size, bool)
             moves[constant_rows(affine, self.bounds)] = False
             off = np.flatnonzero(moves & (signs < 0) & (high >= -margin))
-            self._next_rows("high", pre, off)
-            self._affine(affine, off, -np.inf, -margin[off])
+            self.next_rows("high", pre, off)
+            self.add_affine(affine, off, -np.inf, -margin[off])
             sure = np.flatnonzero(moves & (signs > 0) & (low <= margin))
-            self._next_rows("low", pre, sure)
-            self._affine(affine, sure, margin[sure], np.inf)
+            self.next_rows("low", pre, sure)
+            self.add_affine(affine, sure, margin[sure], np.inf)
             self.neurons[pre] = (z, on)
         return self.neurons[pre]
 
@@ -238,85 +161,85 @@ class _ModelBuilder:
         room = WIDEN * np.maximum(np.abs(low), np.abs(high))
         return low - room, high + room
 
-    def _relu(self, number: int, block: ReluBlock) -> _MatrixEntries:
+    def _relu(self, number: int, block: ReluBlock) -> BlockEntries:
         signs = self.bounds.signs[block.pre]
         low, high = self._widened(self.bounds.pre_lower[block.pre], self.bounds.pre_upper[block.pre])
         z, on = self._neuron(block.pre)
         columns = np.full(block.size, -1)
         pick = np.flatnonzero(signs == 0)
-        columns[pick] = value = self._columns(np.zeros(len(pick)), high[pick])
-        self._next_rows("relu_z", number, pick)
-        self._constrain([(value, 1.0), (z, -1.0)], 0.0, np.inf)
-        self._next_rows("relu_on", number, pick)
-        self._constrain([(value, 1.0), (on, -high[pick])], -np.inf, 0.0)
-        self._next_rows("relu_off", number, pick)
-        self._constrain([(value, 1.0), (z, -1.0), (on, -low[pick])], -np.inf, -low[pick])
-        self._next_columns("block", number, np.flatnonzero(signs > 0))
-        self._linear(columns, self.program.pre[block.pre].affine, np.flatnonzero(signs > 0), low, high)
-        return _MatrixEntries(columns, np.zeros(block.size))
+        columns[pick] = value = self.add_columns(np.zeros(len(pick)), high[pick])
+        self.next_rows("relu_z", number, pick)
+        self.constrain([(value, 1.0), (z, -1.0)], 0.0, np.inf)
+        self.next_rows("relu_on", number, pick)
+        self.constrain([(value, 1.0), (on, -high[pick])], -np.inf, 0.0)
+        self.next_rows("relu_off", number, pick)
+        self.constrain([(value, 1.0), (z, -1.0), (on, -low[pick])], -np.inf, -low[pick])
+        self.next_columns("block", number, np.flatnonzero(signs > 0))
+        self.add_linear(columns, self.program.pre[block.pre].affine, np.flatnonzero(signs > 0), low, high)
+        return BlockEntries(columns, np.zeros(block.size))
 
-    def _mask(self, block: MaskBlock) -> _MatrixEntries:
+    def _mask(self, block: MaskBlock) -> BlockEntries:
         signs = self.bounds.signs[block.pre]
         columns = np.full(block.size, -1)
         columns[signs == 0] = self._neuron(block.pre)[1]
-        return _MatrixEntries(columns, (signs > 0).astype(np.float64))
+        return BlockEntries(columns, (signs > 0).astype(np.float64))
 
-    def _gate(self, number: int, block: GateBlock) -> _MatrixEntries:
+    def _gate(self, number: int, block: GateBlock) -> BlockEntries:
         mask = self.entries[block.mask]
         low, high = self._widened(self.bounds.value_lower[number], self.bounds.value_upper[number])
         columns = np.full(block.size, -1)
         pick = np.flatnonzero(mask.columns >= 0)
         on, least, most = mask.columns[pick], low[pick], high[pick]
-        self._next_columns("value", number, pick)
-        value = self._columns(least, most)
-        self._affine(block.value, pick, 0.0, 0.0, minus=value)
+        self.next_columns("value", number, pick)
+        value = self.add_columns(least, most)
+        self.add_affine(block.value, pick, 0.0, 0.0, minus=value)
         floor, ceiling = self._widened(self.bounds.block_lower[number], self.bounds.block_upper[number])
-        columns[pick] = gated = self._columns(floor[pick], ceiling[pick])
-        self._next_rows("gate_high", number, pick)
-        self._constrain([(gated, 1.0), (on, -most)], -np.inf, 0.0)
-        self._next_rows("gate_low", number, pick)
-        self._constrain([(gated, 1.0), (on, -least)], 0.0, np.inf)
-        self._next_rows("gate_off", number, pick)
-        self._constrain([(gated, 1.0), (value, -1.0), (on, -least)], -np.inf, -least)
-        self._next_rows("gate_on", number, pick)
-        self._constrain([(gated, 1.0), (value, -1.0), (on, -most)], -most, np.inf)
-        self._next_columns("block", number, np.flatnonzero(mask.constants == 1.0))
-        self._linear(columns, block.value, np.flatnonzero(mask.constants == 1.0), low, high)
-        return _MatrixEntries(columns, np.zeros(block.size))
+        columns[pick] = gated = self.add_columns(floor[pick], ceiling[pick])
+        self.next_rows("gate_high", number, pick)
+        self.constrain([(gated, 1.0), (on, -most)], -np.inf, 0.0)
+        self.next_rows("gate_low", number, pick)
+        self.constrain([(gated, 1.0), (on, -least)], 0.0, np.inf)
+        self.next_rows("gate_off", number, pick)
+        self.constrain([(gated, 1.0), (value, -1.0), (on, -least)], -np.inf, -least)
+        self.next_rows("gate_on", number, pick)
+        self.constrain([(gated, 1.0), (value, -1.0), (on, -most)], -most, np.inf)
+        self.next_columns("block", number, np.flatnonzero(mask.constants == 1.0))
+        self.add_linear(columns, block.value, np.flatnonzero(mask.constants == 1.0), low, high)
+        return BlockEntries(columns, np.zeros(block.size))
 
-    def _abs(self, number: int, block: AbsBlock) -> _MatrixEntries:
+    def _abs(self, number: int, block: AbsBlock) -> BlockEntries:
         low, high = self._widened(self.bounds.value_lower[number], self.bounds.value_upper[number])
         columns = np.full(block.size, -1)
         positive, negative = np.flatnonzero(low >= 0), np.flatnonzero((low < 0) & (high <= 0))
-        self._next_columns("block", number, positive)
-        self._linear(columns, block.value, positive, low, high)
-        self._next_columns("block", number, negative)
-        self._linear(columns, block.value, negative, -high, -low, sign=-1.0)
+        self.next_columns("block", number, positive)
+        self.add_linear(columns, block.value, positive, low, high)
+        self.next_columns("block", number, negative)
+        self.add_linear(columns, block.value, negative, -high, -low, sign=-1.0)
         pick = np.flatnonzero((low < 0) & (high > 0))
         least, most = low[pick], high[pick]
-        self._next_columns("value", number, pick)
-        value = self._columns(least, most)
-        self._affine(block.value, pick, 0.0, 0.0, minus=value)
-        columns[pick] = size = self._columns(np.zeros(len(pick)), np.maximum(-least, most))
-        above = self._binaries(len(pick))
-        self._next_rows("abs_pos", number, pick)
-        self._constrain([(size, 1.0), (value, -1.0)], 0.0, np.inf)
-        self._next_rows("abs_neg", number, pick)
-        self._constrain([(size, 1.0), (value, 1.0)], 0.0, np.inf)
-        self._next_rows("abs_on", number, pick)
-        self._constrain([(size, 1.0), (value, -1.0), (above, -2.0 * least)], -np.inf, -2.0 * least)
-        self._next_rows("abs_off", number, pick)
-        self._constrain([(size, 1.0), (value, 1.0), (above, -2.0 * most)], -np.inf, 0.0)
-        return _MatrixEntries(columns, np.zeros(block.size))
+        self.next_columns("value", number, pick)
+        value = self.add_columns(least, most)
+        self.add_affine(block.value, pick, 0.0, 0.0, minus=value)
+        columns[pick] = size = self.add_columns(np.zeros(len(pick)), np.maximum(-least, most))
+        above = self.add_binaries(len(pick))
+        self.next_rows("abs_pos", number, pick)
+        self.constrain([(size, 1.0), (value, -1.0)], 0.0, np.inf)
+        self.next_rows("abs_neg", number, pick)
+        self.constrain([(size, 1.0), (value, 1.0)], 0.0, np.inf)
+        self.next_rows("abs_on", number, pick)
+        self.constrain([(size, 1.0), (value, -1.0), (above, -2.0 * least)], -np.inf, -2.0 * least)
+        self.next_rows("abs_off", number, pick)
+        self.constrain([(size, 1.0), (value, 1.0), (above, -2.0 * most)], -np.inf, 0.0)
+        return BlockEntries(columns, np.zeros(block.size))
 
-    def _factor(self, number: int, block: FactorBlock) -> _MatrixEntries:
+    def _factor(self, number: int, block: FactorBlock) -> BlockEntries:
         columns, pick = np.full(block.size, -1), np.arange(block.size)
         low, high = self._widened(self.bounds.block_lower[number], self.bounds.block_upper[number])
-        self._next_columns("block", number, pick)
-        self._linear(columns, block.value, pick, low, high)
-        return _MatrixEntries(columns, np.zeros(block.size))
+        self.next_columns("block", number, pick)
+        self.add_linear(columns, block.value, pick, low, high)
+        return BlockEntries(columns, np.zeros(block.size))
 
-    def _product(self, number: int, block: ProductBlock) -> _MatrixEntries:
+    def _product(self, number: int, block: ProductBlock) -> BlockEntries:
         """Columns p of f * v, with f in [a, b] and v in [c, d], and McCormick's four planes as rows.
 
         Where f is a point up to rounding, one row instead: |p - m v| <= (b - a) / 2 * max|v|, up to the
@@ -334,19 +257,19 @@ class _ModelBuilder:
         point = is_point(a, b, bounds.value_size[block.factor])
         floor, ceiling = self._widened(bounds.block_lower[number], bounds.block_upper[number])
         every = np.arange(block.size)
-        self._next_columns("value", number, every)
-        value = self._columns(least, most)
-        self._affine(block.value, every, 0.0, 0.0, minus=value)
-        self._next_columns("block", number, every)
-        gated = self._columns(floor, ceiling)
+        self.next_columns("value", number, every)
+        value = self.add_columns(least, most)
+        self.add_affine(block.value, every, 0.0, 0.0, minus=value)
+        self.next_columns("block", number, every)
+        gated = self.add_columns(floor, ceiling)
         at = np.flatnonzero(point)
         middle, reach = (a + b)[at] / 2, np.maximum(np.abs(least), np.abs(most))[at]
         a, b = self._widened(a, b)
         width = ((b - a)[at] / 2 + ROUNDING * np.abs(middle)) * reach
-        self._next_rows("product_point", number, at)
-        self._constrain([(gated[at], 1.0), (value[at], -middle)], -width, width)
+        self.next_rows("product_point", number, at)
+        self.constrain([(gated[at], 1.0), (value[at], -middle)], -width, width)
         self._planes(number, np.flatnonzero(~point), (gated, factor, value), (a, b), (least, most))
-        return _MatrixEntries(gated, np.zeros(block.size))
+        return BlockEntries(gated, np.zeros(block.size))
 
     def _planes(
         self,
@@ -361,19 +284,13 @@ class _ModelBuilder:
         self.products.append(np.column_stack([p, f, v]))
         (a, b), (c, d) = ([side[pick] for side in sides] for sides in (factor, value))
         for kind, by_v, by_f in (("low", a, c), ("high", b, d)):
-            self._next_rows(f"product_under_{kind}", number, pick)
+            self.next_rows(f"product_under_{kind}", number, pick)
             size = ROUNDING * np.abs(by_v * by_f)
-            self._constrain([(p, 1.0), (v, -by_v), (f, -by_f)], -by_v * by_f - size, np.inf)
+            self.constrain([(p, 1.0), (v, -by_v), (f, -by_f)], -by_v * by_f - size, np.inf)
         for kind, by_v, by_f in (("low", a, d), ("high", b, c)):
-            self._next_rows(f"product_over_{kind}", number, pick)
+            self.next_rows(f"product_over_{kind}", number, pick)
             size = ROUNDING * np.abs(by_v * by_f)
-            self._constrain([(p, 1.0), (v, -by_v), (f, -by_f)], -np.inf, -by_v * by_f + size)
-
-    def _linear(
-        self, columns: Indices, affine: Affine, pick: Indices, low: Array, high: Array, sign: float = 1.0
-    ) -> None:
-        columns[pick] = self._columns(low[pick], high[pick])
-        self._affine(affine, pick, 0.0, 0.0, minus=columns[pick], sign=sign)
+            self.constrain([(p, 1.0), (v, -by_v), (f, -by_f)], -np.inf, -by_v * by_f + size)
 
     def _clauses(self, prop: Property) -> bool:
         """Adds every clause; False when one cannot hold."""
@@ -401,8 +318,8 @@ class _ModelBuilder:
                     elif atom.other is None:
                         high[atom.left] = min(high[atom.left], atom.constant)
                 pairs = np.array([row for row in live[0] if atoms[row].other is not None], dtype=np.intp)
-                self._next_rows("atom", 0, pairs)
-                self._affine(slack, pairs, self._goal(slack)[pairs], np.inf)
+                self.next_rows("atom", 0, pairs)
+                self.add_affine(slack, pairs, self._goal(slack)[pairs], np.inf)
         self._ranges(low, high)
         return True
 
@@ -419,7 +336,7 @@ class _ModelBuilder:
 
     def _disjunction(self, slack: Affine, least: Array, parts: list[Indices]) -> None:
         """One binary per conjunction, at least one of them 1; slack >= least * (1 - binary)."""
-        chosen = self._binaries(len(parts))
+        chosen = self.add_binaries(len(parts))
         first, self.rows = self.rows, self.rows + 1
         self.parts.append((np.full(len(chosen), first), chosen, np.ones(len(chosen))))
         self.row_lower.append(np.ones(1))
@@ -429,7 +346,7 @@ class _ModelBuilder:
         for column, part in zip(chosen, parts, strict=True):
             floor = np.minimum(least[part], 0.0)
             first, size = self.rows, len(part)
-            self._affine(slack, part, floor, np.inf)
+            self.add_affine(slack, part, floor, np.inf)
             self.parts.append(
                 (np.arange(first, first + size), np.full(size, column), np.minimum(floor - goal[part], 0.0))
             )
@@ -458,7 +375,7 @@ class _ModelBuilder:
             ]
             low, high = low - slack[0], high + slack[1]
         needed = (self.bounds.output_lower[pick] < low) | (self.bounds.output_upper[pick] > high)
-        self._next_rows("range", 0, pick[needed])
+        self.next_rows("range", 0, pick[needed])
         first = self.rows
-        self._affine(self.program.output, pick[needed], low[needed], high[needed])
+        self.add_affine(self.program.output, pick[needed], low[needed], high[needed])
         self.ranges = np.arange(first, self.rows)

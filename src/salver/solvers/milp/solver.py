@@ -24,7 +24,8 @@ from salver.core.errors import SalverError
 from salver.nets.program import Program
 from salver.solvers.absolute import without_abs
 from salver.solvers.alternatives import without_refuted
-from salver.solvers.bounding.bounds import Bounds, propagate
+from salver.solvers.bounding.bounds import Bounds
+from salver.solvers.bounding.propagation import propagate
 from salver.solvers.claims import claimed_unsat
 from salver.solvers.milp.expansion import with_gates
 from salver.solvers.milp.model import build

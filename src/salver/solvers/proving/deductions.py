@@ -14,7 +14,8 @@ from salver.proofs.checker import Checker
 from salver.proofs.context import Context
 from salver.proofs.record import QueryFiles
 from salver.proofs.row_sum import MOST_AT_ONCE
-from salver.solvers.bounding.bounds import Bounds, propagate
+from salver.solvers.bounding.bounds import Bounds
+from salver.solvers.bounding.propagation import propagate
 from salver.solvers.hybrid.linear import LinearRelaxation
 from salver.solvers.milp.model import build
 from salver.solvers.proving.certified import certified
