@@ -195,13 +195,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.action == "keep":
             path = FOLDER / f"{given.name}.json"
             old = read(path) if path.is_file() else None
-            told = [
+            title, about, command = (
                 getattr(given, name) or getattr(old, name, None) for name in ("title", "about", "command")
-            ]
-            if None in told:
+            )
+            if title is None or about is None or command is None:
                 raise SalverError("there is no record of this name", given.name, "give all of its options")
             words = [block for block in old.blocks if block.text] if old else []
-            write_atomically(path, as_json(kept(given.folder, *map(str, told), words)))
+            write_atomically(path, as_json(kept(given.folder, title, about, command, words)))
         for name, text in pages().items():
             write_atomically(FOLDER / name, text)
             print(FOLDER / name)

@@ -11,7 +11,8 @@ from salver.core.errors import SalverError
 
 DOCS = FOLDER.parent
 STILL_BY_HAND = {
-    "execution", "family-perturbation", "family-smoothgrad-topk", "limits", "proofs", "solving", "which-method",
+    "execution", "family-perturbation", "family-smoothgrad-topk", "limits", "proofs", "solving",
+    "which-method",
 }  # fmt: skip
 """Pages whose figures have no record yet. The set may only shrink."""
 
