@@ -21,7 +21,7 @@ from salver.spec import Ball
 
 Array = npt.NDArray[np.float64]
 _FARTHEST = 1e6
-"""Largest distance of a halfspace from the middle of the box that steps count, in units of what it reaches."""
+"""Largest distance of a halfspace from the middle of the box that steps count, in what it reaches."""
 
 
 @dataclass(frozen=True, eq=False)
