@@ -10,10 +10,11 @@ from typing import Annotated
 import typer
 
 from salver.cli import completing
+from salver.cli.help_text import Commands
 from salver.cli.json_output import kept_for_json, print_json, tables_of
 from salver.cli.options import AsJson, DataDir, listed
 
-bench_app = typer.Typer(help="Measure salver itself.", no_args_is_help=True)
+bench_app = Commands(help="Measure salver itself.", no_args_is_help=True)
 
 
 def _tables(incomplete: str) -> list[str]:

@@ -45,7 +45,9 @@ class LiftedParameters(Parameters):
     )
     map: AnyExplanation | None = Field(default=None, description="method and its entries; none for the class")
     question: AnyQuestion = Field(description="kind of question and its entries")
-    delta_shares: tuple[_Share, ...] = Field(default=(), description="tolerances in max |E(xhat)|")
+    delta_shares: tuple[_Share, ...] = Field(
+        default=(), description="tolerances as shares of the largest |E(xhat)|"
+    )
     enumerate: bool = Field(default=False, description="find the exact answer (small networks only)")
 
 
@@ -68,6 +70,7 @@ class Asked:
 class Lifted(Generator):
     name = "lifted"
     title = "any question about any map, on networks and boxes of VNN-COMP"
+    falsified = "What the chosen question says."
     parameters = LiftedParameters
 
     def files(self, params: LiftedParameters) -> Iterator[Path]:
