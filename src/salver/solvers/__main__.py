@@ -186,7 +186,10 @@ def _explain(error: Exception, outbox: Outbox) -> int:
 def _decide(
     solver: EmbeddedSolver, options: argparse.Namespace, started: float, outbox: Outbox
 ) -> tuple[Result, Query | None]:
-    solver.load()
+    from salver.solvers.quick_start import quick_imports
+
+    with quick_imports():
+        solver.load()
     if "torch" in solver.needs or options.device == "cuda":
         # On the way to every answer it is imported in any case; a second of importing is not solving.
         import torch
