@@ -90,6 +90,9 @@ def test_words_that_a_page_introduces_are_in_the_glossary(name: str) -> None:
 def test_every_family_says_what_falsified_means() -> None:
     table = (DOCS / "families.md").read_text().partition("## What falsified means")[2].partition("\n## ")[0]
     assert [name for name in generators() if f"`{name}`" not in table] == []
+    plain = table.replace("`", "")
+    assert [n for n, kind in generators().items() if kind.falsified.rstrip(".") not in plain] == []
+    assert [n for n, kind in generators().items() if not kind.falsified.endswith(".")] == []
     pages = sorted(DOCS.glob("family-*.md"))
     assert [page.name for page in pages if "**Falsified means**" not in page.read_text()] == []
 
