@@ -19,7 +19,7 @@ from salver.solvers.hybrid.node import SearchNode
 from salver.solvers.hybrid.tree import search
 from salver.solvers.hybrid.turns import AttackTurns
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
-from salver.solvers.watchdog import describe_signal, is_out_of_memory
+from salver.solvers.watchdog import describe_signal, is_out_of_memory, memory_held
 
 _POLL_S = 0.05
 _PATIENCE_S = 0.1
@@ -122,7 +122,7 @@ def _work(
         if os.environ.get("SALVER_DEBUG") == "1":
             traceback.print_exc()
         if is_out_of_memory(error):
-            result = Result(Verdict.UNKNOWN, reason=f"{_NO_MEMORY} ({message})")
+            result = Result(Verdict.UNKNOWN, reason=f"{_NO_MEMORY} ({message}): {memory_held()}")
         else:
             result = _Failure(message)
     answers.put(result)
