@@ -9,9 +9,14 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
-from salver.cli.__main__ import app
+import typer.main
+
+from salver.cli import __main__ as command
 from salver.cli.calling import call
 from salver.core import plugins
+
+app = typer.main.get_command(command.app)
+"""Made once: from its functions, as a process does it, takes longer than most that it is asked."""
 
 
 class Called(NamedTuple):

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from salver.cli.__main__ import app
 from salver.cli.calling import call
 from salver.core.command_line import OneLineParser, actions_of
 from salver.core.errors import FoundError, SalverError
@@ -21,6 +20,7 @@ from salver.proofs.command import proof_parser
 from salver.publish.validate import Complaint
 from salver.solvers.__main__ import main as solve
 from salver.solvers.arguments import build_parser
+from tests.builders.command_line import app
 from tests.builders.own_data import table
 from tests.docs.commands import complaint, leaves
 
@@ -286,7 +286,7 @@ def bash(text: str, **variables: str) -> subprocess.CompletedProcess[str]:
     path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
         ["bash", "--norc", "-c", text], env={**os.environ, "PATH": path, **variables},
-        capture_output=True, text=True, check=True, timeout=60,
+        capture_output=True, text=True, check=True, timeout=600,
     )  # fmt: skip
 
 

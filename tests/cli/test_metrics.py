@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from salver.cli.__main__ import app
 from salver.cli.calling import call
 from salver.cli.metrics import ABOUT_METRICS, MetricsArguments
 from salver.metrics.measure import entry_names
+from tests.builders.command_line import app
 from tests.builders.small_network import classifier
 
 

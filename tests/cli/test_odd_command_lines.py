@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from onnx import TensorProto, helper, save
 
-from salver.cli.__main__ import app
 from salver.cli.calling import call
 from salver.solvers.__main__ import main as solve
 from salver.solvers.registry import SOLVERS
+from tests.builders.command_line import app
 from tests.docs.commands import leaves
 
 ROOT = Path(__file__).resolve().parents[2]

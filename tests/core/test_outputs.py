@@ -9,13 +9,13 @@ from pathlib import Path
 import onnx
 import pytest
 
-from salver.cli.__main__ import app
 from salver.cli.calling import call
 from salver.core.errors import SalverError
 from salver.core.files import fresh_folder, refuse_output
 from salver.nets.onnx.file import load_model, network_name
 from salver.nets.onnx.reader import read_onnx
 from salver.solvers.__main__ import main as solve
+from tests.builders.command_line import app
 from tests.builders.small_network import classifier
 
 

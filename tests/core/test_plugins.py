@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from salver.cli.__main__ import app
 from salver.cli.calling import call
 from salver.core import plugins
 from salver.core.errors import SalverError
 from salver.core.plugins import choose
 from salver.families.registry import generators
 from salver.runners.registry import runners
+from tests.builders.command_line import app
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNNER = """

@@ -19,13 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import typer
-import typer.main
 
-from salver.cli.__main__ import app
 from salver.core.command_line import options_of
 from salver.proofs.command import proof_parser
 from salver.solvers.arguments import CHECK_PROOF, build_parser
 from salver.solvers.registry import SOLVERS
+from tests.builders.command_line import app
 
 ROOT = Path(__file__).resolve().parents[2]
 SHELLS = ("bash", "sh", "shell", "console")
@@ -170,8 +169,7 @@ def all_options() -> set[str]:
     found = set(options_of(build_parser())) | {"--update"}
     for _, command in leaves():
         found |= {o for p in command.params for o in (*p.opts, *p.secondary_opts) if o.startswith("--")}
-    root = typer.main.get_command(app)
-    found |= {o for p in root.params for o in p.opts if o.startswith("--")}
+    found |= {o for p in app.params for o in p.opts if o.startswith("--")}
     for path in (path for part in ("tests", "experiments", "src") for path in (ROOT / part).glob("**/*.py")):
         found |= set(re.findall(r'add_argument\(\s*"(--[\w-]+)"', path.read_text()))
     return found
@@ -179,7 +177,7 @@ def all_options() -> set[str]:
 
 def leaves(command: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Every command of `salver` that is no group, with the words that call it."""
-    chosen = typer.main.get_command(app) if command is None else command
+    chosen = app if command is None else command
     children = getattr(chosen, "commands", None)
     if children is None:
         yield path, chosen
@@ -189,7 +187,7 @@ def leaves(command: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[tu
 
 
 def _salver_complaint(arguments: list[str], complete: bool) -> str | None:
-    command: Any = typer.main.get_command(app)
+    command: Any = app
     path = "salver"
     while hasattr(command, "commands"):
         if not arguments:

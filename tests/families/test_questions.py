@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
@@ -31,6 +33,7 @@ from tests.builders.questions import CASES, MAPS, Broken
 from tests.builders.views import facts_of
 
 
+@cache
 def factory(seed: int) -> InstanceFactory:
     torch.manual_seed(seed)
     module = nn.Sequential(

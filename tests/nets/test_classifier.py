@@ -10,9 +10,6 @@ import onnx
 import pytest
 import torch
 from onnx import helper
-from sklearn.neural_network import MLPClassifier, MLPRegressor
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from salver.core.errors import SalverError
 from salver.explain.checked import classifier_of
@@ -75,6 +72,10 @@ def test_one_of_several_outputs_is_named(tmp_path: Path) -> None:
 
 def learnt(kind: str) -> tuple[Any, np.ndarray, str]:
     """A model of scikit-learn, its inputs, and what gives its scores."""
+    from sklearn.neural_network import MLPClassifier, MLPRegressor
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     x = (3 * np.random.default_rng(0).normal(size=(40, 4)) + 1).astype(np.float32)
     options = {"hidden_layer_sizes": (6, 5), "max_iter": 20, "random_state": 0}
     if kind == "regressor":

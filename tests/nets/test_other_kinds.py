@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import torch
 
-from salver.cli.__main__ import app
 from salver.cli.calling import call
 from salver.solvers.__main__ import main as solve
+from tests.builders.command_line import app
 
 
 def zipped(*names: str) -> bytes:
