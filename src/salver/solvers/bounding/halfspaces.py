@@ -76,7 +76,7 @@ def with_multipliers(
     spread = _positive(np.abs(cuts.matrix) @ radius)
     matrix, offset = cuts.matrix / spread[:, None], cuts.constant / spread
     reach = _positive(np.abs(rows) @ radius)[:, None]
-    multipliers = np.zeros((len(rows), cuts.count))
+    multipliers = np.zeros((len(rows), cuts.count), rows.dtype)
     momentum, energy = np.zeros_like(multipliers), np.zeros_like(multipliers)
     chosen, combined = multipliers, rows
     for step in range(1, steps + 1):
