@@ -47,9 +47,14 @@ class Affine:
         return len(self.constant)
 
     @cached_property
+    def unsigned(self) -> dict[int, Matrix]:
+        """Block -> absolute values of the entries of `terms`."""
+        return {block: abs(matrix) for block, matrix in self.terms.items()}
+
+    @cached_property
     def absolute(self) -> dict[int, Matrix]:
         """Block -> entrywise bound on what the entries of `terms` were added up from."""
-        return {block: self.sizes.get(block, abs(matrix)) for block, matrix in self.terms.items()}
+        return {b: self.sizes[b] if b in self.sizes else self.unsigned[b] for b in self.terms}
 
     def magnitude(self, largest: Mapping[int, Array]) -> Array:
         """Sums of absolute values [size] of all that the rows add up, where |block b| <= largest[b]."""

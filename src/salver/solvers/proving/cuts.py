@@ -8,7 +8,6 @@ every neuron says the same in twenty times the time.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -110,12 +109,9 @@ def sharpened(program: Program, bounds: Bounds, pre: int, cuts: Cuts, worth: flo
         return None
     affine = program.pre[pre].affine
     both = stacked([affine.rows(open_), affine.rows(open_, -1.0)])
-    # Half the digits in half the time: what the multipliers are worth, the checker finds out.
-    matrix, constant = (_single(part) for part in linear_lower(program, bounds, both))
-    box = (_single(bounds.input_lower), _single(bounds.input_upper))
-    halfspaces = Halfspaces(_single(cuts.halfspaces.matrix), _single(cuts.halfspaces.constant))
-    least, found = with_multipliers(matrix, constant, halfspaces, *box, ball=bounds.ball)
-    multipliers = found.astype(np.float64)
+    matrix, constant = linear_lower(program, bounds, both)
+    box = (bounds.input_lower, bounds.input_upper)
+    least, multipliers = with_multipliers(matrix, constant, cuts.halfspaces, *box, ball=bounds.ball)
     low, high = bounds.pre_lower[pre][open_], bounds.pre_upper[pre][open_]
     new_low, new_high = np.maximum(low, least[: len(open_)]), np.minimum(high, -least[len(open_) :])
     narrower = new_high - new_low <= worth * (high - low)
@@ -137,10 +133,6 @@ def sharpened(program: Program, bounds: Bounds, pre: int, cuts: Cuts, worth: flo
         Affine(terms, combined.constant - used @ cuts.affine.constant),
         used,
     )
-
-
-def _single(values: Array) -> Any:
-    return values.astype(np.float32)
 
 
 def stacked(parts: list[Affine]) -> Affine:
