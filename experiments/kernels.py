@@ -19,7 +19,7 @@ import pandas as pd
 from pydantic import Field
 from threadpoolctl import threadpool_limits
 
-from experiments.revision import revision
+from experiments.revision import commit
 from experiments.text import as_text
 from salver.core.files import fresh_folder, write_atomically
 from salver.core.records import Record
@@ -74,7 +74,7 @@ def bench_kernels(root: Path, options: KernelOptions, say: Callable[[str], None]
             "Growth with inputs": growth_table(options, "inputs", INPUTS),
         }
     text = (
-        f"{revision().capitalize()}, {time.strftime('%Y-%m-%d', time.gmtime())}. {processor()}, one thread; "
+        f"Commit {commit()}, {time.strftime('%Y-%m-%d', time.gmtime())}. {processor()}, one thread; "
         f"its peak, by "
         f"the product of two float64 matrices: {peak / 1e9:.1f} GFLOP/s. CPU seconds, the least of several."
     )

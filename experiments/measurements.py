@@ -12,12 +12,12 @@ import csv
 import io
 import json
 import re
-import subprocess
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from experiments.revision import commit
 from salver.core.errors import SalverError
 from salver.core.files import write_atomically
 from salver.core.records import Record, parse_record
@@ -139,7 +139,7 @@ def kept(folder: Path, title: str, about: str, command: str, words: Sequence[Blo
         title=title,
         about=about,
         command=command,
-        commit=_commit(),
+        commit=commit(),
         date=f"{datetime.now(UTC):%Y-%m-%d}",
         machine=_described(machine),
         blocks=(*tables, *words),
@@ -172,13 +172,6 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _described(machine: Machine) -> str:
     load = "" if machine.load is None else f", load {machine.load:.1f} at the start"
     return f"{machine.processor or machine.system}, {machine.cores} cores{load}"
-
-
-def _commit() -> str:
-    told = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=FOLDER, capture_output=True, text=True, check=False
-    )
-    return told.stdout.strip() or "unknown"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

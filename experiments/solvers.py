@@ -11,7 +11,7 @@ import pandas as pd
 
 from experiments import tables
 from experiments.measured import measured_run
-from experiments.revision import revision
+from experiments.revision import commit
 from experiments.text import as_text
 from salver.cli.progress import counting, finishing
 from salver.core.errors import SalverError
@@ -194,7 +194,7 @@ def _conditions(manifest: RunManifest, frame: pd.DataFrame, run_dir: Path) -> st
     versions = ", ".join(f"{name} {version}" for name, version in sorted(manifest.solvers.items()))
     absent = "".join(f" Not available: {name} ({why})." for name, why in manifest.unavailable.items())
     return (
-        f"{revision().capitalize()}, {manifest.started[:10]}. "
+        f"Commit {commit()}, {manifest.started[:10]}. "
         f"{machine.processor}, {machine.cores} cores; {manifest.options.cores} core(s) and "
         f"{' or '.join(limits)} s a run, {manifest.options.workers} slot(s). Solvers: {versions}.{absent} "
         f"Run: reports/{run_dir.name}."

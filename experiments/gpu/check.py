@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from experiments.revision import revision
+from experiments.revision import commit
 from experiments.soundness.queries import draw
 from experiments.text import as_text
 from salver.core.errors import SalverError
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str]) -> int:
 
         print(f"gpu_check: torch {torch.__version__} finds no CUDA device; nothing was checked")
         return NO_DEVICE
-    text = f"{revision().capitalize()}, {time.strftime('%Y-%m-%d', time.gmtime())}. {card}. {versions()}"
+    text = f"Commit {commit()}, {time.strftime('%Y-%m-%d', time.gmtime())}. {card}. {versions()}"
     print(text, flush=True)
     table, contradictions = correctness(device, began + CORRECTNESS_S)
     sections = [f"# gpu_check\n\n{text}\n", "## Answers beside those of the CPU\n", as_text(table, "github")]

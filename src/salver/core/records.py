@@ -141,7 +141,8 @@ def _place(error: ErrorDetails, raw: Any) -> str:
         if (isinstance(inside, Mapping) and part in inside) or isinstance(part, int):
             parts.append(part)
             inside = inside[part]
-    if isinstance(inside, Mapping) or (isinstance(last, int) and isinstance(inside, list | tuple)):
+    named = isinstance(inside, Mapping) and (last in inside or error["type"] == "missing")
+    if named or (isinstance(last, int) and isinstance(inside, list | tuple)):
         parts.append(last)
     return ".".join(str(part)[:LONGEST] for part in parts)
 

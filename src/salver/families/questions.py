@@ -7,6 +7,7 @@ that moves (Wicker et al., "Robust explanation constraints for neural networks",
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Annotated, Literal, Self
 
 import numpy as np
@@ -29,7 +30,7 @@ from salver.nets.network import Network
 from salver.spec import Atom, Clause, float32_down, float32_up
 
 
-class _OtherClass(Question):
+class OtherClass(Question):
     """The map is the same in some sense, and another class wins (Le et al., ACML 2024, definition 3)."""
 
     targets: tuple[int, ...] = Field(default=(), description="classes that may win; all others where empty")
@@ -45,6 +46,15 @@ class _OtherClass(Question):
             choice = ", ".join(map(str, others(label, logits)))
             raise SalverError(f"class {wrong} is none that may win", "targets", f"choose among {choice}")
         return self.model_copy(update={"targets": self.targets or others(label, logits)})
+
+    @property
+    @abstractmethod
+    def kept(self) -> str:
+        """In which sense the map is the same, as a clause without symbols."""
+
+    @property
+    def in_words(self) -> str:
+        return f"the class is another one and {self.kept}"
 
     def changed(self, label: int, logits: int) -> tuple[Clause, ...]:
         """The clauses on the class."""
@@ -67,7 +77,7 @@ class _OtherClass(Question):
 
 
 @QUESTIONS.register
-class SameMap(_OtherClass):
+class SameMap(OtherClass):
     """No entry of the map moves by more than `delta`."""
 
     kind: Literal["same-map"] = "same-map"
@@ -79,8 +89,8 @@ class SameMap(_OtherClass):
         return self.delta
 
     @property
-    def in_words(self) -> str:
-        return f"the class is another one and no entry of the map moves by more than {self.delta:g}"
+    def kept(self) -> str:
+        return f"no entry of the map moves by more than {self.delta:g}"
 
     @property
     def text(self) -> str:
@@ -95,7 +105,7 @@ class SameMap(_OtherClass):
 
 
 @QUESTIONS.register
-class SameSigns(_OtherClass):
+class SameSigns(OtherClass):
     """No entry changes its sign that is larger than `threshold` at xhat."""
 
     kind: Literal["same-signs"] = "same-signs"
@@ -103,9 +113,9 @@ class SameSigns(_OtherClass):
     meaning = "The signs of the map are the same, the class is another one."
 
     @property
-    def in_words(self) -> str:
+    def kept(self) -> str:
         above = f" above {self.threshold:g}" if self.threshold else ""
-        return f"the class is another one and no entry of the map{above} changes its sign"
+        return f"no entry of the map{above} changes its sign"
 
     @property
     def text(self) -> str:
@@ -121,7 +131,7 @@ class SameSigns(_OtherClass):
 
 
 @QUESTIONS.register
-class SameTopK(_OtherClass):
+class SameTopK(OtherClass):
     """The k largest entries stay the k largest."""
 
     kind: Literal["same-top-k"] = "same-top-k"
@@ -133,9 +143,8 @@ class SameTopK(_OtherClass):
         return self.k
 
     @property
-    def in_words(self) -> str:
-        kept = f"{_largest(self.k)} of the map {'are' if self.k > 1 else 'is'} the same"
-        return f"the class is another one and the {kept}"
+    def kept(self) -> str:
+        return f"the {_largest(self.k)} of the map {'are' if self.k > 1 else 'is'} the same"
 
     @property
     def text(self) -> str:

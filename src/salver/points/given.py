@@ -215,6 +215,8 @@ def _in_file(path: Path, like: DataSource | None) -> npt.NDArray[Any]:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise SalverError(f"is larger than {MOST_BYTES >> 20} MiB", str(path), "give one input")
+        if path.stat().st_size == 0:
+            raise SalverError("is empty", str(path), "give the values of one input")
         if kind == ".csv":
             return np.asarray(np.loadtxt(path, delimiter=",", ndmin=1))
         found: npt.NDArray[Any] = np.load(path, allow_pickle=False)

@@ -62,6 +62,8 @@ def inferred(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
         model = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
         _forget_unfound(model.graph)
         _check(model)
+    except MemoryError:
+        raise
     except Exception as error:  # the package raises many unrelated types
         raise _invalid(error, where) from error
     return model

@@ -230,7 +230,7 @@ def _backward(
         matrix [k, n], constant [k], and the sum of the absolute values of all that was added up [k].
     """
     rows = {block: coefficients.kept(matrix) for block, matrix in affine.terms.items()}
-    constant, scale, largest = affine.constant, affine.magnitude(bounds.largest), bounds.largest
+    constant, scale = affine.constant, affine.magnitude(bounds.largest)
     if both:
         rows = {block: coefficients.with_negative(matrix) for block, matrix in rows.items()}
         constant, scale = np.concatenate([constant, -constant]), np.tile(scale, 2)
@@ -238,31 +238,56 @@ def _backward(
         weights = rows.pop(number, None)
         if weights is None:
             continue
-        block = program.blocks[number]
-        match block:
-            case GateBlock() | ProductBlock():
-                gate, other = _planes(program, bounds, number, block, pairing)
-                on_other = coefficients.times(weights, gate.lower_mask, gate.upper_mask)
-                rows[other] = coefficients.added(rows.get(other), on_other)
-                slope = coefficients.times(weights, gate.lower_value, gate.upper_value)
-                offset = coefficients.total(weights, gate.lower_offset, gate.upper_offset)
-                source, size = block.value, bounds.value_size[number]
-                reach = largest[other] * _largest_argument(bounds, number)
-                if isinstance(block, ProductBlock) and block.square:
-                    reach = largest[other] ** 2
-            case _:
-                lines = _unary(bounds, number, block)
-                slope = coefficients.times(weights, lines.lower_slope, lines.upper_slope)
-                offset = coefficients.total(weights, lines.lower_offset, lines.upper_offset)
-                source, size = _argument(program, bounds, number, block)
-                reach = np.maximum(largest[number], _reach(bounds, number, block))
-        constant = constant + offset + slope @ source.constant
+        step = relaxed(program, bounds, number, pairing)
+        if step.mask is not None:
+            on_mask = coefficients.times(weights, *step.mask)
+            rows[step.other] = coefficients.added(rows.get(step.other), on_mask)
+        slope = coefficients.times(weights, *step.slope)
+        constant = constant + coefficients.total(weights, *step.offset) + slope @ step.source.constant
         # What a line may be off by, with its slope times z and its offset, is less than four times `reach`.
-        scale = scale + 4.0 * coefficients.size(weights, reach) + coefficients.size(slope, size)
-        for target, matrix in source.terms.items():
+        scale = scale + 4.0 * coefficients.size(weights, step.reach) + coefficients.size(slope, step.size)
+        for target, matrix in step.source.terms.items():
             rows[target] = coefficients.added(rows.get(target), coefficients.product(slope, matrix))
     matrix = rows.get(-1)
     return np.zeros((len(constant), program.input_size)) if matrix is None else matrix, constant, scale
+
+
+@dataclass(frozen=True, eq=False)
+class Relaxed:
+    """slope * v + offset, with mask * m of a gate or product, below and above a block's values [size].
+
+    Attributes:
+        slope, offset, mask: of the line below and of that above; `mask` is None where there is no m.
+        other: the block of m.
+        source: the map that v is.
+        size: its magnitude.
+        reach: of what a line is added up from, in size.
+    """
+
+    slope: tuple[Array, Array]
+    offset: tuple[Array, Array]
+    source: Affine
+    size: Array
+    reach: Array
+    mask: tuple[Array, Array] | None = None
+    other: int = -1
+
+
+def relaxed(program: Program, bounds: Bounds, number: int, pairing: bool) -> Relaxed:
+    """The lines of block `number`, whose range and that of its argument are known."""
+    block, largest = program.blocks[number], bounds.largest
+    if isinstance(block, GateBlock | ProductBlock):
+        gate, other = _planes(program, bounds, number, block, pairing)
+        square = isinstance(block, ProductBlock) and block.square
+        reach = largest[other] ** 2 if square else largest[other] * _largest_argument(bounds, number)
+        slope, offset = (gate.lower_value, gate.upper_value), (gate.lower_offset, gate.upper_offset)
+        mask = (gate.lower_mask, gate.upper_mask)
+        return Relaxed(slope, offset, block.value, bounds.value_size[number], reach, mask, other)
+    lines = _unary(bounds, number, block)
+    source, size = _argument(program, bounds, number, block)
+    reach = np.maximum(largest[number], _reach(bounds, number, block))
+    slope, offset = (lines.lower_slope, lines.upper_slope), (lines.lower_offset, lines.upper_offset)
+    return Relaxed(slope, offset, source, size, reach)
 
 
 def _argument(
