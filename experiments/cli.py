@@ -10,10 +10,11 @@ from typing import Annotated
 import typer
 
 from salver.cli import completing
+from salver.cli.help_text import Commands
 from salver.cli.json_output import kept_for_json, print_json, tables_of
 from salver.cli.options import AsJson, DataDir, listed
 
-bench_app = typer.Typer(help="Measure salver itself.", no_args_is_help=True)
+bench_app = Commands(help="Measure salver itself.", no_args_is_help=True)
 
 
 def _tables(incomplete: str) -> list[str]:
@@ -43,7 +44,9 @@ def _bench() -> None:
 def solvers(
     tables: Annotated[
         str | None,
-        typer.Option("--tables", help="paper-1, paper-2, scaling; default: all", autocompletion=_tables),
+        typer.Option(
+            "--tables", help="paper-1, paper-2, scaling, lifted; default: all", autocompletion=_tables
+        ),
     ] = None,
     solvers: Annotated[
         str | None,
@@ -65,7 +68,7 @@ def solvers(
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare the solvers on two published tables and a scaling set.
+    """Compare the solvers on published tables, a scaling set and networks of VNN-COMP.
 
     Every solver gets the same instances.
 
@@ -236,6 +239,24 @@ def overhead(
 
     options = parse_options(OverheadOptions, {"runs": runs, "seed": seed})
     _measured(lambda: bench_overhead(project_root(), options), as_json)
+
+
+@bench_app.command()
+def kernels(
+    most: Annotated[float, typer.Option("--most", help="CPU seconds of a pass that end a series")] = 20.0,
+    seed: Annotated[int, typer.Option("--seed", help="of the weights")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the bounding kernels against the core's peak, and how their time grows.
+
+    Example: salver bench kernels --most 5
+    """
+    from experiments.kernels import KernelOptions, bench_kernels
+    from salver.core.project import project_root
+    from salver.core.records import parse_options
+
+    options = parse_options(KernelOptions, {"most": most, "seed": seed})
+    _measured(lambda: bench_kernels(project_root(), options), as_json)
 
 
 @bench_app.command()

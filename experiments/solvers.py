@@ -1,4 +1,4 @@
-"""`salver bench solvers`: the published tables and the scaling set, each paired in one run."""
+"""`salver bench solvers`: published tables, the scaling set and the lifted sets, each paired in one run."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pandas as pd
 
 from experiments import tables
 from experiments.measured import measured_run
+from experiments.revision import commit
 from experiments.text import as_text
 from salver.cli.progress import counting, finishing
 from salver.core.errors import SalverError
@@ -72,6 +73,17 @@ PARTS: dict[str, Part] = {
             "scaling": tables.summary_table(frame),
             "scaling-by-size": tables.size_table(frame),
             "scaling-by-condition": tables.condition_table(frame),
+        },
+        compares=True,
+    ),
+    "lifted": Part(
+        "Lifted sets: networks of VNN-COMP",
+        "lifted",
+        1,
+        None,
+        lambda frame: {
+            "lifted": tables.summary_table(frame),
+            "lifted-by-network": tables.network_table(frame),
         },
         compares=True,
     ),
@@ -176,12 +188,13 @@ def _drawings(frame: pd.DataFrame) -> dict[str, str | bytes]:
 
 
 def _conditions(manifest: RunManifest, frame: pd.DataFrame, run_dir: Path) -> str:
-    """One sentence each about machine, limits and solvers, so that the figures can be measured again."""
+    """One sentence each about code, day, machine and solvers, so that the figures can be measured again."""
     machine = manifest.machine
     limits = sorted({f"{limit:g}" for limit in frame["limit_s"]}, key=float)
     versions = ", ".join(f"{name} {version}" for name, version in sorted(manifest.solvers.items()))
     absent = "".join(f" Not available: {name} ({why})." for name, why in manifest.unavailable.items())
     return (
+        f"Commit {commit()}, {manifest.started[:10]}. "
         f"{machine.processor}, {machine.cores} cores; {manifest.options.cores} core(s) and "
         f"{' or '.join(limits)} s a run, {manifest.options.workers} slot(s). Solvers: {versions}.{absent} "
         f"Run: reports/{run_dir.name}."

@@ -74,8 +74,8 @@ def summary_table(frame: pd.DataFrame) -> pd.DataFrame:
     """One row per solver, best first, then the virtual best.
 
     Columns: solved sat and unsat, the other outcomes, PAR-2 (mean wall seconds, unsolved = twice the
-    limit), the median wall seconds of its solved runs, instances that only it solved, instances that
-    others solved and it did not, and how many times the reference's PAR-2 its own is.
+    limit), the median wall and CPU seconds of its solved runs, instances that only it solved, instances
+    that others solved and it did not, and how many times the reference's PAR-2 its own is.
     """
     keys = ["suite", "instance_id", "repetition"]
     marked = frame.assign(solved=frame["outcome"].isin(SOLVED))
@@ -115,6 +115,19 @@ def condition_table(frame: pd.DataFrame) -> pd.DataFrame:
     return _solved_by(frame.assign(group=group), "condition, answer", str)
 
 
+def network_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """Solved of all by network, with the mean wall and CPU seconds of all runs; one column per solver."""
+    rows = []
+    for network, runs in frame.groupby("network", sort=False):
+        row = {"network": str(network)}
+        for solver in _solvers(frame):
+            own = runs[runs["solver"] == solver]
+            seconds = f"{own['wall_s'].mean():.1f} / {own['cpu_s'].mean():.1f} s"
+            row[solver] = f"{_solved_of(own)}, {seconds}" if len(own) else "-"
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
 def aim(frame: pd.DataFrame) -> str:
     """Whether the reference solves all that any solver solves, and its PAR-2 beside the best other one."""
     costs = frame.groupby("solver")["cost_s"].mean()
@@ -141,7 +154,7 @@ def _solvers(frame: pd.DataFrame) -> list[str]:
 def _summary_row(own: pd.DataFrame, solver: str) -> dict[str, str]:
     counts = own["outcome"].value_counts()
     rest = sum(int(counts.get(word, 0)) for word in ("unknown", "memout", "error", "unsupported"))
-    solved = own.loc[own["solved"], "wall_s"]
+    solved = own.loc[own["solved"], ["wall_s", "cpu_s"]]
     return {
         "solver": solver,
         "solved": f"{len(solved)}/{len(own)}",
@@ -151,7 +164,8 @@ def _summary_row(own: pd.DataFrame, solver: str) -> dict[str, str]:
         "other": str(rest),
         "wrong": str(counts.get("wrong", 0)),
         "PAR-2 (s)": f"{own['cost_s'].mean():.2f}",
-        "median (s)": f"{solved.median():.2f}" if len(solved) else "-",
+        "median (s)": f"{solved['wall_s'].median():.2f}" if len(solved) else "-",
+        "CPU (s)": f"{solved['cpu_s'].median():.2f}" if len(solved) else "-",
     }
 
 
@@ -168,9 +182,13 @@ def _solved_by(frame: pd.DataFrame, title: str, label: Callable[[Any], str]) -> 
         row = {title: label(group), "instances": str(runs["instance_id"].nunique())}
         for solver in _solvers(frame):
             own = runs[runs["solver"] == solver]
-            row[solver] = f"{int(own['outcome'].isin(SOLVED).sum())}/{len(own)}" if len(own) else "-"
+            row[solver] = _solved_of(own) if len(own) else "-"
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _solved_of(own: pd.DataFrame) -> str:
+    return f"{int(own['outcome'].isin(SOLVED).sum())}/{len(own)}"
 
 
 def _size_label(position: int) -> str:

@@ -43,7 +43,10 @@ class CamTopkParameters(RadiusParameters):
 
 class CamTopk(Generator):
     name = "cam_topk"
-    title = "the top pixels of the class activation map stay the same"
+    title = "activation map: can its top pixels change?"
+    falsified = (
+        "The network seems to look at other pixels of a nearly equal image, though its class is the same."
+    )
     parameters = CamTopkParameters
 
     def instances(self, params: CamTopkParameters, seed: int) -> Iterator[InstanceDraft]:

@@ -28,12 +28,15 @@ class GradientSignParameters(WithinParameters):
     features: tuple[int, ...] = Field(default=(), description="which entries; the largest ones when empty")
     count: int = Field(default=2, gt=0, description="how many of the largest entries")
     levels: tuple[float, ...] = Field(default=(), description="levels as they are; 0 is monotonicity")
-    level_factors: tuple[float, ...] = Field(default=(), description="levels between xhat and the lowest")
+    level_factors: tuple[float, ...] = Field(
+        default=(), description="levels as shares of the way from xhat's value to the lowest sampled"
+    )
 
 
 class GradientSign(Generator):
     name = "gradient_sign"
-    title = "a gradient entry loses its sign, or falls to a level"
+    title = "gradient: can an entry lose its sign, or fall to a level?"
+    falsified = "A feature that works in one direction loses its effect nearby, or falls to the asked level."
     parameters = GradientSignParameters
 
     def instances(self, params: GradientSignParameters, seed: int) -> Iterator[InstanceDraft]:

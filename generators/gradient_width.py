@@ -26,12 +26,15 @@ class GradientWidthParameters(WithinParameters):
 
     epsilons: tuple[float, ...] = Field(min_length=1, description="radii of the input box or ball")
     deltas: tuple[float, ...] = Field(default=(), description="movements as they are")
-    delta_factors: tuple[float, ...] = Field(default=(), description="movements in the widest one sampled")
+    delta_factors: tuple[float, ...] = Field(
+        default=(), description="movements as shares of the widest one sampled"
+    )
 
 
 class GradientWidth(Generator):
     name = "gradient_width"
-    title = "some gradient entry moves by delta in the box"
+    title = "gradient: can an entry move by delta?"
+    falsified = "Some number of the map moves by delta or more, so it may not be quoted with that precision."
     parameters = GradientWidthParameters
 
     def instances(self, params: GradientWidthParameters, seed: int) -> Iterator[InstanceDraft]:

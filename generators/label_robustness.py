@@ -26,7 +26,8 @@ class LabelRobustnessParameters(RadiusParameters):
 
 class LabelRobustness(Generator):
     name = "label_robustness"
-    title = "another class in the box (the plain baseline)"
+    title = "no map: can the class change?"
+    falsified = "The decision itself changes. No map is asked about."
     parameters = LabelRobustnessParameters
 
     def instances(self, params: LabelRobustnessParameters, seed: int) -> Iterator[InstanceDraft]:

@@ -11,6 +11,7 @@ largest entry of the map at xhat. Boxes whose map gives the question no meaning 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +22,7 @@ from salver.core.errors import SalverError
 from salver.explain.methods import AnyExplanation
 from salver.explain.ranking import UndefinedConditionError
 from salver.families.boxes import NamedBox, benchmark_folder, boxed_networks, point_in
-from salver.families.factory import InstanceFactory, Point
+from salver.families.factory import Box, InstanceFactory, Point, Posed
 from salver.families.generator import Generator, InstanceDraft, Parameters
 from salver.families.instance import Vacuity
 from salver.families.questions import AnyQuestion
@@ -44,13 +45,32 @@ class LiftedParameters(Parameters):
     )
     map: AnyExplanation | None = Field(default=None, description="method and its entries; none for the class")
     question: AnyQuestion = Field(description="kind of question and its entries")
-    delta_shares: tuple[_Share, ...] = Field(default=(), description="tolerances in max |E(xhat)|")
+    delta_shares: tuple[_Share, ...] = Field(
+        default=(), description="tolerances as shares of the largest |E(xhat)|"
+    )
     enumerate: bool = Field(default=False, description="find the exact answer (small networks only)")
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """A question at the point of a box, about a region around it.
+
+    Attributes:
+        region: lowest and highest inputs [n], [n].
+        epsilon: half of its widest side.
+        where: the region in words.
+    """
+
+    posed: Posed
+    region: Box
+    epsilon: float
+    where: str
 
 
 class Lifted(Generator):
     name = "lifted"
     title = "any question about any map, on networks and boxes of VNN-COMP"
+    falsified = "What the chosen question says."
     parameters = LiftedParameters
 
     def files(self, params: LiftedParameters) -> Iterator[Path]:
@@ -59,6 +79,15 @@ class Lifted(Generator):
             yield from (network.file, *network.queries)
 
     def instances(self, params: LiftedParameters, seed: int) -> Iterator[InstanceDraft]:
+        for asked in self.asked(params):
+            found = asked.posed.extreme(asked.epsilon, seed, asked.region)
+            vacuity = Vacuity(extreme=found.value)
+            draft = asked.posed.draft(asked.epsilon, found, vacuity, exact=params.enumerate, box=asked.region)
+            given = tuple(asked.posed.point.x.tolist()) if params.point else None
+            yield draft.with_facts(clip=None, region=asked.where, xhat=given)
+
+    def asked(self, params: LiftedParameters) -> Iterator[Asked]:
+        """What the instances ask, before anything is searched in their regions."""
         folder, used = benchmark_folder(params.benchmark, params.data_dir), 0
         if params.delta_shares and params.question.tolerance is None:
             what = f"{params.question.kind} has no tolerance"
@@ -70,33 +99,26 @@ class Lifted(Generator):
                 clip = (float(box.low.min()), float(box.high.max()))
                 factory = InstanceFactory(self.name, classifier, network.name, folder.name, shape, clip)
                 try:
-                    drafts = list(_of_box(factory, box, params, seed))
+                    asked = list(_of_box(factory, box, params))
                 except UndefinedConditionError:
                     continue
-                yield from drafts
-                used += len(drafts)
+                yield from asked
+                used += len(asked)
         if not used:
             what = "the question means something on none of its boxes"
             raise SalverError(what, f"lifted on {params.benchmark}", "choose another question")
 
 
-def _of_box(
-    factory: InstanceFactory, box: NamedBox, params: LiftedParameters, seed: int
-) -> Iterator[InstanceDraft]:
+def _of_box(factory: InstanceFactory, box: NamedBox, params: LiftedParameters) -> Iterator[Asked]:
     x = point_in(box, params.point)
     point = Point(box.number, x, int(factory.predict(x[None])[0]))
     posed = factory.pose(point, params.question, params.map and params.map.of(point.label, params.map.minus))
     scale = float(np.abs(posed.reference).max(initial=0.0))
-    asked = [posed.asking(delta=significant(share * scale)) for share in params.delta_shares] or [posed]
+    questions = [posed.asking(delta=significant(share * scale)) for share in params.delta_shares] or [posed]
     for factor in params.factors:
         region = box.around(x, factor)
         epsilon = significant(float((region[1] - region[0]).max()) / 2)
-        for one in asked:
-            found = one.extreme(epsilon, seed, region)
-            draft = one.draft(
-                epsilon, found, Vacuity(extreme=found.value), exact=params.enumerate, box=region
-            )
-            scaled = "" if factor == 1 else f", scaled by {factor:g} around xhat"
-            where = f"in the box of {box.query.name.partition('.vnnlib')[0]}{scaled}"
-            given = tuple(x.tolist()) if params.point else None
-            yield draft.with_facts(clip=None, region=where, xhat=given)
+        scaled = "" if factor == 1 else f", scaled by {factor:g} around xhat"
+        where = f"in the box of {box.query.name.partition('.vnnlib')[0]}{scaled}"
+        for question in questions:
+            yield Asked(question, region, epsilon, where)

@@ -30,7 +30,8 @@ class PlantedSatParameters(NetworkParameters):
 
 class PlantedSat(Generator):
     name = "planted_sat"
-    title = "a counterexample planted out of sight of gradients (known sat)"
+    title = "a counterexample that is built in, out of sight of gradients"
+    falsified = "Nothing about a real network: the counterexample was built in, to find solvers that err."
     parameters = PlantedSatParameters
 
     def instances(self, params: PlantedSatParameters, seed: int) -> Iterator[InstanceDraft]:

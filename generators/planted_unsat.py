@@ -27,7 +27,8 @@ class PlantedUnsatParameters(NetworkParameters):
 
 class PlantedUnsat(Generator):
     name = "planted_unsat"
-    title = "the saliency condition keeps the class, by construction (known unsat)"
+    title = "gates that are built in so that there is no counterexample"
+    falsified = "That a solver errs: these explanations are robust by construction."
     parameters = PlantedUnsatParameters
 
     def instances(self, params: PlantedUnsatParameters, seed: int) -> Iterator[InstanceDraft]:

@@ -47,6 +47,7 @@ class SaliencyParameters(RadiusParameters):
 class Saliency(Generator):
     name = "saliency"
     title = "any question about any map"
+    falsified = "What the chosen question says."
     parameters = SaliencyParameters
 
     def instances(self, params: SaliencyParameters, seed: int) -> Iterator[InstanceDraft]:

@@ -36,7 +36,8 @@ class SmoothGradTopKParameters(RadiusParameters):
 
 class SmoothGradTopK(Generator):
     name = "smoothgrad_topk"
-    title = "top-k set of SmoothGrad with fixed noise draws, label kept"
+    title = "SmoothGrad with fixed noise: can its top-k set change?"
+    falsified = "The same as for topk_rank: averaging over noise did not make the top of the map stable."
     parameters = SmoothGradTopKParameters
 
     def instances(self, params: SmoothGradTopKParameters, seed: int) -> Iterator[InstanceDraft]:

@@ -27,7 +27,7 @@ class TopkRankParameters(RadiusParameters):
     k: int = Field(default=5, gt=0, description="size of the top-k set")
     stay: int | None = Field(default=None, gt=0, description="members that must stay; all k when not given")
     gradient: Literal["logit", "difference"] = Field(
-        default="logit", description="of the label, or minus next"
+        default="logit", description="of the label's logit, or of its difference to the runner-up's"
     )
     most: float = Field(default=0.3, gt=0, description="radius up to which epsilon* is sought")
     min_open: int = Field(default=1, ge=0, description="ReLUs that bounds must leave open on a box")
@@ -35,7 +35,10 @@ class TopkRankParameters(RadiusParameters):
 
 class TopkRank(Generator):
     name = "topk_rank"
-    title = "the k most salient features stay the same (ranking of |gradient|)"
+    title = "gradient: can the set of its k largest entries change?"
+    falsified = (
+        "The most important features of a nearly equal input are others, though its class is the same."
+    )
     parameters = TopkRankParameters
 
     def instances(self, params: TopkRankParameters, seed: int) -> Iterator[InstanceDraft]:

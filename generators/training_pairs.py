@@ -53,7 +53,8 @@ Trained = tuple[Training, InstanceFactory]
 
 class TrainingPairs(Generator):
     name = "training_pairs"
-    title = "one architecture in several training regimes: label, saliency and ranking robustness"
+    title = "networks of several training regimes: label_robustness, vg_box and topk_rank"
+    falsified = "What label_robustness, vg_box or topk_rank says, for the network of one training regime."
     parameters = TrainingPairsParameters
 
     def instances(self, params: TrainingPairsParameters, seed: int) -> Iterator[InstanceDraft]:

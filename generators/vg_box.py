@@ -40,19 +40,29 @@ class VgBoxParameters(WithinParameters):
     points: int = Field(default=10, gt=0, description="how many test points to use")
     epsilons: tuple[float, ...] = Field(min_length=1, description="radii of the input box or ball")
     deltas: tuple[float, ...] = Field(default=(), description="saliency tolerances as they are")
-    delta_factors: tuple[float, ...] = Field(default=(), description="tolerances in sampled delta*")
-    label: Literal["reference", "predicted"] = Field(default="reference", description="whose gradient")
-    gradient: Literal["logit", "difference"] = Field(default="logit", description="of what")
+    delta_factors: tuple[float, ...] = Field(
+        default=(), description="tolerances as multiples of a sampled delta*"
+    )
+    label: Literal["reference", "predicted"] = Field(
+        default="reference",
+        description="whose gradient: of the label of xhat, or of the class that wins at x",
+    )
+    gradient: Literal["logit", "difference"] = Field(
+        default="logit", description="of the logit, or of its difference to the other class's"
+    )
     targets: Literal["all", "runner-up"] | int = Field(default="all", description="classes that may win")
-    condition: Literal["box", "signs", "top-k"] = Field(default="box", description="what stays the same")
+    condition: Literal["box", "signs", "top-k"] = Field(
+        default="box", description="what of the map stays: within delta, signs, top-k set"
+    )
     k: int = Field(default=5, gt=0, description="size of the top-k set")
-    sign_threshold: float = Field(default=0.0, ge=0, description="smaller entries may change sign")
+    sign_threshold: float = Field(default=0.0, ge=0, description="entries below it may change sign")
     keep_robust: bool = Field(default=False, description="keep points whose class sampling never changed")
 
 
 class VgBox(Generator):
     name = "vg_box"
-    title = "same saliency map, other class (vanilla gradient)"
+    title = "gradient: can the class change while the map stays the same?"
+    falsified = "The same map can stand for another class, so it does not show what the decision depends on."
     parameters = VgBoxParameters
 
     def instances(self, params: VgBoxParameters, seed: int) -> Iterator[InstanceDraft]:

@@ -18,16 +18,42 @@ done
 wanted=$(cat requirements.lock pyproject.toml scripts/setup.sh | sha256sum | cut -d' ' -f1)
 [ "$(cat .venv/.salver-setup 2>/dev/null || true)" = "$wanted" ] && exit 0
 
-echo "setup: installing into .venv (a few minutes the first time)" >&2
-[ -x .venv/bin/python ] || "$python" -m venv .venv || fail "cannot make .venv; is the venv module installed?"
-pip() { .venv/bin/python -m pip install --quiet --disable-pip-version-check "$@" 2> >(grep -v '^WARNING: Location' >&2); }
+started=$SECONDS
+say() { echo "setup: $*" >&2; }
+
+# One line for each large file that arrives, on a terminal and on a pipe; errors of pip are passed on as they are.
+large=' \(([0-9]{2,}(\.[0-9]+)? MB|[0-9.]+ GB)\)$'
+show() {
+  local line
+  while IFS= read -r line; do
+    case $line in *Downloading\ *|*"Using cached "*) ;; *) continue ;; esac
+    [[ $line =~ $large ]] || continue
+    line=${line##*Downloading }
+    line=${line##*Using cached }
+    say "  ${line##*/}"
+  done
+}
+pip() {
+  PYTHONUNBUFFERED=1 .venv/bin/python -m pip install --disable-pip-version-check --progress-bar off "$@" \
+    2> >(grep -v '^WARNING: Location' >&2) | show
+}
+
+say "installs salver into .venv: 2.1 GB on disk, a few minutes the first time"
+if [ ! -x .venv/bin/python ]; then
+  say "1 of 4: a virtual environment of $("$python" --version 2>&1)"
+  "$python" -m venv .venv || fail "cannot make .venv; is the venv module installed?"
+fi
 
 # torch first, by its exact pin: an open range may pull a build of several gigabytes. The rest comes
 # without dependency resolution, since auto-LiRPA's metadata asks for a torch it does not need.
 torch=$(grep '^torch==' requirements.lock)
+say "2 of 4: ${torch/==/ }, 0.7 GB on disk"
 .venv/bin/python -c "import sys, importlib.metadata as m; sys.exit(m.version('torch').split('+')[0] != '${torch#torch==}')" \
   2>/dev/null || pip "$torch" || fail "could not install $torch"
 grep -v '^torch==' requirements.lock > .venv/requirements.txt
+say "3 of 4: $(grep -c '==' .venv/requirements.txt) packages, 1.4 GB on disk"
 pip --no-deps -r .venv/requirements.txt || fail "could not install the pinned packages"
+say "4 of 4: salver itself"
 pip --no-deps -e . || fail "could not install salver itself"
 echo "$wanted" > .venv/.salver-setup
+say "done in $((SECONDS - started)) s"

@@ -15,6 +15,7 @@ from tests.browser.conftest import RECORDS
 
 COLUMN = "[...document.querySelectorAll('#runs tbody tr')].map((row) => row.cells[{}].textContent)"
 HEADS = "[...document.querySelectorAll('#runs thead th')].map((cell) => cell.dataset.name)"
+SHOWN = "document.querySelector('#instance h2 + p code').textContent"
 VIOLATIONS = """(async () => {
   const found = await axe.run(document, { resultTypes: ["violations"] });
   return found.violations.map((v) => v.id + ": " + v.nodes.slice(0, 3).map((n) => n.html.slice(0, 99)));
@@ -112,7 +113,8 @@ def test_an_instance_opens_and_back_leads_to_its_row(page: Browser, results: pd.
     name = shown(page, "instance")[7]
     page.click("#runs tbody tr:nth-child(8) a")
     assert page.run("document.title").startswith(name)
-    assert page.focused() == f"Instance {name}"
+    assert page.run(SHOWN) == name
+    assert page.focused() == page.run("document.querySelector('#instance h2').textContent")
     assert page.run("document.getElementById('report').hidden")
     labels = page.run(
         "[...document.querySelectorAll('#instance canvas[role]')].map((c) => c.getAttribute('aria-label'))"
@@ -138,9 +140,11 @@ def test_an_instance_opens_and_back_leads_to_its_row(page: Browser, results: pd.
 def test_the_pictures_show_the_numbers(page: Browser, report_dir: Path) -> None:
     page.run("location.hash = '#instance/' + '0'.repeat(15) + '1'")
     page.wait("!document.getElementById('instance').hidden")
-    page.click("#instance details summary")
+    page.run("document.querySelectorAll('#instance details').forEach((d) => { d.open = true; })")
+    page.wait("document.querySelector('#instance .numbers tbody tr') !== null")
     cells = page.run(
-        "[...document.querySelectorAll('#instance .tall tbody tr')].map((r) => r.innerText.split('\\t'))"
+        "[...document.querySelector('#instance .numbers').querySelectorAll('tbody tr')]"
+        ".map((r) => r.innerText.split('\\t'))"
     )
     pixels = page.run(
         "[...document.querySelector('#instance canvas').getContext('2d').getImageData(0, 0, 8, 8).data]"
@@ -182,16 +186,14 @@ def test_everything_is_reached_by_keyboard(page: Browser) -> None:
     name = page.focused()
     page.press("Enter")
     page.wait("!document.getElementById('instance').hidden")
-    assert page.focused() == f"Instance {name}"
+    assert page.run(SHOWN) == name
+    assert page.focused() == page.run("document.querySelector('#instance h2').textContent")
     page.press("Shift+Tab", "Shift+Tab")
     assert page.focused() in ("← Previous instance", "Next instance →")
     page.run("document.getElementById('back').focus()")
     page.press("Enter")
     page.wait("document.getElementById('instance').hidden")
     assert page.focused() == name
-
-
-SHOWN = "document.querySelector('#instance h2').textContent.replace('Instance ', '')"
 
 
 def test_arrows_lead_through_the_filtered_instances(page: Browser) -> None:
@@ -250,12 +252,66 @@ def test_an_instance_is_passed_on_as_a_link(browser: Browser, report_dir: Path) 
     assert browser.run("document.querySelector('#instance nav [role=status]').textContent") == "copied"
 
 
+def test_an_instance_has_an_address_by_its_name(browser: Browser, report_dir: Path) -> None:
+    browser.media()
+    browser.open((report_dir / "index.html").as_uri())
+    name = shown(browser, "instance")[0]
+    browser.open((report_dir / "index.html").as_uri() + f"#instance/{name}")
+    assert browser.run(SHOWN) == name
+    again = browser.run("document.querySelector('#instance pre').textContent")
+    assert again.startswith(f"salver run load --only {name} --solvers solver-")
+
+
+def test_filters_work_on_shares_and_gallery(page: Browser, results: pd.DataFrame) -> None:
+    rows = (
+        "[...document.querySelectorAll('#pivot tbody tr')].map((r) => [...r.cells].map((c) => c.textContent))"
+    )
+    network = sorted(results["network"].unique())[0]
+    choose(page, "#filter-network", f"={network}")
+    choose(page, "#filter-solver", "=solver-c")
+    choose(page, "#by", "network")
+    chosen = results[(results["network"] == network) & (results["solver"] == "solver-c")]
+    (own, together) = page.run(rows)
+    assert own[:3] == [network, "solver-c", str(len(chosen))]
+    assert together[:3] == [network, "all together", str(len(chosen))]
+    for cell, outcome in zip(own[3:5], ("verified", "falsified"), strict=True):
+        assert cell.startswith(f"{100 * (chosen['outcome'] == outcome).mean():.0f}% [")
+    links = page.run(
+        "[...document.querySelectorAll('#gallery a')].map((a) => a.getAttribute('href').slice(10))"
+    )
+    assert links
+    assert set(links) <= set(chosen["instance_id"])
+    choose(page, "#filter-outcome", "=timeout")
+    assert page.run("document.querySelectorAll('#gallery canvas').length") == 0
+
+
+def test_wide_windows_have_two_columns_and_one_scroll_bar(page: Browser) -> None:
+    page.call("Emulation.setDeviceMetricsOverride", width=1800, height=900, deviceScaleFactor=1, mobile=False)
+    try:
+        page.settle()
+        left, right = page.run(
+            "['leaderboard', 'plots'].map((id) => document.getElementById(id).getBoundingClientRect())"
+            ".map((r) => [r.left, r.right, r.top])"
+        )
+        assert left[1] < right[0]
+        assert left[2] == right[2]
+        assert page.run("document.documentElement.scrollWidth") == 1800
+        region = "document.querySelector('#runs').closest('.wide')"
+        assert (
+            page.run(f"{region}.scrollHeight <= {region}.clientHeight && getComputedStyle({region}).overflow")
+            == "visible"
+        )
+    finally:
+        page.call("Emulation.clearDeviceMetricsOverride")
+
+
 def test_the_leaderboard_comes_first_and_facts_are_folded_after_it(page: Browser) -> None:
     tables = page.run("[...document.querySelectorAll('#report table caption')].map((c) => c.textContent)")
     assert tables[:3] == ["Leaderboard, suite load", "Leaderboard, by family", "How these results were made"]
     assert not page.run("document.getElementById('made').open")
-    heads = page.run("[...document.querySelectorAll('.board th[scope=col]')].map((c) => c.innerText.trim())")
-    assert heads[1:7] == ["solver", "score", "PAR-2 (s)", "verified", "falsified", "wrong"]
+    heads = page.run("[...document.querySelector('.board').tHead.rows[0].cells].map((c) => c.textContent)")
+    assert heads[1:6] == ["solver", "score", "solved [95%]", "verified", "falsified"]
+    assert heads[-3:] == ["PAR-2 (s)", "fastest on", "alone solves"]
     page.click("a[href='#terms']")
     assert page.run("document.getElementById('terms').open")
     assert page.focused().startswith("What the words mean")
@@ -309,14 +365,15 @@ def test_a_table_shows_its_entries_by_name_with_bars(browser: Browser, hostile_d
     browser.media()
     browser.open((hostile_dir / "index.html").as_uri() + "#instance/box-1")
     cells = browser.run(
-        "[...document.querySelectorAll('#instance .tall tbody tr')].map((r) => r.innerText.split('\\t'))"
+        "[...document.querySelectorAll('#instance .entries tbody tr')]"
+        ".map((r) => [...r.querySelectorAll('th, .amount')].map((c) => c.textContent))"
     )
     assert cells[0][0].startswith("</script>")
     assert [[float(v) for v in row[1:]] for row in cells] == [
         [0.5, 0.25, -0.25, 2, -1, -3],
         [0, 0.5, 0.5, 1, 4, 3],
     ]
-    bars = "[...document.querySelectorAll('#instance .tall tbody tr:first-child rect')]"
+    bars = "[...document.querySelectorAll('#instance .entries tbody tr:first-child rect')]"
     assert [float(x) for x in browser.run(f"{bars}.map((bar) => bar.getAttribute('x'))")] == [
         30,
         30,
@@ -327,6 +384,8 @@ def test_a_table_shows_its_entries_by_name_with_bars(browser: Browser, hostile_d
     ]
     told = browser.run("document.querySelector('#instance h3 + p').textContent")
     assert "Out of the top 1:" in told
+    framed = "[...document.querySelectorAll('#instance .framed')].map((cell) => cell.textContent)"
+    assert browser.run(framed) == ["2 in the top 1", "4 in the top 1"]
 
 
 def test_a_screen_reader_is_told_the_same(page: Browser) -> None:
@@ -406,7 +465,7 @@ def test_print_unfolds_and_leaves_the_controls_out(page: Browser) -> None:
 def test_a_printed_instance_has_its_numbers(page: Browser) -> None:
     page.run("location.hash = '#instance/0000000000000001'")
     page.wait("!document.getElementById('instance').hidden")
-    numbers = "document.querySelectorAll('#instance details .tall tbody tr').length"
+    numbers = "document.querySelectorAll('#instance details .numbers tbody tr').length"
     assert page.run(f"(() => {{ dispatchEvent(new Event('beforeprint')); return {numbers}; }})()") == 128
 
 

@@ -9,14 +9,15 @@ import pytest
 
 from salver.explain.explanation import Form
 from salver.families.registry import generators
-from salver.judge.judgement import Outcome
+from salver.judge.judgement import Outcome, ProofVerdict, WitnessVerdict
+from salver.points.decide import Robustness
 from salver.spec.truth import Evidence
 from tests.docs.commands import ROOT, documents
 from tests.docs.prose import length, read, split
 
 DOCS = ROOT / "docs"
 LONGEST = 25
-# Pages that people read first: they lead to the glossary, which has the words that they introduce.
+# Pages that people read first: they lead to the glossary.
 READ_FIRST = ("index", "check", "which-method", "metrics", "families", "tour", "verdicts", "leaderboard")
 TERMS = (
     "attack", "ball", "baseline", "bound", "box", "certificate", "certified", "claim", "complete",
@@ -27,6 +28,8 @@ TERMS = (
     "supervisor", "top-k set", "unroll", "unsat", "verified", "violation", "virtual best", "VNN-COMP",
     "VNN-LIB", "witness", "xhat", "zoo",
 )  # fmt: skip
+UNTOLD = {"none", "absent", "uncheckable"}
+"""Words of the judge that say that there is nothing to tell, or what `unknown` says."""
 PAGES = [pytest.param(page, id=page.stem) for page in documents()]
 
 
@@ -66,7 +69,10 @@ def test_lists_are_lists_on_the_site_too(page: Path) -> None:
 
 def test_the_glossary_explains_every_term_in_a_few_words() -> None:
     assert set(TERMS) - explained() == set()
-    assert {str(word) for word in (*Outcome, *Evidence) if word != "unknown"} <= explained()
+    assert {
+        str(word) for word in (*Outcome, *Evidence, *ProofVerdict, *WitnessVerdict)
+    } - UNTOLD <= explained()
+    assert {str(word) for word in Robustness} <= explained()
     text = (DOCS / "glossary.md").read_text()
     assert [form.value for form in Form if form.value not in text] == []
     for heading, text in entries().items():
@@ -79,17 +85,23 @@ def test_the_glossary_is_in_alphabetical_order() -> None:
 
 
 @pytest.mark.parametrize("name", READ_FIRST)
-def test_words_that_a_page_introduces_are_in_the_glossary(name: str) -> None:
-    """A single word in bold that begins with a small letter is one that the page introduces."""
+def test_pages_that_are_read_first_lead_to_the_glossary(name: str) -> None:
     assert "glossary.md" in read(DOCS / f"{name}.md").links
-    known = {term.casefold() for term in explained()}
-    introduced = {word.casefold() for word in read(DOCS / f"{name}.md").introduced}
-    assert introduced <= known
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_words_that_a_page_introduces_are_in_the_glossary(page: Path) -> None:
+    """A single word in bold that begins with a small letter is one that the page introduces."""
+    introduced = {word.casefold() for word in read(page).introduced}
+    assert introduced <= {term.casefold() for term in explained()}
 
 
 def test_every_family_says_what_falsified_means() -> None:
     table = (DOCS / "families.md").read_text().partition("## What falsified means")[2].partition("\n## ")[0]
     assert [name for name in generators() if f"`{name}`" not in table] == []
+    plain = table.replace("`", "")
+    assert [n for n, kind in generators().items() if kind.falsified.rstrip(".") not in plain] == []
+    assert [n for n, kind in generators().items() if not kind.falsified.endswith(".")] == []
     pages = sorted(DOCS.glob("family-*.md"))
     assert [page.name for page in pages if "**Falsified means**" not in page.read_text()] == []
 

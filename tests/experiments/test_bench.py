@@ -15,6 +15,7 @@ from experiments.tables import (
     bandit_table,
     condition_table,
     mnist_table,
+    network_table,
     size_table,
     summary_table,
 )
@@ -99,9 +100,10 @@ def test_summary_counts_what_others_solved_and_what_only_this_one_did() -> None:
         "3/4", "1", "2", "2", "1",
     ]  # fmt: skip
     assert table.loc["milp", ["solved", "wrong", "only", "missed"]].tolist() == ["2/4", "1", "1", "2"]
-    assert table.loc["idle", ["solved", "median (s)", "PAR-2 (s)", "missed"]].tolist() == [
-        "0/4", "-", "40.00", "4",
+    assert table.loc["idle", ["solved", "median (s)", "CPU (s)", "PAR-2 (s)", "missed"]].tolist() == [
+        "0/4", "-", "-", "40.00", "4",
     ]  # fmt: skip
+    assert table.loc["hybrid", ["median (s)", "CPU (s)"]].tolist() == ["2.00", "2.00"]
     assert table.loc["virtual best", ["solved", "PAR-2 (s)"]].tolist() == ["4/4", "4.00"]
     assert table.loc["milp", "PAR-2 / hybrid"].startswith("2.00 (")
 
@@ -122,6 +124,16 @@ def test_sizes_and_conditions_count_solved_of_all() -> None:
         "|E(x) - E(xhat)|_inf <= delta, unsat", ["instances", "hybrid", "milp"]
     ].tolist() == ["2", "2/2", "1/2"]
     assert conditions.loc["top-5 set of E(x) = that of E(xhat), unsat", "milp"] == "1/1"
+
+
+def test_networks_have_counts_with_wall_and_cpu_seconds() -> None:
+    (row,) = network_table(COMPARED.assign(cpu_s=0.25)).to_dict("records")
+    assert row == {
+        "network": "n",
+        "hybrid": "3/4, 6.6 / 0.2 s",
+        "milp": "2/4, 8.2 / 0.2 s",
+        "idle": "0/4, 20.0 / 0.2 s",
+    }
 
 
 def test_bandit_rows_show_the_published_verdict_beside_ours() -> None:

@@ -32,6 +32,7 @@ from salver.explain.kernel_shap import KernelShap
 from salver.explain.lime import Lime
 from salver.explain.masked_copies import Draws, MaskedCopies
 from salver.explain.occlusion import Occlusion
+from salver.explain.ranking import UndefinedConditionError
 from salver.explain.rise import RandomMasks, Rise
 from salver.explain.shapley import ShapleyValues
 from salver.families.factory import InstanceFactory, Point
@@ -241,12 +242,17 @@ def test_masks_of_rise_are_kept_with_the_chance_they_say_and_alike_in_all_channe
 IMAGE, TABLE, LARGE = (1, 8, 8), (64,), (3, 224, 224)
 REFUSED: list[tuple[str, dict[str, Any], tuple[int, ...], str]] = [
     ("occlusion", {"window": 9}, IMAGE, "window: 1 x 9 x 9 is larger than the input, which is 1 x 8 x 8"),
-    ("occlusion", {"window": [2, 2]}, TABLE, "window: has 2 lengths for inputs without a shape"),
+    (
+        "occlusion",
+        {"window": [2, 2]},
+        TABLE,
+        "window: has 2 lengths for inputs without a shape; give one; of a flat image say its sides too",
+    ),
     ("occlusion", {"window": 2, "stride": 3}, IMAGE, "stride: 1 x 3 x 3 is longer than the window"),
     ("occlusion", {"window": 2, "shape": [1, 7, 7]}, IMAGE, "shape: 1 x 7 x 7 is not that of 64 entries"),
-    ("occlusion", {"window": 0}, TABLE, "window.0: 0 is not above 0"),
+    ("occlusion", {"window": 0}, TABLE, "map: window: 0 is not above 0"),
     ("occlusion", {"window": []}, TABLE, "window: holds 0 values"),
-    ("occlusion", {"window": 1, "baseline": "black"}, TABLE, "baseline.0: 'black' is not a number"),
+    ("occlusion", {"window": 1, "baseline": "black"}, TABLE, "map: baseline: 'black' is not a number"),
     ("feature-ablation", {"baseline": 2}, TABLE, "baseline: 2 is outside of the range 0 to 1 of entry 0"),
     ("feature-ablation", {"baseline": [0, 1]}, TABLE, "baseline: holds 2 numbers for 64 entries"),
     ("feature-ablation", {"groups": [0, 1]}, TABLE, "groups: holds 2 numbers for 64 entries"),
@@ -254,7 +260,12 @@ REFUSED: list[tuple[str, dict[str, Any], tuple[int, ...], str]] = [
     ("shapley", {}, TABLE, "needs 1.84467e+19 copies of the network, more than 4096"),
     ("kernel-shap", {"draws": {"count": 3}}, TABLE, "draws: 3 draws do not determine the values of 64"),
     ("lime", {"ridge": 0, "draws": {"count": 3}}, TABLE, "3 draws do not determine the coefficients of 64"),
-    ("rise", {"masks": {"count": 3, "cells": 2}}, TABLE, "cells: 2 do not fit inputs of 64"),
+    (
+        "rise",
+        {"masks": {"count": 3, "cells": 2}},
+        TABLE,
+        "cells: 2 do not fit inputs of 64; of a flat image say its sides too, such as --shape",
+    ),
     ("feature-ablation", {}, LARGE, "features: 150528 are more than 4096"),
     ("lime", {"draws": {"count": 9}}, LARGE, "features: 150528 are more than 4096"),
     ("lime", {"draws": {"count": 4000}, "patch": 56}, LARGE, "4000 masks of 150528 entries, which are too"),
@@ -347,3 +358,17 @@ def test_answers_of_enumeration_and_solvers_agree_and_proofs_are_accepted(
                 assert steps is not None
                 assert accepted(query, query.prop, steps)
     assert seen == {Truth.SAT, Truth.UNSAT}
+
+
+@pytest.mark.parametrize("explanation", [FeatureAblation(patch=(4,)), Occlusion(window=(4,))])
+def test_ties_of_one_feature_name_the_option_that_ends_them(explanation: MaskedCopies) -> None:
+    """Of four entries with one value the largest two are tied; grouped they are one entry."""
+    factory = InstanceFactory(
+        "test", relu_network([64, 8, 3], np.random.default_rng(0)), "net", "", (1, 8, 8), None
+    )
+    point = Point(0, np.random.default_rng(1).uniform(0, 1, 64).astype(np.float32), 0)
+    with pytest.raises(
+        UndefinedConditionError, match=r"are tied; entries of one \w+ are equal: say --grouped"
+    ):
+        factory.pose(point, TopKChanges(k=2), explanation)
+    factory.pose(point, TopKChanges(k=2), explanation.model_copy(update={"grouped": True}))

@@ -89,14 +89,13 @@ def test_logits_of_the_graph_are_the_classifier(family):
 
 
 def test_the_suites_of_methods_have_every_method():
-    """But for the deconvnet, whose map is the same for every input of a network without pools."""
     asked = set()
     for key in {"methods", "perturbation"} & set(suite_paths()):
         for entry in read_suite(key).family:
             maps = [*entry.params.get("maps", []), entry.params.get("map")]
             asked |= {one["method"] for one in maps if one}
     forward = {name for name, kind in METHODS.known.items() if kind.form is Form.FORWARD}
-    assert asked | {"deconvnet"} >= set(METHODS.known) - forward
+    assert asked >= set(METHODS.known) - forward
 
 
 @pytest.mark.parametrize("key", sorted(suite_paths()))

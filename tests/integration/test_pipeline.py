@@ -248,7 +248,7 @@ def test_doctor_says_what_is_missing(project):
 
 def test_listings(project):
     assert "tiny" in salver(project, "suites").stdout
-    assert "epsilons" in salver(project, "families").stdout
+    assert "epsilons" in salver(project, "families", "vg_box").stdout
     assert "digits" in salver(project, "data", "list").stdout
 
 

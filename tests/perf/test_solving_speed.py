@@ -19,9 +19,11 @@ from salver.solvers.bounding.backward import tighten_backwards
 from salver.solvers.bounding.halfspaces import Halfspaces, lower_bounds
 from salver.solvers.bounding.propagation import propagate
 from salver.solvers.hybrid.linear import LinearRelaxation
-from salver.solvers.hybrid.node import root_node, tighten
+from salver.solvers.hybrid.node import children, root_node, tighten
 from salver.solvers.hybrid.solver import solve
+from salver.solvers.hybrid.tree import LEAF_BACKEND
 from salver.solvers.milp.model import build
+from salver.solvers.milp.solver import proposing, solve_within
 from salver.solvers.query import Budget, Options, Query, Verdict
 from tests.builders.small_queries import bandit_query, relu_network, saliency_query
 
@@ -74,6 +76,29 @@ def test_root(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
     bounds = benchmark(tighten, query, root)
     assert bounds is not None
     assert bounds.undecided < root.within.undecided
+
+
+def test_node(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
+    """A child of the root: bounding it again with one sign more."""
+    query = image_query(tmp_path, 1e-3, 0.05)
+    root = root_node(query)
+    bounds = tighten(query, root)
+    assert bounds is not None
+    child = children(query, bounds, root)[0]
+    after = benchmark(tighten, query, child)
+    assert after is None or after.undecided < bounds.undecided
+
+
+def test_leaf(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
+    """The back end on a whole small query, as on a node with few open neurons."""
+    query = small_query(tmp_path)
+    bounds = tighten(query, root_node(query))
+    assert bounds is not None
+    decide = proposing(LEAF_BACKEND, query.program)
+    found = benchmark.pedantic(
+        solve_within, (query, bounds, Budget(600.0), Options(), decide), rounds=5, warmup_rounds=1
+    )
+    assert found.verdict is Verdict.UNSAT
 
 
 def test_relaxation(benchmark: BenchmarkFixture, tmp_path: Path) -> None:

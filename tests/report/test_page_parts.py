@@ -19,15 +19,16 @@ from salver.families.questions import SameMap
 from salver.judge.judgement import JudgedRun
 from salver.judge.scoring import leaderboard, results_frame
 from salver.report.figures import plots
-from salver.report.figures.drawing import thinned_cloud, thinned_steps
+from salver.report.figures.drawing import log_ticks, thinned_cloud, thinned_steps
 from salver.report.latex import latex
 from salver.report.page.data import embedded, page_data
 from salver.report.page.material import HEAD, Material, RunText, gather
 from salver.report.page.pictures import DrawnPoint, EntryNames, Pictures, centre
 from salver.report.tables import ranks
 from salver.report.templating import visible
-from salver.report.words import asked
+from salver.report.words import ANSWER_WORDS, asked, headline, question
 from salver.run.logs import store_logs
+from salver.spec.truth import Truth
 from salver.supervise.finished import Finished, Termination
 from tests.builders.judged_runs import INSTANCES, judged, loaded
 
@@ -60,7 +61,8 @@ def test_columns_give_the_frame_back() -> None:
     for column in data["columns"]:
         name = column["name"]
         if "codes" in column:
-            assert [column["values"][code] for code in column["codes"]] == FRAME[name].tolist()
+            texts = FRAME[name].replace(ANSWER_WORDS) if name in ("claim", "truth") else FRAME[name]
+            assert [column["values"][code] for code in column["codes"]] == texts.tolist()
         else:
             assert column["numbers"] == FRAME[name].round(column["digits"]).tolist()
     assert [data["instances"][at]["id"] for at in data["at"]] == FRAME["instance_id"].tolist()
@@ -86,6 +88,41 @@ def test_an_instance_is_put_in_words() -> None:
     assert "|E(x) - E(xhat)|_inf <= 1, and the network gives it class 1 or 2 rather than" in text
     assert "E is the gradient of z_0." in text
     assert "class 1 or 2" not in asked(INSTANCES["rank-1"].facts)
+
+
+def test_a_headline_says_what_became_of_an_instance() -> None:
+    image = {"input_shape": (1, 4, 4), "logits": 10, "label": 5}
+    others = tuple(k for k in range(10) if k != 5)
+    box = INSTANCES["box-1"].facts.model_copy(
+        update={**image, "question": SameMap(delta=2.57, targets=others)}
+    )
+    assert headline(box, Truth.SAT, reached=8) == "A 5 that becomes an 8 while its map stays within 2.57"
+    assert (
+        headline(box, Truth.UNSAT) == "A 5 that never becomes another class while its map stays within 2.57"
+    )
+    assert "not known whether it becomes another class" in headline(box, Truth.UNKNOWN)
+    assert "the class is another one and no entry of the map moves by more than 2.57" in question(box)
+    table = box.model_copy(
+        update={"input_shape": (4,), "label": 0, "question": SameMap(delta=1.0, targets=(1,))}
+    )
+    named = headline(table, Truth.SAT, ("benign", "malignant"), 1)
+    assert named == "An input of class benign that becomes class malignant while its map stays within 1"
+    assert "the class is malignant and not benign" in question(table, ("benign", "malignant"))
+    ranks = headline(INSTANCES["rank-1"].facts, Truth.SAT)
+    assert ranks.startswith("An input of class 0 near which the largest entry of the map is another one")
+    assert asked(box).count("another class than 5") == 1
+
+
+@given(
+    st.floats(0.01, 1e6),
+    st.floats(1.0, 1e6),
+)
+def test_ticks_lie_on_their_axis_and_are_few(low: float, factor: float) -> None:
+    ticks = log_ticks(low, low * factor)
+    assert len(ticks) <= 5
+    assert all(low <= tick <= low * factor for tick in ticks)
+    assert ticks == sorted(ticks)
+    assert len(ticks) >= 2 or factor < 5
 
 
 def test_equal_scores_share_a_place_in_the_order_of_time() -> None:

@@ -67,7 +67,7 @@ def test_a_file_may_leave_everything_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("[[pool", "cannot be read"),
+        ("[[pool", "is no TOML file"),
         ("[[pool]]\nnodes = 3", "nodes"),
         ("[[pool]]\ntime = '0'", "is no time limit"),
         ("[[pool]]\ntime = '1 hour'", "is no time limit"),

@@ -16,6 +16,7 @@ from salver.solvers.hybrid.node import root_node, tighten
 from salver.solvers.hybrid.probing import probe
 from salver.solvers.milp.model import build
 from salver.solvers.milp.program import Milp
+from salver.solvers.milp.rows import nonzero
 from salver.solvers.query import Budget, Query
 from tests.builders.small_queries import random_query
 
@@ -219,3 +220,16 @@ def test_a_fixed_column_is_in_the_units_of_the_query(column: int) -> None:
     relaxation.fix(column, value)
     assert not relaxation.refuted()
     assert relaxation.point[column] == pytest.approx(value)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array, sparse.coo_array])
+def test_picked_entries_are_those_of_the_matrix(kind: type) -> None:
+    rng = np.random.default_rng(4)
+    matrix = rng.normal(size=(7, 5)) * (rng.random((7, 5)) < 0.5)
+    matrix[3] = 0.0
+    pick = np.array([5, 3, 0, 6])
+    rows, columns, values = nonzero(kind(matrix), pick, np.arange(5))
+    found = np.zeros((4, 5))
+    found[rows, columns] = values
+    assert (found == matrix[pick]).all()
+    assert (values != 0.0).all()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -43,6 +44,7 @@ def solve(query, budget, options):
     {body}
 """
 HOLDS_THE_LOCK = "ctypes.PyDLL(None).sleep(60)"
+LONG_KERNEL = "np.linalg.svd(np.random.default_rng(0).normal(size=(4000, 4000)))"
 IGNORES_SIGNALS = "[signal.signal(n, signal.SIG_IGN) for n in (1, 2, 15)]; note('ready'); time.sleep(60)"
 SLEEPING_WORKERS = (
     "from salver.solvers.hybrid import parallel; parallel.search = lambda *_: time.sleep(600); "
@@ -154,7 +156,7 @@ def test_the_verdict_comes_first_and_the_times_on_stderr(stub: Stub) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("body", [HOLDS_THE_LOCK, IGNORES_SIGNALS])
+@pytest.mark.parametrize("body", [HOLDS_THE_LOCK, LONG_KERNEL, IGNORES_SIGNALS])
 def test_the_limit_is_kept_against_a_solver_that_nothing_else_stops(stub: Stub, body: str) -> None:
     overruns = []
     for attempt in range(ATTEMPTS):
@@ -293,7 +295,10 @@ MEMORY = {
 def test_out_of_memory_is_unknown(stub: Stub, body: str) -> None:
     done = stub.run(body)
     assert (done.returncode, done.stdout) == (0, "unknown\n")
-    assert "out of memory" in done.stderr.splitlines()[-1]
+    last = done.stderr.splitlines()[-1]
+    assert "out of memory" in last
+    assert re.search(r": 0\.\d GiB were held", last)
+    assert ("1.0 GiB are the limit of address space" in last) is (body == MEMORY["address space"])
     assert "Traceback" not in done.stderr
 
 
@@ -410,6 +415,7 @@ def test_a_missing_query_is_looked_for_compressed(
         (OSError(12, "Cannot allocate memory"), True),
         (OSError(2, "No such file"), False),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
         (RuntimeError("the Marabou process ended with status -6: what(): std::bad_alloc"), True),
         (ValueError("shape"), False),
         (RuntimeError("the Marabou process ended with status -9: no message"), True),

@@ -156,7 +156,7 @@ def refused(path: Path, match: str, **options: Any) -> None:
         ({"x": np.zeros((5, 3))}, "5 rows and 6 labels"),
         ({"y": np.eye(6)}, "labels have shape 6 x 6"),
         ({"x": np.full((6, 3), "a")}, "not numbers"),
-        ({"x": np.zeros((6, 3), complex)}, "complex128, not numbers"),
+        ({"x": np.zeros((6, 3), complex)}, "complex numbers, not numbers"),
         ({"y": np.array([0, 1, 0, 1, 0, 0.5])}, "label 0.5 of row 5 of x is no whole number"),
         ({"y": np.array([0, 1, 0, 1, 0, -1])}, "label -1 of row 5"),
         ({"y": np.array([0, 1, np.nan, 1, 0, 1])}, "label nan of row 2"),

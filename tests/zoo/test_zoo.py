@@ -29,7 +29,13 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "floor"),
-    [("bandit-6x6", 0.99), ("digits-32x32", 0.95), ("digits-conv", 0.95), ("digits-conv-dense", 0.94)],
+    [
+        ("bandit-6x6", 0.99),
+        ("digits-32x32", 0.95),
+        ("digits-conv", 0.95),
+        ("digits-conv-dense", 0.94),
+        ("digits-pool", 0.94),
+    ],
 )
 def test_a_zoo_network_learns_its_task_and_gets_the_pinned_weights(key: str, floor: float) -> None:
     module = trained(ZOO[key], 0)

@@ -21,6 +21,7 @@ from salver.cli.export import export
 from salver.cli.families import families
 from salver.cli.gallery import gallery
 from salver.cli.generate import generate
+from salver.cli.help_text import Commands
 from salver.cli.methods import methods
 from salver.cli.metrics import metrics
 from salver.cli.new_runner import new_runner
@@ -34,7 +35,7 @@ from salver.cli.unroll import unroll
 from salver.cli.validate import validate
 from salver.cli.verify_set import verify_set
 
-app = typer.Typer(
+app = Commands(
     name="salver",
     help="Benchmarks for the robustness of neural networks' explanations.\n\nExample: salver all quick",
     no_args_is_help=True,
@@ -43,21 +44,24 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("all")(run_all)
-for command in (
-    generate, run, runs, report, compare, export, gallery, publish, validate,
-    suites, families, methods, doctor,
-):  # fmt: skip
-    app.command()(command)
-app.command(cls=MethodCommand)(unroll)
-app.command(cls=QuestionCommand)(check)
-app.command(cls=MethodCommand)(metrics)
-app.command("verify-set")(verify_set)
-app.command("new-runner")(new_runner)
-app.command("test-runner")(check_runner)
-app.add_typer(solvers_app, name="solvers")
-app.add_typer(data_app, name="data")
-app.add_typer(bench_commands(), name="bench")
+NETWORK, SETS, RUNS = "Your network and its map", "Suites and sets of instances", "Runs and results"
+SOLVERS, HERE = "Solvers", "This installation"
+app.command(cls=QuestionCommand, rich_help_panel=NETWORK)(check)
+app.command(cls=MethodCommand, rich_help_panel=NETWORK)(metrics)
+app.command(cls=MethodCommand, rich_help_panel=NETWORK)(unroll)
+app.command(rich_help_panel=NETWORK)(methods)
+app.command("all", rich_help_panel=RUNS)(run_all)
+for command in (run, runs, report, compare, export, gallery):
+    app.command(rich_help_panel=RUNS)(command)
+for command in (suites, families, generate, validate, publish):
+    app.command(rich_help_panel=SETS)(command)
+app.command("verify-set", rich_help_panel=SETS)(verify_set)
+app.add_typer(data_app, name="data", rich_help_panel=SETS)
+app.add_typer(solvers_app, name="solvers", rich_help_panel=SOLVERS)
+app.command("new-runner", rich_help_panel=SOLVERS)(new_runner)
+app.command("test-runner", rich_help_panel=SOLVERS)(check_runner)
+app.command(rich_help_panel=HERE)(doctor)
+app.add_typer(bench_commands(), name="bench", rich_help_panel=HERE)
 
 
 def _print_version(asked: bool) -> None:

@@ -61,7 +61,7 @@ class CheckArguments:
         typer.Option(
             "--question",
             "-q",
-            help="name or its beginning: top-k, same-map ...",
+            help="name or its beginning: {questions}",
             autocompletion=completing.questions,
         ),
     ] = "top-k-changes"
@@ -75,7 +75,7 @@ class CheckArguments:
     data_dir: DataDir = None
     solver: Annotated[
         str,
-        typer.Option("--solver", help="an embedded solver", autocompletion=completing.embedded_solvers),
+        typer.Option("--solver", help="{solvers}", autocompletion=completing.embedded_solvers),
     ] = "hybrid"
     timeout: Annotated[
         float | None, typer.Option("--timeout", help="wall seconds (default: 10, with --radius 60)")

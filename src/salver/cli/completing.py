@@ -96,6 +96,13 @@ def keys(incomplete: str) -> list[str]:
     return in_a_list(incomplete, KEYS)
 
 
+def columns(incomplete: str) -> list[str]:
+    """Columns of the leaderboard, in a list with commas."""
+    from salver.judge.columns import BOARD
+
+    return in_a_list(incomplete, [column.name for column in BOARD])
+
+
 def one_of(*words: str) -> Callable[[str], list[str]]:
     """Completes an option with a few fixed values."""
 

@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 
 from salver.cli.completing import data_sets
+from salver.cli.help_text import Commands
 from salver.cli.json_output import print_json
 from salver.cli.options import AsJson, DataDir
 
 MOST_SHOWN = 12
-data_app = typer.Typer(help="Data sets: list and fetch them.", no_args_is_help=True)
+data_app = Commands(help="Data sets: list and fetch them.", no_args_is_help=True)
 
 
 @data_app.command("list")

@@ -6,10 +6,10 @@ import inspect
 from typing import Annotated, Any
 
 import typer
-import typer.core
 import typer.main
 
 from salver.cli import completing
+from salver.cli.help_text import HelpfulCommand
 
 Method = Annotated[
     str | None,
@@ -38,14 +38,16 @@ OutputName = Annotated[
 Score = Annotated[
     str | None,
     typer.Option(
-        "--score", help="what is explained (default: logit)", autocompletion=completing.one_of("logit")
+        "--score",
+        help="what is explained; a logit is all there is (default: logit)",
+        autocompletion=completing.one_of("logit"),
     ),
 ]
 SAID = "salver.entries"
 """Under which a command's context has what was said of question and method: values by the entries' names."""
 
 
-class MethodCommand(typer.core.TyperCommand):
+class MethodCommand(HelpfulCommand):
     """A command that also has every option of every method, found when first asked for."""
 
     of_questions = False
@@ -93,7 +95,8 @@ def _options(of_questions: bool) -> list[Any]:
         owners = ", ".join(entry.owners if of_questions else entry.methods)
         means = "; ".join(filter(None, (entry.about, f"of {owners}", "" if entry.flag else entry.value)))
         default = f" (default: {entry.default})" if entry.default else ""
-        about = typer.Option(shown, help=means + default)
+        heading = "Options of methods" if entry.methods else "Options of questions"
+        about = typer.Option(shown, help=means + default, rich_help_panel=heading)
         kind: Any = Annotated[bool | None if entry.flag else str | None, about]
         parameters.append(
             inspect.Parameter(entry.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)

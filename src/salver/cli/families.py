@@ -19,7 +19,7 @@ def families(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the instance families with their options.
+    """List the instance families; with a name, its options and their choices.
 
     Example: salver families topk_rank
     """
@@ -29,12 +29,30 @@ def families(
     known = generators()
     chosen = known if name is None else {name: choose(name, known, "family")}
     if as_json:
-        print_json([{"family": key, "title": k.title, "options": _options(k)} for key, k in chosen.items()])
+        told = {key: (kind.title, kind.falsified) for key, kind in chosen.items()}
+        print_json(
+            [
+                {"family": key, "title": title, "falsified": falsified, "options": _options(chosen[key])}
+                for key, (title, falsified) in told.items()
+            ]
+        )
         return
     for key, kind in chosen.items():
-        print(f"{key}: {kind.title}")
-        for option in _options(kind):
-            print(f"  {option['name']:16} {option['description']} ({_values(option)})")
+        print("\n".join(_page(key, kind, whole=name is not None)))
+    if name is None:
+        print("\n`salver families NAME` lists the options of one.")
+
+
+def _page(name: str, kind: Any, whole: bool) -> list[str]:
+    """What a family asks, what falsified means, and where it is the one asked for its options."""
+    lines = [f"{name}: {kind.title}"]
+    lines += [f"  falsified means: {kind.falsified}"] if kind.falsified else []
+    for option in _options(kind) if whole else ():
+        lines.append(f"  {option['name']:16} {option['description']} ({_values(option)})")
+    questions = kinds_in(kind.parameters.model_fields.get("question")) if whole else {}
+    lines += ["  the questions:"] if questions else []
+    lines += [f"    {word:14} {getattr(record, 'meaning', '')}" for word, record in questions.items()]
+    return lines
 
 
 def _values(option: dict[str, Any]) -> str:

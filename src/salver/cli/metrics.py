@@ -35,7 +35,7 @@ class MetricsArguments:
         str | None,
         typer.Option(
             "--metrics",
-            help="comma-separated names or their beginnings (default: all)",
+            help="comma-separated names or their beginnings: {metrics} (default: all)",
             autocompletion=completing.metrics,
         ),
     ] = None
@@ -67,7 +67,7 @@ class MetricsArguments:
     ] = None
     solver: Annotated[
         str,
-        typer.Option("--solver", help="an embedded solver", autocompletion=completing.embedded_solvers),
+        typer.Option("--solver", help="{solvers}", autocompletion=completing.embedded_solvers),
     ] = "hybrid"
     timeout: Annotated[float, typer.Option("--timeout", help="wall seconds for a metric at a point")] = 2.0
     draws: Annotated[int, typer.Option("--draws", help="inputs that are drawn around a point")] = 200

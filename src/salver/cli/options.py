@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 CORES = len(os.sched_getaffinity(0))
+INSTANCES, LIMITS, PLACE = "Which instances", "Limits and measuring", "Where it runs"
+"""Headings of `--help` for these options."""
 
 SuiteOrSet = Annotated[
     str,
@@ -31,7 +33,7 @@ SuiteKey = Annotated[
     str,
     typer.Argument(help="key of a suite in benchmarks/, or a .toml file", autocompletion=completing.suites),
 ]
-Workers = Annotated[int, typer.Option("--workers", "-j", help="jobs side by side")]
+Workers = Annotated[int, typer.Option("--workers", "-j", help="jobs side by side", rich_help_panel=PLACE)]
 RunName = Annotated[
     str, typer.Argument(help="a run's folder or name, or `latest`", autocompletion=completing.runs)
 ]
@@ -48,40 +50,61 @@ Solvers = Annotated[
         "--solvers", help="comma-separated; default: all available", autocompletion=completing.solvers
     ),
 ]
-Timeout = Annotated[float | None, typer.Option("--timeout", help="wall seconds a run (default: suite's)")]
+Timeout = Annotated[
+    float | None,
+    typer.Option("--timeout", help="wall seconds a run (default: suite's)", rich_help_panel=LIMITS),
+]
 Device = Annotated[
     str | None,
     typer.Option(
-        "--device", help="cpu or cuda (default: cpu)", autocompletion=completing.one_of("cpu", "cuda")
+        "--device",
+        help="cpu or cuda (default: cpu)",
+        autocompletion=completing.one_of("cpu", "cuda"),
+        rich_help_panel=PLACE,
     ),
 ]
-Cores = Annotated[int | None, typer.Option("--cores", help="cores a run (default: as the solver asks)")]
+Cores = Annotated[
+    int | None,
+    typer.Option("--cores", help="cores a run (default: as the solver asks)", rich_help_panel=LIMITS),
+]
 Repetitions = Annotated[
-    int | None, typer.Option("--repetitions", min=1, help="runs of every job (default: 1)")
+    int | None,
+    typer.Option("--repetitions", min=1, help="runs of every job (default: 1)", rich_help_panel=LIMITS),
 ]
 Resume = Annotated[
     bool, typer.Option("--resume", help="go on with the suite's latest run, as it was planned")
 ]
 NewName = Annotated[str | None, typer.Option("--name", help="what the run is called, for `report NAME`")]
 Proofs = Annotated[bool, typer.Option("--proofs", help="ask for a proof of every unsat, and check it")]
-Pin = Annotated[bool, typer.Option("--pin", help="a physical core for every worker")]
-WarmUp = Annotated[bool, typer.Option("--warm-up", help="first one unrecorded run of every solver")]
+Pin = Annotated[bool, typer.Option("--pin", help="a physical core for every worker", rich_help_panel=LIMITS)]
+WarmUp = Annotated[
+    bool, typer.Option("--warm-up", help="first one unrecorded run of every solver", rich_help_panel=LIMITS)
+]
 Backend = Annotated[
     str | None,
     typer.Option(
         "--backend",
         help="limits and measures: salver (default) or runexec",
         autocompletion=completing.one_of("salver", "runexec"),
+        rich_help_panel=LIMITS,
     ),
 ]
 EngineName = Annotated[
     str,
     typer.Option(
-        "--engine", help="local, dask or slurm", autocompletion=completing.one_of("local", "dask", "slurm")
+        "--engine",
+        help="local, dask or slurm",
+        autocompletion=completing.one_of("local", "dask", "slurm"),
+        rich_help_panel=PLACE,
     ),
 ]
-Scheduler = Annotated[str | None, typer.Option("--scheduler", help="Dask scheduler to join: tcp://host:port")]
-Pools = Annotated[Path | None, typer.Option("--pools", help="TOML file about pools of Slurm pilots")]
+Scheduler = Annotated[
+    str | None,
+    typer.Option("--scheduler", help="Dask scheduler to join: tcp://host:port", rich_help_panel=PLACE),
+]
+Pools = Annotated[
+    Path | None, typer.Option("--pools", help="TOML file about pools of Slurm pilots", rich_help_panel=PLACE)
+]
 Profile = Annotated[
     str,
     typer.Option("--profile", help="scoring: vnncomp2026, par2 or count", autocompletion=completing.profiles),
@@ -91,13 +114,29 @@ DataDir = Annotated[
     typer.Option("--data-dir", exists=True, file_okay=False, help="your data folder (default: SALVER_DATA)"),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
-Only = Annotated[str | None, typer.Option("--only", help="instances by name, such as 'digits-*e0.1*'")]
-OfFamily = Annotated[
-    str | None, typer.Option("--family", help="instances of a family", autocompletion=completing.families)
+Only = Annotated[
+    str | None,
+    typer.Option("--only", help="instances by name, such as 'digits-*e0.1*'", rich_help_panel=INSTANCES),
 ]
-OfNetwork = Annotated[str | None, typer.Option("--network", help="instances about a network, by its name")]
-Limit = Annotated[int | None, typer.Option("--limit", min=1, help="the first N of them")]
-OfShard = Annotated[str | None, typer.Option("--shard", help="part I of N, such as 2/4")]
+OfFamily = Annotated[
+    str | None,
+    typer.Option(
+        "--family",
+        help="instances of a family",
+        autocompletion=completing.families,
+        rich_help_panel=INSTANCES,
+    ),
+]
+OfNetwork = Annotated[
+    str | None,
+    typer.Option("--network", help="instances about a network, by its name", rich_help_panel=INSTANCES),
+]
+Limit = Annotated[
+    int | None, typer.Option("--limit", min=1, help="the first N of them", rich_help_panel=INSTANCES)
+]
+OfShard = Annotated[
+    str | None, typer.Option("--shard", help="part I of N, such as 2/4", rich_help_panel=INSTANCES)
+]
 
 
 @dataclass(frozen=True, kw_only=True)

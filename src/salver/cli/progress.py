@@ -17,8 +17,7 @@ from rich.progress import (
 )
 
 from salver.run.plan import Plan
-from salver.runners.answers import RunRecord
-from salver.supervise.finished import Termination
+from salver.runners.answers import Claim, RunRecord
 
 
 def _bar() -> Progress:
@@ -70,7 +69,7 @@ def finishing() -> Iterator[tuple[Callable[[Plan], None], Callable[[RunRecord], 
         done += 1
         print(
             f"[{done}/{total}] {record.solver} {record.instance}:",
-            f"{outcome_word(record)} {record.wall_s:.2f} s",
+            f"{outcome_word(record)}, {record.wall_s:.2f} s",
             flush=True,
         )
 
@@ -78,7 +77,11 @@ def finishing() -> Iterator[tuple[Callable[[Plan], None], Callable[[RunRecord], 
 
 
 def outcome_word(record: RunRecord) -> str:
-    """What a line says about a run before it is judged."""
-    if record.termination is Termination.EXITED and not record.ended_well:
-        return "error"
-    return record.claim.value if record.termination is Termination.EXITED else record.termination.value
+    """What a run would count as if the judge believed its solver, in the words of the leaderboard."""
+    # The judge is not needed before the first run has ended.
+    from salver.judge.judgement import Outcome
+    from salver.judge.verdicts import DECIDED, answered, undecided
+
+    if record.claim not in DECIDED or not answered(record):
+        return str(undecided(record))
+    return str(Outcome.FALSIFIED if record.claim is Claim.SAT else Outcome.VERIFIED)

@@ -31,11 +31,18 @@ class ReportArguments(SelectionArguments):
         str | None,
         typer.Option(
             "--by",
-            help="certified and attacked shares by network, epsilon, question, method or several of them",
+            help="certified and attacked shares by one or several of {keys}",
             autocompletion=completing.keys,
         ),
     ] = None
-    columns: Annotated[str | None, typer.Option("--columns", help="columns of the printed table")] = None
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            "--columns",
+            help="comma-separated columns of the printed table: {columns}",
+            autocompletion=completing.columns,
+        ),
+    ] = None
     format: Annotated[
         str,
         typer.Option(

@@ -8,10 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from salver.cli.completing import peers
+from salver.cli.help_text import Commands
 from salver.cli.json_output import print_json
 from salver.cli.options import AsJson
 
-solvers_app = typer.Typer(help="Solvers: list them, install peers.", no_args_is_help=True)
+solvers_app = Commands(help="Solvers: list them, install peers.", no_args_is_help=True)
 
 
 @solvers_app.command("list")

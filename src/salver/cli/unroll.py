@@ -22,7 +22,9 @@ def unroll(
     score: Score = None,
     input_range: Annotated[
         tuple[float, float] | None,
-        typer.Option("--range", help="lowest and highest input, which a baseline keeps to (default: none)"),
+        typer.Option(
+            "--range", help="lowest and highest value of an input, such as 0 1: a baseline must lie between"
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="replace the output file if it is there")] = False,
 ) -> None:

@@ -43,6 +43,17 @@ def suggestion(word: str, known: Iterable[str], most: int = 30) -> str:
     return f"choose one of {', '.join(words[:most])}{more}" if words else ""
 
 
+def plain_reason(error: Exception) -> str:
+    """Why a file could not be read, in words that no library's are among."""
+    if isinstance(error, UnicodeDecodeError):
+        return "it is no text in UTF-8"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if isinstance(error, MemoryError):
+        return "it says it is larger than the memory"
+    return "it is damaged or cut short"
+
+
 _ADVICE = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some of your quota",

@@ -4,11 +4,33 @@ from __future__ import annotations
 
 import os
 import tempfile
+import tomllib
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from salver.core.errors import SalverError, file_error
+from salver.core.errors import SalverError, file_error, plain_reason
+
+
+def read_toml(path: Path, hint: str) -> dict[str, Any]:
+    """The content of a TOML file that a person wrote.
+
+    Args:
+        hint: what to do where it is no TOML.
+
+    Raises:
+        SalverError: it cannot be read, or is no TOML; the line and column are named.
+    """
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as error:
+        raise file_error(error, path, "read") from error
+    except UnicodeDecodeError as error:
+        raise SalverError(f"is no TOML file: {plain_reason(error)}", str(path), "save it as UTF-8") from error
+    except (ValueError, RecursionError) as error:
+        reason = str(error) if isinstance(error, ValueError) else "it is nested too deeply"
+        raise SalverError(f"is no TOML file ({reason})", str(path), hint) from error
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

@@ -11,7 +11,6 @@ import platform
 import re
 import shlex
 from collections.abc import Iterable
-from importlib.metadata import requires
 
 from salver.core.errors import SalverError
 from salver.core.project import CHECKOUT
@@ -50,6 +49,9 @@ def require_packages(modules: Iterable[str], where: str) -> None:
 
 
 def _how_to_get(module: str) -> str:
+    # Here, since it brings the whole of `email`: solvers that are there pay nothing for those that are not.
+    from importlib.metadata import requires
+
     from packaging.requirements import Requirement
     from packaging.utils import canonicalize_name
 

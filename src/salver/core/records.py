@@ -85,9 +85,7 @@ def parse_record(kind: type[Any], raw: dict[str, Any], where: str) -> Any:
     try:
         return kind.model_validate(raw)
     except ValidationError as error:
-        first = _first(error)
-        entry = ".".join(str(part)[:LONGEST] for part in first["loc"])
-        what, hint = _words(first, kind)
+        entry, what, hint = _violation(error, kind, raw)
         raise SalverError(f"{entry}: {what}" if entry else what, where, hint) from error
 
 
@@ -103,25 +101,50 @@ def parse_options(kind: type[Any], raw: dict[str, Any], named: Mapping[str, str]
     try:
         return kind.model_validate(raw)
     except ValidationError as error:
-        first = _first(error)
-        fields = [str(part) for part in first["loc"] if not isinstance(part, int)]
-        field = fields[-1] if fields else "command line"
+        entry, what, hint = _violation(error, kind, raw)
+        fields = [part for part in entry.split(".") if not part.isdigit()]
+        field = fields[-1] or "command line"
         option = (named or {}).get(field, f"--{field.replace('_', '-')}")
-        what, hint = _words(first, kind)
         raise SalverError(what, option, hint) from error
 
 
 def first_violation(error: ValidationError) -> str:
     """What is wrong with data in one clause, for files that a program wrote."""
-    first = _first(error)
-    entry = ".".join(str(part)[:LONGEST] for part in first["loc"])
-    what, _ = _words(first, None)
+    entry, what, _ = _violation(error, None, None)
     return f"{entry}: {what}" if entry else what
 
 
-def _first(error: ValidationError) -> ErrorDetails:
+def _violation(error: ValidationError, kind: type[Any] | None, raw: Any) -> tuple[str, str, str]:
+    """The entry that is wrong, what is wrong with it, and how to put it right.
+
+    Args:
+        raw: the data; None where it is not at hand, and the entry's place is told as pydantic has it.
+    """
     found = error.errors(include_url=False)
-    return next((one for one in found if one["type"] == "extra_forbidden"), found[0])
+    first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
+    entry = _place(first, raw)
+    what, hint = _words(first, kind)
+    # A value that fits none of several types is told once, with all that it could be.
+    others = [
+        _words(one, kind)[1] for one in found if one["loc"] != first["loc"] and _place(one, raw) == entry
+    ]
+    return entry, what, ", or ".join(dict.fromkeys([hint, *others]))
+
+
+def _place(error: ErrorDetails, raw: Any) -> str:
+    """The path of an entry as it stands in the data, without the kinds that pydantic puts between."""
+    if raw is None:
+        return ".".join(str(part)[:LONGEST] for part in error["loc"])
+    *above, last = error["loc"] or ("",)
+    parts, inside = [], raw
+    for part in above:
+        if (isinstance(inside, Mapping) and part in inside) or isinstance(part, int):
+            parts.append(part)
+            inside = inside[part]
+    named = isinstance(inside, Mapping) and (last in inside or error["type"] == "missing")
+    if named or (isinstance(last, int) and isinstance(inside, list | tuple)):
+        parts.append(last)
+    return ".".join(str(part)[:LONGEST] for part in parts)
 
 
 def _words(error: ErrorDetails, kind: type[Any] | None) -> tuple[str, str]:
@@ -137,7 +160,7 @@ def _words(error: ErrorDetails, kind: type[Any] | None) -> tuple[str, str]:
     if type_ in _LISTS:
         return f"{given} is not a list", f"write [{given}]"
     if type_ in _TABLES:
-        return f"{given} is not a table of entries", "write `name = value` lines below a heading of this name"
+        return f"{given} is not a table of entries", "write it as { name = value, ... }"
     if type_ in ("literal_error", "enum"):
         choices = str(context["expected"]).replace(" or ", ", ").replace("'", "").split(", ")
         return f"{given} is not a choice", _choice(str(error["input"]), choices)
@@ -157,7 +180,8 @@ def _words(error: ErrorDetails, kind: type[Any] | None) -> tuple[str, str]:
     if type_ == "string_pattern_mismatch":
         return f"{given} is not written as it must be", _pattern(context["pattern"])
     if type_ == "value_error":
-        return str(context["error"]), "correct this entry"
+        what, _, hint = str(context["error"]).partition("; ")
+        return what, hint or "correct this entry"
     name, hint = _KINDS.get(type_.partition("_")[0], ("", "correct this entry"))
     return (f"{given} is not {name}", hint) if name else (error["msg"], hint)
 

@@ -76,7 +76,7 @@ def _unpacked(packed: BinaryIO) -> Iterator[bytes]:
         try:
             piece = unpacking.decompress(data, _CHUNK)
         except zlib.error as error:
-            raise UnfitFileError(errno.EINVAL, str(error)) from error
+            raise UnfitFileError(errno.EINVAL, "it is no .tar.gz archive, or damaged") from error
         total += len(piece)
         if total > MOST_BYTES:
             raise UnfitFileError(errno.EFBIG, f"it unpacks to more than {MOST_BYTES >> 30} GiB")

@@ -50,6 +50,8 @@ Places = npt.NDArray[np.intp]
 
 MOST_GATES = 8192
 """Products mask * value of a map without other products: its pixels times the ReLUs behind the layer."""
+MOST_WEIGHTS = 1 << 18
+"""Weights of all directions, above which each reads its own entries of the layer alone."""
 
 
 class LayerMap(Explanation):
@@ -210,12 +212,17 @@ def _derivatives(
     """Derivatives of a combination [m] of the logits along directions, one after the other."""
     size = math.prod(layer.shape)
     flat = builder.emit(Reshape(), (layer.name,), (size,))
+    # Most verifiers know no Gather.
+    few = math.prod(layer.shape[1:]) * size * math.prod(head[0].shape) <= MOST_WEIGHTS
     found = []
     for places, weight in directions:
-        read, rows = flat, len(weight)
-        if len(places) < size:
+        read, rows, matrix = flat, len(weight), weight
+        if few:
+            matrix = np.zeros((rows, size))
+            matrix[:, places] = weight
+        elif len(places) < size:
             read = builder.emit(Pick(places, size), (flat,), places.shape)
-        start = builder.emit(Linear(held(weight), np.zeros(rows, np.float32)), (read,), (rows,))
+        start = builder.emit(Linear(held(matrix), np.zeros(rows, np.float32)), (read,), (rows,))
         found.append(_carried(builder, start, head[1:], combination))
     return builder.emit(Concat(), tuple(found), (len(found),))
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from salver.core.records import Kinds, Record
 from salver.explain.unroll import logit_combination
+from salver.nets.affine import UnsupportedQueryError
 from salver.nets.network import Network, evaluate, lower
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.program import Program
@@ -22,6 +23,8 @@ Array = npt.NDArray[np.float64]
 
 METHODS = Kinds("method")
 """Every method's record by name."""
+CANCELLED = 1e-12
+"""Of all that a sum in double precision adds up: less than this is left of terms that cancel."""
 
 
 class Form(StrEnum):
@@ -85,6 +88,13 @@ class Explanation(Record):
         outputs = explained.lowered.evaluate(x)[0]
         return outputs[:, : explained.logits], outputs[:, explained.logits :]
 
+    def rounding(self, explained: Explained, x: Array) -> Array:
+        """What is no more than it in E [s] at x [n] may be a 0 whose terms have not cancelled in full."""
+        try:
+            return explained.lowered.rounding(x, CANCELLED)[explained.logits :]
+        except UnsupportedQueryError:
+            return np.zeros(explained.graph.output_size - explained.logits)
+
     @property
     def values_use_graph(self) -> bool:
         """Whether `values` evaluates the graph, and so cannot find a fault of it."""
@@ -122,6 +132,11 @@ class Explanation(Record):
     def of(self, logit: int, minus: int | None = None) -> Self:
         """The same map of other logits."""
         return self.model_copy(update={"logit": logit, "minus": minus})
+
+    @property
+    def ties(self) -> str:
+        """Why entries are equal whatever the input, and what to do; empty where they are not."""
+        return ""
 
     def as_stored(self, classifier: Network) -> Self:
         """The same map, said without names of tensors: the network that is stored has names of its own."""
@@ -188,3 +203,11 @@ class Explained:
         if self.explanation is None:
             return self.program.evaluate(x)[0], np.empty((len(x), 0))
         return self.explanation.values(self, x)
+
+    def at(self, x: Array) -> Array:
+        """E [s] at x [n] as a definition has it: entries that rounding has left of a 0 are 0."""
+        entries = np.asarray(self.values(x[None])[1][0])
+        if self.explanation is None or not entries.any():
+            return entries
+        rounding = self.explanation.rounding(self, x)
+        return np.asarray(np.where(np.isfinite(rounding) & (np.abs(entries) <= rounding), 0.0, entries))

@@ -23,7 +23,7 @@ from salver.core.errors import SalverError
 from salver.core.records import Record
 from salver.explain.baseline import Baseline, baseline_values, refuse_outside
 from salver.explain.copies import copy_at, into_first_weights, part_behind
-from salver.explain.explanation import Array, Explained, Explanation, Form
+from salver.explain.explanation import CANCELLED, Array, Explained, Explanation, Form
 from salver.nets.network import Network, evaluate, free_prefix, single
 from salver.nets.operators import Abs, Concat, Linear, Node, Reshape, held
 
@@ -33,6 +33,8 @@ MOST_ENTRIES = 1 << 26
 """Entries of all masks together."""
 MOST_WEIGHTS = 1 << 22
 """Weights of all copies' first layers, above which these are stored once, behind the masks."""
+OF_AN_IMAGE = "of a flat image say its sides too, such as --shape 1,28,28 (in a suite shape = [1, 28, 28])"
+"""What a person is told who asks for windows or grids where nothing says that the input is an image."""
 
 
 class Draws(Record):
@@ -117,12 +119,22 @@ class MaskedCopies(Explanation):
 
     def values(self, explained: Explained, x: Array) -> tuple[Array, Array]:
         """By the classifier's program at all masked inputs at once."""
-        program, combination = explained.program, self.combination(explained.logits)
+        weights, scores = self._scores(explained, x)
+        signed = (weights @ scores).T
+        return explained.program.evaluate(x)[0], np.abs(signed) if self.absolute else signed
+
+    def rounding(self, explained: Explained, x: Array) -> Array:
+        """By the scores that are added up."""
+        weights, scores = self._scores(explained, x[None])
+        return np.asarray(CANCELLED * (np.abs(weights) @ np.abs(scores))[:, 0])
+
+    def _scores(self, explained: Explained, x: Array) -> tuple[Array, Array]:
+        """Weights [s, q] and the explained logit [q, batch] at the masked inputs of x [batch, n]."""
         samples = _distinct(self, self.sides(explained.classifier))
         points = samples.points(x, baseline_values(self.baseline, x.shape[1]))
-        scores = program.evaluate(points.reshape(-1, x.shape[1]))[0] @ combination
-        signed = (samples.weights @ scores.reshape(len(points), len(x))).T
-        return program.evaluate(x)[0], np.abs(signed) if self.absolute else signed
+        logits = explained.program.evaluate(points.reshape(-1, x.shape[1]))[0]
+        scores = logits @ self.combination(explained.logits)
+        return samples.weights, scores.reshape(len(points), len(x))
 
     def for_data(self, shape: tuple[int, ...], low: Array, high: Array) -> Self:
         """With the shape of the data, where none is given.

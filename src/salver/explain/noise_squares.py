@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from salver.core.errors import SalverError
-from salver.explain.explanation import METHODS, Array, Form
+from salver.explain.explanation import CANCELLED, METHODS, Array, Form
 from salver.explain.places import Copies, PlacedGradients, Places
 from salver.explain.smoothgrad import Noise
 from salver.nets.operators import Mul, Sub
@@ -75,6 +75,11 @@ class VarGrad(_OfDraws):
 
     def combined(self, gradients: Array, x: Array) -> Array:
         return np.asarray(gradients.var(axis=0))
+
+    def rounding_of(self, gradients: Array, x: Array) -> Array:
+        """By the differences from the mean, which are what may cancel."""
+        off = CANCELLED * np.abs(gradients).mean(axis=0)
+        return np.asarray((2.0 * np.abs(gradients - gradients.mean(axis=0)) * off + off**2).mean(axis=0))
 
     def assembled(self, copies: Copies) -> str:
         weights = self.places(copies.size).weights

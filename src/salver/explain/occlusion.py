@@ -38,6 +38,12 @@ class Occlusion(MaskedCopies):
         kept = np.vstack([np.ones((1, size)), ~covered])
         return MaskedSamples(kept, np.hstack([np.ones((len(means), 1)), -means]))
 
+    @property
+    def ties(self) -> str:
+        if self.grouped or not any(length > 1 for length in self.window):
+            return ""
+        return "entries of one window are equal: say --grouped, in a suite grouped = true"
+
     def signed_reference(self, classifier: Network, x: npt.NDArray[Any]) -> Array:
         """One window after the other."""
         score = self.score_at(classifier, x)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from salver.explain.autograd import gradient_by_autograd
 from salver.explain.copies import copy_at, part_behind, weighted_sum
-from salver.explain.explanation import Array, Explained, Explanation
+from salver.explain.explanation import CANCELLED, Array, Explained, Explanation
 from salver.explain.gradient import logits_and_gradient
 from salver.explain.unroll import unroll
 from salver.nets.network import Network, evaluate, free_prefix, single
@@ -85,15 +85,28 @@ class PlacedGradients(Explanation):
 
     def values(self, explained: Explained, x: Array) -> tuple[Array, Array]:
         """By reverse accumulation at all places at once, for as many points as fit in memory."""
-        places, size = self.places(x.shape[1]), x.shape[1]
-        combination, logits = self.combination(explained.logits), explained.program.evaluate(x)[0]
-        rows = max(1, MOST_ENTRIES // (len(places.scales) * size))
+        rows = max(1, MOST_ENTRIES // (len(self.places(x.shape[1]).scales) * x.shape[1]))
         found = np.empty_like(x)
         for part in (slice(first, first + rows) for first in range(0, len(x), rows)):
-            points = places.at(x[part])
-            _, gradients = logits_and_gradient(explained.program, points.reshape(-1, size), combination)
-            found[part] = self.combined(gradients.reshape(points.shape), x[part])
-        return logits, np.abs(found) if self.absolute else found
+            found[part] = self.combined(self._gradients(explained, x[part]), x[part])
+        return explained.program.evaluate(x)[0], np.abs(found) if self.absolute else found
+
+    def rounding(self, explained: Explained, x: Array) -> Array:
+        """By the gradients that are combined."""
+        return self.rounding_of(self._gradients(explained, x[None])[:, 0], x)
+
+    def rounding_of(self, gradients: Array, x: Array) -> Array:
+        """The same [n] from the gradients [q, n] at the places of x [n], of which each is combined alone."""
+        total = np.zeros(len(x))
+        for place in np.eye(len(gradients)):
+            total += np.abs(self.combined((place[:, None] * gradients)[:, None], x[None])[0])
+        return CANCELLED * total
+
+    def _gradients(self, explained: Explained, x: Array) -> Array:
+        """At all places [q, batch, n] of x [batch, n]."""
+        points, combination = self.places(x.shape[1]).at(x), self.combination(explained.logits)
+        _, found = logits_and_gradient(explained.program, points.reshape(-1, x.shape[1]), combination)
+        return found.reshape(points.shape)
 
     def looks_at(self, x: Array) -> Array:
         """The places that move with x."""

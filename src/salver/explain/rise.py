@@ -16,7 +16,7 @@ from pydantic import Field
 
 from salver.core.errors import SalverError
 from salver.explain.explanation import METHODS, Array
-from salver.explain.masked_copies import Draws, MaskedCopies, MaskedSamples, refuse_too_many
+from salver.explain.masked_copies import OF_AN_IMAGE, Draws, MaskedCopies, MaskedSamples, refuse_too_many
 from salver.nets.network import Network
 
 
@@ -44,7 +44,8 @@ class RandomMasks(Draws):
         if self.cells and (len(image) == 1 or self.cells > min(image)):
             shape = " x ".join(map(str, image))
             what = f"{self.cells} do not fit inputs of {shape}"
-            raise SalverError(what, "cells", "choose fewer, or 0 for one a pixel or feature")
+            hint = OF_AN_IMAGE if len(image) == 1 else "choose fewer"
+            raise SalverError(what, "cells", f"{hint}; 0 is for one a pixel or feature")
         refuse_too_many(self.count, math.prod(sides))
         masks = [self._mask(rng, image) for _ in range(self.count)]
         repeated = np.repeat(np.array(masks)[:, None], math.prod(sides) // math.prod(image), axis=1)

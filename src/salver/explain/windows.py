@@ -14,7 +14,14 @@ from pydantic import BeforeValidator, Field
 from salver.core.errors import SalverError
 from salver.explain.baseline import listed
 from salver.explain.explanation import Array
-from salver.explain.masked_copies import MOST_COPIES, MaskedCopies, MaskedSamples, refuse_too_many, stem_of
+from salver.explain.masked_copies import (
+    MOST_COPIES,
+    OF_AN_IMAGE,
+    MaskedCopies,
+    MaskedSamples,
+    refuse_too_many,
+    stem_of,
+)
 from salver.nets.network import Network
 
 Lengths = Annotated[tuple[Annotated[int, Field(gt=0)], ...], BeforeValidator(listed), Field(max_length=3)]
@@ -66,7 +73,7 @@ def _lengths(
         return (whole[0], *(given if len(given) == 2 else given * 2))
     if len(given) != len(sides):
         kind = "an image" if len(sides) == 3 else "inputs without a shape"
-        hint = "give one to three" if len(sides) == 3 else "give one, or the `shape` of an image"
+        hint = "give one to three" if len(sides) == 3 else f"give one; {OF_AN_IMAGE}"
         raise SalverError(f"has {len(given)} lengths for {kind}", what, hint)
     return given
 
@@ -128,6 +135,12 @@ class FeatureCopies(MaskedCopies):
             raise SalverError(what, "groups", "give the number of its feature for every entry")
         known, feature = np.unique(np.array(self.groups), return_inverse=True)
         return np.asarray(feature.ravel(), np.intp), (len(known),)
+
+    @property
+    def ties(self) -> str:
+        if self.grouped or not (self.patch or self.groups):
+            return ""
+        return "entries of one feature are equal: say --grouped, in a suite grouped = true"
 
     def spread(self, values: Array, feature: npt.NDArray[np.intp]) -> Array:
         """The map [batch, s] of features' values [batch, d], as `grouped` says."""

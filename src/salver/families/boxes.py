@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from salver.core.errors import SalverError, suggestion
+from salver.core.errors import SalverError, plain_reason, suggestion
 from salver.explain.reference import probes, refuse_misread
 from salver.families.given import benchmark_rows
 from salver.nets.classifier import read_classifier
@@ -108,7 +108,9 @@ def point_in(box: NamedBox, file: str | None) -> npt.NDArray[np.float32]:
     try:
         x: npt.NDArray[np.float32] = np.load(file, allow_pickle=False).ravel().astype(np.float32)
     except (OSError, ValueError, EOFError) as error:
-        raise SalverError(f"cannot be read ({error})", file, "write it with numpy.save") from error
+        raise SalverError(
+            f"cannot be read ({plain_reason(error)})", file, "write it with numpy.save"
+        ) from error
     if x.shape != box.low.shape or not ((x >= float32_down(box.low)) & (x <= float32_up(box.high))).all():
         what = f"is no point of the box of {box.query.name}, which has {len(box.low)} entries"
         raise SalverError(what, file, "choose queries whose box holds it with `only`")

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from salver.core.errors import SalverError
 from salver.explain.explanation import Explained, Explanation
+from salver.explain.ranking import UndefinedConditionError
 from salver.families.generator import InstanceDraft
 from salver.families.instance import DataCard, Facts, Vacuity
 from salver.families.known import known_answer
@@ -137,8 +138,12 @@ class InstanceFactory:
             raise SalverError(f"{question.kind} asks about a map, and none is named", where, "name a method")
         explanation, compared_with = self._completed(explanation), self._completed(compared_with)
         at_xhat = self.explained(compared_with or explanation)
-        reference = at_xhat.values(point.centre[None])[1][0]
-        complete = question.at(reference, point.label, self.classifier.output_size)
+        reference = at_xhat.at(point.centre)
+        try:
+            complete = question.at(reference, point.label, self.classifier.output_size)
+        except UndefinedConditionError as error:
+            ties = at_xhat.explanation.ties if question.ranked and at_xhat.explanation else ""
+            raise UndefinedConditionError(error.what, error.where, ties or error.hint) from error
         return Posed(self, point, complete, self.explained(explanation), compared_with, reference)
 
     def _completed(self, explanation: Explanation | None) -> Explanation | None:

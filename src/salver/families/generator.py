@@ -85,12 +85,14 @@ class Generator(ABC):
 
     Attributes:
         name: key in `benchmarks/*.toml`.
-        title: one line for people.
+        title: one line for people: which map, and what is asked of it.
+        falsified: what a falsified instance means for somebody who relies on the explanation, in a sentence.
         parameters: record of the options a suite may set; unknown ones are errors.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
+    falsified: ClassVar[str] = ""
     parameters: ClassVar[type[Parameters]]
 
     def files(self, params: Any) -> Iterator[Path]:

@@ -7,6 +7,7 @@ that moves (Wicker et al., "Robust explanation constraints for neural networks",
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Annotated, Literal, Self
 
 import numpy as np
@@ -29,16 +30,13 @@ from salver.nets.network import Network
 from salver.spec import Atom, Clause, float32_down, float32_up
 
 
-class _OtherClass(Question):
-    """The map is the same in some sense, and another class wins (Le et al., ACML 2024, definition 3).
+class OtherClass(Question):
+    """The map is the same in some sense, and another class wins (Le et al., ACML 2024, definition 3)."""
 
-    Attributes:
-        targets: classes that may win; all others when empty.
-        winner: the single target wins against all classes, and not only against the label.
-    """
-
-    targets: tuple[int, ...] = ()
-    winner: bool = False
+    targets: tuple[int, ...] = Field(default=(), description="classes that may win; all others where empty")
+    winner: bool = Field(
+        default=False, description="the single target beats all classes, not the label alone"
+    )
     tie_rule = "a tie z_k = z_l counts as a violation"
     layout = "{map}-i{index}-e{epsilon:g}-{stem}"
 
@@ -48,6 +46,15 @@ class _OtherClass(Question):
             choice = ", ".join(map(str, others(label, logits)))
             raise SalverError(f"class {wrong} is none that may win", "targets", f"choose among {choice}")
         return self.model_copy(update={"targets": self.targets or others(label, logits)})
+
+    @property
+    @abstractmethod
+    def kept(self) -> str:
+        """In which sense the map is the same, as a clause without symbols."""
+
+    @property
+    def in_words(self) -> str:
+        return f"the class is another one and {self.kept}"
 
     def changed(self, label: int, logits: int) -> tuple[Clause, ...]:
         """The clauses on the class."""
@@ -70,11 +77,11 @@ class _OtherClass(Question):
 
 
 @QUESTIONS.register
-class SameMap(_OtherClass):
+class SameMap(OtherClass):
     """No entry of the map moves by more than `delta`."""
 
     kind: Literal["same-map"] = "same-map"
-    delta: float = 0.0
+    delta: float = Field(default=0.0, description="how far an entry of the map may move")
     meaning = "The map is the same up to the tolerance, the class is another one."
 
     @property
@@ -82,8 +89,8 @@ class SameMap(_OtherClass):
         return self.delta
 
     @property
-    def in_words(self) -> str:
-        return f"the class is another one and no entry of the map moves by more than {self.delta:g}"
+    def kept(self) -> str:
+        return f"no entry of the map moves by more than {self.delta:g}"
 
     @property
     def text(self) -> str:
@@ -98,17 +105,17 @@ class SameMap(_OtherClass):
 
 
 @QUESTIONS.register
-class SameSigns(_OtherClass):
+class SameSigns(OtherClass):
     """No entry changes its sign that is larger than `threshold` at xhat."""
 
     kind: Literal["same-signs"] = "same-signs"
-    threshold: float = Field(default=0.0, ge=0)
+    threshold: float = Field(default=0.0, ge=0, description="entries below it may change sign")
     meaning = "The signs of the map are the same, the class is another one."
 
     @property
-    def in_words(self) -> str:
+    def kept(self) -> str:
         above = f" above {self.threshold:g}" if self.threshold else ""
-        return f"the class is another one and no entry of the map{above} changes its sign"
+        return f"no entry of the map{above} changes its sign"
 
     @property
     def text(self) -> str:
@@ -124,11 +131,11 @@ class SameSigns(_OtherClass):
 
 
 @QUESTIONS.register
-class SameTopK(_OtherClass):
+class SameTopK(OtherClass):
     """The k largest entries stay the k largest."""
 
     kind: Literal["same-top-k"] = "same-top-k"
-    k: int
+    k: int = Field(description="size of the top-k set")
     meaning = "The most important entries are the same, the class is another one."
 
     @property
@@ -136,9 +143,8 @@ class SameTopK(_OtherClass):
         return self.k
 
     @property
-    def in_words(self) -> str:
-        kept = f"{_largest(self.k)} of the map {'are' if self.k > 1 else 'is'} the same"
-        return f"the class is another one and the {kept}"
+    def kept(self) -> str:
+        return f"the {_largest(self.k)} of the map {'are' if self.k > 1 else 'is'} the same"
 
     @property
     def text(self) -> str:
@@ -156,18 +162,18 @@ class SameTopK(_OtherClass):
 class TopKChanges(Question):
     """The k most salient entries T are others: see `salver.explain.ranking`.
 
-    Attributes:
-        stay: fewer than so many members of T remain among the first k; k when None, which is any change.
-        within: some member of T is no longer among the first `within` >= k; k when None, which is any change.
-        same_label: x must have the label of xhat.
-        inside: T, ascending; size: of how many entries. `at` fills them in.
+    Fewer than `stay` members of T are left among the first k, or one is no longer among the first `within`
+    >= k; either is any change where it is not given. `at` fills in `inside`, which is T, ascending, and
+    `size`, of how many entries.
     """
 
     kind: Literal["top-k-changes"] = "top-k-changes"
-    k: int
-    stay: int | None = Field(default=None, gt=0)
-    within: int | None = Field(default=None, gt=0)
-    same_label: bool = True
+    k: int = Field(description="size of the top-k set")
+    stay: int | None = Field(default=None, gt=0, description="how many members must stay; k where not given")
+    within: int | None = Field(
+        default=None, gt=0, description="first places that members must keep; k where not given"
+    )
+    same_label: bool = Field(default=True, description="x must have the label of xhat")
     inside: tuple[int, ...] = ()
     size: int = 0
     meaning = "The most important entries are others."
@@ -276,15 +282,14 @@ class TopKChanges(Question):
 class SignChanges(Question):
     """An entry, in the direction of its sign at xhat, falls to `level`; 0 asks whether it loses its sign.
 
-    Attributes:
-        entry: j.
-        level: what s E_j(x) falls to or below, with s the sign of E_j(xhat).
-        positive: whether s = 1, as `at` fills it in.
+    That is s E_j(x) <= level, with s the sign of E_j(xhat); `at` fills in whether s = 1, as `positive`.
     """
 
     kind: Literal["sign-changes"] = "sign-changes"
-    entry: int
-    level: float = Field(default=0.0, allow_inf_nan=False)
+    entry: int = Field(description="the entry, counted from 0")
+    level: float = Field(
+        default=0.0, allow_inf_nan=False, description="what it falls to, in the direction of its sign"
+    )
     positive: bool = True
     meaning = "An entry of the map falls to the asked level."
     completed = frozenset({"positive"})
@@ -335,7 +340,7 @@ class EntryMoves(Question):
     """Some entry moves by `delta` or more."""
 
     kind: Literal["entry-moves"] = "entry-moves"
-    delta: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    delta: float = Field(default=0.0, ge=0, allow_inf_nan=False, description="by how much an entry must move")
     meaning = "An entry of the map moves by the asked width or more."
     needed = frozenset({"delta"})
     layout = "{map}-{stem}-i{index}-e{epsilon:g}"

@@ -53,7 +53,9 @@ class RadiusParameters(WithinParameters):
     """The same for families that choose radii by a smallest one that was sampled, epsilon*."""
 
     epsilons: tuple[float, ...] = Field(default=(), description="radii of the input box or ball")
-    epsilon_factors: tuple[float, ...] = Field(default=(), description="radii in sampled epsilon*")
+    epsilon_factors: tuple[float, ...] = Field(
+        default=(), description="radii as multiples of a sampled epsilon*"
+    )
 
     def radii(self, star: float) -> tuple[float, ...]:
         """The radii asked for, where epsilon* is `star`; relative ones are left out where it is inf."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import tomllib
+from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
-from salver.core.errors import SalverError, file_error
+from salver.core.errors import SalverError
+from salver.core.files import read_toml
 from salver.core.plugins import choose
 from salver.core.project import folders_named
 from salver.core.records import Record, parse_record
@@ -107,13 +109,24 @@ def read_suite(key: str) -> Suite:
         SalverError: unknown key ("did you mean"), malformed TOML, an unknown or missing entry.
     """
     path = Path(key) if key.endswith(".toml") else choose(key, suite_paths(), "suite")
-    try:
-        raw = tomllib.loads(path.read_text())
-    except OSError as error:
-        raise file_error(error, path, "read") from error
-    except (ValueError, RecursionError) as error:
-        raise SalverError(f"is no TOML file ({error})", str(path), "correct the suite file") from error
+    raw = read_toml(path, "correct the suite file")
     for entry in sorted({"key", "file"} & set(raw)):
         raise SalverError(f"{entry}: is the file's name and nothing else", str(path), "remove this entry")
+    _refuse_options_outside_params(raw, str(path))
     suite: Suite = parse_record(Suite, {"key": path.stem, "file": path, **raw}, str(path))
     return suite
+
+
+def _refuse_options_outside_params(raw: Mapping[str, Any], where: str) -> None:
+    """Refuses what is no entry of a `[[family]]` table: mostly an option of its generator in a wrong place.
+
+    Raises:
+        SalverError: naming where it belongs, or the entry that is meant.
+    """
+    families = raw.get("family")
+    for number, family in enumerate(families if isinstance(families, list) else ()):
+        for key in sorted(set(family) - set(FamilyEntry.model_fields) if isinstance(family, dict) else ()):
+            near = get_close_matches(key, FamilyEntry.model_fields, 1, 0.75)
+            meant = "generator" if key in ("family", "name", "kind") else "".join(near)
+            hint = f"did you mean {meant}?" if meant else f"write an option as params = {{ {key} = ... }}"
+            raise SalverError(f"{key}: no entry has this name", f"{where}, family {number + 1}", hint)

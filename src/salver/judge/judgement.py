@@ -49,7 +49,7 @@ class Outcome(StrEnum):
     VERIFIED = "verified"
     FALSIFIED = "falsified"
     TIMEOUT = "timeout"
-    MEMOUT = "memout"
+    MEMOUT = "out of memory"
     UNKNOWN = "unknown"
     ERROR = "error"
     WRONG = "wrong"

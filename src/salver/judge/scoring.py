@@ -33,7 +33,16 @@ _SCORED = tuple(dict.fromkeys((*_RANKED, *(name for column in BOARD for name in 
 _CORRECT_POINTS = 10
 _WRONG_POINTS = -150
 # What a portfolio would pick first; a wrong answer last.
-_PREFERENCE = ("verified", "falsified", "unknown", "timeout", "memout", "error", "unsupported", "wrong")
+_PREFERENCE = (
+    "verified",
+    "falsified",
+    "unknown",
+    "timeout",
+    "out of memory",
+    "error",
+    "unsupported",
+    "wrong",
+)
 _WORST = len(_PREFERENCE) - 1
 
 

@@ -206,7 +206,7 @@ def _judgement(
     rivals: Callable[[str], Sequence[str]],
 ) -> Judgement:
     if record.claim not in DECIDED or not answered(record):
-        outcome, consistency, detail = _undecided(record), Consistency.CONSISTENT, record.reason
+        outcome, consistency, detail = undecided(record), Consistency.CONSISTENT, record.reason
     elif record.claim is Claim.SAT:
         outcome = _SAT.get(replay.verdict, Outcome.WRONG)
         consistency, detail = _sat_consistency(outcome, replay, truth)
@@ -240,7 +240,8 @@ def _rests_on(outcome: Outcome, proof: CheckedProof | None, truth: GroundTruth) 
     return ProofVerdict.CONFIRMED if known else ProofVerdict.CLAIMED
 
 
-def _undecided(record: RunRecord) -> Outcome:
+def undecided(record: RunRecord) -> Outcome:
+    """What a run without a verdict in time counts as."""
     if record.termination in _WITHOUT_ANSWER:
         return _WITHOUT_ANSWER[record.termination]
     if not _in_time(record):

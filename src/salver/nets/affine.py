@@ -47,9 +47,14 @@ class Affine:
         return len(self.constant)
 
     @cached_property
+    def unsigned(self) -> dict[int, Matrix]:
+        """Block -> absolute values of the entries of `terms`."""
+        return {block: abs(matrix) for block, matrix in self.terms.items()}
+
+    @cached_property
     def absolute(self) -> dict[int, Matrix]:
         """Block -> entrywise bound on what the entries of `terms` were added up from."""
-        return {block: self.sizes.get(block, abs(matrix)) for block, matrix in self.terms.items()}
+        return {b: self.sizes[b] if b in self.sizes else self.unsigned[b] for b in self.terms}
 
     def magnitude(self, largest: Mapping[int, Array]) -> Array:
         """Sums of absolute values [size] of all that the rows add up, where |block b| <= largest[b]."""
@@ -81,7 +86,10 @@ def apply(matrix: Matrix, source: Affine, bias: Any) -> Affine:
     """
     refuse_range(matrix, [*source.terms.values(), source.constant])
     selects = _selects(matrix)
-    terms = {block: _dense_if_full(matrix @ term) for block, term in source.terms.items()}
+    terms = {
+        block: _dense_if_full(matrix if _is_identity(term) else matrix @ term)
+        for block, term in source.terms.items()
+    }
     sizes = {
         block: _dense_if_full(abs(matrix) @ source.absolute[block])
         for block, term in source.terms.items()
@@ -119,8 +127,16 @@ def _selects(matrix: Matrix) -> bool:
     if not sparse.issparse(matrix):
         return False
     rows = sparse.csr_array(matrix)
+    if (np.diff(rows.indptr) > 1).any():
+        return False
     powers = np.abs(np.frexp(rows.data)[0]) == 0.5
-    return bool((np.diff(rows.indptr) <= 1).all() and (powers | (rows.data == 0.0)).all())
+    return bool((powers | (rows.data == 0.0)).all())
+
+
+def _is_identity(matrix: Matrix) -> bool:
+    if not (sparse.issparse(matrix) and matrix.shape[0] == matrix.shape[1] == matrix.nnz):
+        return False
+    return bool((matrix.diagonal() == 1.0).all())
 
 
 def _lost(left: Any, right: Any, total: Any) -> Any:
@@ -227,4 +243,4 @@ def compact(affine: Affine) -> Affine:
 
 
 def _any(matrix: Matrix) -> bool:
-    return bool(matrix.count_nonzero() if sparse.issparse(matrix) else np.any(matrix))
+    return bool(np.any(matrix.data if sparse.issparse(matrix) else matrix))

@@ -172,6 +172,23 @@ class Program:
                     values[number] = values[block.factor] * block.value.evaluate(values)
         return self.output.evaluate(values), [zs[i] for i in range(len(self.pre))], values
 
+    def rounding(self, x: Array, unit: float) -> Array:
+        """What the last sums may be off at `x` [n], absolute values and products of sums too [outputs].
+
+        Args:
+            unit: relative error of one sum, of the absolute values that it adds up.
+        """
+        _, _, values = self.evaluate(x[None])
+        sizes = {number: np.abs(value[0]) for number, value in values.items()}
+        for number, block in enumerate(self.blocks):
+            if isinstance(block, AbsBlock | FactorBlock):
+                sizes[number] = block.value.magnitude(sizes)
+            elif isinstance(block, ProductBlock):
+                size, value = block.value.magnitude(sizes), np.abs(block.value.evaluate(values)[0])
+                factor, of_factor = np.abs(values[block.factor][0]), sizes[block.factor]
+                sizes[number] = factor * size + value * of_factor + unit * of_factor * size
+        return unit * self.output.magnitude(sizes)
+
 
 @dataclass
 class ProgramBuilder:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from salver.core.errors import SalverError
+from salver.nets.max_pool import max_of, picks
 from salver.nets.network import Network, fold_scales, single
 from salver.nets.operators import OPERATORS, Conv, Linear, Node, Operator, Reshape, Scale, Shape
 
@@ -26,6 +27,10 @@ def from_torch(module: torch.nn.Module, input_size: int) -> Network:
     name = "X"
     shape: Shape = (input_size,)
     for number, layer in enumerate(_layers(module)):
+        if _is_plain_pool(layer):
+            nodes += _max_pool(layer, f"n{number}_{len(nodes)}", name, shape)
+            name, shape = nodes[-1].name, nodes[-1].shape
+            continue
         for operator, new_shape in _convert(layer, shape):
             node = Node(f"n{number}_{len(nodes)}", operator, (name,), new_shape)
             nodes.append(node)
@@ -101,6 +106,22 @@ def _pool2d(layer: Any, channels: int) -> Conv:
         )
     weight = np.full((channels, 1, *kernel), 1.0 / math.prod(kernel), np.float32)
     return Conv(weight, np.zeros(channels, np.float32), _pair(layer.stride), (*pad, *pad), groups=channels)
+
+
+def _is_plain_pool(layer: Any) -> bool:
+    """Whether it is a maximum over windows that see no padding."""
+    from torch import nn
+
+    if not isinstance(layer, nn.MaxPool2d) or layer.ceil_mode or layer.return_indices:
+        return False
+    return _pair(layer.padding) == (0, 0)
+
+
+def _max_pool(layer: Any, name: str, source: str, shape: Shape) -> list[Node]:
+    parts = picks(shape[0], *(_pair(side) for side in (layer.kernel_size, layer.stride, layer.dilation)))
+    target = parts[0].output_shape(shape)
+    places = [Node(f"{name}_place{n}", part, (source,), target) for n, part in enumerate(parts)]
+    return [*places, *max_of(name, [place.name for place in places], target)]
 
 
 def _batch_norm(layer: Any, shape: Shape) -> Scale:

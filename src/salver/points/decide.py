@@ -17,7 +17,6 @@ from salver.core.errors import SalverError
 from salver.families.factory import Box
 from salver.families.search import inside, largest
 from salver.nets.onnx.writer import to_bytes, to_model
-from salver.nets.program import AbsBlock, Program
 from salver.points.asked import Asked, told_of_unsupported
 from salver.points.limit import TimeOverError, stopped_after
 from salver.points.options import Solving
@@ -220,20 +219,9 @@ def _off(asked: Asked, query: Query, x: Array, outputs: Array) -> float:
     rows = slice(first, first + len(asked.posed.reference))
     expected = map_by_definition(asked, x)
     distances = np.abs(outputs[rows] - expected)
-    allowed = np.maximum(
-        AGREEMENT * np.abs(expected).max(initial=0.0), SINGLE * _sizes(query.program, x)[rows]
-    )
+    rounding = query.program.rounding(x, SINGLE)[rows]
+    allowed = np.maximum(AGREEMENT * np.abs(expected).max(initial=0.0), rounding)
     return float(distances.max(initial=0.0)) if (distances > allowed).any() else 0.0
-
-
-def _sizes(program: Program, x: Array) -> Array:
-    """Sums of absolute values [outputs] that the outputs at x [n], absolute ones too, are added up from."""
-    _, _, values = program.evaluate(x[None])
-    greatest = {number: np.abs(value[0]) for number, value in values.items()}
-    for number, block in enumerate(program.blocks):
-        if isinstance(block, AbsBlock):
-            greatest[number] = block.value.magnitude(greatest)
-    return program.output.magnitude(greatest)
 
 
 def map_by_definition(asked: Asked, x: Array) -> Array:

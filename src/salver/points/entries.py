@@ -66,9 +66,12 @@ def all_entries() -> dict[str, Entry]:
         for kind, record in kinds.known.items():
             for entry in _of_record(kind, record, _left_out(record, kinds)):
                 known = found.get(entry.name, replace(entry, owners=(), required=frozenset()))
+                about = known.about if entry.about in known.about else f"{known.about}, or {entry.about}"
                 owners, required = (*known.owners, kind), known.required | entry.required
                 default = entry.default if entry.default == known.default else ""
-                found[entry.name] = replace(entry, owners=owners, required=required, default=default)
+                found[entry.name] = replace(
+                    entry, owners=owners, required=required, default=default, about=about
+                )
     return found
 
 

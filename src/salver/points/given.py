@@ -15,6 +15,7 @@ from salver.core.errors import SalverError, file_error
 from salver.core.records import parse_record
 from salver.spec import float32_down, float32_up
 from salver.zoo.datasets import Clip, Dataset, DataSource, bounds, open_dataset
+from salver.zoo.datasets.own.raw import kind_of
 
 Array = npt.NDArray[np.float64]
 IMAGES = (".bmp", ".gif", ".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
@@ -181,7 +182,7 @@ def _of_array(values: Any, where: str) -> GivenPoint:
     except ValueError as error:
         raise SalverError("is no array: its rows differ in length", where, "give one input") from error
     if found.dtype.kind not in "fiub":
-        raise SalverError(f"holds {found.dtype}, not numbers", where, "give an array of real numbers")
+        raise SalverError(f"holds {kind_of(found)}, not numbers", where, "give an array of real numbers")
     if found.size == 0:
         raise SalverError("is empty", where, "give the values of one input")
     exact = found.astype(np.float64)
@@ -214,12 +215,14 @@ def _in_file(path: Path, like: DataSource | None) -> npt.NDArray[Any]:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise SalverError(f"is larger than {MOST_BYTES >> 20} MiB", str(path), "give one input")
+        if path.stat().st_size == 0:
+            raise SalverError("is empty", str(path), "give the values of one input")
         if kind == ".csv":
             return np.asarray(np.loadtxt(path, delimiter=",", ndmin=1))
         found: npt.NDArray[Any] = np.load(path, allow_pickle=False)
     except OSError as error:
         raise file_error(error, path, "read") from error
     except (ValueError, EOFError) as error:
-        first = next(iter(str(error).splitlines()), "")
-        raise SalverError(f"holds no point ({first:.80})", str(path), "save it with numpy.save") from error
+        hint = "write numbers with commas" if kind == ".csv" else "save plain numbers with numpy.save"
+        raise SalverError("holds no point: it is no list of numbers", str(path), hint) from error
     return found

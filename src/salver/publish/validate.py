@@ -19,7 +19,7 @@ import onnx
 import vnnlib
 
 from salver.core.confined import list_inside, read_inside, unpack_inside
-from salver.core.errors import SalverError
+from salver.core.errors import SalverError, plain_reason
 from salver.explain.reference import POINTS, differ
 from salver.families.instance import Instance, Manifest
 from salver.families.instance_set import checksums, read_manifest, refuse_wrong_instance
@@ -95,7 +95,7 @@ def _files(folder: Path, manifest: Manifest) -> Iterator[Complaint]:
         yield Complaint("SHA256SUMS", "is missing")
         return
     except (OSError, UnicodeDecodeError) as error:
-        yield Complaint("SHA256SUMS", f"cannot be checked ({error})")
+        yield Complaint("SHA256SUMS", f"cannot be checked ({plain_reason(error)})")
         return
     for name, kind in sorted(list_inside(folder)):
         if kind != "file":
@@ -200,7 +200,9 @@ def _text(folder: Path, name: str) -> str:
         return unpack_inside(folder, name, MOST_TEXT_BYTES).decode()
     except (OSError, UnicodeDecodeError) as error:
         where = str(folder / name)
-        raise SalverError(f"cannot be read ({error})", where, "generate the set again") from error
+        raise SalverError(
+            f"cannot be read ({plain_reason(error)})", where, "generate the set again"
+        ) from error
 
 
 def _by_package(text: str, ours: Property) -> Property:

@@ -24,7 +24,7 @@ from salver.core.confined import (
     sha256_inside,
     unpack_inside,
 )
-from salver.core.errors import FoundError, SalverError
+from salver.core.errors import FoundError, SalverError, plain_reason
 from salver.core.names import refuse_unsafe_path
 from salver.core.unpacking import unpack
 from salver.families.given import opened
@@ -125,7 +125,7 @@ def _listed(folder: Path) -> tuple[dict[str, str], list[Complaint]]:
     try:
         lines = read_inside(folder, SUMS, MOST_LISTED_BYTES).decode().splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        return {}, [Complaint(SUMS, f"cannot be read ({error})")]
+        return {}, [Complaint(SUMS, f"cannot be read ({plain_reason(error)})")]
     for line in lines:
         digest, _, name = line.partition("  ")
         try:
@@ -176,7 +176,7 @@ def _metadata(folder: Path, listed: dict[str, str]) -> Iterator[Complaint]:
         described = json.loads(read_inside(folder, METADATA, MOST_LISTED_BYTES))["distribution"]
         stated = {str(one["contentUrl"]): str(one["sha256"]) for one in described}
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        yield Complaint("croissant.json", f"cannot be read ({error})")
+        yield Complaint("croissant.json", f"cannot be read ({plain_reason(error)})")
         return
     for name, digest in stated.items():
         if listed.get(name) != digest:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.resources import files as resources
 from itertools import groupby
 from pathlib import Path
 from urllib.parse import quote
@@ -208,5 +209,8 @@ def html(title: str, groups: Groups) -> str:
     """`index.html`; it loads nothing but the pictures beside it."""
     filling = environment()
     filling.filters["href"] = lambda file: f"./{quote(file)}"
-    page = filling.get_template("gallery.html.j2").render(title=title, groups=groups, legend=LEGEND)
+    style = (resources("salver.report.page") / "assets" / "page.css").read_text()
+    page = filling.get_template("gallery.html.j2").render(
+        title=title, groups=groups, legend=LEGEND, style=style
+    )
     return page.rstrip() + "\n"

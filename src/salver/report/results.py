@@ -17,6 +17,7 @@ from salver.judge.judgement import JudgedRun, ProofVerdict
 from salver.judge.proofs import CheckedProof
 from salver.judge.robustness import SHOWN, robustness
 from salver.judge.scoring import (
+    VIRTUAL_BEST,
     Profile,
     find_profile,
     intervals,
@@ -56,6 +57,13 @@ class Results:
     def boards(self) -> tuple[pd.DataFrame, ...]:
         """Both leaderboards, each followed by its totals where there is more than one group to sum over."""
         return tuple(with_totals(board, self.profile.name) for board in (self.by_suite, self.by_family))
+
+    @cached_property
+    def order(self) -> list[str]:
+        """The solvers as the leaderboard has them: the one order of every table and plot."""
+        board = self.boards[0]
+        last = board[board.iloc[:, 0] == board.iloc[-1, 0]]
+        return [str(name) for name in last["solver"] if name != VIRTUAL_BEST]
 
     @cached_property
     def shares(self) -> pd.DataFrame:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from salver.report.axes import channels_first
+from salver.report.axes import channels_first, pixel
 from salver.report.pictures import bars_svg, flattened, image_png, map_png
 from salver.zoo.datasets import Clip
 
@@ -79,13 +79,12 @@ def _images(scene: Scene) -> list[Panel]:
     shape, sides = scene.map_shape, [side for side in (scene.point, scene.other) if side is not None]
     mapped = len(shape) > 1 and scene.point.map.size > 0
     limit = max(float(np.abs(flattened(side.map, shape)).max()) for side in sides) if mapped else 0.0
-    framed = mapped and len(channels_first(scene.point.map, shape)) == 1
     found = []
     for part, side in zip(("x", "witness"), sides, strict=False):
         image = image_png(side.x, scene.input_shape, scene.range)
         found.append(Panel(part, f"{side.name}: {side.label}", "png", image))
         if mapped:
-            drawn = map_png(side.map, shape, limit, side.top if framed else ())
+            drawn = map_png(side.map, shape, limit, _pixels(side.top, shape))
             found.append(Panel(f"{part}-map", "its map", "png", drawn))
     if scene.other is not None:
         change, moved = scene.other.x - scene.point.x, scene.other.map - scene.point.map
@@ -94,6 +93,14 @@ def _images(scene: Scene) -> list[Panel]:
         if mapped:
             found.append(Panel("map-change", "difference of the maps", "png", map_png(moved, shape, limit)))
     return found
+
+
+def _pixels(entries: Sequence[int], shape: tuple[int, ...]) -> list[int]:
+    """The pixels [height, width] of entries of a map, of whichever channel they are, by index."""
+    if not entries:
+        return []
+    height, width = channels_first(np.empty(int(np.prod(shape))), shape).shape[1:]
+    return sorted({int(np.ravel_multi_index(pixel(entry, shape), (height, width))) for entry in entries})
 
 
 def _bars(scene: Scene) -> list[Panel]:

@@ -61,8 +61,8 @@ def report_runs(
         frame = _frame(judged, owned, folder)
         if draw is None:
             return results(judged, profile, frame), None
-        drawing = draw(shown_in_plots(frame))
         found = results(judged, profile, frame)
+        drawing = draw(shown_in_plots(frame, found.order))
         return found, write_report(found, _material(owned), drawing, into)
 
 
@@ -180,11 +180,15 @@ def write_report(found: Results, material: Material, drawing: Drawing, into: Pat
     return target / "index.html"
 
 
-def shown_in_plots(frame: pd.DataFrame) -> pd.DataFrame:
-    """What the plots need of a `results_frame`; solvers by visible names."""
-    solver = frame["solver"].map({name: visible(name) for name in frame["solver"].unique()})
+def shown_in_plots(frame: pd.DataFrame, order: Sequence[str] = ()) -> pd.DataFrame:
+    """What the plots need of a `results_frame`; solvers by visible names, first met in this order."""
+    place = {name: number for number, name in enumerate(order)}
+    ordered = frame["solver"].map(lambda name: place.get(name, len(place))).argsort(kind="stable")
     # Every other column would be copied by each step of theirs.
-    return frame[list(COLUMNS)].assign(solver=solver)
+    shown = frame[list(COLUMNS)].iloc[ordered].reset_index(drop=True)
+    return shown.assign(
+        solver=shown["solver"].map({name: visible(name) for name in shown["solver"].unique()})
+    )
 
 
 def _share_files(found: Results) -> dict[str, str | bytes]:

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from salver.core.errors import SalverError
+from salver.core.errors import SalverError, plain_reason
 from salver.core.files import sync
 from salver.families.instance import Instance, content_id
 from salver.families.instance_set import read_manifest
@@ -129,7 +129,7 @@ def _unpacked(path: Path) -> bytes:
     try:
         return gzip.decompress(packed.read_bytes())
     except (EOFError, zlib.error) as error:
-        raise SalverError(f"is corrupt ({error})", str(packed), _HINT) from error
+        raise SalverError(f"is corrupt ({plain_reason(error)})", str(packed), _HINT) from error
 
 
 def _sums(folder: Path) -> dict[str, str]:

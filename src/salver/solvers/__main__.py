@@ -30,7 +30,7 @@ from salver.core.errors import SalverError, counted, file_error
 from salver.solvers.answer_text import written
 from salver.solvers.arguments import CHECK_PROOF, SUPPORTS, build_parser, completion_script, parts_left_out
 from salver.solvers.registry import DEVICES, SOLVERS, EmbeddedSolver, embedded_solver
-from salver.solvers.watchdog import Outbox, is_out_of_memory, process_start, watched
+from salver.solvers.watchdog import Outbox, is_out_of_memory, memory_held, process_start, watched
 
 if TYPE_CHECKING:
     from salver.solvers.journal import Journal
@@ -171,7 +171,7 @@ def _verify(solver: EmbeddedSolver, options: argparse.Namespace, started: float,
 def _explain(error: Exception, outbox: Outbox) -> int:
     message = " ".join(f"{type(error).__name__}: {error}".split())[:MESSAGE_LENGTH]
     if is_out_of_memory(error):
-        print(f"out of memory ({message})", file=sys.stderr)
+        print(f"out of memory ({message}): {memory_held()}", file=sys.stderr)
         outbox.answer("unknown")
         return 0
     if isinstance(error, OSError) and error.filename is not None:
@@ -186,7 +186,10 @@ def _explain(error: Exception, outbox: Outbox) -> int:
 def _decide(
     solver: EmbeddedSolver, options: argparse.Namespace, started: float, outbox: Outbox
 ) -> tuple[Result, Query | None]:
-    solver.load()
+    from salver.solvers.quick_start import quick_imports
+
+    with quick_imports():
+        solver.load()
     if "torch" in solver.needs or options.device == "cuda":
         # On the way to every answer it is imported in any case; a second of importing is not solving.
         import torch

@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import resource
 import select
 import signal
 import sys
@@ -42,9 +43,9 @@ _CHUNK = 1 << 16
 _START_TIME = 19
 _SIGNS_OF_NO_MEMORY = (
     "bad_alloc", "bad allocation", "memoryerror", "out of memory", "allocate memory", "insufficient memory",
-    "failed to map segment", "can't start new thread", "status -9",
+    "failed to map segment", "can't start new thread", "status -9", "alloc_failed",
 )  # fmt: skip
-"""The last one: a solver's own child process was killed, as the kernel does."""
+"""`status -9`: a solver's own child was killed, as the kernel does; `alloc_failed` comes from CUDA."""
 
 
 def process_start() -> float:
@@ -65,6 +66,19 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     text = f"{type(error).__name__}: {error}".lower()
     return any(sign in text for sign in _SIGNS_OF_NO_MEMORY)
+
+
+def memory_held(who: int = resource.RUSAGE_SELF) -> str:
+    """`1.5 GiB were held, 2.0 GiB are the limit of address space`: how much memory was not enough.
+
+    Args:
+        who: this process, or `resource.RUSAGE_CHILDREN` for the largest of its children that have ended.
+    """
+    held = f"{resource.getrusage(who).ru_maxrss / 2**20:.1f} GiB were held"
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == resource.RLIM_INFINITY:
+        return held
+    return f"{held}, {limit / 2**30:.1f} GiB are the limit of address space"
 
 
 def describe_signal(number: int) -> str:
@@ -231,8 +245,10 @@ def _conclude(ending: _Ending, status: int | None) -> int:
     if code >= _OWN_STATUS:
         return max(code - _OWN_STATUS, 1)
     lost = f"lost (exit status {code}), perhaps out of memory" if code >= 0 else describe_signal(-code)
-    _complain(f"the solving process was {lost}")
-    return _print(b"unknown\n") if code >= 0 or code in (-signal.SIGKILL, -signal.SIGABRT) else 1
+    perhaps_memory = code >= 0 or code in (-signal.SIGKILL, -signal.SIGABRT)
+    held = f": {memory_held(resource.RUSAGE_CHILDREN)}" if perhaps_memory else ""
+    _complain(f"the solving process was {lost}{held}")
+    return _print(b"unknown\n") if perhaps_memory else 1
 
 
 def _print(answer: bytes) -> int:

@@ -25,7 +25,7 @@ from salver.zoo.datasets import cache_dir, fingerprint, load
 from salver.zoo.regimes import Adversarial, Guided, Plain, R2et, Regime, Softplus
 from salver.zoo.training import TRAINING_CODE, isolated_torch, train
 
-Architecture = tuple[int, ...] | Literal["conv_small", "conv_gap", "conv_gap_deep", "conv_dense"]
+Architecture = tuple[int, ...] | Literal["conv_small", "conv_gap", "conv_gap_deep", "conv_dense", "conv_pool"]
 PINS = Path(__file__).with_name("pins.json")
 
 
@@ -35,8 +35,9 @@ class NetSpec(Record):
     `architecture` gives the widths of the hidden layers of a fully connected ReLU network, or names a
     convolutional one: `conv_small` is conv-ReLU-conv-ReLU-flatten-dense, `conv_gap` is
     conv8-ReLU-conv16-ReLU-global average pooling-dense (class activation maps need that ending),
-    `conv_gap_deep` the same with a third convolution of 32 filters and strides of 2, 2 and 1, and
-    `conv_dense` is conv8-ReLU-flatten-dense16-ReLU-dense with a stride of 2.
+    `conv_gap_deep` the same with a third convolution of 32 filters and strides of 2, 2 and 1,
+    `conv_dense` is conv8-ReLU-flatten-dense16-ReLU-dense with a stride of 2, and `conv_pool` is
+    conv4-ReLU-max pooling-flatten-dense16-ReLU-dense.
     """
 
     dataset: str
@@ -99,6 +100,7 @@ ZOO: dict[str, NetSpec] = {
     "digits-conv": small_net("digits", "conv_small"),
     "digits-gap": small_net("digits", "conv_gap"),
     "digits-conv-dense": small_net("digits", "conv_dense"),
+    "digits-pool": small_net("digits", "conv_pool"),
     "mnist-32x32": mnist_net((32, 32)),
     "mnist-64x64": mnist_net((64, 64)),
     "mnist-128x128": mnist_net((128, 128)),
@@ -167,6 +169,10 @@ def build(spec: NetSpec, input_shape: tuple[int, ...], classes: int) -> nn.Seque
         flat = 8 * (height // 2) * (width // 2)
         ending = [nn.Flatten(), nn.Linear(flat, 16), nn.ReLU(), nn.Linear(16, classes)]
         body = [nn.Conv2d(channels, 8, 4, 2, 1), nn.ReLU()]
+    elif spec.architecture == "conv_pool":
+        flat = 4 * (height // 2) * (width // 2)
+        ending = [nn.Flatten(), nn.Linear(flat, 16), nn.ReLU(), nn.Linear(16, classes)]
+        body = [nn.Conv2d(channels, 4, 3, 1, 1), nn.ReLU(), nn.MaxPool2d(2)]
     elif spec.architecture == "conv_gap_deep":
         body = [nn.Conv2d(channels, 8, 4, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 4, 2, 1), nn.ReLU()]
         body += [nn.Conv2d(16, 32, 3, 1, 1), nn.ReLU()]

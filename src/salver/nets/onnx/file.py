@@ -14,7 +14,7 @@ from typing import Any
 
 import onnx
 
-from salver.core.errors import SalverError
+from salver.core.errors import SalverError, plain_reason
 from salver.nets.onnx.external import embed_weights, locations, nodes_of
 from salver.nets.onnx.normal import MOST_NODES, normal_form
 from salver.nets.onnx.other_kinds import other_kind
@@ -62,6 +62,8 @@ def inferred(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
         model = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
         _forget_unfound(model.graph)
         _check(model)
+    except MemoryError:
+        raise
     except Exception as error:  # the package raises many unrelated types
         raise _invalid(error, where) from error
     return model
@@ -134,12 +136,11 @@ def stored_bytes(path: Path) -> bytes:
         if is_packed:
             with gzip.open(io.BytesIO(data)) as packed:
                 data = _at_most(packed, path)
-    except gzip.BadGzipFile as error:
-        raise SalverError(f"cannot be unpacked ({error})", str(path), "fetch it again") from error
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        what = f"cannot be unpacked ({plain_reason(error)})"
+        raise SalverError(what, str(path), "fetch it again") from error
     except OSError as error:
         raise SalverError(f"cannot be read ({error.strerror})", str(path), "check the path") from error
-    except (EOFError, zlib.error) as error:
-        raise SalverError(f"cannot be unpacked ({error})", str(path), "fetch it again") from error
     _refuse_other_kinds(data, path)
     return data
 

@@ -50,7 +50,9 @@ class MatrixOperator(Operator):
 
     def lower(self, program: ProgramBuilder, node: Node, source: Shape) -> None:
         matrix, bias = self.matrix_and_bias(source)
-        program.define(node.name, apply(matrix.astype(np.float64), program.value(node.inputs[0]), bias))
+        program.define(
+            node.name, apply(matrix.astype(np.float64, copy=False), program.value(node.inputs[0]), bias)
+        )
 
 
 @operator

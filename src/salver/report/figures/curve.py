@@ -9,11 +9,12 @@ import pandas as pd
 
 from salver.judge.robustness import robustness
 from salver.judge.scoring import VIRTUAL_BEST
-from salver.report.figures.drawing import Described, drawn
+from salver.report.figures.drawing import Described, drawn, panels
 from salver.report.figures.pgfplots import Band, bands
 from salver.report.figures.plot import Plot
 
-CERTIFIED, SAFE, OPEN = "#0072B2", "#D55E00", "#C9C9C9"
+CERTIFIED, SAFE, OPEN = "#009E73", "#D55E00", "#BDBDBD"
+"""Green is robust, orange is not, grey is not known: as on the page."""
 LEAST = 2
 """Instances that an epsilon must have, and epsilons that a panel must have."""
 MOST_PANELS = 12
@@ -22,7 +23,7 @@ MOST_PANELS = 12
 def curve(frame: pd.DataFrame) -> Plot | None:
     """Share certified from below and share not attacked from above, over epsilon; None with nothing to show.
 
-    By all solvers together, one panel a network and question. What lies between the curves is open.
+    By all solvers together, one panel a network, question and method. Between the curves it is open.
 
     Args:
         frame: `plot.COLUMNS` of the results.
@@ -32,29 +33,31 @@ def curve(frame: pd.DataFrame) -> Plot | None:
         return None
     # Radii in different norms are no points of one curve.
     known = known.assign(question=known["question"] + known["norm"].map({"l2": " (l2)"}).fillna(""))
-    shares = robustness(known, ("network", "question", "epsilon"))
+    about = ["network", *(key for key in ("question", "method") if known[key].nunique() > 1)]
+    shares = robustness(known, (*about, "epsilon"))
     shares = shares[(shares["solver"] == VIRTUAL_BEST) & (shares["instances"] >= LEAST)]
-    sizes = shares.groupby(["network", "question"], sort=False)["epsilon"].transform("size")
+    sizes = shares.groupby(about, sort=False)["epsilon"].transform("size")
     shares = shares[sizes >= LEAST]
     if shares.empty:
         return None
-    several = shares["question"].nunique() > 1
-    named = shares["network"] + (", " + shares["question"] if several else "")
+    named = shares[about].agg(", ".join, axis="columns")
     shown = shares.assign(
         panel=named, safe=1 - shares["attacked"],
         safe_low=1 - shares["attacked_high"], safe_high=1 - shares["attacked_low"],
     )  # fmt: skip
     names = [str(name) for name in shown["panel"].unique()][:MOST_PANELS]
     shown = shown[shown["panel"].isin(names)]
-    panels = [(name, _bands(shown[shown["panel"] == name])) for name in names]
+    banded = [(name, _bands(shown[shown["panel"] == name])) for name in names]
     title = (
-        "Robustness over epsilon, by all solvers together: certified below, not attacked above, open between"
+        "Robustness over epsilon, by all solvers together: verified (green) below, not falsified "
+        "(orange, dashed) above, open (grey) between"
     )
     description = (
-        f"One panel a network. Bars are Wilson intervals at 95 %. Epsilons with {LEAST} instances or more."
+        f"One panel for each {', '.join(about)}. Bars are Wilson intervals at 95 %. "
+        f"Epsilons with {LEAST} instances or more."
     )
-    headers = ("panel", "epsilon", "instances", "certified", "attacked", "gap")
-    tex = bands(panels, "epsilon", "share of the instances")
+    headers = ("panel", "epsilon", "instances", "verified", "falsified", "open")
+    tex = bands(banded, "epsilon", "share of the instances")
     return drawn(
         _chart(shown, names), Described("robustness", title, description, tex, headers, _rows(shown))
     )
@@ -71,9 +74,11 @@ def _chart(shown: pd.DataFrame, names: list[str]) -> alt.FacetChart:
         "safe_low",
         "safe_high",
     ]
-    base = alt.Chart(shown[used]).encode(x=alt.X("epsilon:Q", scale=alt.Scale(zero=False, padding=8)))
+    base = alt.Chart(shown[used]).encode(
+        x=alt.X("epsilon:Q", scale=alt.Scale(zero=False, padding=8), axis=alt.Axis(tickCount=4))
+    )
     scale = alt.Scale(domain=[0, 1])
-    axis = alt.Axis(format=".0%", title="share of the instances")
+    axis = alt.Axis(format=".0%", title="share of the instances", tickCount=5)
     layers = [
         base.mark_area(color=OPEN, opacity=1).encode(
             y=alt.Y("certified:Q", scale=scale, axis=axis), y2=alt.Y2("safe:Q")
@@ -88,8 +93,7 @@ def _chart(shown: pd.DataFrame, names: list[str]) -> alt.FacetChart:
             base.mark_line(color=colour, strokeDash=dash, opacity=1).encode(y=at),
             base.mark_point(color=colour, filled=True, size=28, opacity=1).encode(y=at),
         ]
-    faceted = alt.layer(*layers).properties(width=220, height=180)
-    return faceted.facet(alt.Facet("panel:N", title=None, sort=names), columns=2 if len(names) == 4 else 3)
+    return panels(alt.layer(*layers), "panel", names)
 
 
 def _bands(rows: pd.DataFrame) -> list[Band]:
@@ -97,7 +101,7 @@ def _bands(rows: pd.DataFrame) -> list[Band]:
         y, low, high = (rows[column].tolist() for column in (key, f"{key}_low", f"{key}_high"))
         return Band(name, rows["epsilon"].tolist(), y, low, high, colour)
 
-    return [band("certified", "certified", CERTIFIED), band("not attacked", "safe", SAFE)]
+    return [band("verified", "certified", CERTIFIED), band("not falsified", "safe", SAFE)]
 
 
 def _rows(shown: pd.DataFrame) -> list[list[str]]:

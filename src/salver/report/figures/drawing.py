@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ _CIRCLE = re.compile(r'<path transform="translate\(([\d.-]+),([\d.-]+)\)" d="M([
 _CIRCLES = re.compile(rf"(?:{_CIRCLE.pattern})+")
 _COORDINATES = re.compile(r' (?:d|transform)="[^"]*"')
 _DECIMALS = re.compile(r"(\.\d)\d+")
+PANEL = 140
+"""Width and height of a panel, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,29 @@ def drawn(chart: alt.LayerChart | alt.FacetChart, described: Described) -> Plot:
         headers=described.headers,
         rows=tuple(tuple(row) for row in described.rows),
     )
+
+
+def panels(chart: alt.LayerChart | alt.FacetChart, key: str, order: Sequence[str]) -> alt.FacetChart:
+    """A panel for each value of `key`, two side by side: a small screen shows them whole."""
+    header = alt.Header(labelLimit=PANEL, labelPadding=4)
+    facet = alt.Facet(f"{key}:N", title=None, sort=list(order), header=header)
+    width, height = (PANEL, PANEL) if len(order) > 1 else (2 * PANEL, int(1.5 * PANEL))
+    faceted = chart.properties(width=width, height=height).facet(
+        facet, columns=min(2, len(order)), spacing=14
+    )
+    # Else an axis stands below the empty place of the last row.
+    return faceted.resolve_axis(x="independent") if len(order) % 2 and len(order) > 1 else faceted
+
+
+def log_ticks(low: float, high: float, most: int = 5) -> list[float]:
+    """Round numbers of a logarithmic axis, as dense as `most` of them allow."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for digits in ((1, 1.5, 2, 3, 4, 5, 6, 8), (1, 2, 3, 5), (1, 2, 5), (1, 3), (1,)):
+        ticks = [digit * 10.0**power for power in powers for digit in digits]
+        inside = [float(f"{tick:.6g}") for tick in ticks if low <= tick <= high]
+        if len(inside) <= most:
+            return inside
+    return inside[:: -(-len(inside) // most)]
 
 
 def thinned_steps(x: pd.Series[float], y: pd.Series[float], cells: int = 400) -> list[bool]:

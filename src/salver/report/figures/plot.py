@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 COLUMNS = (
     "suite", "instance_id", "repetition", "solver", "outcome", "wall_s", "limit_s", "neurons",
-    "network", "question", "epsilon", "norm",
+    "network", "question", "method", "epsilon", "norm",
 )  # fmt: skip
 """Columns of the results that the plots look at."""
 

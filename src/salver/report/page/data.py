@@ -14,13 +14,16 @@ import numpy as np
 import pandas as pd
 
 from salver.families.instance import Facts, Instance
+from salver.families.questions import OtherClass
 from salver.judge.columns import RESULTS, ResultColumn
 from salver.report.colours import ABOVE, BELOW
 from salver.report.page.material import HEAD, Material, RunText
 from salver.report.page.pictures import DrawnPoint, Pictures
 from salver.report.pictures import shown_range
 from salver.report.templating import visible
-from salver.report.words import asked
+from salver.report.words import ANSWER_WORDS, asked, headline, question
+from salver.run.manifest import RunManifest
+from salver.spec.truth import Truth
 
 PLAIN_BYTES = 200_000
 """Data up to this size stands in the page as it is; larger data is compressed."""
@@ -34,13 +37,21 @@ class Embedded:
     packed: bool
 
 
-def page_data(frame: pd.DataFrame, instances: Mapping[str, Instance], material: Material) -> dict[str, Any]:
+def page_data(
+    frame: pd.DataFrame,
+    instances: Mapping[str, Instance],
+    material: Material,
+    order: Sequence[str] = (),
+    again: Sequence[str] = (),
+) -> dict[str, Any]:
     """What the page's script works on.
 
     Args:
         frame: the `results_frame`.
         instances: by id.
         material: texts and pictures.
+        order: the solvers as the leaderboard has them.
+        again: see `run_again`.
     """
     # Lists, since a column of texts is slow to walk through.
     at, keys = pd.factorize(frame["instance_id"], sort=False)
@@ -51,11 +62,17 @@ def page_data(frame: pd.DataFrame, instances: Mapping[str, Instance], material: 
     ]
     columns = [_column(frame, column) for column in RESULTS if column.heading]
     vectors: Vectors = {}
-    shown = [_instance(key, instances[key], material.pictures.get(key), vectors) for key in keys.tolist()]
+    truths = dict(zip(frame["instance_id"].tolist(), frame["truth"].tolist(), strict=True))
+    shown = [
+        _instance(instances[key], Truth(truths[key]), material.pictures.get(key), vectors)
+        for key in keys.tolist()
+    ]
     return {
         "rows": len(frame),
         "head": HEAD,
         "colours": [BELOW, ABOVE],
+        "order": [visible(name) for name in order],
+        "again": list(again),
         "columns": columns,
         "at": at.tolist(),
         # "./" keeps a stored path a path: it cannot become an address of another kind.
@@ -80,7 +97,9 @@ def _column(frame: pd.DataFrame, column: ResultColumn) -> dict[str, Any]:
     shown |= {"hidden": True} if column.hidden else {}
     if column.digits is None:
         codes, values = pd.factorize(frame[column.name], sort=False)
-        return {**shown, "values": [visible(str(value)) for value in values], "codes": codes.tolist()}
+        words = ANSWER_WORDS if column.name in ("claim", "truth") else {}
+        texts = [visible(words.get(value, str(value))) for value in values]
+        return {**shown, "values": texts, "codes": codes.tolist()}
     # JSON has no infinity and no NaN; the page shows what is below zero as not known.
     numbers = frame[column.name].astype("float64").replace([np.inf, -np.inf], np.nan).fillna(-1)
     numbers = numbers.round(column.digits)
@@ -102,19 +121,28 @@ Vectors = dict[tuple[float, ...], int]
 """Points and maps with their places; many instances are about the same point."""
 
 
-def _instance(key: str, instance: Instance, drawn: Pictures | None, vectors: Vectors) -> dict[str, Any]:
+def run_again(run: RunManifest) -> list[str]:
+    """The command that runs instances of a run again: the set, and what follows the solvers and the limit."""
+    options = run.options
+    end = ["-j", "1", *(["--proofs"] if options.proofs else [])]
+    end += ["--device", options.device] if options.device != "cpu" else []
+    return [run.instance_set if run.given else run.suite, *end]
+
+
+def _instance(instance: Instance, truth: Truth, drawn: Pictures | None, vectors: Vectors) -> dict[str, Any]:
     facts = instance.facts
     told = {"family": instance.family}
+    classes = drawn.names.classes if drawn else ()
     if facts is not None:
-        classes = drawn.names.classes if drawn else ()
         told |= _about(facts, classes) | {"network": instance.network}
     told |= {"query's ONNX": ", ".join(instance.network_files), "query's VNN-LIB": instance.vnnlib}
     shown: dict[str, Any] = {
-        "id": key,
+        "id": instance.id,
         "name": visible(instance.name),
         "suite": visible(instance.suite),
+        "headline": visible(_headline(instance, truth, drawn)),
+        "question": visible(question(facts, classes)),
         "asked": visible(asked(facts)),
-        "meaning": "The query's condition is met." if facts is None else facts.question.meaning,
         "facts": [[name, visible(value)] for name, value in told.items()],
     }
     if drawn is not None and facts is not None:
@@ -122,8 +150,25 @@ def _instance(key: str, instance: Instance, drawn: Pictures | None, vectors: Vec
     return shown
 
 
+def _headline(instance: Instance, truth: Truth, drawn: Pictures | None) -> str:
+    if instance.facts is None:
+        return f"Query {instance.name}"
+    classes = drawn.names.classes if drawn else ()
+    reached = drawn.witness.label if drawn and drawn.witness else None
+    return headline(instance.facts, truth, classes, reached)
+
+
 def _class(label: int, names: Sequence[str]) -> str:
     return f"{label} ({names[label]})" if label < len(names) else str(label)
+
+
+def _targets(facts: Facts) -> dict[str, str]:
+    """The classes that a witness may have, where the question is about another class."""
+    if not isinstance(facts.question, OtherClass):
+        return {}
+    found = facts.question.classes(facts.label, facts.logits)
+    every = len(found) == facts.logits - 1 and len(found) > 1
+    return {"asked for class": "any other" if every else ", ".join(map(str, found))}
 
 
 def _about(facts: Facts, classes: Sequence[str]) -> dict[str, str]:
@@ -133,11 +178,11 @@ def _about(facts: Facts, classes: Sequence[str]) -> dict[str, str]:
         "test point": str(facts.index),
         "class of xhat": _class(facts.label, classes),
         **in_data,
-        "asked for class": ", ".join(map(str, facts.question.classes(facts.label, facts.logits))),
+        **_targets(facts),
         "explained": facts.explained,
         "condition": facts.question.text,
         "epsilon": f"{facts.epsilon:g}",
-        "expected": f"{facts.expected} ({facts.evidence})",
+        "expected": f"{ANSWER_WORDS.get(facts.expected, facts.expected)} ({facts.evidence})",
     }
 
 

@@ -141,7 +141,8 @@ def _distance(one: Array, other: Array) -> float:
 
 def _drawn(x: Array, at: Seen, shape: tuple[int, ...], map_shape: tuple[int, ...]) -> DrawnPoint:
     image, shown = _in_order(x, shape), _in_order(at.map, map_shape)
-    return DrawnPoint(_rounded(image), _rounded(shown), at.label, at.top)
+    place = np.argsort(_in_order(np.arange(float(at.map.size)), map_shape))
+    return DrawnPoint(_rounded(image), _rounded(shown), at.label, tuple(place[list(at.top)].tolist()))
 
 
 def _in_order(values: Array, shape: tuple[int, ...]) -> Array:

@@ -5,38 +5,36 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
-from urllib.parse import urlencode
 
 import pandas as pd
 
-from salver.judge.columns import BOARD, OUTCOMES, SHARES, SOLVED
-from salver.judge.scoring import TOTAL, VIRTUAL_BEST, per_instance, virtual_best
+from salver.judge.columns import SHARES
 from salver.report.figures.background import Drawing
-from salver.report.page.data import embedded, page_data
+from salver.report.page.board import board_cells
+from salver.report.page.data import embedded, page_data, run_again
 from salver.report.page.material import Material
 from salver.report.results import Results
 from salver.report.table import Table
-from salver.report.tables import (
-    SHARE_HEADERS,
-    chosen_columns,
-    is_summary,
-    ranks,
-    rounded,
-    share_rows,
-    share_table,
-    shown_in,
-    shown_share,
-)
+from salver.report.tables import chosen_columns, share_table, shown_share
 from salver.report.templating import environment
+from salver.report.words import ANSWER_WORDS
 from salver.run.manifest import RunManifest
 
+DOCS = "https://salver.readthedocs.io"
 MOST_LISTED = 500
 """Rows of the wrong answers and of the disagreements; the results table and the CSV have all."""
-SCRIPTS = ("data.js", "table.js", "pictures.js", "instance.js", "page.js")
+SCRIPTS = ("data.js", "table.js", "shares.js", "pictures.js", "gallery.js", "instance.js", "page.js")
+_SQUARES = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 8 8"><path fill="#dc3220" d="M0 0h8v8H0z"/>'
+    '<path fill="#fff" d="M2 1h4v1H3v1h3v3H2V5h3V4H2z"/></svg>'
+)
+ICON = f"data:image/svg+xml;base64,{base64.b64encode(_SQUARES.encode()).decode()}"
+"""An s in pixels on the red of a saliency map."""
 
 
 def render_page(found: Results, material: Material, drawing: Drawing) -> str:
@@ -48,9 +46,9 @@ def render_page(found: Results, material: Material, drawing: Drawing) -> str:
     """
     run, frame = found.run, found.frame
     wrong = frame[frame["outcome"] == "wrong"].sort_values(["solver", "suite", "instance"])
-    shares = found.shares.sort_values(["suite", "share"], ascending=[True, False], kind="stable")
     script, style = _asset_text(SCRIPTS), _asset_text(("page.css",))
-    data = embedded(page_data(frame, run.instances.by_id, material))
+    data = embedded(page_data(frame, run.instances.by_id, material, found.order, run_again(run.manifest)))
+    suite_board, *others = _different(found.boards)
     page = (
         environment()
         .get_template("index.html.j2")
@@ -66,11 +64,13 @@ def render_page(found: Results, material: Material, drawing: Drawing) -> str:
             counts={"instance": frame["instance_id"].nunique(), "solver": frame["solver"].nunique()},
             runs=len(frame),
             setting=_setting(frame, run.manifest),
-            boards=[_board(board) for board in _different(found.boards)],
+            docs=DOCS,
+            icon=ICON,
+            covered=run.coverage,
+            resumed=_resumed(run.manifest),
+            board=board_cells(suite_board, frame),
+            boards=[board_cells(board, frame) for board in others],
             profile=found.profile.title,
-            share_headers=SHARE_HEADERS,
-            shares=share_rows(shares),
-            best=_virtual_best(per_instance(frame)),
             shares_by=_shares_by(found),
             wrong_by=wrong["solver"].value_counts().to_dict(),
             errors=int((frame["outcome"] == "error").sum()),
@@ -79,6 +79,7 @@ def render_page(found: Results, material: Material, drawing: Drawing) -> str:
             disagreements=found.disagreements[:MOST_LISTED],
             disagreement_count=len(found.disagreements),
             doubts=found.doubts,
+            answer_words=ANSWER_WORDS,
             notices=run.notices,
             plots=drawing(),
             pictures=len(material.pictures),
@@ -92,8 +93,21 @@ def _shares_by(found: Results) -> list[tuple[str, Table]]:
     """Shares certified and attacked by each key that tells the instances apart."""
     return [
         (key, share_table(shares, (key,), chosen_columns(None, SHARES, shown_share(shares))))
-        for key, shares in found.shares_by.items()
+        for key, unordered in found.shares_by.items()
+        for shares in [_in_order(unordered, key, found.order)]
     ]
+
+
+def _in_order(shares: pd.DataFrame, key: str, order: Sequence[str]) -> pd.DataFrame:
+    """Shares with the solvers of every group as the leaderboard has them."""
+    place = {name: number for number, name in enumerate(order)}
+    placed = shares.assign(place=[place.get(name, len(place)) for name in shares["solver"]])
+    return placed.sort_values([key, "place"], kind="stable").drop(columns="place").reset_index(drop=True)
+
+
+def _resumed(run: RunManifest) -> str:
+    """What goes on with an unfinished run."""
+    return shlex.join(["salver", "run", run_again(run)[0], "--resume"])
 
 
 def _facts(run: RunManifest) -> dict[str, Any]:
@@ -114,7 +128,7 @@ def _policy(script: str, style: str) -> str:
     hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (script, style)]
     return (
         f"default-src 'none'; script-src 'sha256-{hashes[0]}'; style-src 'sha256-{hashes[1]}'; "
-        "base-uri 'none'; form-action 'none'"
+        "img-src data:; base-uri 'none'; form-action 'none'"
     )
 
 
@@ -132,63 +146,6 @@ def _setting(frame: pd.DataFrame, run: RunManifest) -> list[str]:
     if run.machine.processor:
         told.append(f"{run.machine.processor}, {run.machine.cores or '?'} cores")
     return [*told, run.started[:10], f"salver {run.salver}"]
-
-
-def _board(board: pd.DataFrame) -> dict[str, Any]:
-    """A leaderboard as cells: place and solver, then score and means, then the counts of what occurs."""
-    cells, by = rounded(board), str(board.columns[0])
-    lone = board.iloc[:, 0].nunique() == 1
-    counts = [one for one in filter(shown_in(board), BOARD) if one.digits is None]
-    numbers = [one for one in BOARD if one.digits is not None]
-    columns = [*numbers, *sorted(counts, key=lambda one: not one.always)]
-    order = [*([] if lone else [by]), "solver", *(one.label for one in columns)]
-    rows = [
-        {
-            "cells": [
-                {
-                    "text": str(row[name]),
-                    "href": _filtered(by, row, name),
-                    "kind": _kind(by, name),
-                    "bad": name == "wrong" and row[name] > 0,
-                }
-                for name in order
-            ],
-            "rank": rank or "",
-            "best": rank == 1,
-            "summary": summary,
-        }
-        for row, rank, summary in zip(cells.to_dict("records"), ranks(board), is_summary(board), strict=True)
-    ]
-    named = f"{by} {board.iloc[:, 0].tolist()[0]}" if lone else f"by {by}"
-    return {"named": named, "heads": [(name, _kind(by, name)) for name in order], "rows": rows}
-
-
-def _kind(by: str, name: str) -> str:
-    return {by: "text", "solver": "heading"}.get(name, "number")
-
-
-def _filtered(by: str, row: Mapping[Any, Any], header: str) -> str:
-    """Where a count of outcomes leads: the results it counts. Empty for other cells and the virtual best."""
-    group, solver = str(row[by]), str(row["solver"])
-    if header not in OUTCOMES or not row[header] or solver == VIRTUAL_BEST:
-        return ""
-    wanted = {"solver": solver, "outcome": header, **({} if group == TOTAL else {by: group})}
-    return f"#results?{urlencode(wanted)}"
-
-
-def _virtual_best(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Of each solver: on how many instances the virtual best takes its answer, how many it alone solves."""
-    solved = frame[frame["outcome"].isin(SOLVED)]
-    keys = ["suite", "instance_id", "repetition"]
-    solved = solved.assign(repetition=0)
-    alone = solved[~solved.duplicated(keys, keep=False)]["solver"].value_counts()
-    picked = virtual_best(frame[["solver", "outcome", "wall_s", *keys]].assign(repetition=0))
-    taken = picked[picked["outcome"].isin(SOLVED)]["detail"].value_counts()
-    rows = [
-        {"solver": str(name), "taken": int(taken.get(name, 0)), "alone": int(alone.get(name, 0))}
-        for name in sorted(frame["solver"].unique())
-    ]
-    return sorted(rows, key=lambda row: (-row["taken"], row["solver"]))
 
 
 def _flat(facts: Mapping[str, Any]) -> dict[str, str]:

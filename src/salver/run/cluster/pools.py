@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import socket
-import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +11,7 @@ from typing import NamedTuple
 from pydantic import Field, field_validator
 
 from salver.core.errors import SalverError
+from salver.core.files import read_toml
 from salver.core.records import Record, parse_record
 from salver.run.cluster.workforce import Request
 from salver.run.plan import PlannedJob
@@ -106,11 +106,7 @@ def read_pools(path: Path | None, device: str) -> Pools:
     if path is None:
         gpus = (Pool(name="gpu", gpus=1),) if device == "cuda" else ()
         return Pools(pool=(*gpus, Pool()))
-    try:
-        raw = tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SalverError(f"cannot be read ({error})", str(path), "correct the file of --pools") from error
-    pools: Pools = parse_record(Pools, raw, str(path))
+    pools: Pools = parse_record(Pools, read_toml(path, "correct the file of --pools"), str(path))
     names = [pool.name for pool in pools.pool]
     if len(set(names)) < len(names):
         raise SalverError("two pools have one name", str(path), "rename one")

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
-from salver.core.errors import SalverError, file_error
+from salver.core.errors import SalverError
+from salver.core.files import read_toml
 from salver.core.names import SOLVER_NAME, SOLVER_NAME_HINT
 from salver.core.records import Record, parse_record
 from salver.families.instance import Instance
@@ -71,12 +71,7 @@ def declared_runner(file: Path) -> type[Runner]:
         SalverError: the file does not parse, has an unknown key or one of the other kind.
     """
     where = str(file)
-    try:
-        raw = tomllib.loads(file.read_text())
-    except OSError as error:
-        raise file_error(error, file, "read") from error
-    except (ValueError, RecursionError) as error:
-        raise SalverError(f"is no TOML file ({error})", where, "correct or remove it") from error
+    raw = read_toml(file, "correct or remove it")
     description: ToolDescription = parse_record(ToolDescription, raw, where)
     name = file.stem.lower()
     if not SOLVER_NAME.fullmatch(name):

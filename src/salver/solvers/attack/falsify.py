@@ -36,7 +36,7 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
         UnsupportedQueryError: operators outside `Program`.
     """
     seconds = SECONDS + SECONDS_PER_WEIGHT * _weights(query.program)
-    search = _Descent.start(query, options.seed)
+    search = Descent.start(query, options.seed)
     witness = search.run(Budget(min(budget.left, seconds)), rounds=None)
     if witness is not None:
         return Result(Verdict.SAT, witness)
@@ -52,23 +52,24 @@ def attack(query: Query, budget: Budget, seed: int = 0, rounds: int = 3) -> Arra
     Raises:
         UnsupportedQueryError: operators outside `Program`.
     """
-    return _Descent.start(query, seed).run(budget, rounds)
+    return Descent.start(query, seed).run(budget, rounds)
 
 
 @dataclass
-class _Descent:
+class Descent:
     """One search; its state is what has been learned from the points seen so far.
 
     Attributes:
         scales: typical |slack| per clause; spreads: typical |z| per neuron; size: typical largest |output|.
         elite: the points [k, n] at which the runs of the last round came closest.
-        best: largest exact margin seen (negative: how far the closest point misses).
+        best: largest exact margin seen (negative: how far the closest point misses), and closest: that point.
     """
 
     query: Query
     generator: np.random.Generator
     arrays: ClauseArrays
     best: float = -np.inf
+    closest: Array | None = None
     rounds: int = 0
     scales: Array = field(default_factory=lambda: np.ones(0))
     spreads: tuple[Array, ...] = ()
@@ -76,7 +77,7 @@ class _Descent:
     elite: Array = field(default_factory=lambda: np.zeros((0, 0)))
 
     @classmethod
-    def start(cls, query: Query, seed: int) -> _Descent:
+    def start(cls, query: Query, seed: int) -> Descent:
         return cls(query, np.random.default_rng(seed), clause_arrays(query.prop))
 
     def run(self, budget: Budget, rounds: int | None) -> Array | None:
@@ -96,6 +97,14 @@ class _Descent:
             if self.best > before + 1e-3 * abs(before):
                 stale, progress = 0, budget.left
         return None
+
+    def round_near(self, points: Array, budget: Budget) -> Array | None:
+        """A confirmed witness of one more round, in which runs also start around points [k, n]."""
+        if self.arrays.impossible:
+            return None
+        self.elite = np.concatenate([self.elite, points]) if len(self.elite) else points
+        self.rounds += 1
+        return self._round(budget)
 
     def _round(self, budget: Budget) -> Array | None:
         samples = self._samples()
@@ -165,7 +174,8 @@ class _Descent:
         return None
 
     def _confirmed(self, x: Array, margins: Array) -> Array | None:
-        self.best = max(self.best, float(margins.max()))
+        if margins.max() > self.best:
+            self.best, self.closest = float(margins.max()), x[int(margins.argmax())].copy()
         for row in np.argsort(-margins)[:3]:
             if margins[row] < 0:
                 break

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
 from salver.nets.affine import Affine
 from salver.nets.program import (
@@ -63,7 +62,7 @@ class Surrogate:
                     scale = self.temperatures[block.pre]
                     values[number] = scale * np.logaddexp(0.0, zs[block.pre] / scale)
                 case MaskBlock():
-                    values[number] = special.expit(zs[block.pre] / self.temperatures[block.pre])
+                    values[number] = sigmoid(zs[block.pre] / self.temperatures[block.pre])
                 case GateBlock():
                     gated[number] = block.value.evaluate(values)
                     values[number] = values[block.mask] * gated[number]
@@ -88,7 +87,7 @@ class Surrogate:
             block = self.program.blocks[number]
             match block:
                 case ReluBlock():
-                    slope = special.expit(trace.zs[block.pre] / self.temperatures[block.pre])
+                    slope = sigmoid(trace.zs[block.pre] / self.temperatures[block.pre])
                 case MaskBlock():
                     mask = trace.values[number]
                     slope = mask * (1.0 - mask) / self.temperatures[block.pre]
@@ -104,6 +103,12 @@ class Surrogate:
                     slope = trace.values[block.factor]
             _push(adjoints, self.program.argument(block), adjoint * slope)
         return adjoints.get(-1, np.zeros_like(trace.values[-1]))
+
+
+def sigmoid(z: Array) -> Array:
+    """1 / (1 + exp(-z)), exact to rounding on both sides; `scipy.special` takes long to import."""
+    tail = np.exp(-np.abs(z))
+    return np.where(z >= 0.0, 1.0, tail) / (1.0 + tail)
 
 
 def _push(adjoints: dict[int, Array], affine: Affine, adjoint: Array) -> None:

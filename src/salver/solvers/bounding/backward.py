@@ -2,10 +2,15 @@
 
 The premise |E(x) - E(xhat)| <= delta is a strong constraint on the masks. With E = A u over the entries u
 that are still open (gated values or masks), any matrix P gives u = P y + (I - P A) u, hence bounds on u from
-the ranges of y and of u itself. P = pinv(A) makes I - P A vanish on every entry that the rows determine; the
-identity holds for every P, so rounding in the pseudo-inverse costs tightness, never soundness; that of I - P
-A is bounded by |P| (|A| max|u|). A gate whose value cannot be 0 is on; one whose argument cannot reach the
-value's range is off; the arguments of gates that are on are rows of known range for the blocks before them.
+the ranges of y and of u itself. The identity holds for every P, so rounding in P costs tightness, never
+soundness; that of I - P A is bounded by |P| (|A| max|u|). A gate whose value cannot be 0 is on; one whose
+argument cannot reach the value's range is off; the arguments of gates that are on are rows of known range for
+the blocks before them.
+
+With w the widths of y and W those of u, the new width of u_j is sum_i |P_ji| w_i + sum_l |(I - P A)_jl| W_l.
+P is chosen to make the same sum of squares least: least squares with these widths as weights, from the Gram
+matrix of the chosen columns. For every P the new width is at least the least of W_j and all w_i / |A_ij|, so
+entries for which that is W_j are not looked at.
 """
 
 from __future__ import annotations
@@ -15,7 +20,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from salver.nets.affine import ROUNDING, Affine, dense
+from salver.nets.affine import ROUNDING, Affine, Matrix, dense
 from salver.nets.program import FactorBlock, GateBlock, MaskBlock, ProductBlock, Program, ReluBlock
 from salver.solvers.bounding.bounds import Bounds
 from salver.solvers.bounding.relaxation import TINY
@@ -25,7 +30,8 @@ Array = npt.NDArray[np.float64]
 _Part = tuple[int, npt.NDArray[np.intp], Array]
 """A block, its open entries, and their columns of the rows."""
 _ROUNDS = 3
-_CONDITION = 1e-9
+_FINEST = 1e-5
+"""Share of a row's reach below which its range counts as this wide for the choice of P."""
 
 
 def tighten_backwards(program: Program, prop: Property, bounds: Bounds) -> Bounds:
@@ -108,26 +114,34 @@ class _Backward:
 
     def _rows(self, affine: Affine, rows: npt.NDArray[np.intp], low: Array, high: Array) -> None:
         """Narrows the open entries of every saliency block that the rows read."""
-        parts: list[_Part] = []
-        rest_low, rest_high = low[rows] - affine.constant[rows], high[rows] - affine.constant[rows]
-        read = affine.rows(rows)
-        size = read.magnitude({b: np.maximum(np.abs(self.low[b]), np.abs(self.high[b])) for b in read.terms})
-        for block, matrix in read.terms.items():
-            picked = dense(matrix)
-            open_ = self._open(block)
-            closed = np.ones(picked.shape[1], bool)
-            closed[open_] = False
-            if len(open_):
-                parts.append((block, open_, picked[:, open_]))
-            least, most = interval_product(
-                picked[:, closed], self.low[block][closed], self.high[block][closed]
-            )
-            rest_low, rest_high = rest_low - most, rest_high - least
-        if not parts or not len(rows):
+        if not len(rows):
             return
+        open_ = {block: self._open(block) for block in affine.terms}
+        if not any(len(entries) for entries in open_.values()):
+            return
+        # Picking rows copies them; of a map that is used nearly whole no copy is made.
+        read, at = (affine, rows) if 2 * len(rows) > affine.size else (affine.rows(rows), slice(None))
+        closed, reach = self._closed(read, open_)
+        size = read.magnitude({b: np.maximum(np.abs(self.low[b]), np.abs(self.high[b])) for b in read.terms})
+        rest = (read.constant + closed)[at]
         # The limits' own rounding from decimals, and all sums so far; both sides open count for nothing.
-        slop = ROUNDING * (size + np.fmax(_finite(low[rows]), _finite(high[rows]))) + TINY
-        self._solve(parts, rest_low - slop, rest_high + slop)
+        slop = ROUNDING * (size[at] + np.fmax(_finite(low[rows]), _finite(high[rows]))) + TINY + reach[at]
+        parts = [
+            (block, entries, dense(_columns(read.terms[block], entries)[at]))
+            for block, entries in open_.items()
+            if len(entries)
+        ]
+        self._solve(parts, low[rows] - rest - slop, high[rows] - rest + slop)
+
+    def _closed(self, affine: Affine, open_: dict[int, npt.NDArray[np.intp]]) -> tuple[Array, Array]:
+        """Middle and radius [rows] of what the rows add up besides the open entries."""
+        middle, radius = np.zeros(affine.size), np.zeros(affine.size)
+        for block, matrix in affine.terms.items():
+            low, high = self.low[block].copy(), self.high[block].copy()
+            low[open_[block]] = high[open_[block]] = 0.0
+            middle += matrix @ ((low + high) / 2)
+            radius += affine.unsigned[block] @ ((high - low) / 2)
+        return middle, radius
 
     def _open(self, block: int) -> npt.NDArray[np.intp]:
         """Entries worth narrowing: masks, gated values and products that may take several values."""
@@ -138,32 +152,19 @@ class _Backward:
         return np.flatnonzero(self.low[block] < self.high[block])
 
     def _solve(self, parts: list[_Part], low: Array, high: Array) -> None:
-        matrix = np.hstack([part[2] for part in parts])
-        unknown_low = np.concatenate([self.low[block][open_] for block, open_, _ in parts])
-        unknown_high = np.concatenate([self.high[block][open_] for block, open_, _ in parts])
-        finite = np.isfinite(low) & np.isfinite(high)
-        if not finite.any():
-            return
-        matrix, low, high = matrix[finite], low[finite], high[finite]
-        try:
-            inverse = _pseudo_inverse(matrix)
-        except np.linalg.LinAlgError:
-            return
-        least, most = interval_product(inverse, low, high)
-        remainder = np.eye(matrix.shape[1]) - inverse @ matrix
-        rest_least, rest_most = interval_product(remainder, unknown_low, unknown_high)
-        largest = np.maximum(np.abs(unknown_low), np.abs(unknown_high))
-        limits = np.maximum(np.abs(low), np.abs(high))
-        slop = ROUNDING * (np.abs(inverse) @ (limits + np.abs(matrix) @ largest) + largest) + TINY
-        new_low = np.fmax(unknown_low, least + rest_least - slop)
-        new_high = np.fmin(unknown_high, most + rest_most + slop)
-        if (new_low > new_high).any():
+        matrix = np.hstack([part[2] for part in parts]) if len(parts) > 1 else parts[0][2]
+        known = (
+            np.concatenate([self.low[block][open_] for block, open_, _ in parts]),
+            np.concatenate([self.high[block][open_] for block, open_, _ in parts]),
+        )
+        found = narrowed(matrix, low, high, *known)
+        if found is None or (found[0] > found[1]).any():
             self.feasible = False
             return
         start = 0
         for block, open_, _ in parts:
             end = start + len(open_)
-            self.low[block][open_], self.high[block][open_] = new_low[start:end], new_high[start:end]
+            self.low[block][open_], self.high[block][open_] = found[0][start:end], found[1][start:end]
             start = end
 
     def _gate(self, number: int, block: GateBlock) -> None:
@@ -248,12 +249,93 @@ class _Backward:
         signs[on], signs[off] = 1, -1
 
 
-def _pseudo_inverse(matrix: Array) -> Array:
-    """Of a matrix [k, m], by way of a triangular one where it is tall: a tenth of the time."""
-    if matrix.shape[0] <= 2 * matrix.shape[1]:
-        return np.asarray(np.linalg.pinv(matrix, rcond=_CONDITION), np.float64)
-    columns, triangle = np.linalg.qr(matrix)
-    return np.asarray(np.linalg.pinv(triangle, rcond=_CONDITION) @ columns.T, np.float64)
+def narrowed(matrix: Array, low: Array, high: Array, least: Array, most: Array) -> tuple[Array, Array] | None:
+    """Ranges [m] of u within `least` and `most`, where matrix [k, m] @ u lies within `low` and `high` [k].
+
+    Returns:
+        None where no u has such values.
+    """
+    middle, radius, largest = (least + most) / 2, (most - least) / 2, np.maximum(np.abs(least), np.abs(most))
+    unsigned = np.abs(matrix)
+    size = unsigned @ largest
+    centre, reach = matrix @ middle, unsigned @ radius + ROUNDING * size + TINY
+    low, high = np.fmax(low, centre - reach), np.fmin(high, centre + reach)
+    if (low > high).any():
+        return None
+    # By no P is the new range of u_j narrower than the least (high_i - low_i) / |A_ij|.
+    width = np.maximum(high - low, _FINEST * reach)
+    weight = unsigned * (2.0 * radius / np.where(width > 0.0, width, np.inf)[:, None])
+    finite = np.isfinite(weight).all(axis=1)
+    if not finite.all():
+        matrix, weight, width, size = matrix[finite], weight[finite], width[finite], size[finite]
+        low, high = low[finite], high[finite]
+    chosen = np.flatnonzero((weight > 1.0).any(axis=0))
+    if not len(chosen):
+        return least, most
+    limits = np.fmax(np.abs(low), np.abs(high)) + size
+    system = _System(matrix, (low, high), limits, (least, most), chosen)
+    inverse = _estimator(matrix, weight, chosen) * (2.0 * radius[chosen, None] / width)
+    found = [system.of_rows(weight[:, chosen].argmax(axis=0)), system.of_sums(inverse)]
+    least, most = least.copy(), most.copy()
+    for below, above in found:
+        least[chosen], most[chosen] = np.fmax(least[chosen], below), np.fmin(most[chosen], above)
+    return least, most
+
+
+@dataclass(frozen=True, eq=False)
+class _System:
+    """matrix [k, m] @ u in `ranges`, u in `known`; `limits` [k] bound all that a row adds up, and its range.
+
+    Attributes:
+        chosen: the entries of u [c] whose ranges are wanted.
+    """
+
+    matrix: Array
+    ranges: tuple[Array, Array]
+    limits: Array
+    known: tuple[Array, Array]
+    chosen: npt.NDArray[np.intp]
+
+    def of_rows(self, rows: npt.NDArray[np.intp]) -> tuple[Array, Array]:
+        """Ranges [c] of the chosen entries, each by one of the rows [c] that reads it."""
+        each = np.arange(len(rows))
+        rest = self.matrix[rows]
+        pivot = rest[each, self.chosen].copy()
+        rest[each, self.chosen] = 0.0
+        least, most = interval_product(rest, *self.known)
+        slop = ROUNDING * 2.0 * self.limits[rows] + TINY
+        ends = (self.ranges[0][rows] - most - slop) / pivot, (self.ranges[1][rows] - least + slop) / pivot
+        room = ROUNDING * np.maximum(np.abs(ends[0]), np.abs(ends[1])) + TINY
+        return np.minimum(*ends) - room, np.maximum(*ends) + room
+
+    def of_sums(self, inverse: Array) -> tuple[Array, Array]:
+        """Ranges [c] of the chosen entries by sums of rows with weights [c, k]."""
+        below, above = interval_product(inverse, *self.ranges)
+        remainder = -inverse @ self.matrix
+        remainder[np.arange(len(self.chosen)), self.chosen] += 1.0
+        least, most = interval_product(remainder, *self.known)
+        largest = np.maximum(np.abs(self.known[0]), np.abs(self.known[1]))[self.chosen]
+        slop = ROUNDING * (np.abs(inverse) @ self.limits + largest) + TINY
+        return below + least - slop, above + most + slop
+
+
+def _estimator(matrix: Array, weight: Array, columns: npt.NDArray[np.intp]) -> Array:
+    """P [c, k] that estimates the `columns` [c] of u from the rows, with every range taken for 1.
+
+    Args:
+        weight: absolute values of the matrix [k, m] in these units; what other columns add is an error.
+    """
+    chosen = np.sign(matrix[:, columns]) * weight[:, columns]
+    others = (weight**2).sum(axis=1) - (chosen**2).sum(axis=1)
+    precision = 1.0 / (1.0 + np.maximum(others, 0.0))
+    turned = chosen.T * precision
+    gram = turned @ chosen
+    gram[np.diag_indices_from(gram)] += 1.0
+    return np.asarray(np.linalg.solve(gram, turned))
+
+
+def _columns(matrix: Matrix, entries: npt.NDArray[np.intp]) -> Matrix:
+    return matrix if len(entries) == matrix.shape[1] else matrix[:, entries]
 
 
 def interval_product(matrix: Array, low: Array, high: Array) -> tuple[Array, Array]:

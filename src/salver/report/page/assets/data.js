@@ -24,7 +24,9 @@ async function readData() {
 function prepared(data) {
   data.byName = Object.fromEntries(data.columns.map((column) => [column.name, column]));
   data.textOf = new Map(data.texts.map(([row, ...text]) => [row, text]));
-  data.numberOf = new Map(data.instances.map((instance, number) => [instance.id, number]));
+  // By name and by id; an id is never taken for a name.
+  data.numberOf = new Map(data.instances.map((instance, number) => [instance.name, number]));
+  data.instances.forEach((instance, number) => data.numberOf.set(instance.id, number));
   for (const { picture } of data.instances) {
     for (const point of picture ? [picture.xhat, picture.witness] : []) {
       if (point) Object.assign(point, { x: data.vectors[point.x], map: data.vectors[point.map] });
@@ -42,6 +44,19 @@ function cellText(column, row) {
   const number = column.numbers[row];
   if (number < 0) return "";
   return column.digits > 3 ? String(number) : number.toFixed(Math.min(column.digits, 2));
+}
+
+// What tells something: a text that is not none, a number that is known.
+function tellingValues(column) {
+  if (column.numbers) return new Set(column.numbers);
+  return new Set(column.values.filter((value) => !["", "none", "absent"].includes(value)));
+}
+
+// Texts of a column to choose from, solvers as the leaderboard has them.
+function choices(data, column) {
+  if (column.numbers) return [...tellingValues(column)].filter((value) => value >= 0).sort((a, b) => a - b).map(String);
+  if (column.name === "solver") return [...column.values].sort((a, b) => data.order.indexOf(a) - data.order.indexOf(b));
+  return [...column.values].sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
 }
 
 // What a column sorts by: numbers, or the places of its texts in the alphabet.
@@ -72,8 +87,8 @@ function selectedRows(data, { words, chosen, sort, descending }) {
   const tests = words.map((word) => wordTest(data.columns, word));
   for (const [name, value] of Object.entries(chosen)) {
     const column = data.byName[name];
-    const code = column.values.indexOf(value);
-    tests.push((row) => column.codes[row] === code);
+    const [cells, wanted] = column.codes ? [column.codes, column.values.indexOf(value)] : [column.numbers, Number(value)];
+    tests.push((row) => cells[row] === wanted);
   }
   const rows = new Int32Array(data.rows);
   let count = 0;

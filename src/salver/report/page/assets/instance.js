@@ -64,7 +64,7 @@ function runsTable(data, rows) {
   const lines = rows.map((row) => make("tr", {}, ...columns.map((column) => {
     const text = cellText(column, row);
     if (column.name === "solver") return make("th", { scope: "row" }, runName(data, row));
-    return make("td", { class: column.numbers ? "number" : column.name === "outcome" ? text.replace(/\W/g, "") : null }, text);
+    return make("td", { class: column.numbers ? "number" : column.name === "outcome" ? outcomeClass(text) : column.name === "detail" ? "text" : null }, text);
   })));
   const table = make("table", { class: "sortable runs" }, make("caption", {}, "Runs on this instance"),
     make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...lines));
@@ -78,21 +78,34 @@ function bestRun(data, rows) {
   return solved.sort((a, b) => wall[a] - wall[b])[0];
 }
 
-const ANSWERS = { sat: "sat: yes, there is one (falsified)", unsat: "unsat: no, there is none (verified)", unknown: "not known: no solver answered" };
+const ANSWERS = {
+  falsified: "Not robust (falsified): there is such an input",
+  verified: "Robust (verified): there is no such input",
+  unknown: "Not known: no solver answered",
+};
 
 function answerList(data, instance, rows) {
   const truth = cellText(data.byName.truth, rows[0]), best = bestRun(data, rows);
-  const told = [["asked", instance.asked], ["answer", ANSWERS[truth] || truth]];
-  if (best !== undefined) told.push(["virtual best", `${cellText(data.byName.solver, best)}, ${cellText(data.byName.wall_s, best)} s`]);
+  const by = best === undefined ? "" : `; fastest by ${runName(data, best)}, ${cellText(data.byName.wall_s, best)} s`;
+  const told = [["question", instance.question], ["answer", (ANSWERS[truth] || truth) + by, truth]];
   const wrong = rows.filter((row) => cellText(data.byName.outcome, row) === "wrong");
-  if (wrong.length) told.push(["wrong", wrong.map((row) => `${runName(data, row)}: ${cellText(data.byName.detail, row)}`).join("; ")]);
-  return factList(told);
+  if (wrong.length) told.push(["wrong", wrong.map((row) => `${runName(data, row)}: ${cellText(data.byName.detail, row)}`).join("; "), "wrong"]);
+  const symbols = make("details", {}, make("summary", {}, "The question in symbols"), make("p", {}, instance.asked));
+  return [factList(told), symbols];
 }
 
 function factList(told) {
   const list = make("dl", { class: "facts" });
-  for (const [name, value] of told) list.append(make("dt", {}, name), make("dd", { class: name === "wrong" ? "wrong" : null }, value));
+  for (const [name, value, kind = null] of told) list.append(make("dt", {}, name), make("dd", { class: kind }, value));
   return list;
+}
+
+// A line for a shell that puts the same solvers on the query again.
+function againLine(data, instance, rows) {
+  const [target, ...end] = data.again;
+  const names = [...new Set(rows.map((row) => cellText(data.byName.solver, row)))];
+  const limit = String(Math.max(...rows.map((row) => data.byName.limit_s.numbers[row])));
+  return ["salver", "run", target, "--only", instance.name, "--solvers", names.join(","), "--timeout", limit, ...end].map(quoted).join(" ");
 }
 
 function addressOf(data, number) {
@@ -119,14 +132,20 @@ function renderInstance(data, number, place, order, isFiltered) {
   const instance = data.instances[number];
   const rows = [];
   data.at.forEach((at, row) => { if (at === number) rows.push(row); });
-  const heading = make("h2", { tabindex: "-1" }, `Instance ${instance.name}`);
-  place.replaceChildren(instanceNav(data, number, order, isFiltered), heading, answerList(data, instance, rows),
-    make("h3", {}, "Pictures"), ...pictureSection(data, instance),
+  const solver = (row) => data.order.indexOf(cellText(data.byName.solver, row));
+  rows.sort((a, b) => solver(a) - solver(b) || a - b);
+  const heading = make("h2", { tabindex: "-1" }, instance.headline);
+  const line = againLine(data, instance, rows);
+  const about = make("section", {}, make("h3", {}, "Facts of the instance"), factList([["suite", instance.suite], ...instance.facts]),
+    make("h3", {}, "Run it again"), make("pre", { tabindex: "0", role: "region", "aria-label": "Command that runs it again" }, line),
+    copyButton("Copy command", () => line));
+  place.replaceChildren(instanceNav(data, number, order, isFiltered), heading,
+    make("p", { class: "note" }, "Instance ", make("code", {}, instance.name), ` (${instance.id})`),
+    make("div", { class: "two" }, make("section", {}, ...answerList(data, instance, rows), make("h3", {}, "Pictures"), ...pictureSection(data, instance)), about),
     make("h3", {}, "Runs"), runsTable(data, rows),
     make("p", { class: "note" }, make("a", { href: "#terms" }, "What the words mean")),
     make("h3", {}, "Command lines and logs"),
     make("p", { class: "note" }, "As they were run: the paths are those of the run's private copy of the instance."),
-    ...rows.map((row) => runDetails(data, row)),
-    make("h3", {}, "Facts of the instance"), factList([["suite", instance.suite], ...instance.facts]));
+    ...rows.map((row) => runDetails(data, row)));
   return heading;
 }

@@ -19,10 +19,11 @@ function sortable(table) {
   });
 }
 
-// A region that does not scroll is no stop for the keyboard.
+// A region that does not scroll is no stop for the keyboard, and the headings of its table stay in sight.
 function markScrolling() {
   for (const region of document.querySelectorAll(".wide")) {
-    const scrolls = region.scrollWidth > region.clientWidth || region.scrollHeight > region.clientHeight;
+    const scrolls = region.scrollWidth > region.clientWidth;
+    region.classList.toggle("fits", !scrolls);
     if (scrolls) region.setAttribute("tabindex", "0");
     else region.removeAttribute("tabindex");
   }
@@ -35,7 +36,7 @@ class Views {
     this.report = document.getElementById("report");
     this.instance = document.getElementById("instance");
     this.title = document.title;
-    this.left = { scroll: 0, hash: "" };
+    this.left = { scroll: 0, hash: "", link: null };
     this.shown = null;
     document.addEventListener("click", (event) => this.remember(event));
     document.addEventListener("keydown", (event) => this.step(event));
@@ -47,7 +48,7 @@ class Views {
   // Where the reader was in the report, so that going back leads there.
   remember(event) {
     const link = event.target.closest("a[href^='#instance/']");
-    if (link && !this.report.hidden) this.left = { scroll: scrollY, hash: link.getAttribute("href") };
+    if (link && !this.report.hidden) this.left = { scroll: scrollY, hash: link.getAttribute("href"), link };
   }
 
   // Arrows lead through the instances, unless they scroll what has the focus or move in a field.
@@ -119,8 +120,9 @@ class Views {
   returnTo(address) {
     const isOpener = address === this.left.hash;
     if (!isOpener) this.table.turnTo(this.shown);
-    const links = [...(isOpener ? this.report : this.table.body).querySelectorAll("a[href^='#instance/']")];
-    const link = links.find((one) => one.getAttribute("href") === address);
+    const links = [...this.table.body.querySelectorAll("a[href^='#instance/']")];
+    const opener = isOpener && this.left.link.isConnected ? this.left.link : null;
+    const link = opener || links.find((one) => one.getAttribute("href") === address);
     if (isOpener) scrollTo(0, this.left.scroll);
     else (link || this.table.status).scrollIntoView({ block: "center" });
     if (link) link.focus({ preventScroll: true });
@@ -142,12 +144,19 @@ function unfoldForPrint() {
 }
 
 async function start() {
+  document.documentElement.classList.add("js");
   for (const table of document.querySelectorAll("table.sortable")) sortable(table);
   unfoldForPrint();
   addEventListener("resize", markScrolling);
   try {
     const data = await readData();
-    new Views(data, new ResultsTable(data));
+    const shares = new Shares(data, document.getElementById("pivot"));
+    const gallery = new Gallery(data, document.getElementById("gallery"));
+    const table = new ResultsTable(data, (rows) => {
+      shares.show(rows);
+      gallery.show([...new Set(Array.from(rows, (row) => data.at[row]))]);
+    });
+    new Views(data, table);
     document.documentElement.dataset.ready = String(Math.round(performance.now()));
   } catch (error) {
     document.getElementById("shown").textContent =

@@ -52,9 +52,10 @@ function drawn(name, attributes, ...children) {
   return element;
 }
 
-// The top-k set as frames over the pixels.
+// The top-k set as frames over the pixels, of whichever channel the entry is.
 function frames([, height, width], top) {
-  const cells = top.map((index) => drawn("rect", {
+  const pixels = [...new Set(top.map((index) => index % (height * width)))];
+  const cells = pixels.map((index) => drawn("rect", {
     x: (index % width) + 0.06, y: Math.floor(index / width) + 0.06, width: 0.88, height: 0.88 }));
   return drawn("svg", { viewBox: `0 0 ${width} ${height}`, class: "frames", "aria-hidden": "true" }, ...cells);
 }
@@ -71,10 +72,10 @@ function colourBar(low, high, colour) {
 function figure(title, note, label, shape, values, { colour, ends, isInput = false, top = [] }) {
   const canvas = paint(shape, values, colour, isInput);
   canvas.setAttribute("aria-label", sentence(label, shape, values));
-  if (shape[0] > 1 && !isInput) note += "; of each pixel the channel of largest size";
-  const marked = top.length && shape[0] === 1 ? [frames(shape, top)] : [];
+  if (shape[0] > 1 && !isInput && note) note += "; of each pixel the channel of largest size";
+  const marked = top.length ? [frames(shape, top)] : [];
   return make("figure", {}, make("div", { class: "pixels" }, canvas, ...marked), colourBar(...ends, colour),
-    make("figcaption", {}, make("b", {}, title), make("br"), note));
+    make("figcaption", {}, make("b", {}, title), ...(note ? [make("br"), note] : [])));
 }
 
 function className(picture, label) {
@@ -85,7 +86,8 @@ function nameOfXhat(picture) {
   return picture.exact ? "xhat" : "middle of the box (xhat is not known)";
 }
 
-function imageFigures(data, picture) {
+// Of a witness in brief only both inputs and both maps.
+function imageFigures(data, picture, brief = false) {
   const { xhat, witness, epsilon } = picture;
   const all = witness ? [...xhat.x, ...witness.x] : xhat.x;
   const range = picture.range || [Math.min(...all), Math.max(...all)];
@@ -93,6 +95,12 @@ function imageFigures(data, picture) {
   const ranges = Array.isArray(range[0]) ? range : null;
   const light = { colour: (value, channel = 0) => grey(value, ranges ? ranges[channel] : range), ends: ranges ? ranges[0] : range, isInput: true };
   const signed = (limit) => ({ colour: (value) => signedColour(data, value, limit), ends: [-limit, limit] });
+  if (brief) {
+    const limit = Math.max(largest(xhat.map), largest(witness.map));
+    return [make("div", { class: "pictures brief" },
+      ...[[xhat, "xhat"], [witness, "the witness"]].map(([at, name]) => figure(className(picture, at.label), "", `Input of ${name}`, picture.shape, at.x, light)),
+      ...(limit ? [[xhat, "xhat"], [witness, "the witness"]] : []).map(([at, name]) => figure("its map", "", `Saliency map of ${name}`, picture.mapShape, at.map, { ...signed(limit), top: at.top })))];
+  }
   const rows = [[figure(nameOfXhat(picture), className(picture, xhat.label), "Input xhat", picture.shape, xhat.x, light)]];
   if (witness) {
     rows[0].push(
@@ -112,34 +120,41 @@ function imageFigures(data, picture) {
 }
 
 // A number, and a bar from the middle to the left or right that shows its size.
-function barCell(data, value, most) {
+function barCell(data, value, most, topped = "") {
   const part = most > 0 ? 30 * Math.min(1, Math.abs(value) / most) : 0;
   const bar = drawn("rect", { x: value < 0 ? 30 - part : 30, y: 1, width: part, height: 8, fill: `rgb(${data.colours[value < 0 ? 0 : 1]})` });
   const axis = drawn("path", { d: "M30 0V10", class: "axis" });
-  return make("td", { class: "number" }, drawn("svg", { viewBox: "0 0 60 10", width: 60, height: 10, "aria-hidden": "true" }, bar, axis), make("span", { class: "amount" }, short(value)));
+  return make("td", { class: topped ? "number framed" : "number" },
+    drawn("svg", { viewBox: "0 0 60 10", width: 60, height: 10, "aria-hidden": "true" }, bar, axis), make("span", { class: "amount" }, short(value)),
+    ...(topped ? [make("span", { class: "unseen" }, topped)] : []));
 }
 
-function entryTable(data, picture) {
+// In brief only the maps, of the entries that weigh most.
+function entryTable(data, picture, most = Infinity) {
   const { xhat, witness } = picture;
+  const brief = most < Infinity && xhat.map.length === xhat.x.length;
+  const of = xhat.x.map((_, index) => index);
+  if (brief) of.sort((a, b) => Math.abs(xhat.map[b]) - Math.abs(xhat.map[a])).splice(most);
   const columns = [];
   const add = (of, title) => {
     const most = Math.max(largest(xhat[of]), witness ? largest(witness[of]) : 0);
-    columns.push([`${title} at xhat`, xhat[of], most]);
+    const top = (point) => (of === "map" ? point.top : []);
+    columns.push([`${title} at xhat`, xhat[of], most, top(xhat)]);
     if (!witness) return;
-    columns.push([`${title} at the witness`, witness[of], most]);
-    columns.push([`change of ${title}`, minus(witness[of], xhat[of]), of === "x" ? picture.epsilon : most]);
+    columns.push([`${title} at the witness`, witness[of], most, top(witness)]);
+    if (!brief) columns.push([`change of ${title}`, minus(witness[of], xhat[of]), of === "x" ? picture.epsilon : most, []]);
   };
-  add("x", "input");
+  if (!brief) add("x", "input");
   if (xhat.map.length === xhat.x.length) add("map", "saliency");
   const heads = [make("th", { scope: "col" }, make("button", { type: "button" }, "entry")),
     ...columns.map(([title]) => make("th", { scope: "col", "data-number": true }, make("button", { type: "button" }, title)))];
-  const rows = xhat.x.map((_, index) => make("tr", {},
+  const rows = of.map((index) => make("tr", {},
     make("th", { scope: "row" }, place(index, picture.shape, picture.features)),
-    ...columns.map(([, values, most]) => barCell(data, values[index], most))));
-  const title = "Input and saliency by entry; bars are red above zero and blue below";
+    ...columns.map(([, values, most, top]) => barCell(data, values[index], most, top.includes(index) ? ` in the top ${top.length}` : ""))));
+  const title = brief ? `The ${most} entries of most weight at xhat` : `Input and saliency by entry; bars are red above zero and blue below${xhat.top.length ? `; frames mark the top ${xhat.top.length}` : ""}`;
   const table = make("table", { class: "sortable" }, make("caption", {}, title), make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...rows));
   sortable(table);
-  return make("div", { class: "wide tall", role: "region", "aria-label": title, tabindex: "0" }, table);
+  return make("div", { class: "wide entries", role: "region", "aria-label": title, tabindex: "0" }, table);
 }
 
 // The numbers behind the pictures; made when they are first asked for.
@@ -154,7 +169,7 @@ function numbersTable(title, shape, columns) {
       make("th", { scope: "row" }, place(index, shape)),
       ...values.map((list) => make("td", { class: "number" }, short(list[index])))));
     const table = make("table", {}, make("caption", {}, title), make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...rows));
-    details.append(make("div", { class: "wide tall", role: "region", "aria-label": title, tabindex: "0" }, table));
+    details.append(make("div", { class: "wide numbers", role: "region", "aria-label": title, tabindex: "0" }, table));
   });
   return details;
 }
@@ -175,18 +190,23 @@ function rankSentence(picture) {
   const named = (entries) => entries.map((entry) => place(entry, picture.mapShape, picture.features)).join("; ") || "none";
   const left = xhat.top.filter((entry) => !witness.top.includes(entry));
   const entered = witness.top.filter((entry) => !xhat.top.includes(entry));
+  if (!left.length && !entered.length) return ` The top ${xhat.top.length} are the same.`;
   return ` Out of the top ${xhat.top.length}: ${named(left)}. Into it: ${named(entered)}.`;
 }
 
-function witnessSentences(instance) {
-  const picture = instance.picture, { xhat, witness } = picture;
-  if (!witness) return `No solver has a witness. The network gives xhat ${className(picture, xhat.label)}.`;
+// What the witness changes, and how much of that the query allows.
+function changeSentence(picture) {
+  const { xhat, witness } = picture;
   const allowed = (most) => (most === null ? "" : ` (allowed ${short(most)})`);
   const moved = `Largest change of an entry: of the input ${short(witness.moved)}${allowed(picture.epsilon)}`;
   const changed = xhat.map.length ? `, of the map ${short(witness.mapMoved)}${allowed(picture.delta)}` : "";
-  const told = witness.verdict === "invalid" ? "" : ` ${instance.meaning}`;
-  return `The witness is of ${witness.solver}, replayed as ${witness.verdict.replaceAll("_", " ")}.${told} The network gives xhat `
-    + `${className(picture, xhat.label)} and the witness ${className(picture, witness.label)}. ${moved}${changed}.${rankSentence(picture)}`;
+  return `The network gives xhat ${className(picture, xhat.label)} and the witness ${className(picture, witness.label)}. ${moved}${changed}.${rankSentence(picture)}`;
+}
+
+function witnessSentences({ picture }) {
+  const { xhat, witness } = picture;
+  if (!witness) return `No solver has a witness. The network gives xhat ${className(picture, xhat.label)}.`;
+  return `The witness is of ${witness.solver}, replayed as ${witness.verdict.replaceAll("_", " ")}. ${changeSentence(picture)}`;
 }
 
 function pictureSection(data, instance) {

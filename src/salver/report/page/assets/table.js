@@ -1,12 +1,14 @@
 // The results: only the rows of one page are in the document, however many there are.
 
-const CHOICES = ["suite", "family", "network", "question", "solver", "outcome", "witness"];
-const LONE = ["suite", "family", "network", "question", "epsilon", "repetition", "proof", "neurons", "limit_s"];
+const CHOICES = ["suite", "family", "network", "question", "method", "epsilon", "norm", "solver", "outcome", "witness", "proof"];
+const LONE = ["suite", "family", "network", "question", "method", "epsilon", "norm", "repetition", "witness", "proof", "neurons", "limit_s"];
 const SIZES = [50, 100, 500, 1000];
 
 class ResultsTable {
-  constructor(data) {
+  // `follow` is told of the rows that the filters leave.
+  constructor(data, follow) {
     this.data = data;
+    this.follow = follow;
     this.columns = data.columns.filter((column) => !column.hidden && !this.isLone(column));
     this.state = { words: "", chosen: {}, sort: "", descending: false, page: 0, size: SIZES[1] };
     this.head = document.querySelector("#runs thead tr");
@@ -18,10 +20,10 @@ class ResultsTable {
     this.update();
   }
 
-  // A column with the same value in every row tells nothing.
+  // A column that has nothing but one value tells nothing.
   isLone(column) {
-    const values = column.codes || column.numbers;
-    return LONE.includes(column.name) && values.every((value) => value === values[0]);
+    if (column.name === "detail") return tellingValues(column).size === 0;
+    return LONE.includes(column.name) && tellingValues(column).size < 2;
   }
 
   makeFilters(form) {
@@ -30,16 +32,16 @@ class ResultsTable {
     this.selects = {};
     for (const name of CHOICES) {
       const column = this.data.byName[name];
-      if (column.values.length < 2) continue;
+      const keys = choices(this.data, column);
+      if (keys.length < 2 || this.isLone(column)) continue;
       const select = make("select", { id: `filter-${name}` }, make("option", { value: "" }, "all"));
-      const keys = [...column.values].sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
       select.append(...keys.map((value) => make("option", { value: `=${value}` }, value || "(none)")));
       form.append(make("label", { for: select.id }, column.label, select));
       this.selects[name] = select;
     }
     const clear = make("button", { type: "button", class: "plain", id: "clear" }, "Clear filters");
     const save = make("button", { type: "button", class: "plain", id: "save" }, "Save these rows as CSV");
-    form.append(clear, save);
+    form.append(clear, save, make("p", { class: "note" }, "Filters work on all that follows: the shares, the gallery and the results."));
     form.addEventListener("submit", (event) => event.preventDefault());
     form.addEventListener("input", () => this.change({ page: 0 }));
     clear.addEventListener("click", () => {
@@ -60,8 +62,8 @@ class ResultsTable {
       });
       const attributes = { scope: "col", "data-name": column.name, "data-number": Boolean(column.numbers) };
       this.head.append(make("th", attributes, button));
+      if (column.name === "outcome") this.head.append(make("th", { scope: "col" }, "log"));
     }
-    this.head.append(make("th", { scope: "col" }, "log"));
   }
 
   makePager(nav) {
@@ -125,6 +127,7 @@ class ResultsTable {
     if (key !== this.key) {
       this.rows = selectedRows(this.data, { words: split, chosen, sort, descending });
       this.key = key;
+      this.follow(this.rows);
     }
     this.state.page = Math.min(this.state.page, this.pages() - 1);
     this.render();
@@ -166,15 +169,15 @@ class ResultsTable {
   row(row) {
     const data = this.data;
     const id = data.instances[data.at[row]].id;
-    const cells = this.columns.map((column) => {
+    const cells = this.columns.flatMap((column) => {
       const text = cellText(column, row);
       if (column.name === "instance") {
         return make("th", { scope: "row" }, make("a", { href: `#instance/${encodeURIComponent(id)}` }, text));
       }
-      const kind = column.numbers ? "number" : column.name === "outcome" ? text.replace(/\W/g, "") : null;
-      return make("td", { class: kind }, text);
+      if (column.name === "outcome") return [make("td", { class: outcomeClass(text) }, text), make("td", {}, logLink(data, row))];
+      return make("td", { class: column.numbers ? "number" : "text" }, text);
     });
-    return make("tr", {}, ...cells, make("td", {}, logLink(data, row)));
+    return make("tr", {}, ...cells);
   }
 
   save() {
@@ -193,6 +196,8 @@ class ResultsTable {
     setTimeout(() => URL.revokeObjectURL(address), 1000);
   }
 }
+
+const outcomeClass = (outcome) => outcome.replace(/\W/g, "");
 
 function logLink(data, row, text = "log") {
   if (!data.logs[row]) return "";

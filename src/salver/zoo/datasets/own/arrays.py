@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from salver.core.confined import read_regular
-from salver.core.errors import SalverError, file_error, suggestion
+from salver.core.errors import SalverError, file_error, plain_reason, suggestion
 from salver.zoo.datasets.own.options import DataOptions
-from salver.zoo.datasets.own.raw import COMMON, Part, RawData
+from salver.zoo.datasets.own.raw import COMMON, Part, RawData, kind_of
 
 MOST_BYTES = 2 << 30
 """Largest file, and largest sum of its unpacked arrays."""
@@ -75,7 +75,7 @@ def read_point(path: Path, where: str, entries: int) -> NDArray[np.float32]:
     """
     found = _array(_content(path, where), where)
     if found.dtype.kind not in "biuf":
-        raise SalverError(f"holds {found.dtype.name}, not numbers", where, "save the values of one input")
+        raise SalverError(f"holds {kind_of(found)}, not numbers", where, "save the values of one input")
     if found.size != entries:
         what = f"holds {found.size} values (shape {' x '.join(map(str, found.shape))})"
         raise SalverError(what, where, f"give one input of {entries}")
@@ -109,8 +109,7 @@ def _arrays(content: bytes, where: str) -> dict[str, NDArray[np.generic]]:
                 for name, member in zip(names, members, strict=True)
             }
     except _DAMAGED as error:
-        first = next(iter(str(error).splitlines()), type(error).__name__)
-        raise SalverError(f"is no .npz file ({first[:100]})", where, _PLAIN) from error
+        raise SalverError(f"is no .npz file ({plain_reason(error)})", where, _PLAIN) from error
 
 
 def _array(content: bytes, where: str) -> NDArray[np.generic]:
@@ -120,8 +119,7 @@ def _array(content: bytes, where: str) -> NDArray[np.generic]:
         if "pickle" in str(error):
             hint = f"{_PLAIN}, names with dtype=str"
             raise SalverError("holds pickled objects, which are never opened", where, hint) from error
-        first = next(iter(str(error).splitlines()), type(error).__name__)
-        raise SalverError(f"is no array ({first[:100]})", where, _PLAIN) from error
+        raise SalverError(f"is no array ({plain_reason(error)})", where, _PLAIN) from error
     if not isinstance(found, np.ndarray):
         raise SalverError("is no array", where, _PLAIN)
     try:
@@ -165,5 +163,5 @@ def _limits(arrays: dict[str, NDArray[np.generic]], name: str, where: str) -> tu
         return None
     found = arrays[name]
     if found.dtype.kind not in "biuf":
-        raise SalverError(f"{name} holds {found.dtype.name}, not numbers", where, "give numbers")
+        raise SalverError(f"{name} holds {kind_of(found)}, not numbers", where, "give numbers")
     return tuple(np.atleast_1d(found.astype(np.float64)).reshape(-1).tolist())

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,12 @@ NUMBER = re.compile(r"[ \t]*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?[ \
 MOST_NAME, MOST_CLASSES = 100, 100_000
 COMMON = {"class_names", "lower", "upper", "mean", "std"}
 """The options that mean something for every kind of file."""
+
+
+def kind_of(values: NDArray[Any]) -> str:
+    """What an array holds that holds no real numbers, in a word."""
+    kinds = {"U": "text", "S": "text", "c": "complex numbers", "M": "dates", "m": "times", "V": "records"}
+    return kinds.get(values.dtype.kind, "objects")
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,7 +203,7 @@ def _refuse_shapes(raw: RawData, part: Part) -> None:
     if x.size > MOST_NUMBERS:
         raise SalverError(f"holds {x.size:,} numbers", raw.where, f"give at most {MOST_NUMBERS:,}")
     if x.dtype.kind not in "biuf":
-        raise SalverError(f"x holds {x.dtype.name}, not numbers", raw.where, "give x as numbers")
+        raise SalverError(f"x holds {kind_of(x)}, not numbers", raw.where, "give x as numbers")
     if x.shape[1:] != raw.test.x.shape[1:]:
         what = f"train rows have shape {_sides(x.shape[1:])}, test rows {_sides(raw.test.x.shape[1:])}"
         raise SalverError(what, raw.where, "give both parts the same shape")

@@ -1,0 +1,1 @@
+"""Solvers on a CUDA device beside the same solvers on the CPU."""

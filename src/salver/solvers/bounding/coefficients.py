@@ -1,0 +1,76 @@
+"""Coefficients [rows, columns] of a backward pass: sparse while most of them are 0, else dense.
+
+A row of a convolution reads a window of the layer before, so its coefficients are 0 outside of what it sees;
+of a wide layer that is nearly everywhere. Small matrices are dense at once: there the calls cost most.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from salver.nets.affine import Matrix, dense
+from salver.solvers.bounding.relaxation import UNDERFLOW
+
+Array = npt.NDArray[np.float64]
+
+_SMALL = 1 << 16
+"""Entries up to which a matrix is dense."""
+_FULL = 0.1
+"""Share of entries that are not 0 above which a matrix is dense."""
+
+
+def kept(matrix: Matrix) -> Matrix:
+    """The matrix in the form that suits it."""
+    if not sparse.issparse(matrix):
+        return matrix
+    entries = matrix.shape[0] * matrix.shape[1]
+    full = entries <= _SMALL or matrix.nnz > _FULL * entries
+    return dense(matrix) if full else sparse.csr_array(matrix)
+
+
+def with_negative(matrix: Matrix) -> Matrix:
+    """The rows, and their negatives after them."""
+    if sparse.issparse(matrix):
+        return sparse.vstack([matrix, -matrix], format="csr")
+    return np.vstack([matrix, -matrix])
+
+
+def times(weights: Matrix, lower: Array, upper: Array) -> Matrix:
+    """Positive coefficients times the entry of `lower` [columns] for their column, others times `upper`."""
+    if not sparse.issparse(weights):
+        return weights * np.where(weights > 0.0, lower, upper)
+    at, values = weights.indices, weights.data
+    scaled = values * np.where(values > 0.0, lower[at], upper[at])
+    return sparse.csr_array((scaled, at, weights.indptr), shape=weights.shape)
+
+
+def total(weights: Matrix, lower: Array, upper: Array) -> Array:
+    """Sums [rows] of `times`."""
+    if not (lower.any() or upper.any()):
+        return np.zeros(weights.shape[0])
+    return np.asarray(times(weights, lower, upper).sum(axis=1)).ravel()
+
+
+def size(weights: Matrix, reach: Array) -> Array:
+    """Sums [rows] of the absolute values of what is added up over entries within `reach` [columns]."""
+    if sparse.issparse(weights):
+        return np.asarray(abs(weights) @ reach + UNDERFLOW * reach.sum())
+    sizes = np.abs(weights)
+    sizes += UNDERFLOW
+    return np.asarray(sizes @ reach)
+
+
+def product(slope: Matrix, matrix: Matrix) -> Matrix:
+    """slope @ matrix."""
+    return kept(slope @ matrix)
+
+
+def added(known: Matrix | None, more: Matrix) -> Matrix:
+    """The sum; None counts as zeros."""
+    if known is None:
+        return more
+    if sparse.issparse(known) and sparse.issparse(more):
+        return kept(known + more)
+    return dense(known) + dense(more)

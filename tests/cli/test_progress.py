@@ -1,0 +1,32 @@
+"""The lines of a run that is under way use the words of the leaderboard."""
+
+from __future__ import annotations
+
+import pytest
+
+from salver.cli.progress import outcome_word
+from salver.judge.judgement import Outcome
+from salver.runners.answers import Claim
+from salver.supervise.finished import Termination
+from tests.builders.judged_runs import run
+
+
+@pytest.mark.parametrize(
+    ("said", "word"),
+    [
+        (Claim.SAT, "falsified"),
+        (Claim.UNSAT, "verified"),
+        (Claim.UNKNOWN, "unknown"),
+        (Claim.TIMEOUT, "timeout"),
+        (Claim.ERROR, "error"),
+        (Claim.NONE, "error"),
+        (Termination.WALLTIME, "timeout"),
+        (Termination.CPUTIME, "timeout"),
+        (Termination.MEMORY, "memout"),
+        (Termination.CRASHED, "error"),
+        (Termination.UNSUPPORTED, "unsupported"),
+    ],
+)
+def test_a_run_is_told_of_in_one_vocabulary(said: Claim | Termination, word: str) -> None:
+    assert outcome_word(run("milp", "box-1", said, 0.5)) == word
+    assert word in set(Outcome)

@@ -1,0 +1,73 @@
+"""Narrowing what a matrix of known ranges is multiplied with."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from salver.solvers.bounding.backward import narrowed
+
+Array = np.ndarray
+
+
+def random_system(seed: int) -> tuple[Array, Array, Array, Array]:
+    """A matrix with columns of every size, ranges of u, and a u within them."""
+    rng = np.random.default_rng(seed)
+    rows, columns = int(rng.integers(1, 9)), int(rng.integers(1, 9))
+    matrix = rng.normal(size=(rows, columns)) * (rng.random((rows, columns)) < 0.7)
+    matrix *= 2.0 ** rng.integers(-30, 31, columns)
+    least = rng.normal(size=columns)
+    most = least + rng.exponential(size=columns) * (rng.random(columns) < 0.9)
+    return matrix, least, most, rng.uniform(least, most)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from([0.0, 1e-12, 1e-6, 1e-2, 1.0]))
+def test_what_has_the_ranges_is_kept(seed: int, delta: float) -> None:
+    matrix, least, most, u = random_system(seed)
+    y = matrix @ u
+    room = delta * (np.abs(matrix) @ (most - least)) + 1e-14 * (np.abs(matrix) @ np.abs(u))
+    found = narrowed(matrix, y - room, y + room, least, most)
+    assert found is not None
+    assert (least <= found[0]).all()
+    assert (found[0] <= u).all()
+    assert (u <= found[1]).all()
+    assert (found[1] <= most).all()
+
+
+@pytest.mark.parametrize("rows", [4, 40])
+def test_rows_of_narrow_ranges_determine_what_they_read(rows: int) -> None:
+    rng = np.random.default_rng(rows)
+    matrix, u = rng.normal(size=(rows, 4)), rng.uniform(size=4)
+    y = matrix @ u
+    found = narrowed(matrix, y - 1e-6, y + 1e-6, np.zeros(4), np.ones(4))
+    assert found is not None
+    assert (found[1] - found[0] < 1e-3).all()
+
+
+def test_one_row_narrows_as_far_as_the_others_let_it() -> None:
+    found = narrowed(np.array([[1.0, -2.0]]), np.array([0.75]), np.array([9.0]), np.zeros(2), np.ones(2))
+    assert found is not None
+    assert found[0][0] == pytest.approx(0.75)
+    assert found[1][1] == pytest.approx(0.125)
+
+
+def test_wide_ranges_narrow_nothing() -> None:
+    least, most = np.zeros(3), np.ones(3)
+    found = narrowed(np.ones((2, 3)), np.full(2, -1.0), np.full(2, 4.0), least, most)
+    assert found is not None
+    assert (found[0] == least).all()
+    assert (found[1] == most).all()
+
+
+def test_ranges_that_no_value_has_are_seen() -> None:
+    assert narrowed(np.ones((1, 2)), np.array([2.5]), np.array([3.0]), np.zeros(2), np.ones(2)) is None
+
+
+@pytest.mark.parametrize("side", [np.inf, 1e300])
+def test_limits_that_say_nothing_are_no_error(side: float) -> None:
+    found = narrowed(np.eye(2), np.full(2, -side), np.full(2, side), np.zeros(2), np.ones(2))
+    assert found is not None
+    assert (found[0] == 0.0).all()
