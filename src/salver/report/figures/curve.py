@@ -45,13 +45,15 @@ def curve(frame: pd.DataFrame) -> Plot | None:
         panel=named, safe=1 - shares["attacked"],
         safe_low=1 - shares["attacked_high"], safe_high=1 - shares["attacked_low"],
     )  # fmt: skip
-    names = [str(name) for name in shown["panel"].unique()][:MOST_PANELS]
+    every = [str(name) for name in shown["panel"].unique()]
+    names = every[:MOST_PANELS]
     shown = shown[shown["panel"].isin(names)]
     banded = [(name, _bands(shown[shown["panel"] == name])) for name in names]
     title = (
         "Robustness over epsilon, by all solvers together: verified (green) below, not falsified "
         "(orange, dashed) above, open (grey) between"
     )
+    title += f"; the first {MOST_PANELS} of {len(every)} panels" if len(names) < len(every) else ""
     description = (
         f"One panel for each {', '.join(about)}. Bars are Wilson intervals at 95 %. "
         f"Epsilons with {LEAST} instances or more."

@@ -30,6 +30,8 @@ _COORDINATES = re.compile(r' (?:d|transform)="[^"]*"')
 _DECIMALS = re.compile(r"(\.\d)\d+")
 PANEL = 140
 """Width and height of a panel, in pixels."""
+MOST_LETTERS = 25
+"""Of a name in a plot."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,15 @@ def drawn(chart: alt.LayerChart | alt.FacetChart, described: Described) -> Plot:
 
 
 def panels(chart: alt.LayerChart | alt.FacetChart, key: str, order: Sequence[str]) -> alt.FacetChart:
-    """A panel for each value of `key`, two side by side: a small screen shows them whole."""
-    header = alt.Header(labelLimit=PANEL, labelPadding=4)
+    """A panel for each value of `key`, two side by side: a small screen shows them whole.
+
+    What is listed in a name stands in lines of its own, and what is too long has its middle left out.
+    """
+    end = (MOST_LETTERS - 1) // 2
+    brief = f"slice(datum.label, 0, {end}) + '…' + slice(datum.label, -{end})"
+    label = f"length(datum.label) <= {MOST_LETTERS} ? datum.label : "
+    label += f"indexof(datum.label, ', ') > 0 ? split(datum.label, ', ') : {brief}"
+    header = alt.Header(labelExpr=label, labelLimit=PANEL, labelPadding=4)
     facet = alt.Facet(f"{key}:N", title=None, sort=list(order), header=header)
     width, height = (PANEL, PANEL) if len(order) > 1 else (2 * PANEL, int(1.5 * PANEL))
     faceted = chart.properties(width=width, height=height).facet(
@@ -73,6 +82,12 @@ def panels(chart: alt.LayerChart | alt.FacetChart, key: str, order: Sequence[str
     )
     # Else an axis stands below the empty place of the last row.
     return faceted.resolve_axis(x="independent") if len(order) % 2 and len(order) > 1 else faceted
+
+
+def shortened(name: str, most: int) -> str:
+    """A name with its middle left out where it is too long to stand in a plot: names differ at their ends."""
+    end = (most - 1) // 2
+    return name if len(name) <= most else f"{name[:end]}…{name[-end:]}"
 
 
 def log_ticks(low: float, high: float, most: int = 5) -> list[float]:

@@ -12,7 +12,15 @@ import pandas as pd
 from salver.judge.columns import SOLVED
 from salver.judge.scoring import VIRTUAL_BEST, virtual_best
 from salver.report.figures.curve import curve
-from salver.report.figures.drawing import Described, drawn, log_ticks, panels, thinned_cloud, thinned_steps
+from salver.report.figures.drawing import (
+    Described,
+    drawn,
+    log_ticks,
+    panels,
+    shortened,
+    thinned_cloud,
+    thinned_steps,
+)
 from salver.report.figures.pgfplots import Series, clouds, curves
 from salver.report.figures.plot import COLUMNS, Plot
 
@@ -32,12 +40,14 @@ _THINNED = " Where points lie too close to be told apart, one of them is drawn."
 
 
 def all_plots(frame: pd.DataFrame) -> list[Plot]:
-    """The plots of a report, those with nothing to show left out.
+    """The plots of a report, those with nothing to show left out: none where no run was solved.
 
     Args:
         frame: `COLUMNS` of the results, in which solvers first occur in the order of the leaderboard;
             `neurons` is a number of the instance (-1: not known).
     """
+    if not frame["outcome"].isin(SOLVED).any():
+        return []
     made = (cactus(frame), scatter(frame), time_against(frame, "neurons", "ReLU neurons"), curve(frame))
     return [plot for plot in made if plot is not None]
 
@@ -45,8 +55,11 @@ def all_plots(frame: pd.DataFrame) -> list[Plot]:
 def cactus(frame: pd.DataFrame) -> Plot | None:
     """Cactus plot: after how many wall seconds each solver has solved how many runs; None if none has."""
     frame = frame[list(COLUMNS)]
-    order = [*_solvers(frame), VIRTUAL_BEST]
-    solved = pd.concat([frame, virtual_best(frame)], ignore_index=True)
+    order = _solvers(frame)
+    # Of one solver the virtual best is the solver.
+    extra = [virtual_best(frame)] if len(order) > 1 else []
+    order += [VIRTUAL_BEST] * len(extra)
+    solved = pd.concat([frame, *extra], ignore_index=True)
     solved = solved[solved["outcome"].isin(SOLVED)].sort_values(["solver", "wall_s"])
     if solved.empty:
         return None
@@ -57,7 +70,8 @@ def cactus(frame: pd.DataFrame) -> Plot | None:
     present = set(points["solver"])
     solvers = [name for name in order if name in present]
     headers, rows = _cactus_table(points, solvers)
-    few = [*[name for name in solvers if name != VIRTUAL_BEST][:MOST_CURVES], VIRTUAL_BEST]
+    own = [name for name in solvers if name != VIRTUAL_BEST]
+    few = [*own[:MOST_CURVES], *solvers[len(own) :]]
     groups = {str(name): group for name, group in points.groupby("solver") if name in few}
     thinned = {
         name: group[thinned_steps(group["solved"], group["seconds"])] for name, group in groups.items()
@@ -67,7 +81,7 @@ def cactus(frame: pd.DataFrame) -> Plot | None:
         Series(name, thinned[name]["solved"].tolist(), thinned[name]["seconds"].tolist(), of_solver[name])
         for name in few
     ]
-    title = "Runs solved against wall time" + _first_of(few[:-1], solvers[:-1])
+    title = "Runs solved against wall time" + _first_of(own[:MOST_CURVES], own)
     best = max(solvers, key=lambda name: (name != VIRTUAL_BEST, (points["solver"] == name).sum()))
     description = f"Step curves; further right is more solved, lower is faster. Most runs solved by {best}."
     tex = curves(series, "runs solved", "wall time per run (s)")
@@ -104,11 +118,13 @@ def _cactus_chart(
     dots = base.mark_point(filled=True, size=30, opacity=1).properties(data=ends)
     height = 220
     labels = ends.assign(
-        at=most, place=_apart(ends["seconds"].tolist(), low, high, height), name=ends["solver"]
+        at=most,
+        place=_apart(ends["seconds"].tolist(), low, high, height),
+        name=[shortened(name, 17) for name in ends["solver"]],
     )
     names = (
         alt.Chart(labels)
-        .mark_text(align="left", dx=7, fontSize=10, limit=92)
+        .mark_text(align="left", dx=7, fontSize=10, limit=110)
         .encode(
             x=alt.X("at:Q"),
             y=alt.Y("place:Q"),
@@ -165,7 +181,7 @@ def scatter(frame: pd.DataFrame) -> Plot | None:
     colours = alt.Scale(domain=few, range=[of_solver[name] for name in few])
     base = alt.Chart(shown[["solver", "seconds", "seconds_reference"]])
     points = base.mark_point(size=14, opacity=1, strokeWidth=1).encode(
-        x=_log_x("seconds_reference:Q", f"{reference} (s)", low, high),
+        x=_log_x("seconds_reference:Q", f"{shortened(reference, 17)} (s)", low, high),
         y=_log_y("seconds:Q", "other solver (s)", low, high),
         color=alt.Color("solver:N", scale=colours, legend=None),
     )

@@ -40,11 +40,17 @@ def board_cells(board: pd.DataFrame, frame: pd.DataFrame) -> dict[str, Any]:
     Args:
         board: with its totals.
         frame: the `results_frame` that it counts.
+
+    Of one solver there is neither a virtual best nor what it adds to others; of an unfinished run no place.
     """
+    is_sole = frame["solver"].nunique() == 1
+    if is_sole:
+        board = board[board["solver"] != VIRTUAL_BEST]
     cells, by = rounded(board), str(board.columns[0])
     is_lone = board.iloc[:, 0].nunique() == 1
     means, counts = _columns(board)
-    added = _added(per_instance(frame), by)
+    added = {} if is_sole else _added(per_instance(frame), by)
+    ending = [] if is_sole else [FASTEST, ALONE]
     rows = []
     for row, rank, summary, share in zip(
         cells.to_dict("records"), ranks(board), is_summary(board), _shares(board), strict=True
@@ -58,19 +64,23 @@ def board_cells(board: pd.DataFrame, frame: pd.DataFrame) -> dict[str, Any]:
             share,
             *(_count(by, row, name) for name in counts),
             *(Cell(str(row[name])) for name in means[1:]),
-            *map(Cell, added.get((group, solver), ("", ""))),
+            *map(Cell, added.get((group, solver), [""] * len(ending))),
         ]
-        rows.append({"cells": shown, "rank": rank or "", "best": rank == 1, "summary": summary})
-    heads = ["solver", *means[:1], SHARE, *counts, *means[1:], FASTEST, ALONE]
+        best = rank == 1 and any(row[name] for name in SOLVED)
+        rows.append({"cells": shown, "rank": rank or "", "best": best, "summary": summary})
+    heads = ["solver", *means[:1], SHARE, *counts, *means[1:], *ending]
     kinds = ["heading", *["number"] * (len(heads) - 1)]
     if not is_lone:
         heads, kinds = [by, *heads], ["text", *kinds]
     named = f"{by} {board.iloc[:, 0].tolist()[0]}" if is_lone else f"by {by}"
-    return {"by": by, "named": named, "heads": list(zip(heads, kinds, strict=True)), "rows": rows}
+    return {
+        "by": by, "named": named, "heads": list(zip(heads, kinds, strict=True)), "rows": rows,
+        "ranked": any(row["rank"] for row in rows),
+    }  # fmt: skip
 
 
 def _columns(board: pd.DataFrame) -> tuple[list[str], list[str]]:
-    """Labels of the score and the means, and of the counts: those that are always shown first."""
+    """Labels of the score and the means, if any, and of the counts: those always shown first."""
     # That nothing is wrong stands above the table.
     is_shown = shown_in(board)
     counts = [
@@ -78,7 +88,8 @@ def _columns(board: pd.DataFrame) -> tuple[list[str], list[str]]:
         if one.digits is None and is_shown(one) and (one.name != "wrong" or board["wrong"].any())
     ]  # fmt: skip
     ordered = sorted(counts, key=lambda one: not one.always)
-    return [one.label for one in BOARD if one.digits is not None], [one.label for one in ordered]
+    means = [one.label for one in BOARD if one.digits is not None and board[one.name].notna().any()]
+    return means, [one.label for one in ordered]
 
 
 def _shares(board: pd.DataFrame) -> list[Cell]:

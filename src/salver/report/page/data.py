@@ -43,6 +43,7 @@ def page_data(
     material: Material,
     order: Sequence[str] = (),
     again: Sequence[str] = (),
+    falsified: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """What the page's script works on.
 
@@ -52,6 +53,7 @@ def page_data(
         material: texts and pictures.
         order: the solvers as the leaderboard has them.
         again: see `run_again`.
+        falsified: by family what it means for somebody who relies on the explanation, where that is known.
     """
     # Lists, since a column of texts is slow to walk through.
     at, keys = pd.factorize(frame["instance_id"], sort=False)
@@ -73,6 +75,7 @@ def page_data(
         "colours": [BELOW, ABOVE],
         "order": [visible(name) for name in order],
         "again": list(again),
+        "falsified": {visible(name): visible(text) for name, text in (falsified or {}).items()},
         "columns": columns,
         "at": at.tolist(),
         # "./" keeps a stored path a path: it cannot become an address of another kind.

@@ -13,7 +13,8 @@ from typing import Any
 
 import pandas as pd
 
-from salver.judge.columns import SHARES
+from salver.families.registry import generators
+from salver.judge.columns import SHARES, SOLVED
 from salver.report.figures.background import Drawing
 from salver.report.page.board import board_cells
 from salver.report.page.data import embedded, page_data, run_again
@@ -47,7 +48,9 @@ def render_page(found: Results, material: Material, drawing: Drawing) -> str:
     run, frame = found.run, found.frame
     wrong = frame[frame["outcome"] == "wrong"].sort_values(["solver", "suite", "instance"])
     script, style = _asset_text(SCRIPTS), _asset_text(("page.css",))
-    data = embedded(page_data(frame, run.instances.by_id, material, found.order, run_again(run.manifest)))
+    again, families = run_again(run.manifest), frame["family"].unique().tolist()
+    shown = page_data(frame, run.instances.by_id, material, found.order, again, falsified_means(families))
+    data = embedded(shown)
     suite_board, *others = _different(found.boards)
     page = (
         environment()
@@ -73,6 +76,7 @@ def render_page(found: Results, material: Material, drawing: Drawing) -> str:
             profile=found.profile.title,
             shares_by=_shares_by(found),
             wrong_by=wrong["solver"].value_counts().to_dict(),
+            solved=bool(frame["outcome"].isin(SOLVED).any()),
             errors=int((frame["outcome"] == "error").sum()),
             wrong=wrong.head(MOST_LISTED).to_dict("records"),
             wrong_count=len(wrong),
@@ -87,6 +91,12 @@ def render_page(found: Results, material: Material, drawing: Drawing) -> str:
         )
     )
     return page.rstrip() + "\n"
+
+
+def falsified_means(families: Sequence[str]) -> dict[str, str]:
+    """What falsified means, by family; of a family that is not installed here, or says nothing, none."""
+    known = generators(warn=False)
+    return {name: known[name].falsified for name in families if name in known and known[name].falsified}
 
 
 def _shares_by(found: Results) -> list[tuple[str, Table]]:

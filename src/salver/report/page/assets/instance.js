@@ -86,8 +86,10 @@ const ANSWERS = {
 
 function answerList(data, instance, rows) {
   const truth = cellText(data.byName.truth, rows[0]), best = bestRun(data, rows);
-  const by = best === undefined ? "" : `; fastest by ${runName(data, best)}, ${cellText(data.byName.wall_s, best)} s`;
+  const by = best === undefined ? "" : `; fastest in ${cellText(data.byName.wall_s, best)} s by ${runName(data, best)}`;
   const told = [["question", instance.question], ["answer", (ANSWERS[truth] || truth) + by, truth]];
+  const means = data.falsified[cellText(data.byName.family, rows[0])];
+  if (means) told.push([truth === "falsified" ? "this means" : "falsified would mean", means]);
   const wrong = rows.filter((row) => cellText(data.byName.outcome, row) === "wrong");
   if (wrong.length) told.push(["wrong", wrong.map((row) => `${runName(data, row)}: ${cellText(data.byName.detail, row)}`).join("; "), "wrong"]);
   const symbols = make("details", {}, make("summary", {}, "The question in symbols"), make("p", {}, instance.asked));

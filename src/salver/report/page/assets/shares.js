@@ -57,7 +57,7 @@ class Shares {
       best[data.at[row]] = Math.max(best[data.at[row]], kind);
       groupOf.set(data.at[row], group);
     }
-    for (const [instance, group] of groupOf) count(group, -1, best[instance]);
+    if (solver.values.length > 1) for (const [instance, group] of groupOf) count(group, -1, best[instance]);
     return found;
   }
 

@@ -154,6 +154,7 @@ class ResultsTable {
     const range = shown.length ? `Rows ${start + 1} to ${start + shown.length} of ${this.rows.length}` : "No rows";
     const all = this.rows.length < this.data.rows ? ` (${this.data.rows} in all)` : "";
     this.status.textContent = range + all + by;
+    document.documentElement.classList.toggle("filtered", this.rows.length < this.data.rows);
   }
 
   // The instances of the rows found, each once, in the order of the rows.

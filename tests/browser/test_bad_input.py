@@ -1,0 +1,46 @@
+"""Long names, and what filters do not change, in a browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from salver.runners.answers import Claim
+from tests.browser.chromium import Browser
+from tests.builders.judged_runs import reported
+from tests.builders.odd_runs import odd_run
+
+
+@pytest.fixture(scope="module")
+def long_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page on which every name is of 200 characters without a place to break."""
+    solvers, names = (["s" * 199 + end for end in "ab"], ["i" * 199 + end for end in "abc"])
+    folder = tmp_path_factory.mktemp("long")
+    return reported(odd_run(folder, solvers, names, lambda number: (Claim.SAT, Claim.UNKNOWN)[number % 2]))
+
+
+@pytest.mark.parametrize("width", [400, 1800])
+@pytest.mark.parametrize("view", ["", "#instance/0"])
+def test_long_names_do_not_widen_the_page(browser: Browser, long_page: Path, width: int, view: str) -> None:
+    browser.media()
+    browser.call(
+        "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False
+    )
+    try:
+        browser.open(long_page.as_uri() + view)
+        assert browser.run("document.documentElement.scrollWidth") == width
+    finally:
+        browser.call("Emulation.clearDeviceMetricsOverride")
+
+
+def test_what_filters_do_not_change_says_so(page: Browser) -> None:
+    shown = "[...document.querySelectorAll('.whole')].filter((one) => one.getClientRects().length).length"
+    assert page.run(shown) == 0
+    page.run("location.hash = '#results?outcome=falsified'")
+    page.wait(f"{shown} > 0")
+    captions = page.run("document.querySelectorAll('#plots figcaption').length")
+    assert captions
+    assert page.run(shown) > captions
+    page.click("#clear")
+    assert page.run(shown) == 0
