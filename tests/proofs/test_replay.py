@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from experiments.soundness.proofs import accepted, satisfiable_sibling
 from experiments.soundness.queries import draw
 from experiments.soundness.stated import read_again
+from salver.solvers.bounding.reduced import reduce_to_open
 from salver.solvers.hybrid.solver import solve
 from salver.solvers.journal import Journal, Refutation
 from salver.solvers.proving.rows import shortened
@@ -73,8 +74,8 @@ def test_nothing_is_recorded_unless_a_proof_is_asked_for(tmp_path, capfd):
     query = read_again(draw(tmp_path, 306).query)
     found, counts = [], []
     for record in (False, True):
-        # A back end's time limit would make the search depend on the clock; a proof is of the whole program.
-        options = Options(without=BOUNDS | {"backend", "reduction"}, record=record)
+        # A back end's time limit would make the search depend on the clock.
+        options = Options(without=BOUNDS | {"backend"}, record=record)
         found.append(solve(query, Budget(60.0), options).journal)
         counts.append(capfd.readouterr().err.splitlines()[-1])
     assert found[0] is None
@@ -107,7 +108,8 @@ def forged(journal: Journal, rng: np.random.Generator) -> Journal:
         for decision, child in journal.children
         if decision.kind != "clause"
     ]
-    return Journal(found, None if closing is None else other(closing), kept if rng.random() < 0.8 else [])
+    why, kept = None if closing is None else other(closing), kept if rng.random() < 0.8 else []
+    return Journal(found, why, kept, journal.program)
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +128,17 @@ def test_a_forged_record_makes_no_wrong_proof(recorded, seed):
         sibling = satisfiable_sibling(query, rng)
         if sibling is not None:
             assert prove(query.asking(sibling), Budget(5.0), journal=forged(journal, rng)) is None
+
+
+def test_a_journal_of_a_program_that_leaves_open_signs_out_is_not_followed(recorded):
+    for query, journal in recorded:
+        low, high = query.prop.input_lower, query.prop.input_upper
+        point = (low + high) / 2
+        found = reduce_to_open(query.program, point, point, np.zeros(0, np.intp))
+        assert found is not None
+        steps = prove(query, Budget(20.0), journal=replace(journal, program=found[0]))
+        assert steps is not None
+        assert accepted(query, query.prop, steps)
 
 
 @given(st.lists(st.floats(1e-40, 1e40), min_size=1, max_size=5))

@@ -39,6 +39,10 @@ def reduced_equals_whole(program: Program, low: np.ndarray, high: np.ndarray, se
     assert (expected <= bounds.output_upper).all()
     for z, least, most in zip(values[1], bounds.pre_lower, bounds.pre_upper, strict=True):
         assert ((z >= least) & (z <= most)).all()
+    whole = dict(zip((pre.name for pre in program.pre), program.evaluate(x)[1], strict=True))
+    for pre, z in zip(reduced.pre, values[1], strict=True):
+        meant = whole[pre.name][:, pre.in_network(np.arange(z.shape[1]))]
+        assert np.allclose(z, meant, rtol=1e-9, atol=1e-9 * np.abs(meant).max())
     for number, value in values[2].items():
         assert (value >= bounds.block_lower[number]).all()
         assert (value <= bounds.block_upper[number]).all()

@@ -15,13 +15,31 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 from scipy import sparse
 
 from salver.nets.affine import Affine, Array, UnsupportedQueryError, apply, compact, identity
 
+Indices = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Named:
+    """What a part of a program is in the network.
+
+    Attributes:
+        entries: of the tensors that it names those that it consists of [size], all where None.
+    """
+
+    entries: Indices | None = None
+
+    def in_network(self, at: Indices) -> Indices:
+        """Its entries `at`, as entries of the tensors."""
+        return at if self.entries is None else self.entries[at]
+
 
 @dataclass(frozen=True, eq=False)
-class PreActivation:
+class PreActivation(_Named):
     """z, the argument of a ReLU and / or of its mask; `name` is its tensor in the network."""
 
     affine: Affine
@@ -29,7 +47,7 @@ class PreActivation:
 
 
 @dataclass(frozen=True, eq=False)
-class ReluBlock:
+class ReluBlock(_Named):
     """max(z, 0) of pre-activation number `pre`; `name` is its first tensor in the network."""
 
     pre: int
@@ -38,7 +56,7 @@ class ReluBlock:
 
 
 @dataclass(frozen=True, eq=False)
-class MaskBlock:
+class MaskBlock(_Named):
     """1[z > 0] of pre-activation number `pre`; `name` as for a ReLU."""
 
     pre: int
@@ -47,7 +65,7 @@ class MaskBlock:
 
 
 @dataclass(frozen=True, eq=False)
-class GateBlock:
+class GateBlock(_Named):
     """mask * v: the mask of block `mask`, and the gated affine value v.
 
     `name` and `source` are the tensors of the product and of v in the network.
@@ -61,7 +79,7 @@ class GateBlock:
 
 
 @dataclass(frozen=True, eq=False)
-class AbsBlock:
+class AbsBlock(_Named):
     """|v|; `name` and `source` are its tensor and that of v in the network."""
 
     value: Affine
@@ -71,7 +89,7 @@ class AbsBlock:
 
 
 @dataclass(frozen=True, eq=False)
-class FactorBlock:
+class FactorBlock(_Named):
     """v itself, where v is piecewise constant and a factor of products, which refer to it.
 
     `name` and `source` are both the tensor of v in the network.
@@ -84,7 +102,7 @@ class FactorBlock:
 
 
 @dataclass(frozen=True, eq=False)
-class ProductBlock:
+class ProductBlock(_Named):
     """f * v: f is the piecewise constant block `factor`, and v any affine value over the blocks before.
 
     Attributes:

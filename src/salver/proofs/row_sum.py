@@ -176,6 +176,8 @@ class RowSum:
 
     def _substitute(self, name: str, form: Form, coefficients: Ints) -> None:
         context = self.context
+        if not coefficients.any():
+            return
         if isinstance(form, Times):
             self._absorb(name, coefficients)
             return
@@ -205,6 +207,8 @@ class RowSum:
         self.terms[name] = plus(self.terms[name], coefficients) if name in self.terms else coefficients
 
     def _absorb(self, name: str, coefficients: Ints) -> None:
+        if not coefficients.any():
+            return
         positive, negative = np.maximum(coefficients, 0), np.minimum(coefficients, 0)
         pairs = ((positive, self.context.low[name]), (negative, self.context.high[name]))
         least = self.context.unit.dot(pairs)

@@ -34,10 +34,8 @@ MOST_DIGITS = 2000
 MOST_EXPONENT = 400
 MOST_VARIABLES = 1 << 24
 _STRANGE = re.compile("[\\x00-\\x08\\x0b-\\x0c\\x0e-\\x1f\\x7f\\x85\\u2028\\u2029]")
-_WORD = re.compile(
-    r"(?P<blank>[ \t\r\n]+)|(?P<comment>;[^\r\n]*)|(?P<mark>[()])"
-    r"|(?P<word>[^ \t\r\n();\[\]]*(?:\[[0-9, \t]*\])?)"
-)
+_WORD = re.compile(r"(?:[ \t\r\n]|;[^\r\n]*)*([()]|[^ \t\r\n();\[\]]*(?:\[[0-9, \t]*\])?)")
+"""A bracket or word after blanks and comments; an empty word stands at the end, or before what is neither."""
 _DECIMAL = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]{1,4}))?")
 _PLAIN = re.compile(r"([XY])_(0|[1-9][0-9]{0,8})")
 _ENTRY = re.compile(r"([A-Za-z][A-Za-z0-9_]*)\[([0-9, \t]*)\]")
@@ -73,7 +71,7 @@ class ExactProperty:
     ball: ExactBall | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Variable:
     role: str
     index: int
@@ -107,50 +105,53 @@ def parse_property(content: bytes, network: NetworkFile | None = None) -> ExactP
     if found := _STRANGE.search(text):
         raise UnsupportedPropertyError(f"the query holds the character {found.group()!r}")
     reading = _QueryParser(network)
-    for line, statement in _statements(text):
+    for place, statement in _statements(text):
         try:
             _read(reading, statement)
         except UnsupportedPropertyError as error:
-            raise UnsupportedPropertyError(f"line {line} of the query: {error}") from None
+            raise _at(text, place, str(error)) from None
     return _whole(reading)
 
 
+def _at(text: str, place: int, message: str) -> UnsupportedPropertyError:
+    before = text[:place]
+    line = 1 + before.count("\n") + before.replace("\r\n", "").count("\r")
+    return UnsupportedPropertyError(f"line {line} of the query: {message}")
+
+
 def _statements(text: str) -> Iterator[tuple[int, list[Any]]]:
-    """Nested lists of words, each with the line on which it begins."""
+    """Nested lists of words, each with the place where it begins."""
     opened: list[list[Any]] = []
-    line, first, place = 1, 1, 0
-    while place < len(text):
-        found = _WORD.match(text, place)
-        if found is None or found.end() == place:
-            raise UnsupportedPropertyError(f"line {line} of the query: {text[place]!r} stands alone")
-        token, place = found.group(), found.end()
-        if found.lastgroup == "blank":
-            line += token.count("\n") + token.replace("\r\n", "").count("\r")
-        elif token == "(":
-            first = first if opened else line
+    first = 0
+    for found in _WORD.finditer(text):
+        token, place = found[1], found.start(1)
+        if token == "(":
+            first = first if opened else place
             if len(opened) == MOST_DEEP:
-                raise UnsupportedPropertyError(
-                    f"line {line} of the query: more than {MOST_DEEP} '(' are open"
-                )
+                raise _at(text, place, f"more than {MOST_DEEP} '(' are open")
             opened.append([])
         elif token == ")":
             if not opened:
-                raise UnsupportedPropertyError(f"line {line} of the query: one ')' too many")
+                raise _at(text, place, "one ')' too many")
             done = opened.pop()
             if opened:
                 opened[-1].append(done)
             else:
                 yield first, done
-        elif found.lastgroup == "word":
+        elif token:
             if not opened:
-                raise UnsupportedPropertyError(f"line {line} of the query: {token!r:.40} stands outside '('")
+                raise _at(text, place, f"{token!r:.40} stands outside '('")
             opened[-1].append(token)
+        elif place < len(text):
+            raise _at(text, place, f"{text[place]!r} stands alone")
     if opened:
-        raise UnsupportedPropertyError(f"line {first} of the query: a '(' is never closed")
+        raise _at(text, first, "a '(' is never closed")
 
 
 def _read(reading: _QueryParser, statement: list[Any]) -> None:
     match statement:
+        case ["assert", expression]:
+            _assert(reading, expression)
         case ["vnnlib-version", "<1.0>" | "<2.0>" as version] if not (
             reading.version or any(reading.counts.values()) or reading.tensors
         ):
@@ -162,8 +163,6 @@ def _read(reading: _QueryParser, statement: list[Any]) -> None:
         ):
             _declare_tensor(reading, "X", source)
             _declare_tensor(reading, "Y", target)
-        case ["assert", expression]:
-            _assert(reading, expression)
         case _:
             raise UnsupportedPropertyError(f"no statement that proofs cover: {_shown(statement)}")
 
@@ -285,8 +284,8 @@ def _comparisons(reading: _QueryParser, expression: Any) -> Iterator[tuple[_Vari
             left, right = _side(reading, first), _side(reading, second)
         case _:
             raise UnsupportedPropertyError(f"no condition that proofs cover: {_shown(expression)}")
-    if isinstance(left, Fraction):
-        if isinstance(right, Fraction):
+    if not isinstance(left, _Variable):
+        if not isinstance(right, _Variable):
             raise UnsupportedPropertyError("two numbers are compared")
         left, right = right, left
         relation = {"<=": ">=", ">=": "<="}.get(relation, relation)
@@ -325,8 +324,8 @@ def _number(word: str) -> Fraction:
     digits, behind, exponent = found[2] + (found[3] or ""), len(found[3] or ""), int(found[4] or 0)
     if abs(exponent) > MOST_EXPONENT:
         raise UnsupportedPropertyError(f"the exponent of {word:.40} is beyond {MOST_EXPONENT}")
-    size = int(digits) * Fraction(10) ** (exponent - behind)
-    return -size if found[1] == "-" else size
+    size, power = int(found[1] + digits), exponent - behind
+    return Fraction(size, 10**-power) if power < 0 else Fraction(size * 10**power)
 
 
 def _whole(reading: _QueryParser) -> ExactProperty:

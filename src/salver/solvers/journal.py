@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from salver.nets.program import Program
 from salver.spec import Atom
 
 Array = npt.NDArray[np.float64]
@@ -85,8 +86,11 @@ class Journal:
         refuted: in the order in which they were found; every one may rest on those before it.
         closing: why the node has no point, where one refutation says so.
         children: what the node was split into.
+        program: at the root, the program whose neurons and blocks all numbers mean; None for that of the
+            whole network.
     """
 
     refuted: list[Refuted] = field(default_factory=list)
     closing: Refutation | None = None
     children: list[tuple[Decision, Journal]] = field(default_factory=list)
+    program: Program | None = None

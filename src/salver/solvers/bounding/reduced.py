@@ -161,7 +161,7 @@ class _Reduction:
         if len(open_):
             if isinstance(block, MaskBlock):
                 self.kept[number] = len(self.blocks)
-            small = replace(block, pre=self.numbers[block.pre], size=len(open_))
+            small = replace(block, pre=self.numbers[block.pre], size=len(open_), entries=open_)
             parts.append(_Part(open_, self._append(small, low[open_], high[open_]).affine))
             self._carry()
         self.values[number] = parts
@@ -190,7 +190,7 @@ class _Reduction:
         if len(open_):
             z = argument.rows(np.searchsorted(rows, open_))
             self.numbers[number] = len(self.pre)
-            self.pre.append(PreActivation(z, self.program.pre[number].name))
+            self.pre.append(PreActivation(z, self.program.pre[number].name, entries=open_))
             self.found.pre_lower.append(low[open_])
             self.found.pre_upper.append(high[open_])
             self.found.pre_size.append(z.magnitude(self.found.largest))
@@ -213,7 +213,7 @@ class _Reduction:
         if len(open_):
             gated = value.rows(np.searchsorted(rows, open_))
             at = len(self.blocks)
-            small = replace(block, mask=self.kept[block.mask], value=gated, size=len(open_))
+            small = replace(block, mask=self.kept[block.mask], value=gated, size=len(open_), entries=open_)
             parts.append(_Part(open_, self._append(small, least[open_], most[open_]).affine))
             self._argument(at, gated, low[open_], high[open_])
         self.values[number] = parts
@@ -234,7 +234,7 @@ class _Reduction:
         open_ = np.flatnonzero(signs == 0)
         if len(open_):
             at, inner = len(self.blocks), value.rows(open_)
-            small = replace(block, value=inner, size=len(open_))
+            small = replace(block, value=inner, size=len(open_), entries=open_)
             parts.append(_Part(open_, self._append(small, least[open_], most[open_]).affine))
             self._argument(at, inner, low[open_], high[open_])
         self.values[number] = parts

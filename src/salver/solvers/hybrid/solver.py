@@ -23,9 +23,7 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
     Raises:
         UnsupportedQueryError: operators outside `Program`.
     """
-    # What is recorded for a proof names neurons of the whole program.
-    whole_program = options.record or "reduction" in options.without
-    query, whole = (query, root_node(query)) if whole_program else reduced_root(query)
+    query, whole = (query, root_node(query)) if "reduction" in options.without else reduced_root(query)
     if "alternatives" not in options.without:
         query = without_refuted(query, whole.within)
     bounds = tighten(query, whole, options.without)
@@ -44,7 +42,7 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
             return Result(Verdict.SAT, witness)
         attack = AttackTurns(descent, longest=(short.seconds - short.left) / max(descent.rounds, 1))
     # Workers of several processes would have to send what they found.
-    journal = Journal() if options.record and options.threads == 1 else None
+    journal = Journal(program=query.program) if options.record and options.threads == 1 else None
     root = SearchNode(dict(enumerate(bounds.signs)), bounds, journal=journal)
     if options.threads > 1:
         from salver.solvers.hybrid.parallel import search_in_parallel

@@ -148,7 +148,7 @@ class _ReadBack:
             step = {
                 "do": "bound",
                 "tensor": rows.name("block", block),
-                "at": at[entries[part]].tolist(),
+                "at": kind.in_network(at[entries[part]]).tolist(),
                 "lower": sides[part].astype(int).tolist(),
                 "by": rows.pick(np.ones(len(part), bool)),
             }
@@ -167,8 +167,9 @@ class _ReadBack:
         self._conclude(block.pre, at[entries], refuted, rows)
 
     def _conclude(self, pre: int, at: Indices, refuted: list[int], rows: Rows) -> None:
-        step = {"do": "decide", "switch": self.graph.root(self.program.pre[pre].name)}
-        lists: dict[str, list[Any]] = {"at": at.tolist(), "side": refuted}
+        neurons = self.program.pre[pre]
+        step = {"do": "decide", "switch": self.graph.root(neurons.name)}
+        lists: dict[str, list[Any]] = {"at": neurons.in_network(at).tolist(), "side": refuted}
         self.deductions.conclude(self.context, step, lists, rows, np.ones(len(refuted), bool))
 
     def _gate(self, number: int, block: GateBlock) -> None:
@@ -220,7 +221,7 @@ class _ReadBack:
             step = {
                 "do": "bound",
                 "tensor": rows.name("value", number),
-                "at": entries[part].tolist(),
+                "at": block.in_network(entries[part]).tolist(),
                 "lower": (part < len(lower)).astype(int).tolist(),
                 "by": rows.pick(np.ones(len(part), bool)),
             }

@@ -9,7 +9,17 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.nets.affine import Affine
-from salver.nets.program import AbsBlock, FactorBlock, GateBlock, MaskBlock, ProductBlock, ReluBlock
+from salver.nets.program import (
+    AbsBlock,
+    Block,
+    FactorBlock,
+    GateBlock,
+    MaskBlock,
+    PreActivation,
+    ProductBlock,
+    Program,
+    ReluBlock,
+)
 from salver.proofs.checker import Checker
 from salver.proofs.context import Context
 from salver.proofs.record import QueryFiles
@@ -18,7 +28,7 @@ from salver.solvers.bounding.bounds import Bounds
 from salver.solvers.bounding.propagation import propagate
 from salver.solvers.hybrid.linear import LinearRelaxation
 from salver.solvers.milp.model import build
-from salver.solvers.proving.certified import certified
+from salver.solvers.proving.certified import certified, range_of
 from salver.solvers.proving.cuts import known_cuts, sharpened, stacked
 from salver.solvers.proving.lines import minimise
 from salver.solvers.proving.rows import Places, Rows, places
@@ -31,6 +41,8 @@ Indices = npt.NDArray[np.intp]
 
 WORTH_BOUNDING = 0.9
 """A bound is proven when it leaves at most this share of a range, or decides a sign."""
+WORTH_STATING = 0.02
+"""A side of a range is proven when it moves by this share of the range, or decides a sign."""
 CASES_AT_MOST = 64
 """Open conjunctions up to which a clause is split before neurons are."""
 
@@ -40,6 +52,7 @@ class Deductions:
     """Writes steps that leave a context whole; every one goes through the checker.
 
     Attributes:
+        query: whose program may become that of the neurons that are open in the box (`reduction`).
         files: of the query, where the proof is to be about them.
         steps: of the proof so far.
     """
@@ -49,7 +62,6 @@ class Deductions:
     steps: list[Any] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.program = self.query.program
         self.graph, self.exact = stated(self.query, self.files)
         self.checker = Checker(self.graph, self.exact)
         self._choices = [n for n, clause in enumerate(self.query.prop.clauses) if len(clause) > 1]
@@ -60,6 +72,14 @@ class Deductions:
         ]
         self._places: dict[Any, Places] = {}
         self._known: tuple[Context, Bounds] | None = None
+
+    @property
+    def program(self) -> Program:
+        return self.query.program
+
+    def reduce(self, program: Program) -> None:
+        """Goes on with the program of the open neurons, once all other signs are certain."""
+        self.query, self._known = self.query.over(program), None
 
     def apply(self, context: Context, step: Any) -> list[Context]:
         """The contexts that a step leaves of one."""
@@ -80,6 +100,12 @@ class Deductions:
         if left not in self._places:
             self._places[left] = places(self.query.prop, context.alternatives)
         return self._places[left]
+
+    def switch(self, pre: int, neuron: int) -> tuple[str, int]:
+        """A neuron in the checker's words: a switch and its entry."""
+        neurons = self.program.pre[pre]
+        (entry,) = neurons.in_network(np.array([neuron], np.intp)).tolist()
+        return self.graph.root(neurons.name), entry
 
     def rows(self) -> Rows:
         return Rows(self.program, self.graph)
@@ -102,14 +128,15 @@ class Deductions:
                     seen.add(pre)
                     ranges = (bounds.pre_lower[pre], bounds.pre_upper[pre])
                     better = (goal.pre_lower[pre], goal.pre_upper[pre])
-                    name, affine = self.graph.root(self.program.pre[pre].name), self.program.pre[pre].affine
+                    part: PreActivation | Block = self.program.pre[pre]
+                    name, affine = self.graph.root(part.name), self.program.pre[pre].affine
                     open_ = bounds.signs[pre] == 0
                 case ProductBlock(square=True):
                     continue
                 case GateBlock() | AbsBlock() | FactorBlock() | ProductBlock():
                     ranges = (bounds.value_lower[number], bounds.value_upper[number])
                     better = (goal.value_lower[number], goal.value_upper[number])
-                    name, affine = self.graph.root(block.source), block.value
+                    part, name, affine = block, self.graph.root(block.source), block.value
                     open_ = (ranges[0] < 0) & (ranges[1] > 0)
                     if isinstance(block, FactorBlock | ProductBlock):
                         open_ = ranges[0] < ranges[1]
@@ -117,28 +144,38 @@ class Deductions:
                         mask = self.program.blocks[block.mask]
                         assert isinstance(mask, MaskBlock)
                         open_ = bounds.signs[mask.pre] == 0
-            if self.bound_tensor(context, bounds, name, affine, _worth(ranges, better, open_)):
+            entries = _worth(ranges, better, open_)
+            if self.bound_tensor(context, bounds, name, affine.rows(entries), part.in_network(entries)):
                 if context.closed:
                     return
                 bounds = self.bounds(context)
 
     def bound_tensor(
-        self, context: Context, bounds: Bounds, name: str, affine: Affine, entries: Indices
+        self, context: Context, bounds: Bounds | None, name: str, affine: Affine, at: Indices
     ) -> bool:
-        if not len(entries):
+        """Bounds of entries `at` of a tensor, which `affine` says; whether there are any.
+
+        Args:
+            bounds: by which open neurons are relaxed; None where they take the worst of their ranges.
+        """
+        if not len(at):
             return False
-        for part in np.array_split(entries, -(-2 * len(entries) // MOST_AT_ONCE)):
-            rows = self.rows()
-            both = stacked([affine.rows(part), affine.rows(part, -1.0)])
-            self.minimise(bounds, both, rows)
+        low, high = range_of(context, name, at)
+        for part in np.array_split(np.arange(len(at)), -(-2 * len(at) // MOST_AT_ONCE)):
+            rows, keep = self.rows(), np.ones(2 * len(part), bool)
+            if bounds is not None:
+                least = self.minimise(bounds, stacked([affine.rows(part), affine.rows(part, -1.0)]), rows)
+                keep = _worth_stating(least, low[part], high[part])
+            both, lower = np.concatenate([at[part], at[part]]), np.arange(2 * len(part)) < len(part)
             step = {
                 "do": "bound",
                 "tensor": name,
-                "at": [*part.tolist(), *part.tolist()],
-                "lower": [1] * len(part) + [0] * len(part),
-                "by": rows.pick(np.ones(2 * len(part), bool)),
+                "at": both[keep].tolist(),
+                "lower": lower[keep].astype(int).tolist(),
+                "by": rows.pick(keep),
             }
-            self.apply(context, step)
+            if keep.any():
+                self.apply(context, step)
         return True
 
     def cut(self, context: Context) -> bool:
@@ -161,7 +198,7 @@ class Deductions:
                 step = {
                     "do": "bound",
                     "tensor": name,
-                    "at": found.entries[part].tolist(),
+                    "at": activation.in_network(found.entries[part]).tolist(),
                     "lower": found.lower[part].astype(int).tolist(),
                     "by": rows.pick(np.ones(len(part), bool)),
                 }
@@ -215,7 +252,7 @@ class Deductions:
                 if entry is not None
             ]
         )
-        self.bound_tensor(context, bounds, output, self.program.output, used)
+        self.bound_tensor(context, bounds, output, self.program.output.rows(used), used)
         bounds = self.bounds(context)
         low, high = bounds.output_lower, bounds.output_upper
         refuted: dict[int, tuple[int, list[tuple[str, int]]]] = {}
@@ -325,3 +362,10 @@ def _worth(ranges: tuple[Array, Array], better: tuple[Array, Array], open_: Any)
     narrower = better[1] - better[0] <= WORTH_BOUNDING * width
     decides = (better[0] > 0) | (better[1] <= 0)
     return np.flatnonzero(open_ & (narrower | decides) & (width > 0))
+
+
+def _worth_stating(least: Array, low: Array, high: Array) -> Any:
+    """Which lower bounds [2k], of entries and then of minus them, say enough more than their ranges [k]."""
+    gain = least - np.concatenate([low, -high])
+    decides = np.concatenate([(low <= 0) & (least[: len(low)] > 0), (high > 0) & (least[len(low) :] >= 0)])
+    return decides | (gain > WORTH_STATING * np.tile(high - low, 2))

@@ -18,6 +18,9 @@ from salver.solvers.proving.backwards import read_backwards
 from salver.solvers.proving.deductions import Deductions
 from salver.solvers.query import Budget
 
+INNER_ROUNDS = 3
+"""How often bounds are sharpened in a node with children, as long as some of what was recorded does not yet
+hold. What they leave open, they find again in the children."""
 LEAF_ROUNDS = 2
 """How often bounds are sharpened in a leaf, each time followed by the linear relaxation."""
 
@@ -25,22 +28,36 @@ LEAF_ROUNDS = 2
 def replay(deductions: Deductions, context: Context, journal: Journal, budget: Budget) -> bool:
     """Shows what the journal says of one node; whether its children are next."""
     waiting, leaf = list(journal.refuted), not journal.children
-    rounds = 0
+    rounds, relaxed = 0, -1
     while not context.closed and not budget.over:
         deductions.bound(context)
         if not context.closed:
             deductions.drop(context)
-        if context.closed or _refute(deductions, context, journal, waiting):
-            continue
-        if leaf and deductions.relax(context) is None and context.closed:
+        held = _refute(deductions, context, journal, waiting)
+        if leaf and relaxed < 0 and not context.closed:
+            relaxed = _relax(deductions, context)
+        if context.closed:
             break
         rounds, before = rounds + 1, len(deductions.steps)
-        if read_backwards(deductions, context) or deductions.cut(context):
+        decided = read_backwards(deductions, context) or deductions.cut(context)
+        if not leaf:
+            held |= _refute(deductions, context, journal, waiting)
+            if not waiting or not (decided or held) or rounds == INNER_ROUNDS:
+                break
             continue
-        again = (leaf and rounds < LEAF_ROUNDS) or _refute(deductions, context, journal, waiting)
-        if len(deductions.steps) == before or not again:
+        if decided or context.closed:
+            continue
+        if relaxed < len(deductions.steps):
+            relaxed = _relax(deductions, context)
+        if len(deductions.steps) == before or rounds >= LEAF_ROUNDS:
             break
     return not context.closed and not leaf
+
+
+def _relax(deductions: Deductions, context: Context) -> int:
+    """Tries to close a leaf by its linear relaxation: after all else, as it is the dearest; steps so far."""
+    deductions.relax(context)
+    return len(deductions.steps)
 
 
 def _refute(deductions: Deductions, context: Context, journal: Journal, waiting: list[Refuted]) -> bool:
@@ -49,25 +66,31 @@ def _refute(deductions: Deductions, context: Context, journal: Journal, waiting:
     Args:
         waiting: refutations that did not yet hold; those that are decided are taken out.
     """
-    where = deductions.places(context)
-    if journal.closing is not None:
+    if journal.closing is not None and not context.closed:
         rows = deductions.rows()
-        rows.add_refutation(0, journal.closing, where)
+        rows.add_refutation(0, journal.closing, deductions.places(context))
         if deductions.conclude(context, {"do": "close"}, {}, rows, np.ones(1, bool)):
             return True
+    held = False
+    while not context.closed and _refute_once(deductions, context, waiting):
+        held = True
+    return held
+
+
+def _refute_once(deductions: Deductions, context: Context, waiting: list[Refuted]) -> bool:
+    where = deductions.places(context)
+    waiting[:] = [refuted for refuted in waiting if not _decided(deductions, context, refuted)]
     found: dict[int, list[Refuted]] = {}
-    for refuted in list(waiting):
-        if _decided(deductions, context, refuted):
-            waiting.remove(refuted)
-        else:
-            found.setdefault(refuted.pre, []).append(refuted)
+    for refuted in waiting:
+        found.setdefault(refuted.pre, []).append(refuted)
     decided = 0
     for pre, several in found.items():
-        rows, switch = deductions.rows(), deductions.graph.root(deductions.program.pre[pre].name)
+        rows, neurons = deductions.rows(), deductions.program.pre[pre]
         for lemma, refuted in enumerate(several):
             rows.add_refutation(lemma, refuted.why, where)
-        lists = {"at": [r.neuron for r in several], "side": [r.side for r in several]}
-        step = {"do": "decide", "switch": switch}
+        at = neurons.in_network(np.array([refuted.neuron for refuted in several], np.intp))
+        lists = {"at": at.tolist(), "side": [refuted.side for refuted in several]}
+        step = {"do": "decide", "switch": deductions.graph.root(neurons.name)}
         decided += deductions.conclude(context, step, lists, rows, np.ones(len(several), bool))
         if context.closed:
             break
@@ -86,23 +109,25 @@ def children(
         step: dict[str, Any] = {"do": "case", "clause": first.number}
     else:
         known = {decision.side: child for decision, child in journal.children}
-        switch = _switch(deductions, first)
-        on, off = (side[STEP + switch][first.entry] for side in (context.low, context.high))
+        switch, entry = _switch(deductions, first)
+        on, off = (side[STEP + switch][entry] for side in (context.low, context.high))
         left = [0, 1] if on != off else [int(on > 0)]
-        step = {"do": "split", "switch": switch, "at": first.entry}
+        step = {"do": "split", "switch": switch, "at": entry}
     branches = deductions.apply(context, step) if len(left) > 1 else [context]
     return [(branch, known.get(side)) for branch, side in zip(branches, left, strict=True)]
 
 
-def _switch(deductions: Deductions, decision: Decision) -> str:
+def _switch(deductions: Deductions, decision: Decision) -> tuple[str, int]:
+    """The switch and its entry that a node was split on."""
     program = deductions.program
     if decision.kind == "neuron":
-        return deductions.graph.root(program.pre[decision.number].name)
+        return deductions.switch(decision.number, decision.entry)
     block = program.blocks[decision.number]
     assert isinstance(block, AbsBlock)
-    return deductions.graph.root(block.source)
+    (entry,) = block.in_network(np.array([decision.entry], np.intp)).tolist()
+    return deductions.graph.root(block.source), entry
 
 
 def _decided(deductions: Deductions, context: Context, refuted: Refuted) -> bool:
-    step = STEP + deductions.graph.root(deductions.program.pre[refuted.pre].name)
-    return bool(context.low[step][refuted.neuron] == context.high[step][refuted.neuron])
+    switch, entry = deductions.switch(refuted.pre, refuted.neuron)
+    return bool(context.low[STEP + switch][entry] == context.high[STEP + switch][entry])

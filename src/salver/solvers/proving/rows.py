@@ -20,6 +20,8 @@ Indices = npt.NDArray[np.intp]
 Lemmas = int | Indices
 _LARGEST = 1e12
 """Rows with larger multipliers come from ranges that are hardly any; without them a deduction is weaker."""
+_OF_NEURONS = ("step_on", "step_off", "low", "high", "pre")
+"""Kinds of rows whose number is that of a pre-activation."""
 _EXACT = 22
 """Powers of ten up to this one are floats, so a whole number over one is as short as its decimals."""
 
@@ -28,7 +30,8 @@ _EXACT = 22
 class Rows:
     """The `by` of one proof step: groups of rows with multipliers, over several deductions.
 
-    A method takes one deduction, or one for each of the entries.
+    A method takes one deduction, or one for each of the entries. Entries are those of the program; the groups
+    name the network's.
     """
 
     program: Program
@@ -39,7 +42,7 @@ class Rows:
         """Adds rows of one kind at a pre-activation (`step_*`, `low`, `high`) or block."""
         if kind.startswith("product_"):
             kind = self._product_kind(kind, number)
-        self._put(kind, self.name(kind, number), lemmas, entries, multipliers)
+        self._put_at(kind, kind, number, lemmas, entries, multipliers)
 
     def _product_kind(self, kind: str, number: int) -> str:
         """A row of a product in the checker's words, whose factor is the one on the left."""
@@ -56,13 +59,20 @@ class Rows:
 
     def name(self, kind: str, number: int) -> str:
         """The tensor of a kind of rows in the checker's words."""
-        if kind in ("step_on", "step_off", "low", "high", "pre"):
+        if kind in _OF_NEURONS:
             return self.graph.root(self.program.pre[number].name)
         block = self.program.blocks[number]
         if kind == "value":
             assert isinstance(block, GateBlock | AbsBlock | ProductBlock)
             return self.graph.root(block.source)
         return self.graph.root(block.name) if isinstance(block, FactorBlock) else block.name
+
+    def _put_at(
+        self, kind: str, of: str, number: int, lemmas: Lemmas, entries: Indices, multipliers: Array
+    ) -> None:
+        """Adds rows at entries of what `number` counts (see `Weighted.of`)."""
+        part = self.program.pre[number] if of in _OF_NEURONS else self.program.blocks[number]
+        self._put(kind, self.name(of, number), lemmas, part.in_network(entries), multipliers)
 
     def add_atom(self, lemmas: Lemmas, place: tuple[int, int, int], multipliers: Array | float) -> None:
         """Adds an atom (clause, conjunction, number)."""
@@ -75,11 +85,11 @@ class Rows:
 
     def add_range(self, kind: str, number: int, lemma: int, entries: Indices, multipliers: Array) -> None:
         """Adds ranges, `low` or `high`, of the argument of a gate or Abs."""
-        self._put(kind, self.name("value", number), lemma, entries, multipliers)
+        self._put_at(kind, "value", number, lemma, entries, multipliers)
 
     def add_block(self, kind: str, number: int, lemma: int, entries: Indices) -> None:
         """Adds ranges, `low` or `high`, of the values of a block, once each."""
-        self._put(kind, self.name("block", number), lemma, entries, np.ones(len(entries)))
+        self._put_at(kind, "block", number, lemma, entries, np.ones(len(entries)))
 
     def add_output(self, kind: str, lemma: int, entry: int) -> None:
         """Adds the range of an output, `low` or `high`, once."""
@@ -97,7 +107,7 @@ class Rows:
             elif part.kind.startswith("product_"):
                 self.add(part.kind, part.number, lemma, part.entries, part.multipliers)
             else:
-                self._put(part.kind, self.name(part.of, part.number), lemma, part.entries, part.multipliers)
+                self._put_at(part.kind, part.of, part.number, lemma, part.entries, part.multipliers)
         for atom, multiplier in refutation.atoms:
             if atom in places.of_atom:
                 self.add_atom(lemma, places.of_atom[atom], multiplier)

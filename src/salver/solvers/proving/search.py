@@ -24,6 +24,7 @@ from salver.solvers.hybrid.node import SearchNode, tighten
 from salver.solvers.journal import Journal
 from salver.solvers.proving.backwards import read_backwards
 from salver.solvers.proving.deductions import CASES_AT_MOST, Deductions
+from salver.solvers.proving.reduction import open_program, take_reduced
 from salver.solvers.proving.replay import children, replay
 from salver.solvers.proving.rows import Places, Rows, without_comparisons
 from salver.solvers.query import Budget, Query
@@ -59,7 +60,11 @@ class ProofSearch(Deductions):
     budget: Budget = field(kw_only=True)
 
     def run(self, journal: Journal | None) -> list[Any] | None:
-        walk = [(Context.start(self.graph, self.exact), journal)]
+        root = Context.start(self.graph, self.exact)
+        program = open_program(self.query) if journal is None else journal.program
+        if program is not None and not root.closed and not take_reduced(self, root, program):
+            journal = None
+        walk = [(root, journal)]
         while walk:
             context, journal = walk.pop()
             if context.closed:
@@ -155,9 +160,12 @@ class ProofSearch(Deductions):
             relaxation.release(column)
         decided = 0
         for pre, (rows, at, sides) in found.items():
-            switch = self.graph.root(self.program.pre[pre].name)
-            step = {"do": "decide", "switch": switch}
-            decided += self.conclude(context, step, {"at": at, "side": sides}, rows, np.ones(len(at), bool))
+            neurons = self.program.pre[pre]
+            step = {"do": "decide", "switch": self.graph.root(neurons.name)}
+            places = neurons.in_network(np.array(at, np.intp)).tolist()
+            decided += self.conclude(
+                context, step, {"at": places, "side": sides}, rows, np.ones(len(at), bool)
+            )
             if context.closed:
                 break
         return decided
@@ -179,8 +187,8 @@ class ProofSearch(Deductions):
         if clause is not None and (chosen is None or sizes[clause] <= CASES_AT_MOST):
             return {"do": "case", "clause": clause}
         if chosen is not None:
-            pre, entry = chosen
-            return {"do": "split", "switch": self.graph.root(self.program.pre[pre].name), "at": entry}
+            switch, entry = self.switch(*chosen)
+            return {"do": "split", "switch": switch, "at": entry}
         return self._split_absolute(context)
 
     def _split_absolute(self, context: Context) -> Any:
