@@ -6,7 +6,7 @@ cd "$(dirname "$0")"
 if [ "${SALVER_TEST_SLURM:-}" = 1 ]; then scripts/one_node_slurm.sh install; fi
 scripts/setup.sh
 if [ $# = 0 ]; then
-  echo "run_tests: all tests, about half an hour on two cores; ./run_tests.sh -m 'not slow' is the quick part" >&2
+  echo "run_tests: all tests, about a quarter of an hour on two idle cores; ./run_tests.sh -m 'not slow' is the quick part" >&2
 fi
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
+
+# While tests are collected, whatever the environment says: else every run rewrites all of their assertions.
+_WRITES_NONE = sys.dont_write_bytecode
+sys.dont_write_bytecode = False
 
 for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     # Before a numeric library is loaded: tests run side by side, and threads of one wait for those of others.
@@ -29,6 +35,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.relative_to(ROOT / "tests").parts[0] in SLOW:
             item.add_marker(pytest.mark.slow)
+
+
+def pytest_collection_finish() -> None:
+    sys.dont_write_bytecode = _WRITES_NONE
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Half of the tests for each of two workers, in order: what a module's fixtures cost is paid once."""
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log)
 
 
 @pytest.fixture(scope="session")

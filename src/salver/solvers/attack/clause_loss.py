@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +35,11 @@ class ClauseArrays:
     clause_of: Indices
     impossible: bool
 
+    @cached_property
+    def _picked(self) -> sparse.csr_array:
+        """The picker transposed, [outputs, atoms]: making it takes longer than a step's product."""
+        return sparse.csr_array(self.picker.T)
+
     def margins(self, outputs: Array) -> tuple[Array, Array, Array]:
         """Slack of every atom, conjunction (its least) and clause (its best): [b, count] each."""
         slack = (self.picker @ outputs.T).T - self.constants
@@ -53,7 +59,7 @@ class ClauseArrays:
         chosen = conjunctions == clauses[:, self.clause_of]
         critical = (slack == conjunctions[:, self.conjunction_of]) & chosen[:, self.conjunction_of]
         part = np.where(critical, short[:, self.clause_of[self.conjunction_of]], 0.0)
-        return np.asarray(-(self.picker.T @ part.T).T)
+        return np.asarray(-(self._picked @ part.T).T)
 
 
 def clause_arrays(prop: Property) -> ClauseArrays:

@@ -35,7 +35,7 @@ class Gallery {
   card(number, instance) {
     const { picture } = instance, { witness } = picture;
     const link = make("a", { href: addressOf(this.data, number) }, instance.headline);
-    const shown = picture.shape[1] === 1 ? [entryTable(this.data, picture, 5), make("p", {}, changeSentence(picture))] : imageFigures(this.data, picture, true);
+    const shown = picture.shape[1] === 1 ? [entryTable(this.data, picture, 5, instance.name), make("p", {}, changeSentence(picture))] : imageFigures(this.data, picture, true);
     return make("article", {}, make("h3", {}, link), ...shown,
       make("p", { class: "note" }, `${Object.fromEntries(instance.facts)["data set"]}; found by ${witness.solver}`));
   }

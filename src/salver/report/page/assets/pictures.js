@@ -130,7 +130,7 @@ function barCell(data, value, most, topped = "") {
 }
 
 // In brief only the maps, of the entries that weigh most.
-function entryTable(data, picture, most = Infinity) {
+function entryTable(data, picture, most = Infinity, name = "") {
   const { xhat, witness } = picture;
   const brief = most < Infinity && xhat.map.length === xhat.x.length;
   const of = xhat.x.map((_, index) => index);
@@ -154,7 +154,7 @@ function entryTable(data, picture, most = Infinity) {
   const title = brief ? `The ${most} entries of most weight at xhat` : `Input and saliency by entry; bars are red above zero and blue below${xhat.top.length ? `; frames mark the top ${xhat.top.length}` : ""}`;
   const table = make("table", { class: "sortable" }, make("caption", {}, title), make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...rows));
   sortable(table);
-  return make("div", { class: "wide entries", role: "region", "aria-label": title, tabindex: "0" }, table);
+  return make("div", { class: "wide entries", role: "region", "aria-label": name ? `${title}: ${name}` : title, tabindex: "0" }, table);
 }
 
 // The numbers behind the pictures; made when they are first asked for.
