@@ -41,7 +41,7 @@ def test_what_has_the_ranges_is_kept(seed: int, delta: float) -> None:
 
 
 def hostile_system(seed: int) -> tuple[Array, Array, Array, Array]:
-    """Columns that are copies or nearly so, scales far apart, ranges without width, and u at their ends."""
+    """Columns that are copies or nearly so, scales far apart, ranges narrow or a point, u at their ends."""
     rng = np.random.default_rng(seed)
     rows, columns = (int(rng.integers(1, 8)) for _ in range(2))
     matrix = rng.normal(size=(rows, columns)) * (rng.random((rows, columns)) < 0.8)
@@ -51,7 +51,8 @@ def hostile_system(seed: int) -> tuple[Array, Array, Array, Array]:
     units = 2.0 ** rng.integers(-40, 41, columns)
     matrix *= units * 2.0 ** rng.integers(-40, 41, rows)[:, None]
     scale = 1.0 / units if rng.random() < 0.7 else 2.0 ** rng.integers(-40, 41, columns)
-    least = rng.normal(size=columns) * (rng.random(columns) < 0.7) * scale
+    far = 10.0 ** rng.integers(0, 10, columns) * (rng.random(columns) < 0.7)
+    least = rng.normal(size=columns) * far * scale
     most = least + rng.exponential(size=columns) * scale * (rng.random(columns) < 0.8)
     u = np.clip(least + (most - least) * rng.choice([0.0, 0.3, 1.0], columns), least, most)
     return matrix, least, most, u
@@ -77,6 +78,20 @@ def test_what_has_the_exact_ranges_is_kept(seed: int, delta: float) -> None:
     assert found is not None
     assert (found[0] <= u).all()
     assert (u <= found[1]).all()
+
+
+def test_a_small_term_beside_large_ones_is_kept() -> None:
+    """The others are points, so that the one row says u_0 to the last digit of what it adds up."""
+    for seed in range(50):
+        rng = np.random.default_rng(seed)
+        matrix = np.array([[1.0, *rng.normal(size=9)]])
+        u = np.array([0.0, *(1e6 * rng.normal(size=9))])
+        exact = sum(Fraction(a) * Fraction(b) for a, b in zip(matrix[0].tolist(), u.tolist(), strict=True))
+        row, most = outwards(Fraction(exact)), u.copy()
+        most[0] = 1.0
+        found = narrowed(matrix, np.array([row[0]]), np.array([row[1]]), u, most)
+        assert found is not None
+        assert found[0][0] == 0.0
 
 
 @pytest.mark.parametrize("rows", [4, 40])
