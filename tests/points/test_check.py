@@ -157,7 +157,7 @@ BAD = [
     ({"point": None}, "point: no point is given"),
     ({"point": X[:2]}, "the point has 2 entries, net takes 3"),
     ({"point": np.array([0.1, np.nan, 0.2])}, "entry 1 is nan"),
-    ({"point": np.array(["a", "b", "c"])}, "holds <U1, not numbers"),
+    ({"point": np.array(["a", "b", "c"])}, "holds text, not numbers"),
     ({"point": "none.npy"}, "none.npy: cannot be read"),
     ({"point": "x.txt"}, "x.txt: is neither .npy nor .csv"),
     ({"label": 2}, "class 2 does not exist; choose one of 0 ... 1"),

@@ -208,8 +208,7 @@ class TopKChanges(Question):
         size, where = len(reference), "top-k condition"
         inside = top_k(reference, self.k)
         if self.leave < 1:
-            what = f"{self.stay} of {self.k} members cannot stay"
-            raise SalverError(what, where, "choose stay <= k")
+            raise SalverError(f"{self.stay} of {self.k} members cannot stay", where, "choose stay <= k")
         if self.by < 1:
             what = f"a top-{self.k} set is never inside a top-{self.within} set"
             raise SalverError(what, where, "choose within >= k")
@@ -262,8 +261,7 @@ class TopKChanges(Question):
     def extra(self, maps: Array) -> Array:
         if not self.extra_outputs:
             return super().extra(maps)
-        ranking = self.ranking
-        members, rest = maps[:, ranking.inside], maps[:, ranking.outside]
+        members, rest = maps[:, self.ranking.inside], maps[:, self.ranking.outside]
         above = (rest[:, None, :] >= members[:, :, None]).sum(axis=2)
         left = (above >= self.leave).sum(axis=1, keepdims=True)
         return np.asarray(left if self.leave > 1 else above, np.float64)

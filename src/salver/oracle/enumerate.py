@@ -22,7 +22,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy import optimize
 
-from salver.nets.affine import Affine
 from salver.nets.network import Network
 from salver.nets.program import (
     AbsBlock,
@@ -33,6 +32,7 @@ from salver.nets.program import (
     Program,
     ReluBlock,
 )
+from salver.oracle.affine_map import AffineMap, composed, slack_rows, stacked
 from salver.oracle.thin import decide_region
 from salver.spec.property import Atom, Clause, Property
 from salver.spec.truth import Truth
@@ -82,14 +82,6 @@ class DeltaStar:
 
 
 @dataclass(frozen=True, eq=False)
-class _Map:
-    """x -> matrix @ x + constant; float64 [rows, n] and [rows]."""
-
-    matrix: Array
-    constant: Array
-
-
-@dataclass(frozen=True, eq=False)
 class _Region:
     """A region, possibly still undecided in later neurons.
 
@@ -103,9 +95,9 @@ class _Region:
 
     lower: Array
     upper: Array
-    active: _Map
-    inactive: _Map
-    values: Mapping[int, _Map]
+    active: AffineMap
+    inactive: AffineMap
+    values: Mapping[int, AffineMap]
     point: Array
     margin: float
     signs: Mapping[str, Array] = field(default_factory=dict)
@@ -128,9 +120,9 @@ def enumerate_query(program: Program, prop: Property, network: Network | None = 
     thin: list[tuple[Truth, Array | None]] = []
     for region in _regions(program, prop.input_lower, prop.input_upper):
         regions += region.margin > TOLERANCE
-        output = _compose(program.output, region.values)
+        output = composed(program.output, region.values)
         for atoms in _combinations(prop.clauses):
-            rows = _slacks(output, atoms)
+            rows = slack_rows(output, atoms)
             ceiling = float(_greatest(region, rows).min(initial=1.0))
             if ceiling < -TOLERANCE:
                 best = max(best, ceiling)
@@ -189,10 +181,10 @@ def delta_star(
         if region.margin <= TOLERANCE:
             continue
         regions += 1
-        output = _compose(program.output, region.values)
-        change = _Map(output.matrix[saliency], output.constant[saliency] - reference)
+        output = composed(program.output, region.values)
+        change = AffineMap(output.matrix[saliency], output.constant[saliency] - reference)
         for atoms in _combinations(clauses):
-            delta, point = _smallest_change(region, _slacks(output, atoms), change)
+            delta, point = _smallest_change(region, slack_rows(output, atoms), change)
             if delta < best:
                 best, witness = delta, point
     return DeltaStar(best, witness, regions)
@@ -201,14 +193,14 @@ def delta_star(
 def _regions(program: Program, lower: Array, upper: Array) -> Iterator[_Region]:
     """Every region of the box whose margin is not below -TOLERANCE."""
     size = program.input_size
-    none = _Map(np.zeros((0, size)), np.zeros(0))
-    values = {-1: _Map(np.eye(size), np.zeros(size))}
+    none = AffineMap(np.zeros((0, size)), np.zeros(0))
+    values = {-1: AffineMap(np.eye(size), np.zeros(size))}
     whole = _Region(lower, upper, none, none, values, (lower + upper) / 2, 1.0)
     return _from_block(program, whole, 0, {})
 
 
 def _from_block(
-    program: Program, region: _Region, number: int, decided: Mapping[int, tuple[_Map, Array]]
+    program: Program, region: _Region, number: int, decided: Mapping[int, tuple[AffineMap, Array]]
 ) -> Iterator[_Region]:
     """Regions inside `region`, of which the blocks before `number` are decided."""
     if number == len(program.blocks):
@@ -216,22 +208,22 @@ def _from_block(
         return
     block = program.blocks[number]
     if isinstance(block, GateBlock):
-        mask, gated = region.values[block.mask].constant, _compose(block.value, region.values)
-        value = _Map(mask[:, None] * gated.matrix, mask * gated.constant)
+        mask, gated = region.values[block.mask].constant, composed(block.value, region.values)
+        value = AffineMap(mask[:, None] * gated.matrix, mask * gated.constant)
         yield from _from_block(program, _with(region, number, value), number + 1, decided)
         return
     if isinstance(block, FactorBlock | ProductBlock):
-        value = _compose(block.value, region.values)
+        value = composed(block.value, region.values)
         if isinstance(block, ProductBlock):
             factor = region.values[block.factor]
             assert not factor.matrix.any(), "the signs decide a factor"
-            value = _Map(factor.constant[:, None] * value.matrix, factor.constant * value.constant)
+            value = AffineMap(factor.constant[:, None] * value.matrix, factor.constant * value.constant)
         yield from _from_block(program, _with(region, number, value), number + 1, decided)
         return
     if isinstance(block, AbsBlock):
-        source = _compose(block.value, region.values)
+        source = composed(block.value, region.values)
         for part, on in _all_signs(region, source):
-            value = _Map((2 * on - 1)[:, None] * source.matrix, (2 * on - 1) * source.constant)
+            value = AffineMap((2 * on - 1)[:, None] * source.matrix, (2 * on - 1) * source.constant)
             inner = _with(part, number, value, {block.source: on})
             yield from _from_block(program, inner, number + 1, decided)
         return
@@ -240,30 +232,30 @@ def _from_block(
         value = _signed(block, z, on)
         yield from _from_block(program, _with(region, number, value), number + 1, decided)
         return
-    z = _compose(program.pre[block.pre].affine, region.values)
+    z = composed(program.pre[block.pre].affine, region.values)
     for part, on in _all_signs(region, z):
         inner = _with(part, number, _signed(block, z, on), {program.pre[block.pre].name: on})
         yield from _from_block(program, inner, number + 1, {**decided, block.pre: (z, on)})
 
 
-def _signed(block: ReluBlock | MaskBlock, z: _Map, on: Array) -> _Map:
+def _signed(block: ReluBlock | MaskBlock, z: AffineMap, on: Array) -> AffineMap:
     """The block's affine map once each neuron is on (1) or off (0)."""
     if isinstance(block, MaskBlock):
-        return _Map(np.zeros_like(z.matrix), on)
-    return _Map(on[:, None] * z.matrix, on * z.constant)
+        return AffineMap(np.zeros_like(z.matrix), on)
+    return AffineMap(on[:, None] * z.matrix, on * z.constant)
 
 
-def _all_signs(region: _Region, z: _Map) -> Iterator[tuple[_Region, Array]]:
+def _all_signs(region: _Region, z: AffineMap) -> Iterator[tuple[_Region, Array]]:
     """As `_signs` for all rows: those that have one sign on the whole box are not branched on."""
-    greatest, least = _greatest(region, z), -_greatest(region, _Map(-z.matrix, -z.constant))
+    greatest, least = _greatest(region, z), -_greatest(region, AffineMap(-z.matrix, -z.constant))
     sure_on, sure_off = least > TOLERANCE, greatest < -TOLERANCE
     # No margin exceeds 1, so rows further from 0 than that never bind; constant rows are no conditions.
     moving = z.matrix.any(axis=1)
     near_on, near_off = moving & sure_on & (least <= 1.0), moving & sure_off & (greatest >= -1.0)
     part = replace(
         region,
-        active=_stack(region.active, _Map(z.matrix[near_on], z.constant[near_on])),
-        inactive=_stack(region.inactive, _Map(z.matrix[near_off], z.constant[near_off])),
+        active=stacked(region.active, AffineMap(z.matrix[near_on], z.constant[near_on])),
+        inactive=stacked(region.inactive, AffineMap(z.matrix[near_off], z.constant[near_off])),
     )
     if near_on.any():
         margin, point = _largest_margin(part, None, two_sided=False)
@@ -271,13 +263,13 @@ def _all_signs(region: _Region, z: _Map) -> Iterator[tuple[_Region, Array]]:
             return
         part = replace(part, point=point, margin=margin)
     branched = np.flatnonzero(~(sure_on | sure_off))
-    for found, on in _signs(part, _Map(z.matrix[branched], z.constant[branched]), 0, ()):
+    for found, on in _signs(part, AffineMap(z.matrix[branched], z.constant[branched]), 0, ()):
         signs = sure_on.astype(np.float64)
         signs[branched] = on
         yield found, signs
 
 
-def _signs(region: _Region, z: _Map, row: int, on: tuple[float, ...]) -> Iterator[tuple[_Region, Array]]:
+def _signs(region: _Region, z: AffineMap, row: int, on: tuple[float, ...]) -> Iterator[tuple[_Region, Array]]:
     """Parts of the region on which every row of z has one sign, with the signs as 1 and 0."""
     if row == len(z.constant):
         yield region, np.array(on)
@@ -286,14 +278,14 @@ def _signs(region: _Region, z: _Map, row: int, on: tuple[float, ...]) -> Iterato
     if not weights.any():
         yield from _signs(region, z, row + 1, (*on, float(constant > 0)))
         return
-    one = _Map(weights[None], np.array([constant]))
+    one = AffineMap(weights[None], np.array([constant]))
     for state in (1.0, 0.0):
-        if _greatest(region, one if state else _Map(-one.matrix, -one.constant))[0] < -TOLERANCE:
+        if _greatest(region, one if state else AffineMap(-one.matrix, -one.constant))[0] < -TOLERANCE:
             continue
         part = (
-            replace(region, active=_stack(region.active, one))
+            replace(region, active=stacked(region.active, one))
             if state
-            else replace(region, inactive=_stack(region.inactive, one))
+            else replace(region, inactive=stacked(region.inactive, one))
         )
         if state or weights @ region.point + constant > 0:
             margin, point = _largest_margin(part, None, two_sided=False)
@@ -303,15 +295,15 @@ def _signs(region: _Region, z: _Map, row: int, on: tuple[float, ...]) -> Iterato
         yield from _signs(part, z, row + 1, (*on, state))
 
 
-def _greatest(region: _Region, rows: _Map) -> Array:
+def _greatest(region: _Region, rows: AffineMap) -> Array:
     """The largest value of each row over the whole box."""
     spread = np.abs(rows.matrix) @ ((region.upper - region.lower) / 2)
     return np.asarray(rows.matrix @ ((region.lower + region.upper) / 2) + rows.constant + spread)
 
 
-def _largest_margin(region: _Region, slacks: _Map | None, two_sided: bool) -> tuple[float, Array | None]:
+def _largest_margin(region: _Region, slacks: AffineMap | None, two_sided: bool) -> tuple[float, Array | None]:
     """The largest t <= 1 and its x with active rows >= t, slacks >= t and inactive rows <= 0 (or <= -t)."""
-    active = region.active if slacks is None else _stack(region.active, slacks)
+    active = region.active if slacks is None else stacked(region.active, slacks)
     size = len(region.lower)
     if not len(active.constant) and not (two_sided or len(region.inactive.constant)):
         return 1.0, region.point
@@ -329,7 +321,7 @@ def _largest_margin(region: _Region, slacks: _Map | None, two_sided: bool) -> tu
     )
 
 
-def _smallest_change(region: _Region, slacks: _Map, change: _Map) -> tuple[float, Array | None]:
+def _smallest_change(region: _Region, slacks: AffineMap, change: AffineMap) -> tuple[float, Array | None]:
     """The smallest d and its x with |change| <= d on the region, slacks >= 0; (inf, None) if empty."""
     size, rows = len(region.lower), len(change.constant)
     hard = np.vstack([-region.active.matrix, -slacks.matrix, region.inactive.matrix])
@@ -359,44 +351,16 @@ def _solve(
     return -float(result.fun), np.clip(result.x[:-1], region.lower, region.upper)
 
 
-def _compose(affine: Affine, values: Mapping[int, _Map]) -> _Map:
-    matrix, constant = np.zeros((affine.size, values[-1].matrix.shape[1])), affine.constant.copy()
-    for block, term in affine.terms.items():
-        matrix += term @ values[block].matrix
-        constant += term @ values[block].constant
-    return _Map(matrix, constant)
-
-
 def _with(
-    region: _Region, number: int, value: _Map, signs: Mapping[str, Array] = MappingProxyType({})
+    region: _Region, number: int, value: AffineMap, signs: Mapping[str, Array] = MappingProxyType({})
 ) -> _Region:
     return replace(region, values={**region.values, number: value}, signs={**region.signs, **signs})
-
-
-def _stack(first: _Map, second: _Map) -> _Map:
-    return _Map(np.vstack([first.matrix, second.matrix]), np.concatenate([first.constant, second.constant]))
 
 
 def _combinations(clauses: tuple[Clause, ...]) -> Iterator[tuple[Atom, ...]]:
     """One conjunction from every clause, as one flat conjunction."""
     for choice in itertools.product(*clauses):
         yield tuple(itertools.chain.from_iterable(choice))
-
-
-def _slacks(output: _Map, atoms: tuple[Atom, ...]) -> _Map:
-    """Rows that are >= 0 exactly when the atoms hold."""
-    size = output.matrix.shape[1]
-    matrix, constant = np.zeros((len(atoms), size)), np.zeros(len(atoms))
-    for row, atom in enumerate(atoms):
-        sign = 1.0 if atom.relation == ">=" else -1.0
-        matrix[row] = sign * output.matrix[atom.left]
-        constant[row] = sign * output.constant[atom.left]
-        if atom.other is None:
-            constant[row] -= sign * atom.constant
-        else:
-            matrix[row] -= sign * output.matrix[atom.other]
-            constant[row] -= sign * output.constant[atom.other]
-    return _Map(matrix, constant)
 
 
 def _clearance(program: Program, prop: Property, x: Array) -> float:
