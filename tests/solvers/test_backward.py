@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -35,6 +38,60 @@ def test_what_has_the_ranges_is_kept(seed: int, delta: float) -> None:
     assert (found[0] <= u).all()
     assert (u <= found[1]).all()
     assert (found[1] <= most).all()
+
+
+def hostile_system(seed: int) -> tuple[Array, Array, Array, Array]:
+    """Columns that are copies or nearly so, scales far apart, ranges narrow or a point, u at their ends."""
+    rng = np.random.default_rng(seed)
+    rows, columns = (int(rng.integers(1, 8)) for _ in range(2))
+    matrix = rng.normal(size=(rows, columns)) * (rng.random((rows, columns)) < 0.8)
+    for _ in range(int(rng.integers(0, 4))):
+        one, other = rng.integers(columns, size=2)
+        matrix[:, one] = matrix[:, other] * rng.choice([1.0, -1.0, 2.0, 1.0 + 2.0**-40, 1.0 - 2.0**-52])
+    units = 2.0 ** rng.integers(-40, 41, columns)
+    matrix *= units * 2.0 ** rng.integers(-40, 41, rows)[:, None]
+    scale = 1.0 / units if rng.random() < 0.7 else 2.0 ** rng.integers(-40, 41, columns)
+    far = 10.0 ** rng.integers(0, 10, columns) * (rng.random(columns) < 0.7)
+    least = rng.normal(size=columns) * far * scale
+    most = least + rng.exponential(size=columns) * scale * (rng.random(columns) < 0.8)
+    u = np.clip(least + (most - least) * rng.choice([0.0, 0.3, 1.0], columns), least, most)
+    return matrix, least, most, u
+
+
+def outwards(value: Fraction) -> tuple[float, float]:
+    """The nearest numbers below and above."""
+    near = float(value)
+    if Fraction(near) == value:
+        return near, near
+    return math.nextafter(near, -math.inf), math.nextafter(near, math.inf)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from([0.0, 1e-9, 1e-3]))
+def test_what_has_the_exact_ranges_is_kept(seed: int, delta: float) -> None:
+    """The rows of u are added up in fractions; their ranges have no room for rounding."""
+    matrix, least, most, u = hostile_system(seed)
+    exact = [sum(Fraction(a) * Fraction(b) for a, b in zip(row, u, strict=True)) for row in matrix.tolist()]
+    low, high = np.array([outwards(Fraction(value)) for value in exact]).T
+    room = delta * (np.abs(matrix) @ (most - least))
+    found = narrowed(matrix, low - room, high, least, most)
+    assert found is not None
+    assert (found[0] <= u).all()
+    assert (u <= found[1]).all()
+
+
+def test_a_small_term_beside_large_ones_is_kept() -> None:
+    """The others are points, so that the one row says u_0 to the last digit of what it adds up."""
+    for seed in range(50):
+        rng = np.random.default_rng(seed)
+        matrix = np.array([[1.0, *rng.normal(size=9)]])
+        u = np.array([0.0, *(1e6 * rng.normal(size=9))])
+        exact = sum(Fraction(a) * Fraction(b) for a, b in zip(matrix[0].tolist(), u.tolist(), strict=True))
+        row, most = outwards(Fraction(exact)), u.copy()
+        most[0] = 1.0
+        found = narrowed(matrix, np.array([row[0]]), np.array([row[1]]), u, most)
+        assert found is not None
+        assert found[0][0] == 0.0
 
 
 @pytest.mark.parametrize("rows", [4, 40])

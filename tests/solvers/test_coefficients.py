@@ -40,6 +40,19 @@ def test_sparse_is_what_dense_is(window_rows: np.ndarray) -> None:
     assert np.allclose(coefficients.added(more, np.ones((600, 300))), expected @ window_rows.T + 1.0)
 
 
+def test_no_coefficients_change_while_others_are_read() -> None:
+    """A product has its entries in no order, and scipy sorts them in place as soon as it needs one."""
+    rng = np.random.default_rng(2)
+    factors = [sparse.random_array((30, 30), density=0.2, format="csr", rng=rng) for _ in range(2)]
+    weights = factors[0] @ factors[1]
+    assert not weights.has_sorted_indices
+    slope = coefficients.times(weights, np.full(30, 2.0), np.full(30, 3.0))
+    expected = 2.0 * weights.toarray()
+    coefficients.size(weights, np.ones(30))
+    assert np.allclose(slope.toarray(), expected)
+    assert np.allclose(weights.toarray(), expected / 2.0)
+
+
 def test_what_is_small_or_full_is_dense(window_rows: np.ndarray) -> None:
     assert not sparse.issparse(coefficients.kept(sparse.csr_array(window_rows[:50, :50])))
     assert not sparse.issparse(coefficients.kept(sparse.csr_array(np.ones((300, 400)))))

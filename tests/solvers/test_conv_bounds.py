@@ -7,6 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from salver.core.errors import SalverError
 from salver.nets.affine import Affine
@@ -161,3 +162,17 @@ def test_other_operators_are_refused() -> None:
     last = [node.name for node in dense.nodes if len(node.shape) == 3][-1]
     with pytest.raises(SalverError, match="before the last activations"):
         ConvBounder(dense, last)
+
+
+def test_bounds_of_a_wide_convolution_hold_its_values() -> None:
+    """Its coefficients are sparse, and after a product in no order."""
+    torch.manual_seed(0)
+    layers = [nn.Unflatten(1, (1, 32, 32)), nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU()]
+    layers += [nn.Conv2d(4, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(1352, 3)]
+    program, rng = lower(from_torch(nn.Sequential(*layers), 1024)), np.random.default_rng(0)
+    x = rng.uniform(0.0, 1.0, 1024)
+    bounds = propagate(program, x - 0.05, x + 0.05)
+    assert not bounds.infeasible
+    _, zs, _ = program.evaluate(rng.uniform(x - 0.05, x + 0.05, (20, 1024)))
+    for z, low, high in zip(zs, bounds.pre_lower, bounds.pre_upper, strict=True):
+        assert ((z >= low) & (z <= high)).all()

@@ -7,6 +7,7 @@ import pytest
 
 from salver.nets.affine import Affine
 from salver.nets.program import PreActivation, Program, ReluBlock
+from salver.solvers.bounding.backward import narrowed
 from salver.solvers.bounding.batched import BatchBounder, BatchPart
 from salver.solvers.bounding.propagation import propagate
 from salver.solvers.bounding.reduced import reduce_to_open
@@ -44,3 +45,24 @@ def test_nothing_is_decided_that_underflow_alone_decides(
         assert known.pre_lower[-1] < -0.49 * shift * (2 / 3)
         assert known.pre_upper[-1] > 0.49 * shift * (2 / 3)
         assert not known.infeasible
+
+
+def test_a_narrowed_range_counts_what_underflows_before_a_large_value() -> None:
+    """u_0 = 0 meets the row; what u_1 weighs in the sum that bounds u_0 is below all numbers of the kind."""
+    matrix, other = np.array([[1e200, 1e-125]]), np.array([1e80 * (1 - 1e-12), 1e80 * (1 + 1e-12)])
+    row = np.array([1e-45 * (1 - 1e-9)]), np.array([1e-45 * (1 + 1e-9)])
+    found = narrowed(matrix, *row, np.array([-1e-247, other[0]]), np.array([1e-247, other[1]]))
+    assert found is not None
+    assert found[0][0] <= 0.0 <= found[1][0]
+
+
+def test_what_overflows_narrows_nothing() -> None:
+    """u_1 is so much larger than u_0 that its weight in their row, in units of u_0, is no number."""
+    matrix, low, high = np.array([[1e48, -2e-261]]), np.array([-3.5e-49, 1e259]), np.array([-2e-49, 5e260])
+    u = np.array([-3e-49, 4.8e260])
+    row = matrix @ u
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = narrowed(matrix, row - 0.01, row + 0.01, low, high)
+    assert found is not None
+    assert (found[0] <= u).all()
+    assert (u <= found[1]).all()

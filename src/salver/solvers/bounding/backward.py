@@ -23,7 +23,7 @@ import numpy.typing as npt
 from salver.nets.affine import ROUNDING, Affine, Matrix, dense
 from salver.nets.program import FactorBlock, GateBlock, MaskBlock, ProductBlock, Program, ReluBlock
 from salver.solvers.bounding.bounds import Bounds
-from salver.solvers.bounding.relaxation import TINY
+from salver.solvers.bounding.relaxation import TINY, UNDERFLOW
 from salver.spec import Property
 
 Array = npt.NDArray[np.float64]
@@ -278,7 +278,10 @@ def narrowed(matrix: Array, low: Array, high: Array, least: Array, most: Array) 
     found = [system.of_rows(weight[:, chosen].argmax(axis=0)), system.of_sums(inverse)]
     least, most = least.copy(), most.copy()
     for below, above in found:
-        least[chosen], most[chosen] = np.fmax(least[chosen], below), np.fmin(most[chosen], above)
+        # What overflows, or is not a number, bounds nothing.
+        known = np.isfinite(below) & np.isfinite(above)
+        at = chosen[known]
+        least[at], most[at] = np.maximum(least[at], below[known]), np.minimum(most[at], above[known])
     return least, most
 
 
@@ -314,8 +317,9 @@ class _System:
         remainder = -inverse @ self.matrix
         remainder[np.arange(len(self.chosen)), self.chosen] += 1.0
         least, most = interval_product(remainder, *self.known)
-        largest = np.maximum(np.abs(self.known[0]), np.abs(self.known[1]))[self.chosen]
-        slop = ROUNDING * (np.abs(inverse) @ self.limits + largest) + TINY
+        largest = np.maximum(np.abs(self.known[0]), np.abs(self.known[1]))
+        lost = UNDERFLOW * largest.sum()
+        slop = ROUNDING * (np.abs(inverse) @ self.limits + largest[self.chosen] + lost) + TINY
         return below + least - slop, above + most + slop
 
 

@@ -43,7 +43,8 @@ def times(weights: Matrix, lower: Array, upper: Array) -> Matrix:
         return weights * np.where(weights > 0.0, lower, upper)
     at, values = weights.indices, weights.data
     scaled = values * np.where(values > 0.0, lower[at], upper[at])
-    return sparse.csr_array((scaled, at, weights.indptr), shape=weights.shape)
+    # scipy sorts a matrix in place where it likes: two that share places would both have other ones then.
+    return sparse.csr_array((scaled, at.copy(), weights.indptr.copy()), shape=weights.shape)
 
 
 def total(weights: Matrix, lower: Array, upper: Array) -> Array:
