@@ -22,7 +22,7 @@ from tests.builders.judged_runs import run
         (Claim.NONE, "error"),
         (Termination.WALLTIME, "timeout"),
         (Termination.CPUTIME, "timeout"),
-        (Termination.MEMORY, "memout"),
+        (Termination.MEMORY, "out of memory"),
         (Termination.CRASHED, "error"),
         (Termination.UNSUPPORTED, "unsupported"),
     ],

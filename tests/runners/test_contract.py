@@ -72,7 +72,7 @@ def test_verdict_words(word, claim):
 def test_a_python_without_wheels_is_named(monkeypatch):
     hide(monkeypatch, "maraboupy")
     declared = ["maraboupy>=2.0; python_version < '3.8' and extra == 'marabou'"]
-    monkeypatch.setattr("salver.core.packages.requires", lambda name: declared)
+    monkeypatch.setattr("importlib.metadata.requires", lambda name: declared)
     assert "no wheels for Python 3" in (runners()["marabou"]().unavailable() or "")
 
 
