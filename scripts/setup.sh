@@ -33,9 +33,10 @@ show() {
     say "  ${line##*/}"
   done
 }
+# Errors go round `show`, and are all there before the next line of this script is printed.
 pip() {
-  PYTHONUNBUFFERED=1 .venv/bin/python -m pip install --disable-pip-version-check --progress-bar off "$@" \
-    2> >(grep -v '^WARNING: Location' >&2) | show
+  { PYTHONUNBUFFERED=1 .venv/bin/python -m pip install --disable-pip-version-check --progress-bar off "$@" \
+      2>&1 >&3 | sed '/^WARNING: Location/d' >&2; } 3>&1 | show
 }
 
 say "installs salver into .venv: 2.1 GB on disk, a few minutes the first time"
