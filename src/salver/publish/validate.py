@@ -95,7 +95,8 @@ def _files(folder: Path, manifest: Manifest) -> Iterator[Complaint]:
         yield Complaint("SHA256SUMS", "is missing")
         return
     except (OSError, UnicodeDecodeError) as error:
-        yield Complaint("SHA256SUMS", f"cannot be checked ({plain_reason(error)})")
+        name = error.filename if isinstance(error, OSError) else None
+        yield Complaint(str(name or "SHA256SUMS"), f"cannot be checked ({plain_reason(error)})")
         return
     for name, kind in sorted(list_inside(folder)):
         if kind != "file":
