@@ -21,7 +21,8 @@ from salver.families.factory import InstanceFactory, Point
 from salver.families.generator import Generator, InstanceDraft
 from salver.families.instance import Training, Vacuity
 from salver.families.nearest import sample_delta_star
-from salver.families.questions import LabelChanges, SameMap, TopKChanges
+from salver.families.other_class import SameMap
+from salver.families.questions import LabelChanges, TopKChanges
 from salver.families.ranking_measures import epsilon_star, ranking_draft
 from salver.nets.torch_bridge import from_torch
 from salver.zoo.datasets import Dataset, load

@@ -25,8 +25,8 @@ from salver.families.factory import InstanceFactory, Point, Posed
 from salver.families.generator import Generator, InstanceDraft
 from salver.families.instance import Vacuity
 from salver.families.nearest import sample_delta_star
+from salver.families.other_class import SameMap, SameSigns, SameTopK
 from salver.families.question import others
-from salver.families.questions import SameMap, SameSigns, SameTopK
 from salver.families.search import significant
 from salver.families.source import WithinParameters, over_points
 

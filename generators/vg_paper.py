@@ -21,7 +21,7 @@ from salver.families.factory import Box, InstanceFactory, Point, Posed
 from salver.families.generator import Generator, InstanceDraft, Parameters
 from salver.families.instance import Vacuity
 from salver.families.nearest import sample_delta_star
-from salver.families.questions import SameMap
+from salver.families.other_class import SameMap
 from salver.nets.network import Network
 from salver.nets.onnx.reader import read_onnx
 from salver.nets.operators import Linear, Node, Relu

@@ -19,8 +19,8 @@ from salver.explain.gradient import Gradient
 from salver.explain.unroll import logit_combination, unroll
 from salver.families.conditions import saliency_box, some_class_beats
 from salver.families.instance import Facts, Instance, Manifest
+from salver.families.other_class import SameMap
 from salver.families.question import others
-from salver.families.questions import SameMap
 from salver.judge.compare import Machine
 from salver.nets.network import Network, lower
 from salver.nets.onnx.writer import to_bytes, to_model

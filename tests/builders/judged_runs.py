@@ -9,7 +9,8 @@ from typing import Any
 
 from salver.explain.gradient import Gradient
 from salver.families.instance import Facts, Instance
-from salver.families.questions import SameMap, TopKChanges
+from salver.families.other_class import SameMap
+from salver.families.questions import TopKChanges
 from salver.judge.judged import Judged
 from salver.judge.judgement import JudgedRun, WitnessVerdict
 from salver.judge.loaded import LoadedSet

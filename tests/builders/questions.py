@@ -26,16 +26,9 @@ from salver.explain.occlusion import Occlusion
 from salver.explain.rise import RandomMasks, Rise
 from salver.explain.shapley import ShapleyValues
 from salver.explain.smoothgrad import Noise, SmoothGrad
+from salver.families.other_class import SameMap, SameSigns, SameTopK
 from salver.families.question import Question
-from salver.families.questions import (
-    EntryMoves,
-    LabelChanges,
-    SameMap,
-    SameSigns,
-    SameTopK,
-    SignChanges,
-    TopKChanges,
-)
+from salver.families.questions import EntryMoves, LabelChanges, SignChanges, TopKChanges
 
 NOISE = Noise(draws=2, sigma=0.2)
 REFERENCES = References(baselines=((0.0,), (0.5,)), draws=3, sigma=0.1)

@@ -62,6 +62,13 @@ def random_query(folder: Path, seed: int) -> Query:
     return saliency_query(folder, classifier, centre, (centre - reach, centre + reach), delta, kind)
 
 
+def boxes_of(query: Query) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The box of a query, and one of a tenth of its width around the middle."""
+    low, high = query.prop.input_lower, query.prop.input_upper
+    middle, reach = (low + high) / 2, (high - low) / 2
+    return [(middle - share * reach, middle + share * reach) for share in (1.0, 0.1)]
+
+
 def bandit_query(data: Path, folder: Path, delta: float) -> Query:
     """The published 5-6-6-2 network at [1, 1, 0, 1, 1] over the whole of [0, 1]^5."""
     stored = np.load(data / "paper" / "banditnet.npz")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from salver.explain.gradient import Gradient
 from salver.families.instance import Facts
-from salver.families.questions import SameMap
+from salver.families.other_class import SameMap
 from salver.judge.judgement import JudgedRun, Judgement, Outcome, WitnessVerdict
 from salver.runners.answers import Claim, RunRecord
 from salver.spec.truth import Truth

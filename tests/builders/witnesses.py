@@ -9,7 +9,7 @@ import numpy as np
 from salver.explain.explanation import Explanation
 from salver.explain.gradient import Gradient
 from salver.families.instance import Facts, Instance
-from salver.families.questions import SameMap
+from salver.families.other_class import SameMap
 from salver.judge.loaded import LoadedInstance, LoadedSet
 from salver.nets.network import Network
 from salver.nets.onnx.writer import to_bytes, to_model

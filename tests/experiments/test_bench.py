@@ -21,7 +21,7 @@ from experiments.tables import (
 )
 from salver.core.errors import SalverError
 from salver.families.instance import Facts, Instance
-from salver.families.questions import SameMap, SameTopK
+from salver.families.other_class import SameMap, SameTopK
 from salver.judge.judgement import JudgedRun, Judgement, Outcome
 from salver.judge.paired import par2_ratio
 from salver.report.figures.plots import time_against

@@ -16,16 +16,9 @@ from salver.explain.gradient import Gradient
 from salver.explain.ranking import UndefinedConditionError
 from salver.families.factory import InstanceFactory, Point, Posed
 from salver.families.instance import Facts
+from salver.families.other_class import SameMap, SameSigns, SameTopK
 from salver.families.question import QUESTIONS, Question
-from salver.families.questions import (
-    EntryMoves,
-    LabelChanges,
-    SameMap,
-    SameSigns,
-    SameTopK,
-    SignChanges,
-    TopKChanges,
-)
+from salver.families.questions import EntryMoves, LabelChanges, SignChanges, TopKChanges
 from salver.families.search import Found
 from salver.nets.network import evaluate
 from salver.nets.torch_bridge import from_torch

@@ -11,8 +11,9 @@ import pytest
 from salver.core.errors import SalverError
 from salver.explain.gradient import Gradient
 from salver.families.instance import Facts, Instance
+from salver.families.other_class import SameMap, SameSigns
 from salver.families.question import Question
-from salver.families.questions import SameMap, SameSigns, TopKChanges
+from salver.families.questions import TopKChanges
 from salver.judge.compare import LEAST_PAIRS
 from salver.judge.networks import asked_of_any, compare_networks
 from tests.builders.frames import results

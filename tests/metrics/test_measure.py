@@ -13,8 +13,9 @@ import torch
 
 import salver
 from salver.core.errors import SalverError
+from salver.families.other_class import SameMap
 from salver.families.question import Question
-from salver.families.questions import SameMap, TopKChanges
+from salver.families.questions import TopKChanges
 from salver.metrics.changes import LocalLipschitz, MaxSensitivity, RelativeInputStability
 from salver.metrics.kept import Consistency, TopKIntersection
 from salver.metrics.measurement import Measurement, printed

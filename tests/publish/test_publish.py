@@ -23,8 +23,9 @@ from salver.core.errors import SalverError
 from salver.core.unpacking import unpack
 from salver.explain.gradient import Gradient
 from salver.families.instance import DataCard, Facts, Instance, Manifest, Vacuity
+from salver.families.other_class import SameMap
 from salver.families.publication import Author, DataOrigin, Publication
-from salver.families.questions import SameMap, TopKChanges
+from salver.families.questions import TopKChanges
 from salver.publish import generate_properties as drawing
 from salver.publish import rights as rights_module
 from salver.publish.archive import archive

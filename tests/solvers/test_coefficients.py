@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy import sparse
 
+from salver.explain.explanation import Explanation
+from salver.nets.affine import Matrix, dense
+from salver.nets.network import lower
+from salver.nets.program import Program
 from salver.solvers.bounding import coefficients
+from salver.solvers.bounding.propagation import propagate
+from tests.builders.explained_networks import IMAGE, network
+from tests.builders.questions import MAPS
+from tests.builders.small_queries import boxes_of, random_query
 
 
 @pytest.fixture
@@ -63,3 +73,42 @@ def test_zeros_count_for_underflow(window_rows: np.ndarray) -> None:
     nothing = np.zeros_like(window_rows)
     for weights in (nothing, sparse.csr_array(nothing)):
         assert (coefficients.size(weights, reach) >= 1e-9).all()
+
+
+def in_no_order(matrix: Matrix) -> Matrix:
+    """The matrix sparse, with the entries of each row in reverse, as a product may leave them."""
+    entries = sparse.coo_array(dense(matrix))
+    back = np.lexsort((-entries.coords[1], entries.coords[0]))
+    starts = np.searchsorted(entries.coords[0][back], np.arange(matrix.shape[0] + 1))
+    return sparse.csr_array((entries.data[back], entries.coords[1][back], starts), shape=matrix.shape)
+
+
+def same_bounds(program: Program, low: np.ndarray, high: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Holds the bounds by sparse coefficients against those by dense ones, however small the program is."""
+    expected = propagate(program, low, high)
+    with monkeypatch.context() as patch:
+        patch.setattr(coefficients, "kept", in_no_order)
+        found = propagate(program, low, high)
+    assert found.infeasible == expected.infeasible
+    for one, other in (
+        *zip(found.pre_lower, expected.pre_lower, strict=True),
+        *zip(found.pre_upper, expected.pre_upper, strict=True),
+        (found.output_lower, expected.output_lower),
+        (found.output_upper, expected.output_upper),
+    ):
+        assert np.allclose(one, other, rtol=1e-6, atol=1e-7 * np.abs(other).max(initial=0.0))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_bounds_of_random_queries(tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    query = random_query(tmp_path, seed)
+    for low, high in boxes_of(query):
+        same_bounds(query.program, low, high, monkeypatch)
+
+
+@pytest.mark.parametrize("explanation", MAPS, ids=lambda e: f"{e.short}{'-abs' if e.absolute else ''}")
+def test_bounds_of_every_map(explanation: Explanation, monkeypatch: pytest.MonkeyPatch) -> None:
+    explanation = explanation.for_data(IMAGE, np.full(9, -2.0), np.full(9, 2.0))
+    program = lower(explanation.graph(network("pooled")))
+    middle = np.random.default_rng(5).uniform(0.2, 0.8, program.input_size)
+    same_bounds(program, middle - 0.1, middle + 0.1, monkeypatch)

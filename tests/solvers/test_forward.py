@@ -15,7 +15,7 @@ from salver.solvers.bounding.forward import ForwardForms
 from salver.solvers.bounding.propagation import propagate
 from tests.builders.explained_networks import IMAGE, network
 from tests.builders.questions import MAPS
-from tests.builders.small_queries import random_query, relu_network
+from tests.builders.small_queries import boxes_of, random_query, relu_network
 
 
 def forms_hold(program: Program, low: np.ndarray, high: np.ndarray, seed: int) -> None:
@@ -42,10 +42,8 @@ def forms_hold(program: Program, low: np.ndarray, high: np.ndarray, seed: int) -
 @pytest.mark.parametrize("seed", range(20))
 def test_random_queries(tmp_path: Path, seed: int) -> None:
     query = random_query(tmp_path, seed)
-    low, high = query.prop.input_lower, query.prop.input_upper
-    middle, reach = (low + high) / 2, (high - low) / 2
-    for share in (1.0, 0.1):
-        forms_hold(query.program, middle - share * reach, middle + share * reach, seed)
+    for low, high in boxes_of(query):
+        forms_hold(query.program, low, high, seed)
 
 
 @pytest.mark.parametrize("explanation", MAPS, ids=lambda e: f"{e.short}{'-abs' if e.absolute else ''}")

@@ -19,7 +19,7 @@ from salver.solvers.query import Budget, Options, Query, Verdict
 from salver.spec import Property
 from tests.builders.explained_networks import IMAGE, network
 from tests.builders.questions import MAPS
-from tests.builders.small_queries import random_query, relu_network
+from tests.builders.small_queries import boxes_of, random_query, relu_network
 
 ALL = np.zeros(0, np.intp)
 
@@ -52,10 +52,8 @@ def reduced_equals_whole(program: Program, low: np.ndarray, high: np.ndarray, se
 @pytest.mark.parametrize("seed", range(30))
 def test_same_values_over_the_box_of_random_queries(tmp_path: Path, seed: int) -> None:
     query = random_query(tmp_path, seed)
-    low, high = query.prop.input_lower, query.prop.input_upper
-    middle, reach = (low + high) / 2, (high - low) / 2
-    for share in (1.0, 0.1):
-        reduced_equals_whole(query.program, middle - share * reach, middle + share * reach, seed)
+    for low, high in boxes_of(query):
+        reduced_equals_whole(query.program, low, high, seed)
 
 
 @pytest.mark.parametrize("explanation", MAPS, ids=lambda e: f"{e.short}{'-abs' if e.absolute else ''}")

@@ -27,7 +27,8 @@ from salver.families.generator import InstanceDraft
 from salver.families.instance import Planted, Vacuity
 from salver.families.nearest import sample_delta_star
 from salver.families.needle import HEIGHT, Shape, needle
-from salver.families.questions import LabelChanges, SameMap, TopKChanges
+from salver.families.other_class import SameMap
+from salver.families.questions import LabelChanges, TopKChanges
 from salver.families.ranking_measures import ranking_draft
 from salver.families.search import Found, significant
 from salver.nets.graft import graft

@@ -23,7 +23,7 @@ from salver.families.factory import InstanceFactory, Point, Posed
 from salver.families.generator import InstanceDraft
 from salver.families.instance import Planted, Vacuity
 from salver.families.nearest import sample_delta_star
-from salver.families.questions import SameMap
+from salver.families.other_class import SameMap
 from salver.families.search import significant
 from salver.nets.graft import Grafted, GraftedPart, graft
 from salver.nets.operators import Linear

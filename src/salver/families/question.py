@@ -147,3 +147,8 @@ def lead_of_others(logits: Array, label: int) -> Array:
     if logits.shape[1] < 2:
         return np.full(len(logits), -np.inf)
     return np.asarray(np.delete(logits, label, axis=1).max(axis=1) - logits[:, label])
+
+
+def largest_entries(k: int) -> str:
+    """The top-k set in words."""
+    return "largest entry" if k == 1 else f"{k} largest entries"

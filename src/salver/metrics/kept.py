@@ -9,8 +9,9 @@ import numpy.typing as npt
 from pydantic import Field
 
 from salver.explain.ranking import MOST_PAIRS, ranking_of
+from salver.families.other_class import SameMap
 from salver.families.question import lead_of_others
-from salver.families.questions import SameMap, TopKChanges
+from salver.families.questions import TopKChanges
 from salver.metrics.metric import METRICS, Array, Certifier, Criterion, Here, Metric, Seen
 from salver.spec import float32_down, float32_up
 

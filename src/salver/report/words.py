@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from salver.families.instance import Facts
-from salver.families.questions import OtherClass
+from salver.families.other_class import OtherClass
 from salver.spec.truth import Truth
 from salver.zoo.datasets import Clip
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from salver.core.names import SOLVER_NAME, SOLVER_NAME_HINT
 from salver.explain.gradient import Gradient
 from salver.families.instance import Facts, Instance
-from salver.families.questions import SameMap
+from salver.families.other_class import SameMap
 from salver.runners.answers import Answer, Claim, StagedInstance
 from salver.runners.contract import VERDICT_WORDS, Runner
 from salver.supervise.finished import Finished, Limits, Termination

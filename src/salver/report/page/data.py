@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from salver.families.instance import Facts, Instance
-from salver.families.questions import OtherClass
+from salver.families.other_class import OtherClass
 from salver.judge.columns import RESULTS, ResultColumn
 from salver.report.colours import ABOVE, BELOW
 from salver.report.page.material import HEAD, Material, RunText
