@@ -37,6 +37,7 @@ def board(page: str) -> str:
     return page.partition('class="sortable board"')[2].partition("</table>")[0]
 
 
+@pytest.mark.slow
 def test_long_names_leave_the_plots_their_size(tmp_path: Path) -> None:
     long = ["s" * 199 + end for end in "abc"]
     page = reported(odd_run(tmp_path, long, NAMES, mixed)).read_text()
@@ -48,6 +49,7 @@ def test_long_names_leave_the_plots_their_size(tmp_path: Path) -> None:
     assert {"sssssssa", "sssssssb", "sssssssc"} <= set(re.findall(r"…(\w+)", page))
 
 
+@pytest.mark.slow
 def test_of_many_solvers_the_plots_show_the_first_and_say_so(tmp_path: Path) -> None:
     found = odd_run(tmp_path, [f"solver-{n}" for n in range(60)], NAMES, mixed)
     assert board(undrawn(found)).count("<tr") == 62
@@ -57,6 +59,7 @@ def test_of_many_solvers_the_plots_show_the_first_and_say_so(tmp_path: Path) -> 
     assert len(cactus.rows) == 61
 
 
+@pytest.mark.slow
 def test_one_solver_has_nobody_to_be_compared_with(tmp_path: Path) -> None:
     found = odd_run(tmp_path, ["alone"], NAMES, mixed)
     page, cactus = undrawn(found), plots.cactus(results(found).frame)
@@ -76,6 +79,7 @@ def test_where_nothing_is_solved_nobody_is_best(tmp_path: Path, ended: Terminati
     assert ("All 6 runs ended in an" in page) == (ended is Termination.CRASHED)
 
 
+@pytest.mark.slow
 def test_an_unfinished_run_has_neither_places_nor_scores(tmp_path: Path) -> None:
     page = undrawn(odd_run(tmp_path, ["a", "b"], NAMES, mixed, Coverage(6, 9)))
     assert "There is no score before the run is finished." in page
@@ -83,6 +87,7 @@ def test_an_unfinished_run_has_neither_places_nor_scores(tmp_path: Path) -> None
     assert ">place<" in board(undrawn(odd_run(tmp_path, ["a", "b"], NAMES, mixed)))
 
 
+@pytest.mark.slow
 def test_names_of_another_direction_stay_in_their_place(tmp_path: Path) -> None:
     solvers = {"falsify": HEBREW, "crown": ARABIC}
     rows = [
@@ -96,6 +101,7 @@ def test_names_of_another_direction_stay_in_their_place(tmp_path: Path) -> None:
     assert f"<td><bdi>{ARABIC}</bdi></td>" in page
 
 
+@pytest.mark.slow
 def test_an_instance_says_what_falsified_means_where_its_family_does(tmp_path: Path) -> None:
     means = falsified_means(["vg_box", "nobody-has-this"])
     assert list(means) == ["vg_box"]
