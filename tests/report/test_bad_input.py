@@ -7,16 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from salver.families.registry import generators
 from salver.judge.judged import Judged
 from salver.report.figures import plots
+from salver.report.page.data import falsified_means
 from salver.report.page.material import Material
-from salver.report.page.render import falsified_means
 from salver.report.results import results
 from salver.report.write import write_report
 from salver.run.loaded import Coverage, LoadedRun
 from salver.runners.answers import Claim
 from salver.supervise.finished import Termination
-from tests.builders.judged_runs import judged, loaded, reported
+from tests.builders.judged_runs import INSTANCES, judged, loaded, reported
 from tests.builders.odd_runs import odd_run
 
 NAMES = ("net-i0", "net-i1", "net-i2")
@@ -103,7 +104,11 @@ def test_names_of_another_direction_stay_in_their_place(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_an_instance_says_what_falsified_means_where_its_family_does(tmp_path: Path) -> None:
-    means = falsified_means(["vg_box", "nobody-has-this"])
-    assert list(means) == ["vg_box"]
-    assert means["vg_box"] in undrawn(loaded(tmp_path, judged()))
-    assert means["vg_box"] not in undrawn(odd_run(tmp_path, ["a"], NAMES, mixed))
+    known = generators()
+    instance = INSTANCES["box-1"]
+    means = falsified_means(instance, known)
+    assert means in undrawn(loaded(tmp_path, judged()))
+    facts = instance.facts.model_copy(update={"family": "saliency"})
+    chosen = instance.model_copy(update={"facts": facts})
+    assert falsified_means(chosen, known) == instance.facts.question.falsified == means
+    assert falsified_means(instance, {}) == ""

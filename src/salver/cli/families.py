@@ -52,7 +52,7 @@ def _page(name: str, kind: Any, whole: bool) -> list[str]:
         lines.append(f"  {option['name']:16} {option['description']} ({_values(option)})")
     questions = kinds_in(kind.parameters.model_fields.get("question")) if whole else {}
     lines += ["  the questions:"] if questions else []
-    lines += [f"    {word:14} {getattr(record, 'meaning', '')}" for word, record in questions.items()]
+    lines += [f"    {word:14} {getattr(record, 'falsified', '')}" for word, record in questions.items()]
     return lines
 
 
