@@ -53,7 +53,7 @@ def main() -> None:
         times: dict[str, list[float]] = {}
         for _ in range(STARTS):
             with chromium(program) as browser:
-                # The browser of the tests builds a tree for screen readers, which a reader without one does not have.
+                # The tests' browser builds a tree for screen readers, as most readers' does not.
                 browser.call("Accessibility.disable")
                 browser.call("Performance.enable")
                 taken = loaded(browser, page.resolve().as_uri())
