@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from salver.solvers.alternatives import without_refuted
+from salver.solvers.bounding.stacked import stacked
 from salver.solvers.hybrid.node import SearchNode, reduced_root, root_node, tighten
 from salver.solvers.journal import Journal
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
@@ -23,6 +24,8 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
     Raises:
         UnsupportedQueryError: operators outside `Program`.
     """
+    if not options.record:  # a proof names the tensors of the file, copy by copy
+        query = query.over(stacked(query.program))
     query, whole = (query, root_node(query)) if "reduction" in options.without else reduced_root(query)
     if "alternatives" not in options.without:
         query = without_refuted(query, whole.within)
