@@ -18,7 +18,6 @@ from random import Random
 import numpy as np
 import pandas as pd
 from pydantic import Field
-from scipy.stats import bootstrap
 
 from experiments.text import as_text
 from salver.core.errors import SalverError
@@ -125,6 +124,8 @@ def _median_with_interval(seconds: object) -> str:
     values = 1000 * np.asarray(seconds, dtype=float)
     if np.ptp(values) == 0:
         return f"{values[0]:.1f}"
+    from scipy.stats import bootstrap
+
     found = bootstrap(
         (values,), np.median, n_resamples=2000, method="percentile", rng=np.random.default_rng(0)
     )

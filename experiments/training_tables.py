@@ -13,7 +13,7 @@ from salver.core.errors import SalverError
 from salver.families.instance import Facts, Instance, Training
 from salver.judge.columns import SOLVED
 from salver.judge.judgement import JudgedRun
-from salver.judge.paired import Difference, crossed_difference
+from salver.judge.paired import Estimate, crossed_difference
 from salver.judge.scoring import results_frame
 
 PLAIN = "plain"
@@ -115,7 +115,7 @@ def question_table(frame: pd.DataFrame, question: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def share_difference(own: pd.DataFrame, regime: str, outcome: str) -> Difference:
+def share_difference(own: pd.DataFrame, regime: str, outcome: str) -> Estimate:
     """Share of an outcome in a regime minus that in the plain one, on the same seeds and points.
 
     Args:
@@ -144,7 +144,7 @@ def answers(frame: pd.DataFrame) -> list[str]:
     return sentences
 
 
-def _sentence(question: str, regime: str, difference: Difference) -> str:
+def _sentence(question: str, regime: str, difference: Estimate) -> str:
     name = _NAMES.get(regime, regime)
     if difference.pairs == 0:
         return f"{question}: {name} shares no seed and point with plain training."
@@ -175,7 +175,7 @@ def _range_cell(shares: Sequence[float]) -> str:
     return f"{values.mean():.1f} ({values.min():.1f} to {values.max():.1f})"
 
 
-def _difference_cell(difference: Difference | None) -> str:
+def _difference_cell(difference: Estimate | None) -> str:
     if difference is None or difference.pairs == 0:
         return "-"
     value, low, high = (100 * v for v in (difference.value, difference.low, difference.high))

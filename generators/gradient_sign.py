@@ -36,7 +36,7 @@ class GradientSignParameters(WithinParameters):
 class GradientSign(Generator):
     name = "gradient_sign"
     title = "gradient: can an entry lose its sign, or fall to a level?"
-    falsified = "A feature that works in one direction loses its effect nearby, or falls to the asked level."
+    falsified = SignChanges.falsified
     parameters = GradientSignParameters
 
     def instances(self, params: GradientSignParameters, seed: int) -> Iterator[InstanceDraft]:

@@ -34,7 +34,7 @@ class GradientWidthParameters(WithinParameters):
 class GradientWidth(Generator):
     name = "gradient_width"
     title = "gradient: can an entry move by delta?"
-    falsified = "Some number of the map moves by delta or more, so it may not be quoted with that precision."
+    falsified = EntryMoves.falsified
     parameters = GradientWidthParameters
 
     def instances(self, params: GradientWidthParameters, seed: int) -> Iterator[InstanceDraft]:

@@ -27,7 +27,7 @@ class LabelRobustnessParameters(RadiusParameters):
 class LabelRobustness(Generator):
     name = "label_robustness"
     title = "no map: can the class change?"
-    falsified = "The decision itself changes. No map is asked about."
+    falsified = LabelChanges.falsified
     parameters = LabelRobustnessParameters
 
     def instances(self, params: LabelRobustnessParameters, seed: int) -> Iterator[InstanceDraft]:

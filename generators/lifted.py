@@ -23,7 +23,7 @@ from salver.explain.methods import AnyExplanation
 from salver.explain.ranking import UndefinedConditionError
 from salver.families.boxes import NamedBox, benchmark_folder, boxed_networks, point_in
 from salver.families.factory import Box, InstanceFactory, Point, Posed
-from salver.families.generator import Generator, InstanceDraft, Parameters
+from salver.families.generator import BY_QUESTION, Generator, InstanceDraft, Parameters
 from salver.families.instance import Vacuity
 from salver.families.questions import AnyQuestion
 from salver.families.search import significant
@@ -70,7 +70,7 @@ class Asked:
 class Lifted(Generator):
     name = "lifted"
     title = "any question about any map, on networks and boxes of VNN-COMP"
-    falsified = "What the chosen question says."
+    falsified = BY_QUESTION
     parameters = LiftedParameters
 
     def files(self, params: LiftedParameters) -> Iterator[Path]:

@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 from salver.explain.methods import AnyExplanation
 from salver.explain.ranking import UndefinedConditionError
 from salver.families.factory import InstanceFactory, Point, Posed
-from salver.families.generator import Generator, InstanceDraft
+from salver.families.generator import BY_QUESTION, Generator, InstanceDraft
 from salver.families.instance import Vacuity
 from salver.families.questions import AnyQuestion
 from salver.families.source import RadiusParameters, over_points
@@ -47,7 +47,7 @@ class SaliencyParameters(RadiusParameters):
 class Saliency(Generator):
     name = "saliency"
     title = "any question about any map"
-    falsified = "What the chosen question says."
+    falsified = BY_QUESTION
     parameters = SaliencyParameters
 
     def instances(self, params: SaliencyParameters, seed: int) -> Iterator[InstanceDraft]:

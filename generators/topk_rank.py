@@ -36,9 +36,7 @@ class TopkRankParameters(RadiusParameters):
 class TopkRank(Generator):
     name = "topk_rank"
     title = "gradient: can the set of its k largest entries change?"
-    falsified = (
-        "The most important features of a nearly equal input are others, though its class is the same."
-    )
+    falsified = TopKChanges.falsified
     parameters = TopkRankParameters
 
     def instances(self, params: TopkRankParameters, seed: int) -> Iterator[InstanceDraft]:

@@ -18,7 +18,7 @@ from salver.explain.gradient import Gradient
 from salver.explain.ranking import UndefinedConditionError
 from salver.families.chosen import NamedPoints
 from salver.families.factory import InstanceFactory, Point
-from salver.families.generator import Generator, InstanceDraft
+from salver.families.generator import BY_QUESTION, Generator, InstanceDraft
 from salver.families.instance import Training, Vacuity
 from salver.families.nearest import sample_delta_star
 from salver.families.other_class import SameMap
@@ -55,7 +55,7 @@ Trained = tuple[Training, InstanceFactory]
 class TrainingPairs(Generator):
     name = "training_pairs"
     title = "networks of several training regimes: label_robustness, vg_box and topk_rank"
-    falsified = "What label_robustness, vg_box or topk_rank says, for the network of one training regime."
+    falsified = BY_QUESTION
     parameters = TrainingPairsParameters
 
     def instances(self, params: TrainingPairsParameters, seed: int) -> Iterator[InstanceDraft]:

@@ -62,7 +62,7 @@ class VgBoxParameters(WithinParameters):
 class VgBox(Generator):
     name = "vg_box"
     title = "gradient: can the class change while the map stays the same?"
-    falsified = "The same map can stand for another class, so it does not show what the decision depends on."
+    falsified = SameMap.falsified
     parameters = VgBoxParameters
 
     def instances(self, params: VgBoxParameters, seed: int) -> Iterator[InstanceDraft]:

@@ -44,7 +44,7 @@ class VgPaperParameters(Parameters):
 class VgPaper(Generator):
     name = "vg_paper"
     title = "vg_box as Le et al. asked it (ACML 2024), on their networks"
-    falsified = "The same map can stand for another class, so it does not show what the decision depends on."
+    falsified = SameMap.falsified
     parameters = VgPaperParameters
 
     def files(self, params: VgPaperParameters) -> Iterator[Path]:

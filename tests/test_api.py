@@ -22,8 +22,11 @@ def test_everything_offered_is_there_and_nothing_else() -> None:
         salver.nothing  # noqa: B018 - the look-up is the test
 
 
-def test_import_alone_brings_no_library() -> None:
-    code = "import sys, salver; print([m for m in ('numpy', 'onnx', 'torch', 'pandas') if m in sys.modules])"
+@pytest.mark.parametrize("module", ["salver", "salver.cli.__main__"])
+def test_import_alone_brings_no_library(module: str) -> None:
+    """So that `salver --help` is there at once: pydantic alone takes as long as all the rest of it."""
+    heavy = ("numpy", "onnx", "torch", "pandas", "pydantic")
+    code = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
 

@@ -73,7 +73,7 @@ class Browser:
         self.call("Page.navigate", url="about:blank")
         self.call("Page.navigate", url=address)
         self.wait(
-            "document.readyState === 'complete' && document.documentElement.dataset.ready !== undefined"
+            "document.readyState === 'complete' && document.documentElement.dataset.whole !== undefined"
         )
 
     def run(self, script: str) -> Any:

@@ -71,6 +71,24 @@ def options_of(command: Any, *kinds: str) -> list[str]:
     return [max(p.opts, key=len) for p in found if not kinds or any(kind in _kind(p) for kind in kinds)]
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("run quick -j two", "--workers: 'two' is not a whole number; write a whole number"),
+        ("run quick --timeout 10s", "--timeout: '10s' is not a number; write a number"),
+        ("run quick --limit 0", "--limit: '0' is not at least 1; give a number at least 1"),
+        ("quick", "no such command: quick; did you mean `salver all quick`?"),
+        ("help run", "did you mean `salver --help`?"),
+        ("--solvers hybrid run quick", "no such option: --solvers; write it after the command"),
+        ("run net.onnx", "net.onnx: is a network and no suite; write a suite that names it"),
+    ],
+)
+def test_a_wrong_value_is_told_with_a_right_one(
+    words: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert told in in_one_line(words.split(), capsys)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("path", "command"), EVERY, ids=NAMES)
 def test_unknown_options(path: tuple[str, ...], command: Any, capsys: pytest.CaptureFixture[str]) -> None:

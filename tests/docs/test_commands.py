@@ -19,6 +19,7 @@ from salver.core.records import parse_record
 from salver.families.generate import drafts
 from salver.families.publication import Publication
 from salver.families.suite import read_suite
+from tests.builders.command_line import salver
 from tests.docs.commands import ROOT, SHELLS, Block, all_options, blocks, complaint, documents, is_ours, spans
 
 TINY = """
@@ -75,8 +76,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = bare_project(tmp_path_factory.mktemp("project"))
     for name, text in SMALL.items():
         (root / "benchmarks" / f"{name}.toml").write_text(text)
-    done = shell(root, "salver generate bandit; salver generate digits")
-    assert done.returncode == 0, done.stderr
+    for suite in ("bandit", "digits"):
+        salver(root, "generate", suite)
     made = root / "instances" / "bandit" / "1-s0"
     (query,) = (made / "vnnlib").glob(f"*-{UNSAT}-*")
     shutil.copy(query, root / "q.vnnlib.gz")

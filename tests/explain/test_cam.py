@@ -106,7 +106,7 @@ def test_the_relaxed_form_asks_whether_a_pixel_leaves_the_larger_set(within: int
     )
     kept = outputs[:, :3].argmax(axis=1) == query.point.label
     broken = kept & (above >= within).any(axis=1)
-    holds = np.array([draft.prop.margin(row[None])[0] >= 0 for row in outputs])
+    holds = draft.prop.margin(outputs) >= 0
     assert (holds == broken).all()
     assert within == 24 or 0 < broken.sum() < len(broken)
     assert (draft.facts.saliencies, draft.facts.map_size) == (27, 25)

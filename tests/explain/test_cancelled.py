@@ -74,6 +74,7 @@ def test_an_input_that_is_not_read_has_no_share(scale: float) -> None:
     assert found[:3].all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", explained_networks.KINDS)
 def test_what_counts_as_nothing_is_what_two_ways_of_adding_up_differ_by(kind: str) -> None:
     network, compared = explained_networks.network(kind), 0

@@ -8,12 +8,12 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from captum.attr import NoiseTunnel, Saliency
 
 from salver.explain.explanation import Explanation
 from salver.explain.gradient import Gradient
 from salver.explain.smoothgrad import Noise, SmoothGrad
 from salver.nets.onnx.writer import to_bytes, to_model
+from tests.builders import captum
 from tests.builders.explained_networks import INPUTS, KINDS, LABELS, module, network
 
 CLASS = 2
@@ -38,7 +38,7 @@ def points() -> np.ndarray:
 def test_the_gradient_is_saliency(kind: str, absolute: bool) -> None:
     x = points()
     given = torch.tensor(x, requires_grad=True)
-    expected = Saliency(module(kind)).attribute(given, target=CLASS, abs=absolute).detach().numpy()
+    expected = captum.Saliency(module(kind)).attribute(given, target=CLASS, abs=absolute).detach().numpy()
     found = in_onnx_runtime(kind, Gradient(absolute=absolute), x)
     assert expected.any()
     assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
@@ -48,7 +48,7 @@ def test_the_gradient_is_saliency(kind: str, absolute: bool) -> None:
 def test_smoothgrad_is_saliency_in_a_noise_tunnel_with_the_same_draws(kind: str) -> None:
     noise, x = Noise(draws=4, sigma=0.3, seed=1), points()[:6]
     draws = torch.tensor(noise.values(INPUTS), dtype=torch.float32)
-    tunnel, expected = NoiseTunnel(Saliency(module(kind))), []
+    tunnel, expected = captum.NoiseTunnel(captum.Saliency(module(kind))), []
     for row in torch.tensor(x, requires_grad=True):
         with mock.patch("torch.normal", return_value=draws):
             found = tunnel.attribute(row[None], nt_samples=4, stdevs=0.3, target=CLASS, abs=False)

@@ -13,12 +13,6 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from captum._utils.models.linear_model import SkLearnRidge
-from captum.attr import FeatureAblation as CaptumAblation
-from captum.attr import KernelShap as CaptumKernelShap
-from captum.attr import Lime as CaptumLime
-from captum.attr import Occlusion as CaptumOcclusion
-from captum.attr import ShapleyValues as CaptumShapley
 from torch import nn
 
 from experiments.soundness.proofs import accepted
@@ -47,6 +41,7 @@ from salver.solvers.hybrid import solver as hybrid
 from salver.solvers.proving.search import prove
 from salver.solvers.query import Budget, Options, Query
 from salver.spec.truth import Truth
+from tests.builders import captum
 from tests.builders.image_networks import Block, with_drawn_statistics
 from tests.builders.small_queries import relu_network
 from tests.conftest import ROOT
@@ -81,17 +76,17 @@ def rows(count: int = 2) -> torch.Tensor:
 
 
 def captum_occlusion(model: nn.Module, x: torch.Tensor, one: Occlusion) -> torch.Tensor:
-    return CaptumOcclusion(model).attribute(
+    return captum.Occlusion(model).attribute(
         x, sliding_window_shapes=(2, 3, 2), strides=(1, 2, 1), baselines=0.25, target=1
     )
 
 
 def captum_ablation(model: nn.Module, x: torch.Tensor, one: FeatureAblation) -> torch.Tensor:
-    return CaptumAblation(model).attribute(x, baselines=0.25, feature_mask=PATCHES, target=1)
+    return captum.FeatureAblation(model).attribute(x, baselines=0.25, feature_mask=PATCHES, target=1)
 
 
 def captum_shapley(model: nn.Module, x: torch.Tensor, one: ShapleyValues) -> torch.Tensor:
-    return CaptumShapley(model).attribute(x, baselines=0.25, feature_mask=PATCHES, target=1)
+    return captum.ShapleyValues(model).attribute(x, baselines=0.25, feature_mask=PATCHES, target=1)
 
 
 def drawing(kept: Array) -> Callable[..., Iterator[torch.Tensor]]:
@@ -109,12 +104,14 @@ def row_by_row(explainer: Any, x: torch.Tensor, count: int) -> torch.Tensor:
 
 def captum_kernel_shap(model: nn.Module, x: torch.Tensor, one: KernelShap) -> torch.Tensor:
     kept = np.vstack([np.ones(4), np.zeros(4), one.drawn(4)])
-    explainer = CaptumKernelShap(model)
+    explainer = captum.KernelShap(model)
     explainer.perturb_func = drawing(kept)
     return row_by_row(explainer, x, len(kept))
 
 
 def captum_lime(model: nn.Module, x: torch.Tensor, one: Lime) -> torch.Tensor:
+    from captum._utils.models.linear_model import SkLearnRidge
+
     kept, weights = one.drawn(4)
     known = {tuple(subset): weight for subset, weight in zip(kept.tolist(), weights.tolist(), strict=True)}
 
@@ -122,7 +119,7 @@ def captum_lime(model: nn.Module, x: torch.Tensor, one: Lime) -> torch.Tensor:
         return known[tuple(subset[0].tolist())]
 
     ridge = SkLearnRidge(alpha=one.ridge)
-    explainer = CaptumLime(model, ridge, similarity_func=similarity, perturb_func=drawing(kept))
+    explainer = captum.Lime(model, ridge, similarity_func=similarity, perturb_func=drawing(kept))
     return row_by_row(explainer, x, len(kept))
 
 
@@ -138,13 +135,13 @@ AGAINST_CAPTUM: list[tuple[MaskedCopies, Any]] = [
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["dense", "pooled", "residual"])
 @pytest.mark.parametrize(
-    ("explanation", "captum"), AGAINST_CAPTUM, ids=lambda one: getattr(one, "method", "")
+    ("explanation", "captums"), AGAINST_CAPTUM, ids=lambda one: getattr(one, "method", "")
 )
-def test_the_graph_gives_captums_values(explanation: MaskedCopies, captum: Any, kind: str) -> None:
+def test_the_graph_gives_captums_values(explanation: MaskedCopies, captums: Any, kind: str) -> None:
     x, model = rows(), module(kind)
     explanation = explanation.model_copy(update={"shape": SHAPE[1:]})
     with torch.no_grad():
-        expected = captum(model.double(), x.double(), explanation).flatten(1).numpy()
+        expected = captums(model.double(), x.double(), explanation).flatten(1).numpy()
         logits = model(x.double()).numpy()
     model.float()
     given = evaluate(explanation.graph(network(kind)), x.flatten(1).double().numpy())

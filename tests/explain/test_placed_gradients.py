@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, get_args
 
-import captum.attr
 import numpy as np
 import pytest
 import torch
-from captum.attr._utils.lrp_rules import EpsilonRule
 from pydantic import ValidationError
 from torch import nn
 
@@ -30,6 +28,7 @@ from salver.nets.operators import Linear, Mul, Sign
 from salver.nets.runtime import Runtime
 from salver.nets.torch_bridge import from_torch
 from salver.nets.torch_export import read_module
+from tests.builders import captum
 from tests.builders.activations import seeded
 
 SIZE = 16
@@ -45,7 +44,7 @@ def along_line(rule: Rule, steps: int, factor: bool) -> tuple[Explanation, Attri
     baselines = torch.tensor(BASELINE, dtype=torch.float64).reshape(1, 1, 4, 4)
 
     def attributed(module: nn.Module, x: Any) -> Any:
-        by = captum.attr.IntegratedGradients(module, multiply_by_inputs=factor)
+        by = captum.IntegratedGradients(module, multiply_by_inputs=factor)
         return by.attribute(x, baselines, target=1, n_steps=steps, method=rule)
 
     return method(logit=1, steps=steps, quadrature=rule, baseline=BASELINE), attributed
@@ -54,7 +53,7 @@ def along_line(rule: Rule, steps: int, factor: bool) -> tuple[Explanation, Attri
 def of_draws(kind: str, method: type[Explanation]) -> tuple[Explanation, Attributed]:
     def attributed(module: nn.Module, x: Any) -> Any:
         draws = torch.tensor(NOISE.values(SIZE)).reshape(-1, 1, 4, 4).repeat(len(x), 1, 1, 1)
-        tunnel = captum.attr.NoiseTunnel(captum.attr.Saliency(module))
+        tunnel = captum.NoiseTunnel(captum.Saliency(module))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(torch, "normal", lambda mean, deviation: draws)
             return tunnel.attribute(x, nt_type=kind, nt_samples=NOISE.draws, target=1, abs=False)
@@ -68,7 +67,7 @@ def from_references(factor: bool) -> tuple[Explanation, Attributed]:
     def attributed(module: nn.Module, x: Any) -> Any:
         alphas, known, noise = REFERENCES.drawn(SIZE)
         images = [torch.tensor(part).reshape(-1, 1, 4, 4) for part in (known, noise)]
-        shap = captum.attr.GradientShap(module, multiply_by_inputs=factor)
+        shap = captum.GradientShap(module, multiply_by_inputs=factor)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(np.random, "uniform", lambda low, high, count: alphas)
             patch.setattr(np.random, "choice", lambda count, wanted: np.arange(wanted))
@@ -80,7 +79,7 @@ def from_references(factor: bool) -> tuple[Explanation, Attributed]:
 
 
 CASES: dict[str, tuple[Explanation, Attributed]] = {
-    "product": (GradientXInput(logit=1), lambda m, x: captum.attr.InputXGradient(m).attribute(x, target=1)),
+    "product": (GradientXInput(logit=1), lambda m, x: captum.InputXGradient(m).attribute(x, target=1)),
     **{f"{rule}": along_line(rule, 5, True) for rule in get_args(Rule)},
     **{f"{rule}, local": along_line(rule, 5, False) for rule in get_args(Rule)},
     "exact places": along_line("riemann_right", 4, False),
@@ -111,7 +110,10 @@ POOLED = ("product", "gausslegendre", "exact places", "references", "variance")
 
 @pytest.mark.parametrize(
     ("case", "name"),
-    [*((case, "dense") for case in CASES), *((case, "pooled-with-padding") for case in POOLED)],
+    [
+        *((case, "dense") for case in CASES),
+        *(pytest.param(case, "pooled-with-padding", marks=pytest.mark.slow) for case in POOLED),
+    ],
 )
 def test_the_map_is_captums(case: str, name: str) -> None:
     """In the graph, in ONNX Runtime, as a program, from the definition, and by the quick way."""
@@ -153,6 +155,8 @@ def test_at_kinks_and_ties_the_map_is_captums_too(case: str) -> None:
 
 def test_lrp_0_is_gradient_x_input() -> None:
     """Also with biases, which Captum counts in the denominators."""
+    from captum.attr._utils.lrp_rules import EpsilonRule
+
     torch.manual_seed(0)
     module = nn.Sequential(nn.Linear(SIZE, 8), nn.ReLU(), nn.Linear(8, 5), nn.ReLU(), nn.Linear(5, 3))
     network = from_torch(module, SIZE)
@@ -161,7 +165,7 @@ def test_lrp_0_is_gradient_x_input() -> None:
             layer.rule = EpsilonRule(epsilon=0)
     x = np.random.default_rng(0).normal(size=(12, SIZE)).astype(np.float32)
     points = torch.tensor(x, dtype=torch.float64, requires_grad=True)
-    found = captum.attr.LRP(module.double()).attribute(points, target=1).detach().numpy()
+    found = captum.LRP(module.double()).attribute(points, target=1).detach().numpy()
     assert_close(GradientXInput(logit=1).reference(network, x), found)
 
 

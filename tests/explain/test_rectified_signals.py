@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from captum.attr import Deconvolution
-from captum.attr import GuidedBackprop as CaptumGuidedBackprop
 from torch import nn
 
 from salver.core.errors import SalverError
@@ -21,18 +19,19 @@ from salver.nets.onnx.reader import from_model
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.runtime import Runtime
 from salver.nets.torch_export import read_module
+from tests.builders import captum
 from tests.builders.activations import MODULES, read, seeded
 
-METHODS = [(GuidedBackprop, CaptumGuidedBackprop), (Deconvnet, Deconvolution)]
+METHODS = [(GuidedBackprop, "GuidedBackprop"), (Deconvnet, "Deconvolution")]
 GRID = np.array([-1, -0.5, 0, 0.5, 1])
 """Points with many ties and zeros."""
 
 
-def by_captum(module: nn.Module, method: Any, x: np.ndarray, target: int = 1) -> np.ndarray:
+def by_captum(module: nn.Module, method: str, x: np.ndarray, target: int = 1) -> np.ndarray:
     points = torch.tensor(x, dtype=torch.float64).reshape(-1, 1, 4, 4).requires_grad_()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = method(module.double()).attribute(points, target=target)
+        found = getattr(captum, method)(module.double()).attribute(points, target=target)
     return found.detach().numpy().reshape(len(x), -1)
 
 
@@ -46,7 +45,7 @@ def assert_close(found: np.ndarray, expected: np.ndarray) -> None:
 
 @pytest.mark.parametrize(("method", "captums"), METHODS)
 @pytest.mark.parametrize("name", MODULES)
-def test_the_map_is_captums(name: str, method: type[Explanation], captums: Any) -> None:
+def test_the_map_is_captums(name: str, method: type[Explanation], captums: str) -> None:
     """Where each ReLU is a module of its own, and all else is none."""
     module, network, explanation = seeded(name), read(name).network, method(logit=1)
     rng = np.random.default_rng(0)
@@ -63,7 +62,7 @@ def test_the_map_is_captums(name: str, method: type[Explanation], captums: Any) 
 
 @pytest.mark.parametrize(("method", "captums"), METHODS)
 def test_zero_passes_nothing_and_signs_and_differences_are_of_what_passes(
-    method: type[Explanation], captums: Any
+    method: type[Explanation], captums: str
 ) -> None:
     """At points where every pre-activation is 0, and for a difference of logits."""
     module = seeded("dense")
@@ -102,7 +101,7 @@ class Reused(nn.Module):
 
 @pytest.mark.parametrize(("method", "captums"), METHODS)
 @pytest.mark.parametrize("kind", ["one module", "functions"])
-def test_by_definition_every_relu_counts(kind: str, method: type[Explanation], captums: Any) -> None:
+def test_by_definition_every_relu_counts(kind: str, method: type[Explanation], captums: str) -> None:
     """Captum knows modules alone: a function is passed by, and of a module used twice it has said so."""
     relus = [nn.ReLU()] * 2 if kind == "one module" else [torch.relu, nn.functional.relu]
     network, twin = read_now(Reused(relus)), Reused([nn.ReLU(), nn.ReLU()])

@@ -51,11 +51,13 @@ def test_an_instance_states_the_ball_around_its_point(family: str, params: dict[
         assert "in the Euclidean norm and inside [0, 1]" in asked(facts)
 
 
+@pytest.mark.slow
 def test_a_sampled_radius_is_one_with_a_counterexample() -> None:
     found = list(drafts(suite(FAMILIES[1], FAMILIES[-1])))
     assert {draft.facts.expected for draft in found} == {Truth.SAT}
 
 
+@pytest.mark.slow
 def test_a_set_over_balls_is_written_and_checked(tmp_path: Path) -> None:
     folder, made = generate(suite(FAMILIES[0], FAMILIES[3]), tmp_path)
     assert len(made.instances) == 4

@@ -20,11 +20,16 @@ from salver.spec.truth import Evidence, Truth
 from tests.builders.suites import SMALL, suite
 
 
-def small_cases() -> list[tuple[str, dict]]:
-    return [(name, params) for name in generators() for params in SMALL[name]]
+def small_cases() -> list[pytest.ParameterSet]:
+    """The first case of each family is quick enough for every edit."""
+    return [
+        pytest.param((name, params), id=f"{name}-{params}", marks=[pytest.mark.slow] * (number > 0))
+        for name in generators()
+        for number, params in enumerate(SMALL[name])
+    ]
 
 
-@pytest.fixture(scope="module", params=small_cases(), ids=lambda case: f"{case[0]}-{case[1]}")
+@pytest.fixture(scope="module", params=small_cases())
 def family(request, data_dir_or_none) -> tuple[Suite, list[InstanceDraft]]:
     name, params = request.param
     if name in ("lifted", "vg_paper") and data_dir_or_none is None:

@@ -129,6 +129,7 @@ def test_points_are_named_by_index_and_explained_as_the_network_sees_them(own: P
     assert [draft.facts.data_label for draft in found] == [data.test_y[4], None]
 
 
+@pytest.mark.slow
 def test_points_are_drawn_among_those_that_are_asked_for(own: Path) -> None:
     data = open_dataset(own / "dense.npz")
     chosen = {
@@ -281,6 +282,7 @@ def test_two_sets_of_data_of_one_name_are_not_mixed_up(own: Path, tmp_path: Path
     assert not (tmp_path / "set").exists()
 
 
+@pytest.mark.slow
 def test_a_map_that_does_not_move_is_passed_over(own: Path) -> None:
     """Its rounding is no tolerance, and no gate can be hidden behind it."""
     with pytest.raises(SalverError, match="whose saliency moves"):

@@ -35,6 +35,7 @@ def test_a_larger_movement_is_never_easier() -> None:
     assert any(answers[0] is Truth.SAT for answers in by_point.values())
 
 
+@pytest.mark.slow
 def test_sampled_values_are_on_the_right_side_of_the_truth() -> None:
     for draft in made("gradient_width", epsilons=[0.3], delta_factors=[0.97]):
         assert truth(draft) is Truth.SAT

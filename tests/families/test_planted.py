@@ -76,6 +76,7 @@ def test_a_graft_adds_its_part_to_the_logits(hidden: list[int]) -> None:
     assert (ratios == np.exp2(np.round(np.log2(ratios)))).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("question", ["vg_box", "label", "topk_rank"])
 def test_planted_points_hold_and_are_kept_secret(digits, monkeypatch, question: str) -> None:
     source, points = digits
@@ -103,6 +104,7 @@ def test_a_plant_whose_class_does_not_win_stops_the_generator(digits, monkeypatc
         [d for p in points for d in planted_drafts(source, p, planting, 0)]
 
 
+@pytest.mark.slow
 def test_what_an_attack_finds_is_left_out(digits, monkeypatch) -> None:
     source, points = digits
     planting = Planting("vg_box", 0.02, Shape(6, 4), 1, 5)
@@ -129,6 +131,7 @@ def gated(digits):
     return draft, *caught["all"]
 
 
+@pytest.mark.slow
 def test_planted_unsat_hangs_on_its_saliency_condition(gated) -> None:
     draft, _, _, gates = gated
     assert (draft.facts.expected, draft.facts.evidence) == (Truth.UNSAT, Evidence.PLANTED)
@@ -149,6 +152,7 @@ def test_without_its_saliency_condition_it_is_not_proved(gated) -> None:
         planted_unsat.check_planted(replace(draft, prop=loose), grafted, gates)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [

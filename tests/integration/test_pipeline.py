@@ -48,7 +48,7 @@ def test_proofs_are_asked_for_checked_once_and_counted(project, instance_set):
     kinds = {name: set(group["proof"]) for name, group in verified.groupby("solver")}
     assert kinds == {"milp": {"checked"}, "marabou": {"confirmed"}}
     count = int((verified["solver"] == "milp").sum())
-    assert f"proofs: {count} accepted and 0 rejected of {2 * count} unsat" in done.stdout
+    assert f"proofs: {count} accepted and 0 rejected of {2 * count} verified" in done.stdout
     stored = (run_dir / "proofs.json").read_bytes()
     salver(project, "report", run_dir.name)
     assert (run_dir / "proofs.json").read_bytes() == stored

@@ -67,10 +67,10 @@ def test_liars_are_named_with_their_instances(project: Path) -> None:
     wrong = [line for line in done.stdout.splitlines() if line.startswith("wrong: ")]
     (false_unsat,) = [line for line in wrong if line.startswith("wrong: no on ")]
     assert "-needle-" in false_unsat
-    assert false_unsat.endswith("says unsat, expected sat (planted)")
+    assert false_unsat.endswith("says verified, expected falsified (planted)")
     false_sats = [line for line in wrong if line.startswith("wrong: yes on ")]
     assert len(false_sats) == 2
-    assert sum("says sat, expected unsat (planted)" in line for line in false_sats) == 1
+    assert sum("says falsified, expected verified (planted)" in line for line in false_sats) == 1
     (page,) = (project / "reports").glob("*/index.html")
     section = page.read_text().split('id="wrong"')[1].split("</section>")[0]
     assert section.count('<th scope="row">no</th>') == 1

@@ -35,15 +35,15 @@ def _judged(
 
 def test_a_false_unsat_is_named() -> None:
     judged = _judged([run("liar", Claim.UNSAT), run("quiet", Claim.UNKNOWN)], Truth.SAT)
-    assert wrong_answers(judged) == ["liar on box: says unsat, expected sat (planted)"]
+    assert wrong_answers(judged) == ["liar on box: says verified, expected falsified (planted)"]
     assert doubts(judged) == []
 
 
 @pytest.mark.parametrize("expected", [Truth.SAT, Truth.UNSAT])
 def test_a_false_witness_is_named_with_what_is_wrong_with_it(expected: Truth) -> None:
     (line,) = wrong_answers(_judged([run("liar", Claim.SAT)], expected, {"liar": WitnessVerdict.INVALID}))
-    assert line.startswith("liar on box: says sat")
-    assert ("expected unsat (planted)" in line) == (expected is Truth.UNSAT)
+    assert line.startswith("liar on box: says falsified")
+    assert ("expected verified (planted)" in line) == (expected is Truth.UNSAT)
 
 
 def test_right_answers_are_not_named() -> None:
@@ -55,7 +55,7 @@ def test_right_answers_are_not_named() -> None:
 def test_a_correct_witness_throws_doubt_on_an_expected_unsat() -> None:
     records = [run("a", Claim.SAT), run("b", Claim.UNSAT)]
     judged = _judged(records, Truth.UNSAT, {"a": WitnessVerdict.CORRECT})
-    assert doubts(judged) == ["box: expected unsat (planted), yet a has a correct witness"]
+    assert doubts(judged) == ["box: expected verified (planted), yet a has a correct witness"]
     assert wrong_answers(judged) == []
     assert [j.judgement.outcome for j in judged] == [Outcome.FALSIFIED, Outcome.VERIFIED]
 
@@ -63,7 +63,7 @@ def test_a_correct_witness_throws_doubt_on_an_expected_unsat() -> None:
 def test_an_accepted_proof_throws_doubt_on_an_expected_sat() -> None:
     records = [run("a", Claim.UNSAT), run("b", Claim.UNSAT)]
     judged = _judged(records, Truth.SAT, proven=("a",))
-    assert doubts(judged) == ["box: expected sat (planted), yet a proof of unsat by a was accepted"]
+    assert doubts(judged) == ["box: expected falsified (planted), yet a proof by a was accepted"]
     assert wrong_answers(judged) == []
     assert {j.judgement.consistency for j in judged} == {Consistency.DISPUTED}
 
@@ -80,7 +80,7 @@ def test_the_page_names_who_errs_and_what_is_doubted(tmp_path) -> None:
     wrong = _judged([run("liar", Claim.UNSAT)], Truth.SAT)
     page = reported(loaded(tmp_path, wrong, {"i": _planted(Truth.SAT)})).read_text()
     section = page.split('id="wrong"')[1].split("</section>")[0]
-    assert all(part in section for part in ("liar", "box", "expected to be sat (planted)"))
+    assert all(part in section for part in ("liar", "box", "expected to be falsified (planted)"))
     assert 'id="doubts"' not in page
     doubted = _judged([run("a", Claim.SAT)], Truth.UNSAT, {"a": WitnessVerdict.CORRECT})
     page = reported(loaded(tmp_path, doubted, {"i": _planted(Truth.UNSAT)})).read_text()

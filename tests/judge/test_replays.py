@@ -63,6 +63,7 @@ def run(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return Run(tmp_path / "root", monkeypatch)
 
 
+@pytest.mark.slow
 def test_a_second_report_replays_nothing_and_finds_the_same(run: Run) -> None:
     found = run.replay()
     assert set(found) == {record.key for record in run.records if record.claim is Claim.SAT}

@@ -18,6 +18,7 @@ CELLS = st.tuples(st.sampled_from("ab"), st.sampled_from([0.1, 0.25, None]), st.
 OUTCOMES = st.sampled_from(["verified", "falsified", "timeout", "unknown", "wrong", "unsupported"])
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(st.dictionaries(st.tuples(CELLS, st.integers(0, 3)), OUTCOMES, min_size=1))
 def test_shares_are_those_of_counting_one_by_one(cells: dict) -> None:

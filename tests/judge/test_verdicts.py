@@ -74,7 +74,7 @@ def test_a_proof_settles_a_dispute_and_a_correct_witness_casts_doubt_on_it() -> 
     records = [run("p", Claim.UNSAT), run("s", Claim.SAT)]
     proof = {"p": ProofVerdict.CHECKED}
     tolerated = judged(records, {"s": TOLERATED}, proofs=proof)
-    assert "unsat is proven" in tolerated["p"].detail
+    assert "verified is proven" in tolerated["p"].detail
     assert tolerated["s"].truth is Truth.UNSAT
     doubtful = judged(records, {"s": CORRECT}, proofs=proof)
     assert doubtful["p"].outcome is Outcome.WRONG
@@ -175,7 +175,7 @@ def test_a_refuted_sat_leaves_the_unsat_beside_it_alone() -> None:
 def test_claimed_truth_is_labelled_so() -> None:
     result = judged([run("a", Claim.UNSAT), run("b", Claim.UNKNOWN)])
     assert result["a"].truth is result["b"].truth is Truth.UNSAT
-    assert "not established" in result["a"].detail
+    assert "not proven" in result["a"].detail
     assert judged([run("a", Claim.UNSAT)], expected=Truth.UNSAT)["a"].detail == ""
 
 

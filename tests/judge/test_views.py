@@ -108,6 +108,7 @@ def test_maps_are_the_gradients_of_the_original_network(made):
     assert seen == {True, False}
 
 
+@pytest.mark.slow
 def test_the_page_shows_what_the_gallery_shows(made, tmp_path):
     folder, manifest = made
     (tmp_path / "cex").mkdir()

@@ -151,6 +151,7 @@ def test_one_metric_can_be_asked_for_with_several_entries(tmp_path: Path) -> Non
     assert "Top-K Intersection (k=1)" in str(found)
 
 
+@pytest.mark.slow
 def test_an_attacked_value_beyond_a_certificate_is_a_fault(found: salver.Measured) -> None:
     row = found.rows[0]
     with pytest.raises(SalverError, match=r"contradicts a certificate of .*please report it"):

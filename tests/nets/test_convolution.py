@@ -49,6 +49,7 @@ def test_the_plain_form_is_the_same_linear_map(case):
         assert found.pads[:2] == found.pads[2:]
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.integers(1, 4), st.integers(1, 3), st.integers(1, 3), st.integers(0, 1), st.integers(2, 6))
 def test_one_dimensional_layers_become_square_ones(channels, width, stride, pad, size):

@@ -100,6 +100,7 @@ def test_a_range_holds_counterexamples_in(network: Path) -> None:
     assert found.witness.max() <= np.float32(0.6)
 
 
+@pytest.mark.slow
 def test_a_claim_is_not_called_a_proof(network: Path) -> None:
     proved, claimed = (
         salver.check(network, X, k=1, epsilon=0.01, solver=name) for name in ("hybrid", "milp")
@@ -112,6 +113,7 @@ def test_a_claim_is_not_called_a_proof(network: Path) -> None:
     assert salver.radius(network, X, k=1, solver="milp", timeout=5).certified == 0
 
 
+@pytest.mark.slow
 def test_a_claim_with_a_checked_proof_is_a_proof(network: Path, tmp_path: Path) -> None:
     found = salver.check(network, X, k=1, epsilon=0.01, solver="milp", proof=tmp_path / "p")
     assert found.robust

@@ -24,6 +24,7 @@ from tests.builders.balls import plane_query
 fractions = st.fractions(-4, 4, max_denominator=64)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_least_values_hold_at_points_of_ball_and_box(data: st.DataObject) -> None:

@@ -132,6 +132,7 @@ def test_a_proof_of_an_older_version_is_told_so(files: Files) -> None:
         read_proof(files[2], QueryFiles.read(*files[:2]))
 
 
+@pytest.mark.slow
 def test_one_process_checks_many_proofs_and_outlives_the_bad_ones(files: Files) -> None:
     onnx, vnnlib, proof = files
     bad = proof.with_name("bad.proof.gz")

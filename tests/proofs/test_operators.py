@@ -241,7 +241,7 @@ def _session(drawn: Drawn) -> Any:
     return onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
 
 
-@pytest.mark.parametrize("double", [False, True])
+@pytest.mark.parametrize("double", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("seed", range(60))
 def test_a_network_means_what_other_readers_say(seed: int, double: bool) -> None:
     drawn = Drawn(seed, double)

@@ -66,6 +66,7 @@ WIDTH = st.sampled_from([0.0, 1e-9, 0.7, 300.0])
 WEIGHT = st.floats(0.0, 1e3, allow_subnormal=False)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     low=st.tuples(NUMBER, NUMBER),
@@ -90,6 +91,7 @@ def test_no_multipliers_exclude_a_point(low, width, weights, shares, square) -> 
     assert least <= f * (f if square else v) <= most
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("square", [False, True])
 def test_a_value_that_is_taken_is_never_excluded(square: bool) -> None:
     """Both ends of the range of a product are taken, so no sum of planes may pass them."""

@@ -39,6 +39,7 @@ from tests.builders.small_queries import toy_gap
 SINGLE = st.floats(width=32, allow_nan=False, allow_infinity=False, min_value=-1e6, max_value=1e6)
 
 
+@pytest.mark.slow
 @given(st.lists(SINGLE, min_size=6, max_size=6), st.lists(st.floats(-1e9, 1e9), min_size=3, max_size=3))
 def test_products_are_those_of_fractions_rounded_down(weights: list[float], row: list[float]) -> None:
     dense = np.array(weights).reshape(2, 3)
@@ -334,6 +335,7 @@ def test_a_solver_without_proofs_says_so() -> None:
     assert "falsify writes no proofs" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_checker_imports_no_solver_and_no_other_reader() -> None:
     code = (
         "import sys, salver.proofs.command, salver.proofs.record;"

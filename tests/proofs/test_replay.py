@@ -130,6 +130,7 @@ def test_a_forged_record_makes_no_wrong_proof(recorded, seed):
             assert prove(query.asking(sibling), Budget(5.0), journal=forged(journal, rng)) is None
 
 
+@pytest.mark.slow
 def test_a_journal_of_a_program_that_leaves_open_signs_out_is_not_followed(recorded):
     for query, journal in recorded:
         low, high = query.prop.input_lower, query.prop.input_upper

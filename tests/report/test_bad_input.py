@@ -7,16 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from salver.families.registry import generators
 from salver.judge.judged import Judged
 from salver.report.figures import plots
+from salver.report.page.data import falsified_means
 from salver.report.page.material import Material
-from salver.report.page.render import falsified_means
 from salver.report.results import results
 from salver.report.write import write_report
 from salver.run.loaded import Coverage, LoadedRun
 from salver.runners.answers import Claim
 from salver.supervise.finished import Termination
-from tests.builders.judged_runs import judged, loaded, reported
+from tests.builders.judged_runs import INSTANCES, judged, loaded, reported
 from tests.builders.odd_runs import odd_run
 
 NAMES = ("net-i0", "net-i1", "net-i2")
@@ -37,6 +38,7 @@ def board(page: str) -> str:
     return page.partition('class="sortable board"')[2].partition("</table>")[0]
 
 
+@pytest.mark.slow
 def test_long_names_leave_the_plots_their_size(tmp_path: Path) -> None:
     long = ["s" * 199 + end for end in "abc"]
     page = reported(odd_run(tmp_path, long, NAMES, mixed)).read_text()
@@ -48,6 +50,7 @@ def test_long_names_leave_the_plots_their_size(tmp_path: Path) -> None:
     assert {"sssssssa", "sssssssb", "sssssssc"} <= set(re.findall(r"…(\w+)", page))
 
 
+@pytest.mark.slow
 def test_of_many_solvers_the_plots_show_the_first_and_say_so(tmp_path: Path) -> None:
     found = odd_run(tmp_path, [f"solver-{n}" for n in range(60)], NAMES, mixed)
     assert board(undrawn(found)).count("<tr") == 62
@@ -57,6 +60,7 @@ def test_of_many_solvers_the_plots_show_the_first_and_say_so(tmp_path: Path) -> 
     assert len(cactus.rows) == 61
 
 
+@pytest.mark.slow
 def test_one_solver_has_nobody_to_be_compared_with(tmp_path: Path) -> None:
     found = odd_run(tmp_path, ["alone"], NAMES, mixed)
     page, cactus = undrawn(found), plots.cactus(results(found).frame)
@@ -76,6 +80,7 @@ def test_where_nothing_is_solved_nobody_is_best(tmp_path: Path, ended: Terminati
     assert ("All 6 runs ended in an" in page) == (ended is Termination.CRASHED)
 
 
+@pytest.mark.slow
 def test_an_unfinished_run_has_neither_places_nor_scores(tmp_path: Path) -> None:
     page = undrawn(odd_run(tmp_path, ["a", "b"], NAMES, mixed, Coverage(6, 9)))
     assert "There is no score before the run is finished." in page
@@ -83,6 +88,7 @@ def test_an_unfinished_run_has_neither_places_nor_scores(tmp_path: Path) -> None
     assert ">place<" in board(undrawn(odd_run(tmp_path, ["a", "b"], NAMES, mixed)))
 
 
+@pytest.mark.slow
 def test_names_of_another_direction_stay_in_their_place(tmp_path: Path) -> None:
     solvers = {"falsify": HEBREW, "crown": ARABIC}
     rows = [
@@ -96,8 +102,13 @@ def test_names_of_another_direction_stay_in_their_place(tmp_path: Path) -> None:
     assert f"<td><bdi>{ARABIC}</bdi></td>" in page
 
 
+@pytest.mark.slow
 def test_an_instance_says_what_falsified_means_where_its_family_does(tmp_path: Path) -> None:
-    means = falsified_means(["vg_box", "nobody-has-this"])
-    assert list(means) == ["vg_box"]
-    assert means["vg_box"] in undrawn(loaded(tmp_path, judged()))
-    assert means["vg_box"] not in undrawn(odd_run(tmp_path, ["a"], NAMES, mixed))
+    known = generators()
+    instance = INSTANCES["box-1"]
+    means = falsified_means(instance, known)
+    assert means in undrawn(loaded(tmp_path, judged()))
+    facts = instance.facts.model_copy(update={"family": "saliency"})
+    chosen = instance.model_copy(update={"facts": facts})
+    assert falsified_means(chosen, known) == instance.facts.question.falsified == means
+    assert falsified_means(instance, {}) == ""

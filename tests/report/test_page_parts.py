@@ -21,14 +21,14 @@ from salver.judge.scoring import leaderboard, results_frame
 from salver.report.figures import plots
 from salver.report.figures.drawing import log_ticks, thinned_cloud, thinned_steps
 from salver.report.latex import latex
-from salver.report.page.data import embedded, page_data
+from salver.report.page.data import details_data, embedded, results_data
 from salver.report.page.material import HEAD, Material, RunText, gather
 from salver.report.page.pictures import DrawnPoint, EntryNames, Pictures, centre
 from salver.report.tables import ranks
 from salver.report.templating import visible
-from salver.report.words import ANSWER_WORDS, asked, headline, question
+from salver.report.words import asked, headline, question
 from salver.run.logs import store_logs
-from salver.spec.truth import Truth
+from salver.spec.truth import ANSWER_WORDS, Truth
 from salver.supervise.finished import Finished, Termination
 from tests.builders.judged_runs import INSTANCES, judged, loaded
 
@@ -56,7 +56,7 @@ def test_visible_text_cannot_hide_or_reorder(text: str) -> None:
 
 
 def test_columns_give_the_frame_back() -> None:
-    data = page_data(FRAME, INSTANCES, Material())
+    data = results_data(FRAME)
     assert data["rows"] == len(FRAME)
     for column in data["columns"]:
         name = column["name"]
@@ -65,13 +65,15 @@ def test_columns_give_the_frame_back() -> None:
             assert [column["values"][code] for code in column["codes"]] == texts.tolist()
         else:
             assert column["numbers"] == FRAME[name].round(column["digits"]).tolist()
-    assert [data["instances"][at]["id"] for at in data["at"]] == FRAME["instance_id"].tolist()
+    assert [data["ids"][at] for at in data["at"]] == FRAME["instance_id"].tolist()
+    details = details_data(FRAME, INSTANCES, Material())
+    assert [one["name"] for one in details["instances"]] == [INSTANCES[key].name for key in data["ids"]]
 
 
 def test_a_point_of_many_instances_is_stored_once() -> None:
     xhat = DrawnPoint((0.0, 1.0), (2.0, 3.0), 0, ())
     picture = Pictures((1, 1, 2), (1, 1, 2), xhat, True, EntryNames())
-    data = page_data(FRAME, INSTANCES, Material(pictures={"box-1": picture, "rank-1": picture}))
+    data = details_data(FRAME, INSTANCES, Material(pictures={"box-1": picture, "rank-1": picture}))
     assert data["vectors"] == [(0.0, 1.0), (2.0, 3.0)]
     shown = [i["picture"]["xhat"] for i in data["instances"] if "picture" in i]
     assert shown == [{"x": 0, "map": 1, "label": 0, "top": ()}] * 2
@@ -137,7 +139,7 @@ def test_equal_scores_share_a_place_in_the_order_of_time() -> None:
 
 def test_a_number_that_json_has_not_is_shown_as_unknown() -> None:
     odd = FRAME.assign(wall_s=[math.nan, math.inf, -math.inf, *[1.0] * 6])
-    (wall,) = (c for c in page_data(odd, INSTANCES, Material())["columns"] if c["name"] == "wall_s")
+    (wall,) = (c for c in results_data(odd)["columns"] if c["name"] == "wall_s")
     assert wall["numbers"][:4] == [-1.0, -1.0, -1.0, 1.0]
 
 

@@ -73,6 +73,7 @@ def test_this_machine_has_cores() -> None:
     assert physical_cores()
 
 
+@pytest.mark.slow
 @given(
     workers=st.integers(1, 6),
     pinned=st.booleans(),

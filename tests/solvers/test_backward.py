@@ -66,6 +66,7 @@ def outwards(value: Fraction) -> tuple[float, float]:
     return math.nextafter(near, -math.inf), math.nextafter(near, math.inf)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.integers(0, 2**32), st.sampled_from([0.0, 1e-9, 1e-3]))
 def test_what_has_the_exact_ranges_is_kept(seed: int, delta: float) -> None:

@@ -66,6 +66,7 @@ def test_an_exception_of_a_back_end_becomes_a_split(queries, part):
         verdicts_agree(queries, Options(without=frozenset({"attack"})))
 
 
+@pytest.mark.slow
 def test_running_out_of_memory_is_told(queries):
     query = next(q for q, truth in queries if truth is Truth.SAT)
     without = frozenset({"attack"})

@@ -79,7 +79,7 @@ def test_steps_only_improve_and_mean_what_is_certified(scale: float) -> None:
     dual = _dual(_classifier(0, scale), 1.0)
     parts, unit = dual.start(np.arange(3)), np.full(3, scale**3, np.float32)
     before = dual.certified(parts, unit).bounds
-    better, bounds, scores = dual.ascended(parts, unit, 30)
+    better, bounds, scores, _ = dual.ascended(parts, unit, 30)
     after = dual.certified(better, unit).bounds
     assert (after > before).all()
     assert np.allclose(after, bounds, rtol=1e-3, atol=1e-3 * scale**3)

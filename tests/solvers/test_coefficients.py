@@ -106,6 +106,7 @@ def test_bounds_of_random_queries(tmp_path: Path, seed: int, monkeypatch: pytest
         same_bounds(query.program, low, high, monkeypatch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("explanation", MAPS, ids=lambda e: f"{e.short}{'-abs' if e.absolute else ''}")
 def test_bounds_of_every_map(explanation: Explanation, monkeypatch: pytest.MonkeyPatch) -> None:
     explanation = explanation.for_data(IMAGE, np.full(9, -2.0), np.full(9, 2.0))

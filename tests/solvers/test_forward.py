@@ -46,6 +46,7 @@ def test_random_queries(tmp_path: Path, seed: int) -> None:
         forms_hold(query.program, low, high, seed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("explanation", MAPS, ids=lambda e: f"{e.short}{'-abs' if e.absolute else ''}")
 def test_every_map(explanation: Explanation) -> None:
     """Gates, factors, products, squares and absolute values."""

@@ -73,6 +73,7 @@ def test_agrees_with_the_oracle(tmp_path: Path) -> None:
     assert seen >= {Verdict.SAT, Verdict.UNSAT}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [2, 3])
 def test_agrees_with_the_oracle_on_a_convolution(tmp_path: Path, seed: int) -> None:
     torch.manual_seed(seed)
@@ -101,6 +102,7 @@ def test_gradient_of_one_relu_takes_no_value_in_between(tmp_path: Path) -> None:
     assert verdict_of(toy_gap(tmp_path, 1.0, 1.0)) is Verdict.SAT
 
 
+@pytest.mark.slow
 def test_margins_prove_nothing(tmp_path: Path) -> None:
     """The gradient is 1 on (0, 1e-7], inside both margins, and 0 at 0 itself."""
     query = toy_gap(tmp_path, 1.0, 1.0)

@@ -113,6 +113,7 @@ def test_batched_bounds_are_the_same(tmp_path: Path, kind: ProductKind) -> None:
                 assert np.allclose(found.block_upper[block], alone.block_upper[block], rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_oracles_agree(tmp_path: Path, kind: ProductKind) -> None:
     for seed in SEEDS:

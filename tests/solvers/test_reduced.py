@@ -56,6 +56,7 @@ def test_same_values_over_the_box_of_random_queries(tmp_path: Path, seed: int) -
         reduced_equals_whole(query.program, low, high, seed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("explanation", MAPS, ids=lambda e: f"{e.short}{'-abs' if e.absolute else ''}")
 def test_same_values_of_every_map(explanation: Explanation) -> None:
     """Gates, factors, products, squares and copies of a convolutional network."""

@@ -29,6 +29,7 @@ def open_root(folder: Path, first: int) -> tuple[Query, SearchNode]:
     raise AssertionError("no query with an open root")
 
 
+@pytest.mark.slow
 def test_a_search_whose_attack_always_has_its_turn_agrees_with_enumeration(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

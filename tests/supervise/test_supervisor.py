@@ -312,6 +312,7 @@ def test_the_kernel_kills_the_command_of_a_killed_supervisor(tmp_path: Path, pid
         wait_for(lambda: not alive(pids))
 
 
+@pytest.mark.slow
 def test_a_killed_fork_server_leaves_nothing_and_is_replaced(
     run: Callable[..., Finished], pids: Path
 ) -> None:

@@ -43,6 +43,7 @@ def test_a_zoo_network_learns_its_task_and_gets_the_pinned_weights(key: str, flo
     assert weights_sha256(module) == pinned(key, 0)
 
 
+@pytest.mark.slow
 def test_weights_do_not_depend_on_threads_or_on_torchs_state(
     monkeypatch: pytest.MonkeyPatch, cache: Path
 ) -> None:

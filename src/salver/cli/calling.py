@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import typer
 
@@ -84,17 +85,36 @@ def usage_line(error: typer.TyperException) -> str:
         return f"salver: no such option: {asked}; {_near_option(asked, context)}"
     if context is not None and (unknown := _COMMAND.match(text)):
         return f"salver: no such command: {unknown[1]}; {_near_command(unknown[1], context)}"
-    # The words of the library for a value of another type.
-    text = text.replace("Input should be ", "it should be ").partition(", unable to parse")[0]
+    if told := _wrong_value(error):
+        return f"salver: {told}"
     text = " ".join(text.split()).rstrip(".")
     return f"salver: {text[:1].lower()}{text[1:]}; see `{command} --help`"
 
 
+def _wrong_value(error: typer.TyperException) -> str:
+    """What is wrong with an option's value, in the words that a suite's entries have too; else nothing."""
+    # Typer has parsed the command line, so pydantic is there, which is slow to import otherwise.
+    from pydantic import ValidationError
+
+    from salver.core.records import violation
+
+    cause, parameter = error.__cause__ or error.__context__, getattr(error, "param", None)
+    if not isinstance(cause, ValidationError) or parameter is None:
+        return ""
+    what, hint = violation(cause)
+    return f"{parameter.opts[0]}: {what}; {hint}"
+
+
 def _near_command(asked: str, context: typer.Context) -> str:
-    """A guess where a command is near or once had this name; else where they are listed."""
+    """A guess where a command is near, was left out or once had this name; else where they are listed."""
+    # What a suite is made of is slow to import.
+    from salver.families.suite import suite_paths
+
     known = getattr(context.command, "commands", {})
     if meant := _OTHER_COMMANDS.get(asked):
         return f"did you mean `salver {meant}`?"
+    if asked.endswith(".toml") or asked in suite_paths():
+        return f"did you mean `salver all {asked}`?"
     return nearest(asked, known) or f"`{context.command_path} --help` lists them"
 
 
@@ -107,15 +127,22 @@ def _near_option(asked: str, context: typer.Context) -> str:
     if meant in known:
         return f"did you mean {meant}?"
     words = [name.removeprefix("--") for name in known if name.startswith("--")]
+    if any(asked in parameter.opts for one in _below(command) for parameter in one.params):
+        return "write it after the command that it is for"
     near = difflib.get_close_matches(asked.removeprefix("--"), words, 1, 0.65)
     if near and asked.startswith("--"):
         return f"did you mean --{near[0]}?"
     return f"`{context.command_path} --help` lists them"
 
 
+def _below(command: Any) -> list[Any]:
+    """The commands of a group."""
+    return list(getattr(command, "commands", {}).values())
+
+
 _COMMAND = re.compile(r"No such command '(.*?)'")
-_OTHER_COMMANDS = {"rejudge": "report", "version": "--version"}
-"""What was once called otherwise."""
+_OTHER_COMMANDS = {"rejudge": "report", "version": "--version", "help": "--help"}
+"""What was once called otherwise, or is an option here."""
 _OTHER_WORDS = {
     "--jobs": "--workers",
     "--threads": "--cores",

@@ -10,7 +10,6 @@ import typer
 from salver.cli import completing
 from salver.cli.json_output import print_json
 from salver.cli.options import AsJson
-from salver.core.records import kinds_in
 
 
 def families(
@@ -45,13 +44,15 @@ def families(
 
 def _page(name: str, kind: Any, whole: bool) -> list[str]:
     """What a family asks, what falsified means, and where it is the one asked for its options."""
+    from salver.core.records import kinds_in
+
     lines = [f"{name}: {kind.title}"]
     lines += [f"  falsified means: {kind.falsified}"] if kind.falsified else []
     for option in _options(kind) if whole else ():
         lines.append(f"  {option['name']:16} {option['description']} ({_values(option)})")
     questions = kinds_in(kind.parameters.model_fields.get("question")) if whole else {}
     lines += ["  the questions:"] if questions else []
-    lines += [f"    {word:14} {getattr(record, 'meaning', '')}" for word, record in questions.items()]
+    lines += [f"    {word:14} {getattr(record, 'falsified', '')}" for word, record in questions.items()]
     return lines
 
 
@@ -70,6 +71,8 @@ def _written(default: object) -> str:
 
 def _options(kind: Any) -> list[dict[str, Any]]:
     """The options of a family that a suite sets; the data folder is the command line's."""
+    from salver.core.records import kinds_in
+
     return [
         {
             "name": key,

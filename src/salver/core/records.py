@@ -108,6 +108,11 @@ def parse_options(kind: type[Any], raw: dict[str, Any], named: Mapping[str, str]
         raise SalverError(what, option, hint) from error
 
 
+def violation(error: ValidationError) -> tuple[str, str]:
+    """What is wrong with a value, and how to put it right."""
+    return _violation(error, None, None)[1:]
+
+
 def first_violation(error: ValidationError) -> str:
     """What is wrong with data in one clause, for files that a program wrote."""
     entry, what, _ = _violation(error, None, None)

@@ -80,6 +80,10 @@ class InstanceDraft:
         return replace(self, facts=self.facts.model_copy(update=changes))
 
 
+BY_QUESTION = "What the chosen question says."
+"""What falsified means in a family that asks several questions: each of them says it."""
+
+
 class Generator(ABC):
     """Declares one instance family.
 

@@ -66,6 +66,7 @@ class SameMap(OtherClass):
     kind: Literal["same-map"] = "same-map"
     delta: float = Field(default=0.0, description="how far an entry of the map may move")
     meaning = "The map is the same up to the tolerance, the class is another one."
+    falsified = "The same map can stand for another class, so it does not show what the decision depends on."
 
     @property
     def tolerance(self) -> float:
@@ -94,6 +95,9 @@ class SameSigns(OtherClass):
     kind: Literal["same-signs"] = "same-signs"
     threshold: float = Field(default=0.0, ge=0, description="entries below it may change sign")
     meaning = "The signs of the map are the same, the class is another one."
+    falsified = (
+        "The same signs can stand for another class, so they do not show what the decision depends on."
+    )
 
     @property
     def kept(self) -> str:
@@ -120,6 +124,9 @@ class SameTopK(OtherClass):
     kind: Literal["same-top-k"] = "same-top-k"
     k: int = Field(description="size of the top-k set")
     meaning = "The most important entries are the same, the class is another one."
+    falsified = (
+        "The same top entries can stand for another class, so they do not show what the decision depends on."
+    )
 
     @property
     def ranked(self) -> int:

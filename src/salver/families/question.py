@@ -34,6 +34,8 @@ class Question(Record):
     kind: str
     meaning: ClassVar[str] = "The query's condition is met."
     """What a witness shows, for readers."""
+    falsified: ClassVar[str] = ""
+    """What a falsified instance means for somebody who relies on the explanation, in a sentence."""
     tie_rule: ClassVar[str] = "values that reach their bound count as violations"
     needs_map: ClassVar[bool] = True
     """Whether the question says nothing without a map."""

@@ -48,6 +48,9 @@ class TopKChanges(Question):
     inside: tuple[int, ...] = ()
     size: int = 0
     meaning = "The most important entries are others."
+    falsified = (
+        "The most important features of a nearly equal input are others, though its class is the same."
+    )
     completed = frozenset({"inside", "size"})
     tie_rule = "a tie with an entry of the top-k set is a violation; a tie of logits keeps the label"
 
@@ -162,6 +165,7 @@ class SignChanges(Question):
     )
     positive: bool = True
     meaning = "An entry of the map falls to the asked level."
+    falsified = "A feature that works in one direction loses its effect nearby, or falls to the asked level."
     completed = frozenset({"positive"})
     layout = "{map}-{stem}-i{index}-e{epsilon:g}"
 
@@ -212,6 +216,7 @@ class EntryMoves(Question):
     kind: Literal["entry-moves"] = "entry-moves"
     delta: float = Field(default=0.0, ge=0, allow_inf_nan=False, description="by how much an entry must move")
     meaning = "An entry of the map moves by the asked width or more."
+    falsified = "Some number of the map moves by delta or more, so it may not be quoted with that precision."
     needed = frozenset({"delta"})
     layout = "{map}-{stem}-i{index}-e{epsilon:g}"
 
@@ -248,6 +253,7 @@ class LabelChanges(Question):
 
     kind: Literal["label-changes"] = "label-changes"
     meaning = "The class is another one."
+    falsified = "The decision itself changes. No map is asked about."
     needs_map = False
     layout = "{network}-label-i{index}-e{epsilon:g}"
 

@@ -17,6 +17,7 @@ from salver.core.project import folders_named
 from salver.core.records import Record, parse_record
 from salver.families.publication import Publication
 
+_NETWORKS = (".onnx", ".onnx.gz", ".pt", ".pth", ".h5", ".keras")
 _FOLDER = r"^[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}$"
 
 
@@ -106,8 +107,11 @@ def read_suite(key: str) -> Suite:
     """Reads a suite by key, or a file when `key` ends in `.toml`.
 
     Raises:
-        SalverError: unknown key ("did you mean"), malformed TOML, an unknown or missing entry.
+        SalverError: unknown key ("did you mean"), a network, malformed TOML, an unknown or missing entry.
     """
+    if key.endswith(_NETWORKS):
+        hint = "write a suite that names it, or ask about one point with `salver check`"
+        raise SalverError("is a network and no suite", key, hint)
     path = Path(key) if key.endswith(".toml") else choose(key, suite_paths(), "suite")
     raw = read_toml(path, "correct the suite file")
     for entry in sorted({"key", "file"} & set(raw)):

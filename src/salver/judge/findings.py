@@ -9,7 +9,7 @@ from salver.core.records import Record
 from salver.judge.judgement import Consistency, JudgedRun, Judgement, Outcome, ProofVerdict, WitnessVerdict
 from salver.judge.verdicts import DECIDED, answered
 from salver.runners.answers import Claim
-from salver.spec.truth import Evidence, Truth
+from salver.spec.truth import Evidence, Truth, in_words
 
 
 class Disagreement(Record):
@@ -63,8 +63,8 @@ def _disagreement(group: list[JudgedRun]) -> Disagreement | None:
 def wrong_answers(judged: Sequence[JudgedRun]) -> list[str]:
     """Every wrong answer with its solver and instance, by solver and instance; repetitions once.
 
-    `SOLVER on INSTANCE: says unsat, expected sat (planted)`; what the judge found follows where it is
-    something else than the expected verdict.
+    `SOLVER on INSTANCE: says verified, expected falsified (planted)`; what the judge found follows where it
+    is something else than the expected verdict.
     """
     return list(dict.fromkeys(_named(run) for run in sorted(filter(_wrong, judged), key=_order)))
 
@@ -83,23 +83,24 @@ def doubts(judged: Sequence[JudgedRun]) -> list[str]:
             groups[run.run.suite, run.run.instance].append(run)
     found = []
     for (_, instance), group in sorted(groups.items()):
-        told = f"expected {group[0].judgement.truth} ({group[0].judgement.evidence})"
+        told = f"expected {in_words(group[0].judgement.truth)} ({group[0].judgement.evidence})"
         witnesses = _solvers(group, lambda run: run.judgement.witness is WitnessVerdict.CORRECT)
         provers = _solvers(group, lambda run: run.judgement.proof is ProofVerdict.CHECKED)
         truth = group[0].judgement.truth
         if truth is Truth.UNSAT and witnesses:
             found.append(f"{instance}: {told}, yet {witnesses} has a correct witness")
         if truth is Truth.SAT and provers and not witnesses:
-            found.append(f"{instance}: {told}, yet a proof of unsat by {provers} was accepted")
+            found.append(f"{instance}: {told}, yet a proof by {provers} was accepted")
     return found
 
 
 def _named(run: JudgedRun) -> str:
     record, judgement = run.run, run.judgement
     known = "" if judgement.evidence is Evidence.UNKNOWN else f" ({judgement.evidence})"
-    parts = [f"says {record.claim}"]
+    parts = [f"says {in_words(record.claim)}"]
     if judgement.truth is not Truth.UNKNOWN and judgement.truth != record.claim.value:
-        parts.append(f"expected {judgement.truth}{known}" if known else f"the truth is {judgement.truth}")
+        truth = in_words(judgement.truth)
+        parts.append(f"expected {truth}{known}" if known else f"the truth is {truth}")
     if record.claim is Claim.SAT or not known:
         parts.append(judgement.detail)
     return f"{record.solver} on {record.instance}: {', '.join(filter(None, parts))}"

@@ -14,7 +14,7 @@ from salver.core.records import Record
 from salver.families.instance import Facts, Instance
 from salver.judge.columns import SOLVED, par2_cost
 from salver.judge.compare import LEAST_PAIRS
-from salver.judge.paired import Difference, clustered_difference
+from salver.judge.paired import Estimate, clustered_difference
 from salver.judge.scoring import VIRTUAL_BEST, per_instance, virtual_best
 
 POINT = ["dataset", "index", "label"]
@@ -46,8 +46,8 @@ class NetworkComparison(Record, arbitrary_types_allowed=True):
     certified: tuple[int, int]
     attacked: tuple[int, int]
     wrong: tuple[int, int]
-    more_certified: Difference
-    more_attacked: Difference
+    more_certified: Estimate
+    more_attacked: Estimate
     par2: tuple[float, float]
     cpu: tuple[float, float]
     other_delta: int
@@ -172,7 +172,7 @@ def _comparison(solver: str, networks: tuple[str, str], pairs: pd.DataFrame) -> 
     )
 
 
-def _change(certified: Difference, attacked: Difference) -> Change:
+def _change(certified: Estimate, attacked: Estimate) -> Change:
     """An interval on one side of 0 tells; one that says more and one that says less robust tell nothing."""
     signs = [int(np.sign(one.value)) if one.clear else 0 for one in (certified, attacked)]
     words: dict[tuple[int, ...], Change] = {

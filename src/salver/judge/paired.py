@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,16 +15,31 @@ _PAIR = ["suite", "instance_id", "repetition"]
 
 
 @dataclass(frozen=True)
-class Ratio:
-    """PAR-2 of a solver divided by another's, with a bootstrap interval over instances."""
+class Estimate:
+    """A number drawn from pairs, with the percentile bootstrap interval that covers it 95 times of 100."""
 
     value: float
     low: float
     high: float
     pairs: int
 
+    @property
+    def clear(self) -> bool:
+        """Whether the interval leaves out zero."""
+        return self.low > 0 or self.high < 0
 
-def par2_ratio(frame: pd.DataFrame, solver: str, reference: str, confidence: float = 0.95) -> Ratio:
+
+NOTHING = Estimate(math.nan, math.nan, math.nan, 0)
+"""Where no pair is there."""
+
+
+def _estimate(value: Any, drawn: npt.NDArray[np.float64], pairs: int) -> Estimate:
+    """A value with the interval of what was drawn again."""
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return Estimate(float(value), float(low), float(high), pairs)
+
+
+def par2_ratio(frame: pd.DataFrame, solver: str, reference: str) -> Estimate:
     """How many times the PAR-2 of `reference` the PAR-2 of `solver` is, over the runs both have.
 
     The interval is the percentile bootstrap over pairs (Efron & Tibshirani, 1993, ch. 13), the same on
@@ -37,51 +54,28 @@ def par2_ratio(frame: pd.DataFrame, solver: str, reference: str, confidence: flo
     )
     pairs = pd.concat([ours, theirs], axis=1, join="inner").to_numpy(np.float64)
     if not len(pairs):
-        nan = float("nan")
-        return Ratio(nan, nan, nan, 0)
+        return NOTHING
     rng = np.random.default_rng(0)
     drawn = pairs[rng.integers(0, len(pairs), (RESAMPLES, len(pairs)))].sum(axis=1)
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(drawn[:, 0] / drawn[:, 1], [tail, 1 - tail])
-    value = pairs[:, 0].sum() / pairs[:, 1].sum()
-    return Ratio(float(value), float(low), float(high), len(pairs))
+    return _estimate(pairs[:, 0].sum() / pairs[:, 1].sum(), drawn[:, 0] / drawn[:, 1], len(pairs))
 
 
-@dataclass(frozen=True)
-class Difference:
-    """Mean of paired differences with a bootstrap interval over both ways of drawing them."""
-
-    value: float
-    low: float
-    high: float
-    pairs: int
-
-    @property
-    def clear(self) -> bool:
-        """Whether the interval leaves out zero."""
-        return self.low > 0 or self.high < 0
-
-
-def clustered_difference(
-    differences: npt.NDArray[np.float64], clusters: npt.NDArray[np.int64], confidence: float = 0.95
-) -> Difference:
+def clustered_difference(differences: npt.NDArray[np.float64], clusters: npt.NDArray[np.int64]) -> Estimate:
     """Mean of paired differences [n] that come in clusters [n], such as the questions at one point.
 
     The interval is the percentile bootstrap that draws whole clusters (Field & Welsh, "Bootstrapping
     clustered data", 2007), the same on every call. NaN throughout where no pair is there.
     """
     if not len(differences):
-        nan = float("nan")
-        return Difference(nan, nan, nan, 0)
+        return NOTHING
     sums, sizes = np.bincount(clusters, differences), np.bincount(clusters)
     rng = np.random.default_rng(0)
     drawn = rng.integers(0, len(sums), (RESAMPLES, len(sums)))
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1), [tail, 1 - tail])
-    return Difference(float(differences.mean()), float(low), float(high), len(differences))
+    means = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
+    return _estimate(differences.mean(), means, len(differences))
 
 
-def crossed_difference(differences: npt.NDArray[np.float64], confidence: float = 0.95) -> Difference:
+def crossed_difference(differences: npt.NDArray[np.float64]) -> Estimate:
     """Mean of a table of paired differences whose rows and columns were both drawn at random.
 
     The interval is the percentile bootstrap that draws rows and columns independently (Owen, "The
@@ -96,8 +90,7 @@ def crossed_difference(differences: npt.NDArray[np.float64], confidence: float =
     table = np.asarray(differences, np.float64)
     pairs = int(np.isfinite(table).sum())
     if pairs == 0:
-        nan = float("nan")
-        return Difference(nan, nan, nan, 0)
+        return NOTHING
     rng = np.random.default_rng(0)
     rows = rng.integers(0, table.shape[0], (RESAMPLES, table.shape[0]))
     columns = rng.integers(0, table.shape[1], (RESAMPLES, table.shape[1]))
@@ -105,6 +98,4 @@ def crossed_difference(differences: npt.NDArray[np.float64], confidence: float =
     there = np.isfinite(drawn)
     kept = there.any(axis=1)
     means = np.where(there, drawn, 0.0).sum(axis=1)[kept] / there.sum(axis=1)[kept]
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return Difference(float(np.nanmean(table)), float(low), float(high), pairs)
+    return _estimate(np.nanmean(table), means, pairs)

@@ -220,7 +220,7 @@ def totals(board: pd.DataFrame, profile: str = "vnncomp2026") -> pd.DataFrame:
     return _ordered(whole[[by, *LEADERBOARD_COLUMNS]], chosen, by)
 
 
-def intervals(frame: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
+def intervals(frame: pd.DataFrame) -> pd.DataFrame:
     """Share of instances each solver solved, with its Wilson score interval (Wilson, 1927).
 
     Returns:
@@ -229,15 +229,13 @@ def intervals(frame: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
     frame = per_instance(frame)
     marked = frame.assign(solved=frame["outcome"].isin(SOLVED))
     table = marked.groupby(["suite", "solver"])["solved"].agg(solved="sum", runs="count").reset_index()
-    low, high = wilson(table["solved"], table["runs"], confidence)
+    low, high = wilson(table["solved"], table["runs"])
     return table.assign(share=table["solved"] / table["runs"], low=low, high=high)
 
 
-def wilson(
-    hits: pd.Series[int], of: pd.Series[int], confidence: float = 0.95
-) -> tuple[pd.Series[float], pd.Series[float]]:
-    """Both ends of the Wilson score interval (Wilson, 1927) of each share `hits` / `of`, within [0, 1]."""
-    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+def wilson(hits: pd.Series[int], of: pd.Series[int]) -> tuple[pd.Series[float], pd.Series[float]]:
+    """Ends of the 95 % Wilson score interval (Wilson, 1927) of each share `hits` / `of`, within [0, 1]."""
+    z = NormalDist().inv_cdf(0.5 + 0.95 / 2)
     share = hits / of
     middle = (share + z**2 / (2 * of)) / (1 + z**2 / of)
     reach = z / (1 + z**2 / of) * (share * (1 - share) / of + z**2 / (4 * of**2)) ** 0.5

@@ -17,7 +17,7 @@ from salver.judge.judgement import Consistency, Judgement, Outcome, ProofVerdict
 from salver.judge.proofs import CheckedProof
 from salver.judge.witness import Replay
 from salver.runners.answers import Claim, RunRecord
-from salver.spec.truth import Evidence, Truth
+from salver.spec.truth import Evidence, Truth, in_words
 from salver.supervise.finished import Termination
 
 _WITHOUT_ANSWER = {
@@ -82,7 +82,7 @@ class GroundTruth(Record):
     def description(self) -> str:
         """The expected verdict in words."""
         known = "" if self.evidence is Evidence.UNKNOWN else f" ({self.evidence})"
-        return f"{self.truth}{known}"
+        return f"{in_words(self.truth)}{known}"
 
 
 def judge(
@@ -265,7 +265,7 @@ def _sat_consistency(outcome: Outcome, replay: Replay, truth: GroundTruth) -> tu
         elif truth.basis == "expected":
             details.append(f"the instance is expected to be {truth.description}")
         else:
-            details.append("other solvers claim unsat, which is not established")
+            details.append("other solvers say verified, which is not proven")
     return consistency, "; ".join(filter(None, details))
 
 
@@ -273,7 +273,7 @@ def _unsat(truth: GroundTruth, rivals: Sequence[str]) -> tuple[Outcome, Consiste
     if truth.contradicted:
         why = f"{', '.join(truth.witnesses)} has a correct witness"
         if truth.truth is Truth.SAT:
-            why = f"a proof of unsat by {', '.join(truth.provers)} was accepted"
+            why = f"a proof by {', '.join(truth.provers)} was accepted"
         return Outcome.VERIFIED, Consistency.DISPUTED, f"expected {truth.description}, yet {why}"
     if truth.truth is Truth.SAT:
         why = (
@@ -285,16 +285,16 @@ def _unsat(truth: GroundTruth, rivals: Sequence[str]) -> tuple[Outcome, Consiste
             why += f"; over the reals the proof of {', '.join(truth.provers)} was accepted"
         return Outcome.WRONG, Consistency.CONTRADICTED, why
     if rivals:
-        why = f"{', '.join(rivals)} claims sat; unsat is {_standing(truth)}"
+        why = f"{', '.join(rivals)} says falsified; the answer verified is {_standing(truth)}"
         return Outcome.VERIFIED, Consistency.DISPUTED, why
     if truth.provers and truth.witnesses:
         why = f"{', '.join(truth.witnesses)} has a correct witness against a checked proof"
         return Outcome.VERIFIED, Consistency.DISPUTED, why
-    detail = "truth claimed, not established" if truth.basis == "claimed" else ""
+    detail = "claimed, not proven" if truth.basis == "claimed" else ""
     if truth.basis == "proof":
         detail = f"established by the proof of {', '.join(truth.provers)}"
     return Outcome.VERIFIED, Consistency.CONSISTENT, detail
 
 
 def _standing(truth: GroundTruth) -> str:
-    return {"expected": "expected", "proof": "proven"}.get(truth.basis, "claimed, not established")
+    return {"expected": "expected", "proof": "proven"}.get(truth.basis, "claimed, not proven")

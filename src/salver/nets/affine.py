@@ -56,9 +56,14 @@ class Affine:
         """Block -> entrywise bound on what the entries of `terms` were added up from."""
         return {b: self.sizes[b] if b in self.sizes else self.unsigned[b] for b in self.terms}
 
+    @cached_property
+    def constant_absolute(self) -> Array:
+        """Bound on what each entry of `constant` was added up from."""
+        return np.abs(self.constant) if self.constant_size is None else self.constant_size
+
     def magnitude(self, largest: Mapping[int, Array]) -> Array:
         """Sums of absolute values [size] of all that the rows add up, where |block b| <= largest[b]."""
-        total = np.abs(self.constant) if self.constant_size is None else self.constant_size
+        total = self.constant_absolute
         for block, matrix in self.absolute.items():
             total = total + matrix @ largest[block]
         return np.asarray(total)
@@ -100,8 +105,8 @@ def apply(matrix: Matrix, source: Affine, bias: Any) -> Affine:
     exact = source.constant_size is None and (selects or not source.constant.any())
     if exact and not np.any(_lost(moved, shift, constant)):
         return Affine(terms, constant, sizes)
-    known = np.abs(source.constant) if source.constant_size is None else source.constant_size
-    return Affine(terms, constant, sizes, np.asarray(abs(matrix) @ known + np.abs(shift), np.float64).ravel())
+    size = np.asarray(abs(matrix) @ source.constant_absolute + np.abs(shift), np.float64).ravel()
+    return Affine(terms, constant, sizes, size)
 
 
 def refuse_range(matrix: Matrix, factors: Sequence[Any]) -> None:
@@ -160,10 +165,9 @@ def add(left: Affine, right: Affine, sign: float) -> Affine:
             sizes[block] = _dense_if_full(left.absolute[block] + right.absolute[block])
     shift = sign * right.constant
     constant = left.constant + shift
-    known = [np.abs(p.constant) if p.constant_size is None else p.constant_size for p in (left, right)]
     rounded = left.constant_size is not None or right.constant_size is not None
     if rounded or np.any(_lost(left.constant, shift, constant)):
-        return Affine(terms, constant, sizes, known[0] + known[1])
+        return Affine(terms, constant, sizes, left.constant_absolute + right.constant_absolute)
     return Affine(terms, constant, sizes)
 
 
@@ -178,8 +182,8 @@ def substituted(affine: Affine, values: Mapping[int, Affine]) -> Affine:
             part = apply(matrix, inner, 0.0)
             if size is not None:
                 sizes = {b: _dense_if_full(size @ absolute) for b, absolute in inner.absolute.items()}
-                known = np.abs(inner.constant) if inner.constant_size is None else inner.constant_size
-                part = Affine(part.terms, part.constant, sizes, np.asarray(size @ known).ravel())
+                constant_size = np.asarray(size @ inner.constant_absolute).ravel()
+                part = Affine(part.terms, part.constant, sizes, constant_size)
         total = add(total, part, 1.0)
     return total
 
@@ -195,9 +199,7 @@ def concat(parts: Sequence[Affine]) -> Affine:
     }
     constant_size = None
     if any(part.constant_size is not None for part in parts):
-        constant_size = np.concatenate(
-            [np.abs(p.constant) if p.constant_size is None else p.constant_size for p in parts]
-        )
+        constant_size = np.concatenate([part.constant_absolute for part in parts])
     return Affine(terms, np.concatenate([part.constant for part in parts]), sizes, constant_size)
 
 

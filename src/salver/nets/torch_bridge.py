@@ -136,16 +136,15 @@ def _batch_norm(layer: Any, shape: Shape) -> Scale:
     return Scale(full[0], full[1])
 
 
-def to_torch(network: Network, dtype: Any = None, device: str = "cpu") -> Callable[[Any], Any]:
+def to_torch(network: Network, dtype: Any = None) -> Callable[[Any], Any]:
     """A differentiable function X [batch, n] -> Y [batch, outputs] with torch's own derivatives."""
-    forward = tensors_in_torch(network, dtype, device)
+    forward = tensors_in_torch(network, dtype)
     return lambda x: forward(x)[network.output]
 
 
 def tensors_in_torch(
     network: Network,
     dtype: Any = None,
-    device: str = "cpu",
     instead: Mapping[str, Callable[[Any], Any]] | None = None,
 ) -> Callable[[Any], dict[str, Any]]:
     """As `to_torch`, with every tensor of the network by its name [batch, ...].
@@ -159,8 +158,7 @@ def tensors_in_torch(
     # Copies: weights of a file are read-only, and torch warns of sharing such memory.
     weights = {
         node.name: {
-            part: torch.tensor(np.array(value), dtype=kind, device=device)
-            for part, value in node.operator.arrays().items()
+            part: torch.tensor(np.array(value), dtype=kind) for part, value in node.operator.arrays().items()
         }
         for node in network.nodes
     }

@@ -11,7 +11,7 @@ from tabulate import tabulate
 
 from salver.judge.compare import Comparison
 from salver.judge.networks import NetworkComparison
-from salver.judge.paired import Difference
+from salver.judge.paired import Estimate
 from salver.run.loaded import LoadedRun
 
 HEADERS = (
@@ -107,7 +107,7 @@ def networks_json(compared: Sequence[NetworkComparison], side: Side) -> str:
     return json.dumps({"run": asdict(side), "solvers": rows}, indent=1)
 
 
-def _difference(found: Difference) -> str:
+def _difference(found: Estimate) -> str:
     return f"{100 * found.value:+.0f}% [{100 * found.low:+.0f}, {100 * found.high:+.0f}]"
 
 

@@ -193,7 +193,7 @@ def proofs_frame(judged: Sequence[JudgedRun], proofs: Mapping[str, CheckedProof]
 
 
 def proofs_sentence(found: Results) -> str:
-    """How many of the `unsat` are proven, and what the proofs cost; empty where there is no proof."""
+    """How many verified answers are proven, and what the proofs cost; empty where there is no proof."""
     frame = found.proofs
     if frame.empty:
         return ""
@@ -201,7 +201,7 @@ def proofs_sentence(found: Results) -> str:
     accepted = frame[frame["verdict"] == str(ProofVerdict.CHECKED)]
     unchecked = int((frame["verdict"] == str(ProofVerdict.UNCHECKED)).sum())
     rejected = len(frame) - len(accepted) - unchecked
-    text = f"proofs: {len(accepted)} accepted and {rejected} rejected of {claims} unsat"
+    text = f"proofs: {len(accepted)} accepted and {rejected} rejected of {claims} verified"
     text += f", {unchecked} not checked within the limits" if unchecked else ""
     if accepted.empty:
         return text

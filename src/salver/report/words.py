@@ -11,8 +11,6 @@ from salver.families.other_class import OtherClass
 from salver.spec.truth import Truth
 from salver.zoo.datasets import Clip
 
-ANSWER_WORDS = {"sat": "falsified", "unsat": "verified"}
-"""VNN-COMP's words for an answer, and ours: the query is the negated property."""
 _VOWELS = ("a", "e", "i", "o", "u", "8", "11", "18")
 
 

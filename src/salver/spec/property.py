@@ -139,9 +139,9 @@ class Property:
             if not (len(clause) == 1 and len(clause[0]) == 1)
         )
 
-    def inputs_inside(self, x: npt.ArrayLike, tolerance: float = 0.0) -> bool:
-        """Whether `x` [n] lies in the box and in the ball, up to `tolerance`."""
-        return max(self.outside_box(x), self.outside_ball(x)) <= tolerance
+    def inputs_inside(self, x: npt.ArrayLike) -> bool:
+        """Whether `x` [n] lies in the box and in the ball."""
+        return max(self.outside_box(x), self.outside_ball(x)) <= 0.0
 
     def projected(self, x: Array) -> Array:
         """Points [..., n] of the box, and of the ball where it can be met, next to points [..., n]."""

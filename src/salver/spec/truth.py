@@ -13,6 +13,15 @@ class Truth(StrEnum):
     UNKNOWN = "unknown"
 
 
+ANSWER_WORDS = {"sat": "falsified", "unsat": "verified"}
+"""VNN-COMP's words for an answer, and ours for readers: the query is the negated property."""
+
+
+def in_words(answer: str) -> str:
+    """An answer for readers: verified, falsified, or the word that it is anyway."""
+    return ANSWER_WORDS.get(answer, answer)
+
+
 class Evidence(StrEnum):
     """How an expected verdict is known."""
 

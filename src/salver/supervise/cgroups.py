@@ -69,11 +69,10 @@ def make_group(memory_mb: int, places: Available | None = None) -> Group | None:
     return group
 
 
-def sweep(places: Available | None = None) -> int:
+def sweep() -> int:
     """Kills and removes the groups of coordinators that are no more; returns how many groups."""
-    places = places or available()
     found: dict[str, dict[str, str]] = {}
-    for key, parent in places.parents.items():
+    for key, parent in available().parents.items():
         with contextlib.suppress(OSError):
             for folder in (parent / FOLDER).iterdir():
                 if folder.is_dir() and orphaned(folder.name):

@@ -13,17 +13,19 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 
+from salver.families.generator import BY_QUESTION, Generator
 from salver.families.instance import Facts, Instance
 from salver.families.other_class import OtherClass
+from salver.families.registry import generators
 from salver.judge.columns import RESULTS, ResultColumn
 from salver.report.colours import ABOVE, BELOW
 from salver.report.page.material import HEAD, Material, RunText
 from salver.report.page.pictures import DrawnPoint, Pictures
 from salver.report.pictures import shown_range
 from salver.report.templating import visible
-from salver.report.words import ANSWER_WORDS, asked, headline, question
+from salver.report.words import asked, headline, question
 from salver.run.manifest import RunManifest
-from salver.spec.truth import Truth
+from salver.spec.truth import ANSWER_WORDS, Truth, in_words
 
 PLAIN_BYTES = 200_000
 """Data up to this size stands in the page as it is; larger data is compressed."""
@@ -37,53 +39,71 @@ class Embedded:
     packed: bool
 
 
-def page_data(
-    frame: pd.DataFrame,
-    instances: Mapping[str, Instance],
-    material: Material,
-    order: Sequence[str] = (),
-    again: Sequence[str] = (),
-    falsified: Mapping[str, str] | None = None,
-) -> dict[str, Any]:
-    """What the page's script works on.
+def results_data(frame: pd.DataFrame, order: Sequence[str] = ()) -> dict[str, Any]:
+    """What the page's script shows first: the results, and the ids of their instances.
 
     Args:
         frame: the `results_frame`.
-        instances: by id.
-        material: texts and pictures.
         order: the solvers as the leaderboard has them.
-        again: see `run_again`.
-        falsified: by family what it means for somebody who relies on the explanation, where that is known.
     """
-    # Lists, since a column of texts is slow to walk through.
     at, keys = pd.factorize(frame["instance_id"], sort=False)
+    return {
+        "rows": len(frame),
+        "order": [visible(name) for name in order],
+        "columns": [_column(frame, column) for column in RESULTS if column.heading],
+        "at": at.tolist(),
+        "ids": keys.tolist(),
+        # "./" keeps a stored path a path: it cannot become an address of another kind.
+        "logs": [f"./{quote(path)}/" if path else "" for path in frame["logs"].tolist()],
+    }
+
+
+def details_data(
+    frame: pd.DataFrame,
+    instances: Mapping[str, Instance],
+    material: Material,
+    again: Sequence[str] = (),
+) -> dict[str, Any]:
+    """What the page's script reads after that: texts of runs, facts and pictures of instances.
+
+    Args:
+        frame: the `results_frame`.
+        instances: by id; they are given in the order of the ids of `results_data`.
+        material: texts and pictures.
+        again: see `run_again`.
+    """
+    known = generators(warn=False)
+    # Lists, since a column of texts is slow to walk through.
     texts = [
         [row, *_text(material.texts[key])]
         for row, key in enumerate(frame["key"].tolist())
         if key in material.texts
     ]
-    columns = [_column(frame, column) for column in RESULTS if column.heading]
     vectors: Vectors = {}
     truths = dict(zip(frame["instance_id"].tolist(), frame["truth"].tolist(), strict=True))
     shown = [
         _instance(instances[key], Truth(truths[key]), material.pictures.get(key), vectors)
-        for key in keys.tolist()
+        | {"means": visible(falsified_means(instances[key], known))}
+        for key in truths
     ]
     return {
-        "rows": len(frame),
         "head": HEAD,
         "colours": [BELOW, ABOVE],
-        "order": [visible(name) for name in order],
         "again": list(again),
-        "falsified": {visible(name): visible(text) for name, text in (falsified or {}).items()},
-        "columns": columns,
-        "at": at.tolist(),
-        # "./" keeps a stored path a path: it cannot become an address of another kind.
-        "logs": [f"./{quote(path)}/" if path else "" for path in frame["logs"].tolist()],
         "texts": texts,
         "instances": shown,
         "vectors": list(vectors),
     }
+
+
+def falsified_means(instance: Instance, known: Mapping[str, type[Generator]]) -> str:
+    """What falsified means for somebody who relies on the explanation; empty where its family is not known.
+
+    Args:
+        known: the families that are installed here.
+    """
+    text = known[instance.family].falsified if instance.family in known else ""
+    return instance.facts.question.falsified if text == BY_QUESTION and instance.facts else text
 
 
 def embedded(data: Mapping[str, Any], plain_bytes: int = PLAIN_BYTES) -> Embedded:
@@ -140,7 +160,6 @@ def _instance(instance: Instance, truth: Truth, drawn: Pictures | None, vectors:
         told |= _about(facts, classes) | {"network": instance.network}
     told |= {"query's ONNX": ", ".join(instance.network_files), "query's VNN-LIB": instance.vnnlib}
     shown: dict[str, Any] = {
-        "id": instance.id,
         "name": visible(instance.name),
         "suite": visible(instance.suite),
         "headline": visible(_headline(instance, truth, drawn)),
@@ -185,7 +204,7 @@ def _about(facts: Facts, classes: Sequence[str]) -> dict[str, str]:
         "explained": facts.explained,
         "condition": facts.question.text,
         "epsilon": f"{facts.epsilon:g}",
-        "expected": f"{ANSWER_WORDS.get(facts.expected, facts.expected)} ({facts.evidence})",
+        "expected": f"{in_words(facts.expected)} ({facts.evidence})",
     }
 
 

@@ -13,18 +13,17 @@ from typing import Any
 
 import pandas as pd
 
-from salver.families.registry import generators
 from salver.judge.columns import SHARES, SOLVED
 from salver.report.figures.background import Drawing
 from salver.report.page.board import board_cells
-from salver.report.page.data import embedded, page_data, run_again
+from salver.report.page.data import details_data, embedded, results_data, run_again
 from salver.report.page.material import Material
 from salver.report.results import Results
 from salver.report.table import Table
 from salver.report.tables import chosen_columns, share_table, shown_share
 from salver.report.templating import environment
-from salver.report.words import ANSWER_WORDS
 from salver.run.manifest import RunManifest
+from salver.spec.truth import ANSWER_WORDS
 
 DOCS = "https://salver.readthedocs.io"
 MOST_LISTED = 500
@@ -48,9 +47,7 @@ def render_page(found: Results, material: Material, drawing: Drawing) -> str:
     run, frame = found.run, found.frame
     wrong = frame[frame["outcome"] == "wrong"].sort_values(["solver", "suite", "instance"])
     script, style = _asset_text(SCRIPTS), _asset_text(("page.css",))
-    again, families = run_again(run.manifest), frame["family"].unique().tolist()
-    shown = page_data(frame, run.instances.by_id, material, found.order, again, falsified_means(families))
-    data = embedded(shown)
+    details = details_data(frame, run.instances.by_id, material, run_again(run.manifest))
     suite_board, *others = _different(found.boards)
     page = (
         environment()
@@ -59,8 +56,10 @@ def render_page(found: Results, material: Material, drawing: Drawing) -> str:
             policy=_policy(script, style),
             script=script,
             style=style,
-            data=data.text,
-            packed=data.packed,
+            data={
+                "data": embedded(results_data(frame, found.order)),
+                "details": embedded(details),
+            },
             facts=_flat(_facts(run.manifest)),
             suite=run.manifest.suite,
             title=run.manifest.title,
@@ -91,12 +90,6 @@ def render_page(found: Results, material: Material, drawing: Drawing) -> str:
         )
     )
     return page.rstrip() + "\n"
-
-
-def falsified_means(families: Sequence[str]) -> dict[str, str]:
-    """What falsified means, by family; of a family that is not installed here, or says nothing, none."""
-    known = generators(warn=False)
-    return {name: known[name].falsified for name in families if name in known and known[name].falsified}
 
 
 def _shares_by(found: Results) -> list[tuple[str, Table]]:

@@ -21,7 +21,7 @@ from salver.supervise.finished import Finished, Limits, Termination
 
 NETWORK = re.compile(r"\(\s*declare-network\s+([^\s()]+)")
 NETWORK_OF_VNNLIB_1 = "N"
-ASK_TIMEOUT_S = 30
+ASK_TIMEOUT_S = 120
 
 
 class VnnLibTool(Runner):
@@ -88,7 +88,7 @@ class VnnLibTool(Runner):
 
 @functools.cache
 def ask(*command: str) -> str | None:
-    """What a tool answers about itself; None when it fails, says nothing or takes more than 30 s."""
+    """What a tool answers about itself; None when it fails, says nothing or takes more than `ASK_TIMEOUT_S`."""
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, errors="replace",

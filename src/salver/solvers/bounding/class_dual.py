@@ -163,15 +163,23 @@ class ClassDual:
         )
         return Parts(rows, signs, slopes, tuple(np.zeros_like(slope) for slope in slopes))
 
-    def ascended(self, parts: Parts, unit: Single, steps: int) -> tuple[Parts, Single, Single]:
+    def values(self, x: Single) -> Single:
+        """Values [rows, points] of the rows at points [n, points] of the box."""
+        values = {-1: x}
+        for neurons in reversed(self.relus):
+            values[neurons.number] = np.maximum(neurons.map.forward(values), 0.0)
+        return self.map.forward(values)
+
+    def ascended(self, parts: Parts, unit: Single, steps: int) -> tuple[Parts, Single, Single, Single]:
         """Better slopes and multipliers after some steps.
 
         Args:
             unit: size of each row [parts], for the multipliers.
 
         Returns:
-            The parts; their bounds, not certified [parts]; and scores of the neurons to split on [all neurons
-            of `relus` in order, parts], -1 for those that are fixed.
+            The parts; their bounds, not certified [parts]; scores of the neurons to split on [all neurons of
+            `relus` in order, parts], -1 for those that are fixed; and the points where the last bounds are
+            least [n, parts].
         """
         moved = list(parts.slopes + parts.multipliers)
         kept, best = list(moved), np.full(len(parts.rows), -np.inf, np.float32)
@@ -185,7 +193,8 @@ class ClassDual:
                 better = found.bounds > best
                 best = np.where(better, found.bounds, best)
                 kept = [np.where(better, new, old) for new, old in zip(moved, kept, strict=True)]
-                gradients, scores = self._forward(at, found, unit)
+                point = self._least(found)
+                gradients, scores = self._forward(at, found, unit, point)
                 if step == steps or (best > 0).all():
                     break
                 rate = _RATE / np.sqrt(1.0 + step / 10)
@@ -197,7 +206,7 @@ class ClassDual:
                     most = 1.0 if number < layers else np.inf
                     moved[number] = np.clip(moved[number] + np.float32(rate) * move, 0.0, most)
         done = replace(parts, slopes=tuple(kept[:layers]), multipliers=tuple(kept[layers:]))
-        return done, best, scores
+        return done, best, scores, point
 
     def certified(self, parts: Parts, unit: Single) -> Certified:
         """Lower bounds [parts] of the rows in the parts, by their slopes and multipliers, rounded down."""
@@ -284,13 +293,19 @@ class ClassDual:
         low, high = self.bounds.input_lower, self.bounds.input_upper
         return ((low + high) / 2).astype(np.float32), ((high - low) / 2).astype(np.float32)
 
-    def _forward(self, parts: Parts, found: _Pass, unit: Single) -> tuple[list[Single], Single]:
+    def _least(self, found: _Pass) -> Single:
+        """The points [n, parts] where the bounds of a pass are least."""
+        middle, radius = (part[:, None] for part in self._box)
+        return np.asarray(middle - radius * np.sign(found.input))
+
+    def _forward(
+        self, parts: Parts, found: _Pass, unit: Single, point: Single
+    ) -> tuple[list[Single], Single]:
         """Gradients of the bounds, in units of the rows, and scores, from the point where a pass is least.
 
         The score of a neuron is what its line loses there, and a tenth of the most that it may lose.
         """
-        middle, radius = (part[:, None] for part in self._box)
-        values = {-1: middle - radius * np.sign(found.input)}
+        values = {-1: point}
         layers = len(self.relus)
         gradients: list[Any] = [None] * (2 * layers)
         scores: list[Any] = [None] * layers

@@ -62,7 +62,7 @@ def aligned_neurons(program: Program) -> AlignedNeurons | None:
     """The neurons of the first layers of copies; None where there are no copies."""
     first = [number for number, pre in enumerate(program.pre) if pre.affine.terms.keys() == {-1}]
     maps = [program.pre[number].affine for number in first]
-    if len(maps) < 2 or sum(affine.size for affine in maps) * program.input_size > _CELLS:
+    if not maps or sum(affine.size for affine in maps) * program.input_size > _CELLS:
         return None
     rows = np.vstack([dense(affine.terms[-1]) for affine in maps])
     scale = rows[np.arange(len(rows)), np.abs(rows).argmax(axis=1)]

@@ -2,7 +2,8 @@
 
 Where no point of the box has another class, or few have, the map says little, and the network's own bounds
 close a part in milliseconds (`ClassDual`). On wide convolutional networks a node of the search takes seconds.
-The tree takes turns with the search until either is done, or until it would take too long.
+The tree takes turns with the search until either is done, until it would take too long, or until it
+meets a point of another class.
 
 It starts from the ranges and signs of the root, which the map had its say in. Depth first, the parts nearest
 to being closed first; a part is closed by a certified bound alone.
@@ -146,7 +147,10 @@ class ClassTree:
     ) -> None:
         assert self.dual is not None
         units = self.units[parts.rows]
-        parts, bounds, scores = self.dual.ascended(parts, units, steps)
+        parts, bounds, scores, points = self.dual.ascended(parts, units, steps)
+        if (self.dual.values(points)[np.unique(parts.rows)] < 0.0).any():
+            self.over = True  # another class is there: only the map can tell
+            return
         self.nodes += len(journals)
         certified = np.zeros(len(journals), bool)
         hopeful = np.flatnonzero(bounds > 0.0)

@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 
 from salver.solvers.alternatives import without_refuted
+from salver.solvers.bounding.stacked import stacked
 from salver.solvers.hybrid.node import SearchNode, reduced_root, root_node, tighten
 from salver.solvers.journal import Journal
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
@@ -25,6 +26,8 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
         UnsupportedQueryError: operators outside `Program`.
     """
     started = time.monotonic()
+    if not options.record:  # a proof names the tensors of the file, copy by copy
+        query = query.over(stacked(query.program))
     query, whole = (query, root_node(query)) if "reduction" in options.without else reduced_root(query)
     if "alternatives" not in options.without:
         query = without_refuted(query, whole.within)

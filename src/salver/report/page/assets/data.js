@@ -10,33 +10,77 @@ function make(name, attributes = {}, ...children) {
   return element;
 }
 
-async function readData() {
-  const element = document.getElementById("data");
-  const text = element.textContent;
-  element.textContent = "";
-  if (!("packed" in element.dataset)) return prepared(JSON.parse(text));
-  if (typeof DecompressionStream === "undefined") throw new Error("this browser has no DecompressionStream");
-  const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return prepared(JSON.parse(await new Response(stream).text()));
+// Alphabetical, numbers by their value. A collator takes long to make, so there is one, made when something is first sorted.
+let collator = null;
+function alphabetical(a, b) {
+  collator = collator || new Intl.Collator("en", { numeric: true });
+  return collator.compare(a, b);
 }
 
-function prepared(data) {
+// A region that scrolls sideways is a stop for the keyboard; where it does not, the headings of its table stay in sight.
+// Sizes come from the browser after its own layout: asking for them would lay out what is folded or out of sight.
+const sizes = new ResizeObserver((entries) => requestAnimationFrame(() => {
+  const regions = [...new Set(entries.map(({ target }) => target.closest(".wide")))].filter(Boolean);
+  const scrolling = regions.map((region) => region.scrollWidth > region.clientWidth);
+  regions.forEach((region, at) => {
+    region.classList.toggle("fits", !scrolling[at]);
+    if (scrolling[at]) region.setAttribute("tabindex", "0");
+    else region.removeAttribute("tabindex");
+  });
+}));
+
+function watched(region) {
+  sizes.observe(region);
+  sizes.observe(region.firstElementChild);
+  return region;
+}
+
+function wide(label, table, kind = "") {
+  return watched(make("div", { class: `wide ${kind}`, role: "region", "aria-label": label, tabindex: "0" }, table));
+}
+
+async function readElement(id) {
+  const element = document.getElementById(id);
+  const text = element.textContent;
+  element.textContent = "";
+  if (!("packed" in element.dataset)) return JSON.parse(text);
+  if (typeof DecompressionStream === "undefined") throw new Error("this browser has no DecompressionStream");
+  const binary = atob(text), bytes = new Uint8Array(binary.length);
+  for (let at = 0; at < bytes.length; at += 1) bytes[at] = binary.charCodeAt(at);
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Response(stream).json();
+}
+
+// What the results need. `whole` adds what only the gallery and the views of instances show.
+async function readData() {
+  const data = await readElement("data");
   data.byName = Object.fromEntries(data.columns.map((column) => [column.name, column]));
+  for (const column of data.columns) {
+    if (column.codes) column.codes = Int32Array.from(column.codes);
+    else column.numbers = Float64Array.from(column.numbers);
+  }
+  let whole = null;
+  data.whole = () => {
+    whole = whole || drawnFirst().then(() => readElement("details")).then((details) => addDetails(data, details));
+    return whole;
+  };
+  return data;
+}
+
+// After the browser has drawn what is there.
+const drawnFirst = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+
+function addDetails(data, details) {
+  Object.assign(data, details);
   data.textOf = new Map(data.texts.map(([row, ...text]) => [row, text]));
   // By name and by id; an id is never taken for a name.
   data.numberOf = new Map(data.instances.map((instance, number) => [instance.name, number]));
-  data.instances.forEach((instance, number) => data.numberOf.set(instance.id, number));
+  data.ids.forEach((id, number) => data.numberOf.set(id, number));
   for (const { picture } of data.instances) {
     for (const point of picture ? [picture.xhat, picture.witness] : []) {
       if (point) Object.assign(point, { x: data.vectors[point.x], map: data.vectors[point.map] });
     }
   }
-  for (const column of data.columns) {
-    if (column.codes) column.codes = Int32Array.from(column.codes);
-    else column.numbers = Float64Array.from(column.numbers);
-  }
-  return data;
 }
 
 function cellText(column, row) {
@@ -48,23 +92,22 @@ function cellText(column, row) {
 
 // What tells something: a text that is not none, a number that is known.
 function tellingValues(column) {
-  if (column.numbers) return new Set(column.numbers);
-  return new Set(column.values.filter((value) => !["", "none", "absent"].includes(value)));
+  column.telling = column.telling || new Set(column.numbers || column.values.filter((value) => !["", "none", "absent"].includes(value)));
+  return column.telling;
 }
 
 // Texts of a column to choose from, solvers as the leaderboard has them.
 function choices(data, column) {
   if (column.numbers) return [...tellingValues(column)].filter((value) => value >= 0).sort((a, b) => a - b).map(String);
   if (column.name === "solver") return [...column.values].sort((a, b) => data.order.indexOf(a) - data.order.indexOf(b));
-  return [...column.values].sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
+  return [...column.values].sort(alphabetical);
 }
 
 // What a column sorts by: numbers, or the places of its texts in the alphabet.
 function sortKeys(column) {
   if (column.numbers) return column.numbers;
   if (!column.keys) {
-    const collator = new Intl.Collator("en", { numeric: true });
-    const order = column.values.map((_, code) => code).sort((a, b) => collator.compare(column.values[a], column.values[b]));
+    const order = column.values.map((_, code) => code).sort((a, b) => alphabetical(column.values[a], column.values[b]));
     const place = new Int32Array(order.length);
     order.forEach((code, position) => { place[code] = position; });
     column.keys = column.codes.map((code) => place[code]);

@@ -12,8 +12,15 @@ class Gallery {
     section.append(this.more);
   }
 
+  // Of filters that change while the pictures are read only the last are shown.
+  async show(instances) {
+    this.wanted = instances;
+    await this.data.whole();
+    if (this.wanted === instances) this.draw(instances);
+  }
+
   // First one of each network and family, then the others.
-  show(instances) {
+  draw(instances) {
     const drawable = instances.map((number) => [number, this.data.instances[number]])
       .filter(([, { picture }]) => picture && picture.witness && picture.witness.verdict !== "invalid");
     const kinds = new Set(), first = [], others = [];

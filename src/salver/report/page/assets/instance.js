@@ -69,7 +69,7 @@ function runsTable(data, rows) {
   const table = make("table", { class: "sortable runs" }, make("caption", {}, "Runs on this instance"),
     make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...lines));
   sortable(table);
-  return make("div", { class: "wide", role: "region", "aria-label": "Runs on this instance", tabindex: "0" }, table);
+  return wide("Runs on this instance", table);
 }
 
 function bestRun(data, rows) {
@@ -88,8 +88,7 @@ function answerList(data, instance, rows) {
   const truth = cellText(data.byName.truth, rows[0]), best = bestRun(data, rows);
   const by = best === undefined ? "" : `; fastest in ${cellText(data.byName.wall_s, best)} s by ${runName(data, best)}`;
   const told = [["question", instance.question], ["answer", (ANSWERS[truth] || truth) + by, truth]];
-  const means = data.falsified[cellText(data.byName.family, rows[0])];
-  if (means) told.push([truth === "falsified" ? "this means" : "falsified would mean", means]);
+  if (instance.means) told.push([truth === "falsified" ? "this means" : "falsified would mean", instance.means]);
   const wrong = rows.filter((row) => cellText(data.byName.outcome, row) === "wrong");
   if (wrong.length) told.push(["wrong", wrong.map((row) => `${runName(data, row)}: ${cellText(data.byName.detail, row)}`).join("; "), "wrong"]);
   const symbols = make("details", {}, make("summary", {}, "The question in symbols"), make("p", {}, instance.asked));
@@ -111,7 +110,7 @@ function againLine(data, instance, rows) {
 }
 
 function addressOf(data, number) {
-  return `#instance/${encodeURIComponent(data.instances[number].id)}`;
+  return `#instance/${encodeURIComponent(data.ids[number])}`;
 }
 
 // `order` is the way through the instances: those of the filtered results, as they are sorted.
@@ -142,7 +141,7 @@ function renderInstance(data, number, place, order, isFiltered) {
     make("h3", {}, "Run it again"), make("pre", { tabindex: "0", role: "region", "aria-label": "Command that runs it again" }, line),
     copyButton("Copy command", () => line));
   place.replaceChildren(instanceNav(data, number, order, isFiltered), heading,
-    make("p", { class: "note" }, "Instance ", make("code", {}, instance.name), ` (${instance.id})`),
+    make("p", { class: "note" }, "Instance ", make("code", {}, instance.name), ` (${data.ids[number]})`),
     make("div", { class: "two" }, make("section", {}, ...answerList(data, instance, rows), make("h3", {}, "Pictures"), ...pictureSection(data, instance)), about),
     make("h3", {}, "Runs"), runsTable(data, rows),
     make("p", { class: "note" }, make("a", { href: "#terms" }, "What the words mean")),

@@ -3,7 +3,6 @@
 function sortable(table) {
   const body = table.tBodies[0];
   const headings = [...table.tHead.rows[0].cells];
-  const collator = new Intl.Collator("en", { numeric: true });
   headings.forEach((heading, column) => {
     const button = heading.querySelector("button");
     if (!button) return;
@@ -13,20 +12,10 @@ function sortable(table) {
       heading.setAttribute("aria-sort", sign === 1 ? "ascending" : "descending");
       const text = (row) => row.cells[column].textContent;
       const number = (row) => { const found = Number.parseFloat(text(row)); return Number.isNaN(found) ? Infinity : found; };
-      const order = "number" in heading.dataset ? (a, b) => (number(a) > number(b)) - (number(a) < number(b)) : (a, b) => collator.compare(text(a), text(b));
+      const order = "number" in heading.dataset ? (a, b) => (number(a) > number(b)) - (number(a) < number(b)) : (a, b) => alphabetical(text(a), text(b));
       body.append(...[...body.rows].sort((a, b) => sign * order(a, b)));
     });
   });
-}
-
-// A region that does not scroll is no stop for the keyboard, and the headings of its table stay in sight.
-function markScrolling() {
-  for (const region of document.querySelectorAll(".wide")) {
-    const scrolls = region.scrollWidth > region.clientWidth;
-    region.classList.toggle("fits", !scrolls);
-    if (scrolls) region.setAttribute("tabindex", "0");
-    else region.removeAttribute("tabindex");
-  }
 }
 
 class Views {
@@ -68,18 +57,20 @@ class Views {
     const name = at < 0 ? hash : hash.slice(0, at);
     if (name.startsWith("instance/")) this.showInstance(name.slice("instance/".length));
     else this.showReport(name, at < 0 ? "" : hash.slice(at + 1), moved);
-    markScrolling();
   }
 
-  showInstance(encoded) {
+  async showInstance(encoded) {
+    const { hash } = location;
+    this.report.hidden = true;
+    this.instance.hidden = false;
+    await this.data.whole();
+    if (location.hash !== hash) return;
     let number;
     try {
       number = this.data.numberOf.get(decodeURIComponent(encoded));
     } catch {
       number = undefined;
     }
-    this.report.hidden = true;
-    this.instance.hidden = false;
     if (number === undefined) {
       const back = make("a", { href: "#results" }, "Back to the results");
       this.instance.replaceChildren(make("h2", { tabindex: "-1" }, "No such instance"), make("p", {}, back));
@@ -146,8 +137,8 @@ function unfoldForPrint() {
 async function start() {
   document.documentElement.classList.add("js");
   for (const table of document.querySelectorAll("table.sortable")) sortable(table);
+  for (const region of document.querySelectorAll(".wide")) watched(region);
   unfoldForPrint();
-  addEventListener("resize", markScrolling);
   try {
     const data = await readData();
     const shares = new Shares(data, document.getElementById("pivot"));
@@ -157,7 +148,10 @@ async function start() {
       gallery.show([...new Set(Array.from(rows, (row) => data.at[row]))]);
     });
     new Views(data, table);
-    document.documentElement.dataset.ready = String(Math.round(performance.now()));
+    const { dataset } = document.documentElement;
+    dataset.ready = String(Math.round(performance.now()));
+    await data.whole();
+    dataset.whole = String(Math.round(performance.now()));
   } catch (error) {
     document.getElementById("shown").textContent =
       `The results cannot be shown: ${error.message}. The same rows are in results.parquet and in results/.`;

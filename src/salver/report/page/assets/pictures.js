@@ -154,7 +154,7 @@ function entryTable(data, picture, most = Infinity, name = "") {
   const title = brief ? `The ${most} entries of most weight at xhat` : `Input and saliency by entry; bars are red above zero and blue below${xhat.top.length ? `; frames mark the top ${xhat.top.length}` : ""}`;
   const table = make("table", { class: "sortable" }, make("caption", {}, title), make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...rows));
   sortable(table);
-  return make("div", { class: "wide entries", role: "region", "aria-label": name ? `${title}: ${name}` : title, tabindex: "0" }, table);
+  return wide(name ? `${title}: ${name}` : title, table, "entries");
 }
 
 // The numbers behind the pictures; made when they are first asked for.
@@ -169,7 +169,7 @@ function numbersTable(title, shape, columns) {
       make("th", { scope: "row" }, place(index, shape)),
       ...values.map((list) => make("td", { class: "number" }, short(list[index])))));
     const table = make("table", {}, make("caption", {}, title), make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...rows));
-    details.append(make("div", { class: "wide numbers", role: "region", "aria-label": title, tabindex: "0" }, table));
+    details.append(wide(title, table, "numbers"));
   });
   return details;
 }

@@ -24,7 +24,7 @@ class Shares {
     this.keys = GROUPS.filter((name) => tellingValues(data.byName[name]).size > 1);
     this.by = make("select", { id: "by" }, make("option", { value: "" }, "all instances"),
       ...this.keys.map((name) => make("option", { value: name }, data.byName[name].label)));
-    this.by.value = this.keys.find((name) => tellingValues(data.byName[name]).size <= data.instances.length / 3) || "";
+    this.by.value = this.keys.find((name) => tellingValues(data.byName[name]).size <= data.ids.length / 3) || "";
     this.by.addEventListener("change", () => this.render());
     this.table = make("div", {});
     place.append(make("label", { for: "by" }, "By", this.by), this.table);
@@ -41,7 +41,7 @@ class Shares {
     const column = data.byName[this.by.value];
     const cells = column ? column.codes || column.numbers : null;
     const word = { verified: 1, falsified: 2 };
-    const found = new Map(), best = new Uint8Array(data.instances.length);
+    const found = new Map(), best = new Uint8Array(data.ids.length);
     const count = (group, who, kind) => {
       if (!found.has(group)) found.set(group, new Map());
       const own = found.get(group);
@@ -65,7 +65,7 @@ class Shares {
     const { data } = this, column = data.byName[this.by.value], { values } = data.byName.solver;
     const nameOf = (group) => (!column ? "" : column.codes ? column.values[group] || "(none)" : group < 0 ? "(none)" : String(group));
     const found = [...this.counted()].map(([group, own]) => [nameOf(group), own]);
-    found.sort((a, b) => a[0].localeCompare(b[0], "en", { numeric: true }));
+    found.sort((a, b) => alphabetical(a[0], b[0]));
     const place = (who) => (who < 0 ? Infinity : data.order.indexOf(values[who]));
     const total = found.reduce((sum, [, own]) => sum + own.size, 0);
     const lines = found.flatMap(([group, own]) => [...own].sort((a, b) => place(a[0]) - place(b[0]))
@@ -77,8 +77,7 @@ class Shares {
         make("th", { scope: "col", "data-number": number }, make("button", { type: "button" }, name))))),
       make("tbody", {}, ...lines));
     sortable(table);
-    this.table.replaceChildren(make("div", { class: "wide", role: "region", "aria-label": caption, tabindex: "0" }, table));
-    markScrolling();
+    this.table.replaceChildren(wide(caption, table));
   }
 
   line(group, who, [runs, verified, falsified]) {

@@ -141,6 +141,7 @@ class ResultsTable {
     }
     const start = page * size;
     const shown = this.rows.subarray(start, start + size);
+    this.body.closest(".wide").style.containIntrinsicBlockSize = `auto ${2 * shown.length + 4}rem`;
     this.body.replaceChildren(...Array.from(shown, (row) => this.row(row)));
     if (!shown.length) {
       const told = `No run matches these filters; Clear filters shows all ${this.data.rows} again.`;
@@ -169,11 +170,10 @@ class ResultsTable {
 
   row(row) {
     const data = this.data;
-    const id = data.instances[data.at[row]].id;
     const cells = this.columns.flatMap((column) => {
       const text = cellText(column, row);
       if (column.name === "instance") {
-        return make("th", { scope: "row" }, make("a", { href: `#instance/${encodeURIComponent(id)}` }, text));
+        return make("th", { scope: "row" }, make("a", { href: addressOf(data, data.at[row]) }, text));
       }
       if (column.name === "outcome") return [make("td", { class: outcomeClass(text) }, text), make("td", {}, logLink(data, row))];
       return make("td", { class: column.numbers ? "number" : "text" }, text);

@@ -1,0 +1,11 @@
+"""Captum's methods, loaded when a test asks for one: they bring matplotlib, which collecting can spare."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    import captum.attr
+
+    return getattr(captum.attr, name)
