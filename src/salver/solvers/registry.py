@@ -153,6 +153,7 @@ SOLVERS = {
                 "relaxation",
                 "probing",
                 "backend",
+                "inputs",
             ),
             forks=True,
         ),
