@@ -15,6 +15,7 @@ from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.operators import Linear, Node, Relu, Scale
 from salver.solvers.bounding.class_dual import ClassDual, Parts
 from salver.solvers.bounding.propagation import propagate
+from salver.solvers.hybrid import class_tree
 from salver.solvers.hybrid.class_tree import ClassTree
 from salver.solvers.hybrid.node import root_node
 from salver.solvers.journal import Journal
@@ -108,7 +109,11 @@ def _largest_slack(query: Query) -> float:
     return float(query.prop.margin(outputs).max())
 
 
-def test_the_tree_closes_what_the_root_leaves_and_nothing_that_has_a_point() -> None:
+@pytest.mark.parametrize("cells", [1, class_tree.CELLS])
+def test_the_tree_closes_what_the_root_leaves_and_nothing_that_has_a_point(
+    cells: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(class_tree, "CELLS", cells)
     split = 0
     for seed in range(6):
         for room in (-0.6, 0.2):
@@ -152,6 +157,23 @@ def test_no_tree_closes_a_query_with_a_planted_point(tmp_path: Path) -> None:
         root = root_node(query)
         assert not root.within.infeasible
         assert not ClassTree(query, root.within, started=LONG_AGO).turn(Budget(0.3))
+
+
+def test_alternatives_that_are_bounded_one_by_one_are_all_closed_or_none_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(class_tree, "CELLS", 1)
+    query = _query(_classifier(SPLIT), 0.4, -0.2)
+    far, label = query.prop.clauses[0][0], int(query.prop.clauses[0][0][0].other or 0)
+    reached = (
+        Atom(label, ">=", constant=-1e-3 + float(query.program.evaluate(np.zeros((1, 6)))[0][0, label])),
+    )
+    for clause, closed in (((far, far), True), ((far, reached), False), ((reached, far), False)):
+        asked = query.asking(replace(query.prop, clauses=(clause,)))
+        tree = ClassTree(asked, root_node(query).within, started=LONG_AGO)
+        assert tree.turn(Budget(20.0)) is closed
+        assert len(tree.journal.children) == 2
+        assert tree.over
 
 
 def test_an_alternative_that_always_holds_is_no_clause_for_the_tree() -> None:

@@ -27,6 +27,8 @@ from salver.spec import Atom
 
 BATCH = 16
 """Parts bounded together."""
+CELLS = 1 << 22
+"""Neurons of all parts that are bounded together, at most; each takes some 150 bytes."""
 STEPS, FIRST_STEPS = 10, 30
 SHARE = 0.5
 """Of the time so far, at most, that the tree takes; and of what is left, where it is nearly done."""
@@ -89,6 +91,8 @@ class ClassTree:
                     self._start()
                 else:
                     self._round()
+            if not self.over and not self.pending:
+                self.over = self.closed = True
             self.spent += time.monotonic() - now
             if self.spent > TRIAL_S and not self._within(FARTHEST * budget.left):
                 self.over = True
@@ -113,11 +117,19 @@ class ClassTree:
         ends = np.cumsum([0, *(len(part) for part in clause)])
         rows = np.array([a + int(most[a:b].argmin()) for a, b in pairwise(ends)], np.intp)
         self.splits = [(n.pre, entry) for n in self.dual.relus for entry in range(len(n.width))]
-        parts = self.dual.start(rows)
         size = np.maximum(np.abs(most - self.dual.rows.constant), np.abs(most))
         self.units = np.where(size > 0.0, size, 1.0).astype(np.float32)
-        journals = self._alternatives(clause)
-        self._bound(parts, journals, np.full(len(rows), np.log2(len(rows))), FIRST_STEPS)
+        journals, depth = self._alternatives(clause), float(np.log2(len(rows)))
+        for first in range(0, len(rows), self._most):
+            if not self.over:
+                part = slice(first, first + self._most)
+                parts = self.dual.start(rows[part])
+                self._bound(parts, journals[part], np.full(len(parts.rows), depth), FIRST_STEPS)
+
+    @property
+    def _most(self) -> int:
+        """Parts that are bounded together, at most."""
+        return max(1, CELLS // max(1, len(self.splits)))
 
     def _alternatives(self, clause: tuple[tuple[Atom, ...], ...]) -> list[Journal]:
         if len(clause) == 1:
@@ -130,7 +142,8 @@ class ClassTree:
 
     def _round(self) -> None:
         """Splits the next parts, and bounds both sides of each."""
-        taken = [self.pending.pop() for _ in range(min(BATCH // 2, len(self.pending)))]
+        count = max(1, min(BATCH, self._most) // 2)
+        taken = [self.pending.pop() for _ in range(min(count, len(self.pending)))]
         if any(part.neuron < 0 for part in taken):
             self.over = True  # decided by rounding: the search has the last word
             return
@@ -170,8 +183,6 @@ class ClassTree:
             for at in left[np.argsort(bounds[left], kind="stable")]
         ]
         self.covered += float(np.exp2(-depths[certified]).sum())
-        if not self.pending:
-            self.over = self.closed = True
 
 
 def _joined(parts: list[Parts]) -> Parts:
