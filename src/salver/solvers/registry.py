@@ -153,6 +153,7 @@ SOLVERS = {
                 "relaxation",
                 "probing",
                 "backend",
+                "classes",
             ),
             forks=True,
         ),

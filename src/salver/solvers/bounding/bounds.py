@@ -178,8 +178,8 @@ def interval(affine: Affine, bounds: Bounds) -> tuple[Array, Array, Array]:
     low, high = np.fmax(middle - radius - slop, -np.inf), np.fmin(middle + radius + slop, np.inf)
     if bounds.ball is not None and set(affine.terms) == {-1}:
         rows = dense(affine.terms[-1])
-        low = np.fmax(low, _concrete(bounds, rows, affine.constant, size))
-        high = np.fmin(high, -_concrete(bounds, -rows, -affine.constant, size))
+        low = np.fmax(low, least_over_input(bounds, rows, affine.constant, size))
+        high = np.fmin(high, -least_over_input(bounds, -rows, -affine.constant, size))
     return low, high, size
 
 
@@ -198,13 +198,13 @@ def tightened(
         part = rows[start : start + step]
         chosen = affine.rows(part)
         for pairing in (False, True) if gates else (False,):
-            least = _concrete(bounds, *_backward(program, bounds, chosen, pairing, both=True))
+            least = least_over_input(bounds, *_backward(program, bounds, chosen, pairing, both=True))
             low[part] = np.fmax(low[part], least[: len(part)])
             high[part] = np.fmin(high[part], -least[len(part) :])
     return low, high
 
 
-def _concrete(bounds: Bounds, matrix: Matrix, constant: Array, scale: Array) -> Array:
+def least_over_input(bounds: Bounds, matrix: Matrix, constant: Array, scale: Array) -> Array:
     """Least value over box and ball of matrix @ x + constant, moved down by the rounding allowance."""
     low, high = bounds.input_lower, bounds.input_upper
     value = constant + matrix @ ((low + high) / 2) - abs(matrix) @ ((high - low) / 2)

@@ -6,6 +6,7 @@ most satisfiable ones; what is left is searched (`tree`, `parallel`). docs/solvi
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 from salver.solvers.alternatives import without_refuted
@@ -24,6 +25,7 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
     Raises:
         UnsupportedQueryError: operators outside `Program`.
     """
+    started = time.monotonic()
     if not options.record:  # a proof names the tensors of the file, copy by copy
         query = query.over(stacked(query.program))
     query, whole = (query, root_node(query)) if "reduction" in options.without else reduced_root(query)
@@ -51,6 +53,15 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
         from salver.solvers.hybrid.parallel import search_in_parallel
 
         return search_in_parallel(query, budget, options, root, attack)
+    from salver.solvers.hybrid.class_tree import ClassTree
     from salver.solvers.hybrid.tree import search
 
-    return replace(search(query, budget, options, [root], attack=attack), journal=journal)
+    classes = (
+        None
+        if "classes" in options.without
+        else ClassTree(query, bounds, journal is not None, started=started)
+    )
+    result = search(query, budget, options, [root], attack=attack, classes=classes)
+    if journal is not None and classes is not None and classes.closed:
+        journal.children, journal.closing = classes.journal.children, classes.journal.closing
+    return replace(result, journal=journal)

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.solvers.bounding.bounds import Bounds
+from salver.solvers.hybrid.class_tree import ClassTree
 from salver.solvers.hybrid.interior import interior_point
 from salver.solvers.hybrid.node import SearchNode, children, tighten
 from salver.solvers.hybrid.probing import Probed, probe
@@ -87,6 +88,7 @@ def search(
     pending: list[SearchNode],
     donate: Donate = lambda _: None,
     attack: AttackTurns | None = None,
+    classes: ClassTree | None = None,
 ) -> Result:
     """Decides the part of a query that the pending nodes cover, by depth-first search.
 
@@ -96,7 +98,7 @@ def search(
     Raises:
         UnsupportedQueryError: operators outside `Program`.
     """
-    return TreeSearch(query, budget, options, attack).run(pending, donate)
+    return TreeSearch(query, budget, options, attack, classes).run(pending, donate)
 
 
 @dataclass
@@ -118,6 +120,7 @@ class TreeSearch:
     budget: Budget
     options: Options
     attack: AttackTurns | None = None
+    classes: ClassTree | None = None
     probing: _Threshold = field(default_factory=lambda: _Threshold(PROBE_FIRST))
     leaf: _Threshold = field(default_factory=lambda: _Threshold(LEAF_FIRST))
     doubt: str = ""
@@ -136,6 +139,8 @@ class TreeSearch:
             if self.budget.over:
                 print(self.statistics.line(), file=sys.stderr)
                 return Result(Verdict.TIMED_OUT)
+            if self.classes is not None and self.classes.turn(self.budget):
+                return Result(Verdict.UNSAT, reason=f"no other class, in {self.classes.nodes} parts")
             donate(pending)
             self.statistics.open = len(pending)
             self.statistics.maybe_print()
