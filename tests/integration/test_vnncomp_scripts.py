@@ -222,7 +222,7 @@ def test_every_capability_of_the_standard_is_answered_in_its_form(capsys):
     for flag in ("optimised-disjunctive-reasoning", "serialise-assignments"):
         assert answer(flag) in (["true"], ["false"])
     assert CANONICAL_OPERATORS <= set(answer("onnx-operators")) <= SUPPORTED
-    assert answer("onnx-element-types") == ["float32"]
+    assert answer("onnx-element-types") == ["float32", "float64"]
     for theories, plain in (
         ("hidden-node", "NH"),
         ("multiple-input-output", "SIO"),

@@ -25,7 +25,17 @@ from salver.nets.network import lower
 from salver.proofs.checker import Checker, check
 from salver.proofs.command import main as check_proof
 from salver.proofs.context import Context
-from salver.proofs.exact import LIMB, Matrix, Unit, cut_into_limbs, largest, narrow, plus, scattered
+from salver.proofs.exact import (
+    LIMB,
+    MOST_TERMS,
+    Matrix,
+    Unit,
+    cut_into_limbs,
+    largest,
+    narrow,
+    plus,
+    scattered,
+)
 from salver.proofs.graph import STEP, Abs, Gate, Graph, Relu
 from salver.proofs.record import QueryFiles, read_proof, write_proof
 from salver.proofs.row_sum import ABS_ROWS, GATE_ROWS, RELU_ROWS, STEP_ROWS, RejectedError, RowSum
@@ -105,6 +115,17 @@ def test_numbers_are_rounded_to_their_side(value: float) -> None:
 def test_what_cannot_be_added_up_exactly_is_no_weight(weights: list[list[float]]) -> None:
     with pytest.raises(ValueError):
         Matrix(np.array(weights))
+
+
+@pytest.mark.parametrize("terms", [40, 2_000, MOST_TERMS])
+def test_sums_of_the_largest_limbs_are_exact(terms: int) -> None:
+    """Once added up in floats, once in integers, where more meet than floats hold."""
+    whole = 2.0**53 - 1.0
+    rows = np.array([[2**62 - 1] * terms, [-(2**62) + 1] * terms])
+    weights = np.array([[whole] * terms, [-whole] * terms])
+    expected = terms * int(whole) * (2**62 - 1)
+    for made in (Matrix(weights).times(rows), Matrix(weights.T).after(rows)):
+        assert made.astype(object).tolist() == [[expected, -expected], [-expected, expected]]
 
 
 def _tensors(graph: Graph, network: nets.Network, points: np.ndarray) -> dict[str, np.ndarray]:

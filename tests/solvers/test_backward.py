@@ -10,17 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from salver.solvers.bounding.backward import narrowed
+from salver.solvers.bounding.backward import Estimates, estimates, interval_product, narrowed
+from salver.solvers.proving.backwards import best_of
 
 Array = np.ndarray
 
 
-def random_system(seed: int) -> tuple[Array, Array, Array, Array]:
-    """A matrix with columns of every size, ranges of u, and a u within them."""
+def random_system(seed: int, spread: int = 30) -> tuple[Array, Array, Array, Array]:
+    """A matrix with columns of sizes up to 2^spread, ranges of u, and a u within them."""
     rng = np.random.default_rng(seed)
     rows, columns = int(rng.integers(1, 9)), int(rng.integers(1, 9))
     matrix = rng.normal(size=(rows, columns)) * (rng.random((rows, columns)) < 0.7)
-    matrix *= 2.0 ** rng.integers(-30, 31, columns)
+    matrix *= 2.0 ** rng.integers(-spread, spread + 1, columns)
     least = rng.normal(size=columns)
     most = least + rng.exponential(size=columns) * (rng.random(columns) < 0.9)
     return matrix, least, most, rng.uniform(least, most)
@@ -129,3 +130,36 @@ def test_limits_that_say_nothing_are_no_error(side: float) -> None:
     found = narrowed(np.eye(2), np.full(2, -side), np.full(2, side), np.zeros(2), np.ones(2))
     assert found is not None
     assert (found[0] == 0.0).all()
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from([1e-6, 1e-2, 1.0]))
+def test_what_a_proof_adds_up_says_as_much_as_the_search_found(seed: int, delta: float) -> None:
+    matrix, least, most, u = random_system(seed, spread=1)
+    y, room = matrix @ u, delta * (np.abs(matrix) @ (most - least)) + 1e-14 * (np.abs(matrix) @ np.abs(u))
+    how = estimates(matrix, y - room, y + room, least, most)
+    if not isinstance(how, Estimates):
+        return
+    found = best_of(how, matrix, (y - room, y + room), (least, most))
+    searched = narrowed(matrix, y - room, y + room, least, most)
+    assert searched is not None
+    size = np.full(len(how.chosen), 1e-6)
+    assert (found.low >= searched[0][how.chosen] - size).all()
+    assert (found.high <= searched[1][how.chosen] + size).all()
+    # What a deduction says: minus the sum of multiplier * row, from below.
+    for entry, place in enumerate(how.chosen):
+        for lower, end in ((True, found.low[entry]), (False, -found.high[entry])):
+            weights = found.multipliers(entry, lower)
+            rest = -weights @ matrix
+            rest[place] += 1.0 if lower else -1.0
+            limits = interval_product(weights[None], y - room, y + room)[0][0]
+            shown = limits + interval_product(rest[None], least, most)[0][0]
+            own = least[place] if lower else -most[place]
+            assert max(shown, own) >= end - size[entry]
+
+
+def test_a_row_that_nothing_reaches_is_named() -> None:
+    matrix = np.array([[1.0, 1.0], [1.0, -1.0]])
+    nothing = np.zeros(2)
+    assert estimates(matrix, np.array([0.0, 3.0]), np.array([1.0, 4.0]), nothing, np.ones(2)) == 1
+    assert estimates(matrix, np.array([-9.0, -9.0]), np.array([9.0, 9.0]), nothing, np.ones(2)) is None

@@ -156,15 +156,16 @@ class Digits:
     """Rows [k, n] of integers, cut into limbs once for several products.
 
     Attributes:
-        used: columns that are not all 0.
+        used: columns that are not all 0, or all of them where most are: picking costs more than zeros do.
         limbs: of those columns, one below the other [limbs * k, used].
     """
 
     rows: Ints
 
     @cached_property
-    def used(self) -> npt.NDArray[np.intp]:
-        return np.flatnonzero((self.rows != 0).any(axis=0))
+    def used(self) -> Any:
+        found = np.flatnonzero((self.rows != 0).any(axis=0))
+        return slice(None) if 2 * len(found) > self.rows.shape[1] else found
 
     @cached_property
     def limbs(self) -> npt.NDArray[np.float64]:
@@ -192,9 +193,9 @@ class Matrix:
             raise ValueError("a weight is not finite")
         if not isinstance(weights, np.ndarray) and sparse.csr_array(found).nnz != len(data):
             raise ValueError("an entry stands twice")
-        for axis in (0, 1):
-            if np.bincount(found.coords[axis], minlength=1).max(initial=0) > MOST_TERMS:
-                raise ValueError(f"more than {MOST_TERMS} terms in one sum")
+        self._terms = tuple(int(np.bincount(places, minlength=1).max(initial=0)) for places in found.coords)
+        if max(self._terms) > MOST_TERMS:
+            raise ValueError(f"more than {MOST_TERMS} terms in one sum")
         self._divisor = divisor
         self._picks = self._selection(found) if divisor == 1 else None
         values, self._exponent = _whole(data)
@@ -245,12 +246,19 @@ class Matrix:
         positive, negative = object.__new__(Matrix), object.__new__(Matrix)
         for part, sign in ((positive, 1.0), (negative, -1.0)):
             part.shape, part._exponent, part._picks = self.shape, self._exponent, None
-            part._divisor = self._divisor
+            part._divisor, part._terms = self._divisor, self._terms
             part._limbs = [
                 (sign * limb).clip(0) if isinstance(limb, np.ndarray) else (sign * limb).maximum(0.0)
                 for limb in self._limbs
             ]
         return positive, negative
+
+    @staticmethod
+    def _part(limb: Any, used: Any, axis: int) -> Any:
+        """What digits of `used` entries are multiplied with."""
+        if not isinstance(used, slice):
+            limb = limb[used] if axis else limb[:, used]
+        return limb if axis else limb.T
 
     def _product(self, rows: Ints | Digits, axis: int) -> Ints:
         """Limbs times limbs, added up by their places and put together again."""
@@ -262,13 +270,20 @@ class Matrix:
             return total
         used, stacked = digits.used, digits.limbs
         row_limbs = len(stacked) // max(count, 1)
-        places = [
-            np.zeros((count, self.shape[axis]), np.int64) for _ in range(row_limbs + len(self._limbs) - 1)
-        ]
+        # As long as all that meets in one place is below 2^53, floats add it up exactly.
+        exact = self._terms[axis] * min(row_limbs, len(self._limbs)) <= MOST_TERMS
+        places: list[Any] = [None] * (row_limbs + len(self._limbs) - 1)
         for j, limb in enumerate(self._limbs):
-            part = np.asarray(stacked @ (limb[used] if axis else limb[:, used].T)).astype(np.int64)
+            product = np.asarray(stacked @ self._part(limb, used, axis))
+            product = product if exact else product.astype(np.int64)
             for i in range(row_limbs):
-                places[i + j] += part[i * count : (i + 1) * count]
+                part = product[i * count : (i + 1) * count]
+                if places[i + j] is None:
+                    places[i + j] = part
+                else:
+                    places[i + j] += part
+        if exact:
+            places = [place.astype(np.int64) for place in places]
         total = _together(places, self._exponent)
         return total if self._divisor == 1 else total // self._divisor
 

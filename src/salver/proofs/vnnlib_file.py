@@ -39,6 +39,7 @@ _WORD = re.compile(r"(?:[ \t\r\n]|;[^\r\n]*)*([()]|[^ \t\r\n();\[\]]*(?:\[[0-9, 
 _DECIMAL = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]{1,4}))?")
 _PLAIN = re.compile(r"([XY])_(0|[1-9][0-9]{0,8})")
 _ENTRY = re.compile(r"([A-Za-z][A-Za-z0-9_]*)\[([0-9, \t]*)\]")
+_BEGINS_NUMBER = frozenset("+-.0123456789")
 _ELEMENTS = {"real": None, "float32": "float32", "float64": "float64"}
 
 
@@ -251,10 +252,8 @@ def _ball(reading: _QueryParser, squares: list[Any], bound: str) -> None:
 def _bound(reading: _QueryParser, index: int, relation: str, right: Any) -> None:
     if not isinstance(right, Fraction):
         raise UnsupportedPropertyError("an input is compared with a variable")
-    if relation == ">=":
-        reading.lower[index] = max(right, reading.lower.get(index, right))
-    else:
-        reading.upper[index] = min(right, reading.upper.get(index, right))
+    side, tighter = (reading.lower, max) if relation == ">=" else (reading.upper, min)
+    side[index] = tighter(right, side[index]) if index in side else right
 
 
 def _conjunction(reading: _QueryParser, expression: Any) -> Iterator[ExactAtom]:
@@ -294,6 +293,8 @@ def _comparisons(reading: _QueryParser, expression: Any) -> Iterator[tuple[_Vari
 
 
 def _side(reading: _QueryParser, word: str) -> _Variable | Fraction:
+    if word[0] in _BEGINS_NUMBER:
+        return _number(word)
     found = _PLAIN.fullmatch(word)
     if found is not None and not reading.tensors and int(found[2]) in reading.counts[found[1]]:
         return _Variable(found[1], int(found[2]))

@@ -14,8 +14,8 @@ from salver.solvers.registry import SOLVERS, EmbeddedSolver
 
 CHECK_PROOF, COMPLETION = "check-proof", "--show-completion"
 SUPPORTS = {
-    "onnx-opset-versions": "13 18",
-    "onnx-element-types": "float32",
+    "onnx-opset-versions": "7 26",
+    "onnx-element-types": "float32 float64",
     "onnx-operators": "",
     "vnnlib-versions": "1.0 2.0",
     "hidden-node-theories": "NH H",

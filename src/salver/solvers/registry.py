@@ -154,6 +154,7 @@ SOLVERS = {
                 "probing",
                 "backend",
                 "classes",
+                "inputs",
             ),
             forks=True,
         ),

@@ -16,6 +16,7 @@ entries for which that is W_j are not looked at.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -249,11 +250,32 @@ class _Backward:
         signs[on], signs[off] = 1, -1
 
 
-def narrowed(matrix: Array, low: Array, high: Array, least: Array, most: Array) -> tuple[Array, Array] | None:
-    """Ranges [m] of u within `least` and `most`, where matrix [k, m] @ u lies within `low` and `high` [k].
+@dataclass(frozen=True, eq=False)
+class Estimates:
+    """How entries of u follow from rows of known range: u_j = P y + (I - P A)_j u, for any row P.
+
+    Attributes:
+        chosen: entries of u [c] whose ranges can become narrower.
+        kept: the rows that say something, as an index of all.
+        rows: of each chosen entry the number among the kept rows of the one that reads it best [c].
+        sums: P [c, kept] that estimates the chosen entries from all of them.
+        ranges: of the kept rows, met with what they can reach.
+        sizes: of what each kept row adds up, for its rounding.
+    """
+
+    chosen: npt.NDArray[np.intp]
+    kept: Any
+    rows: npt.NDArray[np.intp]
+    sums: Array
+    ranges: tuple[Array, Array]
+    sizes: Array
+
+
+def estimates(matrix: Array, low: Array, high: Array, least: Array, most: Array) -> Estimates | int | None:
+    """How ranges of u in [least, most] may become narrower where matrix [k, m] @ u is in [low, high] [k].
 
     Returns:
-        None where no u has such values.
+        The number of a row that no such u reaches, and None where no range can become narrower.
     """
     middle, radius, largest = (least + most) / 2, (most - least) / 2, np.maximum(np.abs(least), np.abs(most))
     unsigned = np.abs(matrix)
@@ -261,21 +283,36 @@ def narrowed(matrix: Array, low: Array, high: Array, least: Array, most: Array) 
     centre, reach = matrix @ middle, unsigned @ radius + ROUNDING * size + TINY
     low, high = np.fmax(low, centre - reach), np.fmin(high, centre + reach)
     if (low > high).any():
-        return None
+        return int(np.argmax(low > high))
     # By no P is the new range of u_j narrower than the least (high_i - low_i) / |A_ij|.
     width = np.maximum(high - low, _FINEST * reach)
     weight = unsigned * (2.0 * radius / np.where(width > 0.0, width, np.inf)[:, None])
+    kept: Any = slice(None)
     finite = np.isfinite(weight).all(axis=1)
     if not finite.all():
-        matrix, weight, width, size = matrix[finite], weight[finite], width[finite], size[finite]
-        low, high = low[finite], high[finite]
+        kept = np.flatnonzero(finite)
+        matrix, weight, width, size = matrix[kept], weight[kept], width[kept], size[kept]
+        low, high = low[kept], high[kept]
     chosen = np.flatnonzero((weight > 1.0).any(axis=0))
     if not len(chosen):
-        return least, most
-    limits = np.fmax(np.abs(low), np.abs(high)) + size
-    system = _System(matrix, (low, high), limits, (least, most), chosen)
-    inverse = _estimator(matrix, weight, chosen) * (2.0 * radius[chosen, None] / width)
-    found = [system.of_rows(weight[:, chosen].argmax(axis=0)), system.of_sums(inverse)]
+        return None
+    sums = _estimator(matrix, weight, chosen) * (2.0 * radius[chosen, None] / width)
+    return Estimates(chosen, kept, weight[:, chosen].argmax(axis=0), sums, (low, high), size)
+
+
+def narrowed(matrix: Array, low: Array, high: Array, least: Array, most: Array) -> tuple[Array, Array] | None:
+    """Ranges [m] of u within `least` and `most`, where matrix [k, m] @ u lies within `low` and `high` [k].
+
+    Returns:
+        None where no u has such values.
+    """
+    how = estimates(matrix, low, high, least, most)
+    if not isinstance(how, Estimates):
+        return (least, most) if how is None else None
+    chosen, (low, high) = how.chosen, how.ranges
+    limits = np.fmax(np.abs(low), np.abs(high)) + how.sizes
+    system = _System(matrix[how.kept], how.ranges, limits, (least, most), chosen)
+    found = [system.of_rows(how.rows), system.of_sums(how.sums)]
     least, most = least.copy(), most.copy()
     for below, above in found:
         # What overflows, or is not a number, bounds nothing.

@@ -302,7 +302,7 @@ def _argument(
 def _reach(bounds: Bounds, number: int, block: ReluBlock | MaskBlock | AbsBlock | FactorBlock) -> Array:
     """Largest absolute values of what a block reads; 1 for a mask, whose lines are of size 1."""
     if isinstance(block, MaskBlock):
-        return np.ones(block.size)
+        return np.ones_like(bounds.pre_lower[block.pre])
     if isinstance(block, AbsBlock | FactorBlock):
         return _largest_argument(bounds, number)
     return np.maximum(np.abs(bounds.pre_lower[block.pre]), np.abs(bounds.pre_upper[block.pre]))
@@ -314,7 +314,7 @@ def _largest_argument(bounds: Bounds, number: int) -> Array:
 
 def _unary(bounds: Bounds, number: int, block: ReluBlock | MaskBlock | AbsBlock | FactorBlock) -> Lines:
     if isinstance(block, FactorBlock):
-        one, zero = np.ones(block.size), np.zeros(block.size)
+        one, zero = np.ones_like(bounds.value_lower[number]), np.zeros_like(bounds.value_lower[number])
         return Lines(one, zero, one, zero)
     if isinstance(block, AbsBlock):
         return abs_lines(bounds.value_lower[number], bounds.value_upper[number])

@@ -18,7 +18,7 @@ from salver.nets.affine import Affine, dense
 from salver.nets.program import GateBlock, MaskBlock, ProductBlock
 from salver.proofs.context import Context
 from salver.proofs.row_sum import MOST_AT_ONCE
-from salver.solvers.bounding.backward import interval_product
+from salver.solvers.bounding.backward import Estimates, estimates, interval_product
 from salver.solvers.bounding.bounds import Bounds
 from salver.solvers.proving.rows import Places, Rows
 
@@ -32,12 +32,62 @@ AddLimits = Callable[[Rows, int, Array], None]
 
 WORTH_BOUNDING = 0.5
 """A range of a gated value is proven when it leaves at most this share of the one before, or excludes 0."""
-_CONDITION = 1e-9
 
 
 def read_backwards(deductions: Deductions, context: Context) -> bool:
     """Narrows gated values by the limits of the outputs and decides masks; whether a mask was decided."""
     return _ReadBack(deductions, context).run()
+
+
+@dataclass(frozen=True, eq=False)
+class EstimatedRanges:
+    """Ranges of some entries of u [c], and the rows P [c, k] that show either end.
+
+    Attributes:
+        low, high: the ranges.
+        below, above: what shows them.
+    """
+
+    low: Array
+    high: Array
+    below: Array
+    above: Array
+
+    def part(self, at: Indices) -> EstimatedRanges:
+        return EstimatedRanges(self.low[at], self.high[at], self.below[at], self.above[at])
+
+    def multipliers(self, entry: int, lower: bool) -> Array:
+        """Signed multipliers [k] of the limits of y that bound one entry, or minus it, from below."""
+        return np.asarray(self.below[entry] if lower else -self.above[entry])
+
+
+def best_of(
+    how: Estimates, matrix: Array, limits: tuple[Array, Array], known: tuple[Array, Array]
+) -> EstimatedRanges:
+    """The better of both estimates for every end, by limits alone that say more than `known` does."""
+    each, rows = np.arange(len(how.chosen)), matrix[how.kept]
+    low, high = (side[how.kept] for side in limits)
+    single = np.zeros_like(how.sums)
+    single[each, how.rows] = 1.0 / rows[how.rows, how.chosen]
+    tight = low >= how.ranges[0], high <= how.ranges[1]
+    ends: list[tuple[Array, Array]] = []
+    for sign, (near, far) in ((1.0, tight), (-1.0, tight[::-1])):
+        values, chosen = [], []
+        for weights in (single, how.sums):
+            used = np.where(weights > 0.0, weights * near, weights * far)
+            rest = -used @ rows
+            rest[each, how.chosen] += 1.0
+            side = 0 if sign > 0 else 1
+            values.append(interval_product(used, low, high)[side] + interval_product(rest, *known)[side])
+            chosen.append(used)
+        better = sign * values[1] > sign * values[0]
+        ends.append((np.where(better, values[1], values[0]), np.where(better[:, None], chosen[1], chosen[0])))
+    (least, below), (most, above) = ends
+    whole = [np.zeros((len(each), len(matrix))) for _ in ends]
+    for full, part in zip(whole, (below, above), strict=True):
+        full[:, how.kept] = part
+    old_low, old_high = (side[how.chosen] for side in known)
+    return EstimatedRanges(np.fmax(old_low, least), np.fmin(old_high, most), *whole)
 
 
 @dataclass(eq=False)
@@ -111,31 +161,42 @@ class _ReadBack:
         matrix = np.hstack([dense(read.terms[block])[:, open_] for block, open_ in parts])
         old_low = np.concatenate([bounds.block_lower[block][open_] for block, open_ in parts])
         old_high = np.concatenate([bounds.block_upper[block][open_] for block, open_ in parts])
-        try:
-            inverse = np.linalg.pinv(matrix, rcond=_CONDITION)
-        except np.linalg.LinAlgError:
+        how = estimates(matrix, low, high, old_low, old_high)
+        if isinstance(how, int):
+            self._close(how, matrix[how], (low[how], old_low, old_high), limits, len(at))
             return
-        least, most = interval_product(inverse, low, high)
-        rest = interval_product(np.eye(len(old_low)) - inverse @ matrix, old_low, old_high)
-        new = (np.maximum(old_low, least + rest[0]), np.minimum(old_high, most + rest[1]))
+        if how is None:
+            return
+        found = best_of(how, matrix, (low, high), (old_low, old_high))
         start = 0
         for block, open_ in parts:
-            end = start + len(open_)
-            found = (inverse[start:end], new[0][start:end], new[1][start:end])
-            self._claim(bounds, block, open_, found, limits)
-            start = end
+            part = np.flatnonzero((how.chosen >= start) & (how.chosen < start + len(open_)))
+            if len(part):
+                self._claim(bounds, block, open_[how.chosen[part] - start], found.part(part), limits)
+            start += len(open_)
             if self.context.closed:
                 return
 
+    def _close(
+        self, row: int, weights: Array, ranges: tuple[float, Array, Array], limits: AddLimits, count: int
+    ) -> None:
+        """Closes the context by the limit of one row that nothing reaches."""
+        least, *known = ranges
+        multipliers = np.zeros(count)
+        multipliers[row] = 1.0 if interval_product(weights[None], *known)[1][0] < least else -1.0
+        rows = self.deductions.rows()
+        limits(rows, 0, multipliers)
+        self.deductions.conclude(self.context, {"do": "close"}, {}, rows, np.ones(1, bool))
+
     def _claim(
-        self, bounds: Bounds, block: int, at: Indices, found: tuple[Array, Array, Array], limits: AddLimits
+        self, bounds: Bounds, block: int, at: Indices, found: EstimatedRanges, limits: AddLimits
     ) -> None:
         """Bounds of a gate's values, or decisions of masks, where they say much more than before."""
-        inverse, low, high = found
+        low, high = found.low, found.high
         old_low, old_high = bounds.block_lower[block][at], bounds.block_upper[block][at]
         kind = self.program.blocks[block]
         if isinstance(kind, MaskBlock):
-            self._decide_masks(kind, at, inverse, (low > 0, high < 1), limits)
+            self._decide_masks(kind, at, found, limits)
             return
         much = high - low <= WORTH_BOUNDING * (old_high - old_low)
         lower = np.flatnonzero((low > old_low) & (much | (low > 0)))
@@ -144,7 +205,7 @@ class _ReadBack:
         for part in _pieces(len(entries)):
             rows = self.deductions.rows()
             for lemma, number in enumerate(part):
-                limits(rows, lemma, inverse[entries[number]] * (1.0 if sides[number] else -1.0))
+                limits(rows, lemma, found.multipliers(entries[number], sides[number]))
             step = {
                 "do": "bound",
                 "tensor": rows.name("block", block),
@@ -154,15 +215,13 @@ class _ReadBack:
             }
             self.deductions.apply(self.context, step)
 
-    def _decide_masks(
-        self, block: MaskBlock, at: Indices, inverse: Array, decided: tuple[Any, Any], limits: AddLimits
-    ) -> None:
-        on, off = (np.flatnonzero(side) for side in decided)
+    def _decide_masks(self, block: MaskBlock, at: Indices, found: EstimatedRanges, limits: AddLimits) -> None:
+        on, off = np.flatnonzero(found.low > 0), np.flatnonzero(found.high < 1)
         rows, entries = self.deductions.rows(), np.concatenate([on, off])[:MOST_AT_ONCE]
         if not len(entries):
             return
         for lemma, entry in enumerate(entries):
-            limits(rows, lemma, inverse[entry] * (1.0 if lemma < len(on) else -1.0))
+            limits(rows, lemma, found.multipliers(entry, lemma < len(on)))
         refuted = [0 if lemma < len(on) else 1 for lemma in range(len(entries))]
         self._conclude(block.pre, at[entries], refuted, rows)
 

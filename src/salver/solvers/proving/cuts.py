@@ -39,15 +39,20 @@ class Cuts:
     atoms: list[int]
     halfspaces: Halfspaces
 
-    def add_rows(self, rows: Rows, lemma: int, multipliers: Array, places: Places) -> None:
-        """Adds the cuts with their multipliers [count] to the rows of a deduction."""
-        for number in np.flatnonzero(multipliers):
-            sign, value = self.signs[number], float(multipliers[number])
-            if sign is None:
-                rows.add_atom(lemma, places.comparisons[self.atoms[number]], value)
-            else:
-                pre, neuron, side = sign
-                rows.add("low" if side > 0 else "high", pre, lemma, np.array([neuron]), np.array([value]))
+    def add_rows(self, rows: Rows, multipliers: Array, places: Places) -> None:
+        """Adds the cuts with their multipliers [deductions, cuts] to the rows of deductions from 0 on."""
+        groups: dict[tuple[int, int], list[int]] = {}
+        for number, sign in enumerate(self.signs):
+            if sign is not None:
+                groups.setdefault((sign[0], sign[2]), []).append(number)
+                continue
+            lemmas = np.flatnonzero(multipliers[:, number])
+            rows.add_atom(lemmas, places.comparisons[self.atoms[number]], multipliers[lemmas, number])
+        for (pre, side), numbers in groups.items():
+            lemmas, columns = np.nonzero(multipliers[:, numbers])
+            neurons = np.array([sign[1] for sign in map(self.signs.__getitem__, numbers) if sign is not None])
+            values = multipliers[:, numbers][lemmas, columns]
+            rows.add("low" if side > 0 else "high", pre, lemmas, neurons[columns], values)
 
 
 def known_cuts(program: Program, bounds: Bounds, places: Places) -> Cuts | None:

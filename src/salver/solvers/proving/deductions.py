@@ -193,8 +193,7 @@ class Deductions:
             for part in np.array_split(np.arange(len(found.entries)), -(-len(found.entries) // MOST_AT_ONCE)):
                 rows = self.rows()
                 self.minimise(bounds, found.affine.rows(part), rows)
-                for lemma, number in enumerate(part):
-                    cuts.add_rows(rows, lemma, found.multipliers[number], where)
+                cuts.add_rows(rows, found.multipliers[part], where)
                 step = {
                     "do": "bound",
                     "tensor": name,
