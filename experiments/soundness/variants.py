@@ -6,6 +6,7 @@ from salver.solvers import hybrid_paper
 from salver.solvers.attack import falsify
 from salver.solvers.crown import solver as crown
 from salver.solvers.hybrid import solver as hybrid
+from salver.solvers.hybrid.cover import Cover
 from salver.solvers.hybrid.node import children, root_node, tighten
 from salver.solvers.hybrid.parallel import search_in_parallel
 from salver.solvers.hybrid.tree import search
@@ -45,6 +46,19 @@ def to_the_bottom(query: Query, budget: Budget, options: Options) -> Result:
     return Result(Verdict.UNKNOWN, reason=doubt) if doubt else Result(Verdict.UNSAT)
 
 
+def by_boxes(query: Query, budget: Budget, options: Options) -> Result:
+    """The cover to its end, from bounds of the root alone; only then the search of what it left."""
+    root = root_node(query)
+    if root.within.infeasible:
+        return Result(Verdict.UNSAT)
+    cover = Cover(query, root.within, few=0)
+    while cover.waiting.count:
+        if budget.over:
+            return Result(Verdict.TIMED_OUT)
+        cover.step()
+    return search(query, budget, options, cover.leaves)
+
+
 def milp_highs(query: Query, budget: Budget, options: Options) -> Result:
     """`milp` by HiGHS."""
     return milp.solve(query, budget, Options(1, seed=options.seed, backend="highs"))
@@ -60,6 +74,7 @@ SOLVERS: dict[str, Solver] = {
     "without-attack": without_attack,
     "to-the-bottom": to_the_bottom,
     "in-parallel": in_parallel,
+    "by-boxes": by_boxes,
     "milp": milp_highs,
     "milp-scip": milp_scip,
     "marabou": marabou.solve,

@@ -6,6 +6,8 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
+    if not name[0].isupper():  # pytest asks every name of a test module for marks of its own
+        raise AttributeError(name)
     import captum.attr
 
     return getattr(captum.attr, name)

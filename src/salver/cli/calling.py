@@ -6,7 +6,7 @@ import difflib
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import typer
@@ -18,10 +18,11 @@ OK, FOUND, NOT_DONE = 0, 1, 2
 """Exit statuses; docs/cli.md says what each means."""
 
 
-def call(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
+def call(app: Callable[..., Any], arguments: Sequence[str] | None = None) -> int:
     """Runs a command line and returns its exit status; what goes wrong is one line on stderr.
 
     Args:
+        app: the commands as typer has them.
         arguments: without the program's name; None for this process's own.
 
     Raises:

@@ -153,6 +153,8 @@ SOLVERS = {
                 "relaxation",
                 "probing",
                 "backend",
+                "classes",
+                "inputs",
             ),
             forks=True,
         ),

@@ -88,7 +88,7 @@ class VnnLibTool(Runner):
 
 @functools.cache
 def ask(*command: str) -> str | None:
-    """What a tool answers about itself; None when it fails, says nothing or takes over `ASK_TIMEOUT_S`."""
+    """What a tool answers about itself; None when it fails, says nothing or exceeds `ASK_TIMEOUT_S`."""
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, errors="replace",

@@ -178,8 +178,8 @@ def interval(affine: Affine, bounds: Bounds) -> tuple[Array, Array, Array]:
     low, high = np.fmax(middle - radius - slop, -np.inf), np.fmin(middle + radius + slop, np.inf)
     if bounds.ball is not None and set(affine.terms) == {-1}:
         rows = dense(affine.terms[-1])
-        low = np.fmax(low, _concrete(bounds, rows, affine.constant, size))
-        high = np.fmin(high, -_concrete(bounds, -rows, -affine.constant, size))
+        low = np.fmax(low, least_over_input(bounds, rows, affine.constant, size))
+        high = np.fmin(high, -least_over_input(bounds, -rows, -affine.constant, size))
     return low, high, size
 
 
@@ -198,13 +198,13 @@ def tightened(
         part = rows[start : start + step]
         chosen = affine.rows(part)
         for pairing in (False, True) if gates else (False,):
-            least = _concrete(bounds, *_backward(program, bounds, chosen, pairing, both=True))
+            least = least_over_input(bounds, *_backward(program, bounds, chosen, pairing, both=True))
             low[part] = np.fmax(low[part], least[: len(part)])
             high[part] = np.fmin(high[part], -least[len(part) :])
     return low, high
 
 
-def _concrete(bounds: Bounds, matrix: Matrix, constant: Array, scale: Array) -> Array:
+def least_over_input(bounds: Bounds, matrix: Matrix, constant: Array, scale: Array) -> Array:
     """Least value over box and ball of matrix @ x + constant, moved down by the rounding allowance."""
     low, high = bounds.input_lower, bounds.input_upper
     value = constant + matrix @ ((low + high) / 2) - abs(matrix) @ ((high - low) / 2)
@@ -302,7 +302,7 @@ def _argument(
 def _reach(bounds: Bounds, number: int, block: ReluBlock | MaskBlock | AbsBlock | FactorBlock) -> Array:
     """Largest absolute values of what a block reads; 1 for a mask, whose lines are of size 1."""
     if isinstance(block, MaskBlock):
-        return np.ones(block.size)
+        return np.ones_like(bounds.pre_lower[block.pre])
     if isinstance(block, AbsBlock | FactorBlock):
         return _largest_argument(bounds, number)
     return np.maximum(np.abs(bounds.pre_lower[block.pre]), np.abs(bounds.pre_upper[block.pre]))
@@ -314,7 +314,7 @@ def _largest_argument(bounds: Bounds, number: int) -> Array:
 
 def _unary(bounds: Bounds, number: int, block: ReluBlock | MaskBlock | AbsBlock | FactorBlock) -> Lines:
     if isinstance(block, FactorBlock):
-        one, zero = np.ones(block.size), np.zeros(block.size)
+        one, zero = np.ones_like(bounds.value_lower[number]), np.zeros_like(bounds.value_lower[number])
         return Lines(one, zero, one, zero)
     if isinstance(block, AbsBlock):
         return abs_lines(bounds.value_lower[number], bounds.value_upper[number])

@@ -4,6 +4,8 @@ Every block keeps two affine maps of x, one below and one above each entry over 
 its own by one product with its matrix, so all rows together cost what one interval pass costs, times the
 inputs. Backward passes (`bounds`) are tighter and cost that much for every row; they are for what stays open.
 
+Many boxes go together: every array then has one more axis, the last, and a matrix is multiplied once.
+
 Rounding: a form may be off by `ROUNDING` times `size`, the sum of absolute values of all that it was added
 up from. That of a row is the magnitude of the row over the forms it reads, and over the sizes of those.
 """
@@ -15,7 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from salver.nets.affine import ROUNDING, Affine
+from salver.nets.affine import ROUNDING, Affine, Matrix
 from salver.solvers.bounding.bounds import Relaxed
 from salver.solvers.bounding.relaxation import TINY, UNDERFLOW
 
@@ -27,7 +29,10 @@ MOST_INPUTS = 64
 
 @dataclass(frozen=True, eq=False)
 class Form:
-    """lower @ (x, 1) <= values [k] <= upper @ (x, 1) up to `ROUNDING` * size; matrices [k, n + 1]."""
+    """lower @ (x, 1) <= values [k] <= upper @ (x, 1) up to `ROUNDING` * size; matrices [k, n + 1].
+
+    Of many boxes: matrices [k, n + 1, boxes] and sizes [k, boxes].
+    """
 
     lower: Array
     upper: Array
@@ -36,7 +41,8 @@ class Form:
 
 @dataclass(eq=False)
 class ForwardForms:
-    """The forms of the blocks of a program over a box `low`, `high` [n], as they become known.
+    """The forms of the blocks of a program over a box `low`, `high` [n], or over many [n, boxes], as they
+    become known.
 
     Attributes:
         blocks: block -> its form. Block -1 is the input.
@@ -47,31 +53,40 @@ class ForwardForms:
     blocks: dict[int, Form] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        inputs = np.hstack([np.eye(len(self.low)), np.zeros((len(self.low), 1))])
-        self.blocks[-1] = Form(inputs, inputs, np.zeros(len(self.low)))
-        self.middle = np.append((self.low + self.high) / 2, 1.0)
-        self.radius = np.append((self.high - self.low) / 2, 0.0)
-        self.largest = np.append(np.maximum(np.abs(self.low), np.abs(self.high)), 1.0)
+        inputs, boxes = len(self.low), self.low.shape[1:]
+        one = np.eye(inputs, inputs + 1).reshape(inputs, inputs + 1, *(1 for _ in boxes))
+        one = np.broadcast_to(one, (inputs, inputs + 1, *boxes))
+        self.blocks[-1] = Form(one, one, np.zeros((inputs, *boxes)))
+        last = np.ones((1, *boxes))
+        self.middle = np.concatenate([(self.low + self.high) / 2, last])
+        self.radius = np.concatenate([(self.high - self.low) / 2, 0.0 * last])
+        self.largest = np.concatenate([np.maximum(np.abs(self.low), np.abs(self.high)), last])
 
     def of(self, affine: Affine) -> Form:
         """The form of an affine map over blocks that have one."""
-        centre = np.zeros((affine.size, len(self.largest)))
-        centre[:, -1] = affine.constant
+        boxes = self.low.shape[1:]
+        centre = np.zeros((affine.size, *self.largest.shape))
+        centre[:, -1] = _column(affine.constant, boxes)
         spread = np.zeros_like(centre)
-        size = np.abs(affine.constant) if affine.constant_size is None else affine.constant_size.copy()
+        constant_size = np.abs(affine.constant) if affine.constant_size is None else affine.constant_size
+        size = np.zeros((affine.size, *boxes)) + _column(constant_size, boxes)
         for block, matrix in affine.terms.items():
             form = self.blocks[block]
             size += affine.absolute[block] @ (form.size + self._reach(form))
             if form.lower is form.upper:
-                centre += matrix @ form.lower
+                centre += product(matrix, form.lower)
                 continue
-            centre += matrix @ ((form.lower + form.upper) / 2)
-            spread += affine.unsigned[block] @ ((form.upper - form.lower) / 2)
+            centre += product(matrix, (form.lower + form.upper) / 2)
+            spread += product(affine.unsigned[block], (form.upper - form.lower) / 2)
         return Form(centre - spread, centre + spread, size)
 
-    def through(self, step: Relaxed) -> Form:
-        """The form of a block with these lines."""
-        value = self.of(step.source)
+    def through(self, step: Relaxed, value: Form | None = None) -> Form:
+        """The form of a block with these lines.
+
+        Args:
+            value: the form of what the block is applied to, where it is known already.
+        """
+        value = self.of(step.source) if value is None else value
         lower = _signed(step.slope[0], value.lower, value.upper)
         upper = _signed(step.slope[1], value.upper, value.lower)
         size = 4.0 * step.reach + _steepest(step.slope) * (value.size + self._reach(value))
@@ -85,15 +100,32 @@ class ForwardForms:
         return Form(lower, upper, size + _steepest(step.offset))
 
     def range(self, form: Form) -> tuple[Array, Array]:
-        """Least and largest values [k] over the box, moved outwards by the rounding allowance."""
+        """Least and largest values [k], or [k, boxes], over the box, moved outwards by what rounds."""
         slop = ROUNDING * (form.size + self._reach(form)) + TINY
-        low = form.lower @ self.middle - np.abs(form.lower) @ self.radius - slop
-        high = form.upper @ self.middle + np.abs(form.upper) @ self.radius + slop
+        low = _dot(form.lower, self.middle) - _dot(np.abs(form.lower), self.radius) - slop
+        high = _dot(form.upper, self.middle) + _dot(np.abs(form.upper), self.radius) + slop
         return low, high
 
     def _reach(self, form: Form) -> Array:
         sizes = np.maximum(np.abs(form.lower), np.abs(form.upper)) + UNDERFLOW
-        return np.asarray(sizes @ self.largest)
+        return _dot(sizes, self.largest)
+
+
+def product(matrix: Matrix, values: Array) -> Array:
+    """matrix [k, m] @ values [m, ...]: [k, ...]."""
+    return np.asarray(matrix @ values.reshape(len(values), -1)).reshape(-1, *values.shape[1:])
+
+
+def _column(values: Array, boxes: tuple[int, ...]) -> Array:
+    """Values [k] that are the same in every box."""
+    return values.reshape(-1, *(1 for _ in boxes))
+
+
+def _dot(matrix: Array, vector: Array) -> Array:
+    """Products [k, ...] of rows [k, n + 1, ...] with a vector [n + 1, ...] of each box."""
+    if vector.ndim == 1:
+        return np.asarray(matrix @ vector)
+    return np.asarray(np.einsum("ij...,j...->i...", matrix, vector))
 
 
 def _steepest(sides: tuple[Array, Array]) -> Array:

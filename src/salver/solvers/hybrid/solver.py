@@ -6,9 +6,11 @@ most satisfiable ones; what is left is searched (`tree`, `parallel`). docs/solvi
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 from salver.solvers.alternatives import without_refuted
+from salver.solvers.bounding.forward import MOST_INPUTS
 from salver.solvers.bounding.stacked import stacked
 from salver.solvers.hybrid.node import SearchNode, reduced_root, root_node, tighten
 from salver.solvers.journal import Journal
@@ -24,12 +26,15 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
     Raises:
         UnsupportedQueryError: operators outside `Program`.
     """
+    started = time.monotonic()
     if not options.record:  # a proof names the tensors of the file, copy by copy
         query = query.over(stacked(query.program))
     query, whole = (query, root_node(query)) if "reduction" in options.without else reduced_root(query)
     if "alternatives" not in options.without:
         query = without_refuted(query, whole.within)
+    begun = time.monotonic()
     bounds = tighten(query, whole, options.without)
+    took = time.monotonic() - begun
     if bounds is None:
         return Result(Verdict.UNSAT, reason="closed by bounds at the root")
     # The modules of the attack and of the search take longer to import than many queries take to decide.
@@ -51,6 +56,19 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
         from salver.solvers.hybrid.parallel import search_in_parallel
 
         return search_in_parallel(query, budget, options, root, attack)
+    from salver.solvers.hybrid.class_tree import ClassTree
     from salver.solvers.hybrid.tree import search
 
-    return replace(search(query, budget, options, [root], attack=attack), journal=journal)
+    cover = None
+    if "inputs" not in options.without and journal is None and query.program.input_size <= MOST_INPUTS:
+        from salver.solvers.hybrid.cover import Cover
+        from salver.solvers.hybrid.turns import CoverTurns
+
+        cover = CoverTurns(Cover(query, bounds), longest=took)
+    classes = None
+    if "classes" not in options.without:
+        classes = ClassTree(query, bounds, journal is not None, started=started)
+    result = search(query, budget, options, [root], attack=attack, cover=cover, classes=classes)
+    if journal is not None and classes is not None and classes.closed:
+        journal.children, journal.closing = classes.journal.children, classes.journal.closing
+    return replace(result, journal=journal)

@@ -22,10 +22,11 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.solvers.bounding.bounds import Bounds
+from salver.solvers.hybrid.class_tree import ClassTree
 from salver.solvers.hybrid.interior import interior_point
 from salver.solvers.hybrid.node import SearchNode, children, tighten
 from salver.solvers.hybrid.probing import Probed, probe
-from salver.solvers.hybrid.turns import AttackTurns
+from salver.solvers.hybrid.turns import AttackTurns, CoverTurns
 from salver.solvers.journal import Decision, Journal
 from salver.solvers.milp.model import build
 from salver.solvers.milp.solver import proposing, solve_within
@@ -87,16 +88,21 @@ def search(
     pending: list[SearchNode],
     donate: Donate = lambda _: None,
     attack: AttackTurns | None = None,
+    cover: CoverTurns | None = None,
+    classes: ClassTree | None = None,
 ) -> Result:
     """Decides the part of a query that the pending nodes cover, by depth-first search.
 
     `unsat` when every leaf is closed; `sat` only with a confirmed witness; `unknown` when some leaf has
     solutions of its closed relaxation but none that survives replay.
 
+    Args:
+        cover: of the same part; where it ends first, what it left is all that is searched.
+
     Raises:
         UnsupportedQueryError: operators outside `Program`.
     """
-    return TreeSearch(query, budget, options, attack).run(pending, donate)
+    return TreeSearch(query, budget, options, attack, cover, classes).run(pending, donate)
 
 
 @dataclass
@@ -118,6 +124,8 @@ class TreeSearch:
     budget: Budget
     options: Options
     attack: AttackTurns | None = None
+    cover: CoverTurns | None = None
+    classes: ClassTree | None = None
     probing: _Threshold = field(default_factory=lambda: _Threshold(PROBE_FIRST))
     leaf: _Threshold = field(default_factory=lambda: _Threshold(LEAF_FIRST))
     doubt: str = ""
@@ -136,7 +144,16 @@ class TreeSearch:
             if self.budget.over:
                 print(self.statistics.line(), file=sys.stderr)
                 return Result(Verdict.TIMED_OUT)
+            if self.classes is not None and self.classes.turn(self.budget):
+                return Result(Verdict.UNSAT, reason=f"no other class, in {self.classes.nodes} parts")
             donate(pending)
+            if self.cover is not None:
+                witness = self.cover.turn(self.budget, self.attack)
+                if witness is not None:
+                    return Result(Verdict.SAT, witness)
+                if self.cover.ended:
+                    self._adopt(self.cover, pending)
+                    continue
             self.statistics.open = len(pending)
             self.statistics.maybe_print()
             self.statistics.nodes += 1
@@ -150,6 +167,13 @@ class TreeSearch:
                 pending += outcome
         print(self.statistics.line(), file=sys.stderr)
         return Result(Verdict.UNKNOWN, reason=self.doubt) if self.doubt else Result(Verdict.UNSAT)
+
+    def _adopt(self, cover: CoverTurns, pending: list[SearchNode]) -> None:
+        """Puts what a cover has left in the place of the pending nodes, where it closed enough."""
+        print(f"cover: {cover.cover.line()}", file=sys.stderr)
+        self.cover = None
+        if cover.pays:
+            pending[:], self.doubt = cover.cover.leaves, ""
 
     def _node(self, node: SearchNode) -> Result | list[SearchNode]:
         """A verdict about the node, or the nodes that it is split into."""

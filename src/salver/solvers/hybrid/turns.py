@@ -1,7 +1,11 @@
-"""The attack takes turns with the search, so that neither has to guess how hard a query is for the other.
+"""The attack and the cover take turns with the search: none has to guess how hard a query is for the others.
 
 The search hands over the points of its linear relaxations, which meet every row of the relaxed query. Some
-runs start around them. Only replay makes a witness of a point.
+of the attack's runs start around them. Only replay makes a witness of a point.
+
+The cover by boxes (`cover`) is another way into the same query. Where it comes to its end first, and closed
+most of the box, what it left takes the place of what the search had pending. How it fares is measured: by the
+share of the whole that was done since half of its time.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.solvers.attack.falsify import BATCH, Descent
+from salver.solvers.hybrid.cover import Cover
 from salver.solvers.query import Budget
 
 Array = npt.NDArray[np.float64]
@@ -54,3 +59,74 @@ class AttackTurns:
         self.points.clear()
         self.spent, self.longest = self.spent + took, max(self.longest, took)
         return witness
+
+
+YOUNG = 0.1
+"""Share of the time that is given, up to which the cover has half of it: before that little is measured."""
+MOST = 0.5
+"""Share of the box that a cover has to close: a split on one sign leaves no more than that to each side."""
+COVER_SHARE = 0.1
+"""Of the time since the search began, at most, that the cover takes later where it would not end in time."""
+
+
+@dataclass
+class CoverTurns:
+    """A cover that goes on beside a search.
+
+    Attributes:
+        longest: seconds of the longest step, at first of bounding the root. There is none until it has room.
+        spent: seconds of all steps.
+        history: seconds spent and share done, after each step.
+    """
+
+    cover: Cover
+    longest: float
+    spent: float = 0.0
+    history: list[tuple[float, float]] = field(default_factory=list)
+    started: float = field(default_factory=time.monotonic)
+
+    def turn(self, budget: Budget, attack: AttackTurns | None) -> Array | None:
+        """Takes steps as long as it is the cover's turn; a confirmed witness where there is one."""
+        while not self.ended and not budget.over and self._is_next(budget):
+            now = time.monotonic()
+            middles = self.cover.step()
+            witness = self._confirmed(middles)
+            took = time.monotonic() - now
+            self.spent, self.longest = self.spent + took, max(self.longest, took)
+            self.history.append((self.spent, self.cover.done))
+            if witness is not None:
+                return witness
+            if attack is not None:
+                attack.points += list(middles[-BATCH // 4 :])
+        return None
+
+    @property
+    def ended(self) -> bool:
+        return not self.cover.waiting.count
+
+    @property
+    def pays(self) -> bool:
+        """Whether what is left of an ended cover is to be searched in place of the whole."""
+        return self.cover.closed > MOST
+
+    def _confirmed(self, middles: Array) -> Array | None:
+        """A middle that survives replay; where few signs are open, most of a part is like its middle."""
+        if not len(middles):
+            return None
+        query = self.cover.query
+        margins = query.prop.margin(query.program.evaluate(middles)[0])
+        best = int(margins.argmax())
+        return query.confirm(middles[best]) if margins[best] >= 0 else None
+
+    def _is_next(self, budget: Budget) -> bool:
+        elapsed = time.monotonic() - self.started
+        young = elapsed < YOUNG * budget.seconds
+        share = 0.5 if young else COVER_SHARE
+        return self.spent + self.longest <= share * elapsed or (self.spent > 0 and self._left() < budget.left)
+
+    def _left(self) -> float:
+        """Seconds that the cover would still take at the rate of the last half of its time."""
+        spent, done = self.history[-1]
+        early = next((at for at in self.history if at[0] >= spent / 2), self.history[0])
+        gained, over = done - early[1], spent - early[0]
+        return (1.0 - done) * over / gained if gained > 0 else np.inf

@@ -28,6 +28,10 @@ LEAF_ROUNDS = 2
 def replay(deductions: Deductions, context: Context, journal: Journal, budget: Budget) -> bool:
     """Shows what the journal says of one node; whether its children are next."""
     waiting, leaf = list(journal.refuted), not journal.children
+    if journal.bare:
+        _refute(deductions, context, journal, waiting)
+        if not leaf:
+            return not context.closed
     rounds, relaxed = 0, -1
     while not context.closed and not budget.over:
         deductions.bound(context)

@@ -1,0 +1,186 @@
+"""A second tree beside the search, which asks about the class alone and leaves the saliency out.
+
+Where no point of the box has another class, or few have, the map says little, and the network's own bounds
+close a part in milliseconds (`ClassDual`). On wide convolutional networks a node of the search takes seconds.
+The tree takes turns with the search until either is done, until it would take too long, or until it
+meets a point of another class.
+
+It starts from the ranges and signs of the root, which the map had its say in. Depth first, the parts nearest
+to being closed first; a part is closed by a certified bound alone.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from salver.solvers.bounding.bounds import Bounds, bound_affine
+from salver.solvers.bounding.class_dual import ClassDual, Parts, Single
+from salver.solvers.journal import Decision, Journal
+from salver.solvers.query import Budget, Query
+from salver.solvers.slack import slack_rows
+from salver.spec import Atom
+
+BATCH = 16
+"""Parts bounded together."""
+STEPS, FIRST_STEPS = 10, 30
+SHARE = 0.5
+"""Of the time so far, at most, that the tree takes; and of what is left, where it is nearly done."""
+WAIT_S = 0.5
+"""Many searches are over before; then nothing is set up."""
+TRIAL_S, FARTHEST = 3.0, 8.0
+"""After this time the tree is given up where the parts closed so far promise this many times what is left."""
+
+
+@dataclass(eq=False)
+class _Pending:
+    """A part: a column of `parts`, its bound, depth, the neuron to split it on, and its journal."""
+
+    parts: Parts
+    column: int
+    bound: float
+    depth: float
+    neuron: int
+    journal: Journal
+
+
+@dataclass(eq=False)
+class ClassTree:
+    """
+    Attributes:
+        closed: every part is closed: the query has no solution.
+        over: nothing is left to do.
+        nodes: parts bounded so far.
+        spent: seconds of all turns; covered: share of the whole that is closed.
+        record: whether to keep what closes each part, for a proof; journal: the splits.
+    """
+
+    query: Query
+    bounds: Bounds
+    record: bool = False
+    closed: bool = False
+    over: bool = False
+    nodes: int = 0
+    spent: float = 0.0
+    covered: float = 0.0
+    journal: Journal = field(default_factory=Journal)
+    started: float = field(default_factory=time.monotonic)
+    dual: ClassDual | None = None
+    pending: list[_Pending] = field(default_factory=list)
+    units: Single = field(default_factory=lambda: np.zeros(0, np.float32))
+    atoms: list[Atom] = field(default_factory=list)
+    splits: list[tuple[int, int]] = field(default_factory=list)
+
+    def turn(self, budget: Budget) -> bool:
+        """Goes on while it is the tree's turn; whether all is closed."""
+        while not self.over and not budget.over:
+            now = time.monotonic()
+            since = now - self.started
+            near = self.spent < SHARE * (self.spent + budget.left) and self._within(SHARE * budget.left)
+            if since < WAIT_S or not (near or self.spent <= SHARE * since):
+                return False
+            if self.dual is None:
+                self._start()
+            else:
+                self._round()
+            self.spent += time.monotonic() - now
+            if self.spent > TRIAL_S and not self._within(FARTHEST * budget.left):
+                self.over = True
+        return self.closed
+
+    def _within(self, seconds: float) -> bool:
+        """Whether what is left would take so long at the pace so far."""
+        return self.spent * (1.0 - self.covered) <= seconds * self.covered
+
+    def _start(self) -> None:
+        """Takes the clause of comparisons with the fewest alternatives, and of each its least likely atom."""
+        clauses = [clause for clause in self.query.prop.comparisons if clause]
+        clause = min(clauses, key=len, default=())
+        self.atoms = [atom for part in clause for atom in part]
+        slack = slack_rows(self.query.program.output, self.atoms)
+        negative = slack.rows(np.arange(slack.size), -1.0)
+        self.dual = ClassDual.over(self.query.program, self.bounds, negative)
+        if self.dual is None or not clause:
+            self.over = True
+            return
+        most = bound_affine(self.query.program, self.bounds, slack)[1]
+        ends = np.cumsum([0, *(len(part) for part in clause)])
+        rows = np.array([a + int(most[a:b].argmin()) for a, b in pairwise(ends)], np.intp)
+        self.splits = [(n.pre, entry) for n in self.dual.relus for entry in range(len(n.width))]
+        parts = self.dual.start(rows)
+        size = np.maximum(np.abs(most - self.dual.rows.constant), np.abs(most))
+        self.units = np.where(size > 0.0, size, 1.0).astype(np.float32)
+        journals = self._alternatives(clause)
+        self._bound(parts, journals, np.full(len(rows), np.log2(len(rows))), FIRST_STEPS)
+
+    def _alternatives(self, clause: tuple[tuple[Atom, ...], ...]) -> list[Journal]:
+        if len(clause) == 1:
+            return [self.journal]
+        number = self.query.prop.clauses.index(clause)
+        self.journal.children = [
+            (Decision("clause", number, part=part), Journal(bare=True)) for part in clause
+        ]
+        return [journal for _, journal in self.journal.children]
+
+    def _round(self) -> None:
+        """Splits the next parts, and bounds both sides of each."""
+        taken = [self.pending.pop() for _ in range(min(BATCH // 2, len(self.pending)))]
+        if any(part.neuron < 0 for part in taken):
+            self.over = True  # decided by rounding: the search has the last word
+            return
+        parts = _joined([part.parts.pick([part.column]) for part in taken] * 2)
+        journals, depths = list[Journal](), np.array([part.depth for part in taken] * 2) + 1
+        for side in (0, 1):
+            for column, part in enumerate(taken):
+                pre, entry = self.splits[part.neuron]
+                parts.signs[pre][entry, column + side * len(taken)] = 2 * side - 1
+                journals.append(Journal(bare=True))
+                part.journal.children.append((Decision("neuron", pre, entry, side), journals[-1]))
+        self._bound(parts, journals, depths, STEPS)
+
+    def _bound(
+        self, parts: Parts, journals: list[Journal], depths: npt.NDArray[np.float64], steps: int
+    ) -> None:
+        assert self.dual is not None
+        units = self.units[parts.rows]
+        parts, bounds, scores, points = self.dual.ascended(parts, units, steps)
+        if (self.dual.values(points)[np.unique(parts.rows)] < 0.0).any():
+            self.over = True  # another class is there: only the map can tell
+            return
+        self.nodes += len(journals)
+        certified = np.zeros(len(journals), bool)
+        hopeful = np.flatnonzero(bounds > 0.0)
+        if len(hopeful):
+            found = self.dual.certified(parts.pick(hopeful), units[hopeful])
+            certified[hopeful] = found.bounds > 0.0
+            for column in np.flatnonzero(found.bounds > 0.0) if self.record else ():
+                at = hopeful[column]
+                atom = self.atoms[parts.rows[at]]
+                journals[at].closing = self.dual.refutation(found, int(column), atom)
+        split = np.where(scores.max(axis=0) >= 0.0, scores.argmax(axis=0), -1)
+        left = np.flatnonzero(~certified)
+        self.pending += [
+            _Pending(parts, int(at), float(bounds[at]), float(depths[at]), int(split[at]), journals[at])
+            for at in left[np.argsort(bounds[left], kind="stable")]
+        ]
+        self.covered += float(np.exp2(-depths[certified]).sum())
+        if not self.pending:
+            self.over = self.closed = True
+
+
+def _joined(parts: list[Parts]) -> Parts:
+    return Parts(
+        np.concatenate([part.rows for part in parts]),
+        *(
+            tuple(np.concatenate(layer, axis=1) for layer in zip(*columns, strict=True))
+            for columns in (
+                [part.signs for part in parts],
+                [part.slopes for part in parts],
+                [part.multipliers for part in parts],
+            )
+        ),
+    )

@@ -1,0 +1,154 @@
+"""The tree that asks about the class alone, and the bounds that close its parts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments.soundness.planted import draw_planted
+from salver.explain.unroll import logit_combination, unroll
+from salver.nets.network import Network, lower
+from salver.nets.onnx.writer import to_bytes, to_model
+from salver.nets.operators import Linear, Node, Relu, Scale
+from salver.solvers.bounding.class_dual import ClassDual, Parts
+from salver.solvers.bounding.propagation import propagate
+from salver.solvers.hybrid.class_tree import ClassTree
+from salver.solvers.hybrid.node import root_node
+from salver.solvers.journal import Journal
+from salver.solvers.proving.search import prove
+from salver.solvers.query import Budget, Query, query_over
+from salver.solvers.slack import slack_rows
+from salver.spec import Atom, Property
+
+LONG_AGO = -1e6
+SPLIT = 4
+"""Seed of a network that the tree has to split."""
+
+
+def _classifier(seed: int, scale: float = 1.0) -> Network:
+    random, nodes, last = np.random.default_rng(seed), list[Node](), "x"
+    for number, (wide, narrow) in enumerate([(6, 12), (12, 12), (12, 3)]):
+        weight = (random.normal(size=(narrow, wide)) * scale / np.sqrt(wide)).astype(np.float32)
+        bias = (0.1 * random.normal(size=narrow) * scale ** (number + 1)).astype(np.float32)
+        nodes.append(Node(last_z := f"z{number}", Linear(weight, bias), (last,), (narrow,)))
+        if number < 2:
+            nodes.append(Node(last := f"h{number}", Relu(), (last_z,), (narrow,)))
+    return Network("x", 6, tuple(nodes), "z2")
+
+
+def _dual(network: Network, reach: float) -> ClassDual:
+    program = lower(network)
+    bounds = propagate(program, np.full(6, -reach), np.full(6, reach))
+    made = ClassDual.over(program, bounds, program.output)
+    assert made is not None
+    return made
+
+
+def _random_part(dual: ClassDual, random: np.random.Generator, fixed: float) -> tuple[Parts, np.ndarray]:
+    """A part that holds a random point, with random slopes and multipliers, and the point."""
+    low, high = dual.bounds.input_lower, dual.bounds.input_upper
+    x = random.uniform(low, high)
+    pre = dual.program.evaluate(x[None])[1]
+    parts = dual.start(np.arange(3))
+    signs = tuple(
+        np.where((s == 0) & (random.random((len(s), 1)) < fixed), np.where(z.T > 0, 1, -1), s).astype(np.int8)
+        for s, z in zip(parts.signs, pre, strict=True)
+    )
+    slopes = tuple(random.random(part.shape).astype(np.float32) for part in parts.slopes)
+    multipliers = tuple(random.exponential(0.1, part.shape).astype(np.float32) for part in parts.slopes)
+    return replace(parts, signs=signs, slopes=slopes, multipliers=multipliers), x
+
+
+@pytest.mark.parametrize("scale", [2.0**-40, 1.0, 2.0**40])
+def test_any_slopes_and_multipliers_bound_the_rows(scale: float) -> None:
+    for seed in range(3):
+        dual, random = _dual(_classifier(seed, scale), 1.0), np.random.default_rng(seed)
+        unit = np.full(3, scale**3, np.float32)
+        for _ in range(10):
+            parts, x = _random_part(dual, random, 0.5)
+            value = dual.program.evaluate(x[None])[0][0]
+            assert (dual.certified(parts, unit).bounds <= value).all()
+            assert (dual.certified(dual.ascended(parts, unit, 5)[0], unit).bounds <= value).all()
+
+
+@pytest.mark.parametrize("scale", [2.0**-30, 1.0, 2.0**30])
+def test_steps_only_improve_and_mean_what_is_certified(scale: float) -> None:
+    dual = _dual(_classifier(0, scale), 1.0)
+    parts, unit = dual.start(np.arange(3)), np.full(3, scale**3, np.float32)
+    before = dual.certified(parts, unit).bounds
+    better, bounds, scores, _ = dual.ascended(parts, unit, 30)
+    after = dual.certified(better, unit).bounds
+    assert (after > before).all()
+    assert np.allclose(after, bounds, rtol=1e-3, atol=1e-3 * scale**3)
+    assert (scores.max(axis=0) >= 0).all()
+
+
+def _query(network: Network, reach: float, room: float) -> Query:
+    """Whether another class comes within `room` of the first one in a box."""
+    whole = unroll(network, logit_combination(3, 0), "raw")
+    classes = [0, 1, 2]
+    label = int(lower(network).evaluate(np.zeros((1, 6)))[0][0].argmax())
+    shift = np.zeros(3, np.float32)
+    shift[[k for k in classes if k != label]] = room
+    moved = Network(
+        "x", 6, (*network.nodes, Node("y", Scale(np.ones(3, np.float32), shift), ("z2",), (3,))), "y"
+    )
+    whole = unroll(moved, logit_combination(3, label), "raw")
+    clause = tuple((Atom(k, ">=", label),) for k in classes if k != label)
+    prop = Property(np.full(6, -reach), np.full(6, reach), (clause,), whole.output_size)
+    return Query(Path("none.onnx"), whole, prop)
+
+
+def _largest_slack(query: Query) -> float:
+    x = np.random.default_rng(0).uniform(-1.0, 1.0, (2_000, 6)) * query.prop.input_upper
+    outputs = query.program.evaluate(x)[0]
+    return float(query.prop.margin(outputs).max())
+
+
+def test_the_tree_closes_what_the_root_leaves_and_nothing_that_has_a_point() -> None:
+    split = 0
+    for seed in range(6):
+        for room in (-0.6, 0.2):
+            query = _query(_classifier(seed), 0.4, room)
+            tree = ClassTree(query, root_node(query).within, started=LONG_AGO)
+            if tree.turn(Budget(20.0)):
+                assert _largest_slack(query) < 0.0
+                split += tree.nodes > 2
+    assert split >= 2
+
+
+def test_what_the_tree_closes_is_proved_by_its_own_multipliers(tmp_path: Path) -> None:
+    query = _query(_classifier(SPLIT), 0.4, -0.2)
+    path = tmp_path / "network.onnx"
+    path.write_bytes(to_bytes(to_model(query.network)))
+    query = query_over(path, query.prop, (), path)
+    tree = ClassTree(query, root_node(query).within, record=True, started=LONG_AGO)
+    assert tree.turn(Budget(20.0))
+    assert tree.nodes > 2
+    tree.journal.program = query.program
+    steps = prove(query, Budget(60.0), journal=tree.journal)
+    assert steps is not None
+    kinds = [step["do"] for step in steps]
+    assert set(kinds) == {"bound", "case", "split", "close"}
+    assert kinds.count("close") == _leaves(tree.journal)
+
+
+def _leaves(journal: Journal) -> int:
+    return sum(_leaves(child) for _, child in journal.children) if journal.children else 1
+
+
+def test_what_reads_masks_is_left_to_the_search(tmp_path: Path) -> None:
+    query = _query(_classifier(0), 0.5, 0.0)
+    rows = slack_rows(query.program.output, [Atom(3, ">=", 4)])
+    assert ClassDual.over(query.program, root_node(query).within, rows) is None
+
+
+def test_no_tree_closes_a_query_with_a_planted_point(tmp_path: Path) -> None:
+    for seed in range(3):
+        query = draw_planted(tmp_path, seed)
+        root = root_node(query)
+        assert not root.within.infeasible
+        assert not ClassTree(query, root.within, started=LONG_AGO).turn(Budget(0.3))

@@ -1,0 +1,137 @@
+"""The cover of a box by smaller ones: nothing falls between them, and no solution is ever closed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from salver.oracle.enumerate import enumerate_query
+from salver.solvers.hybrid import cover as covers
+from salver.solvers.hybrid import turns
+from salver.solvers.hybrid.cover import Cover, Parts
+from salver.solvers.hybrid.node import root_node
+from salver.solvers.hybrid.tree import search
+from salver.solvers.hybrid.turns import CoverTurns
+from salver.solvers.query import Budget, Options, Query, Verdict
+from salver.spec.truth import Truth
+from tests.builders.small_queries import random_query
+
+
+def parts_of(rng: np.random.Generator) -> Parts:
+    """Boxes of all sizes: wide, points in some inputs, and ends that are neighbours in float64."""
+    inputs, count = 3, 40
+    low = rng.normal(size=(inputs, count)) * 10 ** rng.uniform(-6, 6, (inputs, count))
+    width = rng.choice([0.0, 1.0, 1e-9], (inputs, count)) * rng.uniform(0, 2, (inputs, count))
+    high = low + width * np.abs(low)
+    high = np.where(rng.random(low.shape) < 0.2, np.nextafter(low, np.inf), high)
+    signs = tuple(rng.integers(-1, 2, (size, count)).astype(np.int8) for size in (4, 5))
+    signs[1][0] = 0
+    return Parts(low, high, signs, np.full(count, np.inf), rng.uniform(size=count))
+
+
+def test_halves_meet_in_the_middle_and_are_the_whole() -> None:
+    rng = np.random.default_rng(0)
+    parts = parts_of(rng)
+    inputs = rng.integers(0, 3, parts.count)
+    below, above = covers._cut(parts, inputs, np.arange(parts.count))
+    for part, at in enumerate(inputs):
+        assert below.high[at, part] == above.low[at, part]
+        assert parts.low[at, part] <= below.high[at, part] <= parts.high[at, part]
+        others = np.arange(3) != at
+        for half in (below, above):
+            assert np.array_equal(half.low[others, part], parts.low[others, part])
+            assert np.array_equal(half.high[others, part], parts.high[others, part])
+    assert np.array_equal(below.low, parts.low)
+    assert np.array_equal(above.high, parts.high)
+    assert np.array_equal(below.share + above.share, parts.share)
+    assert all(
+        np.array_equal(a, b) for half in (below, above) for a, b in zip(half.signs, parts.signs, strict=True)
+    )
+
+
+def is_in(query: Query, parts: Parts, x: np.ndarray) -> bool:
+    """Whether some part has the point in its box, with the signs that it has there."""
+    _, pre, _ = query.program.evaluate(x[None])
+    inside = ((parts.low <= x[:, None]) & (x[:, None] <= parts.high)).all(axis=0)
+    for z, sign in zip(pre, parts.signs, strict=True):
+        inside &= ((sign == 0) | ((z[0][:, None] > 0) == (sign > 0))).all(axis=0)
+    return bool(inside.any())
+
+
+@pytest.mark.parametrize("batch", [1, 64])
+def test_a_solution_is_never_closed(tmp_path: Path, batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(covers, "BATCH", batch)
+    followed = 0
+    for seed in range(500, 530):
+        query = random_query(tmp_path, seed)
+        x = np.random.default_rng(seed).uniform(
+            query.prop.input_lower, query.prop.input_upper, (400, query.program.input_size)
+        )
+        margins = query.prop.margin(query.program.evaluate(x)[0])
+        if margins.max() <= 0:
+            continue
+        cover = Cover(query, root_node(query).within, few=0)
+        for _ in range(12 if batch == 1 else 200):
+            if not cover.waiting.count:
+                break
+            cover.step()
+            known_parts = [cover.waiting, *(_part_of(leaf) for leaf in cover.leaves)]
+            assert is_in(query, Parts.joined(known_parts), x[int(margins.argmax())])
+        followed += 1
+    assert followed >= 5
+
+
+def _part_of(leaf: covers.SearchNode) -> Parts:
+    signs = tuple(leaf.signs[number][:, None] for number in range(len(leaf.signs)))
+    box = (leaf.within.input_lower[:, None], leaf.within.input_upper[:, None])
+    return Parts(*box, signs, np.ones(1), np.ones(1))
+
+
+def test_a_search_whose_cover_always_has_its_turn_agrees_with_enumeration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "COVER_SHARE", float("inf"))
+    monkeypatch.setattr(turns, "MOST", -1.0)
+    verdicts = set()
+    for seed in range(600, 630):
+        query = random_query(tmp_path, seed)
+        root = root_node(query)
+        if root.within.infeasible:
+            continue
+        cover = CoverTurns(Cover(query, root.within, few=0), longest=0.0)
+        result = search(query, Budget(20.0), Options(), [root], cover=cover)
+        exact = enumerate_query(query.program, query.prop)
+        verdicts.add(result.verdict)
+        if exact.truth is Truth.UNSAT:
+            assert result.verdict is not Verdict.SAT
+        if exact.truth is Truth.SAT:
+            assert result.verdict is not Verdict.UNSAT
+        if exact.truth is not Truth.UNKNOWN and exact.clearance > 1e-4:
+            assert result.verdict.value == exact.truth.value
+        assert cover.cover.bounded > 0
+        assert not cover.ended or cover.cover.done == pytest.approx(1.0)
+    assert {Verdict.SAT, Verdict.UNSAT} <= verdicts
+
+
+def test_the_cover_waits_for_its_share_unless_it_will_end_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query = random_query(tmp_path, 3)
+    clock = [0.0]
+    monkeypatch.setattr("salver.solvers.hybrid.turns.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("salver.solvers.query.time.monotonic", lambda: clock[0])
+    budget = Budget(100.0, started=0.0)
+    cover = CoverTurns(Cover(query, root_node(query).within), longest=2.0, started=0.0)
+    clock[0] = 3.0
+    assert not cover._is_next(budget)  # half of 3 s, while little is measured
+    clock[0] = 4.0
+    assert cover._is_next(budget)
+    cover.spent, cover.history = 8.0, [(2.0, 0.5), (4.0, 0.5), (8.0, 0.5)]
+    clock[0] = 50.0
+    assert not cover._is_next(budget)  # nothing gained in the last half of its time
+    cover.history = [(4.0, 0.5), (8.0, 0.6)]
+    assert cover._is_next(budget)  # 0.4 more at 0.1 in 4 s
+    clock[0] = 90.0
+    assert not cover._is_next(budget)
