@@ -152,3 +152,17 @@ def test_no_tree_closes_a_query_with_a_planted_point(tmp_path: Path) -> None:
         root = root_node(query)
         assert not root.within.infeasible
         assert not ClassTree(query, root.within, started=LONG_AGO).turn(Budget(0.3))
+
+
+def test_an_alternative_that_always_holds_is_no_clause_for_the_tree() -> None:
+    query = _query(_classifier(SPLIT), 0.4, -0.2)
+    always = replace(query.prop, clauses=(((), *query.prop.clauses[0]),))
+    tree = ClassTree(query.asking(always), root_node(query).within, started=LONG_AGO)
+    assert not tree.turn(Budget(5.0))
+    assert tree.over
+
+
+def test_numbers_beyond_single_precision_only_leave_the_tree_without_bounds() -> None:
+    query = _query(_classifier(0, 2.0**40), 1e80, 0.0)
+    tree = ClassTree(query, root_node(query).within, started=LONG_AGO)
+    assert not tree.turn(Budget(1.0))

@@ -7,6 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from salver.nets.network import Network
+from salver.nets.onnx.writer import to_bytes, to_model
+from salver.nets.operators import Abs, Linear, Node
 from salver.oracle.enumerate import enumerate_query
 from salver.solvers.hybrid import cover as covers
 from salver.solvers.hybrid import turns
@@ -15,6 +18,7 @@ from salver.solvers.hybrid.node import root_node
 from salver.solvers.hybrid.tree import search
 from salver.solvers.hybrid.turns import CoverTurns
 from salver.solvers.query import Budget, Options, Query, Verdict
+from salver.spec import Atom, Property
 from salver.spec.truth import Truth
 from tests.builders.small_queries import random_query
 
@@ -135,3 +139,20 @@ def test_the_cover_waits_for_its_share_unless_it_will_end_in_time(
     assert cover._is_next(budget)  # 0.4 more at 0.1 in 4 s
     clock[0] = 90.0
     assert not cover._is_next(budget)
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+def test_a_network_without_neurons_leaves_its_box_to_the_search(tmp_path: Path, absolute: bool) -> None:
+    linear = Linear(np.array([[1, 0], [0, 1], [1, 1]], np.float32), np.zeros(3, np.float32))
+    nodes = [Node("z", linear, ("x",), (3,))] + [Node("y", Abs(), ("z",), (3,))] * absolute
+    network = Network("x", 2, tuple(nodes), nodes[-1].name)
+    path = tmp_path / "linear.onnx"
+    path.write_bytes(to_bytes(to_model(network)))
+    far = [((Atom(i, ">=", constant=0.5),), (Atom(i, "<=", constant=-0.5),)) for i in (0, 1)]
+    near = [((Atom(2, ">=", constant=0.15),),), ((Atom(2, "<=", constant=0.4),),)]
+    query = Query(path, network, Property(np.full(2, -0.55), np.full(2, 0.55), (*far, *near), 3))
+    root = root_node(query)
+    cover = CoverTurns(Cover(query, root.within), longest=0.0)
+    assert search(query, Budget(20.0), Options(), [root], cover=cover).verdict is Verdict.UNSAT
+    assert cover.ended
+    assert len(cover.cover.leaves) == 1

@@ -54,7 +54,8 @@ class BoundedBoxes:
     @property
     def open(self) -> Indices:
         """Open neurons of each box [boxes]."""
-        return np.asarray(np.sum([(signs == 0).sum(axis=0) for signs in self.bounds.signs], axis=0))
+        none = np.zeros(len(self.empty), np.intp)
+        return sum(((signs == 0).sum(axis=0) for signs in self.bounds.signs), none)
 
     def range(self, affine: Affine) -> tuple[Array, Array]:
         """Bounds [rows, boxes] of affine rows over the blocks."""

@@ -83,10 +83,12 @@ class ClassTree:
             near = self.spent < SHARE * (self.spent + budget.left) and self._within(SHARE * budget.left)
             if since < WAIT_S or not (near or self.spent <= SHARE * since):
                 return False
-            if self.dual is None:
-                self._start()
-            else:
-                self._round()
+            # What leaves the range of single precision bounds nothing.
+            with np.errstate(all="ignore"):
+                if self.dual is None:
+                    self._start()
+                else:
+                    self._round()
             self.spent += time.monotonic() - now
             if self.spent > TRIAL_S and not self._within(FARTHEST * budget.left):
                 self.over = True
@@ -98,7 +100,7 @@ class ClassTree:
 
     def _start(self) -> None:
         """Takes the clause of comparisons with the fewest alternatives, and of each its least likely atom."""
-        clauses = [clause for clause in self.query.prop.comparisons if clause]
+        clauses = [clause for clause in self.query.prop.comparisons if clause and all(clause)]
         clause = min(clauses, key=len, default=())
         self.atoms = [atom for part in clause for atom in part]
         slack = slack_rows(self.query.program.output, self.atoms)
