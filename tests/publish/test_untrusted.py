@@ -6,6 +6,7 @@ import ast
 import csv
 import gzip
 import os
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -244,26 +245,29 @@ class Tags(HTMLParser):
         self.images += tag == "img" or any(name.startswith("on") for name, _ in attrs)
 
 
-@pytest.fixture(scope="module")
-def hostile_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report over solvers and instances with hostile names."""
+def _report(solvers: Sequence[str], suffix: str, folder: Path) -> Path:
     records, instances = [], {}
-    for solver in SOLVERS:
+    for solver in solvers:
         for name in ("box-1", "box-2"):
             one = judged_runs.run(solver, name, Claim.SAT, 1.0)
-            evil = f"{name}<script>alert(1)</script>"
-            records.append(one.model_copy(update={"instance": evil, "suite": "=1+1"}))
+            records.append(one.model_copy(update={"instance": f"{name}{suffix}", "suite": "=1+1"}))
             instances[name] = judged_runs.INSTANCES[name]
     judgements = judge(records, instances, {})
     judged = [JudgedRun(run=r, judgement=j) for r, j in zip(records, judgements, strict=True)]
-    return judged_runs.reported(judged_runs.loaded(tmp_path_factory.mktemp("run"), judged, instances)).parent
+    return judged_runs.reported(judged_runs.loaded(folder, judged, instances)).parent
 
 
-def test_no_name_becomes_html(hostile_report: Path) -> None:
+@pytest.fixture(scope="module")
+def hostile_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report over solvers and instances with hostile names."""
+    return _report(SOLVERS, "<script>alert(1)</script>", tmp_path_factory.mktemp("run"))
+
+
+def test_no_name_becomes_html(hostile_report: Path, tmp_path: Path) -> None:
     tags, plain = Tags(), Tags()
     tags.feed((hostile_report / "index.html").read_text())
-    template = (project_root() / "src/salver/report/templates/index.html.j2").read_text()
-    plain.feed(template)
+    harmless = _report([f"solver-{number}" for number in range(len(SOLVERS))], "", tmp_path)
+    plain.feed((harmless / "index.html").read_text())
     assert tags.images == 0
     assert tags.scripts == plain.scripts
     assert "<img" not in (hostile_report / "leaderboard.md").read_text()

@@ -86,13 +86,13 @@ class Journal:
         refuted: in the order in which they were found; every one may rest on those before it.
         closing: why the node has no point, where one refutation says so.
         children: what the node was split into.
-        bare: the node had no bounds of its own: it was split, or closed by `closing` alone.
         program: at the root, the program whose neurons and blocks all numbers mean; None for that of the
             whole network.
+        bare: the node had no bounds of its own: it was split, or closed by `closing` alone.
     """
 
     refuted: list[Refuted] = field(default_factory=list)
     closing: Refutation | None = None
     children: list[tuple[Decision, Journal]] = field(default_factory=list)
-    bare: bool = False
     program: Program | None = None
+    bare: bool = False

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from salver.solvers.alternatives import without_refuted
+from salver.solvers.bounding.bounds import Bounds
 from salver.solvers.bounding.forward import MOST_INPUTS
 from salver.solvers.bounding.stacked import stacked
 from salver.solvers.hybrid.node import SearchNode, reduced_root, root_node, tighten
 from salver.solvers.journal import Journal
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
+
+if TYPE_CHECKING:
+    from salver.solvers.hybrid.turns import CoverTurns
 
 ATTACK_SHARE, ATTACK_MOST_S = 0.1, 3.0
 
@@ -59,12 +64,7 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
     from salver.solvers.hybrid.class_tree import ClassTree
     from salver.solvers.hybrid.tree import search
 
-    cover = None
-    if "inputs" not in options.without and journal is None and query.program.input_size <= MOST_INPUTS:
-        from salver.solvers.hybrid.cover import Cover
-        from salver.solvers.hybrid.turns import CoverTurns
-
-        cover = CoverTurns(Cover(query, bounds), longest=took)
+    cover = _cover(query, options, bounds, took)
     classes = None
     if "classes" not in options.without:
         classes = ClassTree(query, bounds, journal is not None, started=started)
@@ -72,3 +72,18 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
     if journal is not None and classes is not None and classes.closed:
         journal.children, journal.closing = classes.journal.children, classes.journal.closing
     return replace(result, journal=journal)
+
+
+def _cover(query: Query, options: Options, bounds: Bounds, took: float) -> CoverTurns | None:
+    """A cover of the box; None for many inputs, and where it is left out.
+
+    Args:
+        took: seconds of bounding the root.
+    """
+    # The format of proofs has no cuts of inputs.
+    if "inputs" in options.without or options.record or query.program.input_size > MOST_INPUTS:
+        return None
+    from salver.solvers.hybrid.cover import Cover
+    from salver.solvers.hybrid.turns import CoverTurns
+
+    return CoverTurns(Cover(query, bounds), longest=took)
