@@ -61,7 +61,7 @@ def test_any_question_about_any_map_asks_what_it_says(
 ) -> None:
     asked = posed(explanation, question)
     draft = asked.draft(2.0, Found(0.0))
-    x = np.random.default_rng(1).uniform(-1, 1, (200, 9))
+    x = np.random.default_rng(1).uniform(-1, 1, (400, 9))
     outputs, facts = evaluate(draft.graph, x), draft.facts
     expected = facts.expected_outputs(draft.classifier, x)
     assert (np.abs(outputs - expected).max(axis=1) <= 1e-4).mean() > 0.98

@@ -128,6 +128,12 @@ def test_sums_of_the_largest_limbs_are_exact(terms: int) -> None:
         assert made.astype(object).tolist() == [[expected, -expected], [-expected, expected]]
 
 
+@pytest.mark.parametrize("weights", [np.eye(3), np.full((3, 3), 2.0**53 - 1.0)])
+def test_no_rows_have_no_products(weights: np.ndarray) -> None:
+    none = np.zeros((0, 3), np.int64)
+    assert Matrix(weights).times(none).shape == Matrix(weights).after(none).shape == (0, 3)
+
+
 def _tensors(graph: Graph, network: nets.Network, points: np.ndarray) -> dict[str, np.ndarray]:
     """Every tensor and step at points [k, n], by ONNX semantics in float64."""
     values = {graph.network.input: points}

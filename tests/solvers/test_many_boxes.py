@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from salver.explain.explanation import Explanation
+from salver.nets.affine import Affine
 from salver.nets.network import lower
 from salver.nets.program import Program
-from salver.solvers.bounding.bounds import Bounds
+from salver.solvers.bounding.bounds import Bounds, interval
 from salver.solvers.bounding.forward import Form, ForwardForms
 from salver.solvers.bounding.many_boxes import BoundedBoxes, bound_boxes
 from salver.solvers.bounding.propagation import propagate
@@ -112,3 +113,11 @@ def test_without_forward_bounds_they_are_those_of_each_box(
         # Outputs get their own interval here, and in `propagate` no better one.
         assert np.allclose(alone.output_lower, found.bounds.output_lower[:, box], rtol=1e-9, atol=1e-11)
         assert np.allclose(alone.output_upper, found.bounds.output_upper[:, box], rtol=1e-9, atol=1e-11)
+
+
+def test_a_map_that_reads_nothing_is_its_constant_in_every_box() -> None:
+    low, high, size = interval(Affine({}, np.array([3.0, 0.0])), Bounds(np.zeros((2, 5)), np.ones((2, 5))))
+    assert low.shape == high.shape == size.shape == (2, 5)
+    assert (size == [[3.0], [0.0]]).all()
+    assert (low <= [[3.0], [0.0]]).all()
+    assert (high >= [[3.0], [0.0]]).all()

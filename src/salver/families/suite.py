@@ -17,7 +17,8 @@ from salver.core.project import folders_named
 from salver.core.records import Record, parse_record
 from salver.families.publication import Publication
 
-_NETWORKS = (".onnx", ".onnx.gz", ".pt", ".pth", ".h5", ".keras")
+_NETWORKS = (".onnx", ".onnx.gz", ".pt", ".pth", ".h5", ".hdf5", ".keras")
+"""Endings of what is no suite for certain."""
 _FOLDER = r"^[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}$"
 
 
@@ -109,7 +110,7 @@ def read_suite(key: str) -> Suite:
     Raises:
         SalverError: unknown key ("did you mean"), a network, malformed TOML, an unknown or missing entry.
     """
-    if key.endswith(_NETWORKS):
+    if key.lower().endswith(_NETWORKS):
         hint = "write a suite that names it, or ask about one point with `salver check`"
         raise SalverError("is a network and no suite", key, hint)
     path = Path(key) if key.endswith(".toml") else choose(key, suite_paths(), "suite")

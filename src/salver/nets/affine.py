@@ -62,11 +62,15 @@ class Affine:
         return np.abs(self.constant) if self.constant_size is None else self.constant_size
 
     def magnitude(self, largest: Mapping[int, Array]) -> Array:
-        """Sums of absolute values [size] of all that the rows add up, where |block b| <= largest[b]."""
+        """Sums of absolute values [size] of all that the rows add up, where |block b| <= largest[b].
+
+        Args:
+            largest: block -> [size]; or [size, boxes], and then so is the result.
+        """
         total = self.constant_absolute
         for block, matrix in self.absolute.items():
-            total = total + matrix @ largest[block]
-        return np.asarray(total)
+            total = total + (matrix @ largest[block]).T
+        return np.asarray(total.T)
 
     def rows(self, rows: npt.NDArray[np.intp], sign: float = 1.0) -> Affine:
         """Chosen rows, times 1 or -1."""

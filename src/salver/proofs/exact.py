@@ -264,12 +264,14 @@ class Matrix:
         """Limbs times limbs, added up by their places and put together again."""
         digits = rows if isinstance(rows, Digits) else Digits(rows)
         count = len(digits.rows)
+        if not count:
+            return np.zeros((0, self.shape[axis]), np.int64)
         if self._picks is not None:
             total = np.zeros((count, self.shape[axis]), digits.rows.dtype)
             total[:, self._picks[axis]] = digits.rows[:, self._picks[1 - axis]] * self._picks[2]
             return total
         used, stacked = digits.used, digits.limbs
-        row_limbs = len(stacked) // max(count, 1)
+        row_limbs = len(stacked) // count
         # As long as all that meets in one place is below 2^53, floats add it up exactly.
         exact = self._terms[axis] * min(row_limbs, len(self._limbs)) <= MOST_TERMS
         places: list[Any] = [None] * (row_limbs + len(self._limbs) - 1)

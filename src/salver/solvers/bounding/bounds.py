@@ -22,8 +22,8 @@ Where the input lies in a ball besides, a row over the input is least over box a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -165,14 +165,28 @@ def constant_rows(affine: Affine, bounds: Bounds | None = None) -> npt.NDArray[n
     return np.flatnonzero(weight == 0.0)
 
 
+def in_every_box(values: Array, boxes: tuple[int, ...]) -> Array:
+    """Values [k] that are the same in every box, once for one box and [k, boxes] for many; a copy."""
+    made = np.empty((len(values), *boxes))
+    made.T[...] = values.T
+    return made
+
+
 def interval(affine: Affine, bounds: Bounds) -> tuple[Array, Array, Array]:
-    """Bounds [rows] by interval arithmetic in midpoint-radius form, and `Affine.magnitude`."""
-    middle, radius = affine.constant.copy(), np.zeros(affine.size)
+    """Bounds [rows] by interval arithmetic in midpoint-radius form, and `Affine.magnitude`.
+
+    Args:
+        bounds: of one box, or of many at once (see `many_boxes`); then all is [rows, boxes].
+    """
+    boxes = bounds.input_lower.shape[1:]
+    middle = in_every_box(affine.constant, boxes)
+    radius = np.zeros_like(middle)
     for block, matrix in affine.terms.items():
         low, high = bounds.block_lower[block], bounds.block_upper[block]
         middle += matrix @ ((low + high) / 2)
         radius += affine.unsigned[block] @ ((high - low) / 2)
-    size = affine.magnitude(bounds.largest)
+    # A map that reads nothing has one magnitude for all boxes.
+    size = in_every_box(affine.magnitude(bounds.largest), boxes)
     slop = ROUNDING * size + TINY
     # What overflows, or is not a number, bounds nothing.
     low, high = np.fmax(middle - radius - slop, -np.inf), np.fmin(middle + radius + slop, np.inf)
@@ -234,11 +248,34 @@ def _backward(
     if both:
         rows = {block: coefficients.with_negative(matrix) for block, matrix in rows.items()}
         constant, scale = np.concatenate([constant, -constant]), np.tile(scale, 2)
+    matrix, constant, scale = carried_back(
+        program, rows, constant, scale, lambda number: relaxed(program, bounds, number, pairing)
+    )
+    return np.zeros((len(constant), program.input_size)) if matrix is None else matrix, constant, scale
+
+
+def carried_back(
+    program: Program,
+    rows: dict[int, Matrix],
+    constant: Array,
+    scale: Array,
+    lines: Callable[[int], Relaxed],
+) -> tuple[Matrix | None, Array, Array]:
+    """Linear minorants in terms of x of rows over the blocks.
+
+    Args:
+        rows: block -> coefficients [k, size]; used up.
+        constant, scale: of the rows, and what they were added up from so far [k].
+        lines: of a block; each line is of all rows [size], or has one for every row [k, size].
+
+    Returns:
+        matrix [k, n], None where nothing of x is read; constant and scale [k].
+    """
     for number in reversed(range(len(program.blocks))):
         weights = rows.pop(number, None)
         if weights is None:
             continue
-        step = relaxed(program, bounds, number, pairing)
+        step = lines(number)
         if step.mask is not None:
             on_mask = coefficients.times(weights, *step.mask)
             rows[step.other] = coefficients.added(rows.get(step.other), on_mask)
@@ -248,8 +285,7 @@ def _backward(
         scale = scale + 4.0 * coefficients.size(weights, step.reach) + coefficients.size(slope, step.size)
         for target, matrix in step.source.terms.items():
             rows[target] = coefficients.added(rows.get(target), coefficients.product(slope, matrix))
-    matrix = rows.get(-1)
-    return np.zeros((len(constant), program.input_size)) if matrix is None else matrix, constant, scale
+    return rows.get(-1), constant, scale
 
 
 @dataclass(frozen=True, eq=False)
@@ -271,6 +307,21 @@ class Relaxed:
     reach: Array
     mask: tuple[Array, Array] | None = None
     other: int = -1
+
+    def for_rows(self, boxes: npt.NDArray[np.intp]) -> Relaxed:
+        """Of lines in many boxes [size, boxes], those of the box of every row [rows, size]."""
+
+        def of(sides: tuple[Array, Array]) -> tuple[Array, Array]:
+            return sides[0].T[boxes], sides[1].T[boxes]
+
+        return replace(
+            self,
+            slope=of(self.slope),
+            offset=of(self.offset),
+            size=self.size.T[boxes],
+            reach=self.reach.T[boxes],
+            mask=None if self.mask is None else of(self.mask),
+        )
 
 
 def relaxed(program: Program, bounds: Bounds, number: int, pairing: bool) -> Relaxed:

@@ -38,7 +38,12 @@ def with_negative(matrix: Matrix) -> Matrix:
 
 
 def times(weights: Matrix, lower: Array, upper: Array) -> Matrix:
-    """Positive coefficients times the entry of `lower` [columns] for their column, others times `upper`."""
+    """Positive coefficients times the entry of `lower` for their column, others times that of `upper`.
+
+    Args:
+        weights: [rows, columns].
+        lower, upper: [columns]; or [rows, columns], where the weights are dense.
+    """
     if not sparse.issparse(weights):
         return weights * np.where(weights > 0.0, lower, upper)
     at, values = weights.indices, weights.data
@@ -55,12 +60,16 @@ def total(weights: Matrix, lower: Array, upper: Array) -> Array:
 
 
 def size(weights: Matrix, reach: Array) -> Array:
-    """Sums [rows] of the absolute values of what is added up over entries within `reach` [columns]."""
+    """Sums [rows] of the absolute values of what is added up, where entries lie within `reach`.
+
+    Args:
+        reach: [columns]; or [rows, columns], where the weights are dense.
+    """
     if sparse.issparse(weights):
         return np.asarray(abs(weights) @ reach + UNDERFLOW * reach.sum())
     sizes = np.abs(weights)
     sizes += UNDERFLOW
-    return np.asarray(sizes @ reach)
+    return np.asarray(sizes @ reach) if reach.ndim == 1 else np.einsum("rn,rn->r", sizes, reach)
 
 
 def product(slope: Matrix, matrix: Matrix) -> Matrix:

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.nets.affine import ROUNDING, Affine, Matrix
-from salver.solvers.bounding.bounds import Relaxed
+from salver.solvers.bounding.bounds import Relaxed, in_every_box
 from salver.solvers.bounding.relaxation import TINY, UNDERFLOW
 
 Array = npt.NDArray[np.float64]
@@ -66,10 +66,9 @@ class ForwardForms:
         """The form of an affine map over blocks that have one."""
         boxes = self.low.shape[1:]
         centre = np.zeros((affine.size, *self.largest.shape))
-        centre[:, -1] = _column(affine.constant, boxes)
+        centre[:, -1] = in_every_box(affine.constant, boxes)
         spread = np.zeros_like(centre)
-        constant_size = np.abs(affine.constant) if affine.constant_size is None else affine.constant_size
-        size = np.zeros((affine.size, *boxes)) + _column(constant_size, boxes)
+        size = in_every_box(affine.constant_absolute, boxes)
         for block, matrix in affine.terms.items():
             form = self.blocks[block]
             size += affine.absolute[block] @ (form.size + self._reach(form))
@@ -114,11 +113,6 @@ class ForwardForms:
 def product(matrix: Matrix, values: Array) -> Array:
     """matrix [k, m] @ values [m, ...]: [k, ...]."""
     return np.asarray(matrix @ values.reshape(len(values), -1)).reshape(-1, *values.shape[1:])
-
-
-def _column(values: Array, boxes: tuple[int, ...]) -> Array:
-    """Values [k] that are the same in every box."""
-    return values.reshape(-1, *(1 for _ in boxes))
 
 
 def _dot(matrix: Array, vector: Array) -> Array:

@@ -23,9 +23,18 @@ from salver.nets.program import (
     Program,
     ReluBlock,
 )
-from salver.solvers.bounding.bounds import Bounds, Relaxed, Signs, neuron_range, relaxed
+from salver.solvers.bounding import coefficients
+from salver.solvers.bounding.bounds import (
+    Bounds,
+    Relaxed,
+    Signs,
+    carried_back,
+    interval,
+    neuron_range,
+    relaxed,
+)
 from salver.solvers.bounding.forward import Form, ForwardForms
-from salver.solvers.bounding.relaxation import TINY, UNDERFLOW, is_point, product_range
+from salver.solvers.bounding.relaxation import TINY, is_point, product_range
 
 Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
@@ -59,7 +68,7 @@ class BoundedBoxes:
 
     def range(self, affine: Affine) -> tuple[Array, Array]:
         """Bounds [rows, boxes] of affine rows over the blocks."""
-        low, high, size = _interval(affine, self.bounds)
+        low, high, size = interval(affine, self.bounds)
         least, most = self.forms.range(self.forms.of(affine))
         low, high = np.fmax(low, least), np.fmin(high, most)
         wanted = np.broadcast_to(~self.empty, low.shape)
@@ -180,27 +189,12 @@ class _Pass:
         return self.backward.tightened(affine, low, high, size, wanted & ~self.empty)
 
     def _ranges(self, affine: Affine, known: tuple[Array, Array]) -> tuple[Array, Array, Array, Form]:
-        low, high, size = _interval(affine, self.found)
+        low, high, size = interval(affine, self.found)
         form = self.forms.of(affine)
         least, most = self.forms.range(form)
         low = np.fmax(np.fmax(low, least), known[0][:, None])
         high = np.fmin(np.fmin(high, most), known[1][:, None])
         return low, high, size, form
-
-
-def _interval(affine: Affine, bounds: Bounds) -> tuple[Array, Array, Array]:
-    """As `bounds.interval`, of many boxes: low, high and magnitude [rows, boxes]."""
-    middle = np.repeat(affine.constant[:, None], bounds.input_lower.shape[1], axis=1)
-    radius = np.zeros_like(middle)
-    size = np.abs(affine.constant) if affine.constant_size is None else affine.constant_size
-    size = np.repeat(size[:, None], middle.shape[1], axis=1)
-    for block, matrix in affine.terms.items():
-        low, high = bounds.block_lower[block], bounds.block_upper[block]
-        middle += matrix @ ((low + high) / 2)
-        radius += affine.unsigned[block] @ ((high - low) / 2)
-        size += affine.absolute[block] @ np.maximum(np.abs(low), np.abs(high))
-    slop = ROUNDING * size + TINY
-    return np.fmax(middle - radius - slop, -np.inf), np.fmin(middle + radius + slop, np.inf), size
 
 
 _CELLS = 1 << 21
@@ -237,30 +231,16 @@ class BackwardPasses:
 
     def _least(self, affine: Affine, size: Array, boxes: Indices, pairing: bool) -> Array:
         """Least values of affine rows, each over the box of its number, and of their negatives after them."""
-        rows = {block: _both(dense(matrix)) for block, matrix in affine.terms.items()}
-        constant, scale, boxes = _both(affine.constant), np.tile(size, 2), np.tile(boxes, 2)
-        for number in reversed(range(len(self.program.blocks))):
-            weights = rows.pop(number, None)
-            if weights is None:
-                continue
-            step, below = self._step(number, pairing), weights > 0.0
-
-            def sided(sides: tuple[Array, Array], weights: Array = weights, below: Flags = below) -> Array:
-                return np.asarray(weights * np.where(below, sides[0].T[boxes], sides[1].T[boxes]))
-
-            if step.mask is not None:
-                _add(rows, step.other, sided(step.mask))
-            slope = sided(step.slope)
-            constant = constant + sided(step.offset).sum(axis=1) + slope @ step.source.constant
-            scale = scale + 4.0 * _sizes(weights, step.reach.T[boxes])
-            scale += _sizes(slope, step.size.T[boxes])
-            for target, matrix in step.source.terms.items():
-                _add(rows, target, np.asarray(slope @ matrix))
-        matrix = rows.get(-1)
+        rows = {block: coefficients.with_negative(dense(matrix)) for block, matrix in affine.terms.items()}
+        constant, scale = np.concatenate([affine.constant, -affine.constant]), np.tile(size, 2)
+        boxes = np.tile(boxes, 2)
+        matrix, constant, scale = carried_back(
+            self.program, rows, constant, scale, lambda number: self._step(number, pairing).for_rows(boxes)
+        )
         if matrix is not None:
             constant = constant + np.einsum("rn,rn->r", matrix, self.middle[boxes])
             constant -= np.einsum("rn,rn->r", np.abs(matrix), self.radius[boxes])
-            scale = scale + _sizes(matrix, self.largest[boxes])
+            scale = scale + coefficients.size(matrix, self.largest[boxes])
         return np.asarray(constant - ROUNDING * scale - TINY)
 
     def _step(self, number: int, pairing: bool) -> Relaxed:
@@ -268,16 +248,3 @@ class BackwardPasses:
         if (number, pairing) not in self.steps:
             self.steps[number, pairing] = relaxed(self.program, self.bounds, number, pairing)
         return self.steps[number, pairing]
-
-
-def _both(rows: Array) -> Array:
-    return np.concatenate([rows, -rows])
-
-
-def _add(rows: dict[int, Array], target: int, more: Array) -> None:
-    rows[target] = rows[target] + more if target in rows else more
-
-
-def _sizes(weights: Array, reach: Array) -> Array:
-    """Sums [rows] of the absolute values of what is added up over entries within `reach` [rows, columns]."""
-    return np.asarray(np.einsum("rn,rn->r", np.abs(weights) + UNDERFLOW, reach))

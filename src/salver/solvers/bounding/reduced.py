@@ -281,7 +281,7 @@ class _Reduction:
     def _composed(self, affine: Affine, rows: Indices) -> Affine:
         """Rows of a map over the whole program, over the reduced one."""
         picked = affine.rows(rows)
-        total = _Sum(len(rows), picked.constant, picked.constant_size)
+        total = _Sum(len(rows), picked.constant, picked.constant_absolute)
         for block, matrix in picked.terms.items():
             for part in self.values[block]:
                 total.add(
@@ -298,20 +298,15 @@ class _Sum:
 
     size: int
     constant: Array
-    constant_size: Array | None
+    constant_size: Array
     terms: dict[int, Matrix] = field(default_factory=dict)
     sizes: dict[int, Matrix] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.constant_size is None:
-            self.constant_size = np.abs(self.constant)
 
     def add(self, matrix: Matrix, absolute: Matrix, source: Affine) -> None:
         # What underflows here would be lost in the sums of absolute values, too.
         refuse_range(matrix, [*source.terms.values(), source.constant])
-        known = np.abs(source.constant) if source.constant_size is None else source.constant_size
         self.constant = self.constant + matrix @ source.constant
-        self.constant_size = self.constant_size + absolute @ known
+        self.constant_size = self.constant_size + absolute @ source.constant_absolute
         for block, term in source.terms.items():
             if self.size * term.shape[1] > MOST_CELLS:
                 raise TooLargeError

@@ -174,8 +174,7 @@ class _Stacking:
         if not any(part.sizes or part.constant_size is not None for part in parts):
             return Affine(terms, constant)
         sizes = self._matrices([part.absolute for part in parts], [part.size for part in parts])
-        known = [np.abs(p.constant) if p.constant_size is None else p.constant_size for p in parts]
-        return Affine(terms, constant, sizes, np.concatenate(known))
+        return Affine(terms, constant, sizes, np.concatenate([part.constant_absolute for part in parts]))
 
     def _matrices(self, parts: Sequence[dict[int, Matrix]], rows: Sequence[int]) -> dict[int, Matrix]:
         """Block of the new program -> the matrix over it, each part's rows above those of the next."""

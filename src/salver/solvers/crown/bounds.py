@@ -95,8 +95,8 @@ class Bounder:
             weights = {block: self._tensor(matrix) for block, matrix in affine.terms.items()}
             exact = set(affine.terms) <= {-1}
             absolute = {block: self._tensor(matrix) for block, matrix in affine.absolute.items()}
-            size = np.abs(affine.constant) if affine.constant_size is None else affine.constant_size
-            constants = self._tensor(affine.constant), absolute, self._tensor(size)
+            size = self._tensor(affine.constant_absolute)
+            constants = self._tensor(affine.constant), absolute, size
             stages.append(
                 BoundStage(kind, number, node, start, start + affine.size, exact, weights, *constants)
             )
