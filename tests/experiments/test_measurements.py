@@ -30,7 +30,8 @@ def test_no_other_page_has_a_measured_table() -> None:
     for path in DOCS.glob("*.md"):
         for section in path.read_text().split("\n## ")[1:]:
             title = section.partition("\n")[0].casefold()
-            if "measured" in title and "\n|" in section:
+            figures = any(word in title for word in ("measured", "figures", "sizes and times"))
+            if figures and "\n|" in section:
                 by_hand.add(path.stem)
     assert not by_hand
 
