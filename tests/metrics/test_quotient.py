@@ -34,6 +34,7 @@ class Jumps:
     silent: list[bool] = field(default_factory=list)
     over: bool = False
     asked: int = 0
+    known: float = math.inf
     found: list[tuple[float, float]] = field(default_factory=lambda: [(0.0, 0.0)])
 
     def excludes(self, question: Question) -> bool:
@@ -41,6 +42,9 @@ class Jumps:
 
     def most_change(self, weights: Array, near: Near) -> float:
         raise NotImplementedError
+
+    def known_change(self, weights: Array, near: Near) -> float:
+        return self.known
 
     def worst_found(self) -> float:
         return max(change / distance if distance else 0.0 for distance, change in self.found)
@@ -80,6 +84,7 @@ def test_no_bound_is_below_the_truth_whatever_stays_open(
 
 def test_without_answers_and_without_time_there_is_no_bound() -> None:
     assert math.isinf(LocalLipschitz().certified(HERE, Jumps([], [True] * 9999)))
+    assert LocalLipschitz().certified(HERE, Jumps([], [True] * 9999, known=3.0)) == pytest.approx(3.0)
     late = Jumps([], over=True)
     assert math.isinf(LocalLipschitz().certified(HERE, late))
     assert late.asked == 0

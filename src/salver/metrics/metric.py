@@ -102,6 +102,9 @@ class Certifier(Protocol):
     def candidates(self) -> Seen:
         """Inputs at which this metric or another one was found to be bad."""
 
+    def known_change(self, weights: Array, near: Near) -> float:
+        """A change that max_j |E_j - E_j(xhat)| / w_j is known to reach at none of these inputs, or inf."""
+
     def excluded_change(self, level: float, weights: Array, near: Near) -> float | None:
         """A change that max_j |E_j - E_j(xhat)| / w_j reaches at none of these inputs, about as large as
         `level` or smaller; None where none is known. An input that reaches it is among the candidates."""

@@ -79,7 +79,8 @@ class _Cover:
 
     def bound(self) -> float:
         """A value that no input exceeds; inf where none is known."""
-        bound, vain, growth = math.inf, 0.0, GROWTH
+        known = self.certifier.known_change(self.weights, self.here.within(self.here.epsilon))
+        bound, vain, growth = _above(known * self.scale / self.least), 0.0, GROWTH
         for _ in range(STEPS):
             self._look()
             level = self._next(bound, max(vain, self.certifier.worst_found()), growth)

@@ -184,7 +184,7 @@ class PointSearch:
         return self._decided(question, self.here.within(self.here.epsilon))[0] is not None
 
     def most_change(self, weights: Array, near: Near) -> float:
-        gap = Gap(self._most_found(weights, near), self.known.bound(self._key(weights), near))
+        gap = Gap(self._most_found(weights, near), self.known_change(weights, near))
         for _ in range(STEPS):
             level = gap.next()
             if level is None or self.budget.over:
@@ -198,8 +198,11 @@ class PointSearch:
                 gap = gap.with_vain(level)
         return gap.bound
 
+    def known_change(self, weights: Array, near: Near) -> float:
+        return self.known.bound(self._key(weights), near)
+
     def excluded_change(self, level: float, weights: Array, near: Near) -> float | None:
-        known = self.known.bound(self._key(weights), near)
+        known = self.known_change(weights, near)
         return known if known <= level else self._asked_change(level, weights, near)[0]
 
     def _key(self, weights: Array) -> tuple[Explanation | None, bytes]:
