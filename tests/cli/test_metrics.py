@@ -71,7 +71,7 @@ def test_a_method_brings_its_options(given: list[str], capsys: pytest.CaptureFix
     [
         (["--metrics", "max-sensitivty"], "did you mean max-sensitivity?"),
         (["--metrics", "max,,top"], "has an empty name"),
-        (["--metrics", "top", "--k", "3"], "k = 3 is not between 1 and 2"),
+        (["--metrics", "top", "--k", "3"], "--k: 3 is not between 1 and 2"),
         (["--metrics", "max", "--k", "3"], "k: no metric that is asked for has such an entry"),
         (["--method", "cam", "--metrics", "max"], "class activation map: no global average pooling"),
         (["--norm", "l3"], "--norm: 'l3' is not a choice; choose linf or l2"),

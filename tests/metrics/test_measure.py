@@ -223,7 +223,7 @@ def test_all_metrics_are_of_the_field() -> None:
     [
         ({"metrics": "max-sensitivty"}, "did you mean max-sensitivity?"),
         ({"metrics": []}, "metrics: names nothing"),
-        ({"metrics": "top-k", "k": 3}, "k = 3 is not between 1 and 2"),
+        ({"metrics": "top-k", "k": 3}, "k: 3 is not between 1 and 2"),
         ({"metrics": "top-k", "k": "many"}, "k: 'many' is not a whole number"),
         ({"metrics": "max", "k": 3}, "k: no metric that is asked for has such an entry"),
         ({"nearest": 1.5}, "nearest: 1.5 is not below 1"),

@@ -179,7 +179,7 @@ BAD = [
     ({"kk": 1}, "kk: there is no entry of that name"),
     ({"k": None}, "k: is missing; top-k-changes needs it"),
     ({"question": "entry-moves", "k": None}, "delta: is missing; entry-moves needs it"),
-    ({"k": 3}, "k = 3 is not between 1 and 2"),
+    ({"k": 3}, "k: 3 is not between 1 and 2"),
     ({"k": "two"}, "k: 'two' is not a whole number"),
     ({"question": "entry-moves", "k": None, "delta": -1}, "delta: -1 is not at least 0"),
     ({"question": "same-map", "k": None, "targets": (7,)}, "class 7"),
