@@ -19,7 +19,7 @@ from salver.families.other_class import SameMap
 from salver.judge.judgement import JudgedRun
 from salver.judge.scoring import leaderboard, results_frame
 from salver.report.figures import plots
-from salver.report.figures.drawing import compact, log_ticks, thinned_cloud, thinned_steps
+from salver.report.figures.drawing import compact, log_ticks, thinned_cloud, thinned_steps, whole_ticks
 from salver.report.latex import latex
 from salver.report.page.data import alphabetical, details_data, embedded, results_data
 from salver.report.page.material import HEAD, Material, RunText, gather
@@ -314,3 +314,10 @@ def test_a_cloud_of_circles_is_one_path() -> None:
     assert (
         svg == '<g><path d="M7.0,7.0a2.0,2.0,0,1,1,0,-.1zM32.2,7.0a2.0,2.0,0,1,1,0,-.1z" stroke="red"/></g>'
     )
+
+
+def test_ticks_of_counts_are_whole_numbers() -> None:
+    assert whole_ticks(1) == [0, 1]
+    assert whole_ticks(18) == [0, 5, 10, 15]
+    assert whole_ticks(1234) == [0, 200, 400, 600, 800, 1000, 1200]
+    assert all(2 <= len(whole_ticks(last)) <= 7 for last in range(1, 3000))

@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -49,6 +50,9 @@ def call(app: Callable[..., Any], arguments: Sequence[str] | None = None) -> int
             return _without_reader()
         raise
     except OSError as error:
+        if error.filename is None and not _is_somewhere():
+            print("salver: the working folder was removed; change to another one", file=sys.stderr)
+            return NOT_DONE
         # A person's disk: full, read-only, not hers. What has no file is a fault of ours.
         if error.filename is None or os.environ.get("SALVER_DEBUG") == "1":
             return _unexpected(error)
@@ -57,6 +61,15 @@ def call(app: Callable[..., Any], arguments: Sequence[str] | None = None) -> int
     except Exception as error:
         return _unexpected(error)
     return status if isinstance(status, int) else OK
+
+
+def _is_somewhere() -> bool:
+    """Whether the working folder is still there."""
+    try:
+        Path.cwd()
+    except OSError:
+        return False
+    return True
 
 
 def _unexpected(error: Exception) -> int:
@@ -167,8 +180,15 @@ _SURPLUS = re.compile(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)")
 _NOWHERE = re.compile(r"Invalid value for '(.*?)': (?:dir|directory|file|path) '(.*)' does not exist")
 _NO_BRACES = str.maketrans("", "", "{}")
 _VALUELESS = re.compile(r"Option '(.*?)' requires (?:an argument|\d+ arguments)")
-_OTHER_COMMANDS = {"rejudge": "report", "version": "--version", "help": "--help"}
-"""What was once called otherwise, or is an option here."""
+_OTHER_COMMANDS = {
+    "rejudge": "report",
+    "version": "--version",
+    "help": "--help",
+    "radius": "check NETWORK --radius",
+    "verify": "check NETWORK",
+    "explain": "unroll NETWORK",
+}
+"""What was once called otherwise, is an option here, or has this name elsewhere."""
 _OTHER_WORDS = {
     "--jobs": "--workers",
     "--threads": "--cores",

@@ -111,6 +111,13 @@ def log_ticks(low: float, high: float, most: int = 5) -> list[float]:
     return inside[:: -(-len(inside) // most)]
 
 
+def whole_ticks(last: int, most: int = 7) -> list[int]:
+    """Whole numbers from 0 up to `last`, in steps of 1, 2 or 5 times a power of ten, `most` at most."""
+    steps = (digit * 10**power for power in range(20) for digit in (1, 2, 5))
+    step = next(step for step in steps if last // step < most)
+    return list(range(0, last + 1, step))
+
+
 def thinned_steps(x: pd.Series[float], y: pd.Series[float], cells: int = 400) -> list[bool]:
     """Which points of a rising curve to keep: the first in each cell of a square grid, and the last."""
     grid = pd.DataFrame({"x": _cells(x, cells), "y": _cells(np.log(y), cells)})

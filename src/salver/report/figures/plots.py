@@ -20,6 +20,7 @@ from salver.report.figures.drawing import (
     shortened,
     thinned_cloud,
     thinned_steps,
+    whole_ticks,
 )
 from salver.report.figures.pgfplots import Series, clouds, curves
 from salver.report.figures.plot import COLUMNS, Plot
@@ -104,7 +105,7 @@ def _cactus_chart(
         x=alt.X(
             "solved:Q",
             title="runs solved",
-            axis=alt.Axis(tickMinStep=1, tickCount=6, format="d"),
+            axis=alt.Axis(values=whole_ticks(most), format="d"),
             scale=alt.Scale(domain=[0, most], nice=False),
         ),
         y=_log_y("seconds:Q", "wall time per run (s)", low, high),

@@ -51,7 +51,7 @@ def open_dataset(
         raise SalverError("holds inputs without labels", given, hint)
     if path.suffix or "/" in given:
         raise _no_data(path, given)
-    hint = f"{suggestion(given, NAMES)} or name a file or folder of your own by its path"
+    hint = f"{suggestion(given, NAMES)}, or name a file or folder of your own by its path"
     raise SalverError(f"no data set is called {given!r}", "", hint)
 
 
