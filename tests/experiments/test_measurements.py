@@ -12,7 +12,7 @@ from salver.core.errors import SalverError
 
 DOCS = FOLDER.parent
 TABLE = re.compile(r"^\|[-:| ]+\|\n((?:\|.*\|\n?)+)", re.MULTILINE)
-NUMBERS = re.compile(r"[-\d.,/ %<>]*\d[-\d.,/ %s]*")
+NUMBERS = re.compile(r"[-\d.,/ %<>]*\d[-\d.,/ %se]*")
 
 
 def test_the_pages_are_what_the_records_say() -> None:
