@@ -5,8 +5,9 @@ close a part in milliseconds (`ClassDual`). On wide convolutional networks a nod
 The tree takes turns with the search until either is done, until it would take too long, or until it
 meets a point of another class.
 
-It starts from the ranges and signs of the root, which the map had its say in. Depth first, the parts nearest
-to being closed first; a part is closed by a certified bound alone.
+Where the network alone takes long to bound (`node.class_alone`), the tree has its first turn before the map
+is bounded at all. Else it starts from the ranges and signs of the root, which the map had its say in. Depth
+first, the parts nearest to being closed first; a part is closed by a certified bound alone.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ import numpy.typing as npt
 
 from salver.solvers.bounding.bounds import Bounds, bound_affine
 from salver.solvers.bounding.class_dual import ClassDual, Parts, Single
+from salver.solvers.bounding.range_ascent import with_narrower_ranges
 from salver.solvers.journal import Decision, Journal
-from salver.solvers.query import Budget, Query
+from salver.solvers.query import Budget, Query, Result, Verdict
 from salver.solvers.slack import slack_rows
 from salver.spec import Atom
 
@@ -57,6 +59,9 @@ class ClassTree:
         closed: every part is closed: the query has no solution.
         over: nothing is left to do.
         nodes: parts bounded so far.
+        narrowed: the ranges of all neurons are as narrow as ascent makes them; not with `record`, since a
+            proof finds its own.
+        wait: seconds from the start until the first turn.
         spent: seconds of all turns; covered: share of the whole that is closed.
         record: whether to keep what closes each part, for a proof; journal: the splits.
     """
@@ -71,7 +76,9 @@ class ClassTree:
     covered: float = 0.0
     journal: Journal = field(default_factory=Journal)
     started: float = field(default_factory=time.monotonic)
+    wait: float = WAIT_S
     dual: ClassDual | None = None
+    narrowed: bool = False
     pending: list[_Pending] = field(default_factory=list)
     units: Single = field(default_factory=lambda: np.zeros(0, np.float32))
     atoms: list[Atom] = field(default_factory=list)
@@ -83,12 +90,14 @@ class ClassTree:
             now = time.monotonic()
             since = now - self.started
             near = self.spent < SHARE * (self.spent + budget.left) and self._within(SHARE * budget.left)
-            if since < WAIT_S or not (near or self.spent <= SHARE * since):
+            if since < self.wait or not (near or self.spent <= SHARE * since):
                 return False
             # What leaves the range of single precision bounds nothing.
             with np.errstate(all="ignore"):
                 if self.dual is None:
                     self._start()
+                elif not (self.record or self.narrowed):
+                    self._narrow(budget)
                 else:
                     self._round()
             if not self.over and not self.pending:
@@ -97,6 +106,11 @@ class ClassTree:
             if self.spent > TRIAL_S and not self._within(FARTHEST * budget.left):
                 self.over = True
         return self.closed
+
+    @property
+    def result(self) -> Result:
+        """Where all is closed."""
+        return Result(Verdict.UNSAT, reason=f"no other class, in {self.nodes} parts")
 
     def _within(self, seconds: float) -> bool:
         """Whether what is left would take so long at the pace so far."""
@@ -119,7 +133,19 @@ class ClassTree:
         self.splits = [(n.pre, entry) for n in self.dual.relus for entry in range(len(n.width))]
         size = np.maximum(np.abs(most - self.dual.rows.constant), np.abs(most))
         self.units = np.where(size > 0.0, size, 1.0).astype(np.float32)
-        journals, depth = self._alternatives(clause), float(np.log2(len(rows)))
+        self._bound_all(rows, self._alternatives(clause), float(np.log2(len(rows))))
+
+    def _narrow(self, budget: Budget) -> None:
+        """Narrows the ranges of all neurons, and bounds what is left of the whole by them."""
+        assert self.dual is not None
+        self.narrowed, self.dual = True, with_narrower_ranges(self.dual, budget)
+        left, self.pending = self.pending, []
+        rows = np.array([part.parts.rows[part.column] for part in left], np.intp)
+        self._bound_all(rows, [part.journal for part in left], left[0].depth)
+
+    def _bound_all(self, rows: npt.NDArray[np.intp], journals: list[Journal], depth: float) -> None:
+        """Bounds alternatives by a row each, for the first time."""
+        assert self.dual is not None
         for first in range(0, len(rows), self._most):
             if not self.over:
                 part = slice(first, first + self._most)
