@@ -184,6 +184,10 @@ class ClassDual:
             values[neurons.number] = np.maximum(neurons.map.forward(values), 0.0)
         return self.map.forward(values)
 
+    def bounds_of(self, parts: Parts, unit: Single) -> Single:
+        """Lower bounds [parts] by the slopes and multipliers that the parts have, not certified."""
+        return self._back(parts, unit).bounds
+
     def ascended(self, parts: Parts, unit: Single, steps: int) -> tuple[Parts, Single, Single, Single]:
         """Better slopes and multipliers after some steps.
 
