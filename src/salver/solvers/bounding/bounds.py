@@ -23,7 +23,8 @@ Where the input lies in a ball besides, a row over the input is least over box a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from copy import copy
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
 import numpy as np
@@ -100,6 +101,10 @@ class Bounds:
     def undecided(self) -> int:
         """Number of neurons whose sign is open."""
         return sum(int((signs == 0).sum()) for signs in self.signs)
+
+    def copied(self) -> Bounds:
+        """The same, to which nothing is added where more is added to these."""
+        return replace(self, **{part.name: copy(getattr(self, part.name)) for part in fields(self)})
 
     @property
     def largest(self) -> _Largest:

@@ -145,7 +145,7 @@ class TreeSearch:
                 print(self.statistics.line(), file=sys.stderr)
                 return Result(Verdict.TIMED_OUT)
             if self.classes is not None and self.classes.turn(self.budget):
-                return Result(Verdict.UNSAT, reason=f"no other class, in {self.classes.nodes} parts")
+                return self.classes.result
             donate(pending)
             if self.cover is not None:
                 witness = self.cover.turn(self.budget, self.attack)
