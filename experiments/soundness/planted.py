@@ -24,7 +24,7 @@ from salver.nets.network import Network, lower
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.operators import Add, Conv, Linear, Node, Relu, Reshape
 from salver.solvers.hybrid.class_tree import ClassTree
-from salver.solvers.hybrid.node import reduced_root, tighten
+from salver.solvers.hybrid.node import begun_reduction, class_alone, reduced_root, tighten
 from salver.solvers.hybrid.solver import solve
 from salver.solvers.query import Budget, Options, Query, Verdict
 from salver.spec import Atom, Clause, Property
@@ -92,9 +92,16 @@ def _network(rng: np.random.Generator) -> tuple[Network, int]:
 
 
 def answers(query: Query, budget_s: float) -> tuple[Verdict, bool]:
-    """What `hybrid` says without its attack, and whether its tree about the class closes everything."""
+    """What `hybrid` says without its attack, and whether its tree about the class closes everything.
+
+    The tree is asked twice: over the network alone, and after what the map says.
+    """
     verdict = solve(query, Budget(budget_s), Options(without=frozenset({"attack"}))).verdict
-    reduced, root = reduced_root(query)
+    reduction = begun_reduction(query)
+    alone = None if reduction is None else class_alone(query, reduction, at_least=0.0)
+    if alone is not None and ClassTree(*alone, started=-1e6).turn(Budget(budget_s / 4)):
+        return verdict, True
+    reduced, root = reduced_root(query, reduction)
     bounds = tighten(reduced, root)
     if bounds is None:
         return verdict, True

@@ -15,9 +15,10 @@ from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.operators import Linear, Node, Relu, Scale
 from salver.solvers.bounding.class_dual import ClassDual, Parts
 from salver.solvers.bounding.propagation import propagate
+from salver.solvers.bounding.range_ascent import with_narrower_ranges
 from salver.solvers.hybrid import class_tree
 from salver.solvers.hybrid.class_tree import ClassTree
-from salver.solvers.hybrid.node import root_node
+from salver.solvers.hybrid.node import begun_reduction, class_alone, reduced_root, root_node
 from salver.solvers.journal import Journal
 from salver.solvers.proving.search import prove
 from salver.solvers.query import Budget, Query, query_over
@@ -188,3 +189,78 @@ def test_numbers_beyond_single_precision_only_leave_the_tree_without_bounds() ->
     query = _query(_classifier(0, 2.0**40), 1e80, 0.0)
     tree = ClassTree(query, root_node(query).within, started=LONG_AGO)
     assert not tree.turn(Budget(1.0))
+
+
+@pytest.mark.parametrize("scale", [2.0**-40, 1.0, 2.0**40])
+def test_narrower_ranges_hold_at_every_point_that_has_the_known_signs(scale: float) -> None:
+    narrower = 0
+    for seed in range(4):
+        random, dual = np.random.default_rng(seed), _dual(_classifier(seed, scale), 1.0)
+        # Some signs that the box leaves open are those of a point, as the map may say.
+        x = random.uniform(-1.0, 1.0, (20_000, 6))
+        pre = dual.program.evaluate(x)[1]
+        signs = [
+            np.where((known == 0) & (random.random(known.shape) < 0.05), np.where(z[0] > 0, 1, -1), known)
+            for known, z in zip(dual.bounds.signs, pre, strict=True)
+        ]
+        bounds = replace(dual.bounds, signs=[sign.astype(np.int8) for sign in signs])
+        made = ClassDual.over(dual.program, bounds, dual.rows)
+        assert made is not None
+        found = with_narrower_ranges(made, Budget(20.0)).bounds
+        pairs = zip(signs, pre, strict=True)
+        holds = np.all([((z > 0) == (sign > 0))[:, sign != 0].all(axis=1) for sign, z in pairs], axis=0)
+        assert holds.any()
+        for z, low, high, old_low, old_high, sign in zip(
+            pre,
+            found.pre_lower,
+            found.pre_upper,
+            bounds.pre_lower,
+            bounds.pre_upper,
+            found.signs,
+            strict=True,
+        ):
+            assert ((z[holds] >= low) & (z[holds] <= high)).all()
+            assert ((z[holds] > 0)[:, sign > 0]).all()
+            assert not (z[holds] > 0)[:, sign < 0].any()
+            assert (low >= old_low).all()
+            assert (high <= old_high).all()
+            narrower += int((high - low < 0.99 * (old_high - old_low)).sum())
+        for number, value in dual.program.evaluate(x[holds])[2].items():
+            assert (value >= found.block_lower[number]).all()
+            assert (value <= found.block_upper[number]).all()
+    assert narrower > 4
+
+
+def test_without_time_all_ranges_stay_as_they_are() -> None:
+    dual = _dual(_classifier(0), 1.0)
+    found = with_narrower_ranges(dual, Budget(0.0)).bounds
+    for old, new in zip(dual.bounds.pre_lower, found.pre_lower, strict=True):
+        assert (old == new).all()
+
+
+def test_the_network_alone_has_its_own_values_and_the_reduction_goes_on() -> None:
+    query = _query(_classifier(SPLIT), 0.4, 0.0)
+    reduction = begun_reduction(query)
+    assert reduction is not None
+    alone = class_alone(query, reduction, at_least=0.0)
+    assert alone is not None
+    x = np.random.default_rng(0).uniform(-0.4, 0.4, (100, 6))
+    outputs = alone[0].program.evaluate(x)[0]
+    assert np.allclose(outputs[:, :3], query.program.evaluate(x)[0][:, :3])
+    assert (outputs[:, 3:] == 0.0).all()
+    open_ = alone[1].undecided
+    again, straight = reduced_root(query, reduction), reduced_root(query)
+    assert alone[1].undecided == open_ > 0
+    for one, other in zip(again[1].within.pre_lower, straight[1].within.pre_lower, strict=True):
+        assert (one == other).all()
+    assert np.allclose(again[0].program.evaluate(x)[0], query.program.evaluate(x)[0])
+
+
+def test_only_a_slow_network_whose_outputs_alone_are_compared_is_asked_alone() -> None:
+    query = _query(_classifier(SPLIT), 0.4, 0.0)
+    ranking = query.asking(replace(query.prop, clauses=(((Atom(3, ">=", 4),), (Atom(4, ">=", 5),)),)))
+    nothing = query.asking(replace(query.prop, clauses=()))
+    for asked, at_least in ((query, 60.0), (ranking, 0.0), (nothing, 0.0)):
+        reduction = begun_reduction(asked)
+        assert reduction is not None
+        assert class_alone(asked, reduction, at_least=at_least) is None

@@ -11,7 +11,9 @@ The steps are in single precision, in units of each row. Any slopes in [0, 1] an
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -32,6 +34,7 @@ Signs = npt.NDArray[np.int8]
 _FULL = 0.15
 """Share of entries that are not 0 above which a matrix is multiplied as a dense one."""
 _RATE = 0.1
+NOTHING: Mapping[int, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +90,10 @@ class _Neurons:
     slope: Single
     offset: Single
 
+    def within(self, bounds: Bounds) -> _Neurons:
+        """The same neurons by other bounds."""
+        return _Neurons(self.number, self.pre, self.map, *_lines(bounds, self.pre))
+
 
 @dataclass(frozen=True, eq=False)
 class _Map:
@@ -140,8 +147,14 @@ class ClassDual:
     map: _Map
 
     @classmethod
-    def over(cls, program: Program, bounds: Bounds, rows: Affine) -> ClassDual | None:
-        """None where the rows depend on no ReLU, on other blocks, or on two ReLUs of one pre-activation."""
+    def over(
+        cls, program: Program, bounds: Bounds, rows: Affine, known: Mapping[int, _Neurons] = NOTHING
+    ) -> ClassDual | None:
+        """None where the rows depend on no ReLU, on other blocks, or on two ReLUs of one pre-activation.
+
+        Args:
+            known: block -> its neurons within these bounds, where another dual has them.
+        """
         reached = {block for block, matrix in rows.terms.items() if _count(matrix)}
         relus: list[_Neurons] = []
         for number in reversed(range(len(program.blocks))):
@@ -150,7 +163,8 @@ class ClassDual:
                 continue
             if not isinstance(block, ReluBlock) or any(block.pre == known.pre for known in relus):
                 return None
-            relus.append(_neurons(program, bounds, number, block))
+            neurons = known.get(number) or _neurons(program, bounds, number, block)
+            relus.append(neurons)
             reached |= set(relus[-1].map.terms)
         return cls(program, bounds, rows, tuple(relus), _Map.of(rows)) if relus else None
 
@@ -169,6 +183,10 @@ class ClassDual:
         for neurons in reversed(self.relus):
             values[neurons.number] = np.maximum(neurons.map.forward(values), 0.0)
         return self.map.forward(values)
+
+    def bounds_of(self, parts: Parts, unit: Single) -> Single:
+        """Lower bounds [parts] by the slopes and multipliers that the parts have, not certified."""
+        return self._back(parts, unit).bounds
 
     def ascended(self, parts: Parts, unit: Single, steps: int) -> tuple[Parts, Single, Single, Single]:
         """Better slopes and multipliers after some steps.
@@ -323,15 +341,19 @@ class ClassDual:
 
 
 def _neurons(program: Program, bounds: Bounds, number: int, block: ReluBlock) -> _Neurons:
-    low, high = bounds.pre_lower[block.pre], bounds.pre_upper[block.pre]
-    signs = bounds.signs[block.pre]
+    map_ = _Map.of(program.pre[block.pre].affine)
+    return _Neurons(number, block.pre, map_, *_lines(bounds, block.pre))
+
+
+def _lines(bounds: Bounds, pre: int) -> tuple[Lines, Single, npt.NDArray[np.bool_], Single, Single]:
+    low, high = bounds.pre_lower[pre], bounds.pre_upper[pre]
+    signs = bounds.signs[pre]
     lines = relu_lines(signs, low, high)
     width = np.where(high > low, high - low, 1.0)
     parts = (width, lines.upper_slope, lines.upper_offset)
     columns: list[Single] = [part.astype(np.float32)[:, None] for part in parts]
     cut = np.where(signs == 0, (low < 0.0) & (high > 0.0), np.where(signs > 0, low <= 0.0, high >= 0.0))
-    map_ = _Map.of(program.pre[block.pre].affine)
-    return _Neurons(number, block.pre, map_, lines, columns[0], cut[:, None], columns[1], columns[2])
+    return lines, columns[0], cut[:, None], columns[1], columns[2]
 
 
 def _count(matrix: Matrix) -> int:

@@ -33,12 +33,12 @@ from salver.solvers.bounding.bounds import (
     Bounds,
     constant_rows,
     interval,
-    neuron_range,
     relaxed,
     tightened,
 )
 from salver.solvers.bounding.forward import MOST_INPUTS, ForwardForms
-from salver.solvers.bounding.relaxation import is_point, product_range
+from salver.solvers.bounding.ranges import block_range
+from salver.solvers.bounding.relaxation import is_point
 from salver.spec import Ball
 
 Array = npt.NDArray[np.float64]
@@ -73,29 +73,26 @@ def reduce_to_open(
     Returns:
         None where the box is empty, or composing would lose digits or take too much memory.
     """
-    if (lower > upper).any():
-        return None
-    try:
-        bounds = (Bounds(lower, upper, ball=ball), Bounds(lower, upper, ball=ball))
-        return _Reduction(program, *bounds).run(wanted)
-    except (TooLargeError, UnsupportedQueryError):
-        return None
+    reduction = Reduction.begun(program, lower, upper, ball)
+    return None if reduction is None else reduction.whole(wanted)
 
 
 @dataclass(eq=False)
-class _Reduction:
-    """
+class Reduction:
+    """The same under way, block by block.
+
     Attributes:
-        whole: ranges of the blocks of the whole program, for interval arithmetic.
+        ranges: of the blocks of the whole program, for interval arithmetic.
         found: bounds of the reduced program so far.
         numbers: pre-activation of the whole program -> its number in the reduced one, where some are open.
         arguments: pre-activation -> its entries that are not off, as a map over the reduced program.
         kept: mask or factor of the whole program -> the block of the reduced one.
         forward: linear bounds of the reduced program's blocks, where there are few inputs.
+        done: blocks that are reduced; failed: the next one cannot be.
     """
 
     program: Program
-    whole: Bounds
+    ranges: Bounds
     found: Bounds
     pre: list[PreActivation] = field(default_factory=list)
     blocks: list[Block] = field(default_factory=list)
@@ -104,33 +101,69 @@ class _Reduction:
     arguments: dict[int, _Part] = field(default_factory=dict)
     kept: dict[int, int] = field(default_factory=dict)
     forward: ForwardForms | None = None
+    done: int = 0
+    failed: bool = False
+
+    @classmethod
+    def begun(
+        cls, program: Program, lower: Array, upper: Array, ball: Ball | None = None
+    ) -> Reduction | None:
+        """None where the box is empty."""
+        if (lower > upper).any():
+            return None
+        return cls(program, Bounds(lower, upper, ball=ball), Bounds(lower, upper, ball=ball))
 
     def __post_init__(self) -> None:
-        if self.program.input_size <= MOST_INPUTS:
-            self.forward = ForwardForms(self.found.input_lower, self.found.input_upper)
-
-    def run(self, wanted: Indices) -> tuple[Program, Bounds]:
         size = self.program.input_size
+        if size <= MOST_INPUTS:
+            self.forward = ForwardForms(self.found.input_lower, self.found.input_upper)
         self.values[-1] = [_Part(np.arange(size), identity(-1, size))]
-        for bounds in (self.whole, self.found):
+        for bounds in (self.ranges, self.found):
             bounds.block_lower[-1], bounds.block_upper[-1] = bounds.input_lower, bounds.input_upper
-        for number, block in enumerate(self.program.blocks):
-            match block:
-                case ReluBlock() | MaskBlock():
-                    self._neurons(number, block)
-                case GateBlock():
-                    self._gate(number, block)
-                case AbsBlock():
-                    self._abs(number, block)
-                case FactorBlock() | ProductBlock():
-                    self._kept(number, block)
-        output = self._composed(self.program.output, np.arange(self.program.output.size))
+
+    def whole(self, wanted: Indices) -> tuple[Program, Bounds] | None:
+        """The reduced program and its bounds, as of `reduce_to_open`."""
+        if not self.upto(len(self.program.blocks)):
+            return None
+        try:
+            return self.with_outputs(self.program.output, wanted)
+        except (TooLargeError, UnsupportedQueryError):
+            return None
+
+    def upto(self, count: int) -> bool:
+        """Reduces the blocks before number `count`; whether all of them can be."""
+        try:
+            while self.done < count and not self.failed:
+                self._block(self.done, self.program.blocks[self.done])
+                self.done += 1
+        except (TooLargeError, UnsupportedQueryError):
+            self.failed = True
+        return not self.failed
+
+    def with_outputs(self, outputs: Affine, wanted: Indices) -> tuple[Program, Bounds]:
+        """The program so far with outputs that read no more than it, and its bounds.
+
+        Raises:
+            TooLargeError, UnsupportedQueryError: composing takes too much memory, or would lose digits.
+        """
+        output = self._composed(outputs, np.arange(outputs.size))
         program = self._so_far(output)
-        low, high, _ = interval(self.program.output, self.whole)
+        low, high, _ = interval(outputs, self.ranges)
         backward = np.zeros(output.size, bool)
         backward[wanted] = True
         low, high = self._bounded(output, low, high, backward)
-        return program, replace(self.found, output_lower=low, output_upper=high)
+        return program, replace(self.found.copied(), output_lower=low, output_upper=high)
+
+    def _block(self, number: int, block: Block) -> None:
+        match block:
+            case ReluBlock() | MaskBlock():
+                self._neurons(number, block)
+            case GateBlock():
+                self._gate(number, block)
+            case AbsBlock():
+                self._abs(number, block)
+            case FactorBlock() | ProductBlock():
+                self._kept(number, block)
 
     def _so_far(self, output: Affine | None = None) -> Program:
         empty = Affine({}, np.zeros(0))
@@ -144,12 +177,12 @@ class _Reduction:
         return _Part(np.arange(block.size), identity(number, block.size))
 
     def _neurons(self, number: int, block: ReluBlock | MaskBlock) -> None:
-        if block.pre == len(self.whole.signs):
+        if block.pre == len(self.ranges.signs):
             self._pre(block.pre)
-        signs, argument = self.whole.signs[block.pre], self.arguments[block.pre]
-        range_ = self.whole.pre_lower[block.pre], self.whole.pre_upper[block.pre]
-        low, high = neuron_range(block, signs, *range_)
-        self.whole.block_lower[number], self.whole.block_upper[number] = low, high
+        signs, argument = self.ranges.signs[block.pre], self.arguments[block.pre]
+        range_ = self.ranges.pre_lower[block.pre], self.ranges.pre_upper[block.pre]
+        low, high = block_range(block, self.ranges, range_)
+        self.ranges.block_lower[number], self.ranges.block_upper[number] = low, high
         on, open_ = np.flatnonzero(signs > 0), np.flatnonzero(signs == 0)
         parts = []
         if len(on):
@@ -175,16 +208,16 @@ class _Reduction:
 
     def _pre(self, number: int) -> None:
         affine = self.program.pre[number].affine
-        low, high, _ = interval(affine, self.whole)
-        fixed = constant_rows(affine, self.whole)
+        low, high, _ = interval(affine, self.ranges)
+        fixed = constant_rows(affine, self.ranges)
         low[fixed] = high[fixed] = affine.constant[fixed]
         rows = np.flatnonzero(high > 0)
         argument = self._composed(affine, rows)
         low[rows], high[rows] = self._bounded(argument, low[rows], high[rows], (low <= 0)[rows])
         signs = np.where(low > 0, 1, np.where(high <= 0, -1, 0)).astype(np.int8)
-        self.whole.pre_lower.append(low)
-        self.whole.pre_upper.append(high)
-        self.whole.signs.append(signs)
+        self.ranges.pre_lower.append(low)
+        self.ranges.pre_upper.append(high)
+        self.ranges.signs.append(signs)
         self.arguments[number] = _Part(rows, argument)
         open_ = np.flatnonzero(signs == 0)
         if len(open_):
@@ -199,15 +232,13 @@ class _Reduction:
     def _gate(self, number: int, block: GateBlock) -> None:
         mask = self.program.blocks[block.mask]
         assert isinstance(mask, MaskBlock)
-        signs = self.whole.signs[mask.pre]
+        signs = self.ranges.signs[mask.pre]
         rows = np.flatnonzero(signs >= 0)
-        low, high, _ = interval(block.value, self.whole)
+        low, high, _ = interval(block.value, self.ranges)
         value = self._composed(block.value, rows)
         low[rows], high[rows] = self._bounded(value, low[rows], high[rows], signs[rows] == 0)
-        masks = (self.whole.block_lower[block.mask], self.whole.block_upper[block.mask])
-        products = [mask * side for mask in masks for side in (low, high)]
-        least, most = np.minimum.reduce(products), np.maximum.reduce(products)
-        self.whole.block_lower[number], self.whole.block_upper[number] = least, most
+        least, most = block_range(block, self.ranges, (low, high))
+        self.ranges.block_lower[number], self.ranges.block_upper[number] = least, most
         on, open_ = np.flatnonzero(signs > 0), np.flatnonzero(signs == 0)
         parts = [_Part(on, value.rows(np.searchsorted(rows, on)))] if len(on) else []
         if len(open_):
@@ -219,12 +250,12 @@ class _Reduction:
         self.values[number] = parts
 
     def _abs(self, number: int, block: AbsBlock) -> None:
-        low, high, _ = interval(block.value, self.whole)
+        low, high, _ = interval(block.value, self.ranges)
         rows = np.arange(block.size)
         value = self._composed(block.value, rows)
         low, high = self._bounded(value, low, high, np.ones(block.size, bool))
-        least, most = np.maximum(np.maximum(low, -high), 0.0), np.maximum(-low, high)
-        self.whole.block_lower[number], self.whole.block_upper[number] = least, most
+        least, most = block_range(block, self.ranges, (low, high))
+        self.ranges.block_lower[number], self.ranges.block_upper[number] = least, most
         signs = np.where(low >= 0, 1, np.where(high <= 0, -1, 0))
         parts = [
             _Part(np.flatnonzero(signs == sign), value.rows(np.flatnonzero(signs == sign), float(sign)))
@@ -243,19 +274,18 @@ class _Reduction:
         """A factor or product with all its entries: what is exact in them the bounds find out themselves."""
         everything = np.arange(block.size)
         value = self._composed(block.value, everything)
-        low, high, _ = interval(block.value, self.whole)
-        at, wanted, factor = len(self.blocks), np.ones(block.size, bool), None
-        if isinstance(block, ProductBlock):
-            factor = (self.whole.block_lower[block.factor], self.whole.block_upper[block.factor])
-            wanted = ~is_point(*factor, self.found.value_size[self.kept[block.factor]])
-        low, high = self._bounded(value, low, high, wanted)
-        if isinstance(block, ProductBlock) and factor is not None:
-            small: Block = replace(block, factor=self.kept[block.factor], value=value)
-            least, most = product_range(factor, (low, high), block.square)
+        low, high, _ = interval(block.value, self.ranges)
+        at, wanted = len(self.blocks), np.ones(block.size, bool)
+        small: Block = replace(block, value=value)
+        if isinstance(small, ProductBlock):
+            small = replace(small, factor=self.kept[small.factor])
+            factor = self.found.block_lower[small.factor], self.found.block_upper[small.factor]
+            wanted = ~is_point(*factor, self.found.value_size[small.factor])
         else:
-            small, least, most = replace(block, value=value), low, high
             self.kept[number] = at
-        self.whole.block_lower[number], self.whole.block_upper[number] = least, most
+        low, high = self._bounded(value, low, high, wanted)
+        least, most = block_range(block, self.ranges, (low, high))
+        self.ranges.block_lower[number], self.ranges.block_upper[number] = least, most
         self.values[number] = [self._append(small, least, most)]
         self._argument(at, value, low, high)
 

@@ -6,20 +6,23 @@ conditions cut from the box are repeated until they decide no more neurons.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 
-from salver.nets.affine import Affine
-from salver.nets.program import AbsBlock, Program
+from salver.nets.affine import Affine, UnsupportedQueryError, apply, compact
+from salver.nets.program import AbsBlock, Program, ReluBlock
+from salver.solvers.alternatives import without_refuted
 from salver.solvers.bounding.backward import tighten_backwards
 from salver.solvers.bounding.bounds import Bounds, Signs, bound_affine, linear_lower
 from salver.solvers.bounding.copies import implied_by_copies
 from salver.solvers.bounding.halfspaces import Halfspaces, cutting, lower_bounds, stack
 from salver.solvers.bounding.propagation import propagate
-from salver.solvers.bounding.reduced import reduce_to_open
+from salver.solvers.bounding.reduced import Reduction, TooLargeError
 from salver.solvers.hybrid.branching import branching_neuron
 from salver.solvers.journal import Decision, Journal
 from salver.solvers.query import Query
@@ -28,6 +31,9 @@ from salver.spec import Property
 
 Array = npt.NDArray[np.float64]
 
+LONG_S = 0.1
+"""Seconds that a network takes to reduce which is worth being asked about alone: with the map all takes ten
+times as long, or more."""
 _WORTH_REPEATING = 0.3
 """Share of the open neurons that a round must decide for another round to pay."""
 
@@ -77,14 +83,48 @@ def root_node(query: Query) -> SearchNode:
     return SearchNode(dict(enumerate(bounds.signs)), bounds)
 
 
-def reduced_root(query: Query) -> tuple[Query, SearchNode]:
-    """The query over the program of its open neurons where there is one (`reduce_to_open`), and all of it."""
-    prop = query.prop
-    found = reduce_to_open(query.program, prop.input_lower, prop.input_upper, _compared(prop), prop.ball)
+def reduced_root(query: Query, reduction: Reduction | None = None) -> tuple[Query, SearchNode]:
+    """The query over the program of its open neurons where there is one (`Reduction`), and all of it.
+
+    Args:
+        reduction: of the query's program over its box, where it has begun.
+    """
+    reduction = reduction or begun_reduction(query)
+    found = None if reduction is None else reduction.whole(_compared(query.prop))
     if found is None:
         return query, root_node(query)
     program, bounds = found
     return query.over(program), SearchNode(dict(enumerate(bounds.signs)), bounds)
+
+
+def begun_reduction(query: Query) -> Reduction | None:
+    prop = query.prop
+    return Reduction.begun(query.program, prop.input_lower, prop.input_upper, prop.ball)
+
+
+def class_alone(query: Query, reduction: Reduction, at_least: float = LONG_S) -> tuple[Query, Bounds] | None:
+    """The query over the ReLUs that its comparisons read, reduced, without the map; and bounds there.
+
+    Only what is compared is an output of its program; the others are 0. None where there is nothing to
+    compare, what is compared reads more than ReLUs, or these take less than some seconds to reduce.
+
+    Args:
+        reduction: of the query, just begun; it can go on afterwards.
+    """
+    compared, size = _compared(query.prop), query.program.output.size
+    ones = (np.ones(len(compared)), (compared, compared))
+    try:
+        outputs = compact(apply(sparse.csr_array(ones, shape=(size, size)), query.program.output, 0.0))
+        blocks = query.program.blocks[: 1 + max(outputs.terms, default=-1)]
+        if not blocks or not all(isinstance(block, ReluBlock) for block in blocks):
+            return None
+        begun = time.monotonic()
+        if not reduction.upto(len(blocks)) or time.monotonic() - begun < at_least:
+            return None
+        program, bounds = reduction.with_outputs(outputs, compared)
+    except (TooLargeError, UnsupportedQueryError):
+        return None
+    return without_refuted(query.over(program), bounds), bounds
 
 
 def _compared(prop: Property) -> npt.NDArray[np.intp]:

@@ -13,12 +13,21 @@ from typing import TYPE_CHECKING
 from salver.solvers.alternatives import without_refuted
 from salver.solvers.bounding.bounds import Bounds
 from salver.solvers.bounding.forward import MOST_INPUTS
+from salver.solvers.bounding.reduced import Reduction
 from salver.solvers.bounding.stacked import stacked
-from salver.solvers.hybrid.node import SearchNode, reduced_root, root_node, tighten
+from salver.solvers.hybrid.node import (
+    SearchNode,
+    begun_reduction,
+    class_alone,
+    reduced_root,
+    root_node,
+    tighten,
+)
 from salver.solvers.journal import Journal
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
 
 if TYPE_CHECKING:
+    from salver.solvers.hybrid.class_tree import ClassTree
     from salver.solvers.hybrid.turns import CoverTurns
 
 ATTACK_SHARE, ATTACK_MOST_S = 0.1, 3.0
@@ -34,7 +43,13 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
     started = time.monotonic()
     if not options.record:  # a proof names the tensors of the file, copy by copy
         query = query.over(stacked(query.program))
-    query, whole = (query, root_node(query)) if "reduction" in options.without else reduced_root(query)
+    reduction = None if "reduction" in options.without else begun_reduction(query)
+    classes = None
+    if reduction is not None and "classes" not in options.without and not options.record:
+        classes = _classes_first(query, reduction, started)
+        if classes is not None and classes.turn(budget):
+            return classes.result
+    query, whole = (query, root_node(query)) if reduction is None else reduced_root(query, reduction)
     if "alternatives" not in options.without:
         query = without_refuted(query, whole.within)
     begun = time.monotonic()
@@ -66,13 +81,22 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
     from salver.solvers.hybrid.tree import search
 
     cover = _cover(query, options, bounds, took)
-    classes = None
-    if "classes" not in options.without:
+    if classes is None and "classes" not in options.without:
         classes = ClassTree(query, bounds, journal is not None, started=started)
     result = search(query, budget, options, [root], attack=attack, cover=cover, classes=classes)
     if journal is not None and classes is not None and classes.closed:
         journal.children, journal.closing = classes.journal.children, classes.journal.closing
     return replace(result, journal=journal)
+
+
+def _classes_first(query: Query, reduction: Reduction, started: float) -> ClassTree | None:
+    """The tree about the class over the network alone, where even that takes long to bound."""
+    alone = class_alone(query, reduction)
+    if alone is None:
+        return None
+    from salver.solvers.hybrid.class_tree import ClassTree
+
+    return ClassTree(*alone, started=started, wait=0.0)
 
 
 def _cover(query: Query, options: Options, bounds: Bounds, took: float) -> CoverTurns | None:
