@@ -21,7 +21,7 @@ from experiments.revision import commit
 from salver.core.errors import SalverError
 from salver.core.files import write_atomically
 from salver.core.records import Record, parse_record
-from salver.judge.compare import Machine
+from salver.judge.machine import Machine
 from salver.run.machine import this_machine
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "measurements"

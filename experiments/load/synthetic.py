@@ -21,7 +21,7 @@ from salver.families.conditions import saliency_box, some_class_beats
 from salver.families.instance import Facts, Instance, Manifest
 from salver.families.other_class import SameMap
 from salver.families.question import others
-from salver.judge.compare import Machine
+from salver.judge.machine import Machine
 from salver.nets.network import Network, lower
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.torch_bridge import from_torch

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from salver.core.errors import SalverError
-from salver.judge.compare import Machine, compare, differences_between
+from salver.judge.compare import compare, differences_between
+from salver.judge.machine import Machine
 from salver.report.compared import Side, compared_json, compared_table
 
 

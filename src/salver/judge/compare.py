@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
@@ -12,6 +11,7 @@ import pandas as pd
 from salver.core.errors import SalverError
 from salver.core.records import Record
 from salver.judge.columns import SOLVED, par2_cost
+from salver.judge.machine import Machine
 from salver.judge.paired import RESAMPLES
 
 Change = Literal["better", "worse", "no clear difference"]
@@ -21,30 +21,6 @@ MARGIN = 1.1
 """A ratio up to this, either way, is never called a difference: so much a machine's load alone can do."""
 MUST_AGREE = ("system", "processor", "cores", "memory_mb", "python")
 """Facts of two machines without which seconds cannot be compared."""
-
-
-class Machine(Record):
-    """What a run was made on; empty or None where a manifest does not say.
-
-    Attributes:
-        cores, physical_cores: that the run could use; memory_mb: of the whole machine, MiB.
-        governor, turbo, hyperthreads: of the CPU; None or empty where the system does not tell.
-        load: load average of the minute before; limits: how limits were kept.
-        packages: versions of those that can change a result.
-    """
-
-    system: str = ""
-    processor: str = ""
-    cores: int | None = None
-    physical_cores: int | None = None
-    memory_mb: int | None = None
-    governor: str = ""
-    turbo: bool | None = None
-    hyperthreads: bool | None = None
-    load: float | None = None
-    limits: str = ""
-    python: str = ""
-    packages: Mapping[str, str] = {}
 
 
 class Comparison(Record):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from salver.judge.compare import Machine
+from salver.judge.machine import Machine
 from salver.run.slots import physical_cores
 from salver.supervise.cgroups import available
 

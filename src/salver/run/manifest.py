@@ -15,7 +15,7 @@ from salver.core.confined import read_inside, write_inside
 from salver.core.errors import SalverError
 from salver.core.records import Record
 from salver.families.selection import EVERYTHING, Selection
-from salver.judge.compare import Machine
+from salver.judge.machine import Machine
 from salver.run.engines import Engine
 from salver.run.plan import Planned
 
