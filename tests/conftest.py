@@ -31,6 +31,12 @@ SLOW = {
 """Folders whose tests start processes, engines or campaigns; single slow tests elsewhere are marked there."""
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """The quick part does not even import them: that takes as long as many of its tests."""
+    skipped = config.option.markexpr == "not slow" and collection_path.parent == ROOT / "tests"
+    return True if skipped and collection_path.name in SLOW else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.relative_to(ROOT / "tests").parts[0] in SLOW:

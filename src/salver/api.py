@@ -204,13 +204,14 @@ def measure(
         model: as `check`.
         points: inputs [count, ...]; None for the first `count` rows (10) of the test part of `dataset`.
         metrics: names or their beginnings, or records; None for all.
-        epsilon: radius, the largest change of an entry, in the units of the points.
+        epsilon: radius, the largest change of an entry, in the units of the points; with `norm="l2"` the
+            Euclidean distance.
         timeout: wall seconds for one metric at one point.
         draws: how many inputs are drawn around a point; seed: of the draws, and of attacks.
         solver: an embedded solver; only one with certificates gives bounds.
         asked: what metrics let be said, such as `k`, `tolerance` and `nearest`; `dataset`, `count` and
             `data_dir`; `labels`, the class that is explained at each point; and as in `check` `method` and
-            its entries, `label`, `minus`, `absolute`, `input_range` and `output`.
+            its entries, `label`, `minus`, `absolute`, `input_range`, `norm` and `output`.
 
     Raises:
         SalverError: something is missing, does not exist or does not fit the rest.

@@ -27,15 +27,16 @@ class Called(NamedTuple):
     stderr: str
 
 
-def salver(project: Path, *arguments: str, check: bool = True) -> Called:
+def salver(project: Path, *arguments: str, check: bool = True, folder: Path | None = None) -> Called:
     """Runs a command line in a project.
 
     Args:
         check: whether a status other than 0 fails the test.
+        folder: where the caller stands; None for the project itself.
     """
     out, err = io.StringIO(), io.StringIO()
     with (
-        contextlib.chdir(project),
+        contextlib.chdir(folder or project),
         mock.patch.dict(os.environ, {"SALVER_ROOT": str(project)}),
         mock.patch.object(plugins, "WARNED", set()),
         contextlib.redirect_stdout(out),

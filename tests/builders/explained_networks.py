@@ -10,7 +10,9 @@ import torch
 from torch import nn
 
 from salver.explain.checked import classifier_of
-from salver.nets.network import Network
+from salver.explain.explanation import Explanation
+from salver.nets.network import Network, lower
+from salver.nets.program import Program
 
 INPUTS, IMAGE, LABELS = 9, (1, 3, 3), 3
 KINDS = ("dense", "pooled", "dense head", "residual")
@@ -44,6 +46,13 @@ def module(kind: str) -> nn.Module:
 def network(kind: str) -> Network:
     """The same as it is read."""
     return classifier_of(module(kind), torch.zeros(1, INPUTS)).network
+
+
+@cache
+def program_of(explanation: Explanation, kind: str) -> Program:
+    """A map of the same over data in [-2, 2], unrolled and lowered."""
+    explained = explanation.for_data(IMAGE, np.full(INPUTS, -2.0), np.full(INPUTS, 2.0))
+    return lower(explained.graph(network(kind)))
 
 
 def _built(kind: str) -> nn.Module:

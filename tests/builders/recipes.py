@@ -53,7 +53,8 @@ def _with(before: str, text: str, place: str | None) -> str:
 def followed(steps: Recipe, folder: Path) -> subprocess.CompletedProcess[str]:
     """Does what a recipe says in a copy of the project, and runs its command there."""
     for name in _COPIED:
-        ignored = shutil.ignore_patterns("__pycache__", "golden", "img")
+        # With what is compiled: each process would compile all of the package again.
+        ignored = shutil.ignore_patterns("golden", "img")
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     for name, text in steps.files.items():
         path = folder / name

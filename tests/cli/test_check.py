@@ -99,7 +99,7 @@ def test_a_file_that_is_there_is_not_written_over(folder: Path) -> None:
         (("--epsilon", "0"), "epsilon: 0.0 is not above 0"),
         (("--epsilon", "1", "--delta", "2"), "delta: does not belong to top-k-changes or gradient"),
         (("--epsilon", "1", "--noise-draw", "2"), "did you mean --noise-draws?"),
-        (("--epsilon", "1", "--range", "0", "1"), "range: 0 to 1 excludes the point"),
+        (("--epsilon", "1", "--range", "0", "1"), "--range: 0 to 1 excludes the point"),
         (("--epsilon", "1", "--witness", "w.txt"), "w.txt: is no name of an array; let it end in .npy"),
         (("--epsilon", "1", "--picture", "p.gif"), "p.gif: is no name of a picture; let it end in .html"),
     ],

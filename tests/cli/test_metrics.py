@@ -71,11 +71,13 @@ def test_a_method_brings_its_options(given: list[str], capsys: pytest.CaptureFix
     [
         (["--metrics", "max-sensitivty"], "did you mean max-sensitivity?"),
         (["--metrics", "max,,top"], "has an empty name"),
-        (["--metrics", "top", "--k", "3"], "k = 3 is not between 1 and 2"),
+        (["--metrics", "top", "--k", "3"], "--k: 3 is not between 1 and 2"),
         (["--metrics", "max", "--k", "3"], "k: no metric that is asked for has such an entry"),
         (["--method", "cam", "--metrics", "max"], "class activation map: no global average pooling"),
-        (["--epsilon", "-1"], "epsilon: -1.0 is not above 0"),
-        (["--noise-draws", "3"], "noise_draws: does not belong to gradient"),
+        (["--norm", "l3"], "--norm: 'l3' is not a choice; choose linf or l2"),
+        (["--metrics", "top", "--k", "x"], "--k: 'x' is not a whole number"),
+        (["--epsilon", "-1"], "--epsilon: -1.0 is not above 0"),
+        (["--noise-draws", "3"], "--noise-draws: does not belong to gradient"),
         (["-o", "missing/out"], "folder missing: does not exist"),
     ],
 )

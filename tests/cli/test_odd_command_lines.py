@@ -5,6 +5,8 @@ What a command would do is left out: only how it answers a command line that it 
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -78,8 +80,14 @@ def options_of(command: Any, *kinds: str) -> list[str]:
         ("run quick --timeout 10s", "--timeout: '10s' is not a number; write a number"),
         ("run quick --limit 0", "--limit: '0' is not at least 1; give a number at least 1"),
         ("quick", "no such command: quick; did you mean `salver all quick`?"),
+        ("radius net.onnx", "no such command: radius; did you mean `salver check NETWORK --radius`?"),
         ("help run", "did you mean `salver --help`?"),
         ("--solvers hybrid run quick", "no such option: --solvers; write it after the command"),
+        ("run", "SUITE is missing; write `salver run SUITE`, or see `salver run --help`"),
+        ("unroll net.onnx", "--output is missing; write `salver unroll NETWORK --output ...`, or see"),
+        ("run quick bandit", "too many words: bandit; write `salver run SUITE`, or see"),
+        ("run quick --data-dir no-such", "--data-dir: no-such does not exist; make it first, or correct"),
+        ("run quick --solvers", "--solvers: its value is missing; write one after the option"),
         ("run net.onnx", "net.onnx: is a network and no suite; write a suite that names it"),
     ],
 )
@@ -87,6 +95,15 @@ def test_a_wrong_value_is_told_with_a_right_one(
     words: str, told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert told in in_one_line(words.split(), capsys)
+
+
+def test_a_folder_that_was_removed_is_told_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "gone").mkdir()
+    with contextlib.chdir(tmp_path / "gone"):
+        (tmp_path / "gone").rmdir()
+        err = in_one_line(["unroll", "net.onnx", "-o", "g.onnx", "--label", "0"], capsys)
+        os.chdir(tmp_path)
+    assert "the working folder was removed; change to another one" in err
 
 
 @pytest.mark.slow
@@ -143,6 +160,7 @@ def test_values_of_another_type(
         ["run", "quick", "--solvers", "milp, milp"],
         ["run", "quick", "--solvers", "milp,nobody"],
         ["run", "quick", "--timeout", "nan"],
+        ["run", "quick", "--timeout", "inf"],
         ["run", "quick", "--timeout", "-1"],
         ["run", "quick", "--timeout", "0"],
         ["run", "quick", "--repetitions", "0"],

@@ -18,6 +18,7 @@ from salver.cli.__main__ import app
 from salver.cli.calling import call
 from salver.core.errors import SalverError
 from salver.core.records import parse_record
+from salver.families.named_files import refuse_missing_files, relative_to
 from salver.families.registry import generators
 from salver.families.suite import Suite, read_suite
 from salver.run.cluster.pools import Pools
@@ -107,6 +108,33 @@ def test_a_family_in_a_suite_is_put_right(family: str, told: str, tmp_path: Path
     suite.write_text(f'title = "t"\ntimeout = 1\n[[family]]\n{family}\n')
     with pytest.raises(SalverError, match=re.escape(told)):
         read_suite(str(suite))
+
+
+@pytest.mark.parametrize(
+    ("suite", "told"),
+    [
+        (
+            '[[family]]\ngenerator = "x"\nparams = { network = "nett.onnx" }',
+            "nett.onnx: does not exist; did you mean",
+        ),
+        (
+            '[[family]]\ngenerator = "x"\nparams = { dataset = { path = "z.csv" } }',
+            "relative to the suite's file",
+        ),
+        ('[family]\ngenerator = "x"', "family: is one table, where a list of them is read; write [[family]]"),
+    ],
+)
+def test_what_a_suite_lacks_is_told_before_anything_is_made(suite: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "net.onnx").touch()
+    (tmp_path / "s.toml").write_text(f'title = "t"\ntimeout = 1\n{suite}\n')
+    with pytest.raises(SalverError, match=re.escape(told)):
+        read_suite(str(tmp_path / "s.toml"))
+
+
+def test_a_name_inside_a_network_is_no_file(tmp_path: Path) -> None:
+    params = {"output": "model/dense/out", "map": {"method": "grad-cam", "layer": "block/relu"}}
+    refuse_missing_files(tmp_path, params)
+    assert relative_to(tmp_path, params) == params
 
 
 def _zipped(path: Path, member: str) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
-import os
 import runpy
 import shutil
-import subprocess
 import sys
 import tomllib
 import warnings
@@ -21,6 +20,7 @@ from salver.families.publication import Publication
 from salver.families.suite import read_suite
 from tests.builders.command_line import salver
 from tests.docs.commands import ROOT, SHELLS, Block, all_options, blocks, complaint, documents, is_ours, spans
+from tests.docs.running import Session
 
 TINY = """
 title = "one point"
@@ -40,19 +40,8 @@ SMALL = {
     "quick": TINY.replace("NETWORK", "bandit-6x6") + KNOWN,
 }
 UNSAT = "d2.02"
-LIMIT_S = 300
 TOUR = ROOT / "docs" / "tour.md"
 OWN = ROOT / "docs" / "own-network.md"
-
-
-def shell(project: Path, lines: str) -> subprocess.CompletedProcess[str]:
-    """Runs lines in bash, in a project, with this environment's commands first on the path."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "SALVER_ROOT": str(project), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        ["bash", "-e", "-o", "pipefail", "-c", lines],
-        cwd=project, env=environment, capture_output=True, text=True, check=False, timeout=LIMIT_S,
-    )  # fmt: skip
 
 
 def bare_project(root: Path) -> Path:
@@ -80,10 +69,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         salver(root, "generate", suite)
     made = root / "instances" / "bandit" / "1-s0"
     (query,) = (made / "vnnlib").glob(f"*-{UNSAT}-*")
-    shutil.copy(query, root / "q.vnnlib.gz")
+    (root / "q.vnnlib").write_bytes(gzip.decompress(query.read_bytes()))
     shutil.copy(next((made / "onnx").iterdir()), root / "m.onnx")
     shutil.copy(root / "instances" / "digits" / "1-s0" / "networks" / "digits-16x16.onnx", root / "net.onnx")
-    assert shell(root, "gunzip q.vnnlib.gz").returncode == 0
     return root
 
 
@@ -109,7 +97,7 @@ def test_every_quick_command_runs(project: Path) -> None:
     """In the order of the documents; the README's runs are the `latest` of the pages after it."""
     failed = []
     for block in (block for file in documents() if file not in (TOUR, OWN) for block in runnable(file)):
-        done = shell(project, "\n".join(block.commands))
+        done = Session(project).run(block.commands)
         if done.returncode != 0:
             failed.append(f"{block.where}: {done.stdout[-500:]}{done.stderr[-1000:]}")
         elif all("--json" in line for line in block.commands):
@@ -118,26 +106,20 @@ def test_every_quick_command_runs(project: Path) -> None:
 
 
 def test_the_tour_is_as_it_says(tmp_path: Path) -> None:
-    project, script, expected = bare_project(tmp_path), [], []
+    """Block by block: all lines of text after one must be among what it printed."""
+    project = bare_project(tmp_path)
+    reader, printed = Session(project), []
     for block in blocks(TOUR):
         if block.language == "toml":
             (project / block.file_name).write_text("\n".join(block.lines))
         elif block.commands and not block.mark:
-            script += [*block.commands, f"echo == {len(expected)}"]
-            expected.append(())
+            done = reader.run(block.commands)
+            assert done.returncode == 0, f"{block.where}: {done.stderr}"
+            printed = [" ".join(line.split()) for line in done.stdout.splitlines()]
         elif block.language == "text":
-            expected[-1] = block.lines
-    done = shell(project, "\n".join(script))
-    assert done.returncode == 0, done.stderr
-    rest = done.stdout
-    for number, lines in enumerate(expected):
-        said, _, rest = rest.partition(f"== {number}\n")
-        printed = [" ".join(line.split()) for line in said.splitlines()]
-        for line in lines:
-            wanted = " ".join(line.split())
-            assert any(wanted in found for found in printed), (
-                f"block {number} does not print {line!r}:\n{said}"
-            )
+            for line in block.lines:
+                wanted = " ".join(line.split())
+                assert any(wanted in found for found in printed), f"{block.where}: not printed: {line!r}"
 
 
 def test_the_page_on_own_networks_is_as_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,7 +132,7 @@ def test_the_page_on_own_networks_is_as_it_says(tmp_path: Path, monkeypatch: pyt
             stated = tomllib.loads("\n".join(block.lines))["publication"]
             assert parse_record(Publication, stated, OWN.name).data
     commands = [line for block in runnable(OWN) for line in block.commands]
-    done = shell(project, "\n".join(commands))
+    done = Session(project).run(commands)
     assert done.returncode == 0, done.stderr
     assert "hybrid" in done.stdout
     monkeypatch.chdir(project)

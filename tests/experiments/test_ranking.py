@@ -98,7 +98,7 @@ def test_a_constant_saliency_is_passed_over() -> None:
 
 def test_k_must_leave_features_outside() -> None:
     net = network()
-    with pytest.raises(SalverError, match="k = 6 is not between 1 and 5"):
+    with pytest.raises(SalverError, match="k: 6 is not between 1 and 5"):
         measure(net, data_of(net), 6, QUICK)
 
 

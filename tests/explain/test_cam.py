@@ -86,7 +86,7 @@ def test_ties_and_impossible_sizes() -> None:
     net = source(module)
     with pytest.raises(UndefinedConditionError, match="tied"):
         posed(net, np.full(25, 0.5), TopKChanges(k=4))
-    with pytest.raises(SalverError, match="k = 25"):
+    with pytest.raises(SalverError, match="k: 25"):
         posed(net, np.full(25, 0.5), TopKChanges(k=25))
 
 
@@ -128,7 +128,7 @@ def test_a_larger_set_is_harder_to_leave_and_an_equal_one_is_the_exact_form() ->
 
 
 @pytest.mark.parametrize(
-    ("k", "within", "what"), [(4, 3, "never inside"), (4, 25, "always among"), (25, 25, "k = 25")]
+    ("k", "within", "what"), [(4, 3, "never inside"), (4, 25, "always among"), (25, 25, "k: 25")]
 )
 def test_sets_that_cannot_be_asked_about(k: int, within: int, what: str) -> None:
     with pytest.raises(SalverError, match=what):
@@ -139,7 +139,7 @@ def test_sets_that_cannot_be_asked_about(k: int, within: int, what: str) -> None
     ("params", "what"),
     [
         ({"epsilons": [0.01], "k": 6, "within": 5}, "choose within >= k"),
-        ({"epsilons": [0.01], "k": 64}, "k = 64 is not between 1 and 63"),
+        ({"epsilons": [0.01], "k": 64}, "k: 64 is not between 1 and 63"),
         ({"epsilons": [0.01], "k": 5, "within": 64}, "choose within < 64"),
         ({"k": 5}, "neither epsilons"),
         ({"epsilons": [0.01], "network": "digits-conv-dense"}, "the method grad-cam"),

@@ -9,6 +9,7 @@ import onnxruntime
 import pytest
 import torch
 
+from salver.explain.cam import Cam
 from salver.explain.explanation import Explanation
 from salver.explain.gradient import Gradient
 from salver.explain.smoothgrad import Noise, SmoothGrad
@@ -54,4 +55,16 @@ def test_smoothgrad_is_saliency_in_a_noise_tunnel_with_the_same_draws(kind: str)
             found = tunnel.attribute(row[None], nt_samples=4, stdevs=0.3, target=CLASS, abs=False)
         expected.append(found[0].detach().numpy())
     values = in_onnx_runtime(kind, SmoothGrad(noise=noise), x)
+    assert np.abs(values - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+def test_a_class_activation_map_is_grad_cam_times_the_number_of_pixels(absolute: bool) -> None:
+    x, pixels = points(), 4
+    given = torch.tensor(x, requires_grad=True)
+    found = captum.LayerGradCam(module("pooled"), module("pooled")[6]).attribute(given, target=CLASS)
+    expected = pixels * found.detach().numpy().reshape(len(x), pixels)
+    expected = np.abs(expected) if absolute else expected
+    values = in_onnx_runtime("pooled", Cam(absolute=absolute), x)
+    assert expected.any()
     assert np.abs(values - expected).max() <= 1e-5 * np.abs(expected).max()

@@ -138,15 +138,19 @@ AGAINST_CAPTUM: list[tuple[MaskedCopies, Any]] = [
     ("explanation", "captums"), AGAINST_CAPTUM, ids=lambda one: getattr(one, "method", "")
 )
 def test_the_graph_gives_captums_values(explanation: MaskedCopies, captums: Any, kind: str) -> None:
-    x, model = rows(), module(kind)
+    """In the graph, and in ONNX Runtime in a batch; at random inputs and at whole ones, where ReLUs tie."""
+    whole = torch.from_numpy(np.random.default_rng(4).integers(0, 2, (2, *SHAPE[1:])).astype(np.float32))
+    x, model = torch.cat([rows(), whole]), module(kind)
     explanation = explanation.model_copy(update={"shape": SHAPE[1:]})
     with torch.no_grad():
         expected = captums(model.double(), x.double(), explanation).flatten(1).numpy()
         logits = model(x.double()).numpy()
     model.float()
-    given = evaluate(explanation.graph(network(kind)), x.flatten(1).double().numpy())
-    assert np.abs(given[:, :3] - logits).max() <= 1e-5 * np.abs(logits).max()
-    assert np.abs(given[:, 3:] - expected).max() <= 1e-5 * np.abs(expected).max()
+    graph = explanation.graph(network(kind))
+    runtime = Runtime(to_bytes(with_free_batch(to_model(graph))))
+    for given in (evaluate(graph, x.flatten(1).double().numpy()), runtime.rows(x.flatten(1).numpy())):
+        assert np.abs(given[:, :3] - logits).max() <= 1e-5 * np.abs(logits).max()
+        assert np.abs(given[:, 3:] - expected).max() <= 1e-5 * np.abs(expected).max()
 
 
 def small(seed: int = 0) -> Network:
@@ -243,7 +247,7 @@ REFUSED: list[tuple[str, dict[str, Any], tuple[int, ...], str]] = [
         "occlusion",
         {"window": [2, 2]},
         TABLE,
-        "window: has 2 lengths for inputs without a shape; give one; of a flat image say its sides too",
+        "window: has 2 lengths for inputs without a shape; give one, or say the sides of an image",
     ),
     ("occlusion", {"window": 2, "stride": 3}, IMAGE, "stride: 1 x 3 x 3 is longer than the window"),
     ("occlusion", {"window": 2, "shape": [1, 7, 7]}, IMAGE, "shape: 1 x 7 x 7 is not that of 64 entries"),
@@ -255,13 +259,13 @@ REFUSED: list[tuple[str, dict[str, Any], tuple[int, ...], str]] = [
     ("feature-ablation", {"groups": [0, 1]}, TABLE, "groups: holds 2 numbers for 64 entries"),
     ("shapley", {"patch": 4, "groups": [0] * 64}, IMAGE, "groups: patches are given too"),
     ("shapley", {}, TABLE, "needs 1.84467e+19 copies of the network, more than 4096"),
-    ("kernel-shap", {"draws": {"count": 3}}, TABLE, "draws: 3 draws do not determine the values of 64"),
+    ("kernel-shap", {"draws": {"count": 3}}, TABLE, "draws_count: 3 draws do not determine the values of 64"),
     ("lime", {"ridge": 0, "draws": {"count": 3}}, TABLE, "3 draws do not determine the coefficients of 64"),
     (
         "rise",
         {"masks": {"count": 3, "cells": 2}},
         TABLE,
-        "cells: 2 do not fit inputs of 64; of a flat image say its sides too, such as --shape",
+        "masks_cells: 2 do not fit inputs of 64; give 0 for one a feature, or say the sides of an image",
     ),
     ("feature-ablation", {}, LARGE, "features: 150528 are more than 4096"),
     ("lime", {"draws": {"count": 9}}, LARGE, "features: 150528 are more than 4096"),

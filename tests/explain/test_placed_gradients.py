@@ -105,6 +105,7 @@ def assert_close(found: np.ndarray, expected: np.ndarray) -> None:
     assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
 
 
+IMAGES = ("pooled-with-padding", "residual")
 POOLED = ("product", "gausslegendre", "exact places", "references", "variance")
 
 
@@ -112,7 +113,7 @@ POOLED = ("product", "gausslegendre", "exact places", "references", "variance")
     ("case", "name"),
     [
         *((case, "dense") for case in CASES),
-        *(pytest.param(case, "pooled-with-padding", marks=pytest.mark.slow) for case in POOLED),
+        *(pytest.param(case, name, marks=pytest.mark.slow) for case in POOLED for name in IMAGES),
     ],
 )
 def test_the_map_is_captums(case: str, name: str) -> None:
@@ -244,12 +245,12 @@ def test_what_does_not_fit_the_network_or_the_data_is_refused() -> None:
         IntegratedGradients(baseline=(0.0, 0.5, 1.0)).graph(network)
     with pytest.raises(SalverError, match="steps: 1 is too few for riemann_left; give 2 or more"):
         IntegratedGradients(steps=1, quadrature="riemann_left").graph(network)
-    with pytest.raises(SalverError, match="noise draws: 1 has no variance; give 2 or more"):
+    with pytest.raises(SalverError, match="noise_draws: 1 has no variance; give 2 or more"):
         VarGrad(noise=Noise(draws=1, sigma=1.0)).graph(network)
     low, high = np.zeros(SIZE), np.ones(SIZE)
     outside = References(baselines=((0.0,), (2.0,)), draws=1)
     for method in (LocalIntegratedGradients(baseline=(2.0,)), ExpectedGradients(references=outside)):
-        with pytest.raises(SalverError, match="baseline: 2 is outside of the range 0 to 1 of entry 0"):
+        with pytest.raises(SalverError, match=r"baselines?: 2 is outside of the range 0 to 1 of entry 0"):
             method.for_data((1, 4, 4), low, high)
     inside = IntegratedGradients(baseline=(1.0,))
     assert inside.for_data((1, 4, 4), low, high) == inside

@@ -15,9 +15,10 @@ from torch import nn
 
 from salver.core.errors import SalverError
 from salver.families.generate import drafts
-from salver.families.generator import InstanceDraft, relative_to
+from salver.families.generator import InstanceDraft
 from salver.families.instance import Facts
 from salver.families.instance_set import write_set
+from salver.families.named_files import relative_to
 from salver.families.provenance import gathered, recipe, still_so
 from salver.families.registry import generators
 from salver.nets.network import Network, evaluate

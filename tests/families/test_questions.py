@@ -99,7 +99,7 @@ def test_a_misspelt_fact_is_named_with_what_was_meant(changes: dict[str, object]
 @pytest.mark.parametrize(
     ("question", "what"),
     [
-        (TopKChanges(k=0), "k = 0 is not between 1 and 8"),
+        (TopKChanges(k=0), "k: 0 is not between 1 and 8"),
         (TopKChanges(k=2, stay=3), "choose stay <= k"),
         (TopKChanges(k=3, within=2), "choose within >= k"),
         (TopKChanges(k=3, within=9), "choose within < 9"),

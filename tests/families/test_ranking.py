@@ -199,7 +199,7 @@ def drafts(**options: object) -> list[object]:
 @pytest.mark.parametrize(
     ("options", "what"),
     [
-        ({"k": 30}, "k = 30 is not between 1 and 29"),
+        ({"k": 30}, "k: 30 is not between 1 and 29"),
         ({"k": 20, "stay": 1}, "20 members cannot leave a top-20 set"),
         ({"k": 4, "stay": 5}, "5 of 4 members cannot stay"),
         ({"k": 4, "epsilons": []}, "neither epsilons nor epsilon_factors"),

@@ -198,7 +198,7 @@ def test_bad_input_is_one_clear_line(project, instance_set, arguments, message):
         ('title = "t"\ntimeout = 5\n[[family]]\ngenerator = "vg_box"\n'
          'params = { network = "bandit-6x6", epsilons = [0.5], deltas = [-1.0] }\n', "delta"),
         ('title = "t"\ntimeout = 5\n[[family]]\ngenerator = "vg_box"\n'
-         'params = { network = "bandit-6x6", epsilons = [0.5], condition = "top-k", k = 5 }\n', "k = 5"),
+         'params = { network = "bandit-6x6", epsilons = [0.5], condition = "top-k", k = 5 }\n', "k: 5"),
     ],
 )  # fmt: skip
 def test_bad_suites(project, text, message):

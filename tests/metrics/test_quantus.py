@@ -110,7 +110,7 @@ def _drawn(row: Measurement) -> Seen:
     from salver.metrics.measure import draws
 
     posed = row.asked.posed
-    x = draws(row.here, posed.factory.box(posed.point.x, EPSILON), DRAWS, SEED + row.index)
+    x = draws(row.here, posed.factory.box(posed.point.x, EPSILON), None, DRAWS, SEED + row.index)
     return Seen(x, *posed.map.values(x))
 
 

@@ -24,6 +24,9 @@ KINDS = (
 AVERAGES = ("AveragePool", "GlobalAveragePool", "ReduceMean")
 
 
+SEEDS = 30
+
+
 class Drawn:
     """A random network of up to six operators over an image or a row."""
 
@@ -242,7 +245,7 @@ def _session(drawn: Drawn) -> Any:
 
 
 @pytest.mark.parametrize("double", [False, pytest.param(True, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(SEEDS))
 def test_a_network_means_what_other_readers_say(seed: int, double: bool) -> None:
     drawn = Drawn(seed, double)
     twin = Drawn(seed, False) if double else drawn
@@ -265,7 +268,7 @@ def test_a_network_means_what_other_readers_say(seed: int, double: bool) -> None
 
 
 def test_all_operators_are_drawn() -> None:
-    drawn = Counter(node.op_type for seed in range(60) for node in Drawn(seed, False).nodes)
+    drawn = Counter(node.op_type for seed in range(SEEDS) for node in Drawn(seed, False).nodes)
     known = (
         "Gemm MatMul Add Sub Mul Relu Sign Abs Concat Flatten Reshape Conv ConvTranspose "
         "Transpose Slice Gather Pad"

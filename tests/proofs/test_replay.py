@@ -118,7 +118,7 @@ def recorded(tmp_path_factory) -> list[tuple[Query, Journal]]:
 
 
 @pytest.mark.slow
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(seed=st.integers(0, 10**6))
 def test_a_forged_record_makes_no_wrong_proof(recorded, seed):
     rng = np.random.default_rng(seed)

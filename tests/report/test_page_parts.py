@@ -19,9 +19,9 @@ from salver.families.other_class import SameMap
 from salver.judge.judgement import JudgedRun
 from salver.judge.scoring import leaderboard, results_frame
 from salver.report.figures import plots
-from salver.report.figures.drawing import log_ticks, thinned_cloud, thinned_steps
+from salver.report.figures.drawing import compact, log_ticks, thinned_cloud, thinned_steps, whole_ticks
 from salver.report.latex import latex
-from salver.report.page.data import details_data, embedded, results_data
+from salver.report.page.data import alphabetical, details_data, embedded, results_data
 from salver.report.page.material import HEAD, Material, RunText, gather
 from salver.report.page.pictures import DrawnPoint, EntryNames, Pictures, centre
 from salver.report.tables import ranks
@@ -247,6 +247,14 @@ def test_plot_tables_count_what_was_solved() -> None:
     assert all(int(row[1]) == 3 for row in scatter.rows)
 
 
+def test_the_panel_of_a_solver_that_solved_nothing_says_so() -> None:
+    name = sorted(FRAME["solver"])[0]
+    lost = FRAME.assign(outcome=FRAME["outcome"].mask(FRAME["solver"] == name, "timeout"))
+    for plot in (plots.scatter(lost), plots.time_against(lost, "neurons", "neurons")):
+        assert plot is not None
+        assert plot.svg.count("solved none") == 1
+
+
 @given(st.text())
 def test_a_name_in_latex_stays_a_name(text: str) -> None:
     shown = latex(text)
@@ -263,3 +271,53 @@ def test_latex_plots_close_what_they_open() -> None:
     )
     assert plot.tex.count("{") - plot.tex.count(r"\{") == plot.tex.count("}") - plot.tex.count(r"\}")
     assert r"\textless{}i\textgreater{}50\% \& a\_b|c" in plot.tex
+
+
+def test_texts_of_a_column_stand_in_the_order_of_the_alphabet() -> None:
+    names = ["net-10", "Net-9", "", "a", "net-9b"]
+    frame = pd.concat([FRAME.head(1).assign(network=name) for name in names], ignore_index=True)
+    (column,) = (c for c in results_data(frame)["columns"] if c["name"] == "network")
+    assert column["values"] == ["", "a", "Net-9", "net-9b", "net-10"]
+    assert [column["values"][code] for code in column["codes"]] == names
+
+
+@given(st.text(alphabet="aB-19é٣", max_size=12), st.text(alphabet="aB-19é٣", max_size=12))
+def test_any_two_texts_can_be_put_in_order(one: str, other: str) -> None:
+    assert sorted([one, other], key=alphabetical) == sorted([other, one], key=alphabetical) or (
+        alphabetical(one) == alphabetical(other)
+    )
+
+
+def _points(path: str) -> list[tuple[float, float]]:
+    """Where a path of M, L, H and V leads."""
+    x, y, found = 0.0, 0.0, []
+    for letter, numbers in re.findall(r"([MLHV])([\d.,-]+)", path):
+        given_ = [float(number) for number in numbers.split(",")]
+        x, y = given_ if letter in "ML" else (given_[0], y) if letter == "H" else (x, given_[0])
+        found.append((x, y))
+    return found
+
+
+TENTHS = st.integers(-90, 90).map(lambda number: number / 10)
+
+
+@given(st.lists(st.tuples(TENTHS, TENTHS), min_size=3, max_size=9))
+def test_a_line_in_fewer_bytes_is_the_same_line(points: list[tuple[float, float]]) -> None:
+    whole = "L".join(f"{x},{y}" for x, y in points)
+    (line,) = re.findall(r'd="([^"]*)"', compact(f'<path d="M{whole}"/>'))
+    assert _points(line) == [one for at, one in enumerate(points) if not at or points[at - 1] != one]
+
+
+def test_a_cloud_of_circles_is_one_path() -> None:
+    circle = '<path transform="translate({},7)" d="M2,0A2,2,0,1,1,-2,0A2,2,0,1,1,2,0" stroke="red"/>'
+    svg = compact(f"<g>{circle.format(5)}{circle.format(30.25)}</g>")
+    assert (
+        svg == '<g><path d="M7.0,7.0a2.0,2.0,0,1,1,0,-.1zM32.2,7.0a2.0,2.0,0,1,1,0,-.1z" stroke="red"/></g>'
+    )
+
+
+def test_ticks_of_counts_are_whole_numbers() -> None:
+    assert whole_ticks(1) == [0, 1]
+    assert whole_ticks(18) == [0, 5, 10, 15]
+    assert whole_ticks(1234) == [0, 200, 400, 600, 800, 1000, 1200]
+    assert all(2 <= len(whole_ticks(last)) <= 7 for last in range(1, 3000))

@@ -10,11 +10,10 @@ from scipy import sparse
 
 from salver.explain.explanation import Explanation
 from salver.nets.affine import Matrix, dense
-from salver.nets.network import lower
 from salver.nets.program import Program
 from salver.solvers.bounding import coefficients
 from salver.solvers.bounding.propagation import propagate
-from tests.builders.explained_networks import IMAGE, network
+from tests.builders.explained_networks import program_of
 from tests.builders.questions import MAPS
 from tests.builders.small_queries import boxes_of, random_query
 
@@ -109,7 +108,6 @@ def test_bounds_of_random_queries(tmp_path: Path, seed: int, monkeypatch: pytest
 @pytest.mark.slow
 @pytest.mark.parametrize("explanation", MAPS, ids=lambda e: f"{e.short}{'-abs' if e.absolute else ''}")
 def test_bounds_of_every_map(explanation: Explanation, monkeypatch: pytest.MonkeyPatch) -> None:
-    explanation = explanation.for_data(IMAGE, np.full(9, -2.0), np.full(9, 2.0))
-    program = lower(explanation.graph(network("pooled")))
+    program = program_of(explanation, "pooled")
     middle = np.random.default_rng(5).uniform(0.2, 0.8, program.input_size)
     same_bounds(program, middle - 0.1, middle + 0.1, monkeypatch)

@@ -13,7 +13,7 @@ from salver.nets.program import Program
 from salver.solvers.bounding.bounds import relaxed
 from salver.solvers.bounding.forward import ForwardForms
 from salver.solvers.bounding.propagation import propagate
-from tests.builders.explained_networks import IMAGE, network
+from tests.builders.explained_networks import program_of
 from tests.builders.questions import MAPS
 from tests.builders.small_queries import boxes_of, random_query, relu_network
 
@@ -50,8 +50,7 @@ def test_random_queries(tmp_path: Path, seed: int) -> None:
 @pytest.mark.parametrize("explanation", MAPS, ids=lambda e: f"{e.short}{'-abs' if e.absolute else ''}")
 def test_every_map(explanation: Explanation) -> None:
     """Gates, factors, products, squares and absolute values."""
-    explanation = explanation.for_data(IMAGE, np.full(9, -2.0), np.full(9, 2.0))
-    program = lower(explanation.graph(network("pooled")))
+    program = program_of(explanation, "pooled")
     middle = np.random.default_rng(4).uniform(0.2, 0.8, program.input_size)
     forms_hold(program, middle - 0.2, middle + 0.2, 4)
 

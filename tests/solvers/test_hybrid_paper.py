@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(
     reason="no maraboupy or no auto_LiRPA here",
 )
 
-SEEDS = (0, 1, 2, 3, 6, 8, 9, 10)
+SEEDS = (0, 1, 2, 3)
 """Networks of at most some 30 activation regions."""
 
 

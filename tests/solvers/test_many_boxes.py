@@ -9,13 +9,12 @@ import pytest
 
 from salver.explain.explanation import Explanation
 from salver.nets.affine import Affine
-from salver.nets.network import lower
 from salver.nets.program import Program
 from salver.solvers.bounding.bounds import Bounds, interval
 from salver.solvers.bounding.forward import Form, ForwardForms
 from salver.solvers.bounding.many_boxes import BoundedBoxes, bound_boxes
 from salver.solvers.bounding.propagation import propagate
-from tests.builders.explained_networks import IMAGE, network
+from tests.builders.explained_networks import program_of
 from tests.builders.questions import MAPS
 from tests.builders.small_queries import boxes_of, random_query
 
@@ -73,11 +72,11 @@ def test_random_queries(tmp_path: Path, seed: int) -> None:
     assert contains_values(query.program, found, signs, seed) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("explanation", MAPS, ids=lambda e: f"{e.short}{'-abs' if e.absolute else ''}")
 def test_every_map(explanation: Explanation) -> None:
     """Gates, factors, products, squares and absolute values."""
-    explanation = explanation.for_data(IMAGE, np.full(9, -2.0), np.full(9, 2.0))
-    program, rng = lower(explanation.graph(network("pooled"))), np.random.default_rng(5)
+    program, rng = program_of(explanation, "pooled"), np.random.default_rng(5)
     middle = rng.uniform(0.2, 0.8, program.input_size)
     low, high = middle - 0.2, middle + 0.2
     within = propagate(program, low, high)

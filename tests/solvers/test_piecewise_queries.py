@@ -79,7 +79,7 @@ def asked(kind: str, seed: int, folder: Path) -> Query:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", PARTS)
 def test_solvers_agree_with_the_oracle(kind, tmp_path):
-    for seed in range(4):
+    for seed in range(2):
         query = asked(kind, seed, tmp_path)
         found = decide(query.network, query.prop)
         for name, solve in SOLVERS.items():

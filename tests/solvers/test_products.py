@@ -17,7 +17,6 @@ from salver.oracle.regions import decide
 from salver.solvers.absolute import without_abs
 from salver.solvers.attack.surrogate import Surrogate
 from salver.solvers.bounding.backward import quotient, tighten_backwards
-from salver.solvers.bounding.batched import BatchBounder, BatchPart
 from salver.solvers.bounding.bounds import Method
 from salver.solvers.bounding.copies import aligned_neurons, implied_by_copies
 from salver.solvers.bounding.propagation import propagate
@@ -27,6 +26,7 @@ from salver.solvers.milp.expansion import with_gates
 from salver.solvers.query import Budget, Options, Query, Verdict
 from salver.solvers.registry import embedded_solver
 from salver.spec.truth import Truth
+from tests.builders.parts import Part, at_once
 from tests.builders.products import KINDS, ProductKind, product_query
 from tests.builders.small_queries import relu_network
 
@@ -101,12 +101,12 @@ def test_what_satisfies_the_query_survives_reading_it_backwards(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_batched_bounds_are_the_same(tmp_path: Path, kind: ProductKind) -> None:
+def test_bounds_of_parts_at_once_are_the_same(tmp_path: Path, kind: ProductKind) -> None:
     for seed in SEEDS:
         query = product_query(tmp_path, kind, seed)
         low, high = query.prop.input_lower, query.prop.input_upper
-        parts = [BatchPart(low, high), BatchPart(low, (low + high) / 2)]
-        for part, found in zip(parts, BatchBounder(query.program).propagate(parts), strict=True):
+        parts = [Part(low, high), Part(low, (low + high) / 2)]
+        for part, found in zip(parts, at_once(query.program, parts), strict=True):
             alone = propagate(query.program, part.lower, part.upper, outputs=False)
             for block in alone.block_lower:
                 assert np.allclose(found.block_lower[block], alone.block_lower[block], rtol=1e-9, atol=1e-11)

@@ -17,7 +17,7 @@ from salver.solvers.hybrid.node import reduced_root
 from salver.solvers.hybrid.solver import solve
 from salver.solvers.query import Budget, Options, Query, Verdict
 from salver.spec import Property
-from tests.builders.explained_networks import IMAGE, network
+from tests.builders.explained_networks import program_of
 from tests.builders.questions import MAPS
 from tests.builders.small_queries import boxes_of, random_query, relu_network
 
@@ -60,8 +60,7 @@ def test_same_values_over_the_box_of_random_queries(tmp_path: Path, seed: int) -
 @pytest.mark.parametrize("explanation", MAPS, ids=lambda e: f"{e.short}{'-abs' if e.absolute else ''}")
 def test_same_values_of_every_map(explanation: Explanation) -> None:
     """Gates, factors, products, squares and copies of a convolutional network."""
-    explanation = explanation.for_data(IMAGE, np.full(9, -2.0), np.full(9, 2.0))
-    program = lower(explanation.graph(network("pooled")))
+    program = program_of(explanation, "pooled")
     middle = np.random.default_rng(3).uniform(0.2, 0.8, program.input_size)
     whole, left = reduced_equals_whole(program, middle - 0.05, middle + 0.05, 3)
     assert left <= whole

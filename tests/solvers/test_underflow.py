@@ -8,9 +8,9 @@ import pytest
 from salver.nets.affine import Affine
 from salver.nets.program import PreActivation, Program, ReluBlock
 from salver.solvers.bounding.backward import narrowed
-from salver.solvers.bounding.batched import BatchBounder, BatchPart
 from salver.solvers.bounding.propagation import propagate
 from salver.solvers.bounding.reduced import reduce_to_open
+from tests.builders.parts import Part, at_once
 
 ALL = np.zeros(1, np.intp)
 
@@ -38,7 +38,7 @@ def test_nothing_is_decided_that_underflow_alone_decides(
     weights: list[float], scale: float, shift: float
 ) -> None:
     program, low, high = chain(weights, shift), np.array([scale]), np.array([2 * scale])
-    (part,) = BatchBounder(program).propagate([BatchPart(low, high, {}, None)])
+    (part,) = at_once(program, [Part(low, high)])
     found = reduce_to_open(program, low, high, ALL)
     bounds = [propagate(program, low, high), part, *([] if found is None else [found[1]])]
     for known in bounds:

@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -49,6 +50,9 @@ def call(app: Callable[..., Any], arguments: Sequence[str] | None = None) -> int
             return _without_reader()
         raise
     except OSError as error:
+        if error.filename is None and not _is_somewhere():
+            print("salver: the working folder was removed; change to another one", file=sys.stderr)
+            return NOT_DONE
         # A person's disk: full, read-only, not hers. What has no file is a fault of ours.
         if error.filename is None or os.environ.get("SALVER_DEBUG") == "1":
             return _unexpected(error)
@@ -57,6 +61,15 @@ def call(app: Callable[..., Any], arguments: Sequence[str] | None = None) -> int
     except Exception as error:
         return _unexpected(error)
     return status if isinstance(status, int) else OK
+
+
+def _is_somewhere() -> bool:
+    """Whether the working folder is still there."""
+    try:
+        Path.cwd()
+    except OSError:
+        return False
+    return True
 
 
 def _unexpected(error: Exception) -> int:
@@ -89,6 +102,12 @@ def usage_line(error: typer.TyperException) -> str:
     if told := _wrong_value(error):
         return f"salver: {told}"
     text = " ".join(text.split()).rstrip(".")
+    if valueless := _VALUELESS.match(text):
+        return f"salver: {valueless[1]}: its value is missing; write one after the option"
+    if nowhere := _NOWHERE.match(text):
+        return f"salver: {nowhere[1]}: {nowhere[2]} does not exist; make it first, or correct the path"
+    if context is not None and (told := _wrong_count(text, context)):
+        return f"salver: {told}"
     return f"salver: {text[:1].lower()}{text[1:]}; see `{command} --help`"
 
 
@@ -104,6 +123,20 @@ def _wrong_value(error: typer.TyperException) -> str:
         return ""
     what, hint = violation(cause)
     return f"{parameter.opts[0]}: {what}; {hint}"
+
+
+def _wrong_count(text: str, context: typer.Context) -> str:
+    """What is missing or too many on a command line, with how it is written; else nothing."""
+    command = context.command_path
+    places = " ".join(context.command.collect_usage_pieces(context)[1:])
+    usage = f"{command} {places.translate(_NO_BRACES).upper()}".rstrip()
+    if missing := _MISSING.match(text):
+        name = missing[1] if missing[1].startswith("-") else missing[1].upper()
+        usage += f" {name} ..." if name.startswith("-") else ""
+        return f"{name} is missing; write `{usage}`, or see `{command} --help`"
+    if surplus := _SURPLUS.match(text):
+        return f"too many words: {surplus[1]}; write `{usage}`, or see `{command} --help`"
+    return ""
 
 
 def _near_command(asked: str, context: typer.Context) -> str:
@@ -142,8 +175,20 @@ def _below(command: Any) -> list[Any]:
 
 
 _COMMAND = re.compile(r"No such command '(.*?)'")
-_OTHER_COMMANDS = {"rejudge": "report", "version": "--version", "help": "--help"}
-"""What was once called otherwise, or is an option here."""
+_MISSING = re.compile(r"Missing (?:argument|option|parameter) '(.*?)'")
+_SURPLUS = re.compile(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)")
+_NOWHERE = re.compile(r"Invalid value for '(.*?)': (?:dir|directory|file|path) '(.*)' does not exist")
+_NO_BRACES = str.maketrans("", "", "{}")
+_VALUELESS = re.compile(r"Option '(.*?)' requires (?:an argument|\d+ arguments)")
+_OTHER_COMMANDS = {
+    "rejudge": "report",
+    "version": "--version",
+    "help": "--help",
+    "radius": "check NETWORK --radius",
+    "verify": "check NETWORK",
+    "explain": "unroll NETWORK",
+}
+"""What was once called otherwise, is an option here, or has this name elsewhere."""
 _OTHER_WORDS = {
     "--jobs": "--workers",
     "--threads": "--cores",

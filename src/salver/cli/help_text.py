@@ -10,6 +10,7 @@ import typer
 import typer.core
 
 from salver.cli import completing
+from salver.core.errors import SalverError
 
 _TYPES = {
     "str": "text",
@@ -37,10 +38,21 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class HelpfulCommand(typer.core.TyperCommand):
-    """A command whose options stand below the heading that `rich_help_panel` gives each."""
+    """A command whose options stand below the heading that `rich_help_panel` gives each.
+
+    An error about an entry names its option, such as `--noise-draws` for what is `noise_draws` in Python.
+    """
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         _write_parameters(self.get_params(ctx), ctx, formatter)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SalverError as error:
+            options = {one.name: one.opts[0] for one in self.params if one.param_type_name == "option"}
+            error.where = options.get(error.where, error.where)
+            raise
 
 
 class HelpfulGroup(typer.core.TyperGroup):

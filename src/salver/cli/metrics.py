@@ -12,7 +12,7 @@ from salver.cli import completing
 from salver.cli.entries import SAID, Absolute, InputRange, Label, Method, Minus, OutputName
 from salver.cli.options import AsJson, DataDir, listed, with_options
 
-ABOUT_MAP = ("data_dir", "method", "label", "minus", "absolute", "input_range", "output")
+ABOUT_MAP = ("data_dir", "method", "label", "minus", "absolute", "input_range", "output", "norm")
 ABOUT_METRICS = ("k", "tolerance", "nearest", "floor", "least")
 """What is handed on where it is said; the second are entries of metrics."""
 
@@ -31,6 +31,9 @@ class MetricsArguments:
         ),
     ]
     epsilon: Annotated[float, typer.Option("--epsilon", "-e", help="radius: largest change of an entry")]
+    norm: Annotated[
+        str, typer.Option("--norm", help="of the radius: linf, or l2 for the Euclidean distance of inputs")
+    ] = "linf"
     metrics: Annotated[
         str | None,
         typer.Option(

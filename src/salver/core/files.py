@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import difflib
 import os
 import tempfile
 import tomllib
@@ -11,6 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from salver.core.errors import SalverError, file_error, plain_reason
+
+
+def missing_file(given: str, otherwise: str) -> SalverError:
+    """The error of a file that was named and is not there, with the name in its folder that is near.
+
+    Args:
+        otherwise: what to do where none is near.
+    """
+    path, near = Path(given), list[str]()
+    with contextlib.suppress(OSError):
+        near = difflib.get_close_matches(path.name, [one.name for one in path.parent.iterdir()], 1)
+    hint = f"did you mean {path.parent / near[0]}?" if near else otherwise
+    return SalverError("does not exist", given, hint)
 
 
 def read_toml(path: Path, hint: str) -> dict[str, Any]:

@@ -23,34 +23,38 @@ Baseline = Annotated[tuple[Finite, ...], BeforeValidator(listed), Field(min_leng
 """A field of a record: `baseline = 0.5` or `baseline = [0.1, 0.2]`."""
 
 
-def baseline_values(baseline: tuple[float, ...], size: int) -> Array:
+def baseline_values(baseline: tuple[float, ...], size: int, name: str = "baseline") -> Array:
     """The baseline as an input [size], every value a binary32 number.
+
+    Args:
+        name: of the entry that holds it, for errors.
 
     Raises:
         SalverError: it has neither one number nor one an entry, or a number that binary32 has not.
     """
     if len(baseline) not in (1, size):
         what = f"holds {len(baseline)} numbers for {size} entries"
-        raise SalverError(what, "baseline", "give one number for all entries, or one for each")
+        raise SalverError(what, name, "give one number for all entries, or one for each")
     with np.errstate(over="ignore"):
         values = np.broadcast_to(np.asarray(baseline, np.float64), size).astype(np.float32)
     if not np.isfinite(values).all():
-        raise SalverError("holds a number too large for single precision", "baseline", "give a smaller one")
+        raise SalverError("holds a number too large for single precision", name, "give a smaller one")
     return values.astype(np.float64)
 
 
-def refuse_outside(baseline: tuple[float, ...], low: Array, high: Array) -> None:
+def refuse_outside(baseline: tuple[float, ...], low: Array, high: Array, name: str = "baseline") -> None:
     """Refuses a baseline that no input of the data can be.
 
     Args:
         low, high: lowest and highest value of every entry [n]; infinite where nothing is known.
+        name: as `baseline_values`.
 
     Raises:
         SalverError: an entry of it is outside of its range; else as `baseline_values`.
     """
-    values = baseline_values(baseline, len(low))
+    values = baseline_values(baseline, len(low), name)
     outside = (values < low) | (values > high)
     if outside.any():
         entry = int(np.argmax(outside))
         what = f"{values[entry]:g} is outside of the range {low[entry]:g} to {high[entry]:g} of entry {entry}"
-        raise SalverError(what, "baseline", "give an input that the data may have")
+        raise SalverError(what, name, "give an input that the data may have")

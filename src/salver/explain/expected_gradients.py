@@ -22,6 +22,9 @@ from salver.explain.integrated_gradients import MOST_STEPS
 from salver.explain.places import Copies, PlacedGradients, Places
 from salver.nets.operators import Add, Mul
 
+NAME = "references_baselines"
+"""What the references are called where a person gives them."""
+
 
 class References(Record):
     """q fixed draws of a reference, a place on the line from it to x, and noise.
@@ -49,7 +52,7 @@ class References(Record):
             SalverError: a reference does not fit the size.
         """
         rng = np.random.default_rng([self.seed, 31])
-        known = np.array([baseline_values(one, size) for one in self.baselines])
+        known = np.array([baseline_values(one, size, NAME) for one in self.baselines])
         places, which = rng.uniform(size=self.draws), rng.integers(len(known), size=self.draws)
         noise = self.sigma * rng.standard_normal((self.draws, size))
         return _single(places), known[which], _single(noise)
@@ -81,7 +84,7 @@ class _FromReferences(PlacedGradients):
     def for_data(self, shape: tuple[int, ...], low: Array, high: Array) -> Self:
         """The same. Raises: SalverError: a reference is outside of the range."""
         for baseline in self.references.baselines:
-            refuse_outside(baseline, low, high)
+            refuse_outside(baseline, low, high, NAME)
         return self
 
     def graph_name(self, network: str) -> str:

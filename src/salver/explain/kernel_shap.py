@@ -57,7 +57,7 @@ class KernelShap(FeatureCopies):
             subset[rng.permutation(features)[:size]] = 1.0
         if features > 1 and np.linalg.matrix_rank(subsets[:, :-1] - subsets[:, -1:]) < features - 1:
             what = f"{self.draws.count} draws do not determine the values of {features} features"
-            raise SalverError(what, "draws", "take more, or fewer and larger groups of features")
+            raise SalverError(what, "draws_count", "take more, or fewer and larger groups of features")
         return subsets
 
     def signed_reference(self, classifier: Network, x: npt.NDArray[Any]) -> Array:

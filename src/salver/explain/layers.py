@@ -39,14 +39,14 @@ def layer_of(network: Network, layer: Layer) -> Node:
         if name is not None:
             found = next((node for node in known if node.name == name), None)
             if found is None:
-                raise SalverError(f"layer {name!r:.80} {_fault(network, name)}", _WHERE, _choices(network))
+                raise SalverError(f"{name!r:.80} {_fault(network, name)}", "layer", _choices(network))
             return found
         if not layer.removeprefix("-").isdecimal():
-            raise SalverError(f"there is no layer {layer!r:.80}", _WHERE, _choices(network, layer))
+            raise SalverError(f"there is no layer {layer!r:.80}", "layer", _choices(network, layer))
     number = int(layer)
     if not -len(known) <= number < len(known):
         hint = f"choose one of {-len(known)} ... {len(known) - 1}" if known else _NO_IMAGE
-        raise SalverError(f"there is no layer {number}", _WHERE, hint)
+        raise SalverError(f"there is no layer {number}", "layer", hint)
     return known[number]
 
 

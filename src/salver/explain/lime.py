@@ -63,7 +63,7 @@ class Lime(FeatureCopies):
         away = np.sqrt(weights)[:, None] * (kept - weights @ kept / weights.sum())
         if self.ridge == 0 and np.linalg.matrix_rank(away) < features:
             what = f"{self.draws.count} draws do not determine the coefficients of {features} features"
-            raise SalverError(what, "draws", "take more, or a ridge above 0")
+            raise SalverError(what, "draws_count", "take more, or a ridge above 0")
         return kept, weights
 
     def signed_reference(self, classifier: Network, x: npt.NDArray[Any]) -> Array:

@@ -33,7 +33,7 @@ MOST_ENTRIES = 1 << 26
 """Entries of all masks together."""
 MOST_WEIGHTS = 1 << 22
 """Weights of all copies' first layers, above which these are stored once, behind the masks."""
-OF_AN_IMAGE = "of a flat image say its sides too, such as --shape 1,28,28 (in a suite shape = [1, 28, 28])"
+OF_AN_IMAGE = "or say the sides of an image, such as --shape 1,28,28 (in a suite shape = [1, 28, 28])"
 """What a person is told who asks for windows or grids where nothing says that the input is an image."""
 
 
@@ -208,7 +208,7 @@ def refuse_too_many(copies: float, entries: int = 1) -> None:
     Raises:
         SalverError: more than `MOST_COPIES` copies, or masks of more than `MOST_ENTRIES` entries together.
     """
-    hint = "choose fewer draws, larger windows, or fewer groups of features"
+    hint = "choose fewer draws, larger windows, or fewer features (--patch or --groups)"
     if copies > MOST_COPIES:
         raise SalverError(f"needs {copies:g} copies of the network, more than {MOST_COPIES}", "map", hint)
     if copies * entries > MOST_ENTRIES:

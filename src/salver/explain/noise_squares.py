@@ -70,7 +70,7 @@ class VarGrad(_OfDraws):
     def places(self, size: int) -> Places:
         """As SmoothGrad. Raises: SalverError: of one draw, which has no variance."""
         if self.noise.draws < 2:
-            raise SalverError("1 has no variance", "noise draws", "give 2 or more")
+            raise SalverError("1 has no variance", "noise_draws", "give 2 or more")
         return super().places(size)
 
     def combined(self, gradients: Array, x: Array) -> Array:

@@ -122,7 +122,7 @@ def top_k(reference: Array, k: int) -> Indices:
     """
     size = len(reference)
     if not 1 <= k < size:
-        raise SalverError(f"k = {k} is not between 1 and {size - 1}", "top-k condition", "choose another k")
+        raise SalverError(f"{k} is not between 1 and {size - 1}", "k", "choose another")
     order = np.argsort(-reference, kind="stable")
     if reference[order[k - 1]] == reference[order[k]]:
         what = f"ranks {k} and {k + 1} of the reference saliency are tied"

@@ -44,8 +44,8 @@ class RandomMasks(Draws):
         if self.cells and (len(image) == 1 or self.cells > min(image)):
             shape = " x ".join(map(str, image))
             what = f"{self.cells} do not fit inputs of {shape}"
-            hint = OF_AN_IMAGE if len(image) == 1 else "choose fewer"
-            raise SalverError(what, "cells", f"{hint}; 0 is for one a pixel or feature")
+            hint = f"give 0 for one a feature, {OF_AN_IMAGE}" if len(image) == 1 else "choose fewer"
+            raise SalverError(what, "masks_cells", hint)
         refuse_too_many(self.count, math.prod(sides))
         masks = [self._mask(rng, image) for _ in range(self.count)]
         repeated = np.repeat(np.array(masks)[:, None], math.prod(sides) // math.prod(image), axis=1)

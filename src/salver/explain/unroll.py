@@ -25,11 +25,11 @@ def logit_combination(logits: int, label: int, other: int | None = None) -> npt.
     Raises:
         SalverError: a class the network does not have, or twice the same.
     """
-    for index in (label, *([] if other is None else [other])):
+    for name, index in (("label", label), *([] if other is None else [("minus", other)])):
         if not 0 <= index < logits:
-            raise SalverError(f"class {index} does not exist", "label", f"choose one of 0 ... {logits - 1}")
+            raise SalverError(f"class {index} does not exist", name, f"choose one of 0 ... {logits - 1}")
     if label == other:
-        raise SalverError(f"class {label} minus itself has no gradient", "label", "choose two classes")
+        raise SalverError(f"class {label} minus itself has no gradient", "minus", "choose another class")
     coefficients = np.zeros(logits)
     coefficients[label] = 1.0
     if other is not None:

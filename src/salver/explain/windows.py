@@ -29,7 +29,7 @@ Lengths = Annotated[tuple[Annotated[int, Field(gt=0)], ...], BeforeValidator(lis
 
 
 def windows(
-    sides: tuple[int, ...], window: tuple[int, ...], stride: tuple[int, ...] = ()
+    sides: tuple[int, ...], window: tuple[int, ...], stride: tuple[int, ...] = (), name: str = "window"
 ) -> tuple[npt.NDArray[np.bool_], tuple[int, ...]]:
     """Which entries each place of a sliding window covers [places, n], and the grid of the places.
 
@@ -40,16 +40,17 @@ def windows(
         window: one length for both directions of an image, or height and width, both over all channels, or
             three lengths; of a table one.
         stride: alike; the window's lengths where it is left out.
+        name: of the window, for errors.
 
     Raises:
         SalverError: a window that does not fit, or a stride that leaves entries out.
     """
-    lengths = _lengths(sides, window, "window", sides)
+    lengths = _lengths(sides, window, name, sides)
     steps = _lengths(sides, stride, "stride", lengths) if stride else lengths
     shape = " x ".join(map(str, sides))
     if any(length > side for length, side in zip(lengths, sides, strict=True)):
         what = f"{' x '.join(map(str, lengths))} is larger than the input, which is {shape}"
-        raise SalverError(what, "window", "choose a smaller one")
+        raise SalverError(what, name, "choose a smaller one")
     if any(step > length for step, length in zip(steps, lengths, strict=True)):
         what = f"{' x '.join(map(str, steps))} is longer than the window and leaves entries out"
         raise SalverError(what, "stride", "choose a shorter one")
@@ -73,7 +74,7 @@ def _lengths(
         return (whole[0], *(given if len(given) == 2 else given * 2))
     if len(given) != len(sides):
         kind = "an image" if len(sides) == 3 else "inputs without a shape"
-        hint = "give one to three" if len(sides) == 3 else f"give one; {OF_AN_IMAGE}"
+        hint = "give one to three" if len(sides) == 3 else f"give one, {OF_AN_IMAGE}"
         raise SalverError(f"has {len(given)} lengths for {kind}", what, hint)
     return given
 
@@ -126,7 +127,7 @@ class FeatureCopies(MaskedCopies):
         if self.patch and self.groups:
             raise SalverError("patches are given too", "groups", "give one of them")
         if self.patch:
-            covered, grid = windows(sides, self.patch)
+            covered, grid = windows(sides, self.patch, name="patch")
             return np.argmax(covered, axis=0), plain_grid(grid)
         if not self.groups:
             return np.arange(size), sides

@@ -13,9 +13,10 @@ from salver.core.errors import SalverError
 from salver.core.plugins import choose
 from salver.core.records import parse_record
 from salver.families import provenance
-from salver.families.generator import Generator, InstanceDraft, Parameters, relative_to
+from salver.families.generator import Generator, InstanceDraft, Parameters
 from salver.families.instance import Manifest
 from salver.families.instance_set import read_manifest, set_folder, write_set
+from salver.families.named_files import relative_to
 from salver.families.registry import generators
 from salver.families.selection import EVERYTHING, Selection, fitting, fitting_names, select
 from salver.families.suite import Suite

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,6 +12,7 @@ from pydantic import Field
 
 from salver.core.records import Record
 from salver.families.instance import DataCard, Facts
+from salver.families.named_files import files_named
 from salver.nets.network import Network
 from salver.nets.onnx.file import files_of
 from salver.spec import Property
@@ -115,38 +116,3 @@ class Generator(ABC):
         Raises:
             SalverError: missing data, or parameters that allow no instance.
         """
-
-
-_ENDINGS = (".onnx", ".onnx.gz", ".h5", ".hdf5", ".keras", ".npz", ".npy", ".csv", ".json", ".vnnlib", ".txt")
-"""Endings by which a parameter is known as the path of a file."""
-
-
-def names_a_file(text: str) -> bool:
-    """Whether a parameter's text is the path of a file, there or not."""
-    return "/" in text or text.lower().endswith((*_ENDINGS, *(f"{ending}.gz" for ending in _ENDINGS)))
-
-
-_NAMES = ("class_names", "feature_names", "label")
-"""Entries whose texts are names, whatever they look like."""
-
-
-def files_named(value: Any) -> Iterator[Path]:
-    """The paths of files in a tree of parameters, in order."""
-    if isinstance(value, Path) or (isinstance(value, str) and names_a_file(value)):
-        yield Path(value)
-    elif isinstance(value, Mapping):
-        for key, part in value.items():
-            if key not in _NAMES:
-                yield from files_named(part)
-    elif isinstance(value, list | tuple):
-        for part in value:
-            yield from files_named(part)
-
-
-def relative_to(folder: Path, value: Any) -> Any:
-    """The same tree of parameters with its paths of files taken as relative to `folder`."""
-    if isinstance(value, str) and names_a_file(value):
-        return f"{folder / value}/" if value.endswith("/") else str(folder / value)
-    if isinstance(value, Mapping):
-        return {key: part if key in _NAMES else relative_to(folder, part) for key, part in value.items()}
-    return [relative_to(folder, part) for part in value] if isinstance(value, list | tuple) else value

@@ -28,7 +28,7 @@ from salver.core.names import refuse_unsafe_path
 from salver.core.unpacking import unpack
 from salver.families.instance import Instance, Manifest, content_id
 from salver.families.instance_set import MOST_MANIFEST_BYTES, read_manifest
-from salver.families.suite import GivenSuite
+from salver.families.suite import GivenSuite, refuse_network
 from salver.nets.onnx.declared import inputs_of
 from salver.nets.onnx.file import MOST_BYTES, self_contained
 from salver.spec.instances_csv import Row, read_rows
@@ -114,6 +114,7 @@ def _located(target: Path, unpacked: Path) -> tuple[Path, str | None]:
     elif target.is_file() and target.suffix == ".csv":
         return target.absolute().parent, target.name
     elif not target.is_dir():
+        refuse_network(str(target))
         raise SalverError("is no instance set", str(target), _HINT)
     for folder in (target, *(target / version for version in VERSIONS)):
         if any((folder / name).is_file() for name in (_MANIFEST, LIST)):

@@ -15,8 +15,9 @@ from salver.core.errors import SalverError, suggestion
 from salver.explain.ranking import UndefinedConditionError
 from salver.families.chosen import PointChoice, chosen_points
 from salver.families.factory import InstanceFactory, Point
-from salver.families.generator import InstanceDraft, names_a_file
+from salver.families.generator import InstanceDraft
 from salver.families.instance import DataCard
+from salver.families.named_files import names_a_file
 from salver.families.search import significant
 from salver.nets.classifier import KERAS, read_classifier
 from salver.nets.network import Network

@@ -15,6 +15,7 @@ from salver.core.files import read_toml
 from salver.core.plugins import choose
 from salver.core.project import folders_named
 from salver.core.records import Record, parse_record
+from salver.families.named_files import refuse_missing_files
 from salver.families.publication import Publication
 
 _NETWORKS = (".onnx", ".onnx.gz", ".pt", ".pth", ".h5", ".hdf5", ".keras")
@@ -104,21 +105,33 @@ def suite_paths() -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def read_suite(key: str) -> Suite:
-    """Reads a suite by key, or a file when `key` ends in `.toml`.
+def refuse_network(key: str) -> None:
+    """Refuses a network where a suite or a set is asked for.
 
     Raises:
-        SalverError: unknown key ("did you mean"), a network, malformed TOML, an unknown or missing entry.
+        SalverError: with what can be done with a network.
     """
     if key.lower().endswith(_NETWORKS):
         hint = "write a suite that names it, or ask about one point with `salver check`"
         raise SalverError("is a network and no suite", key, hint)
+
+
+def read_suite(key: str) -> Suite:
+    """Reads a suite by key, or a file when `key` ends in `.toml`.
+
+    Raises:
+        SalverError: unknown key ("did you mean"), a network, malformed TOML, an unknown or missing entry, or
+            a file that is named is not there.
+    """
+    refuse_network(key)
     path = Path(key) if key.endswith(".toml") else choose(key, suite_paths(), "suite")
     raw = read_toml(path, "correct the suite file")
     for entry in sorted({"key", "file"} & set(raw)):
         raise SalverError(f"{entry}: is the file's name and nothing else", str(path), "remove this entry")
     _refuse_options_outside_params(raw, str(path))
     suite: Suite = parse_record(Suite, {"key": path.stem, "file": path, **raw}, str(path))
+    for family in suite.family:
+        refuse_missing_files(path.parent, family.params)
     return suite
 
 
@@ -129,6 +142,8 @@ def _refuse_options_outside_params(raw: Mapping[str, Any], where: str) -> None:
         SalverError: naming where it belongs, or the entry that is meant.
     """
     families = raw.get("family")
+    if isinstance(families, dict):
+        raise SalverError("family: is one table, where a list of them is read", where, "write [[family]]")
     for number, family in enumerate(families if isinstance(families, list) else ()):
         for key in sorted(set(family) - set(FamilyEntry.model_fields) if isinstance(family, dict) else ()):
             near = get_close_matches(key, FamilyEntry.model_fields, 1, 0.75)

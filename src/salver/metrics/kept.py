@@ -44,7 +44,7 @@ class Consistency(Metric):
         return np.where(self._same(here, seen.maps) & other, 0.0, 1.0)
 
     def certified(self, here: Here, certifier: Certifier) -> float:
-        return 1.0 if certifier.excluded(SameMap(delta=self.delta(here))) is not None else 0.0
+        return 1.0 if certifier.excludes(SameMap(delta=self.delta(here))) else 0.0
 
     def of_original(self, here: Here, seen: Seen) -> float:
         """The share of the inputs with the same map that have the same class; 0 without any."""
@@ -90,7 +90,7 @@ class TopKIntersection(Metric):
         fewest = k if k * others > MOST_PAIRS else always + 1
         stay = round(certifier.worst_found() * k)
         while stay >= fewest:
-            if certifier.excluded(TopKChanges(k=k, stay=stay, same_label=False)) is not None:
+            if certifier.excludes(TopKChanges(k=k, stay=stay, same_label=False)):
                 return stay / k
             stay = min(stay - 1, round(certifier.worst_found() * k))
         return always / k

@@ -25,6 +25,7 @@ from salver.points.given import given_point, given_rows
 from salver.points.options import PointOptions, Solving, plain, said
 from salver.points.subject import subject_of
 from salver.solvers.registry import embedded_solver
+from salver.spec import Ball
 
 SECONDS = 2.0
 """For one metric at one point, where nothing else is said."""
@@ -92,8 +93,6 @@ def job_of(model: Any, points: Any = None, metrics: Any = None, **given: Any) ->
     wanted = metrics_named(metrics, {name: given.pop(name) for name in set(given) & entry_names()})
     method, dataset, labels = (given.pop(name, None) for name in ("method", "dataset", "labels"))
     options = said(PointOptions, _popped(given, PointOptions))
-    if options.norm != "linf":
-        raise SalverError("metrics are over boxes", "norm", "leave it out, or ask for a radius in that norm")
     explanation = method_of(method or "gradient", given)
     if points is None and dataset is None:
         raise SalverError("no points are given", "points", "give an array of inputs, or name a data set")
@@ -153,7 +152,7 @@ def measurement(
         SalverError: the metric does not fit the map, or the solver does not take the network.
     """
     posed = asked.posed
-    here = Here(posed.point.centre, posed.reference, posed.point.label, job.sampling.epsilon)
+    here = Here(posed.point.centre, posed.reference, posed.point.label, job.sampling.epsilon, asked.norm)
     try:
         metric.refuse_undefined(here)
     except UndefinedConditionError as error:
@@ -162,7 +161,8 @@ def measurement(
     # What a method's definition imports is imported before the clock is started.
     map_by_definition(asked, here.x)
     search = PointSearch(metric, asked, here, job.solving, folder, known)
-    drawn = search.seen(draws(here, search.box(here.epsilon), job.sampling.draws, job.sampling.seed + index))
+    region, sampling = search.region(here.within(here.epsilon)), job.sampling
+    drawn = search.seen(draws(here, *region, sampling.draws, sampling.seed + index))
     search.attack(drawn)
     certified = metric.certified(here, search)
     return Measurement(
@@ -181,7 +181,12 @@ def measurement(
     )
 
 
-def draws(here: Here, box: Box, count: int, seed: int) -> Array:
-    """Inputs [count, n] drawn as Quantus' `batch_uniform_noise` draws them for a batch of one, in the box."""
+def draws(here: Here, box: Box, ball: Ball | None, count: int, seed: int) -> Array:
+    """Inputs [count, n] drawn as Quantus' `batch_uniform_noise` draws them for a batch of one, in the box.
+
+    Where there is a ball, they are drawn evenly from it, and moved into the box.
+    """
+    if ball is not None:
+        return ball.nearest(ball.uniform(count, np.random.default_rng(seed)), *box)
     noise = np.random.RandomState(seed).uniform(-here.epsilon, here.epsilon, (count, len(here.x)))
     return np.clip((here.x + noise).astype(np.float32).astype(np.float64), *box)

@@ -12,6 +12,7 @@ import pandas as pd
 from salver.core.errors import counted
 from salver.metrics.measurement import Job, Measurement, printed, rounded
 from salver.metrics.metric import Metric
+from salver.points.answer import euclidean
 from salver.report.table import Table
 from salver.solvers.registry import embedded_solver
 
@@ -60,10 +61,11 @@ class Measured:
         """What was measured, in words."""
         job, sampling, solving = self.job, self.job.sampling, self.job.solving
         certified = embedded_solver(solving.solver).certified
+        radius = f"{sampling.epsilon:g}{euclidean(job.options.norm)}"
         decided = f"{'certified' if certified else 'attacked, but not certified,'} by {solving.solver}"
         return (
             f"{counted(len(job.points), 'point')} of {job.subject.name}, the {job.explanation.name}, within "
-            f"{sampling.epsilon:g}; {counted(sampling.draws, 'draw')} a point, {decided} "
+            f"{radius}; {counted(sampling.draws, 'draw')} a point, {decided} "
             f"within {solving.timeout:g} s a value"
         )
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from salver.core.records import Kinds, Record
 from salver.families.question import Question
-from salver.spec import Property
+from salver.spec import Norm, norm_of
 
 Array = npt.NDArray[np.float64]
 
@@ -40,23 +40,45 @@ class Seen:
 
 
 @dataclass(frozen=True, eq=False)
+class Near:
+    """Inputs near the explained one.
+
+    Attributes:
+        entries: by how much each entry may change [n].
+        radius: how far they may be away, in the norm of the question.
+    """
+
+    entries: Array
+    radius: float
+
+    def holds(self, other: Near) -> bool:
+        """Whether it has all inputs of another one."""
+        return other.radius <= self.radius and bool((other.entries <= self.entries).all())
+
+
+@dataclass(frozen=True, eq=False)
 class Here:
     """The explained input xhat.
 
     Attributes:
         x: its values [n]. map: E(xhat) [s], in double precision.
         label: the class that the network gives it.
-        epsilon: radius of the box around it, in the units of its entries.
+        epsilon: radius around it, in the units of its entries. norm: of distances from it.
     """
 
     x: Array
     map: Array
     label: int
     epsilon: float
+    norm: Norm = "linf"
 
     def distances(self, x: Array) -> Array:
-        """max_i |x_i - xhat_i| of inputs [q, n]."""
-        return np.asarray(np.abs(x - self.x).max(axis=1))
+        """Distances of inputs [q, n] in the norm."""
+        return norm_of(x - self.x, self.norm)
+
+    def within(self, radius: float) -> Near:
+        """The inputs that are no farther away."""
+        return Near(np.full(len(self.x), radius), radius)
 
     def changes(self, maps: Array, weights: Array) -> Array:
         """max_j |E_j - E_j(xhat)| / w_j of maps [q, s] with positive weights [s]."""
@@ -66,22 +88,35 @@ class Here:
 class Certifier(Protocol):
     """Certificates about one explained input; only an `unsat` that has one counts."""
 
-    def excluded(self, question: Question) -> Property | None:
-        """The query for the whole box if no input of it meets the question's condition; None where that is
-        not known, or one does, which is then among the candidates for the attacked value."""
+    @property
+    def over(self) -> bool:
+        """Whether the time for questions is over."""
+
+    def excludes(self, question: Question) -> bool:
+        """Whether it is certain that no input within the radius meets the question's condition. One that does
+        is among the candidates for the attacked value."""
 
     def worst_found(self) -> float:
         """The worst value so far at an input that was replayed."""
 
-    def most_change(self, weights: Array, reach: Array) -> float:
-        """No input of the box has max_j |E_j - E_j(xhat)| / w_j above this if each entry i changes by at most
-        reach_i; inf where no such bound is known."""
+    def candidates(self) -> Seen:
+        """Inputs at which this metric or another one was found to be bad."""
+
+    def known_change(self, weights: Array, near: Near) -> float:
+        """A change that max_j |E_j - E_j(xhat)| / w_j is known to reach at none of these inputs, or inf."""
+
+    def excluded_change(self, level: float, weights: Array, near: Near) -> float | None:
+        """A change that max_j |E_j - E_j(xhat)| / w_j reaches at none of these inputs, about as large as
+        `level` or smaller; None where none is known. An input that reaches it is among the candidates."""
+
+    def most_change(self, weights: Array, near: Near) -> float:
+        """No smaller than max_j |E_j - E_j(xhat)| / w_j at any of these inputs; inf without a bound."""
 
 
 class Metric(Record):
-    """A number that says how much an explanation changes over a box around the explained input.
+    """A number that says how much an explanation changes near the explained input.
 
-    It is the worst of the values at the inputs of the box. A metric is one subclass that gives `kind` a
+    It is the worst of the values at the inputs within a radius. A metric is one subclass that gives `kind` a
     default and is registered in `METRICS`.
 
     Attributes:
@@ -115,9 +150,9 @@ class Metric(Record):
     def values(self, here: Here, seen: Seen) -> Array:
         """The value at every input [q]; NaN where the definition leaves an input out."""
 
-    def hopeful(self, here: Here) -> list[Array]:
-        """By how much entries may change in boxes where a search is likely to find bad values, each [n]."""
-        return [np.full(len(here.x), here.epsilon)]
+    def hopeful(self, here: Here) -> list[Near]:
+        """Where a search is likely to find bad values."""
+        return [here.within(here.epsilon)]
 
     @abstractmethod
     def certified(self, here: Here, certifier: Certifier) -> float:

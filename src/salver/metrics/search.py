@@ -16,16 +16,17 @@ from salver.families.factory import Box
 from salver.families.question import Question
 from salver.families.search import Found, largest
 from salver.metrics.gap import Gap
-from salver.metrics.metric import Array, Here, Metric, Seen
+from salver.metrics.metric import Array, Here, Metric, Near, Seen
 from salver.points.asked import Asked
 from salver.points.decide import QueryFolder, Robustness, decide, map_by_definition
 from salver.points.options import Solving
 from salver.solvers.query import Budget
-from salver.spec import Clause, Property, float32_down, float32_up
+from salver.spec import Ball, Clause, Property, float32_down, float32_up
 
 SHARE, LEAST_S = 1 / 3, 0.05
 """Of the time that is left one question gets this much, but no less than so many seconds."""
-STEPS = 60
+STEPS, WAY = 60, 33
+"""Most questions about one change, and how many inputs on the way to another one are looked at."""
 
 
 class EntryMovesByShare(Question):
@@ -60,12 +61,17 @@ class Known:
     """What searches about the metrics before this one found at the same point.
 
     Attributes:
-        candidates: inputs [n] of the box that some metric is bad at.
-        bounds: on changes of a map, by explanation, weights and reach.
+        candidates: inputs [n] that some metric is bad at.
+        excluded: changes of a map that no input near the point reaches, by explanation and weights.
     """
 
     candidates: list[Array] = field(default_factory=list)
-    bounds: dict[tuple[Explanation | None, bytes, bytes], float] = field(default_factory=dict)
+    excluded: dict[tuple[Explanation | None, bytes], list[tuple[Near, float]]] = field(default_factory=dict)
+
+    def bound(self, key: tuple[Explanation | None, bytes], near: Near) -> float:
+        """The least change that is excluded for these inputs; inf where none is."""
+        known = self.excluded.get(key, ())
+        return min((change for other, change in known if other.holds(near)), default=math.inf)
 
 
 class PointSearch:
@@ -83,20 +89,26 @@ class PointSearch:
         self.known = known
         self.budget, self.questions = Budget(solving.timeout), 0
         self.found: Seen | None = None
+        self.considered: list[Seen] = []
         self.worst = metric.best
         self.reason = ""
         self._staged: QueryFolder | None = None
 
-    def box(self, reach: float | Array) -> Box:
-        """The inputs whose entries change by at most so much, rounded outwards as in queries [n], [n]."""
-        posed = self._narrowed(reach).posed
-        return posed.factory.box(posed.point.x, float(np.max(reach)))
+    @property
+    def over(self) -> bool:
+        return self.budget.over
 
-    def _narrowed(self, reach: float | Array) -> Asked:
+    def region(self, near: Near) -> tuple[Box, Ball | None]:
+        """A box [n], [n], and a ball where the norm is Euclidean, rounded outwards as in queries."""
+        posed = self._narrowed(near).posed
+        x, factory = posed.point.x, posed.factory
+        return factory.box(x, near.radius), factory.ball(x, near.radius)
+
+    def _narrowed(self, near: Near) -> Asked:
         """The same with the range of every entry cut to what it may become."""
         centre, (low, high) = self.here.x, self.asked.given.limits
-        low = np.maximum(float32_down(centre - reach), low)
-        high = np.minimum(float32_up(centre + reach), high)
+        low = np.maximum(float32_down(centre - near.entries), low)
+        high = np.minimum(float32_up(centre + near.entries), high)
         clip = tuple(zip(low.tolist(), high.tolist(), strict=True))
         posed, given = self.asked.posed, replace(self.asked.given, clip=clip)
         return replace(
@@ -116,63 +128,95 @@ class PointSearch:
         return Seen(x[None], outputs[None, :m], outputs[None, m:]), by_definition
 
     def consider(self, x: Array) -> None:
-        """Takes an input [n] of the box as a candidate for the attacked value.
+        """Takes an input [n] within the radius as a candidate for the attacked value.
 
         What counts is the better of its values in single and in double precision: rounding may carry an input
         over a kink.
         """
-        values = [float(self.metric.values(self.here, seen)[0]) for seen in self.replayed(x)]
+        single, double = self.replayed(self._worst_on_the_way(x))
+        self.considered.append(double)
+        values = [float(self.metric.values(self.here, seen)[0]) for seen in (single, double)]
         if np.isnan(values).any():
             return
         value = min(values) if self.metric.largest_is_worst else max(values)
         if self.metric.is_worse(value, self.worst):
-            self.worst, self.found = value, self.replayed(x)[0]
-            self.known.candidates.append(x)
+            self.worst, self.found = value, single
+            self.known.candidates.append(double.x[0])
+
+    def _worst_on_the_way(self, x: Array) -> Array:
+        """Of the inputs between the explained one and an input [n] the one with the worst value."""
+        shares = np.linspace(1.0, 0.0, WAY)[:, None]
+        way = (self.here.x + shares * (x - self.here.x)).astype(np.float32).astype(np.float64)
+        way[0] = x
+        scores = self._score(self.metric.values(self.here, self.seen(way)))
+        return np.asarray(way[int(np.argmax(scores))])
+
+    def _score(self, values: Array) -> Array:
+        """What a search raises: the larger the worse; minus infinity for an input that is left out."""
+        sign = 1.0 if self.metric.largest_is_worst else -1.0
+        return np.where(np.isnan(values), -np.inf, sign * values)
 
     def attack(self, draws: Seen) -> None:
         """Takes what is known, the worst of the draws and what a random search finds as candidates."""
         for x in tuple(self.known.candidates):
             self.consider(x)
-        sign = 1.0 if self.metric.largest_is_worst else -1.0
-
-        def score(values: Array) -> Array:
-            return np.where(np.isnan(values), -np.inf, sign * values)
-
-        own = score(self.metric.values(self.here, draws))
+        own = self._score(self.metric.values(self.here, draws))
         if np.isfinite(own).any():
             self.consider(draws.x[int(np.argmax(own))])
-        for reach in self.metric.hopeful(self.here):
-            found = self._search(lambda x: score(self.metric.values(self.here, self.seen(x))), reach)
+        for near in self.metric.hopeful(self.here):
+            found = self._search(lambda x: self._score(self.metric.values(self.here, self.seen(x))), near)
             if found.point is not None and np.isfinite(found.value):
                 self.consider(found.point)
 
-    def _search(self, score: Callable[[Array], Array], reach: Array) -> Found:
+    def _search(self, score: Callable[[Array], Array], near: Near) -> Found:
         seed = self.solving.seed * 100_003 + self.asked.posed.point.index
-        return largest(score, *self.box(reach), self.here.x, seed)
+        box, ball = self.region(near)
+        return largest(score, *box, self.here.x, seed, ball)
 
     def worst_found(self) -> float:
         return self.worst
 
-    def excluded(self, question: Question) -> Property | None:
-        return self._decided(question, np.full(len(self.here.x), self.here.epsilon))[0]
+    def candidates(self) -> Seen:
+        rows = ((seen.x, seen.logits, seen.maps) for seen in self.considered)
+        return Seen(*map(np.concatenate, zip(*rows, strict=True)))
 
-    def most_change(self, weights: Array, reach: Array) -> float:
-        key = (self.asked.posed.map.explanation, weights.tobytes(), reach.tobytes())
-        gap = Gap(self._most_found(weights, reach), self.known.bounds.get(key, math.inf))
+    def excludes(self, question: Question) -> bool:
+        return self._decided(question, self.here.within(self.here.epsilon))[0] is not None
+
+    def most_change(self, weights: Array, near: Near) -> float:
+        gap = Gap(self._most_found(weights, near), self.known_change(weights, near))
         for _ in range(STEPS):
             level = gap.next()
             if level is None or self.budget.over:
                 break
-            question = EntryMovesByShare(level=level, weights=tuple(weights.tolist()))
-            excluded, witness = self._decided(question, reach)
+            excluded, witness = self._asked_change(level, weights, near)
             if excluded is not None:
-                gap = gap.with_bound(self._least_excluded(excluded, weights))
+                gap = gap.with_bound(excluded)
             elif witness is not None:
                 gap = gap.with_reached(self._change_at(witness, weights))
             else:
                 gap = gap.with_vain(level)
-        self.known.bounds[key] = gap.bound
         return gap.bound
+
+    def known_change(self, weights: Array, near: Near) -> float:
+        return self.known.bound(self._key(weights), near)
+
+    def excluded_change(self, level: float, weights: Array, near: Near) -> float | None:
+        known = self.known_change(weights, near)
+        return known if known <= level else self._asked_change(level, weights, near)[0]
+
+    def _key(self, weights: Array) -> tuple[Explanation | None, bytes]:
+        return self.asked.posed.map.explanation, weights.tobytes()
+
+    def _asked_change(self, level: float, weights: Array, near: Near) -> tuple[float | None, Array | None]:
+        """A change of about this level that no input reaches, or an input that reaches it, or neither."""
+        question = EntryMovesByShare(level=level, weights=tuple(weights.tolist()))
+        prop, witness = self._decided(question, near)
+        if prop is None:
+            return None, witness
+        change = self._least_excluded(prop, weights)
+        self.known.excluded.setdefault(self._key(weights), []).append((near, change))
+        return change, None
 
     def _least_excluded(self, prop: Property, weights: Array) -> float:
         """The change that no input reaches, read off the numbers of the query, which are binary32."""
@@ -185,33 +229,34 @@ class PointSearch:
     def _change_at(self, x: Array, weights: Array) -> float:
         return min(float(self.here.changes(seen.maps, weights)[0]) for seen in self.replayed(x))
 
-    def _most_found(self, weights: Array, reach: Array) -> float:
-        """The largest change at candidates of a box, and by a random search."""
-        low, high = self.box(reach)
-        inside = [x for x in self.known.candidates if ((low <= x) & (x <= high)).all()]
-        search = self._search(lambda x: self.here.changes(self.seen(x).maps, weights), reach)
+    def _most_found(self, weights: Array, near: Near) -> float:
+        """The largest change at candidates near the point, and by a random search."""
+        (low, high), ball = self.region(near)
+        boxed = [x for x in self.known.candidates if ((low <= x) & (x <= high)).all()]
+        inside = [x for x in boxed if ball is None or ball.holds(x)]
+        search = self._search(lambda x: self.here.changes(self.seen(x).maps, weights), near)
         found = [*inside, *([] if search.point is None else [search.point])]
         return max((self._change_at(x, weights) for x in found), default=0.0)
 
-    def _decided(self, question: Question, reach: Array) -> tuple[Property | None, Array | None]:
+    def _decided(self, question: Question, near: Near) -> tuple[Property | None, Array | None]:
         """The query where it has no solution, or a solution that was replayed, or neither."""
         if self.budget.over:
             self.reason = "its time was over"
             return None, None
-        staged, radius = self._stage(question, reach), float(np.max(reach))
+        staged = self._stage(question, near)
         share = Budget(max(SHARE * self.budget.left, LEAST_S))
-        decided = decide(staged, radius, self.solving, share)
+        decided = decide(staged, near.radius, self.solving, share)
         self.questions += 1
         if decided.robustness is Robustness.ROBUST:
-            return staged.asked.posed.within(radius), None
+            return staged.asked.posed.within(near.radius), None
         if decided.witness is None:
             self.reason = decided.reason
             return None, None
         self.consider(decided.witness)
         return None, decided.witness
 
-    def _stage(self, question: Question, reach: Array) -> QueryFolder:
-        asked = self._narrowed(reach)
+    def _stage(self, question: Question, near: Near) -> QueryFolder:
+        asked = self._narrowed(near)
         posed = asked.posed
         complete = question.at(posed.reference, posed.point.label, posed.map.logits)
         asked = replace(asked, posed=replace(posed, question=complete))

@@ -70,13 +70,13 @@ class GivenPoint:
         """
         if not (low < high and np.isfinite([low, high]).all()):
             raise SalverError(
-                f"{low:g} to {high:g} is no range", "range", "give two numbers, the lower first"
+                f"{low:g} to {high:g} is no range", "input_range", "give two numbers, the lower first"
             )
         least, most = float(self.x.min()), float(self.x.max())
         if least < low or most > high:
             outside = least if least < low else most
             what = f"{low:g} to {high:g} excludes the point, which has an entry {outside:g}"
-            raise SalverError(what, "range", "give the range of the data, in the units of the point")
+            raise SalverError(what, "input_range", "give the range of the data, in the units of the point")
         # Rounded outwards: what is proved holds for the whole range.
         return replace(self, clip=(float(float32_down(low)), float(float32_up(high))))
 

@@ -206,6 +206,7 @@ class Matrix:
         self._limbs = []
         for part in parts:
             limb = sparse.csr_array((part, found.coords), shape=self.shape)
+            limb.eliminate_zeros()  # a weight of 24 bits leaves a third of its limbs empty
             self._limbs.append(limb.toarray() if dense else limb)
 
     def sizes(self, columns: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -338,20 +339,16 @@ def _together(places: list[npt.NDArray[np.int64]], exponent: int) -> Ints:
     In 64 bits as long as the result has room there, which is the rule and many times as fast.
     """
     skipped, shift = divmod(-exponent, LIMB) if exponent < 0 else (0, 0)
-    carry = np.zeros_like(places[0])
-    digits = []
-    for place in places:
-        whole = place + carry
-        digits.append(whole & ((1 << LIMB) - 1))
-        carry = whole >> LIMB
-    while len(digits) < skipped:
-        digits.append(carry & ((1 << LIMB) - 1))
-        carry = carry >> LIMB
-    kept = digits[skipped:]
-    room = 62 - LIMB * len(kept)
-    small = room > 0 and largest(carry) < 1 << room
-    total = carry if small else carry.astype(object)
-    for digit in reversed(kept):
-        total = (total << LIMB) + digit
+    below, kept = places[:skipped], places[skipped:] or [np.zeros_like(places[0])]
+    if below:
+        carry = below[0]
+        for place in below[1:]:
+            carry = (carry >> LIMB) + place
+        # Places that the number does not reach hold nothing but what is carried.
+        kept = [kept[0] + (carry >> min(63, LIMB * (1 + skipped - len(below)))), *kept[1:]]
+    most = sum(largest(place) << (LIMB * number) for number, place in enumerate(kept))
+    total = kept[-1] if most < 1 << 62 else kept[-1].astype(object)
+    for place in reversed(kept[:-1]):
+        total = (total << LIMB) + place
     total = total >> shift
     return narrow(total.astype(object) << exponent) if exponent > 0 else total

@@ -18,6 +18,8 @@ from salver.proofs.vnnlib_file import ExactProperty
 
 MOST_AT_ONCE = 4096
 """Deductions in one step; a bound on memory."""
+CELLS = 1 << 17
+"""Coefficients of one tensor that are worked on at once: more of them leave the processor's cache."""
 
 
 class RejectedError(Exception):
@@ -146,6 +148,30 @@ class RowSum:
         Args:
             assumed: lemma -> switch, entry and side (0 or 1) that its step is assumed to have.
         """
+        most = max(1, CELLS // max(self.graph.sizes.values()))
+        if self.count <= most:
+            return self._least(assumed)
+        found = []
+        for first in range(0, self.count, most):
+            end = min(first + most, self.count)
+            own = {lemma - first: side for lemma, side in assumed.items() if first <= lemma < end}
+            found.append(self._part(first, end)._least(own))
+        return np.concatenate(found)
+
+    def _part(self, first: int, end: int) -> RowSum:
+        """The functions from number `first` on to before `end`, as they stand before any is evaluated."""
+        added: dict[str, list[tuple[Any, Any, Ints]]] = {}
+        for name, parts in self.added.items():
+            for lemmas, entries, values in parts:
+                chosen = np.flatnonzero((lemmas >= first) & (lemmas < end))
+                if len(chosen):
+                    own = (lemmas[chosen] - first, entries[chosen], values[chosen])
+                    added.setdefault(name, []).append(own)
+        part = RowSum(self.graph, self.atoms, self.context, end - first, added=added)
+        part.constant = self.constant[first:end]
+        return part
+
+    def _least(self, assumed: dict[int, tuple[str, int, int]]) -> Ints:
         for name, form in reversed(self.graph.forms.items()):
             if name in self.terms or name in self.added:
                 self._substitute(name, form, self._taken(name))

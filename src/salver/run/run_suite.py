@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shutil
 from collections.abc import Callable, Collection, Iterator
@@ -99,10 +100,11 @@ def limits_for(options: RunOptions, suite: AnySuite) -> Callable[[Instance, Runn
     """Limits of one job: the instance's timeout unless the user gave one.
 
     Raises:
-        SalverError: a timeout that is not positive, more cores than there are.
+        SalverError: a timeout that is not positive and finite, more cores than there are.
     """
-    if options.timeout is not None and not options.timeout > 0:
-        raise SalverError(f"timeout {options.timeout:g} is not positive", "--timeout", "give seconds above 0")
+    if options.timeout is not None and not 0 < options.timeout < math.inf:
+        what = f"timeout {options.timeout:g} is not positive and finite"
+        raise SalverError(what, "--timeout", "give seconds above 0")
     if options.engine.is_here and options.cores is not None and options.cores > options.workers:
         what = f"a run of {options.cores} cores does not fit {options.workers} workers"
         raise SalverError(what, "--cores", "lower it or raise --workers: a run takes one worker per core")

@@ -89,6 +89,7 @@ class Journal:
         program: at the root, the program whose neurons and blocks all numbers mean; None for that of the
             whole network.
         bare: the node had no bounds of its own: it was split, or closed by `closing` alone.
+        at_root: bounds closed the whole box, and nothing but `program` is kept.
     """
 
     refuted: list[Refuted] = field(default_factory=list)
@@ -96,3 +97,4 @@ class Journal:
     children: list[tuple[Decision, Journal]] = field(default_factory=list)
     program: Program | None = None
     bare: bool = False
+    at_root: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ _CIRCLE = re.compile(r'<path transform="translate\(([\d.-]+),([\d.-]+)\)" d="M([
 _CIRCLES = re.compile(rf"(?:{_CIRCLE.pattern})+")
 _COORDINATES = re.compile(r' (?:d|transform)="[^"]*"')
 _DECIMALS = re.compile(r"(\.\d)\d+")
+_LINES = re.compile(r"M[\d.-]+,[\d.-]+(?:L[\d.-]+,[\d.-]+){2,}")
 PANEL = 140
 """Width and height of a panel, in pixels."""
 MOST_LETTERS = 25
@@ -51,7 +53,7 @@ def drawn(chart: alt.LayerChart | alt.FacetChart, described: Described) -> Plot:
 
     With a second font or with transparency the PDF would not: its writer puts those in no fixed order.
     """
-    raw = _compact(_REDUNDANT.sub("", vl_convert.vegalite_to_svg(_specification(chart))))
+    raw = compact(_REDUNDANT.sub("", vl_convert.vegalite_to_svg(_specification(chart))))
     paper = _titled(raw.replace(_INK, "black").replace(_GRID, "#ddd"), described)
     return Plot(
         name=described.name,
@@ -65,15 +67,23 @@ def drawn(chart: alt.LayerChart | alt.FacetChart, described: Described) -> Plot:
     )
 
 
-def panels(chart: alt.LayerChart | alt.FacetChart, key: str, order: Sequence[str]) -> alt.FacetChart:
+def panels(
+    chart: alt.LayerChart | alt.FacetChart, key: str, order: Sequence[str], none: Sequence[str] = ()
+) -> alt.FacetChart:
     """A panel for each value of `key`, two side by side: a small screen shows them whole.
 
     What is listed in a name stands in lines of its own, and what is too long has its middle left out.
+
+    Args:
+        none: values of which nothing was solved; their panels say so.
     """
     end = (MOST_LETTERS - 1) // 2
     brief = f"slice(datum.label, 0, {end}) + '…' + slice(datum.label, -{end})"
     label = f"length(datum.label) <= {MOST_LETTERS} ? datum.label : "
     label += f"indexof(datum.label, ', ') > 0 ? split(datum.label, ', ') : {brief}"
+    if none:
+        short = f"length(datum.label) <= {MOST_LETTERS} ? datum.label : {brief}"
+        label = f"indexof({json.dumps(list(none))}, datum.label) >= 0 ? [{short}, 'solved none'] : {label}"
     header = alt.Header(labelExpr=label, labelLimit=PANEL, labelPadding=4)
     facet = alt.Facet(f"{key}:N", title=None, sort=list(order), header=header)
     width, height = (PANEL, PANEL) if len(order) > 1 else (2 * PANEL, int(1.5 * PANEL))
@@ -101,6 +111,13 @@ def log_ticks(low: float, high: float, most: int = 5) -> list[float]:
     return inside[:: -(-len(inside) // most)]
 
 
+def whole_ticks(last: int, most: int = 7) -> list[int]:
+    """Whole numbers from 0 up to `last`, in steps of 1, 2 or 5 times a power of ten, `most` at most."""
+    steps = (digit * 10**power for power in range(20) for digit in (1, 2, 5))
+    step = next(step for step in steps if last // step < most)
+    return list(range(0, last + 1, step))
+
+
 def thinned_steps(x: pd.Series[float], y: pd.Series[float], cells: int = 400) -> list[bool]:
     """Which points of a rising curve to keep: the first in each cell of a square grid, and the last."""
     grid = pd.DataFrame({"x": _cells(x, cells), "y": _cells(np.log(y), cells)})
@@ -121,19 +138,35 @@ def _cells(values: Any, cells: int) -> Any:
     return np.floor((numbers - low) / max(high - low, 1e-12) * cells)
 
 
-def _compact(svg: str) -> str:
+def compact(svg: str) -> str:
     """The same picture in fewer bytes: a cloud of circles as one path, tenths of a pixel."""
     merged = _CIRCLES.sub(lambda run: _merged(run[0]), _UNSEEN.sub("", svg))
-    return _COORDINATES.sub(lambda attribute: _DECIMALS.sub(r"\1", attribute[0]), merged)
+    rounded = _COORDINATES.sub(lambda attribute: _DECIMALS.sub(r"\1", attribute[0]), merged)
+    return _LINES.sub(lambda line: _stepped(line[0]), rounded)
+
+
+def _stepped(line: str) -> str:
+    """The same line with what goes straight along or up written with one number."""
+    first, *others = line[1:].split("L")
+    told, (x, y) = [f"M{first}"], first.split(",")
+    for point in others:
+        to_x, to_y = point.split(",")
+        if to_x != x and to_y != y:
+            told.append(f"L{point}")
+        elif to_x != x:
+            told.append(f"H{to_x}")
+        elif to_y != y:
+            told.append(f"V{to_y}")
+        x, y = to_x, to_y
+    return "".join(told)
 
 
 def _merged(run: str) -> str:
     paths: dict[str, list[str]] = {}
     for x, y, radius, style in _CIRCLE.findall(run):
-        r, arc = f"{float(radius):.1f}", f"{2 * round(float(radius), 1):.1f}"
-        left = f"{float(x) - float(radius):.1f}"
-        circle = f"M{left},{float(y):.1f}a{r},{r},0,1,1,{arc},0a{r},{r},0,1,1,-{arc},0"
-        paths.setdefault(style, []).append(circle)
+        # All but a tenth of a pixel of a circle is one arc.
+        r, right = f"{float(radius):.1f}", f"{float(x) + float(radius):.1f}"
+        paths.setdefault(style, []).append(f"M{right},{float(y):.1f}a{r},{r},0,1,1,0,-.1z")
     return "".join(f'<path d="{"".join(circles)}"{style}/>' for style, circles in paths.items())
 
 

@@ -20,6 +20,7 @@ from salver.report.figures.drawing import (
     shortened,
     thinned_cloud,
     thinned_steps,
+    whole_ticks,
 )
 from salver.report.figures.pgfplots import Series, clouds, curves
 from salver.report.figures.plot import COLUMNS, Plot
@@ -104,7 +105,7 @@ def _cactus_chart(
         x=alt.X(
             "solved:Q",
             title="runs solved",
-            axis=alt.Axis(tickMinStep=1, tickCount=6, format="d"),
+            axis=alt.Axis(values=whole_ticks(most), format="d"),
             scale=alt.Scale(domain=[0, most], nice=False),
         ),
         y=_log_y("seconds:Q", "wall time per run (s)", low, high),
@@ -192,7 +193,7 @@ def scatter(frame: pd.DataFrame) -> Plot | None:
         .mark_line(strokeDash=[3, 3], color="#888", strokeWidth=1)
         .encode(x=alt.X("at:Q"), y=alt.Y("at:Q"))
     )
-    chart = panels(alt.layer(diagonal, points), "solver", few)
+    chart = panels(alt.layer(diagonal, points), "solver", few, _solved_none(frame))
     clouded = [
         [Series(name, g["seconds_reference"].tolist(), g["seconds"].tolist(), of_solver[name])]
         for name, g in groups.items()
@@ -234,7 +235,7 @@ def time_against(frame: pd.DataFrame, column: str, title: str) -> Plot | None:
     hollow = base.transform_filter("!datum.solved").mark_point(
         filled=False, size=22, opacity=1, strokeWidth=1
     )
-    chart = panels(alt.layer(full, hollow), "solver", few)
+    chart = panels(alt.layer(full, hollow), "solver", few, _solved_none(frame))
     clouded = [
         [
             Series(name, part["number"].tolist(), part["seconds"].tolist(), of_solver[name], hollow)
@@ -317,6 +318,11 @@ def _colours(frame: pd.DataFrame) -> dict[str, str]:
 def _solvers(frame: pd.DataFrame) -> list[str]:
     """The solvers in the order in which they first occur."""
     return [str(name) for name in frame["solver"].unique() if name != VIRTUAL_BEST]
+
+
+def _solved_none(frame: pd.DataFrame) -> list[str]:
+    solved = set(frame.loc[frame["outcome"].isin(SOLVED), "solver"])
+    return [name for name in _solvers(frame) if name not in solved]
 
 
 def _first_of(few: list[str], solvers: list[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,7 @@ from salver.report.words import asked, headline, question
 from salver.run.manifest import RunManifest
 from salver.spec.truth import ANSWER_WORDS, Truth, in_words
 
+_NUMBER = re.compile(r"(\d{1,99})")
 PLAIN_BYTES = 200_000
 """Data up to this size stands in the page as it is; larger data is compressed."""
 
@@ -54,7 +56,7 @@ def results_data(frame: pd.DataFrame, order: Sequence[str] = ()) -> dict[str, An
         "at": at.tolist(),
         "ids": keys.tolist(),
         # "./" keeps a stored path a path: it cannot become an address of another kind.
-        "logs": [f"./{quote(path)}/" if path else "" for path in frame["logs"].tolist()],
+        "logs": "\n".join(f"./{quote(path)}/" if path else "" for path in frame["logs"].tolist()),
     }
 
 
@@ -122,7 +124,10 @@ def _column(frame: pd.DataFrame, column: ResultColumn) -> dict[str, Any]:
         codes, values = pd.factorize(frame[column.name], sort=False)
         words = ANSWER_WORDS if column.name in ("claim", "truth") else {}
         texts = [visible(words.get(value, str(value))) for value in values]
-        return {**shown, "values": texts, "codes": codes.tolist()}
+        # In the order of the alphabet, so that a column sorts by its codes.
+        order = sorted(range(len(texts)), key=lambda code: alphabetical(texts[code]))
+        places = np.argsort(order)
+        return {**shown, "values": [texts[code] for code in order], "codes": places[codes].tolist()}
     # JSON has no infinity and no NaN; the page shows what is below zero as not known.
     numbers = frame[column.name].astype("float64").replace([np.inf, -np.inf], np.nan).fillna(-1)
     numbers = numbers.round(column.digits)
@@ -132,6 +137,12 @@ def _column(frame: pd.DataFrame, column: ResultColumn) -> dict[str, Any]:
         "digits": column.digits,
         "numbers": (numbers.astype("int64") if whole else numbers).tolist(),
     }
+
+
+def alphabetical(text: str) -> tuple[str | int, ...]:
+    """What a text sorts by: its letters whatever their case, and numbers in it by their value."""
+    parts = enumerate(_NUMBER.split(text))
+    return tuple(int(part) if place % 2 else part.casefold() for place, part in parts)
 
 
 def _text(text: RunText) -> list[Any]:

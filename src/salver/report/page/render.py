@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -15,6 +16,7 @@ import pandas as pd
 
 from salver.judge.columns import SHARES, SOLVED
 from salver.report.figures.background import Drawing
+from salver.report.figures.plot import Plot
 from salver.report.page.board import board_cells
 from salver.report.page.data import details_data, embedded, results_data, run_again
 from salver.report.page.material import Material
@@ -46,9 +48,10 @@ def render_page(found: Results, material: Material, drawing: Drawing) -> str:
     """
     run, frame = found.run, found.frame
     wrong = frame[frame["outcome"] == "wrong"].sort_values(["solver", "suite", "instance"])
-    script, style = _asset_text(SCRIPTS), _asset_text(("page.css",))
     details = details_data(frame, run.instances.by_id, material, run_again(run.manifest))
     suite_board, *others = _different(found.boards)
+    plots = drawing()
+    script, style = _asset_text(SCRIPTS), _asset_text(("page.css",)) + _shapes(plots)
     page = (
         environment()
         .get_template("index.html.j2")
@@ -84,7 +87,7 @@ def render_page(found: Results, material: Material, drawing: Drawing) -> str:
             doubts=found.doubts,
             answer_words=ANSWER_WORDS,
             notices=run.notices,
-            plots=drawing(),
+            plots=plots,
             pictures=len(material.pictures),
             texts=len(material.texts),
         )
@@ -106,6 +109,12 @@ def _in_order(shares: pd.DataFrame, key: str, order: Sequence[str]) -> pd.DataFr
     place = {name: number for number, name in enumerate(order)}
     placed = shares.assign(place=[place.get(name, len(place)) for name in shares["solver"]])
     return placed.sort_values([key, "place"], kind="stable").drop(columns="place").reset_index(drop=True)
+
+
+def _shapes(plots: Sequence[Plot]) -> str:
+    """The shapes of plots as a style: room is kept for those that are not yet laid out."""
+    sizes = [(plot.name, re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', plot.inline)) for plot in plots]
+    return "".join(f".{name} {{ aspect-ratio: {size[1]} / {size[2]}; }}\n" for name, size in sizes if size)
 
 
 def _resumed(run: RunManifest) -> str:

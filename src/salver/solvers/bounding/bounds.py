@@ -41,6 +41,7 @@ from salver.nets.program import (
     ReluBlock,
 )
 from salver.solvers.bounding import coefficients
+from salver.solvers.bounding.arrays import Arrays
 from salver.solvers.bounding.relaxation import (
     TINY,
     GateLines,
@@ -148,13 +149,6 @@ def linear_lower(
     return dense(matrix), constant - _allowance(bounds, matrix, scale)
 
 
-def neuron_range(block: ReluBlock | MaskBlock, signs: Signs, low: Array, high: Array) -> tuple[Array, Array]:
-    """Bounds of a ReLU or mask, of any shape, by the signs (0: open) and bounds of its pre-activation."""
-    if isinstance(block, MaskBlock):
-        return (signs > 0).astype(np.float64), (signs >= 0).astype(np.float64)
-    return np.where(signs < 0, 0.0, np.maximum(low, 0.0)), np.where(signs < 0, 0.0, np.maximum(high, 0.0))
-
-
 def constant_rows(affine: Affine, bounds: Bounds | None = None) -> npt.NDArray[np.intp]:
     """Rows that read nothing: their value is their constant exactly, so a dead neuron is off, not open.
 
@@ -209,18 +203,20 @@ def tightened(
     low, high = low.copy(), high.copy()
     widest = max([program.input_size, *(block.size for block in program.blocks)])
     step = max(1, _CELLS // (2 * widest))
-    gates = any(
-        isinstance(block, GateBlock | ProductBlock) and n in bounds.block_lower
-        for n, block in enumerate(program.blocks)
-    )
     for start in range(0, len(rows), step):
         part = rows[start : start + step]
         chosen = affine.rows(part)
-        for pairing in (False, True) if gates else (False,):
+        for pairing in pairings(program, bounds):
             least = least_over_input(bounds, *_backward(program, bounds, chosen, pairing, both=True))
             low[part] = np.fmax(low[part], least[: len(part)])
             high[part] = np.fmin(high[part], -least[len(part) :])
     return low, high
+
+
+def pairings(program: Program, bounds: Bounds) -> tuple[bool, ...]:
+    """Which sides of McCormick's envelope backward passes try, through the blocks that are bounded so far."""
+    products = (n for n, block in enumerate(program.blocks) if isinstance(block, GateBlock | ProductBlock))
+    return (False, True) if any(n in bounds.block_lower for n in products) else (False,)
 
 
 def least_over_input(bounds: Bounds, matrix: Matrix, constant: Array, scale: Array) -> Array:
@@ -271,7 +267,9 @@ def carried_back(
     Args:
         rows: block -> coefficients [k, size]; used up.
         constant, scale: of the rows, and what they were added up from so far [k].
-        lines: of a block; each line is of all rows [size], or has one for every row [k, size].
+        lines: of a block.
+
+    Of many boxes at once all has an axis more, the first.
 
     Returns:
         matrix [k, n], None where nothing of x is read; constant and scale [k].
@@ -284,10 +282,14 @@ def carried_back(
         if step.mask is not None:
             on_mask = coefficients.times(weights, *step.mask)
             rows[step.other] = coefficients.added(rows.get(step.other), on_mask)
-        slope = coefficients.times(weights, *step.slope)
-        constant = constant + coefficients.total(weights, *step.offset) + slope @ step.source.constant
+        constant = constant + coefficients.total(weights, *step.offset)
         # What a line may be off by, with its slope times z and its offset, is less than four times `reach`.
-        scale = scale + 4.0 * coefficients.size(weights, step.reach) + coefficients.size(slope, step.size)
+        scale = scale + 4.0 * coefficients.size(weights, step.reach)
+        if step.flat:
+            continue
+        slope = coefficients.times(weights, *step.slope)
+        constant = constant + slope @ step.source.constant
+        scale = scale + coefficients.size(slope, step.size)
         for target, matrix in step.source.terms.items():
             rows[target] = coefficients.added(rows.get(target), coefficients.product(slope, matrix))
     return rows.get(-1), constant, scale
@@ -303,6 +305,7 @@ class Relaxed:
         source: the map that v is.
         size: its magnitude.
         reach: of what a line is added up from, in size.
+        flat: all slopes are 0, as of gates that are open, by the first pair of planes.
     """
 
     slope: tuple[Array, Array]
@@ -312,19 +315,36 @@ class Relaxed:
     reach: Array
     mask: tuple[Array, Array] | None = None
     other: int = -1
+    flat: bool = False
 
-    def for_rows(self, boxes: npt.NDArray[np.intp]) -> Relaxed:
-        """Of lines in many boxes [size, boxes], those of the box of every row [rows, size]."""
+    def on(self, arrays: Arrays) -> Relaxed:
+        """The same lines there."""
+
+        def put(sides: tuple[Array, Array]) -> tuple[Array, Array]:
+            return arrays.put(sides[0]), arrays.put(sides[1])
+
+        return replace(
+            self,
+            slope=put(self.slope),
+            offset=put(self.offset),
+            source=arrays.map(self.source),
+            size=arrays.put(self.size),
+            reach=arrays.put(self.reach),
+            mask=None if self.mask is None else put(self.mask),
+        )
+
+    def of(self, boxes: npt.NDArray[np.intp]) -> Relaxed:
+        """Of lines in many boxes [size, all boxes], those of some [boxes, 1, size]."""
 
         def of(sides: tuple[Array, Array]) -> tuple[Array, Array]:
-            return sides[0].T[boxes], sides[1].T[boxes]
+            return sides[0].T[boxes][:, None], sides[1].T[boxes][:, None]
 
         return replace(
             self,
             slope=of(self.slope),
             offset=of(self.offset),
-            size=self.size.T[boxes],
-            reach=self.reach.T[boxes],
+            size=self.size.T[boxes][:, None],
+            reach=self.reach.T[boxes][:, None],
             mask=None if self.mask is None else of(self.mask),
         )
 
@@ -338,7 +358,8 @@ def relaxed(program: Program, bounds: Bounds, number: int, pairing: bool) -> Rel
         reach = largest[other] ** 2 if square else largest[other] * _largest_argument(bounds, number)
         slope, offset = (gate.lower_value, gate.upper_value), (gate.lower_offset, gate.upper_offset)
         mask = (gate.lower_mask, gate.upper_mask)
-        return Relaxed(slope, offset, block.value, bounds.value_size[number], reach, mask, other)
+        flat = not (slope[0].any() or slope[1].any())
+        return Relaxed(slope, offset, block.value, bounds.value_size[number], reach, mask, other, flat)
     lines = _unary(bounds, number, block)
     source, size = _argument(program, bounds, number, block)
     reach = np.maximum(largest[number], _reach(bounds, number, block))

@@ -1,16 +1,21 @@
-"""Coefficients [rows, columns] of a backward pass: sparse while most of them are 0, else dense.
+"""Coefficients [rows, columns] of a backward pass: sparse while most of them are 0, else dense; of many boxes
+at once [boxes, rows, columns] and dense.
 
 A row of a convolution reads a window of the layer before, so its coefficients are 0 outside of what it sees;
-of a wide layer that is nearly everywhere. Small matrices are dense at once: there the calls cost most.
+of a wide layer that is nearly everywhere. Small matrices are dense at once: there the calls cost most. Dense
+ones may be arrays of another library (`arrays`).
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
 from salver.nets.affine import Matrix, dense
+from salver.solvers.bounding.arrays import Turned
 from salver.solvers.bounding.relaxation import UNDERFLOW
 
 Array = npt.NDArray[np.float64]
@@ -34,7 +39,7 @@ def with_negative(matrix: Matrix) -> Matrix:
     """The rows, and their negatives after them."""
     if sparse.issparse(matrix):
         return sparse.vstack([matrix, -matrix], format="csr")
-    return np.vstack([matrix, -matrix])
+    return _functions(matrix).concat([matrix, -matrix], axis=-2)
 
 
 def times(weights: Matrix, lower: Array, upper: Array) -> Matrix:
@@ -42,39 +47,51 @@ def times(weights: Matrix, lower: Array, upper: Array) -> Matrix:
 
     Args:
         weights: [rows, columns].
-        lower, upper: [columns]; or [rows, columns], where the weights are dense.
+        lower, upper: [columns], or [boxes, 1, columns].
     """
     if not sparse.issparse(weights):
-        return weights * np.where(weights > 0.0, lower, upper)
+        return weights * _functions(weights).where(weights > 0.0, lower, upper)
     at, values = weights.indices, weights.data
     scaled = values * np.where(values > 0.0, lower[at], upper[at])
     # scipy sorts a matrix in place where it likes: two that share places would both have other ones then.
     return sparse.csr_array((scaled, at.copy(), weights.indptr.copy()), shape=weights.shape)
 
 
-def total(weights: Matrix, lower: Array, upper: Array) -> Array:
-    """Sums [rows] of `times`."""
+def total(weights: Matrix, lower: Array, upper: Array) -> Array | float:
+    """Sums [rows] of `times`, or 0."""
     if not (lower.any() or upper.any()):
-        return np.zeros(weights.shape[0])
-    return np.asarray(times(weights, lower, upper).sum(axis=1)).ravel()
+        return 0.0
+    sums: Array = times(weights, lower, upper).sum(axis=-1)
+    return sums
 
 
 def size(weights: Matrix, reach: Array) -> Array:
     """Sums [rows] of the absolute values of what is added up, where entries lie within `reach`.
 
     Args:
-        reach: [columns]; or [rows, columns], where the weights are dense.
+        reach: [columns], or [boxes, 1, columns].
     """
     if sparse.issparse(weights):
         return np.asarray(abs(weights) @ reach + UNDERFLOW * reach.sum())
-    sizes = np.abs(weights)
+    sizes = abs(weights)
     sizes += UNDERFLOW
-    return np.asarray(sizes @ reach) if reach.ndim == 1 else np.einsum("rn,rn->r", sizes, reach)
+    return dot(sizes, reach)
 
 
-def product(slope: Matrix, matrix: Matrix) -> Matrix:
+def dot(rows: Array, values: Array) -> Array:
+    """Sums [rows] of the columns of dense rows times `values`, [columns] or [boxes, 1, columns]."""
+    if values.ndim == 1:
+        return rows @ values
+    sums: Array = _functions(rows).vecdot(rows, values)
+    return sums
+
+
+def product(slope: Matrix, matrix: Matrix | Turned) -> Matrix:
     """slope @ matrix."""
-    return kept(slope @ matrix)
+    if slope.ndim == 3:
+        rows = product(slope.reshape(-1, slope.shape[-1]), matrix)
+        return rows.reshape(*slope.shape[:-1], rows.shape[-1])
+    return matrix.after(slope) if isinstance(matrix, Turned) else kept(slope @ matrix)
 
 
 def added(known: Matrix | None, more: Matrix) -> Matrix:
@@ -83,4 +100,15 @@ def added(known: Matrix | None, more: Matrix) -> Matrix:
         return more
     if sparse.issparse(known) and sparse.issparse(more):
         return kept(known + more)
-    return dense(known) + dense(more)
+    return (known.toarray() if sparse.issparse(known) else known) + (
+        more.toarray() if sparse.issparse(more) else more
+    )
+
+
+def _functions(array: Any) -> Any:
+    """The functions of the array's library, by the names of the array API standard."""
+    if isinstance(array, np.ndarray):
+        return np
+    from array_api_compat import array_namespace
+
+    return array_namespace(array)

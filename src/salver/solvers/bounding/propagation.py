@@ -9,27 +9,17 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.nets.affine import Affine
-from salver.nets.program import (
-    AbsBlock,
-    FactorBlock,
-    GateBlock,
-    MaskBlock,
-    ProductBlock,
-    Program,
-    ReluBlock,
-)
+from salver.nets.program import MaskBlock, Program, ReluBlock
 from salver.solvers.bounding.bounds import (
     Array,
     Bounds,
     Method,
-    Signs,
     bound_affine,
     constant_rows,
     interval,
-    neuron_range,
     tightened,
 )
-from salver.solvers.bounding.relaxation import is_point, product_range
+from salver.solvers.bounding.ranges import block_range, decided, worth_refining
 from salver.spec import Ball
 
 
@@ -86,36 +76,17 @@ class _IntervalPass:
     def _block(self, number: int) -> bool:
         """Bounds one block; False when it cannot have any value."""
         block, found = self.program.blocks[number], self.found
-        match block:
-            case ReluBlock() | MaskBlock():
-                if block.pre == len(found.signs) and not self._pre(block.pre):
-                    return False
-                signs = found.signs[block.pre]
-                low, high = found.pre_lower[block.pre], found.pre_upper[block.pre]
-                low, high = neuron_range(block, signs, low, high)
-            case GateBlock():
-                low, high = self._value(number, block.value, self._mask_signs(block) == 0)
-                masks = (found.block_lower[block.mask], found.block_upper[block.mask])
-                products = [mask * value for mask in masks for value in (low, high)]
-                low, high = np.minimum.reduce(products), np.maximum.reduce(products)
-            case AbsBlock():
-                low, high = self._value(number, block.value, np.ones(block.size, bool))
-                low, high = np.maximum(np.maximum(low, -high), 0.0), np.maximum(-low, high)
-            case FactorBlock():
-                low, high = self._value(number, block.value, np.ones(block.size, bool))
-            case ProductBlock():
-                factor = (found.block_lower[block.factor], found.block_upper[block.factor])
-                exact = is_point(*factor, found.value_size[block.factor])
-                value = self._value(number, block.value, ~exact)
-                low, high = product_range(factor, value, block.square)
+        if isinstance(block, ReluBlock | MaskBlock):
+            if block.pre == len(found.signs) and not self._pre(block.pre):
+                return False
+            argument = found.pre_lower[block.pre], found.pre_upper[block.pre]
+        else:
+            argument = self._value(number, block.value, worth_refining(self.program, block, found))
+            if (argument[0] > argument[1]).any():
+                return False
+        low, high = block_range(block, found, argument)
         found.block_lower[number], found.block_upper[number] = low, high
-        inner = (self.found.value_lower.get(number, low), self.found.value_upper.get(number, high))
-        return not ((low > high).any() or (inner[0] > inner[1]).any())
-
-    def _mask_signs(self, block: GateBlock) -> Signs:
-        mask = self.program.blocks[block.mask]
-        assert isinstance(mask, MaskBlock)
-        return self.found.signs[mask.pre]
+        return not (low > high).any()
 
     def _pre(self, number: int) -> bool:
         """Bounds one pre-activation and decides its neurons."""
@@ -128,11 +99,7 @@ class _IntervalPass:
             low = np.maximum(low, self.within.pre_lower[number])
             high = np.minimum(high, self.within.pre_upper[number])
         low, high = self._crown(affine, low, high, np.flatnonzero((low <= 0) & (high > 0)))
-        fixed = self._fixed(number, affine.size)
-        low = np.where(fixed > 0, np.maximum(low, 0.0), low)
-        high = np.where(fixed < 0, np.minimum(high, 0.0), high)
-        free = np.where(low > 0, 1, np.where(high <= 0, -1, 0))
-        signs = np.where(fixed != 0, fixed, free).astype(np.int8)
+        low, high, signs = decided(low, high, self._fixed(number, affine.size))
         found.pre_lower.append(low)
         found.pre_upper.append(high)
         found.signs.append(signs)

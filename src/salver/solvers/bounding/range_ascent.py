@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.nets.program import ReluBlock
-from salver.solvers.bounding.bounds import Bounds, neuron_range
+from salver.solvers.bounding.bounds import Bounds
 from salver.solvers.bounding.class_dual import ClassDual
+from salver.solvers.bounding.ranges import block_range
 from salver.solvers.query import Budget
 
 Array = npt.NDArray[np.float64]
@@ -70,7 +71,7 @@ def _narrowed(
     signs = np.where(bounds.signs[pre] != 0, bounds.signs[pre], decided).astype(np.int8)
     made = bounds.copied()
     made.pre_lower[pre], made.pre_upper[pre], made.signs[pre] = lower, upper, signs
-    low, high = neuron_range(block, signs, lower, upper)
+    low, high = block_range(block, made, (lower, upper))
     made.block_lower[number] = np.fmax(bounds.block_lower[number], low)
     made.block_upper[number] = np.fmin(bounds.block_upper[number], high)
     return made

@@ -33,12 +33,12 @@ from salver.solvers.bounding.bounds import (
     Bounds,
     constant_rows,
     interval,
-    neuron_range,
     relaxed,
     tightened,
 )
 from salver.solvers.bounding.forward import MOST_INPUTS, ForwardForms
-from salver.solvers.bounding.relaxation import is_point, product_range
+from salver.solvers.bounding.ranges import block_range
+from salver.solvers.bounding.relaxation import is_point
 from salver.spec import Ball
 
 Array = npt.NDArray[np.float64]
@@ -181,7 +181,7 @@ class Reduction:
             self._pre(block.pre)
         signs, argument = self.ranges.signs[block.pre], self.arguments[block.pre]
         range_ = self.ranges.pre_lower[block.pre], self.ranges.pre_upper[block.pre]
-        low, high = neuron_range(block, signs, *range_)
+        low, high = block_range(block, self.ranges, range_)
         self.ranges.block_lower[number], self.ranges.block_upper[number] = low, high
         on, open_ = np.flatnonzero(signs > 0), np.flatnonzero(signs == 0)
         parts = []
@@ -237,9 +237,7 @@ class Reduction:
         low, high, _ = interval(block.value, self.ranges)
         value = self._composed(block.value, rows)
         low[rows], high[rows] = self._bounded(value, low[rows], high[rows], signs[rows] == 0)
-        masks = (self.ranges.block_lower[block.mask], self.ranges.block_upper[block.mask])
-        products = [mask * side for mask in masks for side in (low, high)]
-        least, most = np.minimum.reduce(products), np.maximum.reduce(products)
+        least, most = block_range(block, self.ranges, (low, high))
         self.ranges.block_lower[number], self.ranges.block_upper[number] = least, most
         on, open_ = np.flatnonzero(signs > 0), np.flatnonzero(signs == 0)
         parts = [_Part(on, value.rows(np.searchsorted(rows, on)))] if len(on) else []
@@ -256,7 +254,7 @@ class Reduction:
         rows = np.arange(block.size)
         value = self._composed(block.value, rows)
         low, high = self._bounded(value, low, high, np.ones(block.size, bool))
-        least, most = np.maximum(np.maximum(low, -high), 0.0), np.maximum(-low, high)
+        least, most = block_range(block, self.ranges, (low, high))
         self.ranges.block_lower[number], self.ranges.block_upper[number] = least, most
         signs = np.where(low >= 0, 1, np.where(high <= 0, -1, 0))
         parts = [
@@ -277,17 +275,16 @@ class Reduction:
         everything = np.arange(block.size)
         value = self._composed(block.value, everything)
         low, high, _ = interval(block.value, self.ranges)
-        at, wanted, factor = len(self.blocks), np.ones(block.size, bool), None
-        if isinstance(block, ProductBlock):
-            factor = (self.ranges.block_lower[block.factor], self.ranges.block_upper[block.factor])
-            wanted = ~is_point(*factor, self.found.value_size[self.kept[block.factor]])
-        low, high = self._bounded(value, low, high, wanted)
-        if isinstance(block, ProductBlock) and factor is not None:
-            small: Block = replace(block, factor=self.kept[block.factor], value=value)
-            least, most = product_range(factor, (low, high), block.square)
+        at, wanted = len(self.blocks), np.ones(block.size, bool)
+        small: Block = replace(block, value=value)
+        if isinstance(small, ProductBlock):
+            small = replace(small, factor=self.kept[small.factor])
+            factor = self.found.block_lower[small.factor], self.found.block_upper[small.factor]
+            wanted = ~is_point(*factor, self.found.value_size[small.factor])
         else:
-            small, least, most = replace(block, value=value), low, high
             self.kept[number] = at
+        low, high = self._bounded(value, low, high, wanted)
+        least, most = block_range(block, self.ranges, (low, high))
         self.ranges.block_lower[number], self.ranges.block_upper[number] = least, most
         self.values[number] = [self._append(small, least, most)]
         self._argument(at, value, low, high)

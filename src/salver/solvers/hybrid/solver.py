@@ -59,7 +59,8 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
     bounds = tighten(query, whole, options.without)
     took = time.monotonic() - begun
     if bounds is None:
-        return Result(Verdict.UNSAT, reason="closed by bounds at the root")
+        kept = Journal(program=query.program, at_root=True) if options.record else None
+        return Result(Verdict.UNSAT, reason="closed by bounds at the root", journal=kept)
     # The modules of the attack and of the search take longer to import than many queries take to decide.
     attack = None
     if "attack" not in options.without:

@@ -21,9 +21,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
+from salver.solvers.bounding.arrays import Device
 from salver.solvers.bounding.bounds import Bounds
 from salver.solvers.hybrid.class_tree import ClassTree
 from salver.solvers.hybrid.interior import interior_point
+from salver.solvers.hybrid.lookahead import LookAhead
 from salver.solvers.hybrid.node import SearchNode, children, tighten
 from salver.solvers.hybrid.probing import Probed, probe
 from salver.solvers.hybrid.turns import AttackTurns, CoverTurns
@@ -135,9 +137,7 @@ class TreeSearch:
     def __post_init__(self) -> None:
         self.ahead = None
         if self.options.device != "cpu":
-            from salver.solvers.hybrid.lookahead import LookAhead
-
-            self.ahead = LookAhead(self.query.program, self.options.device)
+            self.ahead = LookAhead(self.query.program, Device(self.options.device))
 
     def run(self, pending: list[SearchNode], donate: Donate) -> Result:
         while pending:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from salver.nets.affine import Affine
+from salver.nets.affine import Affine, dense
 from salver.nets.program import (
     AbsBlock,
     Block,
@@ -110,16 +110,43 @@ class Deductions:
     def rows(self) -> Rows:
         return Rows(self.program, self.graph)
 
-    def bound(self, context: Context) -> None:
-        """Bounds of pre-activations and gated values, in order, wherever backward passes improve them."""
+    def bound_and_drop(self, context: Context) -> None:
+        """Bounds everything and refutes conjunctions, those as soon as what they read is bounded.
+
+        A class condition reads the classifier alone; where it closes the context, bounds of the map, which
+        are most of the work, show nothing.
+        """
+        end = self._read_by_comparisons
+        self.bound(context, 0, end)
+        if not context.closed:
+            self.drop(context)
+        if not context.closed:
+            self.bound(context, end, len(self.program.blocks))
+
+    @property
+    def _read_by_comparisons(self) -> int:
+        """Blocks from the first on that hold all which compared outputs depend on."""
+        atoms = [a for clause in self._compared for part in self.query.prop.clauses[clause] for a in part]
+        outputs = {row for atom in atoms for row in (atom.left, atom.other) if row is not None}
+        read = self.program.output.rows(np.array(sorted(outputs), np.intp))
+        used = [block for block, matrix in read.terms.items() if dense(matrix).any()]
+        return max(used, default=-1) + 1
+
+    def bound(self, context: Context, first: int, end: int) -> None:
+        """Bounds of pre-activations and gated values, in order, wherever backward passes improve them.
+
+        Args:
+            first, end: the blocks [first, end) whose arguments are bounded.
+        """
         bounds = self.bounds(context)
         box = (bounds.input_lower, bounds.input_upper)
         fixed = dict(enumerate(bounds.signs))
-        goal = propagate(self.program, *box, fixed=fixed, within=bounds, outputs=False)
-        if goal.infeasible:
+        program = replace(self.program, blocks=self.program.blocks[:end])
+        goal = propagate(program, *box, fixed=fixed, within=bounds, outputs=False)
+        if goal.infeasible or first == end:
             return
-        seen: set[int] = set()
-        for number, block in enumerate(self.program.blocks):
+        seen = {b.pre for b in program.blocks[:first] if isinstance(b, ReluBlock | MaskBlock)}
+        for number, block in enumerate(program.blocks[first:], first):
             match block:
                 case ReluBlock() | MaskBlock():
                     pre = block.pre

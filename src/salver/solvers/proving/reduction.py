@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.nets.affine import Affine
-from salver.nets.program import AbsBlock, PreActivation, Program
+from salver.nets.program import AbsBlock, MaskBlock, PreActivation, Program, ReluBlock
 from salver.proofs.context import Context
 from salver.proofs.graph import STEP
 from salver.solvers.bounding.reduced import reduce_to_open
@@ -43,7 +43,7 @@ def take_reduced(deductions: Deductions, context: Context, program: Program) -> 
                 name = _tensor(deductions, part)
                 deductions.bound_tensor(context, bounds, name, _argument(part).rows(at), at)
     if not context.closed and _any_missing(deductions, context, program):
-        deductions.bound(context)
+        deductions.bound(context, 0, _last_signed(deductions.program) + 1)
     if not context.closed and _any_missing(deductions, context, program):
         return False
     deductions.reduce(program)
@@ -53,6 +53,15 @@ def take_reduced(deductions: Deductions, context: Context, program: Program) -> 
 def _parts(program: Program) -> list[Signed]:
     """What has signs, in the order of the network."""
     return [*program.pre, *(block for block in program.blocks if isinstance(block, AbsBlock))]
+
+
+def _last_signed(program: Program) -> int:
+    """The last block that brings signs of its own; what comes after it decides none."""
+    signed = {
+        b.pre: n for n, b in reversed([*enumerate(program.blocks)]) if isinstance(b, ReluBlock | MaskBlock)
+    }
+    absolute = [n for n, b in enumerate(program.blocks) if isinstance(b, AbsBlock)]
+    return max([*signed.values(), *absolute], default=-1)
 
 
 def _argument(part: Signed) -> Affine:

@@ -34,9 +34,7 @@ def replay(deductions: Deductions, context: Context, journal: Journal, budget: B
             return not context.closed
     rounds, relaxed = 0, -1
     while not context.closed and not budget.over:
-        deductions.bound(context)
-        if not context.closed:
-            deductions.drop(context)
+        deductions.bound_and_drop(context)
         held = _refute(deductions, context, journal, waiting)
         if leaf and relaxed < 0 and not context.closed:
             relaxed = _relax(deductions, context)

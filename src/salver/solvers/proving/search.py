@@ -62,6 +62,8 @@ class ProofSearch(Deductions):
     def run(self, journal: Journal | None) -> list[Any] | None:
         root = Context.start(self.graph, self.exact)
         program = open_program(self.query) if journal is None else journal.program
+        if journal is not None and journal.at_root:
+            journal = None
         if program is not None and not root.closed and not take_reduced(self, root, program):
             journal = None
         walk = [(root, journal)]
@@ -87,14 +89,12 @@ class ProofSearch(Deductions):
         hopes: list[tuple[int, int, int]] = []
         again = True
         while again and not context.closed and not self.budget.over:
-            self.bound(context)
-            if not context.closed:
-                self.drop(context)
+            self.bound_and_drop(context)
             if not context.closed and (read_backwards(self, context) or self.cut(context)):
                 continue
             again = not context.closed and self._relax(context, hopes)
         if not context.closed:
-            self.bound(context)
+            self.bound(context, 0, len(self.program.blocks))
         return None if context.closed else self._split(context)
 
     def _relax(self, context: Context, hopes: list[tuple[int, int, int]]) -> bool:

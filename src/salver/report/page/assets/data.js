@@ -45,8 +45,8 @@ async function readElement(id) {
   element.textContent = "";
   if (!("packed" in element.dataset)) return JSON.parse(text);
   if (typeof DecompressionStream === "undefined") throw new Error("this browser has no DecompressionStream");
-  const binary = atob(text), bytes = new Uint8Array(binary.length);
-  for (let at = 0; at < bytes.length; at += 1) bytes[at] = binary.charCodeAt(at);
+  // Browsers of before 2025 have no `fromBase64`.
+  const bytes = Uint8Array.fromBase64 ? Uint8Array.fromBase64(text) : Uint8Array.from(atob(text), (one) => one.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Response(stream).json();
 }
@@ -59,6 +59,7 @@ async function readData() {
     if (column.codes) column.codes = Int32Array.from(column.codes);
     else column.numbers = Float64Array.from(column.numbers);
   }
+  data.logs = data.logs.split("\n");
   let whole = null;
   data.whole = () => {
     whole = whole || drawnFirst().then(() => readElement("details")).then((details) => addDetails(data, details));
@@ -100,19 +101,7 @@ function tellingValues(column) {
 function choices(data, column) {
   if (column.numbers) return [...tellingValues(column)].filter((value) => value >= 0).sort((a, b) => a - b).map(String);
   if (column.name === "solver") return [...column.values].sort((a, b) => data.order.indexOf(a) - data.order.indexOf(b));
-  return [...column.values].sort(alphabetical);
-}
-
-// What a column sorts by: numbers, or the places of its texts in the alphabet.
-function sortKeys(column) {
-  if (column.numbers) return column.numbers;
-  if (!column.keys) {
-    const order = column.values.map((_, code) => code).sort((a, b) => alphabetical(column.values[a], column.values[b]));
-    const place = new Int32Array(order.length);
-    order.forEach((code, position) => { place[code] = position; });
-    column.keys = column.codes.map((code) => place[code]);
-  }
-  return column.keys;
+  return column.values;
 }
 
 // A word is looked for in the texts of a column, which are few, and not in its rows, which are many.
@@ -140,7 +129,8 @@ function selectedRows(data, { words, chosen, sort, descending }) {
   }
   const found = rows.subarray(0, count);
   if (sort) {
-    const keys = sortKeys(data.byName[sort]);
+    // The texts of a column are given in the order of the alphabet.
+    const column = data.byName[sort], keys = column.codes || column.numbers;
     const sign = descending ? -1 : 1;
     found.sort((a, b) => sign * (keys[a] - keys[b]) || a - b);
   }

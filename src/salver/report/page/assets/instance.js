@@ -68,7 +68,6 @@ function runsTable(data, rows) {
   })));
   const table = make("table", { class: "sortable runs" }, make("caption", {}, "Runs on this instance"),
     make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...lines));
-  sortable(table);
   return wide("Runs on this instance", table);
 }
 

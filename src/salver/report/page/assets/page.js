@@ -1,21 +1,22 @@
 // Which view is shown, and what both have in common: sorting, scrolling, printing.
 
-function sortable(table) {
-  const body = table.tBodies[0];
-  const headings = [...table.tHead.rows[0].cells];
-  headings.forEach((heading, column) => {
-    const button = heading.querySelector("button");
-    if (!button) return;
-    button.addEventListener("click", () => {
-      const sign = heading.getAttribute("aria-sort") === "ascending" ? -1 : 1;
-      headings.forEach((other) => other.removeAttribute("aria-sort"));
-      heading.setAttribute("aria-sort", sign === 1 ? "ascending" : "descending");
-      const text = (row) => row.cells[column].textContent;
-      const number = (row) => { const found = Number.parseFloat(text(row)); return Number.isNaN(found) ? Infinity : found; };
-      const order = "number" in heading.dataset ? (a, b) => (number(a) > number(b)) - (number(a) < number(b)) : (a, b) => alphabetical(text(a), text(b));
-      body.append(...[...body.rows].sort((a, b) => sign * order(a, b)));
-    });
+// One listener for the tables that are there and those that come.
+function sortOnClick() {
+  document.addEventListener("click", ({ target }) => {
+    const button = target.closest("table.sortable thead button");
+    if (button) sortBy(button.closest("th"));
   });
+}
+
+function sortBy(heading) {
+  const body = heading.closest("table").tBodies[0], column = heading.cellIndex;
+  const sign = heading.getAttribute("aria-sort") === "ascending" ? -1 : 1;
+  for (const other of heading.parentElement.cells) other.removeAttribute("aria-sort");
+  heading.setAttribute("aria-sort", sign === 1 ? "ascending" : "descending");
+  const text = (row) => row.cells[column].textContent;
+  const number = (row) => { const found = Number.parseFloat(text(row)); return Number.isNaN(found) ? Infinity : found; };
+  const order = "number" in heading.dataset ? (a, b) => (number(a) > number(b)) - (number(a) < number(b)) : (a, b) => alphabetical(text(a), text(b));
+  body.append(...[...body.rows].sort((a, b) => sign * order(a, b)));
 }
 
 class Views {
@@ -136,7 +137,7 @@ function unfoldForPrint() {
 
 async function start() {
   document.documentElement.classList.add("js");
-  for (const table of document.querySelectorAll("table.sortable")) sortable(table);
+  sortOnClick();
   for (const region of document.querySelectorAll(".wide")) watched(region);
   unfoldForPrint();
   try {

@@ -16,12 +16,12 @@ function paint([channels, height, width], values, colour, isInput) {
   const canvas = make("canvas", { width, height, role: "img" });
   const context = canvas.getContext("2d");
   const image = context.createImageData(width, height);
-  const size = height * width;
+  const size = height * width, inColour = isInput && channels === 3;
   for (let pixel = 0; pixel < size; pixel += 1) {
-    const entries = Array.from({ length: channels }, (_, channel) => values[channel * size + pixel]);
-    const rgb = isInput && channels === 3 ? entries.map((entry, channel) => colour(entry, channel)[0])
-      : colour(entries.reduce((most, entry) => (Math.abs(entry) > Math.abs(most) ? entry : most)));
-    image.data.set([...rgb, 255], 4 * pixel);
+    let most = values[pixel];
+    for (let at = pixel + size; at < values.length; at += size) if (Math.abs(values[at]) > Math.abs(most)) most = values[at];
+    const rgb = inColour ? [0, 1, 2].map((channel) => colour(values[channel * size + pixel], channel)[0]) : colour(most);
+    for (let at = 0; at < 4; at += 1) image.data[4 * pixel + at] = at < 3 ? rgb[at] : 255;
   }
   context.putImageData(image, 0, 0);
   return canvas;
@@ -69,12 +69,12 @@ function colourBar(low, high, colour) {
   return make("div", { class: "scale" }, bar, make("span", {}, ...marks.map((mark) => make("span", {}, short(mark)))));
 }
 
-function figure(title, note, label, shape, values, { colour, ends, isInput = false, top = [] }) {
+function figure(title, note, label, shape, values, { colour, ends, isInput = false, top = [], brief = false }) {
   const canvas = paint(shape, values, colour, isInput);
   canvas.setAttribute("aria-label", sentence(label, shape, values));
   if (shape[0] > 1 && !isInput && note) note += "; of each pixel the channel of largest size";
   const marked = top.length ? [frames(shape, top)] : [];
-  return make("figure", {}, make("div", { class: "pixels" }, canvas, ...marked), colourBar(...ends, colour),
+  return make("figure", {}, make("div", { class: "pixels" }, canvas, ...marked), ...(brief ? [] : [colourBar(...ends, colour)]),
     make("figcaption", {}, make("b", {}, title), ...(note ? [make("br"), note] : [])));
 }
 
@@ -98,8 +98,8 @@ function imageFigures(data, picture, brief = false) {
   if (brief) {
     const limit = Math.max(largest(xhat.map), largest(witness.map));
     return [make("div", { class: "pictures brief" },
-      ...[[xhat, "xhat"], [witness, "the witness"]].map(([at, name]) => figure(className(picture, at.label), "", `Input of ${name}`, picture.shape, at.x, light)),
-      ...(limit ? [[xhat, "xhat"], [witness, "the witness"]] : []).map(([at, name]) => figure("its map", "", `Saliency map of ${name}`, picture.mapShape, at.map, { ...signed(limit), top: at.top })))];
+      ...[[xhat, "xhat"], [witness, "the witness"]].map(([at, name]) => figure(className(picture, at.label), "", `Input of ${name}`, picture.shape, at.x, { ...light, brief })),
+      ...(limit ? [[xhat, "xhat"], [witness, "the witness"]] : []).map(([at, name]) => figure("its map", "", `Saliency map of ${name}`, picture.mapShape, at.map, { ...signed(limit), top: at.top, brief })))];
   }
   const rows = [[figure(nameOfXhat(picture), className(picture, xhat.label), "Input xhat", picture.shape, xhat.x, light)]];
   if (witness) {
@@ -153,7 +153,6 @@ function entryTable(data, picture, most = Infinity, name = "") {
     ...columns.map(([, values, most, top]) => barCell(data, values[index], most, top.includes(index) ? ` in the top ${top.length}` : ""))));
   const title = brief ? `The ${most} entries of most weight at xhat` : `Input and saliency by entry; bars are red above zero and blue below${xhat.top.length ? `; frames mark the top ${xhat.top.length}` : ""}`;
   const table = make("table", { class: "sortable" }, make("caption", {}, title), make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...rows));
-  sortable(table);
   return wide(name ? `${title}: ${name}` : title, table, "entries");
 }
 

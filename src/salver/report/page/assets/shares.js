@@ -35,48 +35,44 @@ class Shares {
     this.render();
   }
 
-  // Runs, verified and falsified ones by group and solver; together an instance counts once.
+  // Of each group: of each solver its runs, verified and falsified ones, and last of all together,
+  // where an instance counts once.
   counted() {
     const { data, rows } = this, { outcome, solver } = data.byName;
-    const column = data.byName[this.by.value];
-    const cells = column ? column.codes || column.numbers : null;
-    const word = { verified: 1, falsified: 2 };
-    const found = new Map(), best = new Uint8Array(data.ids.length);
-    const count = (group, who, kind) => {
-      if (!found.has(group)) found.set(group, new Map());
-      const own = found.get(group);
-      if (!own.has(who)) own.set(who, [0, 0, 0]);
-      const numbers = own.get(who);
-      numbers[0] += 1;
-      if (kind) numbers[kind] += 1;
+    const column = data.byName[this.by.value], cells = column && (column.codes || column.numbers);
+    const kinds = outcome.values.map((word) => ["verified", "falsified"].indexOf(word) + 1);
+    const found = new Map(), best = new Uint8Array(data.ids.length), countsOf = new Array(data.ids.length);
+    const add = (counts, who, kind) => {
+      counts[3 * who] += 1;
+      if (kind) counts[3 * who + kind] += 1;
     };
-    const groupOf = new Map();
     for (const row of rows) {
-      const kind = word[outcome.values[outcome.codes[row]]] || 0, group = cells ? cells[row] : 0;
-      count(group, solver.codes[row], kind);
-      best[data.at[row]] = Math.max(best[data.at[row]], kind);
-      groupOf.set(data.at[row], group);
+      const group = cells ? cells[row] : 0, kind = kinds[outcome.codes[row]], instance = data.at[row];
+      if (!found.has(group)) found.set(group, new Int32Array(3 * solver.values.length + 3));
+      const counts = found.get(group);
+      add(counts, solver.codes[row], kind);
+      if (kind > best[instance]) best[instance] = kind;
+      countsOf[instance] = counts;
     }
-    if (solver.values.length > 1) for (const [instance, group] of groupOf) count(group, -1, best[instance]);
-    return found;
+    if (solver.values.length > 1) countsOf.forEach((counts, instance) => add(counts, solver.values.length, best[instance]));
+    return [...found].sort((a, b) => a[0] - b[0]);
   }
 
   render() {
     const { data } = this, column = data.byName[this.by.value], { values } = data.byName.solver;
     const nameOf = (group) => (!column ? "" : column.codes ? column.values[group] || "(none)" : group < 0 ? "(none)" : String(group));
-    const found = [...this.counted()].map(([group, own]) => [nameOf(group), own]);
-    found.sort((a, b) => alphabetical(a[0], b[0]));
-    const place = (who) => (who < 0 ? Infinity : data.order.indexOf(values[who]));
-    const total = found.reduce((sum, [, own]) => sum + own.size, 0);
-    const lines = found.flatMap(([group, own]) => [...own].sort((a, b) => place(a[0]) - place(b[0]))
-      .filter(([who]) => total <= MOST_SHARES || who < 0).map((one) => this.line(group, ...one)));
+    const place = (who) => (who === values.length ? Infinity : data.order.indexOf(values[who]));
+    const order = [...values.keys(), values.length].sort((a, b) => place(a) - place(b));
+    const found = this.counted().flatMap(([group, counts]) => order.filter((who) => counts[3 * who])
+      .map((who) => [nameOf(group), who, counts.subarray(3 * who, 3 * who + 3)]));
+    const total = found.length;
+    const lines = found.filter(([, who]) => total <= MOST_SHARES || who === values.length).map((one) => this.line(...one));
     const heads = [...(column ? [[column.label, false]] : []), ["solver", false], ["runs", true], ["verified [95%]", true], ["falsified [95%]", true], ["open", true]];
     const caption = `Share verified and falsified${column ? `, by ${column.label}` : ""}${total > MOST_SHARES ? "; only all solvers together, since there are so many" : ""}`;
     const table = make("table", { class: "sortable shares" }, make("caption", {}, caption),
       make("thead", {}, make("tr", {}, ...heads.map(([name, number]) =>
         make("th", { scope: "col", "data-number": number }, make("button", { type: "button" }, name))))),
       make("tbody", {}, ...lines));
-    sortable(table);
     this.table.replaceChildren(wide(caption, table));
   }
 
@@ -85,8 +81,9 @@ class Shares {
       const [low, high] = wilson(hits, runs).map((end) => (100 * end).toFixed(0));
       return make("td", { class: "number" }, `${(100 * hits / runs).toFixed(0)}% [${low}, ${high}]`);
     };
-    return make("tr", { class: who < 0 ? "summary" : null }, ...(this.by.value ? [make("td", { class: "text" }, group)] : []),
-      make("th", { scope: "row" }, who < 0 ? TOGETHER : this.data.byName.solver.values[who], shareBar(verified / runs, falsified / runs)),
+    const { values } = this.data.byName.solver, isTogether = who === values.length;
+    return make("tr", { class: isTogether ? "summary" : null }, ...(this.by.value ? [make("td", { class: "text" }, group)] : []),
+      make("th", { scope: "row" }, isTogether ? TOGETHER : values[who], shareBar(verified / runs, falsified / runs)),
       make("td", { class: "number" }, String(runs)), share(verified), share(falsified),
       make("td", { class: "number" }, `${(100 * (runs - verified - falsified) / runs).toFixed(0)}%`));
   }

@@ -41,7 +41,7 @@ class ResultsTable {
     }
     const clear = make("button", { type: "button", class: "plain", id: "clear" }, "Clear filters");
     const save = make("button", { type: "button", class: "plain", id: "save" }, "Save these rows as CSV");
-    form.append(clear, save, make("p", { class: "note" }, "Filters work on all that follows: the shares, the gallery and the results."));
+    form.append(clear, save, make("p", { class: "note" }, "Filters work on the shares, the gallery and the results."));
     form.addEventListener("submit", (event) => event.preventDefault());
     form.addEventListener("input", () => this.change({ page: 0 }));
     clear.addEventListener("click", () => {

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import difflib
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from salver.core.errors import SalverError, suggestion
+from salver.core.files import missing_file
 from salver.zoo.datasets.catalogue import NAMES, load
 from salver.zoo.datasets.own.arrays import read_npz, read_point, shape_of
 from salver.zoo.datasets.own.images import read_folder
@@ -52,7 +51,7 @@ def open_dataset(
         raise SalverError("holds inputs without labels", given, hint)
     if path.suffix or "/" in given:
         raise _no_data(path, given)
-    hint = f"{suggestion(given, NAMES)} or name a file or folder of your own by its path"
+    hint = f"{suggestion(given, NAMES)}, or name a file or folder of your own by its path"
     raise SalverError(f"no data set is called {given!r}", "", hint)
 
 
@@ -60,11 +59,7 @@ def _no_data(path: Path, given: str) -> SalverError:
     hint = "name an .npz or .csv file, or a folder with a folder of images for each class"
     if path.exists():
         return SalverError("is no data that can be read", given, hint)
-    with contextlib.suppress(OSError):
-        there = [one.name for one in path.parent.iterdir()]
-        if near := difflib.get_close_matches(path.name, there, 1):
-            hint = f"did you mean {path.parent / near[0]}?"
-    return SalverError("does not exist", given, hint)
+    return missing_file(given, hint)
 
 
 def open_point(path: str | Path, entries: int, like: Dataset | None = None) -> Dataset:

@@ -16,14 +16,17 @@ from salver.explain.unroll import logit_combination, unroll
 from salver.nets.network import Network, lower
 from salver.nets.program import Program
 from salver.nets.torch_bridge import from_torch
-from salver.solvers.bounding.batched import BatchBounder, BatchPart
+from salver.solvers.bounding.arrays import HOST, Arrays, Device
 from salver.solvers.bounding.propagation import propagate
+from tests.builders.parts import Part, at_once
 from tests.builders.small_queries import relu_network
 
 NETWORKS = {"784-256-256-10": 0.003, "64-64-64-10": 0.03, "conv": 0.004}
 """Network -> radius of the box that leaves 30 to 90 neurons open."""
 BATCHES = [1, 2, 4, 8, 16, 32]
-DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+PLACES: dict[str, Arrays] = {"numpy": HOST, "torch": Device("cpu")}
+if torch.cuda.is_available():
+    PLACES["cuda"] = Device("cuda")
 
 
 def _network(name: str, generator: np.random.Generator) -> Network:
@@ -39,15 +42,14 @@ def _network(name: str, generator: np.random.Generator) -> Network:
 
 
 @cache
-def _nodes(name: str) -> tuple[Program, list[BatchPart]]:
+def _nodes(name: str) -> tuple[Program, list[Part]]:
     """Feasible children of the root with four open neurons of the first layer and two of each other fixed."""
     generator = np.random.default_rng(0)
     program = lower(unroll(_network(name, generator), logit_combination(10, 3)))
     centre = generator.uniform(0.0, 1.0, program.input_size)
     box = (centre - NETWORKS[name], centre + NETWORKS[name])
     root = propagate(program, *box, outputs=False)
-    parts: list[BatchPart] = []
-    bounder = BatchBounder(program)
+    parts: list[Part] = []
     while len(parts) < max(BATCHES):
         fixed = {}
         for number, signs in enumerate(root.signs):
@@ -55,8 +57,8 @@ def _nodes(name: str) -> tuple[Program, list[BatchPart]]:
             chosen = generator.choice(open_, min(len(open_), 2 if number else 4), replace=False)
             fixed[number] = np.zeros(len(signs), np.int8)
             fixed[number][chosen] = generator.choice([-1, 1], len(chosen))
-        part = BatchPart(*box, fixed, root)
-        if not bounder.propagate([part])[0].infeasible:
+        part = Part(*box, fixed, root)
+        if not at_once(program, [part])[0].infeasible:
             parts.append(part)
     return program, parts
 
@@ -64,21 +66,16 @@ def _nodes(name: str) -> tuple[Program, list[BatchPart]]:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_one_by_one_with_numpy(benchmark: BenchmarkFixture, name: str) -> None:
     program, parts = _nodes(name)
-    found = benchmark(
-        lambda: [
-            propagate(program, part.lower, part.upper, part.fixed, within=part.within, outputs=False)
-            for part in parts[:4]
-        ]
-    )
+    found = benchmark(lambda: [part.alone(program) for part in parts[:4]])
     benchmark.extra_info["nodes"] = 4
     assert all(bounds.undecided for bounds in found)
 
 
-@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("batch", BATCHES)
 @pytest.mark.parametrize("name", NETWORKS)
-def test_in_batches(benchmark: BenchmarkFixture, name: str, batch: int, device: str) -> None:
+def test_in_batches(benchmark: BenchmarkFixture, name: str, batch: int, place: str) -> None:
     program, parts = _nodes(name)
-    found = benchmark(BatchBounder(program, device).propagate, parts[:batch])
+    found = benchmark(at_once, program, parts[:batch], PLACES[place])
     benchmark.extra_info["nodes"] = batch
     assert all(bounds.undecided for bounds in found)

@@ -1,0 +1,106 @@
+"""Quotients of changes, bounded shell by shell, held against values that are known."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from salver.families.question import Question
+from salver.metrics.changes import LocalLipschitz, RelativeInputStability
+from salver.metrics.gap import SMALL
+from salver.metrics.metric import Array, Here, Near, Seen
+from salver.metrics.quotient import ENOUGH
+
+EPSILON, NEAREST = 2.0, 0.01
+HERE = Here(np.zeros(1), np.ones(1), 0, EPSILON)
+JUMPS = st.lists(st.tuples(st.floats(NEAREST * EPSILON, EPSILON), st.floats(0.0, 100.0)), max_size=6)
+
+
+@dataclass
+class Jumps:
+    """A map of one entry that changes at some distances, and certificates about it.
+
+    Attributes:
+        jumps: distances, and by how much the map has changed there.
+        silent: which questions are answered in vain; the others are answered by what is true.
+    """
+
+    jumps: list[tuple[float, float]]
+    silent: list[bool] = field(default_factory=list)
+    over: bool = False
+    asked: int = 0
+    known: float = math.inf
+    found: list[tuple[float, float]] = field(default_factory=lambda: [(0.0, 0.0)])
+
+    def excludes(self, question: Question) -> bool:
+        raise NotImplementedError
+
+    def most_change(self, weights: Array, near: Near) -> float:
+        raise NotImplementedError
+
+    def known_change(self, weights: Array, near: Near) -> float:
+        return self.known
+
+    def worst_found(self) -> float:
+        return max(change / distance if distance else 0.0 for distance, change in self.found)
+
+    def candidates(self) -> Seen:
+        distances, changes = np.array(self.found).T[:, :, None]
+        return Seen(distances, np.zeros_like(distances), HERE.map + changes)
+
+    def excluded_change(self, level: float, weights: Array, near: Near) -> float | None:
+        self.asked += 1
+        if self.asked <= len(self.silent) and self.silent[self.asked - 1]:
+            return None
+        inside = [jump for jump in self.jumps if jump[0] <= near.radius and jump[1] >= level]
+        self.found += inside[:1]
+        return None if inside else level
+
+    @property
+    def truth(self) -> float:
+        return max((change / distance for distance, change in self.jumps), default=0.0)
+
+
+@given(JUMPS)
+def test_answers_that_are_all_there_close_the_gap(jumps: list[tuple[float, float]]) -> None:
+    certifier = Jumps(jumps)
+    bound = LocalLipschitz(nearest=NEAREST).certified(HERE, certifier)
+    assert certifier.truth <= bound * (1 + 1e-9)
+    assert bound - certifier.worst_found() <= ENOUGH * max(bound, SMALL) * (1 + 1e-9)
+
+
+@given(JUMPS, st.lists(st.booleans(), max_size=200))
+def test_no_bound_is_below_the_truth_whatever_stays_open(
+    jumps: list[tuple[float, float]], silent: list[bool]
+) -> None:
+    certifier = Jumps(jumps, silent)
+    assert LocalLipschitz(nearest=NEAREST).certified(HERE, certifier) * (1 + 1e-9) >= certifier.truth
+
+
+def test_without_answers_and_without_time_there_is_no_bound() -> None:
+    assert math.isinf(LocalLipschitz().certified(HERE, Jumps([], [True] * 9999)))
+    assert LocalLipschitz().certified(HERE, Jumps([], [True] * 9999, known=3.0)) == pytest.approx(3.0)
+    late = Jumps([], over=True)
+    assert math.isinf(LocalLipschitz().certified(HERE, late))
+    assert late.asked == 0
+
+
+@pytest.mark.parametrize(
+    "metric", [LocalLipschitz(nearest=0.01), RelativeInputStability(), RelativeInputStability(floor=1e9)]
+)
+def test_searches_reach_from_the_least_distance_to_the_whole_radius(
+    metric: LocalLipschitz | RelativeInputStability,
+) -> None:
+    here = Here(np.array([0.5, 0.0]), np.array([1.0, 2.0]), 0, 0.1)
+    *nears, whole = metric.hopeful(here)
+    least, _most = metric.ends(here)
+    assert whole.holds(here.within(0.1))
+    for near, wider in zip(nears, [*nears[1:], whole], strict=True):
+        assert wider.holds(near)
+    assert nears[0].holds(metric.near(here, least))
+    assert len(nears) < 15
