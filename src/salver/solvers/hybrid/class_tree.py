@@ -66,6 +66,7 @@ class ClassTree:
         narrowed: the ranges of all neurons are as narrow as ascent makes them; not with `record`, since a
             proof finds its own.
         wait: seconds from the start until the first turn.
+        granted: seconds of turns that are the tree's, whatever its progress.
         spent: seconds of all turns; covered: share of the whole that is closed.
         record: whether to keep what closes each part, for a proof; journal: the splits.
     """
@@ -81,6 +82,7 @@ class ClassTree:
     journal: Journal = field(default_factory=Journal)
     started: float = field(default_factory=time.monotonic)
     wait: float = WAIT_S
+    granted: float = 0.0
     dual: ClassDual | None = None
     narrowed: bool = False
     pending: list[_Pending] = field(default_factory=list)
@@ -94,7 +96,7 @@ class ClassTree:
             now = time.monotonic()
             since = now - self.started
             near = self.spent < SHARE * (self.spent + budget.left) and self._within(SHARE * budget.left)
-            if since < self.wait or not (near or self.spent <= SHARE * since):
+            if since < self.wait or not (near or self.spent <= max(self.granted, SHARE * since)):
                 return False
             # What leaves the range of single precision bounds nothing.
             with np.errstate(all="ignore"):

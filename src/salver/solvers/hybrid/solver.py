@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from salver.solvers.hybrid.turns import CoverTurns
 
 ATTACK_SHARE, ATTACK_MOST_S = 0.1, 3.0
+AHEAD, AHEAD_MOST = 8.0, 0.5
+"""Times as long as the network takes to bound that the tree about the class may go on before the map is
+bounded, which takes longer than that on convolutional networks; and the most of what is left."""
 
 
 def solve(query: Query, budget: Budget, options: Options) -> Result:
@@ -46,7 +49,7 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
     reduction = None if "reduction" in options.without else begun_reduction(query)
     classes = None
     if reduction is not None and "classes" not in options.without and not options.record:
-        classes = _classes_first(query, reduction, started)
+        classes = _classes_first(query, reduction, budget, started)
         if classes is not None and classes.turn(budget):
             return classes.result
     query, whole = (query, root_node(query)) if reduction is None else reduced_root(query, reduction)
@@ -89,14 +92,15 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
     return replace(result, journal=journal)
 
 
-def _classes_first(query: Query, reduction: Reduction, started: float) -> ClassTree | None:
+def _classes_first(query: Query, reduction: Reduction, budget: Budget, started: float) -> ClassTree | None:
     """The tree about the class over the network alone, where even that takes long to bound."""
     alone = class_alone(query, reduction)
     if alone is None:
         return None
     from salver.solvers.hybrid.class_tree import ClassTree
 
-    return ClassTree(*alone, started=started, wait=0.0)
+    took = time.monotonic() - started
+    return ClassTree(*alone, started=started, wait=0.0, granted=min(AHEAD * took, AHEAD_MOST * budget.left))
 
 
 def _cover(query: Query, options: Options, bounds: Bounds, took: float) -> CoverTurns | None:
