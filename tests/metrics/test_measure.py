@@ -199,6 +199,14 @@ def test_quotients_are_as_near_as_the_change_of_the_map(tmp_path: Path) -> None:
         assert 0 < row.attacked <= row.certified <= 1.06 * row.attacked
 
 
+def test_a_range_without_an_input_that_is_far_enough_leaves_nothing_to_find(tmp_path: Path) -> None:
+    path, x = classifier(tmp_path / "net.onnx"), np.full((1, 2), 0.5, np.float32)
+    given = {"epsilon": 2.0, "nearest": 0.9, "input_range": (0, 1), "draws": 5, "timeout": 0.3}
+    (row,) = salver.measure(path, x, "local", **given).rows
+    assert row.attacked == 0
+    assert row.certified >= 0
+
+
 def test_a_map_of_zeros_has_no_relative_change(tmp_path: Path) -> None:
     network = classifier(tmp_path / "net.onnx", inputs=3, seed=3)
     x = np.random.default_rng(0).uniform(-2, 2, (200, 3)).astype(np.float32)

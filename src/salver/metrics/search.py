@@ -89,7 +89,8 @@ class PointSearch:
         self.known = known
         self.budget, self.questions = Budget(solving.timeout), 0
         self.found: Seen | None = None
-        self.considered: list[Seen] = []
+        # Without another input there is still the point itself, where nothing changes.
+        self.considered = [self.seen(here.x[None])]
         self.worst = metric.best
         self.reason = ""
         self._staged: QueryFolder | None = None
