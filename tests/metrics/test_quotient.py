@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from salver.families.question import Question
@@ -15,6 +15,7 @@ from salver.metrics.changes import LocalLipschitz, RelativeInputStability
 from salver.metrics.gap import SMALL
 from salver.metrics.metric import Array, Here, Near, Seen
 from salver.metrics.quotient import ENOUGH
+from salver.spec import Norm
 
 EPSILON, NEAREST = 2.0, 0.01
 HERE = Here(np.zeros(1), np.ones(1), 0, EPSILON)
@@ -67,6 +68,7 @@ class Jumps:
 
 
 @given(JUMPS)
+@example([(0.93 * EPSILON, 1.0), (0.99 * EPSILON, 50.0)])
 def test_answers_that_are_all_there_close_the_gap(jumps: list[tuple[float, float]]) -> None:
     certifier = Jumps(jumps)
     bound = LocalLipschitz(nearest=NEAREST).certified(HERE, certifier)
@@ -104,3 +106,29 @@ def test_searches_reach_from_the_least_distance_to_the_whole_radius(
         assert wider.holds(near)
     assert nears[0].holds(metric.near(here, least))
     assert len(nears) < 15
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("metric", [LocalLipschitz(nearest=0.01), RelativeInputStability(least=0.1)])
+def test_all_inputs_that_are_no_farther_are_near(
+    metric: LocalLipschitz | RelativeInputStability, norm: Norm
+) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        here = Here(rng.choice([-1.0, 0.0, 0.1, 3.0], 3), np.ones(2), 0, 10 ** rng.uniform(-3, 1), norm)
+        x = here.x + rng.choice([-1.0, 0.0, 1.0], (50, 3)) * rng.uniform(0, here.epsilon, (50, 3))
+        x = x[here.distances(x) <= here.epsilon]
+        for one, distance in zip(x, metric.distances(here, x), strict=True):
+            near = metric.near(here, float(distance) * (1 + 1e-9))
+            assert (np.abs(one - here.x) <= near.entries).all()
+            assert here.distances(one[None])[0] <= near.radius
+
+
+def test_inputs_of_which_one_entry_may_change_more_are_not_held() -> None:
+    wide = Near(np.array([0.2, 0.2]), 0.2)
+    for entries, radius, held in (
+        ((0.2, 0.2), 0.2, True),
+        ((0.1, 0.3), 0.1, False),
+        ((0.1, 0.1), 0.3, False),
+    ):
+        assert wide.holds(Near(np.array(entries), radius)) is held

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -177,6 +179,22 @@ def test_alternatives_that_are_bounded_one_by_one_are_all_closed_or_none_is(
         assert tree.over
 
 
+def test_an_alternative_with_a_point_stays_where_no_point_that_was_looked_at_tells(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(class_tree, "CELLS", 1)
+    monkeypatch.setattr(class_tree, "FIRST_STEPS", 0)
+    monkeypatch.setattr(ClassDual, "values", lambda dual, x: np.zeros((dual.rows.size, x.shape[1])))
+    query = _query(_classifier(SPLIT), 0.4, -0.2)
+    far, label = query.prop.clauses[0][0], int(query.prop.clauses[0][0][0].other or 0)
+    reached = (Atom(label, ">=", constant=float(query.program.evaluate(np.zeros((1, 6)))[0][0, label])),)
+    for clause, closed in (((far,), True), ((far, reached), False), ((reached, far), False)):
+        asked = query.asking(replace(query.prop, clauses=(clause,)))
+        tree = ClassTree(asked, root_node(query).within, started=LONG_AGO)
+        assert tree.turn(Budget(20.0 if closed else 0.5)) is closed
+        assert tree.narrowed
+
+
 def test_an_alternative_that_always_holds_is_no_clause_for_the_tree() -> None:
     query = _query(_classifier(SPLIT), 0.4, -0.2)
     always = replace(query.prop, clauses=(((), *query.prop.clauses[0]),))
@@ -231,6 +249,34 @@ def test_narrower_ranges_hold_at_every_point_that_has_the_known_signs(scale: flo
     assert narrower > 4
 
 
+@pytest.mark.parametrize("scale", [2.0**-40, 1.0, 2.0**40])
+def test_no_range_ends_before_the_exact_value_at_a_corner_of_the_box(scale: float) -> None:
+    """The box decides the first layer, so the second is affine: bounds are exact but for what rounds."""
+    random = np.random.default_rng(0)
+    weights = [scale * random.normal(size=shape).astype(np.float32) for shape in ((6, 3), (8, 6), (2, 8))]
+    sides = np.abs(weights[0]).sum(axis=1) * np.where(np.arange(6) < 4, 1.5, -1.5).astype(np.float32)
+    biases = [sides, -weights[1] @ np.maximum(sides, 0), np.zeros(2, np.float32)]
+    nodes, last = list[Node](), "x"
+    for number, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+        size = (len(bias),)
+        nodes.append(Node(f"z{number}", Linear(weight, bias), (last,), size))
+        nodes.append(Node(last := f"h{number}", Relu(), (f"z{number}",), size))
+    program = lower(Network("x", 3, tuple(nodes[:-1]), "z2"))
+    dual = ClassDual.over(program, propagate(program, -np.ones(3), np.ones(3)), program.output)
+    assert dual is not None
+    found = with_narrower_ranges(dual, Budget(20.0)).bounds
+    exact, corners = np.vectorize(Fraction, otypes=[object]), np.array([*product((-1, 1), repeat=3)]).T
+    hidden = exact(weights[0][:4].astype(float)) @ corners + exact(biases[0][:4, None].astype(float))
+    values = exact(weights[1][:, :4].astype(float)) @ hidden + exact(biases[1][:, None].astype(float))
+    for number in np.flatnonzero(found.signs[1] == 0):
+        least, most = min(values[number]), max(values[number])
+        low, high = Fraction(found.pre_lower[1][number]), Fraction(found.pre_upper[1][number])
+        assert low <= least
+        assert most <= high
+        assert high - low <= (most - least) * Fraction(1001, 1000)
+    assert (found.signs[1] == 0).sum() > 4
+
+
 def test_without_time_all_ranges_stay_as_they_are() -> None:
     dual = _dual(_classifier(0), 1.0)
     found = with_narrower_ranges(dual, Budget(0.0)).bounds
@@ -254,6 +300,7 @@ def test_the_network_alone_has_its_own_values_and_the_reduction_goes_on() -> Non
     for one, other in zip(again[1].within.pre_lower, straight[1].within.pre_lower, strict=True):
         assert (one == other).all()
     assert np.allclose(again[0].program.evaluate(x)[0], query.program.evaluate(x)[0])
+    assert set(alone[1].block_lower) == {-1, *range(len(alone[0].program.blocks))}
 
 
 def test_only_a_slow_network_whose_outputs_alone_are_compared_is_asked_alone() -> None:
