@@ -188,11 +188,14 @@ class ClassDual:
         """Lower bounds [parts] by the slopes and multipliers that the parts have, not certified."""
         return self._back(parts, unit).bounds
 
-    def ascended(self, parts: Parts, unit: Single, steps: int) -> tuple[Parts, Single, Single, Single]:
+    def ascended(
+        self, parts: Parts, unit: Single, steps: int, scored: bool = True
+    ) -> tuple[Parts, Single, Single, Single]:
         """Better slopes and multipliers after some steps.
 
         Args:
             unit: size of each row [parts], for the multipliers.
+            scored: whether the scores are wanted; else those that are returned mean nothing.
 
         Returns:
             The parts; their bounds, not certified [parts]; scores of the neurons to split on [all neurons of
@@ -204,19 +207,27 @@ class ClassDual:
         momentum: list[Any] = [0.0] * len(moved)
         energy: list[Any] = [0.0] * len(moved)
         layers = len(self.relus)
+        split = [bool((parts.signs[n.pre][n.cut[:, 0]] != 0).any()) for n in self.relus]
+        free = [*range(layers), *(layers + layer for layer in np.flatnonzero(split))]
+        scores = np.zeros((0, len(parts.rows)), np.float32)
         with np.errstate(all="ignore"):
             for step in range(steps + 1):
                 at = replace(parts, slopes=tuple(moved[:layers]), multipliers=tuple(moved[layers:]))
                 found = self._back(at, unit)
                 better = found.bounds > best
                 best = np.where(better, found.bounds, best)
-                kept = [np.where(better, new, old) for new, old in zip(moved, kept, strict=True)]
+                for number in free:
+                    kept[number] = np.where(better, moved[number], kept[number])
                 point = self._least(found)
-                gradients, scores = self._forward(at, found, unit, point)
-                if step == steps or (best > 0).all():
+                last = step == steps or bool((best > 0).all())
+                if last and not scored:
+                    break
+                gradients, scores = self._forward(at, found, unit, point, split)
+                if last:
                     break
                 rate = _RATE / np.sqrt(1.0 + step / 10)
-                for number, gradient in enumerate(gradients):
+                for number in free:
+                    gradient = gradients[number]
                     momentum[number] = 0.8 * momentum[number] + 0.2 * gradient
                     energy[number] = 0.95 * energy[number] + 0.05 * gradient**2
                     size = np.sqrt(energy[number] / (1 - 0.95 ** (step + 1))) + np.float32(1e-12)
@@ -296,8 +307,9 @@ class ClassDual:
             found.weights.append(mine)
             open_, up = signs == 0, np.minimum(mine, 0.0)
             line = np.maximum(mine, 0.0) * parts.slopes[layer] + up * neurons.slope
-            pulled: Any = signs * parts.multipliers[layer] * (unit / neurons.width)
-            through = np.where(open_, line, mine * (signs > 0)).astype(np.float32) - pulled
+            through = np.where(open_, line, mine * (signs > 0)).astype(np.float32)
+            if parts.multipliers[layer].any():
+                through -= signs * parts.multipliers[layer] * (unit / neurons.width)
             found.bounds = found.bounds + (up * open_ * neurons.offset).sum(axis=0)
             found.bounds = found.bounds + neurons.map.back(through, below)
         none = np.zeros((self.program.input_size, count), np.float32)
@@ -317,10 +329,11 @@ class ClassDual:
         return np.asarray(middle - radius * np.sign(found.input))
 
     def _forward(
-        self, parts: Parts, found: _Pass, unit: Single, point: Single
+        self, parts: Parts, found: _Pass, unit: Single, point: Single, split: list[bool]
     ) -> tuple[list[Single], Single]:
         """Gradients of the bounds, in units of the rows, and scores, from the point where a pass is least.
 
+        Only layers that are `split` have gradients of multipliers: some part fixes a sign there.
         The score of a neuron is what its line loses there, and a tenth of the most that it may lose.
         """
         values = {-1: point}
@@ -332,7 +345,8 @@ class ClassDual:
             signs, z = parts.signs[neurons.pre], neurons.map.forward(values)
             open_, positive = signs == 0, np.maximum(weights, 0.0)
             gradients[layer] = positive * open_ * z / unit
-            gradients[layers + layer] = -signs * z * neurons.cut / neurons.width
+            if split[layer]:
+                gradients[layers + layer] = -signs * z * neurons.cut / neurons.width
             line = np.where(weights < 0, neurons.slope * z + neurons.offset, parts.slopes[layer] * z)
             values[neurons.number] = np.where(open_, line, z * (signs > 0))
             lost = np.abs(line - np.maximum(z, 0.0)) + 0.1 * (weights < 0) * neurons.offset

@@ -54,7 +54,7 @@ def _least(dual: ClassDual, width: Array, budget: Budget) -> Array:
         if budget.over:
             break
         rows = np.arange(first, min(first + count, dual.rows.size))
-        parts = dual.ascended(dual.start(rows), unit[rows], STEPS)[0]
+        parts = dual.ascended(dual.start(rows), unit[rows], STEPS, scored=False)[0]
         found[rows] = dual.certified(parts, unit[rows]).bounds
     return found
 
