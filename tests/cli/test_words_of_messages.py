@@ -20,7 +20,7 @@ from salver.core.errors import SalverError
 from salver.core.records import parse_record
 from salver.families.named_files import refuse_missing_files, relative_to
 from salver.families.registry import generators
-from salver.families.suite import Suite, read_suite
+from salver.families.suite import Suite, read_complete_suite, read_suite
 from salver.run.cluster.pools import Pools
 from salver.runners.foreign.declared import ToolDescription
 from tests.builders.small_network import classifier
@@ -128,7 +128,7 @@ def test_what_a_suite_lacks_is_told_before_anything_is_made(suite: str, told: st
     (tmp_path / "net.onnx").touch()
     (tmp_path / "s.toml").write_text(f'title = "t"\ntimeout = 1\n{suite}\n')
     with pytest.raises(SalverError, match=re.escape(told)):
-        read_suite(str(tmp_path / "s.toml"))
+        read_complete_suite(str(tmp_path / "s.toml"))
 
 
 def test_a_name_inside_a_network_is_no_file(tmp_path: Path) -> None:

@@ -197,7 +197,7 @@ def test_the_bench_writes_its_tables_for_any_network(tmp_path: Path) -> None:
     assert (rows["differences"] < rows["attack"]).all()
     assert (folder / "cam.csv").is_file()
     assert "| class" in (folder / "cam.md").read_text()
-    with pytest.raises(SalverError, match="k: 16 is not between 1 and 15"):
+    with pytest.raises(SalverError, match="k = 16 is not between 1 and 15"):
         bench_cam(tmp_path, options.model_copy(update={"k": 16}), say=said.append)
     with pytest.raises(SalverError, match="class 10 does not exist"):
         bench_cam(tmp_path, options.model_copy(update={"classes": (10,)}), say=said.append)

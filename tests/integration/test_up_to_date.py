@@ -161,7 +161,7 @@ def test_a_suite_without_its_network_is_refused_though_another_of_its_name_was_g
     (tmp_path / "b").mkdir()
     shutil.copy(first, tmp_path / "b")
     monkeypatch.chdir(first.parent)
-    assert "b/nets/net.onnx: cannot be read" in said(capsys, "generate", "../b/own.toml", status=2)
+    assert "b/nets/net.onnx: does not exist" in said(capsys, "generate", "../b/own.toml", status=2)
 
 
 def test_paths_in_a_suite_are_relative_to_it_from_every_folder(

@@ -34,7 +34,7 @@ def check_runner(
     from salver.core.project import project_root
     from salver.families.generate import generate, up_to_date
     from salver.families.instance_set import set_folder
-    from salver.families.suite import read_suite
+    from salver.families.suite import read_complete_suite
     from salver.runners.registry import runners
     from salver.testkit.batches import probe_batches
     from salver.testkit.check import Check
@@ -57,7 +57,7 @@ def check_runner(
     if reason:
         told(Check("answers", "skip", "needs the tool"))
     else:
-        chosen, root = read_suite(suite), project_root()
+        chosen, root = read_complete_suite(suite), project_root()
         manifest = up_to_date(chosen, root) or generate(chosen, root)[1]
         for check in check_tool(runner, manifest.instances, set_folder(root, chosen), timeout, count):
             told(check)

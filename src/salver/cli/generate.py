@@ -33,9 +33,9 @@ def generate(arguments: GenerateArguments, as_json: AsJson = False) -> None:
 
     Example: salver generate digits
     """
-    from salver.families.suite import read_suite
+    from salver.families.suite import read_complete_suite
 
-    chosen = read_suite(arguments.suite)
+    chosen = read_complete_suite(arguments.suite)
     found = generated_set(
         chosen,
         arguments.data_dir,

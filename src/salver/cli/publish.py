@@ -34,11 +34,11 @@ def publish(
     Example: salver publish bandit -o published-bandit --date 2026-12-01 --url https://example.org/bandit
     """
     from salver.core.records import parse_options
-    from salver.families.suite import read_suite
+    from salver.families.suite import read_complete_suite
     from salver.publish.folder import SUMS, differences, prepare, refuse_strangers, write
     from salver.publish.rights import Terms, kept, terms_of
 
-    chosen = read_suite(suite)
+    chosen = read_complete_suite(suite)
     given = {"url": url, "date": date, "creator": creator}
     stated = {key: value for key, value in given.items() if value is not None}
     terms: Terms = parse_options(Terms, stated)

@@ -159,14 +159,14 @@ def run_stage(arguments: RunArguments, as_json: bool) -> Path:
     from salver.core.project import project_root
     from salver.families.generate import up_to_date
     from salver.families.given import is_given
-    from salver.families.suite import read_suite
+    from salver.families.suite import read_complete_suite
     from salver.run.engines import check_engine
     from salver.run.manifest import refuse_taken_name
     from salver.run.run_suite import choose_runners, limits_for, resumable
 
     if is_given(arguments.suite):
         return given_stage(arguments, as_json)
-    chosen, root, options = read_suite(arguments.suite), project_root(), arguments.options()
+    chosen, root, options = read_complete_suite(arguments.suite), project_root(), arguments.options()
     check_engine(options.engine, options.device, arguments.workers)
     limits_for(options, chosen)
     choose_runners(options)

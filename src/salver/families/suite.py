@@ -120,8 +120,7 @@ def read_suite(key: str) -> Suite:
     """Reads a suite by key, or a file when `key` ends in `.toml`.
 
     Raises:
-        SalverError: unknown key ("did you mean"), a network, malformed TOML, an unknown or missing entry, or
-            a file that is named is not there.
+        SalverError: unknown key ("did you mean"), a network, malformed TOML, an unknown or missing entry.
     """
     refuse_network(key)
     path = Path(key) if key.endswith(".toml") else choose(key, suite_paths(), "suite")
@@ -130,8 +129,18 @@ def read_suite(key: str) -> Suite:
         raise SalverError(f"{entry}: is the file's name and nothing else", str(path), "remove this entry")
     _refuse_options_outside_params(raw, str(path))
     suite: Suite = parse_record(Suite, {"key": path.stem, "file": path, **raw}, str(path))
+    return suite
+
+
+def read_complete_suite(key: str) -> Suite:
+    """Reads a suite to make its set. That all its files are there is known before anything slow is imported.
+
+    Raises:
+        SalverError: as `read_suite`; a file that it names is not there.
+    """
+    suite = read_suite(key)
     for family in suite.family:
-        refuse_missing_files(path.parent, family.params)
+        refuse_missing_files(suite.file.parent if suite.file else Path(), family.params)
     return suite
 
 
