@@ -24,7 +24,7 @@ import numpy as np
 from experiments.soundness.campaign import labelled
 from experiments.soundness.examine import Finding, run_campaign, sample
 from salver.nets.program import MaskBlock, Program
-from salver.solvers.bounding import bounds as bounds_module
+from salver.solvers.bounding import block_lines
 from salver.solvers.bounding.relaxation import Lines, relu_lines
 from salver.solvers.hybrid import tree
 from salver.solvers.hybrid.node import root_node
@@ -56,7 +56,7 @@ def swapped_lines() -> Iterator[None]:
             lower_offset=lines.upper_offset, upper_offset=lines.lower_offset,
         )  # fmt: skip
 
-    with mock.patch.object(bounds_module, "relu_lines", wrong):
+    with mock.patch.object(block_lines, "relu_lines", wrong):
         yield
 
 

@@ -39,10 +39,10 @@ class Jumps:
     found: list[tuple[float, float]] = field(default_factory=lambda: [(0.0, 0.0)])
 
     def excludes(self, question: Question) -> bool:
-        raise NotImplementedError
+        raise AssertionError("a quotient asks about changes alone")
 
     def most_change(self, weights: Array, near: Near) -> float:
-        raise NotImplementedError
+        raise AssertionError("a quotient asks about one level after the other")
 
     def known_change(self, weights: Array, near: Near) -> float:
         return self.known

@@ -14,7 +14,8 @@ from salver.explain.unroll import logit_combination, unroll
 from salver.nets.network import lower
 from salver.nets.program import AbsBlock, GateBlock, Program
 from salver.nets.torch_bridge import from_torch
-from salver.solvers.bounding.bounds import Bounds, bound_affine, linear_lower
+from salver.solvers.bounding.bounds import Bounds
+from salver.solvers.bounding.linear_bounds import bound_affine, linear_lower
 from salver.solvers.bounding.propagation import propagate
 from salver.solvers.bounding.relaxation import abs_lines, gate_lines, mask_lines, relu_lines
 from tests.builders.small_queries import random_query, relu_network

@@ -19,7 +19,7 @@ from salver.nets.operators import Linear, Node, Relu, Sub
 from salver.oracle.enumerate import enumerate_query
 from salver.oracle.exact import exact_outputs
 from salver.solvers.arguments import parts_left_out
-from salver.solvers.bounding.bounds import bound_affine
+from salver.solvers.bounding.linear_bounds import bound_affine
 from salver.solvers.bounding.propagation import propagate
 from salver.solvers.hybrid import tree
 from salver.solvers.hybrid.interior import interior_point

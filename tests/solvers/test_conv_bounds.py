@@ -14,8 +14,8 @@ from salver.nets.affine import Affine
 from salver.nets.network import Network, lower
 from salver.nets.operators import Conv, Node, Relu, Reshape
 from salver.nets.torch_bridge import from_torch, to_torch
-from salver.solvers.bounding.bounds import bound_affine
 from salver.solvers.bounding.conv_bounds import Box, ConvBounder
+from salver.solvers.bounding.linear_bounds import bound_affine
 from salver.solvers.bounding.propagation import propagate
 from salver.solvers.bounding.slopes import improved
 

@@ -10,7 +10,7 @@ import pytest
 from salver.explain.explanation import Explanation
 from salver.nets.network import lower
 from salver.nets.program import Program
-from salver.solvers.bounding.bounds import relaxed
+from salver.solvers.bounding.block_lines import relaxed
 from salver.solvers.bounding.forward import ForwardForms
 from salver.solvers.bounding.propagation import propagate
 from tests.builders.explained_networks import program_of

@@ -36,6 +36,11 @@ class Atom:
         if not math.isfinite(self.constant):
             raise ValueError(f"bound on Y[{self.left}] is not finite")
 
+    @property
+    def outputs(self) -> tuple[int, ...]:
+        """Numbers of the outputs that it compares."""
+        return (self.left,) if self.other is None else (self.left, self.other)
+
     def slack(self, y: Array) -> Array:
         """How far the atom is from being violated at outputs `y` [..., outputs]; negative = violated."""
         right = y[..., self.other] if self.other is not None else self.constant

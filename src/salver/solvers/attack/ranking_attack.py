@@ -85,8 +85,7 @@ def _no_ranking(why: str) -> SalverError:
 
 
 def _least_index(clause: Clause) -> int:
-    indices = [i for part in clause for a in part for i in (a.left, a.other) if i is not None]
-    return min(indices, default=-1)
+    return min((output for part in clause for atom in part for output in atom.outputs), default=-1)
 
 
 def _kept_label(prop: Property, logits: int) -> int | None:

@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.nets.affine import ROUNDING, Affine, Matrix
-from salver.solvers.bounding.bounds import Relaxed, in_every_box
+from salver.solvers.bounding.block_lines import Relaxed
+from salver.solvers.bounding.bounds import in_every_box
 from salver.solvers.bounding.relaxation import TINY, UNDERFLOW
 
 Array = npt.NDArray[np.float64]

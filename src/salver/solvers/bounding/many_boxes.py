@@ -19,8 +19,10 @@ from salver.nets.affine import ROUNDING, Affine, dense
 from salver.nets.program import MaskBlock, Program, ReluBlock
 from salver.solvers.bounding import coefficients
 from salver.solvers.bounding.arrays import HOST, Arrays
-from salver.solvers.bounding.bounds import Bounds, Relaxed, Signs, carried_back, interval, pairings, relaxed
+from salver.solvers.bounding.block_lines import Relaxed, relaxed
+from salver.solvers.bounding.bounds import Bounds, Signs, interval
 from salver.solvers.bounding.forward import Form, ForwardForms
+from salver.solvers.bounding.linear_bounds import carried_back, pairings
 from salver.solvers.bounding.ranges import Flags, Range, block_range, decided, worth_refining
 from salver.solvers.bounding.relaxation import TINY
 

@@ -10,15 +10,8 @@ import numpy.typing as npt
 
 from salver.nets.affine import Affine
 from salver.nets.program import MaskBlock, Program, ReluBlock
-from salver.solvers.bounding.bounds import (
-    Array,
-    Bounds,
-    Method,
-    bound_affine,
-    constant_rows,
-    interval,
-    tightened,
-)
+from salver.solvers.bounding.bounds import Array, Bounds, Method, constant_rows, interval
+from salver.solvers.bounding.linear_bounds import bound_affine, tightened
 from salver.solvers.bounding.ranges import block_range, decided, worth_refining
 from salver.spec import Ball
 

@@ -29,14 +29,10 @@ from salver.nets.program import (
     Program,
     ReluBlock,
 )
-from salver.solvers.bounding.bounds import (
-    Bounds,
-    constant_rows,
-    interval,
-    relaxed,
-    tightened,
-)
+from salver.solvers.bounding.block_lines import relaxed
+from salver.solvers.bounding.bounds import Bounds, constant_rows, interval
 from salver.solvers.bounding.forward import MOST_INPUTS, ForwardForms
+from salver.solvers.bounding.linear_bounds import tightened
 from salver.solvers.bounding.ranges import block_range
 from salver.solvers.bounding.relaxation import is_point
 from salver.spec import Ball

@@ -19,8 +19,9 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from salver.solvers.bounding.bounds import Bounds, bound_affine
+from salver.solvers.bounding.bounds import Bounds
 from salver.solvers.bounding.class_dual import ClassDual, Parts, Single
+from salver.solvers.bounding.linear_bounds import bound_affine
 from salver.solvers.bounding.range_ascent import with_narrower_ranges
 from salver.solvers.journal import Decision, Journal
 from salver.solvers.query import Budget, Query, Result, Verdict

@@ -1,7 +1,7 @@
 """Bounds pending nodes together on a device before the search comes to them one by one.
 
-Worth it on CUDA only. On a CPU a batch of eight takes a sixth of the time per node, but forward bounds are
-a twelfth of a search (docs/solving.md), and importing torch takes longer than many queries.
+Meant for CUDA: on a CPU forward bounds are a twelfth of a search (docs/solving.md), and importing torch takes
+longer than many queries.
 """
 
 from __future__ import annotations

@@ -18,9 +18,10 @@ from salver.nets.affine import Affine, UnsupportedQueryError, apply, compact
 from salver.nets.program import AbsBlock, Program, ReluBlock
 from salver.solvers.alternatives import without_refuted
 from salver.solvers.bounding.backward import tighten_backwards
-from salver.solvers.bounding.bounds import Bounds, Signs, bound_affine, linear_lower
+from salver.solvers.bounding.bounds import Bounds, Signs
 from salver.solvers.bounding.copies import implied_by_copies
 from salver.solvers.bounding.halfspaces import Halfspaces, cutting, lower_bounds, stack
+from salver.solvers.bounding.linear_bounds import bound_affine, linear_lower
 from salver.solvers.bounding.propagation import propagate
 from salver.solvers.bounding.reduced import Reduction, TooLargeError
 from salver.solvers.hybrid.branching import branching_neuron
@@ -130,9 +131,7 @@ def class_alone(query: Query, reduction: Reduction, at_least: float = LONG_S) ->
 def _compared(prop: Property) -> npt.NDArray[np.intp]:
     """Outputs that are compared with others, or in an alternative; ranges alone are for the backward pass."""
     atoms = [atom for clause in prop.comparisons for conjunction in clause for atom in conjunction]
-    return np.array(
-        sorted({row for atom in atoms for row in (atom.left, atom.other) if row is not None}), np.intp
-    )
+    return np.array(sorted({output for atom in atoms for output in atom.outputs}), np.intp)
 
 
 def tighten(query: Query, node: SearchNode, without: frozenset[str] = frozenset()) -> Bounds | None:

@@ -148,8 +148,7 @@ class _Encoder:
         """By how much an atom is loosened; negative when it is strengthened."""
         if self.margin is None:
             return SLACK * (size + abs(atom.constant))
-        rows = [atom.left] if atom.other is None else [atom.left, atom.other]
-        is_step = all(blocks_read(self.program.output, row) <= self.steps for row in rows)
+        is_step = all(blocks_read(self.program.output, row) <= self.steps for row in atom.outputs)
         return 0.0 if is_step else -self.margin.output
 
     def _output(self, left: int, other: int | None) -> Entry:

@@ -24,7 +24,8 @@ from salver.nets.program import (
     Program,
     ReluBlock,
 )
-from salver.solvers.bounding.bounds import Bounds, bound_affine, constant_rows
+from salver.solvers.bounding.bounds import Bounds, constant_rows
+from salver.solvers.bounding.linear_bounds import bound_affine
 from salver.solvers.bounding.relaxation import is_point
 from salver.solvers.milp.program import Milp
 from salver.solvers.milp.rows import BlockEntries, ProgramRows

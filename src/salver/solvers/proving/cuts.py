@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from salver.nets.affine import Affine, dense
 from salver.nets.program import Program
-from salver.solvers.bounding.bounds import Bounds, linear_lower
+from salver.solvers.bounding.bounds import Bounds
 from salver.solvers.bounding.halfspaces import Halfspaces, with_multipliers
+from salver.solvers.bounding.linear_bounds import linear_lower
 from salver.solvers.proving.rows import Places, Rows
 from salver.solvers.slack import slack_rows
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from salver.nets.affine import Affine, dense
+from salver.nets.affine import Affine, compact
 from salver.nets.program import (
     AbsBlock,
     Block,
@@ -127,10 +127,8 @@ class Deductions:
     def _read_by_comparisons(self) -> int:
         """Blocks from the first on that hold all which compared outputs depend on."""
         atoms = [a for clause in self._compared for part in self.query.prop.clauses[clause] for a in part]
-        outputs = {row for atom in atoms for row in (atom.left, atom.other) if row is not None}
-        read = self.program.output.rows(np.array(sorted(outputs), np.intp))
-        used = [block for block, matrix in read.terms.items() if dense(matrix).any()]
-        return max(used, default=-1) + 1
+        outputs = sorted({output for atom in atoms for output in atom.outputs})
+        return max(compact(self.program.output.rows(np.array(outputs, np.intp))).terms, default=-1) + 1
 
     def bound(self, context: Context, first: int, end: int) -> None:
         """Bounds of pre-activations and gated values, in order, wherever backward passes improve them.
@@ -274,8 +272,7 @@ class Deductions:
                 entry
                 for part in context.alternatives[clause]
                 for atom in prop.clauses[clause][part]
-                for entry in (atom.left, atom.other)
-                if entry is not None
+                for entry in atom.outputs
             ]
         )
         self.bound_tensor(context, bounds, output, self.program.output.rows(used), used)

@@ -1,6 +1,6 @@
 """Backward linear bound propagation (CROWN) that says which rows it added up.
 
-The same choice of lines as `relaxation` and `bounds._backward`, as multipliers of the checker's rows: a chord
+The same choice of lines as `relaxation` and `linear_bounds`, as multipliers of the checker's rows: a chord
 of a ReLU is relu_on and relu_off in the proportion in which the step cancels.
 """
 

@@ -56,12 +56,14 @@ def _parts(program: Program) -> list[Signed]:
 
 
 def _last_signed(program: Program) -> int:
-    """The last block that brings signs of its own; what comes after it decides none."""
-    signed = {
-        b.pre: n for n, b in reversed([*enumerate(program.blocks)]) if isinstance(b, ReluBlock | MaskBlock)
-    }
-    absolute = [n for n, b in enumerate(program.blocks) if isinstance(b, AbsBlock)]
-    return max([*signed.values(), *absolute], default=-1)
+    """The last block that brings signs of its own, -1 where none does; what comes after it decides none."""
+    # Pre-activations are numbered in the order in which blocks first read them.
+    newest = len(program.pre) - 1
+    last = [
+        n for n, b in enumerate(program.blocks) if isinstance(b, ReluBlock | MaskBlock) and b.pre == newest
+    ]
+    absolute = [n for n, block in enumerate(program.blocks) if isinstance(block, AbsBlock)]
+    return max([*last[:1], *absolute], default=-1)
 
 
 def _argument(part: Signed) -> Affine:
