@@ -99,6 +99,7 @@ def reduced_root(query: Query, reduction: Reduction | None = None) -> tuple[Quer
 
 
 def begun_reduction(query: Query) -> Reduction | None:
+    """The reduction of the query's program to its open neurons, just begun; None where the box is empty."""
     prop = query.prop
     return Reduction.begun(query.program, prop.input_lower, prop.input_upper, prop.ball)
 
