@@ -87,6 +87,40 @@ def test_a_solution_is_never_closed(tmp_path: Path, batch: int, monkeypatch: pyt
     assert followed >= 5
 
 
+def test_what_is_left_is_bounded_once_while_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = 0
+    for room in (0, covers.KEPT):
+        monkeypatch.setattr(covers, "KEPT", room)
+        for seed in range(500, 510):
+            query = random_query(tmp_path, seed)
+            cover = Cover(query, root_node(query).within, few=4)
+            for _ in range(8):
+                if cover.waiting.count:
+                    cover.step()
+            for leaf in cover.leaves:
+                assert leaf.bounded == (room > 0)
+                kept += leaf.bounded
+                _holds_values(query, leaf, seed)
+    assert kept >= 5
+
+
+def _holds_values(query: Query, leaf: covers.SearchNode, seed: int) -> None:
+    """Holds the bounds of a leaf against values at points of its box."""
+    bounds = leaf.within
+    x = np.random.default_rng(seed).uniform(
+        bounds.input_lower, bounds.input_upper, (100, query.program.input_size)
+    )
+    outputs, pre, _ = query.program.evaluate(x)
+    fits = np.ones(len(x), bool)
+    for number, z in enumerate(pre):
+        fits &= ((leaf.signs[number] == 0) | ((z > 0) == (leaf.signs[number] > 0))).all(axis=1)
+    sides = [(bounds.output_lower, bounds.output_upper, outputs)]
+    for low, high, values in [*sides, *zip(bounds.pre_lower, bounds.pre_upper, pre, strict=True)]:
+        assert ((low <= values[fits]) & (values[fits] <= high)).all()
+
+
 def _part_of(leaf: covers.SearchNode) -> Parts:
     signs = tuple(leaf.signs[number][:, None] for number in range(len(leaf.signs)))
     box = (leaf.within.input_lower[:, None], leaf.within.input_upper[:, None])

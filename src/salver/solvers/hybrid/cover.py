@@ -29,6 +29,8 @@ BATCH = 64
 """Boxes that are bounded at once: more of them share no more of the calls, and leave the cache."""
 CELLS = 1 << 22
 """Coefficients of the linear bounds of a batch, at most: wide programs get fewer boxes at once."""
+KEPT = 1 << 22
+"""Neurons of all boxes left to the search whose bounds are kept, at most; each takes some 100 bytes."""
 ONE_NEURON = 1.0
 """Neurons that a split on a sign decides for certain; a cut must decide more to be worth as much."""
 FEW = 8
@@ -123,7 +125,7 @@ class Cover:
         self.closed += float(parts.share[refuted].sum())
         self.done += float(parts.share[refuted | left].sum())
         parts = replace(parts, signs=tuple(found.bounds.signs))
-        self.leaves += [self._leaf(parts, part) for part in np.flatnonzero(left).tolist()]
+        self.leaves += [self._leaf(found, part) for part in np.flatnonzero(left).tolist()]
         middles = (parts.low + (parts.high - parts.low) / 2)[:, ~refuted].T
         cut = np.flatnonzero(~refuted & ~left)
         halves = _cut(parts.pick(cut), effect[:, cut].argmax(axis=0), open_[cut])
@@ -137,10 +139,15 @@ class Cover:
             f"waiting {self.waiting.count}"
         )
 
-    def _leaf(self, parts: Parts, at: int) -> SearchNode:
-        low, high = parts.low[:, at].copy(), parts.high[:, at].copy()
-        within = boxed(self.within, low, high)
-        return SearchNode({number: sign[:, at].copy() for number, sign in enumerate(parts.signs)}, within)
+    def _leaf(self, found: BoundedBoxes, at: int) -> SearchNode:
+        """The node of a box, with its bounds while there is room for them: then it needs none of its own."""
+        whole, bounds = self.within, found.bounds
+        if len(self.leaves) * sum(block.size for block in self.query.program.blocks) < KEPT:
+            low, high = bounds.output_lower[:, at].copy(), bounds.output_upper[:, at].copy()
+            known = replace(found.of(at), output_lower=low, output_upper=high, ball=whole.ball)
+            return SearchNode(dict(enumerate(known.signs)), known, bounded=True)
+        within = boxed(whole, bounds.input_lower[:, at].copy(), bounds.input_upper[:, at].copy())
+        return SearchNode({number: sign[:, at].copy() for number, sign in enumerate(bounds.signs)}, within)
 
 
 def boxed(bounds: Bounds, low: Array, high: Array) -> Bounds:
