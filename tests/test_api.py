@@ -31,6 +31,14 @@ def test_import_alone_brings_no_library(module: str) -> None:
     assert done.stdout == "[]\n"
 
 
+def test_a_worker_brings_no_library_that_reads_networks() -> None:
+    """It only copies files and starts tools: what a set's record imports would be paid for by each worker."""
+    heavy = ("scipy.sparse", "onnx", "torch", "pandas", "PIL", "urllib.request")
+    code = f"import sys, salver.run.job; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
 def test_any_method_unrolls_what_is_named(tmp_path: Path) -> None:
     torch.manual_seed(0)
     module = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2)).eval()
