@@ -31,10 +31,17 @@ def test_import_alone_brings_no_library(module: str) -> None:
     assert done.stdout == "[]\n"
 
 
-def test_a_worker_brings_no_library_that_reads_networks() -> None:
-    """It only copies files and starts tools: what a set's record imports would be paid for by each worker."""
-    heavy = ("scipy.sparse", "onnx", "torch", "pandas", "PIL", "urllib.request")
-    code = f"import sys, salver.run.job; print([m for m in {heavy} if m in sys.modules])"
+READING = ("scipy.sparse", "onnx", "PIL", "urllib.request")
+TABLES = ("torch", "pandas", "sklearn", "salver.api")
+
+
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [("salver.run.job", READING + TABLES), ("salver.judge.verdicts", TABLES), ("salver.api", TABLES[:-1])],
+)
+def test_a_stage_brings_no_library_that_another_one_needs(module: str, heavy: tuple[str, ...]) -> None:
+    """Each worker and each process of a run would pay for it."""
+    code = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
 

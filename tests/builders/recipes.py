@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.builders.tiny_suite import tiny_suite
 from tests.conftest import ROOT
 
 _FILE = re.compile(
@@ -65,11 +66,15 @@ def _at_once(checks: Sequence[str]) -> str:
 
 
 def followed(recipes: Sequence[Recipe], folder: Path) -> subprocess.CompletedProcess[str]:
-    """Does what recipes say in one copy of the project, and runs their commands there."""
+    """Does what recipes say in one copy of the project, and runs their commands there.
+
+    Of the suite on which solvers are tried there are four instances: to make all takes longer than the rest.
+    """
     for name in _COPIED:
         # With what is compiled: each process would compile all of the package again.
         ignored = shutil.ignore_patterns("golden", "img")
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    (folder / "benchmarks" / "bandit.toml").write_text(tiny_suite(2, [0.3], [0.5, 1.1]))
     for steps in recipes:
         for name, text in steps.files.items():
             path = folder / name
