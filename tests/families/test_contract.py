@@ -19,11 +19,15 @@ from salver.spec import to_vnnlib1
 from salver.spec.truth import Evidence, Truth
 from tests.builders.suites import SMALL, suite
 
+ON_DATA = ("lifted", "vg_paper")
+
 
 def small_cases() -> list[pytest.ParameterSet]:
-    """The first case of each family is quick enough for every edit."""
+    """The first case of each family is quick enough for every edit, unless it reads the user's data."""
     return [
-        pytest.param((name, params), id=f"{name}-{params}", marks=[pytest.mark.slow] * (number > 0))
+        pytest.param(
+            (name, params), id=f"{name}-{params}", marks=[pytest.mark.slow] * (number > 0 or name in ON_DATA)
+        )
         for name in generators()
         for number, params in enumerate(SMALL[name])
     ]
@@ -32,7 +36,7 @@ def small_cases() -> list[pytest.ParameterSet]:
 @pytest.fixture(scope="module", params=small_cases())
 def family(request, data_dir_or_none) -> tuple[Suite, list[InstanceDraft]]:
     name, params = request.param
-    if name in ("lifted", "vg_paper") and data_dir_or_none is None:
+    if name in ON_DATA and data_dir_or_none is None:
         pytest.skip("no data folder: set SALVER_DATA")
     chosen = suite(name, params)
     return chosen, list(drafts(chosen, data_dir_or_none))
@@ -52,6 +56,7 @@ def test_declares_itself(name):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("family", [(name, SMALL[name][0]) for name in generators()], indirect=True, ids=str)
 def test_same_seed_same_instances(family, data_dir_or_none):
     chosen, first = family
     second = list(drafts(chosen, data_dir_or_none))

@@ -23,7 +23,7 @@ def _samples(query: Query, count: int, seed: int = 0) -> np.ndarray:
 def test_agrees_with_dense_sampling(tmp_path: Path, seed: int) -> None:
     query = random_query(tmp_path, seed)
     answer = enumerate_query(query.program, query.prop)
-    x = _samples(query, 20_000)
+    x = _samples(query, 5_000)
     outputs, zs, _ = query.program.evaluate(x)
     patterns = np.hstack([z > 0 for z in zs])
     assert answer.regions >= len(np.unique(patterns, axis=0))
