@@ -36,7 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _is_quick(config: pytest.Config) -> bool:
-    return bool(config.option.markexpr == "not slow")
+    return config.option.markexpr == "not slow"
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
