@@ -9,13 +9,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.soundness.campaign import exact_text, labelled, labelled_products, labelled_wide, main
+from experiments.soundness.campaign import (
+    exact_text,
+    labelled,
+    labelled_maps,
+    labelled_products,
+    labelled_wide,
+    main,
+)
 from experiments.soundness.examine import TOUCHING, examine, run_campaign, sample
 from experiments.soundness.networks import FAULTS, STYLES
 from experiments.soundness.products import FORMS
 from experiments.soundness.queries import KINDS, draw
 from experiments.soundness.variants import SOLVERS
 from experiments.soundness.wide import SCALES, draw_wide
+from salver.explain.explanation import METHODS
+from salver.families.questions import QUESTIONS
 from salver.nets.operators import Node, Scale
 from salver.oracle.enumerate import enumerate_query
 from salver.oracle.regions import RegionDecision, decide
@@ -55,6 +64,17 @@ def test_products_are_decided_right(name: str) -> None:
     campaign = run_campaign(labelled_products, SOLVERS[name], range(len(FORMS)), budget_s=5.0)
     assert not campaign.wrong, campaign.summary()
     assert {finding.label.split()[0] for finding in campaign.findings} == set(FORMS)
+
+
+def test_every_method_and_question_is_decided_right() -> None:
+    """Each method once, the questions in turn."""
+    methods, questions = sorted(METHODS.known), sorted(QUESTIONS.known)
+    seeds = [place + len(methods) * (place % len(questions)) for place in range(len(methods))]
+    campaign = run_campaign(labelled_maps, SOLVERS["without-attack"], seeds, budget_s=5.0)
+    assert not campaign.wrong, campaign.summary()
+    asked = [finding.label.split()[:2] for finding in campaign.findings]
+    assert [one for one, _ in asked] == methods
+    assert {one for _, one in asked} == set(questions)
 
 
 LIBRARIES_ERR = {"milp": (233, 314, 397, 435, 836, 925, 1172), "marabou": (195, 424, 887)}
