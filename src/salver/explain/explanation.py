@@ -14,7 +14,6 @@ from salver.core.records import Kinds, Record
 from salver.explain.unroll import logit_combination
 from salver.nets.affine import UnsupportedQueryError
 from salver.nets.network import Network, evaluate, lower
-from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.program import Program
 from salver.nets.runtime import Runtime
 
@@ -196,6 +195,8 @@ class Explained:
     @cached_property
     def runtime(self) -> Runtime:
         """The graph in ONNX Runtime."""
+        from salver.nets.onnx.writer import to_bytes, to_model
+
         return Runtime(to_bytes(to_model(self.graph)))
 
     def values(self, x: Array) -> tuple[Array, Array]:
