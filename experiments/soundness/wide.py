@@ -1,4 +1,4 @@
-"""Random queries of every scale, with ties and touching conditions; small enough for `judge.regions`.
+"""Random queries of every scale, with ties and touching conditions; small enough for `oracle.enumerate`.
 
 What `queries.draw` makes, with weights of each layer, inputs and outputs of 1e-6 to 1e6, boxes of 1e-6 to
 1e3, fixed inputs, pre-activations that are 0 on a whole face of the box, and thresholds at the extreme of an

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -173,6 +174,7 @@ def test_everything_is_reached_by_keyboard(page: Browser) -> None:
     assert page.run("document.getElementById('main').contains(document.activeElement)")
     page.run("document.getElementById('filter').focus()")
     page.press(*"solver-a")
+    page.run("document.getElementById('by').focus()")
     for _ in range(40):
         page.press("Tab")
         if page.run("document.activeElement.closest('#runs thead') !== null"):
@@ -283,6 +285,35 @@ def test_filters_work_on_shares_and_gallery(page: Browser, results: pd.DataFrame
     assert set(links) <= set(chosen["instance_id"])
     choose(page, "#filter-outcome", "=timeout")
     assert page.run("document.querySelectorAll('#gallery canvas').length") == 0
+
+
+def test_filters_work_on_leaderboard_and_plots(page: Browser, results: pd.DataFrame) -> None:
+    cells = "[...document.querySelector('.board').tBodies[0].rows].map((r) => [...r.cells]"
+    cells += ".map((c) => c.innerText))"
+    drawing = "document.querySelector('.drawn.cactus svg').outerHTML"
+    whole, drawn = page.run(cells), page.run(drawing)
+    network = sorted(results["network"].unique())[0]
+    choose(page, "#filter-network", f"={network}")
+    page.wait(f"{drawing} !== {json.dumps(drawn)}")
+    kept = results[results["network"] == network]
+    row = next(row for row in page.run(cells) if row[1] == "solver-c")
+    own = kept[kept["solver"] == "solver-c"]
+    assert row[3].startswith(f"{own['outcome'].isin(['verified', 'falsified']).sum()}/{len(own)}: ")
+    told = page.run("document.getElementById('filtered').innerText")
+    assert f"Filtered: {kept['instance_id'].nunique()} of {RECORDS // 10} instances" in told
+    assert f"{len(kept)} of {RECORDS} runs" in told
+    link = page.run(
+        "document.querySelector('.board a[href*=solver-c][href*=falsified]').getAttribute('href')"
+    )
+    assert f"network={network}" in link
+    choose(page, "#filter-outcome", "=timeout")
+    page.wait("document.querySelector('.drawn.cactus svg') === null")
+    assert "can be drawn" in page.run("document.querySelector('[data-plot=cactus] figcaption').innerText")
+    page.click("#reset")
+    page.wait(f"document.querySelector('.drawn.cactus svg') !== null && {drawing} === {json.dumps(drawn)}")
+    assert page.run(cells) == whole
+    assert page.run("document.getElementById('filtered').hidden")
+    assert page.errors == []
 
 
 def test_wide_windows_have_two_columns_and_one_scroll_bar(page: Browser) -> None:
@@ -457,7 +488,7 @@ def test_print_unfolds_and_leaves_the_controls_out(page: Browser) -> None:
     assert page.run("document.querySelector('#made table').getClientRects().length") > 0
     assert page.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     page.run("dispatchEvent(new Event('afterprint'))")
-    assert page.run("document.querySelectorAll('details[open]').length") == 0
+    assert page.run("document.querySelectorAll('details[open]:not(#filters *)').length") == 0
     printed = base64.b64decode(page.call("Page.printToPDF")["data"])
     assert printed.startswith(b"%PDF-")
 

@@ -38,7 +38,7 @@ SEEDS = range(305, 313)
 def queries(tmp_path_factory) -> list[tuple[Query, Truth]]:
     folder = tmp_path_factory.mktemp("queries")
     drawn = [draw(folder, seed).query for seed in SEEDS]
-    return [(query, enumerate_query(query.program, query.prop).truth) for query in drawn]
+    return [(query, enumerate_query(query.network, query.prop).truth) for query in drawn]
 
 
 def verdicts_agree(queries: list[tuple[Query, Truth]], options: Options) -> int:

@@ -62,7 +62,7 @@ def test_solvers_agree_with_the_oracle(tmp_path: Path, leave: int) -> None:
         query = ranking_query(tmp_path, seed, leave)
         if query is None:
             continue
-        truth = enumerate_query(query.program, query.prop).truth
+        truth = enumerate_query(query.network, query.prop).truth
         seen[truth] += 1
         for solver in (hybrid, milp):
             verdict = solver.solve(query, Budget(20.0), Options()).verdict

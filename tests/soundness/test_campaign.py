@@ -26,8 +26,7 @@ from experiments.soundness.wide import SCALES, draw_wide
 from salver.explain.explanation import METHODS
 from salver.families.questions import QUESTIONS
 from salver.nets.operators import Node, Scale
-from salver.oracle.enumerate import enumerate_query
-from salver.oracle.regions import RegionDecision, decide
+from salver.oracle.enumerate import Enumeration, enumerate_query
 from salver.solvers.arguments import parts_left_out
 from salver.solvers.query import Budget, Options, Query, Result, Solver, Verdict
 from salver.solvers.registry import embedded_solver
@@ -127,7 +126,7 @@ def test_an_unsat_that_is_none_is_caught() -> None:
 
 def test_an_unsat_that_only_a_sampled_point_refutes_is_caught(tmp_path: Path) -> None:
     """A query may be too large for enumeration; a sampled point may still satisfy it exactly."""
-    too_large, complaints = RegionDecision(Truth.UNKNOWN), []
+    too_large, complaints = Enumeration(Truth.UNKNOWN), []
     for seed in range(12):
         query = draw(tmp_path, seed).query
         complaints.append(examine(query, Result(Verdict.UNSAT), too_large).complaint)
@@ -218,14 +217,6 @@ def test_command_stops_at_a_wrong_answer(tmp_path: Path, monkeypatch: pytest.Mon
     assert len(stored.read_text().splitlines()) < 40
 
 
-def test_regions_agree_with_enumeration(tmp_path: Path) -> None:
-    """Two oracles of different make, where the floating-point one has an answer."""
-    for seed in range(40):
-        query = draw(tmp_path, seed).query
-        old, new = enumerate_query(query.program, query.prop), decide(query.network, query.prop)
-        assert old.truth in (Truth.UNKNOWN, new.truth)
-
-
 @pytest.mark.parametrize("exponent", [-40, 40])
 def test_regions_do_not_feel_the_scale(tmp_path: Path, exponent: int) -> None:
     """Outputs and thresholds times a power of two: not one linear program more or less."""
@@ -242,8 +233,8 @@ def test_regions_do_not_feel_the_scale(tmp_path: Path, exponent: int) -> None:
             tuple(tuple(replace(atom, constant=atom.constant * factor) for atom in part) for part in clause)
             for clause in query.prop.clauses
         )
-        small = decide(network, replace(query.prop, clauses=clauses))
-        whole = decide(query.network, query.prop)
+        small = enumerate_query(network, replace(query.prop, clauses=clauses))
+        whole = enumerate_query(query.network, query.prop)
         assert (small.truth, small.programs) == (whole.truth, whole.programs)
 
 
@@ -251,9 +242,8 @@ def test_enumeration_agrees_with_a_shifted_copy(tmp_path: Path) -> None:
     """The oracle's own metamorphic test: no clause more, or a looser one, loses no witness."""
     for seed in range(6):
         query = draw(tmp_path, seed).query
-        whole = enumerate_query(query.program, query.prop)
-        fewer = enumerate_query(query.program, replace(query.prop, clauses=query.prop.clauses[1:]))
-        assert fewer.margin >= whole.margin - 1e-7
+        whole = enumerate_query(query.network, query.prop)
+        fewer = enumerate_query(query.network, replace(query.prop, clauses=query.prop.clauses[1:]))
         assert not (whole.truth is Truth.SAT and fewer.truth is Truth.UNSAT)
 
 

@@ -43,7 +43,9 @@ _PREFERENCE = (
     "unsupported",
     "wrong",
 )
-_WORST = len(_PREFERENCE) - 1
+OUTCOME_RANKS = {outcome: place for place, outcome in enumerate(_PREFERENCE)} | {"falsified": 0}
+"""Places of outcomes from the best to the worst; both answers share the first."""
+_WORST = max(OUTCOME_RANKS.values())
 
 
 @dataclass(frozen=True)
@@ -142,9 +144,7 @@ def per_instance(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _ranked(frame: pd.DataFrame) -> pd.Series[int]:
-    rank = {outcome: position for position, outcome in enumerate(_PREFERENCE)}
-    rank["falsified"] = rank["verified"]
-    return frame["outcome"].map(rank)
+    return frame["outcome"].map(OUTCOME_RANKS)
 
 
 def virtual_best(frame: pd.DataFrame) -> pd.DataFrame:

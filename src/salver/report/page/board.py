@@ -14,6 +14,8 @@ from salver.judge.scoring import TOTAL, VIRTUAL_BEST, per_instance, virtual_best
 from salver.report.tables import is_summary, ranks, rounded, shown_in
 
 SHARE, FASTEST, ALONE = "solved [95%]", "fastest on", "alone solves"
+_KEYS = {column.label: column.name for column in BOARD} | {SHARE: "share", FASTEST: "fastest", ALONE: "alone"}
+"""What the page's script calls the columns."""
 
 
 @dataclass(frozen=True)
@@ -69,12 +71,11 @@ def board_cells(board: pd.DataFrame, frame: pd.DataFrame) -> dict[str, Any]:
         best = rank == 1 and any(row[name] for name in SOLVED)
         rows.append({"cells": shown, "rank": rank or "", "best": best, "summary": summary})
     heads = ["solver", *means[:1], SHARE, *counts, *means[1:], *ending]
-    kinds = ["heading", *["number"] * (len(heads) - 1)]
-    if not is_lone:
-        heads, kinds = [by, *heads], ["text", *kinds]
+    numbers = [(name, "number", _KEYS.get(name, name)) for name in heads[1:]]
+    groups = [] if is_lone else [(by, "text", by)]
     named = f"{by} {board.iloc[:, 0].tolist()[0]}" if is_lone else f"by {by}"
     return {
-        "by": by, "named": named, "heads": list(zip(heads, kinds, strict=True)), "rows": rows,
+        "by": by, "named": named, "heads": [*groups, ("solver", "heading", "solver"), *numbers], "rows": rows,
         "ranked": any(row["rank"] for row in rows),
     }  # fmt: skip
 

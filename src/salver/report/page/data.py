@@ -19,6 +19,7 @@ from salver.families.instance import Facts, Instance
 from salver.families.other_class import OtherClass
 from salver.families.registry import generators
 from salver.judge.columns import RESULTS, ResultColumn
+from salver.judge.scoring import OUTCOME_RANKS
 from salver.report.colours import ABOVE, BELOW
 from salver.report.page.material import HEAD, Material, RunText
 from salver.report.page.pictures import DrawnPoint, Pictures
@@ -41,18 +42,27 @@ class Embedded:
     packed: bool
 
 
-def results_data(frame: pd.DataFrame, order: Sequence[str] = ()) -> dict[str, Any]:
+def results_data(
+    frame: pd.DataFrame, order: Sequence[str] = (), profile: str = "vnncomp2026", unfinished: bool = False
+) -> dict[str, Any]:
     """What the page's script shows first: the results, and the ids of their instances.
 
     Args:
         frame: the `results_frame`.
         order: the solvers as the leaderboard has them.
+        profile: how it is scored.
+        unfinished: the run has jobs left, so nothing has a place.
     """
+    columns = [_column(frame, column) for column in RESULTS if column.heading]
+    (outcomes,) = (column["values"] for column in columns if column["name"] == "outcome")
     at, keys = pd.factorize(frame["instance_id"], sort=False)
     return {
         "rows": len(frame),
         "order": [visible(name) for name in order],
-        "columns": [_column(frame, column) for column in RESULTS if column.heading],
+        "profile": profile,
+        "unfinished": unfinished,
+        "columns": columns,
+        "ranks": [OUTCOME_RANKS[outcome] for outcome in outcomes],
         "at": at.tolist(),
         "ids": keys.tolist(),
         # "./" keeps a stored path a path: it cannot become an address of another kind.

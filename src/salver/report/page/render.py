@@ -30,7 +30,10 @@ from salver.spec.truth import ANSWER_WORDS
 DOCS = "https://salver.readthedocs.io"
 MOST_LISTED = 500
 """Rows of the wrong answers and of the disagreements; the results table and the CSV have all."""
-SCRIPTS = ("data.js", "table.js", "shares.js", "pictures.js", "gallery.js", "instance.js", "page.js")
+SCRIPTS = (
+    "data.js", "scoring.js", "board.js", "table.js", "shares.js", "pictures.js", "plotted.js", "charts.js",
+    "gallery.js", "instance.js", "page.js",
+)  # fmt: skip
 _SQUARES = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 8 8"><path fill="#dc3220" d="M0 0h8v8H0z"/>'
     '<path fill="#fff" d="M2 1h4v1H3v1h3v3H2V5h3V4H2z"/></svg>'
@@ -49,6 +52,7 @@ def render_page(found: Results, material: Material, drawing: Drawing) -> str:
     run, frame = found.run, found.frame
     wrong = frame[frame["outcome"] == "wrong"].sort_values(["solver", "suite", "instance"])
     details = details_data(frame, run.instances.by_id, material, run_again(run.manifest))
+    shown_first = results_data(frame, found.order, found.profile.name, bool(found.unfinished))
     suite_board, *others = _different(found.boards)
     plots = drawing()
     script, style = _asset_text(SCRIPTS), _asset_text(("page.css",)) + _shapes(plots)
@@ -59,10 +63,7 @@ def render_page(found: Results, material: Material, drawing: Drawing) -> str:
             policy=_policy(script, style),
             script=script,
             style=style,
-            data={
-                "data": embedded(results_data(frame, found.order)),
-                "details": embedded(details),
-            },
+            data={"data": embedded(shown_first), "details": embedded(details)},
             facts=_flat(_facts(run.manifest)),
             suite=run.manifest.suite,
             title=run.manifest.title,

@@ -135,17 +135,50 @@ function unfoldForPrint() {
   addEventListener("afterprint", () => { for (const details of opened) details.open = false; });
 }
 
+// What the report itself wrote for the whole run, and what takes its place while filters are set.
+class Follow {
+  constructor(data) {
+    this.data = data;
+    this.isWhole = true;
+  }
+
+  parts() {
+    const { data } = this;
+    this.boards = this.boards || [...document.querySelectorAll("table.board")].map((table) => new Board(data, table));
+    this.figures = this.figures || [...document.querySelectorAll("figure[data-plot]")].map((figure) => new Figure(data, figure));
+    return this;
+  }
+
+  // Plots take longest, so of filters that change fast only the last are drawn.
+  async show(rows, counted, chosen) {
+    const isWhole = rows.length === this.data.rows;
+    this.wanted = rows;
+    if (isWhole && this.isWhole) return;
+    this.isWhole = isWhole;
+    const { boards, figures } = this.parts();
+    for (const board of boards) board.show(isWhole ? null : counted, chosen);
+    if (!isWhole) await drawnFirst();
+    if (this.wanted !== rows) return;
+    for (const figure of figures) figure.show(isWhole ? null : rows.slice().sort());
+  }
+}
+
 async function start() {
   document.documentElement.classList.add("js");
   sortOnClick();
   for (const region of document.querySelectorAll(".wide")) watched(region);
   unfoldForPrint();
+  const { style } = document.documentElement;
+  new ResizeObserver(([{ target }]) => style.setProperty("--under", `${target.offsetHeight}px`)).observe(document.getElementById("filtered"));
   try {
     const data = await readData();
     const shares = new Shares(data, document.getElementById("pivot"));
     const gallery = new Gallery(data, document.getElementById("gallery"));
-    const table = new ResultsTable(data, (rows) => {
-      shares.show(rows);
+    const follow = new Follow(data);
+    const table = new ResultsTable(data, (rows, chosen) => {
+      const counted = perInstance(data, rows.slice().sort());
+      shares.show(counted);
+      follow.show(rows, counted, chosen);
       gallery.show([...new Set(Array.from(rows, (row) => data.at[row]))]);
     });
     new Views(data, table);

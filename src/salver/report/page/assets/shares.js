@@ -4,14 +4,6 @@ const GROUPS = ["network", "question", "method", "epsilon", "norm", "family", "s
 const MOST_SHARES = 300;
 const TOGETHER = "all together";
 
-// Both ends of the Wilson score interval at 95 %.
-function wilson(hits, of) {
-  const z = 1.959964, share = hits / of, whole = 1 + z * z / of;
-  const reach = z * Math.sqrt(share * (1 - share) / of + z * z / (4 * of * of));
-  const end = (sign) => Math.min(1, Math.max(0, (share + z * z / (2 * of) + sign * reach) / whole));
-  return [end(-1), end(1)];
-}
-
 function shareBar(verified, falsified) {
   const part = (kind, from, to) => drawn("path", { class: kind, d: `M${100 * from} 1H${100 * to}V7H${100 * from}z` });
   return drawn("svg", { class: "bar", viewBox: "0 0 100 8", preserveAspectRatio: "none", "aria-hidden": "true" },
@@ -30,31 +22,27 @@ class Shares {
     place.append(make("label", { for: "by" }, "By", this.by), this.table);
   }
 
-  show(rows) {
-    this.rows = rows;
+  // `counted` has every instance of a solver once.
+  show(counted) {
+    this.counted = counted;
     this.render();
   }
 
-  // Of each group: of each solver its runs, verified and falsified ones, and last of all together,
-  // where an instance counts once.
-  counted() {
-    const { data, rows } = this, { outcome, solver } = data.byName;
+  // Of each group: of each solver its instances, verified and falsified ones, and last of all together.
+  groups() {
+    const { data, counted } = this, { outcome, solver } = data.byName;
     const column = data.byName[this.by.value], cells = column && (column.codes || column.numbers);
     const kinds = outcome.values.map((word) => ["verified", "falsified"].indexOf(word) + 1);
-    const found = new Map(), best = new Uint8Array(data.ids.length), countsOf = new Array(data.ids.length);
-    const add = (counts, who, kind) => {
+    const found = new Map();
+    const add = (row, who) => {
+      const group = cells ? cells[row] : 0, kind = kinds[outcome.codes[row]];
+      if (!found.has(group)) found.set(group, new Int32Array(3 * solver.values.length + 3));
+      const counts = found.get(group);
       counts[3 * who] += 1;
       if (kind) counts[3 * who + kind] += 1;
     };
-    for (const row of rows) {
-      const group = cells ? cells[row] : 0, kind = kinds[outcome.codes[row]], instance = data.at[row];
-      if (!found.has(group)) found.set(group, new Int32Array(3 * solver.values.length + 3));
-      const counts = found.get(group);
-      add(counts, solver.codes[row], kind);
-      if (kind > best[instance]) best[instance] = kind;
-      countsOf[instance] = counts;
-    }
-    if (solver.values.length > 1) countsOf.forEach((counts, instance) => add(counts, solver.values.length, best[instance]));
+    for (const row of counted) add(row, solver.codes[row]);
+    if (solver.values.length > 1) for (const row of virtualBest(data, counted)) add(row, solver.values.length);
     return [...found].sort((a, b) => a[0] - b[0]);
   }
 
@@ -63,11 +51,11 @@ class Shares {
     const nameOf = (group) => (!column ? "" : column.codes ? column.values[group] || "(none)" : group < 0 ? "(none)" : String(group));
     const place = (who) => (who === values.length ? Infinity : data.order.indexOf(values[who]));
     const order = [...values.keys(), values.length].sort((a, b) => place(a) - place(b));
-    const found = this.counted().flatMap(([group, counts]) => order.filter((who) => counts[3 * who])
+    const found = this.groups().flatMap(([group, counts]) => order.filter((who) => counts[3 * who])
       .map((who) => [nameOf(group), who, counts.subarray(3 * who, 3 * who + 3)]));
     const total = found.length;
     const lines = found.filter(([, who]) => total <= MOST_SHARES || who === values.length).map((one) => this.line(...one));
-    const heads = [...(column ? [[column.label, false]] : []), ["solver", false], ["runs", true], ["verified [95%]", true], ["falsified [95%]", true], ["open", true]];
+    const heads = [...(column ? [[column.label, false]] : []), ["solver", false], ["instances", true], ["verified [95%]", true], ["falsified [95%]", true], ["open", true]];
     const caption = `Share verified and falsified${column ? `, by ${column.label}` : ""}${total > MOST_SHARES ? "; only all solvers together, since there are so many" : ""}`;
     const table = make("table", { class: "sortable shares" }, make("caption", {}, caption),
       make("thead", {}, make("tr", {}, ...heads.map(([name, number]) =>
@@ -77,14 +65,11 @@ class Shares {
   }
 
   line(group, who, [runs, verified, falsified]) {
-    const share = (hits) => {
-      const [low, high] = wilson(hits, runs).map((end) => (100 * end).toFixed(0));
-      return make("td", { class: "number" }, `${(100 * hits / runs).toFixed(0)}% [${low}, ${high}]`);
-    };
+    const share = (hits) => make("td", { class: "number" }, shareText(hits, runs));
     const { values } = this.data.byName.solver, isTogether = who === values.length;
     return make("tr", { class: isTogether ? "summary" : null }, ...(this.by.value ? [make("td", { class: "text" }, group)] : []),
       make("th", { scope: "row" }, isTogether ? TOGETHER : values[who], shareBar(verified / runs, falsified / runs)),
       make("td", { class: "number" }, String(runs)), share(verified), share(falsified),
-      make("td", { class: "number" }, `${(100 * (runs - verified - falsified) / runs).toFixed(0)}%`));
+      make("td", { class: "number" }, `${fixed(100 * ((runs - verified - falsified) / runs), 0)}%`));
   }
 }

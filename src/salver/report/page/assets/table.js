@@ -5,7 +5,7 @@ const LONE = ["suite", "family", "network", "question", "method", "epsilon", "no
 const SIZES = [50, 100, 500, 1000];
 
 class ResultsTable {
-  // `follow` is told of the rows that the filters leave.
+  // `follow` is told of the rows that the filters leave, and of the filters.
   constructor(data, follow) {
     this.data = data;
     this.follow = follow;
@@ -28,7 +28,7 @@ class ResultsTable {
 
   makeFilters(form) {
     this.search = make("input", { type: "search", id: "filter", autocomplete: "off", spellcheck: "false" });
-    form.append(make("label", { for: "filter" }, "Text in any column", this.search));
+    const fields = make("div", { class: "fields" }, make("label", { for: "filter" }, "Text in any column", this.search));
     this.selects = {};
     for (const name of CHOICES) {
       const column = this.data.byName[name];
@@ -36,21 +36,27 @@ class ResultsTable {
       if (keys.length < 2 || this.isLone(column)) continue;
       const select = make("select", { id: `filter-${name}` }, make("option", { value: "" }, "all"));
       select.append(...keys.map((value) => make("option", { value: `=${value}` }, value || "(none)")));
-      form.append(make("label", { for: select.id }, column.label, select));
+      fields.append(make("label", { for: select.id }, column.label, select));
       this.selects[name] = select;
     }
     const clear = make("button", { type: "button", class: "plain", id: "clear" }, "Clear filters");
     const save = make("button", { type: "button", class: "plain", id: "save" }, "Save these rows as CSV");
-    form.append(clear, save, make("p", { class: "note" }, "Filters work on the shares, the gallery and the results."));
+    fields.append(clear, save);
+    const told = "Filters work on the leaderboard, the shares, the plots, the gallery and the results.";
+    const isWide = matchMedia("(min-width: 40rem)").matches;
+    form.append(make("details", { open: isWide }, make("summary", {}, "Filters"), fields, make("p", { class: "note" }, told)));
     form.addEventListener("submit", (event) => event.preventDefault());
     form.addEventListener("input", () => this.change({ page: 0 }));
-    clear.addEventListener("click", () => {
-      this.search.value = "";
-      for (const select of Object.values(this.selects)) select.value = "";
-      this.change({ page: 0 });
-      this.search.focus();
-    });
+    for (const button of [clear, document.getElementById("reset")]) button.addEventListener("click", () => this.clear());
     save.addEventListener("click", () => this.save());
+  }
+
+  clear() {
+    this.search.value = "";
+    for (const select of Object.values(this.selects)) select.value = "";
+    this.change({ page: 0 });
+    const isFolded = this.search.getClientRects().length === 0;
+    (isFolded ? this.search.closest("details").firstElementChild : this.search).focus({ preventScroll: true });
   }
 
   makeHead() {
@@ -127,7 +133,8 @@ class ResultsTable {
     if (key !== this.key) {
       this.rows = selectedRows(this.data, { words: split, chosen, sort, descending });
       this.key = key;
-      this.follow(this.rows);
+      this.follow(this.rows, words ? { ...chosen, q: words } : chosen);
+      this.tell(words, chosen);
     }
     this.state.page = Math.min(this.state.page, this.pages() - 1);
     this.render();
@@ -155,7 +162,18 @@ class ResultsTable {
     const range = shown.length ? `Rows ${start + 1} to ${start + shown.length} of ${this.rows.length}` : "No rows";
     const all = this.rows.length < this.data.rows ? ` (${this.data.rows} in all)` : "";
     this.status.textContent = range + all + by;
-    document.documentElement.classList.toggle("filtered", this.rows.length < this.data.rows);
+  }
+
+  // A line in sight while not all runs are shown: which filters are set, and what they leave.
+  tell(words, chosen) {
+    const { data, rows } = this, isFiltered = rows.length < data.rows;
+    document.documentElement.classList.toggle("filtered", isFiltered);
+    document.getElementById("filtered").hidden = !isFiltered;
+    if (!isFiltered) return;
+    const set = [...(words ? [`text “${words}”`] : []), ...Object.entries(chosen).map(([name, value]) => `${data.byName[name].label} ${value || "(none)"}`)];
+    document.getElementById("kept").textContent =
+      `Filtered: ${this.instances().length} of ${data.ids.length} instances, ${rows.length} of ${data.rows} runs`;
+    document.getElementById("set").textContent = set.join(", ");
   }
 
   // The instances of the rows found, each once, in the order of the rows.
