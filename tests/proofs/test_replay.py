@@ -15,9 +15,14 @@ from hypothesis import strategies as st
 from experiments.soundness.proofs import accepted, satisfiable_sibling
 from experiments.soundness.queries import draw
 from experiments.soundness.stated import read_again
+from salver.proofs.context import Context
 from salver.solvers.bounding.reduced import reduce_to_open
 from salver.solvers.hybrid.solver import solve
 from salver.solvers.journal import Ends, Journal, Refutation
+from salver.solvers.proving.conjunctions import bound_and_drop
+from salver.solvers.proving.deductions import Deductions
+from salver.solvers.proving.following import follow
+from salver.solvers.proving.reduction import take_reduced
 from salver.solvers.proving.rows import shortened
 from salver.solvers.proving.search import ProofSearch, prove
 from salver.solvers.query import Budget, Options, Query, Verdict
@@ -56,6 +61,20 @@ def test_what_was_recorded_proves_the_query_without_another_search(tmp_path, see
         steps = prove(query, Budget(60.0), journal=journal)
     assert steps is not None
     assert accepted(query, query.prop, steps)
+
+
+@pytest.mark.parametrize("seed", [306, 309, 321, 325])
+def test_what_passes_of_the_search_decided_is_proven_by_following_them(tmp_path, seed):
+    query, journal = solved(tmp_path, seed, frozenset({"attack", "relaxation"}))
+    assert {"forward", "backward", "cut"} <= {noted.kind for noted in journal.passes}
+    assert journal.program is not None
+    deductions = Deductions(query)
+    context = Context.start(deductions.graph, deductions.exact)
+    assert take_reduced(deductions, context, journal.program)
+    bound_and_drop(deductions, context)
+    for noted in journal.passes:
+        follow(deductions, context, noted)
+    assert deductions.bounds(context).undecided <= journal.passes[-1].undecided
 
 
 @pytest.mark.slow

@@ -149,9 +149,10 @@ def test_what_a_proof_adds_up_says_as_much_as_the_search_found(seed: int, delta:
     # What a deduction says: minus the sum of multiplier * row, from below.
     for entry, place in enumerate(how.chosen):
         for lower, end in ((True, found.low[entry]), (False, -found.high[entry])):
-            weights = found.multipliers(entry, lower)
+            weights, left = found.multipliers(entry, lower)
             rest = -weights @ matrix
             rest[place] += 1.0 if lower else -1.0
+            assert np.allclose(left, rest, rtol=1e-9, atol=1e-9 * (np.abs(weights) @ np.abs(matrix)).max())
             limits = interval_product(weights[None], y - room, y + room)[0][0]
             shown = limits + interval_product(rest[None], least, most)[0][0]
             own = least[place] if lower else -most[place]
