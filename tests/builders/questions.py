@@ -64,7 +64,8 @@ MAPS: list[Explanation] = [
 KINDS_OF_BLOCKS = [
     one
     for one in MAPS
-    if one.method in ("gradient", "cam", "integrated-gradients", "guided-backprop", "occlusion")
+    if one.method
+    in ("gradient", "cam", "integrated-gradients", "square-grad", "guided-backprop", "occlusion")
 ]
 """Maps whose programs have every kind of block together, each absolute and signed where that adds one."""
 Array = np.ndarray

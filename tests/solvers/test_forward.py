@@ -59,7 +59,11 @@ def test_every_map(explanation: Explanation) -> None:
 def test_few_maps_have_every_kind_of_block() -> None:
     """What is tried on these alone, since all the others take longer, misses no kind."""
     few, all_ = (
-        {type(block) for one in maps for block in program_of(one, "pooled").blocks}
+        {
+            (type(block), getattr(block, "square", None))
+            for one in maps
+            for block in program_of(one, "pooled").blocks
+        }
         for maps in (KINDS_OF_BLOCKS, MAPS)
     )
     assert few == all_
