@@ -171,7 +171,7 @@ def conditions(frame: pd.DataFrame, data: Dataset, path: Path, options: CamOptio
 
 def _check(network: Network, options: CamOptions) -> None:
     """Refuses impossible options before any image is measured."""
-    from experiments.cam_bounds import CamBounds
+    from experiments.cam_radii.bounds import CamBounds
 
     for label in options.classes:
         pixels = CamBounds(network, label).pixels
@@ -218,8 +218,8 @@ def _measured(job: _Job) -> dict[str, object] | None:
     """The row of one image; None where ranks k and k + 1 are tied. Torch's threads are as before."""
     import torch
 
-    from experiments.cam_bounds import CamBounds
-    from experiments.cam_radius import Search, measure_radii
+    from experiments.cam_radii.bounds import CamBounds
+    from experiments.cam_radii.radius import Search, measure_radii
     from salver.explain.ranking import UndefinedConditionError
 
     options, threads = job.options, torch.get_num_threads()

@@ -18,6 +18,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
+from experiments.saliency_attacks import L2Budget, attacked, in_float64, saliency
 from experiments.text import as_text
 from salver.core.errors import SalverError
 from salver.core.files import fresh_folder, write_atomically
@@ -33,7 +34,6 @@ from salver.runners.registry import runners
 from salver.zoo.attacks import Limits, limits
 from salver.zoo.datasets import Dataset, load
 from salver.zoo.networks import ZOO, trained
-from salver.zoo.saliency_attacks import L2Budget, attacked, in_float64, saliency
 from salver.zoo.training import accuracy
 
 Array = npt.NDArray[np.float64]

@@ -31,6 +31,21 @@ def test_import_alone_brings_no_library(module: str) -> None:
     assert done.stdout == "[]\n"
 
 
+READING = ("scipy.sparse", "onnx", "PIL", "urllib.request")
+TABLES = ("torch", "pandas", "sklearn", "salver.api")
+
+
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [("salver.run.job", READING + TABLES), ("salver.judge.verdicts", TABLES), ("salver.api", TABLES[:-1])],
+)
+def test_a_stage_brings_no_library_that_another_one_needs(module: str, heavy: tuple[str, ...]) -> None:
+    """Each worker and each process of a run would pay for it."""
+    code = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
 def test_any_method_unrolls_what_is_named(tmp_path: Path) -> None:
     torch.manual_seed(0)
     module = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2)).eval()

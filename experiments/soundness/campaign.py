@@ -20,6 +20,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from experiments.soundness.examine import TOUCHING, Campaign, Draw, Finding, run_campaign
+from experiments.soundness.maps import draw_maps
 from experiments.soundness.products import draw_products
 from experiments.soundness.queries import Case, draw
 from experiments.soundness.variants import SOLVERS
@@ -46,7 +47,17 @@ def labelled_products(folder: Path, seed: int) -> tuple[str, Query]:
     return _labelled(draw_products(folder, seed))
 
 
-QUERIES: dict[str, Draw] = {"wide": labelled_wide, "plain": labelled, "products": labelled_products}
+def labelled_maps(folder: Path, seed: int) -> tuple[str, Query]:
+    """`draw_maps` as a campaign wants it."""
+    return _labelled(draw_maps(folder, seed))
+
+
+QUERIES: dict[str, Draw] = {
+    "wide": labelled_wide,
+    "plain": labelled,
+    "products": labelled_products,
+    "maps": labelled_maps,
+}
 
 
 def _labelled(case: Case) -> tuple[str, Query]:

@@ -1,7 +1,7 @@
 """Campaigns: a solver on many random queries, each answer held against the truth.
 
 Three sources of truth, none of which shares code with a solver: exact enumeration of activation regions
-(`judge.regions`), replay by ONNX Runtime, and rational arithmetic at single points (`exact_margin`):
+(`oracle.enumerate`), replay by ONNX Runtime, and rational arithmetic at single points (`exact_margin`):
 
 * `unsat` is wrong when a point of the box satisfies the query in rational arithmetic: enumeration's, or where
   the query is too large for it one of some hundred sampled points; there, a point that ONNX Runtime replays
@@ -30,8 +30,8 @@ import numpy.typing as npt
 
 from salver.core.records import Record
 from salver.nets.runtime import Runtime
+from salver.oracle.enumerate import Enumeration, enumerate_query
 from salver.oracle.exact import exact_margin
-from salver.oracle.regions import RegionDecision, decide
 from salver.solvers.query import Budget, Options, Query, Result, Solver, Verdict
 from salver.spec.truth import Truth
 
@@ -51,7 +51,7 @@ class Finding(Record):
         seed, label: of the query.
         verdict: the solver's; "raised" when it raised an exception.
         truth: enumeration's, or `sat` by a witness that holds exactly.
-        robust, ties, programs: see `RegionDecision`.
+        robust, ties, programs: see `Enumeration`.
         complaint: why the answer is wrong; empty when it is not.
         missed: `unknown` or `timed-out` although enumeration has a robust point or a proof without ties.
         rounded: `sat` by a witness that holds in single precision but misses over the reals, by rounding.
@@ -148,7 +148,7 @@ def _findings(
         yield from pool.map(_one, tasks, chunksize=8)
 
 
-def _robust(query: Query, oracle: RegionDecision) -> bool:
+def _robust(query: Query, oracle: Enumeration) -> bool:
     """Whether the oracle's point has room in every sign, and in every atom for what single precision may
     do."""
     if not oracle.robust or oracle.point is None:
@@ -177,7 +177,7 @@ def _one(task: tuple[Draw, Solver, int, float, Options]) -> Finding:
 def examine(
     query: Query,
     result: Result | Exception,
-    oracle: RegionDecision | None = None,
+    oracle: Enumeration | None = None,
     seed: int = 0,
     label: str = "",
 ) -> Finding:
@@ -194,10 +194,10 @@ def examine(
         complaint, rounded = _about_sat(query, result)
         if not (complaint or rounded):
             return finding
-        oracle = oracle or decide(query.network, query.prop)
+        oracle = oracle or enumerate_query(query.network, query.prop)
         changed = {"complaint": complaint, "rounded": rounded, "truth": oracle.truth}
         return finding.model_copy(update=changed)
-    oracle = oracle or decide(query.network, query.prop)
+    oracle = oracle or enumerate_query(query.network, query.prop)
     found = finding.model_copy(
         update={
             "truth": oracle.truth,
@@ -208,7 +208,7 @@ def examine(
     )
     if result.verdict is Verdict.UNSAT:
         return found.model_copy(update={"complaint": _about_unsat(query, oracle, seed)})
-    clear = found.robust if oracle.truth is Truth.SAT else oracle.truth is Truth.UNSAT and not oracle.ties
+    clear = found.robust if oracle.truth is Truth.SAT else oracle.clear
     cause = TOUCHING if TOUCHING in label else "tie" if oracle.ties or not clear else "other"
     return found.model_copy(update={"reason": result.reason, "missed": clear, "cause": cause})
 
@@ -233,7 +233,7 @@ def _about_sat(query: Query, result: Result) -> tuple[str, bool]:
     return "", True
 
 
-def _about_unsat(query: Query, oracle: RegionDecision, seed: int) -> str:
+def _about_unsat(query: Query, oracle: Enumeration, seed: int) -> str:
     if oracle.point is not None:
         kind = "robust" if oracle.robust else "thin"
         return f"unsat, but {[float(v) for v in oracle.point]} ({kind}) satisfies the query over the reals"

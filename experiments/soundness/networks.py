@@ -9,8 +9,9 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from salver.nets.max_pool import max_of, picks
 from salver.nets.network import Network
-from salver.nets.operators import Add, Conv, Linear, Node, Relu, Reshape
+from salver.nets.operators import Add, Conv, Linear, Node, Relu, Reshape, Scale
 
 Array = npt.NDArray[np.float64]
 Layer = tuple[Array, Array]
@@ -127,6 +128,61 @@ def convolutional(rng: np.random.Generator, style: str) -> Network:
     [(weight, bias)] = random_layers(rng, (chain.shape[0], int(rng.integers(2, 4))), style)
     chain.linear(weight, bias)
     return chain.network()
+
+
+def images(
+    rng: np.random.Generator, style: str, shape: tuple[int, int, int]
+) -> tuple[Network, tuple[str, ...]]:
+    """Conv-ReLU, a part of some kind, global average pooling, and a dense layer to 2-3 classes.
+
+    The part is a maximum pooling, a convolution with a shortcut around it, a normalisation, or nothing; where
+    none of them is, a dense layer and a ReLU may stand in the place of the global pooling.
+    """
+    part = str(rng.choice(["pooled", "shortcut", "normed", "none", "dense-head"]))
+    chain = _Chain((math.prod(shape),))
+    chain.add(Reshape(), shape)
+
+    def convolution(channels: int, kernel: tuple[int, int], pads: tuple[int, int, int, int]) -> None:
+        weight, bias = _drawn(rng, (channels, chain.shape[0] * math.prod(kernel)), style)
+        kernels = weight.reshape(channels, chain.shape[0], *kernel).astype(np.float32)
+        operator = Conv(kernels, bias.astype(np.float32), pads=pads)
+        chain.add(operator, operator.output_shape(chain.shape))
+
+    convolution(2, (2, 2), (0, 0, 0, 0))
+    if part == "normed":
+        scale, shift = (rng.normal(size=(2, 1, 1)).astype(np.float32) for _ in range(2))
+        chain.add(Scale(*(np.broadcast_to(one, chain.shape).copy() for one in (scale, shift))), chain.shape)
+    chain.relu()
+    if part == "pooled":
+        places = picks(2, (1, 2), (1, 1))
+        target, source = places[0].output_shape(chain.shape), chain.last
+        names = []
+        for place in places:
+            chain.nodes.append(Node(f"n{len(chain.nodes)}", place, (source,), target))
+            names.append(chain.nodes[-1].name)
+        chain.nodes += max_of("most", names, target)
+        chain.last, chain.shape = "most", target
+    if part == "shortcut":
+        shortcut = chain.last
+        convolution(2, (1, 1), (0, 0, 0, 0))
+        chain.nodes.append(Node("sum", Add(), (shortcut, chain.last), chain.shape))
+        chain.last = "sum"
+        chain.relu()
+    classes = int(rng.integers(2, 4))
+    if part == "dense-head":
+        chain.add(Reshape(), (math.prod(chain.shape),))
+        widths = [chain.shape[0], 2, classes]
+    else:
+        channels, *image = chain.shape
+        mean = np.full((channels, 1, *image), 1 / math.prod(image), np.float32)
+        chain.add(Conv(mean, np.zeros(channels, np.float32), groups=channels), (channels, 1, 1))
+        chain.add(Reshape(), (channels,))
+        widths = [channels, classes]
+    for number, (weight, bias) in enumerate(random_layers(rng, widths, style)):
+        if number:
+            chain.relu()
+        chain.linear(weight, bias)
+    return chain.network(), (part,)
 
 
 def single(values: npt.ArrayLike) -> Array:

@@ -53,7 +53,7 @@ def draw_products(folder: Path, seed: int) -> Case:
     others = [k for k in range(logits) if k != label]
     against = int(rng.choice(others)) if rng.random() < 0.3 else None
     network = form_network(rng, form, classifier, logit_combination(logits, label, against), centre)
-    low, high, shape = wide_box(rng, network, centre, style)
+    low, high, shape = wide_box(rng, network, centre)
     low, high = few_open(network, low, high)
     _, touched, query = ask(rng, folder / f"{seed}.onnx", network, (low, high), (label, others), 0.3)
     return Case(seed, form, "raw", style, (*traits, scale, *shape, *touched), query)

@@ -121,7 +121,7 @@ def examine(folder: Path, seed: int, corruptions: int) -> tuple[Counter[str], li
     query, rng = read_again(draw(folder, seed).query), np.random.default_rng((seed, 2))
     with contextlib.redirect_stderr(io.StringIO()):
         steps = prove(query, Budget(BUDGET_S))
-    truth = enumerate_query(query.program, query.prop).truth
+    truth = enumerate_query(query.network, query.prop).truth
     counts, complaints = Counter[str](), []
     if steps is None:
         counts[f"{truth} without a proof"] += 1

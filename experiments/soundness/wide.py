@@ -1,4 +1,4 @@
-"""Random queries of every scale, with ties and touching conditions; small enough for `judge.regions`.
+"""Random queries of every scale, with ties and touching conditions; small enough for `oracle.enumerate`.
 
 What `queries.draw` makes, with weights of each layer, inputs and outputs of 1e-6 to 1e6, boxes of 1e-6 to
 1e3, fixed inputs, pre-activations that are 0 on a whole face of the box, and thresholds at the extreme of an
@@ -52,7 +52,7 @@ def draw_wide(folder: Path, seed: int) -> Case:
     against = int(rng.choice(others)) if rng.random() < 0.3 else None
     combination = logit_combination(logits, label, against)
     network = unroll(classifier, combination, saliency)
-    low, high, shape = wide_box(rng, network, centre, style)
+    low, high, shape = wide_box(rng, network, centre)
     if rng.random() < 0.25 and (tied := with_tie(rng, classifier, low, high)) is not None:
         network, shape = unroll(tied, combination, saliency), (*shape, "tie")
         low, high = few_open(network, low, high)
@@ -135,9 +135,13 @@ def _times(node: Node, weight: float, bias: float) -> Node:
 
 
 def wide_box(
-    rng: np.random.Generator, network: Network, centre: Array, style: str
+    rng: np.random.Generator, network: Network, centre: Array, most: int | None = None
 ) -> tuple[Array, Array, tuple[str, ...]]:
-    """A box around, or on one side of, the centre, 1e-6 to 1e3 wide or as wide as the centre is large."""
+    """A box around, or on one side of, the centre, 1e-6 to 1e3 wide or as wide as the centre is large.
+
+    Args:
+        most: open neurons, see `few_open`.
+    """
     size = max(float(np.abs(centre).max()), 1e-12)
     if rng.random() < 0.4:
         reach = np.full(len(centre), 10.0 ** rng.uniform(-6.0, 3.0))
@@ -150,14 +154,14 @@ def wide_box(
         reach[rng.random(len(centre)) < 0.4] = 0.0
         traits = ("fixed",) if (reach == 0.0).any() else ()
     below = np.where(rng.random(len(centre)) < 0.2, 0.0, reach)
-    low, high = few_open(network, float32_down(centre - below), float32_up(centre + reach))
+    low, high = few_open(network, float32_down(centre - below), float32_up(centre + reach), most)
     return low, high, traits
 
 
-def few_open(network: Network, low: Array, high: Array) -> tuple[Array, Array]:
-    """The box, halved around its middle until few enough neurons are open."""
-    program = lower(network)
-    while propagate(program, low, high, method="interval").undecided > MOST_OPEN[len(low)]:
+def few_open(network: Network, low: Array, high: Array, most: int | None = None) -> tuple[Array, Array]:
+    """The box, halved around its middle until at most so many neurons are open."""
+    program, most = lower(network), MOST_OPEN[len(low)] if most is None else most
+    while propagate(program, low, high, method="interval").undecided > most:
         middle, half = (low + high) / 2, (high - low) / 4
         if not (half > 0).any() or (half < 1e-7 * np.abs(middle)).all():
             break

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
@@ -131,6 +132,21 @@ def seeded(name: str, seed: int = 3) -> nn.Module:
         for parameter in module.parameters():
             parameter.copy_(torch.randn_like(parameter) / 2)
     return module.double()
+
+
+def with_whole_weights(name: str) -> nn.Module:
+    """The same with weights in -1, 0 and 1 and no biases, so dyadic inputs meet kinks and ties exactly."""
+    module, rng = seeded(name), np.random.default_rng(0)
+    with torch.no_grad():
+        for part in module.modules():
+            if isinstance(part, nn.Conv1d | nn.Conv2d | nn.Linear):
+                part.weight.copy_(torch.tensor(rng.integers(-1, 2, part.weight.shape)))
+                part.bias.zero_()
+            elif isinstance(part, nn.BatchNorm2d):
+                part.eps = 0.0
+                part.weight.fill_(1.0)
+                part.bias.zero_()
+    return module
 
 
 @cache

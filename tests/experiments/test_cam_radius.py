@@ -11,9 +11,9 @@ import torch
 
 from experiments import cam as bench
 from experiments.cam import CamOptions, bench_cam, summary
-from experiments.cam_attack import CamAttack, Effort
-from experiments.cam_bounds import CamBounds
-from experiments.cam_radius import METHODS, RadiusQuery, Search, measure_radii
+from experiments.cam_radii.attack import CamAttack, Effort
+from experiments.cam_radii.bounds import CamBounds
+from experiments.cam_radii.radius import METHODS, RadiusQuery, Search, measure_radii
 from salver.core.errors import SalverError
 from salver.explain.cam import Cam
 from salver.explain.ranking import UndefinedConditionError

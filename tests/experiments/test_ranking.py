@@ -12,11 +12,11 @@ import torch
 from torch import nn
 
 from experiments.ranking import RankingOptions, bench_ranking, measure, verdicts
+from experiments.saliency_attacks import L2Budget, attacked, in_float64, saliency
 from salver.core.errors import SalverError
 from salver.families.instance import Facts
 from salver.families.questions import TopKChanges
 from salver.zoo.datasets import Dataset
-from salver.zoo.saliency_attacks import L2Budget, attacked, in_float64, saliency
 
 QUICK = RankingOptions(points=8, samples=20, steps=5, step=0.02)
 

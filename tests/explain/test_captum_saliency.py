@@ -5,7 +5,6 @@ from __future__ import annotations
 from unittest import mock
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 
@@ -14,6 +13,7 @@ from salver.explain.explanation import Explanation
 from salver.explain.gradient import Gradient
 from salver.explain.smoothgrad import Noise, SmoothGrad
 from salver.nets.onnx.writer import to_bytes, to_model
+from salver.nets.runtime import Runtime, with_free_batch
 from tests.builders import captum
 from tests.builders.explained_networks import INPUTS, KINDS, LABELS, module, network
 
@@ -21,10 +21,9 @@ CLASS = 2
 
 
 def in_onnx_runtime(kind: str, explanation: Explanation, x: np.ndarray) -> np.ndarray:
-    content = to_bytes(to_model(explanation.of(CLASS).graph(network(kind))))
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    rows = [session.run(None, {"X": row[None]})[0][0, LABELS:] for row in x]
-    return np.array(rows)
+    """All rows in one batch."""
+    content = to_bytes(with_free_batch(to_model(explanation.of(CLASS).graph(network(kind)))))
+    return Runtime(content).rows(x)[:, LABELS:]
 
 
 def points() -> np.ndarray:

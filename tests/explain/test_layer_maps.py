@@ -27,7 +27,7 @@ from salver.explain.layers import images, layer_of, number_of
 from salver.families.factory import InstanceFactory, Point
 from salver.families.questions import EntryMoves
 from salver.families.search import Found
-from salver.nets.network import Network, evaluate, lower
+from salver.nets.network import Network, evaluate
 from salver.nets.onnx.reader import from_model
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.operators import Conv, Linear, Mul, Node, Relu, Reshape, Sign
@@ -402,7 +402,7 @@ def test_solvers_agree_with_enumeration_on_maps_of_inner_layers(
     moved = asked.extreme(0.05, 0).value
     for delta in (0.8 * moved, 2.0 * moved):
         draft = asked.asking(delta=delta).draft(0.05, Found(0.0))
-        seen.add(exact := enumerate_query(lower(draft.graph), draft.prop).truth)
+        seen.add(exact := enumerate_query(draft.graph, draft.prop).truth)
         path = tmp_path / "g.onnx"
         path.write_bytes(to_bytes(to_model(draft.graph)))
         for solver in (hybrid.solve, milp.solve):

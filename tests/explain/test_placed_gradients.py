@@ -21,20 +21,25 @@ from salver.explain.gradient_x_input import GradientXInput
 from salver.explain.integrated_gradients import IntegratedGradients, LocalIntegratedGradients
 from salver.explain.noise_squares import SquareGrad, VarGrad
 from salver.explain.quadrature import Rule, quadrature
-from salver.explain.smoothgrad import Noise
+from salver.explain.smoothgrad import Noise, SmoothGrad
 from salver.nets.network import Network, evaluate, lower
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.operators import Linear, Mul, Sign
-from salver.nets.runtime import Runtime
+from salver.nets.runtime import Runtime, with_free_batch
 from salver.nets.torch_bridge import from_torch
 from salver.nets.torch_export import read_module
 from tests.builders import captum
-from tests.builders.activations import seeded
+from tests.builders.activations import seeded, with_whole_weights
 
 SIZE = 16
 NOISE = Noise(draws=4, sigma=0.5, seed=2)
 BASELINE = tuple((np.arange(SIZE) % 5 / 4 - 0.5).tolist())
 """Dyadic numbers."""
+DYADIC: tuple[tuple[Rule, int], ...] = (
+    ("gausslegendre", 1), ("riemann_left", 4), ("riemann_middle", 4), ("riemann_right", 4),
+    ("riemann_trapezoid", 5),
+)  # fmt: skip
+"""Rules and how many steps they have dyadic places for."""
 REFERENCES = References(baselines=((0.0,), BASELINE, (1.0,)), draws=6, sigma=0.25, seed=1)
 Attributed = Callable[[nn.Module, Any], Any]
 
@@ -129,29 +134,56 @@ def test_the_map_is_captums(case: str, name: str) -> None:
     logits, values = explanation.values(Explained(network, lower(network), explanation), x)
     assert_close(values, expected)
     assert np.allclose(logits, evaluate(network, x), atol=1e-6)
-    content = to_bytes(to_model(graph))
-    batch = Runtime(content).samples(x.astype(np.float32))
-    assert_close(batch[:, 3:], expected)
-    assert_close(Runtime(content).outputs(x[0])[None, 3:], expected[:1])
+    runtime = Runtime(to_bytes(with_free_batch(to_model(graph))))
+    assert_close(runtime.rows(x.astype(np.float32))[:, 3:], expected)
+    assert_close(runtime.outputs(x[0])[None, 3:], expected[:1])
 
 
-@pytest.mark.parametrize("case", ["product", "riemann_trapezoid", "exact places"])
-def test_at_kinks_and_ties_the_map_is_captums_too(case: str) -> None:
-    """With small whole weights every place of a grid point is exact, and many lie on kinks."""
-    (explanation, attributed), module = CASES[case], seeded("normed-and-pooled")
-    rng = np.random.default_rng(0)
-    with torch.no_grad():
-        for part in module.modules():
-            if isinstance(part, nn.Conv2d | nn.Linear):
-                part.weight.copy_(torch.tensor(rng.integers(-1, 2, part.weight.shape)))
-                part.bias.zero_()
-            elif isinstance(part, nn.BatchNorm2d):
-                part.eps = 0.0
-                part.weight.fill_(1.0)
-                part.bias.zero_()
+KINKS: dict[str, tuple[Explanation, Attributed]] = {
+    **{case: CASES[case] for case in ("product", "squares", "variance", "references", "references, local")},
+    "smoothgrad": of_draws("smoothgrad", SmoothGrad),
+    **{
+        f"{rule}{'' if factor else ', local'}": along_line(rule, steps, factor)
+        for rule, steps in DYADIC
+        for factor in (True, False)
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("case", "name"),
+    [
+        *((case, "normed-and-pooled") for case in KINKS),
+        *(pytest.param(case, name, marks=pytest.mark.slow) for case in KINKS for name in ("dense", *IMAGES)),
+    ],
+)
+def test_at_kinks_and_ties_the_map_is_captums_too(
+    case: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With small whole weights and draws in quarters every place of a grid point is exact: many are on kinks.
+
+    Held in ONNX Runtime too, in a batch.
+    """
+    for kind, drawn in ((Noise, "values"), (References, "drawn")):
+        monkeypatch.setattr(kind, drawn, in_quarters(getattr(kind, drawn)))
+    (explanation, attributed), module = KINKS[case], with_whole_weights(name)
+    x = np.random.default_rng(0).choice([-1.5, -0.5, 0.5, 1.5], (40, SIZE)).astype(np.float64)
     network = read(module)
-    x = rng.choice([-1.5, -0.5, 0.5, 1.5], (60, SIZE)).astype(np.float64)
-    assert_close(evaluate(explanation.graph(network), x)[:, 3:], by_captum(module, attributed, x))
+    graph, expected = explanation.graph(network), by_captum(module, attributed, x)
+    assert_close(evaluate(graph, x)[:, 3:], expected)
+    assert_close(explanation.reference(network, x), expected)
+    together = Runtime(to_bytes(with_free_batch(to_model(graph)))).rows(x.astype(np.float32))
+    assert_close(together[:, 3:], expected)
+
+
+def in_quarters(drawn: Callable[..., Any]) -> Callable[..., Any]:
+    def rounded(record: Any, size: int) -> Any:
+        found = drawn(record, size)
+        if isinstance(found, tuple):
+            return tuple(np.round(4 * part) / 4 for part in found)
+        return np.round(4 * found) / 4
+
+    return rounded
 
 
 def test_lrp_0_is_gradient_x_input() -> None:

@@ -17,10 +17,10 @@ from salver.explain.guided_backprop import GuidedBackprop
 from salver.nets.network import Network, evaluate, lower
 from salver.nets.onnx.reader import from_model
 from salver.nets.onnx.writer import to_bytes, to_model
-from salver.nets.runtime import Runtime
+from salver.nets.runtime import Runtime, with_free_batch
 from salver.nets.torch_export import read_module
 from tests.builders import captum
-from tests.builders.activations import MODULES, read, seeded
+from tests.builders.activations import MODULES, read, seeded, with_whole_weights
 
 METHODS = [(GuidedBackprop, "GuidedBackprop"), (Deconvnet, "Deconvolution")]
 GRID = np.array([-1, -0.5, 0, 0.5, 1])
@@ -55,7 +55,8 @@ def test_the_map_is_captums(name: str, method: type[Explanation], captums: str) 
     assert_close(evaluate(graph, x.astype(np.float64))[:, 3:], expected)
     assert_close(explanation.reference(network, x), expected)
     assert_close(lower(graph).evaluate(x[:10])[0][:, 3:], expected[:10])
-    assert_close(Runtime(to_bytes(to_model(graph))).samples(x[:30])[:, 3:], expected[:30])
+    together = Runtime(to_bytes(with_free_batch(to_model(graph)))).rows(x[:30])
+    assert_close(together[:, 3:], expected[:30])
     again = from_model(to_model(network, as_it_is=True))
     assert_close(explanation.reference(again, x), expected)
 
@@ -82,6 +83,16 @@ def test_zero_passes_nothing_and_signs_and_differences_are_of_what_passes(
     assert_close(
         evaluate(method(logit=1, minus=2, absolute=True).graph(read_now(module)), x)[:, 3:], abs(expected)
     )
+
+
+@pytest.mark.parametrize(("method", "captums"), METHODS)
+@pytest.mark.parametrize("name", ["normed-and-pooled", "residual", "pooled-with-padding"])
+def test_at_kinks_and_ties_the_map_is_captums_too(name: str, method: type[Explanation], captums: str) -> None:
+    module = with_whole_weights(name)
+    x = np.random.default_rng(0).choice(GRID, (40, 16)).astype(np.float32)
+    graph, expected = method(logit=1).graph(read_now(module)), by_captum(module, captums, x)
+    assert_close(evaluate(graph, x.astype(np.float64))[:, 3:], expected)
+    assert_close(Runtime(to_bytes(with_free_batch(to_model(graph)))).rows(x)[:, 3:], expected)
 
 
 class Reused(nn.Module):

@@ -6,11 +6,16 @@ from collections import Counter
 
 import pytest
 
+import salver
+from salver.core.errors import SalverError
+from salver.core.records import parse_record
 from salver.explain import (
     explanation,
     methods,  # noqa: F401 - registers the methods
 )
-from salver.explain.unsupported import METHODS, SCORES, unsupported
+from salver.explain.unsupported import METHODS, SCORES, spelt, unsupported
+from salver.families.instance import Facts
+from tests.builders.views import facts_of
 
 
 @pytest.mark.parametrize(
@@ -47,6 +52,38 @@ def test_probabilities_are_no_score() -> None:
     found = unsupported("softmax", SCORES)
     assert found is not None
     assert str(found.error("--score")).startswith("--score: probability is not supported: exponentials")
+
+
+def test_a_suite_is_told_the_reason_too() -> None:
+    stated = {**facts_of(0, "n").model_dump(), "explanation": {"method": "deep-lift"}}
+    with pytest.raises(SalverError) as caught:
+        parse_record(Facts, stated, "suite")
+    assert "explanation: DeepLIFT is not supported: its multipliers are quotients" in str(caught.value)
+    assert str(caught.value).endswith("use integrated-gradients or gradient-x-input in its place")
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("saliency", "gradient"),
+        ("InputXGradient", "gradient-x-input"),
+        ("gradient-shap", "expected-gradients"),
+        ("LayerGradCam", "grad-cam"),
+        ("GradCAM", "grad-cam"),
+        ("smoothgrad_sq", "square-grad"),
+        ("IntegratedGradients", "integrated-gradients"),
+    ],
+)
+def test_names_of_other_packages_are_understood(word: str, meant: str) -> None:
+    with pytest.raises(SalverError, match=f"there is none called '{word}'; did you mean {meant}?"):
+        salver.Attribution("net.onnx", word)
+
+
+def test_no_name_of_another_package_means_two_methods() -> None:
+    kinds = explanation.METHODS.known
+    names = Counter(spelt(name) for method in kinds for name in (method, *kinds[method].elsewhere))
+    assert max(names.values()) == 1
+    assert not any(map(unsupported, names))
 
 
 def test_no_spelling_means_two_things() -> None:

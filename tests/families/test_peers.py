@@ -9,7 +9,7 @@ from salver.core.errors import SalverError
 from salver.families.generate import drafts
 from salver.families.search import largest
 from salver.families.suite import Suite
-from salver.nets.network import evaluate, lower
+from salver.nets.network import evaluate
 from salver.oracle.enumerate import enumerate_query
 from salver.spec.truth import Truth
 
@@ -20,7 +20,7 @@ def made(family: str, **params: object) -> list:
 
 
 def truth(draft) -> Truth:
-    return enumerate_query(lower(draft.graph), draft.prop).truth
+    return enumerate_query(draft.graph, draft.prop).truth
 
 
 @pytest.mark.slow

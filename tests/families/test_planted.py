@@ -185,7 +185,7 @@ def test_interval_bounds_hold_and_refute_nothing_that_is_sat(tmp_path, seed: int
         slack = Property(prop.input_lower, prop.input_upper, (((atom,),),), prop.output_count).margin(outputs)
         assert slack.max() <= float(bounds.greatest_slack(atom)) + 1e-9
     if refuted(query.network, prop, {}):
-        assert enumerate_query(query.program, prop, query.network).truth is Truth.UNSAT
+        assert enumerate_query(query.network, prop).truth is Truth.UNSAT
 
 
 def test_assumed_signs_that_the_box_excludes_refute() -> None:

@@ -176,7 +176,7 @@ def test_epsilon_star_is_an_upper_bound_with_a_witness(seed: int) -> None:
     def truth(radius: float) -> Truth:
         sides = ((centre + s * radius).astype(np.float32).astype(np.float64) for s in (-1, 1))
         clauses = (*class_is(label, 3), some_pair_flips(3, target.ranking))
-        return enumerate_query(program, Property(*sides, clauses, posed.graph.output_size)).truth
+        return enumerate_query(posed.graph, Property(*sides, clauses, posed.graph.output_size)).truth
 
     if found.point is None:
         assert truth(1.0) is not Truth.SAT or np.isinf(found.value)

@@ -20,7 +20,7 @@ from salver.metrics.kept import Consistency, TopKIntersection
 from salver.metrics.measurement import Measurement, printed
 from salver.metrics.metric import METRICS, Here, Metric, Seen
 from salver.metrics.search import EntryMovesByShare
-from salver.oracle.regions import decide
+from salver.oracle.enumerate import enumerate_query
 from salver.spec.truth import Truth
 from tests.builders.small_network import classifier
 
@@ -84,7 +84,7 @@ def _truth(row: Measurement, question: Question) -> Truth:
     posed = row.asked.posed
     posed = posed.factory.pose(posed.point, question, posed.map.explanation)
     box = posed.factory.box(posed.point.x, row.here.epsilon)
-    return decide(posed.graph, posed.prop(box)).truth
+    return enumerate_query(posed.graph, posed.prop(box)).truth
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from salver.core.errors import SalverError
 from salver.nets.classifier import Classifier, read_classifier
+from salver.nets.keras import hdf5_probe
 from salver.nets.keras.file import read_keras
 from salver.nets.network import Network, evaluate
 from salver.nets.operators import Node, Relu, Reshape
@@ -155,6 +156,24 @@ def test_unfit_files_are_refused_in_one_line(tmp_path: Path) -> None:
             read_classifier(path)
         assert "\n" not in str(caught.value)
         assert path.name in str(caught.value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        ("import os; os.abort()", r"breaks the HDF5 library \(exit status -6\)"),
+        ("import time; time.sleep(60)", "cannot be read within 0.3 s"),
+    ],
+)
+def test_what_breaks_the_library_or_hangs_it_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, told: str
+) -> None:
+    (tmp_path / "probe.py").write_text(script)
+    monkeypatch.setattr(hdf5_probe, "__file__", str(tmp_path / "probe.py"))
+    monkeypatch.setattr("salver.nets.keras.file.PROBE_S", 10 if "abort" in script else 0.3)
+    with pytest.raises(SalverError, match=told):
+        read_keras(write_keras(tmp_path / "good.h5", (6, 6, 2), gap_layers(0)))
 
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "keras"

@@ -12,7 +12,7 @@ from PIL import Image
 import salver
 from salver.core.errors import SalverError
 from salver.families.questions import TopKChanges
-from salver.nets.network import Network, lower
+from salver.nets.network import Network
 from salver.nets.onnx.reader import read_onnx
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.operators import Linear, Node, Relu
@@ -50,9 +50,7 @@ def test_the_verdict_is_that_of_enumeration(network: Path, question: str, entrie
         asked = ask(network, X, question, **entries)
         found = check_within(asked, epsilon, Solving())
         posed = asked.posed
-        truth = enumerate_query(
-            lower(posed.graph), posed.prop(posed.factory.box(X, epsilon)), posed.graph
-        ).truth
+        truth = enumerate_query(posed.graph, posed.prop(posed.factory.box(X, epsilon))).truth
         assert (truth, found.verdict) in {(Truth.SAT, "not robust"), (Truth.UNSAT, "robust")}
         verdicts.add(found.verdict)
     assert verdicts == {"robust", "not robust"}

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 import salver
 from salver.core.errors import SalverError
-from salver.nets.network import lower
 from salver.oracle.enumerate import enumerate_query
 from salver.points.radius import Bracket, rounded_up
 from salver.proofs.bounded import CheckReply, check_here
@@ -30,7 +29,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def truth_at(found: salver.RadiusAnswer, radius: float) -> Truth:
     posed = found.asked.posed
     prop = posed.prop(posed.factory.box(X, radius))
-    return enumerate_query(lower(posed.graph), prop, posed.graph).truth
+    return enumerate_query(posed.graph, prop).truth
 
 
 @pytest.mark.parametrize(

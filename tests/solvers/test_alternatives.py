@@ -65,8 +65,8 @@ def test_the_answers_are_those_of_the_oracle(tmp_path: Path) -> None:
     seen = set()
     for seed in range(6):
         query = query_with(tmp_path, seed)
-        truth = enumerate_query(query.program, query.prop).truth
-        assert enumerate_query(query.program, pruned(query).prop).truth == truth
+        truth = enumerate_query(query.network, query.prop).truth
+        assert enumerate_query(query.network, pruned(query).prop).truth == truth
         for solver in (hybrid, milp):
             verdict = solver.solve(query, Budget(20.0), Options()).verdict
             assert truth is Truth.UNKNOWN or verdict.value == truth.value

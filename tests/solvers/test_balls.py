@@ -14,7 +14,6 @@ from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.operators import Linear, Node
 from salver.nets.program import Program
 from salver.oracle.enumerate import enumerate_query
-from salver.oracle.regions import decide
 from salver.solvers.bounding.halfspaces import Halfspaces, lower_bounds
 from salver.solvers.bounding.propagation import propagate
 from salver.solvers.hybrid.solver import solve as hybrid
@@ -144,6 +143,4 @@ def test_bounds_scale_with_the_ball(tmp_path: Path, scale: float) -> None:
 def test_the_oracle_of_boxes_takes_no_balls(tmp_path: Path) -> None:
     query = touching(tmp_path, 0.5)
     with pytest.raises(ValueError, match="over boxes only"):
-        enumerate_query(query.program, query.prop)
-    with pytest.raises(ValueError, match="over boxes only"):
-        decide(query.network, query.prop)
+        enumerate_query(query.network, query.prop)

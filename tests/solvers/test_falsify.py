@@ -75,7 +75,7 @@ def test_agrees_with_the_oracle(tmp_path: Path) -> None:
     found = 0
     for seed in (0, 1, 2, 3, 8, 11, 14, 17, 18, 21):
         query = random_query(tmp_path, seed)
-        truth = enumerate_query(query.program, query.prop).truth
+        truth = enumerate_query(query.network, query.prop).truth
         witness = attack(query, Budget(20.0), seed=0, rounds=2)
         if witness is not None:
             found += 1

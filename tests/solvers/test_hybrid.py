@@ -72,16 +72,16 @@ def evaluate_logits(classifier: Network, x: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(24))
+@pytest.mark.parametrize("seed", range(12))
 def test_agrees_with_enumeration(seed, tmp_path):
     query = random_query(seed, tmp_path)
-    oracle = enumerate_query(query.program, query.prop)
+    oracle = enumerate_query(query.network, query.prop)
     result = solve(query, Budget(20.0), Options(seed=seed))
     if oracle.truth is Truth.UNSAT:
         assert result.verdict is not Verdict.SAT
     if oracle.truth is Truth.SAT:
         assert result.verdict is not Verdict.UNSAT
-    if oracle.truth is not Truth.UNKNOWN and oracle.clearance > 1e-4:
+    if oracle.clear:
         assert result.verdict.value == oracle.truth.value
     if result.verdict is Verdict.SAT:
         assert result.witness is not None

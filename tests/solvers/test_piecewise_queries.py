@@ -11,7 +11,7 @@ import pytest
 
 from salver.nets.network import Network, single
 from salver.nets.onnx.reader import from_model
-from salver.oracle.regions import decide
+from salver.oracle.enumerate import enumerate_query
 from salver.proofs.bounded import CheckLimits, CheckReply, check_bounded
 from salver.solvers.__main__ import main
 from salver.solvers.crown.solver import solve as crown
@@ -81,7 +81,7 @@ def asked(kind: str, seed: int, folder: Path) -> Query:
 def test_solvers_agree_with_the_oracle(kind, tmp_path):
     for seed in range(2):
         query = asked(kind, seed, tmp_path)
-        found = decide(query.network, query.prop)
+        found = enumerate_query(query.network, query.prop)
         for name, solve in SOLVERS.items():
             verdict = solve(query, Budget(20.0), Options()).verdict.value
             assert verdict in (found.truth.value, "unknown"), (name, seed)

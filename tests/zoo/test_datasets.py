@@ -237,7 +237,7 @@ def test_when_no_source_delivers_the_error_lists_them_all(
 
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sources.importlib.util, "find_spec", lambda name: None)
-    monkeypatch.setattr(sources.urllib.request, "urlopen", unreachable)
+    monkeypatch.setattr("urllib.request.urlopen", unreachable)
     with pytest.raises(SalverError) as caught:
         datasets.fetch("mnist")
     message = str(caught.value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
@@ -43,10 +43,13 @@ class Kinds:
     """Records of one base class, told apart by an entry `tag`: a field `Annotated[Base, kinds]` holds any.
 
     A record is registered by decorating it with `register`, before the annotation is first used.
+
+    Args:
+        refused: why there is no record of a name, where more is known than that there is none.
     """
 
-    def __init__(self, tag: str) -> None:
-        self.tag, self.known = tag, dict[str, type[Record]]()
+    def __init__(self, tag: str, refused: Callable[[str], SalverError | None] = lambda _: None) -> None:
+        self.tag, self.refused, self.known = tag, refused, dict[str, type[Record]]()
 
     def register(self, kind: type[R]) -> type[R]:
         """Adds a record under the default of its tag, and returns it."""
@@ -55,7 +58,14 @@ class Kinds:
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         choices = {name: handler.generate_schema(kind) for name, kind in self.known.items()}
-        return core_schema.tagged_union_schema(choices, discriminator=self.tag)
+        known = core_schema.tagged_union_schema(choices, discriminator=self.tag)
+        return core_schema.no_info_before_validator_function(self._refuse, known)
+
+    def _refuse(self, raw: Any) -> Any:
+        name = raw.get(self.tag) if isinstance(raw, Mapping) else None
+        if isinstance(name, str) and name not in self.known and (error := self.refused(name)):
+            raise ValueError(f"{error.what}; {error.hint}")
+        return raw
 
 
 _FIELDS: dict[type[Record], set[str]] = {}

@@ -19,8 +19,8 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+import scipy
 from pydantic import Field, StrictInt
-from scipy.sparse import issparse
 
 from salver.core.errors import SalverError
 from salver.explain.autograd import tensor_and_gradient
@@ -252,7 +252,7 @@ def _matrix(node: Node, source: Shape) -> npt.NDArray[Any]:
     """Of a dense layer or a pooling [outputs, inputs]."""
     assert isinstance(node.operator, MatrixOperator), "a dense head"
     matrix, _ = node.operator.matrix_and_bias(source)
-    return np.asarray(matrix.toarray() if issparse(matrix) else matrix)
+    return np.asarray(matrix.toarray() if scipy.sparse.issparse(matrix) else matrix)
 
 
 def summed(builder: NetworkBuilder, image: str, weights: npt.ArrayLike = 1.0) -> str:

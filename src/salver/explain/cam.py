@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse
+import scipy
 
 from salver.core.errors import SalverError
 from salver.explain.activation_map import LayerMap, summed

@@ -26,6 +26,7 @@ class Deconvnet(Explanation):
 
     form = Form.MASKS
     paper = "Zeiler and Fergus, ECCV 2014"
+    elsewhere = ("Deconvolution",)
 
     method: Literal["deconvnet"] = "deconvnet"
 

@@ -116,6 +116,7 @@ class ExpectedGradients(_FromReferences):
 
     form = Form.PRODUCTS
     paper = "Erion et al., Nature Machine Intelligence 2021"
+    elsewhere = ("GradientShap", "GradientExplainer")
 
     method: Literal["expected-gradients"] = "expected-gradients"
 

@@ -12,16 +12,16 @@ import numpy.typing as npt
 
 from salver.core.records import Kinds, Record
 from salver.explain.unroll import logit_combination
+from salver.explain.unsupported import refused
 from salver.nets.affine import UnsupportedQueryError
 from salver.nets.network import Network, evaluate, lower
-from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.program import Program
 from salver.nets.runtime import Runtime
 
 Array = npt.NDArray[np.float64]
 
 
-METHODS = Kinds("method")
+METHODS = Kinds("method", refused)
 """Every method's record by name."""
 CANCELLED = 1e-12
 """Of all that a sum in double precision adds up: less than this is left of terms that cancel."""
@@ -48,10 +48,12 @@ class Explanation(Record):
         absolute: |E| in place of E.
         form: what the method's graph is made of, which decides who can solve it.
         paper: where the method was published, such as `Le et al., ACML 2024`.
+        elsewhere: what other packages call it, where that is another name.
     """
 
     form: ClassVar[Form]
     paper: ClassVar[str]
+    elsewhere: ClassVar[tuple[str, ...]] = ()
 
     method: str
     logit: int = 0
@@ -196,6 +198,8 @@ class Explained:
     @cached_property
     def runtime(self) -> Runtime:
         """The graph in ONNX Runtime."""
+        from salver.nets.onnx.writer import to_bytes, to_model
+
         return Runtime(to_bytes(to_model(self.graph)))
 
     def values(self, x: Array) -> tuple[Array, Array]:

@@ -27,6 +27,7 @@ class GradCam(WeighedActivations):
     """
 
     paper = "Selvaraju et al., ICCV 2017"
+    elsewhere = ("LayerGradCam",)
 
     method: Literal["grad-cam"] = "grad-cam"
 

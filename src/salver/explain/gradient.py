@@ -22,6 +22,7 @@ class Gradient(Explanation):
 
     form = Form.MASKS
     paper = "Simonyan et al., ICLR workshop 2014"
+    elsewhere = ("Saliency", "vanilla gradient")
 
     method: Literal["gradient"] = "gradient"
 

@@ -21,6 +21,7 @@ class GradientXInput(PlacedGradients):
 
     form = Form.PRODUCTS
     paper = "Shrikumar et al., 2016"
+    elsewhere = ("InputXGradient",)
 
     method: Literal["gradient-x-input"] = "gradient-x-input"
 

@@ -36,6 +36,7 @@ class SquareGrad(_OfDraws):
 
     form = Form.PRODUCTS
     paper = "Hooker et al., NeurIPS 2019"
+    elsewhere = ("smoothgrad_sq",)
 
     method: Literal["square-grad"] = "square-grad"
 

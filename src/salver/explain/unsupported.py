@@ -95,11 +95,18 @@ SCORES: tuple[Unsupported, ...] = (
 )
 
 
+def refused(word: str) -> SalverError | None:
+    """Why a method is not supported; None for a word that names none of these."""
+    found = unsupported(word)
+    return found.error("method") if found else None
+
+
 def unsupported(word: str, known: Iterable[Unsupported] = METHODS) -> Unsupported | None:
     """The one that a word names, in any of its spellings."""
-    wanted = _spelt(word)
-    return next((one for one in known if wanted in map(_spelt, (one.name, *one.aliases))), None)
+    wanted = spelt(word)
+    return next((one for one in known if wanted in map(spelt, (one.name, *one.aliases))), None)
 
 
-def _spelt(word: str) -> str:
+def spelt(word: str) -> str:
+    """The word without what spellings of one name differ in."""
     return re.sub(r"[^a-z0-9]", "", word.casefold().replace("+", "plus"))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from salver.core.errors import counted
 from salver.metrics.measurement import Job, Measurement, printed, rounded
@@ -15,6 +15,9 @@ from salver.metrics.metric import Metric
 from salver.points.answer import euclidean
 from salver.report.table import Table
 from salver.solvers.registry import embedded_solver
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 HEADINGS = (
     "metric", "criterion", "of", "points",
@@ -36,6 +39,8 @@ class Measured:
     @property
     def frame(self) -> pd.DataFrame:
         """A row for every metric and point, with numbers as they are."""
+        import pandas as pd
+
         return pd.DataFrame([row.values for row in self.rows])
 
     @property

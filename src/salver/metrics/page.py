@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from salver.core.files import named_new_folder, refuse_existing, refuse_missing_parent, write_atomically
 from salver.metrics.measurement import Measurement, printed, rounded
@@ -19,6 +18,9 @@ from salver.points.picture import panel_source
 from salver.report.side_by_side import Scene, Side, panels
 from salver.report.table import Table
 from salver.report.templating import environment
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 HEADINGS = (
     "point",

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
+import scipy
 
 Array = npt.NDArray[np.float64]
 Matrix = Any
@@ -124,7 +124,7 @@ def refuse_range(matrix: Matrix, factors: Sequence[Any]) -> None:
 
 def _extent(matrix: Any) -> tuple[float, float]:
     """Least and largest absolute value of the entries that are not 0; ones where there are none."""
-    size = np.abs(matrix.data if sparse.issparse(matrix) else np.asarray(matrix))
+    size = np.abs(matrix.data if scipy.sparse.issparse(matrix) else np.asarray(matrix))
     high = float(size.max(initial=0.0))
     if high == 0.0:
         return 1.0, 1.0
@@ -133,9 +133,9 @@ def _extent(matrix: Any) -> tuple[float, float]:
 
 def _selects(matrix: Matrix) -> bool:
     """Whether every row has one entry at most, and that a power of two: products with it are exact."""
-    if not sparse.issparse(matrix):
+    if not scipy.sparse.issparse(matrix):
         return False
-    rows = sparse.csr_array(matrix)
+    rows = scipy.sparse.csr_array(matrix)
     if (np.diff(rows.indptr) > 1).any():
         return False
     powers = np.abs(np.frexp(rows.data)[0]) == 0.5
@@ -143,7 +143,7 @@ def _selects(matrix: Matrix) -> bool:
 
 
 def _is_identity(matrix: Matrix) -> bool:
-    if not (sparse.issparse(matrix) and matrix.shape[0] == matrix.shape[1] == matrix.nnz):
+    if not (scipy.sparse.issparse(matrix) and matrix.shape[0] == matrix.shape[1] == matrix.nnz):
         return False
     return bool((matrix.diagonal() == 1.0).all())
 
@@ -209,34 +209,34 @@ def concat(parts: Sequence[Affine]) -> Affine:
 
 def identity(block: int, size: int) -> Affine:
     """The values of one block as they are."""
-    return Affine({block: sparse.eye_array(size, format="csr")}, np.zeros(size))
+    return Affine({block: scipy.sparse.eye_array(size, format="csr")}, np.zeros(size))
 
 
 def _stacked(matrices: list[Matrix], parts: Sequence[Affine], columns: int) -> Matrix:
     """The matrices of the parts above each other, None being zeros."""
     rows = [
-        sparse.csr_array((part.size, columns)) if matrix is None else sparse.csr_array(matrix)
+        scipy.sparse.csr_array((part.size, columns)) if matrix is None else scipy.sparse.csr_array(matrix)
         for matrix, part in zip(matrices, parts, strict=True)
     ]
-    return _dense_if_full(sparse.vstack(rows, format="csr"))
+    return _dense_if_full(scipy.sparse.vstack(rows, format="csr"))
 
 
 def dense(matrix: Matrix) -> Array:
     """A matrix of a program as a dense float64 array [rows, columns]."""
-    return np.asarray(matrix.toarray() if sparse.issparse(matrix) else matrix, np.float64)
+    return np.asarray(matrix.toarray() if scipy.sparse.issparse(matrix) else matrix, np.float64)
 
 
 def _picked(matrix: Matrix, rows: npt.NDArray[np.intp]) -> Matrix:
-    return sparse.csr_array(matrix)[rows] if sparse.issparse(matrix) else matrix[rows]
+    return scipy.sparse.csr_array(matrix)[rows] if scipy.sparse.issparse(matrix) else matrix[rows]
 
 
 def _dense_if_full(matrix: Matrix) -> Matrix:
     """Dense above one entry in five: BLAS is faster there, and a scipy product returns either."""
-    if not sparse.issparse(matrix):
+    if not scipy.sparse.issparse(matrix):
         return np.asarray(matrix)
     if matrix.nnz > 0.2 * matrix.shape[0] * matrix.shape[1]:
         return matrix.toarray()
-    return sparse.csr_array(matrix)
+    return scipy.sparse.csr_array(matrix)
 
 
 def compact(affine: Affine) -> Affine:
@@ -249,4 +249,4 @@ def compact(affine: Affine) -> Affine:
 
 
 def _any(matrix: Matrix) -> bool:
-    return bool(np.any(matrix.data if sparse.issparse(matrix) else matrix))
+    return bool(np.any(matrix.data if scipy.sparse.issparse(matrix) else matrix))

@@ -16,7 +16,7 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
+import scipy
 
 from salver.nets.affine import Affine, Array, UnsupportedQueryError, apply, compact, identity
 
@@ -287,7 +287,7 @@ class ProgramBuilder:
         for factor, source in ((right, left), (left, right)):
             multiplier, value = compact(factors[factor]), compact(factors[source])
             if not multiplier.terms and multiplier.constant_size is None:
-                return apply(sparse.diags_array(multiplier.constant, format="csr"), value, 0.0)
+                return apply(scipy.sparse.diags_array(multiplier.constant, format="csr"), value, 0.0)
             if multiplier.terms.keys() <= constant:
                 number = self._factor(factor, multiplier)
                 square = factor == source
@@ -310,7 +310,7 @@ def _plain_mask(affine: Affine, blocks: list[Block]) -> int | None:
     if len(affine.terms) != 1 or affine.constant.any():
         return None
     (number, matrix), *_ = affine.terms.items()
-    if number < 0 or not isinstance(blocks[number], MaskBlock) or not sparse.issparse(matrix):
+    if number < 0 or not isinstance(blocks[number], MaskBlock) or not scipy.sparse.issparse(matrix):
         return None
     identity = matrix.shape[0] == matrix.shape[1] == matrix.nnz and (matrix.diagonal() == 1).all()
     return number if identity else None

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx
+
+if TYPE_CHECKING:
+    import onnx
 
 _TYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64}
 
@@ -70,6 +72,8 @@ class Runtime:
 
 def with_free_batch(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy that leaves the first axis of inputs and outputs open, as verifiers that work in batches do."""
+    import onnx
+
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     del copy.graph.value_info[:]

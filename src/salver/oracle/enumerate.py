@@ -1,370 +1,412 @@
-"""The oracle for small networks: every activation region is visited and solved as a linear program.
+"""The oracle for small networks of any scale: every activation region is decided in exact arithmetic.
 
-With the sign of every pre-activation fixed, ReLUs, masks, gates and absolute values are affine in x, and so
-are products, one factor of which is a constant there. So a region is a polytope and a query on it is a linear
-program. The cost is exponential in the number of neurons that change sign over the box; meant for some tens
-of neurons, as ground truth for the solvers.
+Inputs are written as x = lower + (upper - lower) * u with u in [0, 1], and all numbers of a query are binary
+fractions, so with the signs fixed every tensor is an affine form of u with whole coefficients times a power
+of two, and nothing is rounded. Whether a region is empty is first asked of a floating-point program;
+its word is believed only where its point or its multipliers hold when they are evaluated exactly. What is
+left is decided by the rational simplex method. The strict mask 1[z > 0] is taken as it is: an active side
+is open.
 
-The strict mask 1[z > 0] makes active sides open. They are decided with a margin t: z >= t on active
-neurons, z <= 0 on inactive ones, slack >= t on every atom. Where |t| <= `TOLERANCE`, which is as far as a
-floating-point linear program can tell, the region is decided in rational arithmetic (`thin`) if the network
-is at hand and small; else the answer is reported as unknown, never guessed.
+Nothing is compared with a tolerance, so scale does not matter. The cost is exponential in the number of
+neurons that change sign over the box.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
+from fractions import Fraction
+from typing import Any
 
+import highspy
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize
+from scipy import sparse
 
+from salver.nets import operators as ops
 from salver.nets.network import Network
-from salver.nets.program import (
-    AbsBlock,
-    FactorBlock,
-    GateBlock,
-    MaskBlock,
-    ProductBlock,
-    Program,
-    ReluBlock,
+from salver.oracle.exact import exact_margin, moved_from, unread
+from salver.oracle.forms import (
+    Forms,
+    aligned,
+    column_of,
+    constant_forms,
+    forms_product,
+    forms_sum,
+    from_floats,
+    from_fractions,
 )
-from salver.oracle.affine_map import AffineMap, composed, slack_rows, stacked
-from salver.oracle.thin import decide_region
-from salver.spec.property import Atom, Clause, Property
+from salver.oracle.rational_lp import maximise
+from salver.spec.property import Atom, Property
 from salver.spec.truth import Truth
 
 Array = npt.NDArray[np.float64]
+MOST_PROGRAMS = 4000
+"""Linear programs after which a query counts as too large."""
+CLEAR = 1e-9
+"""Slack, in rows scaled to largest entry 1, above which a floating-point program's answer is checked."""
+ROBUST = 1e-3
+"""Slack, likewise, above which a solution is called robust: single precision is no excuse to miss it."""
 
-TOLERANCE = 1e-6
-"""Ten times the primal feasibility tolerance of the linear programs."""
 
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Enumeration:
-    """What visiting every region says about a query.
+    """What visiting every activation region of the box says.
 
     Attributes:
-        truth: `sat`, `unsat`, or `unknown` when the answer hangs on a margin within `TOLERANCE`.
-        witness: float64 [n], the satisfying point with the largest clearance found; only for `sat`.
-        margin: the largest t over all regions, at most 1; for `unsat` an upper bound on it, at most
-            `TOLERANCE`.
-        clearance: how far the witness is from any change of sign and from the edge of a clause; a
-            witness with a clearance well above single precision survives replay. 0 without a witness.
-        regions: number of activation regions of the box (those with a margin above `TOLERANCE`).
-        thin: how many linear programs had to be decided in rational arithmetic.
+        truth: `unknown` only for a query that is too large.
+        point: exact x [n] that satisfies the query; only for `sat`.
+        robust: `sat` with room in every sign and every atom.
+        ties: regions that only rational arithmetic could decide: empty, or thin, by less than rounding.
+        programs: linear programs solved.
     """
 
     truth: Truth
-    witness: Array | None
-    margin: float
-    clearance: float
-    regions: int
-    thin: int = 0
+    point: tuple[Fraction, ...] | None = None
+    robust: bool = False
+    ties: int = 0
+    programs: int = 0
+
+    @property
+    def clear(self) -> bool:
+        """Whether rounding is no excuse for another answer: a robust point, or no region that is thin."""
+        return self.robust if self.truth is Truth.SAT else self.truth is Truth.UNSAT and not self.ties
+
+    def binary32_point(self, network: Network, prop: Property) -> Array | None:
+        """A point [n] next to the one found that binary32 holds and that satisfies the query exactly."""
+        if self.point is None:
+            return None
+        nearest = np.array([float(value) for value in self.point], np.float32).astype(np.float64)
+        x = np.clip(nearest, prop.input_lower, prop.input_upper)
+        return x if exact_margin(network, prop, x) >= 0 else None
 
 
 @dataclass(frozen=True, eq=False)
-class DeltaStar:
-    """The smallest change of the saliency that comes with a violation, +inf when there is none.
+class _RationalRow:
+    """A condition on u: coefficients @ (u, 1) > 0 if `strict`, else >= 0."""
 
-    Attributes:
-        value: delta*, exact up to the linear programs' tolerance.
-        witness: float64 [n] attaining it (in the closure of its region), None when there is none.
-        regions: number of activation regions of the box.
-    """
+    coefficients: tuple[int, ...]
+    strict: bool
 
-    value: float
-    witness: Array | None
-    regions: int
+    @property
+    def most(self) -> int:
+        """The largest value over the unit box."""
+        return self.coefficients[-1] + sum(c for c in self.coefficients[:-1] if c > 0)
+
+    @property
+    def least(self) -> int:
+        return self.coefficients[-1] + sum(c for c in self.coefficients[:-1] if c < 0)
+
+    @property
+    def impossible(self) -> bool:
+        return self.most < 0 or (self.strict and self.most == 0)
+
+    @property
+    def void(self) -> bool:
+        """Whether it holds everywhere."""
+        return self.least > 0 or (not self.strict and self.least == 0)
 
 
 @dataclass(frozen=True, eq=False)
-class _Region:
-    """A region, possibly still undecided in later neurons.
+class _State:
+    """A part of the box: the forms of the tensors so far, decided signs, and the conditions of the part."""
 
-    Attributes:
-        lower, upper: the input box [n].
-        active: rows that must be positive; inactive: rows that must be at most 0.
-        values: block number -> its affine map on this region.
-        signs: tensor of the network -> 1 or 0 per entry, for every tensor whose signs are fixed.
-        point: x [n] with the largest margin; margin: that t.
-    """
-
-    lower: Array
-    upper: Array
-    active: AffineMap
-    inactive: AffineMap
-    values: Mapping[int, AffineMap]
-    point: Array
-    margin: float
-    signs: Mapping[str, Array] = field(default_factory=dict)
+    forms: Mapping[str, Forms]
+    signs: Mapping[str, tuple[bool, ...]]
+    rows: tuple[_RationalRow, ...] = ()
 
 
-def enumerate_query(program: Program, prop: Property, network: Network | None = None) -> Enumeration:
-    """Decides a query by visiting every activation region of its box.
+class TooLargeError(Exception):
+    """More linear programs than `MOST_PROGRAMS`."""
 
-    Args:
-        network: what `program` was lowered from; with it thin regions are decided exactly.
+
+def enumerate_query(network: Network, prop: Property, most_programs: int = MOST_PROGRAMS) -> Enumeration:
+    """Decides a query over the reals by visiting every activation region of its box.
 
     Raises:
-        ArithmeticError: a linear program ended neither solved nor infeasible.
-        ValueError: the query is over a ball, of which linear programs know nothing.
+        ArithmeticError: a point found does not hold when the network is evaluated exactly.
+        ValueError: the query is over a ball.
     """
     if prop.ball is not None:
         raise ValueError("answers are enumerated over boxes only")
-    regions, best = 0, -np.inf
-    witness, clearance = None, 0.0
-    thin: list[tuple[Truth, Array | None]] = []
-    for region in _regions(program, prop.input_lower, prop.input_upper):
-        regions += region.margin > TOLERANCE
-        output = composed(program.output, region.values)
-        for atoms in _combinations(prop.clauses):
-            rows = slack_rows(output, atoms)
-            ceiling = float(_greatest(region, rows).min(initial=1.0))
-            if ceiling < -TOLERANCE:
-                best = max(best, ceiling)
-                continue
-            margin, point = _largest_margin(region, rows, two_sided=False)
-            best = max(best, margin)
-            if abs(margin) <= TOLERANCE:
-                thin.append(_thin(network, prop, region, atoms))
-            if margin <= TOLERANCE or point is None:
-                continue
-            _, inner = _largest_margin(region, rows, two_sided=True)
-            for candidate in (point, inner):
-                distance = -1.0 if candidate is None else _clearance(program, prop, candidate)
-                if witness is None or distance > clearance:
-                    witness, clearance = candidate, max(distance, 0.0)
-    shown = next((x for found, x in thin if found is Truth.SAT), None)
-    if witness is not None or shown is not None:
-        return Enumeration(
-            Truth.SAT, shown if witness is None else witness, best, clearance, regions, len(thin)
-        )
-    open_ = any(found is Truth.UNKNOWN for found, _ in thin)
-    return Enumeration(Truth.UNKNOWN if open_ else Truth.UNSAT, None, best, clearance, regions, len(thin))
+    search = _RegionSearch(network, prop, most_programs)
+    try:
+        found = search.run()
+    except TooLargeError:
+        return Enumeration(Truth.UNKNOWN, None, False, search.ties, search.programs)
+    if found is None:
+        return Enumeration(Truth.UNSAT, None, False, search.ties, search.programs)
+    point, robust = found
+    if exact_margin(network, prop, point) < 0:
+        raise ArithmeticError("the point of a region does not satisfy the query")
+    return Enumeration(Truth.SAT, tuple(point), robust, search.ties, search.programs)
 
 
-def _thin(
-    network: Network | None, prop: Property, region: _Region, atoms: tuple[Atom, ...]
-) -> tuple[Truth, Array | None]:
-    return (Truth.UNKNOWN, None) if network is None else decide_region(network, prop, region.signs, atoms)
+@dataclass
+class _RegionSearch:
+    network: Network
+    prop: Property
+    most_programs: int
+    ties: int = 0
+    programs: int = 0
+    thin: tuple[list[Fraction], bool] | None = None
+    linear: dict[str, tuple[Forms, Forms]] = field(default_factory=dict)
 
-
-def delta_star(
-    program: Program,
-    lower: Array,
-    upper: Array,
-    reference: Array,
-    saliency: npt.NDArray[np.intp],
-    clauses: tuple[Clause, ...],
-) -> DeltaStar:
-    """The smallest delta with an x in the box, |Y[saliency] - reference|_inf <= delta, and all clauses true.
-
-    This is the delta* of `vg_box` queries: with `clauses` = "another class wins", the explanation is
-    (eps, delta)-robust exactly for delta < delta*. Active neurons are kept at z >= `TOLERANCE`.
-
-    Args:
-        program: the gradient network.
-        lower, upper: input box [n].
-        reference: saliency at the reference point [s].
-        saliency: indices of the saliency entries among the outputs [s].
-        clauses: condition on the remaining outputs.
-
-    Raises:
-        ArithmeticError: a linear program ended neither solved nor infeasible.
-    """
-    regions, best, witness = 0, np.inf, None
-    for region in _regions(program, lower, upper):
-        if region.margin <= TOLERANCE:
-            continue
-        regions += 1
-        output = composed(program.output, region.values)
-        change = AffineMap(output.matrix[saliency], output.constant[saliency] - reference)
-        for atoms in _combinations(clauses):
-            delta, point = _smallest_change(region, slack_rows(output, atoms), change)
-            if delta < best:
-                best, witness = delta, point
-    return DeltaStar(best, witness, regions)
-
-
-def _regions(program: Program, lower: Array, upper: Array) -> Iterator[_Region]:
-    """Every region of the box whose margin is not below -TOLERANCE."""
-    size = program.input_size
-    none = AffineMap(np.zeros((0, size)), np.zeros(0))
-    values = {-1: AffineMap(np.eye(size), np.zeros(size))}
-    whole = _Region(lower, upper, none, none, values, (lower + upper) / 2, 1.0)
-    return _from_block(program, whole, 0, {})
-
-
-def _from_block(
-    program: Program, region: _Region, number: int, decided: Mapping[int, tuple[AffineMap, Array]]
-) -> Iterator[_Region]:
-    """Regions inside `region`, of which the blocks before `number` are decided."""
-    if number == len(program.blocks):
-        yield region
-        return
-    block = program.blocks[number]
-    if isinstance(block, GateBlock):
-        mask, gated = region.values[block.mask].constant, composed(block.value, region.values)
-        value = AffineMap(mask[:, None] * gated.matrix, mask * gated.constant)
-        yield from _from_block(program, _with(region, number, value), number + 1, decided)
-        return
-    if isinstance(block, FactorBlock | ProductBlock):
-        value = composed(block.value, region.values)
-        if isinstance(block, ProductBlock):
-            factor = region.values[block.factor]
-            assert not factor.matrix.any(), "the signs decide a factor"
-            value = AffineMap(factor.constant[:, None] * value.matrix, factor.constant * value.constant)
-        yield from _from_block(program, _with(region, number, value), number + 1, decided)
-        return
-    if isinstance(block, AbsBlock):
-        source = composed(block.value, region.values)
-        for part, on in _all_signs(region, source):
-            value = AffineMap((2 * on - 1)[:, None] * source.matrix, (2 * on - 1) * source.constant)
-            inner = _with(part, number, value, {block.source: on})
-            yield from _from_block(program, inner, number + 1, decided)
-        return
-    if block.pre in decided:
-        z, on = decided[block.pre]
-        value = _signed(block, z, on)
-        yield from _from_block(program, _with(region, number, value), number + 1, decided)
-        return
-    z = composed(program.pre[block.pre].affine, region.values)
-    for part, on in _all_signs(region, z):
-        inner = _with(part, number, _signed(block, z, on), {program.pre[block.pre].name: on})
-        yield from _from_block(program, inner, number + 1, {**decided, block.pre: (z, on)})
-
-
-def _signed(block: ReluBlock | MaskBlock, z: AffineMap, on: Array) -> AffineMap:
-    """The block's affine map once each neuron is on (1) or off (0)."""
-    if isinstance(block, MaskBlock):
-        return AffineMap(np.zeros_like(z.matrix), on)
-    return AffineMap(on[:, None] * z.matrix, on * z.constant)
-
-
-def _all_signs(region: _Region, z: AffineMap) -> Iterator[tuple[_Region, Array]]:
-    """As `_signs` for all rows: those that have one sign on the whole box are not branched on."""
-    greatest, least = _greatest(region, z), -_greatest(region, AffineMap(-z.matrix, -z.constant))
-    sure_on, sure_off = least > TOLERANCE, greatest < -TOLERANCE
-    # No margin exceeds 1, so rows further from 0 than that never bind; constant rows are no conditions.
-    moving = z.matrix.any(axis=1)
-    near_on, near_off = moving & sure_on & (least <= 1.0), moving & sure_off & (greatest >= -1.0)
-    part = replace(
-        region,
-        active=stacked(region.active, AffineMap(z.matrix[near_on], z.constant[near_on])),
-        inactive=stacked(region.inactive, AffineMap(z.matrix[near_off], z.constant[near_off])),
-    )
-    if near_on.any():
-        margin, point = _largest_margin(part, None, two_sided=False)
-        if point is None or margin < -TOLERANCE:
-            return
-        part = replace(part, point=point, margin=margin)
-    branched = np.flatnonzero(~(sure_on | sure_off))
-    for found, on in _signs(part, AffineMap(z.matrix[branched], z.constant[branched]), 0, ()):
-        signs = sure_on.astype(np.float64)
-        signs[branched] = on
-        yield found, signs
-
-
-def _signs(region: _Region, z: AffineMap, row: int, on: tuple[float, ...]) -> Iterator[tuple[_Region, Array]]:
-    """Parts of the region on which every row of z has one sign, with the signs as 1 and 0."""
-    if row == len(z.constant):
-        yield region, np.array(on)
-        return
-    weights, constant = z.matrix[row], z.constant[row]
-    if not weights.any():
-        yield from _signs(region, z, row + 1, (*on, float(constant > 0)))
-        return
-    one = AffineMap(weights[None], np.array([constant]))
-    for state in (1.0, 0.0):
-        if _greatest(region, one if state else AffineMap(-one.matrix, -one.constant))[0] < -TOLERANCE:
-            continue
-        part = (
-            replace(region, active=stacked(region.active, one))
-            if state
-            else replace(region, inactive=stacked(region.inactive, one))
-        )
-        if state or weights @ region.point + constant > 0:
-            margin, point = _largest_margin(part, None, two_sided=False)
-            if point is None or margin < -TOLERANCE:
-                continue
-            part = replace(part, point=point, margin=margin)
-        yield from _signs(part, z, row + 1, (*on, state))
-
-
-def _greatest(region: _Region, rows: AffineMap) -> Array:
-    """The largest value of each row over the whole box."""
-    spread = np.abs(rows.matrix) @ ((region.upper - region.lower) / 2)
-    return np.asarray(rows.matrix @ ((region.lower + region.upper) / 2) + rows.constant + spread)
-
-
-def _largest_margin(region: _Region, slacks: AffineMap | None, two_sided: bool) -> tuple[float, Array | None]:
-    """The largest t <= 1 and its x with active rows >= t, slacks >= t and inactive rows <= 0 (or <= -t)."""
-    active = region.active if slacks is None else stacked(region.active, slacks)
-    size = len(region.lower)
-    if not len(active.constant) and not (two_sided or len(region.inactive.constant)):
-        return 1.0, region.point
-    edge = np.full(len(region.inactive.constant), float(two_sided))
-    matrix = np.vstack(
-        [
-            np.hstack([-active.matrix, np.ones((len(active.constant), 1))]),
-            np.hstack([region.inactive.matrix, edge[:, None]]),
+    def __post_init__(self) -> None:
+        self.low = [Fraction(v) for v in self.prop.input_lower.tolist()]
+        self.width = [
+            Fraction(v) - low for v, low in zip(self.prop.input_upper.tolist(), self.low, strict=True)
         ]
+        self.free = [i for i, width in enumerate(self.width) if width]
+        self.shapes = self.network.shapes
+
+    def run(self) -> tuple[list[Fraction], bool] | None:
+        """A point, and whether it is robust; a robust one is preferred, a thin one kept until the end."""
+        rows = [
+            [*(self.width[i] if i == j else 0 for j in self.free), self.low[i]] for i in range(len(self.low))
+        ]
+        start = _State({self.network.input: from_fractions(rows)}, {})
+        for state in self._regions(start, 0):
+            outputs = state.forms[self.network.output]
+            found = self._clauses(outputs, state.rows, sorted(self.prop.clauses, key=len))
+            if found is not None and found[1]:
+                return found
+            self.thin = self.thin or found
+        return self.thin
+
+    def _regions(self, state: _State, number: int) -> Iterator[_State]:
+        if number == len(self.network.nodes):
+            yield state
+            return
+        node = self.network.nodes[number]
+        source = node.inputs[0]
+        if isinstance(node.operator, ops.Relu | ops.Sign | ops.Abs) and source not in state.signs:
+            for part in self._signs(state, source, 0, ()):
+                yield from self._regions(self._applied(part, node), number + 1)
+            return
+        yield from self._regions(self._applied(state, node), number + 1)
+
+    def _signs(self, state: _State, tensor: str, entry: int, on: tuple[bool, ...]) -> Iterator[_State]:
+        """Parts on which every entry of a tensor is > 0 or <= 0."""
+        forms = state.forms[tensor]
+        while entry < len(forms.whole):
+            coefficients = tuple(forms.whole[entry])
+            active, idle = (
+                _RationalRow(coefficients, True),
+                _RationalRow(tuple(-c for c in coefficients), False),
+            )
+            if not active.void and not idle.void:
+                break
+            on, entry = (*on, active.void), entry + 1
+        else:
+            yield replace(state, signs={**state.signs, tensor: on})
+            return
+        for row, side in ((active, True), (idle, False)):
+            part = replace(state, rows=(*state.rows, row))
+            if self._solution(part.rows) is not None:
+                yield from self._signs(part, tensor, entry + 1, (*on, side))
+
+    def _clauses(
+        self, outputs: Forms, rows: tuple[_RationalRow, ...], clauses: Sequence[Any]
+    ) -> tuple[list[Fraction], bool] | None:
+        """A point of the region that meets every clause."""
+        single = [clause[0] for clause in clauses if len(clause) == 1]
+        rest = [clause for clause in clauses if len(clause) != 1]
+        fixed = self._atoms(outputs, [atom for part in single for atom in part])
+        if fixed is None:
+            return None
+        rows = (*rows, *fixed)
+        if not rest:
+            return self._point(rows)
+        alternatives = [self._atoms(outputs, part) for part in rest[0]]
+        if any(part == () for part in alternatives):
+            return self._clauses(outputs, rows, rest[1:])
+        thin = None
+        for part in alternatives:
+            if part is None or (len(rest) > 1 and self._solution((*rows, *part)) is None):
+                continue
+            found = self._clauses(outputs, (*rows, *part), rest[1:])
+            if found is not None and found[1]:
+                return found
+            thin = thin or found
+        return thin
+
+    def _atoms(self, outputs: Forms, atoms: Sequence[Atom]) -> tuple[_RationalRow, ...] | None:
+        """Atoms as rows, without those that hold everywhere; None where one holds nowhere."""
+        rows = []
+        for atom in atoms:
+            left = outputs.whole[atom.left]
+            if atom.other is None:
+                constant = from_fractions([[0] * (len(left) - 1) + [Fraction(atom.constant)]])
+                pair = aligned([Forms(left[None], outputs.exponent), constant])
+                value = pair[0].whole[0] - pair[1].whole[0]
+            else:
+                value = left - outputs.whole[atom.other]
+            row = _RationalRow(tuple(value if atom.relation == ">=" else -value), False)
+            if row.impossible:
+                return None
+            if not row.void:
+                rows.append(row)
+        return tuple(rows)
+
+    def _point(self, rows: tuple[_RationalRow, ...]) -> tuple[list[Fraction], bool] | None:
+        found = self._solution(rows)
+        if found is None:
+            return None
+        u, slack = found
+        x = list(self.low)
+        for place, value in zip(self.free, u, strict=True):
+            x[place] += self.width[place] * value
+        return x, slack > ROBUST
+
+    def _solution(self, rows: tuple[_RationalRow, ...]) -> tuple[list[Fraction], float] | None:
+        """A point u that meets the rows, and its least slack in scaled rows; None where there is none."""
+        if any(row.impossible for row in rows):
+            return None
+        rows = tuple(row for row in rows if not row.void)
+        if not rows:
+            return [Fraction(1, 2)] * len(self.free), 1.0
+        self.programs += 1
+        if self.programs > self.most_programs:
+            raise TooLargeError
+        scaled = np.array([_scaled(row) for row in rows])
+        slack, point, multipliers = _float_program(scaled)
+        if slack > CLEAR and point is not None:
+            u = [Fraction(min(max(v, 0.0), 1.0)) for v in point.tolist()]
+            if all(_value(row, u) > 0 for row in rows):
+                return u, slack
+        elif slack < -CLEAR and multipliers is not None and _refuted(rows, multipliers):
+            return None
+        self.ties += 1
+        return self._rational(rows)
+
+    def _rational(self, rows: tuple[_RationalRow, ...]) -> tuple[list[Fraction], float] | None:
+        size = len(self.free)
+        matrix, limits = [], []
+        for row in rows:
+            unit = max(abs(c) for c in row.coefficients)
+            *slope, shift = (Fraction(c, unit) for c in row.coefficients)
+            matrix.append([*(-c for c in slope), Fraction(int(row.strict))])
+            limits.append(shift)
+        for entry in range(size + 1):
+            matrix.append([Fraction(int(c == entry)) for c in range(size + 1)])
+            limits.append(Fraction(1))
+        solution = maximise(matrix, limits, last=size)
+        if solution.point is None or (solution.value == 0 and any(row.strict for row in rows)):
+            return None
+        return list(solution.point[:-1]), 0.0
+
+    def _applied(self, state: _State, node: ops.Node) -> _State:
+        value = self._value(node, state)
+        return replace(state, forms={**state.forms, node.name: value})
+
+    def _value(self, node: ops.Node, state: _State) -> Forms:
+        operator, first = node.operator, state.forms[node.inputs[0]]
+        match operator:
+            case ops.Linear() | ops.Conv() | ops.ConvTranspose():
+                matrix, bias = self._matrix(node.name, operator, self.shapes[node.inputs[0]])
+                product = Forms(matrix.whole.dot(first.whole), matrix.exponent + first.exponent)
+                return forms_sum(product, constant_forms(bias, first.whole.shape[1]), 1)
+            case ops.Scale():
+                full = [
+                    np.broadcast_to(part, node.shape).ravel() for part in (operator.scale, operator.shift)
+                ]
+                scale, shift = (from_floats(part.astype(np.float64)[:, None]) for part in full)
+                product = Forms(scale.whole * first.whole, scale.exponent + first.exponent)
+                return forms_sum(product, constant_forms(shift, first.whole.shape[1]), 1)
+            case ops.Relu():
+                return Forms(column_of(state.signs[node.inputs[0]]) * first.whole, first.exponent)
+            case ops.Sign():
+                # Only behind a ReLU, where -1 and 0 are the same.
+                return constant_forms(Forms(column_of(state.signs[node.inputs[0]]), 0), first.whole.shape[1])
+            case ops.Abs():
+                return Forms((2 * column_of(state.signs[node.inputs[0]]) - 1) * first.whole, first.exponent)
+            case ops.Mul():
+                return forms_product(first, state.forms[node.inputs[1]])
+            case ops.Add() | ops.Sub():
+                return forms_sum(
+                    first, state.forms[node.inputs[1]], 1 if isinstance(operator, ops.Add) else -1
+                )
+            case ops.Concat():
+                parts = aligned([state.forms[name] for name in node.inputs])
+                return Forms(np.concatenate([part.whole for part in parts]), parts[0].exponent)
+            case ops.Reshape():
+                return first
+            case ops.Transpose() | ops.Pick():
+                zeros = np.full((1, first.whole.shape[1]), 0, object)
+                places = moved_from(operator, self.shapes[node.inputs[0]])
+                return Forms(np.concatenate([first.whole, zeros])[places], first.exponent)
+        raise unread(operator)
+
+    def _matrix(
+        self, name: str, operator: ops.Linear | ops.Conv | ops.ConvTranspose, source: ops.Shape
+    ) -> tuple[Forms, Forms]:
+        if name not in self.linear:
+            matrix, bias = operator.matrix_and_bias(source)
+            dense = matrix.toarray() if sparse.issparse(matrix) else np.asarray(matrix)
+            column = np.asarray(bias, np.float64)[:, None]
+            self.linear[name] = from_floats(dense.astype(np.float64)), from_floats(column)
+        return self.linear[name]
+
+
+def _scaled(row: _RationalRow) -> list[float]:
+    unit = max(abs(c) for c in row.coefficients)
+    return [c / unit for c in row.coefficients]
+
+
+def _value(row: _RationalRow, u: Sequence[Fraction]) -> Fraction:
+    return sum(
+        (c * v for c, v in zip(row.coefficients, u, strict=False) if c), Fraction(row.coefficients[-1])
     )
-    objective = np.zeros(size + 1)
-    objective[-1] = -1.0
-    return _solve(
-        region, objective, matrix, np.concatenate([active.constant, -region.inactive.constant]), 1.0
-    )
 
 
-def _smallest_change(region: _Region, slacks: AffineMap, change: AffineMap) -> tuple[float, Array | None]:
-    """The smallest d and its x with |change| <= d on the region, slacks >= 0; (inf, None) if empty."""
-    size, rows = len(region.lower), len(change.constant)
-    hard = np.vstack([-region.active.matrix, -slacks.matrix, region.inactive.matrix])
-    soft = np.vstack([change.matrix, -change.matrix])
-    matrix = np.block(
-        [[hard, np.zeros((len(hard), 1))], [soft, -np.ones((2 * rows, 1))]],
-    )
-    limits = [region.active.constant - TOLERANCE, slacks.constant, -region.inactive.constant]
-    objective = np.zeros(size + 1)
-    objective[-1] = 1.0
-    value, point = _solve(
-        region, objective, matrix, np.concatenate([*limits, -change.constant, change.constant]), np.inf
-    )
-    return (np.inf, None) if point is None else (-value, point)
+def _refuted(rows: Sequence[_RationalRow], multipliers: Array) -> bool:
+    """Whether the rows, scaled and times multipliers, add up to something below 0 on the whole unit box."""
+    total = [Fraction(0)] * len(rows[0].coefficients)
+    for row, weight in zip(rows, multipliers.tolist(), strict=True):
+        if weight > 0:
+            factor = Fraction(weight) / max(abs(c) for c in row.coefficients)
+            total = [t + factor * c for t, c in zip(total, row.coefficients, strict=True)]
+    return total[-1] + sum(c for c in total[:-1] if c > 0) < 0
 
 
-def _solve(
-    region: _Region, objective: Array, matrix: Array, limit: Array, top: float
-) -> tuple[float, Array | None]:
-    """min objective'(x, s) with matrix (x, s) <= limit, x in the box, s <= top: (-optimum, x)."""
-    bounds = np.column_stack([np.append(region.lower, -np.inf), np.append(region.upper, top)])
-    result = optimize.linprog(objective, matrix, limit, bounds=bounds, method="highs")
-    if result.status == 2:
-        return -np.inf, None
-    if result.status != 0:
-        raise ArithmeticError(f"linear program of a region: {result.message}")
-    return -float(result.fun), np.clip(result.x[:-1], region.lower, region.upper)
+def _float_program(rows: Array) -> tuple[float, Array | None, Array | None]:
+    """max t with rows @ (u, 1) >= t, u in the unit box, t <= 1: t, u and multipliers [rows]."""
+    count, size = rows.shape
+    lp = highspy.HighsLp()
+    lp.num_row_, lp.num_col_ = count, size
+    lp.col_cost_ = np.append(np.zeros(size - 1), -1.0)
+    lp.col_lower_ = np.append(np.zeros(size - 1), -np.inf)
+    lp.col_upper_ = np.ones(size)
+    lp.row_lower_, lp.row_upper_ = -rows[:, -1], np.full(count, np.inf)
+    matrix = np.column_stack([rows[:, :-1], -np.ones(count)])
+    lp.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
+    lp.a_matrix_.start_ = np.arange(count + 1) * size
+    lp.a_matrix_.index_ = np.tile(np.arange(size), count)
+    lp.a_matrix_.value_ = matrix.ravel()
+    solver = _solver()
+    solver.passModel(lp)
+    solver.run()
+    if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+        return 0.0, None, None
+    solution = solver.getSolution()
+    values = np.array(solution.col_value)
+    return float(values[-1]), values[:-1], np.abs(np.array(solution.row_dual))
 
 
-def _with(
-    region: _Region, number: int, value: AffineMap, signs: Mapping[str, Array] = MappingProxyType({})
-) -> _Region:
-    return replace(region, values={**region.values, number: value}, signs={**region.signs, **signs})
+_kept: list[Any] = []
 
 
-def _combinations(clauses: tuple[Clause, ...]) -> Iterator[tuple[Atom, ...]]:
-    """One conjunction from every clause, as one flat conjunction."""
-    for choice in itertools.product(*clauses):
-        yield tuple(itertools.chain.from_iterable(choice))
-
-
-def _clearance(program: Program, prop: Property, x: Array) -> float:
-    """Least |z| where a value may jump, and clause slack, at x by plain evaluation of the network."""
-    outputs, zs, _ = program.evaluate(x)
-    jumping = (zs[number] for number in program.jumps if zs[number].size)
-    return float(min([np.abs(z).min() for z in jumping] + [prop.margin(outputs)[0]]))
+def _solver() -> Any:
+    """One solver of this process: making one takes longer than these programs."""
+    if not _kept:
+        solver: Any = highspy.Highs()  # type: ignore[no-untyped-call]
+        for name, value in (
+            ("output_flag", False),
+            ("presolve", "off"),
+            ("threads", 1),
+            ("solver", "simplex"),
+        ):
+            solver.setOptionValue(name, value)
+        _kept.append(solver)
+    return _kept[0]

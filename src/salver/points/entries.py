@@ -17,7 +17,7 @@ from salver.core.records import Kinds, Record, parse_options
 # Registers the questions and the methods.
 from salver.explain import methods  # noqa: F401
 from salver.explain.explanation import METHODS, Explanation
-from salver.explain.unsupported import unsupported
+from salver.explain.unsupported import spelt
 from salver.families import questions  # noqa: F401
 from salver.families.question import QUESTIONS, Question
 from salver.points.options import plain
@@ -101,8 +101,8 @@ def chosen(word: object, kinds: Kinds, what: str) -> str:
         raise SalverError(f"{word!r:.60} is no name", what, f"give the name of a {what}")
     if word in kinds.known:
         return word
-    if kinds is METHODS and (known := unsupported(word)):
-        raise known.error(what)
+    if refused := kinds.refused(word):
+        raise SalverError(refused.what, what, refused.hint)
     begins = [kind for kind in kinds.known if kind.startswith(word)] if word else []
     if len(begins) == 1:
         return begins[0]
@@ -111,8 +111,18 @@ def chosen(word: object, kinds: Kinds, what: str) -> str:
     # A beginning may be misspelt too: top-m for top-k.
     cut = {kind[: len(word)]: kind for kind in kinds.known} | {kind: kind for kind in kinds.known}
     near = difflib.get_close_matches(word, cut, 1)
-    hint = f"did you mean {cut[near[0]]}?" if near else suggestion(word, kinds.known)
+    meant = _elsewhere(kinds).get(spelt(word)) or (cut[near[0]] if near else "")
+    hint = f"did you mean {meant}?" if meant else suggestion(word, kinds.known)
     raise SalverError(f"there is none called {word!r}", what, hint)
+
+
+def _elsewhere(kinds: Kinds) -> dict[str, str]:
+    """Kinds by the names that they have in any spelling and in other packages."""
+    return {
+        spelt(name): kind
+        for kind, record in kinds.known.items()
+        for name in (kind, *getattr(record, "elsewhere", ()))
+    }
 
 
 def question_and_method(

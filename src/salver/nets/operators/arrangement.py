@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
+import scipy
 
 from salver.core.errors import SalverError
 from salver.nets.affine import apply
@@ -54,7 +54,7 @@ class Arrangement(Operator):
         places = self.places_in(source)
         rows = np.flatnonzero(places >= 0)
         entries = (np.ones(len(rows)), (rows, places[rows]))
-        index = sparse.csr_array(entries, shape=(len(places), math.prod(source)))
+        index = scipy.sparse.csr_array(entries, shape=(len(places), math.prod(source)))
         program.define(node.name, apply(index, program.value(node.inputs[0]), 0.0))
 
     def pulled(self, adjoint: npt.NDArray[np.float64], source: Shape) -> npt.NDArray[np.float64]:

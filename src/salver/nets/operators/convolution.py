@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
+import scipy
 
 from salver.nets.operators.base import Array, OnnxWriter, Operator, Shape, Values, held, operator
 from salver.nets.operators.linear import MatrixOperator, product, sum_with
@@ -177,7 +177,7 @@ class Conv(Window):
             )
         )
         shape = (filters * out_height * out_width, math.prod(source))
-        return sparse.csr_array((weights.astype(np.float64), (targets, sources)), shape=shape)
+        return scipy.sparse.csr_array((weights.astype(np.float64), (targets, sources)), shape=shape)
 
     def matrix_and_bias(self, source: Shape) -> tuple[Any, npt.NDArray[Any]]:
         _, height, width = self.output_shape(source)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
+import scipy
 
 from salver.nets.affine import LARGEST, SMALLEST, apply
 from salver.nets.operators.base import (
@@ -123,7 +123,7 @@ class Scale(Operator):
         return with_room(np.minimum(*ends) + shift, np.maximum(*ends) + shift, size)
 
     def lower(self, program: ProgramBuilder, node: Node, source: Shape) -> None:
-        scale = sparse.diags_array(self.scale.ravel().astype(np.float64), format="csr")
+        scale = scipy.sparse.diags_array(self.scale.ravel().astype(np.float64), format="csr")
         program.define(node.name, apply(scale, program.value(node.inputs[0]), self.shift.ravel()))
 
     def transposed(self, source: Shape, target: Shape) -> Operator:

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-import urllib.request
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping
@@ -145,6 +144,8 @@ def from_public_address(names: Iterable[str], address: str = PUBLIC_ADDRESS) -> 
     Raises:
         SourceError: the address cannot be reached or sends something else.
     """
+    import urllib.request
+
     files = {}
     for name in names:
         try:

@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from salver.core.confined import read_inside
 from salver.core.errors import SalverError, file_error
@@ -81,6 +80,8 @@ def read_image(path: Path, like: DataOptions | None = None) -> NDArray[np.floati
 
 
 def _colour(path: Path) -> Literal["grey", "rgb"]:
+    from PIL import Image, UnidentifiedImageError
+
     try:
         with Image.open(path, formats=FORMATS) as opened:
             return "grey" if opened.mode in _GREY else "rgb"
@@ -128,6 +129,8 @@ def _image(
     Args:
         wanted: shape that it must have; first: the image that has it.
     """
+    from PIL import Image, UnidentifiedImageError
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")

@@ -18,12 +18,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from experiments.cam_radii.image_bounds import Box, ConvBounder, Ranges
+from experiments.cam_radii.slopes import improved
 from salver.explain.cam import Cam
 from salver.explain.ranking import top_k
 from salver.nets.network import Network
 from salver.nets.operators import Conv
-from salver.solvers.bounding.conv_bounds import Box, ConvBounder, Ranges
-from salver.solvers.bounding.slopes import improved
 
 Array = npt.NDArray[np.float64]
 Tensor = torch.Tensor

@@ -1,4 +1,4 @@
-"""Sound bounds inside convolutional ReLU networks over an input box, for networks too large for `bounds`.
+"""Sound bounds inside convolutional ReLU networks over an input box, for networks too large for a whole pass.
 
 Interval arithmetic forward; then, for each ReLU's argument that it leaves open, backward linear bounds
 (CROWN: Zhang et al., NeurIPS 2018, with the lower slope 0 or 1 that leaves less area) on windows of
@@ -23,10 +23,10 @@ from dataclasses import dataclass, field
 
 import torch
 
+from experiments.cam_radii.windows import InputWindow, Tensor, WindowPlaces, transposed, windows_below
 from salver.core.errors import SalverError
 from salver.nets.network import Network
 from salver.nets.operators import Add, Conv, Node, Relu, Reshape, Scale, Sub
-from salver.solvers.bounding.windows import InputWindow, Tensor, WindowPlaces, transposed, windows_below
 
 _UNIT = 2.0**-53
 _TINY = 1e-300

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import torch
 
+from experiments.cam_radii.image_bounds import ConvBounder, Ranges
+from experiments.cam_radii.windows import Tensor
 from salver.nets.operators import Relu
-from salver.solvers.bounding.conv_bounds import ConvBounder, Ranges
-from salver.solvers.bounding.windows import Tensor
 
 _RATE = 0.3
 

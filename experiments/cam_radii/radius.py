@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from experiments.cam_attack import CamAttack, Effort, attack_radius
-from experiments.cam_bounds import CamBounds, Method
+from experiments.cam_radii.attack import CamAttack, Effort, attack_radius
+from experiments.cam_radii.bounds import CamBounds, Method
+from experiments.cam_radii.image_bounds import Ranges
 from salver.nets.network import Network
-from salver.solvers.bounding.conv_bounds import Ranges
 
 Array = npt.NDArray[np.float64]
 DEFAULT_EFFORT = Effort()

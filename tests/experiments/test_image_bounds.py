@@ -9,15 +9,15 @@ import pytest
 import torch
 from torch import nn
 
+from experiments.cam_radii.image_bounds import Box, ConvBounder
+from experiments.cam_radii.slopes import improved
 from salver.core.errors import SalverError
 from salver.nets.affine import Affine
 from salver.nets.network import Network, lower
 from salver.nets.operators import Conv, Node, Relu, Reshape
 from salver.nets.torch_bridge import from_torch, to_torch
-from salver.solvers.bounding.conv_bounds import Box, ConvBounder
 from salver.solvers.bounding.linear_bounds import bound_affine
 from salver.solvers.bounding.propagation import propagate
-from salver.solvers.bounding.slopes import improved
 
 SHAPE = (2, 6, 6)
 

@@ -1,0 +1,1 @@
+"""Certified and attacked radii within which the top pixels of a class activation map stay."""
