@@ -306,8 +306,11 @@ def test_filters_work_on_leaderboard_and_plots(page: Browser, results: pd.DataFr
         "document.querySelector('.board a[href*=solver-c][href*=falsified]').getAttribute('href')"
     )
     assert f"network={network}" in link
+    assert "of these runs alone" not in told
     choose(page, "#filter-outcome", "=timeout")
     page.wait("document.querySelector('.drawn.cactus svg') === null")
+    told = page.run("document.getElementById('filtered').innerText")
+    assert "outcome timeout (shares and scores are of these runs alone)" in told
     assert "can be drawn" in page.run("document.querySelector('[data-plot=cactus] figcaption').innerText")
     page.click("#reset")
     page.wait(f"document.querySelector('.drawn.cactus svg') !== null && {drawing} === {json.dumps(drawn)}")
@@ -439,6 +442,8 @@ def test_a_screen_reader_is_told_the_same(page: Browser) -> None:
         ("#instance/0000000000000001", "light"),
         ("#instance/0000000000000001", "dark"),
         ("#results?q=nothing+at+all", "dark"),
+        ("#results?network=net-16&outcome=falsified", "light"),
+        ("#results?network=net-16", "dark"),
         ("narrow", "light"),
     ],
 )

@@ -96,7 +96,7 @@ def test_a_file_that_is_there_is_not_written_over(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (("--epsilon", "0"), "epsilon: 0.0 is not above 0"),
+        (("--epsilon", "0"), "epsilon: 0.0 is too small"),
         (("--epsilon", "1", "--delta", "2"), "delta: does not belong to top-k-changes or gradient"),
         (("--epsilon", "1", "--noise-draw", "2"), "did you mean --noise-draws?"),
         (("--epsilon", "1", "--range", "0", "1"), "--range: 0 to 1 excludes the point"),

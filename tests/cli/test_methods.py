@@ -86,7 +86,7 @@ def test_a_softmax_that_is_left_out_is_said_here_and_in_the_file(folder: Path) -
     [
         (("--method", "smoothgrat"), "there is none called 'smoothgrat'; did you mean smoothgrad?"),
         (("--method", "smoothgrad"), "salver: --noise-draws: is missing; smoothgrad needs it"),
-        ((*SMOOTH[:3], "0", *SMOOTH[4:]), "salver: --noise-draws: '0' is not above 0"),
+        ((*SMOOTH[:3], "0", *SMOOTH[4:]), "salver: --noise-draws: 0 is too small"),
         ((*SMOOTH, "--noise-sed", "1"), "no such option: --noise-sed; did you mean --noise-seed?"),
         (("--noise-draws", "3"), "--noise-draws: does not belong to gradient; it is an entry of smoothgrad"),
         (("--method", "cam"), "class activation map: "),
@@ -120,7 +120,7 @@ def test_a_softmax_that_is_left_out_is_said_here_and_in_the_file(folder: Path) -
             ("--method", "var-grad", "--noise-draws", "1", "--noise-sigma", "1"),
             "--noise-draws: 1 has no variance",
         ),
-        (("--method", "integrated", "--steps", "0"), "steps: '0' is not above 0"),
+        (("--method", "integrated", "--steps", "0"), "steps: 0 is too small"),
         (("--method", "integrated", "--baseline", "0,1"), "baseline: holds 2 numbers for 3 entries"),
         (
             ("--method", "integrated", "--baseline", "-1", "--range", "0", "1"),

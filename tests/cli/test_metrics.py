@@ -76,7 +76,7 @@ def test_a_method_brings_its_options(given: list[str], capsys: pytest.CaptureFix
         (["--method", "cam", "--metrics", "max"], "class activation map: no global average pooling"),
         (["--norm", "l3"], "--norm: 'l3' is not a choice; choose linf or l2"),
         (["--metrics", "top", "--k", "x"], "--k: 'x' is not a whole number"),
-        (["--epsilon", "-1"], "--epsilon: -1.0 is not above 0"),
+        (["--epsilon", "-1"], "--epsilon: -1.0 is too small"),
         (["--noise-draws", "3"], "--noise-draws: does not belong to gradient"),
         (["-o", "missing/out"], "folder missing: does not exist"),
     ],

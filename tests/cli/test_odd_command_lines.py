@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import shellingham
 from onnx import TensorProto, helper, save
 
 from salver.cli.calling import call
@@ -78,7 +79,7 @@ def options_of(command: Any, *kinds: str) -> list[str]:
     [
         ("run quick -j two", "--workers: 'two' is not a whole number; write a whole number"),
         ("run quick --timeout 10s", "--timeout: '10s' is not a number; write a number"),
-        ("run quick --limit 0", "--limit: '0' is not at least 1; give a number at least 1"),
+        ("run quick --limit 0", "--limit: 0 is too small; give a number of at least 1"),
         ("quick", "no such command: quick; did you mean `salver all quick`?"),
         ("radius net.onnx", "no such command: radius; did you mean `salver check NETWORK --radius`?"),
         ("help run", "did you mean `salver --help`?"),
@@ -88,13 +89,43 @@ def options_of(command: Any, *kinds: str) -> list[str]:
         ("run quick bandit", "too many words: bandit; write `salver run SUITE`, or see"),
         ("run quick --data-dir no-such", "--data-dir: no-such does not exist; make it first, or correct"),
         ("run quick --solvers", "--solvers: its value is missing; write one after the option"),
+        (
+            "run quick --cores 99 -j 199",
+            "--cores: a run of 99 cores does not fit this machine; give at most 2",
+        ),
         ("run net.onnx", "net.onnx: is a network and no suite; write a suite that names it"),
     ],
 )
 def test_a_wrong_value_is_told_with_a_right_one(
-    words: str, told: str, capsys: pytest.CaptureFixture[str]
+    words: str, told: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
     assert told in in_one_line(words.split(), capsys)
+
+
+@pytest.mark.parametrize(("shell", "told"), [("dash", "dash has no completion"), (None, "not started from")])
+def test_completion_without_a_shell_that_has_it(
+    shell: str | None, told: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def detected() -> tuple[str, str]:
+        if shell is None:
+            raise shellingham.ShellDetectionFailure
+        return shell, f"/bin/{shell}"
+
+    monkeypatch.setattr(shellingham, "detect_shell", detected)
+    err = in_one_line(["--install-completion"], capsys)
+    assert told in err
+    assert "start it from bash, zsh, fish or PowerShell" in err
+
+
+def test_more_workers_than_cores_are_told_of(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    assert call(app, ["run", "quick", "-j", "99", "--solvers", "nope"]) == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "salver: --workers: 99 asked for; 2 jobs at a time, since this machine has 2 cores"
+    assert "nope" in second
 
 
 def test_a_folder_that_was_removed_is_told_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -44,7 +44,7 @@ class Outer(Record):
         ({"title": "t", "epsilons": 0.1}, "epsilons: 0.1 is not a list; write [0.1]"),
         ({"title": "t", "epsilons": []}, "epsilons: holds 0 values; give at least 1"),
         ({"title": "t", "epsilons": [0.1, "x"]}, "epsilons.1: 'x' is not a number; write a number"),
-        ({"title": "t", "count": 0}, "count: 0 is not above 0; give a number above 0"),
+        ({"title": "t", "count": 0}, "count: 0 is too small; give a number above 0"),
         ({"title": "t", "count": 1.5}, "count: 1.5 is not a whole number; write a whole number"),
         ({"title": "t", "count": "many"}, "count: 'many' is not a whole number; write a whole number"),
         ({"title": "t", "kind": "ab"}, "kind: 'ab' is not a choice; did you mean abs?"),
@@ -54,7 +54,7 @@ class Outer(Record):
         ({"title": True}, "title: true is not text; write it in quotes"),
         ({"title": "t", "folder": 3}, "folder: 3 is not a path; write it in quotes"),
         ({"title": "t", "inner": [{"shaer": 1}]}, "inner.0.shaer: no entry has this name; did you mean"),
-        ({"title": "t", "inner": [{"share": 2}]}, "inner.0.share: 2 is not at most 1"),
+        ({"title": "t", "inner": [{"share": 2}]}, "inner.0.share: 2 is too large"),
         ({"title": "t", "inner": [{"share": float("nan")}]}, "inner.0.share: nan is not a finite number"),
         ({"title": "t", "inner": ["x"]}, "inner.0: 'x' is not a table of entries"),
         ({"title": "t", "date": "tomorrow"}, "date: 'tomorrow' is not written as it must be; write YYYY"),
@@ -71,7 +71,7 @@ def test_an_entry_is_told_of_in_plain_words(raw: dict[str, Any], told: str) -> N
 def test_an_option_is_named_as_it_is_typed() -> None:
     with pytest.raises(SalverError, match=r"^--epsilons: 'x' is not a number"):
         parse_options(Outer, {"title": "t", "epsilons": ("x",)})
-    with pytest.raises(SalverError, match=r"^-n: 0 is not above 0"):
+    with pytest.raises(SalverError, match=r"^-n: 0 is too small"):
         parse_options(Outer, {"title": "t", "count": 0}, {"count": "-n"})
 
 

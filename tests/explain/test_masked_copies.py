@@ -251,7 +251,7 @@ REFUSED: list[tuple[str, dict[str, Any], tuple[int, ...], str]] = [
     ),
     ("occlusion", {"window": 2, "stride": 3}, IMAGE, "stride: 1 x 3 x 3 is longer than the window"),
     ("occlusion", {"window": 2, "shape": [1, 7, 7]}, IMAGE, "shape: 1 x 7 x 7 is not that of 64 entries"),
-    ("occlusion", {"window": 0}, TABLE, "map: window: 0 is not above 0"),
+    ("occlusion", {"window": 0}, TABLE, "map: window: 0 is too small"),
     ("occlusion", {"window": []}, TABLE, "window: holds 0 values"),
     ("occlusion", {"window": 1, "baseline": "black"}, TABLE, "map: baseline: 'black' is not a number"),
     ("feature-ablation", {"baseline": 2}, TABLE, "baseline: 2 is outside of the range 0 to 1 of entry 0"),
@@ -272,7 +272,7 @@ REFUSED: list[tuple[str, dict[str, Any], tuple[int, ...], str]] = [
     ("lime", {"draws": {"count": 4000}, "patch": 56}, LARGE, "4000 masks of 150528 entries, which are too"),
     ("rise", {"masks": {"count": 4000}}, LARGE, "4000 masks of 150528 entries, which are too many"),
     ("occlusion", {"window": 8, "stride": 4}, LARGE, "3025 masks of 150528 entries, which are too many"),
-    ("rise", {"masks": {"count": 0}}, TABLE, "masks.count: 0 is not above 0"),
+    ("rise", {"masks": {"count": 0}}, TABLE, "masks.count: 0 is too small"),
 ]
 
 

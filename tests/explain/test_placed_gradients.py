@@ -256,12 +256,12 @@ def test_draws_are_seeded_and_binary32() -> None:
 @pytest.mark.parametrize(
     ("method", "entries", "what"),
     [
-        ("integrated-gradients", {"steps": 0}, "steps: 0 is not above 0"),
+        ("integrated-gradients", {"steps": 0}, "steps: 0 is too small"),
         ("integrated-gradients", {"quadrature": "gauslegendre"}, "did you mean gausslegendre?"),
         ("integrated-gradients", {"baseline": []}, "baseline: holds 0 values"),
         ("integrated-gradients", {"baseline": [float("nan")]}, "is not a finite number"),
-        ("square-grad", {"noise": {"draws": 0, "sigma": 1.0}}, "noise.draws: 0 is not above 0"),
-        ("expected-gradients", {"references": {"draws": 0}}, "references.draws: 0 is not above 0"),
+        ("square-grad", {"noise": {"draws": 0, "sigma": 1.0}}, "noise.draws: 0 is too small"),
+        ("expected-gradients", {"references": {"draws": 0}}, "references.draws: 0 is too small"),
         ("expected-gradients", {"references": {"draws": 1, "baselines": []}}, "holds 0 values"),
     ],
 )

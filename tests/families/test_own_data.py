@@ -188,7 +188,7 @@ def test_a_network_on_a_folder_of_images(own: Path, tmp_path: Path) -> None:
         ({"point": "short.npy"}, "short.npy: holds 4 values"),
         ({"point": "far.npy"}, "far.npy: f2 is 99, outside of"),
         ({"point": "zero.npy", "point_label": 3}, "point_label 3 is not below the network's 3 classes"),
-        ({"points": 0}, "points: 0 is not above 0"),
+        ({"points": 0}, "points: 0 is too small"),
         ({"skip": 50}, "has 18 correctly classified points, and all are passed over; choose a number"),
         ({"dataset": "pooled.npz"}, "takes 9 inputs, .*pooled.npz has 32"),
         ({"dataset": "few.npz"}, "gives 3 classes, .*few.npz has 2; name every class"),

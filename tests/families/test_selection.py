@@ -66,6 +66,11 @@ def test_what_is_selected(selection: Selection, found: list[str]) -> None:
     assert [one.name for one in select(ITEMS, selection)] == found
 
 
+def test_a_limit_may_be_larger_than_any_list() -> None:
+    items = [named(0, "a", "n")]
+    assert select(items, Selection(limit=10**30)) == tuple(items)
+
+
 def test_it_is_said_as_on_the_command_line() -> None:
     selection = Selection(only=("a*",), network=("x", "y"), limit=3, shard=Shard(number=2, of=4))
     assert selection.part_of(12, 91) == "12 of 91 instances: --only 'a*' --network x,y --limit 3 --shard 2/4"

@@ -30,7 +30,9 @@ def call(app: Callable[..., Any], arguments: Sequence[str] | None = None) -> int
         Exception: an unexpected one, where `SALVER_DEBUG=1` asks for its traceback.
     """
     try:
-        refuse_empty(list(sys.argv[1:] if arguments is None else arguments))
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        refuse_empty(given)
+        _refuse_unknown_shell(given)
         status = app(arguments, prog_name="salver", standalone_mode=False)
         sys.stdout.flush()
     except SalverError as error:
@@ -61,6 +63,26 @@ def call(app: Callable[..., Any], arguments: Sequence[str] | None = None) -> int
     except Exception as error:
         return _unexpected(error)
     return status if isinstance(status, int) else OK
+
+
+def _refuse_unknown_shell(arguments: Sequence[str]) -> None:
+    """Refuses to complete for a shell that typer does not know, which it says in words of its own.
+
+    Raises:
+        SalverError: with the shells that it knows.
+    """
+    asked = next((one for one in arguments if one in ("--install-completion", "--show-completion")), None)
+    if asked is None:
+        return
+    from shellingham import ShellDetectionFailure, detect_shell
+
+    try:
+        shell = detect_shell()[0]
+    except ShellDetectionFailure:
+        shell = ""
+    if shell not in _SHELLS:
+        what = f"{shell} has no completion" if shell else "it was not started from a shell"
+        raise SalverError(what, asked, "start it from bash, zsh, fish or PowerShell")
 
 
 def _is_somewhere() -> bool:
@@ -174,6 +196,7 @@ def _below(command: Any) -> list[Any]:
     return list(getattr(command, "commands", {}).values())
 
 
+_SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")
 _COMMAND = re.compile(r"No such command '(.*?)'")
 _MISSING = re.compile(r"Missing (?:argument|option|parameter) '(.*?)'")
 _SURPLUS = re.compile(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,6 +170,7 @@ def run_stage(arguments: RunArguments, as_json: bool) -> Path:
     chosen, root, options = read_complete_suite(arguments.suite), project_root(), arguments.options()
     check_engine(options.engine, options.device, arguments.workers)
     limits_for(options, chosen)
+    _note_few_cores(options)
     choose_runners(options)
     if options.name is not None and not arguments.resume:
         refuse_taken_name(root, options.name)
@@ -181,6 +183,16 @@ def run_stage(arguments: RunArguments, as_json: bool) -> Path:
         run_dir, summary = _run_set(chosen, found.manifest, found.folder, options)
     _end_run(chosen, run_dir, summary, as_json)
     return run_dir
+
+
+def _note_few_cores(options: RunOptions) -> None:
+    """One line on stderr where fewer jobs run side by side than were asked for."""
+    from salver.run.engines import slots_here
+
+    here = slots_here(options.workers)
+    if options.engine.is_here and here < options.workers:
+        told = f"{counted(here, 'job')} at a time, since this machine has {counted(here, 'core')}"
+        print(f"salver: --workers: {options.workers} asked for; {told}", file=sys.stderr)
 
 
 def given_stage(arguments: RunArguments, as_json: bool) -> Path:
@@ -197,6 +209,7 @@ def given_stage(arguments: RunArguments, as_json: bool) -> Path:
 
     options = arguments.options()
     check_engine(options.engine, options.device, arguments.workers)
+    _note_few_cores(options)
     choose_runners(options)
     if options.name is not None and not arguments.resume:
         refuse_taken_name(project_root(), options.name)

@@ -14,10 +14,10 @@ from salver.core.errors import SalverError, suggestion
 LONGEST = 60
 """Most characters of a value that an error quotes."""
 _BOUNDS = {
-    "greater_than": ("gt", "above"),
-    "greater_than_equal": ("ge", "at least"),
-    "less_than": ("lt", "below"),
-    "less_than_equal": ("le", "at most"),
+    "greater_than": ("gt", "above", "too small"),
+    "greater_than_equal": ("ge", "of at least", "too small"),
+    "less_than": ("lt", "below", "too large"),
+    "less_than_equal": ("le", "of at most", "too large"),
 }
 _LISTS = ("tuple_type", "list_type", "set_type", "frozen_set_type")
 _TABLES = ("dict_type", "model_type", "model_attributes_type")
@@ -170,8 +170,10 @@ def _words(error: ErrorDetails, kind: type[Any] | None) -> tuple[str, str]:
     if type_ == "missing":
         return "is missing", "add this entry"
     if type_ in _BOUNDS:
-        key, word = _BOUNDS[type_]
-        return f"{given} is not {word} {context[key]:g}", f"give a number {word} {context[key]:g}"
+        key, word, wrong = _BOUNDS[type_]
+        number = str(error["input"])[:LONGEST]
+        what = "is not a number" if number.lower() == "nan" else f"is {wrong}"
+        return f"{number} {what}", f"give a number {word} {context[key]:g}"
     if type_ in _LISTS:
         return f"{given} is not a list", f"write [{given}]"
     if type_ in _TABLES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from itertools import islice
@@ -102,7 +103,8 @@ def read_shard(text: str) -> Shard:
 def fitting(items: Iterable[S], selection: Selection) -> Iterator[S]:
     """What is selected, one after another, in their order; see `select` for one that may not be empty."""
     fits = (one for one in items if all(_fits(one, *filter_) for filter_ in selection.filters))
-    first = islice(fits, selection.limit)
+    # Nobody has as many items as islice can count.
+    first = fits if selection.limit is None else islice(fits, min(selection.limit, sys.maxsize))
     shard = selection.shard
     return first if shard is None else islice(first, shard.number - 1, None, shard.of)
 

@@ -53,7 +53,7 @@ def check_engine(engine: Engine, device: str = "cpu", workers: int = 1) -> None:
     if engine.pin and not engine.is_here:
         raise SalverError("is for this machine's cores", "--pin", "leave it out; give --pin to Dask workers")
     if engine.pin:
-        _pinned(_slots(workers))
+        _pinned(slots_here(workers))
     if engine.backend == "runexec" and (reason := runexec.unavailable()):
         raise SalverError(reason, "--backend runexec", "see `salver doctor`")
     if engine.scheduler is not None and not engine.scheduler.startswith(("tcp://", "tls://")):
@@ -72,7 +72,7 @@ def check_engine(engine: Engine, device: str = "cpu", workers: int = 1) -> None:
 def run_jobs(engine: Engine, work: Work, workers: int, device: str) -> RunSummary:
     """Does the work on the chosen engine; see `run_local`, `run_dask`, `run_slurm`."""
     check_engine(engine, device, workers)
-    slots = _slots(workers)
+    slots = slots_here(workers)
     gpus = _gpus() if device == "cuda" and engine.is_here else ()
     if engine.name == "local":
         return run_local(work, slots, _pinned(slots) if engine.pin else None, gpus)
@@ -90,7 +90,8 @@ def run_jobs(engine: Engine, work: Work, workers: int, device: str) -> RunSummar
     return run_dask(work, LocalWorkers(slots, log, len(gpus), engine.pin))
 
 
-def _slots(workers: int) -> int:
+def slots_here(workers: int) -> int:
+    """Jobs of one core that run side by side on this machine: as many as it has cores, at most."""
     return min(workers, os.cpu_count() or 1)
 
 

@@ -21,7 +21,7 @@ from salver.families.instance import Instance, Manifest
 from salver.families.instance_set import read_manifest, set_folder
 from salver.families.selection import select
 from salver.families.suite import AnySuite, GivenSuite
-from salver.run.engines import check_engine, run_jobs
+from salver.run.engines import check_engine, run_jobs, slots_here
 from salver.run.events import EventLog, RunSummary, Work
 from salver.run.job import Folders
 from salver.run.kept_set import FOLDER, keep_set, kept_set
@@ -100,7 +100,7 @@ def limits_for(options: RunOptions, suite: AnySuite) -> Callable[[Instance, Runn
     """Limits of one job: the instance's timeout unless the user gave one.
 
     Raises:
-        SalverError: a timeout that is not positive and finite, more cores than there are.
+        SalverError: a timeout that is not positive and finite, more cores than workers or than there are.
     """
     if options.timeout is not None and not 0 < options.timeout < math.inf:
         what = f"timeout {options.timeout:g} is not positive and finite"
@@ -108,6 +108,9 @@ def limits_for(options: RunOptions, suite: AnySuite) -> Callable[[Instance, Runn
     if options.engine.is_here and options.cores is not None and options.cores > options.workers:
         what = f"a run of {options.cores} cores does not fit {options.workers} workers"
         raise SalverError(what, "--cores", "lower it or raise --workers: a run takes one worker per core")
+    if options.engine.is_here and (options.cores or 1) > (here := slots_here(options.workers)):
+        what = f"a run of {options.cores} cores does not fit this machine"
+        raise SalverError(what, "--cores", f"give at most {here}, as many as it has")
 
     def limits(instance: Instance, runner: Runner) -> Limits:
         return Limits(

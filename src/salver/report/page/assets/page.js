@@ -149,7 +149,7 @@ class Follow {
     return this;
   }
 
-  // Plots take longest, so of filters that change fast only the last are drawn.
+  // Plots take longest, so they are drawn one by one, and of filters that change fast only the last.
   async show(rows, counted, chosen) {
     const isWhole = rows.length === this.data.rows;
     this.wanted = rows;
@@ -157,9 +157,11 @@ class Follow {
     this.isWhole = isWhole;
     const { boards, figures } = this.parts();
     for (const board of boards) board.show(isWhole ? null : counted, chosen);
-    if (!isWhole) await drawnFirst();
-    if (this.wanted !== rows) return;
-    for (const figure of figures) figure.show(isWhole ? null : rows.slice().sort());
+    for (const figure of figures) {
+      if (!isWhole) await drawnFirst();
+      if (this.wanted !== rows) return;
+      figure.show(isWhole ? null : rows.slice().sort());
+    }
   }
 }
 

@@ -2,6 +2,8 @@
 
 const CHOICES = ["suite", "family", "network", "question", "method", "epsilon", "norm", "solver", "outcome", "witness", "proof"];
 const LONE = ["suite", "family", "network", "question", "method", "epsilon", "norm", "repetition", "witness", "proof", "neurons", "limit_s"];
+// What chooses runs by how they ended, which leaves every solver only a part of its instances.
+const ENDS = ["outcome", "witness", "proof"];
 const SIZES = [50, 100, 500, 1000];
 
 class ResultsTable {
@@ -177,7 +179,8 @@ class ResultsTable {
     const set = [...(words ? [`text \u201c${words}\u201d`] : []), ...Object.entries(chosen).map(([name, value]) => `${data.byName[name].label} ${value || "(none)"}`)];
     document.getElementById("kept").textContent =
       `Filtered: ${this.instances().length} of ${data.ids.length} instances, ${rows.length} of ${data.rows} runs`;
-    document.getElementById("set").textContent = set.join(", ");
+    const isByEnd = ENDS.some((name) => name in chosen);
+    document.getElementById("set").textContent = set.join(", ") + (isByEnd ? " (shares and scores are of these runs alone)" : "");
   }
 
   // The instances of the rows found, each once, in the order of the rows.
