@@ -19,8 +19,8 @@ for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_threads, "1")
 
 # How long an example takes says how busy the machine is, nothing else.
-hypothesis.settings.register_profile("salver", deadline=None)
-hypothesis.settings.load_profile("salver")
+hypothesis.settings.register_profile("whole", deadline=None)
+hypothesis.settings.register_profile("quick", deadline=None, max_examples=30)
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -31,9 +31,17 @@ SLOW = {
 """Folders whose tests start processes, engines or campaigns; single slow tests elsewhere are marked there."""
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    hypothesis.settings.load_profile("quick" if _is_quick(config) else "whole")
+
+
+def _is_quick(config: pytest.Config) -> bool:
+    return config.option.markexpr == "not slow"
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """The quick part does not even import them: that takes as long as many of its tests."""
-    skipped = config.option.markexpr == "not slow" and collection_path.parent == ROOT / "tests"
+    skipped = _is_quick(config) and collection_path.parent == ROOT / "tests"
     return True if skipped and collection_path.name in SLOW else None
 
 

@@ -61,6 +61,12 @@ MAPS: list[Explanation] = [
     KernelShap(groups=(0, 0, 1, 1, 2, 2, 3, 3, 4), draws=Draws(count=12), baseline=(0.25,)),
     Lime(draws=Draws(count=20)),
 ]
+KINDS_OF_BLOCKS = [
+    one
+    for one in MAPS
+    if one.method in ("gradient", "cam", "integrated-gradients", "guided-backprop", "occlusion")
+]
+"""Maps whose programs have every kind of block together, each absolute and signed where that adds one."""
 Array = np.ndarray
 Broken = Callable[[Array, Array, Array, int], Array]
 """Whether it holds [batch]: from logits [batch, m], maps [batch, s], the map at xhat [s] and its label."""

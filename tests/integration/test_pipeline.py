@@ -20,7 +20,7 @@ from tests.builders.command_line import salver
 from tests.builders.tiny_suite import tiny_suite
 
 ROOT = Path(__file__).resolve().parents[2]
-SUITE = tiny_suite(1, [0.3, 0.5], [0.5, 1.1])
+SUITE = tiny_suite(1, [0.3], [0.5, 1.1])
 
 
 @pytest.fixture(scope="module")

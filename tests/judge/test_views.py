@@ -145,6 +145,7 @@ def test_at_a_tie_the_class_shown_is_the_other_one():
     assert seen(facts, np.array([2.0, 1.0, 0.5, 3.0])).label == 0
 
 
+@pytest.mark.slow
 def test_an_activation_map_has_the_shape_of_its_feature_map(made):
     folder, manifest = made
     (cam,) = (i for i in manifest.instances if i.facts.family == "cam_topk")
@@ -158,6 +159,7 @@ def test_an_activation_map_has_the_shape_of_its_feature_map(made):
     assert top[0] != top[1]
 
 
+@pytest.mark.slow
 def test_no_view_without_a_map_or_with_a_witness_that_does_not_replay(made):
     folder, manifest = made
     label = next(i for i in manifest.instances if i.facts.family == "label_robustness")
@@ -176,6 +178,7 @@ def test_xhat_is_read_off_a_box_that_is_cut_off_on_one_side_at_most(values, epsi
     assert np.allclose(centre_of_box(low, high, facts), x, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_without_the_data_xhat_comes_from_the_box(made):
     folder, manifest = made
     box = next(i for i in manifest.instances if i.facts.family == "vg_box" and witness_of(folder, i))

@@ -179,7 +179,7 @@ def test_ranges_and_every_row_hold_at_sampled_points(tmp_path: Path, seed: int) 
             assert (row >= -1e-7 * (1 + np.abs(row).max())).all(), (kind, name, entry)
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(6))
 def test_no_multipliers_make_a_wrong_bound(tmp_path: Path, seed: int) -> None:
     query = read_again(draw(tmp_path, 100 + seed).query)
     graph, rng = graph_of(query.network), np.random.default_rng(seed)

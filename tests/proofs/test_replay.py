@@ -17,7 +17,7 @@ from experiments.soundness.queries import draw
 from experiments.soundness.stated import read_again
 from salver.solvers.bounding.reduced import reduce_to_open
 from salver.solvers.hybrid.solver import solve
-from salver.solvers.journal import Journal, Refutation
+from salver.solvers.journal import Ends, Journal, Refutation
 from salver.solvers.proving.rows import shortened
 from salver.solvers.proving.search import ProofSearch, prove
 from salver.solvers.query import Budget, Options, Query, Verdict
@@ -63,6 +63,7 @@ def test_what_was_recorded_proves_the_query_without_another_search(tmp_path, see
 def test_a_proof_goes_through_the_nodes_of_the_search(tmp_path, seed, without):
     query, journal = solved(tmp_path, seed, without)
     assert len(list(nodes(journal))) > 1
+    assert any(noted.ends for node in nodes(journal) for noted in node.passes)
     steps = prove(query, Budget(60.0), journal=journal)
     assert steps is not None
     assert accepted(query, query.prop, steps)
@@ -102,6 +103,11 @@ def forged(journal: Journal, rng: np.random.Generator) -> Journal:
         )
         for refuted in journal.refuted
     ]
+    passes = [
+        replace(noted, ends=tuple(other_ends(ends, rng) for ends in noted.ends))
+        for noted in journal.passes
+        if rng.random() < 0.9
+    ]
     closing = journal.closing or (found[0].why if found else None)
     kept = [
         (replace(decision, side=1 - decision.side) if rng.random() < 0.3 else decision, forged(child, rng))
@@ -109,7 +115,17 @@ def forged(journal: Journal, rng: np.random.Generator) -> Journal:
         if decision.kind != "clause"
     ]
     why, kept = None if closing is None else other(closing), kept if rng.random() < 0.8 else []
-    return Journal(found, why, kept, journal.program)
+    return Journal(found, why, kept, journal.program, passes=passes)
+
+
+def other_ends(ends: Ends, rng: np.random.Generator) -> Ends:
+    """The same ends with the other sides or multipliers here and there."""
+    if rng.random() < 0.3:
+        order = np.argsort(ends.lower, kind="stable")
+        return replace(ends, entries=ends.entries[order][::-1])
+    if ends.multipliers is None:
+        return ends
+    return replace(ends, multipliers=ends.multipliers * np.float32(10.0 ** rng.uniform(-3, 3)))
 
 
 @pytest.fixture(scope="module")

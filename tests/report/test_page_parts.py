@@ -311,9 +311,14 @@ def test_a_line_in_fewer_bytes_is_the_same_line(points: list[tuple[float, float]
 def test_a_cloud_of_circles_is_one_path() -> None:
     circle = '<path transform="translate({},7)" d="M2,0A2,2,0,1,1,-2,0A2,2,0,1,1,2,0" stroke="red"/>'
     svg = compact(f"<g>{circle.format(5)}{circle.format(30.25)}</g>")
-    assert (
-        svg == '<g><path d="M7.0,7.0a2.0,2.0,0,1,1,0,-.1zM32.2,7.0a2.0,2.0,0,1,1,0,-.1z" stroke="red"/></g>'
-    )
+    assert svg == '<path d="M7.0,7.0a2.0,2.0,0,1,1,0,-.1zM32.2,7.0a2.0,2.0,0,1,1,0,-.1z" stroke="red"/>'
+
+
+def test_a_grid_is_one_path_and_groups_that_say_nothing_go() -> None:
+    line = '<line transform="translate({},0)" x2="0" y2="-5" stroke="red"/>'
+    moved = f'<g transform="translate(1,2)"><g>{line.format(0)}{line.format(50)}</g></g>'
+    svg = compact(f'<g><path d="M0,0h0v140h0Z"/>{moved}<g fill="none"><g></g></g></g>')
+    assert svg == '<g transform="translate(1,2)"><path d="M0,0l0,-5M50,0l0,-5" stroke="red"/></g>'
 
 
 def test_ticks_of_counts_are_whole_numbers() -> None:

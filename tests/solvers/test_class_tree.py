@@ -112,7 +112,7 @@ def _largest_slack(query: Query) -> float:
     return float(query.prop.margin(outputs).max())
 
 
-@pytest.mark.parametrize("cells", [1, class_tree.CELLS])
+@pytest.mark.parametrize("cells", [pytest.param(1, marks=pytest.mark.slow), class_tree.CELLS])
 def test_the_tree_closes_what_the_root_leaves_and_nothing_that_has_a_point(
     cells: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

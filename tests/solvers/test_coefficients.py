@@ -14,7 +14,7 @@ from salver.nets.program import Program
 from salver.solvers.bounding import coefficients
 from salver.solvers.bounding.propagation import propagate
 from tests.builders.explained_networks import program_of
-from tests.builders.questions import MAPS
+from tests.builders.questions import KINDS_OF_BLOCKS
 from tests.builders.small_queries import boxes_of, random_query
 
 
@@ -106,8 +106,10 @@ def test_bounds_of_random_queries(tmp_path: Path, seed: int, monkeypatch: pytest
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("explanation", MAPS, ids=lambda e: f"{e.short}{'-abs' if e.absolute else ''}")
-def test_bounds_of_every_map(explanation: Explanation, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "explanation", KINDS_OF_BLOCKS, ids=lambda e: f"{e.short}{'-abs' if e.absolute else ''}"
+)
+def test_bounds_of_every_kind_of_block(explanation: Explanation, monkeypatch: pytest.MonkeyPatch) -> None:
     program = program_of(explanation, "pooled")
     middle = np.random.default_rng(5).uniform(0.2, 0.8, program.input_size)
     same_bounds(program, middle - 0.1, middle + 0.1, monkeypatch)

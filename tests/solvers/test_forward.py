@@ -14,7 +14,7 @@ from salver.solvers.bounding.block_lines import relaxed
 from salver.solvers.bounding.forward import ForwardForms
 from salver.solvers.bounding.propagation import propagate
 from tests.builders.explained_networks import program_of
-from tests.builders.questions import MAPS
+from tests.builders.questions import KINDS_OF_BLOCKS, MAPS
 from tests.builders.small_queries import boxes_of, random_query, relu_network
 
 
@@ -53,6 +53,16 @@ def test_every_map(explanation: Explanation) -> None:
     program = program_of(explanation, "pooled")
     middle = np.random.default_rng(4).uniform(0.2, 0.8, program.input_size)
     forms_hold(program, middle - 0.2, middle + 0.2, 4)
+
+
+@pytest.mark.slow
+def test_few_maps_have_every_kind_of_block() -> None:
+    """What is tried on these alone, since all the others take longer, misses no kind."""
+    few, all_ = (
+        {type(block) for one in maps for block in program_of(one, "pooled").blocks}
+        for maps in (KINDS_OF_BLOCKS, MAPS)
+    )
+    assert few == all_
 
 
 def test_correlations_count() -> None:

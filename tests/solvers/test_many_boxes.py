@@ -15,7 +15,7 @@ from salver.solvers.bounding.forward import Form, ForwardForms
 from salver.solvers.bounding.many_boxes import BoundedBoxes, bound_boxes
 from salver.solvers.bounding.propagation import propagate
 from tests.builders.explained_networks import program_of
-from tests.builders.questions import MAPS
+from tests.builders.questions import KINDS_OF_BLOCKS
 from tests.builders.small_queries import boxes_of, random_query
 
 BOXES = 9
@@ -73,8 +73,10 @@ def test_random_queries(tmp_path: Path, seed: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("explanation", MAPS, ids=lambda e: f"{e.short}{'-abs' if e.absolute else ''}")
-def test_every_map(explanation: Explanation) -> None:
+@pytest.mark.parametrize(
+    "explanation", KINDS_OF_BLOCKS, ids=lambda e: f"{e.short}{'-abs' if e.absolute else ''}"
+)
+def test_every_kind_of_block(explanation: Explanation) -> None:
     """Gates, factors, products, squares and absolute values."""
     program, rng = program_of(explanation, "pooled"), np.random.default_rng(5)
     middle = rng.uniform(0.2, 0.8, program.input_size)

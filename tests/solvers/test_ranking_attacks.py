@@ -68,7 +68,7 @@ def test_solvers_agree_with_the_oracle(tmp_path: Path, leave: int) -> None:
             verdict = solver.solve(query, Budget(20.0), Options()).verdict
             if truth is not Truth.UNKNOWN:
                 assert verdict.value == truth.value, (seed, solver.__name__)
-        for solver in (er_attack, mse_attack):
+        for solver in (er_attack, mse_attack) if truth is Truth.SAT or seen[truth] == 1 else ():
             result = solver.solve(query, Budget(20.0), Options())
             assert result.verdict in (Verdict.SAT, Verdict.UNKNOWN)
             if result.verdict is Verdict.SAT:

@@ -108,7 +108,7 @@ def verdict(name: str, query: Query) -> Verdict:
 @pytest.mark.parametrize("name", ["hybrid", "crown", "milp", "milp-scip"])
 def test_a_verdict_does_not_feel_the_scale(name: str, scaling: str, tmp_path: Path) -> None:
     found = set()
-    for seed in range(3):
+    for seed in (1, 2):
         query = scaled_query(seed)
         whole = verdict(name, query.query(tmp_path))
         assert whole in DECISIVE

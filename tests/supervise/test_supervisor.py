@@ -329,13 +329,14 @@ def test_a_killed_fork_server_leaves_nothing_and_is_replaced(
     assert run("sat").termination is Termination.EXITED
 
 
+@pytest.mark.slow
 def test_a_fork_server_that_does_not_answer_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with forking.supervisor() as supervisor:
         server = supervisor.parent
     os.kill(server, signal.SIGSTOP)
-    monkeypatch.setattr(forking, "GREETING_S", 0.5)
+    monkeypatch.setattr(forking, "GREETING_S", 2.0)
     assert run_supervised(["true"], tmp_path, ROOMY).termination is Termination.EXITED
     with pytest.raises(ProcessLookupError):
         os.kill(server, 0)

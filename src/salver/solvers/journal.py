@@ -7,6 +7,7 @@ words.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from salver.spec import Atom
 
 Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
+Flags = npt.NDArray[np.bool_]
 
 TWO_SIDED = frozenset({"range", "product_point"})
 """Kinds of rows with a lower and an upper limit."""
@@ -61,6 +63,49 @@ class Refuted:
     why: Refutation
 
 
+@dataclass(frozen=True, eq=False)
+class Ends:
+    """Ends of ranges that a pass moved.
+
+    Attributes:
+        of, number: as in `Weighted`: `pre`, `value` or `block`.
+        entries, lower: of each end [k] its entry, and whether it is the lower one.
+        multipliers: of the facts that show each end [k, facts], sparse; None where there are none.
+    """
+
+    of: str
+    number: int
+    entries: Indices
+    lower: Flags
+    multipliers: Any = None
+
+
+Fact = tuple[int, int, int] | Atom
+"""What cuts the box: a decided sign, as pre-activation, neuron and sign, or an atom."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pass:
+    """What one way of bounding moved in a node.
+
+    Attributes:
+        kind: `forward`; `backward`, from the limits of the outputs; `cut`, over the box that `facts` leave.
+        after: how many refutations of the node were found before.
+        undecided: neurons that were open after it.
+    """
+
+    kind: str
+    after: int
+    undecided: int
+    ends: tuple[Ends, ...]
+    facts: tuple[Fact, ...] = ()
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers are kept, about."""
+        return sum(len(e.entries) + (0 if e.multipliers is None else e.multipliers.nnz) for e in self.ends)
+
+
 @dataclass(frozen=True)
 class Decision:
     """What makes a node of its parent.
@@ -85,6 +130,7 @@ class Journal:
     Attributes:
         refuted: in the order in which they were found; every one may rest on those before it.
         closing: why the node has no point, where one refutation says so.
+        passes: bounds of the node, in the order in which they were found.
         children: what the node was split into.
         program: at the root, the program whose neurons and blocks all numbers mean; None for that of the
             whole network.
@@ -98,3 +144,4 @@ class Journal:
     program: Program | None = None
     bare: bool = False
     at_root: bool = False
+    passes: list[Pass] = field(default_factory=list)

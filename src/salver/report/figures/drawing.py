@@ -29,6 +29,12 @@ _CIRCLE = re.compile(r'<path transform="translate\(([\d.-]+),([\d.-]+)\)" d="M([
 _CIRCLES = re.compile(rf"(?:{_CIRCLE.pattern})+")
 _COORDINATES = re.compile(r' (?:d|transform)="[^"]*"')
 _DECIMALS = re.compile(r"(\.\d)\d+")
+# A rectangle without a style, where nothing is filled.
+_BLANK = re.compile(r'<path d="M[\d.,-]+h[\d.-]+v[\d.-]+h[\d.-]+Z"/>')
+_RULE = re.compile(r'<line transform="translate\(([^)]*)\)" x2="([^"]*)" y2="([^"]*)"([^>]*)/>')
+_RULES = re.compile(rf"(?:{_RULE.pattern})+")
+_GROUP = re.compile(r"<g[^>]*>|</g>")
+_NOTHING = re.compile(r"<g[^>]*></g>")
 _LINES = re.compile(r"M[\d.-]+,[\d.-]+(?:L[\d.-]+,[\d.-]+){2,}")
 PANEL = 140
 """Width and height of a panel, in pixels."""
@@ -139,10 +145,34 @@ def _cells(values: Any, cells: int) -> Any:
 
 
 def compact(svg: str) -> str:
-    """The same picture in fewer bytes: a cloud of circles as one path, tenths of a pixel."""
-    merged = _CIRCLES.sub(lambda run: _merged(run[0]), _UNSEEN.sub("", svg))
-    rounded = _COORDINATES.sub(lambda attribute: _DECIMALS.sub(r"\1", attribute[0]), merged)
+    """The same picture in fewer bytes and elements: clouds and grids as one path each, tenths of a pixel."""
+    merged = _CIRCLES.sub(lambda run: _merged(run[0]), _BLANK.sub("", _UNSEEN.sub("", svg)))
+    ruled = _RULES.sub(lambda run: _ruled(run[0]), _flat(merged))
+    rounded = _COORDINATES.sub(lambda attribute: _DECIMALS.sub(r"\1", attribute[0]), ruled)
     return _LINES.sub(lambda line: _stepped(line[0]), rounded)
+
+
+def _flat(svg: str) -> str:
+    """Without groups that say nothing or have nothing."""
+    is_kept: list[bool] = []
+
+    def tag(found: re.Match[str]) -> str:
+        if found[0] == "</g>":
+            return "</g>" if is_kept.pop() else ""
+        is_kept.append(found[0] != "<g>")
+        return found[0] if is_kept[-1] else ""
+
+    flat, emptied = _GROUP.sub(tag, svg), 1
+    while emptied:
+        flat, emptied = _NOTHING.subn("", flat)
+    return flat
+
+
+def _ruled(run: str) -> str:
+    paths: dict[str, list[str]] = {}
+    for start, x, y, style in _RULE.findall(run):
+        paths.setdefault(style, []).append(f"M{start}l{x},{y}")
+    return "".join(f'<path d="{"".join(rules)}"{style}/>' for style, rules in paths.items())
 
 
 def _stepped(line: str) -> str:

@@ -30,6 +30,8 @@ from salver.run.manifest import RunManifest
 from salver.spec.truth import ANSWER_WORDS, Truth, in_words
 
 _NUMBER = re.compile(r"(\d{1,99})")
+NOTHING = ("", "none", "absent", -1)
+"""Values of a column that tell nothing."""
 PLAIN_BYTES = 200_000
 """Data up to this size stands in the page as it is; larger data is compressed."""
 
@@ -130,6 +132,7 @@ def embedded(data: Mapping[str, Any], plain_bytes: int = PLAIN_BYTES) -> Embedde
 def _column(frame: pd.DataFrame, column: ResultColumn) -> dict[str, Any]:
     shown: dict[str, Any] = {"name": column.name, "label": column.heading}
     shown |= {"hidden": True} if column.hidden else {}
+    shown["telling"] = len({value for value in frame[column.name].dropna().unique() if value not in NOTHING})
     if column.digits is None:
         codes, values = pd.factorize(frame[column.name], sort=False)
         words = ANSWER_WORDS if column.name in ("claim", "truth") else {}

@@ -20,6 +20,7 @@ from salver.solvers.bounding.relaxation import TINY, UNDERFLOW
 from salver.spec import Ball
 
 Array = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.intp]
 _FARTHEST = 1e6
 """Largest distance of a halfspace from the middle of the box that steps count, in what it reaches."""
 
@@ -43,10 +44,9 @@ def stack(parts: list[Halfspaces], size: int) -> Halfspaces:
     return Halfspaces(np.vstack([p.matrix for p in parts]), np.concatenate([p.constant for p in parts]))
 
 
-def cutting(cuts: Halfspaces, lower: Array, upper: Array, ball: Ball | None = None) -> Halfspaces:
-    """The halfspaces that cut something off the box, or off the ball in it."""
-    keep = _least(cuts.matrix, cuts.constant, lower, upper, ball) < 0
-    return Halfspaces(cuts.matrix[keep], cuts.constant[keep])
+def cutting(cuts: Halfspaces, lower: Array, upper: Array, ball: Ball | None = None) -> Indices:
+    """The halfspaces, by number, that cut something off the box, or off the ball in it."""
+    return np.flatnonzero(_least(cuts.matrix, cuts.constant, lower, upper, ball) < 0)
 
 
 def lower_bounds(

@@ -7,7 +7,7 @@ conditions cut from the box are repeated until they decide no more neurons.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -20,12 +20,19 @@ from salver.solvers.alternatives import without_refuted
 from salver.solvers.bounding.backward import tighten_backwards
 from salver.solvers.bounding.bounds import Bounds, Signs
 from salver.solvers.bounding.copies import implied_by_copies
-from salver.solvers.bounding.halfspaces import Halfspaces, cutting, lower_bounds, stack
+from salver.solvers.bounding.halfspaces import (
+    Halfspaces,
+    cutting,
+    lower_bounds,
+    stack,
+    with_multipliers,
+)
 from salver.solvers.bounding.linear_bounds import bound_affine, linear_lower
 from salver.solvers.bounding.propagation import propagate
 from salver.solvers.bounding.reduced import Reduction, TooLargeError
 from salver.solvers.hybrid.branching import branching_neuron
-from salver.solvers.journal import Decision, Journal
+from salver.solvers.hybrid.noting import ends_of_cuts, note_cut, note_pass
+from salver.solvers.journal import Decision, Ends, Fact, Journal
 from salver.solvers.query import Query
 from salver.solvers.slack import slack_rows
 from salver.spec import Property
@@ -150,14 +157,14 @@ def tighten(query: Query, node: SearchNode, without: frozenset[str] = frozenset(
         if implied is None:
             return None
         signs, within = implied
-        bounds = _forward_and_back(query, signs, within, known, "backward" not in without)
+        bounds = _forward_and_back(query, signs, within, known, "backward" not in without, node.journal)
         if bounds is None or "halfspaces" in without:
             return bounds
         open_before = bounds.undecided
         cuts = _class_cuts(query.program, query.prop, bounds)
         if cuts is None:
             return None
-        cut = _cut(query.program, bounds, cuts)
+        cut = _cut(query.program, bounds, cuts, node.journal)
         if cut is None:
             return None
         if open_before - cut.undecided <= _WORTH_REPEATING * open_before:
@@ -230,7 +237,12 @@ def _with_zero(values: Array, entry: int) -> Array:
 
 
 def _forward_and_back(
-    query: Query, signs: dict[int, Signs], within: Bounds, known: bool, back: bool
+    query: Query,
+    signs: dict[int, Signs],
+    within: Bounds,
+    known: bool,
+    back: bool,
+    journal: Journal | None,
 ) -> Bounds | None:
     """Repeats both passes while they decide enough; `known`: the first forward pass is already done."""
     program = query.program
@@ -239,6 +251,7 @@ def _forward_and_back(
         bounds = within
         if not known:
             bounds = propagate(program, *box, fixed=signs, within=within, outputs=False)
+            note_pass(journal, "forward", within, bounds)
         known = False
         if bounds.infeasible:
             return None
@@ -247,8 +260,9 @@ def _forward_and_back(
         bounds = replace(bounds, output_lower=low, output_upper=high)
         if not back:
             return bounds
-        open_before = bounds.undecided
+        open_before, before = bounds.undecided, bounds
         bounds = tighten_backwards(program, query.prop, bounds)
+        note_pass(journal, "backward", before, bounds)
         if bounds.infeasible:
             return None
         if open_before - bounds.undecided <= _WORTH_REPEATING * open_before:
@@ -256,7 +270,7 @@ def _forward_and_back(
         signs, within = dict(enumerate(bounds.signs)), bounds
 
 
-def _class_cuts(program: Program, prop: Property, bounds: Bounds) -> list[Halfspaces] | None:
+def _class_cuts(program: Program, prop: Property, bounds: Bounds) -> list[_Cut] | None:
     """Halfspaces from comparisons of outputs with one conjunction left; None when a clause has none.
 
     Ranges of single outputs are the business of the backward pass.
@@ -266,14 +280,15 @@ def _class_cuts(program: Program, prop: Property, bounds: Bounds) -> list[Halfsp
         return [] if all(prop.comparisons) else None
     majorant = _majorant(program, bounds, slack_rows(program.output, atoms))
     possible = _can_hold(majorant, bounds)
-    cuts, numbers = [], iter(range(len(atoms)))
+    cuts, numbers = list[_Cut](), iter(range(len(atoms)))
     for clause in prop.comparisons:
         rows = [np.array([next(numbers) for _ in part], dtype=np.intp) for part in clause]
         live = [part for part in rows if possible[part].all()]
         if not live:
             return None
         if len(live) == 1:
-            cuts.append(Halfspaces(majorant.matrix[live[0]], majorant.constant[live[0]]))
+            halfspaces = Halfspaces(majorant.matrix[live[0]], majorant.constant[live[0]])
+            cuts.append(_Cut(halfspaces, [atoms[number] for number in live[0]]))
     return cuts
 
 
@@ -291,32 +306,51 @@ def _majorant(program: Program, bounds: Bounds, rows: Affine) -> Halfspaces:
     return Halfspaces(-matrix, -constant)
 
 
-def _cut(program: Program, bounds: Bounds, class_cuts: list[Halfspaces]) -> Bounds | None:
+@dataclass(frozen=True, eq=False)
+class _Cut:
+    """Halfspaces that contain every x of the box for which facts hold, and the fact of each."""
+
+    halfspaces: Halfspaces
+    facts: Sequence[Fact]
+
+
+def _cut(program: Program, bounds: Bounds, class_cuts: list[_Cut], journal: Journal | None) -> Bounds | None:
     """Bounds of the open pre-activations over the box cut by decided signs and class conditions."""
     box = (bounds.input_lower, bounds.input_upper)
-    cuts = cutting(stack([*_sign_cuts(program, bounds), *class_cuts], program.input_size), *box, bounds.ball)
+    known = [*_sign_cuts(program, bounds), *class_cuts]
+    whole = stack([part.halfspaces for part in known], program.input_size)
+    keep = cutting(whole, *box, bounds.ball)
+    cuts = Halfspaces(whole.matrix[keep], whole.constant[keep])
     if not cuts.count:
         return bounds
     lows, highs, signs = list(bounds.pre_lower), list(bounds.pre_upper), list(bounds.signs)
+    moved, empty = list[Ends](), False
     for number, pre in enumerate(program.pre):
         open_ = np.flatnonzero(bounds.signs[number] == 0)
         if not len(open_):
             continue
         minorants = [linear_lower(program, bounds, pre.affine.rows(open_, sign)) for sign in (1.0, -1.0)]
         rows, constants = (np.concatenate(parts) for parts in zip(*minorants, strict=True))
-        found = lower_bounds(rows, constants, cuts, *box, ball=bounds.ball)
+        found, multipliers = with_multipliers(rows, constants, cuts, *box, ball=bounds.ball)
+        if journal is not None:
+            moved += ends_of_cuts(number, open_, (lows[number], highs[number]), found, multipliers)
         low, high = lows[number].copy(), highs[number].copy()
         low[open_] = np.maximum(low[open_], found[: len(open_)])
         high[open_] = np.minimum(high[open_], -found[len(open_) :])
-        if (low > high).any():
-            return None
+        lows[number], highs[number] = low, high
+        empty = bool((low > high).any())
+        if empty:
+            break
         decided = np.where(low > 0, 1, np.where(high <= 0, -1, 0))
         signs[number] = np.where(signs[number] != 0, signs[number], decided).astype(np.int8)
-        lows[number], highs[number] = low, high
-    return replace(bounds, pre_lower=lows, pre_upper=highs, signs=signs)
+    if journal is not None:
+        facts = [fact for part in known for fact in part.facts]
+        undecided = sum(int((known == 0).sum()) for known in signs)
+        note_cut(journal, [facts[number] for number in keep.tolist()], moved, undecided)
+    return None if empty else replace(bounds, pre_lower=lows, pre_upper=highs, signs=signs)
 
 
-def _sign_cuts(program: Program, bounds: Bounds) -> list[Halfspaces]:
+def _sign_cuts(program: Program, bounds: Bounds) -> list[_Cut]:
     """Decided signs that the box alone does not imply."""
     parts = []
     for number, pre in enumerate(program.pre):
@@ -324,5 +358,6 @@ def _sign_cuts(program: Program, bounds: Bounds) -> list[Halfspaces]:
         for side, unclear in ((1, bounds.pre_lower[number] <= 0), (-1, bounds.pre_upper[number] >= 0)):
             rows = np.flatnonzero((signs == side) & unclear)
             if len(rows):
-                parts.append(_majorant(program, bounds, pre.affine.rows(rows, float(side))))
+                halfspaces = _majorant(program, bounds, pre.affine.rows(rows, float(side)))
+                parts.append(_Cut(halfspaces, [(number, int(row), side) for row in rows]))
     return parts

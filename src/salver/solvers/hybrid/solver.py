@@ -55,8 +55,10 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
     query, whole = (query, root_node(query)) if reduction is None else reduced_root(query, reduction)
     if "alternatives" not in options.without:
         query = without_refuted(query, whole.within)
+    # Workers of several processes would have to send what they found.
+    journal = Journal(program=query.program) if options.record and options.threads == 1 else None
     begun = time.monotonic()
-    bounds = tighten(query, whole, options.without)
+    bounds = tighten(query, replace(whole, journal=journal), options.without)
     took = time.monotonic() - begun
     if bounds is None:
         kept = Journal(program=query.program, at_root=True) if options.record else None
@@ -73,8 +75,6 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
         if witness is not None:
             return Result(Verdict.SAT, witness)
         attack = AttackTurns(descent, longest=(short.seconds - short.left) / max(descent.rounds, 1))
-    # Workers of several processes would have to send what they found.
-    journal = Journal(program=query.program) if options.record and options.threads == 1 else None
     root = SearchNode(dict(enumerate(bounds.signs)), bounds, journal=journal)
     if options.threads > 1:
         from salver.solvers.hybrid.parallel import search_in_parallel
@@ -89,6 +89,7 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
     result = search(query, budget, options, [root], attack=attack, cover=cover, classes=classes)
     if journal is not None and classes is not None and classes.closed:
         journal.children, journal.closing = classes.journal.children, classes.journal.closing
+        journal.passes = []  # most of what they say is about the map
     return replace(result, journal=journal)
 
 

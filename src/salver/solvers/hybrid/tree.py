@@ -45,6 +45,8 @@ LEAF_FIRST = 12
 """Open neurons up to which the mixed-integer back end is tried at first."""
 MOST_RECORDED = 50_000
 """Refutations that are kept for a proof, of a few kB each; of a larger search the proof finds its own."""
+LIKE_ONE = 500
+"""Numbers that passes keep which count as a refutation."""
 ALLOWANCE_S = 1.0
 LEAF_BACKEND = "scip"
 """HiGHS is quicker on whole small queries, but was seen to run past its time limit by tens of seconds."""
@@ -179,7 +181,7 @@ class TreeSearch:
         """A verdict about the node, or the nodes that it is split into."""
         query = node.query(self.query)
         while True:
-            bounds = tighten(query, node, self.options.without)
+            bounds = self._tighten(query, node)
             if bounds is None:
                 self.statistics.closed += 1
                 return Result(Verdict.UNSAT)
@@ -226,6 +228,15 @@ class TreeSearch:
         if not nodes:
             self.doubt = self.doubt or THIN
         return nodes if node.journal is None else _recorded(node.journal, nodes)
+
+    def _tighten(self, query: Query, node: SearchNode) -> Bounds | None:
+        """Bounds of a node, whose passes are kept as long as there is room."""
+        if node.journal is None or self.recorded >= MOST_RECORDED:
+            return tighten(query, replace(node, journal=None), self.options.without)
+        before = len(node.journal.passes)
+        bounds = tighten(query, node, self.options.without)
+        self.recorded += sum(noted.numbers for noted in node.journal.passes[before:]) // LIKE_ONE
+        return bounds
 
     def _ordered(self, nodes: list[SearchNode]) -> list[SearchNode]:
         """The nodes, those with the attack's closest point last: they are searched first."""

@@ -27,16 +27,19 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
+AddBoth = Callable[[Rows, int, tuple[Array, Array]], None]
 AddLimits = Callable[[Rows, int, Array], None]
 """Adds to a deduction the limits of all y, each times its (signed) multiplier."""
+OpenParts = list[tuple[int, Indices]]
+"""Blocks and their entries, which together are u."""
 
 WORTH_BOUNDING = 0.5
 """A range of a gated value is proven when it leaves at most this share of the one before, or excludes 0."""
 
 
-def read_backwards(deductions: Deductions, context: Context) -> bool:
+def read_backwards(deductions: Deductions, context: Context, worth: float | None = None) -> bool:
     """Narrows gated values by the limits of the outputs and decides masks; whether a mask was decided."""
-    return _ReadBack(deductions, context).run()
+    return _ReadBack(deductions, context, worth).run()
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,19 +49,25 @@ class EstimatedRanges:
     Attributes:
         low, high: the ranges.
         below, above: what shows them.
+        rests: what is left of every entry of u at the lower ends and at the upper ones, each [c, m].
     """
 
     low: Array
     high: Array
     below: Array
     above: Array
+    rests: tuple[Array, Array]
 
     def part(self, at: Indices) -> EstimatedRanges:
-        return EstimatedRanges(self.low[at], self.high[at], self.below[at], self.above[at])
+        sides = (self.low[at], self.high[at], self.below[at], self.above[at])
+        return EstimatedRanges(*sides, (self.rests[0][at], self.rests[1][at]))
 
-    def multipliers(self, entry: int, lower: bool) -> Array:
-        """Signed multipliers [k] of the limits of y that bound one entry, or minus it, from below."""
-        return np.asarray(self.below[entry] if lower else -self.above[entry])
+    def multipliers(self, entry: int, lower: bool) -> tuple[Array, Array]:
+        """Signed multipliers [k] of the limits of y that bound one entry, or minus it, from below; and the
+        coefficients [m] of u that are left."""
+        if lower:
+            return self.below[entry], self.rests[0][entry]
+        return -self.above[entry], -self.rests[1][entry]
 
 
 def best_of(
@@ -70,9 +79,9 @@ def best_of(
     single = np.zeros_like(how.sums)
     single[each, how.rows] = 1.0 / rows[how.rows, how.chosen]
     tight = low >= how.ranges[0], high <= how.ranges[1]
-    ends: list[tuple[Array, Array]] = []
+    ends: list[tuple[Array, Array, Array]] = []
     for sign, (near, far) in ((1.0, tight), (-1.0, tight[::-1])):
-        values, chosen = [], []
+        values, chosen, rests = [], [], []
         for weights in (single, how.sums):
             used = np.where(weights > 0.0, weights * near, weights * far)
             rest = -used @ rows
@@ -80,20 +89,25 @@ def best_of(
             side = 0 if sign > 0 else 1
             values.append(interval_product(used, low, high)[side] + interval_product(rest, *known)[side])
             chosen.append(used)
+            rests.append(rest)
         better = sign * values[1] > sign * values[0]
-        ends.append((np.where(better, values[1], values[0]), np.where(better[:, None], chosen[1], chosen[0])))
-    (least, below), (most, above) = ends
+        pick = better[:, None]
+        value = np.where(better, values[1], values[0])
+        ends.append((value, np.where(pick, *chosen[::-1]), np.where(pick, *rests[::-1])))
+    (least, below, low_rest), (most, above, high_rest) = ends
     whole = [np.zeros((len(each), len(matrix))) for _ in ends]
     for full, part in zip(whole, (below, above), strict=True):
         full[:, how.kept] = part
     old_low, old_high = (side[how.chosen] for side in known)
-    return EstimatedRanges(np.fmax(old_low, least), np.fmin(old_high, most), *whole)
+    ranges = np.fmax(old_low, least), np.fmin(old_high, most)
+    return EstimatedRanges(*ranges, whole[0], whole[1], (low_rest, high_rest))
 
 
 @dataclass(eq=False)
 class _ReadBack:
     deductions: Deductions
     context: Context
+    worth: float | None = None
 
     def __post_init__(self) -> None:
         self.program, self.graph = self.deductions.program, self.deductions.graph
@@ -142,7 +156,7 @@ class _ReadBack:
     def _narrow(self, affine: Affine, at: Indices, low: Array, high: Array, limits: AddLimits) -> None:
         """Ranges of the open entries of the gates and masks that rows `at` of an affine map read."""
         bounds, read = self.bounds, affine.rows(at)
-        parts: list[tuple[int, Indices]] = []
+        parts: OpenParts = []
         for block, matrix in read.terms.items():
             kind = self.program.blocks[block] if block >= 0 else None
             open_ = np.zeros(0, np.intp)
@@ -163,7 +177,7 @@ class _ReadBack:
         old_high = np.concatenate([bounds.block_upper[block][open_] for block, open_ in parts])
         how = estimates(matrix, low, high, old_low, old_high)
         if isinstance(how, int):
-            self._close(how, matrix[how], (low[how], old_low, old_high), limits, len(at))
+            self._close(how, matrix[how], (low[how], old_low, old_high), limits, len(at), parts)
             return
         if how is None:
             return
@@ -172,24 +186,55 @@ class _ReadBack:
         for block, open_ in parts:
             part = np.flatnonzero((how.chosen >= start) & (how.chosen < start + len(open_)))
             if len(part):
-                self._claim(bounds, block, open_[how.chosen[part] - start], found.part(part), limits)
+                at_ = open_[how.chosen[part] - start]
+                self._claim(bounds, block, at_, found.part(part), self._with_rest(limits, parts, bounds))
             start += len(open_)
             if self.context.closed:
                 return
 
+    def _with_rest(self, limits: AddLimits, parts: OpenParts, bounds: Bounds) -> AddBoth:
+        """Adds the limits, and the ranges of gates that are on times what is left of them.
+
+        A gate that is on would be replaced by what it reads, whose range may say more.
+        """
+
+        def add(rows: Rows, lemma: int, multipliers: tuple[Array, Array]) -> None:
+            limits(rows, lemma, multipliers[0])
+            start = 0
+            for block, open_ in parts:
+                rest, start = multipliers[1][start : start + len(open_)], start + len(open_)
+                gate = self.program.blocks[block]
+                if not isinstance(gate, GateBlock):
+                    continue
+                mask = self.program.blocks[gate.mask]
+                assert isinstance(mask, MaskBlock)
+                on = bounds.signs[mask.pre][open_] > 0
+                for kind, signed in (("low", rest * on), ("high", -rest * on)):
+                    used = np.flatnonzero(signed > 0)
+                    rows.add_range(kind, block, lemma, open_[used], signed[used])
+
+        return add
+
     def _close(
-        self, row: int, weights: Array, ranges: tuple[float, Array, Array], limits: AddLimits, count: int
+        self,
+        row: int,
+        weights: Array,
+        ranges: tuple[float, Array, Array],
+        limits: AddLimits,
+        count: int,
+        parts: OpenParts,
     ) -> None:
         """Closes the context by the limit of one row that nothing reaches."""
         least, *known = ranges
         multipliers = np.zeros(count)
         multipliers[row] = 1.0 if interval_product(weights[None], *known)[1][0] < least else -1.0
         rows = self.deductions.rows()
-        limits(rows, 0, multipliers)
+        both = multipliers, -multipliers[row] * weights
+        self._with_rest(limits, parts, self.bounds)(rows, 0, both)
         self.deductions.conclude(self.context, {"do": "close"}, {}, rows, np.ones(1, bool))
 
     def _claim(
-        self, bounds: Bounds, block: int, at: Indices, found: EstimatedRanges, limits: AddLimits
+        self, bounds: Bounds, block: int, at: Indices, found: EstimatedRanges, limits: AddBoth
     ) -> None:
         """Bounds of a gate's values, or decisions of masks, where they say much more than before."""
         low, high = found.low, found.high
@@ -198,9 +243,14 @@ class _ReadBack:
         if isinstance(kind, MaskBlock):
             self._decide_masks(kind, at, found, limits)
             return
-        much = high - low <= WORTH_BOUNDING * (old_high - old_low)
-        lower = np.flatnonzero((low > old_low) & (much | (low > 0)))
-        upper = np.flatnonzero((high < old_high) & (much | (high < 0)))
+        width = old_high - old_low
+        if self.worth is None:
+            much = high - low <= WORTH_BOUNDING * width
+            lower = np.flatnonzero((low > old_low) & (much | (low > 0)))
+            upper = np.flatnonzero((high < old_high) & (much | (high < 0)))
+        else:
+            lower = np.flatnonzero((low - old_low > self.worth * width) | ((low > 0) & (old_low <= 0)))
+            upper = np.flatnonzero((old_high - high > self.worth * width) | ((high < 0) & (old_high >= 0)))
         entries, sides = np.concatenate([lower, upper]), np.arange(len(lower) + len(upper)) < len(lower)
         for part in _pieces(len(entries)):
             rows = self.deductions.rows()
@@ -215,7 +265,7 @@ class _ReadBack:
             }
             self.deductions.apply(self.context, step)
 
-    def _decide_masks(self, block: MaskBlock, at: Indices, found: EstimatedRanges, limits: AddLimits) -> None:
+    def _decide_masks(self, block: MaskBlock, at: Indices, found: EstimatedRanges, limits: AddBoth) -> None:
         on, off = np.flatnonzero(found.low > 0), np.flatnonzero(found.high < 1)
         rows, entries = self.deductions.rows(), np.concatenate([on, off])[:MOST_AT_ONCE]
         if not len(entries):

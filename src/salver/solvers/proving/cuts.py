@@ -7,6 +7,7 @@ every neuron says the same in twenty times the time.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,11 +18,13 @@ from salver.nets.program import Program
 from salver.solvers.bounding.bounds import Bounds
 from salver.solvers.bounding.halfspaces import Halfspaces, with_multipliers
 from salver.solvers.bounding.linear_bounds import linear_lower
+from salver.solvers.journal import Fact
 from salver.solvers.proving.rows import Places, Rows
 from salver.solvers.slack import slack_rows
 
 Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
+Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,9 +102,24 @@ class Sharpened:
     """
 
     entries: Indices
-    lower: npt.NDArray[np.bool_]
+    lower: Flags
     affine: Affine
     multipliers: Array
+
+
+def noted_cuts(program: Program, facts: Sequence[Fact], places: Places) -> Cuts:
+    """The cuts of a journal; an atom that is not certain here is left out (number -1)."""
+    signs = [fact if isinstance(fact, tuple) else None for fact in facts]
+    number = {atom: k for k, atom in enumerate(places.atoms)}
+    atoms = [-1 if isinstance(fact, tuple) else number.get(fact, -1) for fact in facts]
+    rows = [
+        program.pre[fact[0]].affine.rows(np.array([fact[1]]), float(fact[2]))
+        if isinstance(fact, tuple)
+        else slack_rows(program.output, [fact])
+        for fact in facts
+    ]
+    nothing = Halfspaces(np.zeros((0, program.input_size)), np.zeros(0))
+    return Cuts(stacked(rows), signs, atoms, nothing)
 
 
 def sharpened(program: Program, bounds: Bounds, pre: int, cuts: Cuts, worth: float) -> Sharpened | None:
@@ -127,18 +145,19 @@ def sharpened(program: Program, bounds: Bounds, pre: int, cuts: Cuts, worth: flo
     chosen = np.flatnonzero(better & multipliers.any(axis=1))
     if not len(chosen):
         return None
-    used = multipliers[chosen]
-    combined = stacked([both.rows(chosen)])
+    entries = np.concatenate([open_, open_])[chosen]
+    return less_cuts(affine, entries, chosen < len(open_), cuts, multipliers[chosen])
+
+
+def less_cuts(affine: Affine, entries: Indices, lower: Flags, cuts: Cuts, multipliers: Array) -> Sharpened:
+    """Ends of an affine tensor, lower ones first, with cuts taken off by their multipliers [k, cuts]."""
+    combined = stacked([affine.rows(entries[lower]), affine.rows(entries[~lower], -1.0)])
     terms = dict(combined.terms)
     for block, term in cuts.affine.terms.items():
-        moved = used @ term
+        moved = multipliers @ term
         terms[block] = terms[block] - moved if block in terms else -moved
-    return Sharpened(
-        np.concatenate([open_, open_])[chosen],
-        chosen < len(open_),
-        Affine(terms, combined.constant - used @ cuts.affine.constant),
-        used,
-    )
+    constant = combined.constant - multipliers @ cuts.affine.constant
+    return Sharpened(entries, lower, Affine(terms, constant), multipliers)
 
 
 def stacked(parts: list[Affine]) -> Affine:

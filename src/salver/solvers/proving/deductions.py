@@ -29,22 +29,22 @@ from salver.solvers.bounding.propagation import propagate
 from salver.solvers.hybrid.linear import LinearRelaxation
 from salver.solvers.milp.model import build
 from salver.solvers.proving.certified import certified, range_of
-from salver.solvers.proving.cuts import known_cuts, sharpened, stacked
-from salver.solvers.proving.lines import minimise
+from salver.solvers.proving.cuts import Cuts, Sharpened, known_cuts, sharpened, stacked
+from salver.solvers.proving.lines import Record, by_intervals, minimise
 from salver.solvers.proving.rows import Places, Rows, places
 from salver.solvers.proving.statement import stated
 from salver.solvers.query import Query
-from salver.solvers.slack import slack_rows
 
 Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
+Flags = npt.NDArray[np.bool_]
 
 WORTH_BOUNDING = 0.9
 """A bound is proven when it leaves at most this share of a range, or decides a sign."""
 WORTH_STATING = 0.02
 """A side of a range is proven when it moves by this share of the range, or decides a sign."""
-CASES_AT_MOST = 64
-"""Open conjunctions up to which a clause is split before neurons are."""
+WORTH_FOLLOWING = 5e-4
+"""The same where the journal says that the search has moved the side; what rests on it there, does here."""
 
 
 @dataclass(eq=False)
@@ -65,7 +65,7 @@ class Deductions:
         self.graph, self.exact = stated(self.query, self.files)
         self.checker = Checker(self.graph, self.exact)
         self._choices = [n for n, clause in enumerate(self.query.prop.clauses) if len(clause) > 1]
-        self._compared = [
+        self.compared = [
             clause
             for clause, parts in enumerate(self.query.prop.clauses)
             if len(parts) > 1 or any(atom.other is not None for atom in parts[0])
@@ -101,6 +101,10 @@ class Deductions:
             self._places[left] = places(self.query.prop, context.alternatives)
         return self._places[left]
 
+    def choices_left(self, context: Context) -> bool:
+        """Whether a clause has several conjunctions that may hold."""
+        return any(len(context.alternatives[clause]) > 1 for clause in self._choices)
+
     def switch(self, pre: int, neuron: int) -> tuple[str, int]:
         """A neuron in the checker's words: a switch and its entry."""
         neurons = self.program.pre[pre]
@@ -110,23 +114,10 @@ class Deductions:
     def rows(self) -> Rows:
         return Rows(self.program, self.graph)
 
-    def bound_and_drop(self, context: Context) -> None:
-        """Bounds everything and refutes conjunctions, those as soon as what they read is bounded.
-
-        A class condition reads the classifier alone; where it closes the context, bounds of the map, which
-        are most of the work, show nothing.
-        """
-        end = self._read_by_comparisons
-        self.bound(context, 0, end)
-        if not context.closed:
-            self.drop(context)
-        if not context.closed:
-            self.bound(context, end, len(self.program.blocks))
-
     @property
-    def _read_by_comparisons(self) -> int:
+    def read_by_comparisons(self) -> int:
         """Blocks from the first on that hold all which compared outputs depend on."""
-        atoms = [a for clause in self._compared for part in self.query.prop.clauses[clause] for a in part]
+        atoms = [a for clause in self.compared for part in self.query.prop.clauses[clause] for a in part]
         outputs = sorted({output for atom in atoms for output in atom.outputs})
         return max(compact(self.program.output.rows(np.array(outputs, np.intp))).terms, default=-1) + 1
 
@@ -178,30 +169,44 @@ class Deductions:
     def bound_tensor(
         self, context: Context, bounds: Bounds | None, name: str, affine: Affine, at: Indices
     ) -> bool:
-        """Bounds of entries `at` of a tensor, which `affine` says; whether there are any.
+        """Bounds of both ends of entries `at` of a tensor, which `affine` says; whether there are any.
 
         Args:
             bounds: by which open neurons are relaxed; None where they take the worst of their ranges.
         """
-        if not len(at):
-            return False
+        both, lower = np.concatenate([at, at]), np.arange(2 * len(at)) < len(at)
+        if len(at):
+            each = np.arange(len(at))
+            ends = stacked([affine.rows(each), affine.rows(each, -1.0)])
+            self.bound_ends(context, bounds, name, ends, both, lower)
+        return len(at) > 0
+
+    def bound_ends(
+        self,
+        context: Context,
+        bounds: Bounds | None,
+        name: str,
+        affine: Affine,
+        at: Indices,
+        lower: Flags,
+        worth: float = WORTH_STATING,
+    ) -> None:
+        """Bounds of ends of a tensor: `affine` says entries `at`, or minus them where it is no lower end."""
         low, high = range_of(context, name, at)
-        for part in np.array_split(np.arange(len(at)), -(-2 * len(at) // MOST_AT_ONCE)):
-            rows, keep = self.rows(), np.ones(2 * len(part), bool)
+        for part in np.array_split(np.arange(len(at)), -(-len(at) // MOST_AT_ONCE)):
+            rows, keep = self.rows(), np.ones(len(part), bool)
             if bounds is not None:
-                least = self.minimise(bounds, stacked([affine.rows(part), affine.rows(part, -1.0)]), rows)
-                keep = _worth_stating(least, low[part], high[part])
-            both, lower = np.concatenate([at[part], at[part]]), np.arange(2 * len(part)) < len(part)
+                least = self.minimise(bounds, affine.rows(part), rows)
+                keep = _worth_stating(least, low[part], high[part], lower[part], worth)
             step = {
                 "do": "bound",
                 "tensor": name,
-                "at": both[keep].tolist(),
-                "lower": lower[keep].astype(int).tolist(),
+                "at": at[part][keep].tolist(),
+                "lower": lower[part][keep].astype(int).tolist(),
                 "by": rows.pick(keep),
             }
             if keep.any():
                 self.apply(context, step)
-        return True
 
     def cut(self, context: Context) -> bool:
         """Bounds of open neurons over the box cut by what is known; whether a sign was decided."""
@@ -209,116 +214,58 @@ class Deductions:
         where = self.places(context)
         cuts = known_cuts(self.program, bounds, where)
         before = bounds.undecided
-        for pre, activation in enumerate(self.program.pre) if cuts is not None else ():
+        for pre in range(len(self.program.pre) if cuts is not None else 0):
             assert cuts is not None
             found = sharpened(self.program, bounds, pre, cuts, WORTH_BOUNDING)
             if found is None:
                 continue
-            name = self.graph.root(activation.name)
-            for part in np.array_split(np.arange(len(found.entries)), -(-len(found.entries) // MOST_AT_ONCE)):
-                rows = self.rows()
-                self.minimise(bounds, found.affine.rows(part), rows)
-                cuts.add_rows(rows, found.multipliers[part], where)
-                step = {
-                    "do": "bound",
-                    "tensor": name,
-                    "at": activation.in_network(found.entries[part]).tolist(),
-                    "lower": found.lower[part].astype(int).tolist(),
-                    "by": rows.pick(np.ones(len(part), bool)),
-                }
-                self.apply(context, step)
-                if context.closed:
-                    return True
+            self.state_cut(context, bounds, pre, found, cuts, where)
+            if context.closed:
+                return True
         return self.bounds(context).undecided < before
 
+    def state_cut(
+        self,
+        context: Context,
+        bounds: Bounds,
+        pre: int,
+        found: Sharpened,
+        cuts: Cuts,
+        where: Places,
+        ranges: tuple[Array, Array] | None = None,
+    ) -> None:
+        """States bounds that cuts give; of those within `ranges` what says enough more."""
+        activation = self.program.pre[pre]
+        for part in np.array_split(np.arange(len(found.entries)), -(-len(found.entries) // MOST_AT_ONCE)):
+            rows, keep = self.rows(), np.ones(len(part), bool)
+            least = self.minimise(bounds, found.affine.rows(part), rows)
+            if ranges is not None:
+                sides = (ranges[0][part], ranges[1][part])
+                keep = _worth_stating(least, *sides, found.lower[part], WORTH_FOLLOWING)
+            cuts.add_rows(rows, found.multipliers[part], where)
+            step = {
+                "do": "bound",
+                "tensor": self.graph.root(activation.name),
+                "at": activation.in_network(found.entries[part][keep]).tolist(),
+                "lower": found.lower[part][keep].astype(int).tolist(),
+                "by": rows.pick(keep),
+            }
+            if keep.any():
+                self.apply(context, step)
+
     def minimise(self, bounds: Bounds, affine: Affine, rows: Rows) -> Array:
-        """Lower bounds of affine rows; adds what shows the better of both passes to `rows`."""
-        found: list[list[tuple[str, int, Array]]] = []
-        values = []
+        """Lower bounds of affine rows, by intervals or a backward pass; adds to `rows` what shows them."""
         gates = any(isinstance(block, GateBlock | ProductBlock) for block in self.program.blocks)
-        for pairing in (False, True) if gates else (False,):
-            record: list[tuple[str, int, Array]] = []
-            found.append(record)
-            values.append(minimise(self.program, bounds, affine, pairing, record))
+        records: list[Record] = [[] for _ in range(3 if gates else 2)]
+        values = [by_intervals(self.program, bounds, affine, records[0])]
+        for pairing, record in enumerate(records[1:]):
+            values.append(minimise(self.program, bounds, affine, bool(pairing), record))
         best = np.argmax(np.stack(values), axis=0)
-        for choice, record in enumerate(found):
+        for choice, record in enumerate(records):
             for kind, number, multipliers in record:
                 lemmas, entries = np.nonzero((multipliers > 0) & (best == choice)[:, None])
                 rows.add(kind, number, lemmas, entries, multipliers[lemmas, entries])
         return np.asarray(np.max(np.stack(values), axis=0))
-
-    def drop(self, context: Context) -> None:
-        """Refutes conjunctions by one of their atoms, with backward passes."""
-        bounds = self.bounds(context)
-        for clause in self._compared:
-            alternatives = self.query.prop.clauses[clause]
-            if len(context.alternatives[clause]) > CASES_AT_MOST:
-                bounds = self.drop_by_ranges(context, bounds, clause)
-            places_ = [
-                (clause, part, number)
-                for part in sorted(context.alternatives[clause])
-                for number in range(len(alternatives[part]))
-            ]
-            for start in range(0, len(places_), MOST_AT_ONCE // 2):
-                self.drop_some(context, bounds, clause, places_[start : start + MOST_AT_ONCE // 2])
-                if context.closed:
-                    return
-
-    def drop_by_ranges(self, context: Context, bounds: Bounds, clause: int) -> Bounds:
-        """Refutes conjunctions of many by the ranges of the outputs that they compare."""
-        output, prop = self.graph.network.output, self.query.prop
-        used = np.unique(
-            [
-                entry
-                for part in context.alternatives[clause]
-                for atom in prop.clauses[clause][part]
-                for entry in atom.outputs
-            ]
-        )
-        self.bound_tensor(context, bounds, output, self.program.output.rows(used), used)
-        bounds = self.bounds(context)
-        low, high = bounds.output_lower, bounds.output_upper
-        refuted: dict[int, tuple[int, list[tuple[str, int]]]] = {}
-        for part in sorted(context.alternatives[clause]):
-            for number, atom in enumerate(prop.clauses[clause][part]):
-                sides = [(atom.left, atom.relation == ">=")]
-                sides += [] if atom.other is None else [(atom.other, atom.relation == "<=")]
-                limit = atom.constant if atom.other is None else 0.0
-                most = sum(high[entry] if up else -low[entry] for entry, up in sides)
-                if most < (limit if atom.relation == ">=" else -limit):
-                    refuted[part] = (number, [("high" if up else "low", entry) for entry, up in sides])
-        parts = list(refuted)
-        for start in range(0, len(parts), MOST_AT_ONCE // 4):
-            chosen = parts[start : start + MOST_AT_ONCE // 4]
-            rows = self.rows()
-            for lemma, part in enumerate(chosen):
-                number, sides_ = refuted[part]
-                rows.add_atom(lemma, (clause, part, number), 1.0)
-                for kind, entry in sides_:
-                    rows.add_output(kind, lemma, entry)
-            step = {"do": "drop", "clause": clause}
-            self.conclude(context, step, {"parts": chosen}, rows, np.ones(len(chosen), bool))
-            if context.closed:
-                break
-        return bounds
-
-    def drop_some(
-        self, context: Context, bounds: Bounds, clause: int, places_: list[tuple[int, int, int]]
-    ) -> None:
-        atoms = [self.query.prop.clauses[c][part][number] for c, part, number in places_]
-        slack = slack_rows(self.program.output, atoms)
-        rows = self.rows()
-        least = self.minimise(bounds, slack.rows(np.arange(slack.size), -1.0), rows)
-        for lemma, place in enumerate(places_):
-            rows.add_atom(lemma, place, 1.0)
-        keep = least > 0
-        first: set[int] = set()
-        for lemma in np.flatnonzero(keep).tolist():
-            keep[lemma] = places_[lemma][1] not in first
-            first.add(places_[lemma][1])
-        self.conclude(
-            context, {"do": "drop", "clause": clause}, {"parts": [p[1] for p in places_]}, rows, keep
-        )
 
     def relax(self, context: Context) -> LinearRelaxation | None:
         """Closes a context by its linear relaxation; the relaxation where that failed."""
@@ -387,8 +334,8 @@ def _worth(ranges: tuple[Array, Array], better: tuple[Array, Array], open_: Any)
     return np.flatnonzero(open_ & (narrower | decides) & (width > 0))
 
 
-def _worth_stating(least: Array, low: Array, high: Array) -> Any:
-    """Which lower bounds [2k], of entries and then of minus them, say enough more than their ranges [k]."""
-    gain = least - np.concatenate([low, -high])
-    decides = np.concatenate([(low <= 0) & (least[: len(low)] > 0), (high > 0) & (least[len(low) :] >= 0)])
-    return decides | (gain > WORTH_STATING * np.tile(high - low, 2))
+def _worth_stating(least: Array, low: Array, high: Array, lower: Flags, worth: float) -> Flags:
+    """Which bounds [k], of entries or of minus them, say enough more than their ranges [k]."""
+    gain = least - np.where(lower, low, -high)
+    decides = np.where(lower, (low <= 0) & (least > 0), (high > 0) & (least >= 0))
+    return np.asarray(decides | (gain > worth * (high - low)))

@@ -27,6 +27,24 @@ Record = list[tuple[str, int, Array]]
 """Kind and number of rows, and their multipliers [deductions, entries] >= 0."""
 
 
+def by_intervals(program: Program, bounds: Bounds, affine: Affine, record: Record) -> Array:
+    """Lower bounds [k] of affine rows by the ranges of the blocks that they read.
+
+    What is on would be replaced by what it reads, so the range of that is said.
+    """
+    least = affine.constant.astype(np.float64)
+    for number, matrix in affine.terms.items():
+        weights = dense(matrix)
+        positive, negative = np.maximum(weights, 0.0), np.maximum(-weights, 0.0)
+        least = least + positive @ bounds.block_lower[number] - negative @ bounds.block_upper[number]
+        block = program.blocks[number] if number >= 0 else None
+        if isinstance(block, ReluBlock):
+            on = bounds.signs[block.pre] > 0
+            record.append(("low", block.pre, positive * on))
+            record.append(("high", block.pre, negative * on))
+    return least
+
+
 def minimise(program: Program, bounds: Bounds, affine: Affine, pairing: bool, record: Record) -> Array:
     """Lower bounds [k] of affine rows over the box, and in `record` the rows that show them.
 

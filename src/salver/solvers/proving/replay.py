@@ -15,7 +15,9 @@ from salver.proofs.context import Context
 from salver.proofs.graph import STEP
 from salver.solvers.journal import Decision, Journal, Refuted
 from salver.solvers.proving.backwards import read_backwards
+from salver.solvers.proving.conjunctions import bound_and_drop, drop
 from salver.solvers.proving.deductions import Deductions
+from salver.solvers.proving.following import follow
 from salver.solvers.query import Budget
 
 INNER_ROUNDS = 3
@@ -32,9 +34,17 @@ def replay(deductions: Deductions, context: Context, journal: Journal, budget: B
         _refute(deductions, context, journal, waiting)
         if not leaf:
             return not context.closed
+    if journal.passes:
+        if journal.program is not None:
+            bound_and_drop(deductions, context)
+        _follow(deductions, context, journal, waiting, budget)
+        # More is open here where copies of a network implied signs, which is no pass.
+        behind = deductions.bounds(context).undecided > journal.passes[-1].undecided
+        if not leaf and (context.closed or not behind):
+            return not context.closed
     rounds, relaxed = 0, -1
     while not context.closed and not budget.over:
-        deductions.bound_and_drop(context)
+        bound_and_drop(deductions, context)
         held = _refute(deductions, context, journal, waiting)
         if leaf and relaxed < 0 and not context.closed:
             relaxed = _relax(deductions, context)
@@ -54,6 +64,31 @@ def replay(deductions: Deductions, context: Context, journal: Journal, budget: B
         if len(deductions.steps) == before or rounds >= LEAF_ROUNDS:
             break
     return not context.closed and not leaf
+
+
+def _follow(
+    deductions: Deductions, context: Context, journal: Journal, waiting: list[Refuted], budget: Budget
+) -> None:
+    """States what the passes of the node moved, with its refutations where they were found."""
+    found, leaf = 0, not journal.children
+    for noted in journal.passes:
+        if noted.after > found and not context.closed:
+            found = noted.after
+            _refute(deductions, context, journal, waiting)
+        if context.closed or budget.over:
+            return
+        follow(deductions, context, noted)
+        if noted.kind == "forward" and not context.closed and (leaf or deductions.choices_left(context)):
+            drop(deductions, context)
+        if journal.closing is not None:
+            _refute(deductions, context, journal, [])
+        elif leaf and noted is journal.passes[0]:
+            # What bounds closed there, after some passes more, the linear relaxation often closes at once.
+            _refute(deductions, context, journal, waiting)
+            if not context.closed:
+                _relax(deductions, context)
+    if waiting and not context.closed:
+        _refute(deductions, context, journal, waiting)
 
 
 def _relax(deductions: Deductions, context: Context) -> int:

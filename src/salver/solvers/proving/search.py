@@ -23,7 +23,8 @@ from salver.solvers.hybrid.linear import LinearRelaxation
 from salver.solvers.hybrid.node import SearchNode, tighten
 from salver.solvers.journal import Journal
 from salver.solvers.proving.backwards import read_backwards
-from salver.solvers.proving.deductions import CASES_AT_MOST, Deductions
+from salver.solvers.proving.conjunctions import CASES_AT_MOST, bound_and_drop
+from salver.solvers.proving.deductions import Deductions
 from salver.solvers.proving.reduction import open_program, take_reduced
 from salver.solvers.proving.replay import children, replay
 from salver.solvers.proving.rows import Places, Rows, without_comparisons
@@ -89,7 +90,7 @@ class ProofSearch(Deductions):
         hopes: list[tuple[int, int, int]] = []
         again = True
         while again and not context.closed and not self.budget.over:
-            self.bound_and_drop(context)
+            bound_and_drop(self, context)
             if not context.closed and (read_backwards(self, context) or self.cut(context)):
                 continue
             again = not context.closed and self._relax(context, hopes)

@@ -5,7 +5,7 @@ const COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9
 const DASHES = ["1 0", "6 2", "2 2", "8 3 2 3", "4 4", "1 3", "10 2", "5 1 1 1"];
 const CERTIFIED = "#009E73", SAFE = "#D55E00", OPEN = "#BDBDBD", GRID = "#8884";
 
-const shortened = (name, most) => (name.length <= most ? name : `${name.slice(0, (most - 1) >> 1)}…${name.slice(-((most - 1) >> 1))}`);
+const shortened = (name, most) => (name.length <= most ? name : `${name.slice(0, (most - 1) >> 1)}\u2026${name.slice(-((most - 1) >> 1))}`);
 
 function logTicks(low, high, most = 5) {
   let inside = [];

@@ -91,15 +91,9 @@ function cellText(column, row) {
   return column.digits > 3 ? String(number) : number.toFixed(Math.min(column.digits, 2));
 }
 
-// What tells something: a text that is not none, a number that is known.
-function tellingValues(column) {
-  column.telling = column.telling || new Set(column.numbers || column.values.filter((value) => !["", "none", "absent"].includes(value)));
-  return column.telling;
-}
-
 // Texts of a column to choose from, solvers as the leaderboard has them.
 function choices(data, column) {
-  if (column.numbers) return [...tellingValues(column)].filter((value) => value >= 0).sort((a, b) => a - b).map(String);
+  if (column.numbers) return column.telling < 2 ? [] : [...new Set(column.numbers)].filter((value) => value >= 0).sort((a, b) => a - b).map(String);
   if (column.name === "solver") return [...column.values].sort((a, b) => data.order.indexOf(a) - data.order.indexOf(b));
   return column.values;
 }

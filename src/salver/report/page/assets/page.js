@@ -168,8 +168,6 @@ async function start() {
   sortOnClick();
   for (const region of document.querySelectorAll(".wide")) watched(region);
   unfoldForPrint();
-  const { style } = document.documentElement;
-  new ResizeObserver(([{ target }]) => style.setProperty("--under", `${target.offsetHeight}px`)).observe(document.getElementById("filtered"));
   try {
     const data = await readData();
     const shares = new Shares(data, document.getElementById("pivot"));

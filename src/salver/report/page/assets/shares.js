@@ -13,10 +13,10 @@ function shareBar(verified, falsified) {
 class Shares {
   constructor(data, place) {
     this.data = data;
-    this.keys = GROUPS.filter((name) => tellingValues(data.byName[name]).size > 1);
+    this.keys = GROUPS.filter((name) => data.byName[name].telling > 1);
     this.by = make("select", { id: "by" }, make("option", { value: "" }, "all instances"),
       ...this.keys.map((name) => make("option", { value: name }, data.byName[name].label)));
-    this.by.value = this.keys.find((name) => tellingValues(data.byName[name]).size <= data.ids.length / 3) || "";
+    this.by.value = this.keys.find((name) => data.byName[name].telling <= data.ids.length / 3) || "";
     this.by.addEventListener("change", () => this.render());
     this.table = make("div", {});
     place.append(make("label", { for: "by" }, "By", this.by), this.table);

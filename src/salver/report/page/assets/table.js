@@ -22,8 +22,8 @@ class ResultsTable {
 
   // A column that has nothing but one value tells nothing.
   isLone(column) {
-    if (column.name === "detail") return tellingValues(column).size === 0;
-    return LONE.includes(column.name) && tellingValues(column).size < 2;
+    if (column.name === "detail") return column.telling === 0;
+    return LONE.includes(column.name) && column.telling < 2;
   }
 
   makeFilters(form) {
@@ -168,9 +168,13 @@ class ResultsTable {
   tell(words, chosen) {
     const { data, rows } = this, isFiltered = rows.length < data.rows;
     document.documentElement.classList.toggle("filtered", isFiltered);
-    document.getElementById("filtered").hidden = !isFiltered;
+    const line = document.getElementById("filtered");
+    line.hidden = !isFiltered;
     if (!isFiltered) return;
-    const set = [...(words ? [`text “${words}”`] : []), ...Object.entries(chosen).map(([name, value]) => `${data.byName[name].label} ${value || "(none)"}`)];
+    // What sticks or is scrolled to stands below the line.
+    this.below = this.below || new ResizeObserver(() => document.documentElement.style.setProperty("--under", `${line.offsetHeight}px`));
+    this.below.observe(line);
+    const set = [...(words ? [`text \u201c${words}\u201d`] : []), ...Object.entries(chosen).map(([name, value]) => `${data.byName[name].label} ${value || "(none)"}`)];
     document.getElementById("kept").textContent =
       `Filtered: ${this.instances().length} of ${data.ids.length} instances, ${rows.length} of ${data.rows} runs`;
     document.getElementById("set").textContent = set.join(", ");
