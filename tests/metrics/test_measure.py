@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -258,6 +259,27 @@ def test_bad_input_is_one_clear_line(tmp_path: Path, entries: dict[str, object],
         salver.measure(network, **given)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("metric", "attacked", "certified", "closed"),
+    [
+        (MaxSensitivity(), 1.0, 1.02, True),
+        (MaxSensitivity(), 1.0, 1.04, False),
+        (RelativeInputStability(), 100.0, 105.0, True),
+        (RelativeInputStability(), 100.0, 106.0, False),
+        (MaxSensitivity(), 1.0, math.inf, False),
+        (TopKIntersection(), 0.8, 0.8, True),
+        (TopKIntersection(), 0.8, 0.6, False),
+        (TopKIntersection(), 0.0, 0.0, False),
+    ],
+)
+def test_closed_is_as_near_as_a_search_goes(
+    metric: Metric, attacked: float, certified: float, closed: bool
+) -> None:
+    asked, here = MagicMock(), MagicMock()
+    found = Measurement(metric, 0, asked, here, attacked, attacked, certified, attacked)
+    assert found.closed == closed
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -106,8 +106,18 @@ class WeighedActivations(LayerMap):
     """
 
     form = Form.PRODUCTS
+    plain_title: ClassVar[str]
+    """The map's name where it is not rectified."""
 
     rectified: bool = Field(default=False, description="ReLU of the map")
+
+    @property
+    def title(self) -> str:
+        return f"rectified {self.plain_title}" if self.rectified else self.plain_title
+
+    @property
+    def stem(self) -> str:
+        return self.method.replace("-", "") + "relu" * self.rectified
 
     @abstractmethod
     def weights(self, gradient: Array) -> Array:

@@ -7,46 +7,13 @@ the class, and the graph says so.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from salver.explain.autograd import rectified_by_autograd
-from salver.explain.explanation import METHODS, Array, Explanation, Form
-from salver.explain.guided_backprop import GuidedUnrolling
-from salver.explain.unroll import unroll
-from salver.nets.network import Network
+from salver.explain.explanation import METHODS
+from salver.explain.guided_backprop import GuidedUnrolling, RectifiedSignals
 from salver.nets.operators import Adjoint, Node, Scale, held
-
-
-@METHODS.register
-class Deconvnet(Explanation):
-    """What a deconvolutional network projects back from the logits."""
-
-    form = Form.MASKS
-    paper = "Zeiler and Fergus, ECCV 2014"
-    elsewhere = ("Deconvolution",)
-
-    method: Literal["deconvnet"] = "deconvnet"
-
-    def graph(self, classifier: Network) -> Network:
-        """See `unroll`. Raises: SalverError: also as `activations`."""
-        combination = self.combination(classifier.output_size)
-        return unroll(classifier, combination, "abs" if self.absolute else "raw", _DeconvnetUnrolling)
-
-    def signed_reference(self, classifier: Network, x: npt.NDArray[Any]) -> Array:
-        """By automatic differentiation with another rule for ReLUs."""
-        combination = self.combination(classifier.output_size)
-        return rectified_by_autograd(classifier, combination, x, masked=False)
-
-    @property
-    def name(self) -> str:
-        return "deconvolutional network map"
-
-    @property
-    def short(self) -> str:
-        return "deconv"
 
 
 class _DeconvnetUnrolling(GuidedUnrolling):
@@ -59,3 +26,23 @@ class _DeconvnetUnrolling(GuidedUnrolling):
         source = self.network.input
         shift = held(adjoint.ravel())
         return self.emit(Scale(np.zeros(shift.shape, np.float32), shift), (source,), self.shapes[source])
+
+
+@METHODS.register
+class Deconvnet(RectifiedSignals):
+    """What a deconvolutional network projects back from the logits."""
+
+    paper = "Zeiler and Fergus, ECCV 2014"
+    elsewhere = ("Deconvolution",)
+    walk = _DeconvnetUnrolling
+    masked = False
+
+    method: Literal["deconvnet"] = "deconvnet"
+
+    @property
+    def name(self) -> str:
+        return "deconvolutional network map"
+
+    @property
+    def short(self) -> str:
+        return "deconv"

@@ -27,6 +27,7 @@ class GradCam(WeighedActivations):
     """
 
     paper = "Selvaraju et al., ICCV 2017"
+    plain_title = "Grad-CAM"
     elsewhere = ("LayerGradCam",)
 
     method: Literal["grad-cam"] = "grad-cam"
@@ -49,11 +50,3 @@ class GradCam(WeighedActivations):
             columns = np.zeros((len(matrix), channels, pixels))
             columns[:, :, pixel] = mean
             yield np.arange(channels * pixels), columns.reshape(matrix.shape)
-
-    @property
-    def title(self) -> str:
-        return "rectified Grad-CAM" if self.rectified else "Grad-CAM"
-
-    @property
-    def stem(self) -> str:
-        return "gradcamrelu" if self.rectified else "gradcam"

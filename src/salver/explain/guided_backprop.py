@@ -7,7 +7,7 @@ A signal passes where the ReLU's argument and the signal itself are positive, so
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,34 +18,6 @@ from salver.explain.unroll import Unrolling, unroll
 from salver.nets.activations import activations
 from salver.nets.network import Network
 from salver.nets.operators import Adjoint, Node, Relu
-
-
-@METHODS.register
-class GuidedBackprop(Explanation):
-    """Guided backpropagation, with 0 passed at an argument of 0."""
-
-    form = Form.MASKS
-    paper = "Springenberg et al., ICLR workshop 2015"
-
-    method: Literal["guided-backprop"] = "guided-backprop"
-
-    def graph(self, classifier: Network) -> Network:
-        """See `unroll`. Raises: SalverError: also as `activations`."""
-        combination = self.combination(classifier.output_size)
-        return unroll(classifier, combination, "abs" if self.absolute else "raw", GuidedUnrolling)
-
-    def signed_reference(self, classifier: Network, x: npt.NDArray[Any]) -> Array:
-        """By automatic differentiation with another rule for ReLUs."""
-        combination = self.combination(classifier.output_size)
-        return rectified_by_autograd(classifier, combination, x, masked=True)
-
-    @property
-    def name(self) -> str:
-        return "guided backpropagation"
-
-    @property
-    def short(self) -> str:
-        return "guided"
 
 
 class GuidedUnrolling(Unrolling):
@@ -69,3 +41,44 @@ class GuidedUnrolling(Unrolling):
         if isinstance(adjoint, str):
             return self.emit(Relu(), (adjoint,), self.shapes[adjoint])
         return np.maximum(adjoint, 0.0)
+
+
+class RectifiedSignals(Explanation):
+    """A map whose backward signals are rectified at activations.
+
+    Attributes:
+        walk: how they pass one in the graph; masked: whether as a derivative does, besides.
+    """
+
+    form = Form.MASKS
+    walk: ClassVar[type[GuidedUnrolling]]
+    masked: ClassVar[bool]
+
+    def graph(self, classifier: Network) -> Network:
+        """See `unroll`. Raises: SalverError: also as `activations`."""
+        combination = self.combination(classifier.output_size)
+        return unroll(classifier, combination, "abs" if self.absolute else "raw", self.walk)
+
+    def signed_reference(self, classifier: Network, x: npt.NDArray[Any]) -> Array:
+        """By automatic differentiation with another rule for ReLUs."""
+        combination = self.combination(classifier.output_size)
+        return rectified_by_autograd(classifier, combination, x, masked=self.masked)
+
+
+@METHODS.register
+class GuidedBackprop(RectifiedSignals):
+    """Guided backpropagation, with 0 passed at an argument of 0."""
+
+    paper = "Springenberg et al., ICLR workshop 2015"
+    walk = GuidedUnrolling
+    masked = True
+
+    method: Literal["guided-backprop"] = "guided-backprop"
+
+    @property
+    def name(self) -> str:
+        return "guided backpropagation"
+
+    @property
+    def short(self) -> str:
+        return "guided"

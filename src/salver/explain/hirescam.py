@@ -27,6 +27,7 @@ class HiResCam(WeighedActivations):
     """
 
     paper = "Draelos and Carin, 2020"
+    plain_title = "HiResCAM"
 
     method: Literal["hirescam"] = "hirescam"
 
@@ -41,11 +42,3 @@ class HiResCam(WeighedActivations):
         for pixel in range(pixels):
             places = np.arange(channels) * pixels + pixel
             yield places, matrix[:, places]
-
-    @property
-    def title(self) -> str:
-        return "rectified HiResCAM" if self.rectified else "HiResCAM"
-
-    @property
-    def stem(self) -> str:
-        return "hirescamrelu" if self.rectified else "hirescam"

@@ -24,6 +24,7 @@ class LayerCam(WeighedActivations):
     """
 
     paper = "Jiang et al., IEEE TIP 2021"
+    plain_title = "LayerCAM"
 
     method: Literal["layercam"] = "layercam"
 
@@ -32,11 +33,3 @@ class LayerCam(WeighedActivations):
 
     def weigh(self, builder: NetworkBuilder, gradient: str) -> str:
         return builder.emit(Relu(), (gradient,), builder.shapes[gradient])
-
-    @property
-    def title(self) -> str:
-        return "rectified LayerCAM" if self.rectified else "LayerCAM"
-
-    @property
-    def stem(self) -> str:
-        return "layercamrelu" if self.rectified else "layercam"

@@ -14,24 +14,19 @@ import numpy as np
 
 from salver.core.errors import SalverError
 from salver.explain.explanation import CANCELLED, METHODS, Array, Form
-from salver.explain.places import Copies, PlacedGradients, Places
-from salver.explain.smoothgrad import Noise
+from salver.explain.places import Copies, Places
+from salver.explain.smoothgrad import OfDraws
 from salver.nets.operators import Mul, Sub
 
 
-class _OfDraws(PlacedGradients):
-    noise: Noise
-
-    def places(self, size: int) -> Places:
-        return self.noise.places(size)
-
+class _Squares(OfDraws):
     def graph_name(self, network: str) -> str:
         kind = "-abs" if self.absolute else ""
         return f"{network}-{self.short}-{self.logits_stem}-{self.noise.stem}{kind}"
 
 
 @METHODS.register
-class SquareGrad(_OfDraws):
+class SquareGrad(_Squares):
     """The mean of the squared gradients at the noise draws."""
 
     form = Form.PRODUCTS
@@ -57,7 +52,7 @@ class SquareGrad(_OfDraws):
 
 
 @METHODS.register
-class VarGrad(_OfDraws):
+class VarGrad(_Squares):
     """The variance of the gradients at the noise draws, the sum divided by their number.
 
     The graph squares differences from the mean, whose sum cancels nothing.

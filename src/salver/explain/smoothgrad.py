@@ -51,8 +51,17 @@ class Noise(Record):
         return f"q{self.draws}-s{self.sigma:g}-n{self.seed}"
 
 
+class OfDraws(PlacedGradients):
+    """A map made of the gradients at the noise draws."""
+
+    noise: Noise
+
+    def places(self, size: int) -> Places:
+        return self.noise.places(size)
+
+
 @METHODS.register
-class SmoothGrad(PlacedGradients):
+class SmoothGrad(OfDraws):
     """The mean gradient over the noise draws.
 
     The sums x + n_j are not rounded to binary32, since a query is meant over the reals.
@@ -62,10 +71,6 @@ class SmoothGrad(PlacedGradients):
     paper = "Smilkov et al., 2017"
 
     method: Literal["smoothgrad"] = "smoothgrad"
-    noise: Noise
-
-    def places(self, size: int) -> Places:
-        return self.noise.places(size)
 
     def combined(self, gradients: Array, x: Array) -> Array:
         return np.asarray(gradients.mean(axis=0))

@@ -16,19 +16,16 @@ from salver.families.search import Found, inside
 from salver.spec import Ball
 
 Array = npt.NDArray[np.float64]
-_POOL = 12
+_BATCH, _POOL = 24, 12
 
 
-def sample_delta_star(
-    posed: Posed, epsilon: float, seed: int, effort: int = 24, box: Box | None = None
-) -> Found:
+def sample_delta_star(posed: Posed, epsilon: float, seed: int, box: Box | None = None) -> Found:
     """Upper bound on delta* = min |E(x) - E(xhat)|_inf over the x of a box that have a class asked for.
 
     Sign-gradient steps find misclassified points, a walk back towards the centre and shrinking random
     steps then bring their map nearer. Of an absolute map the signed one is looked at.
 
     Args:
-        effort: the batch size.
         box: bounds [n], [n] in place of what lies within `epsilon` of xhat.
     """
     maps = (posed.map.explanation, posed.compared_with)
@@ -37,12 +34,12 @@ def sample_delta_star(
     rng = np.random.default_rng(seed * 100_003 + posed.point.index)
     ball = None if box else posed.factory.ball(posed.point.x, epsilon)
     search = _NearestSearch(posed, box or posed.factory.box(posed.point.x, epsilon), ball, rng)
-    search.attack(effort, steps=8)
+    search.attack(_BATCH, steps=8)
     if search.best_point is None:
         return Found(np.inf, None, search.samples)
-    search.walk_back(effort)
+    search.walk_back(_BATCH)
     for scale in (0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01):
-        search.perturb(effort, scale)
+        search.perturb(_BATCH, scale)
     return Found(search.best, search.best_point, search.samples)
 
 

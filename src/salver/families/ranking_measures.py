@@ -24,6 +24,7 @@ from salver.spec import norm_of
 Array = npt.NDArray[np.float64]
 
 ROUNDS, MISSES, SHARES = 12, 2, 20
+_DRAWN = 256
 CLEAR = 1e-5
 """Margin, in units of 1 + the largest saliency, that a violation must have to outlive single precision."""
 
@@ -74,15 +75,15 @@ def _target(posed: Posed) -> RankingTarget:
     return RankingTarget(posed.point.label, posed.map.logits, posed.question.ranking)
 
 
-def sample_measures(posed: Posed, epsilon: float, seed: int, points: int = 256) -> RankingMeasures:
-    """P@k and thickness on `points` uniform points of the box or ball; those outside the range move in."""
+def sample_measures(posed: Posed, epsilon: float, seed: int) -> RankingMeasures:
+    """P@k and thickness on `_DRAWN` uniform points of the box or ball; those outside the range move in."""
     low, high = posed.factory.box(posed.point.x, epsilon)
     ball = posed.factory.ball(posed.point.x, epsilon)
     generator = np.random.default_rng([seed * 100_003 + posed.point.index, 31])
     if ball is None:
-        x = low + generator.random((points, len(low))) * (high - low)
+        x = low + generator.random((_DRAWN, len(low))) * (high - low)
     else:
-        x = ball.projected(ball.uniform(points, generator), low, high)
+        x = ball.projected(ball.uniform(_DRAWN, generator), low, high)
     target, unstable = _target(posed), open_neurons(posed, epsilon)
     outputs, _, _ = posed.map.lowered.evaluate(x)
     kept = target.lead(outputs) >= 0

@@ -11,7 +11,7 @@ from pydantic import Field
 from salver.core.errors import SalverError
 from salver.core.records import Record
 from salver.explain.explanation import Explanation
-from salver.metrics.gap import PRECISION, SMALL
+from salver.metrics.gap import SMALL
 from salver.metrics.metric import Here, Metric, Seen
 from salver.points.asked import Asked
 from salver.points.given import GivenPoint
@@ -71,7 +71,8 @@ class Measurement:
     @property
     def closed(self) -> bool:
         """Whether the two ends are as near as is asked for."""
-        near = 2 * PRECISION * max(self.attacked, SMALL) if self.metric.largest_is_worst else ROUNDING
+        share = self.metric.precision * max(self.certified, SMALL)
+        near = share if self.metric.largest_is_worst else ROUNDING
         return self.bounded and abs(self.certified - self.attacked) <= near
 
     @property

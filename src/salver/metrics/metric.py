@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from salver.core.records import Kinds, Record
 from salver.families.question import Question
+from salver.metrics.gap import PRECISION
 from salver.spec import Norm, norm_of
 
 Array = npt.NDArray[np.float64]
@@ -125,6 +126,7 @@ class Metric(Record):
         best: the value where nothing changes. largest_is_worst: whether the largest value is the metric.
         ranked: whether sizes of entries are looked at unless something else is said.
         original: whose definition `of_original` is.
+        precision: distance of the two ends that is near enough, as a share of the certified one.
     """
 
     kind: str
@@ -135,6 +137,7 @@ class Metric(Record):
     largest_is_worst: ClassVar[bool] = True
     ranked: ClassVar[bool] = False
     original: ClassVar[str] = "Quantus"
+    precision: ClassVar[float] = 2 * PRECISION
 
     @property
     def stated(self) -> str:

@@ -34,6 +34,8 @@ TRIES, STEPS = 8, 60
 class Quotient(Metric):
     """A change of the map, divided by a distance of the input from the explained one."""
 
+    precision = ENOUGH
+
     @abstractmethod
     def scaled(self, here: Here) -> tuple[Array, float]:
         """Weights [s] of changes of entries, and the change of a metric's quotient that has the size 1."""
