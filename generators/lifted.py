@@ -22,7 +22,7 @@ from salver.core.errors import SalverError
 from salver.explain.methods import AnyExplanation
 from salver.explain.ranking import UndefinedConditionError
 from salver.families.boxes import NamedBox, benchmark_folder, boxed_networks, point_in
-from salver.families.factory import Box, InstanceFactory, Point, Posed
+from salver.families.factory import Box, InstanceFactory, Point, PosedQuestion
 from salver.families.generator import BY_QUESTION, Generator, InstanceDraft, Parameters
 from salver.families.instance import Vacuity
 from salver.families.questions import AnyQuestion
@@ -61,7 +61,7 @@ class Asked:
         where: the region in words.
     """
 
-    posed: Posed
+    posed: PosedQuestion
     region: Box
     epsilon: float
     where: str

@@ -19,7 +19,7 @@ from pydantic import Field, model_validator
 
 from salver.explain.methods import AnyExplanation
 from salver.explain.ranking import UndefinedConditionError
-from salver.families.factory import InstanceFactory, Point, Posed
+from salver.families.factory import InstanceFactory, Point, PosedQuestion
 from salver.families.generator import BY_QUESTION, Generator, InstanceDraft
 from salver.families.instance import Vacuity
 from salver.families.questions import AnyQuestion
@@ -72,7 +72,7 @@ def _of_point(
             continue
 
 
-def _at_radii(posed: Posed, params: SaliencyParameters, seed: int) -> Iterator[InstanceDraft]:
+def _at_radii(posed: PosedQuestion, params: SaliencyParameters, seed: int) -> Iterator[InstanceDraft]:
     star = posed.radius(params.most, seed) if params.epsilon_factors else np.inf
     for epsilon in params.radii(star):
         found = posed.extreme(epsilon, seed)

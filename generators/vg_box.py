@@ -21,7 +21,7 @@ from pydantic import Field
 
 from salver.core.errors import SalverError
 from salver.explain.gradient import Gradient
-from salver.families.factory import InstanceFactory, Point, Posed
+from salver.families.factory import InstanceFactory, Point, PosedQuestion
 from salver.families.generator import Generator, InstanceDraft
 from salver.families.instance import Vacuity
 from salver.families.nearest import sample_delta_star
@@ -87,7 +87,7 @@ def _of_point(
                 yield asked.draft(epsilon, found, vacuity, exact=params.enumerate)
 
 
-def _posed(factory: InstanceFactory, point: Point, params: VgBoxParameters) -> Iterator[Posed]:
+def _posed(factory: InstanceFactory, point: Point, params: VgBoxParameters) -> Iterator[PosedQuestion]:
     """What the options ask at one point: one question, or one for each class that may win."""
     own, targets = point.label, _targets(factory, point, params.targets)
     logit, winner = params.gradient == "logit", params.label == "predicted"
@@ -117,7 +117,7 @@ def _targets(
     return (int(chosen),)
 
 
-def _with_tolerances(posed: Posed, params: VgBoxParameters, delta_star: float) -> list[Posed]:
+def _with_tolerances(posed: PosedQuestion, params: VgBoxParameters, delta_star: float) -> list[PosedQuestion]:
     # Below this it is the rounding of maps that are the same: there is no tolerance to be relative to.
     least = SAME * float(np.abs(posed.reference).max(initial=0.0))
     usable = np.isfinite(delta_star) and delta_star > least

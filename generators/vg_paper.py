@@ -17,7 +17,7 @@ from pydantic import Field
 
 from salver.core.errors import SalverError
 from salver.explain.gradient import Gradient
-from salver.families.factory import Box, InstanceFactory, Point, Posed
+from salver.families.factory import Box, InstanceFactory, Point, PosedQuestion
 from salver.families.generator import Generator, InstanceDraft, Parameters
 from salver.families.instance import Vacuity
 from salver.families.nearest import sample_delta_star
@@ -81,13 +81,15 @@ def _bandit(folder: Path, params: VgPaperParameters, seed: int) -> Iterator[Inst
     yield from _drafts(_posed(factory, 0, x), 1.0, factory.box(x, 1.0), "paper-bandit", params, seed)
 
 
-def _posed(factory: InstanceFactory, index: int, x: np.ndarray[tuple[int], np.dtype[np.float32]]) -> Posed:
+def _posed(
+    factory: InstanceFactory, index: int, x: np.ndarray[tuple[int], np.dtype[np.float32]]
+) -> PosedQuestion:
     point = Point(index, x, int(factory.predict(x[None])[0]))
     return factory.pose(point, SameMap(), Gradient(logit=point.label))
 
 
 def _drafts(
-    posed: Posed, epsilon: float, box: Box, name: str, params: VgPaperParameters, seed: int
+    posed: PosedQuestion, epsilon: float, box: Box, name: str, params: VgPaperParameters, seed: int
 ) -> Iterator[InstanceDraft]:
     found, exact = sample_delta_star(posed, epsilon, seed, box=box), params.table == "bandit"
     for delta in params.deltas:

@@ -18,7 +18,7 @@ from experiments.soundness.queries import MOST_OPEN, NEAR, Array, Case, random_c
 from experiments.soundness.wide import SCALES, few_open, scaled, wide_box
 from salver.core.errors import SalverError
 from salver.explain.explanation import METHODS, Explanation
-from salver.families.factory import InstanceFactory, Point, Posed
+from salver.families.factory import InstanceFactory, Point, PosedQuestion
 from salver.families.questions import QUESTIONS
 from salver.nets.network import Network
 from salver.nets.onnx.writer import to_bytes, to_model
@@ -66,7 +66,7 @@ def _drawn(rng: np.random.Generator, folder: Path, seed: int, method: str, kind:
 
 def _posed(
     rng: np.random.Generator, factory: InstanceFactory, point: Point, kind: str, explanation: Explanation
-) -> Posed:
+) -> PosedQuestion:
     """A question with drawn entries; one about some entry is about one that is not 0."""
     others = [k for k in range(factory.classifier.output_size) if k != point.label]
     minus = int(rng.choice(others)) if rng.random() < 0.3 else None
@@ -89,7 +89,7 @@ def _posed(
     return factory.pose(point, QUESTIONS.known[kind].model_validate(entries), mapped)
 
 
-def _at_a_threshold(rng: np.random.Generator, posed: Posed, low: Array, high: Array) -> Posed:
+def _at_a_threshold(rng: np.random.Generator, posed: PosedQuestion, low: Array, high: Array) -> PosedQuestion:
     """With its number, where it has one, at a value that the map takes in the box or beside one."""
     question, factor = posed.question, float(rng.choice(NEAR))
     points = np.vstack([posed.point.centre, rng.uniform(low, high, (200, len(low)))])

@@ -35,7 +35,7 @@ from salver.points.answer import RobustnessAnswer
 from salver.points.asked import ask
 from salver.points.check import check_within
 from salver.points.entries import method_of
-from salver.points.options import LOGIT, Bisection, Solving, Within, refuse_other_score, said
+from salver.points.options import LOGIT, Bisection, Solving, Within, option_record, refuse_other_score
 from salver.points.radius import RadiusAnswer, find_radius
 from salver.runners.answers import Answer, Claim, StagedInstance
 from salver.runners.contract import Runner, answer_from_result_file, answer_from_words
@@ -141,8 +141,8 @@ def check(
     Raises:
         SalverError: something is missing, does not exist or does not fit the rest.
     """
-    within = said(Within, {"epsilon": epsilon})
-    solving = said(Solving, {"solver": solver, "timeout": timeout, "seed": seed})
+    within = option_record(Within, {"epsilon": epsilon})
+    solving = option_record(Solving, {"solver": solver, "timeout": timeout, "seed": seed})
     posed = ask(model, point, question, **asked)
     return check_within(posed, within.epsilon, solving, None if proof is None else Path(proof))
 
@@ -175,8 +175,8 @@ def radius(
     Raises:
         SalverError: as `check`.
     """
-    bisection = said(Bisection, {"most": most, "precision": precision})
-    solving = said(Solving, {"solver": solver, "timeout": timeout, "seed": seed})
+    bisection = option_record(Bisection, {"most": most, "precision": precision})
+    solving = option_record(Solving, {"solver": solver, "timeout": timeout, "seed": seed})
     posed = ask(model, point, question, **asked)
     return find_radius(posed, solving, bisection, None if proof is None else Path(proof))
 

@@ -10,7 +10,7 @@ from torch import nn
 from salver.core.errors import SalverError
 from salver.explain.cam import Cam
 from salver.explain.ranking import UndefinedConditionError
-from salver.families.factory import InstanceFactory, Point, Posed
+from salver.families.factory import InstanceFactory, Point, PosedQuestion
 from salver.families.generate import drafts
 from salver.families.questions import TopKChanges
 from salver.families.suite import Suite
@@ -51,7 +51,7 @@ def test_networks_without_the_ending_are_refused(module: nn.Sequential, label: i
         Cam(logit=label).graph(from_torch(module, 25))
 
 
-def posed(net: InstanceFactory, x: np.ndarray, question: TopKChanges) -> Posed:
+def posed(net: InstanceFactory, x: np.ndarray, question: TopKChanges) -> PosedQuestion:
     """A question about the map of the class that wins at x."""
     point = Point(0, x.astype(np.float32), int(net.predict(x[None])[0]))
     return net.pose(point, question, Cam(logit=point.label))
@@ -90,7 +90,7 @@ def test_ties_and_impossible_sizes() -> None:
         posed(net, np.full(25, 0.5), TopKChanges(k=25))
 
 
-def relaxed(seed: int, within: int | None, k: int = 2) -> Posed:
+def relaxed(seed: int, within: int | None, k: int = 2) -> PosedQuestion:
     x = np.random.default_rng(seed).random(25).astype(np.float32)
     return posed(source(gap_net(seed)), x, TopKChanges(k=k, within=within))
 

@@ -14,7 +14,7 @@ from salver.core.errors import SalverError
 from salver.explain.cam import Cam
 from salver.explain.grad_cam import GradCam
 from salver.explain.ranking import UndefinedConditionError
-from salver.families.factory import InstanceFactory, Point, Posed
+from salver.families.factory import InstanceFactory, Point, PosedQuestion
 from salver.families.question import Question
 from salver.families.questions import EntryMoves, TopKChanges
 from salver.families.search import Found
@@ -102,7 +102,7 @@ def test_plain_cam_points_to_grad_cam_where_it_would_work() -> None:
     assert "grad-cam" not in str(caught.value)
 
 
-def queries(count: int, within: int | None) -> list[tuple[Posed, float]]:
+def queries(count: int, within: int | None) -> list[tuple[PosedQuestion, float]]:
     """Tiny instances around the radius of the sampled attack."""
     found = []
     for seed in range(count):

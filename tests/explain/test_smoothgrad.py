@@ -18,7 +18,7 @@ from salver.explain.explanation import Explained
 from salver.explain.gradient import Gradient
 from salver.explain.ranking import UndefinedConditionError
 from salver.explain.smoothgrad import Noise, SmoothGrad
-from salver.families.factory import InstanceFactory, Point, Posed
+from salver.families.factory import InstanceFactory, Point, PosedQuestion
 from salver.families.generate import drafts
 from salver.families.generator import InstanceDraft
 from salver.families.instance_set import write_set
@@ -117,7 +117,7 @@ def factory(seed: int) -> InstanceFactory:
     return InstanceFactory("smoothgrad_topk", network, "n", "d", (4,), (-1.0, 1.0))
 
 
-def posed(seed: int, k: int = 2, draws: int = 2) -> Posed:
+def posed(seed: int, k: int = 2, draws: int = 2) -> PosedQuestion:
     small = factory(seed)
     x = np.random.default_rng([seed, 5]).uniform(-1, 1, 4).astype(np.float32)
     label = int(small.predict(x[None])[0])

@@ -19,7 +19,7 @@ from salver.families.generator import InstanceDraft
 from salver.families.instance import Facts
 from salver.families.instance_set import write_set
 from salver.families.named_files import relative_to
-from salver.families.provenance import gathered, recipe, still_so
+from salver.families.provenance import gathered, is_unchanged, recipe
 from salver.families.registry import generators
 from salver.nets.network import Network, evaluate
 from salver.nets.onnx.writer import to_bytes, to_model
@@ -264,13 +264,13 @@ def test_a_set_is_made_again_when_its_data_changes(tmp_path: Path) -> None:
     arrays(tmp_path / "a.npz")
     files = [tmp_path / "a.npz", folder]
     suites = {"before": gathered("suite", files, [], None)}
-    assert still_so(suites["before"], "suite", None)
+    assert is_unchanged(suites["before"], "suite", None)
     (folder / "dog" / "1.png").rename(folder / "cat" / "2.png")
     suites["renamed"] = gathered("suite", files, [], None)
     arrays(tmp_path / "a.npz", lower=-9, upper=9)
     suites["other ranges"] = gathered("suite", files, [], None)
     assert len({recipe("suite", made.files) for made in suites.values()}) == 3
-    assert not still_so(suites["before"], "suite", None)
+    assert not is_unchanged(suites["before"], "suite", None)
 
 
 def test_two_sets_of_data_of_one_name_are_not_mixed_up(own: Path, tmp_path: Path) -> None:

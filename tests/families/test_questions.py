@@ -16,7 +16,7 @@ from salver.core.records import parse_record
 from salver.explain.explanation import METHODS, Explanation
 from salver.explain.gradient import Gradient
 from salver.explain.ranking import UndefinedConditionError
-from salver.families.factory import InstanceFactory, Point, Posed
+from salver.families.factory import InstanceFactory, Point, PosedQuestion
 from salver.families.instance import Facts
 from salver.families.other_class import SameMap, SameSigns, SameTopK
 from salver.families.question import QUESTIONS, Question
@@ -41,7 +41,7 @@ def factory(seed: int) -> InstanceFactory:
     return InstanceFactory("saliency", from_torch(module, 9), "net", "none", (1, 3, 3), (-1.0, 1.0))
 
 
-def posed(explanation: Explanation, question: Question) -> Posed:
+def posed(explanation: Explanation, question: Question) -> PosedQuestion:
     """The first point of some networks at which the question means something."""
     for seed in range(30):
         small, x = factory(seed), np.random.default_rng(seed).uniform(-1, 1, 9).astype(np.float32)

@@ -15,7 +15,7 @@ from salver.families.other_class import SameMap, SameSigns
 from salver.families.question import Question
 from salver.families.questions import TopKChanges
 from salver.judge.compare import LEAST_PAIRS
-from salver.judge.networks import asked_of_any, compare_networks
+from salver.judge.networks import compare_networks, question_key
 from tests.builders.frames import results
 from tests.builders.records import instance
 
@@ -120,7 +120,7 @@ def test_what_is_asked_leaves_out_what_follows_from_the_network() -> None:
         "explanation": Gradient(logit=1), "question": SameMap(delta=9.0, targets=(0,)),
     })  # fmt: skip
     other = asked.model_copy(update={"explanation": Gradient(logit=0, absolute=True)})
-    assert asked_of_any(asked) == asked_of_any(same) != asked_of_any(other)
+    assert question_key(asked) == question_key(same) != question_key(other)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from salver.families.questions import TopKChanges
 from salver.families.suite import Suite
 from salver.judge.judgement import Outcome, WitnessVerdict
 from salver.judge.loaded import EntryNames, LoadedSet, StoredRun
-from salver.judge.maps import seen
+from salver.judge.maps import map_of_outputs
 from salver.judge.views import (
     WitnessView,
     centre_of_box,
@@ -140,9 +140,9 @@ def test_the_page_shows_what_the_gallery_shows(made, tmp_path):
 
 def test_at_a_tie_the_class_shown_is_the_other_one():
     facts = facts_of(0, "n", question=TopKChanges(k=1))
-    found = seen(facts, np.array([2.0, 2.0, 0.5, 3.0]))
+    found = map_of_outputs(facts, np.array([2.0, 2.0, 0.5, 3.0]))
     assert (found.label, found.top, found.map.tolist()) == (1, (1,), [0.5, 3.0])
-    assert seen(facts, np.array([2.0, 1.0, 0.5, 3.0])).label == 0
+    assert map_of_outputs(facts, np.array([2.0, 1.0, 0.5, 3.0])).label == 0
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from salver.families.questions import TopKChanges
 from salver.metrics.changes import LocalLipschitz, MaxSensitivity, RelativeInputStability
 from salver.metrics.kept import Consistency, TopKIntersection
 from salver.metrics.measurement import Measurement, printed
-from salver.metrics.metric import METRICS, Here, Metric, Seen
+from salver.metrics.metric import METRICS, Evaluated, ExplainedInput, Metric
 from salver.metrics.search import EntryMovesByShare
 from salver.oracle.enumerate import enumerate_query
 from salver.spec.truth import Truth
@@ -55,7 +55,7 @@ def test_no_input_of_a_dense_grid_is_worse_than_certified(found: salver.Measured
     grid = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, 3)
     for row in found.rows:
         x = row.here.x + row.here.epsilon * grid
-        values = row.metric.values(row.here, Seen(x, *row.asked.posed.map.values(x)))
+        values = row.metric.values(row.here, Evaluated(x, *row.asked.posed.map.values(x)))
         assert not row.metric.is_worse(row.metric.worst(values), row.certified)
 
 
@@ -100,7 +100,7 @@ def test_maps_of_every_form_are_enclosed(method: str) -> None:
     given = {"epsilon": 0.05, "draws": 20, "timeout": 5, "method": method, **said}
     (row,) = salver.measure(module, x, "max", **given).rows
     near = row.here.x + rng.choice([-0.05, 0.0, 0.05], size=(3000, 9))
-    seen = Seen(near, *row.asked.posed.map.values(near))
+    seen = Evaluated(near, *row.asked.posed.map.values(near))
     assert 0 < row.metric.worst(row.metric.values(row.here, seen)) < row.certified
     assert row.sampled < row.attacked < row.certified < 2 * row.attacked
 
@@ -125,7 +125,7 @@ def test_a_witness_has_the_attacked_value_by_definition(found: salver.Measured) 
         assert np.array_equal(x, x.astype(np.float32))
         explanation, network = posed.map.explanation, row.asked.subject.network
         assert explanation is not None
-        seen = Seen(x, posed.factory.program.evaluate(x)[0], explanation.reference(network, x))
+        seen = Evaluated(x, posed.factory.program.evaluate(x)[0], explanation.reference(network, x))
         value = float(row.metric.values(row.here, seen)[0])
         assert value == pytest.approx(row.attacked, rel=1e-4, abs=1e-6)
 
@@ -159,9 +159,9 @@ def test_an_attacked_value_beyond_a_certificate_is_a_fault(found: salver.Measure
 
 
 def test_what_is_near_is_left_out_or_counts_as_farther() -> None:
-    here = Here(np.zeros(2) + 0.5, np.array([1.0, 2.0]), 0, 0.1)
+    here = ExplainedInput(np.zeros(2) + 0.5, np.array([1.0, 2.0]), 0, 0.1)
     x = here.x + np.array([[0.01, 0.0], [0.05, 0.0], [0.0, -0.1]])
-    seen = Seen(x, np.zeros((3, 2)), here.map + np.array([[9.0, 9.0], [0.5, 0.0], [0.0, 1.0]]))
+    seen = Evaluated(x, np.zeros((3, 2)), here.map + np.array([[9.0, 9.0], [0.5, 0.0], [0.0, 1.0]]))
     lipschitz = LocalLipschitz(nearest=0.5).values(here, seen)
     assert np.isnan(lipschitz[0])
     assert lipschitz[1:] == pytest.approx([10.0, 10.0])
@@ -180,7 +180,7 @@ def test_balls_are_asked_about_as_boxes_are(tmp_path: Path) -> None:
     steps *= epsilon * rng.random((4000, 1)) ** 0.3 / np.linalg.norm(steps, axis=1, keepdims=True)
     for row in found.rows:
         x = row.here.x + steps
-        values = row.metric.values(row.here, Seen(x, *row.asked.posed.map.values(x)))
+        values = row.metric.values(row.here, Evaluated(x, *row.asked.posed.map.values(x)))
         assert not row.metric.is_worse(row.metric.worst(values), row.certified)
         assert not row.metric.is_worse(row.sampled, row.certified)
         ball = row.asked.posed.factory.ball(row.asked.posed.point.x, epsilon)

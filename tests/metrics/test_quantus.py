@@ -12,7 +12,7 @@ import torch
 
 import salver
 from salver.metrics.measurement import Measurement
-from salver.metrics.metric import Seen
+from salver.metrics.metric import Evaluated
 from salver.metrics.quantus import CertifiedMetric, explain_func
 
 pytestmark = pytest.mark.slow
@@ -106,12 +106,12 @@ def test_consistency_is_that_of_quantus(quantus: Any) -> None:
         assert row.certified <= row.sampled
 
 
-def _drawn(row: Measurement) -> Seen:
+def _drawn(row: Measurement) -> Evaluated:
     from salver.metrics.measure import draws
 
     posed = row.asked.posed
     x = draws(row.here, posed.factory.box(posed.point.x, EPSILON), None, DRAWS, SEED + row.index)
-    return Seen(x, *posed.map.values(x))
+    return Evaluated(x, *posed.map.values(x))
 
 
 def test_top_k_intersection_is_the_plain_overlap_where_nothing_ties() -> None:

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from salver.families.question import Question
 from salver.metrics.changes import LocalLipschitz, RelativeInputStability
 from salver.metrics.gap import SMALL
-from salver.metrics.metric import Array, Here, Near, Seen
+from salver.metrics.metric import Array, Evaluated, ExplainedInput, Neighbourhood
 from salver.metrics.quotient import ENOUGH
 from salver.spec import Norm
 
 EPSILON, NEAREST = 2.0, 0.01
-HERE = Here(np.zeros(1), np.ones(1), 0, EPSILON)
+HERE = ExplainedInput(np.zeros(1), np.ones(1), 0, EPSILON)
 JUMPS = st.lists(st.tuples(st.floats(NEAREST * EPSILON, EPSILON), st.floats(0.0, 100.0)), max_size=6)
 
 
@@ -41,20 +41,20 @@ class Jumps:
     def excludes(self, question: Question) -> bool:
         raise AssertionError("a quotient asks about changes alone")
 
-    def most_change(self, weights: Array, near: Near) -> float:
+    def most_change(self, weights: Array, near: Neighbourhood) -> float:
         raise AssertionError("a quotient asks about one level after the other")
 
-    def known_change(self, weights: Array, near: Near) -> float:
+    def known_change(self, weights: Array, near: Neighbourhood) -> float:
         return self.known
 
     def worst_found(self) -> float:
         return max(change / distance if distance else 0.0 for distance, change in self.found)
 
-    def candidates(self) -> Seen:
+    def candidates(self) -> Evaluated:
         distances, changes = np.array(self.found).T[:, :, None]
-        return Seen(distances, np.zeros_like(distances), HERE.map + changes)
+        return Evaluated(distances, np.zeros_like(distances), HERE.map + changes)
 
-    def excluded_change(self, level: float, weights: Array, near: Near) -> float | None:
+    def excluded_change(self, level: float, weights: Array, near: Neighbourhood) -> float | None:
         self.asked += 1
         if self.asked <= len(self.silent) and self.silent[self.asked - 1]:
             return None
@@ -98,7 +98,7 @@ def test_without_answers_and_without_time_there_is_no_bound() -> None:
 def test_searches_reach_from_the_least_distance_to_the_whole_radius(
     metric: LocalLipschitz | RelativeInputStability,
 ) -> None:
-    here = Here(np.array([0.5, 0.0]), np.array([1.0, 2.0]), 0, 0.1)
+    here = ExplainedInput(np.array([0.5, 0.0]), np.array([1.0, 2.0]), 0, 0.1)
     *nears, whole = metric.hopeful(here)
     least, _most = metric.ends(here)
     assert whole.holds(here.within(0.1))
@@ -115,7 +115,9 @@ def test_all_inputs_that_are_no_farther_are_near(
 ) -> None:
     rng = np.random.default_rng(0)
     for _ in range(50):
-        here = Here(rng.choice([-1.0, 0.0, 0.1, 3.0], 3), np.ones(2), 0, 10 ** rng.uniform(-3, 1), norm)
+        here = ExplainedInput(
+            rng.choice([-1.0, 0.0, 0.1, 3.0], 3), np.ones(2), 0, 10 ** rng.uniform(-3, 1), norm
+        )
         x = here.x + rng.choice([-1.0, 0.0, 1.0], (50, 3)) * rng.uniform(0, here.epsilon, (50, 3))
         x = x[here.distances(x) <= here.epsilon]
         for one, distance in zip(x, metric.distances(here, x), strict=True):
@@ -125,10 +127,10 @@ def test_all_inputs_that_are_no_farther_are_near(
 
 
 def test_inputs_of_which_one_entry_may_change_more_are_not_held() -> None:
-    wide = Near(np.array([0.2, 0.2]), 0.2)
+    wide = Neighbourhood(np.array([0.2, 0.2]), 0.2)
     for entries, radius, held in (
         ((0.2, 0.2), 0.2, True),
         ((0.1, 0.3), 0.1, False),
         ((0.1, 0.1), 0.3, False),
     ):
-        assert wide.holds(Near(np.array(entries), radius)) is held
+        assert wide.holds(Neighbourhood(np.array(entries), radius)) is held

@@ -21,7 +21,7 @@ from salver.solvers.hybrid.solver import solve
 from salver.solvers.journal import Ends, Journal, Refutation
 from salver.solvers.proving.conjunctions import bound_and_drop
 from salver.solvers.proving.deductions import Deductions
-from salver.solvers.proving.following import follow
+from salver.solvers.proving.recorded_bounds import follow
 from salver.solvers.proving.reduction import take_reduced
 from salver.solvers.proving.rows import shortened
 from salver.solvers.proving.search import ProofSearch, prove

@@ -20,7 +20,7 @@ from salver.families.instance import Instance
 from salver.families.questions import TopKChanges
 from salver.judge.views import WitnessView
 from salver.report.axes import pixel
-from salver.report.gallery import Exhibit, Picture, html, markdown, ranks_moved, write_gallery
+from salver.report.gallery import GalleryItem, Picture, html, markdown, ranks_moved, write_gallery
 from salver.report.pictures import bars_svg, flattened, image_png, map_png, shown_range
 from tests.builders.judged_runs import loaded
 from tests.builders.views import facts_of, judged_of
@@ -159,7 +159,7 @@ HOSTILE = '<script>alert(1)</script> | `x` [a](b) "q" #1 \n ../up'
 
 def test_hostile_names_stay_text():
     picture = Picture(f"{HOSTILE}.png", HOSTILE)
-    exhibit = Exhibit(HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, (HOSTILE,), (picture,))
+    exhibit = GalleryItem(HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, (HOSTILE,), (picture,))
     groups = [(HOSTILE, HOSTILE, [exhibit])]
     page = html(HOSTILE, groups)
     (source,) = _pictures(page)

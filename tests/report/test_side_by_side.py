@@ -8,13 +8,13 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
-from salver.report.side_by_side import Scene, Side, drawing, panels
+from salver.report.side_by_side import Side, SideBySide, drawing, panels
 
 TABLE = [("inputs", "svg"), ("maps", "svg"), ("change", "svg"), ("map-change", "svg")]
 IMAGE = [(part, "png") for part in ("x", "x-map", "witness", "witness-map", "change", "map-change")]
 
 
-def scene(shape: tuple[int, ...], *, other: bool = True, mapped: bool = True) -> Scene:
+def scene(shape: tuple[int, ...], *, other: bool = True, mapped: bool = True) -> SideBySide:
     rng = np.random.default_rng(0)
     size = int(np.prod(shape))
     sides = [
@@ -22,7 +22,7 @@ def scene(shape: tuple[int, ...], *, other: bool = True, mapped: bool = True) ->
         for name in ("point", "counterexample")
     ]
     map_shape = shape if mapped else (0,)
-    return Scene(sides[0], sides[1] if other else None, shape, map_shape, (0.0, 1.0), 0.1)
+    return SideBySide(sides[0], sides[1] if other else None, shape, map_shape, (0.0, 1.0), 0.1)
 
 
 @pytest.mark.parametrize(("shape", "parts"), [((6,), TABLE), ((1, 4, 4), IMAGE), ((3, 4, 4), IMAGE)])

@@ -15,7 +15,7 @@ from salver.nets.network import lower
 from salver.nets.program import AbsBlock, Program
 from salver.nets.torch_bridge import from_torch
 from salver.solvers.bounding import arrays
-from salver.solvers.bounding.arrays import HOST, Arrays, Device, Turned
+from salver.solvers.bounding.arrays import HOST, Arrays, Device, TransposedMatrix
 from salver.solvers.bounding.bounds import Bounds
 from salver.solvers.bounding.propagation import propagate
 from tests.builders.parts import Part, at_once
@@ -181,7 +181,7 @@ def test_small_passes_give_the_same(tmp_path: Path, seed: int) -> None:
 def test_convolutions_stay_sparse_on_the_cpu() -> None:
     place = Device("cpu")
     maps = [place.map(pre.affine) for pre in _conv_program().pre]
-    assert [isinstance(matrix, Turned) for affine in maps for matrix in affine.terms.values()] == [
+    assert [isinstance(matrix, TransposedMatrix) for affine in maps for matrix in affine.terms.values()] == [
         True, False, False,
     ]  # fmt: skip
 

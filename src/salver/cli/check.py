@@ -103,17 +103,17 @@ def check(arguments: CheckArguments, context: typer.Context, as_json: AsJson = F
     from salver.cli.json_output import print_json
     from salver.points.asked import ask
     from salver.points.check import check_within
-    from salver.points.options import Bisection, Solving, Within, said
+    from salver.points.options import Bisection, Solving, Within, option_record
     from salver.points.radius import find_radius
 
     _refuse_outputs(arguments)
     default = RADIUS_S if arguments.radius else CHECK_S
     seconds = default if arguments.timeout is None else arguments.timeout
     limits = {"solver": arguments.solver, "timeout": seconds, "seed": arguments.seed}
-    solving, epsilon = said(Solving, limits), arguments.epsilon
+    solving, epsilon = option_record(Solving, limits), arguments.epsilon
     wanted = {"most": epsilon, "precision": arguments.precision}
-    bisection = said(Bisection, wanted) if arguments.radius else None
-    within = None if arguments.radius else said(Within, {"epsilon": epsilon})
+    bisection = option_record(Bisection, wanted) if arguments.radius else None
+    within = None if arguments.radius else option_record(Within, {"epsilon": epsilon})
     given = {name: getattr(arguments, name) for name in ABOUT_POINT} | context.meta[SAID]
     stated = {name: value for name, value in given.items() if value is not None}
     asked = ask(arguments.network, arguments.point, arguments.question, **stated)

@@ -65,7 +65,7 @@ def report_stage(arguments: ReportArguments, as_json: bool) -> None:
     from salver.core.files import refuse_existing, refuse_missing_parent
     from salver.core.project import project_root
     from salver.judge.scoring import find_profile
-    from salver.report.printed import Wanted, printed
+    from salver.report.printed import PrintOptions, printed
     from salver.report.results import report_json
     from salver.report.write import report_runs
     from salver.run.manifest import LATEST, find_run
@@ -74,7 +74,9 @@ def report_stage(arguments: ReportArguments, as_json: bool) -> None:
     if arguments.format not in FORMATS:
         hint = suggestion(arguments.format, FORMATS)
         raise SalverError(f"no format {arguments.format[:60]!r}", "--format", hint)
-    wanted = Wanted(listed(arguments.by, "--by"), listed(arguments.columns, "--columns"), arguments.format)
+    wanted = PrintOptions(
+        listed(arguments.by, "--by"), listed(arguments.columns, "--columns"), arguments.format
+    )
     wanted.refuse_unknown()
     selection, root = arguments.selection(), project_root()
     folders = [find_run(root, name) for name in arguments.names or (LATEST,)]

@@ -36,7 +36,7 @@ from salver.core.errors import SalverError, counted
 
 if TYPE_CHECKING:
     from salver.families.instance import Manifest
-    from salver.families.provenance import Made
+    from salver.families.provenance import Provenance
     from salver.families.selection import Selection
     from salver.families.suite import AnySuite, Suite
     from salver.run.events import RunSummary
@@ -98,7 +98,7 @@ class GeneratedSet:
 
     folder: Path
     manifest: Manifest
-    made: Made | None
+    made: Provenance | None
     is_new: bool
 
 

@@ -122,7 +122,7 @@ class InstanceFactory:
         question: Question,
         explanation: Explanation | None = None,
         compared_with: Explanation | None = None,
-    ) -> Posed:
+    ) -> PosedQuestion:
         """A question at a point.
 
         Args:
@@ -144,7 +144,7 @@ class InstanceFactory:
         except UndefinedConditionError as error:
             ties = at_xhat.explanation.ties if question.ranked and at_xhat.explanation else ""
             raise UndefinedConditionError(error.what, error.where, ties or error.hint) from error
-        return Posed(self, point, complete, self.explained(explanation), compared_with, reference)
+        return PosedQuestion(self, point, complete, self.explained(explanation), compared_with, reference)
 
     def _completed(self, explanation: Explanation | None) -> Explanation | None:
         return explanation and explanation.for_data(self.input_shape, *self.limits)
@@ -155,7 +155,7 @@ class InstanceFactory:
 
 
 @dataclass(frozen=True, eq=False)
-class Posed:
+class PosedQuestion:
     """A question about a map at one point, to be asked on boxes of any radius.
 
     Attributes:
@@ -175,7 +175,7 @@ class Posed:
         """The network of the instance: the map's, with what the question derives from it."""
         return self.question.network(self.map.graph)
 
-    def asking(self, **changes: float) -> Posed:
+    def asking(self, **changes: float) -> PosedQuestion:
         """The same with other entries of the question, such as its tolerance."""
         return replace(self, question=self.question.model_copy(update=changes))
 

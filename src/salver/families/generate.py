@@ -153,7 +153,7 @@ def up_to_date(suite: Suite, root: Path, data_dir: Path | None = None) -> Manife
     """The manifest of a set already made from the same suite, files, families and salver; None otherwise."""
     folder = set_folder(root, suite)
     made = provenance.read_made(folder)
-    if made is None or not provenance.still_so(made.ingredients, suite.text, data_dir):
+    if made is None or not provenance.is_unchanged(made.ingredients, suite.text, data_dir):
         return None
     try:
         return read_manifest(folder)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.explain.gradient import logits_and_gradient
-from salver.families.factory import Box, Posed
+from salver.families.factory import Box, PosedQuestion
 from salver.families.search import Found, inside
 from salver.spec import Ball
 
@@ -19,7 +19,7 @@ Array = npt.NDArray[np.float64]
 _BATCH, _POOL = 24, 12
 
 
-def sample_delta_star(posed: Posed, epsilon: float, seed: int, box: Box | None = None) -> Found:
+def sample_delta_star(posed: PosedQuestion, epsilon: float, seed: int, box: Box | None = None) -> Found:
     """Upper bound on delta* = min |E(x) - E(xhat)|_inf over the x of a box that have a class asked for.
 
     Sign-gradient steps find misclassified points, a walk back towards the centre and shrinking random
@@ -44,7 +44,7 @@ def sample_delta_star(posed: Posed, epsilon: float, seed: int, box: Box | None =
 
 
 class _NearestSearch:
-    def __init__(self, posed: Posed, box: Box, ball: Ball | None, rng: np.random.Generator) -> None:
+    def __init__(self, posed: PosedQuestion, box: Box, ball: Ball | None, rng: np.random.Generator) -> None:
         self.posed, self.ball, self.rng = posed, ball, rng
         self.lower, self.upper = box
         self.centre, self.label = posed.point.centre, posed.point.label

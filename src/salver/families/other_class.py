@@ -54,7 +54,7 @@ class OtherClass(Question):
         return f", and the network gives it class {named} rather than {label}"
 
     @property
-    def whom(self) -> str:
+    def target_part(self) -> str:
         """The targets as a file-name part."""
         return "all" if len(self.targets) > 1 else f"t{self.targets[0]}"
 
@@ -82,7 +82,7 @@ class SameMap(OtherClass):
 
     @property
     def stem(self) -> str:
-        return f"d{self.delta:g}-{self.whom}"
+        return f"d{self.delta:g}-{self.target_part}"
 
     def clauses(self, reference: Array, label: int, logits: int) -> tuple[Clause, ...]:
         return (*conditions.saliency_box(logits, reference, self.delta), *self.changed(label, logits))
@@ -110,7 +110,7 @@ class SameSigns(OtherClass):
 
     @property
     def stem(self) -> str:
-        return f"signs-{self.whom}"
+        return f"signs-{self.target_part}"
 
     def clauses(self, reference: Array, label: int, logits: int) -> tuple[Clause, ...]:
         kept = conditions.same_signs(logits, reference, self.threshold)
@@ -142,7 +142,7 @@ class SameTopK(OtherClass):
 
     @property
     def stem(self) -> str:
-        return f"top{self.k}-{self.whom}"
+        return f"top{self.k}-{self.target_part}"
 
     def clauses(self, reference: Array, label: int, logits: int) -> tuple[Clause, ...]:
         return (*conditions.same_top_k(logits, reference, self.k), *self.changed(label, logits))

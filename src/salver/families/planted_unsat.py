@@ -19,7 +19,7 @@ import numpy.typing as npt
 from salver.core.errors import SalverError
 from salver.explain.gradient import Gradient
 from salver.families.conditions import some_class_beats
-from salver.families.factory import InstanceFactory, Point, Posed
+from salver.families.factory import InstanceFactory, Point, PosedQuestion
 from salver.families.generator import InstanceDraft
 from salver.families.instance import Planted, Vacuity
 from salver.families.nearest import sample_delta_star
@@ -139,7 +139,7 @@ def _same_sign(grafted: Grafted, group: npt.NDArray[np.intp]) -> bool:
     return bool((ratios == powers).all() and (rows == powers[:, None] * rows[0]).all())
 
 
-def _provable_change(posed: Posed, epsilon: float) -> Array | None:
+def _provable_change(posed: PosedQuestion, epsilon: float) -> Array | None:
     """Bound [n] on |E(x) - E(xhat)| over the box, or None when bounds do not prove the class on it."""
     box, logits, label = posed.factory.box(posed.point.x, epsilon), posed.map.logits, posed.point.label
     for target in posed.question.classes(label, logits):

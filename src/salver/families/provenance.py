@@ -59,7 +59,7 @@ class Ingredients(Record):
     data_dir: str
 
 
-class Made(Record):
+class Provenance(Record):
     """When a set was made, from what, and what its maker should know about it."""
 
     date: str
@@ -101,7 +101,7 @@ def gathered(
     )
 
 
-def still_so(old: Ingredients, suite: str, data_dir: Path | None) -> bool:
+def is_unchanged(old: Ingredients, suite: str, data_dir: Path | None) -> bool:
     """Whether a set that was made from `old` would be made from the same now.
 
     No family is imported for this: the files that it named then are looked at again.
@@ -128,18 +128,18 @@ def recipe(suite: str, files: Mapping[str, str]) -> str:
     return hashlib.sha256(f"{suite}{contents}".encode()).hexdigest()[:16]
 
 
-def read_made(folder: Path) -> Made | None:
+def read_made(folder: Path) -> Provenance | None:
     """What a set was made from; None where nothing readable says so."""
     try:
-        return Made.model_validate_json(read_inside(folder, MADE, MOST_MADE_BYTES))
+        return Provenance.model_validate_json(read_inside(folder, MADE, MOST_MADE_BYTES))
     except (OSError, ValidationError):
         return None
 
 
-def write_made(folder: Path, ingredients: Ingredients, notes: tuple[str, ...]) -> Made:
+def write_made(folder: Path, ingredients: Ingredients, notes: tuple[str, ...]) -> Provenance:
     """Writes the record into the folder of a set that is being made, with the present time."""
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    made = Made(date=now, ingredients=ingredients, notes=notes)
+    made = Provenance(date=now, ingredients=ingredients, notes=notes)
     (folder / MADE).write_text(made.model_dump_json(indent=1) + "\n")
     return made
 

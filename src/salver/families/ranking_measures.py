@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from salver.families.factory import InstanceFactory, Point, Posed
+from salver.families.factory import InstanceFactory, Point, PosedQuestion
 from salver.families.generator import InstanceDraft
 from salver.families.instance import RankingMeasures, Vacuity
 from salver.families.questions import TopKChanges
@@ -29,7 +29,7 @@ CLEAR = 1e-5
 """Margin, in units of 1 + the largest saliency, that a violation must have to outlive single precision."""
 
 
-def epsilon_star(posed: Posed, most: float, seed: int) -> Found:
+def epsilon_star(posed: PosedQuestion, most: float, seed: int) -> Found:
     """Upper bound on the smallest radius with a violation, at most `most`.
 
     Each round attacks the box of the present bound with all three losses, then walks from every violating
@@ -50,7 +50,7 @@ def epsilon_star(posed: Posed, most: float, seed: int) -> Found:
     return Found(search.best, search.witness, search.samples)
 
 
-def open_neurons(posed: Posed, epsilon: float) -> int:
+def open_neurons(posed: PosedQuestion, epsilon: float) -> int:
     """ReLUs of the classifier whose sign is not the same on the whole box or ball by bounds."""
     box = posed.factory.box(posed.point.x, epsilon)
     ball = posed.factory.ball(posed.point.x, epsilon)
@@ -58,7 +58,7 @@ def open_neurons(posed: Posed, epsilon: float) -> int:
 
 
 def ranking_draft(
-    posed: Posed, epsilon: float, found: Found, seed: int, exact: bool = False
+    posed: PosedQuestion, epsilon: float, found: Found, seed: int, exact: bool = False
 ) -> InstanceDraft:
     """An instance of a question about ranks, with what the ranking does on its box.
 
@@ -69,13 +69,13 @@ def ranking_draft(
     return posed.draft(epsilon, found, vacuity, exact=exact)
 
 
-def _target(posed: Posed) -> RankingTarget:
+def _target(posed: PosedQuestion) -> RankingTarget:
     if not isinstance(posed.question, TopKChanges):
         raise TypeError(f"{posed.question.kind} is no question about ranks")
     return RankingTarget(posed.point.label, posed.map.logits, posed.question.ranking)
 
 
-def sample_measures(posed: Posed, epsilon: float, seed: int) -> RankingMeasures:
+def sample_measures(posed: PosedQuestion, epsilon: float, seed: int) -> RankingMeasures:
     """P@k and thickness on `_DRAWN` uniform points of the box or ball; those outside the range move in."""
     low, high = posed.factory.box(posed.point.x, epsilon)
     ball = posed.factory.ball(posed.point.x, epsilon)

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.explain.gradient import logits_and_gradient
-from salver.families.factory import Posed
+from salver.families.factory import PosedQuestion
 from salver.families.question import lead_of_others
 from salver.families.search import Found
 from salver.spec import norm_of
@@ -17,7 +17,7 @@ _LEAD = 1e-6
 """By how much a sampled violation must be clear of a tie, so that it survives binary32."""
 
 
-def along_rays(posed: Posed, most: float, seed: int) -> Found:
+def along_rays(posed: PosedQuestion, most: float, seed: int) -> Found:
     """Upper bound on the smallest radius with the label kept and a score above 0, at most `most`.
 
     Rays from xhat [n] towards corners of the box are looked at at many radii; then corners near the best
@@ -50,13 +50,13 @@ def along_rays(posed: Posed, most: float, seed: int) -> Found:
     return Found(best if witness is not None else np.inf, witness, samples)
 
 
-def _broken(posed: Posed, x: Array) -> npt.NDArray[np.bool_]:
+def _broken(posed: PosedQuestion, x: Array) -> npt.NDArray[np.bool_]:
     logits, maps = posed.map.values(x)
     score = posed.question.score(logits, maps, posed.reference, posed.point.label)
     return np.asarray((score >= _LEAD) & (lead_of_others(logits, posed.point.label) <= -_LEAD))
 
 
-def _directions(posed: Posed, rng: np.random.Generator) -> Array:
+def _directions(posed: PosedQuestion, rng: np.random.Generator) -> Array:
     """Signs [rays, n] along which neurons change fastest where the map looks: sign gradients of random
     combinations of logits there, and random corners."""
     centre, logits = posed.point.centre, posed.map.logits

@@ -16,7 +16,7 @@ Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class MapAtPoint:
     """At one point: the map [s], the class the network gives, and the map's top-k set, if it ranks.
 
     Attributes:
@@ -30,23 +30,23 @@ class Seen:
     top: tuple[int, ...]
 
 
-def seen_at(instance: LoadedInstance, x: Array) -> Seen:
+def map_at(instance: LoadedInstance, x: Array) -> MapAtPoint:
     """What is seen at a point [n], such as a witness.
 
     Raises:
         SalverError: the query's network cannot be read or run.
     """
-    return seen(instance.facts, instance.outputs(x))
+    return map_of_outputs(instance.facts, instance.outputs(x))
 
 
-def seen_at_xhat(instance: LoadedInstance, x: Array) -> Seen:
+def map_at_xhat(instance: LoadedInstance, x: Array) -> MapAtPoint:
     """The same at the explained point: the map with which the query compares.
 
     Raises:
         SalverError: as `seen_at`; the original network cannot be read.
     """
     facts = instance.facts
-    at_x = seen(facts, instance.outputs(x))
+    at_x = map_of_outputs(facts, instance.outputs(x))
     if facts.compared_with is None:
         return at_x
     network = instance.classifier
@@ -68,10 +68,10 @@ def map_shape(instance: LoadedInstance) -> tuple[int, ...]:
     return shape if int(np.prod(shape)) == facts.map_size else (facts.map_size,)
 
 
-def seen(facts: Facts, outputs: Array) -> Seen:
+def map_of_outputs(facts: Facts, outputs: Array) -> MapAtPoint:
     """What the outputs [m] of a query's network say."""
     values = facts.map_in(outputs)
-    return Seen(values, _winner(outputs[: facts.logits], facts.label), top_set(values, facts))
+    return MapAtPoint(values, _winner(outputs[: facts.logits], facts.label), top_set(values, facts))
 
 
 def _winner(logits: Array, label: int) -> int:

@@ -84,7 +84,7 @@ def compare_networks(
                 raise SalverError(what, option, suggestion(name, known))
     counted = per_instance(frame).assign(repetition=0)
     runs = pd.concat([counted, virtual_best(counted)], ignore_index=True)
-    asked = {key: asked_of_any(one.facts) for key, one in instances.items() if one.facts is not None}
+    asked = {key: question_key(one.facts) for key, one in instances.items() if one.facts is not None}
     runs = runs.assign(asked=runs["instance_id"].map(asked))
     pairs = _pairs(*(_side(runs[runs["network"] == name]) for name in networks))
     found = [
@@ -99,7 +99,7 @@ def compare_networks(
     return sorted(found, key=lambda one: one.solver == VIRTUAL_BEST)
 
 
-def asked_of_any(facts: Facts) -> str:
+def question_key(facts: Facts) -> str:
     """What an instance asks, without what follows from its network: logits, E at xhat, tolerance."""
     question, explanation = facts.question, facts.explanation
     left_out = {*question.completed, "targets", "delta"}

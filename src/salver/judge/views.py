@@ -17,7 +17,7 @@ import numpy.typing as npt
 from salver.families.instance import Facts, Instance
 from salver.judge.judgement import JudgedRun, Outcome, WitnessVerdict
 from salver.judge.loaded import LoadedInstance, StoredRun
-from salver.judge.maps import map_shape, seen, seen_at_xhat
+from salver.judge.maps import map_at_xhat, map_of_outputs, map_shape
 from salver.judge.witness import replay
 from salver.runners.answers import RunRecord
 from salver.spec import Property, norm_of
@@ -92,7 +92,7 @@ def view(instance: LoadedInstance, solver: str, text: str) -> WitnessView | None
     data = instance.data
     row = None if data is None else _row_in(data, facts, prop)
     x = row if row is not None else prop.ball.centre if prop.ball else _centre(prop, facts)
-    at_x, at_witness = seen_at_xhat(instance, x), seen(facts, outputs)
+    at_x, at_witness = map_at_xhat(instance, x), map_of_outputs(facts, outputs)
     names = instance.names.classes
     return WitnessView(
         instance=instance.record,

@@ -8,7 +8,16 @@ import numpy as np
 from pydantic import Field
 
 from salver.explain.ranking import UndefinedConditionError
-from salver.metrics.metric import METRICS, Array, Certifier, Criterion, Here, Metric, Near, Seen
+from salver.metrics.metric import (
+    METRICS,
+    Array,
+    Certifier,
+    Criterion,
+    Evaluated,
+    ExplainedInput,
+    Metric,
+    Neighbourhood,
+)
 from salver.metrics.quotient import Quotient
 
 SMALLEST = 1e-10
@@ -24,18 +33,18 @@ class MaxSensitivity(Metric):
     criterion = Criterion.SENSITIVITY
     formula = "max_j |E_j(x) - E_j(xhat)| / max_j |E_j(xhat)|"
 
-    def refuse_undefined(self, here: Here) -> None:
+    def refuse_undefined(self, here: ExplainedInput) -> None:
         if not here.map.any():
             what = "all entries of the map are 0"
             raise UndefinedConditionError(what, self.kind, "choose another point")
 
-    def values(self, here: Here, seen: Seen) -> Array:
+    def values(self, here: ExplainedInput, seen: Evaluated) -> Array:
         return here.changes(seen.maps, _largest(here))
 
-    def certified(self, here: Here, certifier: Certifier) -> float:
+    def certified(self, here: ExplainedInput, certifier: Certifier) -> float:
         return certifier.most_change(_largest(here), here.within(here.epsilon))
 
-    def of_original(self, here: Here, seen: Seen) -> float:
+    def of_original(self, here: ExplainedInput, seen: Evaluated) -> float:
         """The same with Euclidean norms."""
         moved = np.linalg.norm(seen.maps - here.map, axis=1) / np.linalg.norm(here.map)
         return float(moved.max())
@@ -55,27 +64,27 @@ class LocalLipschitz(Quotient):
     formula = "max_j |E_j(x) - E_j(xhat)| / |x - xhat|, for x at least `nearest` * epsilon away"
     nearest: float = Field(default=0.5, gt=0, lt=1)
 
-    def values(self, here: Here, seen: Seen) -> Array:
+    def values(self, here: ExplainedInput, seen: Evaluated) -> Array:
         distances = here.distances(seen.x)
         far = distances >= self.nearest * here.epsilon
         moved = here.changes(seen.maps, np.ones_like(here.map))
         return np.where(far, moved / np.where(far, distances, 1.0), np.nan)
 
-    def scaled(self, here: Here) -> tuple[Array, float]:
+    def scaled(self, here: ExplainedInput) -> tuple[Array, float]:
         if not here.map.any():
             return np.ones_like(here.map), 1.0
         return _largest(here), float(np.abs(here.map).max())
 
-    def ends(self, here: Here) -> tuple[float, float]:
+    def ends(self, here: ExplainedInput) -> tuple[float, float]:
         return self.nearest * here.epsilon, here.epsilon
 
-    def distances(self, here: Here, x: Array) -> Array:
+    def distances(self, here: ExplainedInput, x: Array) -> Array:
         return here.distances(x)
 
-    def near(self, here: Here, distance: float) -> Near:
+    def near(self, here: ExplainedInput, distance: float) -> Neighbourhood:
         return here.within(distance)
 
-    def of_original(self, here: Here, seen: Seen) -> float:
+    def of_original(self, here: ExplainedInput, seen: Evaluated) -> float:
         """The same over all inputs, with Euclidean norms and without normalising the maps."""
         moved = np.linalg.norm(seen.maps - here.map, axis=1)
         return float((moved / (np.linalg.norm(seen.x - here.x, axis=1) + SMALLEST)).max())
@@ -104,29 +113,29 @@ class RelativeInputStability(Quotient):
         """What changes of the entries are divided by."""
         return np.where(entries == 0, self.least, np.abs(entries))
 
-    def values(self, here: Here, seen: Seen) -> Array:
+    def values(self, here: ExplainedInput, seen: Evaluated) -> Array:
         counted = np.maximum(self.distances(here, seen.x), self.floor)
         return np.asarray(here.changes(seen.maps, self.sizes(here.map)) / counted)
 
-    def scaled(self, here: Here) -> tuple[Array, float]:
+    def scaled(self, here: ExplainedInput) -> tuple[Array, float]:
         return self.sizes(here.map), 1.0
 
-    def ends(self, here: Here) -> tuple[float, float]:
+    def ends(self, here: ExplainedInput) -> tuple[float, float]:
         return self.floor, float((here.epsilon / self.sizes(here.x)).max())
 
-    def distances(self, here: Here, x: Array) -> Array:
+    def distances(self, here: ExplainedInput, x: Array) -> Array:
         return np.asarray((np.abs(x - here.x) / self.sizes(here.x)).max(axis=1))
 
-    def near(self, here: Here, distance: float) -> Near:
-        return Near(np.minimum(here.epsilon, distance * self.sizes(here.x)), here.epsilon)
+    def near(self, here: ExplainedInput, distance: float) -> Neighbourhood:
+        return Neighbourhood(np.minimum(here.epsilon, distance * self.sizes(here.x)), here.epsilon)
 
-    def of_original(self, here: Here, seen: Seen) -> float:
+    def of_original(self, here: ExplainedInput, seen: Evaluated) -> float:
         """The same without a floor and with Euclidean norms, whatever class the inputs have."""
         map_moved = np.linalg.norm((seen.maps - here.map) / self.sizes(here.map), axis=1)
         moved = np.linalg.norm((seen.x - here.x) / self.sizes(here.x), axis=1)
         return float((map_moved / np.where(moved == 0, self.least, moved)).max())
 
 
-def _largest(here: Here) -> Array:
+def _largest(here: ExplainedInput) -> Array:
     """The largest size of an entry, for every entry [s]."""
     return np.full_like(here.map, np.abs(here.map).max())

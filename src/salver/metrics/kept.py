@@ -12,7 +12,7 @@ from salver.explain.ranking import MOST_PAIRS, ranking_of
 from salver.families.other_class import SameMap
 from salver.families.question import lead_of_others
 from salver.families.questions import TopKChanges
-from salver.metrics.metric import METRICS, Array, Certifier, Criterion, Here, Metric, Seen
+from salver.metrics.metric import METRICS, Array, Certifier, Criterion, Evaluated, ExplainedInput, Metric
 from salver.spec import float32_down, float32_up
 
 
@@ -35,24 +35,24 @@ class Consistency(Metric):
     largest_is_worst = False
     tolerance: float = Field(default=0.1, ge=0, allow_inf_nan=False)
 
-    def delta(self, here: Here) -> float:
+    def delta(self, here: ExplainedInput) -> float:
         """How far an entry may move, in the units of the map."""
         return self.tolerance * float(np.abs(here.map).max(initial=0.0))
 
-    def values(self, here: Here, seen: Seen) -> Array:
+    def values(self, here: ExplainedInput, seen: Evaluated) -> Array:
         other = lead_of_others(seen.logits, here.label) >= 0
         return np.where(self._same(here, seen.maps) & other, 0.0, 1.0)
 
-    def certified(self, here: Here, certifier: Certifier) -> float:
+    def certified(self, here: ExplainedInput, certifier: Certifier) -> float:
         return 1.0 if certifier.excludes(SameMap(delta=self.delta(here))) else 0.0
 
-    def of_original(self, here: Here, seen: Seen) -> float:
+    def of_original(self, here: ExplainedInput, seen: Evaluated) -> float:
         """The share of the inputs with the same map that have the same class; 0 without any."""
         same = self._same(here, seen.maps)
         kept = seen.logits.argmax(axis=1) == here.label
         return float((same & kept).sum() / (same.sum() + 1e-9))
 
-    def _same(self, here: Here, maps: Array) -> npt.NDArray[np.bool_]:
+    def _same(self, here: ExplainedInput, maps: Array) -> npt.NDArray[np.bool_]:
         """Which maps are the same, as the question says it: rounded outwards to binary32."""
         low, high = float32_down(here.map - self.delta(here)), float32_up(here.map + self.delta(here))
         return np.asarray(((maps >= low) & (maps <= high)).all(axis=1))
@@ -76,13 +76,13 @@ class TopKIntersection(Metric):
     original = ""
     k: int = 5
 
-    def refuse_undefined(self, here: Here) -> None:
+    def refuse_undefined(self, here: ExplainedInput) -> None:
         ranking_of(here.map, self.k)
 
-    def values(self, here: Here, seen: Seen) -> Array:
+    def values(self, here: ExplainedInput, seen: Evaluated) -> Array:
         return ranking_of(here.map, self.k).precision_at_k(seen.maps)
 
-    def certified(self, here: Here, certifier: Certifier) -> float:
+    def certified(self, here: ExplainedInput, certifier: Certifier) -> float:
         """Asks for fewer than so many members that stay, from the most that a counterexample leaves open."""
         k, others = self.k, len(here.map) - self.k
         always = max(0, k - others)

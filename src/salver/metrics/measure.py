@@ -16,13 +16,13 @@ from salver.families.factory import Box, InstanceFactory
 from salver.families.questions import EntryMoves
 from salver.metrics import changes, kept  # noqa: F401 - registers the metrics
 from salver.metrics.measurement import Job, Measurement, Sampling
-from salver.metrics.metric import METRICS, Array, Here, Metric
-from salver.metrics.search import Known, PointSearch
-from salver.points.asked import Asked, ask_of
+from salver.metrics.metric import METRICS, Array, ExplainedInput, Metric
+from salver.metrics.search import EarlierFindings, PointSearch
+from salver.points.asked import PointQuestion, ask_of
 from salver.points.decide import map_by_definition
 from salver.points.entries import chosen, method_of
 from salver.points.given import given_point, given_rows
-from salver.points.options import PointOptions, Solving, plain, said
+from salver.points.options import PointOptions, Solving, option_record, plain
 from salver.points.subject import subject_of
 from salver.solvers.registry import embedded_solver
 from salver.spec import Ball
@@ -88,11 +88,11 @@ def job_of(model: Any, points: Any = None, metrics: Any = None, **given: Any) ->
     Raises:
         SalverError: something that is named cannot be had, or does not fit the rest.
     """
-    sampling = said(Sampling, _popped(given, Sampling))
-    solving = said(Solving, {"timeout": SECONDS, **_popped(given, Solving), "seed": sampling.seed})
+    sampling = option_record(Sampling, _popped(given, Sampling))
+    solving = option_record(Solving, {"timeout": SECONDS, **_popped(given, Solving), "seed": sampling.seed})
     wanted = metrics_named(metrics, {name: given.pop(name) for name in set(given) & entry_names()})
     method, dataset, labels = (given.pop(name, None) for name in ("method", "dataset", "labels"))
-    options = said(PointOptions, _popped(given, PointOptions))
+    options = option_record(PointOptions, _popped(given, PointOptions))
     explanation = method_of(method or "gradient", given)
     if points is None and dataset is None:
         raise SalverError("no points are given", "points", "give an array of inputs, or name a data set")
@@ -129,7 +129,7 @@ def measurements(job: Job) -> Iterator[Measurement]:
     factory: InstanceFactory | None = None
     with TemporaryDirectory(prefix="salver-metrics-") as folder:
         for index, point in enumerate(job.points):
-            label, known = job.labels[index], Known()
+            label, known = job.labels[index], EarlierFindings()
             for metric in job.metrics:
                 ranked = metric.ranked or job.explanation.absolute
                 sizes = ranked if job.options.absolute is None else job.options.absolute
@@ -140,7 +140,7 @@ def measurements(job: Job) -> Iterator[Measurement]:
 
 
 def measurement(
-    job: Job, index: int, metric: Metric, asked: Asked, folder: Path, known: Known
+    job: Job, index: int, metric: Metric, asked: PointQuestion, folder: Path, known: EarlierFindings
 ) -> Measurement:
     """One metric at one point.
 
@@ -152,7 +152,9 @@ def measurement(
         SalverError: the metric does not fit the map, or the solver does not take the network.
     """
     posed = asked.posed
-    here = Here(posed.point.centre, posed.reference, posed.point.label, job.sampling.epsilon, asked.norm)
+    here = ExplainedInput(
+        posed.point.centre, posed.reference, posed.point.label, job.sampling.epsilon, asked.norm
+    )
     try:
         metric.refuse_undefined(here)
     except UndefinedConditionError as error:
@@ -181,7 +183,7 @@ def measurement(
     )
 
 
-def draws(here: Here, box: Box, ball: Ball | None, count: int, seed: int) -> Array:
+def draws(here: ExplainedInput, box: Box, ball: Ball | None, count: int, seed: int) -> Array:
     """Inputs [count, n] drawn as Quantus' `batch_uniform_noise` draws them for a batch of one, in the box.
 
     Where there is a ball, they are drawn evenly from it, and moved into the box.

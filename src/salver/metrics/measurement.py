@@ -12,8 +12,8 @@ from salver.core.errors import SalverError
 from salver.core.records import Record
 from salver.explain.explanation import Explanation
 from salver.metrics.gap import SMALL
-from salver.metrics.metric import Here, Metric, Seen
-from salver.points.asked import Asked
+from salver.metrics.metric import Evaluated, ExplainedInput, Metric
+from salver.points.asked import PointQuestion
 from salver.points.given import GivenPoint
 from salver.points.options import PointOptions, Positive, Solving
 from salver.points.subject import Subject
@@ -45,13 +45,13 @@ class Measurement:
 
     metric: Metric
     index: int
-    asked: Asked
-    here: Here
+    asked: PointQuestion
+    here: ExplainedInput
     sampled: float
     attacked: float
     certified: float
     original: float
-    witness: Seen | None = None
+    witness: Evaluated | None = None
     questions: int = 0
     seconds: float = 0.0
     reason: str = ""

@@ -32,7 +32,7 @@ class Criterion(StrEnum):
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class Evaluated:
     """Inputs with what the network and the map give there: x [q, n], logits [q, m], maps [q, s]."""
 
     x: Array
@@ -41,7 +41,7 @@ class Seen:
 
 
 @dataclass(frozen=True, eq=False)
-class Near:
+class Neighbourhood:
     """Inputs near the explained one.
 
     Attributes:
@@ -52,13 +52,13 @@ class Near:
     entries: Array
     radius: float
 
-    def holds(self, other: Near) -> bool:
+    def holds(self, other: Neighbourhood) -> bool:
         """Whether it has all inputs of another one."""
         return other.radius <= self.radius and bool((other.entries <= self.entries).all())
 
 
 @dataclass(frozen=True, eq=False)
-class Here:
+class ExplainedInput:
     """The explained input xhat.
 
     Attributes:
@@ -77,9 +77,9 @@ class Here:
         """Distances of inputs [q, n] in the norm."""
         return norm_of(x - self.x, self.norm)
 
-    def within(self, radius: float) -> Near:
+    def within(self, radius: float) -> Neighbourhood:
         """The inputs that are no farther away."""
-        return Near(np.full(len(self.x), radius), radius)
+        return Neighbourhood(np.full(len(self.x), radius), radius)
 
     def changes(self, maps: Array, weights: Array) -> Array:
         """max_j |E_j - E_j(xhat)| / w_j of maps [q, s] with positive weights [s]."""
@@ -100,17 +100,17 @@ class Certifier(Protocol):
     def worst_found(self) -> float:
         """The worst value so far at an input that was replayed."""
 
-    def candidates(self) -> Seen:
+    def candidates(self) -> Evaluated:
         """Inputs at which this metric or another one was found to be bad."""
 
-    def known_change(self, weights: Array, near: Near) -> float:
+    def known_change(self, weights: Array, near: Neighbourhood) -> float:
         """A change that max_j |E_j - E_j(xhat)| / w_j is known to reach at none of these inputs, or inf."""
 
-    def excluded_change(self, level: float, weights: Array, near: Near) -> float | None:
+    def excluded_change(self, level: float, weights: Array, near: Neighbourhood) -> float | None:
         """A change that max_j |E_j - E_j(xhat)| / w_j reaches at none of these inputs, about as large as
         `level` or smaller; None where none is known. An input that reaches it is among the candidates."""
 
-    def most_change(self, weights: Array, near: Near) -> float:
+    def most_change(self, weights: Array, near: Neighbourhood) -> float:
         """No smaller than max_j |E_j - E_j(xhat)| / w_j at any of these inputs; inf without a bound."""
 
 
@@ -150,22 +150,22 @@ class Metric(Record):
         )
 
     @abstractmethod
-    def values(self, here: Here, seen: Seen) -> Array:
+    def values(self, here: ExplainedInput, seen: Evaluated) -> Array:
         """The value at every input [q]; NaN where the definition leaves an input out."""
 
-    def hopeful(self, here: Here) -> list[Near]:
+    def hopeful(self, here: ExplainedInput) -> list[Neighbourhood]:
         """Where a search is likely to find bad values."""
         return [here.within(here.epsilon)]
 
     @abstractmethod
-    def certified(self, here: Here, certifier: Certifier) -> float:
+    def certified(self, here: ExplainedInput, certifier: Certifier) -> float:
         """A bound that no input of the box is worse than; infinite, or the worst value, where none is known.
 
         Raises:
             SalverError: the metric's entries do not fit the map.
         """
 
-    def refuse_undefined(self, here: Here) -> None:
+    def refuse_undefined(self, here: ExplainedInput) -> None:
         """Refuses a map that gives the metric no meaning.
 
         Raises:
@@ -173,7 +173,7 @@ class Metric(Record):
             UndefinedConditionError: the map gives it no meaning.
         """
 
-    def of_original(self, here: Here, seen: Seen) -> float:
+    def of_original(self, here: ExplainedInput, seen: Evaluated) -> float:
         """What the original says of these inputs, in its own norm; NaN where there is none."""
         return float("nan")
 

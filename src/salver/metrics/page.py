@@ -15,7 +15,7 @@ import numpy.typing as npt
 from salver.core.files import named_new_folder, refuse_existing, refuse_missing_parent, write_atomically
 from salver.metrics.measurement import Measurement, printed, rounded
 from salver.points.picture import panel_source
-from salver.report.side_by_side import Scene, Side, panels
+from salver.report.side_by_side import Side, SideBySide, panels
 from salver.report.table import Table
 from salver.report.templating import environment
 
@@ -126,14 +126,14 @@ def _row(row: Measurement) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def scene(row: Measurement) -> Scene:
+def scene(row: Measurement) -> SideBySide:
     """The point and the witness of a measurement, side by side."""
     given, sides = row.asked.given, [Side("point", f"class {row.here.label}", row.here.x, row.here.map)]
     if row.witness is not None:
         label = int(row.witness.logits[0].argmax())
         sides.append(Side("witness", f"class {label}", row.witness.x[0], row.witness.maps[0]))
     values = np.concatenate([side.x for side in sides])
-    return Scene(
+    return SideBySide(
         sides[0],
         sides[1] if len(sides) > 1 else None,
         given.shape,

@@ -15,7 +15,7 @@ from abc import abstractmethod
 from dataclasses import dataclass, field
 
 from salver.metrics.gap import LARGEST, SMALL
-from salver.metrics.metric import Array, Certifier, Here, Metric, Near
+from salver.metrics.metric import Array, Certifier, ExplainedInput, Metric, Neighbourhood
 
 ENOUGH = 0.05
 """Distance of a bound from what is known to be possible at which it is enough, as a share of the bound."""
@@ -37,28 +37,28 @@ class Quotient(Metric):
     precision = ENOUGH
 
     @abstractmethod
-    def scaled(self, here: Here) -> tuple[Array, float]:
+    def scaled(self, here: ExplainedInput) -> tuple[Array, float]:
         """Weights [s] of changes of entries, and the change of a metric's quotient that has the size 1."""
 
     @abstractmethod
-    def ends(self, here: Here) -> tuple[float, float]:
+    def ends(self, here: ExplainedInput) -> tuple[float, float]:
         """The least distance that counts, and the largest there is."""
 
     @abstractmethod
-    def distances(self, here: Here, x: Array) -> Array:
+    def distances(self, here: ExplainedInput, x: Array) -> Array:
         """Distances [q] of inputs [q, n], which may be below the least that counts."""
 
     @abstractmethod
-    def near(self, here: Here, distance: float) -> Near:
+    def near(self, here: ExplainedInput, distance: float) -> Neighbourhood:
         """A set with all inputs that are no farther away."""
 
-    def hopeful(self, here: Here) -> list[Near]:
+    def hopeful(self, here: ExplainedInput) -> list[Neighbourhood]:
         least, most = self.ends(here)
         count = math.ceil(math.log(max(most / least, 1.0), WIDER))
         distances = [least * (1 + ENOUGH), *(least * WIDER**step for step in range(1, count))]
         return [*(self.near(here, distance) for distance in distances), here.within(here.epsilon)]
 
-    def certified(self, here: Here, certifier: Certifier) -> float:
+    def certified(self, here: ExplainedInput, certifier: Certifier) -> float:
         return _Cover(self, here, certifier).bound()
 
 
@@ -71,7 +71,7 @@ class _Cover:
     """
 
     quotient: Quotient
-    here: Here
+    here: ExplainedInput
     certifier: Certifier
     found: list[tuple[float, float]] = field(default_factory=list)
 
@@ -133,7 +133,7 @@ class _Cover:
                 return None
         return None
 
-    def _within(self, outer: float) -> Near:
+    def _within(self, outer: float) -> Neighbourhood:
         """All inputs that are no farther away; none is lost to rounding where that is all there are."""
         if outer < self.most:
             return self.quotient.near(self.here, outer)

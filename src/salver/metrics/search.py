@@ -16,8 +16,8 @@ from salver.families.factory import Box
 from salver.families.question import Question
 from salver.families.search import Found, largest
 from salver.metrics.gap import Gap
-from salver.metrics.metric import Array, Here, Metric, Near, Seen
-from salver.points.asked import Asked
+from salver.metrics.metric import Array, Evaluated, ExplainedInput, Metric, Neighbourhood
+from salver.points.asked import PointQuestion
 from salver.points.decide import QueryFolder, Robustness, decide, map_by_definition
 from salver.points.options import Solving
 from salver.solvers.query import Budget
@@ -57,7 +57,7 @@ class EntryMovesByShare(Question):
 
 
 @dataclass(frozen=True, eq=False)
-class Known:
+class EarlierFindings:
     """What searches about the metrics before this one found at the same point.
 
     Attributes:
@@ -66,9 +66,11 @@ class Known:
     """
 
     candidates: list[Array] = field(default_factory=list)
-    excluded: dict[tuple[Explanation | None, bytes], list[tuple[Near, float]]] = field(default_factory=dict)
+    excluded: dict[tuple[Explanation | None, bytes], list[tuple[Neighbourhood, float]]] = field(
+        default_factory=dict
+    )
 
-    def bound(self, key: tuple[Explanation | None, bytes], near: Near) -> float:
+    def bound(self, key: tuple[Explanation | None, bytes], near: Neighbourhood) -> float:
         """The least change that is excluded for these inputs; inf where none is."""
         known = self.excluded.get(key, ())
         return min((change for other, change in known if other.holds(near)), default=math.inf)
@@ -83,12 +85,18 @@ class PointSearch:
     """
 
     def __init__(
-        self, metric: Metric, asked: Asked, here: Here, solving: Solving, folder: Path, known: Known
+        self,
+        metric: Metric,
+        asked: PointQuestion,
+        here: ExplainedInput,
+        solving: Solving,
+        folder: Path,
+        known: EarlierFindings,
     ) -> None:
         self.metric, self.asked, self.here, self.solving, self.folder = metric, asked, here, solving, folder
         self.known = known
         self.budget, self.questions = Budget(solving.timeout), 0
-        self.found: Seen | None = None
+        self.found: Evaluated | None = None
         # Without another input there is still the point itself, where nothing changes.
         self.considered = [self.seen(here.x[None])]
         self.worst = metric.best
@@ -99,13 +107,13 @@ class PointSearch:
     def over(self) -> bool:
         return self.budget.over
 
-    def region(self, near: Near) -> tuple[Box, Ball | None]:
+    def region(self, near: Neighbourhood) -> tuple[Box, Ball | None]:
         """A box [n], [n], and a ball where the norm is Euclidean, rounded outwards as in queries."""
         posed = self._narrowed(near).posed
         x, factory = posed.point.x, posed.factory
         return factory.box(x, near.radius), factory.ball(x, near.radius)
 
-    def _narrowed(self, near: Near) -> Asked:
+    def _narrowed(self, near: Neighbourhood) -> PointQuestion:
         """The same with the range of every entry cut to what it may become."""
         centre, (low, high) = self.here.x, self.asked.given.limits
         low = np.maximum(float32_down(centre - near.entries), low)
@@ -116,17 +124,17 @@ class PointSearch:
             self.asked, given=given, posed=replace(posed, factory=replace(posed.factory, clip=clip))
         )
 
-    def seen(self, x: Array) -> Seen:
+    def seen(self, x: Array) -> Evaluated:
         """What there is at inputs [q, n], in double precision."""
-        return Seen(x, *self.asked.posed.map.values(x))
+        return Evaluated(x, *self.asked.posed.map.values(x))
 
-    def replayed(self, x: Array) -> tuple[Seen, Seen]:
+    def replayed(self, x: Array) -> tuple[Evaluated, Evaluated]:
         """The same at one input [n], by ONNX Runtime on the graph, and by the definition of the map."""
         posed = self.asked.posed
         outputs, m = posed.map.runtime.outputs(x), posed.map.logits
         logits = posed.factory.program.evaluate(x[None])[0]
-        by_definition = Seen(x[None], logits, map_by_definition(self.asked, x)[None])
-        return Seen(x[None], outputs[None, :m], outputs[None, m:]), by_definition
+        by_definition = Evaluated(x[None], logits, map_by_definition(self.asked, x)[None])
+        return Evaluated(x[None], outputs[None, :m], outputs[None, m:]), by_definition
 
     def consider(self, x: Array) -> None:
         """Takes an input [n] within the radius as a candidate for the attacked value.
@@ -157,7 +165,7 @@ class PointSearch:
         sign = 1.0 if self.metric.largest_is_worst else -1.0
         return np.where(np.isnan(values), -np.inf, sign * values)
 
-    def attack(self, draws: Seen) -> None:
+    def attack(self, draws: Evaluated) -> None:
         """Takes what is known, the worst of the draws and what a random search finds as candidates."""
         for x in tuple(self.known.candidates):
             self.consider(x)
@@ -169,7 +177,7 @@ class PointSearch:
             if found.point is not None and np.isfinite(found.value):
                 self.consider(found.point)
 
-    def _search(self, score: Callable[[Array], Array], near: Near) -> Found:
+    def _search(self, score: Callable[[Array], Array], near: Neighbourhood) -> Found:
         seed = self.solving.seed * 100_003 + self.asked.posed.point.index
         box, ball = self.region(near)
         return largest(score, *box, self.here.x, seed, ball)
@@ -177,14 +185,14 @@ class PointSearch:
     def worst_found(self) -> float:
         return self.worst
 
-    def candidates(self) -> Seen:
+    def candidates(self) -> Evaluated:
         rows = ((seen.x, seen.logits, seen.maps) for seen in self.considered)
-        return Seen(*map(np.concatenate, zip(*rows, strict=True)))
+        return Evaluated(*map(np.concatenate, zip(*rows, strict=True)))
 
     def excludes(self, question: Question) -> bool:
         return self._decided(question, self.here.within(self.here.epsilon))[0] is not None
 
-    def most_change(self, weights: Array, near: Near) -> float:
+    def most_change(self, weights: Array, near: Neighbourhood) -> float:
         gap = Gap(self._most_found(weights, near), self.known_change(weights, near))
         for _ in range(STEPS):
             level = gap.next()
@@ -199,17 +207,19 @@ class PointSearch:
                 gap = gap.with_vain(level)
         return gap.bound
 
-    def known_change(self, weights: Array, near: Near) -> float:
+    def known_change(self, weights: Array, near: Neighbourhood) -> float:
         return self.known.bound(self._key(weights), near)
 
-    def excluded_change(self, level: float, weights: Array, near: Near) -> float | None:
+    def excluded_change(self, level: float, weights: Array, near: Neighbourhood) -> float | None:
         known = self.known_change(weights, near)
         return known if known <= level else self._asked_change(level, weights, near)[0]
 
     def _key(self, weights: Array) -> tuple[Explanation | None, bytes]:
         return self.asked.posed.map.explanation, weights.tobytes()
 
-    def _asked_change(self, level: float, weights: Array, near: Near) -> tuple[float | None, Array | None]:
+    def _asked_change(
+        self, level: float, weights: Array, near: Neighbourhood
+    ) -> tuple[float | None, Array | None]:
         """A change of about this level that no input reaches, or an input that reaches it, or neither."""
         question = EntryMovesByShare(level=level, weights=tuple(weights.tolist()))
         prop, witness = self._decided(question, near)
@@ -230,7 +240,7 @@ class PointSearch:
     def _change_at(self, x: Array, weights: Array) -> float:
         return min(float(self.here.changes(seen.maps, weights)[0]) for seen in self.replayed(x))
 
-    def _most_found(self, weights: Array, near: Near) -> float:
+    def _most_found(self, weights: Array, near: Neighbourhood) -> float:
         """The largest change at candidates near the point, and by a random search."""
         (low, high), ball = self.region(near)
         boxed = [x for x in self.known.candidates if ((low <= x) & (x <= high)).all()]
@@ -239,7 +249,7 @@ class PointSearch:
         found = [*inside, *([] if search.point is None else [search.point])]
         return max((self._change_at(x, weights) for x in found), default=0.0)
 
-    def _decided(self, question: Question, near: Near) -> tuple[Property | None, Array | None]:
+    def _decided(self, question: Question, near: Neighbourhood) -> tuple[Property | None, Array | None]:
         """The query where it has no solution, or a solution that was replayed, or neither."""
         if self.budget.over:
             self.reason = "its time was over"
@@ -256,7 +266,7 @@ class PointSearch:
         self.consider(decided.witness)
         return None, decided.witness
 
-    def _stage(self, question: Question, near: Near) -> QueryFolder:
+    def _stage(self, question: Question, near: Neighbourhood) -> QueryFolder:
         asked = self._narrowed(near)
         posed = asked.posed
         complete = question.at(posed.reference, posed.point.label, posed.map.logits)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.core.errors import counted
-from salver.points.asked import Asked
+from salver.points.asked import PointQuestion
 from salver.points.decide import Decided, Robustness
 from salver.points.options import Solving
 from salver.report.axes import pixel
@@ -82,7 +82,7 @@ class RobustnessAnswer:
 
     robustness: Robustness
     epsilon: float
-    asked: Asked
+    asked: PointQuestion
     solving: Solving
     seconds: float
     point: PointView
@@ -215,13 +215,13 @@ class RobustnessAnswer:
     def plot(self) -> PointPicture:
         """The point, its map, the counterexample, its map and the differences, as one HTML document."""
         from salver.points.picture import PointPicture
-        from salver.report.side_by_side import Scene
+        from salver.report.side_by_side import SideBySide
 
         given, other = self.asked.given, self.counterexample
         sides = [self._side("point", self.point)]
         sides += [self._side("counterexample", other)] if other is not None else []
         values = np.concatenate([side.x for side in sides])
-        scene = Scene(
+        scene = SideBySide(
             sides[0],
             sides[1] if other is not None else None,
             given.shape,
@@ -246,7 +246,7 @@ class RobustnessAnswer:
 
 
 def answer(
-    asked: Asked,
+    asked: PointQuestion,
     epsilon: float,
     solving: Solving,
     decided: Decided,
@@ -276,7 +276,7 @@ def answer(
     )
 
 
-def _view(asked: Asked, x: Array, logits: Array, values: Array) -> PointView:
+def _view(asked: PointQuestion, x: Array, logits: Array, values: Array) -> PointView:
     label = asked.posed.point.label
     best = np.flatnonzero(logits == logits.max())
     others = best[best != label]

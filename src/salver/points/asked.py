@@ -11,18 +11,18 @@ import numpy as np
 
 from salver.core.errors import SalverError
 from salver.explain.explanation import Explanation
-from salver.families.factory import InstanceFactory, Point, Posed
+from salver.families.factory import InstanceFactory, Point, PosedQuestion
 from salver.families.question import Question
 from salver.nets.affine import UnsupportedQueryError
 from salver.points.entries import question_and_method
 from salver.points.given import GivenPoint, given_point
-from salver.points.options import PointOptions, said
+from salver.points.options import PointOptions, option_record
 from salver.points.subject import Subject, subject_of
 from salver.spec import Norm
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class PointQuestion:
     """A question that can be asked in boxes, or balls, of any radius around one point.
 
     Attributes:
@@ -33,7 +33,7 @@ class Asked:
 
     subject: Subject
     given: GivenPoint
-    posed: Posed
+    posed: PosedQuestion
     notes: tuple[str, ...]
 
     @property
@@ -52,7 +52,9 @@ class Asked:
         return shape if int(np.prod(shape)) == size else (size,)
 
 
-def ask(model: Any, point: Any = None, question: str | Question = "top-k-changes", **given: Any) -> Asked:
+def ask(
+    model: Any, point: Any = None, question: str | Question = "top-k-changes", **given: Any
+) -> PointQuestion:
     """Reads all that is named, and poses the question.
 
     Args:
@@ -66,7 +68,9 @@ def ask(model: Any, point: Any = None, question: str | Question = "top-k-changes
         UndefinedConditionError: the map at the point gives the question no meaning.
     """
     method, dataset = given.pop("method", None), given.pop("dataset", None)
-    options = said(PointOptions, {k: given.pop(k) for k in set(given) & set(PointOptions.model_fields)})
+    options = option_record(
+        PointOptions, {k: given.pop(k) for k in set(given) & set(PointOptions.model_fields)}
+    )
     asked, explanation = question_and_method(question, method or "gradient", given)
     if not asked.needs_map:
         _refuse_about_map(asked, method, options)
@@ -82,7 +86,7 @@ def ask_of(
     explanation: Explanation,
     options: PointOptions,
     factory: InstanceFactory | None = None,
-) -> Asked:
+) -> PointQuestion:
     """Poses a question about what was read.
 
     Args:
@@ -102,15 +106,15 @@ def ask_of(
     if factory is None:
         described = (seen.origin, seen.shape, seen.clip)
         factory = InstanceFactory("check", subject.network, subject.name, *described, norm=options.norm)
-    with told_of_unsupported(subject.name):
+    with unsupported_in_one_line(subject.name):
         winner = int(factory.predict(seen.x[None])[0])
         explained = _explained(explanation, asked, winner, options) if asked.needs_map else None
         posed = factory.pose(Point(0, seen.x, winner), asked, explained)
-    return Asked(subject, seen, posed, (*subject.classifier.notes, *_notes(seen, winner)))
+    return PointQuestion(subject, seen, posed, (*subject.classifier.notes, *_notes(seen, winner)))
 
 
 @contextlib.contextmanager
-def told_of_unsupported(where: str) -> Iterator[None]:
+def unsupported_in_one_line(where: str) -> Iterator[None]:
     """What salver cannot do with a network is one line for people."""
     try:
         yield

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from salver.core.errors import SalverError
 from salver.core.files import refuse_output, write_atomically
 from salver.points.answer import PointProof, RobustnessAnswer, answer
-from salver.points.asked import Asked
+from salver.points.asked import PointQuestion
 from salver.points.decide import Decided, QueryFolder, Robustness, decide
 from salver.points.limit import TimeOverError, stopped_after
 from salver.points.options import Solving
@@ -19,7 +19,7 @@ from salver.solvers.registry import SOLVERS, embedded_solver
 
 
 def check_within(
-    asked: Asked, epsilon: float, solving: Solving, proof: Path | None = None, *, force: bool = False
+    asked: PointQuestion, epsilon: float, solving: Solving, proof: Path | None = None, *, force: bool = False
 ) -> RobustnessAnswer:
     """Decides whether the explanation is robust within a radius.
 
@@ -46,7 +46,7 @@ def check_within(
         return answer(asked, epsilon, solving, decided, time.monotonic() - since, written)
 
 
-def refuse_proof(proof: Path, solving: Solving, asked: Asked, *, force: bool) -> None:
+def refuse_proof(proof: Path, solving: Solving, asked: PointQuestion, *, force: bool) -> None:
     """Refuses a proof that could not be written.
 
     Raises:

@@ -17,7 +17,7 @@ from salver.core.errors import SalverError
 from salver.families.factory import Box
 from salver.families.search import inside, largest
 from salver.nets.onnx.writer import to_bytes, to_model
-from salver.points.asked import Asked, told_of_unsupported
+from salver.points.asked import PointQuestion, unsupported_in_one_line
 from salver.points.limit import TimeOverError, stopped_after
 from salver.points.options import Solving
 from salver.solvers.query import Budget, Options, Query, Result, Verdict, read_query
@@ -65,7 +65,7 @@ class Decided:
 class QueryFolder:
     """The two files of a question in a folder, as any solver and the checker of proofs read them."""
 
-    asked: Asked
+    asked: PointQuestion
     folder: Path
 
     @property
@@ -78,7 +78,7 @@ class QueryFolder:
         """The property of the radius that was asked about last."""
         return self.folder / "query.vnnlib"
 
-    def asking(self, asked: Asked) -> QueryFolder:
+    def asking(self, asked: PointQuestion) -> QueryFolder:
         """Another question about the same graph; what was read of its file is kept."""
         other = replace(self, asked=asked)
         if "_query" in self.__dict__:
@@ -121,7 +121,7 @@ def decide(
         SalverError: the solver does not take the network, or needs a package that is missing.
     """
     asked, solver = staged.asked, embedded_solver(solving.solver)
-    with told_of_unsupported(solver.name):
+    with unsupported_in_one_line(solver.name):
         query = staged.at(epsilon)
     if not all(query.prop.clauses):
         return Decided(Robustness.ROBUST, Result(Verdict.UNSAT, reason="no other class exists"))
@@ -147,7 +147,11 @@ def _solved(solver: EmbeddedSolver, query: Query, budget: Budget, options: Optio
     """What the solver says, or that it had to be stopped."""
     # The matrices are small: threads of linear algebra only get in each other's way. What solvers say of
     # their search is for logs.
-    with threadpool_limits(1), contextlib.redirect_stderr(io.StringIO()), told_of_unsupported(solver.name):
+    with (
+        threadpool_limits(1),
+        contextlib.redirect_stderr(io.StringIO()),
+        unsupported_in_one_line(solver.name),
+    ):
         try:
             with stopped_after(budget.left):
                 return solver.load()(query, budget, options)
@@ -155,7 +159,7 @@ def _solved(solver: EmbeddedSolver, query: Query, budget: Budget, options: Optio
             return Result(Verdict.TIMED_OUT, reason="stopped when its time was over")
 
 
-def _with_witness(query: Query, asked: Asked, result: Result, witness: Array) -> Decided:
+def _with_witness(query: Query, asked: PointQuestion, result: Result, witness: Array) -> Decided:
     """A `sat` with its counterexample [n], unless the map's definition contradicts it."""
     outputs = query.replay(witness)
     if off := _off(asked, query, witness, outputs):
@@ -165,7 +169,7 @@ def _with_witness(query: Query, asked: Asked, result: Result, witness: Array) ->
     return Decided(Robustness.NOT_ROBUST, replace(result, witness=witness), witness, outputs, margin)
 
 
-def _inner(asked: Asked, epsilon: float) -> tuple[Box, Ball | None]:
+def _inner(asked: PointQuestion, epsilon: float) -> tuple[Box, Ball | None]:
     """Box [n], [n] and ball rounded inwards: the query's, rounded outwards, hold inputs that are farther."""
     centre, (low, high) = asked.posed.point.centre, asked.given.limits
     least, most = np.maximum(centre - epsilon, low), np.minimum(centre + epsilon, high)
@@ -206,14 +210,14 @@ def nearer(query: Query, witness: Array, centre: Array, norm: Norm = "linf") -> 
     return best
 
 
-def _refuse_wrong_graph(asked: Asked, query: Query) -> None:
+def _refuse_wrong_graph(asked: PointQuestion, query: Query) -> None:
     centre = asked.posed.point.centre
     if (off := _off(asked, query, centre, query.replay(centre))) and not query.on_kink(centre):
         what = f"the map is {off:.3g} off its definition at the point"
         raise SalverError(what, asked.subject.name, "this is a fault of salver: please report the network")
 
 
-def _off(asked: Asked, query: Query, x: Array, outputs: Array) -> float:
+def _off(asked: PointQuestion, query: Query, x: Array, outputs: Array) -> float:
     """By how much the map among outputs is off the same without the graph at x [n]; 0 within rounding."""
     first = asked.posed.map.logits
     rows = slice(first, first + len(asked.posed.reference))
@@ -224,7 +228,7 @@ def _off(asked: Asked, query: Query, x: Array, outputs: Array) -> float:
     return float(distances.max(initial=0.0)) if (distances > allowed).any() else 0.0
 
 
-def map_by_definition(asked: Asked, x: Array) -> Array:
+def map_by_definition(asked: PointQuestion, x: Array) -> Array:
     """The map [s] at x [n] in double precision and without the graph; empty for a question without a map.
 
     Automatic differentiation is asked only where there is no other way: importing torch takes longer than

@@ -94,7 +94,7 @@ class Bisection(Record):
     precision: float = Field(default=0.05, gt=0, lt=1)
 
 
-def said(kind: type[R], values: Mapping[str, Any]) -> R:
+def option_record(kind: type[R], values: Mapping[str, Any]) -> R:
     """A record of what a person says, by the names of its entries.
 
     Raises:

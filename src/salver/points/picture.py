@@ -9,7 +9,7 @@ from pathlib import Path
 
 from salver.core.errors import SalverError
 from salver.core.files import refuse_output, write_atomically
-from salver.report.side_by_side import Panel, Scene, drawing, panels
+from salver.report.side_by_side import Panel, SideBySide, drawing, panels
 from salver.report.templating import environment
 
 KINDS = (".html", ".svg", ".png", ".pdf")
@@ -23,7 +23,7 @@ class PointPicture:
     """
 
     sentence: str
-    scene: Scene
+    scene: SideBySide
     details: tuple[str, ...]
 
     @cached_property

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from salver.core.errors import SalverError
 from salver.families.search import significant
 from salver.points.answer import PointProof, RobustnessAnswer, answer, euclidean
-from salver.points.asked import Asked
+from salver.points.asked import PointQuestion
 from salver.points.check import prove, refuse_proof
 from salver.points.decide import QueryFolder, Robustness, decide
 from salver.points.options import Bisection, Solving
@@ -102,7 +102,7 @@ class RadiusAnswer:
     certified: float
     attacked: float
     most: float
-    asked: Asked
+    asked: PointQuestion
     solving: Solving
     seconds: float
     questions: int
@@ -173,7 +173,7 @@ class RadiusAnswer:
 
 
 def find_radius(
-    asked: Asked,
+    asked: PointQuestion,
     solving: Solving,
     bisection: Bisection,
     proof: Path | None = None,
@@ -209,7 +209,7 @@ def rounded_up(value: float) -> float:
     return near if near >= value else significant(near + unit, DIGITS)
 
 
-def _widest(asked: Asked) -> float:
+def _widest(asked: PointQuestion) -> float:
     low, high = asked.given.limits
     if asked.given.clip is not None:
         return float(norm_of(high - low, asked.norm))

@@ -40,7 +40,7 @@ class Prepared:
 
 
 @dataclass(frozen=True)
-class Written:
+class PublishedFolder:
     """The folder, the archive beside it, and their sizes in bytes."""
 
     folder: Path
@@ -77,7 +77,7 @@ def _files_of(set_folder: Path) -> tuple[str, ...]:
     return tuple(made.ingredients.files) if made else ()
 
 
-def write(prepared: Prepared, out: Path, *, force: bool = False) -> Written:
+def write(prepared: Prepared, out: Path, *, force: bool = False) -> PublishedFolder:
     """Writes the folder `out`, with `out`.tar.gz and its checksum beside it.
 
     Args:
@@ -92,7 +92,7 @@ def write(prepared: Prepared, out: Path, *, force: bool = False) -> Written:
     target = out.with_name(out.name + ".tar.gz")
     beside = {target: packed, _sum_of(target): f"{_sha256(packed)}  {target.name}\n".encode()}
     _write_folder(out, prepared.files | _drawn_there(prepared, out), beside)
-    return Written(out, target, sum(len(data) for data in prepared.files.values()), len(packed))
+    return PublishedFolder(out, target, sum(len(data) for data in prepared.files.values()), len(packed))
 
 
 def differences(prepared: Prepared, folder: Path) -> list[str]:

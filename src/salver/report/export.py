@@ -38,7 +38,7 @@ BENCHMARKS = f"vnncomp{YEAR}_benchmarks/benchmarks"
 
 
 @dataclass(frozen=True)
-class Exported:
+class ExportSummary:
     """What was written: the benchmark, its version of VNN-LIB, rows and witnesses by tool, and notes."""
 
     benchmark: str
@@ -75,7 +75,7 @@ class _Entry:
         return str(placed) if placed[0][0] else placed[0][1]
 
 
-def export_vnncomp(judged: Judged[LoadedRun], into: Path, benchmarks: Path | None = None) -> Exported:
+def export_vnncomp(judged: Judged[LoadedRun], into: Path, benchmarks: Path | None = None) -> ExportSummary:
     """Writes a judged run into `into`/TOOL/2026_BENCHMARK/, whole or not at all.
 
     Of several repetitions the one that the leaderboard counts is written (`per_instance`). A witness is
@@ -115,7 +115,7 @@ def export_vnncomp(judged: Judged[LoadedRun], into: Path, benchmarks: Path | Non
         if benchmarks is not None:
             with _whole(benchmarks) as sets:
                 _write_benchmark(sets / "benchmarks" / suite / version, entries, version)
-    return Exported(
+    return ExportSummary(
         suite,
         version,
         {tool: len(found) for tool, found in tools.items()},

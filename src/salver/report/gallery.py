@@ -18,7 +18,7 @@ from salver.judge.judged import Judged
 from salver.judge.maps import top_set
 from salver.judge.views import WitnessView, chosen_witnesses, stored_view
 from salver.report.axes import pixel
-from salver.report.side_by_side import Scene, Side, panels
+from salver.report.side_by_side import Side, SideBySide, panels
 from salver.report.templating import environment
 from salver.report.words import asked
 from salver.run.loaded import LoadedRun
@@ -35,7 +35,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Exhibit:
+class GalleryItem:
     """One falsified instance: what was asked, what the witness does, and its pictures."""
 
     family: str
@@ -60,7 +60,7 @@ def write_gallery(judged: Judged[LoadedRun], per_group: int = 3) -> tuple[Path, 
     Raises:
         SalverError: no falsified instance with a map and a correct witness; a file cannot be written.
     """
-    exhibits: list[Exhibit] = []
+    exhibits: list[GalleryItem] = []
     files: dict[str, bytes] = {}
     run, run_dir, title = judged.run, judged.run.folder, judged.run.manifest.suite
     for one in chosen_witnesses(judged.rows, run.instances.by_id, per_group):
@@ -82,10 +82,10 @@ def write_gallery(judged: Judged[LoadedRun], per_group: int = 3) -> tuple[Path, 
     return folder / "index.html", len(exhibits)
 
 
-Groups = list[tuple[str, str, list[Exhibit]]]
+Groups = list[tuple[str, str, list[GalleryItem]]]
 
 
-def _grouped(exhibits: list[Exhibit]) -> Groups:
+def _grouped(exhibits: list[GalleryItem]) -> Groups:
     """Heading, meaning and exhibits of each family and network, in the order of the suite."""
     ordered = sorted(exhibits, key=lambda e: exhibits.index(_first_of(e, exhibits)))
     return [
@@ -101,12 +101,12 @@ def _grouped(exhibits: list[Exhibit]) -> Groups:
     ]
 
 
-def _first_of(exhibit: Exhibit, exhibits: list[Exhibit]) -> Exhibit:
+def _first_of(exhibit: GalleryItem, exhibits: list[GalleryItem]) -> GalleryItem:
     key = (exhibit.family, exhibit.network, exhibit.dataset)
     return next(e for e in exhibits if (e.family, e.network, e.dataset) == key)
 
 
-def _exhibit(view: WitnessView, pictures: tuple[Picture, ...]) -> Exhibit:
+def _exhibit(view: WitnessView, pictures: tuple[Picture, ...]) -> GalleryItem:
     facts = view.instance.known
     changed = "largest change of an input entry" if facts.norm == "linf" else "distance of the inputs"
     said = [
@@ -122,7 +122,7 @@ def _exhibit(view: WitnessView, pictures: tuple[Picture, ...]) -> Exhibit:
     said.append(f"found by {view.solver}")
     if view.x_from == "box":
         said.append("xhat is read off the box, since its data set is not on this machine")
-    return Exhibit(
+    return GalleryItem(
         facts.family,
         facts.network,
         facts.dataset,
@@ -161,7 +161,7 @@ def _named(view: WitnessView, entries: Sequence[int]) -> str:
 
 def _pictures(view: WitnessView) -> list[tuple[Picture, bytes]]:
     first, second = top_sets(view)
-    scene = Scene(
+    scene = SideBySide(
         Side("xhat", view.x_class, view.x, view.x_map, tuple(first)),
         Side("witness", view.witness_class, view.witness, view.witness_map, tuple(second)),
         view.input_shape,

@@ -16,7 +16,7 @@ from salver.report.table import Table
 
 
 @dataclass(frozen=True)
-class Wanted:
+class PrintOptions:
     """What is to be printed.
 
     Attributes:
@@ -44,7 +44,7 @@ class Wanted:
             tables.chosen_columns(self.columns, SHARES, lambda _: True)
 
 
-def printed(found: Results, wanted: Wanted) -> str:
+def printed(found: Results, wanted: PrintOptions) -> str:
     """The table as text in the form that is wanted, with its last line ended.
 
     Raises:

@@ -41,7 +41,7 @@ class Side:
 
 
 @dataclass(frozen=True, eq=False)
-class Scene:
+class SideBySide:
     """What is drawn side by side.
 
     Attributes:
@@ -70,12 +70,12 @@ class Panel:
     data: bytes
 
 
-def panels(scene: Scene) -> list[Panel]:
+def panels(scene: SideBySide) -> list[Panel]:
     """The pictures of a scene in the order in which they are shown."""
     return _images(scene) if len(scene.input_shape) == 3 else _bars(scene)
 
 
-def _images(scene: Scene) -> list[Panel]:
+def _images(scene: SideBySide) -> list[Panel]:
     shape, sides = scene.map_shape, [side for side in (scene.point, scene.other) if side is not None]
     mapped = len(shape) > 1 and scene.point.map.size > 0
     limit = max(float(np.abs(flattened(side.map, shape)).max()) for side in sides) if mapped else 0.0
@@ -103,7 +103,7 @@ def _pixels(entries: Sequence[int], shape: tuple[int, ...]) -> list[int]:
     return sorted({int(np.ravel_multi_index(pixel(entry, shape), (height, width))) for entry in entries})
 
 
-def _bars(scene: Scene) -> list[Panel]:
+def _bars(scene: SideBySide) -> list[Panel]:
     """Charts of the entries with the largest saliency: inputs, maps and both differences."""
     sides = [side for side in (scene.point, scene.other) if side is not None]
     one_each = all(side.map.shape == side.x.shape for side in sides)

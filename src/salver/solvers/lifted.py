@@ -25,7 +25,7 @@ from salver.nets.onnx.file import load_model
 from salver.nets.onnx.reader import read_for_query
 from salver.nets.program import AbsBlock, GateBlock
 from salver.solvers.query import Query, query_over
-from salver.solvers.replay import AskedNetwork, LiftedReplay, Terms
+from salver.solvers.replay import LiftedReplay, QueryNetwork, Terms
 from salver.spec import Atom, Property, plain
 from salver.spec.numbers import above, below
 from salver.spec.property import Relation
@@ -138,7 +138,7 @@ def _paths(text: TermQuery, files: Mapping[str, Path], vnnlib: Path) -> list[Pat
     return list(paths.values())
 
 
-def _part(model: onnx.ModelProto, tensors: list[Tensor], path: Path, vnnlib: str) -> AskedNetwork:
+def _part(model: onnx.ModelProto, tensors: list[Tensor], path: Path, vnnlib: str) -> QueryNetwork:
     inputs = inputs_of(model.graph)
     outputs = [value.name for value in model.graph.output]
     declared = [tensor for tensor in tensors if tensor.role == "input"]
@@ -162,7 +162,7 @@ def _part(model: onnx.ModelProto, tensors: list[Tensor], path: Path, vnnlib: str
     missing = [name for name in names if name not in made and name not in outputs]
     if missing:
         raise SalverError(f"has no tensor {missing[0]!r}", str(path), "use the query's own network")
-    return AskedNetwork(model, tuple(names), sum(tensor.size for tensor in declared))
+    return QueryNetwork(model, tuple(names), sum(tensor.size for tensor in declared))
 
 
 def _cut(low: Array, high: Array) -> tuple[Array, Array]:

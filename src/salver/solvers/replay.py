@@ -22,7 +22,7 @@ Terms = tuple[tuple[Monomial, Fraction], ...]
 
 
 @dataclass(frozen=True, eq=False)
-class AskedNetwork:
+class QueryNetwork:
     """One network of the query: its file, and the tensors that are its outputs, in the order declared."""
 
     model: onnx.ModelProto
@@ -51,7 +51,7 @@ class LiftedReplay:
         strict: the query's clauses where some comparison is strict; solvers are given the closed ones.
     """
 
-    parts: tuple[AskedNetwork, ...]
+    parts: tuple[QueryNetwork, ...]
     tensors: tuple[Tensor, ...]
     places: tuple[int, ...]
     rows: tuple[Terms, ...]

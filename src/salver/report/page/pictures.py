@@ -18,7 +18,7 @@ from salver.core.errors import SalverError
 from salver.families.instance import Facts
 from salver.judge.judgement import JudgedRun, WitnessVerdict
 from salver.judge.loaded import EntryNames, LoadedInstance, StoredRun
-from salver.judge.maps import Seen, map_shape, seen_at, seen_at_xhat
+from salver.judge.maps import MapAtPoint, map_at, map_at_xhat, map_shape
 from salver.judge.views import centre_of_box
 from salver.judge.witness import parse_witness
 from salver.report.axes import channels_first
@@ -114,7 +114,7 @@ def _pictures(run: StoredRun, instance: LoadedInstance, shown: JudgedRun | None)
     text = unpack_inside(instance.within.folder, f"{instance.record.vnnlib}.gz", _MOST_BYTES)
     low, high = _box(text, math.prod(facts.input_shape))
     x, exact = centre(low, high, facts)
-    at_xhat = seen_at_xhat(instance, x)
+    at_xhat = map_at_xhat(instance, x)
     shape = map_shape(instance) if facts.map_size else (0,)
     sides = facts.input_shape, shape
     first, second = map(_three, sides)
@@ -123,7 +123,7 @@ def _pictures(run: StoredRun, instance: LoadedInstance, shown: JudgedRun | None)
     if shown is None or witness is None:
         return found
     point = parse_witness(witness, x.size)
-    at_witness = seen_at(instance, point)
+    at_witness = map_at(instance, point)
     return replace(
         found,
         witness=_drawn(point, at_witness, *sides),
@@ -139,7 +139,7 @@ def _distance(one: Array, other: Array) -> float:
     return _rounded(np.abs(one - other).max(initial=0.0)[None])[0]
 
 
-def _drawn(x: Array, at: Seen, shape: tuple[int, ...], map_shape: tuple[int, ...]) -> DrawnPoint:
+def _drawn(x: Array, at: MapAtPoint, shape: tuple[int, ...], map_shape: tuple[int, ...]) -> DrawnPoint:
     image, shown = _in_order(x, shape), _in_order(at.map, map_shape)
     place = np.argsort(_in_order(np.arange(float(at.map.size)), map_shape))
     return DrawnPoint(_rounded(image), _rounded(shown), at.label, tuple(place[list(at.top)].tolist()))

@@ -88,14 +88,14 @@ class Device:
             self._maps[affine] = Affine(terms, self.put(affine.constant))
         return self._maps[affine]
 
-    def _matrix(self, matrix: Matrix) -> Tensor | Turned:
+    def _matrix(self, matrix: Matrix) -> Tensor | TransposedMatrix:
         if not sparse.issparse(matrix):
             return self.put(matrix)
         dense = self.name == "cuda" and matrix.shape[0] * matrix.shape[1] <= DENSE_ON_CUDA
-        return self.put(matrix.toarray()) if dense else Turned(matrix, self.name)
+        return self.put(matrix.toarray()) if dense else TransposedMatrix(matrix, self.name)
 
 
-class Turned:
+class TransposedMatrix:
     """A sparse matrix on a device, kept transposed: torch multiplies sparse matrices from the left alone."""
 
     def __init__(self, matrix: Matrix, device: str) -> None:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from salver.nets.affine import Matrix, dense
-from salver.solvers.bounding.arrays import Turned
+from salver.solvers.bounding.arrays import TransposedMatrix
 from salver.solvers.bounding.relaxation import UNDERFLOW
 
 Array = npt.NDArray[np.float64]
@@ -86,12 +86,12 @@ def dot(rows: Array, values: Array) -> Array:
     return sums
 
 
-def product(slope: Matrix, matrix: Matrix | Turned) -> Matrix:
+def product(slope: Matrix, matrix: Matrix | TransposedMatrix) -> Matrix:
     """slope @ matrix."""
     if slope.ndim == 3:
         rows = product(slope.reshape(-1, slope.shape[-1]), matrix)
         return rows.reshape(*slope.shape[:-1], rows.shape[-1])
-    return matrix.after(slope) if isinstance(matrix, Turned) else kept(slope @ matrix)
+    return matrix.after(slope) if isinstance(matrix, TransposedMatrix) else kept(slope @ matrix)
 
 
 def added(known: Matrix | None, more: Matrix) -> Matrix:

@@ -31,7 +31,7 @@ from salver.solvers.bounding.linear_bounds import bound_affine, linear_lower
 from salver.solvers.bounding.propagation import propagate
 from salver.solvers.bounding.reduced import Reduction, TooLargeError
 from salver.solvers.hybrid.branching import branching_neuron
-from salver.solvers.hybrid.noting import ends_of_cuts, note_cut, note_pass
+from salver.solvers.hybrid.recording import ends_of_cuts, note_cut, note_pass
 from salver.solvers.journal import Decision, Ends, Fact, Journal
 from salver.solvers.query import Query
 from salver.solvers.slack import slack_rows

@@ -17,7 +17,7 @@ from salver.solvers.journal import Decision, Journal, Refuted
 from salver.solvers.proving.backwards import read_backwards
 from salver.solvers.proving.conjunctions import bound_and_drop, drop
 from salver.solvers.proving.deductions import Deductions
-from salver.solvers.proving.following import follow
+from salver.solvers.proving.recorded_bounds import follow
 from salver.solvers.query import Budget
 
 INNER_ROUNDS = 3

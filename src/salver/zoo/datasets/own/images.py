@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from salver.core.confined import read_inside
 from salver.core.errors import SalverError, file_error
 from salver.zoo.datasets.own.options import DataOptions
-from salver.zoo.datasets.own.raw import COMMON, MOST_NUMBERS, Part, RawData, made_of
+from salver.zoo.datasets.own.raw import COMMON, MOST_NUMBERS, Part, RawData, to_dataset
 
 MOST_BYTES, MOST_PIXELS = 64 << 20, 1 << 24
 """Largest file, and most pixels of one image before it is brought to its size."""
@@ -75,7 +75,7 @@ def read_image(path: Path, like: DataOptions | None = None) -> NDArray[np.floati
         return values
     values = np.moveaxis(values, 0, 2) if options.layout == "hwc" else values
     alone = Part(values[None], np.zeros(1, np.int64), lambda _: path.name)
-    row: NDArray[np.float32] = made_of(RawData(where, "image", alone), options).test_x[0]
+    row: NDArray[np.float32] = to_dataset(RawData(where, "image", alone), options).test_x[0]
     return row
 
 

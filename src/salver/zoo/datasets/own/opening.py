@@ -14,7 +14,7 @@ from salver.zoo.datasets.catalogue import NAMES, load
 from salver.zoo.datasets.own.arrays import read_npz, read_point, shape_of
 from salver.zoo.datasets.own.images import read_folder
 from salver.zoo.datasets.own.options import DataOptions
-from salver.zoo.datasets.own.raw import made_of
+from salver.zoo.datasets.own.raw import to_dataset
 from salver.zoo.datasets.own.table import read_csv
 from salver.zoo.datasets.record import Dataset
 
@@ -43,9 +43,9 @@ def open_dataset(
         return load(given, data_dir)
     path = Path(given)
     if path.is_dir():
-        return made_of(read_folder(path.resolve(), given, said), said)
+        return to_dataset(read_folder(path.resolve(), given, said), said)
     if path.exists() and (reader := READERS.get(path.suffix.lower())):
-        return made_of(reader(path, given, said), said)
+        return to_dataset(reader(path, given, said), said)
     if path.suffix.lower() == ".npy":
         hint = "name a single input as `point`, or save inputs with labels: np.savez(path, x=x, y=y)"
         raise SalverError("holds inputs without labels", given, hint)

@@ -94,7 +94,7 @@ def completed(raw: RawData, options: DataOptions) -> RawData:
     return replace(raw, **update)  # type: ignore[arg-type]
 
 
-def made_of(raw: RawData, options: DataOptions) -> Dataset:
+def to_dataset(raw: RawData, options: DataOptions) -> Dataset:
     """The data set.
 
     Raises:
