@@ -19,7 +19,7 @@ from salver.judge.scoring import VIRTUAL_BEST, per_instance, virtual_best
 
 POINT = ["dataset", "index", "label"]
 KEY = ["solver", *POINT, "suite", "family", "norm", "epsilon", "asked"]
-"""What two instances have in common that are a pair; see `asked_of_any` and `_pairs`."""
+"""What two instances have in common that are a pair; see `question_key` and `_pairs`."""
 Change = Literal[
     "more robust", "less robust", "decided more often", "decided less often", "no clear difference"
 ]
