@@ -326,3 +326,8 @@ def test_ticks_of_counts_are_whole_numbers() -> None:
     assert whole_ticks(18) == [0, 5, 10, 15]
     assert whole_ticks(1234) == [0, 200, 400, 600, 800, 1000, 1200]
     assert all(2 <= len(whole_ticks(last)) <= 7 for last in range(1, 3000))
+
+
+def test_groups_that_close_themselves_leave_a_picture_whole() -> None:
+    svg = compact('<svg><g class="a"><g class="mark-text"/><g><path d="M1,2L3,4"/><g/></g></g></svg>')
+    assert svg == '<svg><g class="a"><path d="M1,2L3,4"/></g></svg>'

@@ -33,8 +33,9 @@ _DECIMALS = re.compile(r"(\.\d)\d+")
 _BLANK = re.compile(r'<path d="M[\d.,-]+h[\d.-]+v[\d.-]+h[\d.-]+Z"/>')
 _RULE = re.compile(r'<line transform="translate\(([^)]*)\)" x2="([^"]*)" y2="([^"]*)"([^>]*)/>')
 _RULES = re.compile(rf"(?:{_RULE.pattern})+")
-_GROUP = re.compile(r"<g[^>]*>|</g>")
-_NOTHING = re.compile(r"<g[^>]*></g>")
+_EMPTY_GROUP = re.compile(r"<g(?: [^>]*)?/>")
+_GROUP = re.compile(r"<g(?: [^>]*)?>|</g>")
+_NOTHING = re.compile(r"<g(?: [^>]*)?></g>")
 _LINES = re.compile(r"M[\d.-]+,[\d.-]+(?:L[\d.-]+,[\d.-]+){2,}")
 PANEL = 140
 """Width and height of a panel, in pixels."""
@@ -162,7 +163,7 @@ def _flat(svg: str) -> str:
         is_kept.append(found[0] != "<g>")
         return found[0] if is_kept[-1] else ""
 
-    flat, emptied = _GROUP.sub(tag, svg), 1
+    flat, emptied = _GROUP.sub(tag, _EMPTY_GROUP.sub("", svg)), 1
     while emptied:
         flat, emptied = _NOTHING.subn("", flat)
     return flat

@@ -345,7 +345,7 @@ def _cut(program: Program, bounds: Bounds, class_cuts: list[_Cut], journal: Jour
         signs[number] = np.where(signs[number] != 0, signs[number], decided).astype(np.int8)
     if journal is not None:
         facts = [fact for part in known for fact in part.facts]
-        undecided = sum(int((known == 0).sum()) for known in signs)
+        undecided = sum(int((sign == 0).sum()) for sign in signs)
         note_cut(journal, [facts[number] for number in keep.tolist()], moved, undecided)
     return None if empty else replace(bounds, pre_lower=lows, pre_upper=highs, signs=signs)
 
