@@ -32,10 +32,10 @@ from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.runtime import with_free_batch
 from salver.nets.torch_bridge import from_torch
 from salver.points.answer import RobustnessAnswer
-from salver.points.asked import ask
 from salver.points.check import check_within
 from salver.points.entries import method_of
 from salver.points.options import LOGIT, Bisection, Solving, Within, option_record, refuse_other_score
+from salver.points.point_question import ask
 from salver.points.radius import RadiusAnswer, find_radius
 from salver.runners.answers import Answer, Claim, StagedInstance
 from salver.runners.contract import Runner, answer_from_result_file, answer_from_words

@@ -17,10 +17,10 @@ from salver.nets.onnx.reader import read_onnx
 from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.operators import Linear, Node, Relu
 from salver.oracle.enumerate import enumerate_query
-from salver.points.asked import ask
 from salver.points.check import check_within
 from salver.points.decide import QueryFolder, decide
 from salver.points.options import Solving
+from salver.points.point_question import ask
 from salver.solvers.query import Budget
 from salver.spec.truth import Truth
 from tests.builders.small_network import classifier

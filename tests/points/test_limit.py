@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -30,6 +32,37 @@ def test_what_overruns_is_stopped_and_the_timer_put_back() -> None:
         for_ever()
     assert signal.getsignal(signal.SIGALRM) is before
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def replaces_it() -> None:
+    try:
+        for_ever()
+    except TimeOverError:
+        raise TypeError("cannot compare") from None
+
+
+def drops_it() -> None:
+    with contextlib.suppress(TimeOverError):
+        for_ever()
+    for_ever()
+
+
+def compares_structured_arrays() -> None:
+    array = np.zeros(2, [("a", float), ("b", float)])
+    while True:
+        _ = array == array[::-1]
+
+
+@pytest.mark.parametrize("library", [replaces_it, drops_it, compares_structured_arrays])
+def test_what_a_library_makes_of_it_is_still_the_end_of_the_time(library: Callable[[], None]) -> None:
+    with pytest.raises(TimeOverError), stopped_after(0.0):
+        library()
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_an_error_within_the_time_is_the_libraries_own() -> None:
+    with pytest.raises(TypeError), stopped_after(100.0):
+        raise TypeError
 
 
 def test_a_timer_of_the_callers_goes_on() -> None:

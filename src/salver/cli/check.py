@@ -101,9 +101,9 @@ def check(arguments: CheckArguments, context: typer.Context, as_json: AsJson = F
     Example: salver check net.onnx --point x.npy --question top-k --k 5 --epsilon 0.02 --picture out.html
     """
     from salver.cli.json_output import print_json
-    from salver.points.asked import ask
     from salver.points.check import check_within
     from salver.points.options import Bisection, Solving, Within, option_record
+    from salver.points.point_question import ask
     from salver.points.radius import find_radius
 
     _refuse_outputs(arguments)

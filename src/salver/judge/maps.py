@@ -43,7 +43,7 @@ def map_at_xhat(instance: LoadedInstance, x: Array) -> MapAtPoint:
     """The same at the explained point: the map with which the query compares.
 
     Raises:
-        SalverError: as `seen_at`; the original network cannot be read.
+        SalverError: as `map_at`; the original network cannot be read.
     """
     facts = instance.facts
     at_x = map_of_outputs(facts, instance.outputs(x))

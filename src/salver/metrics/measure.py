@@ -18,11 +18,11 @@ from salver.metrics import changes, kept  # noqa: F401 - registers the metrics
 from salver.metrics.measurement import Job, Measurement, Sampling
 from salver.metrics.metric import METRICS, Array, ExplainedInput, Metric
 from salver.metrics.search import EarlierFindings, PointSearch
-from salver.points.asked import PointQuestion, ask_of
 from salver.points.decide import map_by_definition
 from salver.points.entries import chosen, method_of
 from salver.points.given import given_point, given_rows
 from salver.points.options import PointOptions, Solving, option_record, plain
+from salver.points.point_question import PointQuestion, ask_of
 from salver.points.subject import subject_of
 from salver.solvers.registry import embedded_solver
 from salver.spec import Ball

@@ -13,9 +13,9 @@ from salver.core.records import Record
 from salver.explain.explanation import Explanation
 from salver.metrics.gap import SMALL
 from salver.metrics.metric import Evaluated, ExplainedInput, Metric
-from salver.points.asked import PointQuestion
 from salver.points.given import GivenPoint
 from salver.points.options import PointOptions, Positive, Solving
+from salver.points.point_question import PointQuestion
 from salver.points.subject import Subject
 
 DIGITS = 4

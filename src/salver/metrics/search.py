@@ -17,9 +17,9 @@ from salver.families.question import Question
 from salver.families.search import Found, largest
 from salver.metrics.gap import Gap
 from salver.metrics.metric import Array, Evaluated, ExplainedInput, Metric, Neighbourhood
-from salver.points.asked import PointQuestion
 from salver.points.decide import QueryFolder, Robustness, decide, map_by_definition
 from salver.points.options import Solving
+from salver.points.point_question import PointQuestion
 from salver.solvers.query import Budget
 from salver.spec import Ball, Clause, Property, float32_down, float32_up
 

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
-import highspy
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
@@ -36,17 +35,16 @@ from salver.oracle.forms import (
     from_floats,
     from_fractions,
 )
-from salver.oracle.rational_lp import maximise
+from salver.oracle.rational_rows import RationalRow, solve
 from salver.spec.property import Atom, Property
 from salver.spec.truth import Truth
 
 Array = npt.NDArray[np.float64]
 MOST_PROGRAMS = 4000
 """Linear programs after which a query counts as too large."""
-CLEAR = 1e-9
-"""Slack, in rows scaled to largest entry 1, above which a floating-point program's answer is checked."""
 ROBUST = 1e-3
-"""Slack, likewise, above which a solution is called robust: single precision is no excuse to miss it."""
+"""Slack, in rows scaled to largest entry 1, above which a solution is called robust: single precision is no
+excuse to miss it."""
 
 
 @dataclass(frozen=True)
@@ -82,38 +80,12 @@ class Enumeration:
 
 
 @dataclass(frozen=True, eq=False)
-class _RationalRow:
-    """A condition on u: coefficients @ (u, 1) > 0 if `strict`, else >= 0."""
-
-    coefficients: tuple[int, ...]
-    strict: bool
-
-    @property
-    def most(self) -> int:
-        """The largest value over the unit box."""
-        return self.coefficients[-1] + sum(c for c in self.coefficients[:-1] if c > 0)
-
-    @property
-    def least(self) -> int:
-        return self.coefficients[-1] + sum(c for c in self.coefficients[:-1] if c < 0)
-
-    @property
-    def impossible(self) -> bool:
-        return self.most < 0 or (self.strict and self.most == 0)
-
-    @property
-    def void(self) -> bool:
-        """Whether it holds everywhere."""
-        return self.least > 0 or (not self.strict and self.least == 0)
-
-
-@dataclass(frozen=True, eq=False)
 class _State:
     """A part of the box: the forms of the tensors so far, decided signs, and the conditions of the part."""
 
     forms: Mapping[str, Forms]
     signs: Mapping[str, tuple[bool, ...]]
-    rows: tuple[_RationalRow, ...] = ()
+    rows: tuple[RationalRow, ...] = ()
 
 
 class TooLargeError(Exception):
@@ -192,8 +164,8 @@ class _RegionSearch:
         while entry < len(forms.whole):
             coefficients = tuple(forms.whole[entry])
             active, idle = (
-                _RationalRow(coefficients, True),
-                _RationalRow(tuple(-c for c in coefficients), False),
+                RationalRow(coefficients, True),
+                RationalRow(tuple(-c for c in coefficients), False),
             )
             if not active.void and not idle.void:
                 break
@@ -207,7 +179,7 @@ class _RegionSearch:
                 yield from self._signs(part, tensor, entry + 1, (*on, side))
 
     def _clauses(
-        self, outputs: Forms, rows: tuple[_RationalRow, ...], clauses: Sequence[Any]
+        self, outputs: Forms, rows: tuple[RationalRow, ...], clauses: Sequence[Any]
     ) -> tuple[list[Fraction], bool] | None:
         """A point of the region that meets every clause."""
         single = [clause[0] for clause in clauses if len(clause) == 1]
@@ -231,7 +203,7 @@ class _RegionSearch:
             thin = thin or found
         return thin
 
-    def _atoms(self, outputs: Forms, atoms: Sequence[Atom]) -> tuple[_RationalRow, ...] | None:
+    def _atoms(self, outputs: Forms, atoms: Sequence[Atom]) -> tuple[RationalRow, ...] | None:
         """Atoms as rows, without those that hold everywhere; None where one holds nowhere."""
         rows = []
         for atom in atoms:
@@ -242,14 +214,14 @@ class _RegionSearch:
                 value = pair[0].whole[0] - pair[1].whole[0]
             else:
                 value = left - outputs.whole[atom.other]
-            row = _RationalRow(tuple(value if atom.relation == ">=" else -value), False)
+            row = RationalRow(tuple(value if atom.relation == ">=" else -value), False)
             if row.impossible:
                 return None
             if not row.void:
                 rows.append(row)
         return tuple(rows)
 
-    def _point(self, rows: tuple[_RationalRow, ...]) -> tuple[list[Fraction], bool] | None:
+    def _point(self, rows: tuple[RationalRow, ...]) -> tuple[list[Fraction], bool] | None:
         found = self._solution(rows)
         if found is None:
             return None
@@ -259,7 +231,7 @@ class _RegionSearch:
             x[place] += self.width[place] * value
         return x, slack > ROBUST
 
-    def _solution(self, rows: tuple[_RationalRow, ...]) -> tuple[list[Fraction], float] | None:
+    def _solution(self, rows: tuple[RationalRow, ...]) -> tuple[list[Fraction], float] | None:
         """A point u that meets the rows, and its least slack in scaled rows; None where there is none."""
         if any(row.impossible for row in rows):
             return None
@@ -269,32 +241,9 @@ class _RegionSearch:
         self.programs += 1
         if self.programs > self.most_programs:
             raise TooLargeError
-        scaled = np.array([_scaled(row) for row in rows])
-        slack, point, multipliers = _float_program(scaled)
-        if slack > CLEAR and point is not None:
-            u = [Fraction(min(max(v, 0.0), 1.0)) for v in point.tolist()]
-            if all(_value(row, u) > 0 for row in rows):
-                return u, slack
-        elif slack < -CLEAR and multipliers is not None and _refuted(rows, multipliers):
-            return None
-        self.ties += 1
-        return self._rational(rows)
-
-    def _rational(self, rows: tuple[_RationalRow, ...]) -> tuple[list[Fraction], float] | None:
-        size = len(self.free)
-        matrix, limits = [], []
-        for row in rows:
-            unit = max(abs(c) for c in row.coefficients)
-            *slope, shift = (Fraction(c, unit) for c in row.coefficients)
-            matrix.append([*(-c for c in slope), Fraction(int(row.strict))])
-            limits.append(shift)
-        for entry in range(size + 1):
-            matrix.append([Fraction(int(c == entry)) for c in range(size + 1)])
-            limits.append(Fraction(1))
-        solution = maximise(matrix, limits, last=size)
-        if solution.point is None or (solution.value == 0 and any(row.strict for row in rows)):
-            return None
-        return list(solution.point[:-1]), 0.0
+        solved = solve(rows, len(self.free))
+        self.ties += solved.is_tie
+        return None if solved.point is None else (solved.point, solved.slack)
 
     def _applied(self, state: _State, node: ops.Node) -> _State:
         value = self._value(node, state)
@@ -347,66 +296,3 @@ class _RegionSearch:
             column = np.asarray(bias, np.float64)[:, None]
             self.linear[name] = from_floats(dense.astype(np.float64)), from_floats(column)
         return self.linear[name]
-
-
-def _scaled(row: _RationalRow) -> list[float]:
-    unit = max(abs(c) for c in row.coefficients)
-    return [c / unit for c in row.coefficients]
-
-
-def _value(row: _RationalRow, u: Sequence[Fraction]) -> Fraction:
-    return sum(
-        (c * v for c, v in zip(row.coefficients, u, strict=False) if c), Fraction(row.coefficients[-1])
-    )
-
-
-def _refuted(rows: Sequence[_RationalRow], multipliers: Array) -> bool:
-    """Whether the rows, scaled and times multipliers, add up to something below 0 on the whole unit box."""
-    total = [Fraction(0)] * len(rows[0].coefficients)
-    for row, weight in zip(rows, multipliers.tolist(), strict=True):
-        if weight > 0:
-            factor = Fraction(weight) / max(abs(c) for c in row.coefficients)
-            total = [t + factor * c for t, c in zip(total, row.coefficients, strict=True)]
-    return total[-1] + sum(c for c in total[:-1] if c > 0) < 0
-
-
-def _float_program(rows: Array) -> tuple[float, Array | None, Array | None]:
-    """max t with rows @ (u, 1) >= t, u in the unit box, t <= 1: t, u and multipliers [rows]."""
-    count, size = rows.shape
-    lp = highspy.HighsLp()
-    lp.num_row_, lp.num_col_ = count, size
-    lp.col_cost_ = np.append(np.zeros(size - 1), -1.0)
-    lp.col_lower_ = np.append(np.zeros(size - 1), -np.inf)
-    lp.col_upper_ = np.ones(size)
-    lp.row_lower_, lp.row_upper_ = -rows[:, -1], np.full(count, np.inf)
-    matrix = np.column_stack([rows[:, :-1], -np.ones(count)])
-    lp.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
-    lp.a_matrix_.start_ = np.arange(count + 1) * size
-    lp.a_matrix_.index_ = np.tile(np.arange(size), count)
-    lp.a_matrix_.value_ = matrix.ravel()
-    solver = _solver()
-    solver.passModel(lp)
-    solver.run()
-    if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
-        return 0.0, None, None
-    solution = solver.getSolution()
-    values = np.array(solution.col_value)
-    return float(values[-1]), values[:-1], np.abs(np.array(solution.row_dual))
-
-
-_kept: list[Any] = []
-
-
-def _solver() -> Any:
-    """One solver of this process: making one takes longer than these programs."""
-    if not _kept:
-        solver: Any = highspy.Highs()  # type: ignore[no-untyped-call]
-        for name, value in (
-            ("output_flag", False),
-            ("presolve", "off"),
-            ("threads", 1),
-            ("solver", "simplex"),
-        ):
-            solver.setOptionValue(name, value)
-        _kept.append(solver)
-    return _kept[0]

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.core.errors import counted
-from salver.points.asked import PointQuestion
 from salver.points.decide import Decided, Robustness
 from salver.points.options import Solving
+from salver.points.point_question import PointQuestion
 from salver.report.axes import pixel
 from salver.spec import Norm, norm_of
 

@@ -10,10 +10,10 @@ from tempfile import TemporaryDirectory
 from salver.core.errors import SalverError
 from salver.core.files import refuse_output, write_atomically
 from salver.points.answer import PointProof, RobustnessAnswer, answer
-from salver.points.asked import PointQuestion
 from salver.points.decide import Decided, QueryFolder, Robustness, decide
 from salver.points.limit import TimeOverError, stopped_after
 from salver.points.options import Solving
+from salver.points.point_question import PointQuestion
 from salver.solvers.query import Budget, Verdict
 from salver.solvers.registry import SOLVERS, embedded_solver
 

@@ -17,9 +17,9 @@ from salver.core.errors import SalverError
 from salver.families.factory import Box
 from salver.families.search import inside, largest
 from salver.nets.onnx.writer import to_bytes, to_model
-from salver.points.asked import PointQuestion, unsupported_in_one_line
 from salver.points.limit import TimeOverError, stopped_after
 from salver.points.options import Solving
+from salver.points.point_question import PointQuestion, unsupported_in_one_line
 from salver.solvers.query import Budget, Options, Query, Result, Verdict, read_query
 from salver.solvers.registry import EmbeddedSolver, embedded_solver
 from salver.spec import Ball, Norm, float32_down, float32_up, norm_of

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from types import FrameType
 
 GRACE_S = 0.5
-"""How long after its time a solver may still stop by itself."""
+"""How long after its time a solver may still stop by itself; as often what goes on is stopped again."""
 AGAIN_S = 0.02
 """After which time it is looked again whether an import is over."""
 
@@ -24,8 +24,9 @@ def stopped_after(seconds: float) -> Iterator[None]:
     """Stops what is done inside after so many seconds, at the next step of the interpreter.
 
     One call of a library is not interrupted, nor is an import, which would leave half a module behind.
-    Outside the main thread, where signals cannot be handled, there is no limit. A timer of the caller's own
-    goes on afterwards.
+    A library may drop the exception, or raise one of its own in its place: numpy does where it compares
+    structured arrays. Outside the main thread, where signals cannot be handled, there is no limit. A timer of
+    the caller's own goes on afterwards.
 
     Raises:
         TimeOverError: the time was over.
@@ -34,18 +35,25 @@ def stopped_after(seconds: float) -> Iterator[None]:
         yield
         return
 
-    around = _importing(inspect.currentframe())
+    around, is_over = _importing(inspect.currentframe()), False
 
     def stop(_number: int, frame: FrameType | None) -> None:
+        nonlocal is_over
         if _importing(frame) > around:
             signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
             return
+        is_over = True
+        signal.setitimer(signal.ITIMER_REAL, GRACE_S)
         raise TimeOverError
 
     handler = signal.signal(signal.SIGALRM, stop)
     left, every = signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.0) + GRACE_S)
     try:
         yield
+    except Exception as error:
+        if is_over:
+            raise TimeOverError from error
+        raise
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, signal.SIG_DFL if handler is None else handler)

@@ -15,10 +15,10 @@ import numpy.typing as npt
 from salver.core.errors import SalverError
 from salver.families.search import significant
 from salver.points.answer import PointProof, RobustnessAnswer, answer, euclidean
-from salver.points.asked import PointQuestion
 from salver.points.check import prove, refuse_proof
 from salver.points.decide import QueryFolder, Robustness, decide
 from salver.points.options import Bisection, Solving
+from salver.points.point_question import PointQuestion
 from salver.solvers.query import Budget
 from salver.spec import norm_of
 

@@ -31,7 +31,7 @@ from salver.solvers.bounding.linear_bounds import bound_affine, linear_lower
 from salver.solvers.bounding.propagation import propagate
 from salver.solvers.bounding.reduced import Reduction, TooLargeError
 from salver.solvers.hybrid.branching import branching_neuron
-from salver.solvers.hybrid.recording import ends_of_cuts, note_cut, note_pass
+from salver.solvers.hybrid.recording import ends_of_cuts, record_cut, record_pass
 from salver.solvers.journal import Decision, Ends, Fact, Journal
 from salver.solvers.query import Query
 from salver.solvers.slack import slack_rows
@@ -251,7 +251,7 @@ def _forward_and_back(
         bounds = within
         if not known:
             bounds = propagate(program, *box, fixed=signs, within=within, outputs=False)
-            note_pass(journal, "forward", within, bounds)
+            record_pass(journal, "forward", within, bounds)
         known = False
         if bounds.infeasible:
             return None
@@ -262,7 +262,7 @@ def _forward_and_back(
             return bounds
         open_before, before = bounds.undecided, bounds
         bounds = tighten_backwards(program, query.prop, bounds)
-        note_pass(journal, "backward", before, bounds)
+        record_pass(journal, "backward", before, bounds)
         if bounds.infeasible:
             return None
         if open_before - bounds.undecided <= _WORTH_REPEATING * open_before:
@@ -346,7 +346,7 @@ def _cut(program: Program, bounds: Bounds, class_cuts: list[_Cut], journal: Jour
     if journal is not None:
         facts = [fact for part in known for fact in part.facts]
         undecided = sum(int((sign == 0).sum()) for sign in signs)
-        note_cut(journal, [facts[number] for number in keep.tolist()], moved, undecided)
+        record_cut(journal, [facts[number] for number in keep.tolist()], moved, undecided)
     return None if empty else replace(bounds, pre_lower=lows, pre_upper=highs, signs=signs)
 
 

@@ -19,14 +19,14 @@ WORTH_NOTING = 1e-3
 """Ends of ranges that move by less than this share of the range show little."""
 
 
-def note_pass(journal: Journal | None, kind: str, before: Bounds, after: Bounds) -> None:
+def record_pass(journal: Journal | None, kind: str, before: Bounds, after: Bounds) -> None:
     """Notes a pass by what moved between two bounds."""
     if journal is not None:
         ends = tuple(_moved(before, after))
         journal.passes.append(Pass(kind, len(journal.refuted), after.undecided, ends))
 
 
-def note_cut(journal: Journal, facts: Sequence[Fact], ends: Sequence[Ends], undecided: int) -> None:
+def record_cut(journal: Journal, facts: Sequence[Fact], ends: Sequence[Ends], undecided: int) -> None:
     """Notes what facts moved, which cut the box."""
     journal.passes.append(Pass("cut", len(journal.refuted), undecided, tuple(ends), tuple(facts)))
 

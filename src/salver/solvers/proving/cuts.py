@@ -107,7 +107,7 @@ class Sharpened:
     multipliers: Array
 
 
-def noted_cuts(program: Program, facts: Sequence[Fact], places: Places) -> Cuts:
+def recorded_cuts(program: Program, facts: Sequence[Fact], places: Places) -> Cuts:
     """The cuts of a journal; an atom that is not certain here is left out (number -1)."""
     signs = [fact if isinstance(fact, tuple) else None for fact in facts]
     number = {atom: k for k, atom in enumerate(places.atoms)}
@@ -146,10 +146,10 @@ def sharpened(program: Program, bounds: Bounds, pre: int, cuts: Cuts, worth: flo
     if not len(chosen):
         return None
     entries = np.concatenate([open_, open_])[chosen]
-    return less_cuts(affine, entries, chosen < len(open_), cuts, multipliers[chosen])
+    return without_cuts(affine, entries, chosen < len(open_), cuts, multipliers[chosen])
 
 
-def less_cuts(affine: Affine, entries: Indices, lower: Flags, cuts: Cuts, multipliers: Array) -> Sharpened:
+def without_cuts(affine: Affine, entries: Indices, lower: Flags, cuts: Cuts, multipliers: Array) -> Sharpened:
     """Ends of an affine tensor, lower ones first, with cuts taken off by their multipliers [k, cuts]."""
     combined = stacked([affine.rows(entries[lower]), affine.rows(entries[~lower], -1.0)])
     terms = dict(combined.terms)

@@ -15,7 +15,7 @@ from salver.proofs.context import Context
 from salver.solvers.journal import Ends, Pass
 from salver.solvers.proving.backwards import read_backwards
 from salver.solvers.proving.certified import range_of
-from salver.solvers.proving.cuts import less_cuts, noted_cuts, stacked
+from salver.solvers.proving.cuts import recorded_cuts, stacked, without_cuts
 from salver.solvers.proving.deductions import WORTH_FOLLOWING, Deductions
 
 MOST_BACK = 3
@@ -71,14 +71,14 @@ def _cut(deductions: Deductions, context: Context, noted: Pass) -> None:
     if not noted.ends:
         return
     bounds, where = deductions.bounds(context), deductions.places(context)
-    cuts = noted_cuts(deductions.program, noted.facts, where)
+    cuts = recorded_cuts(deductions.program, noted.facts, where)
     uncertain = [n for n, atom in enumerate(cuts.atoms) if atom < 0 and cuts.signs[n] is None]
     for ends in noted.ends:
         multipliers: npt.NDArray[np.float64] = ends.multipliers.toarray().astype(np.float64)
         multipliers[:, uncertain] = 0.0
         part = deductions.program.pre[ends.number]
         ranges = range_of(context, deductions.graph.root(part.name), part.in_network(ends.entries))
-        found = less_cuts(part.affine, ends.entries, ends.lower, cuts, multipliers)
+        found = without_cuts(part.affine, ends.entries, ends.lower, cuts, multipliers)
         deductions.state_cut(context, bounds, ends.number, found, cuts, where, ranges)
         if context.closed:
             return
