@@ -32,6 +32,7 @@ def truth_at(found: salver.RadiusAnswer, radius: float) -> Truth:
     return enumerate_query(posed.graph, prop).truth
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("question", "entries"),
     [
@@ -96,6 +97,7 @@ def after(bracket: Bracket, radius: float, true: float, hard: float) -> Bracket:
     return bracket.with_certified(radius) if radius < true else bracket.with_attacked(radius * 0.999)
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(true=st.floats(1e-4, 2.0), hard=st.sampled_from([0.0, 0.1, 0.4]), most=st.floats(0.5, 1.0))
 def test_bisection_ends_near_what_can_be_decided(true: float, hard: float, most: float) -> None:
