@@ -7,7 +7,6 @@ back through all layers below, one multiplication and one addition a weight. Cod
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -19,9 +18,7 @@ import pandas as pd
 from pydantic import Field
 from threadpoolctl import threadpool_limits
 
-from experiments.revision import commit
-from experiments.text import as_text
-from salver.core.files import fresh_folder, write_atomically
+from experiments.bench_report import BenchReport, commit
 from salver.core.records import Record
 from salver.explain.unroll import logit_combination, unroll
 from salver.nets.network import Network, lower
@@ -73,21 +70,16 @@ def bench_kernels(root: Path, options: KernelOptions, say: Callable[[str], None]
             "Growth with unstable neurons": growth_table(options, "unstable", NEURONS),
             "Growth with inputs": growth_table(options, "inputs", INPUTS),
         }
-    text = (
+    report = BenchReport("salver bench kernels", say)
+    report.text(
         f"Commit {commit()}, {time.strftime('%Y-%m-%d', time.gmtime())}. {processor()}, one thread; "
-        f"its peak, by "
-        f"the product of two float64 matrices: {peak / 1e9:.1f} GFLOP/s. CPU seconds, the least of several."
+        f"its peak, by the product of two float64 matrices: {peak / 1e9:.1f} GFLOP/s. "
+        "CPU seconds, the least of several."
     )
-    say(text)
-    sections = [f"# salver bench kernels\n\n{text}\n"]
-    folder = fresh_folder(root / "reports", "bench-kernels")
     for title, table in tables.items():
-        say(f"\n{title}\n{as_text(table, 'plain').rstrip()}")
-        sections.append(f"## {title}\n\n{as_text(table, 'github')}")
-        write_atomically(folder / f"{title.lower().replace(' ', '-')}.csv", table.to_csv(index=False))
-    write_atomically(folder / "kernels.md", "\n".join(sections))
-    say(f"report: {os.path.relpath(folder / 'kernels.md')}")
-    return folder
+        report.heading(title)
+        report.table(table, title.lower().replace(" ", "-"))
+    return report.write(root / "reports", "bench-kernels", "kernels")
 
 
 def cpu_seconds(work: Callable[[], object]) -> float:

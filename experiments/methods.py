@@ -18,7 +18,7 @@ import numpy as np
 import onnx
 import pandas as pd
 
-from experiments.text import as_text
+from experiments.bench_report import as_text
 from salver import __version__
 from salver.core.project import project_root
 from salver.explain.explanation import METHODS, Explanation, Form

@@ -19,9 +19,8 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from experiments.text import as_text
+from experiments.bench_report import BenchReport
 from salver.core.errors import SalverError
-from salver.core.files import fresh_folder, write_atomically
 from salver.core.records import Record
 from salver.run.machine import processor
 from salver.supervise import runexec
@@ -55,15 +54,11 @@ def bench_overhead(root: Path, options: OverheadOptions, say: Callable[[str], No
         SalverError: a command did not end as it should.
     """
     frame = measure(options, ways())
-    table, text = summary(frame), conditions(options)
-    say(text)
-    say(as_text(table, "plain").rstrip())
-    folder = fresh_folder(root / "reports", "bench-overhead")
-    body = f"# salver bench overhead\n\n{text}\n\n{as_text(table, 'github')}"
-    write_atomically(folder / "overhead.md", body)
-    write_atomically(folder / "overhead.csv", frame.to_csv(index=False))
-    say(f"report: {os.path.relpath(folder / 'overhead.md')}")
-    return folder
+    report = BenchReport("salver bench overhead", say)
+    report.text(conditions(options))
+    report.table(summary(frame))
+    report.figures(frame, "overhead")
+    return report.write(root / "reports", "bench-overhead", "overhead")
 
 
 def ways() -> dict[str, Way]:

@@ -160,7 +160,7 @@ def test_lists_as_json(arguments: list[str], keys: set[str], capsys: pytest.Capt
     assert all(set(item) == keys for item in found)
 
 
-BENCHES = {"solvers", "training", "smoothgrad", "ranking", "cam", "overhead"}
+BENCHES = {"solvers", "training", "smoothgrad", "ranking", "cam", "overhead", "kernels", "peers"}
 
 
 @pytest.mark.parametrize("name", sorted(BENCHES))
