@@ -72,13 +72,7 @@ class GuidedBackprop(RectifiedSignals):
     paper = "Springenberg et al., ICLR workshop 2015"
     walk = GuidedUnrolling
     masked = True
+    name: ClassVar[str] = "guided backpropagation"
+    short: ClassVar[str] = "guided"
 
     method: Literal["guided-backprop"] = "guided-backprop"
-
-    @property
-    def name(self) -> str:
-        return "guided backpropagation"
-
-    @property
-    def short(self) -> str:
-        return "guided"
