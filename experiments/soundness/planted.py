@@ -9,16 +9,16 @@ every condition is set to hold at it with little or much room. The exit status i
 
 from __future__ import annotations
 
-import argparse
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from experiments.soundness.networks import single
+from experiments.soundness.seeds import Examined, examine_seeds, parser_of
 from salver.explain.unroll import logit_combination, unroll
 from salver.nets.network import Network, lower
 from salver.nets.onnx.writer import to_bytes, to_model
@@ -108,23 +108,19 @@ def answers(query: Query, budget_s: float) -> tuple[Verdict, bool]:
     return verdict, ClassTree(reduced, bounds, started=-1e6).turn(Budget(budget_s / 4))
 
 
+def examine(folder: Path, seed: int, budget_s: float) -> Examined:
+    """What is said of one query, and whether that is wrong."""
+    verdict, closed = answers(draw_planted(folder, seed), budget_s)
+    wrong = [f"{verdict.value}, tree about the class {closed}"] if closed or verdict is Verdict.UNSAT else []
+    return Counter({verdict.value: 1}), wrong
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--count", type=int, default=300, help="number of queries")
-    parser.add_argument("--seed", type=int, default=0, help="first seed; query i has seed + i")
+    parser = parser_of(__doc__, count=300)
     parser.add_argument("--budget", type=float, default=4.0, help="seconds per query")
     chosen = parser.parse_args(arguments)
-    counts, wrong = Counter[str](), 0
-    with tempfile.TemporaryDirectory() as folder:
-        for seed in range(chosen.seed, chosen.seed + chosen.count):
-            verdict, closed = answers(draw_planted(Path(folder), seed), chosen.budget)
-            counts[verdict.value] += 1
-            if closed or verdict is Verdict.UNSAT:
-                wrong += 1
-                print(f"WRONG seed {seed}: {verdict.value}, tree about the class {closed}", flush=True)
-    print(f"{chosen.count} queries from seed {chosen.seed}: wrong {wrong}; {dict(counts)}", flush=True)
-    return 1 if wrong else 0
+    return examine_seeds(chosen, partial(examine, budget_s=chosen.budget))
 
 
 if __name__ == "__main__":
