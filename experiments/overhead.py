@@ -5,15 +5,15 @@ Every round runs each command once in each way, in shuffled order, so that load 
 
 from __future__ import annotations
 
-import contextlib
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -137,12 +137,12 @@ def supervised(command: list[str], folder: Path) -> None:
 
 
 def _polled(command: list[str], folder: Path) -> None:
-    with _without_groups():
+    with mock.patch.dict(os.environ, {VARIABLE: "off"}):
         supervised(command, folder)
 
 
 def _backend(command: list[str], folder: Path) -> None:
-    with _without_groups():
+    with mock.patch.dict(os.environ, {VARIABLE: "off"}):
         _require_exit(runexec.run_with_runexec(command, folder, LIMITS, scratch=folder))
 
 
@@ -167,15 +167,3 @@ def _require_exit(finished: Finished) -> None:
     if finished.termination is not Termination.EXITED or finished.exit_code != 0:
         what = f"did not end as it should ({finished.termination}: {finished.reason})"
         raise SalverError(what, "a measured run", "see `salver doctor`")
-
-
-@contextlib.contextmanager
-def _without_groups() -> Iterator[None]:
-    before = os.environ.get(VARIABLE)
-    os.environ[VARIABLE] = "off"
-    try:
-        yield
-    finally:
-        del os.environ[VARIABLE]
-        if before is not None:
-            os.environ[VARIABLE] = before
