@@ -30,6 +30,7 @@ class Cam(LayerMap):
 
     form = Form.FORWARD
     paper = "Zhou et al., CVPR 2016"
+    elsewhere = ("class activation map", "class activation mapping")
 
     method: Literal["cam"] = "cam"
 
