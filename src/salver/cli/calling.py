@@ -125,7 +125,12 @@ def usage_line(error: typer.TyperException) -> str:
         return f"salver: {told}"
     text = " ".join(text.split()).rstrip(".")
     if valueless := _VALUELESS.match(text):
-        return f"salver: {valueless[1]}: its value is missing; write one after the option"
+        what = (
+            "its value is missing; write one"
+            if valueless[2] == "an"
+            else f"it takes {valueless[2]} values; write them"
+        )
+        return f"salver: {valueless[1]}: {what} after the option"
     if nowhere := _NOWHERE.match(text):
         return f"salver: {nowhere[1]}: {nowhere[2]} does not exist; make it first, or correct the path"
     if context is not None and (told := _wrong_count(text, context)):
@@ -202,7 +207,7 @@ _MISSING = re.compile(r"Missing (?:argument|option|parameter) '(.*?)'")
 _SURPLUS = re.compile(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)")
 _NOWHERE = re.compile(r"Invalid value for '(.*?)': (?:dir|directory|file|path) '(.*)' does not exist")
 _NO_BRACES = str.maketrans("", "", "{}")
-_VALUELESS = re.compile(r"Option '(.*?)' requires (?:an argument|\d+ arguments)")
+_VALUELESS = re.compile(r"Option '(.*?)' requires (an|\d+) arguments?")
 _OTHER_COMMANDS = {
     "rejudge": "report",
     "version": "--version",
