@@ -11,11 +11,11 @@ from unittest import mock
 
 import typer.main
 
-from salver.cli import __main__ as command
+from salver.cli import app as commands
 from salver.cli.calling import call
 from salver.core import plugins
 
-app = typer.main.get_command(command.app)
+app = typer.main.get_command(commands.app)
 """Made once: from its functions, as a process does it, takes longer than most that it is asked."""
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import typer
 
-from salver.core.command_line import nearest, refuse_empty
-from salver.core.errors import FoundError, SalverError, file_error
+from salver.core.command_line import INTERRUPTED, nearest, refuse_empty, tell_interruption
+from salver.core.errors import FoundError, SalverError, StoppedError, file_error
 
 OK, FOUND, NOT_DONE = 0, 1, 2
 """Exit statuses; docs/cli.md says what each means."""
@@ -37,6 +37,8 @@ def call(app: Callable[..., Any], arguments: Sequence[str] | None = None) -> int
         sys.stdout.flush()
     except SalverError as error:
         print(f"salver: {error}", file=sys.stderr)
+        if isinstance(error, StoppedError):
+            return INTERRUPTED
         return FOUND if isinstance(error, FoundError) else NOT_DONE
     except typer.TyperException as error:
         print(usage_line(error), file=sys.stderr)
@@ -61,7 +63,13 @@ def call(app: Callable[..., Any], arguments: Sequence[str] | None = None) -> int
         print(f"salver: {file_error(error, error.filename, 'used')}", file=sys.stderr)
         return NOT_DONE
     except Exception as error:
+        # A library that is being imported makes an ImportError of it.
+        if isinstance(error.__cause__ or error.__context__, KeyboardInterrupt):
+            return tell_interruption(given)
         return _unexpected(error)
+    if status == INTERRUPTED:
+        # Typer makes an exit of it.
+        return tell_interruption(given)
     return status if isinstance(status, int) else OK
 
 

@@ -32,7 +32,7 @@ from salver.cli.options import (
     Workers,
     listed,
 )
-from salver.core.errors import SalverError, counted
+from salver.core.errors import SalverError, StoppedError, counted
 
 if TYPE_CHECKING:
     from salver.families.instance import Manifest
@@ -253,9 +253,9 @@ def _run_set(
 
 
 def _end_run(suite: AnySuite, run_dir: Path, summary: RunSummary, as_json: bool) -> None:
-    """Raises: SalverError: the run stopped before all jobs were run."""
+    """Raises: StoppedError: the run was stopped before all jobs were run."""
     if as_json:
         told = {"finished": summary.finished, "skipped": summary.skipped, "left": summary.left}
         print_json({"suite": suite.key, "folder": str(run_dir), **told})
     if summary.left:
-        raise SalverError("stopped before all jobs were run", suite.key, "go on with --resume")
+        raise StoppedError("stopped before all jobs were run", suite.key, "go on with --resume")

@@ -36,6 +36,10 @@ class FoundError(SalverError):
     """A check was done and its answer is no, such as for a damaged instance set; exit status 1."""
 
 
+class StoppedError(SalverError):
+    """A person stopped what was asked for before its end; exit status 130."""
+
+
 def counted(number: int, noun: str) -> str:
     """A number with its noun in the singular or plural: `1 complaint`, `2 complaints`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
