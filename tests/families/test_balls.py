@@ -35,6 +35,7 @@ def suite(*families: tuple[str, dict[str, object]]) -> Suite:
     return Suite(key="t", title="t", timeout=5, family=entries)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("family", "params"), FAMILIES)
 def test_an_instance_states_the_ball_around_its_point(family: str, params: dict[str, object]) -> None:
     found = list(drafts(suite((family, params))))
