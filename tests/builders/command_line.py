@@ -14,13 +14,13 @@ from unittest import mock
 import pandas as pd
 import typer.main
 
-from salver.cli import __main__ as command
+from salver.cli import app as commands
 from salver.cli.calling import call
 from salver.core import plugins
 from salver.report import write
 from salver.report.figures.background import Drawing, drawn_here
 
-app = typer.main.get_command(command.app)
+app = typer.main.get_command(commands.app)
 """Made once: from its functions, as a process does it, takes longer than most that it is asked."""
 
 

@@ -71,7 +71,7 @@ def test_a_set_over_balls_is_written_and_checked(tmp_path: Path) -> None:
         ({"norm": "L2"}, "did you mean l2"),
         ({"norm": "euclid"}, "choose linf or l2"),
         ({"enumerate": True}, "enumerated over boxes only"),
-        ({"epsilons": [0.0]}, "epsilon 0.0 is not positive"),
+        ({"epsilons": [0.0]}, "epsilon 0 is not positive"),
         ({"epsilons": [1e30]}, "no square in single precision"),
     ],
 )

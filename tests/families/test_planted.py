@@ -32,7 +32,7 @@ SIZE = 12
 @pytest.fixture(scope="module")
 def digits() -> tuple[InstanceFactory, list[Point]]:
     params = NetworkParameters(network="digits-16x16")
-    classifier, data = classifier_and_data(params, 0, "test")
+    classifier, data = classifier_and_data(params, 0)
     source = InstanceFactory("test", classifier, "digits-16x16", data.name, data.input_shape, data.clip)
     return source, list(itertools.islice(chosen_points(params, source, data, 0), 60))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -94,3 +95,27 @@ def test_bad_input_is_named(tmp_path: Path, inputs: object, target: object, mess
 def test_a_method_that_is_none_is_named(tmp_path: Path) -> None:
     with pytest.raises(SalverError, match="did you mean smoothgrad"):
         salver.Attribution(classifier(tmp_path / "net.onnx"), "smothgrad")
+
+
+@pytest.mark.parametrize(
+    ("method", "given", "told"),
+    [
+        (
+            "integrated-gradients",
+            {"baseline": 7, "input_range": (0, 1)},
+            "baseline: 7 is outside of the range",
+        ),
+        ("integrated-gradients", {"steps": 0}, "steps: 0 is too small"),
+        ("integrated-gradients", {"input_range": (1, 0)}, "input_range: 1 to 0 is no range"),
+        ("occlusion", {"window": 9}, "window: 9 is larger than the input, which is 3"),
+        ("cam", {}, "class activation map: no global average pooling"),
+        ("grad-cam", {"layer": "nope"}, "layer: there is no layer 'nope'"),
+        ("lrp", {}, "LRP-epsilon is not supported"),
+    ],
+)
+def test_what_a_method_does_not_take_is_refused(
+    tmp_path: Path, method: str, given: dict[str, Any], told: str
+) -> None:
+    network = classifier(tmp_path / "net.onnx", inputs=3)
+    with pytest.raises(SalverError, match=told):
+        salver.Attribution(network, method, **given).attribute(np.zeros((1, 3)), 0)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from salver.cli.__main__ import app
+from salver.cli.app import app
 from salver.core.errors import SalverError
 from salver.runners.answers import Claim, StagedInstance
 from salver.runners.foreign import environments
