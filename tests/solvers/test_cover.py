@@ -64,6 +64,7 @@ def is_in(query: Query, parts: Parts, x: np.ndarray) -> bool:
     return bool(inside.any())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 64])
 def test_a_solution_is_never_closed(tmp_path: Path, batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(covers, "BATCH", batch)
