@@ -33,6 +33,7 @@ def truth_at(found: salver.RadiusAnswer, radius: float) -> Truth:
     return enumerate_query(posed.graph, prop).truth
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("question", "entries"),
     [
@@ -97,6 +98,7 @@ def after(known: Enclosure, radius: float, true: float, hard: float) -> Enclosur
     return known.with_low(radius) if radius < true else known.with_high(radius * 0.999)
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(true=st.floats(1e-4, 2.0), hard=st.sampled_from([0.0, 0.1, 0.4]), most=st.floats(0.5, 1.0))
 def test_bisection_ends_near_what_can_be_decided(true: float, hard: float, most: float) -> None:

@@ -32,7 +32,7 @@ from salver.cli.options import (
     Workers,
     listed,
 )
-from salver.core.errors import SalverError, counted
+from salver.core.errors import SalverError, StoppedError, counted
 
 if TYPE_CHECKING:
     from salver.families.instance import Manifest
@@ -158,7 +158,7 @@ def run_stage(arguments: RunArguments, as_json: bool) -> Path:
         SalverError: something asked for cannot be done, or the run stopped before all jobs were run.
     """
     from salver.core.project import project_root
-    from salver.families.generate import up_to_date
+    from salver.families.generate import part_of, up_to_date
     from salver.families.given import is_given
     from salver.families.suite import read_complete_suite
     from salver.run.run_suite import resumable
@@ -170,6 +170,8 @@ def run_stage(arguments: RunArguments, as_json: bool) -> Path:
     if arguments.resume and up_to_date(chosen, root) is None:
         # A resume that is refused leaves the set as it is.
         resumable(root, chosen, None, options.name)
+    # A family that the suite has not is known before anything is made.
+    part_of(chosen, options.selection)
     with kept_for_json(as_json):
         found = generated_set(chosen, arguments.data_dir)
         print_generated(chosen, found)
@@ -251,9 +253,9 @@ def _run_set(
 
 
 def _end_run(suite: AnySuite, run_dir: Path, summary: RunSummary, as_json: bool) -> None:
-    """Raises: SalverError: the run stopped before all jobs were run."""
+    """Raises: StoppedError: the run was stopped before all jobs were run."""
     if as_json:
         told = {"finished": summary.finished, "skipped": summary.skipped, "left": summary.left}
         print_json({"suite": suite.key, "folder": str(run_dir), **told})
     if summary.left:
-        raise SalverError("stopped before all jobs were run", suite.key, "go on with --resume")
+        raise StoppedError("stopped before all jobs were run", suite.key, "go on with --resume")

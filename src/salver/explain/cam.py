@@ -30,6 +30,7 @@ class Cam(LayerMap):
 
     form = Form.FORWARD
     paper = "Zhou et al., CVPR 2016"
+    elsewhere = ("class activation map", "class activation mapping")
     title: ClassVar[str] = "class activation map"
     stem: ClassVar[str] = "cam"
 

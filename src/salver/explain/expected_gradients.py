@@ -18,8 +18,7 @@ from pydantic import Field
 from salver.core.records import Record
 from salver.explain.baseline import Baseline, baseline_values, refuse_outside
 from salver.explain.explanation import METHODS, Array, Form
-from salver.explain.integrated_gradients import MOST_STEPS
-from salver.explain.places import Copies, PlacedGradients, Places
+from salver.explain.places import MOST_PLACES, Copies, PlacedGradients, Places
 from salver.nets.operators import Add, Mul
 
 NAME = "references_baselines"
@@ -39,7 +38,7 @@ class References(Record):
     baselines: tuple[Baseline, ...] = Field(
         default=((0.0,),), min_length=1, description="the references that are drawn from"
     )
-    draws: int = Field(gt=0, le=MOST_STEPS, description="how many gradients are averaged")
+    draws: int = Field(gt=0, le=MOST_PLACES, description="how many gradients are averaged")
     sigma: float = Field(
         default=0.0, ge=0, allow_inf_nan=False, description="standard deviation of the noise on x"
     )
@@ -113,7 +112,7 @@ class ExpectedGradients(_FromReferences):
 
     form = Form.PRODUCTS
     paper = "Erion et al., Nature Machine Intelligence 2021"
-    elsewhere = ("GradientShap", "GradientExplainer")
+    elsewhere = ("GradientShap", "GradientExplainer", "EG")
     short: ClassVar[str] = "eg"
 
     method: Literal["expected-gradients"] = "expected-gradients"

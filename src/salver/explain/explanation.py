@@ -21,7 +21,7 @@ from salver.nets.runtime import Runtime
 Array = npt.NDArray[np.float64]
 
 
-METHODS = Kinds("method", refused)
+METHODS = Kinds("method", refused, "salver methods")
 """Every method's record by name."""
 CANCELLED = 1e-12
 """Of all that a sum in double precision adds up: less than this is left of terms that cancel."""

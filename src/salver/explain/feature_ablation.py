@@ -18,6 +18,7 @@ class FeatureAblation(FeatureCopies):
     """z(x) - z(x with a feature at the baseline), for every feature."""
 
     paper = "Zeiler and Fergus, ECCV 2014"
+    elsewhere = ("ablation", "leave one out")
     short: ClassVar[str] = "ablation"
 
     method: Literal["feature-ablation"] = "feature-ablation"

@@ -22,7 +22,7 @@ class Gradient(Explanation):
 
     form = Form.MASKS
     paper = "Simonyan et al., ICLR workshop 2014"
-    elsewhere = ("Saliency", "vanilla gradient")
+    elsewhere = ("Saliency", "saliency map", "vanilla", "vanilla gradient", "VG", "input gradient")
     name: ClassVar[str] = "gradient"
     short: ClassVar[str] = "g"
 

@@ -21,7 +21,7 @@ class GradientXInput(PlacedGradients):
 
     form = Form.PRODUCTS
     paper = "Shrikumar et al., 2016"
-    elsewhere = ("InputXGradient",)
+    elsewhere = ("InputXGradient", "gradient * input", "gradient times input", "GxI", "IxG")
     name: ClassVar[str] = "gradient x input"
     short: ClassVar[str] = "gxi"
 

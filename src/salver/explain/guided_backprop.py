@@ -70,6 +70,7 @@ class GuidedBackprop(RectifiedSignals):
     """Guided backpropagation, with 0 passed at an argument of 0."""
 
     paper = "Springenberg et al., ICLR workshop 2015"
+    elsewhere = ("GBP", "guided backpropagation", "guided ReLU")
     walk = GuidedUnrolling
     masked = True
     name: ClassVar[str] = "guided backpropagation"

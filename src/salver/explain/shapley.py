@@ -24,7 +24,7 @@ class ShapleyValues(FeatureCopies):
     """Exact Shapley values of features against a baseline; d features take 2^d copies of the network."""
 
     paper = "Lundberg and Lee, NeurIPS 2017"
-    elsewhere = ("ShapleyValues",)
+    elsewhere = ("ShapleyValues", "ShapleyValueSampling", "exact SHAP")
     short: ClassVar[str] = "shapley"
 
     method: Literal["shapley"] = "shapley"

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from salver.core.errors import SalverError, file_error
 from salver.core.records import parse_record
+from salver.explain.baseline import refuse_no_range
 from salver.spec import float32_down, float32_up
 from salver.zoo.datasets import Clip, Dataset, DataSource, bounds, open_dataset
 from salver.zoo.datasets.own.images import ENDINGS, read_image
@@ -68,10 +69,7 @@ class GivenPoint:
         Raises:
             SalverError: it is no range, or excludes the point.
         """
-        if not (low < high and np.isfinite([low, high]).all()):
-            raise SalverError(
-                f"{low:g} to {high:g} is no range", "input_range", "give two numbers, the lower first"
-            )
+        refuse_no_range(low, high)
         least, most = float(self.x.min()), float(self.x.max())
         if least < low or most > high:
             outside = least if least < low else most

@@ -9,6 +9,9 @@ from pydantic import Field
 
 from salver.core.records import Record
 
+LONGEST_S, LARGEST_MB = 1e9, 10**9
+"""Most seconds and MiB that a run is given, or is recorded to have taken."""
+
 
 class Limits(Record):
     """Hard limits of one run. Wall seconds, CPU seconds, MiB of memory, cores."""
