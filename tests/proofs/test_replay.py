@@ -55,6 +55,7 @@ def nodes(journal: Journal) -> Iterator[Journal]:
         yield from nodes(child)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seed", "without"), ALONE)
 def test_what_was_recorded_proves_the_query_without_another_search(tmp_path, seed, without):
     query, journal = solved(tmp_path, seed, without)

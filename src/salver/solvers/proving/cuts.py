@@ -53,7 +53,8 @@ class Cuts:
             if self.atoms[number] < 0:
                 continue
             lemmas = np.flatnonzero(multipliers[:, number])
-            rows.add_atom(lemmas, places.comparisons[self.atoms[number]], multipliers[lemmas, number])
+            if len(lemmas):  # an atom that is not certain here has no place
+                rows.add_atom(lemmas, places.comparisons[self.atoms[number]], multipliers[lemmas, number])
         for (pre, side), numbers in groups.items():
             lemmas, columns = np.nonzero(multipliers[:, numbers])
             neurons = np.array([sign[1] for sign in map(self.signs.__getitem__, numbers) if sign is not None])

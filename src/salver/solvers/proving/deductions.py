@@ -30,8 +30,9 @@ from salver.solvers.hybrid.linear import LinearRelaxation
 from salver.solvers.milp.model import build
 from salver.solvers.proving.certified import certified, range_of
 from salver.solvers.proving.cuts import Cuts, Sharpened, known_cuts, sharpened, stacked
+from salver.solvers.proving.draft import DraftChecker
 from salver.solvers.proving.lines import Record, by_intervals, minimise
-from salver.solvers.proving.rows import Places, Rows, places
+from salver.solvers.proving.rows import Places, Rows, listed, places
 from salver.solvers.proving.statement import stated
 from salver.solvers.query import Query
 
@@ -54,16 +55,21 @@ class Deductions:
     Attributes:
         query: whose program may become that of the neurons that are open in the box (`reduction`).
         files: of the query, where the proof is to be about them.
+        drafted: steps go through a draft in floats instead (`draft`).
         steps: of the proof so far.
     """
 
     query: Query
     files: QueryFiles | None = None
+    drafted: bool = False
     steps: list[Any] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.graph, self.exact = stated(self.query, self.files)
+        self.start = Context.start(self.graph, self.exact)
         self.checker = Checker(self.graph, self.exact)
+        if self.drafted:
+            self.checker = DraftChecker(self.graph, self.exact, self.start, self.query.prop.ball)
         self._choices = [n for n, clause in enumerate(self.query.prop.clauses) if len(clause) > 1]
         self.compared = [
             clause
@@ -84,6 +90,7 @@ class Deductions:
     def apply(self, context: Context, step: Any) -> list[Context]:
         """The contexts that a step leaves of one."""
         self._known = None
+        step = step if self.drafted else listed(step)
         self.steps.append(step)
         return self.checker.apply(context, step)
 
@@ -302,8 +309,9 @@ class Deductions:
                             [kind, output, [0], [entry], [1.0]],
                         ],
                     }
-                    if self.checker.contradictions(context, step).all():
-                        self.apply(context, step)
+                    if self.checker.conclude(context, step).all():
+                        self._known = None
+                        self.steps.append(step)
                         return True
         return False
 
@@ -316,6 +324,7 @@ class Deductions:
                 return 0
             chosen = {k: [v for v, k_ in zip(vs, keep, strict=True) if k_] for k, vs in lists.items()}
             made = {**step, **chosen, "by": rows.pick(keep)}
+            made = made if self.drafted else listed(made)
             holds = self.checker.conclude(context, made)
             if holds.all():
                 self._known = None
