@@ -91,7 +91,7 @@ class Lifted(Generator):
         folder, used = benchmark_folder(params.benchmark, params.data_dir), 0
         if params.delta_shares and params.question.tolerance is None:
             what = f"{params.question.kind} has no tolerance"
-            raise SalverError(what, f"lifted on {params.benchmark}", "leave delta_shares out")
+            raise SalverError(what, params.benchmark, "leave delta_shares out")
         for network in boxed_networks(folder, params.only):
             boxes = network.boxes(params.boxes)
             classifier, shape = network.read(boxes)
@@ -106,7 +106,7 @@ class Lifted(Generator):
                 used += len(asked)
         if not used:
             what = "the question means something on none of its boxes"
-            raise SalverError(what, f"lifted on {params.benchmark}", "choose another question")
+            raise SalverError(what, params.benchmark, "choose another question")
 
 
 def _of_box(factory: InstanceFactory, box: NamedBox, params: LiftedParameters) -> Iterator[Asked]:

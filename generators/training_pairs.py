@@ -61,7 +61,7 @@ class TrainingPairs(Generator):
     def instances(self, params: TrainingPairsParameters, seed: int) -> Iterator[InstanceDraft]:
         if not (params.label_epsilons or (params.box_epsilons and params.deltas) or params.rank_epsilons):
             hint = "give label_epsilons, rank_epsilons, or box_epsilons with deltas"
-            raise SalverError("no question is asked", f"training_pairs on {params.network}", hint)
+            raise SalverError("no question is asked", params.network, hint)
         networks, data = _networks(params, seed)
         used = 0
         for index in _chosen_points(params, networks, data, seed):
@@ -80,9 +80,7 @@ class TrainingPairs(Generator):
                 return
         if used < params.wanted:
             what = f"only {used} test points are classified correctly and ranked without ties by all networks"
-            raise SalverError(
-                what, f"training_pairs on {params.network}", "lower points, skip or k, or name others"
-            )
+            raise SalverError(what, params.network, "lower points, skip or k, or name others")
 
 
 def _networks(params: TrainingPairsParameters, seed: int) -> tuple[list[Trained], Dataset]:
@@ -112,7 +110,7 @@ def _chosen_points(
     common = [int(i) for i in order if right[i]]
     if other := [index for index in params.indices if index not in common]:
         what = f"point {other[0]} of {data.name} is none that all networks classify correctly"
-        raise SalverError(what, f"training_pairs on {params.network}", "name others")
+        raise SalverError(what, params.network, "name others")
     return list(params.indices) or common[params.skip :]
 
 

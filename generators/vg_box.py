@@ -113,7 +113,7 @@ def _targets(
         return (factory.runner_up(point),)
     if chosen not in every:
         what = f"target {chosen} is not another class than label {point.label}"
-        raise SalverError(what, f"vg_box on {factory.name}", 'use targets = "all"')
+        raise SalverError(what, factory.name, 'use targets = "all"')
     return (int(chosen),)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import typer.main
 from latex2mathml.converter import convert
 
-from salver.cli.__main__ import app
+from salver.cli.app import app
 from salver.cli.methods import all_described
 from salver.explain.unsupported import METHODS as UNSUPPORTED
 from salver.proofs.command import proof_parser

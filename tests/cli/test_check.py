@@ -120,7 +120,7 @@ def test_every_entry_of_a_question_or_method_is_an_option() -> None:
 def test_an_answer_imports_neither_torch_nor_what_draws(folder: Path) -> None:
     """Each takes longer to import than a small network takes to be decided."""
     code = (
-        "import sys; from salver.cli.__main__ import app; from salver.cli.calling import call;"
+        "import sys; from salver.cli.app import app; from salver.cli.calling import call;"
         "call(app, sys.argv[1:]); print([m for m in ('torch', 'pandas', 'altair') if m in sys.modules])"
     )
     words = ("check", "net.onnx", "--point", "x.npy", "--question", "top-k", "--k", "1", "--epsilon", "1")

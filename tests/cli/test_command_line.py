@@ -15,7 +15,7 @@ import pytest
 
 from salver.cli.calling import call
 from salver.core.command_line import OneLineParser, actions_of
-from salver.core.errors import FoundError, SalverError
+from salver.core.errors import FoundError, SalverError, StoppedError
 from salver.proofs.command import proof_parser
 from salver.publish.validate import Complaint
 from salver.solvers.__main__ import main as solve
@@ -160,7 +160,7 @@ def test_lists_as_json(arguments: list[str], keys: set[str], capsys: pytest.Capt
     assert all(set(item) == keys for item in found)
 
 
-BENCHES = {"solvers", "training", "smoothgrad", "ranking", "cam", "overhead"}
+BENCHES = {"solvers", "training", "smoothgrad", "ranking", "cam", "overhead", "kernels", "peers"}
 
 
 @pytest.mark.parametrize("name", sorted(BENCHES))
@@ -248,7 +248,12 @@ def test_an_invalid_set_is_status_1_and_json_all_the_same(
             1,
             "salver: unexpected ValueError: no such layer; SALVER_DEBUG=1 shows",
         ),
-        (KeyboardInterrupt(), 130, ""),
+        (
+            KeyboardInterrupt(),
+            130,
+            "salver: interrupted; what was stored before is kept: give the command again",
+        ),
+        (StoppedError("stopped", "here", "go on"), 130, "salver: here: stopped; go on\n"),
     ],
 )
 def test_exit_statuses(
@@ -357,6 +362,7 @@ def test_values_are_completed(
     assert [item.value for item in found.shell_complete(context, typed)] == offered
 
 
+@pytest.mark.slow
 def test_completion_installs_for_the_shell_it_is_asked_from(tmp_path: Path) -> None:
     bash("salver --install-completion; true", HOME=str(tmp_path))
     installed = list(tmp_path.glob("**/salver.sh"))
@@ -429,3 +435,20 @@ def test_what_is_read_of_own_data_is_shown(tmp_path: Path, capsys: pytest.Captur
     assert call(app, ["data", "show", path, "--label", "kind", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["classes"] == {"red": 2, "white": 1}
     assert call(app, ["data", "show", path]) == 2
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt(), ImportError("initialization failed")])
+def test_an_interruption_says_how_to_go_on(
+    raised: BaseException, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raised.__cause__ = KeyboardInterrupt()
+
+    def fails(*_: object) -> None:
+        raise raised
+
+    monkeypatch.setattr("salver.cli.run.run_stage", fails)
+    assert call(app, ["run", "quick"]) == 130
+    assert (
+        capsys.readouterr().err
+        == "salver: interrupted; what was stored before is kept: go on with --resume\n"
+    )

@@ -84,9 +84,15 @@ def test_a_softmax_that_is_left_out_is_said_here_and_in_the_file(folder: Path) -
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (("--method", "smoothgrat"), "there is none called 'smoothgrat'; did you mean smoothgrad?"),
+        (("--method", "smoothgrat"), "no method is called 'smoothgrat'; did you mean smoothgrad?"),
         (("--method", "smoothgrad"), "salver: --noise-draws: is missing; smoothgrad needs it"),
         ((*SMOOTH[:3], "0", *SMOOTH[4:]), "salver: --noise-draws: 0 is too small"),
+        (
+            (*SMOOTH[:3], "9999999", *SMOOTH[4:]),
+            "--noise-draws: 9999999 is too large; give a number of at most",
+        ),
+        (("--range", "0"), "salver: --range: it takes 2 values; write them after the option"),
+        (("--range", "nan", "1"), "salver: --range: nan to 1 is no range; give two numbers, the lower first"),
         ((*SMOOTH, "--noise-sed", "1"), "no such option: --noise-sed; did you mean --noise-seed?"),
         (("--noise-draws", "3"), "--noise-draws: does not belong to gradient; it is an entry of smoothgrad"),
         (("--method", "cam"), "class activation map: "),

@@ -93,6 +93,16 @@ def options_of(command: Any, *kinds: str) -> list[str]:
             "run quick --cores 99 -j 199",
             "--cores: a run of 99 cores does not fit this machine; give at most 2",
         ),
+        ("run quick --timeout 1e99", "--timeout: 1e+99 is no time that a run can have; give seconds above 0"),
+        (
+            "run quick --repetitions 99999999",
+            "--repetitions: 99999999 is too large; give a number of at most",
+        ),
+        ("run quick --family nope", "--family: no instance is of 'nope'; the only one is vg_box"),
+        (
+            "generate benchmarks",
+            "benchmarks: is a folder and no suite; name a suite (`salver suites` lists them)",
+        ),
         ("run net.onnx", "net.onnx: is a network and no suite; write a suite that names it"),
     ],
 )

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from salver.cli.__main__ import app
+from salver.cli.app import app
 from salver.cli.calling import call
 from salver.core.errors import SalverError
 from salver.core.records import parse_record

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 import pytest
@@ -13,6 +14,7 @@ from salver.explain import (
     explanation,
     methods,  # noqa: F401 - registers the methods
 )
+from salver.explain.explanation import METHODS as METHODS_BY_NAME
 from salver.explain.unsupported import METHODS, SCORES, spelt, unsupported
 from salver.families.instance import Facts
 from tests.builders.views import facts_of
@@ -66,6 +68,11 @@ def test_a_suite_is_told_the_reason_too() -> None:
     ("word", "meant"),
     [
         ("saliency", "gradient"),
+        ("gradd", "gradient"),
+        ("ig", "integrated-gradients"),
+        ("GBP", "guided-backprop"),
+        ("gradient*input", "gradient-x-input"),
+        ("KernelExplainer", "kernel-shap"),
         ("InputXGradient", "gradient-x-input"),
         ("gradient-shap", "expected-gradients"),
         ("LayerGradCam", "grad-cam"),
@@ -75,8 +82,18 @@ def test_a_suite_is_told_the_reason_too() -> None:
     ],
 )
 def test_names_of_other_packages_are_understood(word: str, meant: str) -> None:
-    with pytest.raises(SalverError, match=f"there is none called '{word}'; did you mean {meant}?"):
+    with pytest.raises(SalverError, match=re.escape(f"no method is called '{word}'; did you mean {meant}?")):
         salver.Attribution("net.onnx", word)
+    with pytest.raises(SalverError, match=re.escape(f"{word!r} is not a choice; did you mean {meant}?")):
+        parse_record(Facts, {**facts_of(0, "n").model_dump(), "explanation": {"method": word}}, "suite")
+
+
+def test_a_beginning_of_several_methods_has_them_listed() -> None:
+    hint = "choose one of grad-cam, gradient, gradient-x-input"
+    assert METHODS_BY_NAME.suggestion("grad") == hint
+    with pytest.raises(SalverError, match=f"'grad' is the beginning of several methods; {hint}"):
+        salver.Attribution("net.onnx", "grad")
+    assert METHODS_BY_NAME.suggestion("qqq") == "`salver methods` lists them"
 
 
 def test_no_name_of_another_package_means_two_methods() -> None:

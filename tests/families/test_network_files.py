@@ -10,8 +10,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from salver.core.errors import SalverError
+from salver.families.generate import drafts
 from salver.families.generator import Generator
 from salver.families.source import NetworkParameters, classifier_and_data
+from salver.families.suite import read_suite
 from salver.nets.network import evaluate
 from tests.builders.command_line import salver
 
@@ -47,12 +49,12 @@ def parameters(path: Path, output: str | None = None) -> NetworkParameters:
 def test_a_named_output_is_read_and_what_closes_it_left_out(
     path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    classifier, data = classifier_and_data(parameters(path, "scores"), 0, "test")
+    classifier, data = classifier_and_data(parameters(path, "scores"), 0)
     assert "the closing Softmax is left out" in capsys.readouterr().err
     x = data.test_x[:3]
     assert np.allclose(evaluate(classifier, x), np.maximum(x @ W, 0), atol=1e-4)
     with pytest.raises(SalverError, match="has 2 outputs"):
-        classifier_and_data(parameters(path), 0, "test")
+        classifier_and_data(parameters(path), 0)
 
 
 def test_a_set_depends_on_the_weights_beside_its_network(path: Path) -> None:
@@ -71,3 +73,27 @@ def test_unroll_takes_the_name_and_says_what_is_left_out(path: Path) -> None:
     assert done.stderr.count("\n") == 1
     assert "the closing Softmax is left out" in done.stderr
     assert graph.is_file()
+
+
+@pytest.mark.parametrize(
+    ("told", "entries"),
+    [
+        ("baseline: 7 is outside of the range", 'map = { method = "integrated-gradients", baseline = 7 }'),
+        ("window: 9 x 9 is larger|window: 99 is larger", 'map = { method = "occlusion", window = 99 }'),
+        ("class activation map: no global average", 'map = { method = "cam" }'),
+        ("layer: there is no layer 'nope'", 'map = { method = "grad-cam", layer = "nope" }'),
+        ("map.steps: 0 is too small", 'map = { method = "integrated-gradients", steps = 0 }'),
+        ("map: LRP-epsilon is not supported", 'map = { method = "lrp" }'),
+        ("epsilon -1 is not positive", 'map = { method = "gradient" }, epsilons = [-1]'),
+    ],
+)
+def test_a_map_that_does_not_fit_is_told_with_the_familys_place(
+    tmp_path: Path, told: str, entries: str
+) -> None:
+    radii = "" if "epsilons" in entries else ", epsilons = [0.1]"
+    asked = f'network = "bandit-6x6", points = 1, question = {{ kind = "entry-moves", delta = 1 }}{radii}'
+    (tmp_path / "s.toml").write_text(
+        f'title = "t"\ntimeout = 1\n[[family]]\ngenerator = "saliency"\nparams = {{ {asked}, {entries} }}\n'
+    )
+    with pytest.raises(SalverError, match=rf"suite s, family 1 \(saliency\): .*({told})"):
+        list(drafts(read_suite(str(tmp_path / "s.toml"))))

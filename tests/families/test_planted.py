@@ -32,7 +32,7 @@ SIZE = 12
 @pytest.fixture(scope="module")
 def digits() -> tuple[InstanceFactory, list[Point]]:
     params = NetworkParameters(network="digits-16x16")
-    classifier, data = classifier_and_data(params, 0, "test")
+    classifier, data = classifier_and_data(params, 0)
     source = InstanceFactory("test", classifier, "digits-16x16", data.name, data.input_shape, data.clip)
     return source, list(itertools.islice(chosen_points(params, source, data, 0), 60))
 
@@ -96,6 +96,7 @@ def test_planted_points_hold_and_are_kept_secret(digits, monkeypatch, question: 
         check_planted(draft, other)
 
 
+@pytest.mark.slow
 def test_a_plant_whose_class_does_not_win_stops_the_generator(digits, monkeypatch) -> None:
     source, points = digits
     monkeypatch.setattr(planted_sat, "LEAD", -0.01)
@@ -171,6 +172,7 @@ def test_a_broken_gate_stops_the_generator(
         [d for p in points[:12] for d in planted_unsat.planted_drafts(source, p, gating, 0)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(12))
 def test_interval_bounds_hold_and_refute_nothing_that_is_sat(tmp_path, seed: int) -> None:
     query = random_query(tmp_path, seed)

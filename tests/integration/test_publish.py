@@ -19,7 +19,7 @@ import onnx
 import pytest
 import vnnlib
 
-from salver.cli.__main__ import app
+from salver.cli.app import app
 from salver.cli.calling import call
 from salver.core.errors import SalverError
 from salver.families.generate import drafts

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from salver.cli.__main__ import app
+from salver.cli.app import app
 from salver.cli.calling import call
 from salver.families.generate import drafts, generate, up_to_date
 from salver.families.instance_set import read_manifest, set_folder

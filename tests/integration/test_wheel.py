@@ -30,7 +30,7 @@ delta_factors = [0.5]
 """
 USE = """
 import sys
-from salver.cli.__main__ import app
+from salver.cli.app import app
 from salver.cli.calling import call
 import salver
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import salver
 from salver.core.errors import SalverError
 from salver.explain.explanation import Explanation
 from salver.points.subject import subject_of
-from tests.builders.questions import MAPS
+from tests.builders.questions import KINDS_OF_BLOCKS, MAPS
 from tests.builders.small_network import classifier
 
 
@@ -23,7 +24,11 @@ def module() -> torch.nn.Module:
     return torch.nn.Sequential(*features, torch.nn.Linear(3, 4)).eval()
 
 
-@pytest.mark.parametrize("method", MAPS, ids=lambda record: record.short)
+@pytest.mark.parametrize(
+    "method",
+    [pytest.param(one, marks=[] if one in KINDS_OF_BLOCKS else [pytest.mark.slow]) for one in MAPS],
+    ids=lambda record: record.short,
+)
 def test_maps_are_those_of_the_definition(module: torch.nn.Module, method: Explanation) -> None:
     x = np.random.default_rng(1).random((3, 1, 3, 3)).astype(np.float32)
     target = np.array([0, 3, 0])
@@ -90,3 +95,27 @@ def test_bad_input_is_named(tmp_path: Path, inputs: object, target: object, mess
 def test_a_method_that_is_none_is_named(tmp_path: Path) -> None:
     with pytest.raises(SalverError, match="did you mean smoothgrad"):
         salver.Attribution(classifier(tmp_path / "net.onnx"), "smothgrad")
+
+
+@pytest.mark.parametrize(
+    ("method", "given", "told"),
+    [
+        (
+            "integrated-gradients",
+            {"baseline": 7, "input_range": (0, 1)},
+            "baseline: 7 is outside of the range",
+        ),
+        ("integrated-gradients", {"steps": 0}, "steps: 0 is too small"),
+        ("integrated-gradients", {"input_range": (1, 0)}, "input_range: 1 to 0 is no range"),
+        ("occlusion", {"window": 9}, "window: 9 is larger than the input, which is 3"),
+        ("cam", {}, "class activation map: no global average pooling"),
+        ("grad-cam", {"layer": "nope"}, "layer: there is no layer 'nope'"),
+        ("lrp", {}, "LRP-epsilon is not supported"),
+    ],
+)
+def test_what_a_method_does_not_take_is_refused(
+    tmp_path: Path, method: str, given: dict[str, Any], told: str
+) -> None:
+    network = classifier(tmp_path / "net.onnx", inputs=3)
+    with pytest.raises(SalverError, match=told):
+        salver.Attribution(network, method, **given).attribute(np.zeros((1, 3)), 0)

@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from typer.testing import CliRunner
 
-from salver.cli.__main__ import app
+from salver.cli.app import app
 from salver.core.errors import SalverError
 from salver.explain.unroll import logit_combination, unroll
 from salver.nets.affine import UnsupportedQueryError

@@ -41,6 +41,7 @@ POOLS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "kernel", "stride", "pad", "dilation", "ceil"), POOLS)
 def test_the_first_place_of_a_maximum_has_the_derivative(size, kernel, stride, pad, dilation, ceil):
     steps = one(

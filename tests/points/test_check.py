@@ -167,9 +167,12 @@ BAD = [
     ({"epsilon": float("nan")}, "epsilon: nan is not"),
     ({"input_range": (0.0, 1.0)}, "input_range: 0 to 1 excludes the point, which has an entry -0.2"),
     ({"input_range": (1.0, 0.0)}, "input_range: 1 to 0 is no range"),
-    ({"question": "top-m"}, "question: there is none called 'top-m'; did you mean top-k-changes"),
-    ({"question": "same"}, "question: 'same' fits several; choose one of same-map, same-signs, same-top-k"),
-    ({"method": "gradeint"}, "method: there is none called 'gradeint'; did you mean gradient"),
+    ({"question": "top-m"}, "no question is called 'top-m'; did you mean top-k-changes"),
+    (
+        {"question": "same"},
+        "'same' is the beginning of several questions; choose one of same-map, same-signs, same-top-k",
+    ),
+    ({"method": "gradeint"}, "no method is called 'gradeint'; did you mean gradient"),
     (
         {"delta": 0.1},
         "delta: does not belong to top-k-changes or gradient; it is an entry of same-map, entry-moves",

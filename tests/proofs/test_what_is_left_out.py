@@ -75,6 +75,7 @@ def _walked(query: Query, steps: list[Any]) -> list[Context]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [324, 325])
 def test_a_step_in_pieces_shows_what_it_shows_at_once(tmp_path: Path, seed: int) -> None:
     query = read_again(draw(tmp_path, seed).query)

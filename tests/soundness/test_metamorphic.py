@@ -78,8 +78,9 @@ def question(seed: int) -> Question:
 
 
 def answer(asked: Question, folder: Path) -> tuple[Query, Result]:
+    """Without the attack, which has a verdict of its own to give only where there is a point to find."""
     query = asked.query(folder)
-    return query, solve(query, Budget(20.0), Options())
+    return query, solve(query, Budget(20.0), Options(without=frozenset({"attack"})))
 
 
 def assert_no_flip(sat: tuple[Query, Result], unsat: tuple[Query, Result]) -> None:

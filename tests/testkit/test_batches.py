@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from typer.testing import CliRunner
 
 from experiments.kinds import KINDS, classifier_of
-from salver.cli.__main__ import app
+from salver.cli.app import app
 from salver.explain.unroll import logit_combination, unroll
 from salver.families.generate import generate
 from salver.families.instance_set import checksums

@@ -12,8 +12,8 @@ from typing import Any
 
 import typer
 
-from salver.core.command_line import nearest, refuse_empty
-from salver.core.errors import FoundError, SalverError, file_error
+from salver.core.command_line import INTERRUPTED, nearest, refuse_empty, tell_interruption
+from salver.core.errors import FoundError, SalverError, StoppedError, file_error
 
 OK, FOUND, NOT_DONE = 0, 1, 2
 """Exit statuses; docs/cli.md says what each means."""
@@ -37,6 +37,8 @@ def call(app: Callable[..., Any], arguments: Sequence[str] | None = None) -> int
         sys.stdout.flush()
     except SalverError as error:
         print(f"salver: {error}", file=sys.stderr)
+        if isinstance(error, StoppedError):
+            return INTERRUPTED
         return FOUND if isinstance(error, FoundError) else NOT_DONE
     except typer.TyperException as error:
         print(usage_line(error), file=sys.stderr)
@@ -61,7 +63,13 @@ def call(app: Callable[..., Any], arguments: Sequence[str] | None = None) -> int
         print(f"salver: {file_error(error, error.filename, 'used')}", file=sys.stderr)
         return NOT_DONE
     except Exception as error:
+        # A library that is being imported makes an ImportError of it.
+        if isinstance(error.__cause__ or error.__context__, KeyboardInterrupt):
+            return tell_interruption(given)
         return _unexpected(error)
+    if status == INTERRUPTED:
+        # Typer makes an exit of it.
+        return tell_interruption(given)
     return status if isinstance(status, int) else OK
 
 
@@ -125,7 +133,12 @@ def usage_line(error: typer.TyperException) -> str:
         return f"salver: {told}"
     text = " ".join(text.split()).rstrip(".")
     if valueless := _VALUELESS.match(text):
-        return f"salver: {valueless[1]}: its value is missing; write one after the option"
+        what = (
+            "its value is missing; write one"
+            if valueless[2] == "an"
+            else f"it takes {valueless[2]} values; write them"
+        )
+        return f"salver: {valueless[1]}: {what} after the option"
     if nowhere := _NOWHERE.match(text):
         return f"salver: {nowhere[1]}: {nowhere[2]} does not exist; make it first, or correct the path"
     if context is not None and (told := _wrong_count(text, context)):
@@ -202,7 +215,7 @@ _MISSING = re.compile(r"Missing (?:argument|option|parameter) '(.*?)'")
 _SURPLUS = re.compile(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)")
 _NOWHERE = re.compile(r"Invalid value for '(.*?)': (?:dir|directory|file|path) '(.*)' does not exist")
 _NO_BRACES = str.maketrans("", "", "{}")
-_VALUELESS = re.compile(r"Option '(.*?)' requires (?:an argument|\d+ arguments)")
+_VALUELESS = re.compile(r"Option '(.*?)' requires (an|\d+) arguments?")
 _OTHER_COMMANDS = {
     "rejudge": "report",
     "version": "--version",

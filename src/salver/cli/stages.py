@@ -32,7 +32,7 @@ from salver.cli.options import (
     Workers,
     listed,
 )
-from salver.core.errors import SalverError, counted
+from salver.core.errors import SalverError, StoppedError, counted
 
 if TYPE_CHECKING:
     from salver.families.instance import Manifest
@@ -158,31 +158,48 @@ def run_stage(arguments: RunArguments, as_json: bool) -> Path:
         SalverError: something asked for cannot be done, or the run stopped before all jobs were run.
     """
     from salver.core.project import project_root
-    from salver.families.generate import up_to_date
+    from salver.families.generate import part_of, up_to_date
     from salver.families.given import is_given
     from salver.families.suite import read_complete_suite
-    from salver.run.engines import check_engine
-    from salver.run.manifest import refuse_taken_name
-    from salver.run.run_suite import choose_runners, limits_for, resumable
+    from salver.run.run_suite import resumable
 
     if is_given(arguments.suite):
         return given_stage(arguments, as_json)
-    chosen, root, options = read_complete_suite(arguments.suite), project_root(), arguments.options()
-    check_engine(options.engine, options.device, arguments.workers)
-    limits_for(options, chosen)
-    _note_few_cores(options)
-    choose_runners(options)
-    if options.name is not None and not arguments.resume:
-        refuse_taken_name(root, options.name)
+    chosen, root = read_complete_suite(arguments.suite), project_root()
+    options = _checked_options(arguments, chosen)
     if arguments.resume and up_to_date(chosen, root) is None:
         # A resume that is refused leaves the set as it is.
         resumable(root, chosen, None, options.name)
+    # A family that the suite has not is known before anything is made.
+    part_of(chosen, options.selection)
     with kept_for_json(as_json):
         found = generated_set(chosen, arguments.data_dir)
         print_generated(chosen, found)
         run_dir, summary = _run_set(chosen, found.manifest, found.folder, options)
     _end_run(chosen, run_dir, summary, as_json)
     return run_dir
+
+
+def _checked_options(arguments: RunArguments, suite: Suite | None = None) -> RunOptions:
+    """The options of a run; what cannot be done is refused here, before any instance is made.
+
+    Raises:
+        SalverError: an engine, limit, solver or name that cannot be had.
+    """
+    from salver.core.project import project_root
+    from salver.run.engines import check_engine
+    from salver.run.manifest import refuse_taken_name
+    from salver.run.run_suite import choose_runners, limits_for
+
+    options = arguments.options()
+    check_engine(options.engine, options.device, arguments.workers)
+    if suite is not None:
+        limits_for(options, suite)
+    _note_few_cores(options)
+    choose_runners(options)
+    if options.name is not None and not arguments.resume:
+        refuse_taken_name(project_root(), options.name)
+    return options
 
 
 def _note_few_cores(options: RunOptions) -> None:
@@ -201,18 +218,9 @@ def given_stage(arguments: RunArguments, as_json: bool) -> Path:
     Raises:
         SalverError: it is no set, and as `run_stage`.
     """
-    from salver.core.project import project_root
     from salver.families.given import opened
-    from salver.run.engines import check_engine
-    from salver.run.manifest import refuse_taken_name
-    from salver.run.run_suite import choose_runners
 
-    options = arguments.options()
-    check_engine(options.engine, options.device, arguments.workers)
-    _note_few_cores(options)
-    choose_runners(options)
-    if options.name is not None and not arguments.resume:
-        refuse_taken_name(project_root(), options.name)
+    options = _checked_options(arguments)
     with kept_for_json(as_json), opened(Path(arguments.suite)) as found:
         suite = found.suite
         print(f"{suite.key}: {counted(len(found.manifest.instances), 'instance')} in {arguments.suite}")
@@ -245,9 +253,9 @@ def _run_set(
 
 
 def _end_run(suite: AnySuite, run_dir: Path, summary: RunSummary, as_json: bool) -> None:
-    """Raises: SalverError: the run stopped before all jobs were run."""
+    """Raises: StoppedError: the run was stopped before all jobs were run."""
     if as_json:
         told = {"finished": summary.finished, "skipped": summary.skipped, "left": summary.left}
         print_json({"suite": suite.key, "folder": str(run_dir), **told})
     if summary.left:
-        raise SalverError("stopped before all jobs were run", suite.key, "go on with --resume")
+        raise StoppedError("stopped before all jobs were run", suite.key, "go on with --resume")

@@ -7,10 +7,15 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import signal
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 from salver.core.errors import SalverError, suggestion
+
+INTERRUPTED = 128 + signal.SIGINT
+"""Exit status of what was interrupted."""
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -38,6 +43,19 @@ class OneLineParser(argparse.ArgumentParser):
             known = [str(choice) for choice in action.choices]
             told = f"no such {action.dest}: {value}; {suggestion(str(value), known)}"
             raise argparse.ArgumentError(None, told)
+
+
+def tell_interruption(arguments: Sequence[str]) -> int:
+    """One line on stderr about a command that Ctrl-C ended, and what to do to have it after all.
+
+    Files and folders are written beside their places and moved there once they are whole.
+
+    Returns:
+        The exit status.
+    """
+    again = "go on with --resume" if arguments[:1] in (["run"], ["all"]) else "give the command again"
+    print(f"salver: interrupted; what was stored before is kept: {again}", file=sys.stderr)
+    return INTERRUPTED
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

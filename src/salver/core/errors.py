@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import errno
 from collections.abc import Iterable
+from typing import Self
 
 
 class SalverError(Exception):
@@ -20,6 +21,12 @@ class SalverError(Exception):
         self.what, self.where, self.hint = what, where, hint
         super().__init__(str(self))
 
+    def within(self, place: str) -> Self:
+        """The same error, told with the place that its own lies in, such as a family of a suite."""
+        self.where = f"{place}: {self.where}" if self.where else place
+        self.args = (str(self),)
+        return self
+
     def __str__(self) -> str:
         text = f"{self.where}: {self.what}" if self.where else self.what
         return " ".join(f"{text}; {self.hint}".split()) if self.hint else " ".join(text.split())
@@ -27,6 +34,10 @@ class SalverError(Exception):
 
 class FoundError(SalverError):
     """A check was done and its answer is no, such as for a damaged instance set; exit status 1."""
+
+
+class StoppedError(SalverError):
+    """A person stopped what was asked for before its end; exit status 130."""
 
 
 def counted(number: int, noun: str) -> str:
@@ -39,6 +50,8 @@ def suggestion(word: str, known: Iterable[str], most: int = 30) -> str:
     words = list(known)
     if near := difflib.get_close_matches(word, words, 1):
         return f"did you mean {near[0]}?"
+    if len(words) == 1:
+        return f"the only one is {words[0]}"
     more = f" and {len(words) - most} others" if len(words) > most else ""
     return f"choose one of {', '.join(words[:most])}{more}" if words else ""
 

@@ -12,6 +12,11 @@ SOLVER_NAME = re.compile(r"[a-z0-9][a-z0-9_.+-]*")
 SOLVER_NAME_HINT = "use small letters, digits and _ . + -, with a letter or digit first"
 
 
+def spelt(word: str) -> str:
+    """The word without what spellings of one name differ in: case, spaces and signs but `+`."""
+    return re.sub(r"[^a-z0-9]", "", word.casefold().replace("+", "plus"))
+
+
 def refuse_unsafe_path(path: str, where: str) -> None:
     """Refuses a path inside an instance set that could leave it or be taken for something else.
 

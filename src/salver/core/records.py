@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationErro
 from pydantic_core import CoreSchema, ErrorDetails, core_schema
 
 from salver.core.errors import SalverError, suggestion
+from salver.core.names import spelt
 
 LONGEST = 60
 """Most characters of a value that an error quotes."""
@@ -46,15 +47,40 @@ class Kinds:
 
     Args:
         refused: why there is no record of a name, where more is known than that there is none.
+        listed_by: the command that lists the records, where there are many.
     """
 
-    def __init__(self, tag: str, refused: Callable[[str], SalverError | None] = lambda _: None) -> None:
-        self.tag, self.refused, self.known = tag, refused, dict[str, type[Record]]()
+    def __init__(
+        self, tag: str, refused: Callable[[str], SalverError | None] = lambda _: None, listed_by: str = ""
+    ) -> None:
+        self.tag, self.refused, self.listed_by = tag, refused, listed_by
+        self.known: dict[str, type[Record]] = {}
 
     def register(self, kind: type[R]) -> type[R]:
         """Adds a record under the default of its tag, and returns it."""
         self.known[kind.model_fields[self.tag].default] = kind
         return kind
+
+    def suggestion(self, word: str) -> str:
+        """What to write for a name that is none: the kind that is meant, or what there is to choose from.
+
+        A name that others have for a kind (its `elsewhere`) goes before one that is near by spelling, and a
+        beginning may be misspelt too: `top-m` for `top-k-changes`.
+        """
+        names = {kind: (kind, *getattr(record, "elsewhere", ())) for kind, record in self.known.items()}
+        spellings = {spelt(name): kind for kind, all_names in names.items() for name in all_names}
+        wanted = spelt(word)
+        several = [kind for kind in sorted(self.known) if wanted and spelt(kind).startswith(wanted)]
+        if len(several) > 1 and wanted not in spellings:
+            return f"choose one of {', '.join(several)}"
+        # Where several begin alike, the shortest is meant rather than one that is more of it.
+        begins = {spelt(kind)[: len(wanted)]: kind for kind in sorted(self.known, key=len, reverse=True)}
+        near = difflib.get_close_matches(wanted, {**begins, **spellings}, 1)
+        meant = spellings.get(wanted) or "".join({**begins, **spellings}[one] for one in near)
+        if meant:
+            return f"did you mean {meant}?"
+        listed = f"`{self.listed_by}` lists them" if self.listed_by else ""
+        return listed or f"choose one of {', '.join(sorted(self.known))}"
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         choices = {name: handler.generate_schema(kind) for name, kind in self.known.items()}
@@ -63,8 +89,10 @@ class Kinds:
 
     def _refuse(self, raw: Any) -> Any:
         name = raw.get(self.tag) if isinstance(raw, Mapping) else None
-        if isinstance(name, str) and name not in self.known and (error := self.refused(name)):
-            raise ValueError(f"{error.what}; {error.hint}")
+        if isinstance(name, str) and name not in self.known:
+            if error := self.refused(name):
+                raise ValueError(f"{error.what}; {error.hint}")
+            raise ValueError(f"{self.tag} {name!r:.{LONGEST}} is not a choice; {self.suggestion(name)}")
         return raw
 
 

@@ -42,6 +42,30 @@ def baseline_values(baseline: tuple[float, ...], size: int, name: str = "baselin
     return values.astype(np.float64)
 
 
+def entry_ranges(input_range: tuple[float, float] | None, size: int) -> tuple[Array, Array]:
+    """Lowest and highest value of every entry [size], [size]; infinite where no range is given.
+
+    Raises:
+        SalverError: as `refuse_no_range`.
+    """
+    if input_range is not None:
+        refuse_no_range(*input_range)
+    low, high = input_range or (-np.inf, np.inf)
+    return np.full(size, low), np.full(size, high)
+
+
+def refuse_no_range(low: float, high: float) -> None:
+    """Refuses two numbers that are not a lower and a higher one, such as `nan`, or one of them infinite.
+
+    Raises:
+        SalverError: with what to give.
+    """
+    if not (low < high and np.isfinite([low, high]).all()):
+        raise SalverError(
+            f"{low:g} to {high:g} is no range", "input_range", "give two numbers, the lower first"
+        )
+
+
 def refuse_outside(baseline: tuple[float, ...], low: Array, high: Array, name: str = "baseline") -> None:
     """Refuses a baseline that no input of the data can be.
 

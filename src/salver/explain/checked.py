@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.core.errors import SalverError
+from salver.explain.baseline import entry_ranges
 from salver.explain.explanation import Explanation
 from salver.explain.reference import (
     Probes,
@@ -69,8 +70,8 @@ def unrolled(
     if not isinstance(source, Network):
         _refuse_differing(found, source, example, points)
     network = found.network
-    low, high = (np.full(network.input_size, end) for end in input_range or (-np.inf, np.inf))
-    explanation = explanation.for_data(found.shape or (network.input_size,), low, high)
+    ranges = entry_ranges(input_range, network.input_size)
+    explanation = explanation.for_data(found.shape or (network.input_size,), *ranges)
     graph = explanation.graph(network)
     content = to_bytes(with_free_batch(to_model(graph, _metadata(found, explanation))))
     expected = explanation.reference_outputs(network, points.x)

@@ -10,7 +10,7 @@ o_j = n_j - b_j the map is x mean(g_j) + mean(o_j g_j), whose second part is pie
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field
@@ -18,8 +18,7 @@ from pydantic import Field
 from salver.core.records import Record
 from salver.explain.baseline import Baseline, baseline_values, refuse_outside
 from salver.explain.explanation import METHODS, Array, Form
-from salver.explain.integrated_gradients import MOST_STEPS
-from salver.explain.places import Copies, PlacedGradients, Places
+from salver.explain.places import MOST_PLACES, Copies, PlacedGradients, Places
 from salver.nets.operators import Add, Mul
 
 NAME = "references_baselines"
@@ -39,7 +38,7 @@ class References(Record):
     baselines: tuple[Baseline, ...] = Field(
         default=((0.0,),), min_length=1, description="the references that are drawn from"
     )
-    draws: int = Field(gt=0, le=MOST_STEPS, description="how many gradients are averaged")
+    draws: int = Field(gt=0, le=MOST_PLACES, description="how many gradients are averaged")
     sigma: float = Field(
         default=0.0, ge=0, allow_inf_nan=False, description="standard deviation of the noise on x"
     )
@@ -98,16 +97,13 @@ class LocalExpectedGradients(_FromReferences):
 
     form = Form.MASKS
     paper = "Erion et al., Nature Machine Intelligence 2021"
+    short: ClassVar[str] = "localeg"
 
     method: Literal["local-expected-gradients"] = "local-expected-gradients"
 
     @property
     def name(self) -> str:
         return f"local expected gradients ({self.references.text})"
-
-    @property
-    def short(self) -> str:
-        return "localeg"
 
 
 @METHODS.register
@@ -116,7 +112,8 @@ class ExpectedGradients(_FromReferences):
 
     form = Form.PRODUCTS
     paper = "Erion et al., Nature Machine Intelligence 2021"
-    elsewhere = ("GradientShap", "GradientExplainer")
+    elsewhere = ("GradientShap", "GradientExplainer", "EG")
+    short: ClassVar[str] = "eg"
 
     method: Literal["expected-gradients"] = "expected-gradients"
 
@@ -140,10 +137,6 @@ class ExpectedGradients(_FromReferences):
     @property
     def name(self) -> str:
         return f"expected gradients ({self.references.text})"
-
-    @property
-    def short(self) -> str:
-        return "eg"
 
 
 def _single(values: Any) -> Array:

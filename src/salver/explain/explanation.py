@@ -21,7 +21,7 @@ from salver.nets.runtime import Runtime
 Array = npt.NDArray[np.float64]
 
 
-METHODS = Kinds("method", refused)
+METHODS = Kinds("method", refused, "salver methods")
 """Every method's record by name."""
 CANCELLED = 1e-12
 """Of all that a sum in double precision adds up: less than this is left of terms that cancel."""
@@ -78,7 +78,7 @@ class Explanation(Record):
     @property
     @abstractmethod
     def name(self) -> str:
-        """The map without its sign or logit, for readers."""
+        """The map without its sign or logit, for readers; a class variable where it is always the same."""
 
     @property
     @abstractmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,8 @@ class FeatureAblation(FeatureCopies):
     """z(x) - z(x with a feature at the baseline), for every feature."""
 
     paper = "Zeiler and Fergus, ECCV 2014"
+    elsewhere = ("ablation", "leave one out")
+    short: ClassVar[str] = "ablation"
 
     method: Literal["feature-ablation"] = "feature-ablation"
 
@@ -36,7 +38,3 @@ class FeatureAblation(FeatureCopies):
     @property
     def name(self) -> str:
         return f"feature ablation{self.of_features}"
-
-    @property
-    def short(self) -> str:
-        return "ablation"

@@ -28,7 +28,7 @@ class GradCam(WeighedActivations):
 
     paper = "Selvaraju et al., ICCV 2017"
     plain_title = "Grad-CAM"
-    elsewhere = ("LayerGradCam",)
+    elsewhere = ("LayerGradCam", "GCAM")
 
     method: Literal["grad-cam"] = "grad-cam"
 

@@ -70,15 +70,10 @@ class GuidedBackprop(RectifiedSignals):
     """Guided backpropagation, with 0 passed at an argument of 0."""
 
     paper = "Springenberg et al., ICLR workshop 2015"
+    elsewhere = ("GBP", "guided backpropagation", "guided ReLU")
     walk = GuidedUnrolling
     masked = True
+    name: ClassVar[str] = "guided backpropagation"
+    short: ClassVar[str] = "guided"
 
     method: Literal["guided-backprop"] = "guided-backprop"
-
-    @property
-    def name(self) -> str:
-        return "guided backpropagation"
-
-    @property
-    def short(self) -> str:
-        return "guided"

@@ -8,7 +8,7 @@ alone is piecewise constant: the local map in the words of Ancona et al. (ICLR 2
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field
@@ -16,12 +16,9 @@ from pydantic import Field
 from salver.explain.baseline import Baseline, baseline_values, refuse_outside
 from salver.explain.explanation import METHODS, Array, Form
 from salver.explain.masked_copies import stem_of
-from salver.explain.places import Copies, PlacedGradients, Places
+from salver.explain.places import MOST_PLACES, Copies, PlacedGradients, Places
 from salver.explain.quadrature import Rule, quadrature
 from salver.nets.operators import Mul
-
-MOST_STEPS = 1024
-"""Copies of the classifier and its gradient in one graph."""
 
 
 class _AlongLine(PlacedGradients):
@@ -34,7 +31,7 @@ class _AlongLine(PlacedGradients):
     """
 
     baseline: Baseline = Field(default=(0.0,), description="where the line to x begins")
-    steps: int = Field(default=50, gt=0, le=MOST_STEPS, description="how many gradients are summed")
+    steps: int = Field(default=50, gt=0, le=MOST_PLACES, description="how many gradients are summed")
     quadrature: Rule = Field(default="gausslegendre", description="where they are, and their weights")
 
     def places(self, size: int) -> Places:
@@ -65,16 +62,13 @@ class LocalIntegratedGradients(_AlongLine):
 
     form = Form.MASKS
     paper = "Sundararajan et al., ICML 2017"
+    short: ClassVar[str] = "localig"
 
     method: Literal["local-integrated-gradients"] = "local-integrated-gradients"
 
     @property
     def name(self) -> str:
         return f"local integrated gradients ({self.rule})"
-
-    @property
-    def short(self) -> str:
-        return "localig"
 
 
 @METHODS.register
@@ -83,6 +77,8 @@ class IntegratedGradients(_AlongLine):
 
     form = Form.PRODUCTS
     paper = "Sundararajan et al., ICML 2017"
+    elsewhere = ("IG", "IntGrad", "path integrated gradients")
+    short: ClassVar[str] = "ig"
 
     method: Literal["integrated-gradients"] = "integrated-gradients"
 
@@ -96,7 +92,3 @@ class IntegratedGradients(_AlongLine):
     @property
     def name(self) -> str:
         return f"integrated gradients ({self.rule})"
-
-    @property
-    def short(self) -> str:
-        return "ig"

@@ -29,6 +29,7 @@ class KernelShap(FeatureCopies):
     """
 
     paper = "Lundberg and Lee, NeurIPS 2017"
+    elsewhere = ("KernelExplainer",)
 
     method: Literal["kernel-shap"] = "kernel-shap"
     draws: Draws

@@ -32,6 +32,7 @@ class Lime(FeatureCopies):
     """
 
     paper = "Ribeiro et al., KDD 2016"
+    elsewhere = ("LimeTabular", "LimeImage", "LimeBase")
 
     method: Literal["lime"] = "lime"
     draws: Draws

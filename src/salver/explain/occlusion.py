@@ -25,6 +25,7 @@ class Occlusion(MaskedCopies):
     """
 
     paper = "Zeiler and Fergus, ECCV 2014"
+    elsewhere = ("sliding window", "occlusion sensitivity")
 
     method: Literal["occlusion"] = "occlusion"
     window: Lengths = Field(min_length=1, description="sides of the window")

@@ -23,6 +23,8 @@ from salver.explain.unroll import unroll
 from salver.nets.network import Network, evaluate, free_prefix, single
 from salver.nets.operators import Abs, Concat, Node, Operator, Scale, held
 
+MOST_PLACES = 1024
+"""Copies of the classifier and its gradient in one graph."""
 MOST_ENTRIES = 1 << 22
 """Of all points at which gradients are taken at once."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,8 @@ class ShapleyValues(FeatureCopies):
     """Exact Shapley values of features against a baseline; d features take 2^d copies of the network."""
 
     paper = "Lundberg and Lee, NeurIPS 2017"
-    elsewhere = ("ShapleyValues",)
+    elsewhere = ("ShapleyValues", "ShapleyValueSampling", "exact SHAP")
+    short: ClassVar[str] = "shapley"
 
     method: Literal["shapley"] = "shapley"
 
@@ -55,7 +56,3 @@ class ShapleyValues(FeatureCopies):
     @property
     def name(self) -> str:
         return f"exact Shapley values{self.of_features}"
-
-    @property
-    def short(self) -> str:
-        return "shapley"

@@ -7,14 +7,14 @@ Noisy inputs are not clipped to the data range: the noise of Levine, Singla and 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
 from salver.core.records import Record
 from salver.explain.explanation import METHODS, Array, Form
-from salver.explain.places import PlacedGradients, Places
+from salver.explain.places import MOST_PLACES, PlacedGradients, Places
 
 
 class Noise(Record):
@@ -26,7 +26,7 @@ class Noise(Record):
         seed: of the draws; they do not depend on the network or the point.
     """
 
-    draws: int = Field(gt=0, description="how many gradients are averaged")
+    draws: int = Field(gt=0, le=MOST_PLACES, description="how many gradients are averaged")
     sigma: float = Field(gt=0, allow_inf_nan=False, description="standard deviation of the noise")
     seed: int = Field(default=0, ge=0, description="of the noise")
 
@@ -69,6 +69,8 @@ class SmoothGrad(OfDraws):
 
     form = Form.MASKS
     paper = "Smilkov et al., 2017"
+    elsewhere = ("NoiseTunnel", "SG", "smooth gradient")
+    short: ClassVar[str] = "g"
 
     method: Literal["smoothgrad"] = "smoothgrad"
 
@@ -78,10 +80,6 @@ class SmoothGrad(OfDraws):
     @property
     def name(self) -> str:
         return f"SmoothGrad ({self.noise.text})"
-
-    @property
-    def short(self) -> str:
-        return "g"
 
     def graph_name(self, network: str) -> str:
         kind = "abs" if self.absolute else "raw"

@@ -6,11 +6,11 @@ quotients, exponentials or products of two varying values is none.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from salver.core.errors import SalverError
+from salver.core.names import spelt
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,3 @@ def unsupported(word: str, known: Iterable[Unsupported] = METHODS) -> Unsupporte
     """The one that a word names, in any of its spellings."""
     wanted = spelt(word)
     return next((one for one in known if wanted in map(spelt, (one.name, *one.aliases))), None)
-
-
-def spelt(word: str) -> str:
-    """The word without what spellings of one name differ in."""
-    return re.sub(r"[^a-z0-9]", "", word.casefold().replace("+", "plus"))

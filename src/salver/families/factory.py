@@ -101,8 +101,7 @@ class InstanceFactory:
             SalverError: epsilon is not positive and finite.
         """
         if not (np.isfinite(epsilon) and epsilon > 0):
-            where = f"{self.family} on {self.name}"
-            raise SalverError(f"epsilon {epsilon} is not positive", where, "give another")
+            raise SalverError(f"epsilon {epsilon:g} is not positive", self.name, "give a larger one")
         centre = x.astype(np.float64)
         least, most = self.limits
         low, high = float32_down(centre - epsilon), float32_up(centre + epsilon)
@@ -134,8 +133,8 @@ class InstanceFactory:
             UndefinedConditionError: the map at xhat gives the question no meaning.
         """
         if explanation is None and question.needs_map:
-            where = f"{self.family} on {self.name}"
-            raise SalverError(f"{question.kind} asks about a map, and none is named", where, "name a method")
+            what = f"{question.kind} asks about a map, and none is named"
+            raise SalverError(what, self.name, "name a method: map = { method = ... }")
         explanation, compared_with = self._completed(explanation), self._completed(compared_with)
         at_xhat = self.explained(compared_with or explanation)
         reference = at_xhat.at(point.centre)

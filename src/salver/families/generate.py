@@ -31,6 +31,13 @@ class Family:
     timeout: float | None
     where: str
 
+    def instances(self, seed: int) -> Iterator[InstanceDraft]:
+        """Its drafts. Raises: SalverError: told with the family's place in the suite."""
+        try:
+            yield from self.generator.instances(self.params, seed)
+        except SalverError as error:
+            raise error.within(self.where) from error.__cause__
+
     def files(self) -> Iterator[Path]:
         """The files that its instances are made from."""
         return self.generator.files(self.params)
@@ -70,7 +77,7 @@ def drafts(
 def _drawn(families: Sequence[Family], seed: int, note: Callable[[str], None]) -> Iterator[InstanceDraft]:
     for family in families:
         points = set()
-        for draft in family.generator.instances(family.params, seed):
+        for draft in family.instances(seed):
             points.add(draft.facts.index)
             yield replace(draft, timeout=draft.timeout or family.timeout)
         if 0 < len(points) < family.params.wanted:

@@ -82,10 +82,10 @@ def over_points(
         SalverError: as `classifier_and_data` and `chosen_points`; no radii where the family has some; no
             point gives a draft.
     """
-    where = f"{family} on {params.network}"
+    where = params.network
     if isinstance(params, RadiusParameters) and not (params.epsilons or params.epsilon_factors):
         raise SalverError("neither epsilons nor epsilon_factors given", where, "give one of them")
-    classifier, data = classifier_and_data(params, seed, family)
+    classifier, data = classifier_and_data(params, seed)
     name = network_name(Path(params.network))
     described = (data.name, data.input_shape, data.clip, card_of(data))
     norm = params.norm if isinstance(params, WithinParameters) else "linf"
@@ -111,7 +111,7 @@ def card_of(data: Dataset) -> DataCard | None:
     return DataCard(name=data.name, sha256=data.sha256, classes=data.classes, features=data.features)
 
 
-def classifier_and_data(params: NetworkParameters, seed: int, family: str) -> tuple[Network, Dataset]:
+def classifier_and_data(params: NetworkParameters, seed: int) -> tuple[Network, Dataset]:
     """The classifier of a suite's entry and the data it is explained on.
 
     Raises:
@@ -121,7 +121,7 @@ def classifier_and_data(params: NetworkParameters, seed: int, family: str) -> tu
     from salver.explain.reference import probes, refuse_misread
     from salver.zoo.networks import ZOO, trained
 
-    network, where = params.network, f"{family}: {params.network}"
+    network = where = params.network
     if network in ZOO:
         spec = ZOO[network]
         data = load(spec.dataset, params.data_dir)

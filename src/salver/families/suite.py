@@ -17,6 +17,7 @@ from salver.core.project import folders_named
 from salver.core.records import Record, parse_record
 from salver.families.named_files import refuse_missing_files
 from salver.families.publication import Publication
+from salver.supervise.finished import LARGEST_MB, LONGEST_S
 
 _NETWORKS = (".onnx", ".onnx.gz", ".pt", ".pth", ".h5", ".hdf5", ".keras")
 """Endings of what is no suite for certain."""
@@ -27,7 +28,7 @@ class FamilyEntry(Record):
     """One `[[family]]` table: a generator with its parameters."""
 
     generator: str
-    timeout: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    timeout: float | None = Field(default=None, gt=0, le=LONGEST_S, allow_inf_nan=False)
     params: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -42,8 +43,8 @@ class Suite(Record):
     description: str = ""
     version: str = Field(default="1", pattern=_FOLDER)
     seed: int = 0
-    timeout: float = Field(gt=0, allow_inf_nan=False)
-    memory_mb: int = Field(default=8000, gt=0)
+    timeout: float = Field(gt=0, le=LONGEST_S, allow_inf_nan=False)
+    memory_mb: int = Field(default=8000, gt=0, le=LARGEST_MB)
     family: tuple[FamilyEntry, ...] = Field(min_length=1)
     publication: Publication | None = None
     file: Path | None = None
@@ -120,9 +121,13 @@ def read_suite(key: str) -> Suite:
     """Reads a suite by key, or a file when `key` ends in `.toml`.
 
     Raises:
-        SalverError: unknown key ("did you mean"), a network, malformed TOML, an unknown or missing entry.
+        SalverError: unknown key ("did you mean"), a network or another file, malformed TOML, an unknown or
+            missing entry.
     """
     refuse_network(key)
+    if key not in suite_paths() and not key.endswith(".toml") and Path(key).exists():
+        what = f"is a {'folder' if Path(key).is_dir() else 'file'} and no suite"
+        raise SalverError(what, key, "name a suite (`salver suites` lists them) or the .toml file of one")
     path = Path(key) if key.endswith(".toml") else choose(key, suite_paths(), "suite")
     raw = read_toml(path, "correct the suite file")
     for entry in sorted({"key", "file"} & set(raw)):

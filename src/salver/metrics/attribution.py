@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.core.errors import SalverError
+from salver.explain.baseline import entry_ranges, refuse_no_range
 from salver.explain.explanation import Explanation
 from salver.nets.network import Network, evaluate
 from salver.nets.onnx.writer import to_model
@@ -29,10 +30,11 @@ class Attribution:
         method: a method's name or its beginning, or its record, such as `salver.SmoothGrad(noise=...)`.
         absolute: whether maps hold absolute values.
         output: name of the output with the scores, of an ONNX file with several.
+        input_range: lowest and highest value of an entry, which a baseline keeps to.
         entries: what the method lets be said, as in `salver.check`.
 
     Raises:
-        SalverError: there is no such method, or it has no such entry.
+        SalverError: there is no such method, or it has no such entry; the range is none.
     """
 
     def __init__(
@@ -42,11 +44,15 @@ class Attribution:
         *,
         absolute: bool = False,
         output: str | None = None,
+        input_range: tuple[float, float] | None = None,
         **entries: Any,
     ) -> None:
         named = method_of(method, entries)
         self.method = named.model_copy(update={"absolute": absolute or named.absolute})
         self.model, self.output = model, output
+        if input_range is not None:
+            refuse_no_range(*input_range)
+        self.input_range = input_range
         self._subject: Subject | None = None
         self._graph = cache(self._runtime)
 
@@ -87,9 +93,12 @@ class Attribution:
         return torch.from_numpy(maps).to(inputs)
 
     def _completed(self, shape: tuple[int, ...]) -> Explanation:
-        """The method with what it needs to know of inputs of a shape."""
-        unknown = np.full(math.prod(shape), np.inf)
-        return self.method.for_data(shape, -unknown, unknown)
+        """The method with what it needs to know of inputs of a shape.
+
+        Raises:
+            SalverError: it does not fit such inputs: a baseline out of range, a window larger than an input.
+        """
+        return self.method.for_data(shape, *entry_ranges(self.input_range, math.prod(shape)))
 
     def _maps(
         self, x: npt.NDArray[np.float32], targets: npt.NDArray[np.intp], method: Explanation

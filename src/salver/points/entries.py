@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -17,7 +16,6 @@ from salver.core.records import Kinds, Record, parse_options
 # Registers the questions and the methods.
 from salver.explain import methods  # noqa: F401
 from salver.explain.explanation import METHODS, Explanation
-from salver.explain.unsupported import spelt
 from salver.families import questions  # noqa: F401
 from salver.families.question import QUESTIONS, Question
 from salver.points.options import plain
@@ -107,22 +105,8 @@ def chosen(word: object, kinds: Kinds, what: str) -> str:
     if len(begins) == 1:
         return begins[0]
     if begins:
-        raise SalverError(f"{word!r} fits several", what, f"choose one of {', '.join(begins)}")
-    # A beginning may be misspelt too: top-m for top-k.
-    cut = {kind[: len(word)]: kind for kind in kinds.known} | {kind: kind for kind in kinds.known}
-    near = difflib.get_close_matches(word, cut, 1)
-    meant = _elsewhere(kinds).get(spelt(word)) or (cut[near[0]] if near else "")
-    hint = f"did you mean {meant}?" if meant else suggestion(word, kinds.known)
-    raise SalverError(f"there is none called {word!r}", what, hint)
-
-
-def _elsewhere(kinds: Kinds) -> dict[str, str]:
-    """Kinds by the names that they have in any spelling and in other packages."""
-    return {
-        spelt(name): kind
-        for kind, record in kinds.known.items()
-        for name in (kind, *getattr(record, "elsewhere", ()))
-    }
+        raise SalverError(f"{word!r:.60} is the beginning of several {what}s", "", kinds.suggestion(word))
+    raise SalverError(f"no {what} is called {word!r:.60}", hint=kinds.suggestion(word))
 
 
 def question_and_method(

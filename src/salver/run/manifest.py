@@ -36,7 +36,7 @@ class RunOptions(Record):
     device: str = "cpu"
     workers: int = Field(default=2, ge=1)
     cores: int | None = Field(default=None, ge=1)
-    repetitions: int = Field(default=1, ge=1)
+    repetitions: int = Field(default=1, ge=1, le=10_000)
     resume: bool = False
     proofs: bool = False
     engine: Engine = Engine()

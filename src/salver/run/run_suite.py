@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import shutil
 from collections.abc import Callable, Collection, Iterator
@@ -42,7 +41,7 @@ from salver.runners.answers import RunRecord
 from salver.runners.contract import Runner
 from salver.runners.registry import runners, why_unavailable
 from salver.supervise import runexec
-from salver.supervise.finished import Limits
+from salver.supervise.finished import LONGEST_S, Limits
 
 DECIDING = ("solvers", "timeout", "device", "cores", "repetitions", "proofs", "selection")
 """Options that decide what is run. Others, such as the number of workers, may change with a resume."""
@@ -100,11 +99,11 @@ def limits_for(options: RunOptions, suite: AnySuite) -> Callable[[Instance, Runn
     """Limits of one job: the instance's timeout unless the user gave one.
 
     Raises:
-        SalverError: a timeout that is not positive and finite, more cores than workers or than there are.
+        SalverError: a timeout that is not positive or too long, more cores than workers or than there are.
     """
-    if options.timeout is not None and not 0 < options.timeout < math.inf:
-        what = f"timeout {options.timeout:g} is not positive and finite"
-        raise SalverError(what, "--timeout", "give seconds above 0")
+    if options.timeout is not None and not 0 < options.timeout <= LONGEST_S:
+        what = f"{options.timeout:g} is no time that a run can have"
+        raise SalverError(what, "--timeout", f"give seconds above 0 and of at most {LONGEST_S:g}")
     if options.engine.is_here and options.cores is not None and options.cores > options.workers:
         what = f"a run of {options.cores} cores does not fit {options.workers} workers"
         raise SalverError(what, "--cores", "lower it or raise --workers: a run takes one worker per core")
@@ -114,7 +113,7 @@ def limits_for(options: RunOptions, suite: AnySuite) -> Callable[[Instance, Runn
 
     def limits(instance: Instance, runner: Runner) -> Limits:
         return Limits(
-            wall_s=options.timeout or instance.timeout,
+            wall_s=options.timeout or min(instance.timeout, LONGEST_S),
             memory_mb=max(suite.memory_mb, runner.resources.memory_mb),
             cores=options.cores or runner.resources.cpus,
         )

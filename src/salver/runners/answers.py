@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field
 from salver.core.confined import UnfitFileError, refuse_leaving
 from salver.core.records import Record
 from salver.families.instance import Instance
-from salver.supervise.finished import Limits, Measured, Termination
+from salver.supervise.finished import LARGEST_MB, LONGEST_S, Limits, Measured, Termination
 
 
 class StagedInstance(Record):
@@ -73,7 +73,7 @@ class Answer(Record):
 
 
 _Name = Annotated[str, Field(max_length=500)]
-_Amount = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+_Amount = Annotated[float, Field(ge=0, le=LONGEST_S, allow_inf_nan=False)]
 _Whole = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
@@ -120,7 +120,7 @@ class RunRecord(Record):
     measured: Measured = "rss-polling"
     device: _Name = ""
     cores: _Whole = 0
-    memory_limit_mb: Annotated[int, Field(ge=0, le=10**9)] = 0
+    memory_limit_mb: Annotated[int, Field(ge=0, le=LARGEST_MB)] = 0
 
     @property
     def ended_well(self) -> bool:

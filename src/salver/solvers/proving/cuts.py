@@ -34,7 +34,7 @@ class Cuts:
     Attributes:
         affine: the rows [count].
         signs: of each row that says a decided sign, pre-activation, neuron and sign; None for an atom.
-        atoms: of each other row, its number among the atoms of `Places.comparisons`.
+        atoms: of each other row, its number among the atoms of `Places.comparisons`; -1 for one that is none.
         halfspaces: the rows' majorants over the box.
     """
 
@@ -49,6 +49,8 @@ class Cuts:
         for number, sign in enumerate(self.signs):
             if sign is not None:
                 groups.setdefault((sign[0], sign[2]), []).append(number)
+                continue
+            if self.atoms[number] < 0:
                 continue
             lemmas = np.flatnonzero(multipliers[:, number])
             if len(lemmas):  # an atom that is not certain here has no place
