@@ -107,12 +107,13 @@ class SmallBoxes:
             return []
         rows = composed.at_least(composed.of(self._slack), np.zeros(self._slack.size))
         weights = rows[:, :-1]
-        holds = np.maximum(weights * composed.low, weights * composed.high).sum(axis=1) + rows[:, -1] >= 0
-        numbers = iter(range(len(holds)))
+        most = np.maximum(weights * composed.low, weights * composed.high).sum(axis=1) + rows[:, -1]
+        may_hold = ~(most < 0)  # what is not a number refutes nothing
+        numbers = iter(range(len(may_hold)))
         several: list[list[Indices]] = []
         for clause in self._query.prop.comparisons:
             parts = [np.array([next(numbers) for _ in part], np.intp) for part in clause]
-            live = [part for part in parts if holds[part].all()]
+            live = [part for part in parts if may_hold[part].all()]
             if not live:
                 return None
             if len(live) == 1:
@@ -149,13 +150,14 @@ class _Search:
         self.size += np.abs(self.constant)
         ends = np.cumsum([len(rows) - sum(map(len, alternatives)), *map(len, alternatives)])
         self.alternatives = [np.arange(*span) for span in pairwise(ends)]
+        self.required = np.arange(len(rows)) < ends[0]
         self.middle, self.radius = (self.low + self.high) / 2, (self.high - self.low) / 2
         self.point, self.solves, self.whole = self.middle.copy(), 0, False
         scaled = self.weights * self.radius
         largest = np.abs(scaled).max(axis=1, initial=0.0)
         self.unit = np.where(largest > 0.0, largest, 1.0)
         self.lower = -(self.weights @ self.middle + self.constant) / self.unit
-        self.backend.passModel(self._program(scaled / self.unit[:, None], int(ends[0])))
+        self.backend.passModel(self._program(scaled / self.unit[:, None]))
 
     def closed(self) -> bool:
         """Whether every alternative is refuted."""
@@ -169,6 +171,7 @@ class _Search:
         return True
 
     def _limit(self, rows: Indices, required: bool) -> None:
+        self.required[rows] = required
         for row in rows.tolist():
             self.backend.changeRowBounds(row, self.lower[row] if required else -np.inf, np.inf)
 
@@ -211,19 +214,19 @@ class _Search:
         return False
 
     def _contradiction(self, multipliers: Array) -> bool:
-        multipliers = np.maximum(multipliers, 0.0)
+        """Whether rows that are required say so; a back end may give the others multipliers near 0 too."""
+        multipliers = np.where(self.required, np.maximum(multipliers, 0.0), 0.0)
         weights = multipliers @ self.weights
         most = np.maximum(weights * self.low, weights * self.high).sum() + multipliers @ self.constant
         return bool(most < -2.0 * ROUNDING * (multipliers @ self.size) - TINY)
 
-    def _program(self, matrix: Array, required: int) -> highspy.HighsLp:
-        """Args: required: how many rows are, whatever the alternative."""
+    def _program(self, matrix: Array) -> highspy.HighsLp:
         lp = highspy.HighsLp()
         lp.num_row_, lp.num_col_ = matrix.shape
         columns = np.ones(matrix.shape[1])
         lp.col_cost_, lp.col_lower_, lp.col_upper_ = 0.0 * columns, -columns, columns
         lower = self.lower.copy()
-        lower[required:] = -np.inf
+        lower[~self.required] = -np.inf
         lp.row_lower_, lp.row_upper_ = lower, np.full(len(lower), np.inf)
         rows, at = np.nonzero(matrix)
         counts = np.bincount(rows, minlength=len(matrix))
