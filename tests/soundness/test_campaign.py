@@ -87,7 +87,9 @@ def test_where_a_library_alone_errs_the_solver_does_not(name: str, seed: int) ->
     assert not campaign.wrong, campaign.summary()
 
 
-@pytest.mark.parametrize("name", ["without-attack", "to-the-bottom", "in-parallel", "by-boxes"])
+@pytest.mark.parametrize(
+    "name", ["without-attack", "to-the-bottom", "in-parallel", "by-boxes", "by-small-boxes"]
+)
 def test_the_parts_are_right(name: str) -> None:
     campaign = run_campaign(draw, SOLVERS[name], range(1000, 1015 if name != "in-parallel" else 1005))
     assert not campaign.wrong, campaign.summary()

@@ -35,6 +35,7 @@ from salver.solvers.proving.lines import Record, by_intervals, minimise
 from salver.solvers.proving.rows import Places, Rows, listed, places
 from salver.solvers.proving.statement import stated
 from salver.solvers.query import Query
+from salver.solvers.slack import slack_rows
 
 Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
@@ -78,6 +79,7 @@ class Deductions:
         ]
         self._places: dict[Any, Places] = {}
         self._known: tuple[Context, Bounds] | None = None
+        self._against: tuple[tuple[tuple[int, int, int], ...], Affine] | None = None
 
     @property
     def program(self) -> Program:
@@ -85,7 +87,7 @@ class Deductions:
 
     def reduce(self, program: Program) -> None:
         """Goes on with the program of the open neurons, once all other signs are certain."""
-        self.query, self._known = self.query.over(program), None
+        self.query, self._known, self._against = self.query.over(program), None, None
 
     def apply(self, context: Context, step: Any) -> list[Context]:
         """The contexts that a step leaves of one."""
@@ -111,6 +113,14 @@ class Deductions:
     def choices_left(self, context: Context) -> bool:
         """Whether a clause has several conjunctions that may hold."""
         return any(len(context.alternatives[clause]) > 1 for clause in self._choices)
+
+    def against(self, atoms: tuple[tuple[int, int, int], ...]) -> Affine:
+        """How far atoms, by clause, conjunction and number, are from holding; kept for the next context."""
+        if self._against is None or self._against[0] != atoms:
+            named = [self.query.prop.clauses[clause][part][number] for clause, part, number in atoms]
+            slack = slack_rows(self.program.output, named)
+            self._against = atoms, slack.rows(np.arange(slack.size), -1.0)
+        return self._against[1]
 
     def switch(self, pre: int, neuron: int) -> tuple[str, int]:
         """A neuron in the checker's words: a switch and its entry."""

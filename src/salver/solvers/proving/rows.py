@@ -132,7 +132,8 @@ class Rows:
                 self.add_atom(lemma, side[output], abs(value))
 
     def _put(self, kind: str, name: str, lemmas: Lemmas, entries: Indices, multipliers: Array) -> None:
-        lemmas = np.broadcast_to(np.asarray(lemmas, np.intp), len(entries))
+        if not isinstance(lemmas, np.ndarray):
+            lemmas = np.full(len(entries), lemmas, np.intp)
         usable = (multipliers > 0) & (multipliers < _LARGEST)
         if usable.any():
             found = (lemmas[usable], entries[usable], multipliers[usable])
