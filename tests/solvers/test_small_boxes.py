@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import highspy
 import numpy as np
 import pytest
 
@@ -17,6 +19,7 @@ from salver.solvers.hybrid.cover import Cover
 from salver.solvers.hybrid.node import root_node
 from salver.solvers.hybrid.small_boxes import SmallBoxes
 from salver.solvers.query import Query
+from salver.spec.property import Atom
 from tests.builders.small_queries import random_query
 
 Array = np.ndarray
@@ -103,6 +106,38 @@ def test_what_a_back_end_calls_infeasible_closes_nothing(
         search = SmallBoxes(query)
         monkeypatch.setattr(search, "_alternatives", lambda _: [])
         assert not search.decide(bounds).closed
+
+
+class AlwaysInfeasible:
+    """A back end that calls everything infeasible and gives every row the same multiplier."""
+
+    def __getattr__(self, _: str) -> Callable[..., None]:
+        return lambda *_: None
+
+    def passModel(self, program: highspy.HighsLp) -> None:
+        self.rows = program.num_row_
+
+    def getModelStatus(self) -> highspy.HighsModelStatus:
+        return highspy.HighsModelStatus.kInfeasible
+
+    def getDualRay(self) -> tuple[None, bool, Array]:
+        return None, True, np.ones(self.rows)
+
+
+def test_rows_of_another_alternative_refute_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(small_boxes, "_backend", AlwaysInfeasible)
+    asked = 0
+    for query, bounds, x in boxes(tmp_path, range(800, 840)):
+        outputs = query.program.evaluate(x)[0][:, 0] if len(x) else np.zeros(1)
+        span = float(np.ptp(outputs))
+        if span < 1e-3:
+            continue
+        greater = Atom(0, ">=", constant=float(outputs.min() + 0.6 * span))
+        less = Atom(0, "<=", constant=float(outputs.min() + 0.4 * span))
+        either = query.asking(replace(query.prop, clauses=(((greater,), (less,)),)))
+        assert not SmallBoxes(either).decide(bounds).closed
+        asked += 1
+    assert asked >= 5
 
 
 def test_a_cover_whose_back_end_fails_leaves_its_boxes(

@@ -39,14 +39,15 @@ def test_hybrid_is_right(first: int) -> None:
     assert not clear, campaign.summary()
 
 
-@pytest.mark.parametrize("parts", ["", "attack", "attack,relaxation,backend"])
-def test_hybrid_is_right_whatever_the_scale(parts: str) -> None:
+@pytest.mark.parametrize(("parts", "first"), [("", 0), ("attack", 20), ("attack,relaxation,backend", 40)])
+def test_hybrid_is_right_whatever_the_scale(parts: str, first: int) -> None:
+    """Each on queries of its own."""
     options = Options(without=parts_left_out(embedded_solver("hybrid"), parts))
-    campaign = run_campaign(draw_wide, SOLVERS["hybrid"], range(40), options=options)
+    campaign = run_campaign(draw_wide, SOLVERS["hybrid"], range(first, first + 20), options=options)
     assert not campaign.wrong, campaign.summary()
     truths = Counter(finding.truth for finding in campaign.findings)
-    assert truths[Truth.SAT] >= 10, campaign.summary()
-    assert truths[Truth.UNSAT] >= 10, campaign.summary()
+    assert truths[Truth.SAT] >= 5, campaign.summary()
+    assert truths[Truth.UNSAT] >= 5, campaign.summary()
 
 
 @pytest.mark.parametrize("name", ["milp", "milp-scip", "crown"])
@@ -86,7 +87,9 @@ def test_where_a_library_alone_errs_the_solver_does_not(name: str, seed: int) ->
     assert not campaign.wrong, campaign.summary()
 
 
-@pytest.mark.parametrize("name", ["without-attack", "to-the-bottom", "in-parallel", "by-boxes"])
+@pytest.mark.parametrize(
+    "name", ["without-attack", "to-the-bottom", "in-parallel", "by-boxes", "by-small-boxes"]
+)
 def test_the_parts_are_right(name: str) -> None:
     campaign = run_campaign(draw, SOLVERS[name], range(1000, 1015 if name != "in-parallel" else 1005))
     assert not campaign.wrong, campaign.summary()

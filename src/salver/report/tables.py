@@ -187,25 +187,15 @@ def plain(cell: str) -> str:
     return f"'{cell}" if cell[:1] in _FORMULA else cell
 
 
-def leaderboard_latex(
-    boards: Sequence[pd.DataFrame],
-    profile: Profile,
-    notices: Sequence[str] = (),
-    columns: Sequence[str] | None = None,
-) -> str:
+def leaderboard_latex(boards: Sequence[pd.DataFrame], profile: Profile, notices: Sequence[str] = ()) -> str:
     """A `table` for each leaderboard in the style of booktabs, the best of each group in bold.
 
-    The notices stand in comments, the first one also in the captions.
-
-    Args:
-        columns: by name, in this order; None for all but counts that are zero everywhere.
-
-    Raises:
-        SalverError: no such column.
+    The notices stand in comments, the first one also in the captions. Counts that are zero everywhere are
+    left out.
     """
     made = []
     for board in boards:
-        chosen = chosen_columns(columns, BOARD, shown_in(board))
+        chosen = chosen_columns(None, BOARD, shown_in(board))
         by = str(board.columns[0])
         caption = f"Results by {by}. Score: {profile.title}."
         made.append((board_table(board, chosen, rising=profile.ascending), caption, f"by-{by}"))

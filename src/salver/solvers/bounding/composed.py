@@ -78,6 +78,13 @@ class Composed:
         """The columns of all signs."""
         return np.concatenate([np.zeros(0, np.intp), *self.signs.values()])
 
+    @property
+    def layers(self) -> Indices:
+        """Of each of these the pre-activation."""
+        return np.repeat(
+            np.array(list(self.signs), np.intp), [len(columns) for columns in self.signs.values()]
+        )
+
     def of(self, affine: Affine) -> Row:
         """An affine map over the blocks, over the columns."""
         weights = np.zeros((affine.size, len(self._largest)))

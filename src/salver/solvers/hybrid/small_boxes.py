@@ -107,12 +107,13 @@ class SmallBoxes:
             return []
         rows = composed.at_least(composed.of(self._slack), np.zeros(self._slack.size))
         weights = rows[:, :-1]
-        holds = np.maximum(weights * composed.low, weights * composed.high).sum(axis=1) + rows[:, -1] >= 0
-        numbers = iter(range(len(holds)))
+        most = np.maximum(weights * composed.low, weights * composed.high).sum(axis=1) + rows[:, -1]
+        may_hold = ~(most < 0)  # what is not a number refutes nothing
+        numbers = iter(range(len(may_hold)))
         several: list[list[Indices]] = []
         for clause in self._query.prop.comparisons:
             parts = [np.array([next(numbers) for _ in part], np.intp) for part in clause]
-            live = [part for part in parts if holds[part].all()]
+            live = [part for part in parts if may_hold[part].all()]
             if not live:
                 return None
             if len(live) == 1:
@@ -141,7 +142,7 @@ class _Search:
     """The search in one box. Rows are in units of their largest coefficient, columns in [-1, 1]."""
 
     def __init__(self, backend: Any, composed: Composed, alternatives: Sequence[Array]) -> None:
-        self.backend, self.binaries = backend, composed.binaries
+        self.backend, self.binaries, self.layers = backend, composed.binaries, composed.layers
         self.low, self.high = composed.low.copy(), composed.high.copy()
         rows = np.concatenate([np.zeros((0, len(self.low) + 1)), *composed.rows, *alternatives])
         self.weights, self.constant = rows[:, :-1], rows[:, -1]
@@ -149,13 +150,14 @@ class _Search:
         self.size += np.abs(self.constant)
         ends = np.cumsum([len(rows) - sum(map(len, alternatives)), *map(len, alternatives)])
         self.alternatives = [np.arange(*span) for span in pairwise(ends)]
+        self.required = np.arange(len(rows)) < ends[0]
         self.middle, self.radius = (self.low + self.high) / 2, (self.high - self.low) / 2
         self.point, self.solves, self.whole = self.middle.copy(), 0, False
         scaled = self.weights * self.radius
         largest = np.abs(scaled).max(axis=1, initial=0.0)
         self.unit = np.where(largest > 0.0, largest, 1.0)
         self.lower = -(self.weights @ self.middle + self.constant) / self.unit
-        self.backend.passModel(self._program(scaled / self.unit[:, None], int(ends[0])))
+        self.backend.passModel(self._program(scaled / self.unit[:, None]))
 
     def closed(self) -> bool:
         """Whether every alternative is refuted."""
@@ -169,11 +171,12 @@ class _Search:
         return True
 
     def _limit(self, rows: Indices, required: bool) -> None:
+        self.required[rows] = required
         for row in rows.tolist():
             self.backend.changeRowBounds(row, self.lower[row] if required else -np.inf, np.inf)
 
     def _part_closed(self) -> bool:
-        """Depth first; of the neuron whose sign is least decided, the side that is farther away first."""
+        """Depth first; of the last layer's neuron whose sign is least decided, the farther side first."""
         if self._refuted():
             return True
         values = self.point[self.binaries]
@@ -183,7 +186,8 @@ class _Search:
         self.whole = away.max(initial=-1.0) < _WHOLE
         if self.whole or self.solves >= SOLVES:
             return False
-        chosen = int(away.argmax())
+        # The map reads the last layers' masks first. Seen: six tenths of the programs of the least decided.
+        chosen = int(np.where(away < _WHOLE, -1.0, away + self.layers).argmax())
         column, first = int(self.binaries[chosen]), float(values[chosen] < 0.5)
         for side in (first, 1.0 - first):
             self._range(column, side, side)
@@ -210,19 +214,19 @@ class _Search:
         return False
 
     def _contradiction(self, multipliers: Array) -> bool:
-        multipliers = np.maximum(multipliers, 0.0)
+        """Whether rows that are required say so; a back end may give the others multipliers near 0 too."""
+        multipliers = np.where(self.required, np.maximum(multipliers, 0.0), 0.0)
         weights = multipliers @ self.weights
         most = np.maximum(weights * self.low, weights * self.high).sum() + multipliers @ self.constant
         return bool(most < -2.0 * ROUNDING * (multipliers @ self.size) - TINY)
 
-    def _program(self, matrix: Array, required: int) -> highspy.HighsLp:
-        """Args: required: how many rows are, whatever the alternative."""
+    def _program(self, matrix: Array) -> highspy.HighsLp:
         lp = highspy.HighsLp()
         lp.num_row_, lp.num_col_ = matrix.shape
         columns = np.ones(matrix.shape[1])
         lp.col_cost_, lp.col_lower_, lp.col_upper_ = 0.0 * columns, -columns, columns
         lower = self.lower.copy()
-        lower[required:] = -np.inf
+        lower[~self.required] = -np.inf
         lp.row_lower_, lp.row_upper_ = lower, np.full(len(lower), np.inf)
         rows, at = np.nonzero(matrix)
         counts = np.bincount(rows, minlength=len(matrix))
