@@ -7,7 +7,6 @@ stronger one.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -18,12 +17,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from pydantic import Field
-from tabulate import tabulate
 
+from experiments.bench_report import BenchReport
 from experiments.published import CORGI_MEDIANS, CORGI_SOURCE
 from salver.cli.progress import counting
 from salver.core.errors import SalverError
-from salver.core.files import fresh_folder, write_atomically
 from salver.core.records import Record
 from salver.nets.classifier import read_classifier
 from salver.nets.network import Network
@@ -105,8 +103,11 @@ def bench_cam(
         raise SalverError(what, str(path), "choose another data set")
     _check(network, options)
     frame = measure(path, network, data, options)
-    table = summary(frame, options)
-    return _write(root, frame, table, conditions(frame, data, path, options), say)
+    report = BenchReport("salver bench cam", say)
+    report.text(conditions(frame, data, path, options))
+    report.table(summary(frame, options), "cam")
+    report.figures(frame, "cam-images")
+    return report.write(root / "reports", "bench-cam", "cam")
 
 
 def measure(path: Path, network: Network, data: Dataset, options: CamOptions) -> pd.DataFrame:
@@ -244,18 +245,3 @@ def _measured(job: _Job) -> dict[str, object] | None:
 
 def _ratio(above: float, below: float) -> str:
     return f"{above / below:.1f}" if below > 0 and np.isfinite(above) else "-"
-
-
-def _write(
-    root: Path, frame: pd.DataFrame, table: pd.DataFrame, text: str, say: Callable[[str], None]
-) -> Path:
-    rows, headers = table.to_numpy().tolist(), [str(name) for name in table.columns]
-    say(text)
-    say(tabulate(rows, headers, "plain", disable_numparse=True))
-    folder = fresh_folder(root / "reports", "bench-cam")
-    body = tabulate(rows, headers, "github", disable_numparse=True)
-    write_atomically(folder / "cam.md", f"# salver bench cam\n\n{text}\n\n{body}\n")
-    write_atomically(folder / "cam.csv", table.to_csv(index=False))
-    write_atomically(folder / "cam-images.csv", frame.to_csv(index=False))
-    say(f"report: {os.path.relpath(folder / 'cam.md')}")
-    return folder

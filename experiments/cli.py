@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
+import importlib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from salver.cli import completing
 from salver.cli.help_text import Commands
 from salver.cli.json_output import kept_for_json, print_json, tables_of
-from salver.cli.options import AsJson, DataDir, listed
+from salver.cli.options import CORES, AsJson, DataDir, listed
 
 bench_app = Commands(help="Measure salver itself.", no_args_is_help=True)
+
+Timeout = Annotated[float | None, typer.Option("--timeout", min=0.001, help="wall seconds a run")]
+Slots = Annotated[int, typer.Option("--workers", "-j", help="slots of one core")]
+Solver = Annotated[
+    str, typer.Option("--solver", help="the solver that answers", autocompletion=completing.solver)
+]
 
 
 def _tables(incomplete: str) -> list[str]:
@@ -24,15 +29,31 @@ def _tables(incomplete: str) -> list[str]:
     return completing.in_a_list(incomplete, PARTS)
 
 
-def _measured(bench: Callable[[], Path | None], as_json: bool) -> None:
-    """Runs a bench, which prints its tables and returns its folder; for programs they are one JSON value.
+def _measure(name: str, record: str, asked: dict[str, Any], as_json: bool, *others: object) -> None:
+    """Runs `bench_NAME` of `experiments.NAME`, which prints its tables and returns its folder.
 
     A bench that was skipped returns None, and its tables are none.
+
+    Args:
+        record: name of the record of its options there. asked: options that were given, without those None.
+                as_json: whether the tables are printed for programs, as one JSON value.
+        others: what the bench is given behind project and options.
     """
+    from salver.core.project import project_root
+    from salver.core.records import parse_options
+
+    module = importlib.import_module(f"experiments.{name}")
+    options = parse_options(
+        getattr(module, record), {key: value for key, value in asked.items() if value is not None}, NAMED
+    )
     with kept_for_json(as_json):
-        folder = bench()
+        folder = getattr(module, f"bench_{name}")(project_root(), options, *others)
     if as_json:
         print_json(tables_of(folder) if folder else {"report": None, "tables": {}})
+
+
+NAMED = {"draws": "--q", "confidence": "--p"}
+"""Options whose names do not follow from a record's entries."""
 
 
 @bench_app.callback()
@@ -54,13 +75,11 @@ def solvers(
             "--solvers", help="comma-separated; default: each table's own", autocompletion=completing.solvers
         ),
     ] = None,
-    timeout: Annotated[float | None, typer.Option("--timeout", min=0.001, help="wall seconds a run")] = None,
+    timeout: Timeout = None,
     cores: Annotated[
         int | None, typer.Option("--cores", help="cores a run (default: each table's own)")
     ] = None,
-    workers: Annotated[int, typer.Option("--workers", "-j", help="slots of one core")] = len(
-        os.sched_getaffinity(0)
-    ),
+    workers: Slots = CORES,
     device: Annotated[
         str, typer.Option("--device", help="cpu or cuda", autocompletion=completing.one_of("cpu", "cuda"))
     ] = "cpu",
@@ -74,15 +93,11 @@ def solvers(
 
     Example: salver bench solvers --tables paper-1 --solvers hybrid,milp
     """
-    from experiments.solvers import bench_solvers
-    from salver.core.project import project_root
-    from salver.core.records import parse_options
-    from salver.run.manifest import RunOptions
-
-    asked = {"solvers": listed(solvers, "--solvers"), "timeout": timeout, "cores": cores, "workers": workers}
-    raw = {**asked, "device": device, "resume": resume}
-    options = parse_options(RunOptions, raw)
-    _measured(lambda: bench_solvers(project_root(), options, listed(tables, "--tables"), data_dir), as_json)
+    asked = {
+        "solvers": listed(solvers, "--solvers"), "timeout": timeout, "cores": cores, "workers": workers,
+        "device": device, "resume": resume,
+    }  # fmt: skip
+    _measure("solvers", "RunOptions", asked, as_json, listed(tables, "--tables"), data_dir)
 
 
 @bench_app.command()
@@ -90,14 +105,10 @@ def training(
     suite: Annotated[
         str, typer.Option("--suite", help="a suite of training pairs", autocompletion=completing.suites)
     ] = "training-pairs",
-    solver: Annotated[
-        str, typer.Option("--solver", help="the solver that answers", autocompletion=completing.solver)
-    ] = "hybrid",
-    timeout: Annotated[float | None, typer.Option("--timeout", min=0.001, help="wall seconds a run")] = None,
+    solver: Solver = "hybrid",
+    timeout: Timeout = None,
     cores: Annotated[int, typer.Option("--cores", help="cores a run")] = 1,
-    workers: Annotated[int, typer.Option("--workers", "-j", help="slots of one core")] = len(
-        os.sched_getaffinity(0)
-    ),
+    workers: Slots = CORES,
     resume: Annotated[bool, typer.Option("--resume", help="go on with the suite's latest run")] = False,
     data_dir: DataDir = None,
     as_json: AsJson = False,
@@ -108,14 +119,8 @@ def training(
 
     Example: salver bench training --timeout 10
     """
-    from experiments.training import bench_training
-    from salver.core.project import project_root
-    from salver.core.records import parse_options
-    from salver.run.manifest import RunOptions
-
     asked = {"solvers": (solver,), "timeout": timeout, "cores": cores, "workers": workers, "resume": resume}
-    options = parse_options(RunOptions, asked)
-    _measured(lambda: bench_training(project_root(), options, suite, data_dir), as_json)
+    _measure("training", "RunOptions", asked, as_json, suite, data_dir)
 
 
 @bench_app.command()
@@ -142,17 +147,12 @@ def smoothgrad(
 
     Example: salver bench smoothgrad --network digits-64x64 --sigmas 0.1,0.2 --taus 0.1,0.2
     """
-    from experiments.smoothgrad import SmoothGradOptions, bench_smoothgrad
-    from salver.core.project import project_root
-    from salver.core.records import parse_options
-
-    raw = {"network": network, "points": points, "draws": q, "confidence": p, "k_share": k_share, "rho": rho}
-    raw |= {"noise": noise, "keep_label": keep_label, "seed": seed}
-    raw |= {"attack_draws": attack_draws, "attack_steps": attack_steps}
-    grids = {"sigmas": listed(sigmas, "--sigmas"), "taus": listed(taus, "--taus")}
-    raw |= {name: values for name, values in grids.items() if values}
-    options = parse_options(SmoothGradOptions, raw, {"draws": "--q", "confidence": "--p"})
-    _measured(lambda: bench_smoothgrad(project_root(), options, data_dir), as_json)
+    asked = {
+        "network": network, "points": points, "draws": q, "confidence": p, "k_share": k_share, "rho": rho,
+        "sigmas": listed(sigmas, "--sigmas"), "taus": listed(taus, "--taus"), "noise": noise,
+        "keep_label": keep_label, "attack_draws": attack_draws, "attack_steps": attack_steps, "seed": seed,
+    }  # fmt: skip
+    _measure("smoothgrad", "SmoothGradOptions", asked, as_json, data_dir)
 
 
 @bench_app.command()
@@ -164,9 +164,7 @@ def ranking(
     samples: Annotated[int, typer.Option("--samples", help="points of a thickness")] = 200,
     steps: Annotated[int, typer.Option("--steps", help="steps of an attack")] = 100,
     step: Annotated[float, typer.Option("--step", help="l2 length of a step")] = 5e-3,
-    solver: Annotated[
-        str, typer.Option("--solver", help="whose verdicts are counted", autocompletion=completing.solver)
-    ] = "hybrid",
+    solver: Solver = "hybrid",
     seed: Annotated[int, typer.Option("--seed", help="of networks, points and samples")] = 0,
     data_dir: DataDir = None,
     as_json: AsJson = False,
@@ -177,14 +175,11 @@ def ranking(
 
     Example: salver bench ranking --datasets breast_cancer --points 50
     """
-    from experiments.ranking import RankingOptions, bench_ranking
-    from salver.core.project import project_root
-    from salver.core.records import parse_options
-
-    raw = {"points": points, "samples": samples, "steps": steps, "step": step, "solver": solver, "seed": seed}
-    chosen = listed(datasets, "--datasets")
-    options = parse_options(RankingOptions, raw | ({"datasets": chosen} if chosen else {}))
-    _measured(lambda: bench_ranking(project_root(), options, data_dir), as_json)
+    asked = {
+        "datasets": listed(datasets, "--datasets"), "points": points, "samples": samples, "steps": steps,
+        "step": step, "solver": solver, "seed": seed,
+    }  # fmt: skip
+    _measure("ranking", "RankingOptions", asked, as_json, data_dir)
 
 
 @bench_app.command()
@@ -210,15 +205,11 @@ def cam(
 
     Example: salver bench cam --classes 17 --images 12 -j 2
     """
-    from experiments.cam import CamOptions, bench_cam
-    from salver.core.project import project_root
-    from salver.core.records import parse_options
-
-    named = {"network": network, "dataset": dataset, "classes": listed(classes, "--classes")}
-    counts = {"images": images, "k": k, "steps": steps, "slope_steps": slope_steps, "workers": workers}
-    raw = {**named, **counts, "most": most, "seed": seed}
-    options = parse_options(CamOptions, raw)
-    _measured(lambda: bench_cam(project_root(), options, data_dir), as_json)
+    asked = {
+        "network": network, "dataset": dataset, "classes": listed(classes, "--classes"), "images": images,
+        "k": k, "most": most, "steps": steps, "slope_steps": slope_steps, "workers": workers, "seed": seed,
+    }  # fmt: skip
+    _measure("cam", "CamOptions", asked, as_json, data_dir)
 
 
 @bench_app.command()
@@ -233,12 +224,7 @@ def overhead(
 
     Example: salver bench overhead --runs 100
     """
-    from experiments.overhead import OverheadOptions, bench_overhead
-    from salver.core.project import project_root
-    from salver.core.records import parse_options
-
-    options = parse_options(OverheadOptions, {"runs": runs, "seed": seed})
-    _measured(lambda: bench_overhead(project_root(), options), as_json)
+    _measure("overhead", "OverheadOptions", {"runs": runs, "seed": seed}, as_json)
 
 
 @bench_app.command()
@@ -251,28 +237,21 @@ def kernels(
 
     Example: salver bench kernels --most 5
     """
-    from experiments.kernels import KernelOptions, bench_kernels
-    from salver.core.project import project_root
-    from salver.core.records import parse_options
-
-    options = parse_options(KernelOptions, {"most": most, "seed": seed})
-    _measured(lambda: bench_kernels(project_root(), options), as_json)
+    _measure("kernels", "KernelOptions", {"most": most, "seed": seed}, as_json)
 
 
 @bench_app.command()
 def peers(
     solvers: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--solvers",
             help="comma-separated; default: hybrid and the peers that can run here",
             autocompletion=completing.solvers,
         ),
-    ] = "",
-    timeout: Annotated[float | None, typer.Option("--timeout", min=0.001, help="wall seconds a run")] = None,
-    workers: Annotated[int, typer.Option("--workers", "-j", help="slots of one core")] = len(
-        os.sched_getaffinity(0)
-    ),
+    ] = None,
+    timeout: Timeout = None,
+    workers: Slots = CORES,
     resume: Annotated[bool, typer.Option("--resume", help="go on with the latest run")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -282,12 +261,6 @@ def peers(
 
     Example: salver bench peers --solvers hybrid,neuralsat --timeout 20
     """
-    from experiments.peers import bench_peers
-    from salver.core.project import project_root
-    from salver.core.records import parse_record
-    from salver.run.manifest import RunOptions
-
     names = listed(solvers, "--solvers")
     asked = {"solvers": names, "timeout": timeout, "workers": workers, "resume": resume}
-    options = parse_record(RunOptions, asked, "command line")
-    _measured(lambda: bench_peers(project_root(), options), as_json)
+    _measure("peers", "RunOptions", asked, as_json)

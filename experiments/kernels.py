@@ -7,7 +7,6 @@ back through all layers below, one multiplication and one addition a weight. Cod
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -19,13 +18,12 @@ import pandas as pd
 from pydantic import Field
 from threadpoolctl import threadpool_limits
 
-from experiments.revision import commit
-from experiments.text import as_text
-from salver.core.files import fresh_folder, write_atomically
+from experiments.bench_report import BenchReport, commit
+from experiments.soundness.networks import Chain
 from salver.core.records import Record
 from salver.explain.unroll import logit_combination, unroll
 from salver.nets.network import Network, lower
-from salver.nets.operators import Conv, Linear, Node, Relu, Reshape
+from salver.nets.operators import Conv, Reshape
 from salver.run.machine import processor
 from salver.solvers.bounding.bounds import Bounds
 from salver.solvers.bounding.propagation import propagate
@@ -73,21 +71,16 @@ def bench_kernels(root: Path, options: KernelOptions, say: Callable[[str], None]
             "Growth with unstable neurons": growth_table(options, "unstable", NEURONS),
             "Growth with inputs": growth_table(options, "inputs", INPUTS),
         }
-    text = (
+    report = BenchReport("salver bench kernels", say)
+    report.text(
         f"Commit {commit()}, {time.strftime('%Y-%m-%d', time.gmtime())}. {processor()}, one thread; "
-        f"its peak, by "
-        f"the product of two float64 matrices: {peak / 1e9:.1f} GFLOP/s. CPU seconds, the least of several."
+        f"its peak, by the product of two float64 matrices: {peak / 1e9:.1f} GFLOP/s. "
+        "CPU seconds, the least of several."
     )
-    say(text)
-    sections = [f"# salver bench kernels\n\n{text}\n"]
-    folder = fresh_folder(root / "reports", "bench-kernels")
     for title, table in tables.items():
-        say(f"\n{title}\n{as_text(table, 'plain').rstrip()}")
-        sections.append(f"## {title}\n\n{as_text(table, 'github')}")
-        write_atomically(folder / f"{title.lower().replace(' ', '-')}.csv", table.to_csv(index=False))
-    write_atomically(folder / "kernels.md", "\n".join(sections))
-    say(f"report: {os.path.relpath(folder / 'kernels.md')}")
-    return folder
+        report.heading(title)
+        report.table(table, title.lower().replace(" ", "-"))
+    return report.write(root / "reports", "bench-kernels", "kernels")
 
 
 def cpu_seconds(work: Callable[[], object]) -> float:
@@ -183,47 +176,33 @@ def shapes(seed: int) -> Iterable[tuple[Layered, float]]:
 
 def dense(sizes: Sequence[int], seed: int) -> Layered:
     """A network of dense layers with random weights, ReLUs between them."""
-    random, nodes, last = np.random.default_rng(seed), list[Node](), "x"
+    random, chain = np.random.default_rng(seed), Chain((sizes[0],))
     for number, (wide, narrow) in enumerate(pairwise(sizes)):
-        last = _dense(random, nodes, last, wide, narrow, number + 2 < len(sizes))
+        if number:
+            chain.relu()
+        chain.linear(_drawn(random, (narrow, wide)), np.zeros(narrow))
     weights = tuple(wide * narrow for wide, narrow in pairwise(sizes))
-    name = "dense " + "-".join(map(str, sizes))
-    return Layered(name, Network("x", sizes[0], tuple(nodes), last), tuple(sizes[1:-1]), weights)
+    return Layered("dense " + "-".join(map(str, sizes)), chain.network(), tuple(sizes[1:-1]), weights)
 
 
 def convolutional(image: tuple[int, int, int], filters: Sequence[int], hidden: int, seed: int) -> Layered:
     """Convolutions 4 by 4 of stride 2, then a dense layer, with random weights, ReLUs behind each."""
-    random, nodes = np.random.default_rng(seed), list[Node]()
-    shape: tuple[int, ...] = image
-    nodes.append(Node("image", Reshape(), ("x",), image))
-    last, neurons, weights = "image", list[int](), list[int]()
-    for number, width in enumerate(filters):
-        weight = _drawn(random, (width, shape[0], 4, 4))
-        layer = Conv(weight, np.zeros(width, np.float32), (2, 2), (1, 1, 1, 1))
-        nodes.append(Node(f"c{number}", layer, (last,), shape := layer.output_shape(shape)))
-        nodes.append(Node(last := f"r{number}", Relu(), (f"c{number}",), shape))
-        neurons.append(math.prod(shape))
+    random, chain = np.random.default_rng(seed), Chain((math.prod(image),))
+    chain.add(Reshape(), image)
+    neurons, weights = list[int](), list[int]()
+    for width in filters:
+        weight = _drawn(random, (width, chain.shape[0], 4, 4))
+        chain.conv(Conv(weight, np.zeros(width, np.float32), (2, 2), (1, 1, 1, 1)))
+        chain.relu()
+        neurons.append(math.prod(chain.shape))
         weights.append(neurons[-1] * weight[0].size)
-    nodes.append(Node("flat", Reshape(), (last,), (math.prod(shape),)))
-    last = _dense(random, nodes, "flat", math.prod(shape), hidden, True)
-    last = _dense(random, nodes, last, hidden, CLASSES, False)
-    weights += [math.prod(shape) * hidden, hidden * CLASSES]
+    chain.flat()
+    flat = chain.shape[0]
+    chain.linear(_drawn(random, (hidden, flat)), np.zeros(hidden))
+    chain.relu()
+    chain.linear(_drawn(random, (CLASSES, hidden)), np.zeros(CLASSES))
     name = f"convolutional {'x'.join(map(str, image))}, filters {', '.join(map(str, filters))}"
-    return Layered(
-        name, Network("x", math.prod(image), tuple(nodes), last), (*neurons, hidden), tuple(weights)
-    )
-
-
-def _dense(
-    random: np.random.Generator, nodes: list[Node], last: str, wide: int, narrow: int, rectified: bool
-) -> str:
-    layer = Linear(_drawn(random, (narrow, wide)), np.zeros(narrow, np.float32))
-    before = f"z{len(nodes)}"
-    nodes.append(Node(before, layer, (last,), (narrow,)))
-    if not rectified:
-        return before
-    nodes.append(Node(after := f"h{len(nodes)}", Relu(), (before,), (narrow,)))
-    return after
+    return Layered(name, chain.network(), (*neurons, hidden), (*weights, flat * hidden, hidden * CLASSES))
 
 
 def _drawn(random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:

@@ -11,37 +11,35 @@ import pandas as pd
 from salver.core.errors import SalverError
 from salver.families.instance import Instance
 from salver.judge.columns import par2_cost
-from salver.judge.judged import judge_run
+from salver.judge.judged import Judged
 from salver.judge.judgement import JudgedRun
 from salver.judge.loaded import LoadedInstance
 from salver.judge.scoring import results_frame
 from salver.nets.affine import UnsupportedQueryError
 from salver.nets.network import lower
 from salver.nets.onnx.reader import read_onnx
-from salver.run.loaded import load_run
+from salver.run.loaded import LoadedRun
 from salver.run.logs import read_finished
-from salver.run.manifest import RunManifest
 from salver.solvers.bounding.propagation import propagate
 
 _SOLVING = re.compile(r"^solving: (\d+\.\d+) s$", re.MULTILINE)
 MEASURED_COLUMNS = ("network", "condition", "index", "epsilon", "delta", "unstable", "solving_s", "cost_s")
 
 
-def measured_run(run_dir: Path, root: Path) -> tuple[RunManifest, pd.DataFrame]:
-    """Judges a run and adds `MEASURED_COLUMNS` to its results.
+def measured(judged: Judged[LoadedRun]) -> pd.DataFrame:
+    """The results of a run with `MEASURED_COLUMNS`.
 
     `unstable` counts the neurons that root bounds leave open; -1 where the network cannot be lowered.
     `solving_s` is what the solver says it spent without start and reading, NaN if it does not say.
     `cost_s` is the PAR-2 cost: wall seconds, twice the limit where unsolved.
 
     Raises:
-        SalverError: as `load_run` and `judge_run`.
+        SalverError: a file of the set cannot be read.
     """
-    run = load_run(run_dir, root)
-    judged = judge_run(run).rows
-    used = {one.run.instance_id for one in judged}
+    run, rows = judged.run, judged.rows
+    used = {one.run.instance_id for one in rows}
     unstable = {key: unstable_neurons(run.instances[key]) for key in run.instances.by_id if key in used}
-    return run.manifest, measured_frame(judged, run.instances.by_id, unstable, solving_times(run_dir, judged))
+    return measured_frame(rows, run.instances.by_id, unstable, solving_times(run.folder, rows))
 
 
 def measured_frame(

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from experiments.revision import commit
+from experiments.bench_report import commit
 from salver.core.errors import SalverError
 from salver.core.files import write_atomically
 from salver.core.records import Record, parse_record

@@ -18,16 +18,15 @@ import numpy as np
 import onnx
 import pandas as pd
 
-from experiments.text import as_text
+from experiments.bench_report import as_text
 from salver import __version__
-from salver.core.project import project_root
 from salver.explain.explanation import METHODS, Explanation, Form
 from salver.judge.judged import judge_run
 from salver.judge.loaded import LoadedInstance, LoadedSet
 from salver.judge.robustness import robustness
 from salver.judge.scoring import VIRTUAL_BEST, results_frame
 from salver.nets.runtime import Runtime
-from salver.run.loaded import LoadedRun, load_run
+from salver.run.loaded import LoadedRun, named_run
 
 POINTS = 100
 """Inputs at which each graph is compared."""
@@ -37,9 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Prints the tables of some runs."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("runs", nargs="+", help="folders or names of runs")
-    root = project_root()
-    names = parser.parse_args(arguments).runs
-    runs = [load_run(root / "reports" / name, root) for name in names]
+    runs = [named_run(name) for name in parser.parse_args(arguments).runs]
     print(f"Measured on {date.today()} with salver {__version__}, suite `{runs[0].manifest.suite}`.\n")
     print(as_text(table(runs), "pipe"), end="")
 

@@ -5,23 +5,22 @@ Every round runs each command once in each way, in shuffled order, so that load 
 
 from __future__ import annotations
 
-import contextlib
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from unittest import mock
 
 import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from experiments.text import as_text
+from experiments.bench_report import BenchReport
 from salver.core.errors import SalverError
-from salver.core.files import fresh_folder, write_atomically
 from salver.core.records import Record
 from salver.run.machine import processor
 from salver.supervise import runexec
@@ -55,15 +54,11 @@ def bench_overhead(root: Path, options: OverheadOptions, say: Callable[[str], No
         SalverError: a command did not end as it should.
     """
     frame = measure(options, ways())
-    table, text = summary(frame), conditions(options)
-    say(text)
-    say(as_text(table, "plain").rstrip())
-    folder = fresh_folder(root / "reports", "bench-overhead")
-    body = f"# salver bench overhead\n\n{text}\n\n{as_text(table, 'github')}"
-    write_atomically(folder / "overhead.md", body)
-    write_atomically(folder / "overhead.csv", frame.to_csv(index=False))
-    say(f"report: {os.path.relpath(folder / 'overhead.md')}")
-    return folder
+    report = BenchReport("salver bench overhead", say)
+    report.text(conditions(options))
+    report.table(summary(frame))
+    report.figures(frame, "overhead")
+    return report.write(root / "reports", "bench-overhead", "overhead")
 
 
 def ways() -> dict[str, Way]:
@@ -142,12 +137,12 @@ def supervised(command: list[str], folder: Path) -> None:
 
 
 def _polled(command: list[str], folder: Path) -> None:
-    with _without_groups():
+    with mock.patch.dict(os.environ, {VARIABLE: "off"}):
         supervised(command, folder)
 
 
 def _backend(command: list[str], folder: Path) -> None:
-    with _without_groups():
+    with mock.patch.dict(os.environ, {VARIABLE: "off"}):
         _require_exit(runexec.run_with_runexec(command, folder, LIMITS, scratch=folder))
 
 
@@ -172,15 +167,3 @@ def _require_exit(finished: Finished) -> None:
     if finished.termination is not Termination.EXITED or finished.exit_code != 0:
         what = f"did not end as it should ({finished.termination}: {finished.reason})"
         raise SalverError(what, "a measured run", "see `salver doctor`")
-
-
-@contextlib.contextmanager
-def _without_groups() -> Iterator[None]:
-    before = os.environ.get(VARIABLE)
-    os.environ[VARIABLE] = "off"
-    try:
-        yield
-    finally:
-        del os.environ[VARIABLE]
-        if before is not None:
-            os.environ[VARIABLE] = before

@@ -7,29 +7,23 @@ of small queries take another way through the same graph there.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import onnx
 import pandas as pd
 
+from experiments.bench_report import BenchReport
 from experiments.kinds import KINDS, ImageShape, classifier_of
-from experiments.text import as_text
-from salver.cli.progress import counting, finishing
+from experiments.suite_runs import conditions, instance_set, judged_suite
 from salver.core.errors import SalverError
 from salver.core.files import write_atomically
-from salver.families.generate import generate
 from salver.families.instance import Instance
 from salver.families.suite import FamilyEntry, Suite
-from salver.judge.judged import judge_run
 from salver.judge.scoring import results_frame
-from salver.run.loaded import load_run
-from salver.run.manifest import RunManifest, RunOptions
-from salver.run.run_suite import run_suite
+from salver.run.manifest import RunOptions
 from salver.runners.foreign.peers import PEERS
 from salver.runners.registry import runners
 
@@ -112,17 +106,16 @@ def bench_peers(root: Path, options: RunOptions, say: Callable[[str], None] = pr
     folder = root / "instances" / KEY / "classifiers"
     write_classifiers(folder)
     cells, suite = suite_of(folder)
-    with counting(f"generating {KEY}") as progress:
-        set_path, instances = generate(suite, root, None, progress)
-    with finishing() as (on_plan, on_finish):
-        run_dir, summary = run_suite(
-            suite, instances, set_path, root, options.model_copy(update=asked), on_plan, on_finish
-        )
-    if summary.left:
-        raise SalverError("stopped before all jobs were run", KEY, "go on with --resume")
-    found = judge_run(load_run(run_dir, root))
-    frame, manifest = results_frame(found.rows), found.run.manifest
-    return _written(root, manifest, frame, named(cells, instances.instances), run_dir, say)
+    made = instance_set(suite, root, None, anew=True)
+    judged = judged_suite(suite, made, root, options.model_copy(update=asked))
+    frame, asked_of = results_frame(judged.rows), named(cells, made[1].instances)
+    order = sorted(judged.run.manifest.solvers, key=lambda name: name != REFERENCE)
+    report = BenchReport("salver bench peers", say)
+    report.text(f"{conditions(judged.run)} onnx {onnx.__version__}.", printed=False)
+    report.table(verdict_table(frame, asked_of, order), "peers")
+    report.text("Without a verdict, or with a wrong one:", printed=False)
+    report.table(reason_table(frame, asked_of), "peers-reasons", printed=False)
+    return report.write(root / "reports", "bench-peers", "peers")
 
 
 def available_peers() -> tuple[str, ...]:
@@ -202,35 +195,3 @@ def reason_table(frame: pd.DataFrame, cells: dict[str, Cell]) -> pd.DataFrame:
         place = f"{cell.label}, {cell.kind}, {cell.size.dataset}"
         rows.append([solver, outcome, detail or "-", str(len(part)), place])
     return pd.DataFrame(rows, columns=["solver", "outcome", "reason", "queries", "first"])
-
-
-def _written(
-    root: Path,
-    manifest: RunManifest,
-    frame: pd.DataFrame,
-    cells: dict[str, Cell],
-    run_dir: Path,
-    say: Callable[[str], None],
-) -> Path:
-    verdicts = verdict_table(frame, cells, sorted(manifest.solvers, key=lambda name: name != REFERENCE))
-    reasons = reason_table(frame, cells)
-    say(as_text(verdicts, "plain"))
-    folder = root / "reports" / f"bench-peers-{datetime.now(UTC).strftime('%Y%m%dT%H%M%S')}"
-    folder.mkdir(parents=True, exist_ok=True)
-    for stem, table in (("peers", verdicts), ("peers-reasons", reasons)):
-        write_atomically(folder / f"{stem}.csv", table.to_csv(index=False))
-    parts = ["# salver bench peers\n", conditions(manifest, run_dir), as_text(verdicts, "github")]
-    parts += ["Without a verdict, or with a wrong one:\n", as_text(reasons, "github")]
-    write_atomically(folder / "peers.md", "\n".join(parts))
-    say(f"report: {os.path.relpath(folder / 'peers.md')}")
-    return folder
-
-
-def conditions(manifest: RunManifest, run_dir: Path) -> str:
-    """Machine, limits, versions and day of the run."""
-    machine, asked = manifest.machine, manifest.options
-    versions = ", ".join(f"{name} {version}" for name, version in sorted(manifest.solvers.items()))
-    return (
-        f"{manifest.started[:10]}, {machine.processor}; {asked.cores} core(s) and {asked.timeout:g} s "
-        f"a run, {asked.workers} slot(s); {versions}; onnx {onnx.__version__}. Run: reports/{run_dir.name}.\n"
-    )

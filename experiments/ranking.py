@@ -6,7 +6,6 @@ the verdicts of the suite that asks the same networks at the same radii.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +17,9 @@ import torch
 from pydantic import Field
 from torch import nn
 
+from experiments.bench_report import BenchReport
 from experiments.saliency_attacks import L2Budget, attacked, in_float64, saliency
-from experiments.text import as_text
 from salver.core.errors import SalverError
-from salver.core.files import fresh_folder, write_atomically
 from salver.core.plugins import choose
 from salver.core.records import Record
 from salver.explain.ranking import Ranking, UndefinedConditionError, ranking_of
@@ -201,21 +199,15 @@ def bench_ranking(
         hint = f"choose among {', '.join(COMPARISONS)}"
         raise SalverError(f"no comparison on {', '.join(unknown)}", "bench ranking", hint)
     choose(options.solver, runners(), "solver")
-    lines = ["# salver bench ranking\n", f"{_conditions(options)}\n"]
-    files = {}
+    report = BenchReport("salver bench ranking", say)
+    report.text(_conditions(options), printed=False)
     for name in options.datasets:
         comparison = COMPARISONS[name]
         table, source = _table(root, name, comparison, options, data_dir)
-        title = f"{name}, {comparison.network}, k = {comparison.k}"
-        say(f"\n{title} ({source})\n{as_text(table, 'plain')}")
-        lines += [f"## {title}\n", f"Verdicts: {source}.\n", as_text(table, "github")]
-        files[f"{name}.csv"] = table.to_csv(index=False)
-    folder = fresh_folder(root / "reports", "bench-ranking")
-    for stem, content in files.items():
-        write_atomically(folder / stem, content)
-    write_atomically(folder / "ranking.md", "\n".join(lines))
-    say(f"report: {os.path.relpath(folder / 'ranking.md')}")
-    return folder
+        report.heading(f"{name}, {comparison.network}, k = {comparison.k}")
+        report.text(f"Verdicts: {source}.")
+        report.table(table, name)
+    return report.write(root / "reports", "bench-ranking", "ranking")
 
 
 def _table(

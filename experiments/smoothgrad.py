@@ -6,7 +6,6 @@ samples (Levine, Singla and Feizi, 2019). It has its own columns and is never mi
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
@@ -15,12 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from pydantic import Field
-from tabulate import tabulate
 
+from experiments.bench_report import BenchReport
 from experiments.sparsified import Certificate, Smoothing, share_count, top_set, worst_overlap
 from experiments.sparsified_attack import Effort, attack
 from salver.core.errors import SalverError
-from salver.core.files import fresh_folder, write_atomically
 from salver.core.plugins import choose
 from salver.core.records import Record
 from salver.explain.unroll import logit_combination
@@ -80,20 +78,11 @@ def bench_smoothgrad(
     size = data.test_x.shape[1]
     classifier = lower(from_torch(trained(spec, options.seed, data_dir), size))
     frame = measure(classifier, data, options)
-    table = summary(frame, options)
-    rows, headers = table.to_numpy().tolist(), [str(name) for name in table.columns]
-    text = conditions(options, data, frame)
-    say(text)
-    say(tabulate(rows, headers, "plain", disable_numparse=True))
-    folder = fresh_folder(root / "reports", "bench-smoothgrad")
-    markdown = (
-        f"# salver bench smoothgrad\n\n{text}\n\n{tabulate(rows, headers, 'github', disable_numparse=True)}\n"
-    )
-    write_atomically(folder / "smoothgrad.md", markdown)
-    write_atomically(folder / "smoothgrad.csv", table.to_csv(index=False))
-    write_atomically(folder / "smoothgrad-points.csv", frame.to_csv(index=False))
-    say(f"report: {os.path.relpath(folder / 'smoothgrad.md')}")
-    return folder
+    report = BenchReport("salver bench smoothgrad", say)
+    report.text(conditions(options, data, frame))
+    report.table(summary(frame, options), "smoothgrad")
+    report.figures(frame, "smoothgrad-points")
+    return report.write(root / "reports", "bench-smoothgrad", "smoothgrad")
 
 
 def measure(classifier: Program, data: Dataset, options: SmoothGradOptions) -> pd.DataFrame:

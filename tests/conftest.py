@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -53,6 +54,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish() -> None:
     sys.dont_write_bytecode = _WRITES_NONE
+    # What is there now stays to the end: the collector of garbage need not look at it again and again.
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -35,6 +35,7 @@ READING = ("scipy.sparse", "onnx", "PIL", "urllib.request")
 TABLES = ("torch", "pandas", "sklearn", "salver.api")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "heavy"),
     [("salver.run.job", READING + TABLES), ("salver.judge.verdicts", TABLES), ("salver.api", TABLES[:-1])],

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
+from unittest import mock
 
 from experiments.faults.kinds import Fault
 from salver.run.events import EventLog, Work
@@ -33,14 +34,8 @@ class Outcome(NamedTuple):
 @contextlib.contextmanager
 def limited_by(backend: str) -> Iterator[None]:
     """Control groups (`cgroup`, and around `runexec`) or `polling`, for what runs meanwhile."""
-    before = os.environ.get(cgroups.VARIABLE)
-    os.environ[cgroups.VARIABLE] = "off" if backend == "polling" else "on"
-    try:
+    with mock.patch.dict(os.environ, {cgroups.VARIABLE: "off" if backend == "polling" else "on"}):
         yield
-    finally:
-        del os.environ[cgroups.VARIABLE]
-        if before is not None:
-            os.environ[cgroups.VARIABLE] = before
 
 
 def run_faults(
@@ -112,11 +107,6 @@ def _runner(pids: Path, fault: Fault) -> FakeRunner:
 
 @contextlib.contextmanager
 def _at_home(folder: Path) -> Iterator[None]:
-    before: Mapping[str, str] = dict(os.environ)
-    os.environ["HOME"] = str(folder / "home")
-    os.environ.pop("XDG_CACHE_HOME", None)
-    try:
+    with mock.patch.dict(os.environ, {"HOME": str(folder / "home")}):
+        os.environ.pop("XDG_CACHE_HOME", None)
         yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)

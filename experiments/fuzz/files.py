@@ -56,15 +56,9 @@ def _manifest() -> bytes:
         instances = tuple(fake_instance(Path(folder), name) for name in ("a", "b-c", "d e"))
     named = [one.model_copy(update={"network": "networks/n.onnx"}) for one in instances]
     whole = Manifest(
-        suite="s",
-        version="1",
-        seed=0,
-        title="t",
-        description="",
-        salver="1",
-        recipe="r",
+        suite="s", version="1", seed=0, title="t", description="", salver="1", recipe="r",
         instances=tuple(named),
-    )
+    )  # fmt: skip
     return whole.model_dump_json(indent=1).encode()
 
 
@@ -140,6 +134,12 @@ def damaged_proof(rng: Random, folder: Path) -> str:
     raise AssertionError(f"a proof of a satisfiable query is accepted: {json.dumps(read)[:2000]}")
 
 
+ODD_VALUES: tuple[Any, ...] = (
+    0, 1, -1, 2, 10**9, 10**30, 0.5, -0.0, 1e308, 1e-320, float("nan"), True, None, "", "X", [], {}, "close",
+    "bound",
+)  # fmt: skip
+
+
 def _replace(value: Any, rng: Random) -> None:
     """Puts something else somewhere in a tree of lists and dictionaries."""
     while isinstance(value, (list, dict)) and value:
@@ -147,30 +147,6 @@ def _replace(value: Any, rng: Random) -> None:
         key = rng.choice(keys)
         inner = value[key]
         if not isinstance(inner, (list, dict)) or not inner or rng.random() < 0.15:
-            value[key] = rng.choice(
-                (
-                    0,
-                    1,
-                    -1,
-                    2,
-                    10**9,
-                    10**30,
-                    0.5,
-                    -0.0,
-                    1e308,
-                    1e-320,
-                    float("nan"),
-                    True,
-                    None,
-                    "",
-                    "X",
-                    [],
-                    {},
-                    "close",
-                    "bound",
-                    inner,
-                    [inner],
-                )
-            )
+            value[key] = rng.choice((*ODD_VALUES, inner, [inner]))
             return
         value = inner

@@ -6,41 +6,14 @@ import struct
 from random import Random
 
 INTERESTING = (
-    b"\x00",
-    b"\xff\xff\xff\xff",
-    b"\x7f\xff",
-    b"\x80",
-    b"NaN",
-    b"Infinity",
-    b"-1",
-    b"1e999",
-    b"9" * 40,
-    b"9" * 5000,
-    b"0.0",
-    b"-0.0",
-    b"../",
-    b"/etc/passwd",
-    b"((((",
-    b"))",
-    b"[",
-    b"]",
-    b"{",
-    b"}",
-    b'"',
-    b"\n",
-    b"\xef\xbb\xbf",
-    b"\xd9\xa3",
-    b"1_0",
-    b"0x1p3",
-    b"null",
-    b"true",
-    b"1e39",
-    b"5e-324",
-    b"9223372036854775808",
-    b"X_0",
-    b"Y_0",
-    b"or",
-)
+    b"\x00", b"\xff\xff\xff\xff", b"\x7f\xff", b"\x80", b"NaN", b"Infinity", b"-1", b"1e999", b"9" * 40,
+    b"9" * 5000, b"0.0", b"-0.0", b"../", b"/etc/passwd", b"((((", b"))", b"[", b"]", b"{", b"}", b'"', b"\n",
+    b"\xef\xbb\xbf", b"\xd9\xa3", b"1_0", b"0x1p3", b"null", b"true", b"1e39", b"5e-324",
+    b"9223372036854775808", b"X_0", b"Y_0", b"or",
+)  # fmt: skip
+EDGES = (
+    0.0, 1.0, -1.0, 0.5, 1e-45, 1.1754944e-38, 3.4028234663852886e38, -3.4028234663852886e38, 16777217.0,
+)  # fmt: skip
 
 
 def damaged(raw: bytes, rng: Random, most: int = 4) -> bytes:
@@ -74,19 +47,8 @@ def damaged(raw: bytes, rng: Random, most: int = 4) -> bytes:
 
 def single(rng: Random) -> float:
     """A finite binary32 number: any bit pattern, or one at an edge."""
-    edges = (
-        0.0,
-        1.0,
-        -1.0,
-        0.5,
-        1e-45,
-        1.1754944e-38,
-        3.4028234663852886e38,
-        -3.4028234663852886e38,
-        16777217.0,
-    )
     if rng.random() < 0.3:
-        value = rng.choice(edges)
+        value = rng.choice(EDGES)
     else:
         value = struct.unpack("f", struct.pack("I", rng.getrandbits(32)))[0]
     value = float(struct.unpack("f", struct.pack("f", value))[0])

@@ -26,105 +26,69 @@ from tests.builders.keras_files import gap_layers, write_keras
 onnxruntime.set_default_logger_severity(4)
 
 
-def _array(rng: np.random.Generator, name: str, *shape: int) -> TensorProto:
-    return numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name)
-
-
-def _model(nodes: list[Any], constants: list[TensorProto], shape: list[int], outputs: int) -> bytes:
-    graph = helper.make_graph(
-        nodes,
-        "g",
-        [helper.make_tensor_value_info("X", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info("Y", TensorProto.FLOAT, [1, outputs])],
-        constants,
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+def _model(text: str, rng: np.random.Generator, shapes: dict[str, tuple[int, ...]], **others: Any) -> bytes:
+    """A model in onnx's text form, with drawn constants of some shapes and others that are given."""
+    model = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["": 13]> {text}')
+    constants = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    for name, value in (constants | others).items():
+        model.graph.initializer.append(numpy_helper.from_array(np.array(value), name))
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString(deterministic=True))
+
+
+DENSE = """dense (float[1,3] X) => (float[1,2] Y) {
+    a = MatMul(X, W)
+    c = Add(a, b)
+    d = Relu(c)
+    u = Unsqueeze(d, axis)
+    s = Squeeze(u, axis)
+    t = Cast<to = 1>(s)
+    Y = Gemm<transB = 1, alpha = 0.5, beta = 2.0>(t, V, v)
+}"""
+CONV = """conv (float[1,1,4,3] X) => (float[1,2] Y) {
+    a = Conv<pads = [1, 1, 1, 1], kernel_shape = [3, 3], strides = [1, 1]>(X, K, k)
+    n = BatchNormalization(a, g, h, m, p)
+    r = Relu(n)
+    q = AveragePool<kernel_shape = [2, 2], strides = [2, 2], pads = [0, 0, 1, 1]>(r)
+    i = Mul(q, f)
+    j = Div(i, e)
+    w = Reshape(j, to)
+    Y = Gemm(w, V, v)
+}"""
+GRADIENT = """gradient (float[1,2] X) => (float[1,6] Y) {
+    a = Gemm(X, W, b)
+    s = Sign(a)
+    m = Relu(s)
+    c = Sub(a, m)
+    p = Mul(c, m)
+    o = Abs(p)
+    r = Add(o, a)
+    f = Flatten(r)
+    Y = Concat<axis = 1>(f, m)
+}"""
+POOLED = """pooled (float[1,1,2,4] X) => (float[1,2] Y) {
+    x = Transpose<perm = [0, 2, 1, 3]>(X)
+    a = Conv<group = 2>(x, K)
+    g = GlobalAveragePool(a)
+    h = Flatten(g)
+    i = Sub(one, h)
+    Y = Identity(i)
+}"""
 
 
 @functools.cache
 def samples() -> tuple[bytes, ...]:
     """A dense, a convolutional, a residual and a gradient-like network, with most operators that are read."""
     rng = np.random.default_rng(0)
-    n = helper.make_node
-    dense = _model(
-        [
-            n("MatMul", ["X", "W"], ["a"]),
-            n("Add", ["a", "b"], ["c"]),
-            n("Relu", ["c"], ["d"]),
-            n("Unsqueeze", ["d", "axis"], ["u"]),
-            n("Squeeze", ["u", "axis"], ["s"]),
-            n("Cast", ["s"], ["t"], to=1),
-            n("Gemm", ["t", "V", "v"], ["Y"], transB=1, alpha=0.5, beta=2.0),
-        ],
-        [
-            _array(rng, "W", 3, 4),
-            _array(rng, "b", 4),
-            _array(rng, "V", 2, 4),
-            _array(rng, "v", 2),
-            numpy_helper.from_array(np.array([2]), "axis"),
-        ],
-        [1, 3],
-        2,
+    conv = {"K": (2, 1, 3, 3), "k": (2,), "g": (2,), "h": (2,), "m": (2,), "f": (1, 2, 1, 1), "V": (8, 2)}
+    given = {"p": np.float32([0.5, 2.0]), "e": np.float32(0.5), "to": [1, -1]}
+    return (
+        _model(DENSE, rng, {"W": (3, 4), "b": (4,), "V": (2, 4), "v": (2,)}, axis=[2]),
+        _model(CONV, rng, {**conv, "v": (2,)}, **given),
+        _model(GRADIENT, rng, {"W": (2, 3), "b": (3,)}),
+        _model(POOLED, rng, {"K": (2, 1, 1, 2), "one": (2,)}),
+        _exported(rng),
     )
-    conv = _model(
-        [
-            n("Conv", ["X", "K", "k"], ["a"], pads=[1, 1, 1, 1], kernel_shape=[3, 3], strides=[1, 1]),
-            n("BatchNormalization", ["a", "g", "h", "m", "p"], ["n"]),
-            n("Relu", ["n"], ["r"]),
-            n("AveragePool", ["r"], ["q"], kernel_shape=[2, 2], strides=[2, 2], pads=[0, 0, 1, 1]),
-            n("Mul", ["q", "f"], ["i"]),
-            n("Div", ["i", "e"], ["j"]),
-            n("Reshape", ["j", "to"], ["w"]),
-            n("Gemm", ["w", "V", "v"], ["Y"]),
-        ],
-        [
-            _array(rng, "K", 2, 1, 3, 3),
-            _array(rng, "k", 2),
-            _array(rng, "g", 2),
-            _array(rng, "h", 2),
-            _array(rng, "m", 2),
-            numpy_helper.from_array(np.array([0.5, 2.0], np.float32), "p"),
-            _array(rng, "f", 1, 2, 1, 1),
-            numpy_helper.from_array(np.array(0.5, np.float32), "e"),
-            numpy_helper.from_array(np.array([1, -1]), "to"),
-            _array(rng, "V", 8, 2),
-            _array(rng, "v", 2),
-        ],
-        [1, 1, 4, 3],
-        2,
-    )
-    gradient = _model(
-        [
-            n("Gemm", ["X", "W", "b"], ["a"]),
-            n("Sign", ["a"], ["s"]),
-            n("Relu", ["s"], ["m"]),
-            n("Sub", ["a", "m"], ["c"]),
-            n("Mul", ["c", "m"], ["p"]),
-            n("Abs", ["p"], ["o"]),
-            n("Add", ["o", "a"], ["r"]),
-            n("Flatten", ["r"], ["f"]),
-            n("Concat", ["f", "m"], ["Y"], axis=1),
-        ],
-        [_array(rng, "W", 2, 3), _array(rng, "b", 3)],
-        [1, 2],
-        6,
-    )
-    pooled = _model(
-        [
-            n("Transpose", ["X"], ["x"], perm=[0, 2, 1, 3]),
-            n("Conv", ["x", "K"], ["a"], group=2),
-            n("GlobalAveragePool", ["a"], ["g"]),
-            n("Flatten", ["g"], ["h"]),
-            n("Sub", ["one", "h"], ["i"]),
-            n("Identity", ["i"], ["Y"]),
-        ],
-        [_array(rng, "K", 2, 1, 1, 2), _array(rng, "one", 2)],
-        [1, 1, 2, 4],
-        2,
-    )
-    return dense, conv, gradient, pooled, _exported(rng)
 
 
 def _exported(rng: np.random.Generator) -> bytes:
@@ -168,17 +132,23 @@ def damaged_structure(rng: Random, folder: Path) -> str:
     return _read(model.SerializeToString(), rng, folder)
 
 
+ATTRIBUTES = (
+    ("axis", 0), ("axis", 2), ("axes", [0]), ("axes", [1]), ("to", 7), ("to", 11), ("perm", [1, 0]),
+    ("group", 2), ("strides", [2, 2]), ("pads", [1, 0, 0, 1]), ("dilations", [2, 2]),
+    ("auto_pad", "SAME_UPPER"), ("transA", 1), ("count_include_pad", 1), ("ceil_mode", 1), ("allowzero", 1),
+    ("training_mode", 1), ("alpha", float("inf")),
+)  # fmt: skip
+OPERATORS = (
+    "Relu Abs Sign Neg Add Sub Mul Div MatMul Gemm Identity Dropout Flatten Squeeze Unsqueeze Cast Reshape "
+    "Transpose Conv GlobalAveragePool Exp Loop"
+).split()
+
+
 def _change(model: onnx.ModelProto, rng: Random) -> None:
     graph, node = model.graph, rng.choice(model.graph.node)
     names = [
-        "X",
-        "Y",
-        "X/shaped",
-        "d/flat",
-        "q/sum",
-        "r/flat",
-        "",
-        *(name for n in graph.node for name in n.output),
+        *("X", "Y", "X/shaped", "d/flat", "q/sum", "r/flat", ""),
+        *(o for n in graph.node for o in n.output),
     ]
     names += [tensor.name for tensor in graph.initializer]
     match rng.randrange(11):
@@ -190,10 +160,7 @@ def _change(model: onnx.ModelProto, rng: Random) -> None:
                 other.input[:] = [new if name == old else name for name in other.input]
             node.output[0] = new
         case 2:
-            node.op_type = rng.choice(
-                "Relu Abs Sign Neg Add Sub Mul Div MatMul Gemm Identity Dropout Flatten Squeeze Unsqueeze "
-                "Cast Reshape Transpose Conv GlobalAveragePool Exp Loop".split()
-            )
+            node.op_type = rng.choice(OPERATORS)
         case 3 if node.attribute:
             attribute = rng.choice(node.attribute)
             if attribute.ints:
@@ -205,28 +172,7 @@ def _change(model: onnx.ModelProto, rng: Random) -> None:
             else:
                 attribute.f = rng.choice((0.0, -1.0, 1e38, float("nan"), 0.25))
         case 4:
-            name, values = rng.choice(
-                (
-                    ("axis", 0),
-                    ("axis", 2),
-                    ("axes", [0]),
-                    ("axes", [1]),
-                    ("to", 7),
-                    ("to", 11),
-                    ("perm", [1, 0]),
-                    ("group", 2),
-                    ("strides", [2, 2]),
-                    ("pads", [1, 0, 0, 1]),
-                    ("dilations", [2, 2]),
-                    ("auto_pad", "SAME_UPPER"),
-                    ("transA", 1),
-                    ("count_include_pad", 1),
-                    ("ceil_mode", 1),
-                    ("allowzero", 1),
-                    ("training_mode", 1),
-                    ("alpha", float("inf")),
-                )
-            )
+            name, values = rng.choice(ATTRIBUTES)
             node.attribute.append(helper.make_attribute(name, values))
         case 5:
             dims = graph.input[0].type.tensor_type.shape.dim

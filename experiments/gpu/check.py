@@ -5,7 +5,6 @@ Exit status: 0 where all answers agree, 1 where some contradict each other, 3 wi
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -14,15 +13,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
-from experiments.revision import commit
+from experiments.bench_report import BenchReport, commit
 from experiments.soundness.queries import draw
-from experiments.text import as_text
 from salver.core.errors import SalverError
-from salver.core.files import fresh_folder, write_atomically
 from salver.core.project import project_root
 from salver.families.generate import families_of
 from salver.families.suite import read_suite
@@ -63,21 +61,20 @@ def main(arguments: Sequence[str]) -> int:
 
         print(f"gpu_check: torch {torch.__version__} finds no CUDA device; nothing was checked")
         return NO_DEVICE
-    text = f"Commit {commit()}, {time.strftime('%Y-%m-%d', time.gmtime())}. {card}. {versions()}"
-    print(text, flush=True)
+    report = BenchReport("gpu_check", partial(print, flush=True))
+    report.text(f"Commit {commit()}, {time.strftime('%Y-%m-%d', time.gmtime())}. {card}. {versions()}")
     table, contradictions = correctness(device, began + CORRECTNESS_S)
-    sections = [f"# gpu_check\n\n{text}\n", "## Answers beside those of the CPU\n", as_text(table, "github")]
-    print(as_text(table, "plain"), *contradictions, sep="\n", flush=True)
+    report.heading("Answers beside those of the CPU")
+    report.table(table)
+    for line in contradictions:
+        report.text(line)
     try:
         speed = speed_table(device, began + TOTAL_S)
-        sections += ["## Nodes a second and time to the answer\n", as_text(speed, "github")]
-        print(as_text(speed, "plain"), flush=True)
+        report.heading("Nodes a second and time to the answer")
+        report.table(speed)
     except SalverError as error:
-        print(f"lifted sets: skipped: {error}")
-        sections.append(f"Lifted sets: skipped: {error}\n")
-    folder = fresh_folder(project_root() / "reports", "gpu-check")
-    write_atomically(folder / "gpu-check.md", "\n".join([*sections, *contradictions]))
-    print(f"report: {os.path.relpath(folder / 'gpu-check.md')}, {time.monotonic() - began:.0f} s")
+        report.text(f"lifted sets: skipped: {error}")
+    report.write(project_root() / "reports", "gpu-check", "gpu-check")
     return 1 if contradictions else 0
 
 

@@ -20,8 +20,8 @@ import numpy as np
 
 from experiments.soundness.naive_checker import ONE as CONSTANT
 from experiments.soundness.naive_checker import Entry, Model
+from experiments.soundness.seeds import Examined, examine_seeds, parser_of
 from experiments.soundness.stated import graph_of
-from experiments.soundness.timed import run_for
 from salver.nets import network as nets
 from salver.nets import operators as ops
 from salver.proofs.checker import Checker
@@ -336,7 +336,7 @@ class Attack:
                 self.wrong.append(f"an alternative of clause {clause} that a point meets is refuted")
 
 
-def examine(seed: int) -> tuple[Counter[str], list[str]]:
+def examine(seed: int) -> Examined:
     """Counts and the first complaints of one seed; nothing where its property has no point."""
     attack = Attack(seed)
     if not attack.points:
@@ -347,7 +347,7 @@ def examine(seed: int) -> tuple[Counter[str], list[str]]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit status."""
-    return run_for(__doc__, examine, arguments)
+    return examine_seeds(parser_of(__doc__).parse_args(arguments), lambda _, seed: examine(seed))
 
 
 if __name__ == "__main__":

@@ -21,8 +21,8 @@ from unittest import mock
 
 import numpy as np
 
-from experiments.soundness.campaign import labelled
 from experiments.soundness.examine import Finding, run_campaign, sample
+from experiments.soundness.queries import draw
 from salver.nets.program import MaskBlock, Program
 from salver.solvers.bounding import block_lines
 from salver.solvers.bounding.relaxation import Lines, relu_lines
@@ -201,7 +201,7 @@ MUTANTS: dict[str, Solver] = {
 def caught(solver: Solver, first: int, most: int) -> tuple[int, Finding] | None:
     """How many queries it takes until an answer is complained about, and the complaint; None when none is."""
     for count in range(1, most + 1):
-        (finding,) = run_campaign(labelled, solver, [first + count - 1]).findings
+        (finding,) = run_campaign(draw, solver, [first + count - 1]).findings
         if finding.complaint:
             return count, finding
     return None

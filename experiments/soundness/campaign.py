@@ -19,49 +19,24 @@ from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 
-from experiments.soundness.examine import TOUCHING, Campaign, Draw, Finding, run_campaign
+from experiments.soundness.examine import Campaign, Draw, Finding, run_campaign
 from experiments.soundness.maps import draw_maps
 from experiments.soundness.products import draw_products
-from experiments.soundness.queries import Case, draw
+from experiments.soundness.queries import draw
 from experiments.soundness.variants import SOLVERS
 from experiments.soundness.wide import draw_wide
 from salver.core.errors import SalverError
 from salver.solvers.arguments import parts_left_out
-from salver.solvers.query import Options, Query
+from salver.solvers.query import Options
 from salver.solvers.registry import embedded_solver
 from salver.spec import Atom, Property
 
-
-def labelled(folder: Path, seed: int) -> tuple[str, Query]:
-    """`draw` as a campaign wants it."""
-    return _labelled(draw(folder, seed))
-
-
-def labelled_wide(folder: Path, seed: int) -> tuple[str, Query]:
-    """`draw_wide` as a campaign wants it."""
-    return _labelled(draw_wide(folder, seed))
-
-
-def labelled_products(folder: Path, seed: int) -> tuple[str, Query]:
-    """`draw_products` as a campaign wants it."""
-    return _labelled(draw_products(folder, seed))
-
-
-def labelled_maps(folder: Path, seed: int) -> tuple[str, Query]:
-    """`draw_maps` as a campaign wants it."""
-    return _labelled(draw_maps(folder, seed))
-
-
 QUERIES: dict[str, Draw] = {
-    "wide": labelled_wide,
-    "plain": labelled,
-    "products": labelled_products,
-    "maps": labelled_maps,
+    "wide": draw_wide,
+    "plain": draw,
+    "products": draw_products,
+    "maps": draw_maps,
 }
-
-
-def _labelled(case: Case) -> tuple[str, Query]:
-    return f"{case.label} {TOUCHING}" if TOUCHING in case.traits else case.label, case.query
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -177,7 +152,7 @@ class _Stored:
         if finding.complaint:
             print(f"WRONG seed {finding.seed}: {finding.complaint}", flush=True)
             if self.chosen.folder is not None:
-                _, query = QUERIES[self.chosen.queries](self.chosen.folder, finding.seed)
+                query = QUERIES[self.chosen.queries](self.chosen.folder, finding.seed).query
                 query.onnx.with_suffix(".vnnlib").write_text(exact_text(query.prop))
             if not self.chosen.keep_going:
                 raise _WrongError

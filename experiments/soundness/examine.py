@@ -28,6 +28,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from experiments.soundness.queries import TOUCHING, Case
 from salver.core.records import Record
 from salver.nets.runtime import Runtime
 from salver.oracle.enumerate import Enumeration, enumerate_query
@@ -36,12 +37,10 @@ from salver.solvers.query import Budget, Options, Query, Result, Solver, Verdict
 from salver.spec.truth import Truth
 
 Array = npt.NDArray[np.float64]
-Draw = Callable[[Path, int], tuple[str, Query]]
-"""Folder for the network's file, seed -> label to count by, query; the same for the same seed."""
+Draw = Callable[[Path, int], Case]
+"""Folder for the network's file, seed -> query; the same for the same seed."""
 
 SAMPLES = 256
-TOUCHING = "touching"
-"""Word in a label for a query with a threshold at an extreme, or beside it by less than single precision."""
 
 
 class Finding(Record):
@@ -161,15 +160,15 @@ def _robust(query: Query, oracle: Enumeration) -> bool:
 def _one(task: tuple[Draw, Solver, int, float, Options]) -> Finding:
     draw, solver, seed, budget_s, options = task
     with tempfile.TemporaryDirectory() as folder:
-        label, query = draw(Path(folder), seed)
+        case = draw(Path(folder), seed)
         started = time.monotonic()
         try:
             with contextlib.redirect_stderr(io.StringIO()):
-                result: Result | Exception = solver(query, Budget(budget_s), options)
+                result: Result | Exception = solver(case.query, Budget(budget_s), options)
         except Exception as error:
             result = error
         seconds = time.monotonic() - started
-        found = examine(query, result, seed=seed, label=label)
+        found = examine(case.query, result, seed=seed, label=case.label)
         took = time.monotonic() - started - seconds
     return found.model_copy(update={"seconds": seconds, "truth_seconds": took})
 

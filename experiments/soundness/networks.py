@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from salver.nets.max_pool import max_of, picks
 from salver.nets.network import Network
-from salver.nets.operators import Add, Conv, Linear, Node, Relu, Reshape, Scale
+from salver.nets.operators import Add, Conv, Linear, Node, Operator, Relu, Reshape, Scale
 
 Array = npt.NDArray[np.float64]
 Layer = tuple[Array, Array]
@@ -30,7 +31,9 @@ def random_layers(rng: np.random.Generator, sizes: Sequence[int], style: str) ->
     return layers
 
 
-def _drawn(rng: np.random.Generator, shape: tuple[int, int], style: str) -> tuple[Array, Array]:
+def _drawn(
+    rng: np.random.Generator, shape: tuple[int, int], style: str
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     normal = rng.normal(0.0, 1.5 / math.sqrt(shape[1]), shape)
     bias = rng.normal(0.0, 0.3, shape[0])
     match style:
@@ -81,7 +84,7 @@ def through(layers: list[Layer], centre: Array) -> list[Layer]:
 
 def dense(layers: Sequence[Layer]) -> Network:
     """Linear-ReLU-...-Linear."""
-    chain = _Chain((layers[0][0].shape[1],))
+    chain = Chain((layers[0][0].shape[1],))
     for number, (weight, bias) in enumerate(layers):
         if number:
             chain.relu()
@@ -91,7 +94,7 @@ def dense(layers: Sequence[Layer]) -> Network:
 
 def residual(layers: Sequence[Layer], skip: Layer) -> Network:
     """`dense`, with a linear path from the input to the logits besides."""
-    chain = _Chain((layers[0][0].shape[1],))
+    chain = Chain((layers[0][0].shape[1],))
     for number, (weight, bias) in enumerate(layers):
         if number:
             chain.relu()
@@ -99,16 +102,14 @@ def residual(layers: Sequence[Layer], skip: Layer) -> Network:
     main = chain.last
     chain.last = "X"
     chain.linear(*skip)
-    size = (len(skip[1]),)
-    chain.nodes.append(Node("sum", Add(), (main, chain.last), size))
-    chain.last = "sum"
+    chain.add(Add(), chain.shape, main)
     return chain.network()
 
 
 def convolutional(rng: np.random.Generator, style: str) -> Network:
     """Conv-ReLU-[Conv-ReLU-]Flatten-Linear over a 1 x 2 x 2 or 1 x 1 x 4 image, 2-3 classes."""
     shape = ((1, 2, 2), (1, 1, 4))[int(rng.integers(2))]
-    chain = _Chain((4,))
+    chain = Chain((4,))
     chain.add(Reshape(), shape)
     for _ in range(int(rng.integers(1, 3))):
         kernel = tuple(int(rng.integers(1, min(size, 2) + 1)) for size in chain.shape[1:])
@@ -122,9 +123,9 @@ def convolutional(rng: np.random.Generator, style: str) -> Network:
             stride,
             pads,
         )
-        chain.add(operator, operator.output_shape(chain.shape))
+        chain.conv(operator)
         chain.relu()
-    chain.add(Reshape(), (math.prod(chain.shape),))
+    chain.flat()
     [(weight, bias)] = random_layers(rng, (chain.shape[0], int(rng.integers(2, 4))), style)
     chain.linear(weight, bias)
     return chain.network()
@@ -139,14 +140,14 @@ def images(
     none of them is, a dense layer and a ReLU may stand in the place of the global pooling.
     """
     part = str(rng.choice(["pooled", "shortcut", "normed", "none", "dense-head"]))
-    chain = _Chain((math.prod(shape),))
+    chain = Chain((math.prod(shape),))
     chain.add(Reshape(), shape)
 
     def convolution(channels: int, kernel: tuple[int, int], pads: tuple[int, int, int, int]) -> None:
         weight, bias = _drawn(rng, (channels, chain.shape[0] * math.prod(kernel)), style)
         kernels = weight.reshape(channels, chain.shape[0], *kernel).astype(np.float32)
         operator = Conv(kernels, bias.astype(np.float32), pads=pads)
-        chain.add(operator, operator.output_shape(chain.shape))
+        chain.conv(operator)
 
     convolution(2, (2, 2), (0, 0, 0, 0))
     if part == "normed":
@@ -165,12 +166,11 @@ def images(
     if part == "shortcut":
         shortcut = chain.last
         convolution(2, (1, 1), (0, 0, 0, 0))
-        chain.nodes.append(Node("sum", Add(), (shortcut, chain.last), chain.shape))
-        chain.last = "sum"
+        chain.add(Add(), chain.shape, shortcut)
         chain.relu()
     classes = int(rng.integers(2, 4))
     if part == "dense-head":
-        chain.add(Reshape(), (math.prod(chain.shape),))
+        chain.flat()
         widths = [chain.shape[0], 2, classes]
     else:
         channels, *image = chain.shape
@@ -190,21 +190,28 @@ def single(values: npt.ArrayLike) -> Array:
     return np.asarray(values, np.float64).astype(np.float32).astype(np.float64)
 
 
-class _Chain:
-    """Nodes appended one after another."""
+class Chain:
+    """Nodes appended one after another, from an input X of some shape."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.nodes: list[Node] = []
         self.size = math.prod(shape)
         self.last, self.shape = "X", shape
 
-    def add(self, operator, shape: tuple[int, ...]) -> None:
+    def add(self, operator: Operator, shape: tuple[int, ...], *earlier: str) -> None:
+        """An operator on earlier tensors, where it takes several, and on the last one."""
         name = f"n{len(self.nodes)}"
-        self.nodes.append(Node(name, operator, (self.last,), shape))
+        self.nodes.append(Node(name, operator, (*earlier, self.last), shape))
         self.last, self.shape = name, shape
 
     def relu(self) -> None:
         self.add(Relu(), self.shape)
+
+    def conv(self, operator: Conv) -> None:
+        self.add(operator, operator.output_shape(self.shape))
+
+    def flat(self) -> None:
+        self.add(Reshape(), (math.prod(self.shape),))
 
     def linear(self, weight: Array, bias: Array) -> None:
         self.add(Linear(weight.astype(np.float32), bias.astype(np.float32)), (len(bias),))

@@ -9,20 +9,20 @@ every condition is set to hold at it with little or much room. The exit status i
 
 from __future__ import annotations
 
-import argparse
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from experiments.soundness.networks import single
+from experiments.soundness.networks import Chain, single
+from experiments.soundness.seeds import Examined, examine_seeds, parser_of
 from salver.explain.unroll import logit_combination, unroll
 from salver.nets.network import Network, lower
 from salver.nets.onnx.writer import to_bytes, to_model
-from salver.nets.operators import Add, Conv, Linear, Node, Relu, Reshape
+from salver.nets.operators import Add, Conv, Reshape
 from salver.solvers.hybrid.class_tree import ClassTree
 from salver.solvers.hybrid.node import begun_reduction, class_alone, reduced_root, tighten
 from salver.solvers.hybrid.solver import solve
@@ -37,7 +37,8 @@ TOUCHING = 1e-7
 def draw_planted(folder: Path, seed: int) -> Query:
     """The query of a seed; its network is written to `folder`."""
     rng = np.random.default_rng((seed, 20))
-    network, size = _network(rng)
+    network = _network(rng)
+    size = network.input_size
     point = rng.uniform(-1.0, 1.0, size) * 10 ** rng.uniform(-3.0, 3.0)
     reach = np.abs(point).max() * 10 ** rng.uniform(-3.0, 0.0)
     below, above = (np.where(rng.random(size) < 0.2, 0.0, reach * rng.random(size)) for _ in range(2))
@@ -60,35 +61,32 @@ def draw_planted(folder: Path, seed: int) -> Query:
     return Query(path, whole, Property(point - below, point + above, tuple(clauses), whole.output_size))
 
 
-def _network(rng: np.random.Generator) -> tuple[Network, int]:
-    """A classifier whose two best logits are nearly the same somewhere, and how many inputs it has."""
+def _network(rng: np.random.Generator) -> Network:
+    """A classifier whose two best logits are nearly the same somewhere."""
     scales = 10 ** rng.uniform(-12.0, 12.0, 4) if rng.random() < 0.5 else np.ones(4)
     channels, side = int(rng.choice([2, 4])), int(rng.integers(6, 13))
-    shape: tuple[int, ...] = (channels, side, side)
-    size = channels * side * side
-    nodes, last = [Node("image", Reshape(), ("x",), shape)], "image"
+    chain = Chain((channels * side * side,))
+    chain.add(Reshape(), (channels, side, side))
     for layer in range(int(rng.integers(1, 4))):
         stride, dilation, pad = (int(rng.integers(*ends)) for ends in ((1, 3), (1, 3), (0, 3)))
         groups, width = int(rng.choice([1, 2])), int(rng.choice([4, 8]))
-        kernel = 3 if shape[1] + 2 * pad > 2 * dilation else 1
-        weight = single(rng.normal(size=(width, shape[0] // groups, kernel, kernel)) * scales[layer] / 3.0)
+        before, height = chain.shape[:2]
+        kernel = 3 if height + 2 * pad > 2 * dilation else 1
+        weight = single(rng.normal(size=(width, before // groups, kernel, kernel)) * scales[layer] / 3.0)
         bias = single(rng.normal(size=width) * 0.1 * np.prod(scales[: layer + 1]))
-        conv = Conv(weight, bias, (stride, stride), (pad,) * 4, (dilation, dilation), groups)
-        shape = conv.output_shape(shape)
-        nodes.append(Node(f"c{layer}", conv, (last,), shape))
-        nodes.append(Node(last := f"r{layer}", Relu(), (f"c{layer}",), shape))
+        chain.conv(Conv(weight, bias, (stride, stride), (pad,) * 4, (dilation, dilation), groups))
+        chain.relu()
         if rng.random() < 0.4:
-            weight = single(rng.normal(size=(shape[0], shape[0], 3, 3)) / 3.0)
-            side_conv = Conv(weight, np.zeros(shape[0], np.float32), (1, 1), (1, 1, 1, 1))
-            nodes.append(Node(f"s{layer}", side_conv, (last,), shape))
-            nodes.append(Node(f"a{layer}", Add(), (f"s{layer}", last), shape))
-            nodes.append(Node(last := f"t{layer}", Relu(), (f"a{layer}",), shape))
-    flat = int(np.prod(shape))
-    nodes.append(Node("flat", Reshape(), (last,), (flat,)))
-    weight = single(rng.normal(size=(CLASSES, flat)) / np.sqrt(flat))
+            shortcut = chain.last
+            weight = single(rng.normal(size=(width, width, 3, 3)) / 3.0)
+            chain.conv(Conv(weight, np.zeros(width, np.float32), (1, 1), (1, 1, 1, 1)))
+            chain.add(Add(), chain.shape, shortcut)
+            chain.relu()
+    chain.flat()
+    weight = single(rng.normal(size=(CLASSES, chain.shape[0])) / np.sqrt(chain.shape[0]))
     weight[1] = weight[0] * np.float32(1.0 + 10 ** rng.uniform(-6.0, -1.0))
-    nodes.append(Node("y", Linear(weight, np.zeros(CLASSES, np.float32)), ("flat",), (CLASSES,)))
-    return Network("x", size, tuple(nodes), "y"), size
+    chain.linear(weight, np.zeros(CLASSES))
+    return chain.network()
 
 
 def answers(query: Query, budget_s: float) -> tuple[Verdict, bool]:
@@ -108,23 +106,19 @@ def answers(query: Query, budget_s: float) -> tuple[Verdict, bool]:
     return verdict, ClassTree(reduced, bounds, started=-1e6).turn(Budget(budget_s / 4))
 
 
+def examine(folder: Path, seed: int, budget_s: float) -> Examined:
+    """What is said of one query, and whether that is wrong."""
+    verdict, closed = answers(draw_planted(folder, seed), budget_s)
+    wrong = [f"{verdict.value}, tree about the class {closed}"] if closed or verdict is Verdict.UNSAT else []
+    return Counter({verdict.value: 1}), wrong
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--count", type=int, default=300, help="number of queries")
-    parser.add_argument("--seed", type=int, default=0, help="first seed; query i has seed + i")
+    parser = parser_of(__doc__, count=300)
     parser.add_argument("--budget", type=float, default=4.0, help="seconds per query")
     chosen = parser.parse_args(arguments)
-    counts, wrong = Counter[str](), 0
-    with tempfile.TemporaryDirectory() as folder:
-        for seed in range(chosen.seed, chosen.seed + chosen.count):
-            verdict, closed = answers(draw_planted(Path(folder), seed), chosen.budget)
-            counts[verdict.value] += 1
-            if closed or verdict is Verdict.UNSAT:
-                wrong += 1
-                print(f"WRONG seed {seed}: {verdict.value}, tree about the class {closed}", flush=True)
-    print(f"{chosen.count} queries from seed {chosen.seed}: wrong {wrong}; {dict(counts)}", flush=True)
-    return 1 if wrong else 0
+    return examine_seeds(chosen, partial(examine, budget_s=chosen.budget))
 
 
 if __name__ == "__main__":

@@ -11,20 +11,20 @@ no proof can be right, whatever was changed.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import copy
 import io
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from experiments.soundness.queries import draw
+from experiments.soundness.seeds import Examined, examine_seeds, parser_of
 from experiments.soundness.stated import read_again, statement_of
 from salver.oracle.enumerate import enumerate_query
 from salver.oracle.exact import exact_margin
@@ -116,7 +116,7 @@ def corrupt_numbers(steps: Steps, rng: np.random.Generator) -> Steps:
     return steps
 
 
-def examine(folder: Path, seed: int, corruptions: int) -> tuple[Counter[str], list[str]]:
+def examine(folder: Path, seed: int, corruptions: int) -> Examined:
     """Counts and complaints of one random query."""
     query, rng = read_again(draw(folder, seed).query), np.random.default_rng((seed, 2))
     with contextlib.redirect_stderr(io.StringIO()):
@@ -151,23 +151,10 @@ def examine(folder: Path, seed: int, corruptions: int) -> tuple[Counter[str], li
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--count", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=0, help="first seed")
+    parser = parser_of(__doc__, count=200)
     parser.add_argument("--corruptions", type=int, default=2, help="of each sort per proof")
     chosen = parser.parse_args(arguments)
-    total, wrong = Counter[str](), 0
-    with tempfile.TemporaryDirectory() as folder:
-        for seed in range(chosen.seed, chosen.seed + chosen.count):
-            counts, complaints = examine(Path(folder), seed, chosen.corruptions)
-            total += counts
-            wrong += len(complaints)
-            for complaint in complaints:
-                print(f"WRONG seed {seed}: {complaint}", flush=True)
-    for name, count in sorted(total.items()):
-        print(f"{count:6d}  {name}")
-    print(f"{wrong:6d}  wrong")
-    return 1 if wrong else 0
+    return examine_seeds(chosen, partial(examine, corruptions=chosen.corruptions))
 
 
 if __name__ == "__main__":

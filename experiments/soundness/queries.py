@@ -31,6 +31,8 @@ from salver.spec import Atom, Clause, Property, box_clauses, float32_down, float
 Array = npt.NDArray[np.float64]
 
 KINDS = ("box", "box-tight", "box-elsewhere", "signs", "top-k", "logits", "saliency", "one-sided", "mixed")
+TOUCHING = "touching"
+"""Trait of a query with a threshold at an extreme, or beside it by less than single precision."""
 EXACT = ("dyadic", "ternary", "cancelling")
 """Styles whose pre-activations at dyadic points are exact, so that z = 0 means 0."""
 NEAR = (1 - 1e-3, 1 - 1e-5, 1.0, 1 + 1e-5, 1 + 1e-3)
@@ -58,7 +60,8 @@ class Case:
     @property
     def label(self) -> str:
         """What the figures are broken down by."""
-        return f"{self.kind} {self.map}"
+        touching = f" {TOUCHING}" if TOUCHING in self.traits else ""
+        return f"{self.kind} {self.map}{touching}"
 
 
 def draw(folder: Path, seed: int) -> Case:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
-import tempfile
 from collections import Counter
 from fractions import Fraction
 from pathlib import Path
@@ -24,8 +23,8 @@ import numpy as np
 from experiments.soundness.naive_checker import WrongError, naive_check
 from experiments.soundness.proofs import Steps, corrupt_numbers
 from experiments.soundness.queries import draw
+from experiments.soundness.seeds import Examined, examine_seeds, parser_of
 from experiments.soundness.stated import read_again, statement_of
-from experiments.soundness.timed import run_for
 from salver.oracle.exact import exact_margin, exact_outputs
 from salver.proofs.checker import check
 from salver.proofs.row_sum import RejectedError
@@ -81,9 +80,7 @@ def reached(query: Query, prop: Property, steps: Steps) -> int | None:
     return None
 
 
-def examine(
-    folder: Path, seed: int, bends: int = 4, changes: int = CHANGES
-) -> tuple[Counter[str], list[str]]:
+def examine(folder: Path, seed: int, bends: int = 4, changes: int = CHANGES) -> Examined:
     """Counts and complaints of one random query."""
     query, rng = read_again(draw(folder, seed).query), np.random.default_rng((seed, 3))
     counts, complaints = Counter[str](), []
@@ -121,8 +118,7 @@ def examine(
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit status."""
-    with tempfile.TemporaryDirectory() as folder:
-        return run_for(__doc__, lambda seed: examine(Path(folder), seed), arguments)
+    return examine_seeds(parser_of(__doc__).parse_args(arguments), examine)
 
 
 if __name__ == "__main__":

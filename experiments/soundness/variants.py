@@ -6,7 +6,7 @@ from salver.solvers import hybrid_paper
 from salver.solvers.attack import falsify
 from salver.solvers.crown import solver as crown
 from salver.solvers.hybrid import solver as hybrid
-from salver.solvers.hybrid.cover import Cover
+from salver.solvers.hybrid.cover import FEW, Cover
 from salver.solvers.hybrid.node import children, root_node, tighten
 from salver.solvers.hybrid.parallel import search_in_parallel
 from salver.solvers.hybrid.tree import search
@@ -48,11 +48,20 @@ def to_the_bottom(query: Query, budget: Budget, options: Options) -> Result:
 
 def by_boxes(query: Query, budget: Budget, options: Options) -> Result:
     """The cover to its end, from bounds of the root alone; only then the search of what it left."""
+    return _covered(query, budget, options, few=0)
+
+
+def by_small_boxes(query: Query, budget: Budget, options: Options) -> Result:
+    """The same, with every box of few open neurons searched by itself."""
+    return _covered(query, budget, options, FEW)
+
+
+def _covered(query: Query, budget: Budget, options: Options, few: int) -> Result:
     root = root_node(query)
     if root.within.infeasible:
         return Result(Verdict.UNSAT)
-    cover = Cover(query, root.within, few=0)
-    while cover.waiting.count:
+    cover = Cover(query, root.within, few=few)
+    while not cover.ended:
         if budget.over:
             return Result(Verdict.TIMED_OUT)
         cover.step()
@@ -75,6 +84,7 @@ SOLVERS: dict[str, Solver] = {
     "to-the-bottom": to_the_bottom,
     "in-parallel": in_parallel,
     "by-boxes": by_boxes,
+    "by-small-boxes": by_small_boxes,
     "milp": milp_highs,
     "milp-scip": milp_scip,
     "marabou": marabou.solve,

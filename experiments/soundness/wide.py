@@ -17,6 +17,7 @@ from experiments.soundness.networks import STYLES, single
 from experiments.soundness.queries import (
     KINDS,
     MOST_OPEN,
+    TOUCHING,
     Array,
     Case,
     class_condition,
@@ -85,7 +86,7 @@ def ask(
     least = max(0.1 * float(np.abs(outputs[:, logits:]).max()), 1e-300)
     clauses = condition(rng, kind, outputs, logits, class_condition(rng, *classes), least)
     if rng.random() < touching_share:
-        clauses, touched = touching(rng, network, low, high, outputs, clauses), ("touching",)
+        clauses, touched = touching(rng, network, low, high, outputs, clauses), (TOUCHING,)
     path.write_bytes(to_bytes(to_model(network)))
     return kind, touched, Query(path, network, Property(low, high, clauses, network.output_size))
 

@@ -1,19 +1,24 @@
-"""The command `salver` in this process: a new one would import pandas and torch again, for every call."""
+"""The command `salver` in this process: a new one imports pandas, torch and Altair again, for every call."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import os
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
+import pandas as pd
 import typer.main
 
 from salver.cli import app as commands
 from salver.cli.calling import call
 from salver.core import plugins
+from salver.report import write
+from salver.report.figures.background import Drawing, drawn_here
 
 app = typer.main.get_command(commands.app)
 """Made once: from its functions, as a process does it, takes longer than most that it is asked."""
@@ -25,6 +30,12 @@ class Called(NamedTuple):
     returncode: int
     stdout: str
     stderr: str
+
+
+@contextlib.contextmanager
+def _drawing_here() -> Iterator[Callable[[pd.DataFrame], Drawing]]:
+    """Like `background_drawing`, whose own tests are `tests/report/test_background.py`."""
+    yield lambda frame: partial(drawn_here, frame)
 
 
 def salver(project: Path, *arguments: str, check: bool = True, folder: Path | None = None) -> Called:
@@ -39,6 +50,7 @@ def salver(project: Path, *arguments: str, check: bool = True, folder: Path | No
         contextlib.chdir(folder or project),
         mock.patch.dict(os.environ, {"SALVER_ROOT": str(project)}),
         mock.patch.object(plugins, "WARNED", set()),
+        mock.patch.object(write, "background_drawing", _drawing_here),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
     ):

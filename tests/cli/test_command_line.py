@@ -160,7 +160,7 @@ def test_lists_as_json(arguments: list[str], keys: set[str], capsys: pytest.Capt
     assert all(set(item) == keys for item in found)
 
 
-BENCHES = {"solvers", "training", "smoothgrad", "ranking", "cam", "overhead"}
+BENCHES = {"solvers", "training", "smoothgrad", "ranking", "cam", "overhead", "kernels", "peers"}
 
 
 @pytest.mark.parametrize("name", sorted(BENCHES))
@@ -362,6 +362,7 @@ def test_values_are_completed(
     assert [item.value for item in found.shell_complete(context, typed)] == offered
 
 
+@pytest.mark.slow
 def test_completion_installs_for_the_shell_it_is_asked_from(tmp_path: Path) -> None:
     bash("salver --install-completion; true", HOME=str(tmp_path))
     installed = list(tmp_path.glob("**/salver.sh"))

@@ -214,6 +214,7 @@ def test_a_link_in_the_place_of_a_folder_is_refused(folder: Path) -> None:
         refuse_other_than_folders(folder, ["a", "logs"])
 
 
+@pytest.mark.slow
 def test_the_head_of_a_huge_log_is_all_that_is_unpacked(folder: Path) -> None:
     packing = zlib.compressobj(wbits=31)
     head = packing.compress(b"first line\n" + bytes(64 << 20)) + packing.flush()

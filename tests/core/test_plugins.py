@@ -123,7 +123,7 @@ def test_a_file_is_found_by_the_name_that_its_text_gives(project: Path) -> None:
 
 def test_a_broken_entry_point_is_left_out(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     point = plugins.EntryPoint("theirs", "no_such_package:Solver", "salver.runners")
-    monkeypatch.setattr(plugins, "entry_points", lambda group: [point] if "runners" in group else [])
+    monkeypatch.setattr(plugins, "installed_in", lambda group: [point] if "runners" in group else [])
     found = runners()
     assert list(found) == ["good"]
     with pytest.raises(SalverError, match="entry point no_such_package:Solver: does not load"):

@@ -142,6 +142,7 @@ def test_a_known_answer_can_be_enumerated() -> None:
     assert (facts.expected, facts.evidence) == (Truth.UNSAT, Evidence.ENUMERATED)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "question"),
     [

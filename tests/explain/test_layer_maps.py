@@ -241,6 +241,7 @@ def test_without_biases_hirescam_adds_up_to_the_logit(seed: int) -> None:
     np.testing.assert_allclose(found[:, 3:].sum(axis=1), found[:, 1], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_stored_network_knows_the_layer_by_its_number() -> None:
     network = read_module(residual(), torch.zeros(1, 1, 8, 8)).network
     stored = from_model(to_model(network, as_it_is=True))

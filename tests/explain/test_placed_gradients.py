@@ -219,6 +219,7 @@ def test_equal_places_are_one_copy_and_fixed_ones_a_constant() -> None:
     assert sum(isinstance(node.operator, Mul) for node in twice.nodes) == 2 * (alone - 1) + 1
 
 
+@pytest.mark.slow
 def test_maps_with_products_say_so() -> None:
     network = read(seeded("dense"))
     for explanation, _ in CASES.values():

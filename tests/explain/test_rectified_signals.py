@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -43,8 +44,15 @@ def assert_close(found: np.ndarray, expected: np.ndarray) -> None:
     assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
 
 
-@pytest.mark.parametrize(("method", "captums"), METHODS)
-@pytest.mark.parametrize("name", MODULES)
+def pairs() -> Iterator[Any]:
+    """Every module with both methods; the quick part has each module once, and the methods in turn."""
+    for number, name in enumerate(MODULES):
+        for turn, (method, captums) in enumerate(METHODS):
+            marks = [] if number % len(METHODS) == turn else [pytest.mark.slow]
+            yield pytest.param(name, method, captums, marks=marks, id=f"{name}-{captums}")
+
+
+@pytest.mark.parametrize(("name", "method", "captums"), [*pairs()])
 def test_the_map_is_captums(name: str, method: type[Explanation], captums: str) -> None:
     """Where each ReLU is a module of its own, and all else is none."""
     module, network, explanation = seeded(name), read(name).network, method(logit=1)

@@ -299,6 +299,7 @@ def test_ranges_in_the_facts_of_a_set_are_checked(own: Path) -> None:
             Facts.model_validate({**facts.model_dump(), "clip": clip})
 
 
+@pytest.mark.slow
 def test_pairs_of_trainings_are_asked_at_points_that_are_named() -> None:
     params = {"network": "digits-16x16", "regimes": ["plain", "wd"], "label_epsilons": [0.01]}
     (first, *_) = drafts(suite("training_pairs", {**params, "points": 1}))

@@ -96,6 +96,7 @@ def test_planted_points_hold_and_are_kept_secret(digits, monkeypatch, question: 
         check_planted(draft, other)
 
 
+@pytest.mark.slow
 def test_a_plant_whose_class_does_not_win_stops_the_generator(digits, monkeypatch) -> None:
     source, points = digits
     monkeypatch.setattr(planted_sat, "LEAD", -0.01)
@@ -171,6 +172,7 @@ def test_a_broken_gate_stops_the_generator(
         [d for p in points[:12] for d in planted_unsat.planted_drafts(source, p, gating, 0)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(12))
 def test_interval_bounds_hold_and_refute_nothing_that_is_sat(tmp_path, seed: int) -> None:
     query = random_query(tmp_path, seed)

@@ -28,6 +28,7 @@ SETS = st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=30).map(
 )
 
 
+@pytest.mark.slow
 @given(SETS, st.integers(1, 40), st.integers(1, 9), st.sets(WORDS, max_size=2))
 def test_shards_are_disjoint_and_together_complete(
     items: list[Named], limit: int, of: int, families: set[str]

@@ -169,6 +169,7 @@ def test_repetitions_count_every_instance_once(profile: str) -> None:
     assert intervals(results_frame([*BEST, *again(BEST, 1)]))["runs"].tolist() == [4, 4]
 
 
+@pytest.mark.slow
 def test_an_instance_counts_as_its_median_repetition_or_as_wrong() -> None:
     first = [judged("a", "s", "i", V, 5.0)]
     shown = {

@@ -153,7 +153,7 @@ def test_an_activation_map_has_the_shape_of_its_feature_map(made):
     assert text is not None
     view = viewed(folder, cam, text)
     assert view is not None
-    assert (view.map_shape, view.input_shape, view.is_image) == ((8, 8), (1, 8, 8), True)
+    assert (view.map_shape, view.input_shape) == ((8, 8), (1, 8, 8))
     assert view.x_class == view.witness_class
     top = [set(np.argsort(-m)[:5].tolist()) for m in (view.x_map, view.witness_map)]
     assert top[0] != top[1]

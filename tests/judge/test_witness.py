@@ -14,10 +14,8 @@ from salver.explain.gradient import Gradient
 from salver.explain.unroll import logit_combination, unroll
 from salver.judge.judgement import WitnessVerdict
 from salver.judge.witness import (
-    RULE_UNTIL_2025,
     MalformedWitness,
     Replay,
-    Tolerances,
     original_gradient,
     parse_witness,
     replay,
@@ -117,7 +115,6 @@ def test_outside_the_box_is_credited_up_to_the_tolerance(graph: Path, outside: f
     result = replay(graph, query(), flat(1.0 + outside, 0.25))
     assert result.verdict is WitnessVerdict.UP_TO_TOLERANCE
     assert "outside the box" in result.detail
-    assert replay(graph, query(), flat(1.0 + outside, 0.25), tolerance=0.0).verdict is WitnessVerdict.INVALID
 
 
 @pytest.mark.parametrize("x", [(1.0002, 0.25), (-0.0002, 0.0), (1e30, 0.0), (1e300, 0.0)])
@@ -129,28 +126,11 @@ def test_far_outside_the_box_is_invalid(graph: Path, x: tuple[float, float]) -> 
     assert Replay.model_validate_json(stored).model_dump_json() == stored
 
 
-def test_outputs_have_no_tolerance_unless_the_rule_gives_one(graph: Path) -> None:
+def test_outputs_have_no_tolerance(graph: Path) -> None:
     barely = query(((Atom(0, ">=", constant=1.25 + 5e-5),),))
     assert replay(graph, barely, flat(1.0, 0.25)).verdict is WitnessVerdict.INVALID
-    relaxed = replay(graph, barely, flat(1.0, 0.25), Tolerances(outputs=1e-4))
-    assert relaxed.verdict is WitnessVerdict.UP_TO_TOLERANCE
     touching = query(((Atom(0, ">=", constant=1.25),),))
     assert replay(graph, touching, flat(1.0, 0.25)).verdict is WitnessVerdict.CORRECT
-
-
-@pytest.mark.parametrize(
-    ("stated", "verdict"),
-    [
-        ("1.25 0.25 2 -3", WitnessVerdict.CORRECT),
-        ("1.2501 0.25 2 -3", WitnessVerdict.CORRECT),
-        ("1.3 0.25 2 -3", WitnessVerdict.INVALID),
-        ("1.25 0.25 2", WitnessVerdict.MALFORMED),
-    ],
-)
-def test_earlier_years_compare_the_stated_outputs(graph: Path, stated: str, verdict: WitnessVerdict) -> None:
-    pairs = " ".join(f"(Y_{i} {value})" for i, value in enumerate(stated.split()))
-    text = f"((X_0 1.0) (X_1 0.25) {pairs})"
-    assert replay(graph, query(), text, RULE_UNTIL_2025).verdict is verdict
 
 
 @pytest.mark.parametrize("text", [None, "", " \n", "sat\n"])
@@ -247,7 +227,6 @@ def test_a_witness_lies_in_the_ball_exactly(graph: Path, x: list[float], verdict
     assert ("ball" in found.detail) == (verdict is not WitnessVerdict.CORRECT)
 
 
-def test_without_a_tolerance_a_point_beside_the_ball_is_none(graph: Path) -> None:
+def test_without_the_ball_a_point_beside_it_is_correct(graph: Path) -> None:
     beside = flat(0.75 + 2.0**-24, 0.5)
-    assert replay(graph, SPHERE, beside, 0.0).verdict is WitnessVerdict.INVALID
-    assert replay(graph, replace(SPHERE, ball=None), beside, 0.0).verdict is WitnessVerdict.CORRECT
+    assert replay(graph, replace(SPHERE, ball=None), beside).verdict is WitnessVerdict.CORRECT

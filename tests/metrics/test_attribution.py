@@ -13,7 +13,7 @@ import salver
 from salver.core.errors import SalverError
 from salver.explain.explanation import Explanation
 from salver.points.subject import subject_of
-from tests.builders.questions import MAPS
+from tests.builders.questions import KINDS_OF_BLOCKS, MAPS
 from tests.builders.small_network import classifier
 
 
@@ -24,7 +24,11 @@ def module() -> torch.nn.Module:
     return torch.nn.Sequential(*features, torch.nn.Linear(3, 4)).eval()
 
 
-@pytest.mark.parametrize("method", MAPS, ids=lambda record: record.short)
+@pytest.mark.parametrize(
+    "method",
+    [pytest.param(one, marks=[] if one in KINDS_OF_BLOCKS else [pytest.mark.slow]) for one in MAPS],
+    ids=lambda record: record.short,
+)
 def test_maps_are_those_of_the_definition(module: torch.nn.Module, method: Explanation) -> None:
     x = np.random.default_rng(1).random((3, 1, 3, 3)).astype(np.float32)
     target = np.array([0, 3, 0])

@@ -19,15 +19,15 @@ def test_both_ends_stay_on_their_sides_of_the_truth(truth: float, vain: list[boo
         level = gap.next()
         if level is None:
             break
-        assert gap.reached < level < gap.bound
+        assert gap.low < level < gap.high
         if undecided:
             gap = gap.with_vain(level)
         elif truth >= level:
-            gap = gap.with_reached(level)
+            gap = gap.with_low(level)
         else:
-            gap = gap.with_bound(level)
-        assert gap.reached <= truth
-        assert gap.bound > truth
+            gap = gap.with_high(level)
+        assert gap.low <= truth
+        assert gap.high > truth
 
 
 @given(truth=LEVELS)
@@ -37,9 +37,9 @@ def test_questions_that_are_all_decided_close_the_gap(truth: float) -> None:
         level = gap.next()
         if level is None:
             break
-        gap = gap.with_reached(truth) if truth >= level else gap.with_bound(level)
+        gap = gap.with_low(truth) if truth >= level else gap.with_high(level)
     assert gap.next() is None
-    assert gap.bound - truth <= PRECISION * max(gap.bound, SMALL) + 1e-12
+    assert gap.high - truth <= PRECISION * max(gap.high, SMALL) + 1e-12
 
 
 def test_there_is_a_largest_level() -> None:
@@ -62,4 +62,4 @@ def test_without_a_bound_the_levels_grow() -> None:
         gap = gap.with_vain(level)
     assert levels == sorted(levels)
     assert levels[-1] > 1e3
-    assert math.isinf(gap.bound)
+    assert math.isinf(gap.high)

@@ -54,6 +54,7 @@ def test_a_constant_may_be_concatenated(shape, axis, value, first):
     assert_read_as_meant(model(nodes, shape), shape)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     size=st.tuples(st.integers(1, 7), st.integers(1, 7)),

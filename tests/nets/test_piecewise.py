@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from torch.nn import functional
 
 from salver.core.errors import SalverError
+from salver.nets.network import evaluate
 from salver.nets.onnx.reader import from_model
 from tests.builders.torch_twins import Step, check_twin, model_of_steps
 
@@ -97,6 +99,13 @@ def test_values_and_derivatives_are_those_of_the_module(name):
 def test_the_bounds_of_a_clip_were_attributes(attributes):
     twin = functional.relu6 if len(attributes) == 2 else lambda x: x.clamp(**attributes)
     check_twin(model_of_steps(one("Clip", **attributes), ROW, opset=10), twin, ROW)
+
+
+@pytest.mark.parametrize(("bound", "far"), [("min", 2.0**127), ("max", -(2.0**127))])
+def test_only_bounds_that_nothing_reaches_are_none(bound, far):
+    """The largest number of a type is no upper bound; as a lower one it is all that comes out."""
+    network = from_model(model_of_steps(one("Clip", **{bound: far}), ROW, opset=10))
+    assert (evaluate(network, np.linspace(-2.0, 2.0, math.prod(ROW))[None]) == far).all()
 
 
 @pytest.mark.parametrize(

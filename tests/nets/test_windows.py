@@ -41,6 +41,7 @@ POOLS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "kernel", "stride", "pad", "dilation", "ceil"), POOLS)
 def test_the_first_place_of_a_maximum_has_the_derivative(size, kernel, stride, pad, dilation, ceil):
     steps = one(
@@ -387,6 +388,8 @@ def test_what_moves_is_an_index_and_no_matrix():
             "MaxPool", 18, {"kernel_shape": [1, 1], "strides": [5, 5], "auto_pad": "SAME_UPPER"},
             "windows that leave rows unread",
         ),
+        ("Pad", 10, {"mode": "wrap", "pads": [0, 0, 0, -1, 0, 0, 0, 1]}, "negative or longer"),
+        ("Pad", 10, {"mode": "wrap", "pads": [0, 0, 6, 0, 0, 0, 0, 0]}, "negative or longer than their axis"),
     ],
 )  # fmt: skip
 def test_what_the_runtime_makes_otherwise_than_the_standard_is_refused(kind, opset, options, what):

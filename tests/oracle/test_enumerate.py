@@ -21,6 +21,7 @@ def _samples(query: Query, count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).uniform(low, high, (count, len(low)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2, 3, 6, 8, 9, 11, 14, 18])
 def test_agrees_with_dense_sampling(tmp_path: Path, seed: int) -> None:
     query = random_query(tmp_path, seed)

@@ -42,7 +42,7 @@ def _network(name: str, generator: np.random.Generator) -> Network:
 
 
 @cache
-def _nodes(name: str) -> tuple[Program, list[Part]]:
+def _nodes(name: str, count: int) -> tuple[Program, list[Part]]:
     """Feasible children of the root with four open neurons of the first layer and two of each other fixed."""
     generator = np.random.default_rng(0)
     program = lower(unroll(_network(name, generator), logit_combination(10, 3)))
@@ -50,7 +50,7 @@ def _nodes(name: str) -> tuple[Program, list[Part]]:
     box = (centre - NETWORKS[name], centre + NETWORKS[name])
     root = propagate(program, *box, outputs=False)
     parts: list[Part] = []
-    while len(parts) < max(BATCHES):
+    while len(parts) < count:
         fixed = {}
         for number, signs in enumerate(root.signs):
             open_ = np.flatnonzero(signs == 0)
@@ -65,17 +65,23 @@ def _nodes(name: str) -> tuple[Program, list[Part]]:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_one_by_one_with_numpy(benchmark: BenchmarkFixture, name: str) -> None:
-    program, parts = _nodes(name)
-    found = benchmark(lambda: [part.alone(program) for part in parts[:4]])
+    program, parts = _nodes(name, 4)
+    found = benchmark(lambda: [part.alone(program) for part in parts])
     benchmark.extra_info["nodes"] = 4
     assert all(bounds.undecided for bounds in found)
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Where nothing is measured, the same lines run whatever the size of a batch."""
+    if "batch" in metafunc.fixturenames:
+        measured = metafunc.config.getoption("benchmark_enable")
+        metafunc.parametrize("batch", BATCHES if measured else [4])
+
+
 @pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("batch", BATCHES)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_in_batches(benchmark: BenchmarkFixture, name: str, batch: int, place: str) -> None:
-    program, parts = _nodes(name)
-    found = benchmark(at_once, program, parts[:batch], PLACES[place])
+    program, parts = _nodes(name, batch)
+    found = benchmark(at_once, program, parts, PLACES[place])
     benchmark.extra_info["nodes"] = batch
     assert all(bounds.undecided for bounds in found)

@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 
 import numpy as np
 import pytest
@@ -75,6 +75,32 @@ def test_a_timer_of_the_callers_goes_on() -> None:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize("line", range(3))
+def test_time_that_is_over_just_when_the_work_ends_leaves_nothing_behind(line: int) -> None:
+    """The limit fires at one of the lines that run after the work, while it is set up."""
+    before, traced = signal.getsignal(signal.SIGALRM), sys.gettrace()
+    code, left = stopped_after.__wrapped__.__code__, line
+
+    def at_lines(_frame: FrameType, event: str, _argument: object) -> object:
+        nonlocal left
+        left -= event == "line"
+        if left == -1 and signal.getsignal(signal.SIGALRM) is not before:
+            signal.raise_signal(signal.SIGALRM)
+        return at_lines
+
+    with contextlib.suppress(TimeOverError):
+        limit = stopped_after(100.0)
+        limit.__enter__()
+        limit.gen.gi_frame.f_trace = at_lines
+        sys.settrace(lambda frame, *_: at_lines if frame.f_code is code else None)
+        try:
+            limit.__exit__(None, None, None)
+        finally:
+            sys.settrace(traced)
+    assert signal.getsignal(signal.SIGALRM) is before
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
 def test_outside_the_main_thread_nothing_is_set_up() -> None:

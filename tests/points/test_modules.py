@@ -75,7 +75,7 @@ def test_images_with_the_channels_last_are_drawn_as_images() -> None:
     found = salver.check(module, x, "top-k", k=2, epsilon=0.5)
     assert found.entry_name(7 * 3 + 1) == "(1, 3)"
     scene = found.plot().scene
-    assert np.allclose(channels_first(scene.point.x, scene.input_shape), np.moveaxis(x, 2, 0))
+    assert np.allclose(channels_first(scene.sides[0].x, scene.input_shape), np.moveaxis(x, 2, 0))
 
 
 @pytest.mark.slow

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 import salver
 from salver.core.errors import SalverError
 from salver.oracle.enumerate import enumerate_query
-from salver.points.radius import Bracket, rounded_up
+from salver.points.enclosure import Enclosure
+from salver.points.radius import next_radius, rounded_up
 from salver.proofs.bounded import CheckReply, check_here
 from salver.spec.truth import Truth
 from tests.builders.small_network import classifier
@@ -32,6 +33,7 @@ def truth_at(found: salver.RadiusAnswer, radius: float) -> Truth:
     return enumerate_query(posed.graph, prop).truth
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("question", "entries"),
     [
@@ -89,28 +91,29 @@ def test_a_precision_that_is_none_is_refused(network: Path, precision: float) ->
         salver.radius(network, X, "top-k", k=1, precision=precision)
 
 
-def after(bracket: Bracket, radius: float, true: float, hard: float) -> Bracket:
+def after(known: Enclosure, radius: float, true: float, hard: float) -> Enclosure:
     """What is known after a question, where radii within `hard` of the true one stay undecided."""
     if abs(radius - true) < hard * true:
-        return bracket.with_undecided(radius)
-    return bracket.with_certified(radius) if radius < true else bracket.with_attacked(radius * 0.999)
+        return known.with_vain(radius)
+    return known.with_low(radius) if radius < true else known.with_high(radius * 0.999)
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(true=st.floats(1e-4, 2.0), hard=st.sampled_from([0.0, 0.1, 0.4]), most=st.floats(0.5, 1.0))
 def test_bisection_ends_near_what_can_be_decided(true: float, hard: float, most: float) -> None:
-    bracket, radius, steps = Bracket(), most, 0
+    known, radius, steps = Enclosure(), most, 0
     while radius is not None:
-        assert bracket.certified < radius <= min(bracket.attacked, most)
-        bracket, steps = after(bracket, radius, true, hard), steps + 1
-        radius = bracket.next(most, 0.05)
+        assert known.low < radius <= min(known.high, most)
+        known, steps = after(known, radius, true, hard), steps + 1
+        radius = next_radius(known, most, 0.05)
     assert steps <= 40
-    assert bracket.certified <= true
-    assert bracket.attacked >= true * 0.999
-    top = min(bracket.attacked, most)
-    assert bracket.certified >= min(true * (1 - hard), most) - 0.06 * top
-    if math.isfinite(bracket.attacked):
-        assert bracket.attacked <= true * (1 + hard) + 0.06 * top
+    assert known.low <= true
+    assert known.high >= true * 0.999
+    top = min(known.high, most)
+    assert known.low >= min(true * (1 - hard), most) - 0.06 * top
+    if math.isfinite(known.high):
+        assert known.high <= true * (1 + hard) + 0.06 * top
 
 
 @given(st.floats(1e-6, 1e3))

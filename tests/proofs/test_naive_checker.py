@@ -15,6 +15,7 @@ from salver.solvers.proving.search import prove
 from salver.solvers.query import Budget
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2, 3, 4, 5, 1004, 1010, 1033])
 def test_what_is_accepted_holds_in_fractions(tmp_path: Path, seed: int) -> None:
     query, rng = read_again(draw(tmp_path, seed).query), np.random.default_rng(seed)
@@ -27,6 +28,7 @@ def test_what_is_accepted_holds_in_fractions(tmp_path: Path, seed: int) -> None:
         naive_check(query.network, query.prop, [{"do": "close", "by": []}])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [7, 8, 37, 94, 137])
 def test_a_clause_that_float_bounds_exclude_is_refuted_by_its_linear_program(
     tmp_path: Path, seed: int

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import sparse
 
 from experiments.soundness.proofs import accepted, satisfiable_sibling
 from experiments.soundness.queries import draw
@@ -18,7 +19,7 @@ from experiments.soundness.stated import read_again
 from salver.proofs.context import Context
 from salver.solvers.bounding.reduced import reduce_to_open
 from salver.solvers.hybrid.solver import solve
-from salver.solvers.journal import Ends, Journal, Refutation
+from salver.solvers.journal import Ends, Journal, Pass, Refutation
 from salver.solvers.proving.conjunctions import bound_and_drop
 from salver.solvers.proving.deductions import Deductions
 from salver.solvers.proving.recorded_bounds import follow
@@ -26,6 +27,7 @@ from salver.solvers.proving.reduction import take_reduced
 from salver.solvers.proving.rows import shortened
 from salver.solvers.proving.search import ProofSearch, prove
 from salver.solvers.query import Budget, Options, Query, Verdict
+from salver.spec import Atom
 
 BOUNDS = frozenset({"attack", "backward", "halfspaces"})
 """Parts of `hybrid` without which its linear programs have more to do."""
@@ -53,6 +55,7 @@ def nodes(journal: Journal) -> Iterator[Journal]:
         yield from nodes(child)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seed", "without"), ALONE)
 def test_what_was_recorded_proves_the_query_without_another_search(tmp_path, seed, without):
     query, journal = solved(tmp_path, seed, without)
@@ -75,6 +78,20 @@ def test_what_passes_of_the_search_decided_is_proven_by_following_them(tmp_path,
     for noted in journal.passes:
         follow(deductions, context, noted)
     assert deductions.bounds(context).undecided <= journal.passes[-1].undecided
+
+
+def test_a_cut_by_an_atom_that_is_not_certain_here_is_followed_without_it(tmp_path):
+    drawn = read_again(draw(tmp_path, 306).query)
+    atom, other = Atom(0, ">=", constant=-1e6), Atom(0, "<=", constant=1e6)
+    query = drawn.asking(replace(drawn.prop, clauses=(((atom,), (other,)),)))
+    deductions = Deductions(query)
+    context = Context.start(deductions.graph, deductions.exact)
+    assert not deductions.places(context).comparisons
+    ends = Ends("pre", 0, np.zeros(1, np.intp), np.ones(1, bool), sparse.csr_array(np.ones((1, 1))))
+    before = [end.copy() for end in deductions.bounds(context).pre_lower]
+    follow(deductions, context, Pass("cut", 0, 0, (ends,), (atom,)))
+    assert not any(group[0] == "atom" for step in deductions.steps for group in step["by"])
+    assert (deductions.bounds(context).pre_lower[0] >= before[0]).all()
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from salver.proofs.context import Context
 from salver.solvers.hybrid.node import root_node
 from salver.solvers.hybrid.solver import solve
 from salver.solvers.journal import Journal
-from salver.solvers.proving.search import prove
+from salver.solvers.proving.search import ProofSearch, prove
 from salver.solvers.proving.statement import stated
 from salver.solvers.query import Budget, Options, Query, Verdict
 from salver.spec import Atom, Property
@@ -75,10 +75,11 @@ def _walked(query: Query, steps: list[Any]) -> list[Context]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [324, 325])
 def test_a_step_in_pieces_shows_what_it_shows_at_once(tmp_path: Path, seed: int) -> None:
     query = read_again(draw(tmp_path, seed).query)
-    steps = prove(query, Budget(60.0))
+    steps = ProofSearch(query, budget=Budget(60.0)).run(None)
     assert steps is not None
     assert any(len(step.get("at", [])) > 1 for step in steps)
     whole = _walked(query, steps)

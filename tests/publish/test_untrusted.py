@@ -207,6 +207,7 @@ NAMES = [
 ]
 
 
+@pytest.mark.slow
 def test_names_never_become_shell_or_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     root, pids, scratch = (tmp_path / name for name in ("set", "pids", "tmp"))
@@ -263,6 +264,7 @@ def hostile_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _report(SOLVERS, "<script>alert(1)</script>", tmp_path_factory.mktemp("run"))
 
 
+@pytest.mark.slow
 def test_no_name_becomes_html(hostile_report: Path, tmp_path: Path) -> None:
     tags, plain = Tags(), Tags()
     tags.feed((hostile_report / "index.html").read_text())

@@ -71,6 +71,7 @@ def test_one_solver_has_nobody_to_be_compared_with(tmp_path: Path) -> None:
     assert "fastest on" not in board(page)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ended", [Termination.WALLTIME, Termination.CRASHED])
 def test_where_nothing_is_solved_nobody_is_best(tmp_path: Path, ended: Termination) -> None:
     page = reported(odd_run(tmp_path, ["a", "b"], NAMES, lambda _: ended)).read_text()

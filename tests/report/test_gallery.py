@@ -109,6 +109,7 @@ def written_gallery(folder: Path, shown: WitnessView | None, monkeypatch) -> tup
     return write_gallery(loaded(folder, [judged_of("i", "s")], {"i": view().instance}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "files"),
     [

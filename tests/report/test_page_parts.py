@@ -20,6 +20,7 @@ from salver.judge.judgement import JudgedRun
 from salver.judge.scoring import leaderboard, results_frame
 from salver.report.figures import plots
 from salver.report.figures.drawing import compact, log_ticks, thinned_cloud, thinned_steps, whole_ticks
+from salver.report.figures.plot import Plot
 from salver.report.latex import latex
 from salver.report.page.data import alphabetical, details_data, embedded, results_data
 from salver.report.page.material import HEAD, Material, RunText, gather
@@ -33,6 +34,12 @@ from salver.supervise.finished import Finished, Termination
 from tests.builders.judged_runs import INSTANCES, judged, loaded
 
 FRAME = results_frame(judged(), INSTANCES).assign(neurons=[8, 8, 16] * 3)
+
+
+@pytest.fixture(scope="module")
+def drawn() -> dict[str, Plot]:
+    """The plots of the frame, by name."""
+    return {plot.name: plot for plot in plots.all_plots(FRAME)}
 
 
 @pytest.mark.slow
@@ -224,27 +231,21 @@ def test_plots_are_the_same_bytes_again_and_one_path_a_cloud() -> None:
             assert text in one.inline
 
 
-def test_a_solver_has_the_same_colour_in_every_plot() -> None:
-    cactus, sizes = plots.cactus(FRAME), plots.time_against(FRAME, "neurons", "ReLU neurons")
-    assert cactus is not None
-    assert sizes is not None
+def test_a_solver_has_the_same_colour_in_every_plot(drawn: dict[str, Plot]) -> None:
     # One solver solves nothing, so it is in the second alone; the curves are ordered by what is solved.
     assert plots.colours_of(("a", "b"), FRAME)["virtual best"] == "b"
     for name in ("crown", "falsify"):
         colour = plots.colours_of(plots.COLOURS, FRAME)[name].removeprefix("#")
-        assert colour.lower() in cactus.svg.lower()
-        assert colour.lower() in sizes.svg.lower()
+        for plot in ("cactus", "time-neurons"):
+            assert colour.lower() in drawn[plot].svg.lower()
 
 
-def test_plot_tables_count_what_was_solved() -> None:
-    cactus, scatter = plots.cactus(FRAME), plots.scatter(FRAME)
-    assert cactus is not None
-    assert scatter is not None
-    solved = {row[0]: row[-2] for row in cactus.rows}
+def test_plot_tables_count_what_was_solved(drawn: dict[str, Plot]) -> None:
+    solved = {row[0]: row[-2] for row in drawn["cactus"].rows}
     outcomes = FRAME["outcome"].isin(["verified", "falsified"])
     for solver, group in FRAME[outcomes].groupby("solver"):
         assert solved[str(solver)] == str(len(group))
-    assert all(int(row[1]) == 3 for row in scatter.rows)
+    assert all(int(row[1]) == 3 for row in drawn["scatter"].rows)
 
 
 def test_the_panel_of_a_solver_that_solved_nothing_says_so() -> None:
@@ -263,14 +264,11 @@ def test_a_name_in_latex_stays_a_name(text: str) -> None:
     assert all(mark.isprintable() for mark in shown)
 
 
-def test_latex_plots_close_what_they_open() -> None:
-    plot = plots.scatter(FRAME)
-    assert plot is not None
-    assert sorted(re.findall(r"\\begin\{(\w+)\}", plot.tex)) == sorted(
-        re.findall(r"\\end\{(\w+)\}", plot.tex)
-    )
-    assert plot.tex.count("{") - plot.tex.count(r"\{") == plot.tex.count("}") - plot.tex.count(r"\}")
-    assert r"\textless{}i\textgreater{}50\% \& a\_b|c" in plot.tex
+def test_latex_plots_close_what_they_open(drawn: dict[str, Plot]) -> None:
+    tex = drawn["scatter"].tex
+    assert sorted(re.findall(r"\\begin\{(\w+)\}", tex)) == sorted(re.findall(r"\\end\{(\w+)\}", tex))
+    assert tex.count("{") - tex.count(r"\{") == tex.count("}") - tex.count(r"\}")
+    assert r"\textless{}i\textgreater{}50\% \& a\_b|c" in tex
 
 
 def test_texts_of_a_column_stand_in_the_order_of_the_alphabet() -> None:

@@ -22,7 +22,7 @@ def scene(shape: tuple[int, ...], *, other: bool = True, mapped: bool = True) ->
         for name in ("point", "counterexample")
     ]
     map_shape = shape if mapped else (0,)
-    return SideBySide(sides[0], sides[1] if other else None, shape, map_shape, (0.0, 1.0), 0.1)
+    return SideBySide(tuple(sides[: 1 + other]), shape, map_shape, (0.0, 1.0), 0.1)
 
 
 @pytest.mark.parametrize(("shape", "parts"), [((6,), TABLE), ((1, 4, 4), IMAGE), ((3, 4, 4), IMAGE)])

@@ -73,6 +73,7 @@ def test_markdown_and_csv_of_odd_names() -> None:
     assert rows[1].startswith("1 of 2 jobs,network,'=1+1,a,1,1.0")
 
 
+@pytest.mark.slow
 def test_the_curve_has_a_panel_for_each_network_and_its_numbers_as_a_table() -> None:
     plot = curve(FRAME)
     assert plot is not None
@@ -88,6 +89,7 @@ def test_no_curve_of_one_epsilon_or_none() -> None:
     assert curve(FRAME.assign(epsilon=float("nan"))) is None
 
 
+@pytest.mark.slow
 def test_radii_of_different_norms_are_no_points_of_one_curve() -> None:
     both = pd.concat([FRAME, FRAME.assign(norm="l2", instance_id=FRAME["instance_id"] + "-l2")])
     plot = curve(both)

@@ -80,6 +80,7 @@ def test_an_environment_borrows_and_stands_in(monkeypatch):
     assert packages_of("fake").is_dir()
 
 
+@pytest.mark.slow
 def test_what_is_there_stays_until_it_is_outdated():
     install(peer())
     (folder_of("fake") / "mark").touch()
@@ -101,6 +102,7 @@ if sys.argv[1] == "venv":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("works", [True, False])
 def test_uv_is_used_where_it_is_there_and_works(tmp_path, monkeypatch, works):
     uv, log = tmp_path / "bin" / "uv", tmp_path / "log"

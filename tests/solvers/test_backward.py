@@ -27,6 +27,7 @@ def random_system(seed: int, spread: int = 30) -> tuple[Array, Array, Array, Arr
     return matrix, least, most, rng.uniform(least, most)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.integers(0, 2**32), st.sampled_from([0.0, 1e-12, 1e-6, 1e-2, 1.0]))
 def test_what_has_the_ranges_is_kept(seed: int, delta: float) -> None:
@@ -132,6 +133,7 @@ def test_limits_that_say_nothing_are_no_error(side: float) -> None:
     assert (found[0] == 0.0).all()
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.integers(0, 2**32), st.sampled_from([1e-6, 1e-2, 1.0]))
 def test_what_a_proof_adds_up_says_as_much_as_the_search_found(seed: int, delta: float) -> None:

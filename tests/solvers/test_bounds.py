@@ -138,6 +138,7 @@ def test_linear_minorant_lies_below_the_network(tmp_path: Path, pairing: bool) -
     assert np.allclose(most, bounds.output_upper)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=200)
 @given(st.floats(-3, 3), st.floats(0, 3), st.floats(0, 1), st.floats(-3, 3), st.floats(0, 3), st.floats(0, 1))
 def test_relaxations_contain_the_function(

@@ -41,6 +41,7 @@ def product(first: tuple[float, float], second: tuple[float, float]) -> Network:
 numbers = st.sampled_from([-2.0, -1.5, -0.5, 0.25, 1.0, 3.0])
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(a=numbers, b=numbers, c=numbers, d=numbers, square=st.booleans(), side=st.sampled_from(["<=", ">="]))
 def test_quadratics_are_decided(a, b, c, d, square, side, tmp_path_factory):

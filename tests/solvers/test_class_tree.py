@@ -179,6 +179,7 @@ def test_alternatives_that_are_bounded_one_by_one_are_all_closed_or_none_is(
         assert tree.over
 
 
+@pytest.mark.slow
 def test_an_alternative_with_a_point_stays_where_no_point_that_was_looked_at_tells(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

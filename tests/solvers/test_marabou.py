@@ -112,6 +112,7 @@ def test_margins_prove_nothing(tmp_path: Path) -> None:
         assert verdict_of(Query(query.onnx, query.network, prop)) in possible
 
 
+@pytest.mark.slow
 def test_conjunctions_inside_a_disjunction(tmp_path: Path) -> None:
     query = random_query(tmp_path, 2)
     low, high = query.prop.input_lower, query.prop.input_upper
@@ -170,6 +171,7 @@ def test_every_variable_reaches_about_equally_far(tmp_path: Path, unit: int) -> 
         assert (np.delete(reach, in_relu) >= 2.0 ** (unit - 1)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "broken",
     [
@@ -211,6 +213,7 @@ def test_a_process_that_fails_is_unknown(tmp_path: Path, monkeypatch: pytest.Mon
     assert (result.verdict, result.reason) == (Verdict.UNKNOWN, "Marabou answered with status -6: oh")
 
 
+@pytest.mark.slow
 def test_the_process_is_killed_when_the_budget_ends(tmp_path: Path) -> None:
     before = set(alive_below(psutil.Process()))
     result = solve(hard_query(tmp_path), Budget(1.0), Options())

@@ -63,6 +63,7 @@ def test_a_solution_at_zero_only_is_unknown(tmp_path: Path, backend: str) -> Non
     assert _verdict(Query(query.onnx, query.network, above_zero), backend) is Verdict.SAT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_witnesses_keep_away_from_zero(data_dir: Path, tmp_path: Path, backend: str) -> None:
     """Vertices of the program have some z = 0, where an autograd in another precision sees another map."""
@@ -147,6 +148,7 @@ def test_a_scaled_program_has_the_same_solutions_and_entries_of_size_one(tmp_pat
         np.testing.assert_array_equal(scaled.row_lower, program.row_lower * np.nanmax(factors, axis=1))
 
 
+@pytest.mark.slow
 def test_conjunctions_inside_a_disjunction(tmp_path: Path) -> None:
     query = random_query(tmp_path, 2)
     low, high = query.prop.input_lower, query.prop.input_upper

@@ -114,6 +114,7 @@ def test_the_random_parts_are_of_all_sorts(tmp_path: Path) -> None:
     assert min(open_, infeasible, without, absolute) >= 24
 
 
+@pytest.mark.slow
 @PLACES
 def test_infeasible_parts_leave_the_others_alone(tmp_path: Path, place: Arrays) -> None:
     program, parts = _cases(tmp_path, 1)

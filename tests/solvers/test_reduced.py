@@ -95,6 +95,7 @@ def test_an_empty_box_is_left_to_the_whole_program() -> None:
     assert reduce_to_open(program, np.ones(3), np.zeros(3), ALL) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(12))
 def test_hybrid_says_the_same_with_and_without(tmp_path: Path, seed: int) -> None:
     query = random_query(tmp_path, 500 + seed)

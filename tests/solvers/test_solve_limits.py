@@ -225,6 +225,7 @@ def test_importing_counts_and_can_be_cut_short(stub: Stub) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "timed-out\n", "")
 
 
+@pytest.mark.slow
 def test_an_answer_after_the_limit_is_none(stub: Stub) -> None:
     body = "time.sleep(max(budget.left, 0) + 0.01); return Result(Verdict.UNSAT)"
     assert stub.run(body, limit=LIMIT_S).stdout == "timed-out\n"
@@ -355,12 +356,14 @@ def test_a_crash_is_an_error_and_no_verdict(stub: Stub) -> None:
     assert done.stderr.splitlines()[-1] == "salver-solve: the solving process was killed (signal 11)"
 
 
+@pytest.mark.slow
 def test_a_mendable_error_has_a_status_of_its_own(stub: Stub) -> None:
     done = stub.run("raise SalverError('no such back end', 'milp', 'choose another')")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.splitlines()[-1] == "salver-solve: milp: no such back end; choose another"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [0.0, -1.0, float("nan")])
 def test_a_limit_that_is_none_is_refused(stub: Stub, limit: float) -> None:
     done = stub.run("return Result(Verdict.UNSAT)", limit=limit)

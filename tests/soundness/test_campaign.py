@@ -11,16 +11,13 @@ import pytest
 
 from experiments.soundness.campaign import (
     exact_text,
-    labelled,
-    labelled_maps,
-    labelled_products,
-    labelled_wide,
     main,
 )
-from experiments.soundness.examine import TOUCHING, examine, run_campaign, sample
+from experiments.soundness.examine import examine, run_campaign, sample
+from experiments.soundness.maps import draw_maps
 from experiments.soundness.networks import FAULTS, STYLES
-from experiments.soundness.products import FORMS
-from experiments.soundness.queries import KINDS, draw
+from experiments.soundness.products import FORMS, draw_products
+from experiments.soundness.queries import KINDS, TOUCHING, draw
 from experiments.soundness.variants import SOLVERS
 from experiments.soundness.wide import SCALES, draw_wide
 from salver.explain.explanation import METHODS
@@ -36,31 +33,32 @@ from salver.spec.truth import Truth
 
 @pytest.mark.parametrize("first", range(0, 75, 25))
 def test_hybrid_is_right(first: int) -> None:
-    campaign = run_campaign(labelled, SOLVERS["hybrid"], range(first, first + 25))
+    campaign = run_campaign(draw, SOLVERS["hybrid"], range(first, first + 25))
     assert not campaign.wrong, campaign.summary()
     clear = [f for f in campaign.findings if f.missed and f.robust]
     assert not clear, campaign.summary()
 
 
-@pytest.mark.parametrize("parts", ["", "attack", "attack,relaxation,backend"])
-def test_hybrid_is_right_whatever_the_scale(parts: str) -> None:
+@pytest.mark.parametrize(("parts", "first"), [("", 0), ("attack", 20), ("attack,relaxation,backend", 40)])
+def test_hybrid_is_right_whatever_the_scale(parts: str, first: int) -> None:
+    """Each on queries of its own."""
     options = Options(without=parts_left_out(embedded_solver("hybrid"), parts))
-    campaign = run_campaign(labelled_wide, SOLVERS["hybrid"], range(40), options=options)
+    campaign = run_campaign(draw_wide, SOLVERS["hybrid"], range(first, first + 20), options=options)
     assert not campaign.wrong, campaign.summary()
     truths = Counter(finding.truth for finding in campaign.findings)
-    assert truths[Truth.SAT] >= 10, campaign.summary()
-    assert truths[Truth.UNSAT] >= 10, campaign.summary()
+    assert truths[Truth.SAT] >= 5, campaign.summary()
+    assert truths[Truth.UNSAT] >= 5, campaign.summary()
 
 
 @pytest.mark.parametrize("name", ["milp", "milp-scip", "crown"])
 def test_other_solvers_are_right_whatever_the_scale(name: str) -> None:
-    campaign = run_campaign(labelled_wide, SOLVERS[name], range(12))
+    campaign = run_campaign(draw_wide, SOLVERS[name], range(12))
     assert not campaign.wrong, campaign.summary()
 
 
 @pytest.mark.parametrize("name", ["without-attack", "milp", "crown"])
 def test_products_are_decided_right(name: str) -> None:
-    campaign = run_campaign(labelled_products, SOLVERS[name], range(len(FORMS)), budget_s=5.0)
+    campaign = run_campaign(draw_products, SOLVERS[name], range(len(FORMS)), budget_s=5.0)
     assert not campaign.wrong, campaign.summary()
     assert {finding.label.split()[0] for finding in campaign.findings} == set(FORMS)
 
@@ -69,7 +67,7 @@ def test_every_method_and_question_is_decided_right() -> None:
     """Each method once, the questions in turn."""
     methods, questions = sorted(METHODS.known), sorted(QUESTIONS.known)
     seeds = [place + len(methods) * (place % len(questions)) for place in range(len(methods))]
-    campaign = run_campaign(labelled_maps, SOLVERS["without-attack"], seeds, budget_s=5.0)
+    campaign = run_campaign(draw_maps, SOLVERS["without-attack"], seeds, budget_s=5.0)
     assert not campaign.wrong, campaign.summary()
     asked = [finding.label.split()[:2] for finding in campaign.findings]
     assert [one for one, _ in asked] == methods
@@ -84,14 +82,16 @@ LIBRARIES_ERR = {"milp": (233, 314, 397, 435, 836, 925, 1172), "marabou": (195, 
     ("name", "seed"), [(name, s) for name, seeds in LIBRARIES_ERR.items() for s in seeds]
 )
 def test_where_a_library_alone_errs_the_solver_does_not(name: str, seed: int) -> None:
-    campaign = run_campaign(labelled, SOLVERS[name], range(seed, seed + 1))
+    campaign = run_campaign(draw, SOLVERS[name], range(seed, seed + 1))
     assert Truth.UNSAT not in [finding.truth for finding in campaign.findings]
     assert not campaign.wrong, campaign.summary()
 
 
-@pytest.mark.parametrize("name", ["without-attack", "to-the-bottom", "in-parallel", "by-boxes"])
+@pytest.mark.parametrize(
+    "name", ["without-attack", "to-the-bottom", "in-parallel", "by-boxes", "by-small-boxes"]
+)
 def test_the_parts_are_right(name: str) -> None:
-    campaign = run_campaign(labelled, SOLVERS[name], range(1000, 1015 if name != "in-parallel" else 1005))
+    campaign = run_campaign(draw, SOLVERS[name], range(1000, 1015 if name != "in-parallel" else 1005))
     assert not campaign.wrong, campaign.summary()
 
 
@@ -114,7 +114,7 @@ def always(verdict: Verdict) -> Solver:
 
 
 def test_an_unsat_that_is_none_is_caught() -> None:
-    campaign = run_campaign(labelled, always(Verdict.UNSAT), range(20))
+    campaign = run_campaign(draw, always(Verdict.UNSAT), range(20))
     truths = Counter(finding.truth for finding in campaign.findings)
     assert truths[Truth.SAT] >= 3
     for finding in campaign.findings:
@@ -149,9 +149,9 @@ def test_a_sat_that_is_none_is_caught() -> None:
         return Result(Verdict.SAT, query.clip(sample(query, 0)[7]))
 
     for solver, words in ((no_witness, "without"), (outside, "outside"), (not_binary32, "binary32")):
-        campaign = run_campaign(labelled, solver, range(4))
+        campaign = run_campaign(draw, solver, range(4))
         assert all(words in finding.complaint for finding in campaign.findings)
-    campaign = run_campaign(labelled, anywhere, range(15))
+    campaign = run_campaign(draw, anywhere, range(15))
     unsat = [finding for finding in campaign.findings if finding.truth is Truth.UNSAT]
     assert len(unsat) >= 5
     assert all("fails replay" in finding.complaint for finding in unsat)
@@ -161,9 +161,9 @@ def test_an_exception_is_wrong_and_unknown_is_not() -> None:
     def raises(query: Query, budget: Budget, options: Options) -> Result:
         raise ZeroDivisionError("oh")
 
-    campaign = run_campaign(labelled, raises, range(3))
+    campaign = run_campaign(draw, raises, range(3))
     assert [finding.complaint for finding in campaign.wrong] == ["raised ZeroDivisionError: oh"] * 3
-    campaign = run_campaign(labelled, always(Verdict.UNKNOWN), range(12))
+    campaign = run_campaign(draw, always(Verdict.UNKNOWN), range(12))
     assert not campaign.wrong
     for finding in campaign.findings:
         assert not finding.missed or finding.truth is Truth.UNSAT or finding.robust
@@ -172,8 +172,8 @@ def test_an_exception_is_wrong_and_unknown_is_not() -> None:
 
 
 def test_processes_find_the_same() -> None:
-    alone = run_campaign(labelled, SOLVERS["falsify"], range(4), budget_s=1.0)
-    together = run_campaign(labelled, SOLVERS["falsify"], range(4), budget_s=1.0, jobs=2)
+    alone = run_campaign(draw, SOLVERS["falsify"], range(4), budget_s=1.0)
+    together = run_campaign(draw, SOLVERS["falsify"], range(4), budget_s=1.0, jobs=2)
     fixed = {"seconds": 0.0, "truth_seconds": 0.0, "reason": ""}
     assert [f.model_copy(update=fixed) for f in alone.findings] == [
         f.model_copy(update=fixed) for f in together.findings

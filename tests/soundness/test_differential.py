@@ -7,25 +7,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.soundness.differential import compare
-from experiments.soundness.medium import medium
+from experiments.soundness.differential import disagreement, medium
 from experiments.soundness.variants import SOLVERS
 from salver.solvers.query import Result, Solver, Verdict
 
 
 @pytest.mark.parametrize("seed", range(12))
 def test_hybrid_and_milp_agree(seed: int, tmp_path: Path) -> None:
-    label, query = medium(tmp_path, seed, most_open=12)
+    query = medium(tmp_path, seed, most_open=12)
     solvers = {name: SOLVERS[name] for name in ("hybrid", "milp", "to-the-bottom")}
-    assert not compare(query, solvers, 5.0, seed, label).complaint
+    assert not disagreement(query, solvers, 5.0, seed)
 
 
 @pytest.mark.parametrize("seed", range(20, 23))
 def test_hybrid_and_marabou_agree(seed: int, tmp_path: Path) -> None:
     pytest.importorskip("maraboupy")
-    label, query = medium(tmp_path, seed, most_open=10)
+    query = medium(tmp_path, seed, most_open=10)
     solvers = {name: SOLVERS[name] for name in ("hybrid", "marabou")}
-    assert not compare(query, solvers, 5.0, seed, label).complaint
+    assert not disagreement(query, solvers, 5.0, seed)
 
 
 def test_a_disagreement_and_a_false_witness_are_caught(tmp_path: Path) -> None:
@@ -33,14 +32,14 @@ def test_a_disagreement_and_a_false_witness_are_caught(tmp_path: Path) -> None:
         return lambda query, budget, options: result
 
     for seed in range(40):
-        label, query = medium(tmp_path, seed, most_open=12)
+        query = medium(tmp_path, seed, most_open=12)
         honest = SOLVERS["hybrid"](query, *_settings())
         if honest.verdict is not Verdict.SAT:
             continue
         solvers = {"hybrid": liar(honest), "milp": liar(Result(Verdict.UNSAT))}
-        assert "DISAGREE" in compare(query, solvers, 1.0, seed, label).complaint
+        assert "DISAGREE" in disagreement(query, solvers, 1.0, seed)
         solvers = {"hybrid": liar(Result(Verdict.SAT, np.full(query.network.input_size, 99.0)))}
-        outside = compare(query, solvers, 1.0, seed, label).complaint
+        outside = disagreement(query, solvers, 1.0, seed)
         assert "witness" in outside or query.confirm(np.full(query.network.input_size, 99.0)) is not None
         return
     pytest.fail("no sat query among the seeds")

@@ -56,6 +56,7 @@ def test_the_squared_radius_is_rounded_up_to_binary32() -> None:
     assert ball.square == pytest.approx(0.01, rel=1e-6)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(seeds)
 def test_points_next_to_a_ball_lie_in_it_exactly(seed: int) -> None:
@@ -82,6 +83,7 @@ def test_the_projection_is_the_nearest_point(seed: int) -> None:
     assert np.linalg.norm(found - x) <= least * (1 + 1e-5) + 1e-6 * ball.radius
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(seeds)
 def test_bounds_of_rows_hold_and_are_reached(seed: int) -> None:

@@ -70,6 +70,7 @@ def test_decimals_are_exact(value):
     assert "." in text
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.floats(min_value=-1e30, max_value=1e30))
 def test_rounding_to_float32_is_outwards_and_tight(value):

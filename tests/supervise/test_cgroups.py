@@ -153,6 +153,7 @@ def run(tmp_path: Path, behaviour: str, *arguments: str, memory_mb: int = 100) -
     return run_supervised(command, tmp_path, limits, environment={"FAKE_PIDS": str(pids)})
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("groups")
 @pytest.mark.parametrize(
     "arguments", [("memory_burst",), ("memory_hog",), ("memory_family", "40", "private")]
@@ -235,6 +236,7 @@ COORDINATOR = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("groups")
 @pytest.mark.parametrize("also_supervisor", [False, True])
 def test_groups_of_a_killed_coordinator_go(tmp_path: Path, also_supervisor: bool) -> None:

@@ -251,6 +251,7 @@ def test_a_stuck_supervisor_is_given_up(
     assert alive(pids) == []
 
 
+@pytest.mark.slow
 def test_a_killed_coordinator_leaves_no_process_and_no_files(tmp_path: Path, pids: Path) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
@@ -342,6 +343,7 @@ def test_a_fork_server_that_does_not_answer_is_replaced(
         os.kill(server, 0)
 
 
+@pytest.mark.slow
 def test_a_fork_of_the_engine_has_a_server_of_its_own(tmp_path: Path) -> None:
     with forking.supervisor() as supervisor:
         server = supervisor.parent
@@ -360,6 +362,7 @@ def test_a_fork_of_the_engine_has_a_server_of_its_own(tmp_path: Path) -> None:
         assert supervisor.parent == server
 
 
+@pytest.mark.slow
 def test_many_runs_at_a_time_do_not_hear_each_other(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         runs = [pool.submit(run_supervised, ["echo", str(n)], tmp_path, ROOMY) for n in range(64)]

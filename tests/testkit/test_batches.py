@@ -26,7 +26,9 @@ from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.runtime import Runtime, with_free_batch
 from salver.nets.torch_bridge import to_torch
 from salver.publish.validate import validate
+from tests.builders.own_data import arrays
 
+SMALL_IMAGE = (1, 6, 6)
 IMAGES = st.sampled_from([(1, 1, 5), (1, 4, 4), (2, 5, 3), (3, 6, 6)])
 
 
@@ -112,7 +114,10 @@ TRAINED = {"lifted", "training_pairs", "vg_paper"}
 
 
 def entries(kind: str, network: Path) -> tuple[FamilyEntry, ...]:
-    common = {"network": str(network), "dataset": "digits", "points": 1}
+    """About images small enough that their texts are short."""
+    images = np.random.default_rng(2).uniform(size=(6, *SMALL_IMAGE)).astype(np.float32)
+    data = arrays(network.with_name("data.npz"), x=images, y=np.arange(6) % 3, lower=0.0, upper=1.0)
+    common = {"network": str(network), "dataset": str(data), "points": 1}
     asked = {**ASKED, "cam_topk": ON_MAPS.get(kind, [])}
     return tuple(
         FamilyEntry(generator=family, params=common | params)
@@ -125,14 +130,14 @@ def entries(kind: str, network: Path) -> tuple[FamilyEntry, ...]:
 @pytest.mark.parametrize("kind", [*ON_MAPS, "max-pooled"])
 def test_the_graphs_of_every_family_take_any_batch(kind, tmp_path):
     network = tmp_path / f"{kind}.onnx"
-    onnx.save(classifier_of(kind, (1, 8, 8), 10), network)
+    onnx.save(classifier_of(kind, SMALL_IMAGE, 3), network)
     suite = Suite(key=kind, title=kind, timeout=1, family=entries(kind, network))
     folder, manifest = generate(suite, tmp_path)
     _, complaints = validate(folder)
     assert complaints == []
     for path in sorted((folder / "onnx").glob("*.onnx")):
         model = onnx.load(path)
-        x = np.random.default_rng(1).uniform(0, 1, (5, 64)).astype(np.float32)
+        x = np.random.default_rng(1).uniform(0, 1, (5, math.prod(SMALL_IMAGE))).astype(np.float32)
         assert np.allclose(rows_at_once(model, x), rows_one_by_one(model, x), rtol=1e-4, atol=1e-4), path.name
     families = {one.facts.family for one in manifest.instances}
     assert families >= (set(ASKED) if kind == EVERY_FAMILY else GRAPHS - {"cam_topk"})

@@ -343,6 +343,7 @@ def test_a_network_may_take_its_channels_last(tmp_path: Path) -> None:
     refused(arrays(tmp_path / "c.npz"), "x has 2 axes, and file_layout is about", file_layout="hwc")
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(st.integers(0, 3), st.data())
 def test_a_damaged_file_is_read_or_refused(valid: Any, kind: int, data: st.DataObject) -> None:

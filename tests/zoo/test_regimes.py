@@ -126,6 +126,7 @@ def test_guided_adds_the_divergence(net, rows) -> None:
     assert (losses[1] - losses[0]).item() == pytest.approx(divergence.item())
 
 
+@pytest.mark.slow
 def test_fgsm_is_exact_on_two_linear_logits() -> None:
     data = load("bandit")
     torch.manual_seed(0)

@@ -46,6 +46,7 @@ def icons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_every_class_shows_its_own_icon_in_the_same_bytes_each_time(icons: Path) -> None:
     data = signs_synthetic.signs_synthetic(icons)
     assert data.train_x.shape == (129, 6912)
@@ -91,6 +92,7 @@ def test_missing_icons_are_one_line_with_the_command(
         signs_synthetic.signs_synthetic(tmp_path)
 
 
+@pytest.mark.slow
 def test_both_sizes_are_fetched_into_one_folder(icons: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = {path.name: path.read_bytes() for path in icons.iterdir()}
     for path in icons.iterdir():

@@ -45,18 +45,14 @@ def compare(
 
 
 def _runs(first: str, second: str, as_json: bool) -> None:
-    from salver.core.project import project_root
     from salver.judge.compare import compare as compare_frames
     from salver.judge.compare import differences_between
     from salver.judge.judged import judge_run
     from salver.judge.scoring import results_frame
     from salver.report.compared import compared_json, compared_table, side_of
-    from salver.run.loaded import load_run
-    from salver.run.manifest import find_run
+    from salver.run.loaded import named_run
 
-    root = project_root()
-    folders = [find_run(root, name) for name in (first, second)]
-    runs = [judge_run(load_run(folder, root)) for folder in folders]
+    runs = [judge_run(named_run(name)) for name in (first, second)]
     compared = compare_frames(*(results_frame(found.rows) for found in runs))
     differing = differences_between(*(found.run.manifest.machine for found in runs))
     sides = [side_of(found.run) for found in runs]
@@ -69,19 +65,16 @@ def _runs(first: str, second: str, as_json: bool) -> None:
 
 
 def _networks(name: str, networks: str, solver: str | None, as_json: bool) -> None:
-    from salver.core.project import project_root
     from salver.judge.judged import judge_run
     from salver.judge.networks import compare_networks
     from salver.judge.scoring import results_frame
     from salver.report.compared import networks_json, networks_table, side_of
-    from salver.run.loaded import load_run
-    from salver.run.manifest import find_run
+    from salver.run.loaded import named_run
 
     both = listed(networks, "--networks") or ()
     if len(both) != 2:
         raise SalverError(f"{networks[:60]!r} are not two networks", "--networks", "give two with a comma")
-    root = project_root()
-    found = judge_run(load_run(find_run(root, name), root))
+    found = judge_run(named_run(name))
     instances = found.run.instances.by_id
     frame = results_frame(found.rows, instances)
     compared = compare_networks(frame, instances, (both[0], both[1]), solver)

@@ -2,21 +2,47 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterable
 
-
-def suites(incomplete: str) -> list[str]:
-    """Keys of the suites in benchmarks/."""
-    from salver.families.suite import suite_paths
-
-    return beginning(incomplete, suite_paths())
+Complete = Callable[[str], list[str]]
+"""What was typed so far -> what it may become."""
 
 
-def families(incomplete: str) -> list[str]:
-    """Instance families."""
-    from salver.families.registry import generators
+def names_in(place: str, *, listed: bool = False, ordered: bool = False, **given: object) -> Complete:
+    """Completes with the names in `module:attribute`, which is a collection or a function that gives one.
 
-    return beginning(incomplete, generators(warn=False))
+    Args:
+        listed: whether names stand in a list with commas. ordered: whether they are sorted first.
+        given: arguments of the function.
+    """
+
+    def complete(incomplete: str) -> list[str]:
+        module, _, attribute = place.partition(":")
+        found = getattr(importlib.import_module(module), attribute)
+        names = found(**given) if callable(found) else found
+        offer = in_a_list if listed else beginning
+        return offer(incomplete, sorted(names) if ordered else names)
+
+    return complete
+
+
+def one_of(*words: str) -> Complete:
+    """Completes an option with a few fixed values."""
+    return lambda incomplete: beginning(incomplete, words)
+
+
+suites = names_in("salver.families.suite:suite_paths")
+families = names_in("salver.families.registry:generators", warn=False)
+solver = names_in("salver.runners.registry:runners", ordered=True, warn=False)
+solvers = names_in("salver.runners.registry:runners", listed=True, ordered=True, warn=False)
+embedded_solvers = names_in("salver.solvers.registry:SOLVERS")
+peers = names_in("salver.runners.foreign.peers:PEERS", ordered=True)
+questions = names_in("salver.points.entries:known_questions")
+methods = names_in("salver.points.entries:known_methods")
+metrics = names_in("salver.metrics.measure:known_metrics", listed=True)
+profiles = names_in("salver.judge.scoring:PROFILES")
+keys = names_in("salver.judge.robustness:KEYS", listed=True)
 
 
 def data_sets(incomplete: str) -> list[str]:
@@ -27,53 +53,6 @@ def data_sets(incomplete: str) -> list[str]:
     return beginning(incomplete, [name for name in NAMES if DECLARED[name].sources])
 
 
-def solver(incomplete: str) -> list[str]:
-    """Names of solvers."""
-    from salver.runners.registry import runners
-
-    return beginning(incomplete, sorted(runners(warn=False)))
-
-
-def solvers(incomplete: str) -> list[str]:
-    """Names of solvers, in a list with commas; none is offered twice."""
-    return in_a_list(incomplete, solver(""))
-
-
-def embedded_solvers(incomplete: str) -> list[str]:
-    """Names of the solvers of this package."""
-    from salver.solvers.registry import SOLVERS
-
-    return beginning(incomplete, SOLVERS)
-
-
-def questions(incomplete: str) -> list[str]:
-    """Questions about a map."""
-    from salver.points.entries import known_questions
-
-    return beginning(incomplete, known_questions())
-
-
-def methods(incomplete: str) -> list[str]:
-    """Methods of explaining."""
-    from salver.points.entries import known_methods
-
-    return beginning(incomplete, known_methods())
-
-
-def metrics(incomplete: str) -> list[str]:
-    """Metrics of robustness, in a list with commas."""
-    from salver.metrics.measure import known_metrics
-
-    return in_a_list(incomplete, known_metrics())
-
-
-def peers(incomplete: str) -> list[str]:
-    """Verifiers of others that can be installed."""
-    from salver.runners.foreign.peers import PEERS
-
-    return beginning(incomplete, sorted(PEERS))
-
-
 def runs(incomplete: str) -> list[str]:
     """Names of the runs below reports/, and `latest`."""
     from salver.core.project import project_root
@@ -82,34 +61,11 @@ def runs(incomplete: str) -> list[str]:
     return beginning(incomplete, ["latest", *(path.parent.name for path in stored)])
 
 
-def profiles(incomplete: str) -> list[str]:
-    """Ways to score."""
-    from salver.judge.scoring import PROFILES
-
-    return beginning(incomplete, PROFILES)
-
-
-def keys(incomplete: str) -> list[str]:
-    """What instances can be grouped by, in a list with commas."""
-    from salver.judge.robustness import KEYS
-
-    return in_a_list(incomplete, KEYS)
-
-
 def columns(incomplete: str) -> list[str]:
     """Columns of the leaderboard, in a list with commas."""
     from salver.judge.columns import BOARD
 
     return in_a_list(incomplete, [column.name for column in BOARD])
-
-
-def one_of(*words: str) -> Callable[[str], list[str]]:
-    """Completes an option with a few fixed values."""
-
-    def complete(incomplete: str) -> list[str]:
-        return beginning(incomplete, words)
-
-    return complete
 
 
 def beginning(incomplete: str, words: Iterable[str]) -> list[str]:

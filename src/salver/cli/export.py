@@ -32,17 +32,13 @@ def export(
 
     Example: salver export latest --to vnncomp2026 vnncomp2026_results
     """
-    from salver.core.project import project_root
     from salver.judge.judged import judge_run
     from salver.report.export import TARGETS, export_vnncomp
-    from salver.run.loaded import load_run
-    from salver.run.manifest import find_run
+    from salver.run.loaded import named_run
 
     if to not in TARGETS:
         raise SalverError(f"no form {to[:60]!r} to export to", "--to", suggestion(to, TARGETS))
-    root = project_root()
-    run = load_run(find_run(root, name), root)
-    done = export_vnncomp(judge_run(run), folder, benchmarks)
+    done = export_vnncomp(judge_run(named_run(name)), folder, benchmarks)
     if as_json:
         print_json({"folder": str(folder), **asdict(done)})
         return

@@ -23,13 +23,9 @@ def gallery(
 
     Example: salver gallery latest --per-network 5
     """
-    from salver.core.project import project_root
     from salver.judge.judged import judge_run
     from salver.report.gallery import write_gallery
-    from salver.run.loaded import load_run
-    from salver.run.manifest import find_run
+    from salver.run.loaded import named_run
 
-    root = project_root()
-    folder = find_run(root, name)
-    page, shown = write_gallery(judge_run(load_run(folder, root, data_dir)), per_network)
+    page, shown = write_gallery(judge_run(named_run(name, data_dir)), per_network)
     print(f"gallery: {shown} falsified instances in {os.path.relpath(page)}")

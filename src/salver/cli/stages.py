@@ -161,19 +161,12 @@ def run_stage(arguments: RunArguments, as_json: bool) -> Path:
     from salver.families.generate import part_of, up_to_date
     from salver.families.given import is_given
     from salver.families.suite import read_complete_suite
-    from salver.run.engines import check_engine
-    from salver.run.manifest import refuse_taken_name
-    from salver.run.run_suite import choose_runners, limits_for, resumable
+    from salver.run.run_suite import resumable
 
     if is_given(arguments.suite):
         return given_stage(arguments, as_json)
-    chosen, root, options = read_complete_suite(arguments.suite), project_root(), arguments.options()
-    check_engine(options.engine, options.device, arguments.workers)
-    limits_for(options, chosen)
-    _note_few_cores(options)
-    choose_runners(options)
-    if options.name is not None and not arguments.resume:
-        refuse_taken_name(root, options.name)
+    chosen, root = read_complete_suite(arguments.suite), project_root()
+    options = _checked_options(arguments, chosen)
     if arguments.resume and up_to_date(chosen, root) is None:
         # A resume that is refused leaves the set as it is.
         resumable(root, chosen, None, options.name)
@@ -185,6 +178,28 @@ def run_stage(arguments: RunArguments, as_json: bool) -> Path:
         run_dir, summary = _run_set(chosen, found.manifest, found.folder, options)
     _end_run(chosen, run_dir, summary, as_json)
     return run_dir
+
+
+def _checked_options(arguments: RunArguments, suite: Suite | None = None) -> RunOptions:
+    """The options of a run; what cannot be done is refused here, before any instance is made.
+
+    Raises:
+        SalverError: an engine, limit, solver or name that cannot be had.
+    """
+    from salver.core.project import project_root
+    from salver.run.engines import check_engine
+    from salver.run.manifest import refuse_taken_name
+    from salver.run.run_suite import choose_runners, limits_for
+
+    options = arguments.options()
+    check_engine(options.engine, options.device, arguments.workers)
+    if suite is not None:
+        limits_for(options, suite)
+    _note_few_cores(options)
+    choose_runners(options)
+    if options.name is not None and not arguments.resume:
+        refuse_taken_name(project_root(), options.name)
+    return options
 
 
 def _note_few_cores(options: RunOptions) -> None:
@@ -203,18 +218,9 @@ def given_stage(arguments: RunArguments, as_json: bool) -> Path:
     Raises:
         SalverError: it is no set, and as `run_stage`.
     """
-    from salver.core.project import project_root
     from salver.families.given import opened
-    from salver.run.engines import check_engine
-    from salver.run.manifest import refuse_taken_name
-    from salver.run.run_suite import choose_runners
 
-    options = arguments.options()
-    check_engine(options.engine, options.device, arguments.workers)
-    _note_few_cores(options)
-    choose_runners(options)
-    if options.name is not None and not arguments.resume:
-        refuse_taken_name(project_root(), options.name)
+    options = _checked_options(arguments)
     with kept_for_json(as_json), opened(Path(arguments.suite)) as found:
         suite = found.suite
         print(f"{suite.key}: {counted(len(found.manifest.instances), 'instance')} in {arguments.suite}")

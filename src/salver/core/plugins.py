@@ -12,7 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +21,8 @@ from typing import Any
 from salver.core.errors import SalverError, suggestion
 
 WARNED: set[str] = set()
+Names = Callable[[], frozenset[str]]
+"""What a plug-in may have been called; asked only of one that does not load, since it reads its text."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,8 @@ def find_plugins(
     own, *others = folders
     found = FoundPlugins()
     _collect_files(found, base, own, described)
-    for point in entry_points(group=group):
-        names = frozenset((point.name, point.value))
+    for point in installed_in(group):
+        names: Names = partial(frozenset, (point.name, point.value))
         _try(found, f"entry point {point.value}", names, partial(_installed, point, base))
     for folder in others:
         shipped = FoundPlugins()
@@ -80,6 +82,12 @@ def find_plugins(
         found.update({name: plugin for name, plugin in shipped.items() if name not in found})
         found.broken += shipped.broken
     return _with_warnings(found) if warn else found
+
+
+@cache
+def installed_in(group: str) -> tuple[EntryPoint, ...]:
+    """Entry points of a group; read once, since that opens a file of every installed package."""
+    return tuple(entry_points(group=group))
 
 
 def choose(name: str, known: Mapping[str, Any], kind: str) -> Any:
@@ -108,24 +116,27 @@ def _collect_files(
     found: FoundPlugins, base: type[Any], folder: Path, described: Callable[[Path], type[Any]] | None
 ) -> None:
     for path in sorted(folder.glob("*.py")):
-        _try(found, str(path), _names_in(path), partial(_declared, path, base))
+        _try(found, str(path), partial(_names_in, path), partial(_declared, path, base))
     for path in sorted(folder.glob("*.toml")) if described is not None else ():
         assert described is not None
-        _try(found, str(path), _names_in(path), partial(_described, path, described))
+        _try(found, str(path), partial(_names_in, path), partial(_described, path, described))
 
 
 def _try(
-    found: FoundPlugins, where: str, names: frozenset[str], load: Callable[[], Iterable[type[Any]]]
+    found: FoundPlugins,
+    where: str,
+    names: Names,
+    load: Callable[[], Iterable[type[Any]]],
 ) -> None:
-    """Adds what a plug-in declares, or notes why it declares nothing."""
+    """Adds what a plug-in declares, or notes why it declares nothing and what it may have been called."""
     try:
         for plugin in list(load()):
             _add(found, plugin, where)
     except SalverError as error:
-        found.broken.append(Broken(where, names, error))
+        found.broken.append(Broken(where, names(), error))
     except (Exception, SystemExit) as error:  # a plug-in's code may raise anything, or leave
         wrong = SalverError(f"does not load ({one_line(error)})", where, "correct or remove it")
-        found.broken.append(Broken(where, names, wrong))
+        found.broken.append(Broken(where, names(), wrong))
 
 
 def _add(found: FoundPlugins, plugin: type[Any], where: str) -> None:

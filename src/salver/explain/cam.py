@@ -7,7 +7,7 @@ another layer there that is named, and w the weights of the dense layer behind i
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,8 @@ class Cam(LayerMap):
     form = Form.FORWARD
     paper = "Zhou et al., CVPR 2016"
     elsewhere = ("class activation map", "class activation mapping")
+    title: ClassVar[str] = "class activation map"
+    stem: ClassVar[str] = "cam"
 
     method: Literal["cam"] = "cam"
 
@@ -90,14 +92,6 @@ class Cam(LayerMap):
             hint = f"use {source.name!r:.80}, or the method grad-cam"
             raise SalverError(what, "class activation map", hint)
         return source
-
-    @property
-    def title(self) -> str:
-        return "class activation map"
-
-    @property
-    def stem(self) -> str:
-        return "cam"
 
 
 def _hint(classifier: Network) -> str:

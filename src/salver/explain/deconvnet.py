@@ -7,7 +7,7 @@ the class, and the graph says so.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -36,13 +36,7 @@ class Deconvnet(RectifiedSignals):
     elsewhere = ("Deconvolution",)
     walk = _DeconvnetUnrolling
     masked = False
+    name: ClassVar[str] = "deconvolutional network map"
+    short: ClassVar[str] = "deconv"
 
     method: Literal["deconvnet"] = "deconvnet"
-
-    @property
-    def name(self) -> str:
-        return "deconvolutional network map"
-
-    @property
-    def short(self) -> str:
-        return "deconv"

@@ -10,7 +10,7 @@ o_j = n_j - b_j the map is x mean(g_j) + mean(o_j g_j), whose second part is pie
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field
@@ -97,16 +97,13 @@ class LocalExpectedGradients(_FromReferences):
 
     form = Form.MASKS
     paper = "Erion et al., Nature Machine Intelligence 2021"
+    short: ClassVar[str] = "localeg"
 
     method: Literal["local-expected-gradients"] = "local-expected-gradients"
 
     @property
     def name(self) -> str:
         return f"local expected gradients ({self.references.text})"
-
-    @property
-    def short(self) -> str:
-        return "localeg"
 
 
 @METHODS.register
@@ -116,6 +113,7 @@ class ExpectedGradients(_FromReferences):
     form = Form.PRODUCTS
     paper = "Erion et al., Nature Machine Intelligence 2021"
     elsewhere = ("GradientShap", "GradientExplainer", "EG")
+    short: ClassVar[str] = "eg"
 
     method: Literal["expected-gradients"] = "expected-gradients"
 
@@ -139,10 +137,6 @@ class ExpectedGradients(_FromReferences):
     @property
     def name(self) -> str:
         return f"expected gradients ({self.references.text})"
-
-    @property
-    def short(self) -> str:
-        return "eg"
 
 
 def _single(values: Any) -> Array:

@@ -78,7 +78,7 @@ class Explanation(Record):
     @property
     @abstractmethod
     def name(self) -> str:
-        """The map without its sign or logit, for readers."""
+        """The map without its sign or logit, for readers; a class variable where it is always the same."""
 
     @property
     @abstractmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ class FeatureAblation(FeatureCopies):
 
     paper = "Zeiler and Fergus, ECCV 2014"
     elsewhere = ("ablation", "leave one out")
+    short: ClassVar[str] = "ablation"
 
     method: Literal["feature-ablation"] = "feature-ablation"
 
@@ -37,7 +38,3 @@ class FeatureAblation(FeatureCopies):
     @property
     def name(self) -> str:
         return f"feature ablation{self.of_features}"
-
-    @property
-    def short(self) -> str:
-        return "ablation"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,8 @@ class Gradient(Explanation):
     form = Form.MASKS
     paper = "Simonyan et al., ICLR workshop 2014"
     elsewhere = ("Saliency", "saliency map", "vanilla", "vanilla gradient", "VG", "input gradient")
+    name: ClassVar[str] = "gradient"
+    short: ClassVar[str] = "g"
 
     method: Literal["gradient"] = "gradient"
 
@@ -39,14 +41,6 @@ class Gradient(Explanation):
         """By reverse accumulation."""
         logits, gradient = logits_and_gradient(explained.program, x, self.combination(explained.logits))
         return logits, np.abs(gradient) if self.absolute else gradient
-
-    @property
-    def name(self) -> str:
-        return "gradient"
-
-    @property
-    def short(self) -> str:
-        return "g"
 
 
 def logits_and_gradient(classifier: Program, x: Array, coefficients: Array) -> tuple[Array, Array]:

@@ -6,7 +6,7 @@ Captum's `LRP` (Ancona et al., ICLR 2018, proposition 1).
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -22,6 +22,8 @@ class GradientXInput(PlacedGradients):
     form = Form.PRODUCTS
     paper = "Shrikumar et al., 2016"
     elsewhere = ("InputXGradient", "gradient * input", "gradient times input", "GxI", "IxG")
+    name: ClassVar[str] = "gradient x input"
+    short: ClassVar[str] = "gxi"
 
     method: Literal["gradient-x-input"] = "gradient-x-input"
 
@@ -38,11 +40,3 @@ class GradientXInput(PlacedGradients):
     @property
     def kinks_at_relus(self) -> bool:
         return True
-
-    @property
-    def name(self) -> str:
-        return "gradient x input"
-
-    @property
-    def short(self) -> str:
-        return "gxi"

@@ -73,13 +73,7 @@ class GuidedBackprop(RectifiedSignals):
     elsewhere = ("GBP", "guided backpropagation", "guided ReLU")
     walk = GuidedUnrolling
     masked = True
+    name: ClassVar[str] = "guided backpropagation"
+    short: ClassVar[str] = "guided"
 
     method: Literal["guided-backprop"] = "guided-backprop"
-
-    @property
-    def name(self) -> str:
-        return "guided backpropagation"
-
-    @property
-    def short(self) -> str:
-        return "guided"

@@ -8,7 +8,7 @@ alone is piecewise constant: the local map in the words of Ancona et al. (ICLR 2
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field
@@ -62,16 +62,13 @@ class LocalIntegratedGradients(_AlongLine):
 
     form = Form.MASKS
     paper = "Sundararajan et al., ICML 2017"
+    short: ClassVar[str] = "localig"
 
     method: Literal["local-integrated-gradients"] = "local-integrated-gradients"
 
     @property
     def name(self) -> str:
         return f"local integrated gradients ({self.rule})"
-
-    @property
-    def short(self) -> str:
-        return "localig"
 
 
 @METHODS.register
@@ -81,6 +78,7 @@ class IntegratedGradients(_AlongLine):
     form = Form.PRODUCTS
     paper = "Sundararajan et al., ICML 2017"
     elsewhere = ("IG", "IntGrad", "path integrated gradients")
+    short: ClassVar[str] = "ig"
 
     method: Literal["integrated-gradients"] = "integrated-gradients"
 
@@ -94,7 +92,3 @@ class IntegratedGradients(_AlongLine):
     @property
     def name(self) -> str:
         return f"integrated gradients ({self.rule})"
-
-    @property
-    def short(self) -> str:
-        return "ig"

@@ -8,7 +8,7 @@ and `vargrad` of Captum's NoiseTunnel. The draws are those of SmoothGrad.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -32,6 +32,7 @@ class SquareGrad(_Squares):
     form = Form.PRODUCTS
     paper = "Hooker et al., NeurIPS 2019"
     elsewhere = ("smoothgrad_sq",)
+    short: ClassVar[str] = "squaregrad"
 
     method: Literal["square-grad"] = "square-grad"
 
@@ -46,10 +47,6 @@ class SquareGrad(_Squares):
     def name(self) -> str:
         return f"SquareGrad ({self.noise.text})"
 
-    @property
-    def short(self) -> str:
-        return "squaregrad"
-
 
 @METHODS.register
 class VarGrad(_Squares):
@@ -60,6 +57,7 @@ class VarGrad(_Squares):
 
     form = Form.PRODUCTS
     paper = "Adebayo et al., ICLR workshop 2018"
+    short: ClassVar[str] = "vargrad"
 
     method: Literal["var-grad"] = "var-grad"
 
@@ -86,7 +84,3 @@ class VarGrad(_Squares):
     @property
     def name(self) -> str:
         return f"VarGrad ({self.noise.text})"
-
-    @property
-    def short(self) -> str:
-        return "vargrad"

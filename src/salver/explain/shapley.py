@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ class ShapleyValues(FeatureCopies):
 
     paper = "Lundberg and Lee, NeurIPS 2017"
     elsewhere = ("ShapleyValues", "ShapleyValueSampling", "exact SHAP")
+    short: ClassVar[str] = "shapley"
 
     method: Literal["shapley"] = "shapley"
 
@@ -55,7 +56,3 @@ class ShapleyValues(FeatureCopies):
     @property
     def name(self) -> str:
         return f"exact Shapley values{self.of_features}"
-
-    @property
-    def short(self) -> str:
-        return "shapley"

@@ -7,7 +7,7 @@ Noisy inputs are not clipped to the data range: the noise of Levine, Singla and 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -70,6 +70,7 @@ class SmoothGrad(OfDraws):
     form = Form.MASKS
     paper = "Smilkov et al., 2017"
     elsewhere = ("NoiseTunnel", "SG", "smooth gradient")
+    short: ClassVar[str] = "g"
 
     method: Literal["smoothgrad"] = "smoothgrad"
 
@@ -79,10 +80,6 @@ class SmoothGrad(OfDraws):
     @property
     def name(self) -> str:
         return f"SmoothGrad ({self.noise.text})"
-
-    @property
-    def short(self) -> str:
-        return "g"
 
     def graph_name(self, network: str) -> str:
         kind = "abs" if self.absolute else "raw"

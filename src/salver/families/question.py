@@ -131,6 +131,11 @@ class Question(Record):
         """The classes that x may have."""
         return tuple(range(logits))
 
+    def top(self, values: Array) -> tuple[int, ...]:
+        """The k largest entries of a map [s], largest first; empty where the question does not rank."""
+        k = self.ranked
+        return tuple(np.argsort(-values, kind="stable")[:k].tolist()) if 0 < k < len(values) else ()
+
 
 def others(label: int, logits: int) -> tuple[int, ...]:
     """All classes but one.
@@ -142,6 +147,13 @@ def others(label: int, logits: int) -> tuple[int, ...]:
         hint = "ask about the map alone, such as `entry-moves`"
         raise SalverError("a network with one output has no other class", "question", hint)
     return tuple(k for k in range(logits) if k != label)
+
+
+def winner(logits: Array, label: int) -> int:
+    """The class of the largest logit [m]; at a tie another one than the label."""
+    best = np.flatnonzero(logits == logits.max())
+    rivals = best[best != label]
+    return int(rivals[0]) if len(rivals) else label
 
 
 def lead_of_others(logits: Array, label: int) -> Array:

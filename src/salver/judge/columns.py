@@ -133,6 +133,12 @@ def par2_cost(runs: pd.DataFrame) -> pd.Series[float]:
     return runs["wall_s"].where(runs["outcome"].isin(SOLVED), 2 * runs["limit_s"])
 
 
+def cpu_cost(runs: pd.DataFrame) -> pd.Series[float]:
+    """CPU seconds of each run, twice the limit where it is unsolved for another reason than time."""
+    had_time = runs["outcome"].isin((*SOLVED, "timeout"))
+    return runs["cpu_s"].where(had_time, 2 * runs["limit_s"])
+
+
 def _ended_so(outcome: str, runs: pd.DataFrame) -> pd.Series[bool]:
     return runs["outcome"] == outcome
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from salver.core.errors import SalverError
 from salver.core.records import Record
-from salver.judge.columns import SOLVED, par2_cost
+from salver.judge.columns import SOLVED, cpu_cost, par2_cost
 from salver.judge.machine import Machine
-from salver.judge.paired import RESAMPLES
+from salver.judge.paired import Estimate, ratio_of_sums
 
 Change = Literal["better", "worse", "no clear difference"]
 LEAST_PAIRS = 10
@@ -106,11 +105,11 @@ def differences_between(first: Machine, second: Machine) -> list[str]:
 
 
 def _per_instance(frame: pd.DataFrame) -> pd.DataFrame:
-    solved = frame["outcome"].isin(SOLVED)
-    had_time = solved | (frame["outcome"] == "timeout")
-    cpu = (frame["cpu_s"] if "cpu_s" in frame else frame["wall_s"]).where(had_time, 2 * frame["limit_s"])
     marked = frame.assign(
-        solved=solved.astype("float64"), cost=par2_cost(frame), cpu=cpu, wrong=frame["outcome"] == "wrong"
+        solved=frame["outcome"].isin(SOLVED).astype("float64"),
+        cost=par2_cost(frame),
+        cpu=cpu_cost(frame),
+        wrong=frame["outcome"] == "wrong",
     )
     groups = marked.groupby(["suite", "instance_id"])
     return groups.agg(
@@ -126,29 +125,18 @@ def _versions(frame: pd.DataFrame) -> str:
     return ", ".join(sorted(set(frame["solver_version"]))) if "solver_version" in frame else ""
 
 
-def _ratio(costs: npt.NDArray[np.float64]) -> tuple[float, float, float]:
-    """Sum of the second column by that of the first, with its interval; NaN where there is nothing."""
-    if not len(costs) or not costs[:, 0].sum() > 0:
-        return (float("nan"),) * 3
-    rng = np.random.default_rng(0)
-    sums = costs[rng.integers(0, len(costs), (RESAMPLES, len(costs)))].sum(axis=1)
-    sums = sums[sums[:, 0] > 0]
-    low, high = np.quantile(sums[:, 1] / sums[:, 0], [0.025, 0.975])
-    return float(costs[:, 1].sum() / costs[:, 0].sum()), float(low), float(high)
-
-
-def _change(pairs: int, wall: tuple[float, float, float], cpu: tuple[float, float, float]) -> Change:
+def _change(pairs: int, wall: Estimate, cpu: Estimate) -> Change:
     if pairs < LEAST_PAIRS:
         return "no clear difference"
-    if wall[2] < 1 / MARGIN and cpu[2] < 1 / MARGIN:
+    if wall.high < 1 / MARGIN and cpu.high < 1 / MARGIN:
         return "better"
-    return "worse" if wall[1] > MARGIN and cpu[1] > MARGIN else "no clear difference"
+    return "worse" if wall.low > MARGIN and cpu.low > MARGIN else "no clear difference"
 
 
 def _comparison(solver: str, pairs: pd.DataFrame, versions: tuple[str, str]) -> Comparison:
     costs = pairs[["cost_0", "cost_1"]].to_numpy(np.float64)
     either = pairs[(pairs["solved_0"] > 0) | (pairs["solved_1"] > 0)]
-    wall, cpu = _ratio(costs), _ratio(either[["cpu_0", "cpu_1"]].to_numpy(np.float64))
+    wall, cpu = ratio_of_sums(costs), ratio_of_sums(either[["cpu_0", "cpu_1"]].to_numpy(np.float64))
     gained = pairs[(pairs["solved_1"] == 1) & (pairs["solved_0"] < 1)]["instance_0"]
     lost = pairs[(pairs["solved_0"] == 1) & (pairs["solved_1"] < 1)]["instance_0"]
     return Comparison(
@@ -159,12 +147,12 @@ def _comparison(solver: str, pairs: pd.DataFrame, versions: tuple[str, str]) -> 
         lost=tuple(sorted(lost)),
         wrong=(int(pairs["wrong_0"].sum()), int(pairs["wrong_1"].sum())),
         par2=(float(costs[:, 0].mean()), float(costs[:, 1].mean())),
-        ratio=wall[0],
-        low=wall[1],
-        high=wall[2],
-        cpu_ratio=cpu[0],
-        cpu_low=cpu[1],
-        cpu_high=cpu[2],
+        ratio=wall.value,
+        low=wall.low,
+        high=wall.high,
+        cpu_ratio=cpu.value,
+        cpu_low=cpu.low,
+        cpu_high=cpu.high,
         versions=versions,
         change=_change(len(pairs), wall, cpu),
     )

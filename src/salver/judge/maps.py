@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from salver.explain.explanation import Explained
 from salver.families.instance import Facts
+from salver.families.question import winner
 from salver.judge.loaded import LoadedInstance
 from salver.nets.network import lower
 
@@ -51,7 +52,7 @@ def map_at_xhat(instance: LoadedInstance, x: Array) -> MapAtPoint:
         return at_x
     network = instance.classifier
     _, compared = Explained(network, lower(network), facts.compared_with).values(x[None])
-    return replace(at_x, map=compared[0], top=top_set(compared[0], facts))
+    return replace(at_x, map=compared[0], top=facts.question.top(compared[0]))
 
 
 def map_shape(instance: LoadedInstance) -> tuple[int, ...]:
@@ -71,16 +72,4 @@ def map_shape(instance: LoadedInstance) -> tuple[int, ...]:
 def map_of_outputs(facts: Facts, outputs: Array) -> MapAtPoint:
     """What the outputs [m] of a query's network say."""
     values = facts.map_in(outputs)
-    return MapAtPoint(values, _winner(outputs[: facts.logits], facts.label), top_set(values, facts))
-
-
-def _winner(logits: Array, label: int) -> int:
-    best = np.flatnonzero(logits == logits.max())
-    others = best[best != label]
-    return int(others[0]) if len(others) else label
-
-
-def top_set(values: Array, facts: Facts) -> tuple[int, ...]:
-    """The k largest entries of a map [s], largest first; empty where the question does not rank."""
-    k = facts.question.ranked
-    return tuple(np.argsort(-values, kind="stable")[:k].tolist()) if 0 < k < len(values) else ()
+    return MapAtPoint(values, winner(outputs[: facts.logits], facts.label), facts.question.top(values))

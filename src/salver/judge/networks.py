@@ -12,7 +12,7 @@ import pandas as pd
 from salver.core.errors import SalverError, suggestion
 from salver.core.records import Record
 from salver.families.instance import Facts, Instance
-from salver.judge.columns import SOLVED, par2_cost
+from salver.judge.columns import cpu_cost, par2_cost
 from salver.judge.compare import LEAST_PAIRS
 from salver.judge.paired import Estimate, clustered_difference
 from salver.judge.scoring import VIRTUAL_BEST, per_instance, virtual_best
@@ -115,7 +115,6 @@ def question_key(facts: Facts) -> str:
 def _side(runs: pd.DataFrame) -> pd.DataFrame:
     """The runs on one network with what is compared; an instance without facts is in no pair."""
     known = runs[runs["asked"].notna()]
-    had_time = known["outcome"].isin((*SOLVED, "timeout"))
     return known.assign(
         # A missing value is no value to be paired by.
         delta=known["delta"].fillna(-1.0),
@@ -123,7 +122,7 @@ def _side(runs: pd.DataFrame) -> pd.DataFrame:
         falsified=(known["outcome"] == "falsified").astype("int64"),
         wrong=(known["outcome"] == "wrong").astype("int64"),
         cost=par2_cost(known),
-        cpu=known["cpu_s"].where(had_time, 2 * known["limit_s"]),
+        cpu=cpu_cost(known),
     )
 
 

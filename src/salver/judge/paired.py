@@ -42,8 +42,7 @@ def _estimate(value: Any, drawn: npt.NDArray[np.float64], pairs: int) -> Estimat
 def par2_ratio(frame: pd.DataFrame, solver: str, reference: str) -> Estimate:
     """How many times the PAR-2 of `reference` the PAR-2 of `solver` is, over the runs both have.
 
-    The interval is the percentile bootstrap over pairs (Efron & Tibshirani, 1993, ch. 13), the same on
-    every call. NaN where they share no run.
+    NaN where they share no run; see `ratio_of_sums`.
 
     Args:
         frame: columns suite, instance_id, repetition, solver and `cost_s` (PAR-2 cost in seconds).
@@ -53,11 +52,21 @@ def par2_ratio(frame: pd.DataFrame, solver: str, reference: str) -> Estimate:
         for name in (solver, reference)
     )
     pairs = pd.concat([ours, theirs], axis=1, join="inner").to_numpy(np.float64)
-    if not len(pairs):
+    return ratio_of_sums(pairs[:, ::-1])
+
+
+def ratio_of_sums(pairs: npt.NDArray[np.float64]) -> Estimate:
+    """Sum of the second column of pairs [n, 2] by that of the first; NaN where there is nothing.
+
+    The interval is the percentile bootstrap over pairs (Efron & Tibshirani, 1993, ch. 13), the same on
+    every call.
+    """
+    if not len(pairs) or not pairs[:, 0].sum() > 0:
         return NOTHING
     rng = np.random.default_rng(0)
-    drawn = pairs[rng.integers(0, len(pairs), (RESAMPLES, len(pairs)))].sum(axis=1)
-    return _estimate(pairs[:, 0].sum() / pairs[:, 1].sum(), drawn[:, 0] / drawn[:, 1], len(pairs))
+    sums = pairs[rng.integers(0, len(pairs), (RESAMPLES, len(pairs)))].sum(axis=1)
+    sums = sums[sums[:, 0] > 0]
+    return _estimate(pairs[:, 1].sum() / pairs[:, 0].sum(), sums[:, 1] / sums[:, 0], len(pairs))
 
 
 def clustered_difference(differences: npt.NDArray[np.float64], clusters: npt.NDArray[np.int64]) -> Estimate:

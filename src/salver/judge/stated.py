@@ -21,11 +21,10 @@ from salver.core.errors import SalverError, counted
 from salver.judge.judgement import WitnessVerdict
 from salver.judge.loaded import LoadedInstance
 from salver.judge.witness import (
+    INPUT_TOLERANCE,
     NO_WITNESS,
-    RULE_2026,
     MalformedWitness,
     Replay,
-    Tolerances,
     is_empty,
     not_run,
     parse_witness,
@@ -40,12 +39,11 @@ Values = Mapping[int, Array]
 """Entries of every tensor of a query, by its number."""
 
 
-def as_stated(instance: LoadedInstance, text: str | None, rule: Tolerances = RULE_2026) -> Replay:
+def as_stated(instance: LoadedInstance, text: str | None) -> Replay:
     """Replays a witness against everything that the query's text says; a text we do not read is no fault.
 
     Args:
         text: the witness as printed; None when there was none.
-        rule: the rule's tolerances; what the solver says of its outputs is not looked at.
     """
     if text is None or is_empty(text):
         return NO_WITNESS
@@ -65,7 +63,7 @@ def as_stated(instance: LoadedInstance, text: str | None, rule: Tolerances = RUL
         return Replay(verdict=WitnessVerdict.UNCHECKABLE, detail=str(error))
     except Exception as error:  # ONNX Runtime raises a dozen unrelated types; none is the solver's fault
         return not_run(error)
-    verdict, detail = _grade(query, values, rule)
+    verdict, detail = _grade(query, values)
     point = np.concatenate([values[n] for n in inputs])
     outputs = [values[n] for n in range(len(query.tensors)) if n not in stated]
     return Replay(verdict=verdict, point=tuple(point), outputs=tuple(np.concatenate(outputs)), detail=detail)
@@ -134,32 +132,31 @@ def _runtime(model: onnx.ModelProto, results: list[Tensor]) -> Runtime:
     return Runtime(model.SerializeToString(), names)
 
 
-def _grade(query: TermQuery, values: Values, rule: Tolerances) -> tuple[WitnessVerdict, str]:
+def _grade(query: TermQuery, values: Values) -> tuple[WitnessVerdict, str]:
     if not all(np.isfinite(entries).all() for entries in values.values()):
         return WitnessVerdict.INVALID, "an entry is infinite or no number"
     inputs = {n for n, tensor in enumerate(query.tensors) if tensor.role == "input"}
     worst = ""
     for number, clause in enumerate(query.clauses, 1):
         parts = [[(atom, _slack(atom, values)) for atom in part] for part in clause]
-        if any(all(_holds(atom, slack, 0.0) for atom, slack in part) for part in parts):
+        if any(all(_holds(atom, slack) for atom, slack in part) for part in parts):
             continue
         missed = max((float(min(slack for _, slack in part)) for part in parts), default=-math.inf)
         said = f"condition {number} of the query is missed by {max(0.0, -missed):.3g}"
-        if not any(
-            all(_holds(a, slack, rule.inputs if _is_about(a, inputs) else rule.outputs) for a, slack in part)
-            for part in parts
-        ):
+        if not any(all(_is_credited(atom, slack, inputs) for atom, slack in part) for part in parts):
             return WitnessVerdict.INVALID, said
         worst = worst or f"{said}, within the tolerance"
     return (WitnessVerdict.UP_TO_TOLERANCE if worst else WitnessVerdict.CORRECT), worst
 
 
-def _holds(atom: TermAtom, slack: Fraction, tolerance: float) -> bool:
-    return slack > 0 if atom.strict and not tolerance else slack >= -Fraction(tolerance)
+def _holds(atom: TermAtom, slack: Fraction) -> bool:
+    return slack > 0 if atom.strict else slack >= 0
 
 
-def _is_about(atom: TermAtom, tensors: set[int]) -> bool:
-    return all(tensor in tensors for monomial, _ in atom.terms for tensor, _ in monomial)
+def _is_credited(atom: TermAtom, slack: Fraction, inputs: set[int]) -> bool:
+    """Whether a comparison holds, or one that is about inputs alone nearly does."""
+    about_inputs = all(tensor in inputs for monomial, _ in atom.terms for tensor, _ in monomial)
+    return slack >= -Fraction(INPUT_TOLERANCE) if about_inputs else _holds(atom, slack)
 
 
 def _slack(atom: TermAtom, values: Values) -> Fraction:

@@ -60,11 +60,6 @@ class WitnessView:
     clip: Clip
 
     @property
-    def is_image(self) -> bool:
-        """Whether the input is an image; a table's entries have no neighbours."""
-        return len(self.input_shape) == 3
-
-    @property
     def input_distance(self) -> float:
         """How far the witness is from xhat in the norm of the instance."""
         return float(norm_of(self.witness - self.x, self.instance.known.norm))

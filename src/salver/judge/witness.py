@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict
 
 from salver.core.errors import SalverError
 from salver.core.records import Record
@@ -48,23 +48,10 @@ class MalformedWitness(SalverError):  # noqa: N818 - named after the verdict it 
         super().__init__(what, "witness", "print it in the VNN-LIB 1.0 or 2.0 form")
 
 
-class Tolerances(Record):
-    """How far a witness may be off.
-
-    Attributes:
-        inputs: absolute distance to the box, and to the ball, up to which a point is still credited.
-        outputs: absolute slack of each output constraint up to which it counts as satisfied.
-        relative_outputs: largest relative distance between the solver's Y and the replayed one;
-            None ignores the solver's Y.
-    """
-
-    inputs: float = Field(default=1e-4, ge=0)
-    outputs: float = Field(default=0.0, ge=0)
-    relative_outputs: float | None = Field(default=None, ge=0)
-
-
-RULE_2026 = Tolerances()
-RULE_UNTIL_2025 = Tolerances(outputs=1e-4, relative_outputs=1e-3)
+INPUT_TOLERANCE = 1e-4
+"""Distance to the box, and to the ball, up to which a point is still credited."""
+MAP_TOLERANCE = 1e-4
+"""Largest distance of an entry of a map from its definition, relative to the map's largest entry."""
 
 
 class Replay(Record):
@@ -104,23 +91,35 @@ def parse_witness(text: str, inputs: int, name: str = "X") -> Array:
     Raises:
         MalformedWitness: no assignment, an entry of X missing, given twice, out of range or not finite.
     """
-    return _variable(text, name, inputs)
+    body = _VERDICT_LINE.sub("", text, count=1).strip()
+    if not body:
+        raise MalformedWitness("is empty")
+    entries = _flat_entries(body, name) if body.startswith("(") else _tensor_entries(body, name)
+    values: dict[int, float] = {}
+    for index, token in entries:
+        if index >= inputs:
+            raise MalformedWitness(f"{name}_{index} is beyond the {inputs} entries of {name}")
+        if index in values:
+            raise MalformedWitness(f"{name}_{index} is given twice")
+        values[index] = _number(token, f"{name}_{index}")
+    missing = next((index for index in range(inputs) if index not in values), None)
+    if missing is not None:
+        raise MalformedWitness(f"{name}_{missing} is missing")
+    return np.array([values[index] for index in range(inputs)], dtype=np.float64)
 
 
-def replay(onnx: Path, prop: Property, text: str | None, tolerance: float | Tolerances = RULE_2026) -> Replay:
+def replay(onnx: Path, prop: Property, text: str | None) -> Replay:
     """Replays a witness on the network of its instance.
 
     Args:
         onnx: the instance's network, X [1, n] -> Y [1, m + s].
         prop: the query; its box, its ball and its output condition decide.
         text: the witness as printed; None when there was none.
-        tolerance: the rule's tolerances; a number stands for the 2026 rule with that input tolerance.
 
     Returns:
         `correct`: in box and ball exactly, outputs satisfied, no tolerance used. `up_to_tolerance`: credited,
         but proves nothing. `uncheckable`: the checker could not run, which is not held against the solver.
     """
-    rule = tolerance if isinstance(tolerance, Tolerances) else Tolerances(inputs=tolerance)
     if text is None or is_empty(text):
         return NO_WITNESS
     try:
@@ -134,9 +133,7 @@ def replay(onnx: Path, prop: Property, text: str | None, tolerance: float | Tole
     if outputs.shape != (prop.output_count,):
         what = f"the network has {outputs.size} outputs, the query {prop.output_count}"
         return Replay(verdict=WitnessVerdict.UNCHECKABLE, detail=what)
-    verdict, detail = _grade(prop, point, outputs, rule)
-    if rule.relative_outputs is not None and verdict is not WitnessVerdict.INVALID:
-        verdict, detail = _compare_outputs(text, outputs, rule.relative_outputs, verdict, detail)
+    verdict, detail = _grade(prop, point, outputs)
     return Replay(verdict=verdict, point=tuple(point), outputs=tuple(outputs), detail=detail)
 
 
@@ -177,7 +174,6 @@ def original_gradient(
     facts: Facts,
     x: Sequence[float] | Array,
     outputs: Sequence[float] | Array,
-    tolerance: float = 1e-4,
 ) -> Gradient:
     """Compares a replayed map with the original network's, from its definition in float64.
 
@@ -187,7 +183,6 @@ def original_gradient(
         x: the witness [n].
         outputs: replayed outputs [m + s]: m logits, then the map, then what is derived from it, which is not
             looked at.
-        tolerance: largest distance per entry, relative to the largest entry of the map.
 
     Returns:
         `agrees` or `differs`; `none` when the query is about the class alone, or the map has another size.
@@ -202,7 +197,7 @@ def original_gradient(
     if found.shape != expected.shape:
         return "none"
     scale = float(np.abs(expected).max(initial=0.0))
-    return "agrees" if bool((np.abs(found - expected) <= tolerance * scale).all()) else "differs"
+    return "agrees" if bool((np.abs(found - expected) <= MAP_TOLERANCE * scale).all()) else "differs"
 
 
 def _run(onnx: Path, x: Array) -> tuple[Array, Array]:
@@ -221,53 +216,19 @@ def _run(onnx: Path, x: Array) -> tuple[Array, Array]:
     return point.astype(np.float64), np.asarray(outputs, dtype=np.float64).reshape(-1)
 
 
-def _grade(prop: Property, point: Array, outputs: Array, rule: Tolerances) -> tuple[WitnessVerdict, str]:
+def _grade(prop: Property, point: Array, outputs: Array) -> tuple[WitnessVerdict, str]:
     apart = {"box": prop.outside_box(point), "ball": prop.outside_ball(point)}
     region = max(apart, key=lambda name: apart[name])
     outside = apart[region]
-    if not outside <= rule.inputs:
+    if not outside <= INPUT_TOLERANCE:
         return WitnessVerdict.INVALID, f"X lies {outside:.3g} outside the {region}"
-    if not prop.outputs_satisfied(outputs, rule.outputs):
+    if not prop.outputs_satisfied(outputs):
         margin = float(prop.margin(outputs))
         return WitnessVerdict.INVALID, f"the replayed outputs miss the condition by {-margin:.3g}"
     if outside > 0:
         detail = f"X lies {outside:.3g} outside the {region}, within the tolerance"
         return WitnessVerdict.UP_TO_TOLERANCE, detail
-    if not prop.outputs_satisfied(outputs):
-        return WitnessVerdict.UP_TO_TOLERANCE, "the outputs satisfy the condition only within the tolerance"
     return WitnessVerdict.CORRECT, ""
-
-
-def _compare_outputs(
-    text: str, outputs: Array, relative: float, verdict: WitnessVerdict, detail: str
-) -> tuple[WitnessVerdict, str]:
-    try:
-        stated = _variable(text, "Y", outputs.size)
-    except MalformedWitness as error:
-        return WitnessVerdict.MALFORMED, error.what
-    distance = float(np.abs(stated - outputs).max(initial=0.0))
-    largest = float(np.abs(outputs).max(initial=0.0))
-    if not distance <= relative * largest:
-        return WitnessVerdict.INVALID, f"the stated outputs are {distance:.3g} off the replayed ones"
-    return verdict, detail
-
-
-def _variable(text: str, name: str, size: int) -> Array:
-    body = _VERDICT_LINE.sub("", text, count=1).strip()
-    if not body:
-        raise MalformedWitness("is empty")
-    entries = _flat_entries(body, name) if body.startswith("(") else _tensor_entries(body, name)
-    values: dict[int, float] = {}
-    for index, token in entries:
-        if index >= size:
-            raise MalformedWitness(f"{name}_{index} is beyond the {size} entries of {name}")
-        if index in values:
-            raise MalformedWitness(f"{name}_{index} is given twice")
-        values[index] = _number(token, f"{name}_{index}")
-    missing = next((index for index in range(size) if index not in values), None)
-    if missing is not None:
-        raise MalformedWitness(f"{name}_{missing} is missing")
-    return np.array([values[index] for index in range(size)], dtype=np.float64)
 
 
 def _flat_entries(body: str, name: str) -> Iterator[tuple[int, str]]:

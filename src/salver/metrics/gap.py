@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Self
+
+from salver.points.enclosure import Enclosure, widest
 
 PRECISION = 0.01
 """Distance of the two ends at which it is enough, as a share of the upper one or of `SMALL`."""
@@ -15,51 +18,30 @@ GROWTH, VAIN_GROWTH = 2.0, 4.0
 
 
 @dataclass(frozen=True)
-class Gap:
-    """What is known of a largest value after some questions whether an input reaches a level.
+class Gap(Enclosure):
+    """What is known of a largest value: some input reaches `low`, and none reaches `high`.
 
     Attributes:
-        reached: some input reaches it. bound: none does (inf where that is known of no level).
-        low, high: ends of the levels that were asked about in vain; None where none were.
         step: how far above all that the next level lies while there is no bound.
     """
 
-    reached: float
-    bound: float = math.inf
-    low: float | None = None
-    high: float | None = None
     step: float = PRECISION
 
     def next(self) -> float | None:
         """The level to ask about next; None where the ends are near enough."""
-        if math.isinf(self.bound):
-            level = max(self.reached, self.high or 0.0) + max(self.step, PRECISION * self.reached)
+        if math.isinf(self.high):
+            asked = 0.0 if self.vain is None else self.vain[1]
+            level = max(self.low, asked) + max(self.step, PRECISION * self.low)
             return level if level < LARGEST else None
-        gaps = [(self.reached, self.bound)]
-        if self.low is not None and self.high is not None:
-            gaps = [(self.high, self.bound), (self.reached, self.low)]
-        start, end = max(gaps, key=lambda gap: gap[1] - gap[0])
+        start, end = widest(self.gaps()[::-1])
         middle = (start + end) / 2
-        near = end - start <= PRECISION * max(self.bound, SMALL)
+        near = end - start <= PRECISION * max(self.high, SMALL)
         return None if near or not start < middle < end else middle
 
-    def with_reached(self, value: float) -> Gap:
+    def with_low(self, level: float) -> Self:
         """After an input with this value."""
-        return replace(self, reached=max(self.reached, value), step=GROWTH * self.step)._trimmed()
+        return replace(super().with_low(level), step=GROWTH * self.step)
 
-    def with_bound(self, value: float) -> Gap:
-        """After a certificate that no input reaches this value."""
-        return replace(self, bound=min(self.bound, value))._trimmed()
-
-    def with_vain(self, level: float) -> Gap:
+    def with_vain(self, level: float) -> Self:
         """After a question in vain."""
-        low, high = (level if end is None else end for end in (self.low, self.high))
-        grown = replace(self, low=min(low, level), high=max(high, level), step=VAIN_GROWTH * self.step)
-        return grown._trimmed()
-
-    def _trimmed(self) -> Gap:
-        """Without what was asked in vain outside the two ends."""
-        if self.low is None or self.high is None:
-            return self
-        low, high = max(self.low, self.reached), min(self.high, self.bound)
-        return replace(self, low=low, high=high) if low <= high else replace(self, low=None, high=None)
+        return replace(super().with_vain(level), step=VAIN_GROWTH * self.step)

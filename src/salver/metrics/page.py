@@ -132,16 +132,8 @@ def scene(row: Measurement) -> SideBySide:
     if row.witness is not None:
         label = int(row.witness.logits[0].argmax())
         sides.append(Side("witness", f"class {label}", row.witness.x[0], row.witness.maps[0]))
-    values = np.concatenate([side.x for side in sides])
-    return SideBySide(
-        sides[0],
-        sides[1] if len(sides) > 1 else None,
-        given.shape,
-        row.asked.map_shape,
-        given.clip or (float(values.min()), float(values.max())),
-        row.here.epsilon,
-        given.features if len(given.features) == given.x.size else (),
-    )
+    shapes = given.shape, row.asked.map_shape
+    return SideBySide(tuple(sides), *shapes, given.clip, row.here.epsilon, given.features)
 
 
 def _witnesses(page: Page) -> bytes:

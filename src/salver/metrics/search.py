@@ -200,12 +200,12 @@ class PointSearch:
                 break
             excluded, witness = self._asked_change(level, weights, near)
             if excluded is not None:
-                gap = gap.with_bound(excluded)
+                gap = gap.with_high(excluded)
             elif witness is not None:
-                gap = gap.with_reached(self._change_at(witness, weights))
+                gap = gap.with_low(self._change_at(witness, weights))
             else:
                 gap = gap.with_vain(level)
-        return gap.bound
+        return gap.high
 
     def known_change(self, weights: Array, near: Neighbourhood) -> float:
         return self.known.bound(self._key(weights), near)

@@ -191,20 +191,29 @@ class Program:
         return self.output.evaluate(values), [zs[i] for i in range(len(self.pre))], values
 
     def rounding(self, x: Array, unit: float) -> Array:
-        """What the last sums may be off at `x` [n], absolute values and products of sums too [outputs].
+        """What the outputs may be off at `x` [n], by the sums that they and all before are added up from.
+
+        What a ReLU or a gate lets through counts as large as its own sum, whose terms may have cancelled.
 
         Args:
             unit: relative error of one sum, of the absolute values that it adds up.
         """
-        _, _, values = self.evaluate(x[None])
-        sizes = {number: np.abs(value[0]) for number, value in values.items()}
+        _, pre, values = self.evaluate(x[None])
+        sizes = {-1: np.abs(values[-1][0])}
         for number, block in enumerate(self.blocks):
-            if isinstance(block, AbsBlock | FactorBlock):
-                sizes[number] = block.value.magnitude(sizes)
+            if isinstance(block, MaskBlock):
+                sizes[number] = values[number][0]
+                continue
+            size = self.argument(block).magnitude(sizes)
+            if isinstance(block, ReluBlock):
+                size = np.where(pre[block.pre][0] > -unit * size, size, 0.0)
+            elif isinstance(block, GateBlock):
+                size = size * sizes[block.mask]
             elif isinstance(block, ProductBlock):
-                size, value = block.value.magnitude(sizes), np.abs(block.value.evaluate(values)[0])
-                factor, of_factor = np.abs(values[block.factor][0]), sizes[block.factor]
-                sizes[number] = factor * size + value * of_factor + unit * of_factor * size
+                value, of_factor = np.abs(block.value.evaluate(values)[0]), sizes[block.factor]
+                factor = np.abs(values[block.factor][0])
+                size = factor * size + value * of_factor + unit * of_factor * size
+            sizes[number] = size
         return unit * self.output.magnitude(sizes)
 
 

@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from salver.core.errors import counted
+from salver.families.question import winner
 from salver.points.decide import Decided, Robustness
 from salver.points.options import Solving
 from salver.points.point_question import PointQuestion
-from salver.report.axes import pixel
+from salver.report.axes import entry_name
 from salver.spec import Norm, norm_of
 
 if TYPE_CHECKING:
@@ -201,10 +202,7 @@ class RobustnessAnswer:
 
     def entry_name(self, entry: int) -> str:
         """An entry of the map: a feature's name, a pixel (row, column), or its number."""
-        shape, names = self.asked.map_shape, self.asked.given.features
-        if len(shape) == 1:
-            return names[entry] if len(names) == shape[0] else f"entry {entry}"
-        return f"({', '.join(map(str, pixel(entry, shape)))})"
+        return entry_name(entry, self.asked.map_shape, self.asked.given.features)
 
     def named(self, entries: list[int]) -> str:
         """Some entries of the map by name."""
@@ -220,16 +218,8 @@ class RobustnessAnswer:
         given, other = self.asked.given, self.counterexample
         sides = [self._side("point", self.point)]
         sides += [self._side("counterexample", other)] if other is not None else []
-        values = np.concatenate([side.x for side in sides])
-        scene = SideBySide(
-            sides[0],
-            sides[1] if other is not None else None,
-            given.shape,
-            self.asked.map_shape,
-            given.clip or (float(values.min()), float(values.max())),
-            self.epsilon,
-            given.features if len(given.features) == given.x.size else (),
-        )
+        shapes = given.shape, self.asked.map_shape
+        scene = SideBySide(tuple(sides), *shapes, given.clip, self.epsilon, given.features)
         return PointPicture(self.sentence, scene, self.details)
 
     def _side(self, name: str, view: PointView) -> Side:
@@ -277,12 +267,8 @@ def answer(
 
 
 def _view(asked: PointQuestion, x: Array, logits: Array, values: Array) -> PointView:
-    label = asked.posed.point.label
-    best = np.flatnonzero(logits == logits.max())
-    others = best[best != label]
-    k = asked.posed.question.ranked
-    top = tuple(np.argsort(-values, kind="stable")[:k].tolist()) if 0 < k < len(values) else ()
-    return PointView(x, values, logits, int(others[0]) if len(others) else label, top)
+    posed = asked.posed
+    return PointView(x, values, logits, winner(logits, posed.point.label), posed.question.top(values))
 
 
 def euclidean(norm: Norm) -> str:

@@ -16,10 +16,10 @@ from salver.core.records import parse_record
 from salver.explain.baseline import refuse_no_range
 from salver.spec import float32_down, float32_up
 from salver.zoo.datasets import Clip, Dataset, DataSource, bounds, open_dataset
+from salver.zoo.datasets.own.images import ENDINGS, read_image
 from salver.zoo.datasets.own.raw import kind_of
 
 Array = npt.NDArray[np.float64]
-IMAGES = (".bmp", ".gif", ".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
 MOST_BYTES = 1 << 28
 """Largest file of a point."""
 
@@ -204,9 +204,7 @@ def _without_batch(shape: tuple[int, ...]) -> tuple[int, ...]:
 def _in_file(path: Path, like: DataSource | None) -> npt.NDArray[Any]:
     """The values in a file; of an image those that the network sees, as of the images of the data set."""
     kind = path.suffix.lower()
-    if kind in IMAGES:
-        from salver.zoo.datasets.own.images import read_image
-
+    if kind in ENDINGS:
         return read_image(path, like)
     if kind not in (".npy", ".csv"):
         raise SalverError("is neither .npy nor .csv nor an image", str(path), "save it with numpy.save")

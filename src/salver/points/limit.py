@@ -35,10 +35,12 @@ def stopped_after(seconds: float) -> Iterator[None]:
         yield
         return
 
-    around, is_over = _importing(inspect.currentframe()), False
+    around, is_over, is_done = _importing(inspect.currentframe()), False, False
 
     def stop(_number: int, frame: FrameType | None) -> None:
         nonlocal is_over
+        if is_done:
+            return
         if _importing(frame) > around:
             signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
             return
@@ -49,7 +51,11 @@ def stopped_after(seconds: float) -> Iterator[None]:
     handler = signal.signal(signal.SIGALRM, stop)
     left, every = signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.0) + GRACE_S)
     try:
-        yield
+        # Of two, the outer one puts everything back even if the time is over just when the inner one ends.
+        try:
+            yield
+        finally:
+            is_done = True
     except Exception as error:
         if is_over:
             raise TimeOverError from error

@@ -17,6 +17,7 @@ from salver.families.search import significant
 from salver.points.answer import PointProof, RobustnessAnswer, answer, euclidean
 from salver.points.check import prove, refuse_proof
 from salver.points.decide import QueryFolder, Robustness, decide
+from salver.points.enclosure import Enclosure, widest
 from salver.points.options import Bisection, Solving
 from salver.points.point_question import PointQuestion
 from salver.solvers.query import Budget
@@ -31,59 +32,6 @@ DIGITS = 4
 SHARE = 1 / 3
 """Of the time that is left one question gets this much."""
 STEPS = 60
-
-
-@dataclass(frozen=True)
-class Bracket:
-    """What is known of a radius after some questions.
-
-    Attributes:
-        certified: no counterexample lies within it; attacked: one lies within it (inf where none is known).
-        low, high: ends of the radii that were asked about in vain; None where none were.
-    """
-
-    certified: float = 0.0
-    attacked: float = math.inf
-    low: float | None = None
-    high: float | None = None
-
-    def next(self, most: float, precision: float) -> float | None:
-        """The radius to ask about next; None where both ends are as near as asked.
-
-        Args:
-            most: the largest radius that is looked at.
-            precision: distance of the ends as a share of the upper.
-        """
-        top = min(self.attacked, most)
-        gaps = [(self.certified, top)]
-        if self.low is not None and self.high is not None:
-            gaps = [(self.certified, self.low), (self.high, top)]
-        start, end = max(gaps, key=lambda gap: gap[1] - gap[0])
-        if end - start <= precision * top:
-            return None
-        middle = significant((start + end) / 2, DIGITS)
-        return middle if start < middle < end else None
-
-    def with_undecided(self, epsilon: float) -> Bracket:
-        """After a question in vain."""
-        low, high = (epsilon if end is None else end for end in (self.low, self.high))
-        return replace(self, low=min(low, epsilon), high=max(high, epsilon))
-
-    def with_certified(self, epsilon: float) -> Bracket:
-        """After a certificate; questions in vain below it no longer matter."""
-        new = replace(self, certified=max(self.certified, epsilon))
-        return new.trimmed()
-
-    def with_attacked(self, distance: float) -> Bracket:
-        """After a counterexample at this distance."""
-        return replace(self, attacked=min(self.attacked, distance)).trimmed()
-
-    def trimmed(self) -> Bracket:
-        """Without what was asked in vain outside the two ends."""
-        if self.low is None or self.high is None:
-            return self
-        low, high = max(self.low, self.certified), min(self.high, self.attacked)
-        return replace(self, low=low, high=high) if low <= high else replace(self, low=None, high=None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,6 +150,21 @@ def find_radius(
         return _Questions(QueryFolder(asked, Path(folder)), solving, top).run(bisection.precision, proof)
 
 
+def next_radius(known: Enclosure, most: float, precision: float) -> float | None:
+    """The radius to ask about next; None where both ends are as near as asked.
+
+    Args:
+        known: certified up to its low end, attacked at its high one.
+        most: the largest radius that is looked at.
+        precision: distance of the ends as a share of the upper.
+    """
+    start, end = widest(known.gaps(most))
+    if end - start <= precision * min(known.high, most):
+        return None
+    middle = significant((start + end) / 2, DIGITS)
+    return middle if start < middle < end else None
+
+
 def rounded_up(value: float) -> float:
     """To `DIGITS` significant digits, never below the value."""
     near = significant(value, DIGITS)
@@ -222,23 +185,23 @@ class _Questions:
     def __init__(self, staged: QueryFolder, solving: Solving, most: float) -> None:
         self.staged, self.solving, self.most = staged, solving, most
         self.budget, self.since = Budget(solving.timeout), time.monotonic()
-        self.bracket, self.questions = Bracket(), 0
+        self.known, self.questions = Enclosure(), 0
         self.last: RobustnessAnswer | None = None
 
     def run(self, precision: float, proof: Path | None) -> RadiusAnswer:
         radius: float | None = self.most
         while radius is not None and self.questions < STEPS and not (self.questions and self.budget.over):
             self.ask(radius)
-            if self.bracket.attacked == 0:
+            if self.known.high == 0:
                 break
-            radius = self.bracket.next(self.most, precision)
+            radius = next_radius(self.known, self.most, precision)
         assert self.last is not None
-        written = self.proved(proof) if proof is not None and self.bracket.certified > 0 else None
-        found, seconds = self.bracket, time.monotonic() - self.since
+        written = self.proved(proof) if proof is not None and self.known.low > 0 else None
+        found, seconds = self.known, time.monotonic() - self.since
         asked, questions = self.staged.asked, self.questions
         return RadiusAnswer(
-            found.certified,
-            found.attacked,
+            found.low,
+            found.high,
             self.most,
             asked,
             self.solving,
@@ -258,21 +221,21 @@ class _Questions:
         )
         match decided.robustness:
             case Robustness.ROBUST:
-                self.bracket = self.bracket.with_certified(radius)
+                self.known = self.known.with_low(radius)
             case Robustness.NOT_ROBUST:
-                if 0 < self.bracket.certified >= said.distance:
+                if 0 < self.known.low >= said.distance:
                     what = f"a counterexample {said.distance:g} away contradicts a certificate"
                     raise SalverError(what, self.solving.solver, "this is a fault: please report it")
-                self.bracket = self.bracket.with_attacked(said.distance)
+                self.known = self.known.with_high(said.distance)
             case _:
-                self.bracket = self.bracket.with_undecided(radius)
+                self.known = self.known.with_vain(radius)
         if self.last is None or said.distance <= self.last.distance:
             self.last = said
 
     def proved(self, proof: Path) -> PointProof | None:
         """A proof for the certified radius, which is decided once more for what a proof can use."""
         budget = Budget(max(self.budget.left, self.solving.timeout * SHARE))
-        decided = decide(self.staged, self.bracket.certified, self.solving, budget, record=True)
+        decided = decide(self.staged, self.known.low, self.solving, budget, record=True)
         if decided.robustness is not Robustness.ROBUST:
             return None
-        return prove(self.staged, self.bracket.certified, decided, budget, proof)
+        return prove(self.staged, self.known.low, decided, budget, proof)

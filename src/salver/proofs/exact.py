@@ -211,18 +211,23 @@ class Matrix:
 
     def sizes(self, columns: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """About abs(self) [m, n] @ columns [n] >= 0 in floats, infinite where that is too large for one."""
-        return self._roughly([abs(limb) for limb in self._limbs], columns)
-
-    def roughly(self, columns: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """About self [m, n] @ columns [n] in floats."""
-        return self._roughly(self._limbs, columns)
-
-    def _roughly(self, limbs: list[Any], columns: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         total = np.zeros(self.shape[0])
-        for number, limb in enumerate(limbs):
+        for number, limb in enumerate(self._limbs):
             with np.errstate(over="ignore", under="ignore"):
-                total = total + np.ldexp(limb @ columns, LIMB * number + self._exponent)
+                total = total + np.ldexp(abs(limb) @ columns, LIMB * number + self._exponent)
         return np.asarray(total / self._divisor)
+
+    @cached_property
+    def floats(self) -> Any:
+        """About the matrix in floats, dense or sparse, for what is no part of a check."""
+        total: Any = None
+        for number, limb in enumerate(self._limbs):
+            part = limb.copy()
+            entries = part if isinstance(part, np.ndarray) else part.data
+            with np.errstate(over="ignore", under="ignore"):
+                entries[:] = np.ldexp(entries, LIMB * number + self._exponent) / self._divisor
+            total = part if total is None else total + part
+        return total
 
     def after(self, rows: Ints | Digits) -> Ints:
         """rows [k, m] @ self [m, n] -> [k, n], rounded down."""

@@ -1,6 +1,8 @@
-"""Which axis of an image has its channels. Nothing is drawn here, so nothing that draws is imported."""
+"""Where an entry of an image or map lies. Nothing is drawn here, so nothing that draws is imported."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -30,3 +32,14 @@ def pixel(index: int, shape: tuple[int, ...]) -> tuple[int, ...]:
     if len(shape) == 3:
         del place[channel_axis(shape)]
     return tuple(place)
+
+
+def entry_name(entry: int, shape: tuple[int, ...], features: Sequence[str]) -> str:
+    """An entry of a map in words: a feature's name, a pixel (row, column), or its number.
+
+    Args:
+        features: names of the input's entries, which are the map's where there are as many.
+    """
+    if len(shape) == 1:
+        return features[entry] if len(features) == shape[0] else f"entry {entry}"
+    return f"({', '.join(map(str, pixel(entry, shape)))})"

@@ -15,9 +15,8 @@ import numpy.typing as npt
 from salver.core.confined import clear, write_inside
 from salver.core.errors import SalverError
 from salver.judge.judged import Judged
-from salver.judge.maps import top_set
 from salver.judge.views import WitnessView, chosen_witnesses, stored_view
-from salver.report.axes import pixel
+from salver.report.axes import entry_name
 from salver.report.side_by_side import Side, SideBySide, panels
 from salver.report.templating import environment
 from salver.report.words import asked
@@ -136,8 +135,8 @@ def _exhibit(view: WitnessView, pictures: tuple[Picture, ...]) -> GalleryItem:
 
 def top_sets(view: WitnessView) -> tuple[list[int], list[int]]:
     """The top-k sets at xhat and at the witness, where the question ranks; else empty."""
-    first, second = (list(top_set(m, view.instance.known)) for m in (view.x_map, view.witness_map))
-    return first, second
+    question = view.instance.known.question
+    return list(question.top(view.x_map)), list(question.top(view.witness_map))
 
 
 def ranks_moved(view: WitnessView) -> tuple[list[int], list[int]] | None:
@@ -149,27 +148,18 @@ def ranks_moved(view: WitnessView) -> tuple[list[int], list[int]] | None:
 
 
 def _named(view: WitnessView, entries: Sequence[int]) -> str:
-    if view.features:
-        names = [view.features[i] for i in entries]
-    elif len(view.map_shape) > 1:
-        places = (pixel(i, view.map_shape) for i in entries)
-        names = ["(" + ", ".join(map(str, place)) + ")" for place in places]
-    else:
-        names = [f"entry {i}" for i in entries]
+    names = [entry_name(entry, view.map_shape, view.features) for entry in entries]
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "") or "none"
 
 
 def _pictures(view: WitnessView) -> list[tuple[Picture, bytes]]:
     first, second = top_sets(view)
-    scene = SideBySide(
+    sides = (
         Side("xhat", view.x_class, view.x, view.x_map, tuple(first)),
         Side("witness", view.witness_class, view.witness, view.witness_map, tuple(second)),
-        view.input_shape,
-        view.map_shape,
-        view.clip,
-        view.instance.known.epsilon,
-        view.features,
     )
+    shapes, epsilon = (view.input_shape, view.map_shape), view.instance.known.epsilon
+    scene = SideBySide(sides, *shapes, view.clip, epsilon, view.features)
     name = view.instance.name
     return [(Picture(f"{name}-{one.part}.{one.format}", one.caption), one.data) for one in panels(scene)]
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from salver.report.axes import channels_first, pixel
+from salver.report.axes import channels_first, entry_name, pixel
 from salver.report.pictures import bars_svg, flattened, image_png, map_png
 from salver.zoo.datasets import Clip
 
@@ -45,19 +45,25 @@ class SideBySide:
     """What is drawn side by side.
 
     Attributes:
-        point, other: the explained input, and a counterexample where there is one.
+        sides: the explained input, and a counterexample where there is one.
         input_shape, map_shape: three sides, or the two of a map, of an image; (n,) of a table.
-        range: values of black and of white; epsilon: change at which colours are full.
-        features: names of a table's entries.
+        clip: values of black and of white; None for the least and the largest that is drawn.
+        epsilon: change at which colours are full.
+        features: names of a table's entries, where each has one.
     """
 
-    point: Side
-    other: Side | None
+    sides: tuple[Side, ...]
     input_shape: tuple[int, ...]
     map_shape: tuple[int, ...]
-    range: Clip
+    clip: Clip | None
     epsilon: float
     features: tuple[str, ...] = ()
+
+    @property
+    def range(self) -> Clip:
+        """Values of black and of white."""
+        values = np.concatenate([side.x for side in self.sides])
+        return self.clip or (float(values.min()), float(values.max()))
 
 
 @dataclass(frozen=True)
@@ -76,8 +82,8 @@ def panels(scene: SideBySide) -> list[Panel]:
 
 
 def _images(scene: SideBySide) -> list[Panel]:
-    shape, sides = scene.map_shape, [side for side in (scene.point, scene.other) if side is not None]
-    mapped = len(shape) > 1 and scene.point.map.size > 0
+    shape, sides = scene.map_shape, scene.sides
+    mapped = len(shape) > 1 and sides[0].map.size > 0
     limit = max(float(np.abs(flattened(side.map, shape)).max()) for side in sides) if mapped else 0.0
     found = []
     for part, side in zip(("x", "witness"), sides, strict=False):
@@ -86,11 +92,12 @@ def _images(scene: SideBySide) -> list[Panel]:
         if mapped:
             drawn = map_png(side.map, shape, limit, _pixels(side.top, shape))
             found.append(Panel(f"{part}-map", "its map", "png", drawn))
-    if scene.other is not None:
-        change, moved = scene.other.x - scene.point.x, scene.other.map - scene.point.map
-        drawn = map_png(change, scene.input_shape, scene.epsilon)
-        found.append(Panel("change", f"{scene.other.name} - {scene.point.name}", "png", drawn))
+    if len(sides) > 1:
+        point, other = sides
+        drawn = map_png(other.x - point.x, scene.input_shape, scene.epsilon)
+        found.append(Panel("change", f"{other.name} - {point.name}", "png", drawn))
         if mapped:
+            moved = other.map - point.map
             found.append(Panel("map-change", "difference of the maps", "png", map_png(moved, shape, limit)))
     return found
 
@@ -105,11 +112,11 @@ def _pixels(entries: Sequence[int], shape: tuple[int, ...]) -> list[int]:
 
 def _bars(scene: SideBySide) -> list[Panel]:
     """Charts of the entries with the largest saliency: inputs, maps and both differences."""
-    sides = [side for side in (scene.point, scene.other) if side is not None]
+    sides = scene.sides
     one_each = all(side.map.shape == side.x.shape for side in sides)
     size = np.max([np.abs(side.map if one_each else side.x) for side in sides], axis=0)
     kept = np.sort(np.argsort(-size, kind="stable")[:MOST_BARS])
-    names = [scene.features[i] if scene.features else f"entry {i}" for i in kept]
+    names = [entry_name(int(i), (len(size),), scene.features) for i in kept]
     inputs = {side.name: side.x[kept] for side in sides}
     between = " and ".join(inputs)
     charts = [("inputs", between, "input", names, inputs)]

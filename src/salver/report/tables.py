@@ -161,14 +161,8 @@ def leaderboard_csv(boards: Sequence[pd.DataFrame], unfinished: str = "") -> str
     parts = [
         board.rename(columns={board.columns[0]: "group"}).assign(by=str(board.columns[0])) for board in boards
     ]
-    whole = pd.concat(parts, ignore_index=True).round(
-        {column.name: 3 for column in BOARD if column.digits is not None}
-    )
-    columns = ["by", *(name for name in whole.columns if name != "by")]
-    if unfinished:
-        whole, columns = whole.assign(unfinished=unfinished), ["unfinished", *columns]
-    texts = {name: [plain(str(cell)) for cell in whole[name]] for name in ("group", "solver")}
-    return whole[columns].assign(**texts).to_csv(index=False, lineterminator="\n")
+    whole = pd.concat(parts, ignore_index=True)
+    return numbers_csv(whole[["by", *(name for name in whole.columns if name != "by")]], unfinished, digits=3)
 
 
 def results_csv(frame: pd.DataFrame) -> str:
@@ -193,25 +187,15 @@ def plain(cell: str) -> str:
     return f"'{cell}" if cell[:1] in _FORMULA else cell
 
 
-def leaderboard_latex(
-    boards: Sequence[pd.DataFrame],
-    profile: Profile,
-    notices: Sequence[str] = (),
-    columns: Sequence[str] | None = None,
-) -> str:
+def leaderboard_latex(boards: Sequence[pd.DataFrame], profile: Profile, notices: Sequence[str] = ()) -> str:
     """A `table` for each leaderboard in the style of booktabs, the best of each group in bold.
 
-    The notices stand in comments, the first one also in the captions.
-
-    Args:
-        columns: by name, in this order; None for all but counts that are zero everywhere.
-
-    Raises:
-        SalverError: no such column.
+    The notices stand in comments, the first one also in the captions. Counts that are zero everywhere are
+    left out.
     """
     made = []
     for board in boards:
-        chosen = chosen_columns(columns, BOARD, shown_in(board))
+        chosen = chosen_columns(None, BOARD, shown_in(board))
         by = str(board.columns[0])
         caption = f"Results by {by}. Score: {profile.title}."
         made.append((board_table(board, chosen, rising=profile.ascending), caption, f"by-{by}"))
@@ -238,14 +222,14 @@ def shares_csv(found: Mapping[str, pd.DataFrame], unfinished: str = "") -> str:
     return numbers_csv(whole[["by", "group", *others]], unfinished)
 
 
-def numbers_csv(table: pd.DataFrame, unfinished: str = "") -> str:
-    """A table of numbers for programs; of an unfinished run the first column says so."""
+def numbers_csv(table: pd.DataFrame, unfinished: str = "", digits: int = 6) -> str:
+    """A table for programs, with decimals of its numbers; of an unfinished run the first column says so."""
     texts = {
         str(name): [plain(str(cell)) for cell in table[name]]
         for name in table.columns
         if not pd.api.types.is_numeric_dtype(table[name])
     }
-    whole = table.round(6).assign(**texts)
+    whole = table.round(digits).assign(**texts)
     if unfinished:
         whole.insert(0, "unfinished", unfinished)
     return whole.to_csv(index=False, lineterminator="\n")
@@ -275,20 +259,12 @@ def shown_share(shares: pd.DataFrame) -> Callable[[ShareColumn], bool]:
 
 def disagreements_csv(found: Sequence[Disagreement]) -> str:
     """Every disagreement, one a line; solvers separated by spaces."""
+    header = ["suite", "family", "instance", "instance_id", "sat", "unsat", "wrong", "truth", "detail"]
     rows = [
-        [
-            d.suite,
-            d.family,
-            d.instance,
-            d.instance_id,
-            *map(" ".join, (d.sat, d.unsat, d.wrong)),
-            d.truth,
-            d.detail,
-        ]
+        [value if isinstance(value, str) else " ".join(value) for value in (getattr(d, n) for n in header)]
         for d in found
     ]
-    header = ["suite", "family", "instance", "instance_id", "sat", "unsat", "wrong", "truth", "detail"]
-    return _csv([header, *rows])
+    return numbers_csv(pd.DataFrame(rows, columns=header))
 
 
 def solver_file_name(solver: str) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from salver.core.confined import UnfitFileError, refuse_leaving
 from salver.core.errors import SalverError
+from salver.core.project import project_root
 from salver.core.records import sharing_field_names
 from salver.families.instance import Instance
 from salver.families.instance_set import read_manifest
@@ -21,7 +22,7 @@ from salver.families.selection import Selection, select
 from salver.judge.loaded import LoadedSet, StoredRun, read_set
 from salver.run.events import EventLog
 from salver.run.kept_set import edited_since, kept_set, refuse_changed_set
-from salver.run.manifest import RunManifest, read_run
+from salver.run.manifest import RunManifest, find_run, read_run
 from salver.runners.answers import RunRecord
 
 PART = "A part of the set was run"
@@ -134,6 +135,12 @@ def load_run(run_dir: Path, root: Path, data_dir: Path | None = None) -> LoadedR
     remarks = [f"{PART}: {part}." if part else "", of_settings(stored, records)]
     remarks.append(_of_edits(manifest, run_dir, root))
     return LoadedRun(run_dir, instances, records, manifest, covered, tuple(filter(None, remarks)))
+
+
+def named_run(name: str, data_dir: Path | None = None) -> LoadedRun:
+    """A run of the project as a person names it; see `find_run` and `load_run`. Raises: SalverError."""
+    root = project_root()
+    return load_run(find_run(root, name), root, data_dir)
 
 
 def of_settings(stored: Sequence[RunRecord], records: Sequence[RunRecord]) -> str:

@@ -10,7 +10,7 @@ from salver.core.confined import clear, folder_inside, list_inside, unpack_insid
 from salver.core.errors import SalverError
 from salver.core.files import sync
 from salver.runners.answers import RunRecord
-from salver.supervise.finished import Finished
+from salver.supervise.finished import MEASURED, Finished
 
 FOLDERS = ("logs", "cex")
 """What a run stores lies in these folders of its own."""
@@ -84,19 +84,8 @@ def read_finished(run_dir: Path, record: RunRecord) -> Finished:
     except OSError as error:
         what = f"cannot read a stored log ({error.strerror or error})"
         raise SalverError(what, str(folder), "run this job again") from error
-    return Finished(
-        termination=record.termination,
-        exit_code=record.exit_code,
-        signal=record.signal,
-        wall_s=record.wall_s,
-        cpu_s=record.cpu_s,
-        memory_mb=record.memory_mb,
-        measured=record.measured,
-        stdout=stdout,
-        stderr=stderr,
-        files=files,
-        reason=record.reason,
-    )
+    measured = record.model_dump(include=MEASURED)
+    return Finished(**measured, stdout=stdout, stderr=stderr, files=files, reason=record.reason)
 
 
 def _packed(text: str) -> bytes:

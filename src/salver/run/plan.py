@@ -13,7 +13,7 @@ from salver.core.records import Record
 from salver.families.instance import Instance
 from salver.runners.answers import Claim, Job, RunRecord
 from salver.runners.contract import Runner, why_unsupported
-from salver.supervise.finished import Finished, Limits, Termination
+from salver.supervise.finished import MEASURED, Finished, Limits, Termination
 
 LimitsFor = Callable[[Instance, Runner], Limits]
 
@@ -52,13 +52,7 @@ class PlannedJob(Record):
             solver_version=job.solver_version,
             repetition=job.repetition,
             limit_s=job.limits.wall_s,
-            termination=finished.termination,
-            exit_code=finished.exit_code,
-            signal=finished.signal,
-            wall_s=finished.wall_s,
-            cpu_s=finished.cpu_s,
-            memory_mb=finished.memory_mb,
-            measured=finished.measured,
+            **finished.model_dump(include=MEASURED),
             claim=claim,
             reason=reason,
             witness=witness,
@@ -121,10 +115,7 @@ def plan(
 
 def unsupported_record(planned: PlannedJob, reason: str) -> RunRecord:
     """The record of a job that the solver cannot take; nothing was run."""
-    nothing = Finished(
-        termination=Termination.UNSUPPORTED, exit_code=None, signal=None, wall_s=0.0, cpu_s=0.0, memory_mb=0.0
-    )
-    return planned.record(nothing, Claim.NONE, reason)
+    return planned.record(Finished(termination=Termination.UNSUPPORTED), Claim.NONE, reason)
 
 
 def _draw(seed: int, *parts: object) -> bytes:

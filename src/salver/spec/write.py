@@ -23,11 +23,11 @@ def to_vnnlib1(prop: Property, header: Sequence[str] = ()) -> str:
     return "\n".join(lines) + "\n"
 
 
-def to_vnnlib2(prop: Property, header: Sequence[str] = (), network: str = "N") -> str:
-    """VNN-LIB 2.0: one network `network` with input X real [1, n] and output Y real [1, outputs]."""
+def to_vnnlib2(prop: Property, header: Sequence[str] = ()) -> str:
+    """VNN-LIB 2.0: one network N with input X real [1, n] and output Y real [1, outputs]."""
     lines = ["(vnnlib-version <2.0>)", *(f"; {line}" for line in header)]
     lines += [
-        f"(declare-network {network}",
+        "(declare-network N",
         f"  (declare-input X real [1,{len(prop.input_lower)}])",
         f"  (declare-output Y real [1,{prop.output_count}])",
         ")",

@@ -51,11 +51,11 @@ class Finished(Record):
     """
 
     termination: Termination
-    exit_code: int | None
-    signal: int | None
-    wall_s: float
-    cpu_s: float
-    memory_mb: float
+    exit_code: int | None = None
+    signal: int | None = None
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+    memory_mb: float = 0.0
     command: tuple[str, ...] = ()
     environment: dict[str, str] = Field(default_factory=dict)
     stdout: str = ""
@@ -64,3 +64,7 @@ class Finished(Record):
     unread: dict[str, Literal["unfit", "large"]] = Field(default_factory=dict)
     reason: str = ""
     measured: Measured = "rss-polling"
+
+
+MEASURED = {"termination", "exit_code", "signal", "wall_s", "cpu_s", "memory_mb", "measured"}
+"""What a run's record has of `Finished`, under the same names."""

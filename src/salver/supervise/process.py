@@ -206,15 +206,7 @@ def _ending(returncode: int) -> str:
 
 def lost(reason: str) -> Finished:
     """A run that this side lost, through no fault of the tool."""
-    return Finished(
-        termination=Termination.INFRASTRUCTURE,
-        exit_code=None,
-        signal=None,
-        wall_s=0.0,
-        cpu_s=0.0,
-        memory_mb=0.0,
-        reason=reason,
-    )
+    return Finished(termination=Termination.INFRASTRUCTURE, reason=reason)
 
 
 def read_capped(path: Path, cap: int) -> str:

@@ -195,18 +195,9 @@ def run_with_runexec(
         return lost(f"{error} {notes}".strip())
     termination = ending(measured, limits)
     why = "" if termination is Termination.EXITED else f"runexec: {_why(measured)}"
-    return run.model_copy(
-        update={
-            "termination": termination,
-            "exit_code": measured.exit_code,
-            "signal": measured.signal,
-            "wall_s": measured.wall_s,
-            "cpu_s": measured.cpu_s,
-            "memory_mb": measured.memory_mb,
-            "measured": "runexec",
-            "reason": "; ".join(filter(None, (why, run.reason))),
-        }
-    )
+    reason = "; ".join(filter(None, (why, run.reason)))
+    ended = {"termination": termination, "measured": "runexec", "reason": reason}
+    return run.model_copy(update=measured._asdict() | ended)
 
 
 def _why(measured: Measured) -> str:

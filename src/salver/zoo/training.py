@@ -40,19 +40,19 @@ class Schedule(Protocol):
 def isolated_torch(seed: int) -> Iterator[None]:
     """One thread, deterministic algorithms, float64 and a seeded generator; all put back on leaving."""
     threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
-    deterministic = torch.are_deterministic_algorithms_enabled()
-    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    deterministic = torch.get_deterministic_debug_mode()
     with torch.random.fork_rng(devices=[]):
         try:
             torch.set_num_threads(1)
             torch.set_default_dtype(torch.float64)
-            torch.use_deterministic_algorithms(True)
+            # Says the same as `use_deterministic_algorithms`, which loads torch's compiler: two seconds.
+            torch.set_deterministic_debug_mode("error")
             torch.manual_seed(seed)
             yield
         finally:
             torch.set_num_threads(threads)
             torch.set_default_dtype(dtype)
-            torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+            torch.set_deterministic_debug_mode(deterministic)
 
 
 def train(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import zlib
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -128,6 +129,7 @@ def stored_bytes(path: Path) -> bytes:
         if not path.is_file() and path.exists():
             raise SalverError("is no plain file", str(path), "name an ONNX file")
         with path.open("rb") as stream:
+            _refuse_size(os.fstat(stream.fileno()).st_size, path)
             data = _at_most(stream, path)
         is_packed = data.startswith(GZIP)
         if is_packed != (path.suffix.lower() == ".gz"):
@@ -147,9 +149,13 @@ def stored_bytes(path: Path) -> bytes:
 
 def _at_most(stream: Any, path: Path) -> bytes:
     data: bytes = stream.read(MOST_BYTES + 1)
-    if len(data) > MOST_BYTES:
-        raise SalverError(f"is larger than {MOST_BYTES >> 20} MiB", str(path), "use a smaller network")
+    _refuse_size(len(data), path)
     return data
+
+
+def _refuse_size(count: int, path: Path) -> None:
+    if count > MOST_BYTES:
+        raise SalverError(f"is larger than {MOST_BYTES >> 20} MiB", str(path), "use a smaller network")
 
 
 def _refuse_other_kinds(data: bytes, path: Path) -> None:

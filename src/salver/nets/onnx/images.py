@@ -29,6 +29,9 @@ def pad(builder: GraphBuilder, node: onnx.NodeProto, attributes: dict[str, Any])
         return
     if mode != "constant" and mode not in _MODES:
         raise builder.fail(node, f"with mode {mode!r:.40}")
+    if mode == "wrap" and any(not 0 <= pad <= n for n, pair in zip(full, pads, strict=True) for pad in pair):
+        # ONNX Runtime then reads behind the tensor's end.
+        raise builder.fail(node, "with mode 'wrap' and pads that are negative or longer than their axis")
     places = np.arange(math.prod(full)).reshape(full)
     around = [(max(0, before), max(0, behind)) for before, behind in pads]
     options: Any = {"constant_values": -1} if mode == "constant" else {"mode": mode}

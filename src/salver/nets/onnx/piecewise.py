@@ -87,7 +87,8 @@ def _bound(builder: GraphBuilder, node: onnx.NodeProto, attributes: dict[str, An
         if node.input[place] not in builder.constants:
             raise builder.fail(node, "with a variable bound")
         found = np.float64(np.ravel(builder.constants[node.input[place]])[0])
-    return None if found is None or abs(found) >= UNBOUNDED else found
+    far = UNBOUNDED if name == "max" else -UNBOUNDED
+    return None if found is None or found / far >= 1.0 else found
 
 
 def _between(builder: GraphBuilder, output: str, source: str, low: Any, high: Any) -> None:

@@ -1,9 +1,10 @@
 """The box of a query covered by smaller ones, tens of them bounded at once, for queries of few inputs.
 
 A box is refuted by bounds that are rounded outwards, as in `bounding.many_boxes`; cut in two across one
-input; or left to the search as a node of its own. It is left where few neurons are open, since one linear
-relaxation closes most such boxes. It is also left where the last cut decided no more than a split on a sign
-does for certain. So boxes are not cut for ever along the z = 0 of a neuron: that is what signs are for.
+input; or searched by itself where few neurons are open (`small_boxes`). It is searched, too, where the last
+cut decided no more than a split on a sign does for certain. So boxes are not cut for ever along the z = 0 of
+a neuron. What such a search does not close in time is split on a sign. Boxes that need more are left to the
+search as nodes.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ import numpy.typing as npt
 from salver.nets.affine import Affine
 from salver.solvers.bounding.bounds import Bounds, Signs
 from salver.solvers.bounding.many_boxes import BoundedBoxes, bound_boxes
+from salver.solvers.hybrid.branching import branching_neuron
 from salver.solvers.hybrid.node import SearchNode
+from salver.solvers.hybrid.small_boxes import MOST_OPEN, SmallBoxes
 from salver.solvers.query import Query
 from salver.solvers.slack import slack_rows
 
@@ -33,9 +36,8 @@ KEPT = 1 << 22
 """Neurons of all boxes left to the search whose bounds are kept, at most; each takes some 100 bytes."""
 ONE_NEURON = 1.0
 """Neurons that a split on a sign decides for certain; a cut must decide more to be worth as much."""
-FEW = 8
-"""Open neurons up to which a box is left to the search: one linear program then closes nearly all of them, in
-the time of some forty boxes here."""
+FEW = 10
+"""Open neurons up to which a box is searched by itself, or left to the search."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,17 +86,19 @@ class Cover:
     Attributes:
         query: the whole, over the program of `within`.
         within: bounds of all of it.
-        few: open neurons up to which a box is left to the search.
+        few: open neurons up to which a box is not cut.
         waiting: parts that are neither closed nor split, the next ones last.
+        small: nodes that are not cut, each with its share, and are to be searched by themselves.
         leaves: nodes that are left to the search.
         bounded: parts so far.
-        closed, done: share of the whole that bounds refuted, and with what is left to the search.
+        closed, done: share of the whole that was refuted, and with what is left to the search.
     """
 
     query: Query
     within: Bounds
     few: int = FEW
     waiting: Parts = field(init=False)
+    small: list[tuple[SearchNode, float]] = field(default_factory=list)
     leaves: list[SearchNode] = field(default_factory=list)
     bounded: int = 0
     closed: float = 0.0
@@ -105,13 +109,34 @@ class Cover:
         signs = tuple(sign[:, None] for sign in known.signs)
         box = (known.input_lower[:, None], known.input_upper[:, None])
         self.waiting = Parts(*box, signs, np.full(1, np.inf), np.ones(1))
-        self._refutation = _Refutation(self.query)
+        self._refutation, self._small_boxes = _Refutation(self.query), SmallBoxes(self.query)
         program = self.query.program
         cells = (program.input_size + 1) * sum(block.size for block in program.blocks)
         self.batch = max(1, min(BATCH, CELLS // max(1, cells)))
 
+    @property
+    def ended(self) -> bool:
+        return not (self.waiting.count or self.small)
+
     def step(self) -> Array:
-        """Bounds the next parts, and closes or splits each; middles [k, n] of what is left of them."""
+        """Searches the next small box, else bounds the next parts and closes or splits each.
+
+        Returns:
+            Points [k, n] of what is left: middles of boxes, and what relaxations gave.
+        """
+        return self._search() if self.small else self._bound()
+
+    def _search(self) -> Array:
+        node, share = self.small.pop()
+        found = self._small_boxes.decide(node.within)
+        if found.closed:
+            self.closed, self.done = self.closed + share, self.done + share
+        else:
+            self._split(node, share, found.whole)
+        points = [] if found.point is None else [found.point]
+        return np.array(points).reshape(-1, self.query.program.input_size)
+
+    def _bound(self) -> Array:
         next_ = slice(max(0, self.waiting.count - self.batch), None)
         parts, self.waiting = self.waiting.pick(next_), self.waiting.pick(slice(None, next_.start))
         found = bound_boxes(self.query.program, parts.low, parts.high, self.within, parts.signs)
@@ -123,9 +148,15 @@ class Cover:
         stuck = (parts.before - open_ <= ONE_NEURON) | (effect.max(axis=0) <= 0)
         left = ~refuted & (stuck | (open_ <= self.few))
         self.closed += float(parts.share[refuted].sum())
-        self.done += float(parts.share[refuted | left].sum())
         parts = replace(parts, signs=tuple(found.bounds.signs))
-        self.leaves += [self._leaf(found, part) for part in np.flatnonzero(left).tolist()]
+        tried = left & (open_ <= MOST_OPEN) & self._small_boxes.possible
+        for part in np.flatnonzero(left).tolist():
+            node = self._node(found, part)
+            if tried[part]:
+                self.small.append((node, float(parts.share[part])))
+            else:
+                self._leave(node)
+        self.done += float(parts.share[refuted | (left & ~tried)].sum())
         middles = (parts.low + (parts.high - parts.low) / 2)[:, ~refuted].T
         cut = np.flatnonzero(~refuted & ~left)
         halves = _cut(parts.pick(cut), effect[:, cut].argmax(axis=0), open_[cut])
@@ -139,15 +170,34 @@ class Cover:
             f"waiting {self.waiting.count}"
         )
 
-    def _leaf(self, found: BoundedBoxes, at: int) -> SearchNode:
-        """The node of a box, with its bounds while there is room for them: then it needs none of its own."""
-        whole, bounds = self.within, found.bounds
-        if len(self.leaves) * sum(block.size for block in self.query.program.blocks) < KEPT:
-            low, high = bounds.output_lower[:, at].copy(), bounds.output_upper[:, at].copy()
-            known = replace(found.of(at), output_lower=low, output_upper=high, ball=whole.ball)
-            return SearchNode(dict(enumerate(known.signs)), known, bounded=True)
-        within = boxed(whole, bounds.input_lower[:, at].copy(), bounds.input_upper[:, at].copy())
-        return SearchNode({number: sign[:, at].copy() for number, sign in enumerate(bounds.signs)}, within)
+    def _split(self, node: SearchNode, share: float, whole: bool) -> None:
+        """Splits a box on a sign, but where all signs are known in a solution of its relaxation."""
+        chosen = None if whole else branching_neuron(self.query.program, node.within)
+        if chosen is None:
+            self.done += share
+            self._leave(node)
+            return
+        pre, neuron = chosen
+        box = (node.within.input_lower[:, None], node.within.input_upper[:, None])
+        signs = [sign[:, None] for sign in node.within.signs]
+        for side in (-1, 1):
+            signs[pre] = signs[pre].copy()
+            signs[pre][neuron] = side
+            part = Parts(*box, tuple(signs), np.full(1, np.inf), np.full(1, share / 2))
+            self.waiting = Parts.joined([self.waiting, part])
+
+    def _node(self, found: BoundedBoxes, at: int) -> SearchNode:
+        """The node of a box, with its bounds: then it needs none of its own."""
+        low, high = found.bounds.output_lower[:, at].copy(), found.bounds.output_upper[:, at].copy()
+        known = replace(found.of(at), output_lower=low, output_upper=high, ball=self.within.ball)
+        return SearchNode(dict(enumerate(known.signs)), known, bounded=True)
+
+    def _leave(self, node: SearchNode) -> None:
+        """Leaves a node to the search, with its bounds while there is room for them."""
+        if len(self.leaves) * sum(block.size for block in self.query.program.blocks) >= KEPT:
+            within = boxed(self.within, node.within.input_lower, node.within.input_upper)
+            node = SearchNode(node.signs, within)
+        self.leaves.append(node)
 
 
 def boxed(bounds: Bounds, low: Array, high: Array) -> Bounds:

@@ -102,7 +102,7 @@ class CoverTurns:
 
     @property
     def ended(self) -> bool:
-        return not self.cover.waiting.count
+        return self.cover.ended
 
     @property
     def pays(self) -> bool:

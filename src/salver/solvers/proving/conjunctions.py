@@ -9,7 +9,6 @@ import numpy as np
 from salver.proofs.context import Context
 from salver.proofs.row_sum import MOST_AT_ONCE
 from salver.solvers.bounding.bounds import Bounds
-from salver.solvers.slack import slack_rows
 
 if TYPE_CHECKING:
     from salver.solvers.proving.deductions import Deductions
@@ -92,10 +91,8 @@ def _drop_by_ranges(deductions: Deductions, context: Context, bounds: Bounds, cl
 def _drop_some(
     deductions: Deductions, context: Context, bounds: Bounds, clause: int, places_: list[tuple[int, int, int]]
 ) -> None:
-    atoms = [deductions.query.prop.clauses[c][part][number] for c, part, number in places_]
-    slack = slack_rows(deductions.program.output, atoms)
     rows = deductions.rows()
-    least = deductions.minimise(bounds, slack.rows(np.arange(slack.size), -1.0), rows)
+    least = deductions.minimise(bounds, deductions.against(tuple(places_)), rows)
     for lemma, place in enumerate(places_):
         rows.add_atom(lemma, place, 1.0)
     keep = least > 0

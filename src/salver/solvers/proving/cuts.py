@@ -34,7 +34,7 @@ class Cuts:
     Attributes:
         affine: the rows [count].
         signs: of each row that says a decided sign, pre-activation, neuron and sign; None for an atom.
-        atoms: of each other row, its number among the atoms of `Places.comparisons`.
+        atoms: of each other row, its number among the atoms of `Places.comparisons`; -1 for one that is none.
         halfspaces: the rows' majorants over the box.
     """
 
@@ -50,8 +50,11 @@ class Cuts:
             if sign is not None:
                 groups.setdefault((sign[0], sign[2]), []).append(number)
                 continue
+            if self.atoms[number] < 0:
+                continue
             lemmas = np.flatnonzero(multipliers[:, number])
-            rows.add_atom(lemmas, places.comparisons[self.atoms[number]], multipliers[lemmas, number])
+            if len(lemmas):  # an atom that is not certain here has no place
+                rows.add_atom(lemmas, places.comparisons[self.atoms[number]], multipliers[lemmas, number])
         for (pre, side), numbers in groups.items():
             lemmas, columns = np.nonzero(multipliers[:, numbers])
             neurons = np.array([sign[1] for sign in map(self.signs.__getitem__, numbers) if sign is not None])

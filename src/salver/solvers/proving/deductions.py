@@ -30,10 +30,12 @@ from salver.solvers.hybrid.linear import LinearRelaxation
 from salver.solvers.milp.model import build
 from salver.solvers.proving.certified import certified, range_of
 from salver.solvers.proving.cuts import Cuts, Sharpened, known_cuts, sharpened, stacked
+from salver.solvers.proving.draft import DraftChecker
 from salver.solvers.proving.lines import Record, by_intervals, minimise
-from salver.solvers.proving.rows import Places, Rows, places
+from salver.solvers.proving.rows import Places, Rows, listed, places
 from salver.solvers.proving.statement import stated
 from salver.solvers.query import Query
+from salver.solvers.slack import slack_rows
 
 Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
@@ -54,16 +56,21 @@ class Deductions:
     Attributes:
         query: whose program may become that of the neurons that are open in the box (`reduction`).
         files: of the query, where the proof is to be about them.
+        drafted: steps go through a draft in floats instead (`draft`).
         steps: of the proof so far.
     """
 
     query: Query
     files: QueryFiles | None = None
+    drafted: bool = False
     steps: list[Any] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.graph, self.exact = stated(self.query, self.files)
+        self.start = Context.start(self.graph, self.exact)
         self.checker = Checker(self.graph, self.exact)
+        if self.drafted:
+            self.checker = DraftChecker(self.graph, self.exact, self.start, self.query.prop.ball)
         self._choices = [n for n, clause in enumerate(self.query.prop.clauses) if len(clause) > 1]
         self.compared = [
             clause
@@ -72,6 +79,7 @@ class Deductions:
         ]
         self._places: dict[Any, Places] = {}
         self._known: tuple[Context, Bounds] | None = None
+        self._against: tuple[tuple[tuple[int, int, int], ...], Affine] | None = None
 
     @property
     def program(self) -> Program:
@@ -79,11 +87,12 @@ class Deductions:
 
     def reduce(self, program: Program) -> None:
         """Goes on with the program of the open neurons, once all other signs are certain."""
-        self.query, self._known = self.query.over(program), None
+        self.query, self._known, self._against = self.query.over(program), None, None
 
     def apply(self, context: Context, step: Any) -> list[Context]:
         """The contexts that a step leaves of one."""
         self._known = None
+        step = step if self.drafted else listed(step)
         self.steps.append(step)
         return self.checker.apply(context, step)
 
@@ -104,6 +113,14 @@ class Deductions:
     def choices_left(self, context: Context) -> bool:
         """Whether a clause has several conjunctions that may hold."""
         return any(len(context.alternatives[clause]) > 1 for clause in self._choices)
+
+    def against(self, atoms: tuple[tuple[int, int, int], ...]) -> Affine:
+        """How far atoms, by clause, conjunction and number, are from holding; kept for the next context."""
+        if self._against is None or self._against[0] != atoms:
+            named = [self.query.prop.clauses[clause][part][number] for clause, part, number in atoms]
+            slack = slack_rows(self.program.output, named)
+            self._against = atoms, slack.rows(np.arange(slack.size), -1.0)
+        return self._against[1]
 
     def switch(self, pre: int, neuron: int) -> tuple[str, int]:
         """A neuron in the checker's words: a switch and its entry."""
@@ -302,8 +319,9 @@ class Deductions:
                             [kind, output, [0], [entry], [1.0]],
                         ],
                     }
-                    if self.checker.contradictions(context, step).all():
-                        self.apply(context, step)
+                    if self.checker.conclude(context, step).all():
+                        self._known = None
+                        self.steps.append(step)
                         return True
         return False
 
@@ -316,6 +334,7 @@ class Deductions:
                 return 0
             chosen = {k: [v for v, k_ in zip(vs, keep, strict=True) if k_] for k, vs in lists.items()}
             made = {**step, **chosen, "by": rows.pick(keep)}
+            made = made if self.drafted else listed(made)
             holds = self.checker.conclude(context, made)
             if holds.all():
                 self._known = None

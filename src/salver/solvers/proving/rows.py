@@ -113,7 +113,7 @@ class Rows:
                 self.add_atom(lemma, places.of_atom[atom], multiplier)
 
     def pick(self, keep: Any) -> list[Any]:
-        """The groups of the deductions kept [count], numbered anew."""
+        """The groups of the deductions kept [count], numbered anew; of arrays (see `listed`)."""
         keep = np.asarray(keep, bool)
         number = np.cumsum(keep) - 1
         groups = []
@@ -122,7 +122,7 @@ class Rows:
             chosen = keep[lemmas]
             if chosen.any():
                 columns = (number[lemmas[chosen]], entries[chosen], shortened(multipliers[chosen]))
-                groups.append([kind, name, *(column.tolist() for column in columns)])
+                groups.append([kind, name, *columns])
         return groups
 
     def _ranges(self, lemma: int, part: Weighted, places: Places) -> None:
@@ -132,11 +132,20 @@ class Rows:
                 self.add_atom(lemma, side[output], abs(value))
 
     def _put(self, kind: str, name: str, lemmas: Lemmas, entries: Indices, multipliers: Array) -> None:
-        lemmas = np.broadcast_to(np.asarray(lemmas, np.intp), len(entries))
+        if not isinstance(lemmas, np.ndarray):
+            lemmas = np.full(len(entries), lemmas, np.intp)
         usable = (multipliers > 0) & (multipliers < _LARGEST)
         if usable.any():
             found = (lemmas[usable], entries[usable], multipliers[usable])
             self.groups.setdefault((kind, name), []).append(found)
+
+
+def listed(step: dict[str, Any]) -> dict[str, Any]:
+    """A step as a file has it, with lists in the place of arrays."""
+    if "by" not in step:
+        return step
+    by = [[kind, name, *(np.asarray(column).tolist() for column in rest)] for kind, name, *rest in step["by"]]
+    return {**step, "by": by}
 
 
 def shortened(values: Array) -> Array:

@@ -1,6 +1,7 @@
-"""The search for a proof: like `tree`, but every deduction goes through the checker.
+"""The search for a proof: like `tree`, but over contexts of the checker, drafted in floats at first.
 
-The checker's own contexts are the state, so what is written is what was checked. In each context: bounds by
+What the draft turns out to need goes through the exact checker, so what is written is what was checked; where
+that refuses something, the search is made again over exact contexts. In each context: bounds by
 backward passes where they help, alternatives of clauses refuted, then the linear relaxation; signs that the
 solver's float bounds decide are proven one by one by refuting the other side in it. What stays open is split.
 """
@@ -25,6 +26,8 @@ from salver.solvers.journal import Journal
 from salver.solvers.proving.backwards import read_backwards
 from salver.solvers.proving.conjunctions import CASES_AT_MOST, bound_and_drop
 from salver.solvers.proving.deductions import Deductions
+from salver.solvers.proving.draft import DraftChecker
+from salver.solvers.proving.needed import confirmed
 from salver.solvers.proving.reduction import open_program, take_reduced
 from salver.solvers.proving.replay import children, replay
 from salver.solvers.proving.rows import Places, Rows, without_comparisons
@@ -40,6 +43,9 @@ PATIENCE = 15
 WORTH_REPEATING = 0.2
 """Share of the open neurons whose decision makes another round pay."""
 
+MOST_DRAFTED = 300
+"""Places of numbers up to which floats have room for all that is multiplied."""
+
 
 def prove(
     query: Query, budget: Budget, files: QueryFiles | None = None, journal: Journal | None = None
@@ -53,6 +59,11 @@ def prove(
     Raises:
         UnsupportedNetworkError, UnsupportedPropertyError, UnsupportedQueryError: see `stated`.
     """
+    draft = ProofSearch(query, files, drafted=True, budget=budget)
+    if draft.start.unit.places <= MOST_DRAFTED and draft.run(journal) is not None:
+        steps = draft.confirmed()
+        if steps is not None:
+            return steps
     return ProofSearch(query, files, budget=budget).run(journal)
 
 
@@ -60,8 +71,13 @@ def prove(
 class ProofSearch(Deductions):
     budget: Budget = field(kw_only=True)
 
+    def confirmed(self) -> list[Any] | None:
+        """What is needed of a draft, as far as the exact checker takes it."""
+        assert isinstance(self.checker, DraftChecker)
+        return confirmed(self.checker)
+
     def run(self, journal: Journal | None) -> list[Any] | None:
-        root = Context.start(self.graph, self.exact)
+        root = self.checker.root.copy() if isinstance(self.checker, DraftChecker) else self.start
         program = open_program(self.query) if journal is None else journal.program
         if journal is not None and journal.at_root:
             journal = None

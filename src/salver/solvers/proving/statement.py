@@ -105,14 +105,13 @@ def exact(prop: Property) -> ExactProperty:
 def _same_clauses(prop: Property, found: ExactProperty) -> bool:
     """Whether clauses, alternatives and atoms stand at the same places, up to the rounding of constants."""
 
-    def shape(given: ExactProperty) -> list[list[list[tuple[int, str, int | None]]]]:
+    def shape(given: Property | ExactProperty) -> list[list[list[tuple[int, str, int | None]]]]:
         return [[[(a.left, a.relation, a.other) for a in part] for part in c] for c in given.clauses]
 
-    def constants(given: ExactProperty) -> list[float]:
+    def constants(given: Property | ExactProperty) -> list[float]:
         return [float(a.constant) for c in given.clauses for part in c for a in part]
 
-    own = exact(prop)
-    return shape(own) == shape(found) and np.allclose(constants(own), constants(found), rtol=1e-6, atol=0.0)
+    return shape(prop) == shape(found) and np.allclose(constants(prop), constants(found), rtol=1e-6, atol=0.0)
 
 
 def _check_tensors(program: Program, graph: NamedGraph) -> None:
@@ -168,9 +167,9 @@ def _values(graph: NamedGraph, x: Array, switches: dict[str, Array]) -> dict[str
     for name, form in graph.forms.items():
         match form:
             case Affine(terms, bias):
-                values[name] = bias.roughly(np.ones(1))
+                values[name] = bias.floats @ np.ones(1)
                 for source, matrix in terms:
-                    values[name] = values[name] + matrix.roughly(values[source])
+                    values[name] = values[name] + matrix.floats @ values[source]
             case Relu(source):
                 values[name] = np.maximum(values[source], 0.0)
             case Gate(switch, source):

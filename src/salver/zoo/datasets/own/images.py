@@ -19,7 +19,7 @@ from salver.zoo.datasets.own.raw import COMMON, MOST_NUMBERS, Part, RawData, to_
 MOST_BYTES, MOST_PIXELS = 64 << 20, 1 << 24
 """Largest file, and most pixels of one image before it is brought to its size."""
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-_ENDINGS = (".bmp", ".gif", ".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
+ENDINGS = (".bmp", ".gif", ".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
 _GREY = ("1", "L", "LA", "I", "I;16", "F")
 _MODES = {"grey": "L", "rgb": "RGB"}
 
@@ -33,7 +33,7 @@ def read_folder(path: Path, where: str, options: DataOptions) -> RawData:
     options.refuse_others(COMMON | {"size", "colour", "layout"}, where, "a folder of images")
     try:
         classes = sorted(e.name for e in os.scandir(path) if e.is_dir() and _shown(e.name))
-        loose = sorted(e.name for e in os.scandir(path) if e.name.lower().endswith(_ENDINGS) and e.is_file())
+        loose = sorted(e.name for e in os.scandir(path) if e.name.lower().endswith(ENDINGS) and e.is_file())
     except OSError as error:
         raise file_error(error, where, "read") from error
     if loose:
