@@ -140,7 +140,7 @@ def python_shares(frame: pd.DataFrame, whole: pd.DataFrame) -> list[list[Any]]:
         counts = dict.fromkeys([*names, "virtual best"], (0, 0, 0))
         for row in rows.to_dict("records"):
             if row["solver"] in names:
-                hits = [round(row["instances"] * row[name]) for name in ("certified", "attacked")]
+                hits = [round(row["instances"] * row[name]) for name in ("verified", "falsified")]
                 counts[row["solver"]] = (row["instances"], *hits)
         found.append([int(str(network)[1:]), [n for count in counts.values() for n in count]])
     return found

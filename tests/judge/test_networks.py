@@ -67,13 +67,13 @@ def each(network: str, outcomes: Sequence[str], **changes) -> list[Asked]:
 def test_the_verdict(points: int, before: str, after: str, verdict: str) -> None:
     (found,) = compared(each("x", [before] * points) + each("y", [after] * points))
     assert (found.verdict, found.pairs, found.points) == (verdict, points, points)
-    assert found.certified == (points * (before == "verified"), points * (after == "verified"))
+    assert found.verified == (points * (before == "verified"), points * (after == "verified"))
 
 
 def test_more_of_both_is_no_robustness() -> None:
     (found,) = compared(each("x", ["timeout"] * 20) + each("y", ["verified", "falsified"] * 10))
     assert found.verdict == "decided more often"
-    assert found.more_certified.value == found.more_attacked.value == 0.5
+    assert found.more_verified.value == found.more_falsified.value == 0.5
 
 
 def test_only_the_same_question_at_the_same_point_is_a_pair() -> None:
@@ -88,7 +88,7 @@ def test_only_the_same_question_at_the_same_point_is_a_pair() -> None:
         Asked("y", 4, "falsified", TopKChanges(k=3, inside=(0, 1, 2), size=4)),
     ]
     (found,) = compared(asked)
-    assert (found.pairs, found.certified, found.attacked) == (1, (1, 0), (0, 1))
+    assert (found.pairs, found.verified, found.falsified) == (1, (1, 0), (0, 1))
 
 
 def test_tolerances_that_both_have_are_paired_and_others_in_their_order() -> None:
@@ -101,7 +101,7 @@ def test_tolerances_that_both_have_are_paired_and_others_in_their_order() -> Non
     ]  # fmt: skip
     (found,) = compared(asked)
     assert (found.pairs, found.other_delta) == (2, 1)
-    assert (found.certified, found.attacked) == ((1, 1), (1, 1))
+    assert (found.verified, found.falsified) == ((1, 1), (1, 1))
 
 
 def test_the_virtual_best_is_last_and_takes_whoever_decides() -> None:
@@ -111,7 +111,7 @@ def test_the_virtual_best_is_last_and_takes_whoever_decides() -> None:
     ]
     found = compared(asked, None)
     assert [one.solver for one in found] == ["a", "b", "virtual best"]
-    assert [one.certified for one in found] == [(0, 0), (1, 1), (1, 1)]
+    assert [one.verified for one in found] == [(0, 0), (1, 1), (1, 1)]
 
 
 def test_what_is_asked_leaves_out_what_follows_from_the_network() -> None:

@@ -1,4 +1,4 @@
-"""Shares certified and attacked, by what the instances are about."""
+"""Shares verified and falsified, by what the instances are about."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def test_shares_are_those_of_counting_one_by_one(cells: dict) -> None:
             if (network, solver) == (row["network"], row["solver"])
             and (epsilon == row["epsilon"] or (epsilon is None and math.isnan(row["epsilon"])))
         ]
-        assert row["certified"] == own.count("verified") / len(own)
-        assert row["attacked"] == own.count("falsified") / len(own)
-        assert row["certified"] + row["attacked"] + row["gap"] == pytest.approx(1)
+        assert row["verified"] == own.count("verified") / len(own)
+        assert row["falsified"] == own.count("falsified") / len(own)
+        assert row["verified"] + row["falsified"] + row["gap"] == pytest.approx(1)
         assert row["wrong"] == own.count("wrong")
-        for name in ("certified", "attacked"):
+        for name in ("verified", "falsified"):
             assert row[f"{name}_low"] - 1e-12 <= row[name] <= row[f"{name}_high"] + 1e-12
 
 
@@ -57,7 +57,7 @@ def test_groups_stand_in_the_order_of_their_numbers_and_the_virtual_best_is_last
     found = robustness(results(rows), ("epsilon",))
     assert found["epsilon"].tolist() == [0.02] * 3 + [0.1] * 3 + [0.5] * 3
     assert found["solver"].tolist()[:3] == ["b", "a", VIRTUAL_BEST]
-    assert found["certified"].tolist()[:3] == [1, 0, 1]
+    assert found["verified"].tolist()[:3] == [1, 0, 1]
 
 
 def test_an_instance_counts_once_whatever_the_number_of_repetitions() -> None:
@@ -67,7 +67,7 @@ def test_an_instance_counts_once_whatever_the_number_of_repetitions() -> None:
     ]
     found = robustness(results(rows), ("network",))
     assert (found["instances"] == 1).all()
-    assert (found["certified"] == 1).all()
+    assert (found["verified"] == 1).all()
 
 
 def test_an_unfinished_run_has_no_mean() -> None:

@@ -69,6 +69,7 @@ def test_a_draft_never_says_more_than_the_exact_checker_and_hardly_less(tmp_path
                 assert (draft.high[name] <= high + room).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_proof_states_no_more_than_its_closings_rest_on(tmp_path: Path, seed: int) -> None:
     query = drawn(tmp_path, seed)
@@ -88,6 +89,7 @@ def test_a_proof_states_no_more_than_its_closings_rest_on(tmp_path: Path, seed: 
     assert needed.flags.all()
 
 
+@pytest.mark.slow
 def test_most_of_what_a_search_states_is_left_out(tmp_path: Path) -> None:
     queries = [drawn(tmp_path, seed) for seed in SEEDS]
     proofs = [prove(query, Budget(60.0)) for query in queries]
@@ -95,6 +97,7 @@ def test_most_of_what_a_search_states_is_left_out(tmp_path: Path) -> None:
     assert kept < 0.7 * sum(deductions(searched(query)) for query in queries)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [309, 325])
 def test_where_rounding_decides_the_exact_search_takes_over(tmp_path: Path, seed: int) -> None:
     query = drawn(tmp_path, seed)

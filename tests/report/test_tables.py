@@ -24,8 +24,8 @@ ROWS = [
         "instance_id": f"{network}{epsilon}{number}",
     }
     for network in ("a_b", "c")
-    for epsilon, certified in ((0.01, 3), (0.1, 1))
-    for number, outcome in enumerate(["verified"] * certified + ["falsified"] * (4 - certified))
+    for epsilon, verified in ((0.01, 3), (0.1, 1))
+    for number, outcome in enumerate(["verified"] * verified + ["falsified"] * (4 - verified))
 ]
 FRAME = results([*ROWS, *({**row, "solver": "x&y", "outcome": "unknown"} for row in ROWS)])
 
@@ -36,15 +36,15 @@ def table(*names: str) -> Table:
 
 
 def test_columns_are_those_asked_for_in_their_order() -> None:
-    assert table("gap", "certified").headings == ("network", "solver", "gap", "certified [95%]")
+    assert table("gap", "verified").headings == ("network", "solver", "gap", "verified [95%]")
     assert "wrong" not in table().headings
-    with pytest.raises(SalverError, match="no column 'certifed'; did you mean certified"):
-        table("certifed")
+    with pytest.raises(SalverError, match="no column 'verifed'; did you mean verified"):
+        table("verifed")
 
 
 def test_a_table_for_a_paper() -> None:
     text = latex_file(
-        [(table("certified", "gap"), "By network, 95 % intervals.", "by-network")], ["Part: 3 of 9."]
+        [(table("verified", "gap"), "By network, 95 % intervals.", "by-network")], ["Part: 3 of 9."]
     )
     assert text.startswith("% Part: 3 of 9.\n% needs \\usepackage{booktabs}\n\\begin{table}\n\\centering\n")
     assert r"\caption{Part: 3 of 9. By network, 95 \% intervals.}" in text
@@ -69,7 +69,7 @@ def test_markdown_and_csv_of_odd_names() -> None:
     assert odd.markdown().splitlines()[-1].split(" | ")[0] == r"| x\|y"
     frame = results([{"network": "=1+1", "instance_id": "1"}, {"network": "b", "instance_id": "2"}])
     rows = shares_csv({"network": robustness(frame, ("network",))}, "1 of 2 jobs").splitlines()
-    assert rows[0].startswith("unfinished,by,group,solver,instances,certified,certified_low")
+    assert rows[0].startswith("unfinished,by,group,solver,instances,verified,verified_low")
     assert rows[1].startswith("1 of 2 jobs,network,'=1+1,a,1,1.0")
 
 

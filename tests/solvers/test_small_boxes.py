@@ -64,6 +64,7 @@ def columns_at(query: Query, composed: Composed, x: Array) -> Array:
     return found
 
 
+@pytest.mark.slow
 def test_rows_and_ranges_hold_at_every_point_of_the_box(tmp_path: Path) -> None:
     rows = points = 0
     for query, bounds, x in boxes(tmp_path, range(700, 740)):
@@ -83,6 +84,7 @@ def test_rows_and_ranges_hold_at_every_point_of_the_box(tmp_path: Path) -> None:
     assert points > 1000
 
 
+@pytest.mark.slow
 def test_a_box_with_a_solution_stays_open_and_others_are_closed(tmp_path: Path) -> None:
     open_ = closed = 0
     for query, bounds, x in boxes(tmp_path, range(800, 860)):

@@ -80,9 +80,8 @@ def question(seed: int) -> Question:
 
 
 def answer(asked: Question, folder: Path) -> tuple[Query, Result]:
-    """Without the attack, which has a verdict of its own to give only where there is a point to find."""
     query = asked.query(folder)
-    return query, solve(query, Budget(20.0), Options(without=frozenset({"attack"})))
+    return query, solve(query, Budget(20.0), Options())
 
 
 @pytest.fixture(scope="module")

@@ -102,9 +102,7 @@ SCALINGS: dict[str, Callable[[Scaled, float], Scaled]] = {
 
 
 def verdict(name: str, query: Query) -> Verdict:
-    """Without the attack of `hybrid`: it is asked alone, as `falsify`."""
-    without = frozenset({"attack"} if name == "hybrid" else ())
-    return SOLVERS[name](query, Budget(20.0), Options(without=without)).verdict
+    return SOLVERS[name](query, Budget(20.0), Options()).verdict
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from salver.cli.reporting import ReportArguments, report_stage
 def report(arguments: ReportArguments, as_json: AsJson = False) -> None:
     """Judge a stored run again and write its report. No solver is started.
 
-    With --by it prints what was certified and attacked, with --format a table for a paper.
+    With --by it prints what was verified and falsified, with --format a table for a paper.
     Several runs of one set, such as its shards, are reported together.
 
     Example: salver report latest --by network,epsilon --format latex

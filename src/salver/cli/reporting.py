@@ -31,7 +31,7 @@ class ReportArguments(SelectionArguments):
         str | None,
         typer.Option(
             "--by",
-            help="certified and attacked shares by one or several of {keys}",
+            help="verified and falsified shares by one or several of {keys}",
             autocompletion=completing.keys,
         ),
     ] = None

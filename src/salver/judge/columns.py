@@ -198,8 +198,8 @@ class ShareColumn:
 
 SHARES = (
     ShareColumn("instances"),
-    ShareColumn("certified", "certified [95%]", share=True, interval=True, best="most"),
-    ShareColumn("attacked", "attacked [95%]", share=True, interval=True, best="most"),
+    ShareColumn("verified", "verified [95%]", share=True, interval=True, best="most"),
+    ShareColumn("falsified", "falsified [95%]", share=True, interval=True, best="most"),
     ShareColumn("gap", share=True, best="least"),
     ShareColumn("wrong"),
     ShareColumn("par2", "PAR-2 (s)", digits=2, best="least"),

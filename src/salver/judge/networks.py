@@ -31,8 +31,8 @@ class NetworkComparison(Record, arbitrary_types_allowed=True):
     Attributes:
         networks: the first and the second.
         pairs, points: how many; the intervals draw points, since the questions at one are not independent.
-        certified, attacked, wrong: counts on either network.
-        more_certified, more_attacked: mean differences, second less first, with 95 % intervals.
+        verified, falsified, wrong: counts on either network.
+        more_verified, more_falsified: mean differences, second less first, with 95 % intervals.
         par2, cpu: mean PAR-2 cost and CPU seconds on either network; CPU with twice the limit where unsolved
             for another reason than time.
         other_delta: pairs whose tolerances on the map differ, such as where they follow each network's map.
@@ -43,11 +43,11 @@ class NetworkComparison(Record, arbitrary_types_allowed=True):
     networks: tuple[str, str]
     pairs: int
     points: int
-    certified: tuple[int, int]
-    attacked: tuple[int, int]
+    verified: tuple[int, int]
+    falsified: tuple[int, int]
     wrong: tuple[int, int]
-    more_certified: Estimate
-    more_attacked: Estimate
+    more_verified: Estimate
+    more_falsified: Estimate
     par2: tuple[float, float]
     cpu: tuple[float, float]
     other_delta: int
@@ -118,8 +118,8 @@ def _side(runs: pd.DataFrame) -> pd.DataFrame:
     return known.assign(
         # A missing value is no value to be paired by.
         delta=known["delta"].fillna(-1.0),
-        certified=(known["outcome"] == "verified").astype("int64"),
-        attacked=(known["outcome"] == "falsified").astype("int64"),
+        verified=(known["outcome"] == "verified").astype("int64"),
+        falsified=(known["outcome"] == "falsified").astype("int64"),
         wrong=(known["outcome"] == "wrong").astype("int64"),
         cost=par2_cost(known),
         cpu=cpu_cost(known),
@@ -128,7 +128,7 @@ def _side(runs: pd.DataFrame) -> pd.DataFrame:
 
 def _pairs(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
     """Pairs of the same question and tolerance; where no tolerance is in common, by their order."""
-    names = ["certified", "attacked", "wrong", "cost", "cpu"]
+    names = ["verified", "falsified", "wrong", "cost", "cpu"]
     sides = [side[[*KEY, "delta", *names]] for side in (first, second)]
     same = sides[0].merge(sides[1], on=[*KEY, "delta"], suffixes=("_0", "_1")).assign(other_delta=0)
     met = same[KEY].drop_duplicates()
@@ -143,9 +143,9 @@ def _pairs(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
 
 def _comparison(solver: str, networks: tuple[str, str], pairs: pd.DataFrame) -> NetworkComparison:
     clusters = np.asarray(pairs.groupby(POINT, sort=True).ngroup(), np.int64)
-    certified, attacked = (
+    verified, falsified = (
         clustered_difference((pairs[f"{name}_1"] - pairs[f"{name}_0"]).to_numpy(np.float64), clusters)
-        for name in ("certified", "attacked")
+        for name in ("verified", "falsified")
     )
 
     def means(name: str) -> tuple[float, float]:
@@ -159,21 +159,21 @@ def _comparison(solver: str, networks: tuple[str, str], pairs: pd.DataFrame) -> 
         networks=networks,
         pairs=len(pairs),
         points=len(np.unique(clusters)),
-        certified=counts("certified"),
-        attacked=counts("attacked"),
+        verified=counts("verified"),
+        falsified=counts("falsified"),
         wrong=counts("wrong"),
-        more_certified=certified,
-        more_attacked=attacked,
+        more_verified=verified,
+        more_falsified=falsified,
         par2=means("cost"),
         cpu=means("cpu"),
         other_delta=int(pairs["other_delta"].sum()),
-        change=_change(certified, attacked),
+        change=_change(verified, falsified),
     )
 
 
-def _change(certified: Estimate, attacked: Estimate) -> Change:
+def _change(verified: Estimate, falsified: Estimate) -> Change:
     """An interval on one side of 0 tells; one that says more and one that says less robust tell nothing."""
-    signs = [int(np.sign(one.value)) if one.clear else 0 for one in (certified, attacked)]
+    signs = [int(np.sign(one.value)) if one.clear else 0 for one in (verified, falsified)]
     words: dict[tuple[int, ...], Change] = {
         (1, 0): "more robust", (1, -1): "more robust", (0, -1): "more robust",
         (-1, 0): "less robust", (-1, 1): "less robust", (0, 1): "less robust",

@@ -1,4 +1,4 @@
-"""What was found out about explanations, by network, epsilon, question or method: certified, or attacked.
+"""What was found out about explanations, by network, epsilon, question or method: verified, or falsified.
 
 A leaderboard is about solvers; this is about what they were put on.
 """
@@ -47,16 +47,16 @@ def robustness(frame: pd.DataFrame, by: Sequence[str], unfinished: bool = False)
     frame = per_instance(frame[[*own, "limit_s"]]).assign(repetition=0)
     runs = pd.concat([frame, virtual_best(frame)], ignore_index=True)
     counted = runs.assign(
-        certified=runs["outcome"] == "verified",
-        attacked=runs["outcome"] == "falsified",
+        verified=runs["outcome"] == "verified",
+        falsified=runs["outcome"] == "falsified",
         wrong=runs["outcome"] == "wrong",
         par2=par2_cost(runs),
     )
     groups = counted.groupby([*by, "solver"], dropna=False, sort=False)
     table = groups.agg(
         instances=("outcome", "size"),
-        certified=("certified", "sum"),
-        attacked=("attacked", "sum"),
+        verified=("verified", "sum"),
+        falsified=("falsified", "sum"),
         wrong=("wrong", "sum"),
         par2=("par2", "mean"),
     ).reset_index()
@@ -65,8 +65,8 @@ def robustness(frame: pd.DataFrame, by: Sequence[str], unfinished: bool = False)
 
 def _as_shares(table: pd.DataFrame, unfinished: bool) -> pd.DataFrame:
     runs = table["instances"]
-    table = table.assign(gap=(runs - table["certified"] - table["attacked"]) / runs)
-    for name in ("certified", "attacked"):
+    table = table.assign(gap=(runs - table["verified"] - table["falsified"]) / runs)
+    for name in ("verified", "falsified"):
         low, high = wilson(table[name], runs)
         table = table.assign(**{name: table[name] / runs, f"{name}_low": low, f"{name}_high": high})
     return table.assign(par2=float("nan")) if unfinished else table
@@ -74,7 +74,7 @@ def _as_shares(table: pd.DataFrame, unfinished: bool) -> pd.DataFrame:
 
 def _ordered(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     keyed = table.assign(
-        virtual=table["solver"] == VIRTUAL_BEST, decided=table["certified"] + table["attacked"]
+        virtual=table["solver"] == VIRTUAL_BEST, decided=table["verified"] + table["falsified"]
     )
     order = [*by, "virtual", "decided", "par2", "solver"]
     rising = [*[True] * len(by), True, False, True, True]

@@ -70,7 +70,7 @@ def compared_table(compared: Sequence[Comparison], sides: Sequence[Side] = ()) -
 
 
 NETWORK_HEADERS = (
-    "solver", "points", "pairs", "certified", "attacked", "wrong", "more certified", "more attacked",
+    "solver", "points", "pairs", "verified", "falsified", "wrong", "more verified", "more falsified",
     "PAR-2 (s)", "CPU (s)", "verdict on the second",
 )  # fmt: skip
 
@@ -84,11 +84,11 @@ def networks_table(compared: Sequence[NetworkComparison], side: Side) -> str:
             item.solver,
             item.points,
             item.pairs,
-            " -> ".join(map(str, item.certified)),
-            " -> ".join(map(str, item.attacked)),
+            " -> ".join(map(str, item.verified)),
+            " -> ".join(map(str, item.falsified)),
             " -> ".join(map(str, item.wrong)),
-            _difference(item.more_certified),
-            _difference(item.more_attacked),
+            _difference(item.more_verified),
+            _difference(item.more_falsified),
             f"{item.par2[0]:.2f} -> {item.par2[1]:.2f}",
             f"{item.cpu[0]:.2f} -> {item.cpu[1]:.2f}",
             item.verdict,

@@ -92,7 +92,7 @@ class Results:
 
     @cached_property
     def shares_by(self) -> dict[str, pd.DataFrame]:
-        """Shares certified and attacked by each key that tells the instances apart; see `robustness`."""
+        """Shares verified and falsified by each key that tells the instances apart; see `robustness`."""
         keys = [key for key in SHOWN if self.frame[key].replace("", None).nunique() > 1]
         return {key: robustness(self.frame, (key,), bool(self.unfinished)) for key in keys}
 

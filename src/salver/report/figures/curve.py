@@ -1,4 +1,4 @@
-"""The robustness curve: which share of the instances is certified, and which attacked, at each epsilon."""
+"""The robustness curve: which share of the instances is verified, and which falsified, at each epsilon."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from salver.report.figures.drawing import Described, drawn, panels
 from salver.report.figures.pgfplots import Band, bands
 from salver.report.figures.plot import Plot
 
-CERTIFIED, SAFE, OPEN = "#009E73", "#D55E00", "#BDBDBD"
+VERIFIED, SAFE, OPEN = "#009E73", "#D55E00", "#BDBDBD"
 """Green is robust, orange is not, grey is not known: as on the page."""
 LEAST = 2
 """Instances that an epsilon must have, and epsilons that a panel must have."""
@@ -21,7 +21,7 @@ MOST_PANELS = 12
 
 
 def curve(frame: pd.DataFrame) -> Plot | None:
-    """Share certified from below and share not attacked from above, over epsilon; None with nothing to show.
+    """Share verified from below and share not falsified from above, over epsilon; None with nothing to show.
 
     By all solvers together, one panel a network, question and method. Between the curves it is open.
 
@@ -42,8 +42,8 @@ def curve(frame: pd.DataFrame) -> Plot | None:
         return None
     named = shares[about].agg(", ".join, axis="columns")
     shown = shares.assign(
-        panel=named, safe=1 - shares["attacked"],
-        safe_low=1 - shares["attacked_high"], safe_high=1 - shares["attacked_low"],
+        panel=named, safe=1 - shares["falsified"],
+        safe_low=1 - shares["falsified_high"], safe_high=1 - shares["falsified_low"],
     )  # fmt: skip
     every = [str(name) for name in shown["panel"].unique()]
     names = every[:MOST_PANELS]
@@ -69,9 +69,9 @@ def _chart(shown: pd.DataFrame, names: list[str]) -> alt.FacetChart:
     used = [
         "panel",
         "epsilon",
-        "certified",
-        "certified_low",
-        "certified_high",
+        "verified",
+        "verified_low",
+        "verified_high",
         "safe",
         "safe_low",
         "safe_high",
@@ -83,10 +83,10 @@ def _chart(shown: pd.DataFrame, names: list[str]) -> alt.FacetChart:
     axis = alt.Axis(format=".0%", title="share of the instances", tickCount=5)
     layers = [
         base.mark_area(color=OPEN, opacity=1).encode(
-            y=alt.Y("certified:Q", scale=scale, axis=axis), y2=alt.Y2("safe:Q")
+            y=alt.Y("verified:Q", scale=scale, axis=axis), y2=alt.Y2("safe:Q")
         )
     ]
-    for name, colour, dash in (("certified", CERTIFIED, [1, 0]), ("safe", SAFE, [6, 2])):
+    for name, colour, dash in (("verified", VERIFIED, [1, 0]), ("safe", SAFE, [6, 2])):
         at = alt.Y(f"{name}:Q", scale=scale, axis=axis)
         layers += [
             base.mark_rule(color=colour, opacity=1).encode(
@@ -103,7 +103,7 @@ def _bands(rows: pd.DataFrame) -> list[Band]:
         y, low, high = (rows[column].tolist() for column in (key, f"{key}_low", f"{key}_high"))
         return Band(name, rows["epsilon"].tolist(), y, low, high, colour)
 
-    return [band("verified", "certified", CERTIFIED), band("not falsified", "safe", SAFE)]
+    return [band("verified", "verified", VERIFIED), band("not falsified", "safe", SAFE)]
 
 
 def _rows(shown: pd.DataFrame) -> list[list[str]]:
@@ -113,7 +113,7 @@ def _rows(shown: pd.DataFrame) -> list[list[str]]:
     return [
         [
             str(row["panel"]), f"{row['epsilon']:g}", str(row["instances"]),
-            share(row, "certified"), share(row, "attacked"), f"{row['gap']:.0%}",
+            share(row, "verified"), share(row, "falsified"), f"{row['gap']:.0%}",
         ]
         for row in shown.to_dict("records")
     ]  # fmt: skip

@@ -97,7 +97,7 @@ def render_page(found: Results, material: Material, drawing: Drawing) -> str:
 
 
 def _shares_by(found: Results) -> list[tuple[str, Table]]:
-    """Shares certified and attacked by each key that tells the instances apart."""
+    """Shares verified and falsified by each key that tells the instances apart."""
     return [
         (key, share_table(shares, (key,), chosen_columns(None, SHARES, shown_share(shares))))
         for key, unordered in found.shares_by.items()

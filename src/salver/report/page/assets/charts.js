@@ -3,7 +3,7 @@
 const PANEL = 140, MOST_LETTERS = 25;
 const COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1", "#A0784A"], BEST_COLOUR = "#8A8A8A";
 const DASHES = ["1 0", "6 2", "2 2", "8 3 2 3", "4 4", "1 3", "10 2", "5 1 1 1"];
-const CERTIFIED = "#009E73", SAFE = "#D55E00", OPEN = "#BDBDBD", GRID = "#8884";
+const VERIFIED = "#009E73", SAFE = "#D55E00", OPEN = "#BDBDBD", GRID = "#8884";
 
 const shortened = (name, most) => (name.length <= most ? name : `${name.slice(0, (most - 1) >> 1)}\u2026${name.slice(-((most - 1) >> 1))}`);
 
@@ -175,7 +175,7 @@ function drawCurves(data, { panels, title }) {
     const placed = curves.map((curve) => curve.map(([hits, of], place) => frame.place([at[place], hits / of])));
     const line = (found) => found.map(([x, y]) => `${x} ${y}`).join("L");
     frame.path(`M${line(placed[0])}L${line([...placed[1]].reverse())}z`, { fill: OPEN });
-    [[CERTIFIED, "1 0"], [SAFE, "6 2"]].forEach(([colour, dash], side) => {
+    [[VERIFIED, "1 0"], [SAFE, "6 2"]].forEach(([colour, dash], side) => {
       const bars = curves[side].map(([hits, of], place) => wilson(hits, of).map((end) => frame.place([at[place], end])));
       frame.path(bars.map(([a, b]) => `M${a[0]} ${a[1]}V${b[1]}`).join(""), { stroke: colour });
       frame.path(`M${line(placed[side])}`, { stroke: colour, "stroke-width": 2, "stroke-dasharray": dash });

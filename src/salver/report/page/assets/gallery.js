@@ -30,7 +30,7 @@ class Gallery {
       kinds.add(kind);
     }
     this.left = [...first, ...others];
-    this.cards.replaceChildren(...(this.left.length ? [] : [make("p", {}, "No instance that the filters leave has a picture of a witness.")]));
+    this.cards.replaceChildren(...(this.left.length ? [] : [make("p", {}, instances.length < this.data.instances.length ? "No instance that the filters leave has a picture of a witness." : "No instance has a picture of a witness.")]));
     this.add(CARDS);
   }
 
