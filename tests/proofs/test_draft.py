@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -22,6 +23,7 @@ from salver.solvers.proving.rows import places
 from salver.solvers.proving.search import ProofSearch, prove
 from salver.solvers.query import Budget, Query
 from salver.spec import Atom
+from tests.builders.small_queries import toy_gap
 
 SEEDS = [300, 309, 317, 321, 324, 325, 327]
 """Of queries without a solution."""
@@ -110,6 +112,16 @@ def test_a_draft_that_claims_too_much_is_not_believed(tmp_path: Path) -> None:
     query = drawn(tmp_path, 321)
     with mock.patch("salver.solvers.proving.rough_sum.ROUNDING", -0.3):
         steps = prove(query, Budget(60.0))
+    assert steps is not None
+    assert accepted(query, query.prop, steps)
+
+
+def test_limits_of_one_output_that_exclude_each_other_are_proven(tmp_path: Path) -> None:
+    """No sign decides them, and no row of a linear program."""
+    query = toy_gap(tmp_path)
+    clauses = (((Atom(0, ">=", constant=0.625),),), ((Atom(0, "<=", constant=0.375),),))
+    query = read_again(query.asking(replace(query.prop, clauses=clauses)))
+    steps = prove(query, Budget(20.0))
     assert steps is not None
     assert accepted(query, query.prop, steps)
 

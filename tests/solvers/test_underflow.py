@@ -8,6 +8,7 @@ import pytest
 from salver.nets.affine import Affine
 from salver.nets.program import PreActivation, Program, ReluBlock
 from salver.solvers.bounding.backward import narrowed
+from salver.solvers.bounding.composed import Composed
 from salver.solvers.bounding.propagation import propagate
 from salver.solvers.bounding.reduced import reduce_to_open
 from tests.builders.parts import Part, at_once
@@ -45,6 +46,22 @@ def test_nothing_is_decided_that_underflow_alone_decides(
         assert known.pre_lower[-1] < -0.49 * shift * (2 / 3)
         assert known.pre_upper[-1] > 0.49 * shift * (2 / 3)
         assert not known.infeasible
+
+
+@pytest.mark.parametrize(("weights", "scale", "shift"), CHAINS)
+def test_rows_over_open_neurons_hold_what_underflows(
+    weights: list[float], scale: float, shift: float
+) -> None:
+    program = chain(weights, shift)
+    composed = Composed(program, propagate(program, np.array([scale]), np.array([2 * scale])))
+    last = len(weights)
+    for x in (1.1 * scale, 1.9 * scale):
+        _, pre, values = program.evaluate(np.array([[x]]))
+        point = np.zeros(len(composed.low) + 1)
+        point[0], point[-1] = x, 1.0
+        point[composed.signs[last]], point[composed.columns[last]] = pre[last] > 0, values[last]
+        assert len(point) == 4
+        assert all((rows @ point >= 0).all() for rows in composed.rows)
 
 
 def test_a_narrowed_range_counts_what_underflows_before_a_large_value() -> None:

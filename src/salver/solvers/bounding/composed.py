@@ -6,7 +6,8 @@ takes a fraction of a millisecond. The encoding is that of `milp.model`, a colum
 neuron, one for its ReLU and one for each of its gates.
 
 Rounding: a row may be off by `ROUNDING` times its `size`, the sum of the absolute values of all that it was
-added up from over the ranges of the columns. Every limit is moved outwards by that.
+added up from over the ranges of the columns. What a coefficient loses to underflow counts in it as
+`UNDERFLOW`, since later weights may be large. Every limit is moved outwards by that.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy.typing as npt
 from salver.nets.affine import ROUNDING, Affine
 from salver.nets.program import GateBlock, MaskBlock, Program, ReluBlock
 from salver.solvers.bounding.bounds import Bounds
-from salver.solvers.bounding.relaxation import TINY
+from salver.solvers.bounding.relaxation import TINY, UNDERFLOW
 
 Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
@@ -89,7 +90,7 @@ class Composed:
         """An affine map over the blocks, over the columns."""
         weights = np.zeros((affine.size, len(self._largest)))
         weights[:, -1] = affine.constant
-        size = affine.constant_absolute
+        size = affine.constant_absolute + UNDERFLOW * self._largest.sum()
         for block, matrix in affine.terms.items():
             weights += matrix @ self._values[block].weights
             size = size + affine.absolute[block] @ self._values[block].size

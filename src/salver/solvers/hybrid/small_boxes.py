@@ -24,7 +24,7 @@ import numpy.typing as npt
 from salver.nets.affine import ROUNDING, Affine
 from salver.solvers.bounding.bounds import Bounds
 from salver.solvers.bounding.composed import Composed, Row, can_be_composed
-from salver.solvers.bounding.relaxation import TINY
+from salver.solvers.bounding.relaxation import TINY, UNDERFLOW
 from salver.solvers.query import Query
 from salver.solvers.slack import slack_rows
 from salver.solvers.watchdog import is_out_of_memory
@@ -146,8 +146,9 @@ class _Search:
         self.low, self.high = composed.low.copy(), composed.high.copy()
         rows = np.concatenate([np.zeros((0, len(self.low) + 1)), *composed.rows, *alternatives])
         self.weights, self.constant = rows[:, :-1], rows[:, -1]
-        self.size = np.abs(self.weights) @ np.maximum(np.abs(self.low), np.abs(self.high))
-        self.size += np.abs(self.constant)
+        largest = np.maximum(np.abs(self.low), np.abs(self.high))
+        self.size = np.abs(self.weights) @ largest + np.abs(self.constant)
+        self.lost = TINY + UNDERFLOW * largest.sum()
         ends = np.cumsum([len(rows) - sum(map(len, alternatives)), *map(len, alternatives)])
         self.alternatives = [np.arange(*span) for span in pairwise(ends)]
         self.required = np.arange(len(rows)) < ends[0]
@@ -218,7 +219,7 @@ class _Search:
         multipliers = np.where(self.required, np.maximum(multipliers, 0.0), 0.0)
         weights = multipliers @ self.weights
         most = np.maximum(weights * self.low, weights * self.high).sum() + multipliers @ self.constant
-        return bool(most < -2.0 * ROUNDING * (multipliers @ self.size) - TINY)
+        return bool(most < -2.0 * ROUNDING * (multipliers @ self.size) - self.lost)
 
     def _program(self, matrix: Array) -> highspy.HighsLp:
         lp = highspy.HighsLp()

@@ -287,6 +287,8 @@ class Deductions:
     def relax(self, context: Context) -> LinearRelaxation | None:
         """Closes a context by its linear relaxation; the relaxation where that failed."""
         bounds, where = self.bounds(context), self.places(context)
+        if self._limits_contradict(context, where):
+            return None
         model = build(self.program, where.prop, bounds, exact=True)
         if model is None:
             # Bounds in floats leave a clause no chance; what they rest on, the program has as rows.
@@ -312,18 +314,29 @@ class Deductions:
             for entry, (clause, part, number) in side.items():
                 limit = self.query.prop.clauses[clause][part][number].constant
                 if (opposite[entry] < limit) if kind == "high" else (opposite[entry] > limit):
-                    step = {
-                        "do": "close",
-                        "by": [
-                            ["atom", "", [0], [[clause, part, number]], [1.0]],
-                            [kind, output, [0], [entry], [1.0]],
-                        ],
-                    }
-                    if self.checker.conclude(context, step).all():
-                        self._known = None
-                        self.steps.append(step)
+                    atom = ["atom", "", [0], [[clause, part, number]], [1.0]]
+                    if self._close(context, [atom, [kind, output, [0], [entry], [1.0]]]):
                         return True
         return False
+
+    def _limits_contradict(self, context: Context, where: Places) -> bool:
+        """Closes a context in which two limits of one output exclude each other: a program has one row for
+        both, and no multiplier says so."""
+        low, high = where.prop.ranges
+        for entry in np.flatnonzero(low > high).tolist():
+            atoms = [list(where.low[entry]), list(where.high[entry])]
+            if self._close(context, [["atom", "", [0, 0], atoms, [1.0, 1.0]]]):
+                return True
+        return False
+
+    def _close(self, context: Context, by: list[Any]) -> bool:
+        """Closes a context by rows, where they do."""
+        step = {"do": "close", "by": by}
+        closed = bool(self.checker.conclude(context, step).all())
+        if closed:
+            self._known = None
+            self.steps.append(step)
+        return closed
 
     def conclude(
         self, context: Context, step: dict[str, Any], lists: dict[str, list[Any]], rows: Rows, keep: Any
