@@ -116,6 +116,17 @@ def test_a_draft_that_claims_too_much_is_not_believed(tmp_path: Path) -> None:
     assert accepted(query, query.prop, steps)
 
 
+def test_a_draft_that_keeps_too_much_makes_way_for_the_exact_search(tmp_path: Path) -> None:
+    query = drawn(tmp_path, 321)
+    with (
+        mock.patch("salver.solvers.proving.draft.MOST_KEPT", 0),
+        mock.patch.object(ProofSearch, "confirmed", side_effect=AssertionError("a draft was kept")),
+    ):
+        steps = prove(query, Budget(60.0))
+    assert steps is not None
+    assert accepted(query, query.prop, steps)
+
+
 def test_limits_of_one_output_that_exclude_each_other_are_proven(tmp_path: Path) -> None:
     """No sign decides them, and no row of a linear program."""
     query = toy_gap(tmp_path)

@@ -24,6 +24,8 @@ Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
 Flags = npt.NDArray[np.bool_]
 
+MOST_KEPT = 300_000_000
+"""Steps times entries of all tensors, of a draft; it keeps seven bytes of each, two gigabytes in all."""
 GIVEN, DERIVED = -1, -2
 """What made an end of a range, where no deduction did: box, intervals or a split; what the tensor reads."""
 
@@ -162,6 +164,11 @@ class DraftChecker(Checker):
     def __post_init__(self) -> None:
         self.root = Draft.of(self.exact)
         self.rough = RoughQuery.of(self.root, self.atoms, self.ball)
+
+    @property
+    def is_too_large(self) -> bool:
+        """Whether what the steps keep may not fit memory."""
+        return len(self.steps) * sum(map(len, self.root.low.values())) > MOST_KEPT
 
     def apply(self, context: Context, step: Any) -> list[Context]:
         assert isinstance(context, Draft)

@@ -88,7 +88,7 @@ class ProofSearch(Deductions):
             context, journal = walk.pop()
             if context.closed:
                 continue
-            if self.budget.over:
+            if self.budget.over or (isinstance(self.checker, DraftChecker) and self.checker.is_too_large):
                 return None
             if journal is not None and replay(self, context, journal, self.budget):
                 walk += children(self, context, journal)
