@@ -158,8 +158,8 @@ def test_damage_is_noticed(instance_set, tmp_path, damage, message):
 BAD = [
     (["run", "tinny"], "did you mean tiny?"),
     (["run", "tiny", "--solvers", "mlip"], "did you mean milp?"),
-    (["run", "tiny", "--timeout", "0"], "timeout 0 is not positive"),
-    (["run", "tiny", "--timeout", "-1"], "not positive"),
+    (["run", "tiny", "--timeout", "0"], "--timeout: 0 is no time that a run can have"),
+    (["run", "tiny", "--timeout", "-1"], "give seconds above 0"),
     (["run", "tiny", "-j", "0"], "workers"),
     (["run", "tiny", "--device", "tpu"], "choose cpu or cuda"),
     (["report", "nowhere"], "no run of that name"),

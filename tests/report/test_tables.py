@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from salver.core.errors import SalverError
 from salver.judge.columns import SHARES
+from salver.judge.judgement import JudgedRun, ProofVerdict
+from salver.judge.proofs import CheckedProof
 from salver.judge.robustness import robustness
+from salver.judge.verdicts import judge
 from salver.report.figures.curve import curve
+from salver.report.results import proofs_sentence
+from salver.report.results import results as worked_out
 from salver.report.table import Table, best_cells
 from salver.report.tables import chosen_columns, latex_file, share_table, shares_csv, shown_share
+from salver.runners.answers import Claim
 from tests.builders.frames import results
+from tests.builders.judged_runs import INSTANCES, loaded, run
 
 ROWS = [
     {
@@ -97,3 +106,13 @@ def test_radii_of_different_norms_are_no_points_of_one_curve() -> None:
     assert {row[0] for row in plot.rows} == {
         f"{network}, same-map{norm}" for network in ("a_b", "c") for norm in ("", " (l2)")
     }
+
+
+def test_proofs_are_counted_among_what_was_verified_in_time(tmp_path: Path) -> None:
+    records = [run("crown", "box-1", Claim.UNSAT, 0.5), run("crown", "rank-1", Claim.UNSAT, 25.0)]
+    proof = CheckedProof(subject="", verdict=ProofVerdict.CHECKED, bytes=2048, seconds=0.5)
+    proofs = {records[0].key: proof}
+    judgements = judge(records, INSTANCES, {}, proofs)
+    rows = [JudgedRun(run=r, judgement=j) for r, j in zip(records, judgements, strict=True)]
+    found = worked_out(replace(loaded(tmp_path, rows), proofs=proofs))
+    assert proofs_sentence(found).startswith("proofs: 1 accepted and 0 rejected of 1 verified; ")

@@ -88,7 +88,8 @@ def check(network: NetworkFile, prop: ExactProperty, steps: Iterable[Any], most:
         except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise RejectedError(f"step {number + 1} is malformed ({type(error).__name__}: {error})") from None
     if walk:
-        raise RejectedError(f"{len(walk)} parts of the query are left open")
+        left = "1 part of the query is" if len(walk) == 1 else f"{len(walk)} parts of the query are"
+        raise RejectedError(f"{left} left open")
     if step is not _END:
         raise RejectedError(f"step {number + 1} comes after the end")
     return closed

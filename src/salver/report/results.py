@@ -13,7 +13,7 @@ import pandas as pd
 from salver.core.errors import SalverError
 from salver.judge.findings import Disagreement, disagreements, doubts, wrong_answers
 from salver.judge.judged import Judged
-from salver.judge.judgement import JudgedRun, ProofVerdict
+from salver.judge.judgement import JudgedRun, Outcome, ProofVerdict
 from salver.judge.proofs import CheckedProof
 from salver.judge.robustness import SHOWN, robustness
 from salver.judge.scoring import (
@@ -26,7 +26,6 @@ from salver.judge.scoring import (
     totals,
 )
 from salver.run.loaded import LoadedRun
-from salver.runners.answers import Claim
 
 PROOF_COLUMNS = ("suite", "family", "instance", "solver", "verdict", "bytes", "check_s", "wall_s", "detail")
 
@@ -197,11 +196,11 @@ def proofs_sentence(found: Results) -> str:
     frame = found.proofs
     if frame.empty:
         return ""
-    claims = sum(run.run.claim is Claim.UNSAT for run in found.judged.rows)
+    verified = sum(run.judgement.outcome is Outcome.VERIFIED for run in found.judged.rows)
     accepted = frame[frame["verdict"] == str(ProofVerdict.CHECKED)]
     unchecked = int((frame["verdict"] == str(ProofVerdict.UNCHECKED)).sum())
     rejected = len(frame) - len(accepted) - unchecked
-    text = f"proofs: {len(accepted)} accepted and {rejected} rejected of {claims} verified"
+    text = f"proofs: {len(accepted)} accepted and {rejected} rejected of {verified} verified"
     text += f", {unchecked} not checked within the limits" if unchecked else ""
     if accepted.empty:
         return text

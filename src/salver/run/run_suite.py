@@ -103,7 +103,7 @@ def limits_for(options: RunOptions, suite: AnySuite) -> Callable[[Instance, Runn
     """
     if options.timeout is not None and not 0 < options.timeout <= LONGEST_S:
         what = f"{options.timeout:g} is no time that a run can have"
-        raise SalverError(what, "--timeout", f"give seconds above 0 and of at most {LONGEST_S:g}")
+        raise SalverError(what, "--timeout", f"give seconds above 0, {LONGEST_S:g} at most")
     if options.engine.is_here and options.cores is not None and options.cores > options.workers:
         what = f"a run of {options.cores} cores does not fit {options.workers} workers"
         raise SalverError(what, "--cores", "lower it or raise --workers: a run takes one worker per core")
