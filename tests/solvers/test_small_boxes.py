@@ -127,7 +127,7 @@ class AlwaysInfeasible:
 
 
 def test_rows_of_another_alternative_refute_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(small_boxes, "_backend", AlwaysInfeasible)
+    monkeypatch.setattr(small_boxes, "simplex", AlwaysInfeasible)
     asked = 0
     for query, bounds, x in boxes(tmp_path, range(800, 840)):
         outputs = query.program.evaluate(x)[0][:, 0] if len(x) else np.zeros(1)
@@ -148,7 +148,7 @@ def test_a_cover_whose_back_end_fails_leaves_its_boxes(
     def failing(*_: object) -> None:
         raise RuntimeError("no back end")
 
-    monkeypatch.setattr(small_boxes, "_backend", failing)
+    monkeypatch.setattr(small_boxes, "simplex", failing)
     left = 0
     for seed in range(500, 510):
         query = random_query(tmp_path, seed)

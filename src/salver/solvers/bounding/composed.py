@@ -27,7 +27,7 @@ Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
 
 
-class Row(NamedTuple):
+class RoundedRows(NamedTuple):
     """Values weights [k, columns + 1] @ (v, 1) up to `ROUNDING` * size [k]."""
 
     weights: Array
@@ -58,13 +58,13 @@ class Composed:
     signs: dict[int, Indices] = field(default_factory=dict)
     columns: dict[int, Indices] = field(default_factory=dict)
     rows: list[Array] = field(default_factory=list)
-    _values: dict[int, Row] = field(default_factory=dict)
-    _arguments: dict[int, Row] = field(default_factory=dict)
+    _values: dict[int, RoundedRows] = field(default_factory=dict)
+    _arguments: dict[int, RoundedRows] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._add_columns()
         inputs = self.program.input_size
-        self._values[-1] = Row(np.eye(inputs, len(self._largest)), self._largest[:inputs])
+        self._values[-1] = RoundedRows(np.eye(inputs, len(self._largest)), self._largest[:inputs])
         for number, block in enumerate(self.program.blocks):
             match block:
                 case ReluBlock():
@@ -86,7 +86,7 @@ class Composed:
             np.array(list(self.signs), np.intp), [len(columns) for columns in self.signs.values()]
         )
 
-    def of(self, affine: Affine) -> Row:
+    def of(self, affine: Affine) -> RoundedRows:
         """An affine map over the blocks, over the columns."""
         weights = np.zeros((affine.size, len(self._largest)))
         weights[:, -1] = affine.constant
@@ -94,9 +94,9 @@ class Composed:
         for block, matrix in affine.terms.items():
             weights += matrix @ self._values[block].weights
             size = size + affine.absolute[block] @ self._values[block].size
-        return Row(weights, np.asarray(size))
+        return RoundedRows(weights, np.asarray(size))
 
-    def at_least(self, row: Row, limits: Array) -> Array:
+    def at_least(self, row: RoundedRows, limits: Array) -> Array:
         """Weights of rows that are >= 0 wherever values are no less than the limits [k]."""
         weights = row.weights.copy()
         weights[:, -1] += ROUNDING * (row.size + np.abs(limits)) + TINY - limits
@@ -123,7 +123,7 @@ class Composed:
         self.low, self.high = np.concatenate(lows), np.concatenate(highs)
         self._largest = np.append(np.maximum(np.abs(self.low), np.abs(self.high)), 1.0)
 
-    def _argument(self, number: int) -> Row:
+    def _argument(self, number: int) -> RoundedRows:
         """A pre-activation, whose decided signs are rows where the box does not imply them."""
         if number not in self._arguments:
             row = self._arguments[number] = self.of(self.program.pre[number].affine)
@@ -131,7 +131,7 @@ class Composed:
             signs, low, high = bounds.signs[number], bounds.pre_lower[number], bounds.pre_upper[number]
             for side, unclear in ((1, low <= 0), (-1, high >= 0)):
                 at = np.flatnonzero((signs == side) & unclear)
-                self.rows.append(self.at_least(Row(side * row.weights[at], row.size[at]), none[at]))
+                self.rows.append(self.at_least(RoundedRows(side * row.weights[at], row.size[at]), none[at]))
         return self._arguments[number]
 
     def _relu(self, number: int, block: ReluBlock) -> None:
@@ -141,11 +141,11 @@ class Composed:
         open_ = np.flatnonzero(signs == 0)
         self._set(number, signs, argument)
         low, high = (side[block.pre][open_] for side in (self.bounds.pre_lower, self.bounds.pre_upper))
-        z = Row(argument.weights[open_], argument.size[open_])
+        z = RoundedRows(argument.weights[open_], argument.size[open_])
         zero, value, sign = np.zeros(len(open_)), self.columns[number], self.signs[block.pre]
         self._require(None, zero, (value, -1.0), (sign, high))
         self._require(z, low, (value, -1.0), (sign, low))
-        self._require(Row(-z.weights, z.size), zero, (value, 1.0))
+        self._require(RoundedRows(-z.weights, z.size), zero, (value, 1.0))
 
     def _mask(self, number: int, block: MaskBlock) -> None:
         """m z >= 0 and (1 - m) z <= 0: z <= h m and z >= l (1 - m)."""
@@ -154,13 +154,13 @@ class Composed:
         weights = np.zeros_like(argument.weights)
         weights[signs > 0, -1] = 1.0
         weights[np.flatnonzero(signs == 0), sign] = 1.0
-        self._values[number] = Row(weights, np.ones(block.size))
+        self._values[number] = RoundedRows(weights, np.ones(block.size))
         if any(isinstance(other, ReluBlock) and other.pre == block.pre for other in self.program.blocks):
             return  # the rows of the ReLU imply these
         open_ = np.flatnonzero(signs == 0)
         low, high = (side[block.pre][open_] for side in (self.bounds.pre_lower, self.bounds.pre_upper))
-        z = Row(argument.weights[open_], argument.size[open_])
-        self._require(Row(-z.weights, z.size), np.zeros(len(open_)), (sign, high))
+        z = RoundedRows(argument.weights[open_], argument.size[open_])
+        self._require(RoundedRows(-z.weights, z.size), np.zeros(len(open_)), (sign, high))
         self._require(z, low, (sign, low))
 
     def _gate(self, number: int, block: GateBlock) -> None:
@@ -172,23 +172,25 @@ class Composed:
         open_ = np.flatnonzero(signs == 0)
         self._set(number, signs, argument)
         low, high = self.bounds.value_lower[number][open_], self.bounds.value_upper[number][open_]
-        v = Row(argument.weights[open_], argument.size[open_])
+        v = RoundedRows(argument.weights[open_], argument.size[open_])
         value, zero = self.columns[number], np.zeros(len(open_))
         self._require(None, zero, (value, -1.0), (sign, high))
         self._require(None, zero, (value, 1.0), (sign, -low))
         self._require(v, low, (value, -1.0), (sign, low))
-        self._require(Row(-v.weights, v.size), -high, (value, 1.0), (sign, -high))
+        self._require(RoundedRows(-v.weights, v.size), -high, (value, 1.0), (sign, -high))
 
-    def _set(self, number: int, signs: npt.NDArray[np.int8], argument: Row) -> None:
+    def _set(self, number: int, signs: npt.NDArray[np.int8], argument: RoundedRows) -> None:
         """The values of a ReLU or gate: what it reads, 0, or a column."""
         on, open_ = signs > 0, np.flatnonzero(signs == 0)
         weights = np.where(on[:, None], argument.weights, 0.0)
         weights[open_, self.columns[number]] = 1.0
-        self._values[number] = Row(
+        self._values[number] = RoundedRows(
             weights, np.where(on, argument.size, 0.0) + np.abs(weights) @ self._largest
         )
 
-    def _require(self, row: Row | None, limits: Array, *columns: tuple[Indices, Array | float]) -> None:
+    def _require(
+        self, row: RoundedRows | None, limits: Array, *columns: tuple[Indices, Array | float]
+    ) -> None:
         """Rows [k] with one more coefficient for each of some columns [k], no less than the limits."""
         at = np.arange(len(limits))
         weights = np.zeros((len(at), len(self._largest))) if row is None else row.weights.copy()
@@ -196,4 +198,4 @@ class Composed:
         for column, coefficient in columns:
             weights[at, column] += coefficient
             size = size + np.abs(coefficient) * self._largest[column]
-        self.rows.append(self.at_least(Row(weights, size), limits))
+        self.rows.append(self.at_least(RoundedRows(weights, size), limits))

@@ -86,6 +86,22 @@ def centred(model: Milp) -> tuple[Array, Array, Array]:
     return middle, model.row_lower - shift, model.row_upper - shift
 
 
+def simplex() -> Any:
+    """HiGHS's simplex method on one thread, for programs in units of their own that are solved many times."""
+    backend: Any = highspy.Highs()  # type: ignore[no-untyped-call]
+    for name, value in (
+        ("output_flag", False),
+        ("threads", 1),
+        ("presolve", "off"),
+        ("solver", "simplex"),
+        ("simplex_scale_strategy", 0),
+        ("primal_feasibility_tolerance", 1e-9),
+        ("simplex_iteration_limit", _ITERATIONS),
+    ):
+        backend.setOptionValue(name, value)
+    return backend
+
+
 class LinearRelaxation:
     """A mixed-integer program without its integrality; solved by HiGHS's dual simplex.
 
@@ -117,17 +133,7 @@ class LinearRelaxation:
         self.used = np.flatnonzero(~lazy)
         self._waiting = np.flatnonzero(lazy)
         self.matrix = sparse.csr_array(model.matrix[self.used])
-        self.backend: Any = highspy.Highs()  # type: ignore[no-untyped-call]
-        for name, value in (
-            ("output_flag", False),
-            ("threads", 1),
-            ("presolve", "off"),
-            ("solver", "simplex"),
-            ("simplex_scale_strategy", 0),
-            ("primal_feasibility_tolerance", 1e-9),
-            ("simplex_iteration_limit", _ITERATIONS),
-        ):
-            self.backend.setOptionValue(name, value)
+        self.backend = simplex()
         self.backend.passModel(self._lp())
 
     def refutation(self, atoms: Sequence[Atom]) -> Refutation:

@@ -23,8 +23,9 @@ import numpy.typing as npt
 
 from salver.nets.affine import ROUNDING, Affine
 from salver.solvers.bounding.bounds import Bounds
-from salver.solvers.bounding.composed import Composed, Row, can_be_composed
+from salver.solvers.bounding.composed import Composed, RoundedRows, can_be_composed
 from salver.solvers.bounding.relaxation import TINY, UNDERFLOW
+from salver.solvers.hybrid.linear import simplex
 from salver.solvers.query import Query
 from salver.solvers.slack import slack_rows
 from salver.solvers.watchdog import is_out_of_memory
@@ -39,10 +40,11 @@ MOST_ATOMS = 256
 SOLVES = 100
 """Programs solved for one box; what that does not close is better split further."""
 _WHOLE = 1e-6
+"""A sign this near to 0 or 1 counts as that."""
 
 
 @dataclass(frozen=True, eq=False)
-class Decided:
+class SearchedBox:
     """What a search found of a box.
 
     Attributes:
@@ -68,7 +70,7 @@ class SmallBoxes:
         self.possible = can_be_composed(query.program) and len(atoms) <= MOST_ATOMS
         self._backend: Any = None
 
-    def decide(self, bounds: Bounds) -> Decided:
+    def decide(self, bounds: Bounds) -> SearchedBox:
         """Searches the box of `bounds`."""
         try:
             return self._decide(bounds)
@@ -76,26 +78,26 @@ class SmallBoxes:
             if is_out_of_memory(error):
                 raise
             print(f"back end: {type(error).__name__}: {error}", file=sys.stderr)
-            return Decided(False, whole=True)
+            return SearchedBox(False, whole=True)
 
-    def _decide(self, bounds: Bounds) -> Decided:
+    def _decide(self, bounds: Bounds) -> SearchedBox:
         composed = Composed(self._query.program, bounds)
         self._keep_ranges(composed)
         alternatives = self._alternatives(composed)
         if alternatives is None:
-            return Decided(True)
+            return SearchedBox(True)
         if self._backend is None:
-            self._backend = _backend()
+            self._backend = simplex()
         search = _Search(self._backend, composed, alternatives)
         if search.closed():
-            return Decided(True)
-        return Decided(False, search.point[: self._query.program.input_size], search.whole)
+            return SearchedBox(True)
+        return SearchedBox(False, search.point[: self._query.program.input_size], search.whole)
 
     def _keep_ranges(self, composed: Composed) -> None:
         """Adds the limits of single outputs."""
         outputs = composed.of(self._query.program.output)
         for side, at, limits in zip((1.0, -1.0), self._ends, (self._low, -self._high), strict=True):
-            row = Row(side * outputs.weights[at], outputs.size[at])
+            row = RoundedRows(side * outputs.weights[at], outputs.size[at])
             composed.rows.append(composed.at_least(row, limits[at]))
 
     def _alternatives(self, composed: Composed) -> list[Array] | None:
@@ -121,21 +123,6 @@ class SmallBoxes:
             else:
                 several.append(live)
         return [rows[part] for part in min(several, key=len)] if several else []
-
-
-def _backend() -> Any:
-    backend: Any = highspy.Highs()  # type: ignore[no-untyped-call]
-    for name, value in (
-        ("output_flag", False),
-        ("threads", 1),
-        ("presolve", "off"),
-        ("solver", "simplex"),
-        ("simplex_scale_strategy", 0),
-        ("primal_feasibility_tolerance", 1e-9),
-        ("simplex_iteration_limit", 1000),
-    ):
-        backend.setOptionValue(name, value)
-    return backend
 
 
 class _Search:

@@ -54,7 +54,8 @@ def _taken(draft: DraftChecker, tree: Tree) -> list[Any] | None:
 
 @dataclass(eq=False)
 class Needed:
-    """
+    """Which deductions of a draft its closings rest on.
+
     Attributes:
         flags: of each deduction whether something rests on it.
     """
