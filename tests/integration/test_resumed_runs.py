@@ -12,7 +12,9 @@ from typing import NamedTuple
 import pytest
 
 from salver.cli.__main__ import main
+from salver.run import run_suite
 from salver.run.events import EventLog
+from salver.run.plan import Planned
 from tests.builders.tiny_suite import tiny_suite
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -173,6 +175,27 @@ def test_a_resume_goes_on_as_planned_and_every_session_is_told(project: Path, sa
     assert (len(records), {record.limit_s for record in records}) == (jobs, {4.0})
     assert salver("report", "latest").status == 0
     assert "resume 1: options: workers" in (run_dir / "index.html").read_text()
+
+
+def test_a_resume_that_comes_and_goes_while_another_one_plans_is_told_too(
+    project: Path, salver: Salver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started(salver)
+    run_dir = run_of(project)
+    jobs = len((run_dir / "events.jsonl").read_text().splitlines())
+    cut(run_dir, 3)
+    differences, calls = run_suite.differences, []
+
+    def planned_slowly(*plans: Planned) -> list[str]:
+        calls.append(plans)
+        if len(calls) == 1:
+            assert salver("run", "tiny", "--resume", "-j", "1").status == 0
+        return differences(*plans)
+
+    monkeypatch.setattr(run_suite, "differences", planned_slowly)
+    assert salver("run", "tiny", "--resume", "-j", "2").status == 0
+    sessions = json.loads((run_dir / "manifest.json").read_text())["resumed"]
+    assert [(one["done"], one["options"]["workers"]) for one in sessions] == [(3, 1), (jobs, 2)]
 
 
 def test_an_unfinished_run_says_so_first(project: Path, salver: Salver) -> None:

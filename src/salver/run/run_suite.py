@@ -183,12 +183,13 @@ def _resume(
         raise SalverError(what, str(run_dir), f"give the same options, or none, to resume it, or {again}")
     check_engine(options.engine, options.device, options.workers)
     log = EventLog(run_dir / "events.jsonl")
-    with _unchanged_if_refused(run_dir), log:
+    with log, _unchanged_if_refused(run_dir):
         done = {one.key for one in log.records()}
         if stray := done - set(keys_of(planned)):
             what = f"holds {len(stray)} records that were not planned"
             raise SalverError(what, str(log.path), again)
         session = Session(done=len(done), **_session(options))
+        run = read_run(run_dir)  # another resume may have come and gone before the log was locked
         write_manifest(run_dir, run.model_copy(update={"resumed": (*run.resumed, session)}))
         on_plan(planned)
         return run_dir, _run(planned, chosen, run_dir, options, on_finish, log)
