@@ -51,7 +51,7 @@ class HelpfulCommand(typer.core.TyperCommand):
             return super().invoke(ctx)
         except SalverError as error:
             options = {one.name: one.opts[0] for one in self.params if one.param_type_name == "option"}
-            error.where = options.get(error.where, error.where)
+            error.where = " and ".join(options.get(name, name) for name in error.where.split(" and "))
             raise
 
 

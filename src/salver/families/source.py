@@ -186,7 +186,11 @@ def refuse_other_network(classifier: Network, data: Dataset, name: str, where: s
         raise SalverError(what, where, hint)
     if (largest := int(data.test_y.max())) >= outputs:
         what = f"gives classes 0 to {outputs - 1}, row {int(data.test_y.argmax())} of {name} has {largest}"
-        raise SalverError(what, where, "number the classes from 0 in the order of the network's outputs")
+        hint = "number the classes from 0 in the order of the network's outputs"
+        if outputs == 1:
+            what = f"has one output, row {int(data.test_y.argmax())} of {name} has class {largest}"
+            hint = "let a network of two classes give two scores, such as -z/2 and z/2 of its z"
+        raise SalverError(what, where, hint)
 
 
 def in_shape(declared: tuple[int, ...], data: Dataset, where: str) -> Dataset:
@@ -195,18 +199,31 @@ def in_shape(declared: tuple[int, ...], data: Dataset, where: str) -> Dataset:
     Raises:
         SalverError: the sides of its images are the network's in another order.
     """
-    shape = data.input_shape
-    if len(declared) != 3 or 0 in declared or len(shape) not in (1, 3):
-        return data
-    if len(shape) == 1:
-        return replace(data, input_shape=declared)
+    refuse_other_order(declared, data.input_shape, data.name, where)
+    flat = len(data.input_shape) == 1 and len(declared) == 3 and 0 not in declared
+    return replace(data, input_shape=declared) if flat else data
+
+
+def refuse_other_order(declared: tuple[int, ...], shape: tuple[int, ...], name: str, where: str) -> None:
+    """Refuses an image for a network that takes its sides in another order.
+
+    Args:
+        declared: shape of an input of the network; shape: of the image, which `name` has.
+
+    Raises:
+        SalverError: the sides are the network's in another order.
+    """
+    if len(declared) != 3 or 0 in declared or len(shape) != 3:
+        return
     sides = [[side for side in one if side > 1] for one in (declared, shape)]
     if sides[0] != sides[1] and sorted(sides[0]) == sorted(sides[1]):
         own, theirs = (" x ".join(map(str, one)) for one in (declared, shape))
-        what = f"takes images of {own}, {data.name} has {theirs}"
-        hint = 'say layout = "hwc" where the network has its channels last, file_layout where the file has'
+        what = f"takes images of {own}, {name} has {theirs}"
+        hint = (
+            'turn the array, or say of the data set: layout = "hwc" where the network has its channels last, '
+            "file_layout where the file has them elsewhere"
+        )
         raise SalverError(what, where, hint)
-    return data
 
 
 def with_point(params: NetworkParameters, classifier: Network, data: Dataset | None) -> Dataset:
