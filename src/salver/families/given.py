@@ -266,10 +266,24 @@ def _take_network(folder: Path, path: str, place: Path, where: str) -> _Network:
 
 
 def _stored(folder: Path, path: str, where: str) -> str:
-    for name in (path, f"{path}.gz"):
-        if (folder / name).exists() or (folder / name).is_symlink():
-            return name
-    raise SalverError(f"names {path}, which is not there", where, "put the file there, or correct the list")
+    """The name of a file as it is stored, packed or not. Raises: SalverError: none, or two that differ."""
+    packed = f"{path}.gz"
+    there = [name for name in (path, packed) if (folder / name).exists() or (folder / name).is_symlink()]
+    if not there:
+        hint = "put the file there, or correct the list"
+        raise SalverError(f"names {path}, which is not there", where, hint)
+    if len(there) == 2 and _held(folder, path) != _held(folder, packed):
+        raise SalverError(f"names {path}, and {packed} holds another file", where, "remove one of the two")
+    return there[0]
+
+
+def _held(folder: Path, name: str) -> bytes:
+    """What a file holds, unpacked."""
+    try:
+        data = read_inside(folder, name, MOST_BYTES)
+        return unpack_gzip(data, MOST_BYTES, name) if name.endswith(".gz") else data
+    except OSError as error:
+        raise file_error(error, folder / name, "read") from error
 
 
 def _content(folder: Path, path: str, most: int, sums: dict[str, str], where: str = "") -> bytes:
