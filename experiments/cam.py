@@ -192,7 +192,7 @@ def _measured(job: _Job) -> dict[str, object] | None:
     import torch
 
     from experiments.cam_radii.bounds import CamBounds
-    from experiments.cam_radii.radius import Search, measure_radii
+    from experiments.cam_radii.radius import RadiusQuery, Search, measure_radii
     from salver.explain.ranking import UndefinedConditionError
 
     options, threads = job.options, torch.get_num_threads()
@@ -201,9 +201,7 @@ def _measured(job: _Job) -> dict[str, object] | None:
         network = read_classifier(job.network).network
         search = Search(options.most, options.steps, options.slope_steps)
         seed = options.seed * 100_003 + job.index
-        found = measure_radii(
-            CamBounds(network, job.label), network, job.label, job.x, options.k, seed, search
-        )
+        found = measure_radii(RadiusQuery(CamBounds(network, job.label), job.x, options.k), seed, search)
     except UndefinedConditionError:
         return None
     finally:

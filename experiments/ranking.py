@@ -28,7 +28,7 @@ from salver.judge.scoring import results_frame
 from salver.run.loaded import load_run
 from salver.run.manifest import read_run
 from salver.runners.registry import runners
-from salver.zoo.attacks import Limits, limits
+from salver.zoo.attacks import limits
 from salver.zoo.datasets import Dataset, load
 from salver.zoo.networks import ZOO, trained
 from salver.zoo.training import accuracy
@@ -91,9 +91,9 @@ def measure(module: nn.Sequential, data: Dataset, k: int, options: RankingOption
         _precision(kept, saliency(net, attacked(net, x, y, k, kind, budget, clip), y))
         for kind in ("er", "mse")
     )
-    reach = options.steps * options.step
+    offsets = torch.from_numpy(_in_ball(options, x.shape[1]))
     thickness = [
-        _thickness(net, point, label, ranking, maps[number], reach, clip, options)
+        _thickness(net, (point + offsets).clamp(*clip), label, ranking, maps[number])
         for number, point, label, ranking in zip(used, x, y, kept, strict=True)
     ]
     return Stability(len(used), len(maps) - len(used), er, mse, float(np.mean(thickness)))
@@ -120,21 +120,18 @@ def _precision(rankings: list[Ranking], maps: Array) -> float:
     return float(np.mean([ranking.precision_at_k(row[None])[0] for ranking, row in pairs]))
 
 
-def _thickness(
-    net: nn.Sequential,
-    point: torch.Tensor,
-    label: torch.Tensor,
-    ranking: Ranking,
-    saliency_map: Array,
-    reach: float,
-    clip: Limits,
-    options: RankingOptions,
-) -> float:
+def _in_ball(options: RankingOptions, size: int) -> Array:
+    """Points [samples, size] of the l2 ball of the attacks' budget around 0."""
     generator = np.random.default_rng([options.seed, 37])
-    directions = generator.normal(size=(options.samples, len(point)))
-    lengths = reach * generator.random((options.samples, 1)) ** (1 / len(point))
-    offsets = directions / np.linalg.norm(directions, axis=1, keepdims=True) * lengths
-    around = (point + torch.from_numpy(offsets)).clamp(*clip)
+    directions = generator.normal(size=(options.samples, size))
+    lengths = options.steps * options.step * generator.random((options.samples, 1)) ** (1 / size)
+    return np.asarray(directions / np.linalg.norm(directions, axis=1, keepdims=True) * lengths)
+
+
+def _thickness(
+    net: nn.Sequential, around: torch.Tensor, label: torch.Tensor, ranking: Ranking, saliency_map: Array
+) -> float:
+    """At the points `around` one with this map; see `Stability`."""
     by_rank = ranking.outside[np.argsort(-saliency_map[ranking.outside], kind="stable")]
     rival = Ranking(ranking.inside, np.sort(by_rank[: len(ranking.inside)]))
     maps = saliency(net, around, label.expand(len(around)))

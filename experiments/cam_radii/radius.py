@@ -16,7 +16,6 @@ import numpy.typing as npt
 from experiments.cam_radii.attack import CamAttack, Effort, attack_radius
 from experiments.cam_radii.bounds import CamBounds, Method
 from experiments.cam_radii.image_bounds import Ranges
-from salver.nets.network import Network
 
 Array = npt.NDArray[np.float64]
 DEFAULT_EFFORT = Effort()
@@ -97,18 +96,10 @@ class RadiusQuery:
         return self.known[epsilon]
 
 
-def measure_radii(
-    bounds: CamBounds, classifier: Network, label: int, x: Array, k: int, seed: int,
-    search: Search, effort: Effort = DEFAULT_EFFORT, clip: tuple[float, float] = (0.0, 1.0),
-) -> Radii:  # fmt: skip
-    """All radii at one image.
-
-    Raises:
-        SalverError, UndefinedConditionError: k is impossible, or ranks k and k + 1 are tied.
-    """
-    query = RadiusQuery(bounds, x, k)
+def measure_radii(query: RadiusQuery, seed: int, search: Search, effort: Effort = DEFAULT_EFFORT) -> Radii:
+    """All radii at one image, whose entries lie between 0 and 1."""
     seconds: dict[str, float] = {}
-    attack = CamAttack(bounds.graph, classifier.output_size, label, x, query.inside, clip)
+    attack = CamAttack(query.bounds, query.x, query.inside)
     began = time.perf_counter()
     published = attack_radius(attack.published, 4 * search.most, effort.halvings)
     seconds["published attack"] = time.perf_counter() - began
