@@ -37,7 +37,7 @@ Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Comparison:
+class RankingComparison:
     """One network in its trainings: zoo key of the plain one, k, and the suite with their rankings."""
 
     network: str
@@ -46,10 +46,10 @@ class Comparison:
 
 
 COMPARISONS = {
-    "adult": Comparison("adult-32x32", 8, "ranking-tabular-trained"),
-    "compas": Comparison("compas-32x32", 8, "ranking-tabular-trained"),
-    "mnist": Comparison("mnist-32x32", 50, "ranking-mnist"),
-    "breast_cancer": Comparison("breast-16x16", 5, "ranking-breast"),
+    "adult": RankingComparison("adult-32x32", 8, "ranking-tabular-trained"),
+    "compas": RankingComparison("compas-32x32", 8, "ranking-tabular-trained"),
+    "mnist": RankingComparison("mnist-32x32", 50, "ranking-mnist"),
+    "breast_cancer": RankingComparison("breast-16x16", 5, "ranking-breast"),
 }
 
 
@@ -195,7 +195,7 @@ def bench_ranking(
 
 
 def _table(
-    root: Path, name: str, comparison: Comparison, options: RankingOptions, data_dir: Path | None
+    root: Path, name: str, comparison: RankingComparison, options: RankingOptions, data_dir: Path | None
 ) -> tuple[pd.DataFrame, str]:
     data = load(name, data_dir)
     plain = comparison.network
@@ -226,7 +226,7 @@ def _stability_cells(stability: Stability | None) -> dict[str, str]:
 
 
 def _suite_verdicts(
-    root: Path, comparison: Comparison, networks: list[str], solver: str
+    root: Path, comparison: RankingComparison, networks: list[str], solver: str
 ) -> tuple[dict[str, str], str]:
     """The cells of `verdicts` from the suite's latest run with answers of the solver, and where it lies."""
     for path in sorted((root / "reports").glob(f"{comparison.suite}-*/manifest.json"), reverse=True):

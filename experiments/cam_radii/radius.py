@@ -23,7 +23,7 @@ METHODS: tuple[Method, ...] = ("pixels", "differences", "channels")
 
 
 @dataclass(frozen=True)
-class Search:
+class RadiusSearch:
     """The bisection: of [0, most] in `steps` halvings."""
 
     most: float = 0.005
@@ -68,7 +68,7 @@ class RadiusQuery:
         return self.bounds.certified(self._ranges(epsilon), self.inside, method, slope_steps)
 
     def radius(
-        self, method: Method, search: Search, least: float = 0.0, beyond: float = float("inf")
+        self, method: Method, search: RadiusSearch, least: float = 0.0, beyond: float = float("inf")
     ) -> float:
         """Largest radius of the bisection's grid that is certified; 0 where none is.
 
@@ -96,7 +96,9 @@ class RadiusQuery:
         return self.known[epsilon]
 
 
-def measure_radii(query: RadiusQuery, seed: int, search: Search, effort: Effort = DEFAULT_EFFORT) -> Radii:
+def measure_radii(
+    query: RadiusQuery, seed: int, search: RadiusSearch, effort: Effort = DEFAULT_EFFORT
+) -> Radii:
     """All radii at one image, whose entries lie between 0 and 1."""
     seconds: dict[str, float] = {}
     attack = CamAttack(query.bounds, query.x, query.inside)

@@ -13,7 +13,7 @@ from experiments import cam as bench
 from experiments.cam import CamOptions, bench_cam, summary
 from experiments.cam_radii.attack import CamAttack, Effort
 from experiments.cam_radii.bounds import CamBounds
-from experiments.cam_radii.radius import METHODS, RadiusQuery, Search, measure_radii
+from experiments.cam_radii.radius import METHODS, RadiusQuery, RadiusSearch, measure_radii
 from salver.core.errors import SalverError
 from salver.explain.cam import Cam
 from salver.explain.ranking import UndefinedConditionError
@@ -28,7 +28,7 @@ from salver.solvers.query import Budget, Options, Query, Verdict
 from tests.builders.keras_files import gap_layers, write_keras
 from tests.builders.networks import gap_net
 
-SEARCH = Search(most=0.2, steps=8)
+SEARCH = RadiusSearch(most=0.2, steps=8)
 EFFORT = Effort(starts=2, steps=12, halvings=6)
 
 
