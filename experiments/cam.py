@@ -38,7 +38,7 @@ COLUMNS = {
 
 
 @dataclass(frozen=True, eq=False)
-class _Job:
+class _ImageJob:
     """One image for one worker."""
 
     network: Path
@@ -162,7 +162,9 @@ def _published_network(data_dir: Path | None) -> Path:
     return path
 
 
-def _jobs(path: Path, network: Network, data: Dataset, label: int, options: CamOptions) -> Iterable[_Job]:
+def _jobs(
+    path: Path, network: Network, data: Dataset, label: int, options: CamOptions
+) -> Iterable[_ImageJob]:
     import torch
 
     from salver.nets.torch_bridge import to_torch
@@ -173,13 +175,13 @@ def _jobs(path: Path, network: Network, data: Dataset, label: int, options: CamO
         with torch.no_grad():
             won = run(torch.as_tensor(x[rows], dtype=torch.float64)).argmax(1).numpy()
         jobs += [
-            _Job(path, label, part, int(row), x[row].astype(np.float64), options)
+            _ImageJob(path, label, part, int(row), x[row].astype(np.float64), options)
             for row in rows[won == label]
         ]
     return jobs[: options.images]
 
 
-def _run(jobs: list[_Job], workers: int) -> Iterator[dict[str, object] | None]:
+def _run(jobs: list[_ImageJob], workers: int) -> Iterator[dict[str, object] | None]:
     if workers == 1:
         yield from map(_measured, jobs)
         return
@@ -187,23 +189,21 @@ def _run(jobs: list[_Job], workers: int) -> Iterator[dict[str, object] | None]:
         yield from pool.map(_measured, jobs)
 
 
-def _measured(job: _Job) -> dict[str, object] | None:
+def _measured(job: _ImageJob) -> dict[str, object] | None:
     """The row of one image; None where ranks k and k + 1 are tied. Torch's threads are as before."""
     import torch
 
     from experiments.cam_radii.bounds import CamBounds
-    from experiments.cam_radii.radius import Search, measure_radii
+    from experiments.cam_radii.radius import RadiusQuery, RadiusSearch, measure_radii
     from salver.explain.ranking import UndefinedConditionError
 
     options, threads = job.options, torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         network = read_classifier(job.network).network
-        search = Search(options.most, options.steps, options.slope_steps)
+        search = RadiusSearch(options.most, options.steps, options.slope_steps)
         seed = options.seed * 100_003 + job.index
-        found = measure_radii(
-            CamBounds(network, job.label), network, job.label, job.x, options.k, seed, search
-        )
+        found = measure_radii(RadiusQuery(CamBounds(network, job.label), job.x, options.k), seed, search)
     except UndefinedConditionError:
         return None
     finally:

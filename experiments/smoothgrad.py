@@ -16,7 +16,7 @@ import pandas as pd
 from experiments.bench_report import BenchReport
 from experiments.options import SmoothGradOptions
 from experiments.sparsified import Certificate, Smoothing, share_count, top_set, worst_overlap
-from experiments.sparsified_attack import Effort, attack
+from experiments.sparsified_attack import Effort, Target, attack
 from salver.core.errors import SalverError
 from salver.core.plugins import choose
 from salver.explain.unroll import logit_combination
@@ -91,7 +91,8 @@ def _cells(
     for place, (tau, count) in enumerate(zip(options.taus, counts, strict=True)):
         one = Smoothing(classifier, coefficients, (count,), sigma)
         kept = label if options.keep_label else None
-        moved = attack(one, x, means[place], k, options.rho, [*seed, _ATTACK, place], kept, effort)
+        target = Target(x, means[place], k, options.rho, kept)
+        moved = attack(one, target, [*seed, _ATTACK, place], effort)
         stream = [*seed, _CERTIFY] if options.noise == "same" else [*seed, _FRESH, place]
         after = one.mean(moved, options.q, stream)[0]
         yield {

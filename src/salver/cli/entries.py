@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,6 +12,7 @@ import typer.main
 
 from salver.cli import completing
 from salver.cli.help_text import HelpfulCommand
+from salver.cli.options import DataDir
 
 Method = Annotated[
     str | None,
@@ -32,6 +35,7 @@ InputRange = Annotated[
     typer.Option("--range", help="lowest and highest input (default: the data set's)"),
 ]
 Minus = Annotated[int | None, typer.Option("--minus", help="class whose logit is subtracted")]
+NetworkFile = Annotated[Path, typer.Argument(help="ONNX (.onnx, .onnx.gz) or Keras (.keras, .h5) classifier")]
 OutputName = Annotated[
     str | None, typer.Option("--output-name", help="which of a network's outputs holds the scores")
 ]
@@ -43,6 +47,34 @@ Score = Annotated[
         autocompletion=completing.one_of("logit"),
     ),
 ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapArguments:
+    """Which map of which network is asked about, and who decides."""
+
+    network: NetworkFile
+    norm: Annotated[
+        str, typer.Option("--norm", help="of radii: linf, or l2 for the Euclidean distance of inputs")
+    ] = "linf"
+    method: Method = None
+    label: Label = None
+    minus: Minus = None
+    absolute: Absolute = None
+    input_range: InputRange = None
+    output: OutputName = None
+    data_dir: DataDir = None
+    solver: Annotated[
+        str, typer.Option("--solver", help="{solvers}", autocompletion=completing.embedded_solvers)
+    ] = "hybrid"
+
+    def said(self, *names: str) -> dict[str, Any]:
+        """What was said of the map and the input, and the entries of these names; not what was left out."""
+        given = {name: getattr(self, name) for name in (*ABOUT_MAP, *names)}
+        return {name: value for name, value in given.items() if value is not None}
+
+
+ABOUT_MAP = ("norm", "method", "label", "minus", "absolute", "input_range", "output", "data_dir")
 SAID = "salver.entries"
 """Under which a command's context has what was said by further options: values by their names."""
 
