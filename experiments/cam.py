@@ -16,20 +16,18 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from pydantic import Field
 
 from experiments.bench_report import BenchReport
+from experiments.options import CAM_DATA, CamOptions
 from experiments.published import CORGI_MEDIANS, CORGI_SOURCE
 from salver.cli.progress import counting
 from salver.core.errors import SalverError
-from salver.core.records import Record
 from salver.nets.classifier import read_classifier
 from salver.nets.network import Network
 from salver.run.machine import processor
 from salver.zoo.datasets import Dataset, load, locate_user_data
 
 PUBLISHED_NETWORK = Path("paper") / "corgi_gtsrb.h5"
-DATA = "gtsrb48-equalized"
 COLUMNS = {
     "channels": "certified, CORGI's test",
     "pixels": "certified, per pixel",
@@ -37,32 +35,6 @@ COLUMNS = {
     "published_attack": "attack, published",
     "attack": "attack, ours",
 }
-
-
-class CamOptions(Record):
-    """Parameters of the bench; the defaults are the paper's.
-
-    Attributes:
-        network: a Keras HDF5 file; None for the published one in the data folder.
-        dataset: name of a data set whose images have the network's shape.
-        classes: whose images are taken; the map is that of the class.
-        images: most images per class, from the test part first, then from the training part.
-        k: size of the top set.
-        most, steps: the bisection is `steps` halvings of [0, most].
-        slope_steps: ascent steps on the slopes of open pairs.
-        workers: processes of one core.
-    """
-
-    network: Path | None = None
-    dataset: str = DATA
-    classes: tuple[int, ...] = Field(default=(12, 17), min_length=1)
-    images: int = Field(default=100, gt=0)
-    k: int = Field(default=15, gt=0)
-    most: float = Field(default=0.005, gt=0, allow_inf_nan=False)
-    steps: int = Field(default=15, gt=0, le=40)
-    slope_steps: int = Field(default=0, ge=0, le=1000)
-    workers: int = Field(default=1, gt=0)
-    seed: int = Field(default=0, ge=0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +64,7 @@ def bench_cam(
         path = options.network or _published_network(data_dir)
         data = load(options.dataset, data_dir)
     except SalverError as error:
-        if options.network is not None or options.dataset != DATA:
+        if options.network is not None or options.dataset != CAM_DATA:
             raise
         say(f"cam: skipped: {error}")
         return None

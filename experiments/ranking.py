@@ -14,14 +14,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-from pydantic import Field
 from torch import nn
 
 from experiments.bench_report import BenchReport
+from experiments.options import RankingOptions
 from experiments.saliency_attacks import L2Budget, attacked, in_float64, saliency
 from salver.core.errors import SalverError
 from salver.core.plugins import choose
-from salver.core.records import Record
 from salver.explain.ranking import Ranking, UndefinedConditionError, ranking_of
 from salver.families.instance import Facts
 from salver.judge.judged import judge_run
@@ -52,18 +51,6 @@ COMPARISONS = {
     "mnist": Comparison("mnist-32x32", 50, "ranking-mnist"),
     "breast_cancer": Comparison("breast-16x16", 5, "ranking-breast"),
 }
-
-
-class RankingOptions(Record):
-    """Points, samples of the thickness, the attacks' budget, and whose verdicts are counted."""
-
-    datasets: tuple[str, ...] = tuple(COMPARISONS)
-    points: int = Field(default=200, gt=0)
-    samples: int = Field(default=200, gt=0)
-    steps: int = Field(default=100, gt=0)
-    step: float = Field(default=5e-3, gt=0)
-    solver: str = "hybrid"
-    seed: int = Field(default=0, ge=0)
 
 
 @dataclass(frozen=True)
