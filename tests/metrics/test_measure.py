@@ -47,6 +47,9 @@ def test_sampled_attacked_and_certified_are_in_order(found: salver.Measured) -> 
         assert sign * row.sampled <= sign * row.certified
         assert sign * row.attacked <= sign * row.certified
         assert row.bounded or row.metric.kind == "consistency" or row.attacked == 0
+        if row.witness is not None:
+            shown = row.metric.values(row.here, row.witness)[0]
+            assert not row.metric.is_worse(row.attacked, shown)
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from salver.core.errors import counted
+from salver.core.errors import SalverError, counted
 from salver.families.question import winner
 from salver.points.decide import Decided, Robustness
 from salver.points.options import Solving
@@ -65,8 +65,41 @@ class PointProof:
         return {"file": str(self.file), "network": str(self.network), "query": str(self.query)}
 
 
-@dataclass(frozen=True, eq=False)
-class RobustnessAnswer:
+class Shown:
+    """An answer as a person meets it: printed, in a list, in a notebook, or in an `if`."""
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in one plain sentence."""
+        raise NotImplementedError
+
+    @property
+    def details(self) -> tuple[str, ...]:
+        """What else is worth knowing, a line each."""
+        raise NotImplementedError
+
+    def plot(self) -> PointPicture:
+        """A picture of it."""
+        raise NotImplementedError
+
+    def _repr_html_(self) -> str:
+        """What Jupyter shows."""
+        return self.plot().fragment
+
+    def __str__(self) -> str:
+        return "\n".join((self.sentence, *self.details))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.sentence}>"
+
+    def __bool__(self) -> bool:
+        """Raises: SalverError: always. Otherwise an `if` would take what is not robust for a yes."""
+        what = "is robust, not robust or undecided, and so neither true nor false"
+        raise SalverError(what, type(self).__name__, "ask `answer.robust`, which is True, False or None")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RobustnessAnswer(Shown):
     """Whether the explanation at a point is robust within a radius.
 
     Attributes:
@@ -226,13 +259,6 @@ class RobustnessAnswer:
         from salver.report.side_by_side import Side
 
         return Side(name, f"class {self.class_name(view.label)}", view.x, view.map, view.top)
-
-    def _repr_html_(self) -> str:
-        """What Jupyter shows."""
-        return self.plot().fragment
-
-    def __str__(self) -> str:
-        return "\n".join((self.sentence, *self.details))
 
 
 def answer(

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from salver.core.errors import SalverError
 from salver.families.search import significant
-from salver.points.answer import PointProof, RobustnessAnswer, answer, euclidean
+from salver.points.answer import PointProof, RobustnessAnswer, Shown, answer, euclidean
 from salver.points.check import prove, refuse_proof
 from salver.points.decide import QueryFolder, Robustness, decide
 from salver.points.enclosure import Enclosure, widest
@@ -34,8 +34,8 @@ SHARE = 1 / 3
 STEPS = 60
 
 
-@dataclass(frozen=True, eq=False)
-class RadiusAnswer:
+@dataclass(frozen=True, eq=False, repr=False)
+class RadiusAnswer(Shown):
     """Up to which radius the explanation at a point is robust.
 
     Attributes:
@@ -112,12 +112,6 @@ class RadiusAnswer:
     def plot(self) -> PointPicture:
         """The point and the nearest counterexample, as `RobustnessAnswer.plot`."""
         return replace(self.nearest.plot(), sentence=self.sentence, details=self.details)
-
-    def _repr_html_(self) -> str:
-        return self.plot().fragment
-
-    def __str__(self) -> str:
-        return "\n".join((self.sentence, *self.details))
 
 
 def find_radius(
