@@ -55,7 +55,7 @@ def test_the_search_knows_both_sides_of_the_smallest_radius(tmp_path: Path) -> N
     assert {(0.99, Verdict.UNSAT), (1.01, Verdict.SAT), (2.0, Verdict.UNSAT)} <= met
 
 
-@pytest.mark.parametrize("square", [0.0, 1e-320, 1e-60])
+@pytest.mark.parametrize("square", [0.0, 1e-320])
 def test_of_a_ball_that_is_a_point_beside_the_box_no_infinity_is_handed_on(
     tmp_path: Path, square: float, capsys: pytest.CaptureFixture[str]
 ) -> None:
