@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from salver.cli.app import app
 from salver.cli.calling import call
 from salver.families.generate import drafts, generate, up_to_date
 from salver.families.instance_set import read_manifest, set_folder
 from salver.families.provenance import MADE, read_made
 from salver.families.suite import read_suite
 from salver.publish.validate import validate
+from tests.builders.command_line import app
 from tests.builders.small_network import classifier
 
 ROOT = Path(__file__).resolve().parents[2]

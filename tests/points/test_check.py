@@ -358,3 +358,30 @@ def test_an_entry_of_an_image_in_colour_has_its_channel() -> None:
 
 def test_names_are_completed_in_a_notebook() -> None:
     assert {"check", "radius", "measure", "unroll"} <= set(dir(salver))
+
+
+def flips_at(threshold: float) -> Network:
+    """Class 1 where an input is that much above 1000."""
+    shift = Linear(np.ones((1, 1), np.float32), np.array([-1000], np.float32))
+    head = Linear(np.array([[0], [1]], np.float32), np.array([0, -threshold], np.float32))
+    return Network("X", 1, (Node("S", shift, ("X",), (1,)), Node("Y", head, ("S",), (2,))), "Y")
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_an_input_beyond_the_radius_breaks_nothing_within_it(norm: str) -> None:
+    """The next number of single precision above 1000 is 6.1e-5 away, and the box of a query holds it."""
+    x = np.array([1000.0], np.float32)
+    found = salver.check(flips_at(3e-5), x, "label-changes", epsilon=1e-5, norm=norm)
+    assert found.robust is not False
+    assert found.counterexample is None
+    assert found.robust or "a counterexample was found 6.104e-05 away" in found.reason
+    beyond = salver.check(flips_at(3e-5), x, "label-changes", epsilon=7e-5, norm=norm)
+    assert beyond.robust is False
+    assert beyond.distance == 2.0**-14
+
+
+def test_a_radius_is_broken_where_the_counterexample_is() -> None:
+    x = np.array([1000.0], np.float32)
+    found = salver.radius(flips_at(3e-5), x, "label-changes", most=1.0, timeout=30)
+    assert (found.certified, found.attacked) == (0.0, 2.0**-14)
+    assert found.questions < 30

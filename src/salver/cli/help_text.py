@@ -10,6 +10,7 @@ import typer
 import typer.core
 
 from salver.cli import completing
+from salver.cli.options import INSTANCES
 from salver.core.errors import SalverError
 
 _TYPES = {
@@ -101,8 +102,8 @@ def _write_parameters(parameters: Iterable[Any], ctx: Any, formatter: Any) -> No
 
 
 def _write_sections(rows: Iterable[tuple[str, Row]], formatter: Any) -> None:
-    """Sections in the order in which their headings first appear; `Arguments` and `Options` go first."""
-    sections: dict[str, list[Row]] = {"Arguments": [], "Options": []}
+    """Sections in the order in which their headings first appear, behind those that always go first."""
+    sections: dict[str, list[Row]] = {heading: [] for heading in ("Arguments", "Options", INSTANCES)}
     for heading, row in rows:
         sections.setdefault(heading, []).append(row)
     for heading, listed in sections.items():

@@ -274,7 +274,11 @@ def answer(
     logits = posed.factory.program.evaluate(posed.point.centre[None])[0][0]
     here = _view(asked, posed.point.centre, logits, posed.reference)
     other = None
-    if decided.witness is not None and decided.outputs is not None:
+    if (
+        decided.robustness is Robustness.NOT_ROBUST
+        and decided.witness is not None
+        and decided.outputs is not None
+    ):
         first, size = posed.map.logits, len(posed.reference)
         there = decided.outputs
         other = _view(asked, decided.witness, there[:first], there[first : first + size])

@@ -210,19 +210,20 @@ class _Questions:
         share = Budget(max(SHARE * self.budget.left, 0.05))
         decided = decide(self.staged, radius, self.solving, share, nearest=True)
         self.questions += 1
-        said = answer(
-            self.staged.asked, radius, self.solving, decided, self.solving.timeout - self.budget.left
-        )
-        match decided.robustness:
-            case Robustness.ROBUST:
-                self.known = self.known.with_low(radius)
-            case Robustness.NOT_ROBUST:
-                if 0 < self.known.low >= said.distance:
-                    what = f"a counterexample {said.distance:g} away contradicts a certificate"
-                    raise SalverError(what, self.solving.solver, "this is a fault: please report it")
-                self.known = self.known.with_high(said.distance)
-            case _:
-                self.known = self.known.with_vain(radius)
+        asked = self.staged.asked
+        if decided.robustness is Robustness.ROBUST:
+            self.known = self.known.with_low(radius)
+        elif decided.robustness is Robustness.UNDECIDED:
+            self.known = self.known.with_vain(radius)
+            if decided.witness is not None:  # of a larger radius it says that it is broken
+                radius = float(norm_of(decided.witness - asked.posed.point.centre, asked.norm))
+                decided = replace(decided, robustness=Robustness.NOT_ROBUST, reason="")
+        said = answer(asked, radius, self.solving, decided, self.solving.timeout - self.budget.left)
+        if decided.robustness is Robustness.NOT_ROBUST:
+            if 0 < self.known.low >= said.distance:
+                what = f"a counterexample {said.distance:g} away contradicts a certificate"
+                raise SalverError(what, self.solving.solver, "this is a fault: please report it")
+            self.known = self.known.with_high(said.distance)
         if self.last is None or said.distance <= self.last.distance:
             self.last = said
 
