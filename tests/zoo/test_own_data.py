@@ -121,6 +121,14 @@ def test_images_are_brought_to_a_size_a_colour_and_a_scale(tmp_path: Path) -> No
     assert colours.clip == ((0.0, 1.0), (-1.0, 1.0), (-0.5, 0.0))
 
 
+def test_the_inputs_may_have_a_capital_x(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", X=np.eye(3), y=np.arange(3))
+    np.savez(tmp_path / "b.npz", X_test=np.eye(3), y_test=np.arange(3))
+    assert all(
+        open_dataset(tmp_path / name).test_x.tolist() == np.eye(3).tolist() for name in ("a.npz", "b.npz")
+    )
+
+
 def test_a_name_of_the_catalogue_goes_before_a_path() -> None:
     assert open_dataset("bandit").sha256 == load("bandit").sha256
 
@@ -150,6 +158,7 @@ def refused(path: Path, match: str, **options: Any) -> None:
         ({"y_test": np.zeros(6)}, "holds no array x_test"),
         ({"x_train": np.zeros((2, 3))}, "holds no array y_train"),
         ({"x_test": np.zeros((6, 3)), "y_test": np.zeros(6)}, "holds x and x_test"),
+        ({"X": np.zeros((6, 3))}, "holds two arrays x"),
         ({"lowr": np.zeros(3)}, "array lowr, which has no meaning; did you mean lower"),
         ({"x": np.zeros(6)}, "no rows of inputs"),
         ({"x": np.zeros((0, 3)), "y": np.zeros(0)}, "holds no rows"),
@@ -213,7 +222,8 @@ def test_files_that_are_no_arrays_are_refused(tmp_path: Path) -> None:
         (("a,y",), {}, "holds no rows"),
         (("a,y", "1,0", "high,1"), {}, "line 3: a is 'high', not a number"),
         (("a,y", "1,0", ",1"), {}, "line 3: a is empty"),
-        (("a,y", "1,0", "nan,1"), {}, "line 3: a is 'nan'"),
+        (("a,y", "1,0", "nan,1"), {}, "line 3: a is 'nan', not a number; fill it in, or leave the row"),
+        (("a;y", "1;0", "2,5;1"), {}, "line 3: a is '2,5', not a number; write decimals with a point"),
         (("a,y", "1,0", "1_0,1"), {}, "line 3: a is '1_0'"),
         (("a,y", "1,0", "1"), {}, "line 3 has 1 cells"),
         (("a,y", "1,"), {}, "line 2: y is empty"),

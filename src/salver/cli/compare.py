@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -52,7 +53,11 @@ def _runs(first: str, second: str, as_json: bool) -> None:
     from salver.report.compared import compared_json, compared_table, side_of
     from salver.run.loaded import named_run
 
-    runs = [judge_run(named_run(name)) for name in (first, second)]
+    named = [named_run(name) for name in (first, second)]
+    if named[0].folder == named[1].folder:
+        what = f"both are the run {named[0].folder.name}; `salver runs` lists the others"
+        print(f"salver: note: {what}", file=sys.stderr)
+    runs = [judge_run(run) for run in named]
     compared = compare_frames(*(results_frame(found.rows) for found in runs))
     differing = differences_between(*(found.run.manifest.machine for found in runs))
     sides = [side_of(found.run) for found in runs]

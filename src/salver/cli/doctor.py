@@ -17,5 +17,6 @@ def doctor(as_json: AsJson = False) -> None:
     if as_json:
         print_json([finding.model_dump(mode="json") for finding in found])
         return
+    width = max(len(finding.subject) for finding in found)
     for finding in found:
-        print(f"{'ok ' if finding.usable else ' - '} {finding.subject:22} {finding.detail}")
+        print(f"{'ok ' if finding.usable else ' - '} {finding.subject:{width}} {finding.detail}")

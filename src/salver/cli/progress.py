@@ -19,6 +19,8 @@ from rich.progress import (
 from salver.run.plan import Plan
 from salver.runners.answers import Claim, RunRecord
 
+MOST_OF_A_REASON = 160
+
 
 def _bar() -> Progress:
     columns = (
@@ -45,16 +47,19 @@ def counting(title: str) -> Iterator[Callable[[int], None]]:
 
 @contextmanager
 def finishing() -> Iterator[tuple[Callable[[Plan], None], Callable[[RunRecord], None]]]:
-    """Yields `on_plan` and `on_finish` for a run."""
+    """Yields `on_plan` and `on_finish` for a run. Beside a bar stands the first error of every solver."""
     if sys.stderr.isatty():
         with _bar() as bar:
-            task = bar.add_task("running")
+            task, failed = bar.add_task("running"), set[str]()
 
             def planned(plan: Plan) -> None:
                 bar.update(task, total=len(plan.jobs) + len(plan.unsupported))
 
             def finished(record: RunRecord) -> None:
                 bar.update(task, advance=1, description=f"{record.solver} {record.instance[:40]}")
+                if (why := error_of(record)) and record.solver not in failed:
+                    failed.add(record.solver)
+                    bar.console.print(f"{record.solver} {record.instance}: error: {why}", markup=False)
 
             yield planned, finished
         return
@@ -69,11 +74,20 @@ def finishing() -> Iterator[tuple[Callable[[Plan], None], Callable[[RunRecord], 
         done += 1
         print(
             f"[{done}/{total}] {record.solver} {record.instance}:",
-            f"{outcome_word(record)}, {record.wall_s:.2f} s",
+            f"{outcome_word(record)}, {record.wall_s:.2f} s"
+            + (f": {why}" if (why := error_of(record)) else ""),
             flush=True,
         )
 
     yield count, line
+
+
+def error_of(record: RunRecord) -> str:
+    """Why a run is an error, in one line, for the author of its solver; else nothing."""
+    from salver.judge.judgement import Outcome
+
+    reason = " ".join(record.reason.split())[:MOST_OF_A_REASON]
+    return reason if outcome_word(record) == Outcome.ERROR else ""
 
 
 def outcome_word(record: RunRecord) -> str:

@@ -43,7 +43,9 @@ class VnnLibTool(Runner):
         if reason := super().unavailable():
             return reason
         if shutil.which(self.tool[0]) is None:
-            return f"{self.tool[0]} is not a program"
+            exists = Path(self.tool[0]).is_file()
+            hint = f"; make it one with `chmod +x {self.tool[0]}`" if exists else ""
+            return f"{self.tool[0]} is not a program{hint}"
         if ask(*self.tool, "--version") is None:
             return f"`{shlex.join(self.tool)} --version` gives no answer, as the VNN-LIB standard demands"
         return None

@@ -46,7 +46,9 @@ def read_npz(path: Path, where: str, options: DataOptions) -> RawData:
     for name in (name for pair in pairs for name in pair):
         if name not in arrays:
             what = f"holds no array {name} (it holds {', '.join(arrays) or 'none'})"
-            raise SalverError(what, where, "save the inputs as x and the labels as y")
+            raise SalverError(
+                what, where, f"save the inputs as {pairs[0][0]} and the labels as {pairs[0][1]}"
+            )
     for name in arrays:
         if name not in KNOWN:
             raise SalverError(f"holds an array {name}, which has no meaning", where, suggestion(name, KNOWN))
@@ -94,6 +96,10 @@ def _content(path: Path, where: str) -> bytes:
         raise file_error(error, where, "read") from error
 
 
+def _lower_x(name: str) -> str:
+    return name.lower() if name.lower() in ("x", "x_train", "x_test") else name
+
+
 def _arrays(content: bytes, where: str) -> dict[str, NDArray[np.generic]]:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -101,7 +107,8 @@ def _arrays(content: bytes, where: str) -> dict[str, NDArray[np.generic]]:
             if len(members) > MOST_ARRAYS or sum(member.file_size for member in members) > MOST_BYTES:
                 hint = f"give at most {MOST_ARRAYS} arrays and {MOST_BYTES >> 30} GiB"
                 raise SalverError("holds too much", where, hint)
-            names = [member.filename.removesuffix(".npy") for member in members]
+            # scikit-learn's name of the inputs is a capital X.
+            names = [_lower_x(member.filename.removesuffix(".npy")) for member in members]
             if twice := next((name for name in names if names.count(name) > 1), None):
                 raise SalverError(f"holds two arrays {twice}", where, _PLAIN)
             return {

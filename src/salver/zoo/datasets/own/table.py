@@ -20,6 +20,10 @@ LABELS = ("label", "class", "target", "y")
 """Names by which the column of the classes is known where none is given, in either case."""
 
 
+_MISSING = ("na", "n/a", "nan", "null", "none", "?", "-")
+"""How tables write that a value is not known."""
+
+
 def read_csv(path: Path, where: str, options: DataOptions) -> RawData:
     """A table in UTF-8 with commas, semicolons or tabs between columns: what the first line has most of.
 
@@ -32,7 +36,7 @@ def read_csv(path: Path, where: str, options: DataOptions) -> RawData:
     except OSError as error:
         raise file_error(error, where, "read") from error
     except UnicodeDecodeError as error:
-        raise SalverError(f"is no text in UTF-8 ({error.reason})", where, "save it as UTF-8") from error
+        raise SalverError("is no text in UTF-8", where, "save it as UTF-8") from error
     names, rows, lines = _rows(text, where)
     label = _label_column(names, options.label, where)
     features = tuple(name for place, name in enumerate(names) if place != label)
@@ -111,5 +115,9 @@ def _numbers(
                 said = f"is {cell.strip()[:40]!r}, not a number" if cell.strip() else "is empty"
                 what = f"line {lines[number]}: {features[place]} {said}"
                 hint = "write it as a finite number, one-hot columns for words, or leave the column out"
+                if not cell.strip() or cell.strip().lower() in _MISSING:
+                    hint = "fill it in, or leave the row or the column out"
+                elif NUMBER.fullmatch(cell.replace(",", ".")):
+                    hint = "write decimals with a point (pandas: read_csv(path, sep=';', decimal=','))"
                 raise SalverError(what, where, hint)
     return np.array([[float(cell) for cell in row] for row in cells], np.float64)
