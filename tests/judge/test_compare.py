@@ -11,7 +11,7 @@ import pytest
 from salver.core.errors import SalverError
 from salver.judge.compare import compare, differences_between
 from salver.judge.machine import Machine
-from salver.report.compared import Side, compared_json, compared_table
+from salver.report.compared import ComparedRun, compared_json, compared_table
 
 
 def frame(costs: list[float], solver: str = "s", limit: float = 10.0, wrong: int = -1) -> pd.DataFrame:
@@ -78,8 +78,8 @@ def test_less_than_a_tenth_is_no_verdict() -> None:
 def test_versions_loads_and_what_is_unfinished_are_named() -> None:
     (found,) = compare(frame([1.0] * 3), frame([1.0] * 3).assign(solver_version="2"))
     sides = (
-        Side("a", "then", "0.1.0", "0.4", ("Unfinished run: 13 of 91 jobs",)),
-        Side("b", "now", "0.2.0", "2.5"),
+        ComparedRun("a", "then", "0.1.0", "0.4", ("Unfinished run: 13 of 91 jobs",)),
+        ComparedRun("b", "now", "0.2.0", "2.5"),
     )
     text = compared_table([found], sides)
     assert text.splitlines()[:3] == [
