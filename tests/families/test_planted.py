@@ -144,6 +144,7 @@ def test_planted_unsat_hangs_on_its_saliency_condition(gated) -> None:
     assert draft.prop.margin(program.evaluate(x)[0]).max() < 0
 
 
+@pytest.mark.slow
 def test_without_its_saliency_condition_it_is_not_proved(gated) -> None:
     _, draft, grafted, gates = gated
     loose = Property(

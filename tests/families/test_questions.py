@@ -16,6 +16,7 @@ from salver.core.records import parse_record
 from salver.explain.explanation import METHODS, Explanation
 from salver.explain.gradient import Gradient
 from salver.explain.ranking import UndefinedConditionError
+from salver.families import conditions
 from salver.families.factory import InstanceFactory, Point, PosedQuestion
 from salver.families.instance import Facts
 from salver.families.other_class import SameMap, SameSigns, SameTopK
@@ -154,3 +155,17 @@ def test_a_question_about_a_map_needs_one() -> None:
     point = Point(0, np.zeros(9, np.float32), 0)
     with pytest.raises(SalverError, match="none is named"):
         factory(0).pose(point, EntryMoves())
+
+
+def test_a_move_is_by_the_width_or_more_and_a_box_holds_all_that_is_within() -> None:
+    """Limits are rounded to binary32, each to the side where the question stays what it says."""
+    reference, width = np.random.default_rng(0).normal(size=40), 0.1
+    moved = [atom for (atom,) in conditions.some_entry_moves(2, reference, width)[0]]
+    kept = [clause[0][0] for clause in conditions.saliency_box(2, reference, width)]
+    for atoms, outwards in ((moved, {"<=": -1, ">=": 1}), (kept, {"<=": 1, ">=": -1})):
+        assert len(atoms) == 80
+        for atom in atoms:
+            side = outwards[atom.relation]
+            beyond = side * (atom.constant - (reference[atom.left - 2] + side * width))
+            assert 0 <= beyond < 1e-6
+            assert np.float32(atom.constant) == atom.constant

@@ -73,6 +73,7 @@ def test_a_second_report_replays_nothing_and_finds_the_same(run: Run) -> None:
     assert run.replayed == 0
 
 
+@pytest.mark.slow
 def test_another_witness_is_replayed_anew(run: Run) -> None:
     run.replay()
     path = run.run_dir / str(run.first.witness)
@@ -103,6 +104,7 @@ def test_other_facts_are_looked_at_anew(run: Run) -> None:
     assert run.replay()[run.first.key].gradient == "differs"
 
 
+@pytest.mark.slow
 def test_other_code_does_not_take_over_what_was_found(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     run.replay()
     monkeypatch.setattr(replays, "judging_code", lambda: b"changed")
@@ -119,6 +121,7 @@ def test_what_could_not_be_checked_is_tried_again(run: Run) -> None:
     assert run.replay()[run.first.key].verdict is WitnessVerdict.CORRECT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"a": 1}', '{"a": ["s", "fine", "none", ""]}', "null"])
 def test_a_damaged_store_is_no_store(run: Run, text: str) -> None:
     found = run.replay()
@@ -128,6 +131,7 @@ def test_a_damaged_store_is_no_store(run: Run, text: str) -> None:
     assert run.replayed > 0
 
 
+@pytest.mark.slow
 def test_a_store_from_elsewhere_is_not_believed(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,6 +86,7 @@ def test_a_clearer_counterexample_is_preferred(network: Path, tmp_path: Path) ->
     assert query.confirm(decided.witness) is not None
     assert decided.margin == pytest.approx(float(query.prop.margin(query.replay(decided.witness))))
     assert decided.margin > 0.1
+    assert np.abs(decided.witness - asked.posed.point.centre).max() <= 2.0
 
 
 def test_what_is_not_known_is_said(network: Path) -> None:

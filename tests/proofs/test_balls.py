@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -42,6 +43,15 @@ def test_least_values_hold_at_points_of_ball_and_box(data: st.DataObject) -> Non
     # No weaker than the plain ball, but for two roundings to whole numbers.
     gap = Fraction(int(least)) + 2 - middle
     assert gap >= 0 or gap * gap <= square * sum(a * a for a in coefficients)
+
+
+@pytest.mark.parametrize(
+    "share", [Fraction(1, 25), Fraction(1, 10), Fraction(29, 250), Fraction(1, 5), Fraction(7)]
+)
+def test_the_least_value_in_a_ball_is_never_above_the_one_that_is_reached(share: Fraction) -> None:
+    """At x = centre - share * coefficients, on the sphere, the value is -25 * share."""
+    ball = ExactBall((Fraction(),) * 2, 25 * share**2, (True, True), (True, True))
+    assert ball.least(np.array([[3, -4]], object)).tolist() == [-math.ceil(25 * share)]
 
 
 def text_of(n: int = 3) -> Property:

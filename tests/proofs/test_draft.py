@@ -44,6 +44,7 @@ def deductions(steps: list[Any]) -> int:
     return sum(count(step) for step in steps)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_draft_never_says_more_than_the_exact_checker_and_hardly_less(tmp_path: Path, seed: int) -> None:
     query = drawn(tmp_path, seed)
@@ -108,6 +109,7 @@ def test_where_rounding_decides_the_exact_search_takes_over(tmp_path: Path, seed
     assert accepted(query, query.prop, steps)
 
 
+@pytest.mark.slow
 def test_a_draft_that_claims_too_much_is_not_believed(tmp_path: Path) -> None:
     query = drawn(tmp_path, 321)
     with mock.patch("salver.solvers.proving.rough_sum.ROUNDING", -0.3):
@@ -116,6 +118,7 @@ def test_a_draft_that_claims_too_much_is_not_believed(tmp_path: Path) -> None:
     assert accepted(query, query.prop, steps)
 
 
+@pytest.mark.slow
 def test_a_draft_that_keeps_too_much_makes_way_for_the_exact_search(tmp_path: Path) -> None:
     query = drawn(tmp_path, 321)
     with (

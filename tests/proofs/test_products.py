@@ -56,6 +56,20 @@ def asked(low: Any, high: Any, *atoms: Atom) -> ExactProperty:
     return exact(Property(np.array(low), np.array(high), tuple(((atom,),) for atom in atoms), 1))
 
 
+@pytest.mark.parametrize("square", [False, True])
+@pytest.mark.parametrize("ends", [(0.1, 0.7), (-0.7, 0.3), (-0.9, -0.2)])
+def test_ranges_of_products_are_rounded_outwards(square: bool, ends: tuple[float, float]) -> None:
+    low, high = ends
+    context = Context.start(graph_of(pair_network(square)), asked([low, 0.3], [high, 0.7]))
+    one = context.unit.one
+    f, v = ((context.low[name][0], context.high[name][0]) for name in ("f", "f" if square else "v"))
+    products = {a * b for a in f for b in v} if not square else {a * a for a in f}
+    least = 0 if square and low < 0 < high else min(products)
+    assert context.low["p"][0] * one <= least
+    assert context.high["p"][0] * one >= max(products)
+    assert (context.high["p"][0] - 1) * one < max(products)
+
+
 def close(*rows: tuple[str, float], atom: float = 1.0) -> dict[str, Any]:
     groups = [[kind, "p", [0], [0], [weight]] for kind, weight in rows]
     return {"do": "close", "by": [*groups, ["atom", "", [0], [[0, 0, 0]], [atom]]]}

@@ -66,6 +66,7 @@ def test_what_was_recorded_proves_the_query_without_another_search(tmp_path, see
     assert accepted(query, query.prop, steps)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [306, 309, 321, 325])
 def test_what_passes_of_the_search_decided_is_proven_by_following_them(tmp_path, seed):
     query, journal = solved(tmp_path, seed, frozenset({"attack", "relaxation"}))

@@ -231,6 +231,7 @@ def test_plots_are_the_same_bytes_again_and_one_path_a_cloud() -> None:
             assert text in one.inline
 
 
+@pytest.mark.slow
 def test_a_solver_has_the_same_colour_in_every_plot(drawn: dict[str, Plot]) -> None:
     # One solver solves nothing, so it is in the second alone; the curves are ordered by what is solved.
     assert plots.colours_of(("a", "b"), FRAME)["virtual best"] == "b"
@@ -248,6 +249,7 @@ def test_plot_tables_count_what_was_solved(drawn: dict[str, Plot]) -> None:
     assert all(int(row[1]) == 3 for row in drawn["scatter"].rows)
 
 
+@pytest.mark.slow
 def test_the_panel_of_a_solver_that_solved_nothing_says_so() -> None:
     name = sorted(FRAME["solver"])[0]
     lost = FRAME.assign(outcome=FRAME["outcome"].mask(FRAME["solver"] == name, "timeout"))

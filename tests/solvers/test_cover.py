@@ -89,6 +89,7 @@ def test_a_solution_is_never_closed(tmp_path: Path, batch: int, monkeypatch: pyt
     assert followed >= 5
 
 
+@pytest.mark.slow
 def test_what_is_left_is_bounded_once_while_there_is_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

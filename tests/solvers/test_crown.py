@@ -127,6 +127,7 @@ def test_bandit_delta_star(data_dir: Path, tmp_path: Path) -> None:
     assert verdicts == {0.5: Verdict.UNSAT, 1.16: Verdict.UNSAT, 1.17: Verdict.SAT}
 
 
+@pytest.mark.slow
 def test_toy_gap_is_closed_by_one_split(tmp_path: Path) -> None:
     result = decide(toy_gap(tmp_path))
     assert result.verdict is Verdict.UNSAT

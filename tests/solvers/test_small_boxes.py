@@ -100,6 +100,7 @@ def test_a_box_with_a_solution_stays_open_and_others_are_closed(tmp_path: Path) 
     assert closed >= 20
 
 
+@pytest.mark.slow
 def test_what_a_back_end_calls_infeasible_closes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,6 +127,7 @@ class AlwaysInfeasible:
         return None, True, np.ones(self.rows)
 
 
+@pytest.mark.slow
 def test_rows_of_another_alternative_refute_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(small_boxes, "simplex", AlwaysInfeasible)
     asked = 0
@@ -142,6 +144,7 @@ def test_rows_of_another_alternative_refute_nothing(tmp_path: Path, monkeypatch:
     assert asked >= 5
 
 
+@pytest.mark.slow
 def test_a_cover_whose_back_end_fails_leaves_its_boxes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
