@@ -82,13 +82,11 @@ def _follow(
             drop(deductions, context)
         if journal.closing is not None:
             _refute(deductions, context, journal, [])
-        elif leaf and noted is journal.passes[0]:
-            # What bounds closed there, after some passes more, the linear relaxation often closes at once.
-            _refute(deductions, context, journal, waiting)
-            if not context.closed:
-                _relax(deductions, context)
     if waiting and not context.closed:
         _refute(deductions, context, journal, waiting)
+    if leaf and journal.closing is None and not context.closed:
+        # What bounds closed there by ranges a little narrower, the linear relaxation often closes at once.
+        _relax(deductions, context)
 
 
 def _relax(deductions: Deductions, context: Context) -> int:
