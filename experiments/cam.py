@@ -16,20 +16,18 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from pydantic import Field
 
 from experiments.bench_report import BenchReport
+from experiments.options import CAM_DATA, CamOptions
 from experiments.published import CORGI_MEDIANS, CORGI_SOURCE
 from salver.cli.progress import counting
 from salver.core.errors import SalverError
-from salver.core.records import Record
 from salver.nets.classifier import read_classifier
 from salver.nets.network import Network
 from salver.run.machine import processor
 from salver.zoo.datasets import Dataset, load, locate_user_data
 
 PUBLISHED_NETWORK = Path("paper") / "corgi_gtsrb.h5"
-DATA = "gtsrb48-equalized"
 COLUMNS = {
     "channels": "certified, CORGI's test",
     "pixels": "certified, per pixel",
@@ -39,34 +37,8 @@ COLUMNS = {
 }
 
 
-class CamOptions(Record):
-    """Parameters of the bench; the defaults are the paper's.
-
-    Attributes:
-        network: a Keras HDF5 file; None for the published one in the data folder.
-        dataset: name of a data set whose images have the network's shape.
-        classes: whose images are taken; the map is that of the class.
-        images: most images per class, from the test part first, then from the training part.
-        k: size of the top set.
-        most, steps: the bisection is `steps` halvings of [0, most].
-        slope_steps: ascent steps on the slopes of open pairs.
-        workers: processes of one core.
-    """
-
-    network: Path | None = None
-    dataset: str = DATA
-    classes: tuple[int, ...] = Field(default=(12, 17), min_length=1)
-    images: int = Field(default=100, gt=0)
-    k: int = Field(default=15, gt=0)
-    most: float = Field(default=0.005, gt=0, allow_inf_nan=False)
-    steps: int = Field(default=15, gt=0, le=40)
-    slope_steps: int = Field(default=0, ge=0, le=1000)
-    workers: int = Field(default=1, gt=0)
-    seed: int = Field(default=0, ge=0)
-
-
 @dataclass(frozen=True, eq=False)
-class _Job:
+class _ImageJob:
     """One image for one worker."""
 
     network: Path
@@ -92,7 +64,7 @@ def bench_cam(
         path = options.network or _published_network(data_dir)
         data = load(options.dataset, data_dir)
     except SalverError as error:
-        if options.network is not None or options.dataset != DATA:
+        if options.network is not None or options.dataset != CAM_DATA:
             raise
         say(f"cam: skipped: {error}")
         return None
@@ -190,7 +162,9 @@ def _published_network(data_dir: Path | None) -> Path:
     return path
 
 
-def _jobs(path: Path, network: Network, data: Dataset, label: int, options: CamOptions) -> Iterable[_Job]:
+def _jobs(
+    path: Path, network: Network, data: Dataset, label: int, options: CamOptions
+) -> Iterable[_ImageJob]:
     import torch
 
     from salver.nets.torch_bridge import to_torch
@@ -201,13 +175,13 @@ def _jobs(path: Path, network: Network, data: Dataset, label: int, options: CamO
         with torch.no_grad():
             won = run(torch.as_tensor(x[rows], dtype=torch.float64)).argmax(1).numpy()
         jobs += [
-            _Job(path, label, part, int(row), x[row].astype(np.float64), options)
+            _ImageJob(path, label, part, int(row), x[row].astype(np.float64), options)
             for row in rows[won == label]
         ]
     return jobs[: options.images]
 
 
-def _run(jobs: list[_Job], workers: int) -> Iterator[dict[str, object] | None]:
+def _run(jobs: list[_ImageJob], workers: int) -> Iterator[dict[str, object] | None]:
     if workers == 1:
         yield from map(_measured, jobs)
         return
@@ -215,23 +189,21 @@ def _run(jobs: list[_Job], workers: int) -> Iterator[dict[str, object] | None]:
         yield from pool.map(_measured, jobs)
 
 
-def _measured(job: _Job) -> dict[str, object] | None:
+def _measured(job: _ImageJob) -> dict[str, object] | None:
     """The row of one image; None where ranks k and k + 1 are tied. Torch's threads are as before."""
     import torch
 
     from experiments.cam_radii.bounds import CamBounds
-    from experiments.cam_radii.radius import Search, measure_radii
+    from experiments.cam_radii.radius import RadiusQuery, RadiusSearch, measure_radii
     from salver.explain.ranking import UndefinedConditionError
 
     options, threads = job.options, torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         network = read_classifier(job.network).network
-        search = Search(options.most, options.steps, options.slope_steps)
+        search = RadiusSearch(options.most, options.steps, options.slope_steps)
         seed = options.seed * 100_003 + job.index
-        found = measure_radii(
-            CamBounds(network, job.label), network, job.label, job.x, options.k, seed, search
-        )
+        found = measure_radii(RadiusQuery(CamBounds(network, job.label), job.x, options.k), seed, search)
     except UndefinedConditionError:
         return None
     finally:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
-from typing import Annotated, Any
+import inspect
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin
 
 import typer
 
 from salver.cli import completing
+from salver.cli.entries import SAID, LateCommand, late_option
 from salver.cli.help_text import Commands
 from salver.cli.json_output import kept_for_json, print_json, tables_of
 from salver.cli.options import CORES, AsJson, DataDir, listed
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
 
 bench_app = Commands(help="Measure salver itself.", no_args_is_help=True)
 
@@ -43,17 +47,43 @@ def _measure(name: str, record: str, asked: dict[str, Any], as_json: bool, *othe
     from salver.core.records import parse_options
 
     module = importlib.import_module(f"experiments.{name}")
-    options = parse_options(
-        getattr(module, record), {key: value for key, value in asked.items() if value is not None}, NAMED
-    )
+    given = {key: value for key, value in asked.items() if value is not None}
+    options = parse_options(getattr(module, record), given, {})
     with kept_for_json(as_json):
         folder = getattr(module, f"bench_{name}")(project_root(), options, *others)
     if as_json:
         print_json(tables_of(folder) if folder else {"report": None, "tables": {}})
 
 
-NAMED = {"draws": "--q", "confidence": "--p"}
-"""Options whose names do not follow from a record's entries."""
+def with_entries(record: str) -> type[LateCommand]:
+    """A command with an option for every entry of a record of `experiments.options`."""
+
+    class RecordCommand(LateCommand):
+        def late_options(self) -> list[inspect.Parameter]:
+            entries = getattr(importlib.import_module("experiments.options"), record).model_fields
+            return [_option(name, entry) for name, entry in entries.items()]
+
+        def invoke(self, ctx: Any) -> Any:
+            entries = getattr(importlib.import_module("experiments.options"), record).model_fields
+            for name, entry in entries.items():
+                if isinstance(entry.default, tuple):
+                    ctx.params[name] = listed(ctx.params[name], f"--{name}")
+            return super().invoke(ctx)
+
+    return RecordCommand
+
+
+def _option(name: str, entry: FieldInfo) -> inspect.Parameter:
+    """An option for an entry; a list is said with commas."""
+    default, kind = entry.default, entry.annotation
+    if isinstance(default, tuple):
+        default, kind = ",".join(map(str, default)), str
+    elif get_origin(kind) is Literal:
+        kind = str
+    names = [f"--{name.replace('_', '-')}", *(["-j"] if name == "workers" else [])]
+    completes = completing.solver if name == "solver" else None
+    about = typer.Option(*names, help=entry.description, autocompletion=completes)
+    return late_option(name, Annotated[kind, about], default)
 
 
 @bench_app.callback()
@@ -123,121 +153,57 @@ def training(
     _measure("training", "RunOptions", asked, as_json, suite, data_dir)
 
 
-@bench_app.command()
-def smoothgrad(
-    network: Annotated[str, typer.Option("--network", help="key of the zoo")] = "digits-32x32",
-    points: Annotated[int, typer.Option("--points", help="test points")] = 10,
-    q: Annotated[int, typer.Option("--q", help="samples of a map")] = 8192,
-    p: Annotated[float, typer.Option("--p", help="confidence of a certificate")] = 0.95,
-    k_share: Annotated[float, typer.Option("--k-share", help="size of the top set, K / n")] = 0.2,
-    rho: Annotated[float, typer.Option("--rho", help="l2 radius, in units of the input")] = 0.03,
-    sigmas: Annotated[str | None, typer.Option("--sigmas", help="noise levels, comma-separated")] = None,
-    taus: Annotated[str | None, typer.Option("--taus", help="kept shares, comma-separated")] = None,
-    noise: Annotated[str, typer.Option("--noise", help="of the attacked map: fresh or same")] = "fresh",
-    keep_label: Annotated[bool, typer.Option("--keep-label", help="the attack keeps the class")] = False,
-    attack_draws: Annotated[int, typer.Option("--attack-draws", help="samples a step")] = 1024,
-    attack_steps: Annotated[int, typer.Option("--attack-steps", help="steps of a descent")] = 5,
-    seed: Annotated[int, typer.Option("--seed", help="of network, points and samples")] = 0,
-    data_dir: DataDir = None,
-    as_json: AsJson = False,
-) -> None:
+@bench_app.command(cls=with_entries("SmoothGradOptions"))
+def smoothgrad(context: typer.Context, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Certify and attack sparsified SmoothGrad.
 
     Levine et al., 2019: probabilistic, never a proof.
 
     Example: salver bench smoothgrad --network digits-64x64 --sigmas 0.1,0.2 --taus 0.1,0.2
     """
-    asked = {
-        "network": network, "points": points, "draws": q, "confidence": p, "k_share": k_share, "rho": rho,
-        "sigmas": listed(sigmas, "--sigmas"), "taus": listed(taus, "--taus"), "noise": noise,
-        "keep_label": keep_label, "attack_draws": attack_draws, "attack_steps": attack_steps, "seed": seed,
-    }  # fmt: skip
-    _measure("smoothgrad", "SmoothGradOptions", asked, as_json, data_dir)
+    _measure("smoothgrad", "SmoothGradOptions", context.meta[SAID], as_json, data_dir)
 
 
-@bench_app.command()
-def ranking(
-    datasets: Annotated[
-        str | None, typer.Option("--datasets", help="adult, compas, mnist, breast_cancer; default: all")
-    ] = None,
-    points: Annotated[int, typer.Option("--points", help="test points a network")] = 200,
-    samples: Annotated[int, typer.Option("--samples", help="points of a thickness")] = 200,
-    steps: Annotated[int, typer.Option("--steps", help="steps of an attack")] = 100,
-    step: Annotated[float, typer.Option("--step", help="l2 length of a step")] = 5e-3,
-    solver: Solver = "hybrid",
-    seed: Annotated[int, typer.Option("--seed", help="of networks, points and samples")] = 0,
-    data_dir: DataDir = None,
-    as_json: AsJson = False,
-) -> None:
+@bench_app.command(cls=with_entries("RankingOptions"))
+def ranking(context: typer.Context, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Compare trainings by R2ET's measures and what is verified.
 
     R2ET's measures are P@k under attack and thickness.
 
     Example: salver bench ranking --datasets breast_cancer --points 50
     """
-    asked = {
-        "datasets": listed(datasets, "--datasets"), "points": points, "samples": samples, "steps": steps,
-        "step": step, "solver": solver, "seed": seed,
-    }  # fmt: skip
-    _measure("ranking", "RankingOptions", asked, as_json, data_dir)
+    _measure("ranking", "RankingOptions", context.meta[SAID], as_json, data_dir)
 
 
-@bench_app.command()
-def cam(
-    network: Annotated[
-        Path | None, typer.Option("--network", help="a Keras HDF5 file; default: CORGI's in the data folder")
-    ] = None,
-    dataset: Annotated[str, typer.Option("--dataset", help="data set of its images")] = "gtsrb48-equalized",
-    classes: Annotated[str, typer.Option("--classes", help="comma-separated")] = "12,17",
-    images: Annotated[int, typer.Option("--images", help="most images of a class")] = 100,
-    k: Annotated[int, typer.Option("--k", help="size of the top set")] = 15,
-    most: Annotated[float, typer.Option("--most", help="upper end of the bisection")] = 0.005,
-    steps: Annotated[int, typer.Option("--steps", help="halvings of the bisection")] = 15,
-    slope_steps: Annotated[int, typer.Option("--slope-steps", help="ascent on slopes of open pairs")] = 0,
-    workers: Annotated[int, typer.Option("--workers", "-j", help="processes of one core")] = 1,
-    seed: Annotated[int, typer.Option("--seed", help="of the attack's starts")] = 0,
-    data_dir: DataDir = None,
-    as_json: AsJson = False,
-) -> None:
+@bench_app.command(cls=with_entries("CamOptions"))
+def cam(context: typer.Context, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Certify and attack class activation maps.
 
     The radii stand beside the published ones of CORGI (Gu et al., 2020).
 
     Example: salver bench cam --classes 17 --images 12 -j 2
     """
-    asked = {
-        "network": network, "dataset": dataset, "classes": listed(classes, "--classes"), "images": images,
-        "k": k, "most": most, "steps": steps, "slope_steps": slope_steps, "workers": workers, "seed": seed,
-    }  # fmt: skip
-    _measure("cam", "CamOptions", asked, as_json, data_dir)
+    _measure("cam", "CamOptions", context.meta[SAID], as_json, data_dir)
 
 
-@bench_app.command()
-def overhead(
-    runs: Annotated[int, typer.Option("--runs", help="of each command in each way")] = 50,
-    seed: Annotated[int, typer.Option("--seed", help="of the order")] = 0,
-    as_json: AsJson = False,
-) -> None:
+@bench_app.command(cls=with_entries("OverheadOptions"))
+def overhead(context: typer.Context, as_json: AsJson = False) -> None:
     """Measure what keeping the limits costs per run.
 
     Control groups, polling and BenchExec's runexec, interleaved.
 
     Example: salver bench overhead --runs 100
     """
-    _measure("overhead", "OverheadOptions", {"runs": runs, "seed": seed}, as_json)
+    _measure("overhead", "OverheadOptions", context.meta[SAID], as_json)
 
 
-@bench_app.command()
-def kernels(
-    most: Annotated[float, typer.Option("--most", help="CPU seconds of a pass that end a series")] = 20.0,
-    seed: Annotated[int, typer.Option("--seed", help="of the weights")] = 0,
-    as_json: AsJson = False,
-) -> None:
+@bench_app.command(cls=with_entries("KernelOptions"))
+def kernels(context: typer.Context, as_json: AsJson = False) -> None:
     """Measure the bounding kernels against the core's peak, and how their time grows.
 
     Example: salver bench kernels --most 5
     """
-    _measure("kernels", "KernelOptions", {"most": most, "seed": seed}, as_json)
+    _measure("kernels", "KernelOptions", context.meta[SAID], as_json)
 
 
 @bench_app.command()

@@ -15,12 +15,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from pydantic import Field
 from threadpoolctl import threadpool_limits
 
 from experiments.bench_report import BenchReport, commit
+from experiments.options import KernelOptions
 from experiments.soundness.networks import Chain
-from salver.core.records import Record
 from salver.explain.unroll import logit_combination, unroll
 from salver.nets.network import Network, lower
 from salver.nets.operators import Conv, Reshape
@@ -35,13 +34,6 @@ FEW_INPUTS, FEW_NEURONS = 100, 200
 PEAK_SIZE, REPEATS, ENOUGH_S = 1500, 5, 1.0
 FLOPS = 4
 """A bound from below and one from above, each a multiplication and an addition."""
-
-
-class KernelOptions(Record):
-    """A series ends with the first pass that takes more than `most` CPU seconds."""
-
-    most: float = Field(default=20.0, gt=0, allow_inf_nan=False)
-    seed: int = 0
 
 
 @dataclass(frozen=True)

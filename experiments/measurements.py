@@ -45,7 +45,7 @@ class Block(Record):
     rows: tuple[tuple[str, ...], ...] = ()
 
 
-class Measurement(Record):
+class MeasuredPage(Record):
     """What was measured, how it is measured again, and what came out.
 
     Attributes:
@@ -66,7 +66,7 @@ class Measurement(Record):
     blocks: tuple[Block, ...]
 
 
-def read(path: Path) -> Measurement:
+def read(path: Path) -> MeasuredPage:
     """A record of `docs/measurements/`.
 
     Raises:
@@ -76,11 +76,11 @@ def read(path: Path) -> Measurement:
         raw = json.loads(path.read_text())
     except ValueError as error:
         raise SalverError("is no JSON", str(path), "make the record again with `keep`") from error
-    found: Measurement = parse_record(Measurement, raw, str(path))
+    found: MeasuredPage = parse_record(MeasuredPage, raw, str(path))
     return found
 
 
-def page(found: Measurement) -> str:
+def page(found: MeasuredPage) -> str:
     """The page of a record, in Markdown."""
     facts = (
         ("command", f"`{found.command}`"),
@@ -93,7 +93,7 @@ def page(found: Measurement) -> str:
     return "\n\n".join([made, *parts]) + "\n"
 
 
-def index(records: Sequence[tuple[str, Measurement]]) -> str:
+def index(records: Sequence[tuple[str, MeasuredPage]]) -> str:
     """The list of all pages."""
     rows = [
         (f"[{found.title}]({name}.md)", f"[{found.about}](../{found.about})", found.date)
@@ -115,7 +115,7 @@ def pages(folder: Path = FOLDER) -> dict[str, str]:
     return {f"{name}.md": page(found) for name, found in records} | {"index.md": index(records)}
 
 
-def kept(folder: Path, title: str, about: str, command: str, words: Sequence[Block] = ()) -> Measurement:
+def kept(folder: Path, title: str, about: str, command: str, words: Sequence[Block] = ()) -> MeasuredPage:
     """The record of a run or a bench.
 
     Args:
@@ -135,7 +135,7 @@ def kept(folder: Path, title: str, about: str, command: str, words: Sequence[Blo
     machine = this_machine()
     if manifest.is_file():
         machine = Machine.model_validate(json.loads(manifest.read_text())["machine"])
-    return Measurement(
+    return MeasuredPage(
         title=title,
         about=about,
         command=command,
@@ -146,7 +146,7 @@ def kept(folder: Path, title: str, about: str, command: str, words: Sequence[Blo
     )
 
 
-def as_json(found: Measurement) -> str:
+def as_json(found: MeasuredPage) -> str:
     """A record as it is stored: a row of a table on one line."""
     text = json.dumps(found.model_dump(exclude_defaults=True), indent=1, ensure_ascii=False)
     return _ROW.sub(lambda row: f"[{' '.join(row[1].split())}]", text) + "\n"

@@ -17,11 +17,10 @@ from unittest import mock
 
 import numpy as np
 import pandas as pd
-from pydantic import Field
 
 from experiments.bench_report import BenchReport
+from experiments.options import OverheadOptions
 from salver.core.errors import SalverError
-from salver.core.records import Record
 from salver.run.machine import processor
 from salver.supervise import runexec
 from salver.supervise.cgroups import VARIABLE, available
@@ -38,13 +37,6 @@ BACKEND, ALONE = "--backend runexec", "runexec alone"
 _SLOWEST_S = 60.0
 
 Way = Callable[[list[str], Path], None]
-
-
-class OverheadOptions(Record):
-    """`runs` of each command in each way, in an order drawn from `seed`."""
-
-    runs: int = Field(default=50, ge=2)
-    seed: int = 0
 
 
 def bench_overhead(root: Path, options: OverheadOptions, say: Callable[[str], None] = print) -> Path:

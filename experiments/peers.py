@@ -44,7 +44,7 @@ class Size:
 
 
 @dataclass(frozen=True)
-class Question:
+class PeerQuestion:
     """A family with the parameters of its query, by data set, and the kinds of network it is asked of.
 
     Attributes:
@@ -62,29 +62,30 @@ class Question:
 SIZES = (Size("bandit", (1, 1, 5), 2, True), Size("digits", (1, 8, 8), 10, False))
 PLAIN_KINDS = tuple(kind for kind in KINDS if kind != "conv-dense")  # which is there for its map
 QUESTIONS = (
-    Question("label_robustness", "label_robustness", {"bandit": {"epsilons": [0.1]}}),
-    Question("vg_box", "vg_box",
-             {"bandit": {"epsilons": [0.3], "deltas": [0.2], "keep_robust": True},
-              "digits": {"epsilons": [0.04], "deltas": [0.05], "keep_robust": True}}),
-    Question("gradient_sign", "gradient_sign",
-             {"bandit": {"epsilons": [0.2], "levels": [0.0], "count": 1}}),
-    Question("gradient_width", "gradient_width", {"bandit": {"epsilons": [0.2], "deltas": [0.2]}}),
-    Question("topk_rank", "topk_rank", {"bandit": {"epsilons": [0.1], "k": 2, "min_open": 0}}),
-    Question("smoothgrad_topk", "smoothgrad_topk", {"bandit": {"epsilons": [0.1], "k": 2, "draws": 2}}),
-    Question("cam_topk", "cam_topk",
-             {"bandit": {"epsilons": [0.1], "k": 2}, "digits": {"epsilons": [0.005], "k": 2}},
-             ("average-pooled",)),
-    Question("cam_topk (Grad-CAM)", "cam_topk", {"bandit": {"epsilons": [0.1], "k": 1, "map": "grad-cam"}},
-             ("convolutional", "conv-dense", "residual", "batch-norm")),
-    Question("planted_sat", "planted_sat",
-             {"bandit": {"epsilon": 0.1, "attack_rounds": 0, "directions": 2, "wells": 2}}),
-    Question("planted_unsat", "planted_unsat", {"digits": {"epsilon": 0.02}}),
+    PeerQuestion("label_robustness", "label_robustness", {"bandit": {"epsilons": [0.1]}}),
+    PeerQuestion("vg_box", "vg_box",
+                 {"bandit": {"epsilons": [0.3], "deltas": [0.2], "keep_robust": True},
+                  "digits": {"epsilons": [0.04], "deltas": [0.05], "keep_robust": True}}),
+    PeerQuestion("gradient_sign", "gradient_sign",
+                 {"bandit": {"epsilons": [0.2], "levels": [0.0], "count": 1}}),
+    PeerQuestion("gradient_width", "gradient_width", {"bandit": {"epsilons": [0.2], "deltas": [0.2]}}),
+    PeerQuestion("topk_rank", "topk_rank", {"bandit": {"epsilons": [0.1], "k": 2, "min_open": 0}}),
+    PeerQuestion("smoothgrad_topk", "smoothgrad_topk", {"bandit": {"epsilons": [0.1], "k": 2, "draws": 2}}),
+    PeerQuestion("cam_topk", "cam_topk",
+                 {"bandit": {"epsilons": [0.1], "k": 2}, "digits": {"epsilons": [0.005], "k": 2}},
+                 ("average-pooled",)),
+    PeerQuestion("cam_topk (Grad-CAM)", "cam_topk",
+                 {"bandit": {"epsilons": [0.1], "k": 1, "map": "grad-cam"}},
+                 ("convolutional", "conv-dense", "residual", "batch-norm")),
+    PeerQuestion("planted_sat", "planted_sat",
+                 {"bandit": {"epsilon": 0.1, "attack_rounds": 0, "directions": 2, "wells": 2}}),
+    PeerQuestion("planted_unsat", "planted_unsat", {"digits": {"epsilon": 0.02}}),
 )  # fmt: skip
 _NOT_ENUMERATED = frozenset({"planted_sat", "planted_unsat"})
 
 
 @dataclass(frozen=True)
-class Cell:
+class PeerQuery:
     """What one instance of the set is about."""
 
     label: str
@@ -142,7 +143,7 @@ def write_classifiers(folder: Path) -> None:
             write_atomically(folder / f"{size.dataset}-{kind}.onnx", model.SerializeToString())
 
 
-def suite_of(classifiers: Path) -> tuple[list[Cell], Suite]:
+def suite_of(classifiers: Path) -> tuple[list[PeerQuery], Suite]:
     """What is asked, and the suite that asks it: one instance an entry, in the same order."""
     cells, entries = [], []
     for cell, question in _asked():
@@ -157,20 +158,20 @@ def suite_of(classifiers: Path) -> tuple[list[Cell], Suite]:
     return cells, Suite(key=KEY, title=title, timeout=TIMEOUT_S, family=tuple(entries))
 
 
-def _asked() -> Iterator[tuple[Cell, Question]]:
+def _asked() -> Iterator[tuple[PeerQuery, PeerQuestion]]:
     for question in QUESTIONS:
         for kind in question.kinds or PLAIN_KINDS:
             for size in SIZES:
                 if size.dataset in question.params:
-                    yield Cell(question.label, kind, size), question
+                    yield PeerQuery(question.label, kind, size), question
 
 
-def named(cells: list[Cell], instances: tuple[Instance, ...]) -> dict[str, Cell]:
+def named(cells: list[PeerQuery], instances: tuple[Instance, ...]) -> dict[str, PeerQuery]:
     """The cell of every instance by its id; every entry gives one instance."""
     return {instance.id: cell for cell, instance in zip(cells, instances, strict=True)}
 
 
-def verdict_table(frame: pd.DataFrame, cells: dict[str, Cell], solvers: list[str]) -> pd.DataFrame:
+def verdict_table(frame: pd.DataFrame, cells: dict[str, PeerQuery], solvers: list[str]) -> pd.DataFrame:
     """One row a family, kind and number of inputs; the outcome of every solver, wrong ones in capitals.
 
     Args:
@@ -186,7 +187,7 @@ def verdict_table(frame: pd.DataFrame, cells: dict[str, Cell], solvers: list[str
     return pd.DataFrame(rows, columns=["family", "network", "inputs", *solvers])
 
 
-def reason_table(frame: pd.DataFrame, cells: dict[str, Cell]) -> pd.DataFrame:
+def reason_table(frame: pd.DataFrame, cells: dict[str, PeerQuery]) -> pd.DataFrame:
     """Why there is no verdict, or a wrong one: the tool's words, how often and where first."""
     left = frame[~frame["outcome"].isin(DECIDED)]
     rows = []

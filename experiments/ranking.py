@@ -14,14 +14,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-from pydantic import Field
 from torch import nn
 
 from experiments.bench_report import BenchReport
+from experiments.options import RankingOptions
 from experiments.saliency_attacks import L2Budget, attacked, in_float64, saliency
 from salver.core.errors import SalverError
 from salver.core.plugins import choose
-from salver.core.records import Record
 from salver.explain.ranking import Ranking, UndefinedConditionError, ranking_of
 from salver.families.instance import Facts
 from salver.judge.judged import judge_run
@@ -29,7 +28,7 @@ from salver.judge.scoring import results_frame
 from salver.run.loaded import load_run
 from salver.run.manifest import read_run
 from salver.runners.registry import runners
-from salver.zoo.attacks import Limits, limits
+from salver.zoo.attacks import limits
 from salver.zoo.datasets import Dataset, load
 from salver.zoo.networks import ZOO, trained
 from salver.zoo.training import accuracy
@@ -38,7 +37,7 @@ Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Comparison:
+class RankingComparison:
     """One network in its trainings: zoo key of the plain one, k, and the suite with their rankings."""
 
     network: str
@@ -47,23 +46,11 @@ class Comparison:
 
 
 COMPARISONS = {
-    "adult": Comparison("adult-32x32", 8, "ranking-tabular-trained"),
-    "compas": Comparison("compas-32x32", 8, "ranking-tabular-trained"),
-    "mnist": Comparison("mnist-32x32", 50, "ranking-mnist"),
-    "breast_cancer": Comparison("breast-16x16", 5, "ranking-breast"),
+    "adult": RankingComparison("adult-32x32", 8, "ranking-tabular-trained"),
+    "compas": RankingComparison("compas-32x32", 8, "ranking-tabular-trained"),
+    "mnist": RankingComparison("mnist-32x32", 50, "ranking-mnist"),
+    "breast_cancer": RankingComparison("breast-16x16", 5, "ranking-breast"),
 }
-
-
-class RankingOptions(Record):
-    """Points, samples of the thickness, the attacks' budget, and whose verdicts are counted."""
-
-    datasets: tuple[str, ...] = tuple(COMPARISONS)
-    points: int = Field(default=200, gt=0)
-    samples: int = Field(default=200, gt=0)
-    steps: int = Field(default=100, gt=0)
-    step: float = Field(default=5e-3, gt=0)
-    solver: str = "hybrid"
-    seed: int = Field(default=0, ge=0)
 
 
 @dataclass(frozen=True)
@@ -104,9 +91,9 @@ def measure(module: nn.Sequential, data: Dataset, k: int, options: RankingOption
         _precision(kept, saliency(net, attacked(net, x, y, k, kind, budget, clip), y))
         for kind in ("er", "mse")
     )
-    reach = options.steps * options.step
+    offsets = torch.from_numpy(_in_ball(options, x.shape[1]))
     thickness = [
-        _thickness(net, point, label, ranking, maps[number], reach, clip, options)
+        _thickness(net, (point + offsets).clamp(*clip), label, ranking, maps[number])
         for number, point, label, ranking in zip(used, x, y, kept, strict=True)
     ]
     return Stability(len(used), len(maps) - len(used), er, mse, float(np.mean(thickness)))
@@ -133,21 +120,18 @@ def _precision(rankings: list[Ranking], maps: Array) -> float:
     return float(np.mean([ranking.precision_at_k(row[None])[0] for ranking, row in pairs]))
 
 
-def _thickness(
-    net: nn.Sequential,
-    point: torch.Tensor,
-    label: torch.Tensor,
-    ranking: Ranking,
-    saliency_map: Array,
-    reach: float,
-    clip: Limits,
-    options: RankingOptions,
-) -> float:
+def _in_ball(options: RankingOptions, size: int) -> Array:
+    """Points [samples, size] of the l2 ball of the attacks' budget around 0."""
     generator = np.random.default_rng([options.seed, 37])
-    directions = generator.normal(size=(options.samples, len(point)))
-    lengths = reach * generator.random((options.samples, 1)) ** (1 / len(point))
-    offsets = directions / np.linalg.norm(directions, axis=1, keepdims=True) * lengths
-    around = (point + torch.from_numpy(offsets)).clamp(*clip)
+    directions = generator.normal(size=(options.samples, size))
+    lengths = options.steps * options.step * generator.random((options.samples, 1)) ** (1 / size)
+    return np.asarray(directions / np.linalg.norm(directions, axis=1, keepdims=True) * lengths)
+
+
+def _thickness(
+    net: nn.Sequential, around: torch.Tensor, label: torch.Tensor, ranking: Ranking, saliency_map: Array
+) -> float:
+    """At the points `around` one with this map; see `Stability`."""
     by_rank = ranking.outside[np.argsort(-saliency_map[ranking.outside], kind="stable")]
     rival = Ranking(ranking.inside, np.sort(by_rank[: len(ranking.inside)]))
     maps = saliency(net, around, label.expand(len(around)))
@@ -211,7 +195,7 @@ def bench_ranking(
 
 
 def _table(
-    root: Path, name: str, comparison: Comparison, options: RankingOptions, data_dir: Path | None
+    root: Path, name: str, comparison: RankingComparison, options: RankingOptions, data_dir: Path | None
 ) -> tuple[pd.DataFrame, str]:
     data = load(name, data_dir)
     plain = comparison.network
@@ -242,7 +226,7 @@ def _stability_cells(stability: Stability | None) -> dict[str, str]:
 
 
 def _suite_verdicts(
-    root: Path, comparison: Comparison, networks: list[str], solver: str
+    root: Path, comparison: RankingComparison, networks: list[str], solver: str
 ) -> tuple[dict[str, str], str]:
     """The cells of `verdicts` from the suite's latest run with answers of the solver, and where it lies."""
     for path in sorted((root / "reports").glob(f"{comparison.suite}-*/manifest.json"), reverse=True):

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from pydantic import Field
 
 from experiments.bench_report import BenchReport
+from experiments.options import SmoothGradOptions
 from experiments.sparsified import Certificate, Smoothing, share_count, top_set, worst_overlap
-from experiments.sparsified_attack import Effort, attack
+from experiments.sparsified_attack import Effort, Target, attack
 from salver.core.errors import SalverError
 from salver.core.plugins import choose
-from salver.core.records import Record
 from salver.explain.unroll import logit_combination
 from salver.nets.network import lower
 from salver.nets.program import Program
@@ -29,38 +27,7 @@ from salver.run.machine import processor
 from salver.zoo.datasets import Dataset, load
 
 Array = npt.NDArray[np.float64]
-GRID = (0.02, 0.05, 0.1, 0.2, 0.5)
 _CERTIFY, _ATTACK, _FRESH = 1, 2, 3
-
-
-class SmoothGradOptions(Record):
-    """Parameters of the track; the defaults are the paper's, but for the network and the points.
-
-    Attributes:
-        network: key of the zoo.
-        points: correctly classified test points.
-        draws: q, samples of a map.
-        confidence: p.
-        k_share: K / n; rho: radius of the l2 ball in the units of the input.
-        sigmas, taus: grids of the noise and of the kept share.
-        noise: the attacked map from `fresh` samples, or from the `same` ones as the original.
-        keep_label: whether the attack must keep the class.
-        attack_draws, attack_steps: effort of the attack; 0 steps leave random directions.
-    """
-
-    network: str = "digits-32x32"
-    points: int = Field(default=10, gt=0)
-    draws: int = Field(default=8192, gt=0)
-    confidence: float = Field(default=0.95, gt=0, lt=1)
-    k_share: float = Field(default=0.2, gt=0, lt=1)
-    rho: float = Field(default=0.03, ge=0, allow_inf_nan=False)
-    sigmas: tuple[float, ...] = Field(default=GRID, min_length=1)
-    taus: tuple[float, ...] = Field(default=GRID, min_length=1)
-    noise: Literal["fresh", "same"] = "fresh"
-    keep_label: bool = False
-    attack_draws: int = Field(default=1024, gt=0)
-    attack_steps: int = Field(default=5, ge=0)
-    seed: int = Field(default=0, ge=0)
 
 
 def bench_smoothgrad(
@@ -118,15 +85,16 @@ def _cells(
     coefficients = logit_combination(classifier.output.size, label)
     maps = Smoothing(classifier, coefficients, counts, sigma)
     seed = [options.seed, index, number]
-    means = maps.mean(x, options.draws, [*seed, _CERTIFY])
-    certificate = Certificate(k, options.rho, sigma, options.draws, options.confidence)
+    means = maps.mean(x, options.q, [*seed, _CERTIFY])
+    certificate = Certificate(k, options.rho, sigma, options.q, options.p)
     effort = Effort(draws=options.attack_draws, steps=options.attack_steps)
     for place, (tau, count) in enumerate(zip(options.taus, counts, strict=True)):
         one = Smoothing(classifier, coefficients, (count,), sigma)
         kept = label if options.keep_label else None
-        moved = attack(one, x, means[place], k, options.rho, [*seed, _ATTACK, place], kept, effort)
+        target = Target(x, means[place], k, options.rho, kept)
+        moved = attack(one, target, [*seed, _ATTACK, place], effort)
         stream = [*seed, _CERTIFY] if options.noise == "same" else [*seed, _FRESH, place]
-        after = one.mean(moved, options.draws, stream)[0]
+        after = one.mean(moved, options.q, stream)[0]
         yield {
             "sigma": sigma,
             "tau": tau,
@@ -152,7 +120,7 @@ def summary(frame: pd.DataFrame, options: SmoothGradOptions) -> pd.DataFrame:
                 "tau": f"{tau:g}",
                 "points": str(len(cell)),
                 "certified overlap": f"{certified.median():.3f}",
-                "failure probability": f"{1 - options.confidence:.3g}",
+                "failure probability": f"{1 - options.p:.3g}",
                 "attacked overlap": f"{attacked.median():.3f}",
                 "gap": f"{(attacked - certified).median():.3f}",
                 "below certificate": str(int((attacked < certified).sum())),
@@ -166,10 +134,10 @@ def conditions(options: SmoothGradOptions, data: Dataset, frame: pd.DataFrame) -
     size, k = data.test_x.shape[1], int(frame["K"].iloc[0])
     label = "label kept" if options.keep_label else "label free"
     return (
-        f"{options.network} on {data.name}, n = {size}, K = {k}, rho = {options.rho:g}, q = {options.draws}, "
-        f"p = {options.confidence:g}, seed {options.seed}; {processor()}.\n"
+        f"{options.network} on {data.name}, n = {size}, K = {k}, rho = {options.rho:g}, q = {options.q}, "
+        f"p = {options.p:g}, seed {options.seed}; {processor()}.\n"
         f"Certified overlap: R_cert / K of one map, wrong with probability at most "
-        f"{1 - options.confidence:.3g} over its samples (medians over points; "
+        f"{1 - options.p:.3g} over its samples (medians over points; "
         f"{max(0, 2 * k - size)} of K hold for any two sets).\n"
         f"Attacked overlap: after an l2 attack within rho ({label}, {options.attack_steps} steps of "
         f"{options.attack_draws} draws), of the map from {options.noise} samples; "

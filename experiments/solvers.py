@@ -25,7 +25,7 @@ Table = Callable[[pd.DataFrame], pd.DataFrame]
 
 
 @dataclass(frozen=True)
-class Part:
+class BenchPart:
     """One part of the bench: a suite, the conditions of its run, and what is made of the results.
 
     Attributes:
@@ -45,16 +45,16 @@ class Part:
     compares: bool = False
 
 
-PARTS: dict[str, Part] = {
-    "paper-1": Part("Table 1 of the paper: BanditNet", "paper-1", {"paper-1": tables.bandit_table}),
-    "paper-2": Part(
+PARTS: dict[str, BenchPart] = {
+    "paper-1": BenchPart("Table 1 of the paper: BanditNet", "paper-1", {"paper-1": tables.bandit_table}),
+    "paper-2": BenchPart(
         "Table 2 of the paper: mnist-net_256x2, any target class",
         "paper-2",
         {"paper-2": tables.mnist_table},
         cores=2,
         solvers=("hybrid",),
     ),
-    "scaling": Part(
+    "scaling": BenchPart(
         "Scaling: 10 to 1,000 unstable neurons",
         "scaling",
         {
@@ -64,7 +64,7 @@ PARTS: dict[str, Part] = {
         },
         compares=True,
     ),
-    "lifted": Part(
+    "lifted": BenchPart(
         "Lifted sets: networks of VNN-COMP",
         "lifted",
         {"lifted": tables.summary_table, "lifted-by-network": tables.network_table},
@@ -114,7 +114,7 @@ def bench_solvers(
     return report.write(root / "reports", "bench", "bench")
 
 
-def _tell(part: Part, judged: Judged[LoadedRun], report: BenchReport) -> None:
+def _tell(part: BenchPart, judged: Judged[LoadedRun], report: BenchReport) -> None:
     """Adds a part's section to the report."""
     frame = measured(judged)
     report.heading(part.title)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -26,47 +27,51 @@ class Effort:
     random: int = 3
 
 
-def attack(
-    smoothing: Smoothing,
-    x: Array,
-    smoothed: Array,
-    k: int,
-    rho: float,
-    seed: Sequence[int],
-    label: int | None = None,
-    effort: Effort = Effort(),
-) -> Array:
-    """The point [n] with |point - x|_2 <= rho whose map keeps the least of the top `k` of `smoothed` [n].
+@dataclass(frozen=True, eq=False)
+class Target:
+    """What is attacked: the top `k` of the map `smoothed` [n] of a point, by no more than `rho` in l2.
+
+    Attributes:
+        x: the point [n], attacked without regard to a data range, as the certificate allows.
+        label: class that must win at the new point; None lets it change.
+    """
+
+    x: Array
+    smoothed: Array
+    k: int
+    rho: float
+    label: int | None = None
+
+    @cached_property
+    def inside(self) -> npt.NDArray[np.intp]:
+        """The top set."""
+        return top_set(self.smoothed, self.k)
+
+
+def attack(smoothing: Smoothing, target: Target, seed: Sequence[int], effort: Effort = Effort()) -> Array:
+    """The point [n] with |point - x|_2 <= rho whose map keeps the least of the target's top set.
 
     Args:
         smoothing: with exactly one count.
-        x: [n], attacked without regard to a data range, as the certificate allows.
-        label: class that must win at the point; None lets it change.
         seed: of the attack's own samples.
     """
-    rng = np.random.default_rng(list(seed))
-    inside = top_set(smoothed, k)
-    best, best_key = x, _quality(smoothing, x, inside, effort.draws, rng)
-    for point in _candidates(smoothing, x, smoothed, inside, rho, effort, rng):
+    rng, label = np.random.default_rng(list(seed)), target.label
+    best, best_key = target.x, _quality(smoothing, target.x, target.inside, effort.draws, rng)
+    for point in _candidates(smoothing, target, effort, rng):
         if label is not None and int(np.argmax(smoothing.classifier.evaluate(point[None])[0])) != label:
             continue
-        key = _quality(smoothing, point, inside, effort.draws, rng)
+        key = _quality(smoothing, point, target.inside, effort.draws, rng)
         if key < best_key:
             best, best_key = point, key
     return best
 
 
 def _candidates(
-    smoothing: Smoothing,
-    x: Array,
-    smoothed: Array,
-    inside: npt.NDArray[np.intp],
-    rho: float,
-    effort: Effort,
-    rng: np.random.Generator,
+    smoothing: Smoothing, target: Target, effort: Effort, rng: np.random.Generator
 ) -> list[Array]:
+    x, rho = target.x, target.rho
     found = [x + rho * _unit(rng.standard_normal(len(x))) for _ in range(effort.random)]
-    for weights in _objectives(smoothed, inside):
+    for weights in _objectives(target.smoothed, target.inside):
         move = np.zeros(len(x))
         for step in range(effort.steps):
             standard = rng.standard_normal((effort.draws, len(x)))

@@ -8,7 +8,7 @@ from pathlib import Path
 from experiments import training_tables as tables
 from experiments.bench_report import BenchReport
 from experiments.suite_runs import conditions, instance_set, judged_suite
-from experiments.training_tables import Measured
+from experiments.training_tables import NetworkAccuracy
 from salver.core.errors import SalverError
 from salver.families.instance import Facts
 from salver.families.suite import read_suite
@@ -65,7 +65,7 @@ def bench_training(
     return report.write(root / "reports", "training", "training")
 
 
-def measure_networks(facts: Iterable[Facts], data_dir: Path | None = None) -> list[Measured]:
+def measure_networks(facts: Iterable[Facts], data_dir: Path | None = None) -> list[NetworkAccuracy]:
     """Accuracies of every network of a set on its whole test part, at the set's largest label radius.
 
     Raises:
@@ -85,5 +85,5 @@ def measure_networks(facts: Iterable[Facts], data_dir: Path | None = None) -> li
         spec = ZOO[name.removesuffix(f"-s{seed}")]
         module, data = trained(spec, seed, data_dir), load(spec.dataset, data_dir)
         attacked = attacked_accuracy(module, data, epsilon, seed)
-        measured.append(Measured(regime, seed, epsilon, accuracy(module, data), *attacked))
+        measured.append(NetworkAccuracy(regime, seed, epsilon, accuracy(module, data), *attacked))
     return measured

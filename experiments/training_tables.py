@@ -32,7 +32,7 @@ _NAMES = {
 
 
 @dataclass(frozen=True)
-class Measured:
+class NetworkAccuracy:
     """Shares of the test set a network gets right: as it is, under FGSM, under FGSM and PGD."""
 
     regime: str
@@ -60,7 +60,7 @@ def training_frame(judged: Sequence[JudgedRun], instances: Mapping[str, Instance
     )
 
 
-def network_table(measured: Sequence[Measured]) -> pd.DataFrame:
+def network_table(measured: Sequence[NetworkAccuracy]) -> pd.DataFrame:
     """One row per regime: accuracies in percent, mean over the seeds with their range."""
     rows = []
     for regime in _regimes(m.regime for m in measured):

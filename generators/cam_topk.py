@@ -20,10 +20,10 @@ from salver.explain.grad_cam import GradCam
 from salver.explain.hirescam import HiResCam
 from salver.explain.layercam import LayerCam
 from salver.families.factory import InstanceFactory, Point
-from salver.families.generator import Generator, InstanceDraft
+from salver.families.generator import InstanceDraft
 from salver.families.instance import Vacuity
 from salver.families.questions import TopKChanges
-from salver.families.source import RadiusParameters, over_points
+from salver.families.source import PointFamily, RadiusParameters
 
 
 class CamTopkParameters(RadiusParameters):
@@ -41,33 +41,29 @@ class CamTopkParameters(RadiusParameters):
     same_label: bool = Field(default=True, description="the label of xhat must be kept")
 
 
-class CamTopk(Generator):
+class CamTopk(PointFamily):
     name = "cam_topk"
     title = "activation map: can its top pixels change?"
     falsified = (
         "The network seems to look at other pixels of a nearly equal image, though its class is the same."
     )
     parameters = CamTopkParameters
+    nothing = (
+        "no test point has a top-k set without ties that an attack can change",
+        "choose another k, or raise `most`",
+    )
 
-    def instances(self, params: CamTopkParameters, seed: int) -> Iterator[InstanceDraft]:
-        nothing = (
-            "no test point has a top-k set without ties that an attack can change",
-            "choose another k, or raise `most`",
-        )
-        yield from over_points(params, seed, self.name, lambda f, p: _of_point(f, p, params, seed), nothing)
-
-
-def _of_point(
-    factory: InstanceFactory, point: Point, params: CamTopkParameters, seed: int
-) -> Iterator[InstanceDraft]:
-    question = TopKChanges(k=params.k, within=params.within, same_label=params.same_label)
-    posed = factory.pose(point, question, _map(params).of(point.label))
-    radius = posed.radius(params.most, seed)
-    vacuity = Vacuity(epsilon_star_upper=radius if np.isfinite(radius) else None)
-    name = None if posed.question.extra_outputs else "{map}-i{index}-e{epsilon:g}-{stem}"
-    for epsilon in params.radii(radius):
-        found = posed.extreme(epsilon, seed)
-        yield posed.draft(epsilon, found, vacuity, exact=params.enumerate, name=name)
+    def of_point(
+        self, factory: InstanceFactory, point: Point, params: CamTopkParameters, seed: int
+    ) -> Iterator[InstanceDraft]:
+        question = TopKChanges(k=params.k, within=params.within, same_label=params.same_label)
+        posed = factory.pose(point, question, _map(params).of(point.label))
+        radius = posed.radius(params.most, seed)
+        vacuity = Vacuity(epsilon_star_upper=radius if np.isfinite(radius) else None)
+        name = None if posed.question.extra_outputs else "{map}-i{index}-e{epsilon:g}-{stem}"
+        for epsilon in params.radii(radius):
+            found = posed.extreme(epsilon, seed)
+            yield posed.draft(epsilon, found, vacuity, name=name)
 
 
 def _map(params: CamTopkParameters) -> LayerMap:

@@ -14,11 +14,11 @@ from pydantic import Field
 
 from salver.explain.gradient import Gradient
 from salver.families.factory import InstanceFactory, Point
-from salver.families.generator import Generator, InstanceDraft
+from salver.families.generator import InstanceDraft
 from salver.families.instance import Vacuity
 from salver.families.questions import SignChanges
 from salver.families.search import significant
-from salver.families.source import WithinParameters, over_points
+from salver.families.source import PointFamily, WithinParameters
 
 
 class GradientSignParameters(WithinParameters):
@@ -33,30 +33,26 @@ class GradientSignParameters(WithinParameters):
     )
 
 
-class GradientSign(Generator):
+class GradientSign(PointFamily):
     name = "gradient_sign"
     title = "gradient: can an entry lose its sign, or fall to a level?"
     falsified = SignChanges.falsified
     parameters = GradientSignParameters
+    nothing = ("no test point has a gradient entry that moves", "raise epsilons or choose other features")
 
-    def instances(self, params: GradientSignParameters, seed: int) -> Iterator[InstanceDraft]:
-        nothing = ("no test point has a gradient entry that moves", "raise epsilons or choose other features")
-        yield from over_points(params, seed, self.name, lambda f, p: _of_point(f, p, params, seed), nothing)
-
-
-def _of_point(
-    factory: InstanceFactory, point: Point, params: GradientSignParameters, seed: int
-) -> Iterator[InstanceDraft]:
-    gradient = Gradient(logit=point.label)
-    at_xhat = factory.explained(gradient).values(point.centre[None])[1][0]
-    largest = np.argsort(-np.abs(at_xhat), kind="stable")[: params.count].tolist()
-    for epsilon in params.epsilons:
-        for entry in params.features or largest:
-            posed = factory.pose(point, SignChanges(entry=entry), gradient)
-            here, found = abs(float(at_xhat[entry])), posed.extreme(epsilon, seed)
-            if here == 0.0 or -found.value >= here:
-                continue
-            relative = [significant(here + f * (-found.value - here)) for f in params.level_factors]
-            for level in dict.fromkeys([*params.levels, *relative]):
-                vacuity = Vacuity(extreme=found.value)
-                yield posed.asking(level=level).draft(epsilon, found, vacuity, exact=params.enumerate)
+    def of_point(
+        self, factory: InstanceFactory, point: Point, params: GradientSignParameters, seed: int
+    ) -> Iterator[InstanceDraft]:
+        gradient = Gradient(logit=point.label)
+        at_xhat = factory.explained(gradient).values(point.centre[None])[1][0]
+        largest = np.argsort(-np.abs(at_xhat), kind="stable")[: params.count].tolist()
+        for epsilon in params.epsilons:
+            for entry in params.features or largest:
+                posed = factory.pose(point, SignChanges(entry=entry), gradient)
+                here, found = abs(float(at_xhat[entry])), posed.extreme(epsilon, seed)
+                if here == 0.0 or -found.value >= here:
+                    continue
+                relative = [significant(here + f * (-found.value - here)) for f in params.level_factors]
+                for level in dict.fromkeys([*params.levels, *relative]):
+                    vacuity = Vacuity(extreme=found.value)
+                    yield posed.asking(level=level).draft(epsilon, found, vacuity)

@@ -14,11 +14,11 @@ from pydantic import Field
 from salver.core.errors import SalverError
 from salver.explain.gradient import Gradient
 from salver.families.factory import InstanceFactory, Point
-from salver.families.generator import Generator, InstanceDraft
+from salver.families.generator import InstanceDraft
 from salver.families.instance import Vacuity
 from salver.families.questions import EntryMoves
 from salver.families.search import significant
-from salver.families.source import WithinParameters, over_points
+from salver.families.source import PointFamily, WithinParameters
 
 
 class GradientWidthParameters(WithinParameters):
@@ -31,28 +31,24 @@ class GradientWidthParameters(WithinParameters):
     )
 
 
-class GradientWidth(Generator):
+class GradientWidth(PointFamily):
     name = "gradient_width"
     title = "gradient: can an entry move by delta?"
     falsified = EntryMoves.falsified
     parameters = GradientWidthParameters
+    nothing = ("the gradient moves at no test point", "raise epsilons")
 
-    def instances(self, params: GradientWidthParameters, seed: int) -> Iterator[InstanceDraft]:
-        nothing = ("the gradient moves at no test point", "raise epsilons")
-        yield from over_points(params, seed, self.name, lambda f, p: _of_point(f, p, params, seed), nothing)
-
-
-def _of_point(
-    factory: InstanceFactory, point: Point, params: GradientWidthParameters, seed: int
-) -> Iterator[InstanceDraft]:
-    posed = factory.pose(point, EntryMoves(), Gradient(logit=point.label))
-    for epsilon in params.epsilons:
-        found = posed.extreme(epsilon, seed)
-        if found.value <= 0:
-            continue
-        relative = [significant(factor * found.value) for factor in params.delta_factors]
-        for delta in dict.fromkeys([*params.deltas, *relative]):
-            if not (np.isfinite(delta) and delta > 0):
-                raise SalverError(f"delta {delta} is not positive", "gradient_width", "give another")
-            vacuity = Vacuity(extreme=found.value)
-            yield posed.asking(delta=delta).draft(epsilon, found, vacuity, exact=params.enumerate)
+    def of_point(
+        self, factory: InstanceFactory, point: Point, params: GradientWidthParameters, seed: int
+    ) -> Iterator[InstanceDraft]:
+        posed = factory.pose(point, EntryMoves(), Gradient(logit=point.label))
+        for epsilon in params.epsilons:
+            found = posed.extreme(epsilon, seed)
+            if found.value <= 0:
+                continue
+            relative = [significant(factor * found.value) for factor in params.delta_factors]
+            for delta in dict.fromkeys([*params.deltas, *relative]):
+                if not (np.isfinite(delta) and delta > 0):
+                    raise SalverError(f"delta {delta} is not positive", "gradient_width", "give another")
+                vacuity = Vacuity(extreme=found.value)
+                yield posed.asking(delta=delta).draft(epsilon, found, vacuity)

@@ -12,10 +12,10 @@ import numpy as np
 from pydantic import Field
 
 from salver.families.factory import InstanceFactory, Point
-from salver.families.generator import Generator, InstanceDraft
+from salver.families.generator import InstanceDraft
 from salver.families.instance import Vacuity
 from salver.families.questions import LabelChanges
-from salver.families.source import RadiusParameters, over_points
+from salver.families.source import PointFamily, RadiusParameters
 
 
 class LabelRobustnessParameters(RadiusParameters):
@@ -24,22 +24,18 @@ class LabelRobustnessParameters(RadiusParameters):
     most: float = Field(default=0.5, gt=0, description="radius up to which another class is sought")
 
 
-class LabelRobustness(Generator):
+class LabelRobustness(PointFamily):
     name = "label_robustness"
     title = "no map: can the class change?"
     falsified = LabelChanges.falsified
     parameters = LabelRobustnessParameters
+    nothing = ("sampling found another class at no test point", "raise `most` or give epsilons")
 
-    def instances(self, params: LabelRobustnessParameters, seed: int) -> Iterator[InstanceDraft]:
-        nothing = ("sampling found another class at no test point", "raise `most` or give epsilons")
-        yield from over_points(params, seed, self.name, lambda f, p: _of_point(f, p, params, seed), nothing)
-
-
-def _of_point(
-    factory: InstanceFactory, point: Point, params: LabelRobustnessParameters, seed: int
-) -> Iterator[InstanceDraft]:
-    posed = factory.pose(point, LabelChanges())
-    star = posed.radius(params.most, seed) if params.epsilon_factors else np.inf
-    for epsilon in params.radii(star):
-        found = posed.extreme(epsilon, seed)
-        yield posed.draft(epsilon, found, Vacuity(extreme=found.value), exact=params.enumerate)
+    def of_point(
+        self, factory: InstanceFactory, point: Point, params: LabelRobustnessParameters, seed: int
+    ) -> Iterator[InstanceDraft]:
+        posed = factory.pose(point, LabelChanges())
+        star = posed.radius(params.most, seed) if params.epsilon_factors else np.inf
+        for epsilon in params.radii(star):
+            found = posed.extreme(epsilon, seed)
+            yield posed.draft(epsilon, found, Vacuity(extreme=found.value))

@@ -82,7 +82,7 @@ class Lifted(Generator):
         for asked in self.asked(params):
             found = asked.posed.extreme(asked.epsilon, seed, asked.region)
             vacuity = Vacuity(extreme=found.value)
-            draft = asked.posed.draft(asked.epsilon, found, vacuity, exact=params.enumerate, box=asked.region)
+            draft = asked.posed.draft(asked.epsilon, found, vacuity, box=asked.region)
             given = tuple(asked.posed.point.x.tolist()) if params.point else None
             yield draft.with_facts(clip=None, region=asked.where, xhat=given)
 
@@ -97,7 +97,8 @@ class Lifted(Generator):
             classifier, shape = network.read(boxes)
             for box in boxes:
                 clip = (float(box.low.min()), float(box.high.max()))
-                factory = InstanceFactory(self.name, classifier, network.name, folder.name, shape, clip)
+                about = (classifier, network.name, folder.name, shape, clip)
+                factory = InstanceFactory(self.name, *about, exact=params.enumerate)
                 try:
                     asked = list(_of_box(factory, box, params))
                 except UndefinedConditionError:

@@ -11,10 +11,11 @@ from collections.abc import Iterator
 
 from pydantic import Field
 
-from salver.families.generator import Generator, InstanceDraft
+from salver.families.factory import InstanceFactory, Point
+from salver.families.generator import InstanceDraft
 from salver.families.needle import Shape
 from salver.families.planted_sat import Planting, Question, planted_drafts
-from salver.families.source import NetworkParameters, over_points
+from salver.families.source import NetworkParameters, PointFamily
 
 
 class PlantedSatParameters(NetworkParameters):
@@ -28,19 +29,19 @@ class PlantedSatParameters(NetworkParameters):
     k: int = Field(default=5, gt=0, description="size of the top-k set (topk_rank)")
 
 
-class PlantedSat(Generator):
+class PlantedSat(PointFamily):
     name = "planted_sat"
     title = "a counterexample that is built in, out of sight of gradients"
     falsified = "Nothing about a real network: the counterexample was built in, to find solvers that err."
     parameters = PlantedSatParameters
+    nothing = (
+        "no test point takes a counterexample that an attack misses",
+        "choose another epsilon, or more directions and wells",
+    )
 
-    def instances(self, params: PlantedSatParameters, seed: int) -> Iterator[InstanceDraft]:
+    def of_point(
+        self, factory: InstanceFactory, point: Point, params: PlantedSatParameters, seed: int
+    ) -> Iterator[InstanceDraft]:
         shape = Shape(params.directions, params.wells)
         planting = Planting(params.question, params.epsilon, shape, params.attack_rounds, params.k)
-        nothing = (
-            "no test point takes a counterexample that an attack misses",
-            "choose another epsilon, or more directions and wells",
-        )
-        yield from over_points(
-            params, seed, self.name, lambda f, p: planted_drafts(f, p, planting, seed), nothing
-        )
+        yield from planted_drafts(factory, point, planting, seed)

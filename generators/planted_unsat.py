@@ -10,9 +10,10 @@ from collections.abc import Iterator
 
 from pydantic import Field
 
-from salver.families.generator import Generator, InstanceDraft
+from salver.families.factory import InstanceFactory, Point
+from salver.families.generator import InstanceDraft
 from salver.families.planted_unsat import Gating, planted_drafts
-from salver.families.source import NetworkParameters, over_points
+from salver.families.source import NetworkParameters, PointFamily
 
 
 class PlantedUnsatParameters(NetworkParameters):
@@ -25,18 +26,18 @@ class PlantedUnsatParameters(NetworkParameters):
     )
 
 
-class PlantedUnsat(Generator):
+class PlantedUnsat(PointFamily):
     name = "planted_unsat"
     title = "gates that are built in so that there is no counterexample"
     falsified = "That a solver errs: these explanations are robust by construction."
     parameters = PlantedUnsatParameters
+    nothing = (
+        "interval bounds prove the class at no test point whose saliency moves",
+        "lower epsilon, or choose a smaller network",
+    )
 
-    def instances(self, params: PlantedUnsatParameters, seed: int) -> Iterator[InstanceDraft]:
+    def of_point(
+        self, factory: InstanceFactory, point: Point, params: PlantedUnsatParameters, seed: int
+    ) -> Iterator[InstanceDraft]:
         gating = Gating(params.epsilon, params.gates, params.delta_factor)
-        nothing = (
-            "interval bounds prove the class at no test point whose saliency moves",
-            "lower epsilon, or choose a smaller network",
-        )
-        yield from over_points(
-            params, seed, self.name, lambda f, p: planted_drafts(f, p, gating, seed), nothing
-        )
+        yield from planted_drafts(factory, point, gating, seed)

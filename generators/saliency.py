@@ -20,10 +20,10 @@ from pydantic import Field, model_validator
 from salver.explain.methods import AnyExplanation
 from salver.explain.ranking import UndefinedConditionError
 from salver.families.factory import InstanceFactory, Point, PosedQuestion
-from salver.families.generator import BY_QUESTION, Generator, InstanceDraft
+from salver.families.generator import BY_QUESTION, InstanceDraft
 from salver.families.instance import Vacuity
 from salver.families.questions import AnyQuestion
-from salver.families.source import RadiusParameters, over_points
+from salver.families.source import PointFamily, RadiusParameters
 
 
 class SaliencyParameters(RadiusParameters):
@@ -44,32 +44,28 @@ class SaliencyParameters(RadiusParameters):
         return self
 
 
-class Saliency(Generator):
+class Saliency(PointFamily):
     name = "saliency"
     title = "any question about any map"
     falsified = BY_QUESTION
     parameters = SaliencyParameters
+    nothing = (
+        "the question means something at no test point",
+        "raise `most`, or choose another question",
+    )
 
-    def instances(self, params: SaliencyParameters, seed: int) -> Iterator[InstanceDraft]:
-        nothing = (
-            "the question means something at no test point",
-            "raise `most`, or choose another question",
-        )
-        yield from over_points(params, seed, self.name, lambda f, p: _of_point(f, p, params, seed), nothing)
-
-
-def _of_point(
-    factory: InstanceFactory, point: Point, params: SaliencyParameters, seed: int
-) -> Iterator[InstanceDraft]:
-    questions = params.questions or (params.question,)
-    for chosen, question in product(params.maps or (params.map,), questions):
-        assert question is not None
-        explanation = chosen and chosen.of(point.label, chosen.minus)
-        try:
-            posed = factory.pose(point, question, explanation)
-            yield from _at_radii(posed, params, seed)
-        except UndefinedConditionError:
-            continue
+    def of_point(
+        self, factory: InstanceFactory, point: Point, params: SaliencyParameters, seed: int
+    ) -> Iterator[InstanceDraft]:
+        questions = params.questions or (params.question,)
+        for chosen, question in product(params.maps or (params.map,), questions):
+            assert question is not None
+            explanation = chosen and chosen.of(point.label, chosen.minus)
+            try:
+                posed = factory.pose(point, question, explanation)
+                yield from _at_radii(posed, params, seed)
+            except UndefinedConditionError:
+                continue
 
 
 def _at_radii(posed: PosedQuestion, params: SaliencyParameters, seed: int) -> Iterator[InstanceDraft]:
@@ -77,4 +73,4 @@ def _at_radii(posed: PosedQuestion, params: SaliencyParameters, seed: int) -> It
     for epsilon in params.radii(star):
         found = posed.extreme(epsilon, seed)
         vacuity = Vacuity(epsilon_star_upper=star if np.isfinite(star) else None, extreme=found.value)
-        yield posed.draft(epsilon, found, vacuity, exact=params.enumerate)
+        yield posed.draft(epsilon, found, vacuity)

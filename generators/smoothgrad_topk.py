@@ -14,11 +14,11 @@ from pydantic import Field
 
 from salver.explain.smoothgrad import Noise, SmoothGrad
 from salver.families.factory import InstanceFactory, Point
-from salver.families.generator import Generator, InstanceDraft
+from salver.families.generator import InstanceDraft
 from salver.families.instance import Vacuity
 from salver.families.questions import TopKChanges
 from salver.families.rays import along_rays
-from salver.families.source import RadiusParameters, over_points
+from salver.families.source import PointFamily, RadiusParameters
 
 
 class SmoothGradTopKParameters(RadiusParameters):
@@ -34,34 +34,30 @@ class SmoothGradTopKParameters(RadiusParameters):
     smallest: float = Field(default=0.0, ge=0, description="points with a smaller epsilon* are passed over")
 
 
-class SmoothGradTopK(Generator):
+class SmoothGradTopK(PointFamily):
     name = "smoothgrad_topk"
     title = "SmoothGrad with fixed noise: can its top-k set change?"
     falsified = "The same as for topk_rank: averaging over noise did not make the top of the map stable."
     parameters = SmoothGradTopKParameters
+    nothing = (
+        "no test point has a saliency with a strict rank k and a violation within reach",
+        "raise largest, or change k or sigma",
+    )
 
     def instances(self, params: SmoothGradTopKParameters, seed: int) -> Iterator[InstanceDraft]:
-        seen: set[bytes] = set()
-        nothing = (
-            "no test point has a saliency with a strict rank k and a violation within reach",
-            "raise largest, or change k or sigma",
-        )
-        yield from over_points(
-            params, seed, self.name, lambda f, p: _of_point(f, p, params, seed, seen), nothing
-        )
+        self.seen: set[bytes] = set()
+        yield from super().instances(params, seed)
 
-
-def _of_point(
-    factory: InstanceFactory, point: Point, params: SmoothGradTopKParameters, seed: int, seen: set[bytes]
-) -> Iterator[InstanceDraft]:
-    if (same := point.x.tobytes()) in seen:
-        return
-    seen.add(same)
-    noise = Noise(draws=params.draws, sigma=params.sigma, seed=params.noise_seed)
-    explanation = SmoothGrad(logit=point.label, noise=noise, absolute=params.map == "abs")
-    posed = factory.pose(point, TopKChanges(k=params.k), explanation)
-    found = along_rays(posed, params.largest, seed)
-    if found.value >= params.smallest:
-        for epsilon in params.radii(found.value):
-            vacuity = Vacuity(epsilon_star_upper=found.finite)
-            yield posed.draft(epsilon, found, vacuity, exact=params.enumerate)
+    def of_point(
+        self, factory: InstanceFactory, point: Point, params: SmoothGradTopKParameters, seed: int
+    ) -> Iterator[InstanceDraft]:
+        if (same := point.x.tobytes()) in self.seen:
+            return
+        self.seen.add(same)
+        noise = Noise(draws=params.draws, sigma=params.sigma, seed=params.noise_seed)
+        explanation = SmoothGrad(logit=point.label, noise=noise, absolute=params.map == "abs")
+        posed = factory.pose(point, TopKChanges(k=params.k), explanation)
+        found = along_rays(posed, params.largest, seed)
+        if found.value >= params.smallest:
+            for epsilon in params.radii(found.value):
+                yield posed.draft(epsilon, found, Vacuity(epsilon_star_upper=found.finite))

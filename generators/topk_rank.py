@@ -15,10 +15,10 @@ from pydantic import Field
 
 from salver.explain.gradient import Gradient
 from salver.families.factory import InstanceFactory, Point
-from salver.families.generator import Generator, InstanceDraft
+from salver.families.generator import InstanceDraft
 from salver.families.questions import TopKChanges
 from salver.families.ranking_measures import epsilon_star, open_neurons, ranking_draft
-from salver.families.source import RadiusParameters, over_points
+from salver.families.source import PointFamily, RadiusParameters
 
 
 class TopkRankParameters(RadiusParameters):
@@ -33,27 +33,23 @@ class TopkRankParameters(RadiusParameters):
     min_open: int = Field(default=1, ge=0, description="ReLUs that bounds must leave open on a box")
 
 
-class TopkRank(Generator):
+class TopkRank(PointFamily):
     name = "topk_rank"
     title = "gradient: can the set of its k largest entries change?"
     falsified = TopKChanges.falsified
     parameters = TopkRankParameters
+    nothing = (
+        "no test point has a top-k set without ties and a box in which it can change",
+        "choose another k, larger radii or another network",
+    )
 
-    def instances(self, params: TopkRankParameters, seed: int) -> Iterator[InstanceDraft]:
-        nothing = (
-            "no test point has a top-k set without ties and a box in which it can change",
-            "choose another k, larger radii or another network",
-        )
-        yield from over_points(params, seed, self.name, lambda f, p: _of_point(f, p, params, seed), nothing)
-
-
-def _of_point(
-    factory: InstanceFactory, point: Point, params: TopkRankParameters, seed: int
-) -> Iterator[InstanceDraft]:
-    runner_up = factory.runner_up(point) if params.gradient == "difference" else None
-    question = TopKChanges(k=params.k, stay=params.stay)
-    posed = factory.pose(point, question, Gradient(logit=point.label, minus=runner_up, absolute=True))
-    found = epsilon_star(posed, params.most, seed)
-    for epsilon in params.radii(found.value):
-        if open_neurons(posed, epsilon) >= params.min_open:
-            yield ranking_draft(posed, epsilon, found, seed, params.enumerate)
+    def of_point(
+        self, factory: InstanceFactory, point: Point, params: TopkRankParameters, seed: int
+    ) -> Iterator[InstanceDraft]:
+        runner_up = factory.runner_up(point) if params.gradient == "difference" else None
+        question = TopKChanges(k=params.k, stay=params.stay)
+        posed = factory.pose(point, question, Gradient(logit=point.label, minus=runner_up, absolute=True))
+        found = epsilon_star(posed, params.most, seed)
+        for epsilon in params.radii(found.value):
+            if open_neurons(posed, epsilon) >= params.min_open:
+                yield ranking_draft(posed, epsilon, found, seed)

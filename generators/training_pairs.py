@@ -97,7 +97,8 @@ def _networks(params: TrainingPairsParameters, seed: int) -> tuple[list[Trained]
             classifier = from_torch(trained(ZOO[key], own_seed, params.data_dir), data.test_x.shape[1])
             common = (f"{key}-s{own_seed}", data.name, data.input_shape, data.clip)
             training = Training(regime=regime, network_seed=own_seed)
-            networks.append((training, InstanceFactory("training_pairs", classifier, *common)))
+            net = InstanceFactory("training_pairs", classifier, *common, exact=params.enumerate)
+            networks.append((training, net))
     return networks, data
 
 
@@ -117,19 +118,19 @@ def _chosen_points(
 def _of_point(
     net: InstanceFactory, point: Point, params: TrainingPairsParameters, seed: int
 ) -> Iterator[InstanceDraft]:
-    exact, gradient = params.enumerate, Gradient(logit=point.label)
+    gradient = Gradient(logit=point.label)
     label, same = net.pose(point, LabelChanges()), net.pose(point, SameMap(), gradient)
     for epsilon in sorted({*params.label_epsilons, *params.box_epsilons}):
         if epsilon in params.label_epsilons:
             found = label.extreme(epsilon, seed)
-            yield label.draft(epsilon, found, Vacuity(extreme=found.value), exact=exact)
+            yield label.draft(epsilon, found, Vacuity(extreme=found.value))
         if epsilon in params.box_epsilons:
             found = sample_delta_star(same, epsilon, seed)
             vacuity = Vacuity(delta_star_upper=found.finite)
             for delta in params.deltas:
-                yield same.asking(delta=delta).draft(epsilon, found, vacuity, exact=exact)
+                yield same.asking(delta=delta).draft(epsilon, found, vacuity)
     if params.rank_epsilons:
         rank = net.pose(point, TopKChanges(k=params.k), gradient.model_copy(update={"absolute": True}))
         found = epsilon_star(rank, max(params.rank_epsilons), seed)
         for epsilon in params.rank_epsilons:
-            yield ranking_draft(rank, epsilon, found, seed, exact)
+            yield ranking_draft(rank, epsilon, found, seed)

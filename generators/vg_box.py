@@ -22,13 +22,13 @@ from pydantic import Field
 from salver.core.errors import SalverError
 from salver.explain.gradient import Gradient
 from salver.families.factory import InstanceFactory, Point, PosedQuestion
-from salver.families.generator import Generator, InstanceDraft
+from salver.families.generator import InstanceDraft
 from salver.families.instance import Vacuity
 from salver.families.nearest import sample_delta_star
 from salver.families.other_class import SameMap, SameSigns, SameTopK
 from salver.families.question import others
 from salver.families.search import significant
-from salver.families.source import WithinParameters, over_points
+from salver.families.source import PointFamily, WithinParameters
 
 SAME = 1e-9
 """Maps that differ by this part of their largest entry are taken for equal where tolerances are chosen."""
@@ -59,32 +59,28 @@ class VgBoxParameters(WithinParameters):
     keep_robust: bool = Field(default=False, description="keep points whose class sampling never changed")
 
 
-class VgBox(Generator):
+class VgBox(PointFamily):
     name = "vg_box"
     title = "gradient: can the class change while the map stays the same?"
     falsified = SameMap.falsified
     parameters = VgBoxParameters
+    nothing = (
+        "no test point has another class within its box and a saliency the condition can compare",
+        "raise epsilons or set keep_robust",
+    )
 
-    def instances(self, params: VgBoxParameters, seed: int) -> Iterator[InstanceDraft]:
-        nothing = (
-            "no test point has another class within its box and a saliency the condition can compare",
-            "raise epsilons or set keep_robust",
-        )
-        yield from over_points(params, seed, self.name, lambda f, p: _of_point(f, p, params, seed), nothing)
-
-
-def _of_point(
-    factory: InstanceFactory, point: Point, params: VgBoxParameters, seed: int
-) -> Iterator[InstanceDraft]:
-    for epsilon in params.epsilons:
-        for posed in _posed(factory, point, params):
-            found = sample_delta_star(posed, epsilon, seed)
-            if found.point is None and not params.keep_robust:
-                continue
-            vacuity = Vacuity(delta_star_upper=found.finite)
-            box = isinstance(posed.question, SameMap)
-            for asked in _with_tolerances(posed, params, found.value) if box else [posed]:
-                yield asked.draft(epsilon, found, vacuity, exact=params.enumerate)
+    def of_point(
+        self, factory: InstanceFactory, point: Point, params: VgBoxParameters, seed: int
+    ) -> Iterator[InstanceDraft]:
+        for epsilon in params.epsilons:
+            for posed in _posed(factory, point, params):
+                found = sample_delta_star(posed, epsilon, seed)
+                if found.point is None and not params.keep_robust:
+                    continue
+                vacuity = Vacuity(delta_star_upper=found.finite)
+                box = isinstance(posed.question, SameMap)
+                for asked in _with_tolerances(posed, params, found.value) if box else [posed]:
+                    yield asked.draft(epsilon, found, vacuity)
 
 
 def _posed(factory: InstanceFactory, point: Point, params: VgBoxParameters) -> Iterator[PosedQuestion]:

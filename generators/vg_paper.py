@@ -76,7 +76,7 @@ def _paper_folder(data_dir: Path | None) -> Path:
 
 def _bandit(folder: Path, params: VgPaperParameters, seed: int) -> Iterator[InstanceDraft]:
     classifier = _bandit_network(folder / BANDIT_NETWORK)
-    factory = InstanceFactory("vg_box", classifier, "banditnet", "bandit", (5,), (0.0, 1.0))
+    factory = InstanceFactory("vg_box", classifier, "banditnet", "bandit", (5,), (0.0, 1.0), exact=True)
     x = np.array(BANDIT_XHAT, np.float32)
     yield from _drafts(_posed(factory, 0, x), 1.0, factory.box(x, 1.0), "paper-bandit", params, seed)
 
@@ -91,10 +91,10 @@ def _posed(
 def _drafts(
     posed: PosedQuestion, epsilon: float, box: Box, name: str, params: VgPaperParameters, seed: int
 ) -> Iterator[InstanceDraft]:
-    found, exact = sample_delta_star(posed, epsilon, seed, box=box), params.table == "bandit"
+    found = sample_delta_star(posed, epsilon, seed, box=box)
     for delta in params.deltas:
         asked, vacuity = posed.asking(delta=delta), Vacuity(delta_star_upper=found.finite)
-        yield asked.draft(epsilon, found, vacuity, exact=exact, box=box, name=f"{name}-d{delta:g}")
+        yield asked.draft(epsilon, found, vacuity, box=box, name=f"{name}-d{delta:g}")
 
 
 def _bandit_network(path: Path) -> Network:

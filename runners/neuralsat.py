@@ -6,29 +6,22 @@ from pathlib import Path
 
 from salver.families.instance import Instance
 from salver.runners.answers import Answer, StagedInstance
-from salver.runners.contract import Resources, Runner, answer_from_result_file
-from salver.runners.foreign.environments import not_installed, packages_of, program_of, version_in_use
+from salver.runners.contract import Resources, answer_from_result_file
+from salver.runners.foreign.environments import InstalledTool, packages_of, program_of
 from salver.supervise.finished import Finished, Limits
 
 NAME = "neuralsat"
 RESULTS = "neuralsat_results.txt"
 
 
-class NeuralSat(Runner):
+class NeuralSat(InstalledTool):
     """Called by its own script, as its authors do: the package installs no command."""
 
-    name = NAME
+    name = package = NAME
     url = "https://github.com/dynaroars/neuralsat"
     resources = Resources(cpus=1, memory_mb=16000)
     devices = frozenset({"cpu", "cuda"})
-    by_default = False
     result_files = (RESULTS,)
-
-    def unavailable(self) -> str | None:
-        return not_installed(NAME) or super().unavailable()
-
-    def version(self) -> str:
-        return version_in_use(NAME, "neuralsat")
 
     def command(self, staged: StagedInstance, workdir: Path, limits: Limits) -> list[str]:
         return [
@@ -36,9 +29,6 @@ class NeuralSat(Runner):
             "--net", str(staged.onnx), "--spec", str(staged.vnnlib), "--timeout", f"{limits.wall_s:g}",
             "--device", self.device, "--result_file", str(workdir / RESULTS), "--export_cex",
         ]  # fmt: skip
-
-    def environment(self, limits: Limits) -> dict[str, str]:
-        return dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(limits.cores))
 
     def parse(self, instance: Instance, finished: Finished) -> Answer:
         return answer_from_result_file(finished, RESULTS)

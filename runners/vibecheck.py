@@ -12,32 +12,26 @@ from typing import ClassVar
 from salver.families.instance import Instance
 from salver.runners.answers import StagedInstance
 from salver.runners.contract import CANONICAL_OPERATORS, Runner
-from salver.runners.foreign.environments import not_installed, program_of, version_in_use
+from salver.runners.foreign.environments import InstalledTool, program_of
 from salver.runners.foreign.vnnlib_cli import VnnLibTool
 from salver.supervise.finished import Limits
 
 NAME = "vibecheck"
 
 
-class VibeCheck(VnnLibTool):
+class VibeCheck(InstalledTool, VnnLibTool):
     """Incomplete on saliency queries: `unknown` where its bounds do not suffice."""
 
     name = NAME
+    package = "vibecheck-nn"
     url = "https://github.com/stanleybak/vibecheck-nn"
     operators: ClassVar = CANONICAL_OPERATORS - {"Abs", "ReduceMean"}
     vnnlib_versions = ("2.0",)
     exit_codes = frozenset({1})  # version 1.1.0 ends with 0 after `unsat` alone, and with 2 after an error
-    by_default = False
 
     @property
     def tool(self) -> tuple[str, ...]:
         return (str(program_of(NAME, "vibecheck")),)
-
-    def unavailable(self) -> str | None:
-        return not_installed(NAME) or super().unavailable()
-
-    def version(self) -> str:
-        return version_in_use(NAME, "vibecheck-nn")
 
     def supports(self, instance: Instance) -> str | None:
         return Runner.supports(self, instance)
@@ -45,6 +39,3 @@ class VibeCheck(VnnLibTool):
     def command(self, staged: StagedInstance, workdir: Path, limits: Limits) -> list[str]:
         device = {"cuda": "gpu"}.get(self.device, self.device)
         return [*super().command(staged, workdir, limits), "--device", device]
-
-    def environment(self, limits: Limits) -> dict[str, str]:
-        return dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(limits.cores))

@@ -26,8 +26,8 @@ hypothesis.settings.register_profile("quick", deadline=None, max_examples=30)
 ROOT = Path(__file__).resolve().parent.parent
 
 SLOW = {
-    "browser", "docs", "engines", "experiments", "faults", "fuzz",
-    "integration", "perf", "slurm", "soundness", "testkit",
+    "browser", "engines", "experiments", "faults", "fuzz", "integration",
+    "perf", "slurm", "soundness", "testkit",
 }  # fmt: skip
 """Folders whose tests start processes, engines or campaigns; single slow tests elsewhere are marked there."""
 

@@ -61,7 +61,7 @@ def test_any_method_unrolls_what_is_named(tmp_path: Path) -> None:
     assert plain.sha256() == salver.Gradient(logit=0).graph(salver.from_torch(module, 2)).sha256()
     with pytest.raises(salver.SalverError, match="no method is called 'gradeint'; did you mean gradient"):
         salver.unroll(module, torch.zeros(1, 2), label=1, method="gradeint")
-    with pytest.raises(salver.SalverError, match="noise_draws: is missing; smoothgrad needs it"):
+    with pytest.raises(salver.SalverError, match="noise_draws and noise_sigma: are missing; smoothgrad"):
         salver.unroll(module, torch.zeros(1, 2), label=1, method="smoothgrad")
     with pytest.raises(salver.SalverError, match="noise_drawz: there is no entry of that name; did you mean"):
         salver.unroll(module, torch.zeros(1, 2), label=1, method="smoothgrad", noise_drawz=2)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from salver.nets.network import Network
+from experiments.cam_radii.bounds import CamBounds
 from salver.nets.torch_bridge import to_torch
 
 Array = npt.NDArray[np.float64]
@@ -42,20 +42,23 @@ class CamAttack:
     """Attacks on one image.
 
     Args:
-        graph: X [n] -> Concat[logits [logits], CAM_label [pixels]].
+        bounds: with the graph X [n] -> Concat[logits, CAM_label [pixels]].
         x: the image [n] in the data range.
         inside: the top-k set at x.
         clip: the data range.
     """
 
     def __init__(
-        self, graph: Network, logits: int, label: int, x: Array, inside: npt.NDArray[np.intp],
-        clip: tuple[float, float],
-    ) -> None:  # fmt: skip
-        self.run = to_torch(graph, torch.float64)
-        self.logits, self.label, self.clip = logits, label, clip
+        self,
+        bounds: CamBounds,
+        x: Array,
+        inside: npt.NDArray[np.intp],
+        clip: tuple[float, float] = (0.0, 1.0),
+    ) -> None:
+        self.run = to_torch(bounds.graph, torch.float64)
+        self.logits, self.label, self.clip = bounds.logits, bounds.label, clip
         self.x = torch.as_tensor(x, dtype=torch.float64)
-        rest = np.setdiff1d(np.arange(graph.output_size - logits), inside)
+        rest = np.setdiff1d(np.arange(bounds.pixels), inside)
         self.inside, self.outside = torch.as_tensor(inside), torch.as_tensor(rest)
 
     def succeeded(self, outputs: Tensor) -> Tensor:

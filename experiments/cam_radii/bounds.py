@@ -40,6 +40,7 @@ class CamBounds:
     """
 
     def __init__(self, classifier: Network, label: int) -> None:
+        self.label, self.logits = label, classifier.output_size
         self.graph = Cam(logit=label).graph(classifier)
         made_by = {node.name: node for node in self.graph.nodes}
         flat = made_by[made_by[self.graph.output].inputs[1]]

@@ -16,7 +16,6 @@ import numpy.typing as npt
 from experiments.cam_radii.attack import CamAttack, Effort, attack_radius
 from experiments.cam_radii.bounds import CamBounds, Method
 from experiments.cam_radii.image_bounds import Ranges
-from salver.nets.network import Network
 
 Array = npt.NDArray[np.float64]
 DEFAULT_EFFORT = Effort()
@@ -24,7 +23,7 @@ METHODS: tuple[Method, ...] = ("pixels", "differences", "channels")
 
 
 @dataclass(frozen=True)
-class Search:
+class RadiusSearch:
     """The bisection: of [0, most] in `steps` halvings."""
 
     most: float = 0.005
@@ -69,7 +68,7 @@ class RadiusQuery:
         return self.bounds.certified(self._ranges(epsilon), self.inside, method, slope_steps)
 
     def radius(
-        self, method: Method, search: Search, least: float = 0.0, beyond: float = float("inf")
+        self, method: Method, search: RadiusSearch, least: float = 0.0, beyond: float = float("inf")
     ) -> float:
         """Largest radius of the bisection's grid that is certified; 0 where none is.
 
@@ -98,17 +97,11 @@ class RadiusQuery:
 
 
 def measure_radii(
-    bounds: CamBounds, classifier: Network, label: int, x: Array, k: int, seed: int,
-    search: Search, effort: Effort = DEFAULT_EFFORT, clip: tuple[float, float] = (0.0, 1.0),
-) -> Radii:  # fmt: skip
-    """All radii at one image.
-
-    Raises:
-        SalverError, UndefinedConditionError: k is impossible, or ranks k and k + 1 are tied.
-    """
-    query = RadiusQuery(bounds, x, k)
+    query: RadiusQuery, seed: int, search: RadiusSearch, effort: Effort = DEFAULT_EFFORT
+) -> Radii:
+    """All radii at one image, whose entries lie between 0 and 1."""
     seconds: dict[str, float] = {}
-    attack = CamAttack(bounds.graph, classifier.output_size, label, x, query.inside, clip)
+    attack = CamAttack(query.bounds, query.x, query.inside)
     began = time.perf_counter()
     published = attack_radius(attack.published, 4 * search.most, effort.halvings)
     seconds["published attack"] = time.perf_counter() - began

@@ -37,7 +37,7 @@ class Kill(NamedTuple):
     at: int
 
 
-class Outcome(NamedTuple):
+class RoundOutcome(NamedTuple):
     """What one round did and what went wrong in it, which must be 0 each from `lost` on."""
 
     jobs: int
@@ -65,7 +65,7 @@ class Round:
         self.left = kills
         self.kills: list[Kill] = []
 
-    def play(self) -> Outcome:
+    def play(self) -> RoundOutcome:
         """Runs until every job has a result."""
         for _ in range(MOST_STARTS):
             self._coordinate()
@@ -123,10 +123,10 @@ class Round:
             return []
         return [line["key"] for line in self.bench.lines() if line["termination"] != "infrastructure"]
 
-    def judged(self) -> Outcome:
+    def judged(self) -> RoundOutcome:
         results = self._results()
         known = {one.key: one for one in self.bench.records()}
-        return Outcome(
+        return RoundOutcome(
             jobs=len(self.instances),
             again=len(list(self.bench.pids.glob("started-*"))) - len(self.instances),
             worker_kills=sum(kill.whom == "worker" for kill in self.kills),
@@ -147,7 +147,7 @@ class Round:
         )
 
 
-def table(outcomes: Sequence[Outcome]) -> str:
+def table(outcomes: Sequence[RoundOutcome]) -> str:
     """The sums, one a line."""
     names = {
         "jobs": "jobs",

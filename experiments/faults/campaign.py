@@ -22,7 +22,7 @@ from random import Random
 
 from tabulate import tabulate
 
-from experiments.faults.course import Outcome, count_left, limited_by, run_faults
+from experiments.faults.course import FaultOutcome, count_left, limited_by, run_faults
 from experiments.faults.kinds import ABOUT_OUR_SUPERVISOR, FULL_DISK, KINDS, Fault
 from experiments.faults.tmpfs import tmpfs, why_not
 from salver.run.job import Backend
@@ -54,7 +54,7 @@ def batches(
         yield backend, faults, small
 
 
-def run(backend: str, faults: list[tuple[str, Fault]], small: bool, workers: int) -> list[Outcome]:
+def run(backend: str, faults: list[tuple[str, Fault]], small: bool, workers: int) -> list[FaultOutcome]:
     """One batch, in a folder that is removed; on a small disk one after the other."""
     folder = Path(tempfile.mkdtemp(prefix="faults-"))
     try:
@@ -68,9 +68,9 @@ def run(backend: str, faults: list[tuple[str, Fault]], small: bool, workers: int
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def table(found: list[tuple[str, Outcome]]) -> str:
+def table(found: list[tuple[str, FaultOutcome]]) -> str:
     """Rows by kind and backend, with totals by backend."""
-    by_row: dict[tuple[str, str], list[Outcome]] = defaultdict(list)
+    by_row: dict[tuple[str, str], list[FaultOutcome]] = defaultdict(list)
     for backend, outcome in found:
         by_row[outcome.kind, backend].append(outcome)
         by_row["all", backend].append(outcome)
@@ -87,7 +87,7 @@ def table(found: list[tuple[str, Outcome]]) -> str:
     return tabulate(rows, headers, "pipe", disable_numparse=True, colalign=("left", "left", *["right"] * 5))
 
 
-def spreads(found: list[tuple[str, Outcome]]) -> str:
+def spreads(found: list[tuple[str, FaultOutcome]]) -> str:
     """By backend: how late kills for wall time were, and how far runs went over the other limits."""
     figures: dict[tuple[str, str], list[float]] = defaultdict(list)
     for backend, outcome in found:
@@ -124,7 +124,7 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     if reason := why_not():
         print(f"no full disks: {reason}", file=sys.stderr)
-    found: list[tuple[str, Outcome]] = []
+    found: list[tuple[str, FaultOutcome]] = []
     for backend, faults, small in batches(chosen.runs, chosen.seed, not reason, chosen.limits.split(",")):
         for outcome in run(backend, faults, small, chosen.workers):
             found.append((backend, outcome))

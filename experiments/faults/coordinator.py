@@ -18,7 +18,7 @@ SLOW = Limits(wall_s=0.2, grace_s=0.05)
 ROOMY = Limits(wall_s=60.0)
 
 
-class Places(NamedTuple):
+class RunPlaces(NamedTuple):
     """Where one run lies. `run` may be a file system of its own."""
 
     folder: Path
@@ -40,7 +40,7 @@ class Places(NamedTuple):
             folder.mkdir(parents=True)
 
 
-def jobs(places: Places, instances: int) -> tuple[Plan, dict[str, FakeRunner]]:
+def jobs(places: RunPlaces, instances: int) -> tuple[Plan, dict[str, FakeRunner]]:
     """Two solvers that answer and one that is always too slow, on that many instances."""
     runners = {n: FakeRunner("answers_by_name", places.pids, n) for n in ("quick", "other", "slow")}
     cases = [fake_instance(places.folder / "set", f"case{number}") for number in range(instances)]
@@ -50,7 +50,7 @@ def jobs(places: Places, instances: int) -> tuple[Plan, dict[str, FakeRunner]]:
 
 def main(folder: str, instances: str) -> int:
     """Runs or resumes; returns 0 when all is done, 1 when stopped, 2 after an error."""
-    places = Places(Path(folder))
+    places = RunPlaces(Path(folder))
     planned, runners = jobs(places, int(instances))
     try:
         folders = Folders(places.folder / "set", places.run, places.scratch)

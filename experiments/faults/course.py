@@ -21,7 +21,7 @@ from tests.fake_solvers.runner import FakeRunner, alive, fake_instance, still_ru
 FOLDERS = ("set", "scratch", "run", "home", "cwd", "pids")
 
 
-class Outcome(NamedTuple):
+class FaultOutcome(NamedTuple):
     """One fault's record, what is wrong with it, and what it left behind."""
 
     kind: str
@@ -44,7 +44,7 @@ def run_faults(
     workers: int,
     scratch: Path | None = None,
     backend: Backend = "salver",
-) -> list[Outcome]:
+) -> list[FaultOutcome]:
     """Runs faults by kind, side by side, in a fresh folder, and looks for leavings when all have ended.
 
     The engine's HOME and working folder are empty ones meanwhile, so that anything new in them is found.
@@ -60,7 +60,7 @@ def run_faults(
     records = {record.solver: record for record in EventLog(folder / "run" / "events.jsonl").records()}
     shared = left_on_disk(folder, scratch or folder / "scratch", set(records)) + left_groups()
     return [
-        Outcome(
+        FaultOutcome(
             kind,
             fault,
             records[name],
@@ -95,7 +95,7 @@ def left_on_disk(folder: Path, scratch: Path, finished: set[str]) -> list[str]:
     return [f"file {path.name}" for path in unwanted]
 
 
-def count_left(outcomes: Sequence[Outcome]) -> int:
+def count_left(outcomes: Sequence[FaultOutcome]) -> int:
     """How many outcomes left something."""
     return sum(bool(outcome.left) for outcome in outcomes)
 

@@ -31,7 +31,7 @@ from typing import NamedTuple
 
 from tabulate import tabulate
 
-from experiments.faults.coordinator import Places, jobs
+from experiments.faults.coordinator import RunPlaces, jobs
 from experiments.faults.course import left_groups, limited_by
 from experiments.faults.tmpfs import grow, tmpfs, why_not
 from salver.run.events import EventLog
@@ -75,7 +75,7 @@ class Run:
     """One run of `instances` times three jobs in a folder, started and resumed as processes of their own."""
 
     def __init__(self, folder: Path, instances: int) -> None:
-        self.places, self.instances = Places(folder), instances
+        self.places, self.instances = RunPlaces(folder), instances
         self.places.make()
         self.coordinators: list[int] = []
         planned, _ = jobs(self.places, instances)

@@ -44,7 +44,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Answer:
+class TimedAnswer:
     """What one process said: the first line, wall seconds, and nodes where it says how many."""
 
     verdict: str
@@ -181,7 +181,7 @@ def lifted_queries(folder: Path) -> Iterator[tuple[str, Path, Path]]:
             yield name, query, model
 
 
-def answered(solver: str, query: Path, model: Path, device: str) -> Answer:
+def answered(solver: str, query: Path, model: Path, device: str) -> TimedAnswer:
     """The answer of a process of its own, start included."""
     command = [
         sys.executable,
@@ -200,7 +200,9 @@ def answered(solver: str, query: Path, model: Path, device: str) -> Answer:
     )  # fmt: skip
     nodes = _NODES.findall(done.stderr)
     words = done.stdout.split()
-    return Answer(words[0] if words else "error", time.monotonic() - since, int(nodes[-1]) if nodes else None)
+    return TimedAnswer(
+        words[0] if words else "error", time.monotonic() - since, int(nodes[-1]) if nodes else None
+    )
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ _LIMIT_S = 60.0
 
 
 @dataclass(frozen=True)
-class Point:
+class ExplainedPoint:
     """An explained point: its files, its label, and a violating point in the box where one was found."""
 
     number: int
@@ -74,7 +74,7 @@ def synthetic_run(root: Path, records: int, seed: int = 0, points: int = POINTS)
     return run_dir
 
 
-def _points(set_path: Path, count: int, generator: np.random.Generator) -> list[Point]:
+def _points(set_path: Path, count: int, generator: np.random.Generator) -> list[ExplainedPoint]:
     for name in ("onnx", "networks", "vnnlib"):
         (set_path / name).mkdir(parents=True, exist_ok=True)
     classifiers = {size: _classifier(size, generator) for size in SIZES}
@@ -100,7 +100,7 @@ def _classifier(size: int, generator: np.random.Generator) -> Network:
 
 def _point(
     set_path: Path, number: int, size: int, classifier: Network, generator: np.random.Generator
-) -> Point:
+) -> ExplainedPoint:
     x = generator.uniform(0.0, 1.0, SIDE * SIDE).astype(np.float32).astype(np.float64)
     label = int(lower(classifier).evaluate(x)[0][0].argmax())
     graph = f"net-{size}-g{label}"
@@ -123,10 +123,10 @@ def _point(
     margins = np.array([float(prop.margin(row)) for row in outputs])
     best = int(margins.argmax())
     pairs = " ".join(f"(X_{i} {value!r})" for i, value in enumerate(samples[best].tolist()))
-    return Point(number, label, size, graph, f"({pairs})" if margins[best] > 1e-3 else None)
+    return ExplainedPoint(number, label, size, graph, f"({pairs})" if margins[best] > 1e-3 else None)
 
 
-def _instance(point: Point, number: int) -> Instance:
+def _instance(point: ExplainedPoint, number: int) -> Instance:
     family = "vg_box" if point.number % 2 else "topk_rank"
     facts = Facts(
         family=family, network=f"net-{point.size}", dataset="synthetic",
@@ -147,7 +147,7 @@ def _instance(point: Point, number: int) -> Instance:
 def _write_run(
     run_dir: Path,
     records: int,
-    points: list[Point],
+    points: list[ExplainedPoint],
     instances: list[Instance],
     generator: np.random.Generator,
 ) -> None:
@@ -178,7 +178,7 @@ def _write_run(
 
 
 def _record(
-    number: int, point: Point, instance: Instance, solver: int, generator: np.random.Generator
+    number: int, point: ExplainedPoint, instance: Instance, solver: int, generator: np.random.Generator
 ) -> RunRecord:
     wall = float(np.exp(generator.normal(solver / 3 - 1, 1.2))) * point.size / 16
     luck = generator.random()

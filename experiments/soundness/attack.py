@@ -187,7 +187,7 @@ def context_clauses(context: Context) -> Any:
     return context.graph.__dict__["attacked"]
 
 
-class Attack:
+class CheckerAttack:
     """One query and the points that meet it."""
 
     def __init__(self, seed: int) -> None:
@@ -346,7 +346,7 @@ class Attack:
 
 def examine(seed: int) -> Examined:
     """Counts and the first complaints of one seed; nothing where its property has no point."""
-    attack = Attack(seed)
+    attack = CheckerAttack(seed)
     if not attack.points:
         return Counter(), []
     attack.run()

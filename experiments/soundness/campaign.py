@@ -104,7 +104,7 @@ def exact_text(prop: Property) -> str:
     return "\n".join(lines) + "\n"
 
 
-class _WrongError(Exception):
+class _EndCampaignError(Exception):
     """A wrong answer ends the campaign."""
 
 
@@ -129,7 +129,7 @@ class _Stored:
             stored = [Finding.model_validate_json(line) for line in lines if line.endswith("}")]
             self.found = {finding.seed: finding for finding in stored if finding.seed in seeds}
         left = [seed for seed in seeds if seed not in self.found]
-        with contextlib.suppress(_WrongError):
+        with contextlib.suppress(_EndCampaignError):
             run_campaign(
                 QUERIES[chosen.queries],
                 SOLVERS[self.solver],
@@ -155,7 +155,7 @@ class _Stored:
                 query = QUERIES[self.chosen.queries](self.chosen.folder, finding.seed).query
                 query.onnx.with_suffix(".vnnlib").write_text(exact_text(query.prop))
             if not self.chosen.keep_going:
-                raise _WrongError
+                raise _EndCampaignError
 
 
 if __name__ == "__main__":

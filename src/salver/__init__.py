@@ -17,3 +17,8 @@ def __getattr__(name: str) -> Any:
         if name in api.__all__:
             return getattr(api, name)
     raise AttributeError(f"module 'salver' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """What `salver.api` offers, for those who ask a notebook to complete a name."""
+    return ["__version__", *importlib.import_module("salver.api").__all__]

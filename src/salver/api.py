@@ -72,7 +72,8 @@ def unroll(
     left out of the source, such as a closing softmax, is told as a warning.
 
     Args:
-        source: a `torch.nn.Module`, the path of an ONNX or Keras file, or a `Network`.
+        source: a `torch.nn.Module`, a program of torch.export, the path of an ONNX or Keras file, or a
+            `Network`.
         example: an input of a module, of shape [1, ...]; its values do not matter. X is an input in row-major
             order.
         label: class whose logit is explained; minus: class whose logit is subtracted.
@@ -125,7 +126,8 @@ def check(
         answer.witness       # a counterexample, or None
 
     Args:
-        model: a path of ONNX or Keras, a `torch.nn.Module`, or what `read_onnx` returns.
+        model: a path of ONNX or Keras, a `torch.nn.Module`, a program of torch.export, or what `read_onnx`
+            returns.
         point: an array or tensor of any shape, flattened row-major, or the path of a .npy or .csv file; None
             for row `index` of the test part of `dataset`.
         question: its name or the beginning of it, such as `top-k` or `same-map`, or a record of it.

@@ -9,10 +9,10 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 
-def classifier(path: Path, inputs: int = 2, seed: int = 0) -> Path:
-    """A network inputs-3-2 with ReLU, written where `path` says."""
+def classifier(path: Path, inputs: int = 2, seed: int = 0, classes: int = 2) -> Path:
+    """A network inputs-3-classes with ReLU, written where `path` says."""
     rng = np.random.default_rng(seed)
-    shapes = {"w1": (inputs, 3), "b1": (3,), "w2": (3, 2), "b2": (2,)}
+    shapes = {"w1": (inputs, 3), "b1": (3,), "w2": (3, classes), "b2": (classes,)}
     weights = [
         numpy_helper.from_array(rng.normal(size=s).astype(np.float32), name) for name, s in shapes.items()
     ]
@@ -23,7 +23,7 @@ def classifier(path: Path, inputs: int = 2, seed: int = 0) -> Path:
     ]
     ends = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, size])
-        for name, size in (("x", inputs), ("y", 2))
+        for name, size in (("x", inputs), ("y", classes))
     ]
     graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)

@@ -7,7 +7,7 @@ import types
 import pytest
 
 from salver.cli import examination as doctor
-from salver.cli.examination import Finding, examine
+from salver.cli.examination import SelfCheck, examine
 from salver.core.plugins import FoundPlugins
 from salver.runners.contract import Runner
 from salver.supervise import cgroups, runexec
@@ -26,7 +26,7 @@ class Lacking(Runner):
 Lacking.__abstractmethods__ = frozenset()
 
 
-def findings(monkeypatch: pytest.MonkeyPatch) -> dict[str, Finding]:
+def findings(monkeypatch: pytest.MonkeyPatch) -> dict[str, SelfCheck]:
     found = FoundPlugins()
     found["lacking"] = Lacking
     monkeypatch.setattr(doctor, "runners", lambda warn: found)

@@ -85,7 +85,10 @@ def test_a_softmax_that_is_left_out_is_said_here_and_in_the_file(folder: Path) -
     ("more", "said"),
     [
         (("--method", "smoothgrat"), "no method is called 'smoothgrat'; did you mean smoothgrad?"),
-        (("--method", "smoothgrad"), "salver: --noise-draws: is missing; smoothgrad needs it"),
+        (
+            ("--method", "smoothgrad"),
+            "salver: --noise-draws and --noise-sigma: are missing; smoothgrad needs them",
+        ),
         ((*SMOOTH[:3], "0", *SMOOTH[4:]), "salver: --noise-draws: 0 is too small"),
         (
             (*SMOOTH[:3], "9999999", *SMOOTH[4:]),

@@ -82,6 +82,8 @@ def options_of(command: Any, *kinds: str) -> list[str]:
         ("run quick --limit 0", "--limit: 0 is too small; give a number of at least 1"),
         ("quick", "no such command: quick; did you mean `salver all quick`?"),
         ("radius net.onnx", "no such command: radius; did you mean `salver check NETWORK --radius`?"),
+        ("install vibecheck", "no such command: install; did you mean `salver solvers install`?"),
+        ("list", "no such command: list; did you mean `salver data list` or `salver solvers list`?"),
         ("help run", "did you mean `salver --help`?"),
         ("--solvers hybrid run quick", "no such option: --solvers; write it after the command"),
         ("run", "SUITE is missing; write `salver run SUITE`, or see `salver run --help`"),

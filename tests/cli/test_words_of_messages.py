@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from salver.cli.app import app
 from salver.cli.calling import call
 from salver.core.errors import SalverError
 from salver.core.records import parse_record
@@ -23,6 +22,7 @@ from salver.families.registry import generators
 from salver.families.suite import Suite, read_complete_suite, read_suite
 from salver.run.cluster.pools import Pools
 from salver.runners.foreign.declared import ToolDescription
+from tests.builders.command_line import app
 from tests.builders.small_network import classifier
 from tests.builders.suites import SMALL
 

@@ -14,6 +14,7 @@ NAMED = ("README.md", "docs/check.md", "docs/metrics.md")
 PAGES = [ROOT / name for name in NAMED if "```python" in (ROOT / name).read_text()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_examples_print_what_they_say(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

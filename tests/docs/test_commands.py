@@ -93,6 +93,7 @@ def runnable(file: Path) -> list[Block]:
     return [block for block in blocks(file) if block.commands and not block.mark]
 
 
+@pytest.mark.slow
 def test_every_quick_command_runs(project: Path) -> None:
     """In the order of the documents; the README's runs are the `latest` of the pages after it."""
     failed = []
@@ -105,6 +106,7 @@ def test_every_quick_command_runs(project: Path) -> None:
     assert not failed, "\n".join(failed)
 
 
+@pytest.mark.slow
 def test_the_tour_is_as_it_says(tmp_path: Path) -> None:
     """Block by block: all lines of text after one must be among what it printed."""
     project = bare_project(tmp_path)
@@ -122,6 +124,7 @@ def test_the_tour_is_as_it_says(tmp_path: Path) -> None:
                 assert any(wanted in found for found in printed), f"{block.where}: not printed: {line!r}"
 
 
+@pytest.mark.slow
 def test_the_page_on_own_networks_is_as_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first suite goes all the way in processes of its own; the others are drawn from here."""
     project = bare_project(tmp_path)
@@ -154,6 +157,7 @@ def test_the_page_on_own_networks_is_as_it_says(tmp_path: Path, monkeypatch: pyt
     assert list(drafts(read_suite(suite.file_name)))
 
 
+@pytest.mark.slow
 def test_every_command_parses() -> None:
     wrong = [
         f"{block.where}: {line}: {told}"

@@ -32,6 +32,7 @@ def test_a_recipe_touches_few_files_and_needs_no_other_recipe(title: str) -> Non
     assert not [name for name in new | modules if name in said]
 
 
+@pytest.mark.slow
 def test_recipes_work(tmp_path: Path) -> None:
     """All in one copy: the processes that they start cost more than what they do."""
     done = followed([recipe(title) for title in MOST_FILES], tmp_path)

@@ -54,6 +54,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
     pages = sorted(site.glob("**/*.html"))
     assert len(pages) > 10
@@ -68,6 +69,7 @@ def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
         assert not re.search(r"url\(['\"]?(https?:)?//|@import", style.read_text()), style.name
 
 
+@pytest.mark.slow
 def test_search_finds_the_families_without_a_server(site: Path) -> None:
     index = (site / "search" / "search_index.js").read_text()
     assert "IFrameWorker" in (site / "javascripts" / "iframe-worker.js").read_text()
@@ -75,6 +77,7 @@ def test_search_finds_the_families_without_a_server(site: Path) -> None:
         assert f"{page.stem}.html" in index
 
 
+@pytest.mark.slow
 def test_formulas_are_mathml(site: Path) -> None:
     for page in FAMILY_PAGES:
         text = (site / f"{page.stem}.html").read_text()
@@ -85,6 +88,7 @@ def test_formulas_are_mathml(site: Path) -> None:
             assert "\\" not in formula, "something was not understood"
 
 
+@pytest.mark.slow
 def test_every_command_is_in_the_reference(site: Path) -> None:
     text = html.unescape((site / "cli.html").read_text())
     for path, _ in leaves():
@@ -125,6 +129,7 @@ def _script(name: str) -> ModuleType:
     return module
 
 
+@pytest.mark.slow
 def test_pictures_are_what_the_script_draws() -> None:
     script = _script("pictures")
     drawn = {*script.all_pictures(), "floors"}
@@ -133,6 +138,7 @@ def test_pictures_are_what_the_script_draws() -> None:
         assert script.picture(name) == (DOCS / "img" / f"{name}.svg").read_text()
 
 
+@pytest.mark.slow
 def test_every_method_and_question_has_a_picture_and_a_section(site: Path) -> None:
     text, page = (DOCS / "which-method.md").read_text(), (site / "which-method.html").read_text()
     for kind, names in (("method", METHODS.known), ("question", QUESTIONS.known)):
@@ -148,6 +154,7 @@ def test_every_method_and_question_has_a_picture_and_a_section(site: Path) -> No
     assert sum(path.stat().st_size for path in (DOCS / "img").glob("*.svg")) < 300_000
 
 
+@pytest.mark.slow
 def test_every_embedded_solver_has_a_row(site: Path) -> None:
     page = (site / "solvers.html").read_text()
     for solver in SOLVERS.values():
@@ -161,6 +168,7 @@ def test_the_drawn_floors_are_those_of_the_contract() -> None:
     assert packages <= {name.removeprefix("salver.") for name in script.floors()}
 
 
+@pytest.mark.slow
 def test_the_python_interface_shows_signatures_and_docstrings(site: Path) -> None:
     page = (site / "api.html").read_text()
     for name in ("Runner", "Generator", "read_onnx", "unroll"):

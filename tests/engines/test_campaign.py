@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from experiments.engines.campaign import Kill, Outcome, Round, table
+from experiments.engines.campaign import Kill, Round, RoundOutcome, table
 from salver.run.cluster.engine import lost_record
 from salver.run.events import EventLog
 from salver.runners.answers import Claim, RunRecord
@@ -36,6 +36,6 @@ def test_the_campaign_counts_what_goes_wrong(tmp_path: Path) -> None:
         (bench.pids / f"started-{name}-{second * SECOND}").touch()
     played.kills = [Kill("worker", 2 * SECOND)]
     outcome = played.judged()
-    assert outcome == Outcome(4, 1, 1, 0, lost=1, needless=2, twice=1, wrong=1, left_over=0)
+    assert outcome == RoundOutcome(4, 1, 1, 0, lost=1, needless=2, twice=1, wrong=1, left_over=0)
     assert outcome.faults == 5
     assert table([outcome, outcome]).splitlines()[5].split() == ["jobs", "lost", "2"]

@@ -6,9 +6,9 @@ import subprocess
 
 from distributed import Client, Future
 
-from experiments.engines.growth import named, nothing, tracked
 from salver.run.cluster.settings import forget_names
 from salver.run.cluster.workforce import LOOPBACK, own_scheduler, worker_command
+from tests.builders.dask_growth import named, nothing, tracked
 
 _JOBS = 150
 

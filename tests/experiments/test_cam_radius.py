@@ -13,7 +13,7 @@ from experiments import cam as bench
 from experiments.cam import CamOptions, bench_cam, summary
 from experiments.cam_radii.attack import CamAttack, Effort
 from experiments.cam_radii.bounds import CamBounds
-from experiments.cam_radii.radius import METHODS, RadiusQuery, Search, measure_radii
+from experiments.cam_radii.radius import METHODS, RadiusQuery, RadiusSearch, measure_radii
 from salver.core.errors import SalverError
 from salver.explain.cam import Cam
 from salver.explain.ranking import UndefinedConditionError
@@ -28,7 +28,7 @@ from salver.solvers.query import Budget, Options, Query, Verdict
 from tests.builders.keras_files import gap_layers, write_keras
 from tests.builders.networks import gap_net
 
-SEARCH = Search(most=0.2, steps=8)
+SEARCH = RadiusSearch(most=0.2, steps=8)
 EFFORT = Effort(starts=2, steps=12, halvings=6)
 
 
@@ -51,7 +51,7 @@ def test_radii_are_ordered_and_no_sample_contradicts_them(seed: int, tmp_path: P
     network = network_at(tmp_path, seed)
     x, label = image(seed, network)
     bounds = CamBounds(network, label)
-    radii = measure_radii(bounds, network, label, x, 3, seed, SEARCH, EFFORT)
+    radii = measure_radii(RadiusQuery(bounds, x, 3), seed, SEARCH, EFFORT)
     certified = radii.certified
     assert 0 < certified["channels"] <= certified["pixels"] <= certified["differences"]
     assert certified["differences"] < radii.attack <= radii.published_attack
@@ -66,7 +66,7 @@ def test_radii_are_ordered_and_no_sample_contradicts_them(seed: int, tmp_path: P
 def test_a_complete_solver_confirms_the_certificate_and_the_attack(seed: int, tmp_path: Path) -> None:
     network = network_at(tmp_path, seed, side=6)
     x, label = image(seed, network)
-    radii = measure_radii(CamBounds(network, label), network, label, x, 3, seed, SEARCH, EFFORT)
+    radii = measure_radii(RadiusQuery(CamBounds(network, label), x, 3), seed, SEARCH, EFFORT)
     factory = InstanceFactory("cam_topk", network, "net", "none", (2, 6, 6), (-9.0, 9.0))
     question = TopKChanges(k=3, same_label=False)
     query = factory.pose(Point(0, x.astype(np.float32), label), question, Cam(logit=label))
@@ -87,7 +87,7 @@ def test_what_an_attack_finds_is_a_violation(tmp_path: Path) -> None:
     x, label = image(2, network)
     bounds = CamBounds(network, label)
     inside = bounds.top(x, 3)
-    attack = CamAttack(bounds.graph, network.output_size, label, x, inside, (0.0, 1.0))
+    attack = CamAttack(bounds, x, inside)
     rest = np.setdiff1d(np.arange(bounds.pixels), inside)
     assert attack.pairs(1e-7, EFFORT, 0) is None
     for found in (attack.pairs(0.2, EFFORT, 0), attack.published(0.2)):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from experiments.gpu import check as gpu_check
-from experiments.gpu.check import Answer, answered, correctness, main, speed_table
+from experiments.gpu.check import TimedAnswer, answered, correctness, main, speed_table
 from salver.core.errors import SalverError
 from salver.solvers.query import Result, Verdict
 from salver.spec import to_vnnlib1
@@ -59,7 +59,7 @@ def test_a_contradiction_is_named_and_is_a_status(
 
 
 def test_speed_is_nodes_by_seconds_and_stops_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = iter([Answer("unsat", 2.0, 10), Answer("timed-out", 10.0, None)])
+    answers = iter([TimedAnswer("unsat", 2.0, 10), TimedAnswer("timed-out", 10.0, None)])
     monkeypatch.setattr(gpu_check, "lifted_queries", lambda _: [("n", Path(), Path()), ("m", Path(), Path())])
     monkeypatch.setattr(gpu_check, "answered", lambda *_: next(answers))
     monkeypatch.setattr(gpu_check, "LIFTED_LIMIT_S", 10.0)

@@ -9,8 +9,8 @@ import pytest
 from experiments import peers
 from experiments.kinds import KINDS, classifier_of
 from experiments.peers import (
-    Cell,
-    Question,
+    PeerQuery,
+    PeerQuestion,
     bench_peers,
     reason_table,
     suite_of,
@@ -54,7 +54,7 @@ def frame(*rows: tuple[str, str, str, str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["instance_id", "solver", "outcome", "detail"])
 
 
-CELLS = {"a": Cell("vg_box", "dense", BANDIT), "b": Cell("vg_box", "residual", DIGITS)}
+CELLS = {"a": PeerQuery("vg_box", "dense", BANDIT), "b": PeerQuery("vg_box", "residual", DIGITS)}
 
 
 def test_wrong_answers_stand_out_and_what_was_not_run_is_a_dash():
@@ -77,7 +77,7 @@ def test_reasons_are_counted_and_placed():
 
 def test_the_bench_writes_what_it_found(tmp_path, monkeypatch, capsys):
     questions = (
-        Question("label_robustness", "label_robustness", {"bandit": {"epsilons": [0.1]}}, ("dense",)),
+        PeerQuestion("label_robustness", "label_robustness", {"bandit": {"epsilons": [0.1]}}, ("dense",)),
     )
     monkeypatch.setattr(peers, "QUESTIONS", questions)
     folder = bench_peers(tmp_path, RunOptions(solvers=("hybrid", "falsify"), workers=1, timeout=20))

@@ -20,7 +20,7 @@ from experiments.sparsified import (
     top_set,
     worst_overlap,
 )
-from experiments.sparsified_attack import Effort, attack
+from experiments.sparsified_attack import Effort, Target, attack
 from salver.core.errors import SalverError
 from salver.nets.network import lower
 from salver.zoo.datasets import load
@@ -198,7 +198,7 @@ def test_certified_overlap_holds_for_the_expected_map_at_random_and_attacked_poi
         effort = Effort(draws=300, steps=3, random=1)
         points = [
             x + rho * direction / np.linalg.norm(direction),
-            attack(smoothing, x, shown, k, rho, [seed, 1], effort=effort),
+            attack(smoothing, Target(x, shown, k, rho), [seed, 1], effort),
         ]
         inside = top_set(shown, k)
         lowest = k
@@ -219,7 +219,8 @@ def test_a_certificate_without_its_margins_would_fail_the_same_test():
         smoothing = small_map(seed)
         x = np.random.default_rng([seed, 77]).uniform(-1, 1, 6)
         shown = smoothing.mean(x, 600, [seed, 0])[0]
-        moved = attack(smoothing, x, shown, 2, 0.5, [seed, 1], effort=Effort(draws=300, steps=3, random=1))
+        effort = Effort(draws=300, steps=3, random=1)
+        moved = attack(smoothing, Target(x, shown, 2, 0.5), [seed, 1], effort)
         broken += worst_overlap(top_set(shown, 2), smoothing.mean(moved, 5000, [seed, 2])[0]) < 2
     assert broken > 0
 
@@ -233,7 +234,7 @@ def test_the_attack_can_be_made_to_keep_the_label():
         shown = smoothing.mean(x, 300, [seed])[0]
         effort = Effort(draws=200, steps=2, random=2)
         for wanted in (None, label):
-            moved = attack(smoothing, x, shown, 2, 1.0, [seed, 1], wanted, effort)
+            moved = attack(smoothing, Target(x, shown, 2, 1.0, wanted), [seed, 1], effort)
             changed = int(np.argmax(smoothing.classifier.evaluate(moved[None])[0])) != label
             free, kept = free + (changed and wanted is None), kept + (changed and wanted is not None)
     assert free > 0
@@ -243,7 +244,7 @@ def test_the_attack_can_be_made_to_keep_the_label():
 QUICK = SmoothGradOptions(
     network="bandit-6x6",
     points=3,
-    draws=400,
+    q=400,
     k_share=0.4,
     sigmas=(0.1, 0.5),
     taus=(0.2, 0.5),
@@ -297,7 +298,7 @@ def test_files_of_the_bench(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change", [{"confidence": 1.0}, {"k_share": 0.0}, {"rho": -1.0}, {"sigmas": ()}, {"noise": "none"}]
+    "change", [{"p": 1.0}, {"k_share": 0.0}, {"rho": -1.0}, {"sigmas": ()}, {"noise": "none"}]
 )
 def test_bad_options_are_refused(change):
     with pytest.raises(ValidationError):

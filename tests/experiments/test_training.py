@@ -10,7 +10,13 @@ import pandas as pd
 import pytest
 
 from experiments.training import bench_training
-from experiments.training_tables import Measured, answers, network_table, question_table, share_difference
+from experiments.training_tables import (
+    NetworkAccuracy,
+    answers,
+    network_table,
+    question_table,
+    share_difference,
+)
 from salver.core.errors import SalverError
 from salver.judge.paired import crossed_difference
 from salver.run.manifest import RunOptions
@@ -92,7 +98,7 @@ def test_the_tables_and_the_sentences() -> None:
 
 
 def test_accuracies_are_shown_with_their_range() -> None:
-    measured = [Measured("plain", seed, 0.1, 0.9 + seed / 100, 0.5, 0.4) for seed in (0, 1)]
+    measured = [NetworkAccuracy("plain", seed, 0.1, 0.9 + seed / 100, 0.5, 0.4) for seed in (0, 1)]
     (row,) = network_table(measured).to_dict("records")
     assert row == {
         "regime": "plain",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -138,7 +139,8 @@ def test_solvers_agree_with_enumeration(within: int | None, tmp_path: Path) -> N
 
 def test_a_known_answer_can_be_enumerated() -> None:
     query, epsilon = queries(1, None)[0]
-    facts = query.draft(epsilon, Found(0.0), exact=True).facts
+    exact = replace(query, factory=replace(query.factory, exact=True))
+    facts = exact.draft(epsilon, Found(0.0)).facts
     assert (facts.expected, facts.evidence) == (Truth.UNSAT, Evidence.ENUMERATED)
 
 

@@ -338,13 +338,11 @@ def test_answers_of_enumeration_and_solvers_agree_and_proofs_are_accepted(
     seen = set()
     for seed in range(4):
         classifier = relu_network([3, 3, 2], np.random.default_rng(seed))
-        small = InstanceFactory("saliency", classifier, "n", "d", (3,), (-1.0, 1.0))
+        small = InstanceFactory("saliency", classifier, "n", "d", (3,), (-1.0, 1.0), exact=True)
         x = np.random.default_rng([seed, 5]).uniform(-1, 1, 3).astype(np.float32)
         point = Point(seed, x, int(small.predict(x[None])[0]))
         for question in (TopKChanges(k=1), EntryMoves(delta=0.2)):
-            draft = small.pose(point, question, explanation.of(point.label)).draft(
-                0.2, Found(0.0), exact=True
-            )
+            draft = small.pose(point, question, explanation.of(point.label)).draft(0.2, Found(0.0))
             path = tmp_path / "query.onnx"
             path.write_bytes(to_bytes(to_model(draft.graph)))
             query = read_again(Query(path, draft.graph, draft.prop))

@@ -105,6 +105,21 @@ def test_what_is_wrong_with_a_list_is_one_line(tmp_path, rows, what, monkeypatch
     assert "\n" not in str(caught.value)
 
 
+def test_a_packed_file_beside_another_one_of_its_name_is_refused(tmp_path):
+    """A list may name either; tools unpack a set in place."""
+    folder = benchmark(tmp_path / "tiny", rows="onnx/a.onnx.gz,vnnlib/sat.vnnlib,5\n")
+    packed, content = folder / "onnx" / "a.onnx.gz", (folder / "onnx" / "a.onnx").read_bytes()
+    packed.write_bytes(gzip.compress(content))
+    with opened(folder) as found:
+        assert (found.folder / "onnx" / "a.onnx").read_bytes() == content
+    packed.write_bytes(gzip.compress(content + b"\x00"))
+    with (
+        pytest.raises(SalverError, match=r"names onnx/a\.onnx, and onnx/a\.onnx\.gz holds another"),
+        opened(folder),
+    ):
+        pass
+
+
 def test_what_is_no_set_is_refused(tmp_path):
     (tmp_path / "file").write_text("x")
     benchmark(tmp_path / "many" / "one")

@@ -235,7 +235,9 @@ def test_images_the_other_way_round_are_not_mixed_up(tmp_path: Path) -> None:
         (draft,) = drafts(chosen)
         return draft
 
-    with pytest.raises(SalverError, match=r"takes images of 3 x 4 x 5, last.npz has 4 x 5 x 3; say layout"):
+    with pytest.raises(
+        SalverError, match=r"takes images of 3 x 4 x 5, last.npz has 4 x 5 x 3; turn the array"
+    ):
         found(path="last.npz")
     turned, flat = found(path="last.npz", file_layout="hwc"), found(path="flat.npz")
     assert turned.facts.input_shape == flat.facts.input_shape == (3, 4, 5)

@@ -8,14 +8,16 @@ from random import Random
 
 import pytest
 
-from experiments.faults.course import Outcome, limited_by, run_faults
+from experiments.faults.course import FaultOutcome, limited_by, run_faults
 from experiments.faults.kinds import FULL_DISK, KINDS
 from experiments.faults.tmpfs import tmpfs, why_not
 from salver.supervise.cgroups import available
 
 
 @pytest.fixture(scope="module", params=["cgroup", "polling"])
-def outcomes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
+def outcomes(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, FaultOutcome]:
     """One run of each kind, four at a time; what is left is looked for after the last."""
     if request.param == "cgroup" and not available().version:
         pytest.skip(f"no control groups: {available().reason}")
@@ -31,7 +33,7 @@ def outcomes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_outcome(outcomes: dict[str, Outcome], kind: str) -> None:
+def test_outcome(outcomes: dict[str, FaultOutcome], kind: str) -> None:
     outcome = outcomes[kind]
     assert outcome.complaint == ""
     assert outcome.left == ()

@@ -66,6 +66,13 @@ def refused(project: Path, *arguments: str) -> str:
     return done.stderr
 
 
+def test_a_misspelt_run_is_not_gone_on_with(project: Path) -> None:
+    before = sorted((project / "reports").iterdir())
+    line = refused(project, "run", "tiny", "--name", "prat", "--resume")
+    assert "--name prat: there is no run of that name to go on with; did you mean part?" in line
+    assert sorted((project / "reports").iterdir()) == before
+
+
 def test_names_of_runs(project: Path) -> None:
     run, before = ("run", "tiny", "--limit", "1", "--name"), sorted((project / "reports").iterdir())
     assert "reports/part is there already" in refused(project, *run, "part")

@@ -19,7 +19,6 @@ import onnx
 import pytest
 import vnnlib
 
-from salver.cli.app import app
 from salver.cli.calling import call
 from salver.core.errors import SalverError
 from salver.families.generate import drafts
@@ -32,6 +31,7 @@ from salver.publish.rights import Terms, terms_of
 from salver.publish.validate import pins, validate
 from salver.publish.verify import verify_set
 from salver.spec import parse_vnnlib
+from tests.builders.command_line import app
 from tests.builders.odd_files import ODD_FILES
 from tests.builders.small_network import classifier
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import pytest
 
-from salver.cli.__main__ import main
 from salver.run.events import EventLog
+from tests.builders import command_line
 from tests.builders.tiny_suite import tiny_suite
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,19 +63,9 @@ def project(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def salver(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Salver:
+def salver(project: Path) -> Salver:
     """The command, in this process."""
-    monkeypatch.setenv("SALVER_ROOT", str(project))
-
-    def call(*arguments: str) -> Called:
-        monkeypatch.setattr("sys.argv", ["salver", *arguments])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        code = ended.value.code
-        return Called(code if isinstance(code, int) else 0 if code is None else 1, *capsys.readouterr())
-
-    return call
+    return lambda *arguments: Called(*command_line.salver(project, *arguments, check=False))
 
 
 def run_of(project: Path) -> Path:

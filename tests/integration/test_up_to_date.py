@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from salver.cli.app import app
 from salver.cli.calling import call
 from salver.families.generate import drafts, generate, up_to_date
 from salver.families.instance_set import read_manifest, set_folder
 from salver.families.provenance import MADE, read_made
 from salver.families.suite import read_suite
 from salver.publish.validate import validate
+from tests.builders.command_line import app
 from tests.builders.small_network import classifier
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -250,3 +250,21 @@ def test_an_interrupted_exchange_of_sets_leaves_the_old_one(
     monkeypatch.undo()
     assert read_manifest(folder) == manifest
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_a_set_that_cannot_be_made_leaves_no_folder(
+    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite = own_suite(tmp_path / "own", text=SUITE.replace("points = 1", "indices = [9999999]"))
+    assert "9999999" in said(capsys, "generate", str(suite), status=2)
+    assert [*(project / "instances").iterdir()] == []
+
+
+def test_a_file_that_is_nearly_called_so_is_named(
+    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own_suite(tmp_path / "own")
+    monkeypatch.chdir(tmp_path / "own")
+    for word in ("own", "own.tml"):
+        line = said(capsys, "run", word, status=2)
+        assert line == f"salver: {word}: no suite of that name; did you mean the file own.toml?"

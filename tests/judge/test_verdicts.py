@@ -117,6 +117,10 @@ def test_over_the_limit_is_always_a_timeout(claim: Claim) -> None:
     assert judged([late], {"a": CORRECT})["a"].outcome is Outcome.TIMEOUT
 
 
+def test_an_answer_at_the_limit_is_in_time() -> None:
+    assert judged([run("a", Claim.UNSAT, wall_s=10.0)])["a"].outcome is Outcome.VERIFIED
+
+
 @pytest.mark.parametrize("verdict", [CORRECT, TOLERATED])
 def test_credited_witness(verdict: WitnessVerdict) -> None:
     result = judged([run("a", Claim.SAT)], {"a": verdict})["a"]
@@ -157,6 +161,16 @@ def test_unsat_against_a_correct_witness_is_wrong_and_says_whose() -> None:
 def test_unsat_against_the_expected_verdict_is_wrong() -> None:
     result = judged([run("a", Claim.UNSAT)], expected=Truth.SAT)["a"]
     assert (result.outcome, result.truth) == (Outcome.WRONG, Truth.SAT)
+
+
+def test_a_witness_shows_an_expected_sat_against_an_accepted_proof() -> None:
+    """The proof is over the reals, the network computes in binary32; without the witness it is in doubt."""
+    records, proofs = [run("a", Claim.UNSAT), run("b", Claim.SAT)], {"a": ProofVerdict.CHECKED}
+    shown = judged(records, {"b": CORRECT}, Truth.SAT, proofs)["a"]
+    assert (shown.outcome, shown.consistency) == (Outcome.WRONG, Consistency.CONTRADICTED)
+    assert "over the reals the proof of a was accepted" in shown.detail
+    doubted = judged(records[:1], {}, Truth.SAT, proofs)["a"]
+    assert (doubted.outcome, doubted.consistency) == (Outcome.VERIFIED, Consistency.DISPUTED)
 
 
 def test_a_witness_within_tolerance_refutes_nobody() -> None:

@@ -47,6 +47,9 @@ def test_sampled_attacked_and_certified_are_in_order(found: salver.Measured) -> 
         assert sign * row.sampled <= sign * row.certified
         assert sign * row.attacked <= sign * row.certified
         assert row.bounded or row.metric.kind == "consistency" or row.attacked == 0
+        if row.witness is not None:
+            shown = row.metric.values(row.here, row.witness)[0]
+            assert not row.metric.is_worse(row.attacked, shown)
 
 
 @pytest.mark.slow
@@ -296,3 +299,22 @@ def test_closed_is_as_near_as_a_search_goes(
 )
 def test_a_printed_bound_is_one(value: float, metric: Metric, attacked: bool, shown: str) -> None:
     assert printed(value, metric, attacked=attacked) == shown
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_an_input_beyond_the_radius_makes_no_attacked_value(norm: str) -> None:
+    """The gradient is 1 at 1000 and 6 at the next number of binary32, which the box of a query holds."""
+    layers = [torch.nn.Linear(1, 1), torch.nn.Linear(1, 2), torch.nn.ReLU(), torch.nn.Linear(2, 2)]
+    numbers = ([[1]], [-1000]), ([[1], [1]], [1, -3e-5]), ([[1, 5], [0, 0]], [0, 0])
+    for layer, (weight, bias) in zip((layers[0], layers[1], layers[3]), numbers, strict=True):
+        layer.weight.data, layer.bias.data = (
+            torch.tensor(part, dtype=torch.float32) for part in (weight, bias)
+        )
+    model, x = torch.nn.Sequential(*layers), np.array([[1000.0]], np.float32)
+    (near,), (far,) = (
+        salver.measure(model, x, "max-sensitivity", epsilon=epsilon, norm=norm, timeout=5, draws=20).rows
+        for epsilon in (1e-5, 7e-5)
+    )
+    assert (near.attacked, far.attacked) == (0.0, 5.0)
+    assert near.certified >= 0.0
+    assert far.certified >= 5.0

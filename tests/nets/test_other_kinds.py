@@ -45,6 +45,7 @@ KINDS: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "is empty; download or export it again"),
     "zeros": (b"\0" * 100, "holds zeros only"),
     "lfs": (LFS, "is a Git-LFS pointer"),
+    "exported": (zipped("net/archive_format", "net/data/model.pt"), "is a program of torch.export"),
     "page": (b"\n<!DOCTYPE html><html><body>404</body></html>", "is a web page"),
     "page with mark": (b"\xef\xbb\xbf<html><body>404</body></html>", "is a web page"),
     "gzip": (gzip.compress(b"x" * 100), "is compressed; rename it"),

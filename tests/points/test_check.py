@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 
 import numpy as np
+import onnx
+import onnx.parser
 import pytest
 from PIL import Image
 
@@ -21,6 +23,7 @@ from salver.points.check import check_within
 from salver.points.decide import QueryFolder, decide
 from salver.points.options import Solving
 from salver.points.point_question import ask
+from salver.report.axes import entry_name
 from salver.solvers.query import Budget
 from salver.spec.truth import Truth
 from tests.builders.small_network import classifier
@@ -178,6 +181,8 @@ BAD = [
         "delta: does not belong to top-k-changes or gradient; it is an entry of same-map, entry-moves",
     ),
     ({"kk": 1}, "kk: there is no entry of that name"),
+    ({"range": (0, 1)}, "range: there is no entry of that name; did you mean input_range?"),
+    ({"method": "smoothgrad"}, "noise_draws and noise_sigma: are missing; smoothgrad needs them"),
     ({"k": None}, "k: is missing; top-k-changes needs it"),
     ({"question": "entry-moves", "k": None}, "delta: is missing; entry-moves needs it"),
     ({"k": 3}, "k: 3 is not between 1 and 2"),
@@ -317,3 +322,66 @@ def test_small_differences_of_large_logits_are_no_fault(tmp_path: Path) -> None:
     path.write_bytes(to_bytes(to_model(network)))
     answer = salver.check(path, X, "same-signs", epsilon=0.001, method="feature-ablation")
     assert answer.verdict == "robust"
+
+
+def test_an_answer_is_a_sentence_in_a_list_and_no_truth_value(network: Path) -> None:
+    found = salver.check(network, X, k=1, epsilon=0.01)
+    assert repr([found]) == f"[<RobustnessAnswer: {found.sentence}>]"
+    with pytest.raises(SalverError, match=r"neither true nor false; ask `answer.robust`"):
+        assert found
+
+
+def test_a_network_with_one_output_has_one_class(tmp_path: Path) -> None:
+    net = classifier(tmp_path / "net.onnx", inputs=3, classes=1)
+    found = salver.check(net, X, "entry-moves", delta=0.1, epsilon=0.01)
+    assert "the network has one output, so its class is always 0" in found.asked.notes[0]
+
+
+def test_an_image_that_lies_on_its_side_is_refused(tmp_path: Path) -> None:
+    weights = ", ".join(f"{value:g}" for value in np.random.default_rng(0).normal(size=96))
+    text = f"""<ir_version: 8, opset_import: ["" : 13]>
+    g (float[1, 4, 4, 3] x) => (float[1, 2] y) <float[48, 2] w = {{{weights}}}>
+    {{ f = Flatten(x) y = MatMul(f, w) }}"""
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "net.onnx")
+    image = np.linspace(0, 1, 48).reshape(4, 4, 3)
+    assert salver.check(tmp_path / "net.onnx", image, "label", epsilon=1e-4).point.x.size == 48
+    for given in (image.transpose(2, 0, 1), image.transpose(2, 0, 1)[None]):
+        with pytest.raises(SalverError, match="takes images of 4 x 4 x 3, the point has 3 x 4 x 4; turn"):
+            salver.check(tmp_path / "net.onnx", given, "label", epsilon=1e-4)
+
+
+def test_an_entry_of_an_image_in_colour_has_its_channel() -> None:
+    assert entry_name(5, (3, 2, 2), ()) == "(0, 1) of channel 1"
+    assert entry_name(5, (2, 2, 3), ()) == "(0, 1) of channel 2"
+    assert entry_name(3, (1, 2, 2), ()) == "(1, 1)"
+
+
+def test_names_are_completed_in_a_notebook() -> None:
+    assert {"check", "radius", "measure", "unroll"} <= set(dir(salver))
+
+
+def flips_at(threshold: float) -> Network:
+    """Class 1 where an input is that much above 1000."""
+    shift = Linear(np.ones((1, 1), np.float32), np.array([-1000], np.float32))
+    head = Linear(np.array([[0], [1]], np.float32), np.array([0, -threshold], np.float32))
+    return Network("X", 1, (Node("S", shift, ("X",), (1,)), Node("Y", head, ("S",), (2,))), "Y")
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_an_input_beyond_the_radius_breaks_nothing_within_it(norm: str) -> None:
+    """The next number of single precision above 1000 is 6.1e-5 away, and the box of a query holds it."""
+    x = np.array([1000.0], np.float32)
+    found = salver.check(flips_at(3e-5), x, "label-changes", epsilon=1e-5, norm=norm)
+    assert found.robust is not False
+    assert found.counterexample is None
+    assert found.robust or "a counterexample was found 6.104e-05 away" in found.reason
+    beyond = salver.check(flips_at(3e-5), x, "label-changes", epsilon=7e-5, norm=norm)
+    assert beyond.robust is False
+    assert beyond.distance == 2.0**-14
+
+
+def test_a_radius_is_broken_where_the_counterexample_is() -> None:
+    x = np.array([1000.0], np.float32)
+    found = salver.radius(flips_at(3e-5), x, "label-changes", most=1.0, timeout=30)
+    assert (found.certified, found.attacked) == (0.0, 2.0**-14)
+    assert found.questions < 30

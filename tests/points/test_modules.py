@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -73,7 +75,7 @@ def test_images_with_the_channels_last_are_drawn_as_images() -> None:
     module = nn.Sequential(nn.Flatten(), nn.Linear(48, 6), nn.ReLU(), nn.Linear(6, 3))
     x = np.random.default_rng(1).uniform(0, 1, (4, 4, 3))
     found = salver.check(module, x, "top-k", k=2, epsilon=0.5)
-    assert found.entry_name(7 * 3 + 1) == "(1, 3)"
+    assert found.entry_name(7 * 3 + 1) == "(1, 3) of channel 1"
     scene = found.plot().scene
     assert np.allclose(channels_first(scene.sides[0].x, scene.input_shape), np.moveaxis(x, 2, 0))
 
@@ -93,3 +95,16 @@ def test_maps_of_other_methods_have_their_own_shape(method: str, entries: dict[s
     expected = explanation.reference(found.asked.subject.network, x.reshape(1, 25).astype(np.float32))
     assert np.allclose(found.maps[0].ravel(), expected[0], atol=1e-5)
     assert len(found.plot().panels) == (6 if found.witness is not None else 2)
+
+
+def test_a_program_of_torch_export_is_a_module_too(tmp_path: Path) -> None:
+    module = Pooled().eval()
+    torch.export.save(torch.export.export(module, (torch.zeros(1, 1, 6, 6),)), tmp_path / "net.pt2")
+    program = torch.export.load(tmp_path / "net.pt2")
+    expected = salver.check(module, X, "label-changes", epsilon=1e-4)
+    for given in (program, program.module()):
+        found = salver.check(given, X, "label-changes", epsilon=1e-4)
+        assert np.allclose(found.point.logits, expected.point.logits, atol=1e-5)
+        assert not any("training mode" in note for note in found.asked.notes)
+    graph = salver.unroll(program, X[None], label=1)
+    assert graph.sha256() == salver.unroll(module, X[None], label=1).sha256()

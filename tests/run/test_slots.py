@@ -118,7 +118,7 @@ def test_neighbours_stay_neighbours() -> None:
     assert third is not None
     slots.give_back(third)
     slots.give_back(first)
-    assert slots.take(2) == Lease((0, 4))
+    assert slots.take(2) == Lease((0, 4), pinned=True)
 
 
 @pytest.mark.parametrize(

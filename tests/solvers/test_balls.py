@@ -55,6 +55,23 @@ def test_the_search_knows_both_sides_of_the_smallest_radius(tmp_path: Path) -> N
     assert {(0.99, Verdict.UNSAT), (1.01, Verdict.SAT), (2.0, Verdict.UNSAT)} <= met
 
 
+@pytest.mark.parametrize("square", [0.0, 1e-320, 1e-60])
+def test_of_a_ball_that_is_a_point_beside_the_box_no_infinity_is_handed_on(
+    tmp_path: Path, square: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On infinite costs HiGHS writes beyond its memory, which ends the process. The centre is a solution."""
+    plane = plane_query(tmp_path, 0)
+    logits = plane.query.program.evaluate(plane.centre[None])[0][0]
+    touched = tuple(
+        ((Atom(k, relation, constant=float(logits[k])),),) for k, relation in ((0, "<="), (1, ">="))
+    )
+    asked = replace(plane.query.prop, clauses=touched, ball=Ball(plane.centre, square))
+    for name, options in (("hybrid", SEARCH), ("milp", Options())):
+        found = embedded_solver(name).load()(plane.query.asking(asked), Budget(2.0), options)
+        assert found.verdict is not Verdict.UNSAT
+    assert "back end: " not in capsys.readouterr().err
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["crown", "milp", "marabou"])
 def test_other_solvers_are_never_wrong(tmp_path: Path, name: str) -> None:

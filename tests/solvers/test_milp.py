@@ -163,6 +163,29 @@ def test_conjunctions_inside_a_disjunction(tmp_path: Path) -> None:
         assert _verdict(asked, "highs").value == enumerate_query(asked.network, prop).truth.value
 
 
+def test_a_comparison_is_a_row_wherever_its_clause_stands(tmp_path: Path) -> None:
+    """Between disjunctions, and after ones with a single alternative; its row says which atom it is of."""
+    query = random_query(tmp_path, 0)
+    low, high = query.prop.input_lower, query.prop.input_upper
+    bounds = propagate(query.program, low, high)
+    either = ((Atom(0, ">=", 1),), (Atom(1, ">=", 0),))
+    clauses = (((Atom(0, ">=", 1),),), either, ((Atom(1, "<=", 2), Atom(2, ">=", 0)),), either)
+    model = build(query.program, Property(low, high, clauses, query.prop.output_count), bounds, prune=False)
+    assert model is not None
+    (origin,) = (origin for origin in model.rows_of if origin.kind == "atom")
+    assert origin.entries.tolist() == [0, 3, 4]
+    atoms = [atom for clause in clauses for part in clause for atom in part]
+    for row, atom in enumerate(atoms[number] for number in origin.entries):
+        program = build(
+            query.program, Property(low, high, (((atom,),),), query.prop.output_count), bounds, prune=False
+        )
+        assert program is not None
+        np.testing.assert_array_equal(
+            model.matrix[[origin.first + row]].toarray()[0, : program.matrix.shape[1]],
+            program.matrix[[-1]].toarray()[0],
+        )
+
+
 def test_slack_rows_are_the_atoms_slacks(tmp_path: Path) -> None:
     program = random_query(tmp_path, 0).program
     atoms = (Atom(0, ">=", 1), Atom(1, "<=", 0), Atom(0, "<=", constant=0.25), Atom(1, ">=", constant=-2.0))

@@ -15,6 +15,7 @@ from salver.solvers.hybrid.node import SearchNode, root_node, tighten
 from salver.solvers.hybrid.tree import TreeSearch, search
 from salver.solvers.hybrid.turns import AttackTurns
 from salver.solvers.query import Budget, Options, Query, Verdict
+from salver.spec import Atom
 from salver.spec.truth import Truth
 from tests.builders.small_queries import random_query
 
@@ -52,8 +53,9 @@ def test_a_search_whose_attack_always_has_its_turn_agrees_with_enumeration(
     assert {Verdict.SAT, Verdict.UNSAT} <= verdicts
 
 
+@pytest.mark.parametrize(("missed", "share"), [(1.0, turns.SHARE), (0.5 * turns.NEAR, turns.NEAR_SHARE)])
 def test_the_attack_waits_until_its_share_has_room_for_a_turn(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missed: float, share: float
 ) -> None:
     query, _ = open_root(tmp_path, 0)
     clock = [0.0]
@@ -66,6 +68,7 @@ def test_the_attack_waits_until_its_share_has_room_for_a_turn(
             clock[0] += 1.0
 
     attack = AttackTurns(Recorded.start(query, 0), longest=1.0, started=0.0)
+    attack.descent.first, attack.descent.best = -1.0, -missed
     attack.points = [np.zeros(query.program.input_size)] * 3
     budget = Budget(1e9)
     for _ in range(400):
@@ -74,7 +77,19 @@ def test_the_attack_waits_until_its_share_has_room_for_a_turn(
     assert rounds[0] == 3
     assert set(rounds[1:]) == {0}
     assert attack.spent == len(rounds)
-    assert 0.5 * turns.SHARE * clock[0] < attack.spent <= turns.SHARE * clock[0]
+    assert 0.5 * share * clock[0] < attack.spent <= share * clock[0]
+
+
+def test_what_the_first_samples_missed_by_is_kept(tmp_path: Path) -> None:
+    query, _ = open_root(tmp_path, 0)
+    never = replace(query.prop, clauses=(((Atom(0, ">=", constant=1e3),),),))
+    query = query.asking(never)
+    descent = Descent.start(query, 0)
+    assert descent.first == 0.0
+    margins = query.prop.margin(query.program.evaluate(descent._samples())[0])
+    descent = Descent.start(query, 0)
+    assert descent.run(Budget(60.0), rounds=2) is None
+    assert descent.first == margins.max() <= descent.best
 
 
 @pytest.mark.parametrize("side", [-1, 1])

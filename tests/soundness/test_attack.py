@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from experiments.soundness import thin
-from experiments.soundness.attack import Attack
+from experiments.soundness.attack import CheckerAttack
 
 
 @pytest.mark.parametrize("seed", [9, 14])
 def test_no_deduction_excludes_a_point(seed: int) -> None:
-    attack = Attack(seed)
+    attack = CheckerAttack(seed)
     assert attack.points
     attack.run()
     assert attack.wrong == []

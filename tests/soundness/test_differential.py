@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.soundness.differential import disagreement, medium
 from experiments.soundness.variants import SOLVERS
 from salver.solvers.query import Result, Solver, Verdict
+from tests.builders.differential import disagreement, medium
 
 
 @pytest.mark.parametrize("seed", range(12))

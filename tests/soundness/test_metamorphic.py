@@ -12,7 +12,6 @@ import pytest
 
 from experiments.soundness.networks import Layer, dense, random_layers, single
 from experiments.soundness.queries import Array
-from experiments.soundness.symmetries import REWRITINGS
 from salver.explain.unroll import SaliencyMap, logit_combination, unroll
 from salver.families import conditions
 from salver.nets.network import lower
@@ -22,6 +21,7 @@ from salver.solvers.bounding.propagation import propagate
 from salver.solvers.hybrid.solver import solve
 from salver.solvers.query import Budget, Options, Query, Result, Verdict
 from salver.spec import Property, float32_down, float32_up
+from tests.builders.symmetries import REWRITINGS
 
 DECISIVE = {Verdict.SAT, Verdict.UNSAT}
 MAY_BECOME = {"split": (Verdict.UNKNOWN,)}

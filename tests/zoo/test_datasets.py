@@ -9,6 +9,7 @@ import sys
 import tarfile
 import urllib.error
 import zipfile
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +102,15 @@ def test_digits_are_the_sixteenths_of_scikit_learns_pixels() -> None:
 def test_digits_are_refused_when_scikit_learn_changes_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("salver.zoo.datasets.digits.PIXELS_SHA256", "0" * 64)
     with pytest.raises(SalverError, match="other pixels"):
+        datasets.load("digits")
+
+
+@pytest.mark.parametrize("found", [None, ModuleSpec("sklearn", None, origin=__file__)])
+def test_digits_that_are_not_shipped_are_one_clear_line(
+    monkeypatch: pytest.MonkeyPatch, found: ModuleSpec | None
+) -> None:
+    monkeypatch.setattr("salver.zoo.datasets.digits.find_spec", lambda _: found)
+    with pytest.raises(SalverError, match="does not ship its table of digits"):
         datasets.load("digits")
 
 

@@ -179,9 +179,11 @@ def _near_command(asked: str, context: typer.Context) -> str:
     # What a suite is made of is slow to import.
     from salver.families.suite import suite_paths
 
-    known = getattr(context.command, "commands", {})
+    known = _below(context.command)
     if meant := _OTHER_COMMANDS.get(asked):
         return f"did you mean `salver {meant}`?"
+    if within := [f"`salver {name} {asked}`" for name in known if asked in _below(known[name])]:
+        return f"did you mean {' or '.join(within)}?"
     if asked.endswith(".toml") or asked in suite_paths():
         return f"did you mean `salver all {asked}`?"
     return nearest(asked, known) or f"`{context.command_path} --help` lists them"
@@ -196,7 +198,7 @@ def _near_option(asked: str, context: typer.Context) -> str:
     if meant in known:
         return f"did you mean {meant}?"
     words = [name.removeprefix("--") for name in known if name.startswith("--")]
-    if any(asked in parameter.opts for one in _below(command) for parameter in one.params):
+    if any(asked in parameter.opts for one in _below(command).values() for parameter in one.params):
         return "write it after the command that it is for"
     near = difflib.get_close_matches(asked.removeprefix("--"), words, 1, 0.65)
     if near and asked.startswith("--"):
@@ -204,9 +206,9 @@ def _near_option(asked: str, context: typer.Context) -> str:
     return f"`{context.command_path} --help` lists them"
 
 
-def _below(command: Any) -> list[Any]:
-    """The commands of a group."""
-    return list(getattr(command, "commands", {}).values())
+def _below(command: Any) -> dict[str, Any]:
+    """The commands of a group by name."""
+    return dict(getattr(command, "commands", {}))
 
 
 _SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")
@@ -223,6 +225,10 @@ _OTHER_COMMANDS = {
     "radius": "check NETWORK --radius",
     "verify": "check NETWORK",
     "explain": "unroll NETWORK",
+    "download": "data fetch",
+    "new-solver": "new-runner",
+    "test": "test-runner",
+    "resume": "run SUITE --resume",
 }
 """What was once called otherwise, is an option here, or has this name elsewhere."""
 _OTHER_WORDS = {

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from salver.cli import completing
-from salver.cli.entries import SAID, Absolute, InputRange, Label, Method, Minus, OutputName, Score
-from salver.cli.options import AsJson, DataDir, with_options
+from salver.cli.entries import SAID, MapArguments, Score
+from salver.cli.options import AsJson, with_options
 
 if TYPE_CHECKING:
     from salver.points.answer import RobustnessAnswer
@@ -20,24 +20,15 @@ ROBUST, NOT_ROBUST, UNDECIDED = 0, 1, 3
 """Exit statuses beside 2, which is that of every command that could not do what it was asked."""
 CHECK_S, RADIUS_S = 10.0, 60.0
 """Seconds where none are given."""
-ABOUT_POINT = (
-    "dataset", "index", "data_dir", "method", "label", "minus", "absolute", "input_range", "output", "score",
-    "norm",
-)  # fmt: skip
-"""What is handed on as it is said."""
 
 
-@dataclass(frozen=True)
-class CheckArguments:
+@dataclass(frozen=True, kw_only=True)
+class CheckArguments(MapArguments):
     """What `salver check` asks, of which network and point, and what it leaves behind."""
 
-    network: Annotated[Path, typer.Argument(help="ONNX (.onnx, .onnx.gz) or Keras (.keras, .h5) classifier")]
     epsilon: Annotated[
         float | None, typer.Option("--epsilon", "-e", help="radius: largest change of an input entry")
     ] = None
-    norm: Annotated[
-        str, typer.Option("--norm", help="of radii: linf, or l2 for the Euclidean distance of inputs")
-    ] = "linf"
     radius: Annotated[
         bool, typer.Option("--radius", help="find up to which radius it is robust, and where it is broken")
     ] = False
@@ -65,18 +56,7 @@ class CheckArguments:
             autocompletion=completing.questions,
         ),
     ] = "top-k-changes"
-    method: Method = None
-    label: Label = None
-    minus: Minus = None
-    absolute: Absolute = None
-    input_range: InputRange = None
-    output: OutputName = None
     score: Score = None
-    data_dir: DataDir = None
-    solver: Annotated[
-        str,
-        typer.Option("--solver", help="{solvers}", autocompletion=completing.embedded_solvers),
-    ] = "hybrid"
     timeout: Annotated[
         float | None, typer.Option("--timeout", help="wall seconds (default: 10, with --radius 60)")
     ] = None
@@ -114,8 +94,7 @@ def check(arguments: CheckArguments, context: typer.Context, as_json: AsJson = F
     wanted = {"most": epsilon, "precision": arguments.precision}
     bisection = option_record(Bisection, wanted) if arguments.radius else None
     within = None if arguments.radius else option_record(Within, {"epsilon": epsilon})
-    given = {name: getattr(arguments, name) for name in ABOUT_POINT} | context.meta[SAID]
-    stated = {name: value for name, value in given.items() if value is not None}
+    stated = arguments.said("dataset", "index", "score") | context.meta[SAID]
     asked = ask(arguments.network, arguments.point, arguments.question, **stated)
     proof, force = arguments.proof, arguments.force
     found: RobustnessAnswer | RadiusAnswer

@@ -1,8 +1,10 @@
-"""Options of the command line that come from the records of questions and methods."""
+"""Options of the command line that come from records, such as those of questions and methods."""
 
 from __future__ import annotations
 
 import inspect
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,6 +12,7 @@ import typer.main
 
 from salver.cli import completing
 from salver.cli.help_text import HelpfulCommand
+from salver.cli.options import DataDir
 
 Method = Annotated[
     str | None,
@@ -32,6 +35,7 @@ InputRange = Annotated[
     typer.Option("--range", help="lowest and highest input (default: the data set's)"),
 ]
 Minus = Annotated[int | None, typer.Option("--minus", help="class whose logit is subtracted")]
+NetworkFile = Annotated[Path, typer.Argument(help="ONNX (.onnx, .onnx.gz) or Keras (.keras, .h5) classifier")]
 OutputName = Annotated[
     str | None, typer.Option("--output-name", help="which of a network's outputs holds the scores")
 ]
@@ -43,36 +47,92 @@ Score = Annotated[
         autocompletion=completing.one_of("logit"),
     ),
 ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapArguments:
+    """Which map of which network is asked about, and who decides."""
+
+    network: NetworkFile
+    norm: Annotated[
+        str, typer.Option("--norm", help="of radii: linf, or l2 for the Euclidean distance of inputs")
+    ] = "linf"
+    method: Method = None
+    label: Label = None
+    minus: Minus = None
+    absolute: Absolute = None
+    input_range: InputRange = None
+    output: OutputName = None
+    data_dir: DataDir = None
+    solver: Annotated[
+        str, typer.Option("--solver", help="{solvers}", autocompletion=completing.embedded_solvers)
+    ] = "hybrid"
+
+    def said(self, *names: str) -> dict[str, Any]:
+        """What was said of the map and the input, and the entries of these names; not what was left out."""
+        given = {name: getattr(self, name) for name in (*ABOUT_MAP, *names)}
+        return {name: value for name, value in given.items() if value is not None}
+
+
+ABOUT_MAP = ("norm", "method", "label", "minus", "absolute", "input_range", "output", "data_dir")
 SAID = "salver.entries"
-"""Under which a command's context has what was said of question and method: values by the entries' names."""
+"""Under which a command's context has what was said by further options: values by their names."""
 
 
-class MethodCommand(HelpfulCommand):
-    """A command that also has every option of every method, found when first asked for."""
+class LateCommand(HelpfulCommand):
+    """A command with further options, which are found when first asked for: finding them imports much.
 
-    of_questions = False
+    What is said by them is handed to the command as one mapping, `context.meta[SAID]`.
+    """
+
     _own: list[Any]
-    _complete: bool
+    _late: list[Any] | None
+
+    def late_options(self) -> list[inspect.Parameter]:
+        """The further options, as parameters of a function that Typer would read."""
+        return []
 
     @property
     def params(self) -> list[Any]:
-        """The command's own parameters, then those of questions and methods."""
-        if not self._complete:
-            self._complete = True
-            self._own += _options(self.of_questions)
+        """The command's own parameters, then the further ones; Typer adds to the list."""
+        if self._late is None:
+            self._late = _as_typer_reads(self.late_options())
+            self._own += self._late
         return self._own
 
     @params.setter
     def params(self, own: list[Any]) -> None:
-        self._own, self._complete = own, False
+        self._own, self._late = own, None
 
     def invoke(self, ctx: Any) -> Any:
-        """Hands what was said of question and method to the command as one mapping."""
-        from salver.points.entries import all_entries
-
-        said = {name: ctx.params.pop(name) for name in all_entries() if name in ctx.params}
+        """Takes what was said out of the command's own parameters."""
+        said = {option.name: ctx.params.pop(option.name) for option in self._late or ()}
         ctx.meta[SAID] = {name: value for name, value in said.items() if value is not None}
         return super().invoke(ctx)
+
+
+class MethodCommand(LateCommand):
+    """A command that also has every option of every method."""
+
+    of_questions = False
+
+    def late_options(self) -> list[inspect.Parameter]:
+        """One for every entry of a method, or of a question too; it is read when it is known whose it is."""
+        from salver.points.entries import all_entries
+
+        found = []
+        for entry in all_entries().values():
+            if not (self.of_questions or entry.methods):
+                continue
+            shown = f"{entry.option}/--no-{entry.option[2:]}" if entry.flag else entry.option
+            owners = ", ".join(entry.owners if self.of_questions else entry.methods)
+            means = "; ".join(filter(None, (entry.about, f"of {owners}", "" if entry.flag else entry.value)))
+            default = f" (default: {entry.default})" if entry.default else ""
+            heading = "Options of methods" if entry.methods else "Options of questions"
+            about = typer.Option(shown, help=means + default, rich_help_panel=heading)
+            kind: Any = Annotated[bool | None if entry.flag else str | None, about]
+            found.append(late_option(entry.name, kind))
+        return found
 
 
 class QuestionCommand(MethodCommand):
@@ -81,28 +141,16 @@ class QuestionCommand(MethodCommand):
     of_questions = True
 
 
-def _options(of_questions: bool) -> list[Any]:
-    """An option for every entry of a method, or of a question too; values are read when it is known whose."""
-    from salver.points.entries import all_entries
+def late_option(name: str, kind: Any, default: Any = None) -> inspect.Parameter:
+    """An option of a `LateCommand`: `kind` is annotated with what Typer says of it."""
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
 
-    def entries(**_: object) -> None: ...
 
-    parameters = []
-    for entry in all_entries().values():
-        if not (of_questions or entry.methods):
-            continue
-        shown = f"{entry.option}/--no-{entry.option[2:]}" if entry.flag else entry.option
-        owners = ", ".join(entry.owners if of_questions else entry.methods)
-        means = "; ".join(filter(None, (entry.about, f"of {owners}", "" if entry.flag else entry.value)))
-        default = f" (default: {entry.default})" if entry.default else ""
-        heading = "Options of methods" if entry.methods else "Options of questions"
-        about = typer.Option(shown, help=means + default, rich_help_panel=heading)
-        kind: Any = Annotated[bool | None if entry.flag else str | None, about]
-        parameters.append(
-            inspect.Parameter(entry.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
-        )
-    entries.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    entries.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+def _as_typer_reads(options: list[inspect.Parameter]) -> list[Any]:
+    def taking(**_: object) -> None: ...
+
+    taking.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
+    taking.__annotations__ = {option.name: option.annotation for option in options}
     app = typer.Typer(add_completion=False)
-    app.command()(entries)
+    app.command()(taking)
     return typer.main.get_command(app).params

@@ -20,7 +20,7 @@ from salver.zoo.datasets.catalogue import NAMES, find, how_to_get
 from salver.zoo.datasets.record import DECLARED
 
 
-class Finding(Record):
+class SelfCheck(Record):
     """One line of the report: a subject, whether it is usable, and the detail or reason."""
 
     subject: str
@@ -28,14 +28,14 @@ class Finding(Record):
     detail: str
 
 
-def examine() -> list[Finding]:
+def examine() -> list[SelfCheck]:
     """Machine, device, engines, data sets and every solver."""
     facts = this_machine()
     machine = f"{facts.processor}, {facts.cores} cores, {facts.memory_mb} MiB, {facts.system}"
     packages = ", ".join(f"{name} {version}" for name, version in facts.packages.items())
     return [
-        Finding(subject="machine", usable=True, detail=machine),
-        Finding(subject="python", usable=True, detail=f"{facts.python}; {packages}"),
+        SelfCheck(subject="machine", usable=True, detail=machine),
+        SelfCheck(subject="python", usable=True, detail=f"{facts.python}; {packages}"),
         *_execution(),
         examine_cuda(),
         *_engines(),
@@ -44,24 +44,24 @@ def examine() -> list[Finding]:
     ]
 
 
-def examine_data() -> list[Finding]:
+def examine_data() -> list[SelfCheck]:
     """The data sets, each with the folder it was found in."""
     return [_data(name) for name in NAMES]
 
 
-def examine_cuda() -> Finding:
+def examine_cuda() -> SelfCheck:
     try:
         import torch
     except ImportError as error:
-        return Finding(subject="cuda", usable=False, detail=f"torch does not import: {error}")
+        return SelfCheck(subject="cuda", usable=False, detail=f"torch does not import: {error}")
     if torch.cuda.is_available():
         names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
         detail = f"{len(names)} GPUs, one for each run on cuda: {', '.join(names)}"
-        return Finding(subject="cuda", usable=True, detail=detail)
-    return Finding(subject="cuda", usable=False, detail="torch finds no CUDA device; use --device cpu")
+        return SelfCheck(subject="cuda", usable=True, detail=detail)
+    return SelfCheck(subject="cuda", usable=False, detail="torch finds no CUDA device; use --device cpu")
 
 
-def _execution() -> list[Finding]:
+def _execution() -> list[SelfCheck]:
     """What limits and measures runs, the alternative to it, and how many can be pinned."""
     groups = available()
     if groups.version:
@@ -71,74 +71,74 @@ def _execution() -> list[Finding]:
         every = f"{LOOK_EVERY_S * 1000:g} ms"
         detail = f"{groups.label}, memory and CPU time looked up every {every}: {groups.reason}"
     return [
-        Finding(subject="limits", usable=True, detail=detail),
+        SelfCheck(subject="limits", usable=True, detail=detail),
         _runexec(),
         _pinning(physical_cores()),
     ]
 
 
-def _runexec() -> Finding:
+def _runexec() -> SelfCheck:
     reason = runexec.unavailable()
     detail = f"{runexec.version()}, {runexec.program()}; choose it with --backend runexec"
-    return Finding(subject="runexec", usable=reason is None, detail=reason or detail)
+    return SelfCheck(subject="runexec", usable=reason is None, detail=reason or detail)
 
 
-def _pinning(cores: list[int]) -> Finding:
+def _pinning(cores: list[int]) -> SelfCheck:
     count = f"{len(cores)} physical core{'s' if len(cores) > 1 else ''}"
     detail = f"{count} for -j with --pin: CPU {', '.join(map(str, cores))}"
-    return Finding(subject="pinning", usable=True, detail=detail)
+    return SelfCheck(subject="pinning", usable=True, detail=detail)
 
 
-def _engines() -> list[Finding]:
-    findings = [Finding(subject="engine local", usable=True, detail="built in")]
+def _engines() -> list[SelfCheck]:
+    findings = [SelfCheck(subject="engine local", usable=True, detail="built in")]
     for name in ENGINES[1:]:
         try:
             check_engine(Engine(name=name))
-            findings.append(Finding(subject=f"engine {name}", usable=True, detail="docs/execution.md"))
+            findings.append(SelfCheck(subject=f"engine {name}", usable=True, detail="docs/execution.md"))
         except SalverError as error:
             detail = f"{error.what}; {error.hint}"
-            findings.append(Finding(subject=f"engine {name}", usable=False, detail=detail))
+            findings.append(SelfCheck(subject=f"engine {name}", usable=False, detail=detail))
     return findings
 
 
-def _data(name: str) -> Finding:
+def _data(name: str) -> SelfCheck:
     subject = f"data {name}"
     if not DECLARED[name].files:
-        return Finding(subject=subject, usable=True, detail="built in")
+        return SelfCheck(subject=subject, usable=True, detail="built in")
     try:
         folder, _ = find(name, None)
     except SalverError as error:
-        return Finding(subject=subject, usable=False, detail=str(error))
+        return SelfCheck(subject=subject, usable=False, detail=str(error))
     if folder is None:
         advice = f"run `salver data fetch {name}`" if DECLARED[name].sources else how_to_get(name)
-        return Finding(subject=subject, usable=False, detail=advice)
-    return Finding(subject=subject, usable=True, detail=str(folder))
+        return SelfCheck(subject=subject, usable=False, detail=advice)
+    return SelfCheck(subject=subject, usable=True, detail=str(folder))
 
 
-def _solvers() -> list[Finding]:
+def _solvers() -> list[SelfCheck]:
     """Every solver, then the files and entry points of plug-ins that do not load."""
     try:
         known, families = runners(warn=False), generators(warn=False)
     except SalverError as error:
         detail = f"{error}; unroll, verify-set and salver-solve work without one"
-        return [Finding(subject="project", usable=False, detail=detail)]
+        return [SelfCheck(subject="project", usable=False, detail=detail)]
     findings = [_solver(name, known[name]) for name in sorted(known)]
     return [*findings, *_broken(known), *_broken(families)]
 
 
-def _solver(name: str, kind: type[Runner]) -> Finding:
+def _solver(name: str, kind: type[Runner]) -> SelfCheck:
     subject = f"solver {name}"
     runner = kind()
     if reason := why_unavailable(runner):
-        return Finding(subject=subject, usable=False, detail=reason)
+        return SelfCheck(subject=subject, usable=False, detail=reason)
     devices = " and ".join(sorted(kind.devices))
     completeness = "complete" if kind.complete else "incomplete"
     detail = f"version {runner.version()}, {completeness}, on {devices}"
-    return Finding(subject=subject, usable=True, detail=detail)
+    return SelfCheck(subject=subject, usable=True, detail=detail)
 
 
-def _broken(found: FoundPlugins) -> list[Finding]:
+def _broken(found: FoundPlugins) -> list[SelfCheck]:
     return [
-        Finding(subject=f"plug-in {Path(one.where).name}", usable=False, detail=str(one.error))
+        SelfCheck(subject=f"plug-in {Path(one.where).name}", usable=False, detail=str(one.error))
         for one in found.broken
     ]

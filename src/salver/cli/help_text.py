@@ -10,6 +10,7 @@ import typer
 import typer.core
 
 from salver.cli import completing
+from salver.cli.options import INSTANCES
 from salver.core.errors import SalverError
 
 _TYPES = {
@@ -51,7 +52,7 @@ class HelpfulCommand(typer.core.TyperCommand):
             return super().invoke(ctx)
         except SalverError as error:
             options = {one.name: one.opts[0] for one in self.params if one.param_type_name == "option"}
-            error.where = options.get(error.where, error.where)
+            error.where = " and ".join(options.get(name, name) for name in error.where.split(" and "))
             raise
 
 
@@ -101,8 +102,8 @@ def _write_parameters(parameters: Iterable[Any], ctx: Any, formatter: Any) -> No
 
 
 def _write_sections(rows: Iterable[tuple[str, Row]], formatter: Any) -> None:
-    """Sections in the order in which their headings first appear; `Arguments` and `Options` go first."""
-    sections: dict[str, list[Row]] = {"Arguments": [], "Options": []}
+    """Sections in the order in which their headings first appear, behind those that always go first."""
+    sections: dict[str, list[Row]] = {heading: [] for heading in ("Arguments", "Options", INSTANCES)}
     for heading, row in rows:
         sections.setdefault(heading, []).append(row)
     for heading, listed in sections.items():

@@ -9,19 +9,17 @@ from typing import Annotated
 import typer
 
 from salver.cli import completing
-from salver.cli.entries import SAID, Absolute, InputRange, Label, Method, Minus, OutputName
-from salver.cli.options import AsJson, DataDir, listed, with_options
+from salver.cli.entries import SAID, MapArguments
+from salver.cli.options import AsJson, listed, with_options
 
-ABOUT_MAP = ("data_dir", "method", "label", "minus", "absolute", "input_range", "output", "norm")
 ABOUT_METRICS = ("k", "tolerance", "nearest", "floor", "least")
-"""What is handed on where it is said; the second are entries of metrics."""
+"""Entries of metrics, handed on where they are said."""
 
 
-@dataclass(frozen=True)
-class MetricsArguments:
+@dataclass(frozen=True, kw_only=True)
+class MetricsArguments(MapArguments):
     """What `salver metrics` measures, of which network and points, and what it leaves behind."""
 
-    network: Annotated[Path, typer.Argument(help="ONNX (.onnx, .onnx.gz) or Keras (.keras, .h5) classifier")]
     dataset: Annotated[
         str,
         typer.Option(
@@ -31,9 +29,6 @@ class MetricsArguments:
         ),
     ]
     epsilon: Annotated[float, typer.Option("--epsilon", "-e", help="radius: largest change of an entry")]
-    norm: Annotated[
-        str, typer.Option("--norm", help="of the radius: linf, or l2 for the Euclidean distance of inputs")
-    ] = "linf"
     metrics: Annotated[
         str | None,
         typer.Option(
@@ -45,13 +40,6 @@ class MetricsArguments:
     points: Annotated[
         int, typer.Option("--points", "-n", min=1, help="the first N rows of the data set's test part")
     ] = 10
-    method: Method = None
-    label: Label = None
-    minus: Minus = None
-    absolute: Absolute = None
-    input_range: InputRange = None
-    output: OutputName = None
-    data_dir: DataDir = None
     k: Annotated[int | None, typer.Option("--k", help="size of the top-k set (default: 5)")] = None
     tolerance: Annotated[
         float | None,
@@ -68,10 +56,6 @@ class MetricsArguments:
     least: Annotated[
         float | None, typer.Option("--least", help="stands for an entry 0 that is divided by (1e-6)")
     ] = None
-    solver: Annotated[
-        str,
-        typer.Option("--solver", help="{solvers}", autocompletion=completing.embedded_solvers),
-    ] = "hybrid"
     timeout: Annotated[float, typer.Option("--timeout", help="wall seconds for a metric at a point")] = 2.0
     draws: Annotated[int, typer.Option("--draws", help="inputs that are drawn around a point")] = 200
     seed: Annotated[int, typer.Option("--seed", help="of the draws and of attacks")] = 0
@@ -96,7 +80,6 @@ def metrics(arguments: MetricsArguments, context: typer.Context, as_json: AsJson
 
     if arguments.folder is not None:
         refuse_folder(arguments.folder)
-    said = {name: getattr(arguments, name) for name in (*ABOUT_MAP, *ABOUT_METRICS)} | context.meta[SAID]
     limits = {name: getattr(arguments, name) for name in ("solver", "timeout", "draws", "seed", "epsilon")}
     job = job_of(
         arguments.network,
@@ -105,7 +88,8 @@ def metrics(arguments: MetricsArguments, context: typer.Context, as_json: AsJson
         dataset=arguments.dataset,
         count=arguments.points,
         **limits,
-        **{name: value for name, value in said.items() if value is not None},
+        **arguments.said(*ABOUT_METRICS),
+        **context.meta[SAID],
     )
     rows = []
     with counting("measuring") as tell:

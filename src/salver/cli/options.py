@@ -175,8 +175,9 @@ def with_options(command: Callable[..., R]) -> Callable[..., R]:
     first, *others = inspect.signature(command, eval_str=True).parameters.values()
     kind = first.annotation
     hints = get_type_hints(kind, include_extras=True)
-    # Python wants what has no default first, wherever a record inherits it from.
-    in_order = sorted(fields(kind), key=lambda field: field.default is not MISSING)
+    # Python wants what has no default first, and a reader what is the command's own.
+    inherited = {name for base in kind.__mro__[1:] for name in getattr(base, "__annotations__", ())}
+    in_order = sorted(fields(kind), key=lambda one: (one.default is not MISSING, one.name in inherited))
     own = [
         inspect.Parameter(
             field.name,

@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from salver.cli.entries import SAID, Method, Minus, OutputName, Score
+from salver.cli.entries import SAID, Method, Minus, NetworkFile, OutputName, Score
 
 
 def unroll(
     context: typer.Context,
-    network: Annotated[Path, typer.Argument(help="ONNX (.onnx, .onnx.gz) or Keras (.keras, .h5) classifier")],
+    network: NetworkFile,
     output: Annotated[Path, typer.Option("--output", "-o", help="graph to write; .onnx.gz is compressed")],
     label: Annotated[int, typer.Option("--label", help="class whose logit is explained")],
     minus: Minus = None,

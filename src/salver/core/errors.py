@@ -52,7 +52,7 @@ def suggestion(word: str, known: Iterable[str], most: int = 30) -> str:
         return f"did you mean {near[0]}?"
     if len(words) == 1:
         return f"the only one is {words[0]}"
-    more = f" and {len(words) - most} others" if len(words) > most else ""
+    more = f" and {counted(len(words) - most, 'other')}" if len(words) > most else ""
     return f"choose one of {', '.join(words[:most])}{more}" if words else ""
 
 

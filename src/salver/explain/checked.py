@@ -65,6 +65,10 @@ def unrolled(
         SalverError: as `classifier_of`; a class that the network does not have, a network that the method
             does not take, or a graph that differs.
     """
+    if not isinstance(source, str | Path | Network):
+        from salver.nets.torch_export import module_of
+
+        source = module_of(source)
     found = _read(source, example, output)
     points = probes(found.network)
     if not isinstance(source, Network):

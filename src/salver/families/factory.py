@@ -57,6 +57,7 @@ class InstanceFactory:
         dataset, input_shape, clip: name, shape of an input and ranges of the data.
         card: of data of one's own.
         norm: in which inputs lie within a radius of xhat.
+        exact: whether answers are found by enumerating activation regions (small networks only).
     """
 
     family: str
@@ -67,6 +68,7 @@ class InstanceFactory:
     clip: Clip | None
     card: DataCard | None = None
     norm: Norm = "linf"
+    exact: bool = False
 
     @cached_property
     def limits(self) -> Box:
@@ -224,7 +226,6 @@ class PosedQuestion:
         found: Found,
         vacuity: Vacuity | None = None,
         *,
-        exact: bool = False,
         box: Box | None = None,
         name: str | None = None,
     ) -> InstanceDraft:
@@ -233,14 +234,13 @@ class PosedQuestion:
         Args:
             found: where a search came out; its point may show that the answer is sat.
             vacuity: what else was measured.
-            exact: find the answer by enumerating activation regions (small networks only).
             box: bounds [n], [n] in place of what lies within epsilon of xhat.
             name: file stem, or a layout as in `Question.layout`, in place of the question's.
         """
+        factory, index = self.factory, self.point.index
         prop = self.within(epsilon) if box is None else self.prop(box)
         forms = (self.map.lowered, self.map.runtime) if self.graph is self.map.graph else ()
-        expected, evidence = known_answer(self.graph, prop, found.point, exact, *forms)
-        factory, index = self.factory, self.point.index
+        expected, evidence = known_answer(self.graph, prop, found.point, factory.exact, *forms)
         explanation = self.map.explanation and self.map.explanation.as_stored(factory.classifier)
         compared = self.compared_with and self.compared_with.as_stored(factory.classifier)
         graph = f"{factory.name}-logits" if explanation is None else explanation.graph_name(factory.name)

@@ -163,7 +163,7 @@ def _foreign(folder: Path, listed: str, name: str, place: Path) -> Manifest:
     """A set that is a list of networks and queries."""
     rows = _rows(folder, listed)
     where = str(folder / listed)
-    networks: dict[str, _Network] = {}
+    networks: dict[str, _NetworkFile] = {}
     instances: list[Instance] = []
     names: set[str] = set()
     for row in rows:
@@ -182,7 +182,9 @@ def _foreign(folder: Path, listed: str, name: str, place: Path) -> Manifest:
     )  # fmt: skip
 
 
-def _instance(row: Row, suite: str, networks: dict[str, _Network], text: bytes, taken: set[str]) -> Instance:
+def _instance(
+    row: Row, suite: str, networks: dict[str, _NetworkFile], text: bytes, taken: set[str]
+) -> Instance:
     files = tuple(dict.fromkeys(path for _, path in row.networks))
     operators = sorted(frozenset().union(*(networks[path].operators for path in files)))
     named = {name: path for name, path in row.networks if name}
@@ -245,7 +247,7 @@ def _plain_path(path: str, where: str) -> str:
     return plain
 
 
-class _Network(NamedTuple):
+class _NetworkFile(NamedTuple):
     """SHA-256 of a network's file, its operators, and the entries of its inputs."""
 
     digest: bytes
@@ -253,7 +255,7 @@ class _Network(NamedTuple):
     inputs: int
 
 
-def _take_network(folder: Path, path: str, place: Path, where: str) -> _Network:
+def _take_network(folder: Path, path: str, place: Path, where: str) -> _NetworkFile:
     """Copies a network with all that belongs to it."""
     stored = _stored(folder, path, where)
     data = self_contained(inside(folder, stored))
@@ -262,14 +264,28 @@ def _take_network(folder: Path, path: str, place: Path, where: str) -> _Network:
     shapes = (value.type.tensor_type.shape.dim for value in inputs_of(graph))
     inputs = sum(math.prod(axis.dim_value or 1 for axis in axes) for axes in shapes)
     operators = frozenset(node.op_type for node in graph.node)
-    return _Network(hashlib.sha256(data).digest(), operators, inputs)
+    return _NetworkFile(hashlib.sha256(data).digest(), operators, inputs)
 
 
 def _stored(folder: Path, path: str, where: str) -> str:
-    for name in (path, f"{path}.gz"):
-        if (folder / name).exists() or (folder / name).is_symlink():
-            return name
-    raise SalverError(f"names {path}, which is not there", where, "put the file there, or correct the list")
+    """The name of a file as it is stored, packed or not. Raises: SalverError: none, or two that differ."""
+    packed = f"{path}.gz"
+    there = [name for name in (path, packed) if (folder / name).exists() or (folder / name).is_symlink()]
+    if not there:
+        hint = "put the file there, or correct the list"
+        raise SalverError(f"names {path}, which is not there", where, hint)
+    if len(there) == 2 and _held(folder, path) != _held(folder, packed):
+        raise SalverError(f"names {path}, and {packed} holds another file", where, "remove one of the two")
+    return there[0]
+
+
+def _held(folder: Path, name: str) -> bytes:
+    """What a file holds, unpacked."""
+    try:
+        data = read_inside(folder, name, MOST_BYTES)
+        return unpack_gzip(data, MOST_BYTES, name) if name.endswith(".gz") else data
+    except OSError as error:
+        raise file_error(error, folder / name, "read") from error
 
 
 def _content(folder: Path, path: str, most: int, sums: dict[str, str], where: str = "") -> bytes:

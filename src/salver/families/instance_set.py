@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import shutil
@@ -107,6 +108,7 @@ def write_set(
             no draft at all; it cannot be written, or a file it is made from changes meanwhile.
     """
     _refuse_strangers(folder)
+    is_new = not folder.parent.exists()
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder.parent))
@@ -124,6 +126,9 @@ def write_set(
         raise file_error(error, folder) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        if is_new and not folder.exists():
+            with contextlib.suppress(OSError):
+                folder.parent.rmdir()
     return manifest
 
 

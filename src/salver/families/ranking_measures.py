@@ -57,16 +57,14 @@ def open_neurons(posed: PosedQuestion, epsilon: float) -> int:
     return propagate(posed.factory.program, *box, outputs=False, ball=ball).undecided
 
 
-def ranking_draft(
-    posed: PosedQuestion, epsilon: float, found: Found, seed: int, exact: bool = False
-) -> InstanceDraft:
+def ranking_draft(posed: PosedQuestion, epsilon: float, found: Found, seed: int) -> InstanceDraft:
     """An instance of a question about ranks, with what the ranking does on its box.
 
     Args:
-        found: the nearest violation sampled; exact: enumerate the activation regions.
+        found: the nearest violation sampled.
     """
     vacuity = Vacuity(epsilon_star_upper=found.finite, ranking=sample_measures(posed, epsilon, seed))
-    return posed.draft(epsilon, found, vacuity, exact=exact)
+    return posed.draft(epsilon, found, vacuity)
 
 
 def _target(posed: PosedQuestion) -> RankingTarget:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ from salver.core.errors import SalverError, suggestion
 from salver.explain.ranking import UndefinedConditionError
 from salver.families.chosen import PointChoice, chosen_points
 from salver.families.factory import InstanceFactory, Point
-from salver.families.generator import InstanceDraft
+from salver.families.generator import Generator, InstanceDraft
 from salver.families.instance import DataCard
 from salver.families.named_files import names_a_file
 from salver.families.search import significant
@@ -64,44 +65,54 @@ class RadiusParameters(WithinParameters):
         return tuple(dict.fromkeys([*self.epsilons, *relative]))
 
 
-def over_points(
-    params: NetworkParameters,
-    seed: int,
-    family: str,
-    of_point: Callable[[InstanceFactory, Point], Iterator[InstanceDraft]],
-    nothing: tuple[str, str],
-) -> Iterator[InstanceDraft]:
-    """The drafts of the points that the parameters name, or of the first `params.points` that give any.
+class PointFamily(Generator):
+    """A family that asks at points of a network's data: those that are named, or the first that give a draft.
 
     Points whose map gives the question no meaning are passed over.
 
-    Args:
+    Attributes:
         nothing: what to say, and how to put it right, where no point gives a draft.
-
-    Raises:
-        SalverError: as `classifier_and_data` and `chosen_points`; no radii where the family has some; no
-            point gives a draft.
     """
-    where = params.network
-    if isinstance(params, RadiusParameters) and not (params.epsilons or params.epsilon_factors):
-        raise SalverError("neither epsilons nor epsilon_factors given", where, "give one of them")
-    classifier, data = classifier_and_data(params, seed)
-    name = network_name(Path(params.network))
-    described = (data.name, data.input_shape, data.clip, card_of(data))
-    norm = params.norm if isinstance(params, WithinParameters) else "linf"
-    factory = InstanceFactory(family, classifier, name, *described, norm=norm)
-    used = 0
-    for point in chosen_points(params, factory, data, seed):
-        try:
-            drafts = list(of_point(factory, point))
-        except UndefinedConditionError:
-            continue
-        yield from drafts
-        used += bool(drafts)
-        if used == params.wanted:
-            return
-    if used == 0:
-        raise SalverError(nothing[0], where, nothing[1])
+
+    nothing: ClassVar[tuple[str, str]]
+
+    @abstractmethod
+    def of_point(
+        self, factory: InstanceFactory, point: Point, params: Any, seed: int
+    ) -> Iterator[InstanceDraft]:
+        """The drafts of one point.
+
+        Raises:
+            UndefinedConditionError: the map there gives the question no meaning.
+        """
+
+    def instances(self, params: Any, seed: int) -> Iterator[InstanceDraft]:
+        """As `Generator.instances`.
+
+        Raises:
+            SalverError: as `classifier_and_data` and `chosen_points`; no radii where the family has some; no
+                point gives a draft.
+        """
+        where = params.network
+        if isinstance(params, RadiusParameters) and not (params.epsilons or params.epsilon_factors):
+            raise SalverError("neither epsilons nor epsilon_factors given", where, "give one of them")
+        classifier, data = classifier_and_data(params, seed)
+        described = (data.name, data.input_shape, data.clip, card_of(data))
+        asked = (params.norm, params.enumerate) if isinstance(params, WithinParameters) else ()
+        factory = InstanceFactory(self.name, classifier, network_name(Path(where)), *described, *asked)
+        used = 0
+        for point in chosen_points(params, factory, data, seed):
+            try:
+                drafts = list(self.of_point(factory, point, params, seed))
+            except UndefinedConditionError:
+                continue
+            yield from drafts
+            used += bool(drafts)
+            if used == params.wanted:
+                return
+        if used == 0:
+            what, hint = self.nothing
+            raise SalverError(what, where, hint)
 
 
 def card_of(data: Dataset) -> DataCard | None:
@@ -175,7 +186,11 @@ def refuse_other_network(classifier: Network, data: Dataset, name: str, where: s
         raise SalverError(what, where, hint)
     if (largest := int(data.test_y.max())) >= outputs:
         what = f"gives classes 0 to {outputs - 1}, row {int(data.test_y.argmax())} of {name} has {largest}"
-        raise SalverError(what, where, "number the classes from 0 in the order of the network's outputs")
+        hint = "number the classes from 0 in the order of the network's outputs"
+        if outputs == 1:
+            what = f"has one output, row {int(data.test_y.argmax())} of {name} has class {largest}"
+            hint = "let a network of two classes give two scores, such as -z/2 and z/2 of its z"
+        raise SalverError(what, where, hint)
 
 
 def in_shape(declared: tuple[int, ...], data: Dataset, where: str) -> Dataset:
@@ -184,18 +199,31 @@ def in_shape(declared: tuple[int, ...], data: Dataset, where: str) -> Dataset:
     Raises:
         SalverError: the sides of its images are the network's in another order.
     """
-    shape = data.input_shape
-    if len(declared) != 3 or 0 in declared or len(shape) not in (1, 3):
-        return data
-    if len(shape) == 1:
-        return replace(data, input_shape=declared)
+    refuse_other_order(declared, data.input_shape, data.name, where)
+    flat = len(data.input_shape) == 1 and len(declared) == 3 and 0 not in declared
+    return replace(data, input_shape=declared) if flat else data
+
+
+def refuse_other_order(declared: tuple[int, ...], shape: tuple[int, ...], name: str, where: str) -> None:
+    """Refuses an image for a network that takes its sides in another order.
+
+    Args:
+        declared: shape of an input of the network; shape: of the image, which `name` has.
+
+    Raises:
+        SalverError: the sides are the network's in another order.
+    """
+    if len(declared) != 3 or 0 in declared or len(shape) != 3:
+        return
     sides = [[side for side in one if side > 1] for one in (declared, shape)]
     if sides[0] != sides[1] and sorted(sides[0]) == sorted(sides[1]):
         own, theirs = (" x ".join(map(str, one)) for one in (declared, shape))
-        what = f"takes images of {own}, {data.name} has {theirs}"
-        hint = 'say layout = "hwc" where the network has its channels last, file_layout where the file has'
+        what = f"takes images of {own}, {name} has {theirs}"
+        hint = (
+            'turn the array, or say of the data set: layout = "hwc" where the network has its channels last, '
+            "file_layout where the file has them elsewhere"
+        )
         raise SalverError(what, where, hint)
-    return data
 
 
 def with_point(params: NetworkParameters, classifier: Network, data: Dataset | None) -> Dataset:

@@ -128,13 +128,28 @@ def read_suite(key: str) -> Suite:
     if key not in suite_paths() and not key.endswith(".toml") and Path(key).exists():
         what = f"is a {'folder' if Path(key).is_dir() else 'file'} and no suite"
         raise SalverError(what, key, "name a suite (`salver suites` lists them) or the .toml file of one")
-    path = Path(key) if key.endswith(".toml") else choose(key, suite_paths(), "suite")
+    path = Path(key) if key.endswith(".toml") else _known_suite(key)
     raw = read_toml(path, "correct the suite file")
     for entry in sorted({"key", "file"} & set(raw)):
         raise SalverError(f"{entry}: is the file's name and nothing else", str(path), "remove this entry")
     _refuse_options_outside_params(raw, str(path))
     suite: Suite = parse_record(Suite, {"key": path.stem, "file": path, **raw}, str(path))
     return suite
+
+
+def _known_suite(key: str) -> Path:
+    """The file of a suite by its key.
+
+    Raises:
+        SalverError: there is none; a file here that is nearly called so is named before any other suite.
+    """
+    known = suite_paths()
+    if key not in known and not get_close_matches(key, known, 1):
+        files = [path.name for path in Path().glob("*.toml")]
+        if here := f"{key}.toml" if f"{key}.toml" in files else "".join(get_close_matches(key, files, 1)):
+            raise SalverError("no suite of that name", key, f"did you mean the file {here}?")
+    path: Path = choose(key, known, "suite")
+    return path
 
 
 def read_complete_suite(key: str) -> Suite:

@@ -63,10 +63,11 @@ def ratio_of_sums(pairs: npt.NDArray[np.float64]) -> Estimate:
     """
     if not len(pairs) or not pairs[:, 0].sum() > 0:
         return NOTHING
-    rng = np.random.default_rng(0)
-    sums = pairs[rng.integers(0, len(pairs), (RESAMPLES, len(pairs)))].sum(axis=1)
-    sums = sums[sums[:, 0] > 0]
-    return _estimate(pairs[:, 1].sum() / pairs[:, 0].sum(), sums[:, 1] / sums[:, 0], len(pairs))
+    drawn = np.random.default_rng(0).integers(0, len(pairs), (RESAMPLES, len(pairs)))
+    # Column by column: picking rows of two numbers takes ten times as long.
+    below, above = (np.ascontiguousarray(column)[drawn].sum(axis=1) for column in pairs.T)
+    kept = below > 0
+    return _estimate(pairs[:, 1].sum() / pairs[:, 0].sum(), above[kept] / below[kept], len(pairs))
 
 
 def clustered_difference(differences: npt.NDArray[np.float64], clusters: npt.NDArray[np.int64]) -> Estimate:

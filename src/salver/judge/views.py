@@ -86,7 +86,8 @@ def view(instance: LoadedInstance, solver: str, text: str) -> WitnessView | None
     witness, outputs = np.array(replayed.point), np.array(replayed.outputs)
     data = instance.data
     row = None if data is None else _row_in(data, facts, prop)
-    x = row if row is not None else prop.ball.centre if prop.ball else _centre(prop, facts)
+    box = prop.input_lower, prop.input_upper
+    x = row if row is not None else prop.ball.centre if prop.ball else centre_of_box(*box, facts)
     at_x, at_witness = map_at_xhat(instance, x), map_of_outputs(facts, outputs)
     names = instance.names.classes
     return WitnessView(
@@ -153,10 +154,6 @@ def chosen_witnesses(
 def _tolerance(instance: Instance) -> float:
     share = instance.known.vacuity.delta_over_saliency
     return float("inf") if share is None else share
-
-
-def _centre(prop: Property, facts: Facts) -> Array:
-    return centre_of_box(prop.input_lower, prop.input_upper, facts)
 
 
 def centre_of_box(low: Array, high: Array, facts: Facts) -> Array:

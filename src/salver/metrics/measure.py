@@ -15,7 +15,7 @@ from salver.explain.ranking import UndefinedConditionError
 from salver.families.factory import Box, InstanceFactory
 from salver.families.questions import EntryMoves
 from salver.metrics import changes, kept  # noqa: F401 - registers the metrics
-from salver.metrics.measurement import Job, Measurement, Sampling
+from salver.metrics.measurement import Measurement, MetricsJob, Sampling
 from salver.metrics.metric import METRICS, Array, ExplainedInput, Metric
 from salver.metrics.search import EarlierFindings, PointSearch
 from salver.points.decide import map_by_definition
@@ -76,7 +76,7 @@ def entry_names() -> frozenset[str]:
     return frozenset(name for kind in METRICS.known for name in _entries(kind))
 
 
-def job_of(model: Any, points: Any = None, metrics: Any = None, **given: Any) -> Job:
+def job_of(model: Any, points: Any = None, metrics: Any = None, **given: Any) -> MetricsJob:
     """Reads all that is named; nothing is solved yet.
 
     Args:
@@ -110,7 +110,7 @@ def job_of(model: Any, points: Any = None, metrics: Any = None, **given: Any) ->
     if len(own) != len(rows):
         what = f"{counted(len(own), 'class')} for {counted(len(rows), 'point')}"
         raise SalverError(what, "labels", "give one for every point")
-    return Job(subject, tuple(rows), own, wanted, explanation, options, sampling, solving)
+    return MetricsJob(subject, tuple(rows), own, wanted, explanation, options, sampling, solving)
 
 
 def _popped(given: dict[str, Any], kind: type[Record]) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def _popped(given: dict[str, Any], kind: type[Record]) -> dict[str, Any]:
     return {name: given.pop(name) for name in set(given) & set(kind.model_fields)}
 
 
-def measurements(job: Job) -> Iterator[Measurement]:
+def measurements(job: MetricsJob) -> Iterator[Measurement]:
     """Measures every metric at every point, point by point.
 
     Raises:
@@ -140,7 +140,7 @@ def measurements(job: Job) -> Iterator[Measurement]:
 
 
 def measurement(
-    job: Job, index: int, metric: Metric, asked: PointQuestion, folder: Path, known: EarlierFindings
+    job: MetricsJob, index: int, metric: Metric, asked: PointQuestion, folder: Path, known: EarlierFindings
 ) -> Measurement:
     """One metric at one point.
 

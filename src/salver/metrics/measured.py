@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from salver.core.errors import counted
-from salver.metrics.measurement import Job, Measurement, printed, rounded
+from salver.metrics.measurement import Measurement, MetricsJob, printed, rounded
 from salver.metrics.metric import Metric
 from salver.points.answer import euclidean
 from salver.report.table import Table
@@ -29,7 +29,7 @@ HEADINGS = (
 class Measured:
     """All intervals of a job, point by point."""
 
-    job: Job
+    job: MetricsJob
     rows: tuple[Measurement, ...]
 
     def of(self, metric: Metric) -> list[Measurement]:

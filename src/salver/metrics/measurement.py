@@ -117,7 +117,7 @@ class Sampling(Record):
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
+class MetricsJob:
     """What is measured: every metric at every point.
 
     Attributes:

@@ -36,7 +36,7 @@ HEADINGS = (
 
 
 @dataclass(frozen=True)
-class Part:
+class MetricPart:
     """What a page says of one metric.
 
     Attributes:
@@ -103,11 +103,11 @@ def write_page(page: Page, frame: pd.DataFrame, folder: Path) -> None:
     write_atomically(folder / "witnesses.npz", witnesses)
 
 
-def _part(rows: Sequence[Measurement]) -> Part:
+def _part(rows: Sequence[Measurement]) -> MetricPart:
     metric = rows[0].metric
     shown = [row for row in rows if row.witness is not None]
     worst = (max if metric.largest_is_worst else min)(shown, key=lambda row: row.attacked, default=None)
-    return Part(
+    return MetricPart(
         ", ".join(filter(None, (metric.title, metric.stated, metric.criterion.value))),
         metric.formula,
         "" if worst is None else worst.sentence,

@@ -59,11 +59,11 @@ class Quotient(Metric):
         return [*(self.near(here, distance) for distance in distances), here.within(here.epsilon)]
 
     def certified(self, here: ExplainedInput, certifier: Certifier) -> float:
-        return _Cover(self, here, certifier).bound()
+        return _ShellCover(self, here, certifier).bound()
 
 
 @dataclass
-class _Cover:
+class _ShellCover:
     """The search for the least level whose shells can all be certified.
 
     Attributes:

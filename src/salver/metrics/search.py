@@ -17,7 +17,7 @@ from salver.families.question import Question
 from salver.families.search import Found, largest
 from salver.metrics.gap import Gap
 from salver.metrics.metric import Array, Evaluated, ExplainedInput, Metric, Neighbourhood
-from salver.points.decide import QueryFolder, Robustness, decide, map_by_definition
+from salver.points.decide import QueryFolder, Robustness, decide, inner_region, map_by_definition
 from salver.points.options import Solving
 from salver.points.point_question import PointQuestion
 from salver.solvers.query import Budget
@@ -108,10 +108,8 @@ class PointSearch:
         return self.budget.over
 
     def region(self, near: Neighbourhood) -> tuple[Box, Ball | None]:
-        """A box [n], [n], and a ball where the norm is Euclidean, rounded outwards as in queries."""
-        posed = self._narrowed(near).posed
-        x, factory = posed.point.x, posed.factory
-        return factory.box(x, near.radius), factory.ball(x, near.radius)
+        """A box [n], [n], and a ball where the norm is Euclidean, rounded inwards; queries hold more."""
+        return inner_region(self._narrowed(near), near.radius)
 
     def _narrowed(self, near: Neighbourhood) -> PointQuestion:
         """The same with the range of every entry cut to what it may become."""
@@ -144,6 +142,8 @@ class PointSearch:
         """
         single, double = self.replayed(self._worst_on_the_way(x))
         self.considered.append(double)
+        if self.here.distances(double.x)[0] > self.here.epsilon:  # a query is rounded outwards
+            return
         values = [float(self.metric.values(self.here, seen)[0]) for seen in (single, double)]
         if np.isnan(values).any():
             return

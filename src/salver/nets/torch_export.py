@@ -47,6 +47,22 @@ def read_module(module: Any, example: Any) -> Classifier:
     return replace(found, notes=(*notes, *found.notes))
 
 
+def module_of(model: Any) -> Any:
+    """The module of a program of `torch.export`; anything else as it is.
+
+    Such a module refuses to change its mode, which is part of its graph. Here it is in evaluation mode.
+    """
+    import torch
+
+    module = model.module() if isinstance(model, torch.export.ExportedProgram) else model
+    own = vars(module) if isinstance(module, torch.fx.GraphModule) else {}
+    if refused := {"train", "eval"} & own.keys():
+        for name in refused:
+            del own[name]
+        module.eval()
+    return module
+
+
 @contextlib.contextmanager
 def in_evaluation(module: Any, example: Any) -> Iterator[Callable[[Any], Any]]:
     """The module in evaluation mode as a function of tensors [p, n] that gives [p, m], row by row."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from salver.core.errors import counted
+from salver.core.errors import SalverError, counted
 from salver.families.question import winner
 from salver.points.decide import Decided, Robustness
 from salver.points.options import Solving
@@ -65,8 +65,41 @@ class PointProof:
         return {"file": str(self.file), "network": str(self.network), "query": str(self.query)}
 
 
-@dataclass(frozen=True, eq=False)
-class RobustnessAnswer:
+class Shown:
+    """An answer as a person meets it: printed, in a list, in a notebook, or in an `if`."""
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in one plain sentence."""
+        raise NotImplementedError
+
+    @property
+    def details(self) -> tuple[str, ...]:
+        """What else is worth knowing, a line each."""
+        raise NotImplementedError
+
+    def plot(self) -> PointPicture:
+        """A picture of it."""
+        raise NotImplementedError
+
+    def _repr_html_(self) -> str:
+        """What Jupyter shows."""
+        return self.plot().fragment
+
+    def __str__(self) -> str:
+        return "\n".join((self.sentence, *self.details))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.sentence}>"
+
+    def __bool__(self) -> bool:
+        """Raises: SalverError: always. Otherwise an `if` would take what is not robust for a yes."""
+        what = "is robust, not robust or undecided, and so neither true nor false"
+        raise SalverError(what, type(self).__name__, "ask `answer.robust`, which is True, False or None")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RobustnessAnswer(Shown):
     """Whether the explanation at a point is robust within a radius.
 
     Attributes:
@@ -227,13 +260,6 @@ class RobustnessAnswer:
 
         return Side(name, f"class {self.class_name(view.label)}", view.x, view.map, view.top)
 
-    def _repr_html_(self) -> str:
-        """What Jupyter shows."""
-        return self.plot().fragment
-
-    def __str__(self) -> str:
-        return "\n".join((self.sentence, *self.details))
-
 
 def answer(
     asked: PointQuestion,
@@ -248,7 +274,11 @@ def answer(
     logits = posed.factory.program.evaluate(posed.point.centre[None])[0][0]
     here = _view(asked, posed.point.centre, logits, posed.reference)
     other = None
-    if decided.witness is not None and decided.outputs is not None:
+    if (
+        decided.robustness is Robustness.NOT_ROBUST
+        and decided.witness is not None
+        and decided.outputs is not None
+    ):
         first, size = posed.map.logits, len(posed.reference)
         there = decided.outputs
         other = _view(asked, decided.witness, there[:first], there[first : first + size])

@@ -47,7 +47,8 @@ class Decided:
     """The answer to one query.
 
     Attributes:
-        witness: counterexample [n], replayed in ONNX Runtime; outputs: what the query's network gives there.
+        witness: counterexample [n], replayed in ONNX Runtime; of an undecided answer it is beyond the radius.
+        outputs: what the query's network gives there.
         margin: by how much the counterexample meets the condition.
         reason: why nothing was decided.
         result: as the solver gave it.
@@ -133,8 +134,8 @@ def decide(
             if nearest:
                 witness = nearer(query, witness, asked.posed.point.centre, asked.norm)
             else:
-                witness = clearer(query, witness, *_inner(asked, epsilon), solving.seed)
-        return _with_witness(query, asked, result, witness)
+                witness = clearer(query, witness, *inner_region(asked, epsilon), solving.seed)
+        return _with_witness(query, asked, epsilon, result, witness)
     if result.verdict is Verdict.UNSAT and solver.certified:
         return Decided(Robustness.ROBUST, result)
     if result.verdict is Verdict.UNSAT and solver.complete:
@@ -159,17 +160,27 @@ def _solved(solver: EmbeddedSolver, query: Query, budget: Budget, options: Optio
             return Result(Verdict.TIMED_OUT, reason="stopped when its time was over")
 
 
-def _with_witness(query: Query, asked: PointQuestion, result: Result, witness: Array) -> Decided:
-    """A `sat` with its counterexample [n], unless the map's definition contradicts it."""
+def _with_witness(
+    query: Query, asked: PointQuestion, epsilon: float, result: Result, witness: Array
+) -> Decided:
+    """A `sat` with its counterexample [n], unless the map's definition contradicts it.
+
+    A query is rounded outwards to binary32, which for large inputs is far: what lies beyond the radius shows
+    nothing within it.
+    """
     outputs = query.replay(witness)
     if off := _off(asked, query, witness, outputs):
         reason = f"the map at the solver's counterexample is {off:.3g} off its definition"
         return Decided(Robustness.UNDECIDED, result, reason=reason)
-    margin = float(query.prop.margin(outputs))
-    return Decided(Robustness.NOT_ROBUST, replace(result, witness=witness), witness, outputs, margin)
+    found = replace(result, witness=witness), witness, outputs, float(query.prop.margin(outputs))
+    away = float(norm_of(witness - asked.posed.point.centre, asked.norm))
+    if away > epsilon:
+        reason = f"a counterexample was found {away:.4g} away, which single precision rounds into the box"
+        return Decided(Robustness.UNDECIDED, *found, reason)
+    return Decided(Robustness.NOT_ROBUST, *found)
 
 
-def _inner(asked: PointQuestion, epsilon: float) -> tuple[Box, Ball | None]:
+def inner_region(asked: PointQuestion, epsilon: float) -> tuple[Box, Ball | None]:
     """Box [n], [n] and ball rounded inwards: the query's, rounded outwards, hold inputs that are farther."""
     centre, (low, high) = asked.posed.point.centre, asked.given.limits
     least, most = np.maximum(centre - epsilon, low), np.minimum(centre + epsilon, high)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
+from salver.core.command_line import nearest
 from salver.core.errors import SalverError, suggestion
 from salver.core.records import Kinds, Record, parse_options
 
@@ -18,7 +19,7 @@ from salver.explain import methods  # noqa: F401
 from salver.explain.explanation import METHODS, Explanation
 from salver.families import questions  # noqa: F401
 from salver.families.question import QUESTIONS, Question
-from salver.points.options import plain
+from salver.points.options import PointOptions, plain
 
 
 @dataclass(frozen=True)
@@ -224,7 +225,8 @@ def _refuse_misplaced(given: Mapping[str, Any], names: Mapping[str, str | Record
     for name in given:
         if name not in known:
             own = [entry.name for entry in known.values() if names.keys() & set(entry.owners)]
-            raise SalverError("there is no entry of that name", name, suggestion(name, own))
+            near = nearest(name, [*own, *PointOptions.model_fields])
+            raise SalverError("there is no entry of that name", name, near or suggestion(name, own))
         owners = names.keys() & set(known[name].owners)
         if not owners:
             what = f"does not belong to {' or '.join(names)}"
@@ -237,10 +239,11 @@ def _refuse_misplaced(given: Mapping[str, Any], names: Mapping[str, str | Record
 def _record(kinds: Kinds, kind: str, given: Mapping[str, Any]) -> Record:
     raw: dict[str, Any] = {kinds.tag: kind}
     own = [entry for entry in all_entries().values() if kind in entry.owners]
+    if missing := [entry.name for entry in own if kind in entry.required and entry.name not in given]:
+        what, them = ("is missing", "it") if len(missing) == 1 else ("are missing", "them")
+        raise SalverError(what, " and ".join(missing), f"{kind} needs {them}")
     for entry in own:
         if entry.name not in given:
-            if kind in entry.required:
-                raise SalverError("is missing", entry.name, f"{kind} needs it")
             continue
         value, table = given[entry.name], raw
         for part in entry.path[:-1]:

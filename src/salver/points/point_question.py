@@ -13,6 +13,7 @@ from salver.core.errors import SalverError
 from salver.explain.explanation import Explanation
 from salver.families.factory import InstanceFactory, Point, PosedQuestion
 from salver.families.question import Question
+from salver.families.source import refuse_other_order
 from salver.nets.affine import UnsupportedQueryError
 from salver.points.entries import question_and_method
 from salver.points.given import GivenPoint, given_point
@@ -102,6 +103,7 @@ def ask_of(
         what = f"{seen.origin} has {seen.x.size} entries, {subject.name} takes {subject.network.input_size}"
         raise SalverError(what, "point", f"give an input of the network{_declared(subject)}")
     subject.refuse_misread(seen.x.astype(np.float64))
+    refuse_other_order(subject.classifier.shape, seen.shape, seen.origin, subject.name)
     seen = seen.shaped(subject.classifier.shape)
     if factory is None:
         described = (seen.origin, seen.shape, seen.clip)
@@ -110,7 +112,8 @@ def ask_of(
         winner = int(factory.predict(seen.x[None])[0])
         explained = _explained(explanation, asked, winner, options) if asked.needs_map else None
         posed = factory.pose(Point(0, seen.x, winner), asked, explained)
-    return PointQuestion(subject, seen, posed, (*subject.classifier.notes, *_notes(seen, winner)))
+    notes = _notes(seen, winner, subject.network.output_size)
+    return PointQuestion(subject, seen, posed, (*subject.classifier.notes, *notes))
 
 
 @contextlib.contextmanager
@@ -142,8 +145,12 @@ def _declared(subject: Subject) -> str:
     return f", of shape {subject.classifier.shape}" if subject.classifier.shape else ""
 
 
-def _notes(given: GivenPoint, winner: int) -> list[str]:
+def _notes(given: GivenPoint, winner: int, outputs: int) -> list[str]:
     notes = []
+    if outputs == 1:
+        notes.append(
+            "the network has one output, so its class is always 0; one of two classes gives two scores"
+        )
     low, high = (set(end.tolist()) for end in given.limits)
     if given.clip is None:
         notes.append("no range of the inputs is given, so none is assumed")

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from salver.core.errors import SalverError
 from salver.families.search import significant
-from salver.points.answer import PointProof, RobustnessAnswer, answer, euclidean
+from salver.points.answer import PointProof, RobustnessAnswer, Shown, answer, euclidean
 from salver.points.check import prove, refuse_proof
 from salver.points.decide import QueryFolder, Robustness, decide
 from salver.points.enclosure import Enclosure, widest
@@ -34,8 +34,8 @@ SHARE = 1 / 3
 STEPS = 60
 
 
-@dataclass(frozen=True, eq=False)
-class RadiusAnswer:
+@dataclass(frozen=True, eq=False, repr=False)
+class RadiusAnswer(Shown):
     """Up to which radius the explanation at a point is robust.
 
     Attributes:
@@ -112,12 +112,6 @@ class RadiusAnswer:
     def plot(self) -> PointPicture:
         """The point and the nearest counterexample, as `RobustnessAnswer.plot`."""
         return replace(self.nearest.plot(), sentence=self.sentence, details=self.details)
-
-    def _repr_html_(self) -> str:
-        return self.plot().fragment
-
-    def __str__(self) -> str:
-        return "\n".join((self.sentence, *self.details))
 
 
 def find_radius(
@@ -216,19 +210,20 @@ class _Questions:
         share = Budget(max(SHARE * self.budget.left, 0.05))
         decided = decide(self.staged, radius, self.solving, share, nearest=True)
         self.questions += 1
-        said = answer(
-            self.staged.asked, radius, self.solving, decided, self.solving.timeout - self.budget.left
-        )
-        match decided.robustness:
-            case Robustness.ROBUST:
-                self.known = self.known.with_low(radius)
-            case Robustness.NOT_ROBUST:
-                if 0 < self.known.low >= said.distance:
-                    what = f"a counterexample {said.distance:g} away contradicts a certificate"
-                    raise SalverError(what, self.solving.solver, "this is a fault: please report it")
-                self.known = self.known.with_high(said.distance)
-            case _:
-                self.known = self.known.with_vain(radius)
+        asked = self.staged.asked
+        if decided.robustness is Robustness.ROBUST:
+            self.known = self.known.with_low(radius)
+        elif decided.robustness is Robustness.UNDECIDED:
+            self.known = self.known.with_vain(radius)
+            if decided.witness is not None:  # of a larger radius it says that it is broken
+                radius = float(norm_of(decided.witness - asked.posed.point.centre, asked.norm))
+                decided = replace(decided, robustness=Robustness.NOT_ROBUST, reason="")
+        said = answer(asked, radius, self.solving, decided, self.solving.timeout - self.budget.left)
+        if decided.robustness is Robustness.NOT_ROBUST:
+            if 0 < self.known.low >= said.distance:
+                what = f"a counterexample {said.distance:g} away contradicts a certificate"
+                raise SalverError(what, self.solving.solver, "this is a fault: please report it")
+            self.known = self.known.with_high(said.distance)
         if self.last is None or said.distance <= self.last.distance:
             self.last = said
 

@@ -55,7 +55,8 @@ def subject_of(model: Any, examples: Sequence[npt.NDArray[Any]], output: str | N
     """The classifier that a person names or hands over.
 
     Args:
-        model: a path, a `Network`, or a module of PyTorch, which is read as in evaluation mode.
+        model: a path, a `Network`, a program of torch.export, or a module of PyTorch, which is read as in
+            evaluation mode.
         examples: an input in the shapes that a module may take it in; the first one taken counts.
         output: name of the output with the scores, of an ONNX file with several.
 
@@ -71,8 +72,9 @@ def subject_of(model: Any, examples: Sequence[npt.NDArray[Any]], output: str | N
         what = f"{type(model).__name__} is no network"
         raise SalverError(what, "model", "give a path, a torch.nn.Module or what salver.read_onnx returns")
     from salver.explain.checked import classifier_of
-    from salver.nets.torch_export import sample_of
+    from salver.nets.torch_export import module_of, sample_of
 
+    model = module_of(model)
     name, example = type(model).__name__, examples[0]
     for one in examples:
         with contextlib.suppress(SalverError):

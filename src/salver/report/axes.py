@@ -35,11 +35,15 @@ def pixel(index: int, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def entry_name(entry: int, shape: tuple[int, ...], features: Sequence[str]) -> str:
-    """An entry of a map in words: a feature's name, a pixel (row, column), or its number.
+    """An entry of a map in words: a feature's name, a pixel (row, column), with its channel, or its number.
 
     Args:
         features: names of the input's entries, which are the map's where there are as many.
     """
     if len(shape) == 1:
         return features[entry] if len(features) == shape[0] else f"entry {entry}"
-    return f"({', '.join(map(str, pixel(entry, shape)))})"
+    place = f"({', '.join(map(str, pixel(entry, shape)))})"
+    channels = shape[channel_axis(shape)] if len(shape) == 3 else 1
+    if channels == 1:
+        return place
+    return f"{place} of channel {np.unravel_index(entry, shape)[channel_axis(shape)]}"

@@ -21,7 +21,7 @@ HEADERS = (
 
 
 @dataclass(frozen=True)
-class Side:
+class ComparedRun:
     """One of two compared runs: its name, when and by which salver it was made, the machine's load average
     at each of its starts, and what a report of it would say first."""
 
@@ -32,15 +32,15 @@ class Side:
     notices: tuple[str, ...] = ()
 
 
-def side_of(run: LoadedRun) -> Side:
+def side_of(run: LoadedRun) -> ComparedRun:
     """What a comparison says of a run."""
     made = run.manifest
     machines = [made.machine, *(session.machine for session in made.resumed)]
     loads = ", ".join("not known" if machine.load is None else str(machine.load) for machine in machines)
-    return Side(run.folder.name, made.started, made.salver, loads, run.notices)
+    return ComparedRun(run.folder.name, made.started, made.salver, loads, run.notices)
 
 
-def compared_table(compared: Sequence[Comparison], sides: Sequence[Side] = ()) -> str:
+def compared_table(compared: Sequence[Comparison], sides: Sequence[ComparedRun] = ()) -> str:
     """The two runs, one row a solver, then the instances gained and lost."""
     lines = []
     for name, side in zip(("first", "second"), sides, strict=False):
@@ -75,7 +75,7 @@ NETWORK_HEADERS = (
 )  # fmt: skip
 
 
-def networks_table(compared: Sequence[NetworkComparison], side: Side) -> str:
+def networks_table(compared: Sequence[NetworkComparison], side: ComparedRun) -> str:
     """The run and its networks, one row a solver, and what a reader must know of the pairs."""
     lines = [f"run: {side.run}, {side.started}, salver {side.salver}, load {side.load}", *side.notices]
     lines.append(f"networks: {' -> '.join(compared[0].networks)}")
@@ -101,7 +101,7 @@ def networks_table(compared: Sequence[NetworkComparison], side: Side) -> str:
     return "\n".join(lines)
 
 
-def networks_json(compared: Sequence[NetworkComparison], side: Side) -> str:
+def networks_json(compared: Sequence[NetworkComparison], side: ComparedRun) -> str:
     """The same for programs; what cannot be formed is null."""
     rows = [{**json.loads(item.model_dump_json()), "verdict": item.verdict} for item in compared]
     return json.dumps({"run": asdict(side), "solvers": rows}, indent=1)
@@ -112,7 +112,7 @@ def _difference(found: Estimate) -> str:
 
 
 def compared_json(
-    compared: Sequence[Comparison], differing: Sequence[str], sides: Sequence[Side] = ()
+    compared: Sequence[Comparison], differing: Sequence[str], sides: Sequence[ComparedRun] = ()
 ) -> str:
     """The same for programs; a ratio that cannot be formed is null."""
     found = {

@@ -49,7 +49,7 @@ class ExportSummary:
 
 
 @dataclass(frozen=True)
-class _Entry:
+class _BenchmarkEntry:
     """An instance, with its files as the benchmark has them and the longest limit it was run under."""
 
     loaded: LoadedInstance
@@ -100,7 +100,7 @@ def export_vnncomp(judged: Judged[LoadedRun], into: Path, benchmarks: Path | Non
     version, suite, notes = _version(run), run.manifest.suite, _notes(run)
     entries = _entries(run, version)
     counted = per_instance(results_frame(judged.rows))
-    tools: dict[str, list[_Result]] = {
+    tools: dict[str, list[_ToolResult]] = {
         str(solver): _results(own, entries, run) for solver, own in counted.groupby("solver", sort=True)
     }
     with _whole(into) as results:
@@ -151,7 +151,7 @@ def _version(run: LoadedRun) -> str:
     return min(common)
 
 
-def _entries(run: LoadedRun, version: str) -> list[_Entry]:
+def _entries(run: LoadedRun, version: str) -> list[_BenchmarkEntry]:
     """The instances in the order of their set, which is that of every tool's rows.
 
     Raises:
@@ -161,7 +161,9 @@ def _entries(run: LoadedRun, version: str) -> list[_Entry]:
     for record in run.records:
         limits[record.instance_id] = max(record.limit_s, limits.get(record.instance_id, 0.0))
     entries = [
-        _Entry(run.instances[key], _networks(one), _below("vnnlib", _text_of(one, version)), limits[key])
+        _BenchmarkEntry(
+            run.instances[key], _networks(one), _below("vnnlib", _text_of(one, version)), limits[key]
+        )
         for key, one in run.instances.by_id.items()
     ]
     seen: dict[str, str] = {}
@@ -189,22 +191,22 @@ def _below(folder: str, path: str) -> str:
 
 
 @dataclass(frozen=True)
-class _Result:
+class _ToolResult:
     """What a tool made of an instance: VNN-COMP's word, wall seconds, and the record behind it."""
 
-    entry: _Entry
+    entry: _BenchmarkEntry
     word: str
     wall_s: float
     record: RunRecord
 
 
-def _results(own: pd.DataFrame, entries: Sequence[_Entry], run: LoadedRun) -> list[_Result]:
+def _results(own: pd.DataFrame, entries: Sequence[_BenchmarkEntry], run: LoadedRun) -> list[_ToolResult]:
     """One solver's results, one for each instance, in their order."""
     records = {record.key: record for record in run.records}
     rows = {str(row["instance_id"]): row for row in own.to_dict("records")}
     found = [(entry, rows[entry.loaded.record.id]) for entry in entries]
     return [
-        _Result(
+        _ToolResult(
             entry,
             vnncomp_result(str(row["outcome"]), str(row["claim"])),
             float(row["wall_s"]),
@@ -214,7 +216,7 @@ def _results(own: pd.DataFrame, entries: Sequence[_Entry], run: LoadedRun) -> li
     ]
 
 
-def _rows(found: Sequence[_Result], place: str, suite: str) -> str:
+def _rows(found: Sequence[_ToolResult], place: str, suite: str) -> str:
     """`results.csv`: category, network, query, seconds to prepare (part of the run here), result, seconds."""
     return _csv(
         [
@@ -231,7 +233,7 @@ def _csv(rows: Iterable[Sequence[str]]) -> str:
     return stream.getvalue()
 
 
-def _witness(run: LoadedRun, result: _Result, version: str) -> str:
+def _witness(run: LoadedRun, result: _ToolResult, version: str) -> str:
     """The witness as the scripts can read it; empty where it says no point.
 
     In VNN-LIB 2.0 it is as the solver wrote it.
@@ -262,7 +264,7 @@ def _inputs(loaded: LoadedInstance) -> int:
     return sum(tensor.size for tensor in loaded.stated.tensors if tensor.role == "input")
 
 
-def _write_benchmark(folder: Path, entries: Sequence[_Entry], version: str) -> None:
+def _write_benchmark(folder: Path, entries: Sequence[_BenchmarkEntry], version: str) -> None:
     """The instances of a run as a benchmark, with the limits that they were run under."""
     listed = [[one.network_field(), one.query, f"{one.limit:g}"] for one in entries]
     (folder / "onnx").mkdir(parents=True)

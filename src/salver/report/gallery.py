@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files as resources
-from itertools import groupby
 from pathlib import Path
 from urllib.parse import quote
 
@@ -86,23 +85,11 @@ Groups = list[tuple[str, str, list[GalleryItem]]]
 
 def _grouped(exhibits: list[GalleryItem]) -> Groups:
     """Heading, meaning and exhibits of each family and network, in the order of the suite."""
-    ordered = sorted(exhibits, key=lambda e: exhibits.index(_first_of(e, exhibits)))
-    return [
-        (
-            f"{family}: {network} on {dataset}",
-            found[0].meaning,
-            found,
-        )
-        for (family, network, dataset), own in groupby(
-            ordered, key=lambda e: (e.family, e.network, e.dataset)
-        )
-        for found in [list(own)]
-    ]
-
-
-def _first_of(exhibit: GalleryItem, exhibits: list[GalleryItem]) -> GalleryItem:
-    key = (exhibit.family, exhibit.network, exhibit.dataset)
-    return next(e for e in exhibits if (e.family, e.network, e.dataset) == key)
+    groups: dict[str, list[GalleryItem]] = {}
+    for exhibit in exhibits:
+        heading = f"{exhibit.family}: {exhibit.network} on {exhibit.dataset}"
+        groups.setdefault(heading, []).append(exhibit)
+    return [(heading, own[0].meaning, own) for heading, own in groups.items()]
 
 
 def _exhibit(view: WitnessView, pictures: tuple[Picture, ...]) -> GalleryItem:

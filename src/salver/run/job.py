@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 from salver.core.errors import SalverError
 from salver.run.logs import store_logs, store_witness
 from salver.run.plan import PlannedJob
+from salver.run.slots import Lease
 from salver.run.stage import private_folder, stage
 from salver.runners.answers import Answer, Claim, RunRecord
 from salver.runners.contract import Runner
@@ -41,32 +42,24 @@ class Folders(NamedTuple):
     backend: Backend = "salver"
 
 
-class _JobShare(NamedTuple):
-    """What of the machine a job has to itself."""
-
-    cores: tuple[int, ...] | None
-    gpu: str | None
-
-    def environment(self) -> dict[str, str]:
-        return {} if self.gpu is None else {"CUDA_VISIBLE_DEVICES": self.gpu}
-
-
 def run_job(
     planned: PlannedJob,
     runner: Runner,
     folders: Folders,
-    *,
-    cores: tuple[int, ...] | None = None,
-    gpu: str | None = None,
+    share: Lease | None = None,
     stop: threading.Event | None = None,
 ) -> RunRecord:
     """Stages, runs and parses one job and stores its logs; whatever a tool or runner does, it is recorded.
 
     A loss on this side (INFRASTRUCTURE) is tried once more, after a pause in which whatever ended the run may
-    end this process too; nothing else ever is. `cores` and `stop` are those of `run_supervised`; `gpu`
-    becomes CUDA_VISIBLE_DEVICES, empty for none at all, and None leaves that variable as it is.
+    end this process too; nothing else ever is.
+
+    Args:
+        share: of the machine: the GPU becomes CUDA_VISIBLE_DEVICES. None pins nothing and leaves that
+            variable as it is.
+        stop: as for `run_supervised`.
     """
-    share, stop = _JobShare(cores, gpu), stop or threading.Event()
+    stop = stop or threading.Event()
     record = _attempt(planned, runner, folders, share, stop)
     if record.termination is Termination.INFRASTRUCTURE and not stop.wait(_PAUSE_S):
         record = _attempt(planned, runner, folders, share, stop)
@@ -74,13 +67,7 @@ def run_job(
 
 
 def warm_up(
-    planned: PlannedJob,
-    runner: Runner,
-    folders: Folders,
-    *,
-    cores: tuple[int, ...] | None,
-    gpu: str | None,
-    stop: threading.Event,
+    planned: PlannedJob, runner: Runner, folders: Folders, share: Lease, stop: threading.Event
 ) -> None:
     """Runs a job once and unrecorded, so that no measured run pays for cold file caches.
 
@@ -90,22 +77,11 @@ def warm_up(
     short = limits.model_copy(update={"wall_s": min(limits.wall_s, _WARM_UP_S)})
     job = planned.job.model_copy(update={"limits": short})
     with private_folder(folders.scratch) as aside:
-        run_job(
-            planned.model_copy(update={"job": job}),
-            runner,
-            folders._replace(run_dir=aside),
-            cores=cores,
-            gpu=gpu,
-            stop=stop,
-        )
+        run_job(planned.model_copy(update={"job": job}), runner, folders._replace(run_dir=aside), share, stop)
 
 
 def _attempt(
-    planned: PlannedJob,
-    runner: Runner,
-    folders: Folders,
-    share: _JobShare,
-    stop: threading.Event,
+    planned: PlannedJob, runner: Runner, folders: Folders, share: Lease | None, stop: threading.Event
 ) -> RunRecord:
     started = datetime.now(UTC).isoformat(timespec="milliseconds")
     finished, answer = _run(planned, runner, folders, share, stop)
@@ -134,18 +110,15 @@ def _attempt(
 
 
 def _run(
-    planned: PlannedJob,
-    runner: Runner,
-    folders: Folders,
-    share: _JobShare,
-    stop: threading.Event,
+    planned: PlannedJob, runner: Runner, folders: Folders, share: Lease | None, stop: threading.Event
 ) -> tuple[Finished, Answer]:
     limits = planned.job.limits
+    visible = {} if share is None else {"CUDA_VISIBLE_DEVICES": share.gpu}
     try:
         with stage(planned.instance, folders.root, folders.scratch) as place:
             try:
                 command = runner.command(place.staged, place.workdir, limits)
-                environment = {**_home(runner), **runner.environment(limits), **share.environment()}
+                environment = {**_home(runner), **runner.environment(limits), **visible}
             except Exception as error:
                 finished = lost("").model_copy(update={"termination": Termination.CRASHED})
                 return finished, _failed("command", error)
@@ -155,7 +128,7 @@ def _run(
                 place.workdir,
                 limits,
                 environment=environment,
-                cores=share.cores,
+                cores=share and share.cores,
                 result_files=(*runner.result_files, *([runner.proof_file] if runner.proofs else [])),
                 scratch=place.root,
                 stop=stop,

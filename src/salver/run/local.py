@@ -12,7 +12,7 @@ from types import FrameType
 
 from salver.core.errors import SalverError
 from salver.run.events import RunSummary, Work, recording
-from salver.run.job import Folders, run_job
+from salver.run.job import run_job
 from salver.run.job import warm_up as run_unrecorded
 from salver.run.plan import PlannedJob
 from salver.run.slots import Lease, Slots
@@ -43,25 +43,24 @@ def run_local(
         SalverError: another coordinator writes this run; no space left for the events; too few cores;
             a job on `cuda` and no GPU.
     """
-    slots, runners, planned = Slots(workers, cores, gpus), work.runners, len(work.plan.jobs)
+    slots, planned = Slots(workers, cores, gpus), len(work.plan.jobs)
     with recording(work) as (wanted, record):
         sweep()
         sweep_processes()
         sweep_copies(work.folders.scratch)
         skipped = planned - len(wanted)
-        _require_gpu(wanted, runners, gpus)
+        _require_gpu(wanted, work.runners, gpus)
         drain, stop = threading.Event(), threading.Event()
         with interruptible(drain, stop):
             if work.warm_up:
-                _warm_up(wanted, runners, work.folders, slots, drain, stop)
-            finished = _coordinate(wanted, runners, work.folders, slots, record, drain, stop)
+                _warm_up(work, wanted, slots, drain, stop)
+            finished = _coordinate(work, wanted, slots, record, drain, stop)
     return RunSummary(finished, skipped, planned - skipped - finished)
 
 
 def _coordinate(
+    work: Work,
     wanted: deque[PlannedJob],
-    runners: Mapping[str, Runner],
-    folders: Folders,
     slots: Slots,
     record: Callable[[RunRecord], None],
     drain: threading.Event,
@@ -74,12 +73,10 @@ def _coordinate(
         try:
             while running or (wanted and not drain.is_set()):
                 while wanted and not drain.is_set():
-                    runner = runners[wanted[0].job.solver]
+                    runner = work.runners[wanted[0].job.solver]
                     if (taken := slots.take(wanted[0].job.limits.cores, _on_gpu(runner))) is None:
                         break
-                    cores = taken.slots if slots.pinned else None
-                    job = wanted.popleft()
-                    future = pool.submit(run_job, job, runner, folders, cores=cores, gpu=taken.gpu, stop=stop)
+                    future = pool.submit(run_job, wanted.popleft(), runner, work.folders, taken, stop)
                     running[future] = taken
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
@@ -104,23 +101,17 @@ def _require_gpu(wanted: Iterable[PlannedJob], runners: Mapping[str, Runner], gp
 
 
 def _warm_up(
-    wanted: Iterable[PlannedJob],
-    runners: Mapping[str, Runner],
-    folders: Folders,
-    slots: Slots,
-    drain: threading.Event,
-    stop: threading.Event,
+    work: Work, wanted: Iterable[PlannedJob], slots: Slots, drain: threading.Event, stop: threading.Event
 ) -> None:
     """Runs the first job of each solver alone, without any record."""
     first: dict[str, PlannedJob] = {}
     for planned in wanted:
         first.setdefault(planned.job.solver, planned)
     for name, planned in first.items():
-        taken = slots.take(planned.job.limits.cores, _on_gpu(runners[name]))
+        taken = slots.take(planned.job.limits.cores, _on_gpu(work.runners[name]))
         if taken is None or drain.is_set():
             return
-        cores = taken.slots if slots.pinned else None
-        run_unrecorded(planned, runners[name], folders, cores=cores, gpu=taken.gpu, stop=stop)
+        run_unrecorded(planned, work.runners[name], work.folders, taken, stop)
         slots.give_back(taken)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from salver import __version__
+from salver.core.command_line import nearest
 from salver.core.confined import read_inside, write_inside
 from salver.core.errors import SalverError
 from salver.core.files import fresh_folder, named_new_folder
@@ -33,6 +34,7 @@ from salver.run.manifest import (
     named_folder,
     read_run,
     refuse_taken_name,
+    run_folders,
     stored_runs,
     write_manifest,
 )
@@ -255,7 +257,8 @@ def resumable(root: Path, suite: AnySuite, recipe: str | None, name: str | None 
         name: of the run that is meant; None for the latest.
 
     Raises:
-        SalverError: there are runs, but none of this instance set; the named one is of another suite.
+        SalverError: there are runs, but none of this instance set; the named one is of another suite, or not
+            there.
     """
     others, own = [], os.path.relpath(set_folder(root, suite), root)
     for folder, earlier in _latest_first(root, suite, name):
@@ -276,7 +279,13 @@ def _latest_first(root: Path, suite: AnySuite, name: str | None) -> list[tuple[P
     """The runs that may be gone on with; a broken manifest counts where the folder looks like the suite's."""
     if name is not None:
         folder = named_folder(root, name)
-        return [(folder, read_run(folder))] if os.path.lexists(folder) else []
+        if not os.path.lexists(folder):
+            near = nearest(name, [one.name for one in run_folders(root)])
+            hint = (
+                f"{near} A new run begins without --resume" if near else "a new run begins without --resume"
+            )
+            raise SalverError("there is no run of that name to go on with", f"--name {name}", hint)
+        return [(folder, read_run(folder))]
     found = []
     for folder, run in stored_runs(root):
         if isinstance(run, RunManifest):

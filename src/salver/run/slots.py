@@ -13,10 +13,16 @@ _TOPOLOGY = "/sys/devices/system/cpu/cpu{}/topology"
 
 
 class Lease(NamedTuple):
-    """One job's share: slots (CPU numbers where pinned), and its GPU, which is empty for a CPU job."""
+    """One job's share: slots, its GPU, which is empty for a CPU job, and whether slots are CPU numbers."""
 
     slots: tuple[int, ...]
     gpu: str = ""
+    pinned: bool = False
+
+    @property
+    def cores(self) -> tuple[int, ...] | None:
+        """The CPU numbers that it is pinned to, if it is."""
+        return self.slots if self.pinned else None
 
 
 class Slots:
@@ -44,7 +50,7 @@ class Slots:
         if count > len(self._free) or (gpu and not self._gpus):
             return None
         taken, self._free = tuple(self._free[:count]), self._free[count:]
-        return Lease(taken, self._gpus.pop(0) if gpu else "")
+        return Lease(taken, self._gpus.pop(0) if gpu else "", self.pinned)
 
     def give_back(self, taken: Lease) -> None:
         """Frees a job's share; neighbouring cores stay neighbours."""

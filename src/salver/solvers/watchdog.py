@@ -25,13 +25,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from salver.supervise.proc import TICKS_PER_S, stat_fields
-from salver.supervise.supervisor import PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG, Tree, prctl
+from salver.supervise.supervisor import (
+    PR_SET_CHILD_SUBREAPER,
+    PR_SET_PDEATHSIG,
+    STOPPING,
+    Tree,
+    prctl,
+    wake_on_signals,
+)
 
 GRACE_S = 0.15
 """How long after the limit the solving process may still say by itself that its time was over."""
 STARTING_MOST_S = 5.0
 """No interpreter takes longer to start: an older process is one that something else ran in before `exec`."""
-STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _OWN_STATUS = 64
 """Added to the status of `work`: what is below was chosen by a library that ended the process, as OpenBLAS
 does when it gets no memory."""
@@ -165,7 +171,7 @@ def watched(work: Callable[[Outbox], int], deadline: float) -> int:
     Returns:
         The exit status: 0 with an answer, 128 + the signal's number, else that of `work`.
     """
-    wake = _wake_on_signals()
+    wake = wake_on_signals(one for one in STOPPING if signal.getsignal(one) is not signal.SIG_IGN)
     scratch = _private_temporary_folder()
     reader, writer = os.pipe()
     sys.stdout.flush()
@@ -262,17 +268,6 @@ def _print(answer: bytes) -> int:
 
 def _complain(text: str) -> None:
     print(f"salver-solve: {text}", file=sys.stderr, flush=True)
-
-
-def _wake_on_signals() -> int:
-    """Turns the signals that mean stop into bytes on a descriptor; ignored ones stay ignored."""
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    for number in STOPPING:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, lambda *_: None)
-    return reader
 
 
 def _private_temporary_folder() -> str:

@@ -46,7 +46,7 @@ _TERMINATIONS = {
 }
 
 
-class Measured(NamedTuple):
+class RunexecMeasurement(NamedTuple):
     """What `runexec` printed. Seconds, MiB; `reason` is its `terminationreason`, empty for a plain end."""
 
     exit_code: int | None
@@ -111,7 +111,7 @@ def runexec_command(
     ]  # fmt: skip
 
 
-def parse_runexec(text: str) -> Measured:
+def parse_runexec(text: str) -> RunexecMeasurement:
     """Reads the `name=value` lines that `runexec` prints.
 
     Raises:
@@ -120,7 +120,7 @@ def parse_runexec(text: str) -> Measured:
     values = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
     failed = values.get("terminationreason") == "failed"
     try:
-        return Measured(
+        return RunexecMeasurement(
             exit_code=int(values["returnvalue"]) if "returnvalue" in values else None,
             signal=int(values["exitsignal"]) if "exitsignal" in values else None,
             wall_s=float(values["walltime"].rstrip("s")) if not failed else 0.0,
@@ -133,7 +133,7 @@ def parse_runexec(text: str) -> Measured:
         raise SalverError(f"runexec gave no measurement ({last!r})", "--backend runexec") from error
 
 
-def ending(measured: Measured, limits: Limits) -> Termination:
+def ending(measured: RunexecMeasurement, limits: Limits) -> Termination:
     """How a run ended; one that came in after its limit by itself is a timeout, as with our supervisor."""
     if measured.reason:
         return _TERMINATIONS.get(measured.reason, Termination.INFRASTRUCTURE)
@@ -200,7 +200,7 @@ def run_with_runexec(
     return run.model_copy(update=measured._asdict() | ended)
 
 
-def _why(measured: Measured) -> str:
+def _why(measured: RunexecMeasurement) -> str:
     if measured.reason or measured.signal is None:
         return measured.reason or "late"
     try:

@@ -39,6 +39,7 @@ LOOK_EVERY_S = 0.02
 LOOK_SHARE = 0.05
 KILL_PATIENCE_S = 10.0
 PARENT_DIES = signal.SIGHUP
+STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 PARENT_PATIENCE_S = 10.0
 DRAIN_CHUNKS = 64
 RESERVED = 1 << 16
@@ -337,19 +338,19 @@ def result(
     }
 
 
-def _wake_on_signals() -> int:
-    """Turns the signals that mean stop into a readable descriptor."""
+def wake_on_signals(numbers: Iterable[int] = STOPPING) -> int:
+    """Turns signals, those that mean stop, into bytes on a descriptor."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in numbers:
         signal.signal(number, lambda *_: None)
     return reader
 
 
 def main() -> None:
     """Reads the specification, supervises, prints the result."""
-    wake = _wake_on_signals()
+    wake = wake_on_signals()
     spec = json.load(sys.stdin)
     prctl(PR_SET_PDEATHSIG, PARENT_DIES)
     if os.getppid() != spec["parent"]:

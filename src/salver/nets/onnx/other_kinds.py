@@ -6,6 +6,7 @@ import io
 import zipfile
 
 _TORCH = "load it in PyTorch, and call torch.onnx.export or salver.unroll(module, example, label=...)"
+_PROGRAM = "load it with torch.export.load, and give what comes of it to salver.check or salver.unroll"
 _BEGINNINGS: tuple[tuple[bytes, str, str], ...] = (
     (b"version https://git-lfs", "is a Git-LFS pointer, not the network itself", "run `git lfs pull`"),
     (b"\x1f\x8b", "is compressed by gzip", "unpack it with gunzip"),
@@ -52,6 +53,8 @@ def _archive(raw: bytes) -> tuple[str, str]:
         names = zipfile.ZipFile(io.BytesIO(raw)).namelist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError):
         return "is a damaged zip archive", "download or export it again"
+    if any(name.endswith("archive_format") for name in names):
+        return "is a program of torch.export", _PROGRAM
     if any(name.endswith("data.pkl") for name in names):
         return "is a PyTorch file", _TORCH
     if any(name.endswith(".npy") for name in names):

@@ -88,26 +88,22 @@ def execute(order: Order) -> RunRecord | None:
             or has no such solver in that version.
     """
     with _watched(order) as stop:
-        share = _share(order)
-        runner = _runner(order)
+        share, runner = _share(order), _runner(order)
         with share.of(order.planned.job.limits.cores, order.device == "cuda") as taken:
             if stop.is_set():
                 return None
-            cores = taken.slots if share.slots.pinned else None
             if order.warm_up:
-                _warm_up(order, runner, cores, taken.gpu, stop)
-            record = run_job(order.planned, runner, order.folders, cores=cores, gpu=taken.gpu, stop=stop)
+                _warm_up(order, runner, taken, stop)
+            record = run_job(order.planned, runner, order.folders, taken, stop)
         return None if _was_disturbed(record, stop) else record
 
 
-def _warm_up(
-    order: Order, runner: Runner, cores: tuple[int, ...] | None, gpu: str | None, stop: threading.Event
-) -> None:
+def _warm_up(order: Order, runner: Runner, share: Lease, stop: threading.Event) -> None:
     """Runs this worker's first job of a solver in this campaign once; others that start meanwhile wait."""
     which = order.token, order.planned.job.solver
     with _warming:
         if which not in _warm:
-            warm_up(order.planned, runner, order.folders, cores=cores, gpu=gpu, stop=stop)
+            warm_up(order.planned, runner, order.folders, share, stop)
             _warm.add(which)
 
 

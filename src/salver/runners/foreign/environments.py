@@ -18,11 +18,14 @@ from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from importlib.resources import files
 from pathlib import Path
+from typing import ClassVar
 
 from salver.core.errors import SalverError
 from salver.core.files import write_atomically
 from salver.core.records import Record
+from salver.runners.contract import Runner
 from salver.runners.foreign.peers import Peer
+from salver.supervise.finished import Limits
 from salver.zoo.datasets.places import cache_dir
 
 DONE = "installed.json"
@@ -66,15 +69,27 @@ def installed(name: str) -> Installed | None:
         return None
 
 
-def not_installed(name: str) -> str | None:
-    """Why a peer cannot run: it has no environment here. None where it has."""
-    return None if installed(name) else f"is not installed; run `salver solvers install {name}`"
+class InstalledTool(Runner):
+    """A verifier that runs in the environment that `salver solvers install` makes.
 
+    Attributes:
+        package: the one that it is called by, whose version is the tool's.
+    """
 
-def version_in_use(name: str, package: str) -> str:
-    """Version of the package a peer is called by, `none` where it is not installed."""
-    done = installed(name)
-    return done.own[package] if done else "none"
+    package: ClassVar[str]
+    by_default = False
+
+    def unavailable(self) -> str | None:
+        if installed(self.name) is None:
+            return f"is not installed; run `salver solvers install {self.name}`"
+        return super().unavailable()
+
+    def version(self) -> str:
+        done = installed(self.name)
+        return done.own[self.package] if done else "none"
+
+    def environment(self, limits: Limits) -> dict[str, str]:
+        return dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(limits.cores))
 
 
 def install(peer: Peer) -> Installed:

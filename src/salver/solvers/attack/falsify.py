@@ -63,6 +63,7 @@ class Descent:
         scales: typical |slack| per clause; spreads: typical |z| per neuron; size: typical largest |output|.
         elite: the points [k, n] at which the runs of the last round came closest.
         best: largest exact margin seen (negative: how far the closest point misses), and closest: that point.
+        first: the same of the first samples, which nothing has moved yet; 0 before there are any.
     """
 
     query: Query
@@ -70,6 +71,7 @@ class Descent:
     arrays: ClauseArrays
     best: float = -np.inf
     closest: Array | None = None
+    first: float = 0.0
     rounds: int = 0
     scales: Array = field(default_factory=lambda: np.ones(0))
     spreads: tuple[Array, ...] = ()
@@ -118,6 +120,7 @@ class Descent:
             self.scales = _typical(clauses)
             self.spreads = tuple(_typical(z) for z in zs)
             self.size = float(np.abs(outputs).max(axis=1, initial=0.0).mean())
+            self.first = self.best
         return self._descend(samples[self._starts(margins)], budget)
 
     def _starts(self, margins: Array) -> npt.NDArray[np.intp]:

@@ -42,6 +42,8 @@ _ON_SPHERE = 1e-9
 """Share of the radius by which a point beside the ball counts as one of it; a replay decides."""
 _NEAREST_S = 0.3
 """Seconds for one point nearest to a ball's centre."""
+_FARTHEST = 1e6
+"""Radii that columns may reach from a ball's centre: HiGHS has no digits for more, and dies of infinity."""
 _SMALLEST = 1e-11
 """Multipliers below this share of the largest say nothing, and are left out of a refutation."""
 
@@ -282,8 +284,12 @@ class LinearRelaxation:
     def _nearest(self, ball: Ball) -> Array | None:
         """The point [columns] of the relaxation nearest to the centre; None where HiGHS finds none."""
         inputs, columns = self.model.inputs, len(self.model.lower)
-        unit = self._unit[:inputs] / (ball.radius or 1.0)
-        offset = unit * self._middle[:inputs] - ball.centre / (ball.radius or 1.0)
+        # What cannot move adds the same to every distance.
+        unit = np.where(self.lower < self.upper, self._unit, 0.0)[:inputs]
+        offset = np.where(unit > 0.0, unit * self._middle[:inputs] - ball.centre, 0.0)
+        if max(unit.max(initial=0.0), np.abs(offset).max(initial=0.0)) > _FARTHEST * ball.radius:
+            return None
+        unit, offset = unit / ball.radius, offset / ball.radius
         cost = np.zeros(columns)
         cost[:inputs] = 2.0 * unit * offset
         hessian = highspy.HighsHessian()

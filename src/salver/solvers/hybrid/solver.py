@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from salver.solvers.hybrid.class_tree import ClassTree
     from salver.solvers.hybrid.turns import CoverTurns
 
-ATTACK_SHARE, ATTACK_MOST_S = 0.1, 3.0
+ATTACK_SHARE, ATTACK_MOST_S = 0.2, 3.0
+"""Of the time that is given, and seconds, that the rounds before the search may take."""
 AHEAD, AHEAD_MOST = 8.0, 0.5
 """Times as long as the network takes to bound that the tree about the class may go on before the map is
 bounded, which takes longer than that on convolutional networks; and the most of what is left."""

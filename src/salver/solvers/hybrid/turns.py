@@ -24,6 +24,9 @@ Array = npt.NDArray[np.float64]
 
 SHARE = 0.25
 """Of the time since the search began, at most, that the attack takes."""
+NEAR, NEAR_SHARE = 1 / 40, 0.5
+"""Where its closest point misses by no more than this share of what the first samples missed by, it takes
+half of the time. Seen of 12 queries: with solutions it came to 0.005 to 0.03, without to 0.04 or more."""
 
 
 @dataclass
@@ -51,7 +54,7 @@ class AttackTurns:
     def turn(self, budget: Budget) -> Array | None:
         """A confirmed witness, where it is the attack's turn and finds one."""
         now = time.monotonic()
-        if self.spent + self.longest > SHARE * (now - self.started):
+        if self.spent + self.longest > self._share * (now - self.started):
             return None
         near = np.array(self.points[-BATCH:]).reshape(-1, self.descent.query.program.input_size)
         witness = self.descent.round_near(near, budget)
@@ -59,6 +62,10 @@ class AttackTurns:
         self.points.clear()
         self.spent, self.longest = self.spent + took, max(self.longest, took)
         return witness
+
+    @property
+    def _share(self) -> float:
+        return NEAR_SHARE if self.descent.best >= NEAR * self.descent.first else SHARE
 
 
 YOUNG = 0.1

@@ -304,6 +304,7 @@ class _ModelBuilder(ProgramRows):
         if atoms:
             slack = slack_rows(self.program.output, atoms)
             least, most = self._slack_bounds(slack, atoms)
+            goal, certain = self._goal(slack), list[int]()
             numbers = iter(range(len(atoms)))
             for clause in prop.comparisons:
                 rows = [np.array([next(numbers) for _ in part], dtype=np.intp) for part in clause]
@@ -311,16 +312,18 @@ class _ModelBuilder(ProgramRows):
                 if not live:
                     return False
                 if len(live) > 1:
-                    self._disjunction(slack, least, live)
+                    self._disjunction(slack, least, goal, live)
                     continue
                 for atom in (atoms[row] for row in live[0]):
                     if atom.other is None and atom.relation == ">=":
                         low[atom.left] = max(low[atom.left], atom.constant)
                     elif atom.other is None:
                         high[atom.left] = min(high[atom.left], atom.constant)
-                pairs = np.array([row for row in live[0] if atoms[row].other is not None], dtype=np.intp)
-                self.next_rows("atom", 0, pairs)
-                self.add_affine(slack, pairs, self._goal(slack)[pairs], np.inf)
+                certain += [row for row in live[0].tolist() if atoms[row].other is not None]
+            # All at once: a ranking has hundreds of clauses.
+            pairs = np.array(certain, np.intp)
+            self.next_rows("atom", 0, pairs)
+            self.add_affine(slack, pairs, goal[pairs], np.inf)
         self._ranges(low, high)
         return True
 
@@ -335,8 +338,12 @@ class _ModelBuilder(ProgramRows):
                 least[row], most[row] = max(least[row], below), min(most[row], above)
         return least, most
 
-    def _disjunction(self, slack: Affine, least: Array, parts: list[Indices]) -> None:
-        """One binary per conjunction, at least one of them 1; slack >= least * (1 - binary)."""
+    def _disjunction(self, slack: Affine, least: Array, goal: Array, parts: list[Indices]) -> None:
+        """One binary per conjunction, at least one of them 1; slack >= least * (1 - binary).
+
+        Args:
+            goal: the least value of a slack that holds.
+        """
         chosen = self.add_binaries(len(parts))
         first, self.rows = self.rows, self.rows + 1
         self.parts.append((np.full(len(chosen), first), chosen, np.ones(len(chosen))))
@@ -348,7 +355,7 @@ class _ModelBuilder(ProgramRows):
         floor = np.minimum(least[rows], 0.0)
         numbers = np.arange(self.rows, self.rows + len(rows))
         self.add_affine(slack, rows, floor, np.inf)
-        self.parts.append((numbers, column, np.minimum(floor - self._goal(slack)[rows], 0.0)))
+        self.parts.append((numbers, column, np.minimum(floor - goal[rows], 0.0)))
 
     @property
     def _slack(self) -> float:

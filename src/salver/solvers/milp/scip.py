@@ -13,6 +13,8 @@ from salver.solvers.milp.program import Milp
 from salver.spec import Ball
 
 Array = npt.NDArray[np.float64]
+_FARTHEST = 1e6
+"""Radii of a ball that inputs may be large: SCIP compares with absolute tolerances."""
 
 
 def solve(model: Milp, seconds: float, threads: int, seed: int) -> tuple[str, Array | None]:
@@ -38,7 +40,8 @@ def _solved(model: Milp, seconds: float, products: bool) -> tuple[str, Array | N
     for p, f, v in model.products.tolist() if products else ():
         factor = float(columns[f] * columns[v] / columns[p])
         solver.addCons(variables[p] == factor * variables[f] * variables[v])
-    if model.ball is not None and model.ball.square > 0:
+    # Without a ball that is a point beside the box more inputs are asked about.
+    if model.ball is not None and columns[: model.inputs].max(initial=0.0) < _FARTHEST * model.ball.radius:
         solver.addCons(_share_of_ball(model.ball, variables, columns) <= 1.0)
     solver.setParams(
         {
@@ -59,9 +62,9 @@ def _solved(model: Milp, seconds: float, products: bool) -> tuple[str, Array | N
 
 def _share_of_ball(ball: Ball, variables: list[Any], columns: Array) -> Any:
     """|x - centre|^2 / radius^2, where x is the first variables times the factors of their columns."""
-    centre = ball.centre.tolist()
-    steps = (factor * v - c for v, factor, c in zip(variables, columns.tolist(), centre, strict=False))
-    return quicksum(step * step for step in steps) * (1.0 / ball.square)
+    factors, centre = (columns / ball.radius).tolist(), (ball.centre / ball.radius).tolist()
+    steps = (factor * v - c for v, factor, c in zip(variables, factors, centre, strict=False))
+    return quicksum(step * step for step in steps)
 
 
 def _scip(model: Milp) -> tuple[Any, list[Any]]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+from importlib.util import find_spec
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,6 +16,7 @@ PIXELS_SHA256 = "87ff0c9e40dc7e2c0e34e7257799c2e3f3aec1a016363bb11cad869ec428a82
 CLASSES = tuple("0123456789")
 TEST_SHARE = 0.2
 SPLIT_SEED = 0
+_REMEDY = ("data set digits", "install the locked scikit-learn")
 
 
 def stratified_split(
@@ -43,18 +48,24 @@ def digits() -> Dataset:
     Raises:
         SalverError: the installed scikit-learn ships other pixels than those this project's results rest on.
     """
-    import hashlib
-
-    from sklearn.datasets import load_digits
-
-    bunch = load_digits()
-    pixels, labels = bunch.data.astype(np.uint8), bunch.target.astype(np.int64)
+    table = _shipped()
+    pixels, labels = table[:, :-1].astype(np.uint8), table[:, -1].astype(np.int64)
     if hashlib.sha256(pixels.tobytes() + labels.astype(np.uint8).tobytes()).hexdigest() != PIXELS_SHA256:
-        raise SalverError(
-            "scikit-learn ships other pixels than the pinned ones",
-            "data set digits",
-            "install the locked scikit-learn",
-        )
+        raise SalverError("scikit-learn ships other pixels than the pinned ones", *_REMEDY)
     x = pixels.astype(np.float32) / np.float32(16)
     train, test = stratified_split(labels, TEST_SHARE, SPLIT_SEED)
     return Dataset("digits", x[train], labels[train], x[test], labels[test], (1, 8, 8), CLASSES)
+
+
+def _shipped() -> NDArray[np.float64]:
+    """The table of scikit-learn [images, 64 pixels and the label].
+
+    The file is read where it lies: importing scikit-learn takes longer than drawing a whole set from it.
+    """
+    package = find_spec("sklearn")
+    try:
+        if package is None or package.origin is None:
+            raise FileNotFoundError
+        return np.loadtxt(Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz", delimiter=",")
+    except (OSError, ValueError) as error:
+        raise SalverError("scikit-learn does not ship its table of digits", *_REMEDY) from error
