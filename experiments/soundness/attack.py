@@ -232,8 +232,16 @@ class CheckerAttack:
 
     def _branch(self, context: Context, values: Values) -> Context:
         several = [c for c, left in enumerate(context.alternatives) if len(left) > 1]
-        if several and self.rng.random() < 0.5:
-            step: Any = {"do": "case", "clause": int(self.rng.choice(several))}
+        if self.rng.random() < 0.3:
+            entry = int(self.rng.integers(4))
+            near = float(values[self.graph.network.input, entry])
+            step: Any = {
+                "do": "divide",
+                "at": entry,
+                "where": near + float(self.rng.choice([0.0, 1e-17, -0.3])),
+            }
+        elif several and self.rng.random() < 0.5:
+            step = {"do": "case", "clause": int(self.rng.choice(several))}
         elif self.graph.switches:
             switch = str(self.rng.choice(self.graph.switches))
             step = {"do": "split", "switch": switch, "at": int(self.rng.integers(4))}

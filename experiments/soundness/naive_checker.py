@@ -310,6 +310,13 @@ def _apply(facts: Facts, prop: Property, step: Any) -> list[Facts]:
             for side, branch in enumerate(sides):
                 branch.decide(step["switch"], at, side)
             return sides
+        case "divide":
+            sides, entry = [facts.copy(), facts], (facts.model.input, at)
+            for side, branch in enumerate(sides):
+                low, high = branch.range[entry]
+                where = Fraction(step["where"])
+                branch.meet(entry, max(low, where) if side else low, high if side else min(high, where))
+            return sides
         case "case":
             branches = [facts.copy() for _ in facts.left[step["clause"]]]
             for branch, part in zip(branches, sorted(facts.left[step["clause"]]), strict=True):

@@ -66,7 +66,7 @@ def satisfiable_sibling(query: Query, rng: np.random.Generator) -> Property | No
 def corrupt_structure(steps: Steps, rng: np.random.Generator) -> Steps:
     """A proof that lacks something it needs, or has something it must not have."""
     steps = copy.deepcopy(steps)
-    closing = [i for i, step in enumerate(steps) if step["do"] in ("close", "split", "case")]
+    closing = [i for i, step in enumerate(steps) if step["do"] in ("close", "split", "divide", "case")]
     match rng.choice(["cut", "drop", "negate", "repeat", "unknown"]):
         case "cut" if steps:
             return steps[: rng.integers(len(steps))]
@@ -95,7 +95,7 @@ def corrupt_numbers(steps: Steps, rng: np.random.Generator) -> Steps:
             break
         step = steps[int(rng.integers(len(steps)))]
         groups = step.get("by", [])
-        match rng.choice(["multiplier", "entry", "side", "tensor", "part"]):
+        match rng.choice(["multiplier", "entry", "side", "tensor", "part", "where"]):
             case "multiplier" if groups:
                 group = groups[int(rng.integers(len(groups)))]
                 where = int(rng.integers(len(group[4])))
@@ -109,6 +109,9 @@ def corrupt_numbers(steps: Steps, rng: np.random.Generator) -> Steps:
                 step["side"][where] = 1 - step["side"][where]
             case "tensor" if groups and names:
                 groups[int(rng.integers(len(groups)))][1] = str(rng.choice(names))
+            case "where" if step["do"] == "divide":
+                step["at"] = int(rng.integers(4))
+                step["where"] = float(step["where"] + rng.choice([-1.0, -1e-9, 1e-9, 1.0]))
             case _:
                 for key in ("parts", "at"):
                     if isinstance(step.get(key), list) and step[key]:

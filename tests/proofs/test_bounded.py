@@ -126,9 +126,9 @@ def test_what_is_no_regular_file_is_not_read(files: Files) -> None:
 
 
 def test_a_proof_of_an_older_version_is_told_so(files: Files) -> None:
-    header = {**QueryFiles.read(*files[:2]).header, "version": 1}
+    header = {**QueryFiles.read(*files[:2]).header, "version": 2}
     files[2].write_text(json.dumps(header) + "\n")
-    with pytest.raises(LimitError, match="of version 1, this checker reads version 2"):
+    with pytest.raises(LimitError, match="of version 2, this checker reads version 3"):
         read_proof(files[2], QueryFiles.read(*files[:2]))
 
 

@@ -255,6 +255,13 @@ def test_the_same_steps_give_the_same_bytes(tmp_path: Path) -> None:
         ({"do": "split", "switch": "nowhere", "at": 0}, "unknown name"),
         ({"do": "split", "switch": "SWITCH", "at": -1}, "no number"),
         ({"do": "split", "switch": "SWITCH", "at": 10**9}, "malformed"),
+        ({"do": "divide", "at": 0}, "malformed"),
+        ({"do": "divide", "at": -1, "where": 0.0}, "no number"),
+        ({"do": "divide", "at": 10**9, "where": 0.0}, "malformed"),
+        ({"do": "divide", "at": 0, "where": "0"}, "malformed"),
+        ({"do": "divide", "at": 0, "where": True}, "malformed"),
+        ({"do": "divide", "at": 0, "where": float("nan")}, "malformed"),
+        ({"do": "divide", "at": 0, "where": float("inf")}, "malformed"),
         ({"do": "close", "by": [["low", "X", [0], [0], [-1.0]]]}, "multipliers"),
         ({"do": "close", "by": [["low", "X", [0], [0], ["1"]]]}, "malformed|contradiction"),
         ({"do": "close", "by": [["low", "X", [0], [0], [float("nan")]]]}, "malformed"),
@@ -331,7 +338,7 @@ def test_the_command_line_writes_and_checks_proofs(
         (b"\xff\xfe", "no proof file"),
         (b"[" * 100_000, "no proof file"),
         (b'{"format": "salver-proof", "version": "2"}', "no salver-proof with a version"),
-        (b'{"format": "salver-proof", "version": 2}', "another network"),
+        (b'{"format": "salver-proof", "version": 3}', "another network"),
     ],
 )
 def test_what_is_no_proof_is_one_clear_line(

@@ -43,7 +43,7 @@ SPLIT = [(306, BOUNDS), (306, BOUNDS | {"probing"}), (309, BOUNDS)]
 
 def solved(folder: Path, seed: int, without: frozenset[str]) -> tuple[Query, Journal]:
     query = read_again(draw(folder, seed).query)
-    result = solve(query, Budget(60.0), Options(record=True, without=without))
+    result = solve(query, Budget(60.0), Options(record=True, without=without | {"inputs"}))
     assert result.verdict is Verdict.UNSAT
     assert result.journal is not None
     return query, result.journal

@@ -32,7 +32,7 @@ def parts_of(rng: np.random.Generator) -> Parts:
     high = np.where(rng.random(low.shape) < 0.2, np.nextafter(low, np.inf), high)
     signs = tuple(rng.integers(-1, 2, (size, count)).astype(np.int8) for size in (4, 5))
     signs[1][0] = 0
-    return Parts(low, high, signs, np.full(count, np.inf), rng.uniform(size=count))
+    return Parts(low, high, signs, np.full(count, np.inf), rng.uniform(size=count), np.full(count, None))
 
 
 def test_halves_meet_in_the_middle_and_are_the_whole() -> None:
@@ -128,7 +128,7 @@ def _holds_values(query: Query, leaf: covers.SearchNode, seed: int) -> None:
 def _part_of(leaf: covers.SearchNode) -> Parts:
     signs = tuple(leaf.signs[number][:, None] for number in range(len(leaf.signs)))
     box = (leaf.within.input_lower[:, None], leaf.within.input_upper[:, None])
-    return Parts(*box, signs, np.ones(1), np.ones(1))
+    return Parts(*box, signs, np.ones(1), np.ones(1), np.full(1, None))
 
 
 @pytest.mark.slow

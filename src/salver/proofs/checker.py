@@ -125,6 +125,11 @@ class Checker:
                 for side, branch in enumerate(sides):
                     branch.decide(_name(step["switch"], self.graph.switches), _whole(step["at"]), side)
                 return sides
+            case "divide":
+                sides = [context.copy(), context]
+                for side, branch in enumerate(sides):
+                    branch.limit(_whole(step["at"]), step["where"], side)
+                return sides
             case "case":
                 clause = _whole(step["clause"])
                 branches = [context.copy() for _ in context.alternatives[clause]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
@@ -140,6 +141,22 @@ class Context:
         empty = self.low[switch][entry] > self.high[switch][entry]
         self.closed = self.closed or bool(empty or self.low[step][entry] > self.high[step][entry])
         self.settle(switch)
+
+    def limit(self, entry: int, value: Any, side: int) -> None:
+        """Adds x >= value (`side` 1) or x <= value (`side` 0) for one entry of the input.
+
+        Raises:
+            ValueError, TypeError: the value is no finite number.
+        """
+        name = self.graph.network.input
+        low, high = self.low[name].copy(), self.high[name].copy()
+        # Rounded outwards, so that nothing lies between the sides.
+        (limit,) = (self.unit.ints if side else self.unit.ints_up)([value])
+        if side:
+            low[entry] = max(low[entry], int(limit))
+        else:
+            high[entry] = min(high[entry], int(limit))
+        self.meet(name, low, high)
 
     def drop(self, clause: int, part: int) -> None:
         """One conjunction of a clause cannot hold."""

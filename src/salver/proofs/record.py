@@ -2,13 +2,14 @@
 
 A proof is a header line and one JSON line per step, plain or gzip-compressed (docs/proofs.md has the steps):
 
-    {"format": "salver-proof", "version": 2, "network": SHA-256, "property": SHA-256}
+    {"format": "salver-proof", "version": 3, "network": SHA-256, "property": SHA-256}
     {"do": "bound", "tensor": T, "at": [entry, ...], "lower": [0 or 1, ...], "by": ROWS}
     {"do": "decide", "switch": T, "at": [...], "side": [refuted side, ...], "by": ROWS}
     {"do": "drop", "clause": c, "parts": [refuted conjunction, ...], "by": ROWS}
     {"do": "close", "by": ROWS}
     {"do": "propagate"}
     {"do": "split", "switch": T, "at": entry}     the side z >= 0 first
+    {"do": "divide", "at": entry, "where": number}     the side x >= number of the input first
     {"do": "case", "clause": c}                   its conjunctions in order
 
 The hashes are of the files' bytes, unpacked. ROWS is a list of groups [kind, tensor, deductions, entries,
@@ -45,7 +46,7 @@ MOST_QUERY_BYTES = 1 << 29
 DEEPEST = 20
 LEVEL = 4
 """Of compression: level 6 takes twice the time for a twentieth of the bytes."""
-VERSION = 2
+VERSION = 3
 _BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 
 

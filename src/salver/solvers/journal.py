@@ -111,8 +111,8 @@ class Decision:
     """What makes a node of its parent.
 
     Attributes:
-        kind: what `number` counts: `neuron` for pre-activations, `abs` for blocks, `clause`.
-        entry, side: of the neuron or of the argument of the Abs; side 1 is >= 0.
+        kind: what `number` counts: `neuron` for pre-activations, `abs` for blocks, `clause`; or `input`.
+        entry, side: of the neuron, the argument of the Abs or the input; side 1 is >= 0, or >= `where`.
         part: the conjunction that is to hold of the clause.
     """
 
@@ -121,6 +121,7 @@ class Decision:
     entry: int = -1
     side: int = -1
     part: tuple[Atom, ...] = ()
+    where: float = 0.0
 
 
 @dataclass(eq=False)
@@ -135,6 +136,7 @@ class Journal:
         program: at the root, the program whose neurons and blocks all numbers mean; None for that of the
             whole network.
         bare: the node had no bounds of its own: it was split, or closed by `closing` alone.
+        unnoted: bounds of the node were found that no pass says.
         at_root: bounds closed the whole box, and nothing but `program` is kept.
     """
 
@@ -143,5 +145,6 @@ class Journal:
     children: list[tuple[Decision, Journal]] = field(default_factory=list)
     program: Program | None = None
     bare: bool = False
+    unnoted: bool = False
     at_root: bool = False
     passes: list[Pass] = field(default_factory=list)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,7 @@ from salver.solvers.bounding.many_boxes import BoundedBoxes, bound_boxes
 from salver.solvers.hybrid.branching import branching_neuron
 from salver.solvers.hybrid.node import SearchNode
 from salver.solvers.hybrid.small_boxes import MOST_OPEN, SmallBoxes
+from salver.solvers.journal import Decision, Journal
 from salver.solvers.query import Query
 from salver.solvers.slack import slack_rows
 
@@ -49,6 +51,7 @@ class Parts:
         signs: per pre-activation int8 [size, parts], 0 where a part leaves the sign open.
         before: neurons that were open before the last cut [parts]; infinite where there was none.
         share: of the whole [parts], where every split halves it.
+        journals: where what is found in each part goes [parts], objects; None where nothing is recorded.
     """
 
     low: Array
@@ -56,6 +59,7 @@ class Parts:
     signs: tuple[Signs, ...]
     before: Array
     share: Array
+    journals: Any
 
     @property
     def count(self) -> int:
@@ -63,9 +67,8 @@ class Parts:
 
     def pick(self, chosen: Indices | Flags | slice) -> Parts:
         signs = tuple(sign[:, chosen] for sign in self.signs)
-        return Parts(
-            self.low[:, chosen], self.high[:, chosen], signs, self.before[chosen], self.share[chosen]
-        )
+        rest = (self.before[chosen], self.share[chosen], self.journals[chosen])
+        return Parts(self.low[:, chosen], self.high[:, chosen], signs, *rest)
 
     @staticmethod
     def joined(parts: Sequence[Parts]) -> Parts:
@@ -76,6 +79,7 @@ class Parts:
             tuple(np.concatenate(sides, axis=1) for sides in signs),
             np.concatenate([part.before for part in parts]),
             np.concatenate([part.share for part in parts]),
+            np.concatenate([part.journals for part in parts]),
         )
 
 
@@ -92,10 +96,13 @@ class Cover:
         leaves: nodes that are left to the search.
         bounded: parts so far.
         closed, done: share of the whole that was refuted, and with what is left to the search.
+        root: journal of the whole where a proof is asked for, which `handed_over` gives the splits; journal:
+            where they are until then.
     """
 
     query: Query
     within: Bounds
+    root: Journal | None = None
     few: int = FEW
     waiting: Parts = field(init=False)
     small: list[tuple[SearchNode, float]] = field(default_factory=list)
@@ -108,7 +115,8 @@ class Cover:
         known = self.within
         signs = tuple(sign[:, None] for sign in known.signs)
         box = (known.input_lower[:, None], known.input_upper[:, None])
-        self.waiting = Parts(*box, signs, np.full(1, np.inf), np.ones(1))
+        self.journal = None if self.root is None else Journal()
+        self.waiting = Parts(*box, signs, np.full(1, np.inf), np.ones(1), np.array([self.journal], object))
         self._refutation, self._small_boxes = _Refutation(self.query), SmallBoxes(self.query)
         program = self.query.program
         cells = (program.input_size + 1) * sum(block.size for block in program.blocks)
@@ -151,7 +159,7 @@ class Cover:
         parts = replace(parts, signs=tuple(found.bounds.signs))
         tried = left & (open_ <= MOST_OPEN) & self._small_boxes.possible
         for part in np.flatnonzero(left).tolist():
-            node = self._node(found, part)
+            node = self._node(found, part, parts.journals[part])
             if tried[part]:
                 self.small.append((node, float(parts.share[part])))
             else:
@@ -162,6 +170,12 @@ class Cover:
         halves = _cut(parts.pick(cut), effect[:, cut].argmax(axis=0), open_[cut])
         self.waiting = Parts.joined([self.waiting, *halves])
         return middles
+
+    def handed_over(self) -> list[SearchNode]:
+        """The nodes that are left, in the place of all that the journal of the whole says of its parts."""
+        if self.root is not None and self.journal is not None:
+            self.root.children = self.journal.children
+        return self.leaves
 
     def line(self) -> str:
         """Counts for the log."""
@@ -183,20 +197,22 @@ class Cover:
         for side in (-1, 1):
             signs[pre] = signs[pre].copy()
             signs[pre][neuron] = side
-            part = Parts(*box, tuple(signs), np.full(1, np.inf), np.full(1, share / 2))
+            journal = _child(node.journal, Decision("neuron", pre, neuron, int(side > 0)))
+            rest = (np.full(1, np.inf), np.full(1, share / 2), np.array([journal], object))
+            part = Parts(*box, tuple(signs), *rest)
             self.waiting = Parts.joined([self.waiting, part])
 
-    def _node(self, found: BoundedBoxes, at: int) -> SearchNode:
+    def _node(self, found: BoundedBoxes, at: int, journal: Journal | None) -> SearchNode:
         """The node of a box, with its bounds: then it needs none of its own."""
         low, high = found.bounds.output_lower[:, at].copy(), found.bounds.output_upper[:, at].copy()
         known = replace(found.of(at), output_lower=low, output_upper=high, ball=self.within.ball)
-        return SearchNode(dict(enumerate(known.signs)), known, bounded=True)
+        return SearchNode(dict(enumerate(known.signs)), known, bounded=True, journal=journal)
 
     def _leave(self, node: SearchNode) -> None:
         """Leaves a node to the search, with its bounds while there is room for them."""
         if len(self.leaves) * sum(block.size for block in self.query.program.blocks) >= KEPT:
             within = boxed(self.within, node.within.input_lower, node.within.input_upper)
-            node = SearchNode(node.signs, within)
+            node = SearchNode(node.signs, within, journal=node.journal)
         self.leaves.append(node)
 
 
@@ -234,7 +250,21 @@ def _cut(parts: Parts, inputs: Indices, open_: Indices) -> list[Parts]:
     """Both halves of each part, cut across an input of its own in the middle."""
     at = (inputs, np.arange(parts.count))
     middle = parts.low[at] + (parts.high[at] - parts.low[at]) / 2
+    journals = [
+        [_child(journal, Decision("input", -1, entry, side, where=where)) for side in (0, 1)]
+        for journal, entry, where in zip(parts.journals, inputs.tolist(), middle.tolist(), strict=True)
+    ]
+    lower, upper = np.array(journals, object).reshape(-1, 2).T
     low, high = parts.low.copy(), parts.high.copy()
     low[at], high[at] = middle, middle
     half = replace(parts, before=open_.astype(np.float64), share=parts.share / 2)
-    return [replace(half, high=high), replace(half, low=low)]
+    return [replace(half, high=high, journals=lower), replace(half, low=low, journals=upper)]
+
+
+def _child(journal: Journal | None, decision: Decision) -> Journal | None:
+    """The journal of a part that a decision makes, where that is recorded."""
+    if journal is None:
+        return None
+    journal.bare = True  # what bounds say of a part that they do not close, they say better of its parts
+    journal.children.append((decision, Journal(unnoted=True)))
+    return journal.children[-1][1]

@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from salver.solvers.alternatives import without_refuted
-from salver.solvers.bounding.bounds import Bounds
 from salver.solvers.bounding.forward import MOST_INPUTS
 from salver.solvers.bounding.reduced import Reduction
 from salver.solvers.bounding.stacked import stacked
@@ -84,7 +83,7 @@ def solve(query: Query, budget: Budget, options: Options) -> Result:
     from salver.solvers.hybrid.class_tree import ClassTree
     from salver.solvers.hybrid.tree import search
 
-    cover = _cover(query, options, bounds, took)
+    cover = _cover(query, options, root, took)
     if classes is None and "classes" not in options.without:
         classes = ClassTree(query, bounds, journal is not None, started=started)
     result = search(query, budget, options, [root], attack=attack, cover=cover, classes=classes)
@@ -105,16 +104,15 @@ def _classes_first(query: Query, reduction: Reduction, budget: Budget, started: 
     return ClassTree(*alone, started=started, wait=0.0, granted=min(AHEAD * took, AHEAD_MOST * budget.left))
 
 
-def _cover(query: Query, options: Options, bounds: Bounds, took: float) -> CoverTurns | None:
+def _cover(query: Query, options: Options, root: SearchNode, took: float) -> CoverTurns | None:
     """A cover of the box; None for many inputs, and where it is left out.
 
     Args:
         took: seconds of bounding the root.
     """
-    # The format of proofs has no cuts of inputs.
-    if "inputs" in options.without or options.record or query.program.input_size > MOST_INPUTS:
+    if "inputs" in options.without or query.program.input_size > MOST_INPUTS:
         return None
     from salver.solvers.hybrid.cover import Cover
     from salver.solvers.hybrid.turns import CoverTurns
 
-    return CoverTurns(Cover(query, bounds), longest=took)
+    return CoverTurns(Cover(query, root.within, root.journal), longest=took)

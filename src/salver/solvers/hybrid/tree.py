@@ -175,7 +175,7 @@ class TreeSearch:
         print(f"cover: {cover.cover.line()}", file=sys.stderr)
         self.cover = None
         if cover.pays:
-            pending[:], self.doubt = cover.cover.leaves, ""
+            pending[:], self.doubt = cover.cover.handed_over(), ""
 
     def _node(self, node: SearchNode) -> Result | list[SearchNode]:
         """A verdict about the node, or the nodes that it is split into."""

@@ -45,7 +45,7 @@ WORTH_BOUNDING = 0.9
 """A bound is proven when it leaves at most this share of a range, or decides a sign."""
 WORTH_STATING = 0.02
 """A side of a range is proven when it moves by this share of the range, or decides a sign."""
-WORTH_FOLLOWING = 5e-4
+WORTH_FOLLOWING = 1e-2
 """The same where the journal says that the search has moved the side; what rests on it there, does here."""
 
 

@@ -7,7 +7,9 @@ then goes back from each closing and keeps what it rests on, and that alone goes
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -37,6 +39,9 @@ class FloatUnit(Unit):
     @property
     def one(self) -> int:
         return 1
+
+    def ints(self, values: Iterable[Fraction | float]) -> Any:
+        return np.array(list(values), np.float64)
 
     def floor(self, product: Any) -> Any:
         return product
@@ -101,15 +106,19 @@ class Draft(Context):
         self.closed = self.closed or (moved and bool((self.low[step] > self.high[step]).any()))
 
     def decide(self, switch: str, entry: int, side: int, number: int = GIVEN) -> None:
-        at = np.arange(self.graph.sizes[switch]) == entry
-        by = np.full(len(at), number)
-        ends = self.low if side else self.high
         for name, limit in ((STEP + switch, float(side)), (switch, 0.0)):
-            known = ends[name]
-            moved = at & (known < limit if side else known > limit)
-            self._put(name, 1 - side, moved, np.full(len(at), limit), by)
-            self.closed = self.closed or bool(self.low[name][entry] > self.high[name][entry])
+            self._limit(name, entry, limit, side, number)
         self.settle(switch)
+
+    def limit(self, entry: int, value: Any, side: int) -> None:
+        self._limit(self.graph.network.input, entry, float(value), side, GIVEN)
+        self.settle(self.graph.network.input)
+
+    def _limit(self, name: str, entry: int, value: float, side: int, number: int) -> None:
+        known = (self.low if side else self.high)[name]
+        moved = (np.arange(len(known)) == entry) & (known < value if side else known > value)
+        self._put(name, 1 - side, moved, np.full(len(known), value), np.full(len(known), number))
+        self.closed = self.closed or bool(self.low[name][entry] > self.high[name][entry])
 
     def drop(self, clause: int, part: int, number: int = GIVEN) -> None:
         self.alternatives[clause] = self.alternatives[clause] - {part}
@@ -175,7 +184,7 @@ class DraftChecker(Checker):
         before, first = context.copy(), self.deductions
         left: list[Context] = [context]
         match step["do"]:
-            case "split" | "case":
+            case "split" | "divide" | "case":
                 left = super()._apply(context, step)
             case "bound":
                 self._bound(context, step)

@@ -37,7 +37,7 @@ def _taken(draft: DraftChecker, tree: Tree) -> list[Any] | None:
         for step, nodes in tree.get(node, []):
             if context.closed:
                 break
-            if step["do"] in ("split", "case", "bound"):
+            if step["do"] in ("split", "divide", "case", "bound"):
                 contexts = checker.apply(context, step)
                 if len(contexts) != len(nodes):
                     return None
@@ -79,7 +79,7 @@ class Needed:
             step = drafted.step
             if step["do"] == "case":
                 self._need_dropped(drafted.before, step["clause"])
-            elif step["do"] != "split":
+            elif step["do"] not in ("split", "divide"):
                 chosen = self.flags[drafted.first : drafted.first + drafted.count]
                 if not chosen.any():
                     continue

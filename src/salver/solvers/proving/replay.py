@@ -35,7 +35,7 @@ def replay(deductions: Deductions, context: Context, journal: Journal, budget: B
         if not leaf:
             return not context.closed
     if journal.passes:
-        if journal.program is not None:
+        if journal.program is not None or journal.unnoted:
             bound_and_drop(deductions, context)
         _follow(deductions, context, journal, waiting, budget)
         # More is open here where copies of a network implied signs, which is no pass.
@@ -82,13 +82,11 @@ def _follow(
             drop(deductions, context)
         if journal.closing is not None:
             _refute(deductions, context, journal, [])
-        elif leaf and noted is journal.passes[0]:
-            # What bounds closed there, after some passes more, the linear relaxation often closes at once.
-            _refute(deductions, context, journal, waiting)
-            if not context.closed:
-                _relax(deductions, context)
     if waiting and not context.closed:
         _refute(deductions, context, journal, waiting)
+    if leaf and journal.closing is None and not context.closed:
+        # What bounds closed there by ranges a little narrower, the linear relaxation often closes at once.
+        _relax(deductions, context)
 
 
 def _relax(deductions: Deductions, context: Context) -> int:
@@ -144,6 +142,9 @@ def children(
         known = {clause.index(decision.part): child for decision, child in journal.children}
         left = sorted(context.alternatives[first.number], reverse=True)
         step: dict[str, Any] = {"do": "case", "clause": first.number}
+    elif first.kind == "input":
+        known, left = {decision.side: child for decision, child in journal.children}, [0, 1]
+        step = {"do": "divide", "at": first.entry, "where": first.where}
     else:
         known = {decision.side: child for decision, child in journal.children}
         switch, entry = _switch(deductions, first)

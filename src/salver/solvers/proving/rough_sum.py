@@ -178,7 +178,8 @@ class RoughSum(RowSum):
         self.size = self.size + (positive - negative) @ np.maximum(np.abs(low), np.abs(high))
         ball = self.query.ball
         if ball is not None and name == self.graph.network.input:
-            least = np.fmax(least, coefficients @ ball.centre + ball.least(coefficients, low, high))
+            box = (self.query.root.low[name], self.query.root.high[name])
+            least = np.fmax(least, coefficients @ ball.centre + ball.least(coefficients, *box))
         if self.used is not None:
             share, root = NEGLIGIBLE * self.size[:, None], self.query.root
             self._mark(name, 0, (positive * (low - root.low[name]) > share).any(axis=0))
