@@ -21,6 +21,7 @@ from salver.nets.onnx.reader import from_model
 from salver.nets.program import Program
 from salver.nets.runtime import Runtime
 from salver.solvers.journal import Journal
+from salver.solvers.kinks import SINGLE, near_kink, outputs_over_the_reals
 from salver.solvers.replay import LiftedReplay
 from salver.spec import Property, float32_down, float32_up, plain
 from salver.spec.terms import Tensor, read_term_query
@@ -31,8 +32,6 @@ REAL_TOLERANCE = 1e-5
 absolute values that the outputs are added up from."""
 NEAR = 1e-6
 """Distance from a bound, relative to the larger bound, that is put down to a library's tolerances."""
-KINK_TOLERANCE = 1e-6
-"""The same for pre-activations, of which fewer roundings have been added up."""
 
 
 class Verdict(StrEnum):
@@ -195,8 +194,8 @@ class Query:
     def confirm(self, x: Array) -> Array | None:
         """The witness as it will be printed if it survives strict replay (tolerance 0), else None.
 
-        It must also hold in float64: a point that rounding alone carries over z = 0 satisfies the query
-        in ONNX Runtime's arithmetic, but not over the reals.
+        It must also hold over the reals: a point that rounding alone carries over z = 0 satisfies the query
+        in ONNX Runtime's arithmetic alone.
         """
         point = self.clip(x)
         if not self.admits(point):
@@ -206,7 +205,7 @@ class Query:
             return None
         if self.lifted is not None and not self.lifted.holds(point, outputs):
             return None
-        exact = self._whole.evaluate(point[None])[0][0]
+        exact = outputs_over_the_reals(self._whole, point)
         return point if self.prop.outputs_satisfied(exact, self.rounding(point)) else None
 
     def confirm_near(self, x: Array) -> Array | None:
@@ -227,16 +226,8 @@ class Query:
         return REAL_TOLERANCE * float(self._whole.output.magnitude(largest).max(initial=0.0))
 
     def on_kink(self, x: Array) -> bool:
-        """Whether rounding alone may carry `x` [n] over some z = 0, where the saliency map jumps.
-
-        Nothing rounds in a z that adds up zeros, such as that of a place outside an image.
-        """
-        _, pre, values = self._whole.evaluate(x[None])
-        largest = {block: np.abs(value[0]) for block, value in values.items()}
-        return any(
-            bool((np.abs(pre[number][0]) < KINK_TOLERANCE * affine.magnitude(largest)).any())
-            for number, affine in ((k, self._whole.pre[k].affine) for k in self._whole.jumps)
-        )
+        """Whether single precision may carry `x` [n] over some z = 0, where the saliency map jumps."""
+        return near_kink(self._whole, x, SINGLE)
 
 
 Solver = Callable[[Query, Budget, Options], Result]
