@@ -24,7 +24,7 @@ from salver.nets import network as nets
 from salver.nets import operators as ops
 from salver.proofs.checker import Checker, check
 from salver.proofs.context import Context
-from salver.proofs.row_sum import PRODUCT_ROWS, RejectedError
+from salver.proofs.row_sum import PRODUCT_ROWS, Atoms, RejectedError, RowSum
 from salver.proofs.vnnlib_file import ExactProperty
 from salver.solvers.hybrid.solver import solve
 from salver.solvers.proving.search import prove
@@ -68,6 +68,18 @@ def test_ranges_of_products_are_rounded_outwards(square: bool, ends: tuple[float
     assert context.low["p"][0] * one <= least
     assert context.high["p"][0] * one >= max(products)
     assert (context.high["p"][0] - 1) * one < max(products)
+
+
+def test_digits_that_a_coefficient_loses_never_raise_a_bound() -> None:
+    """0.1 times three units is no whole number of units; what is lost weighs a thousandfold at x = -1000."""
+    tenth = ops.Linear(np.array([[0.1]], np.float32), np.zeros(1, np.float32))
+    network = nets.Network("X", 1, (ops.Node("y", tenth, ("X",), (1,)),), "y")
+    graph, prop = graph_of(network), asked([-1000.0], [-1000.0])
+    context = Context.start(graph, prop)
+    rows = RowSum(graph, Atoms.of(prop), context, 1)
+    rows.add("y", np.zeros(1, np.intp), np.zeros(1, np.intp), np.array([3], object))
+    exactly = Fraction(float(np.float32(0.1))) * -1000 * 3
+    assert exactly - 2000 < int(rows.least({})[0]) <= exactly
 
 
 def close(*rows: tuple[str, float], atom: float = 1.0) -> dict[str, Any]:
