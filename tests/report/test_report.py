@@ -288,6 +288,26 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     assert path.read_text() == "old\n"
 
 
+def test_half_a_folder_does_not_stand_in_the_way_of_the_next_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    def tried() -> None:
+        with monkeypatch.context() as patched, files.whole_folder(tmp_path / "out"):
+            write_atomically(tmp_path / "out" / "first", "done\n")
+            patched.setattr(files.os, "fsync", full)
+            write_atomically(tmp_path / "out" / "second", "new\n")
+
+    with pytest.raises(SalverError, match="free some space"):
+        tried()
+    assert list(tmp_path.iterdir()) == []
+    with files.whole_folder(tmp_path / "out"):
+        write_atomically(tmp_path / "out" / "first", "done\n")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["first"]
+
+
 def test_a_folder_that_cannot_be_made_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SalverError) as caught:

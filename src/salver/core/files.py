@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import difflib
 import os
+import shutil
 import tempfile
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,23 @@ def named_new_folder(parent: Path, name: str) -> Path:
     except OSError as error:
         raise file_error(error, folder, "made") from error
     return folder
+
+
+@contextlib.contextmanager
+def whole_folder(folder: Path) -> Iterator[None]:
+    """Makes a folder, and takes it away again where what is written into it fails.
+
+    Half a folder would stand in the way of the next try.
+
+    Raises:
+        SalverError: it is there, or cannot be made.
+    """
+    named_new_folder(folder.parent, folder.name)
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def sync(path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from salver.core.files import named_new_folder, refuse_existing, refuse_missing_parent, write_atomically
+from salver.core.files import refuse_existing, refuse_missing_parent, whole_folder, write_atomically
 from salver.metrics.measurement import Measurement, printed, rounded
 from salver.points.picture import panel_source
 from salver.report.side_by_side import Side, SideBySide, panels
@@ -97,10 +97,10 @@ def write_page(page: Page, frame: pd.DataFrame, folder: Path) -> None:
     """
     refuse_folder(folder)
     document, witnesses = page.document, _witnesses(page)
-    named_new_folder(folder.parent, folder.name)
-    write_atomically(folder / "index.html", document)
-    write_atomically(folder / "metrics.csv", frame.to_csv(index=False))
-    write_atomically(folder / "witnesses.npz", witnesses)
+    with whole_folder(folder):
+        write_atomically(folder / "index.html", document)
+        write_atomically(folder / "metrics.csv", frame.to_csv(index=False))
+        write_atomically(folder / "witnesses.npz", witnesses)
 
 
 def _part(rows: Sequence[Measurement]) -> MetricPart:

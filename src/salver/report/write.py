@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from salver.core.confined import refuse_other_than_folders, write_inside
-from salver.core.files import named_new_folder
+from salver.core.files import whole_folder
 from salver.families.instance import Instance
 from salver.families.selection import EVERYTHING, Selection
 from salver.judge.judged import Judged, judge_records
@@ -170,13 +170,12 @@ def write_report(found: Results, material: Material, drawing: Drawing, into: Pat
     for plot in drawing():
         files |= {f"{plot.name}.svg": plot.svg, f"{plot.name}.pdf": plot.pdf}
         files[f"{plot.name}.tex"] = first + plot.tex
-    if into is not None:
-        named_new_folder(into.parent, into.name)
-    refuse_other_than_folders(target, ["results"])
-    for name, content in files.items():
-        write_inside(target, name, content)
-    _remove_outdated(target, files)
-    write_inside(target, "index.html", page)
+    with contextlib.nullcontext() if into is None else whole_folder(into):
+        refuse_other_than_folders(target, ["results"])
+        for name, content in files.items():
+            write_inside(target, name, content)
+        _remove_outdated(target, files)
+        write_inside(target, "index.html", page)
     return target / "index.html"
 
 
