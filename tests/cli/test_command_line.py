@@ -190,6 +190,13 @@ def test_a_bench_gives_programs_its_tables_alone(
     assert capsys.readouterr().out == "for people\n"
 
 
+@pytest.mark.parametrize("name", ["cam", "kernels"])
+def test_the_help_of_a_bench_has_its_own_options_first(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(app, ["bench", name, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert text.index(" --most ") < text.index(" --seed ") < text.index(" --json ") < text.index(" --help ")
+
+
 def test_a_skipped_bench_has_no_tables(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

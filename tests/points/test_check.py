@@ -21,6 +21,7 @@ from salver.nets.operators import Linear, Node, Relu
 from salver.oracle.enumerate import enumerate_query
 from salver.points.check import check_within
 from salver.points.decide import QueryFolder, decide
+from salver.points.limit import TimeOverError
 from salver.points.options import Solving
 from salver.points.point_question import ask
 from salver.report.axes import entry_name
@@ -379,6 +380,29 @@ def test_an_input_beyond_the_radius_breaks_nothing_within_it(norm: str) -> None:
     beyond = salver.check(flips_at(3e-5), x, "label-changes", epsilon=7e-5, norm=norm)
     assert beyond.robust is False
     assert beyond.distance == 2.0**-14
+
+
+@pytest.mark.parametrize("epsilon", [0.35 - 0.1, 0.7 - 0.2, 0.25])
+def test_a_radius_that_a_sum_rounds_up_loses_no_counterexample(epsilon: float) -> None:
+    """0.5 + (0.35 - 0.1) is 0.75 in double precision, and 0.75 is farther from 0.5 than that."""
+    found = salver.check(flips_at(-999.3), np.array([0.5], np.float32), "label-changes", epsilon=epsilon)
+    assert found.robust is False
+    assert found.distance <= epsilon
+
+
+def test_a_counterexample_lies_within_where_no_time_is_left_for_a_clearer_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Single precision holds no 0.8: the attack finds the corner, which lies beyond the radius."""
+
+    def late(*_: object) -> np.ndarray:
+        raise TimeOverError
+
+    monkeypatch.setattr("salver.points.decide.clearer", late)
+    x = np.array([0.5], np.float32)
+    found = salver.check(flips_at(-999.3), x, "label-changes", epsilon=0.3, solver="falsify")
+    assert found.robust is False
+    assert found.distance <= 0.3
 
 
 def test_a_radius_is_broken_where_the_counterexample_is() -> None:

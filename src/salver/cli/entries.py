@@ -94,10 +94,10 @@ class LateCommand(HelpfulCommand):
 
     @property
     def params(self) -> list[Any]:
-        """The command's own parameters, then the further ones; Typer adds to the list."""
+        """The further parameters, then the command's own, such as `--json`; Typer adds to the list."""
         if self._late is None:
             self._late = _as_typer_reads(self.late_options())
-            self._own += self._late
+            self._own[:0] = self._late
         return self._own
 
     @params.setter

@@ -129,12 +129,13 @@ def decide(
     _refuse_wrong_graph(asked, query)
     result = _solved(solver, query, budget, Options(seed=solving.seed, record=record))
     if result.verdict is Verdict.SAT and result.witness is not None:
-        witness = result.witness
+        region = inner_region(asked, epsilon)
+        witness = brought_within(query, result.witness, *region)
         with contextlib.suppress(TimeOverError), stopped_after(budget.left), threadpool_limits(1):
             if nearest:
                 witness = nearer(query, witness, asked.posed.point.centre, asked.norm)
             else:
-                witness = clearer(query, witness, *inner_region(asked, epsilon), solving.seed)
+                witness = clearer(query, witness, *region, solving.seed)
         return _with_witness(query, asked, epsilon, result, witness)
     if result.verdict is Verdict.UNSAT and solver.certified:
         return Decided(Robustness.ROBUST, result)
@@ -183,9 +184,19 @@ def _with_witness(
 def inner_region(asked: PointQuestion, epsilon: float) -> tuple[Box, Ball | None]:
     """Box [n], [n] and ball rounded inwards: the query's, rounded outwards, hold inputs that are farther."""
     centre, (low, high) = asked.posed.point.centre, asked.given.limits
-    least, most = np.maximum(centre - epsilon, low), np.minimum(centre + epsilon, high)
+    least = float32_up(np.maximum(centre - epsilon, low))
+    most = float32_down(np.minimum(centre + epsilon, high))
+    # Of a radius such as 0.35 - 0.1 a sum is rounded to a number of binary32, which is farther.
+    least = float32_up(np.where(centre - least > epsilon, np.nextafter(least, np.inf), least))
+    most = float32_down(np.where(most - centre > epsilon, np.nextafter(most, -np.inf), most))
     inner = Ball(centre, float(float32_down(epsilon * epsilon))) if asked.norm == "l2" else None
-    return (float32_up(least), float32_down(most)), inner
+    return (least, most), inner
+
+
+def brought_within(query: Query, witness: Array, box: Box, ball: Ball | None = None) -> Array:
+    """The counterexample [n] of a box, and of a ball, next to one beside them; that one where it is none."""
+    moved = query.confirm(inside(witness[None], box, ball)[0])
+    return witness if moved is None else moved
 
 
 def clearer(query: Query, witness: Array, box: Box, ball: Ball | None = None, seed: int = 0) -> Array:
