@@ -15,6 +15,7 @@ from experiments.soundness.queries import draw
 from salver.core.errors import SalverError
 from salver.nets.affine import Affine, add, apply
 from salver.nets.network import Network, lower
+from salver.nets.onnx.writer import to_bytes, to_model
 from salver.nets.operators import Linear, Node, Relu, Sub
 from salver.oracle.enumerate import enumerate_query
 from salver.oracle.exact import exact_outputs
@@ -24,10 +25,12 @@ from salver.solvers.bounding.propagation import propagate
 from salver.solvers.hybrid import tree
 from salver.solvers.hybrid.interior import interior_point
 from salver.solvers.hybrid.node import root_node, tighten
+from salver.solvers.hybrid.probing import probe
 from salver.solvers.hybrid.solver import solve
 from salver.solvers.milp.model import build
-from salver.solvers.query import Budget, Options, Query, Verdict
+from salver.solvers.query import Budget, Options, Query, Result, Verdict
 from salver.solvers.registry import SOLVERS
+from salver.spec import Atom, Property
 from salver.spec.truth import Truth
 
 SEEDS = range(305, 313)
@@ -187,8 +190,6 @@ def test_a_narrow_part_has_its_point_found(tmp_path):
         Node("z", Linear(weight, np.zeros(1, np.float32)), ("X",), (1,)),
         Node("Y", Relu(), ("z",), (1,)),
     )
-    from salver.nets.onnx.writer import to_bytes, to_model
-    from salver.spec import Atom, Property
 
     network = Network("X", 2, nodes, "Y")
     path = tmp_path / "narrow.onnx"
@@ -200,3 +201,30 @@ def test_a_narrow_part_has_its_point_found(tmp_path):
         Query(path, network, prop), Budget(30.0), Options(without=frozenset({"attack", "backend"}))
     )
     assert result.verdict is Verdict.SAT
+
+
+def test_a_node_is_closed_by_a_refutation_however_much_is_decided(tmp_path):
+    """40 neurons that linear programs alone decide, ten at a time, and a point with all of them on."""
+    size = 40
+    nodes = (
+        Node("z", Linear(np.eye(size, dtype=np.float32), np.zeros(size, np.float32)), ("X",), (size,)),
+        Node("h", Relu(), ("z",), (size,)),
+        Node("Y", Linear(np.ones((1, size), np.float32), np.zeros(1, np.float32)), ("h",), (1,)),
+    )
+    clause = ((Atom(0, ">=", constant=size - 0.5),),)
+    prop = Property(-np.ones(size), np.ones(size), (clause,), 1)
+    network, path = Network("X", size, nodes, "Y"), tmp_path / "sum.onnx"
+    path.write_bytes(to_bytes(to_model(network)))
+    query = Query(path, network, prop)
+    without = frozenset({"attack", "backend", "halfspaces", "backward"})
+    decided = []
+
+    def kept(*given, **named):
+        decided.append(probe(*given, **named))
+        return decided[-1]
+
+    searched = tree.TreeSearch(query, Budget(30.0), Options(without=without))
+    with mock.patch.object(tree, "probe", kept):
+        found = searched._node(root_node(query))
+    assert not (isinstance(found, Result) and found.verdict is Verdict.UNSAT)
+    assert max(one.decided for one in decided) >= size // 4

@@ -20,6 +20,7 @@ from salver.solvers.hybrid.node import root_node
 from salver.solvers.hybrid.small_boxes import SmallBoxes
 from salver.solvers.query import Query
 from salver.spec.property import Atom
+from tests.builders.choices import choice
 from tests.builders.small_queries import random_query
 
 Array = np.ndarray
@@ -162,3 +163,20 @@ def test_a_cover_whose_back_end_fails_leaves_its_boxes(
             cover.step()
         left += len(cover.leaves)
     assert left >= 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [2, 3])
+def test_one_refuted_alternative_of_several_that_are_left_closes_no_box(count: int) -> None:
+    """Ranges leave all of them; programs refute all but the last, which has points."""
+    refuted = 0
+    for seed in range(5):
+        made = choice(seed, count)
+        [clause] = made.query.prop.clauses
+        bounds = root_node(made.query).within
+        alone = made.query.asking(replace(made.query.prop, clauses=(clause[:-1],)))
+        refuted += SmallBoxes(alone).decide(bounds).closed
+        for order in (clause, clause[::-1]):
+            asked = made.query.asking(replace(made.query.prop, clauses=(order,)))
+            assert not SmallBoxes(asked).decide(bounds).closed
+    assert refuted >= 3
