@@ -18,7 +18,7 @@ from torch import nn
 
 from salver.core.records import Record
 from salver.zoo.attacks import Limits
-from salver.zoo.regimes import label_gradient, softplus_view
+from salver.zoo.objectives import label_gradient, softplus_view
 
 Kind = Literal["er", "mse"]
 OFFSET = 1e-2

@@ -38,7 +38,12 @@ TABLES = ("torch", "pandas", "sklearn", "salver.api")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "heavy"),
-    [("salver.run.job", READING + TABLES), ("salver.judge.verdicts", TABLES), ("salver.api", TABLES[:-1])],
+    [
+        ("salver.run.job", READING + TABLES),
+        ("salver.judge.verdicts", TABLES),
+        ("salver.publish.folder, salver.publish.verify", TABLES),
+        ("salver.api", TABLES[:-1]),
+    ],
 )
 def test_a_stage_brings_no_library_that_another_one_needs(module: str, heavy: tuple[str, ...]) -> None:
     """Each worker and each process of a run would pay for it."""

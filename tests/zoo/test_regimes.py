@@ -17,12 +17,7 @@ from salver.zoo import networks as zoo
 from salver.zoo.attacks import attacked_accuracy, fgsm, pgd
 from salver.zoo.datasets import load
 from salver.zoo.networks import ZOO, NetSpec, pinned, trained, weights_sha256
-from salver.zoo.regimes import (
-    Adversarial,
-    Guided,
-    Plain,
-    R2et,
-    Softplus,
+from salver.zoo.objectives import (
     guided_loss,
     label_gradient,
     lowest,
@@ -31,6 +26,7 @@ from salver.zoo.regimes import (
     ranking_term,
     softplus_view,
 )
+from salver.zoo.regimes import Adversarial, Guided, Plain, R2et, Softplus
 from salver.zoo.training import isolated_torch, train
 
 ROWS, FEATURES, CLASSES = 6, 9, 3

@@ -84,7 +84,7 @@ def test_a_second_call_reads_the_cache_and_no_data(monkeypatch: pytest.MonkeyPat
     def not_again(*_: object) -> None:
         raise AssertionError("trained or loaded again")
 
-    monkeypatch.setattr(zoo, "train", not_again)
+    monkeypatch.setattr("salver.zoo.training.train", not_again)
     monkeypatch.setattr(zoo, "load", not_again)
     second = trained(QUICK, 0)
     assert weights_sha256(second) == weights_sha256(first)

@@ -8,14 +8,13 @@ import json
 import math
 import zipfile
 from collections.abc import Iterable
+from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
 from pydantic import Field
-from torch import nn
 
 from salver.core.errors import SalverError
 from salver.core.files import write_atomically
@@ -23,10 +22,13 @@ from salver.core.records import Record
 from salver.nets.torch_bridge import from_torch
 from salver.zoo.datasets import cache_dir, fingerprint, load
 from salver.zoo.regimes import Adversarial, Guided, Plain, R2et, Regime, Softplus
-from salver.zoo.training import TRAINING_CODE, isolated_torch, train
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Architecture = tuple[int, ...] | Literal["conv_small", "conv_gap", "conv_gap_deep", "conv_dense", "conv_pool"]
 PINS = Path(__file__).with_name("pins.json")
+TRAINING_CODE = 1
 
 
 class NetSpec(Record):
@@ -150,6 +152,8 @@ def build(spec: NetSpec, input_shape: tuple[int, ...], classes: int) -> nn.Seque
     Raises:
         SalverError: a convolutional architecture is asked for inputs that are not images.
     """
+    from torch import nn
+
     if isinstance(spec.architecture, tuple):
         widths = (int(np.prod(input_shape)), *spec.architecture)
         layers: list[nn.Module] = []
@@ -198,6 +202,10 @@ def trained(spec: NetSpec, seed: int, data_dir: Path | None = None) -> nn.Sequen
     Raises:
         SalverError: the data set is unknown or not on this machine, or training diverged.
     """
+    import torch
+
+    from salver.zoo.training import isolated_torch, train
+
     stored = cache_dir() / "weights" / f"{weights_key(spec, seed, data_dir)}.npz"
     with torch.random.fork_rng(devices=[]):
         cached = read_weights(spec, stored)
@@ -221,7 +229,7 @@ def weights_key(spec: NetSpec, seed: int, data_dir: Path | None = None) -> str:
         str(seed),
         fingerprint(spec.dataset, data_dir),
         str(TRAINING_CODE),
-        torch.__version__.split("+")[0],
+        version("torch").split("+")[0],
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:20]
 
@@ -236,6 +244,8 @@ def packed(module: nn.Sequential, input_shape: tuple[int, ...], classes: int) ->
 
 def read_weights(spec: NetSpec, path: Path) -> nn.Sequential | None:
     """The module stored by `packed`; None where there is none or it is damaged (and is trained again)."""
+    import torch
+
     if not path.is_file():
         return None
     try:
@@ -251,6 +261,8 @@ def read_weights(spec: NetSpec, path: Path) -> nn.Sequential | None:
 
 def weights_sha256(module: nn.Sequential) -> str:
     """Hash of the network as it is written to ONNX: structure and float32 weights, not names."""
+    from torch import nn
+
     first = module[0]
     if isinstance(first, nn.Unflatten):
         inputs = math.prod(int(size) for size in first.unflattened_size)

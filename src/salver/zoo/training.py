@@ -16,9 +16,9 @@ from torch import nn
 
 from salver.core.errors import SalverError
 from salver.zoo.datasets import Dataset
-from salver.zoo.regimes import Plain, Regime, objective
+from salver.zoo.objectives import objective
+from salver.zoo.regimes import Plain, Regime
 
-TRAINING_CODE = 1
 PLAIN = Plain()
 WEIGHT_STEP = 2.0**-12
 
