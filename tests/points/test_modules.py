@@ -97,6 +97,7 @@ def test_maps_of_other_methods_have_their_own_shape(method: str, entries: dict[s
     assert len(found.plot().panels) == (6 if found.witness is not None else 2)
 
 
+@pytest.mark.slow
 def test_a_program_of_torch_export_is_a_module_too(tmp_path: Path) -> None:
     module = Pooled().eval()
     torch.export.save(torch.export.export(module, (torch.zeros(1, 1, 6, 6),)), tmp_path / "net.pt2")

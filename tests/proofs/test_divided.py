@@ -38,6 +38,7 @@ def covered(folder: Path, seed: int) -> tuple[Query, Journal]:
     return query, journal
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [300, 317, 327])
 def test_a_cover_that_closes_a_query_has_a_proof(tmp_path: Path, seed: int) -> None:
     query, journal = covered(tmp_path, seed)
@@ -49,6 +50,7 @@ def test_a_cover_that_closes_a_query_has_a_proof(tmp_path: Path, seed: int) -> N
     naive_check(query.network, query.prop, steps)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [317, 324])
 def test_a_damaged_division_is_no_proof_of_a_query_with_a_solution(tmp_path: Path, seed: int) -> None:
     query, journal = covered(tmp_path, seed)
@@ -65,6 +67,7 @@ def test_a_damaged_division_is_no_proof_of_a_query_with_a_solution(tmp_path: Pat
             assert not accepted(query, query.prop, steps[:place] + steps[place + 1 :])
 
 
+@pytest.mark.slow
 @given(
     where=st.one_of(st.floats(allow_nan=False, allow_infinity=False), st.sampled_from([0.1, 1e-17, -0.0])),
     share=st.fractions(0, 1),
@@ -93,6 +96,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Query:
     return read_again(draw(tmp_path_factory.mktemp("query"), 317).query)
 
 
+@pytest.mark.slow
 def test_hybrid_keeps_what_its_cover_divided(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a cover that always has its turn and may close little, the tree goes on below what it left."""
     monkeypatch.setattr("salver.solvers.hybrid.turns.COVER_SHARE", float("inf"))

@@ -20,17 +20,24 @@ MOST_ENTRIES = 50_000
 """Entries of a program up to which a point is evaluated in fractions, at some 2 microseconds each."""
 
 
-def near_kink(program: Program, x: Array, precision: float) -> bool:
-    """Whether rounding alone may carry `x` [n] over some z = 0 at which a value jumps.
+def near_kink(program: Program, x: Array) -> bool:
+    """Whether single precision may carry `x` [n] over some z = 0 at which a value jumps.
 
     Nothing rounds in a z that adds up zeros, such as that of a place outside an image.
     """
     _, pre, values = program.evaluate(x[None])
-    largest = {block: np.abs(value[0]) for block, value in values.items()}
-    return any(
-        bool((np.abs(pre[jump][0]) < precision * program.pre[jump].affine.magnitude(largest)).any())
-        for jump in program.jumps
-    )
+    return _near_zero(program, pre, {block: np.abs(value[0]) for block, value in values.items()}, SINGLE)
+
+
+def hangs_on_rounding(program: Program, x: Array) -> bool:
+    """The same of double precision, where what a z adds up may itself have been rounded on the way."""
+    return _near_zero(program, program.evaluate(x[None])[1], program.sizes(x, DOUBLE), DOUBLE)
+
+
+def _near_zero(program: Program, pre: list[Array], sizes: dict[int, Array], share: float) -> bool:
+    """Whether some z at whose 0 a value jumps is below a share of what it adds up, by blocks' sizes."""
+    sums = {jump: program.pre[jump].affine.magnitude(sizes) for jump in program.jumps}
+    return any(bool((np.abs(pre[jump][0]) < share * total).any()) for jump, total in sums.items())
 
 
 def outputs_over_the_reals(program: Program, x: Array) -> Array:
@@ -40,7 +47,7 @@ def outputs_over_the_reals(program: Program, x: Array) -> Array:
     """
     maps = [*(one.affine for one in program.pre), *map(program.argument, program.blocks), program.output]
     entries = sum(matrix.size for affine in maps for matrix in affine.terms.values())
-    if entries > MOST_ENTRIES or not near_kink(program, x, DOUBLE):
+    if entries > MOST_ENTRIES or not hangs_on_rounding(program, x):
         outputs: Array = program.evaluate(x[None])[0][0]
         return outputs
     return np.array([float(value) for value in _exact_outputs(program, x)])

@@ -21,7 +21,7 @@ from salver.nets.onnx.reader import from_model
 from salver.nets.program import Program
 from salver.nets.runtime import Runtime
 from salver.solvers.journal import Journal
-from salver.solvers.kinks import SINGLE, near_kink, outputs_over_the_reals
+from salver.solvers.kinks import near_kink, outputs_over_the_reals
 from salver.solvers.replay import LiftedReplay
 from salver.spec import Property, float32_down, float32_up, plain
 from salver.spec.terms import Tensor, read_term_query
@@ -227,7 +227,7 @@ class Query:
 
     def on_kink(self, x: Array) -> bool:
         """Whether single precision may carry `x` [n] over some z = 0, where the saliency map jumps."""
-        return near_kink(self._whole, x, SINGLE)
+        return near_kink(self._whole, x)
 
 
 Solver = Callable[[Query, Budget, Options], Result]
