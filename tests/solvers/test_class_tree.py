@@ -330,3 +330,16 @@ def test_what_single_precision_calls_closed_is_not(record: bool, monkeypatch: py
     tree = ClassTree(query, root_node(query).within, record=record, started=LONG_AGO)
     assert not tree.turn(Budget(0.2))
     assert tree.covered == 0.0
+
+
+@pytest.mark.slow
+def test_parts_that_are_closed_and_that_wait_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ClassDual, "values", lambda dual, x: np.zeros((dual.rows.size, x.shape[1])))
+    query = _query(_classifier(SPLIT), 1.0, 0.0)
+    tree = ClassTree(query, root_node(query).within, record=True)
+    tree._start()
+    for _ in range(8):
+        tree._round()
+        waiting = sum(2.0**-part.depth for part in tree.pending)
+        assert tree.covered + waiting == pytest.approx(1.0)
+    assert len(tree.pending) > class_tree.BATCH
