@@ -6,6 +6,7 @@ from dataclasses import replace
 from fractions import Fraction
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -312,3 +313,33 @@ def test_only_a_slow_network_whose_outputs_alone_are_compared_is_asked_alone() -
         reduction = begun_reduction(asked)
         assert reduction is not None
         assert class_alone(asked, reduction, at_least=at_least) is None
+
+
+@pytest.mark.parametrize("record", [False, True])
+def test_what_single_precision_calls_closed_is_not(record: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every point has another class, and a pass that is not certified calls all parts closed."""
+    ascended = ClassDual.ascended
+
+    def closed(dual: ClassDual, *given: Any, **named: Any) -> Any:
+        parts, bounds, scores, points = ascended(dual, *given, **named)
+        return parts, np.ones_like(bounds), scores, points
+
+    monkeypatch.setattr(ClassDual, "ascended", closed)
+    monkeypatch.setattr(ClassDual, "values", lambda dual, x: np.zeros((dual.rows.size, x.shape[1])))
+    query = _query(_classifier(SPLIT), 0.4, 10.0)
+    tree = ClassTree(query, root_node(query).within, record=record, started=LONG_AGO)
+    assert not tree.turn(Budget(0.2))
+    assert tree.covered == 0.0
+
+
+@pytest.mark.slow
+def test_parts_that_are_closed_and_that_wait_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ClassDual, "values", lambda dual, x: np.zeros((dual.rows.size, x.shape[1])))
+    query = _query(_classifier(SPLIT), 1.0, 0.0)
+    tree = ClassTree(query, root_node(query).within, record=True)
+    tree._start()
+    for _ in range(8):
+        tree._round()
+        waiting = sum(2.0**-part.depth for part in tree.pending)
+        assert tree.covered + waiting == pytest.approx(1.0)
+    assert len(tree.pending) > class_tree.BATCH

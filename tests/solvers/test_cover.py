@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +17,12 @@ from salver.solvers.hybrid import cover as covers
 from salver.solvers.hybrid import turns
 from salver.solvers.hybrid.cover import Cover, Parts
 from salver.solvers.hybrid.node import root_node
-from salver.solvers.hybrid.tree import search
+from salver.solvers.hybrid.tree import TreeSearch, search
 from salver.solvers.hybrid.turns import CoverTurns
 from salver.solvers.query import Budget, Options, Query, Verdict
 from salver.spec import Atom, Property
 from salver.spec.truth import Truth
+from tests.builders.choices import choice
 from tests.builders.small_queries import random_query
 
 
@@ -195,3 +198,47 @@ def test_a_network_without_neurons_leaves_its_box_to_the_search(tmp_path: Path, 
     assert search(query, Budget(20.0), Options(), [root], cover=cover).verdict is Verdict.UNSAT
     assert cover.ended
     assert len(cover.cover.leaves) == 1
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_points_of_one_alternative_outlive_the_refutation_of_the_others(
+    count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bounds of the whole box refute all but one, wherever that stands."""
+    monkeypatch.setattr(covers, "MOST_OPEN", -1)  # bounds alone close
+    made = choice(0, count, far=100.0)
+    [clause] = made.query.prop.clauses
+    within = root_node(made.query).within
+    refuted = Cover(made.query.asking(replace(made.query.prop, clauses=(clause[:-1],))), within)
+    refuted.step()
+    assert refuted.closed == 1.0
+    for order in permutations(clause):
+        query = made.query.asking(replace(made.query.prop, clauses=(order,)))
+        cover = Cover(query, within, few=0)
+        for _ in range(4):
+            if not cover.ended:
+                cover.step()
+        left = Parts.joined([cover.waiting, *(_part_of(leaf) for leaf in cover.leaves)])
+        assert all(is_in(query, left, x) for x in made.points[:40])
+
+
+@pytest.mark.parametrize("most", [-1.0, 1.0])
+def test_all_that_an_ended_cover_left_is_searched_in_place_of_the_whole_or_nothing_changes(
+    most: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "MOST", most)
+    monkeypatch.setattr(covers, "MOST_OPEN", -1)
+    monkeypatch.setattr(covers, "BATCH", 1)
+    query = choice(0).query
+    root = root_node(query)
+    cover = CoverTurns(Cover(query, root.within, few=0), longest=0.0)
+    while cover.cover.waiting.count:
+        assert not cover.ended
+        cover.cover.step()
+    leaves, pending = list(cover.cover.leaves), [root]
+    assert len(leaves) > 1
+    assert cover.ended
+    found = TreeSearch(query, Budget(20.0), Options(), doubt="thin")
+    found._adopt(cover, pending)
+    assert pending == (leaves if most < 0 else [root])
+    assert bool(found.doubt) == (most > 0)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from salver.nets.network import Network
+from salver.nets.operators import Abs, Linear, Node
 from salver.solvers.hybrid.node import SearchNode, children, root_node, tighten
 from salver.solvers.query import Query
+from salver.spec import Atom, Property
 from tests.builders.choices import choice
 
 
@@ -49,3 +53,27 @@ def test_no_point_of_a_live_alternative_is_cut_off(count: int) -> None:
                     assert not first_lost(query, made.points[fits], child), (seed, order)
                     checked += 1
     assert checked > 8
+
+
+def test_every_point_is_on_a_side_of_a_split_argument_and_in_one_of_the_alternatives() -> None:
+    """Where no neuron is open: first the alternatives of a clause, then the signs of an Abs."""
+    linear = Linear(np.array([[1, 0.5], [0.25, 1]], np.float32), np.zeros(2, np.float32))
+    nodes = (Node("z", linear, ("x",), (2,)), Node("y", Abs(), ("z",), (2,)))
+    parts = tuple((Atom(0, ">=", constant=limit),) for limit in (0.25, 0.5, 0.75))
+    prop = Property(-np.ones(2), np.ones(2), (parts,), 2)
+    query = Query(Path("none.onnx"), Network("x", 2, nodes, "y"), prop)
+    root = root_node(query)
+    cases = children(query, root.within, root)
+    assert [case.query(query).prop.clauses[0] for case in cases] == [(part,) for part in parts]
+    x = np.random.default_rng(0).uniform(-1.0, 1.0, (200, 2))
+    arguments, waiting, sides = x @ linear.weight.T.astype(float), list(cases[:1]), 0
+    leaves = []
+    while waiting:
+        node = waiting.pop()
+        made = children(query, node.within, node)
+        waiting += made
+        sides += len(made)
+        leaves += [] if made else [node.within]
+    assert sides == 6
+    held = [((b.value_lower[0] <= arguments) & (arguments <= b.value_upper[0])).all(axis=1) for b in leaves]
+    assert np.any(held, axis=0).all()
