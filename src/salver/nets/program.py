@@ -193,10 +193,18 @@ class Program:
     def rounding(self, x: Array, unit: float) -> Array:
         """What the outputs may be off at `x` [n], by the sums that they and all before are added up from.
 
+        Args:
+            unit: relative error of one sum, of the absolute values that it adds up.
+        """
+        return unit * self.output.magnitude(self.sums(x, unit))
+
+    def sums(self, x: Array, unit: float) -> dict[int, Array]:
+        """Absolute values that each block is added up from at `x` [n], with all before it.
+
         What a ReLU or a gate lets through counts as large as its own sum, whose terms may have cancelled.
 
         Args:
-            unit: relative error of one sum, of the absolute values that it adds up.
+            unit: see `rounding`.
         """
         _, pre, values = self.evaluate(x[None])
         sizes = {-1: np.abs(values[-1][0])}
@@ -214,7 +222,7 @@ class Program:
                 factor = np.abs(values[block.factor][0])
                 size = factor * size + value * of_factor + unit * of_factor * size
             sizes[number] = size
-        return unit * self.output.magnitude(sizes)
+        return sizes
 
 
 @dataclass
