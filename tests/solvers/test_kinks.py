@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 
+from experiments.soundness.networks import convolutional, random_layers, residual
 from salver.explain.unroll import logit_combination, unroll
 from salver.nets.network import Network, lower
-from salver.nets.operators import Linear, Node, Relu
+from salver.nets.operators import Linear, Node, Relu, Scale
 from salver.oracle.exact import exact_outputs
 from salver.solvers import kinks
 from salver.solvers.kinks import hangs_on_rounding, outputs_over_the_reals
 from salver.solvers.query import Query
 from salver.spec.property import Atom, Property
+from tests.builders.products import KINDS, product_network
 from tests.builders.small_queries import relu_network
 from tests.builders.witnesses import saved
 
@@ -70,11 +75,69 @@ def test_a_point_at_a_kink_has_the_values_of_exact_arithmetic(seed: int) -> None
     x[0] -= (weights @ x + program.pre[0].affine.constant)[0] / weights[0, 0]
     assert hangs_on_rounding(program, x)
     exact = [float(value) for value in exact_outputs(network, x)]
-    assert np.allclose(outputs_over_the_reals(program, x), exact, rtol=1e-12, atol=0)
+    assert np.allclose(outputs_over_the_reals(network, program, x), exact, rtol=1e-12, atol=0)
 
 
-def test_a_large_program_is_evaluated_in_double_precision(monkeypatch: pytest.MonkeyPatch) -> None:
-    program = lower(step())
-    assert outputs_over_the_reals(program, BESIDE)[1] == 1.0
-    monkeypatch.setattr(kinks, "MOST_ENTRIES", 1)
-    assert outputs_over_the_reals(program, BESIDE)[1] == 0.0
+@pytest.mark.parametrize("seed", range(8))
+def test_fractions_go_through_the_network_as_it_stands(seed: int) -> None:
+    """Weights that were composed are rounded, and with them the place of z = 0."""
+    rng = np.random.default_rng(seed)
+    scale, shift, weight = (rng.normal(size=2).astype(np.float32) for _ in range(3))
+    nodes = (
+        Node("n", Scale(scale, shift), ("X",), (2,)),
+        Node("z", Linear(weight[None], np.zeros(1, np.float32)), ("n",), (1,)),
+        Node("r", Relu(), ("z",), (1,)),
+    )
+    network = unroll(Network("X", 2, nodes, "r"), logit_combination(1, 0), "raw")
+    program, x = lower(network), rng.normal(size=2)
+    parts = [[Fraction(float(value)) for value in values] for values in (weight, scale, shift, x)]
+    (w, other), (a, b), (c, d), (_, y) = parts
+    x[0] = float((-other * (b * y + d) / w - c) / a)
+    for _ in range(5):
+        exact = [float(value) for value in exact_outputs(network, x)]
+        assert np.allclose(outputs_over_the_reals(network, program, x)[1:], exact[1:], rtol=1e-12, atol=0)
+        x[0] = np.nextafter(x[0], np.inf)
+
+
+def test_digits_lost_a_layer_before_count(tmp_path: Path) -> None:
+    """z = relu(x_0 + x_1 - 1 + 2^-20) - 2^-20 - x_2 is 2^-54, and -2^-54 once 1 + 2^-53 is 1."""
+    first = Linear(np.array([[1, 1, 0], [0, 0, 1]], np.float32), np.array([2.0**-20 - 1, 0], np.float32))
+    second = Linear(np.array([[1, -1]], np.float32), np.array([-(2.0**-20)], np.float32))
+    nodes = (
+        Node("u", first, ("X",), (2,)),
+        Node("v", Relu(), ("u",), (2,)),
+        Node("z", second, ("v",), (1,)),
+        Node("r", Relu(), ("z",), (1,)),
+    )
+    network = unroll(Network("X", 3, nodes, "r"), logit_combination(1, 0), "raw")
+    x = np.array([1.0, TINY, TINY / 2])
+    assert exact_outputs(network, x)[1] == 1
+    assert outputs_over_the_reals(network, lower(network), x)[1] == 1.0
+    flat = Property(np.zeros(3), np.ones(3), (((Atom(1, "<=", None, 0.5),),),), 4)
+    assert Query(saved(network, tmp_path / "net.onnx"), network, flat).confirm(x) is None
+
+
+@pytest.mark.parametrize("kind", ["conv", "residual", *KINDS])
+def test_every_operator_has_exact_values(kind: Any) -> None:
+    rng = np.random.default_rng(1)
+    match kind:
+        case "conv":
+            classifier = convolutional(rng, "normal")
+            network = unroll(classifier, logit_combination(classifier.output_size, 0), "abs")
+        case "residual":
+            layers, [skip] = random_layers(rng, [3, 4, 2], "normal"), random_layers(rng, [3, 2], "normal")
+            network = unroll(residual(layers, skip), logit_combination(2, 0), "raw")
+        case _:
+            network, _ = product_network(kind, relu_network([3, 4, 2], rng), 0, rng)
+    x = rng.normal(size=network.input_size)
+    exact = [float(value) for value in exact_outputs(network, x)]
+    with mock.patch.object(kinks, "DOUBLE", 1e9):  # every point counts as near a kink
+        found = outputs_over_the_reals(network, lower(network), x)
+    assert found.tolist() == exact
+
+
+def test_a_large_network_is_evaluated_in_double_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = step()
+    assert outputs_over_the_reals(network, lower(network), BESIDE)[1] == 1.0
+    monkeypatch.setattr(kinks, "MOST_PRODUCTS", 1)
+    assert outputs_over_the_reals(network, lower(network), BESIDE)[1] == 0.0

@@ -196,15 +196,15 @@ class Program:
         Args:
             unit: relative error of one sum, of the absolute values that it adds up.
         """
-        return unit * self.output.magnitude(self.sizes(x, unit))
+        return unit * self.output.magnitude(self.sums(x, unit))
 
-    def sizes(self, x: Array, unit: float) -> dict[int, Array]:
-        """The sums of absolute values [size] that a block, and all before it, are added up from at `x` [n].
+    def sums(self, x: Array, unit: float) -> dict[int, Array]:
+        """Absolute values that each block is added up from at `x` [n], with all before it.
 
         What a ReLU or a gate lets through counts as large as its own sum, whose terms may have cancelled.
 
         Args:
-            unit: as for `rounding`.
+            unit: see `rounding`.
         """
         _, pre, values = self.evaluate(x[None])
         sizes = {-1: np.abs(values[-1][0])}

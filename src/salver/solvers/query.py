@@ -205,7 +205,7 @@ class Query:
             return None
         if self.lifted is not None and not self.lifted.holds(point, outputs):
             return None
-        exact = outputs_over_the_reals(self._whole, point)
+        exact = outputs_over_the_reals(self.network, self._whole, point)
         return point if self.prop.outputs_satisfied(exact, self.rounding(point)) else None
 
     def confirm_near(self, x: Array) -> Array | None:

@@ -162,7 +162,8 @@ class Sum(Operator):
     sign: ClassVar[float]
 
     def evaluate(self, values: Sequence[Values], source: Shape) -> Values:
-        return np.asarray(values[0] + self.sign * values[1])
+        # No factor, which is a float: fractions stay fractions.
+        return np.asarray(values[0] + values[1] if self.sign > 0 else values[0] - values[1])
 
     def range(self, given: Sequence[Range], source: Shape) -> Range:
         (low, high), second = given
