@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +15,7 @@ from salver.core.errors import SalverError
 from salver.zoo import datasets
 from salver.zoo import networks as zoo
 from salver.zoo.networks import ZOO, NetSpec, pinned, trained, weights_sha256
-from salver.zoo.training import WEIGHT_STEP, FallingAdam, accuracy, isolated_torch
+from salver.zoo.training import WEIGHT_STEP, accuracy
 
 QUICK = NetSpec(dataset="digits", architecture=(8,), epochs=1, batch_size=64)
 
@@ -61,40 +59,6 @@ def test_weights_do_not_depend_on_threads_or_on_torchs_state(
         torch.set_num_threads(threads)
     assert again == first
     assert weights_sha256(trained(QUICK, 4)) != first
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("weight_decay", [0.0, 0.3])
-def test_the_optimizer_is_torchs_to_the_bit(weight_decay: float) -> None:
-    schedule = QUICK.model_copy(update={"weight_decay": weight_decay})
-    with isolated_torch(1):
-        own, theirs = nn.Linear(5, 4), nn.Linear(5, 4)
-        theirs.load_state_dict(own.state_dict())
-        steps = 7
-        adam = torch.optim.Adam(theirs.parameters(), lr=schedule.learning_rate, weight_decay=weight_decay)
-        falling = torch.optim.lr_scheduler.LinearLR(adam, 1.0, 0.0, total_iters=steps)
-        optimizer = FallingAdam(own, schedule, steps)
-        for _ in range(steps):
-            for one, other in zip(own.parameters(), theirs.parameters(), strict=True):
-                one.grad = torch.randn(one.shape)
-                other.grad = one.grad.clone()
-            optimizer.step()
-            adam.step()
-            falling.step()
-            for one, other in zip(own.parameters(), theirs.parameters(), strict=True):
-                assert torch.equal(one, other)
-
-
-@pytest.mark.slow
-def test_training_does_not_load_torchs_compiler() -> None:
-    """It takes longer to import than many networks take to be trained."""
-    code = (
-        "import sys; from salver.zoo.networks import NetSpec, trained;"
-        f"trained(NetSpec.model_validate_json({QUICK.model_dump_json()!r}), 0);"
-        "print([m for m in ('torch._dynamo', 'sympy') if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
 
 
 def test_weights_are_multiples_of_the_step() -> None:

@@ -13,7 +13,6 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import nn
-from torch.optim.adam import adam
 
 from salver.core.errors import SalverError
 from salver.zoo.datasets import Dataset
@@ -56,32 +55,6 @@ def isolated_torch(seed: int) -> Iterator[None]:
             torch.set_deterministic_debug_mode(deterministic)
 
 
-class FallingAdam:
-    """Adam with a rate that falls linearly to zero: `torch.optim.Adam` and `LinearLR`, to the bit.
-
-    Those classes load torch's compiler, which takes longer than many of the networks take to be trained.
-    """
-
-    def __init__(self, module: nn.Module, schedule: Schedule, steps: int) -> None:
-        self.parameters: list[torch.Tensor] = list(module.parameters())
-        self.means, self.squares = ([torch.zeros_like(p) for p in self.parameters] for _ in range(2))
-        self.counts = [torch.zeros(()) for _ in self.parameters]
-        self.rate, self.weight_decay = schedule.learning_rate, schedule.weight_decay
-        self.left = steps
-
-    def step(self) -> None:
-        """Moves the parameters against their gradients, and lowers the rate."""
-        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
-        with torch.no_grad():
-            adam(
-                self.parameters, gradients, self.means, self.squares, [], self.counts,
-                lr=self.rate, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=self.weight_decay,
-                amsgrad=False, maximize=False,
-            )  # fmt: skip
-        self.rate *= 1.0 - 1.0 / self.left
-        self.left -= 1
-
-
 def train(
     module: nn.Sequential, dataset: Dataset, schedule: Schedule, seed: int, regime: Regime = PLAIN
 ) -> nn.Sequential:
@@ -103,17 +76,21 @@ def train(
     x, y = torch.from_numpy(dataset.train_x), torch.from_numpy(dataset.train_y)
     order = np.random.default_rng(seed)
     loss_of = objective(regime, dataset)
+    optimizer = torch.optim.Adam(
+        module.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay
+    )
     batches = -(-len(x) // schedule.batch_size)
-    optimizer = FallingAdam(module, schedule, schedule.epochs * batches)
+    decay = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=schedule.epochs * batches)
     loss = torch.zeros(())
     for _ in range(schedule.epochs):
         rows = torch.from_numpy(order.permutation(len(x)))
         for start in range(0, len(rows), schedule.batch_size):
             batch = rows[start : start + schedule.batch_size]
-            module.zero_grad()
+            optimizer.zero_grad()
             loss = loss_of(module, x[batch].double(), y[batch])
             torch.autograd.backward(loss)
             optimizer.step()
+            decay.step()
     if not bool(torch.isfinite(loss)):
         raise SalverError("training diverged", f"data set {dataset.name}", "lower the learning rate")
     with torch.no_grad():
