@@ -317,7 +317,10 @@ def test_only_a_slow_network_whose_outputs_alone_are_compared_is_asked_alone() -
 
 @pytest.mark.parametrize("record", [False, True])
 def test_what_single_precision_calls_closed_is_not(record: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every point has another class, and a pass that is not certified calls all parts closed."""
+    """Every point has another class, and a pass that is not certified calls all parts closed.
+
+    What is certified are a few parts without any point, below twenty splits.
+    """
     ascended = ClassDual.ascended
 
     def closed(dual: ClassDual, *given: Any, **named: Any) -> Any:
@@ -329,7 +332,7 @@ def test_what_single_precision_calls_closed_is_not(record: bool, monkeypatch: py
     query = _query(_classifier(SPLIT), 0.4, 10.0)
     tree = ClassTree(query, root_node(query).within, record=record, started=LONG_AGO)
     assert not tree.turn(Budget(0.2))
-    assert tree.covered == 0.0
+    assert tree.covered < 1e-4
 
 
 @pytest.mark.slow
