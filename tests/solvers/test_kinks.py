@@ -15,9 +15,9 @@ from salver.explain.unroll import logit_combination, unroll
 from salver.nets.network import Network, lower
 from salver.nets.operators import Linear, Node, Relu, Scale
 from salver.oracle.exact import exact_outputs
-from salver.solvers import kinks
+from salver.solvers import boxes, kinks
 from salver.solvers.kinks import hangs_on_rounding, outputs_over_the_reals
-from salver.solvers.query import Query
+from salver.solvers.query import Budget, Query, Verdict
 from salver.spec.property import Atom, Property
 from tests.builders.products import KINDS, product_network
 from tests.builders.small_queries import relu_network
@@ -64,6 +64,13 @@ def test_no_witness_rests_on_a_small_sum_that_a_large_one_before_was_rounded_to(
     assert exact_outputs(network, beside)[1] == 1
     assert query.confirm(beside) is None
     assert query.confirm(np.array([0.0, -1.0])) is not None
+
+
+def test_halving_boxes_ends_at_no_such_sum_either(tmp_path: Path) -> None:
+    network = step()
+    flat = Property(BESIDE, BESIDE, (((Atom(1, "<=", None, 0.5),),),), 3)
+    query = Query(saved(network, tmp_path / "net.onnx"), network, flat)
+    assert boxes.search(query, Budget(10.0), 0).verdict is not Verdict.SAT
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,22 +66,22 @@ class PointProof:
         return {"file": str(self.file), "network": str(self.network), "query": str(self.query)}
 
 
-class Shown:
+class Shown(ABC):
     """An answer as a person meets it: printed, in a list, in a notebook, or in an `if`."""
 
     @property
+    @abstractmethod
     def sentence(self) -> str:
         """The verdict in one plain sentence."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def details(self) -> tuple[str, ...]:
         """What else is worth knowing, a line each."""
-        raise NotImplementedError
 
+    @abstractmethod
     def plot(self) -> PointPicture:
         """A picture of it."""
-        raise NotImplementedError
 
     def _repr_html_(self) -> str:
         """What Jupyter shows."""

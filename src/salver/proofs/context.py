@@ -152,10 +152,7 @@ class Context:
         low, high = self.low[name].copy(), self.high[name].copy()
         # Rounded outwards, so that nothing lies between the sides.
         (limit,) = (self.unit.ints if side else self.unit.ints_up)([value])
-        if side:
-            low[entry] = max(low[entry], int(limit))
-        else:
-            high[entry] = min(high[entry], int(limit))
+        (low if side else high)[entry] = int(limit)
         self.meet(name, low, high)
 
     def drop(self, clause: int, part: int) -> None:

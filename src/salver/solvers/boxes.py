@@ -15,6 +15,7 @@ import numpy.typing as npt
 from salver.nets.affine import UnsupportedQueryError
 from salver.nets.network import evaluate, extend_ranges, lower
 from salver.nets.operators import Range
+from salver.solvers.kinks import outputs_in_fractions
 from salver.solvers.query import REAL_TOLERANCE, Budget, Query, Result, Verdict
 from salver.spec import Atom
 
@@ -94,12 +95,15 @@ def _impossible(atom: Atom, least: Array, most: Array) -> bool:
 
 
 def _confirmed(query: Query, x: Array) -> Array | None:
-    """As `Query.confirm`: the point, if it holds in ONNX Runtime and, up to rounding, in double precision."""
+    """As `Query.confirm`: the point, if it holds in ONNX Runtime and, up to rounding, over the reals."""
     point = query.clip(x)
     if not query.admits(point):
         return None
-    exact = evaluate(query.network, point[None])[0]
-    tolerance = REAL_TOLERANCE * float(np.abs(exact).max())
-    if not query.prop.outputs_satisfied(exact, tolerance):
+    outputs = evaluate(query.network, point[None])[0]
+    tolerance = REAL_TOLERANCE * float(np.abs(outputs).max())
+    if not (
+        query.prop.outputs_satisfied(outputs, tolerance) and query.prop.outputs_satisfied(query.replay(point))
+    ):
         return None
-    return point if query.prop.outputs_satisfied(query.replay(point)) else None
+    exact = outputs_in_fractions(query.network, point)
+    return point if exact is None or query.prop.outputs_satisfied(exact, tolerance) else None

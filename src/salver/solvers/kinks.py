@@ -44,11 +44,16 @@ def _near_zero(program: Program, pre: list[Array], sizes: Mapping[int, Array], s
 def outputs_over_the_reals(network: Network, program: Program, x: Array) -> Array:
     """The network's outputs at `x` [n]: in float64, or in fractions where a sign hangs on its rounding.
 
-    Fractions go through the network itself: where its `program` composed linear maps, that was rounded. A
-    network of more than `MOST_PRODUCTS` is not evaluated in them.
+    Fractions go through the network itself: where its `program` composed linear maps, that was rounded.
     """
-    if _products(network) > MOST_PRODUCTS or not hangs_on_rounding(program, x):
-        return np.asarray(program.evaluate(x[None])[0][0], np.float64)
+    exact = outputs_in_fractions(network, x) if hangs_on_rounding(program, x) else None
+    return np.asarray(program.evaluate(x[None])[0][0], np.float64) if exact is None else exact
+
+
+def outputs_in_fractions(network: Network, x: Array) -> Array | None:
+    """The network's outputs at `x` [n], each rounded once; None where they take more than `MOST_PRODUCTS`."""
+    if _products(network) > MOST_PRODUCTS:
+        return None
     nodes = (node.with_operator(node.operator.with_arrays(_exact)) for node in network.nodes)
     exact = evaluate(replace(network, nodes=tuple(nodes)), _exact(x))
     return np.array([float(value) for value in exact[0]])
