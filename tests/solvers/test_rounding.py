@@ -83,10 +83,22 @@ def test_no_multipliers_refute_a_linear_program_with_a_point(cancels: bool) -> N
 
 
 def test_multipliers_that_underflow_refute_nothing() -> None:
-    relaxation = relaxation_of(np.array([[0.5]]), np.array([0.75]), np.array([1.5]))
+    relaxation = relaxation_of(np.array([[1.0, 0.5]]), np.array([0.75]), np.array([0.0, 1.5]))
     for ray in (5e-324, 1.5e-323, 2.5e-323):
         relaxation.backend = SaysInfeasible(np.array([ray]))
         assert not relaxation.refuted()
+
+
+@pytest.mark.parametrize("unit", [1e-200, 1e-220])
+def test_coefficients_that_underflow_refute_nothing_beside_values_that_are_large(unit: float) -> None:
+    """A value of 1e70 is above the limit; in units of the multiplier its coefficient is no number but 0."""
+    rows, limits, point = np.array([[1e-130, 1.0]]), np.array([0.75e70]), np.array([1e200, 0.0])
+    relaxation = relaxation_of(rows, limits, point)
+    relaxation.backend = SaysInfeasible(np.array([unit]))
+    assert not relaxation.refuted()
+    composed = inputs_alone(point)
+    composed.rows.append(np.column_stack([rows, -limits]))
+    assert not _Search(SaysInfeasible(np.array([unit])), composed, []).closed()
 
 
 def test_a_row_that_composing_has_rounded_refutes_nothing_by_that() -> None:
@@ -118,8 +130,8 @@ def test_no_multipliers_refute_a_small_box_with_a_point(cancels: bool) -> None:
 
 
 def test_multipliers_that_underflow_close_no_small_box() -> None:
-    composed = inputs_alone(np.array([1.5]))
-    composed.rows.append(np.array([[0.5, -0.75]]))
+    composed = inputs_alone(np.array([0.0, 1.5]))
+    composed.rows.append(np.array([[1.0, 0.5, -0.75]]))
     for ray in (5e-324, 1.5e-323, 2.5e-323):
         assert not _Search(SaysInfeasible(np.array([ray])), composed, []).closed()
 
@@ -167,14 +179,16 @@ def test_rows_over_a_box_that_is_a_point_are_bounded_by_their_exact_values() -> 
     for seed in SEEDS:
         rng = np.random.default_rng(seed)
         rows, constant, x = rng.normal(size=(3, 4)), rng.normal(size=3), rng.normal(size=4)
+        small = 1e-12 * rows
+        assert (exact(lower_bounds(small, constant, nothing, x, x)) <= in_exact(small, constant, x)).all()
         assert (exact(lower_bounds(rows, constant, nothing, x, x)) <= in_exact(rows, constant, x)).all()
         constant = -(rows @ x)
         assert (exact(lower_bounds(rows, constant, nothing, x, x)) <= in_exact(rows, constant, x)).all()
 
 
-@pytest.mark.parametrize("large", [1.0, 1e6, 1e12])
-def test_what_is_added_up_of_halfspaces_counts_in_the_bounds_by_them(large: float) -> None:
-    """A halfspace limits x_0 with a term that is large beside it, and fixed; a point lies on its edge."""
+@pytest.mark.parametrize(("large", "cancels"), [(1.0, False), (1e12, False), (2.0**40, True)])
+def test_what_is_added_up_of_halfspaces_counts_in_the_bounds_by_them(large: float, cancels: bool) -> None:
+    """A halfspace limits x_0 with terms that are large beside it, and fixed; a point lies on its edge."""
     sharp = 0
     for seed in SEEDS:
         rng = np.random.default_rng(seed)
@@ -182,6 +196,8 @@ def test_what_is_added_up_of_halfspaces_counts_in_the_bounds_by_them(large: floa
         low, high = x.copy(), x.copy()
         low[0], high[0] = -1.0, 1.0
         matrix = np.array([[1.0, *(large * rng.normal(size=2))]])
+        if cancels:
+            matrix[0, 1:] = large * x[2], -large * x[1]
         edge = in_exact(matrix, np.zeros(1), x)
         cuts = Halfspaces(matrix, -below(edge))
         rows = np.array([[1.0, 0.0, 0.0]])
@@ -189,6 +205,15 @@ def test_what_is_added_up_of_halfspaces_counts_in_the_bounds_by_them(large: floa
         assert Fraction(found[0]) <= Fraction(x[0])
         sharp += found[0] > x[0] - 1e-3 - 1e-9 * large
     assert sharp > 4
+
+
+def test_coefficients_that_underflow_bound_nothing_beside_a_wide_input() -> None:
+    """The halfspace leaves all values of x_1; multiplied, its coefficient of x_0 is no number but 0."""
+    low, high = np.array([-1e150, -1.0]), np.array([1e150, 1.0])
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        cuts = Halfspaces(np.array([[1e-150 * (1 + rng.random()), 1.0]]), 0.1 * rng.normal(size=1))
+        assert lower_bounds(np.array([[0.0, 1e-180]]), np.zeros(1), cuts, low, high)[0] <= -1e-180
 
 
 def test_a_ball_far_around_a_box_moves_no_bound_beyond_the_box() -> None:
