@@ -220,7 +220,8 @@ def masked_network(
 ) -> Network:
     """The network X [n] -> Concat[logits [m], W [z at every masked input] [s]].
 
-    A mask that keeps all of x is the classifier itself, and one that keeps nothing of it gives a constant.
+    A mask that keeps all of x is the classifier up to its last layer, and one that keeps nothing of it is a
+    constant. The biases of the logits are a constant of the map, too (`_picked`).
 
     Args:
         combination: of the logits [m]; z is their inner product.
