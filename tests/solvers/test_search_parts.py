@@ -102,7 +102,7 @@ def test_parts_that_are_never_relaxed_are_split_to_the_same_answer(
 ) -> None:
     monkeypatch.setattr(tree, "RELAXING_SHARE", 0.0)
     programs = []
-    for seed in range(4):
+    for seed in (6, 7, 8):
         query = random_query(tmp_path, seed)
         answers = []
         for first in (tree.RELAX_FIRST, 0):
