@@ -184,15 +184,6 @@ class ClassDual:
             values[neurons.number] = np.maximum(neurons.map.forward(values), 0.0)
         return self.map.forward(values)
 
-    def meets_signs(self, x: Single) -> npt.NDArray[np.bool_]:
-        """Whether points [n, points] of the box have every sign that the bounds decide."""
-        values, meets = {-1: x}, np.ones(x.shape[1], bool)
-        for neurons in reversed(self.relus):
-            z = neurons.map.forward(values)
-            meets &= (z * self.bounds.signs[neurons.pre][:, None] >= 0.0).all(axis=0)
-            values[neurons.number] = np.maximum(z, 0.0)
-        return meets
-
     def bounds_of(self, parts: Parts, unit: Single) -> Single:
         """Lower bounds [parts] by the slopes and multipliers that the parts have, not certified."""
         return self._back(parts, unit).bounds

@@ -3,7 +3,7 @@
 Where no point of the box has another class, or few have, the map says little, and the network's own bounds
 close a part in milliseconds (`ClassDual`). On wide convolutional networks a node of the search takes seconds.
 The tree takes turns with the search until either is done, until it would take too long, or until it
-meets a point of another class with all the signs that the root has decided.
+meets a point of another class.
 
 Where the network alone takes long to bound (`node.class_alone`), the tree has its first turn before the map
 is bounded at all. Else it starts from the ranges and signs of the root, which the map had its say in. Depth
@@ -39,9 +39,6 @@ LEAST_GAIN = 1e-6
 """Of a side, in units of the row: what gains on one side alone is the better for gaining more there."""
 SHARE = 0.5
 """Of the time so far, at most, that the tree takes; and of what is left, where it is nearly done."""
-YOUNG, LATER_SHARE = 0.1, 0.2
-"""Where the map alone excludes points of another class, the share of all time that the tree takes before it
-comes down to a smaller share of the time so far: the map, which the search has, may say more there."""
 WAIT_S = 0.5
 """Many searches are over before; then nothing is set up."""
 TRIAL_S, FARTHEST = 3.0, 8.0
@@ -66,15 +63,13 @@ class ClassTree:
     Attributes:
         closed: every part is closed: the query has no solution.
         over: nothing is left to do.
-        excluded: a point of another class was met, without the signs that the root has decided.
         nodes: parts bounded so far.
         narrowed: the ranges of all neurons are as narrow as ascent makes them; not with `record`, since a
             proof finds its own.
         wait: seconds from the start until the first turn.
         granted: seconds of turns that are the tree's, whatever its progress.
         spent: seconds of all turns; covered: share of the whole that is closed.
-        record: whether to keep what closes each part, for a proof; journal: the splits. Then a point of
-            another class ends the tree even where the map excludes it, which the proof would have to show.
+        record: whether to keep what closes each part, for a proof; journal: the splits.
     """
 
     query: Query
@@ -82,7 +77,6 @@ class ClassTree:
     record: bool = False
     closed: bool = False
     over: bool = False
-    excluded: bool = False
     nodes: int = 0
     spent: float = 0.0
     covered: float = 0.0
@@ -102,7 +96,8 @@ class ClassTree:
         while not self.over and not budget.over:
             now = time.monotonic()
             since = now - self.started
-            if since < self.wait or not self._is_next(since, budget):
+            near = self.spent < SHARE * (self.spent + budget.left) and self._within(SHARE * budget.left)
+            if since < self.wait or not (near or self.spent <= max(self.granted, SHARE * since)):
                 return False
             # What leaves the range of single precision bounds nothing.
             with np.errstate(all="ignore"):
@@ -123,12 +118,6 @@ class ClassTree:
     def result(self) -> Result:
         """Where all is closed."""
         return Result(Verdict.UNSAT, reason=f"no other class, in {self.nodes} parts")
-
-    def _is_next(self, since: float, budget: Budget) -> bool:
-        if self.excluded and self.spent > YOUNG * budget.seconds:
-            return self.spent <= LATER_SHARE * since
-        near = self.spent < SHARE * (self.spent + budget.left) and self._within(SHARE * budget.left)
-        return near or self.spent <= max(self.granted, SHARE * since)
 
     def _within(self, seconds: float) -> bool:
         """Whether what is left would take so long at the pace so far."""
@@ -207,9 +196,7 @@ class ClassTree:
         assert self.dual is not None
         units = self.units[parts.rows]
         parts, bounds, scores, points = self.dual.ascended(parts, units, steps)
-        other = (self.dual.values(points)[np.unique(parts.rows)] < 0.0).any(axis=0)
-        self.excluded = self.excluded or bool(other.any())
-        if (other & (self.record | self.dual.meets_signs(points))).any():
+        if (self.dual.values(points)[np.unique(parts.rows)] < 0.0).any():
             self.over = True  # another class is there: only the map can tell
             return
         self.nodes += len(journals)
