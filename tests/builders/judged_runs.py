@@ -57,9 +57,11 @@ INSTANCES = {
 
 def run(solver: str, name: str, said: Claim | Termination, wall_s: float, repetition: int = 0) -> RunRecord:
     ended = said if isinstance(said, Termination) else Termination.EXITED
+    facts = INSTANCES[name].facts
+    assert facts is not None
     return RunRecord(
         key=f"{solver}/{name}/{repetition}", suite="quick", instance_id=name, instance=name,
-        family=INSTANCES[name].facts.family, solver=solver, solver_version="1.0", repetition=repetition,
+        family=facts.family, solver=solver, solver_version="1.0", repetition=repetition,
         limit_s=20.0, termination=ended, exit_code=0, signal=None, wall_s=wall_s, cpu_s=wall_s,
         memory_mb=123.4, claim=said if isinstance(said, Claim) else Claim.NONE, reason="",
         witness="((X_0 0.5) (X_1 0.5))" if said is Claim.SAT else None, logs=f"logs/{name} {repetition}",

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
-from experiments.engines.bench import Bench, end, start
+from experiments.engines.bench import PATIENCE_S, Bench, end, start
 from salver.core.errors import SalverError
 from salver.run.cluster.workforce import (
     LOOPBACK,
@@ -56,7 +56,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Bench, st
             yield bench, address
         finally:
             worker.terminate()
-            assert worker.wait(20) == 0
+            assert worker.wait(PATIENCE_S) == 0
             end(worker)
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import pytest
 from distributed import Client
 
-from experiments.engines.bench import Bench, coordinated, end, start, until
+from experiments.engines.bench import PATIENCE_S, Bench, coordinated, end, start, until
 from salver.core.errors import SalverError
 from salver.run.cluster import engine, workforce
 from salver.run.cluster.workforce import (
@@ -42,7 +42,7 @@ def worker(bench: Bench, address: str, *more: str, cores: int = 2) -> Iterator[s
         yield process
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(PATIENCE_S)
         end(process)
 
 
@@ -111,7 +111,7 @@ def test_a_terminal_s_interrupts_reach_the_coordinator_alone(make: Make, signals
             time.sleep(0.3)
         if signals == 1:
             (bench.pids / "go").touch()
-        assert coordinator.wait(30) == 0
+        assert coordinator.wait(PATIENCE_S) == 0
     done = 2 if signals == 1 else 0
     assert f"RunSummary(finished={done}, skipped=0, left={4 - done})" in (bench.folder / "output").read_text()
     assert len(bench.lines()) == done
@@ -132,8 +132,8 @@ def test_a_worker_at_its_end_finishes_what_it_runs_and_takes_no_more(make: Make)
             until(lambda: len(list(bench.pids.glob("started-*"))) == 2)
             assert leaving.poll() is None
             (bench.pids / "go").touch()
-            assert leaving.wait(20) == 0
-            assert coordinator.wait(30) == 0
+            assert leaving.wait(PATIENCE_S) == 0
+            assert coordinator.wait(PATIENCE_S) == 0
     assert len(bench.lines()) == 3
     assert [len(bench.starts(name)) for name in "abc"] == [1, 1, 1]
 
@@ -149,7 +149,7 @@ def test_a_scheduler_that_goes_is_one_clear_line(make: Make) -> None:
     with worker(bench, address), coordinated(bench, "abc", address) as coordinator:
         until(lambda: len(list(bench.pids.glob("started-*"))) == 2)
         end(scheduler)
-        assert coordinator.wait(30) == 1
+        assert coordinator.wait(PATIENCE_S) == 1
         last = (bench.folder / "output").read_text().strip().rpartition("\n")[2]
         assert last == "salver: the Dask scheduler is gone; start it again and go on with --resume"
 
@@ -186,11 +186,13 @@ def test_plain_dask_workers_are_refused(make: Make) -> None:
     with own_scheduler(LOOPBACK) as address:
         plain = start(bench, *command, "--resources", "cores=1", address)
         try:
+            joined = JoinedScheduler(address)
+            joined.patience_s = PATIENCE_S
             with pytest.raises(SalverError, match=r"start workers by python -m salver\.run\.cluster"):
-                bench.run(runners, bench.plan(runners), JoinedScheduler(address))
+                bench.run(runners, bench.plan(runners), joined)
         finally:
             plain.terminate()
-            plain.wait(20)
+            plain.wait(PATIENCE_S)
             end(plain)
 
 
@@ -218,8 +220,8 @@ def test_a_worker_without_scheduler_leaves_with_its_coordinator_and_says_what_it
     bench = make({})
     nobody = f"tcp://{LOOPBACK}:9"
     bound = start(bench, *worker_command(nobody, 1, 0, "--until-eof")[1:])
-    assert bound.wait(30) in (1, -signal.SIGTERM)
+    assert bound.wait(PATIENCE_S) in (1, -signal.SIGTERM)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     short = start(bench, *worker_command(nobody, 1, 2)[1:])
-    assert short.wait(30) == 2
+    assert short.wait(PATIENCE_S) == 2
     assert "error: --gpus 2: CUDA_VISIBLE_DEVICES names 1 GPUs" in (bench.folder / "output").read_text()

@@ -6,6 +6,7 @@ import subprocess
 
 from distributed import Client, Future
 
+from experiments.engines.bench import PATIENCE_S
 from salver.run.cluster.settings import forget_names
 from salver.run.cluster.workforce import LOOPBACK, own_scheduler, worker_command
 from tests.builders.dask_growth import named, nothing, tracked
@@ -16,7 +17,7 @@ _JOBS = 150
 def _one_by_one(client: Client, first: int) -> None:
     for number in range(first, first + _JOBS):
         future: Future = client.submit(nothing, number, key=("job", number, 0), pure=False)
-        future.result(timeout=20)
+        future.result(timeout=PATIENCE_S)
     forget_names()
 
 
@@ -35,4 +36,4 @@ def test_neither_scheduler_nor_client_nor_worker_grows_with_the_jobs() -> None:
         finally:
             assert worker.stdin is not None
             worker.stdin.close()
-            worker.wait(timeout=30)
+            worker.wait(timeout=PATIENCE_S)

@@ -10,7 +10,7 @@ import dask.config
 import pytest
 from distributed import Client
 
-from experiments.engines.bench import end, start
+from experiments.engines.bench import PATIENCE_S, end, start
 from salver.core.errors import SalverError
 from salver.run.cluster.tls import make_keys, settings
 from salver.run.cluster.workforce import LOOPBACK, JoinedScheduler, own_scheduler, worker_command
@@ -32,7 +32,7 @@ def test_only_holders_of_the_keys_are_served(make: Make) -> None:
             summary = bench.run(runners, bench.plan(runners), JoinedScheduler(address))
         finally:
             worker.terminate()
-            worker.wait(20)
+            worker.wait(PATIENCE_S)
             end(worker)
         assert summary == RunSummary(1, 0, 0)
         with dask.config.set(settings(others)), pytest.raises(OSError):

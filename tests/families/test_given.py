@@ -13,6 +13,7 @@ from salver.core import confined
 from salver.core.errors import SalverError
 from salver.families import given
 from salver.families.given import is_given, opened
+from salver.run import kept_set
 from salver.run.kept_set import keep_set
 from tests.builders.given_sets import PAIR_ROW, PLAIN_ROWS, benchmark
 
@@ -64,6 +65,14 @@ def test_networks_that_change_places_are_another_query(tmp_path):
         assert first.networks == {name: second.networks[swapped] for name, swapped in ("fg", "gf")}
         assert first.id != second.id
         keep_set(found.folder, tmp_path / "kept")
+
+
+def test_a_packed_text_without_end_is_not_unpacked_into_a_run(tmp_path, monkeypatch):
+    folder = benchmark(tmp_path / "tiny", packed=True)
+    with opened(folder) as found:
+        monkeypatch.setattr(kept_set, "MOST_TEXT_BYTES", 100)
+        with pytest.raises(SalverError, match=r"is corrupt \(unpacks to more than 100 bytes\)"):
+            keep_set(found.folder, tmp_path / "kept")
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def test_the_whole_way_for_programs(project, instance_set):
 
 
 def test_the_whole_way(project, instance_set):
-    done = salver(project, "all", "tiny", "--solvers", "milp,falsify", "-j", "2")
+    done = salver(project, "all", "tiny", "--solvers", "milp,falsify", "-j", "2", draws=True)
     assert "falsify" in done.stdout
     run_dir = Path(project, "reports", done.stdout.rpartition("reports/")[2].partition("/")[0])
     results = pd.read_parquet(run_dir / "results.parquet")
@@ -88,6 +88,9 @@ def test_the_whole_way(project, instance_set):
     assert set(milp["outcome"]) == {"verified", "falsified"}
     for name in ("index.html", "leaderboard.md", "leaderboard.csv", "leaderboard.tex", "disagreements.csv"):
         assert (run_dir / name).stat().st_size > 0
+    cactus = (run_dir / "cactus.svg").read_text()
+    assert ">milp<" in cactus
+    assert ">falsify<" in cactus
     again = salver(project, "all", "tiny", "--solvers", "milp,falsify", "--resume")
     assert f"0 jobs run, {2 * count} done before" in again.stdout
     rejudged = json.loads(salver(project, "report", "latest", "--profile", "par2", "--json").stdout)

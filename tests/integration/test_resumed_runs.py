@@ -50,18 +50,29 @@ class Called(NamedTuple):
 Salver = Callable[..., Called]
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    """A project with two fake solvers, whose version is a file, and a suite of bandit queries."""
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with two fake solvers, whose version is a file, which ran on a suite of bandit queries."""
+    root = tmp_path_factory.mktemp("ran") / "project"
     for name in ("benchmarks", "runners", "pids"):
-        (tmp_path / name).mkdir()
-    version = tmp_path / "version"
+        (root / name).mkdir(parents=True)
+    version = root / "version"
     version.write_text("1")
-    text = RUNNER.format(pids=str(tmp_path / "pids"), version=str(version))
-    (tmp_path / "runners" / "fake.py").write_text(text)
-    (tmp_path / "generators").symlink_to(ROOT / "generators")
-    (tmp_path / "benchmarks" / "tiny.toml").write_text(SUITE)
-    return tmp_path
+    text = RUNNER.format(pids=str(root / "pids"), version=str(version))
+    (root / "runners" / "fake.py").write_text(text)
+    (root / "generators").symlink_to(ROOT / "generators")
+    (root / "benchmarks" / "tiny.toml").write_text(SUITE)
+    command_line.salver(root, "run", "tiny", "--solvers", "shy,sure", "--timeout", "4", "-j", "2")
+    shutil.copytree(root, root.with_name("kept"), symlinks=True)
+    return root
+
+
+@pytest.fixture
+def project(ran: Path) -> Path:
+    """The project as the run left it, at the place where it ran."""
+    shutil.rmtree(ran)
+    shutil.copytree(ran.with_name("kept"), ran, symlinks=True)
+    return ran
 
 
 @pytest.fixture
@@ -87,11 +98,6 @@ def cut(run_dir: Path, kept: int) -> None:
     events.write_text("".join(line + "\n" for line in events.read_text().splitlines()[:kept]))
 
 
-def started(salver: Salver, *arguments: str) -> None:
-    done = salver("run", "tiny", "--solvers", "shy,sure", "--timeout", "4", "-j", "2", *arguments)
-    assert done.status == 0, done.err
-
-
 @pytest.mark.parametrize(
     ("options", "told"),
     [
@@ -105,7 +111,6 @@ def started(salver: Salver, *arguments: str) -> None:
 def test_a_resume_that_would_do_otherwise_is_refused_and_changes_nothing(
     project: Path, salver: Salver, options: tuple[str, ...], told: str
 ) -> None:
-    started(salver)
     cut(run_of(project), 3)
     before = shot(project)
     done = salver("run", "tiny", "--resume", *options)
@@ -116,7 +121,6 @@ def test_a_resume_that_would_do_otherwise_is_refused_and_changes_nothing(
 
 
 def test_another_version_of_a_solver_is_refused(project: Path, salver: Salver) -> None:
-    started(salver)
     cut(run_of(project), 3)
     (project / "version").write_text("2")
     before = shot(project)
@@ -126,7 +130,6 @@ def test_another_version_of_a_solver_is_refused(project: Path, salver: Salver) -
 
 
 def test_a_changed_suite_is_refused_and_its_old_run_still_judged(project: Path, salver: Salver) -> None:
-    started(salver)
     first = json.loads(salver("report", "latest", "--json").out)["leaderboard"]
     (project / "benchmarks" / "tiny.toml").write_text(tiny_suite(1, [0.4], [0.5]))
     before = shot(project)
@@ -140,7 +143,6 @@ def test_a_changed_suite_is_refused_and_its_old_run_still_judged(project: Path, 
 
 
 def test_while_another_process_writes_the_run_a_resume_changes_nothing(project: Path, salver: Salver) -> None:
-    started(salver)
     with EventLog(run_of(project) / "events.jsonl"):
         before = shot(project)
         done = salver("run", "tiny", "--resume")
@@ -149,7 +151,6 @@ def test_while_another_process_writes_the_run_a_resume_changes_nothing(project: 
 
 
 def test_a_resume_goes_on_as_planned_and_every_session_is_told(project: Path, salver: Salver) -> None:
-    started(salver)
     run_dir = run_of(project)
     jobs = len((run_dir / "events.jsonl").read_text().splitlines())
     cut(run_dir, 3)
@@ -170,7 +171,6 @@ def test_a_resume_goes_on_as_planned_and_every_session_is_told(project: Path, sa
 def test_a_resume_that_comes_and_goes_while_another_one_plans_is_told_too(
     project: Path, salver: Salver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    started(salver)
     run_dir = run_of(project)
     jobs = len((run_dir / "events.jsonl").read_text().splitlines())
     cut(run_dir, 3)
@@ -189,7 +189,6 @@ def test_a_resume_that_comes_and_goes_while_another_one_plans_is_told_too(
 
 
 def test_an_unfinished_run_says_so_first(project: Path, salver: Salver) -> None:
-    started(salver)
     run_dir = run_of(project)
     jobs = len((run_dir / "events.jsonl").read_text().splitlines())
     cut(run_dir, 3)
@@ -203,7 +202,6 @@ def test_an_unfinished_run_says_so_first(project: Path, salver: Salver) -> None:
 
 
 def test_runs_mixed_into_one_folder_are_told_apart(project: Path, salver: Salver) -> None:
-    started(salver)
     run_dir = run_of(project)
     lines = (run_dir / "events.jsonl").read_text().splitlines()
     others = [json.loads(line) for line in lines if '"solver":"sure"' in line]
@@ -223,7 +221,6 @@ def test_runs_mixed_into_one_folder_are_told_apart(project: Path, salver: Salver
 
 
 def test_an_instance_set_that_was_edited_is_noticed(project: Path, salver: Salver) -> None:
-    started(salver)
     first = json.loads(salver("report", "latest", "--json").out)
     assert first["notices"] == []
     network = next((project / "instances/tiny/1-s0/onnx").iterdir())

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +9,7 @@ import pytest
 from salver.families.generate import drafts
 from salver.families.suite import read_suite
 from salver.spec.truth import Truth
+from tests.builders.command_line import salver
 
 ROOT = Path(__file__).resolve().parents[2]
 SUITE = """
@@ -58,12 +56,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_liars_are_named_with_their_instances(project: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "salver.cli", "all", "tiny", "--solvers", "yes,no", "-j", "1"],
-        env={**os.environ, "SALVER_ROOT": str(project)}, cwd=project,
-        capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    done = salver(project, "all", "tiny", "--solvers", "yes,no", "-j", "1")
     wrong = [line for line in done.stdout.splitlines() if line.startswith("wrong: ")]
     (false_unsat,) = [line for line in wrong if line.startswith("wrong: no on ")]
     assert "-needle-" in false_unsat

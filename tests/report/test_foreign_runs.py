@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -13,11 +14,13 @@ import pytest
 
 from experiments.load.synthetic import synthetic_run
 from salver.core.errors import SalverError
+from salver.families.instance_set import checksums
 from salver.judge.judged import Judged, judge_run
 from salver.judge.judgement import JudgedRun, WitnessVerdict
 from salver.report.page.material import gather
 from salver.run.events import EventLog, Work, recording
 from salver.run.job import Folders
+from salver.run.kept_set import FOLDER, SUMS
 from salver.run.loaded import LoadedRun, load_run
 from salver.run.logs import store_logs, store_witness
 from salver.run.manifest import find_run, read_run
@@ -122,6 +125,44 @@ def test_an_instance_set_outside_the_project_is_refused(root: Path, run_dir: Pat
     (run_dir / "manifest.json").write_text(json.dumps(manifest | {"instance_set": place}))
     with pytest.raises(SalverError, match=r"manifest.json: instance_set is a path that leaves its folder"):
         judged(root, run_dir)
+
+
+def keeping(root: Path, run_dir: Path, listed: str = "") -> Path:
+    """The set that the run keeps, whose checksums list one more file."""
+    sums = shutil.copytree(root / "instances/load/1-s0", run_dir / FOLDER) / SUMS
+    sums.write_text(
+        checksums(sums.parent) + (f"{hashlib.sha256().hexdigest()}  {listed}\n" if listed else "")
+    )
+    manifest = json.loads((run_dir / "manifest.json").read_text())
+    kept = {"kept": hashlib.sha256(sums.read_bytes()).hexdigest()}
+    (run_dir / "manifest.json").write_text(json.dumps(manifest | kept))
+    return run_dir / FOLDER
+
+
+@pytest.mark.parametrize("kind", ODD_FILES)
+def test_a_kept_set_whose_checksums_are_no_file_is_one_line(root: Path, run_dir: Path, kind: str) -> None:
+    sums = keeping(root, run_dir) / SUMS
+    assert load_run(run_dir, root).instances.folder == sums.parent
+    sums.unlink()
+    ODD_FILES[kind](sums)
+    with pytest.raises(SalverError, match="SHA256SUMS: cannot be read") as caught:
+        load_run(run_dir, root)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("kind", ODD_FILES)
+def test_a_kept_set_that_lists_what_is_no_file_is_one_line(root: Path, run_dir: Path, kind: str) -> None:
+    ODD_FILES[kind](keeping(root, run_dir, "listed") / "listed")
+    with pytest.raises(SalverError, match="listed: was changed since the run began"):
+        load_run(run_dir, root)
+
+
+def test_a_kept_set_behind_a_link_is_not_read(root: Path, run_dir: Path) -> None:
+    folder = keeping(root, run_dir)
+    folder.rename(root.parent / "elsewhere")
+    folder.symlink_to(root.parent / "elsewhere")
+    with pytest.raises(SalverError, match=r"SHA256SUMS: cannot be read \(behind a link"):
+        load_run(run_dir, root)
 
 
 @pytest.mark.parametrize("kind", ODD_FILES)

@@ -180,3 +180,17 @@ def test_one_refuted_alternative_of_several_that_are_left_closes_no_box(count: i
             asked = made.query.asking(replace(made.query.prop, clauses=(order,)))
             assert not SmallBoxes(asked).decide(bounds).closed
     assert refuted >= 3
+
+
+@pytest.mark.parametrize("most", [1, 3])
+def test_a_search_that_its_limit_ends_closes_no_box_with_a_point(
+    most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(small_boxes, "SOLVES", most)
+    ended = 0
+    for seed in range(3):
+        query = choice(seed).query
+        found = SmallBoxes(query).decide(root_node(query).within)
+        assert not found.closed
+        ended += not found.whole
+    assert ended > 0

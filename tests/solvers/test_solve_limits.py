@@ -43,16 +43,20 @@ def note(name, text=""):
 def solve(query, budget, options):
     {body}
 """
-HOLDS_THE_LOCK = "ctypes.PyDLL(None).sleep(60)"
+HOLDS_THE_LOCK = "ctypes.PyDLL(None).sleep(600)"
 LONG_KERNEL = "np.linalg.svd(np.random.default_rng(0).normal(size=(4000, 4000)))"
-IGNORES_SIGNALS = "[signal.signal(n, signal.SIG_IGN) for n in (1, 2, 15)]; note('ready'); time.sleep(60)"
+IGNORES_SIGNALS = "[signal.signal(n, signal.SIG_IGN) for n in (1, 2, 15)]; note('ready'); time.sleep(600)"
 SLEEPING_WORKERS = (
     "from salver.solvers.hybrid import parallel; parallel.search = lambda *_: time.sleep(600); "
     "return parallel.search_in_parallel(query, budget, Options(2), 'root')"
 )
 LIMIT_S = 1.2
-ATTEMPTS = 3
-"""A loaded machine only adds to an overrun, so the smallest of a few is held against the promise."""
+ATTEMPTS = 20
+"""A loaded machine only adds to an overrun, so the smallest of many is held against the promise: an idle one
+needs no second."""
+OVERRUN_S = 0.5
+MOST_S = 300.0
+"""For what only a fault keeps from coming."""
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -87,7 +91,7 @@ class Stub:
         (folder / "tmp").mkdir()
 
     def start(
-        self, body: str, *more: str, name: str = "stub", limit: float = 30.0, **variables: str
+        self, body: str, *more: str, name: str = "stub", limit: float = MOST_S, **variables: str
     ) -> subprocess.Popen[str]:
         (self.folder / "stub.py").write_text(STUB.replace("{body}", body))
         query, model = self.files
@@ -102,7 +106,7 @@ class Stub:
 
     def finish(self, process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
         """Waits; nothing may be left of it, neither processes nor temporary files, nor a traceback."""
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=MOST_S)
         assert self.processes() == []
         assert list((self.folder / "tmp").iterdir()) == []
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
@@ -128,7 +132,7 @@ class Stub:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30.0
+    deadline = time.monotonic() + MOST_S
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -158,17 +162,18 @@ def test_the_verdict_comes_first_and_the_times_on_stderr(stub: Stub) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("body", [HOLDS_THE_LOCK, LONG_KERNEL, IGNORES_SIGNALS])
 def test_the_limit_is_kept_against_a_solver_that_nothing_else_stops(stub: Stub, body: str) -> None:
-    overruns = []
-    for attempt in range(ATTEMPTS):
-        before, limit = time.monotonic(), LIMIT_S * 2**attempt
+    limit, overruns = LIMIT_S, list[float]()
+    while len(overruns) < ATTEMPTS and min(overruns, default=OVERRUN_S) >= OVERRUN_S:
+        before = time.monotonic()
         done = stub.run(body, limit=limit)
         overrun = time.monotonic() - before - limit
         assert (done.returncode, done.stdout) == (0, "timed-out\n")
         if "\nsolving: " in done.stderr:
             overruns.append(overrun)
-        if overruns and overrun < 0.5:
-            break
-    assert 0.0 <= min(overruns) < 0.5
+        else:  # the limit came before the solver
+            limit *= 2
+            assert limit < MOST_S
+    assert 0.0 <= min(overruns) < OVERRUN_S
 
 
 @pytest.mark.slow
@@ -200,15 +205,13 @@ def test_every_embedded_solver_keeps_its_limit(
         f"N={model}",
     ]
     command += ["--timeout", str(limit), "--threads", str(threads)]
-    overruns = []
-    for _ in range(ATTEMPTS):
+    overruns = list[float]()
+    while len(overruns) < ATTEMPTS and min(overruns, default=OVERRUN_S) >= OVERRUN_S:
         before = time.monotonic()
-        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=MOST_S)
         overruns.append(time.monotonic() - before - limit)
         assert (done.returncode, done.stdout) == (0, "timed-out\n")
-        if overruns[-1] < 0.5:
-            break
-    assert min(overruns) < 0.5
+    assert min(overruns) < OVERRUN_S
 
 
 @pytest.mark.slow
@@ -220,7 +223,7 @@ def test_the_limit_counts_from_the_start_of_the_process(stub: Stub) -> None:
 
 
 def test_importing_counts_and_can_be_cut_short(stub: Stub) -> None:
-    (stub.folder / "numpy.py").write_text("import time\ntime.sleep(60)\n")
+    (stub.folder / "numpy.py").write_text("import time\ntime.sleep(600)\n")
     done = stub.run("return Result(Verdict.UNSAT)", limit=0.6)
     assert (done.returncode, done.stdout, done.stderr) == (0, "timed-out\n", "")
 
@@ -240,9 +243,9 @@ def test_grandchildren_that_left_the_group_do_not_survive(stub: Stub) -> None:
             os.setsid()
             signal.signal(15, signal.SIG_IGN)
             note("daemon", os.getpid())
-            time.sleep(60)
+            time.sleep(600)
         os._exit(0)
-    subprocess.Popen(["sleep", "60"], start_new_session=True)
+    subprocess.Popen(["sleep", "600"], start_new_session=True)
     while not (here / "daemon").exists():
         time.sleep(0.01)
     """
@@ -264,7 +267,7 @@ def test_a_signal_stops_everything_at_once_and_says_so_in_one_line(
 ) -> None:
     if signal.getsignal(number) is signal.SIG_IGN:
         pytest.skip("whoever started these tests ignores the signal, as a shell does in the background")
-    process = stub.start("subprocess.Popen(['sleep', '60']); " + IGNORES_SIGNALS)
+    process = stub.start("subprocess.Popen(['sleep', '600']); " + IGNORES_SIGNALS)
     stub.wait_for("ready")
     process.send_signal(number)
     done = stub.finish(process)

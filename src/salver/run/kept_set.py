@@ -6,20 +6,22 @@ that was changed on disk meanwhile changes no answer.
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import shutil
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from salver.core.errors import SalverError, plain_reason
+from salver.core.confined import UnfitFileError, read_inside, sha256_inside, unpack_inside
+from salver.core.errors import SalverError
 from salver.core.files import sync
 from salver.families.instance import Instance, content_id
 from salver.families.instance_set import read_manifest
+from salver.nets.onnx.file import MOST_BYTES
+from salver.spec.read import MOST_BYTES as MOST_TEXT_BYTES
 
 FOLDER = "set"
 SUMS = "SHA256SUMS"
+MOST_SUMS_BYTES = 64 << 20
 _MANIFEST = "manifest.json"
 _HINT = "generate the set again (--force)"
 
@@ -41,7 +43,7 @@ def keep_set(set_path: Path, run_dir: Path, selected: Sequence[Instance] | None 
         for name in _files(set_path, instances):
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(set_path / name, target / name)
-            found[name] = _sha256(target / name)
+            found[name] = _sha256(target, name)
             if stated.get(name, found[name]) != found[name]:
                 raise SalverError("was changed after it was generated", str(set_path / name), _HINT)
         _refuse_other_ids(target, instances, set_path)
@@ -63,7 +65,9 @@ def kept_set(run_dir: Path, digest: str) -> Path:
     folder = run_dir / FOLDER
     hint = f"restore the run's folder {FOLDER}/ from a copy, or run again"
     try:
-        text = (folder / SUMS).read_bytes() if (folder / SUMS).is_file() else b""
+        text = read_inside(run_dir, f"{FOLDER}/{SUMS}", MOST_SUMS_BYTES)
+    except FileNotFoundError:
+        text = b""
     except OSError as error:
         raise SalverError(f"cannot be read ({error.strerror})", str(folder / SUMS), hint) from error
     if hashlib.sha256(text).hexdigest() != digest:
@@ -95,7 +99,7 @@ def edited_since(set_path: Path, run_dir: Path) -> list[str]:
 
 def changed_files(folder: Path, sums: Mapping[str, str]) -> list[str]:
     """Names of files that are missing, or have another SHA-256 than is stated; sorted."""
-    return sorted(name for name, digest in sums.items() if _sha256(folder / name) != digest)
+    return sorted(name for name, digest in sums.items() if _sha256(folder, name) != digest)
 
 
 def _files(folder: Path, instances: Iterable[Instance]) -> Iterator[str]:
@@ -127,27 +131,24 @@ def _unpacked(path: Path) -> bytes:
     if not packed.is_file():
         return path.read_bytes()
     try:
-        return gzip.decompress(packed.read_bytes())
-    except (EOFError, zlib.error) as error:
-        raise SalverError(f"is corrupt ({plain_reason(error)})", str(packed), _HINT) from error
+        return unpack_inside(packed.parent, packed.name, MOST_TEXT_BYTES)
+    except UnfitFileError as error:
+        raise SalverError(f"is corrupt ({error.strerror})", str(packed), _HINT) from error
 
 
 def _sums(folder: Path) -> dict[str, str]:
     """SHA-256 by name, as SHA256SUMS states them; nothing where there is none."""
     try:
-        lines = (folder / SUMS).read_text().splitlines() if (folder / SUMS).is_file() else []
+        lines = read_inside(folder, SUMS, MOST_SUMS_BYTES).decode().splitlines()
     except (OSError, ValueError):
         return {}
     pairs = (line.partition("  ") for line in lines)
     return {name: digest for digest, _, name in pairs if name and ".." not in name and name[0] != "/"}
 
 
-def _sha256(path: Path) -> str:
-    """The file's hash; empty where it cannot be read."""
+def _sha256(folder: Path, name: str) -> str:
+    """The file's hash; empty where it cannot be read, or is none that a set has."""
     try:
-        if not path.is_file():
-            return ""
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return sha256_inside(folder, name, MOST_BYTES)
     except OSError:
         return ""

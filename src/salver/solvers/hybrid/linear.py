@@ -25,7 +25,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from salver.nets.affine import ROUNDING
-from salver.solvers.bounding.relaxation import TINY
+from salver.solvers.bounding.relaxation import TINY, UNDERFLOW
 from salver.solvers.journal import TWO_SIDED, Refutation, Weighted
 from salver.solvers.milp.program import Milp
 from salver.spec import Atom, Ball
@@ -122,7 +122,10 @@ class LinearRelaxation:
         self.model = model
         self.lower, self.upper = model.lower.copy(), model.upper.copy()
         self._middle, self._row_lower, self._row_upper = centred(model)
-        self._row_size = abs(model.matrix) @ np.maximum(np.abs(model.lower), np.abs(model.upper))
+        largest = np.maximum(np.abs(model.lower), np.abs(model.upper))
+        # What a coefficient of a sum of rows loses to underflow, beside values of columns.
+        self._lost = TINY + UNDERFLOW * largest.sum(where=np.isfinite(largest))
+        self._row_size = abs(model.matrix) @ largest
         if len(model.row_size):
             self._row_size = self._row_size + model.row_size
         self.point = np.zeros(len(model.lower))
@@ -267,7 +270,7 @@ class LinearRelaxation:
         unit = float(_power_of_two(np.abs(weights).max(keepdims=True))[0])
         part = sparse.csr_array(weights[None] / unit)
         least, new = lower / unit, np.array([model.matrix.shape[0]])
-        size = abs(part) @ np.maximum(np.abs(model.lower), np.abs(model.upper)) + abs(least)
+        size = abs(part) @ np.maximum(np.abs(model.lower), np.abs(model.upper))
         self.model = replace(
             model,
             matrix=sparse.csr_array(sparse.vstack([model.matrix, part])),
@@ -330,7 +333,7 @@ class LinearRelaxation:
         reached = np.where(weights > 0, self.upper, self.lower) * weights
         # Two roundings of everything: of the rows as they stand, and of this sum.
         scale = np.abs(required).sum() + 2.0 * (self._row_size[self.used] @ np.abs(multipliers))
-        return bool(required.sum() - reached.sum() > ROUNDING * scale + TINY)
+        return bool(required.sum() - reached.sum() > ROUNDING * scale + self._lost)
 
     def _lp(self) -> highspy.HighsLp:
         lp = highspy.HighsLp()
