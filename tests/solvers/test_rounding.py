@@ -181,12 +181,13 @@ def test_rows_of_a_small_box_count_what_composing_the_program_has_rounded() -> N
     assert all((rows @ np.array([1.0, 1.0, 4e-11, 1.0]) >= 0.0).all() for rows in composed.rows)
 
 
-@pytest.mark.parametrize("constant", [0.0, 1e12])
-def test_bounds_of_the_class_count_what_cancels_between_neurons(constant: float) -> None:
-    """Two neurons that are on add up large terms, and a row takes a small difference of theirs."""
+@pytest.mark.parametrize(("large", "constant"), [(1e12, 0.0), (1.0, 1e12)])
+def test_bounds_of_the_class_count_what_cancels_between_neurons(large: float, constant: float) -> None:
+    """Two neurons that are on add up large terms, and a row takes a small difference of theirs; or the row
+    has a large constant."""
     for seed in range(20):
         rng = np.random.default_rng(seed)
-        x, first = rng.random(2), 1e12 * rng.random((1, 2))
+        x, first = rng.random(2), large * rng.random((1, 2))
         weight = np.vstack([first, first * (1 + 1e-9 * rng.random())])
         bias = 1e4 - weight @ x
         z = exact(weight) @ exact(x) + exact(bias)
