@@ -383,3 +383,17 @@ def test_no_slope_or_multiplier_makes_a_bound_of_the_class_wrong(number: float) 
     for sign in (0, 1):
         at = replace(parts, signs=(np.full((1, 1), sign, np.int8),), slopes=(drawn,), multipliers=(drawn,))
         assert not dual.certified(at, np.ones(1, np.float32)).bounds[0] > -1.0
+
+
+def test_a_slope_that_underflows_counts_beside_a_large_weight() -> None:
+    """-1e38 max(x, 0) for x in [-1e38, h] is least at h; of h / (h + 1e38) a digit or two are left."""
+    rows = Affine({0: np.full((1, 1), -1e38)}, np.zeros(1))
+    program = Program(1, (PreActivation(Affine({-1: np.eye(1)}, np.zeros(1))),), (ReluBlock(0, 1),), rows)
+    for seed in SEEDS:
+        high = np.array([1e-284 * (1 + np.random.default_rng(seed).random())])
+        bounds = propagate(program, np.array([-1e38]), high)
+        bounds = replace(bounds, pre_upper=[high], block_upper={**bounds.block_upper, 0: high})
+        dual = ClassDual.over(program, bounds, rows)
+        assert dual is not None
+        found = dual.certified(dual.start(np.zeros(1, np.intp)), np.ones(1, np.float32)).bounds
+        assert Fraction(found[0]) <= Fraction(-1e38) * Fraction(high[0])
