@@ -330,6 +330,8 @@ def test_wide_windows_have_two_columns_and_one_scroll_bar(page: Browser) -> None
         assert left[1] < right[0]
         assert left[2] == right[2]
         assert page.run("document.documentElement.scrollWidth") == 1800
+        board = "document.querySelector('.board').closest('.wide')"
+        assert page.run(f"{board}.scrollWidth <= {board}.clientWidth")
         region = "document.querySelector('#runs').closest('.wide')"
         assert (
             page.run(f"{region}.scrollHeight <= {region}.clientHeight && getComputedStyle({region}).overflow")

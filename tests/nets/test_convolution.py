@@ -7,7 +7,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from salver.nets.operators import Conv, ConvTranspose
+from salver.nets.network import Network, evaluate, lower
+from salver.nets.operators import Concat, Conv, ConvTranspose, Node, Relu, Reshape
 from salver.nets.operators.convolution import MOST_WEIGHTS
 
 PAIR = st.tuples(st.integers(1, 3), st.integers(1, 3))
@@ -72,3 +73,25 @@ def test_large_kernels_keep_their_groups(channels):
     operator = Conv(weight, np.zeros(channels, np.float32), groups=channels)
     found = operator.plain((channels, 4, 4))
     assert (found.groups == 1) == (channels * channels * 16 <= MOST_WEIGHTS)
+
+
+def test_layers_of_one_shape_keep_their_own_matrices_and_one_that_is_there_twice_its_one():
+    """Above each other stand rows that read the input, the first ReLUs or the second ones alone."""
+    rng, shape = np.random.default_rng(3), (2, 3, 3)
+    one, other = (
+        Conv(rng.normal(size=(2, 2, 3, 3)).astype(np.float32), np.zeros(2, np.float32), pads=(1, 1, 1, 1))
+        for _ in range(2)
+    )
+    nodes = (
+        Node("image", Reshape(), ("X",), shape),
+        Node("z", one, ("image",), shape),
+        Node("a", Relu(), ("z",), shape),
+        Node("w", other, ("a",), shape),
+        Node("b", Relu(), ("w",), shape),
+        Node("y", one, ("b",), shape),
+        Node("v", other, ("image",), shape),
+        Node("Y", Concat(), ("z", "w", "v", "y"), (72,)),
+    )
+    network = Network("X", 18, nodes, "Y")
+    x = rng.normal(size=(20, 18))
+    assert np.allclose(lower(network).evaluate(x)[0], evaluate(network, x))

@@ -14,6 +14,7 @@ from salver.nets.affine import Affine
 from salver.nets.program import MaskBlock, PreActivation, Program, ReluBlock
 from salver.solvers.bounding.backward import tighten_backwards
 from salver.solvers.bounding.bounds import least_over_input
+from salver.solvers.bounding.class_dual import ClassDual
 from salver.solvers.bounding.composed import Composed
 from salver.solvers.bounding.halfspaces import Halfspaces, lower_bounds
 from salver.solvers.bounding.propagation import propagate
@@ -178,6 +179,25 @@ def test_rows_of_a_small_box_count_what_composing_the_program_has_rounded() -> N
     assert composed.signs[0].tolist() == [1]
     assert composed.columns[0].tolist() == [2]
     assert all((rows @ np.array([1.0, 1.0, 4e-11, 1.0]) >= 0.0).all() for rows in composed.rows)
+
+
+@pytest.mark.parametrize(("large", "constant"), [(1e12, 0.0), (1.0, 1e12)])
+def test_bounds_of_the_class_count_what_cancels_between_neurons(large: float, constant: float) -> None:
+    """Two neurons that are on add up large terms, and a row takes a small difference of theirs; or the row
+    has a large constant."""
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        x, first = rng.random(2), large * rng.random((1, 2))
+        weight = np.vstack([first, first * (1 + 1e-9 * rng.random())])
+        bias = 1e4 - weight @ x
+        z = exact(weight) @ exact(x) + exact(bias)
+        rows = Affine({0: np.array([[1.0, -1.0 - 1e-9]]) * rng.random()}, np.full(1, constant * rng.random()))
+        program = Program(2, (PreActivation(Affine({-1: weight}, bias)),), (ReluBlock(0, 2),), rows)
+        dual = ClassDual.over(program, propagate(program, x, x), rows)
+        assert dual is not None
+        assert (dual.bounds.signs[0] == 1).all()
+        found = dual.certified(dual.start(np.zeros(1, np.intp)), np.ones(1, np.float32)).bounds
+        assert Fraction(found[0]) <= (exact(rows.terms[0]) @ z + exact(rows.constant))[0]
 
 
 def in_exact(rows: Array, constant: Array, x: Array) -> Array:
