@@ -149,9 +149,12 @@ def test_what_a_proof_adds_up_says_as_much_as_the_search_found(seed: int, delta:
     assert (found.low >= searched[0][how.chosen] - size).all()
     assert (found.high <= searched[1][how.chosen] + size).all()
     # What a deduction says: minus the sum of multiplier * row, from below.
+    each = np.arange(len(how.chosen))
+    mixed = each % 2 == 0
+    sides = {True: found.multipliers(each, mixed), False: found.multipliers(each, ~mixed)}
     for entry, place in enumerate(how.chosen):
         for lower, end in ((True, found.low[entry]), (False, -found.high[entry])):
-            weights, left = found.multipliers(entry, lower)
+            weights, left = (part[entry] for part in sides[bool(mixed[entry]) == lower])
             rest = -weights @ matrix
             rest[place] += 1.0 if lower else -1.0
             assert np.allclose(left, rest, rtol=1e-9, atol=1e-9 * (np.abs(weights) @ np.abs(matrix)).max())

@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
-AddBoth = Callable[[Rows, int, tuple[Array, Array]], None]
-AddLimits = Callable[[Rows, int, Array], None]
-"""Adds to a deduction the limits of all y, each times its (signed) multiplier."""
+Flags = npt.NDArray[np.bool_]
+AddBoth = Callable[[Rows, tuple[Array, Array]], None]
+AddLimits = Callable[[Rows, Array], None]
+"""Adds to deductions from 0 on the limits of all y, each times its (signed) multiplier [deductions, k]."""
 OpenParts = list[tuple[int, Indices]]
 """Blocks and their entries, which together are u."""
 
@@ -62,12 +63,12 @@ class EstimatedRanges:
         sides = (self.low[at], self.high[at], self.below[at], self.above[at])
         return EstimatedRanges(*sides, (self.rests[0][at], self.rests[1][at]))
 
-    def multipliers(self, entry: int, lower: bool) -> tuple[Array, Array]:
-        """Signed multipliers [k] of the limits of y that bound one entry, or minus it, from below; and the
-        coefficients [m] of u that are left."""
-        if lower:
-            return self.below[entry], self.rests[0][entry]
-        return -self.above[entry], -self.rests[1][entry]
+    def multipliers(self, entries: Indices, lower: Flags) -> tuple[Array, Array]:
+        """Signed multipliers [c, k] of the limits of y that bound entries, or minus them, from below; and the
+        coefficients [c, m] of u that are left."""
+        pick = lower[:, None]
+        limits = np.where(pick, self.below[entries], -self.above[entries])
+        return limits, np.where(pick, self.rests[0][entries], -self.rests[1][entries])
 
 
 def best_of(
@@ -138,18 +139,18 @@ class _ReadBack:
             for side in (self.where.low, self.where.high)
         )
 
-        def add(rows: Rows, lemma: int, multipliers: Array) -> None:
+        def add(rows: Rows, multipliers: Array) -> None:
             for sides, signed in ((below, multipliers), (above, -multipliers)):
-                used = np.flatnonzero(signed > 0)
-                rows.add_atoms(lemma, sides[used], signed[used])
+                lemmas, used = np.nonzero(signed > 0)
+                rows.add_atoms(lemmas, sides[used], signed[lemmas, used])
 
         return add
 
     def _value_limits(self, number: int, at: Indices) -> AddLimits:
-        def add(rows: Rows, lemma: int, multipliers: Array) -> None:
+        def add(rows: Rows, multipliers: Array) -> None:
             for kind, signed in (("low", multipliers), ("high", -multipliers)):
-                used = np.flatnonzero(signed > 0)
-                rows.add_range(kind, number, lemma, at[used], signed[used])
+                lemmas, used = np.nonzero(signed > 0)
+                rows.add_range(kind, number, lemmas, at[used], signed[lemmas, used])
 
         return add
 
@@ -198,11 +199,11 @@ class _ReadBack:
         A gate that is on would be replaced by what it reads, whose range may say more.
         """
 
-        def add(rows: Rows, lemma: int, multipliers: tuple[Array, Array]) -> None:
-            limits(rows, lemma, multipliers[0])
+        def add(rows: Rows, multipliers: tuple[Array, Array]) -> None:
+            limits(rows, multipliers[0])
             start = 0
             for block, open_ in parts:
-                rest, start = multipliers[1][start : start + len(open_)], start + len(open_)
+                rest, start = multipliers[1][:, start : start + len(open_)], start + len(open_)
                 gate = self.program.blocks[block]
                 if not isinstance(gate, GateBlock):
                     continue
@@ -210,8 +211,8 @@ class _ReadBack:
                 assert isinstance(mask, MaskBlock)
                 on = bounds.signs[mask.pre][open_] > 0
                 for kind, signed in (("low", rest * on), ("high", -rest * on)):
-                    used = np.flatnonzero(signed > 0)
-                    rows.add_range(kind, block, lemma, open_[used], signed[used])
+                    lemmas, used = np.nonzero(signed > 0)
+                    rows.add_range(kind, block, lemmas, open_[used], signed[lemmas, used])
 
         return add
 
@@ -226,11 +227,11 @@ class _ReadBack:
     ) -> None:
         """Closes the context by the limit of one row that nothing reaches."""
         least, *known = ranges
-        multipliers = np.zeros(count)
-        multipliers[row] = 1.0 if interval_product(weights[None], *known)[1][0] < least else -1.0
+        multipliers = np.zeros((1, count))
+        multipliers[0, row] = 1.0 if interval_product(weights[None], *known)[1][0] < least else -1.0
         rows = self.deductions.rows()
-        both = multipliers, -multipliers[row] * weights
-        self._with_rest(limits, parts, self.bounds)(rows, 0, both)
+        both = multipliers, -multipliers[0, row] * weights[None]
+        self._with_rest(limits, parts, self.bounds)(rows, both)
         self.deductions.conclude(self.context, {"do": "close"}, {}, rows, np.ones(1, bool))
 
     def _claim(
@@ -254,8 +255,7 @@ class _ReadBack:
         entries, sides = np.concatenate([lower, upper]), np.arange(len(lower) + len(upper)) < len(lower)
         for part in _pieces(len(entries)):
             rows = self.deductions.rows()
-            for lemma, number in enumerate(part):
-                limits(rows, lemma, found.multipliers(entries[number], sides[number]))
+            limits(rows, found.multipliers(entries[part], sides[part]))
             step = {
                 "do": "bound",
                 "tensor": rows.name("block", block),
@@ -270,8 +270,7 @@ class _ReadBack:
         rows, entries = self.deductions.rows(), np.concatenate([on, off])[:MOST_AT_ONCE]
         if not len(entries):
             return
-        for lemma, entry in enumerate(entries):
-            limits(rows, lemma, found.multipliers(entry, lemma < len(on)))
+        limits(rows, found.multipliers(entries, np.arange(len(entries)) < len(on)))
         refuted = [0 if lemma < len(on) else 1 for lemma in range(len(entries))]
         self._conclude(block.pre, at[entries], refuted, rows)
 
@@ -323,10 +322,13 @@ class _ReadBack:
         entries = np.concatenate([lower, upper])
         for part in _pieces(len(entries)):
             rows = self.deductions.rows()
-            for lemma, place in enumerate(part):
-                kind, side = ("gate_off", "low") if place < len(lower) else ("gate_on", "high")
-                rows.add(kind, number, lemma, entries[place : place + 1], np.ones(1))
-                rows.add_block(side, number, lemma, entries[place : place + 1])
+            for kind, side, lemmas in (
+                ("gate_off", "low", np.flatnonzero(part < len(lower))),
+                ("gate_on", "high", np.flatnonzero(part >= len(lower))),
+            ):
+                at = entries[part[lemmas]]
+                rows.add(kind, number, lemmas, at, np.ones(len(at)))
+                rows.add_block(side, number, lemmas, at)
             step = {
                 "do": "bound",
                 "tensor": rows.name("value", number),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from salver.nets.affine import Affine, compact
+from salver.nets.affine import Affine, compact, dense
 from salver.nets.program import (
     AbsBlock,
     Block,
@@ -45,6 +46,8 @@ WORTH_BOUNDING = 0.9
 """A bound is proven when it leaves at most this share of a range, or decides a sign."""
 WORTH_STATING = 0.02
 """A side of a range is proven when it moves by this share of the range, or decides a sign."""
+MOST_CELLS = 1 << 21
+"""Numbers of a program's output map up to which all of it is kept dense."""
 WORTH_FOLLOWING = 1e-2
 """The same where the journal says that the search has moved the side; what rests on it there, does here."""
 
@@ -87,6 +90,11 @@ class Deductions:
 
     def reduce(self, program: Program) -> None:
         """Goes on with the program of the open neurons, once all other signs are certain."""
+        output = program.output
+        if sum(math.prod(matrix.shape) for matrix in output.terms.values()) <= MOST_CELLS:
+            # Its rows are picked at every step; of few open neurons that is quicker of dense ones.
+            dense_terms = {block: dense(matrix) for block, matrix in output.terms.items()}
+            program = replace(program, output=replace(output, terms=dense_terms))
         self.query, self._known, self._against = self.query.over(program), None, None
 
     def apply(self, context: Context, step: Any) -> list[Context]:
@@ -279,9 +287,11 @@ class Deductions:
             values.append(minimise(self.program, bounds, affine, bool(pairing), record))
         best = np.argmax(np.stack(values), axis=0)
         for choice, record in enumerate(records):
-            for kind, number, multipliers in record:
-                lemmas, entries = np.nonzero((multipliers > 0) & (best == choice)[:, None])
-                rows.add(kind, number, lemmas, entries, multipliers[lemmas, entries])
+            chosen = np.flatnonzero(best == choice)
+            for kind, number, multipliers in record if len(chosen) else ():
+                own = multipliers[chosen]
+                lemmas, entries = np.nonzero(own > 0)
+                rows.add(kind, number, chosen[lemmas], entries, own[lemmas, entries])
         return np.asarray(np.max(np.stack(values), axis=0))
 
     def relax(self, context: Context) -> LinearRelaxation | None:

@@ -40,7 +40,7 @@ class RoughQuery:
 
     Attributes:
         root: the whole box.
-        affine: of each affine tensor its bias, and each source with its matrix, None for the same entries.
+        affine: of each affine tensor its bias, and each source with its matrix as `_map` gives it.
         limits: the constants of all atoms.
     """
 
@@ -61,10 +61,19 @@ class RoughQuery:
 
 
 def _map(matrix: Matrix) -> Any:
-    """A matrix in floats, None for the identity."""
+    """A matrix in floats, transposed where it is sparse; None for the identity."""
     floats, (rows, columns) = matrix.floats, matrix.shape
-    same = sparse.issparse(floats) and rows == columns == floats.nnz
-    return None if same and (floats.diagonal() == 1.0).all() else floats
+    if not sparse.issparse(floats):
+        return floats
+    same = rows == columns == floats.nnz and (floats.diagonal() == 1.0).all()
+    return None if same else sparse.csr_array(floats.T)
+
+
+def _through(coefficients: Array, matrix: Any) -> Array:
+    """Coefficients [count, size] of a tensor as those of a source, with the matrix that `_map` gives."""
+    if matrix is None:
+        return coefficients
+    return np.asarray((matrix @ coefficients.T).T if sparse.issparse(matrix) else coefficients @ matrix)
 
 
 @dataclass(eq=False)
@@ -139,7 +148,7 @@ class RoughSum(RowSum):
                 bias, terms = self.query.affine[name]
                 self.constant = self.constant + coefficients @ bias
                 for source, matrix in terms:
-                    self._pass_on(source, coefficients if matrix is None else coefficients @ matrix)
+                    self._pass_on(source, _through(coefficients, matrix))
                     self.constant = self.constant - self.grain * np.maximum(-context.low[source], 0.0).sum()
                 return
             case Times():

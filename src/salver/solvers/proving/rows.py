@@ -79,17 +79,17 @@ class Rows:
         values = np.atleast_1d(multipliers)
         self._put("atom", "", lemmas, np.tile(np.array(place, np.intp), (len(values), 1)), values)
 
-    def add_atoms(self, lemma: int, places: Indices, multipliers: Array) -> None:
+    def add_atoms(self, lemmas: Lemmas, places: Indices, multipliers: Array) -> None:
         """Adds atoms, each as clause, conjunction and number [k, 3]."""
-        self._put("atom", "", lemma, places, multipliers)
+        self._put("atom", "", lemmas, places, multipliers)
 
-    def add_range(self, kind: str, number: int, lemma: int, entries: Indices, multipliers: Array) -> None:
+    def add_range(self, kind: str, number: int, lemmas: Lemmas, entries: Indices, multipliers: Array) -> None:
         """Adds ranges, `low` or `high`, of the argument of a gate or Abs."""
-        self._put_at(kind, "value", number, lemma, entries, multipliers)
+        self._put_at(kind, "value", number, lemmas, entries, multipliers)
 
-    def add_block(self, kind: str, number: int, lemma: int, entries: Indices) -> None:
+    def add_block(self, kind: str, number: int, lemmas: Lemmas, entries: Indices) -> None:
         """Adds ranges, `low` or `high`, of the values of a block, once each."""
-        self._put_at(kind, "block", number, lemma, entries, np.ones(len(entries)))
+        self._put_at(kind, "block", number, lemmas, entries, np.ones(len(entries)))
 
     def add_output(self, kind: str, lemma: int, entry: int) -> None:
         """Adds the range of an output, `low` or `high`, once."""
