@@ -24,8 +24,7 @@ from tests.builders.frames import results
 SOLVERS = ("zeta", "Alpha", "milp", "beta10", "beta9")
 PLOTS = ("cactus", "scatter", "time-neurons", "robustness")
 READ = """(() => {
-  const data = %s;
-  data.byName = Object.fromEntries(data.columns.map((column) => [column.name, column]));
+  const data = withColumns(%s);
   const rows = Int32Array.from(%s), counted = perInstance(data, rows);
   const texts = (row) => [...row.cells].map((cell) => cell.textContent);
   const boards = ["suite", "family"].map((by) => {

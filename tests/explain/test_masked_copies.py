@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -229,6 +230,20 @@ def test_occlusion_is_what_is_lost_and_windows_at_the_border_are_cut() -> None:
     assert np.allclose(by_window, [lost[:2].sum(), lost[2:4].sum(), lost[4]], atol=1e-6)
     by_entry = evaluate(Occlusion(window=(2,)).graph(linear), x)[0, 2:]
     assert np.allclose(by_entry, by_window[[0, 0, 1, 1, 2]], atol=1e-6)
+
+
+@pytest.mark.parametrize("explanation", ALL, ids=lambda one: one.method)
+@pytest.mark.parametrize("bias", [30.0, -1e5])
+def test_what_is_added_to_every_score_costs_no_digits(explanation: MaskedCopies, bias: float) -> None:
+    """Single precision of a score would be rougher than the map, which it does not change but for RISE."""
+    last = small().nodes[-1]
+    raised = replace(last, operator=replace(last.operator, bias=last.operator.bias + np.float32(bias)))
+    classifier = replace(small(), nodes=(*small().nodes[:-1], raised))
+    _, _, content = unrolled(classifier, explanation)
+    x = np.random.default_rng(0).uniform(-1, 1, (20, 6)).astype(np.float32)
+    found = Runtime(with_free_batch(onnx.load_from_string(content)).SerializeToString()).rows(x)[:, 3:]
+    expected = explanation.reference(classifier, x.astype(np.float64))
+    assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
 
 
 def test_masks_of_rise_are_kept_with_the_chance_they_say_and_alike_in_all_channels() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import numpy as np
 import onnx
@@ -14,6 +15,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from salver.core.errors import SalverError
+from salver.explain.checked import unrolled
+from salver.explain.gradient import Gradient
 from salver.explain.unroll import logit_combination, unroll
 from salver.nets.network import Network, evaluate
 from salver.nets.onnx.reader import from_model
@@ -154,6 +157,13 @@ def test_residual_add_shares_one_mask():
 def test_unsupported_is_named(module, message):
     with pytest.raises(SalverError, match=message):
         unroll(from_torch(module, 2), logit_combination(2, 0))
+
+
+def test_a_file_that_cannot_be_unrolled_is_named(tmp_path):
+    path = tmp_path / "linear.onnx"
+    path.write_bytes(to_bytes(to_model(from_torch(nn.Sequential(nn.Linear(2, 2)), 2))))
+    with pytest.raises(SalverError, match=re.escape(f"{path}: its gradient does not depend")):
+        unrolled(path, Gradient(logit=0))
 
 
 def test_unsupported_onnx_operator_is_named():

@@ -218,9 +218,10 @@ def test_job_keys_tell_limits_and_devices_apart(bench: Bench) -> None:
 
 
 def test_two_instances_of_one_content_are_refused(bench: Bench) -> None:
-    twin = fake_instance(bench.root).model_copy(update={"name": "b"})
-    with pytest.raises(SalverError, match="instances a and b have the same content"):
-        plan([fake_instance(bench.root), twin], {}, lambda *_: ROOMY, repetitions=1, seed=0)
+    for name in ("a", "b"):
+        twin = fake_instance(bench.root).model_copy(update={"name": name})
+        with pytest.raises(SalverError, match=f"instances a and {name} have the same content"):
+            plan([fake_instance(bench.root), twin], {}, lambda *_: ROOMY, repetitions=1, seed=0)
 
 
 def test_unsupported_jobs_are_recorded_once_and_never_run(bench: Bench) -> None:

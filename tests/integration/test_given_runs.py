@@ -86,6 +86,8 @@ def test_a_set_that_is_refused_leaves_nothing(project, tmp_path):
     twins = "onnx/a.onnx,vnnlib/sat.vnnlib,5\nonnx/c.onnx,vnnlib/sat.vnnlib,5\n"
     folder = benchmark(tmp_path / "tiny", rows=twins)
     (folder / "onnx" / "c.onnx").write_bytes(relu_model(2.0))
+    checked = salver(project, "validate", str(folder), check=False)
+    assert (checked.returncode, "have the same content" in checked.stdout) == (1, True)
     said = [
         salver(project, "run", str(folder), "--solvers", "milp", check=False),
         salver(project, "run", str(tmp_path / "gone"), "--solvers", "milp", check=False),

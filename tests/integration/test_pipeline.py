@@ -139,6 +139,19 @@ def _change_weight(folder: Path) -> None:
     onnx.save(model, path)
 
 
+def _change_ids(folder: Path) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for instance in manifest["instances"]:
+        instance["id"] = instance["id"][::-1]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def _list_twice(folder: Path) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["instances"].append(manifest["instances"][0])
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -147,6 +160,8 @@ def _change_weight(folder: Path) -> None:
         (lambda folder: next((folder / "vnnlib2").iterdir()).unlink(), "cannot be read"),
         (_change_bound, "different questions"),
         (_change_weight, "not the gradient network"),
+        (_change_ids, "was changed after it was generated"),
+        (_list_twice, "have the same content"),
     ],
 )
 def test_damage_is_noticed(instance_set, tmp_path, damage, message):

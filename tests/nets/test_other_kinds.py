@@ -84,6 +84,20 @@ def test_it_is_named_for_what_it_is(name: str, tmp_path: Path, capsys: pytest.Ca
     assert "Wire format" not in err
 
 
+@pytest.mark.parametrize(("kind", "ending"), [("keras", ".keras"), ("hdf5", ".h5"), ("hdf5", ".hdf5")])
+def test_a_keras_file_of_a_query_is_to_be_written_as_onnx(
+    kind: str, ending: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, query = tmp_path / f"net{ending}", tmp_path / "q.vnnlib"
+    path.write_bytes(KINDS[kind][0])
+    query.write_text("(declare-const X_0 Real)(declare-const Y_0 Real)(assert (= X_0 0))(assert (>= Y_0 0))")
+    assert solve(["hybrid", "verify", str(query), "--network", f"N={path}"]) == 2
+    err = capsys.readouterr().err
+    assert "Keras" in err
+    assert 'write it as ONNX: model.export("net.onnx", format="onnx")' in err
+    assert "let its name end" not in err
+
+
 def test_bytes_of_no_kind_are_no_onnx_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "net.onnx"
     path.write_bytes(bytes(range(255, 100, -1)))

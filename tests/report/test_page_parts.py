@@ -22,7 +22,7 @@ from salver.report.figures import plots
 from salver.report.figures.drawing import compact, log_ticks, thinned_cloud, thinned_steps, whole_ticks
 from salver.report.figures.plot import Plot
 from salver.report.latex import latex
-from salver.report.page.data import alphabetical, details_data, embedded, results_data
+from salver.report.page.data import alphabetical, details_data, embedded, results_data, texts_data
 from salver.report.page.material import HEAD, Material, RunText, gather
 from salver.report.page.pictures import DrawnPoint, EntryNames, Pictures, centre
 from salver.report.tables import ranks
@@ -67,14 +67,27 @@ def test_columns_give_the_frame_back() -> None:
     assert data["rows"] == len(FRAME)
     for column in data["columns"]:
         name = column["name"]
+        cells = column.get("codes", column.get("numbers"))
+        # One cell stands for a column in which all are alike.
+        assert len(cells) == (1 if len(set(cells)) == 1 else len(FRAME))
+        cells = cells * (len(FRAME) // len(cells))
         if "codes" in column:
             texts = FRAME[name].replace(ANSWER_WORDS) if name in ("claim", "truth") else FRAME[name]
-            assert [column["values"][code] for code in column["codes"]] == texts.tolist()
+            assert [column["values"][code] for code in cells] == texts.tolist()
         else:
-            assert column["numbers"] == FRAME[name].round(column["digits"]).tolist()
+            assert cells == FRAME[name].round(column["digits"]).tolist()
     assert [data["ids"][at] for at in data["at"]] == FRAME["instance_id"].tolist()
     details = details_data(FRAME, INSTANCES, Material())
     assert [one["name"] for one in details["instances"]] == [INSTANCES[key].name for key in data["ids"]]
+
+
+def test_texts_of_runs_are_given_by_the_number_of_the_row() -> None:
+    key = FRAME["key"].tolist()[2]
+    text = RunText(("run", "\x1b"), {"B": "2", "A": "1"}, "said", "", (True, False))
+    found = texts_data(FRAME, Material(texts={key: text}))
+    argv = ["run", visible("\x1b")]
+    assert found["texts"] == [[2, argv, [["A", "1"], ["B", "2"]], "said", "", 1, 0]]
+    assert texts_data(FRAME, Material())["texts"] == []
 
 
 def test_a_point_of_many_instances_is_stored_once() -> None:

@@ -16,7 +16,7 @@ from salver.solvers.bounding.propagation import propagate
 from salver.solvers.milp.model import build, slack_rows
 from salver.solvers.milp.solver import solve, solve_within
 from salver.solvers.query import Budget, Options, Query, Verdict
-from salver.spec.property import Atom, Property, box_clauses
+from salver.spec.property import Atom, Property, Relation, box_clauses
 from tests.builders.small_queries import bandit_query, random_query, saliency_query, toy_gap
 
 QUICK = (0, 1, 2, 3, 6, 8, 9, 10, 11, 14, 16, 17, 18, 19, 20, 21, 22, 23)
@@ -184,6 +184,45 @@ def test_a_comparison_is_a_row_wherever_its_clause_stands(tmp_path: Path) -> Non
             model.matrix[[origin.first + row]].toarray()[0, : program.matrix.shape[1]],
             program.matrix[[-1]].toarray()[0],
         )
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_point_of_the_one_alternative_that_bounds_leave_solves_the_program(
+    tmp_path: Path, place: int
+) -> None:
+    """No point of the box meets the two others; of each one atom alone may be met."""
+    from salver.solvers.milp.highs import solve as highs
+
+    for seed in range(3):
+        query = random_query(tmp_path, seed)
+        low, high = query.prop.input_lower, query.prop.input_upper
+        x = np.random.default_rng(seed).uniform(low, high)
+        outputs = query.program.evaluate(x)[0][0]
+        least, most = int(outputs.argmin()), int(outputs.argmax())
+        pair, limit = Atom(least, "<=", other=most), Atom(most, ">=", constant=float(outputs[most]) - 1e-3)
+        far = (Atom(0, "<=", constant=-1e6), Atom(most, "<=", other=least))
+        never = [far, (Atom(0, ">=", constant=1e6),)]
+        clause = (*never[:place], (limit, pair), *never[place:])
+        asked = Property(low, high, (clause,), query.prop.output_count)
+        model = build(query.program, asked, propagate(query.program, low, high))
+        assert model is not None
+        model.lower[: len(x)] = model.upper[: len(x)] = x
+        assert highs(model, 30.0, 1, 0)[0] == "feasible"
+
+
+def test_an_alternative_that_bounds_only_touch_is_left(tmp_path: Path) -> None:
+    query = random_query(tmp_path, 0)
+    box = query.prop.input_lower, query.prop.input_upper
+    bounds = propagate(query.program, *box)
+    sides: tuple[tuple[Relation, float, float], ...] = (
+        (">=", float(bounds.output_upper[0]), 1e6),
+        ("<=", float(bounds.output_lower[0]), -1e6),
+    )
+    for relation, end, never in sides:
+        for limit, left in ((end, True), (float(np.nextafter(end, never)), False)):
+            clause = tuple((Atom(0, relation, constant=value),) for value in (limit, never))
+            asked = Property(*box, (clause,), query.prop.output_count)
+            assert (build(query.program, asked, bounds) is not None) is left
 
 
 def test_slack_rows_are_the_atoms_slacks(tmp_path: Path) -> None:

@@ -169,6 +169,17 @@ def test_rows_of_a_small_box_hold_exactly_however_much_cancels_in_what_is_compos
         assert all((exact(rows) @ point >= 0).all() for rows in composed.rows)
 
 
+def test_rows_of_a_small_box_count_what_composing_the_program_has_rounded() -> None:
+    """The weight is stored as 0, was added up from 1 and is 5e-11: at x = 1 the ReLU is 4e-11."""
+    z = Affine({-1: np.zeros((1, 1))}, np.full(1, -1e-11), {-1: np.ones((1, 1))})
+    output = Affine({0: np.ones((1, 1))}, np.zeros(1))
+    program = Program(1, (PreActivation(z),), (ReluBlock(0, 1),), output)
+    composed = Composed(program, propagate(program, np.zeros(1), np.ones(1)))
+    assert composed.signs[0].tolist() == [1]
+    assert composed.columns[0].tolist() == [2]
+    assert all((rows @ np.array([1.0, 1.0, 4e-11, 1.0]) >= 0.0).all() for rows in composed.rows)
+
+
 def in_exact(rows: Array, constant: Array, x: Array) -> Array:
     """Values [r] of rows at a point."""
     return np.asarray(exact(rows) @ exact(x) + exact(constant))
@@ -184,6 +195,14 @@ def test_rows_over_a_box_that_is_a_point_are_bounded_by_their_exact_values() -> 
         assert (exact(lower_bounds(rows, constant, nothing, x, x)) <= in_exact(rows, constant, x)).all()
         constant = -(rows @ x)
         assert (exact(lower_bounds(rows, constant, nothing, x, x)) <= in_exact(rows, constant, x)).all()
+
+
+def test_sums_that_underflow_are_bounded_from_below() -> None:
+    """3e-324 - 4e-324 is -1e-324; in double precision both are 5e-324."""
+    x, nothing = np.full(2, 1e-162), Halfspaces(np.zeros((0, 2)), np.zeros(0))
+    rows, constant = np.array([[3e-162, -4e-162]]), np.zeros(1)
+    assert rows[0] @ x == 0.0
+    assert Fraction(lower_bounds(rows, constant, nothing, x, x)[0]) <= in_exact(rows, constant, x)[0]
 
 
 @pytest.mark.parametrize(("large", "cancels"), [(1.0, False), (1e12, False), (2.0**40, True)])

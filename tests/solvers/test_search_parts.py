@@ -10,14 +10,17 @@ import pytest
 from scipy import sparse
 from scipy.optimize import linprog
 
+from salver.solvers.bounding.bounds import Bounds
+from salver.solvers.hybrid import tree
 from salver.solvers.hybrid.branching import branching_neuron
 from salver.solvers.hybrid.linear import LinearRelaxation, scaled
 from salver.solvers.hybrid.node import root_node, tighten
 from salver.solvers.hybrid.probing import probe
+from salver.solvers.hybrid.tree import TreeSearch
 from salver.solvers.milp.model import build
 from salver.solvers.milp.program import Milp
 from salver.solvers.milp.rows import nonzero
-from salver.solvers.query import Budget, Query
+from salver.solvers.query import Budget, Options, Query
 from tests.builders.small_queries import random_query
 
 
@@ -65,6 +68,50 @@ def test_relaxations_are_refuted_only_where_there_is_no_point_and_nearly_always_
             assert (np.abs(x) <= model.upper * (1 + 1e-9)).all()
     assert 20 < sum(answers) < 100
     assert missed <= 3
+
+
+def test_without_time_a_relaxation_is_solved_once_and_leaves_rows_out() -> None:
+    left_out = 0
+    for seed in range(40):
+        model = random_program(seed)
+        whole, short = LinearRelaxation(model), LinearRelaxation(model)
+        refuted = short.refuted(budget=Budget(0.0))
+        assert short.solves == 1
+        assert whole.refuted() >= refuted
+        left_out += len(short.rows) < len(whole.rows)
+    assert left_out > 5
+
+
+def test_large_parts_are_relaxed_for_a_share_of_the_seconds_for_bounds(tmp_path: Path) -> None:
+    query, _ = open_roots(tmp_path, 1)[0]
+    search = TreeSearch(query, Budget(1e6), Options())
+    small, large = int(search.relaxing.value), int(search.relaxing.value) + 1
+    assert search._allowed(small).seconds > 1e5
+    assert search._allowed(large).over
+    search.bounding_s = 1e3
+    assert not search._allowed(large).over
+    search.relaxing_s = 1e3
+    assert search._allowed(large).over
+    assert not search._allowed(0).over
+    search.relaxing.success(large)
+    assert not search._allowed(large).over
+
+
+def test_parts_that_are_never_relaxed_are_split_to_the_same_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tree, "RELAXING_SHARE", 0.0)
+    programs = []
+    for seed in (6, 7, 8):
+        query = random_query(tmp_path, seed)
+        answers = []
+        for first in (tree.RELAX_FIRST, 0):
+            search = TreeSearch(query, Budget(1e3), Options())
+            search.relaxing.value = first
+            answers.append(search.run([root_node(query)], lambda _: None).verdict)
+            programs.append(search.statistics.programs)
+        assert answers[0] is answers[1]
+    assert sum(programs[::2]) > sum(programs[1::2])
 
 
 @pytest.mark.slow
@@ -134,7 +181,7 @@ def test_scaling_multiplies_by_powers_of_two_alone() -> None:
     assert np.array_equal(np.exp2(np.round(np.log2(ratio))), ratio)
 
 
-def open_roots(folder: Path, count: int) -> list[tuple[Query, object]]:
+def open_roots(folder: Path, count: int) -> list[tuple[Query, Bounds]]:
     found = []
     for seed in range(300):
         query = random_query(folder, seed)

@@ -213,7 +213,7 @@ def test_files_that_are_no_arrays_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "options", "match"),
     [
-        (("a,b", "1,2"), {}, "no column is called label, class, target or y"),
+        (("a,b", "1,2"), {}, "class, target or y; name it: --label b, or in a suite"),
         (("y,label,a", "1,2,3"), {}, "more than one column is called"),
         (("a,clas", "1,2"), {"label": "class"}, "no column 'class'; did you mean clas"),
         (("1,2", "3,4"), {}, "has no line of names"),

@@ -76,7 +76,12 @@ def unrolled(
     network = found.network
     ranges = entry_ranges(input_range, network.input_size)
     explanation = explanation.for_data(found.shape or (network.input_size,), *ranges)
-    graph = explanation.graph(network)
+    try:
+        graph = explanation.graph(network)
+    except SalverError as error:
+        if error.where != "network" or not isinstance(source, str | Path):
+            raise
+        raise SalverError(error.what, str(source), error.hint) from error
     content = to_bytes(with_free_batch(to_model(graph, _metadata(found, explanation))))
     expected = explanation.reference_outputs(network, points.x)
     refuse_wrong_graph(content, graph, expected, points, network.output_size, explanation.kinks_at_relus)

@@ -220,7 +220,8 @@ def masked_network(
 ) -> Network:
     """The network X [n] -> Concat[logits [m], W [z at every masked input] [s]].
 
-    A mask that keeps all of x is the classifier itself, and one that keeps nothing of it gives a constant.
+    A mask that keeps all of x is the classifier up to its last layer, and one that keeps nothing of it is a
+    constant. The biases of the logits are a constant of the map, too (`_picked`).
 
     Args:
         combination: of the logits [m]; z is their inner product.
@@ -232,19 +233,20 @@ def masked_network(
     """
     refuse_too_many(len(samples.kept))
     whole, nothing = (samples.kept == 1).all(axis=1), (samples.kept == 0).all(axis=1)
-    bias = samples.weights[:, nothing].sum(axis=1) * (evaluate(classifier, baseline)[0] @ combination)
-    parts = [classifier.output]
-    weights = [np.outer(samples.weights[:, whole].sum(axis=1), combination)]
     prefix, own = free_prefix(classifier.shapes, "copy"), free_prefix(classifier.shapes, "masked_")
     copied = ~(whole | nothing)
-    picked, factors = _picked(classifier, combination, f"{own}picked")
-    nodes = list(classifier.nodes)
+    picked, factors, offset = _picked(classifier, combination, own)
+    bare = evaluate(classifier, baseline)[0] @ combination - offset
+    bias = samples.weights.sum(axis=1) * offset + samples.weights[:, nothing].sum(axis=1) * bare
+    nodes, parts, weights = list(classifier.nodes), [], []
+    if whole.any() or not copied.any():
+        nodes.append(picked.nodes[-1])
+        parts.append(picked.output)
+        weights.append(np.outer(samples.weights[:, whole].sum(axis=1), factors))
     for copy in _copies(picked, samples.kept[copied], baseline, prefix):
         nodes += copy
         parts.append(copy[-1].name)
     weights += [np.outer(column, factors) for column in samples.weights[:, copied].T]
-    if not weights[0].any() and len(parts) > 1:
-        parts, weights = parts[1:], weights[1:]
     combined, size = np.hstack(weights), len(bias)
     source = parts[0]
     if len(parts) > 1:
@@ -259,16 +261,22 @@ def masked_network(
     return single(Network(classifier.input, classifier.input_size, (*nodes, output), output.name))
 
 
-def _picked(classifier: Network, combination: Array, name: str) -> tuple[Network, Array]:
-    """The network with only the logits that count, and their coefficients."""
+def _picked(classifier: Network, combination: Array, prefix: str) -> tuple[Network, Array, float]:
+    """The network with only the logits that count, their coefficients, and what their biases add.
+
+    The biases are left out of the network. Most maps are differences of scores, in which single precision
+    would lose as many digits as they are larger than the map.
+    """
     rows, part = np.flatnonzero(combination), part_behind(classifier, classifier.output)
     *before, last = part.nodes
+    name, factors = f"{prefix}picked", combination[rows]
     if isinstance(last.operator, Linear):
-        dense = Linear(last.operator.weight[rows], last.operator.bias[rows])
-        nodes = (*before, replace(last, operator=dense, shape=(len(rows),)))
-        return replace(part, nodes=nodes), combination[rows]
+        weight, bias = last.operator.weight[rows], last.operator.bias[rows]
+        dense = replace(last, name=name, operator=Linear(weight, np.zeros_like(bias)), shape=(len(rows),))
+        offset = float(bias.astype(np.float64) @ factors)
+        return replace(part, nodes=(*before, dense), output=name), factors, offset
     picking = Node(name, Linear.picking(rows, len(combination)), (part.output,), (len(rows),))
-    return replace(part, nodes=(*part.nodes, picking), output=name), combination[rows]
+    return replace(part, nodes=(*part.nodes, picking), output=name), factors, 0.0
 
 
 def _copies(network: Network, kept: Array, baseline: Array, prefix: str) -> list[list[Node]]:

@@ -20,9 +20,9 @@ from salver.families.generator import Generator, InstanceDraft
 from salver.families.instance import DataCard
 from salver.families.named_files import names_a_file
 from salver.families.search import significant
-from salver.nets.classifier import KERAS, read_classifier
+from salver.nets.classifier import read_classifier
 from salver.nets.network import Network
-from salver.nets.onnx.file import network_name
+from salver.nets.onnx.file import KERAS, network_name
 from salver.nets.torch_bridge import from_torch
 from salver.spec import Norm
 from salver.zoo.datasets import NAMES, Dataset, DataSource, load, open_dataset, open_point

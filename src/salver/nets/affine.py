@@ -135,7 +135,7 @@ def _selects(matrix: Matrix) -> bool:
     """Whether every row has one entry at most, and that a power of two: products with it are exact."""
     if not scipy.sparse.issparse(matrix):
         return False
-    rows = scipy.sparse.csr_array(matrix)
+    rows = _csr(matrix)
     if (np.diff(rows.indptr) > 1).any():
         return False
     powers = np.abs(np.frexp(rows.data)[0]) == 0.5
@@ -214,11 +214,21 @@ def identity(block: int, size: int) -> Affine:
 
 def _stacked(matrices: list[Matrix], parts: Sequence[Affine], columns: int) -> Matrix:
     """The matrices of the parts above each other, None being zeros."""
-    rows = [
-        scipy.sparse.csr_array((part.size, columns)) if matrix is None else scipy.sparse.csr_array(matrix)
-        for matrix, part in zip(matrices, parts, strict=True)
+    given = [None if matrix is None else _csr(matrix) for matrix in matrices]
+    rows = [matrix for matrix in given if matrix is not None]
+    # A matrix of zeros for each None, and scipy's vstack, take several times as long.
+    counts = [
+        np.zeros(part.size, np.intp) if matrix is None else np.diff(matrix.indptr)
+        for matrix, part in zip(given, parts, strict=True)
     ]
-    return _dense_if_full(scipy.sparse.vstack(rows, format="csr"))
+    ends = np.concatenate([[0], *counts]).cumsum()
+    entries = (np.concatenate([m.data for m in rows]), np.concatenate([m.indices for m in rows]), ends)
+    return _dense_if_full(scipy.sparse.csr_array(entries, shape=(len(ends) - 1, columns)))
+
+
+def _csr(matrix: Matrix) -> Any:
+    """The matrix as a CSR array, itself where it is one: another object of it costs as much as a product."""
+    return matrix if isinstance(matrix, scipy.sparse.csr_array) else scipy.sparse.csr_array(matrix)
 
 
 def dense(matrix: Matrix) -> Array:
@@ -227,7 +237,7 @@ def dense(matrix: Matrix) -> Array:
 
 
 def _picked(matrix: Matrix, rows: npt.NDArray[np.intp]) -> Matrix:
-    return scipy.sparse.csr_array(matrix)[rows] if scipy.sparse.issparse(matrix) else matrix[rows]
+    return _csr(matrix)[rows] if scipy.sparse.issparse(matrix) else matrix[rows]
 
 
 def _dense_if_full(matrix: Matrix) -> Matrix:
@@ -236,7 +246,7 @@ def _dense_if_full(matrix: Matrix) -> Matrix:
         return np.asarray(matrix)
     if matrix.nnz > 0.2 * matrix.shape[0] * matrix.shape[1]:
         return matrix.toarray()
-    return scipy.sparse.csr_array(matrix)
+    return _csr(matrix)
 
 
 def compact(affine: Affine) -> Affine:

@@ -16,7 +16,7 @@ import onnx
 
 from salver.nets.network import Network, free_prefix, single
 from salver.nets.onnx.declared import inputs_of
-from salver.nets.onnx.file import inferred, load_model, refuse_several_outputs
+from salver.nets.onnx.file import KERAS, inferred, load_model, refuse_several_outputs
 from salver.nets.onnx.normal import captured, choose, normal_form
 from salver.nets.onnx.reader import from_model, rows_of
 
@@ -29,7 +29,6 @@ _LEFT_OUT = dict.fromkeys(_CLOSINGS, "its input, the logits") | {
 _PASSED = ("Flatten", "Identity", "Reshape", "Squeeze", "ZipMap")
 """Operators that may stand behind a closing one, of which they change nothing but the shape."""
 TOLD: set[tuple[str, str]] = set()
-KERAS = (".h5", ".hdf5", ".keras")
 
 
 @dataclass(frozen=True, eq=False)

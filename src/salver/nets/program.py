@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
-from salver.nets.affine import Affine, Array, UnsupportedQueryError, apply, compact, identity
+from salver.nets.affine import Affine, Array, Matrix, UnsupportedQueryError, apply, compact, identity
 
 Indices = npt.NDArray[np.intp]
 
@@ -241,6 +241,8 @@ class ProgramBuilder:
     relu_of: dict[int, int] = field(default_factory=dict)
     mask_of: dict[int, int] = field(default_factory=dict)
     factor_of: dict[str, int] = field(default_factory=dict)
+    matrices: dict[object, tuple[Matrix, Array]] = field(default_factory=dict)
+    """Matrix and bias by operator and shape of its input: copies of a network share their operators."""
 
     def program(self, input_size: int, output: str) -> Program:
         """All so far. Raises: UnsupportedQueryError: the output is a Sign."""

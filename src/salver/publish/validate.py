@@ -22,13 +22,14 @@ from salver.core.confined import list_inside, read_inside, unpack_inside
 from salver.core.errors import SalverError, plain_reason
 from salver.explain.reference import POINTS, differ
 from salver.families.instance import Instance, Manifest
-from salver.families.instance_set import checksums, read_manifest, refuse_wrong_instance
+from salver.families.instance_set import checksums, read_manifest, refuse_twins, refuse_wrong_instance
 from salver.judge.loaded import read_set
 from salver.judge.stated import networks_of, values_at
 from salver.nets.network import Network, evaluate
 from salver.nets.onnx.file import files_of, load_model
 from salver.nets.onnx.reader import read_onnx
 from salver.nets.runtime import Runtime, with_free_batch
+from salver.run.kept_set import refuse_other_ids
 from salver.spec import Atom, Ball, Property, parse_vnnlib, to_vnnlib1
 from salver.spec.read import MOST_BYTES as MOST_TEXT_BYTES
 from salver.zoo.networks import pinned
@@ -52,7 +53,7 @@ def validate(folder: Path) -> tuple[Manifest, list[Complaint]]:
         SalverError: the folder holds no readable manifest.
     """
     manifest = read_manifest(folder)
-    complaints = [*_files(folder, manifest), *pins(folder, manifest)]
+    complaints = [*_files(folder, manifest), *_ids(folder, manifest), *pins(folder, manifest)]
     graphs: dict[str, Network] = {}
     for instance in manifest.instances:
         try:
@@ -67,7 +68,7 @@ def validate(folder: Path) -> tuple[Manifest, list[Complaint]]:
 
 def validate_given(folder: Path, manifest: Manifest) -> list[Complaint]:
     """Checks a set of which nothing is known but its files: texts are read, networks run and fit them."""
-    given, complaints = read_set(folder), []
+    given, complaints = read_set(folder), [*_ids(folder, manifest)]
     for one in manifest.instances:
         try:
             instance = given[one.id]
@@ -115,6 +116,17 @@ def _files(folder: Path, manifest: Manifest) -> Iterator[Complaint]:
     stems = {Path(i.vnnlib).stem for i in manifest.instances}
     if len(stems) != len(manifest.instances):
         yield Complaint("manifest.json", "file stems are not unique")
+
+
+def _ids(folder: Path, manifest: Manifest) -> Iterator[Complaint]:
+    """Every instance is there once, under the hash of its network and query; so a run takes them."""
+    try:
+        refuse_twins(manifest.instances)
+        refuse_other_ids(folder, manifest.instances, folder)
+    except SalverError as error:
+        yield Complaint("manifest.json", error.what)
+    except OSError:
+        return  # of a file that is missing the others complain
 
 
 def _lines(folder: Path, name: str) -> list[str]:

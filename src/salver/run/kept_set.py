@@ -46,7 +46,7 @@ def keep_set(set_path: Path, run_dir: Path, selected: Sequence[Instance] | None 
             found[name] = _sha256(target, name)
             if stated.get(name, found[name]) != found[name]:
                 raise SalverError("was changed after it was generated", str(set_path / name), _HINT)
-        _refuse_other_ids(target, instances, set_path)
+        refuse_other_ids(target, instances, set_path)
         text = "".join(f"{digest}  {name}\n" for name, digest in sorted(found.items()))
         (target / SUMS).write_text(text)
         sync(target / SUMS)
@@ -112,28 +112,32 @@ def _files(folder: Path, instances: Iterable[Instance]) -> Iterator[str]:
         yield from stored
 
 
-def _refuse_other_ids(folder: Path, instances: Iterable[Instance], set_path: Path) -> None:
-    """An instance's id is a hash of its network and query: refuses files that are not those."""
+def refuse_other_ids(folder: Path, instances: Iterable[Instance], set_path: Path) -> None:
+    """An instance's id is a hash of its network and query: refuses files that are not those.
+
+    Raises:
+        SalverError: naming the first such instance. OSError: a file cannot be read.
+    """
     networks: dict[str, bytes] = {}
     for one in instances:
         for name in one.network_files:
             if name not in networks:
-                networks[name] = hashlib.sha256((folder / name).read_bytes()).digest()
-        text = _unpacked(folder / one.vnnlib)
+                networks[name] = bytes.fromhex(sha256_inside(folder, name, MOST_BYTES))
+        text = _unpacked(folder, one.vnnlib)
         named = {name: networks[path] for name, path in one.named_networks.items()}
         if content_id(named, text) != one.id:
             what = f"its network or query was changed after it was generated (instance {one.name})"
             raise SalverError(what, str(set_path), _HINT)
 
 
-def _unpacked(path: Path) -> bytes:
-    packed = path.with_name(path.name + ".gz")
-    if not packed.is_file():
-        return path.read_bytes()
+def _unpacked(folder: Path, name: str) -> bytes:
+    packed = f"{name}.gz"
+    if not (folder / packed).is_file():
+        return read_inside(folder, name, MOST_TEXT_BYTES)
     try:
-        return unpack_inside(packed.parent, packed.name, MOST_TEXT_BYTES)
+        return unpack_inside(folder, packed, MOST_TEXT_BYTES)
     except UnfitFileError as error:
-        raise SalverError(f"is corrupt ({error.strerror})", str(packed), _HINT) from error
+        raise SalverError(f"is corrupt ({error.strerror})", str(folder / packed), _HINT) from error
 
 
 def _sums(folder: Path) -> dict[str, str]:

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from pydantic import Field
 
-from salver.core.errors import SalverError
 from salver.core.records import Record
 from salver.families.instance import Instance
+from salver.families.instance_set import refuse_twins
 from salver.runners.answers import Claim, Job, RunRecord
 from salver.runners.contract import Runner, why_unsupported
 from salver.supervise.finished import MEASURED, Finished, Limits, Termination
@@ -89,7 +89,7 @@ def plan(
         SalverError: two instances of the same content, whose results could not be told apart.
     """
     found = list(instances)
-    _reject_twins(found)
+    refuse_twins(found)
     versions = {name: runner.version() for name, runner in runners.items()}
     jobs: list[PlannedJob] = []
     unsupported: list[RunRecord] = []
@@ -121,14 +121,6 @@ def unsupported_record(planned: PlannedJob, reason: str) -> RunRecord:
 def _draw(seed: int, *parts: object) -> bytes:
     """A pseudo-random sort key; adding an instance leaves the order of the others as it was."""
     return hashlib.sha256(repr((seed, *parts)).encode()).digest()
-
-
-def _reject_twins(instances: list[Instance]) -> None:
-    seen: dict[str, str] = {}
-    for instance in instances:
-        if (twin := seen.setdefault(instance.id, instance.name)) != instance.name:
-            what = f"instances {twin} and {instance.name} have the same content"
-            raise SalverError(what, instance.suite, "remove one of them from the suite")
 
 
 class PlannedSolver(Record):

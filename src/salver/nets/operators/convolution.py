@@ -17,8 +17,10 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
-from salver.nets.operators.base import Array, OnnxWriter, Operator, Shape, Values, held, operator
+from salver.nets.affine import apply
+from salver.nets.operators.base import Array, Node, OnnxWriter, Operator, Shape, Values, held, operator
 from salver.nets.operators.linear import MatrixOperator, product, sum_with
+from salver.nets.program import ProgramBuilder
 
 MOST_WEIGHTS = 1 << 16
 """Of a kernel that is written without its groups; larger ones keep them."""
@@ -47,6 +49,13 @@ class Window(MatrixOperator):
             full = self.strides[axis] * (windows[1 + axis] - 1) + reach
             spans.append(full - self.pads[axis] - self.pads[axis + 2])
         return spans[0], spans[1]
+
+    def lower(self, program: ProgramBuilder, node: Node, source: Shape) -> None:
+        key = self, source
+        if key not in program.matrices:
+            program.matrices[key] = self.matrix_and_bias(source)
+        matrix, bias = program.matrices[key]
+        program.define(node.name, apply(matrix, program.value(node.inputs[0]), bias))
 
     def evaluate(self, values: Sequence[Values], source: Shape) -> Values:
         """Place by place of the kernel: a matrix of all entries would not fit for a large image."""

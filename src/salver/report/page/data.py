@@ -78,7 +78,7 @@ def details_data(
     material: Material,
     again: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """What the page's script reads after that: texts of runs, facts and pictures of instances.
+    """What the page's script reads after that: facts and pictures of instances.
 
     Args:
         frame: the `results_frame`.
@@ -87,12 +87,6 @@ def details_data(
         again: see `run_again`.
     """
     known = generators(warn=False)
-    # Lists, since a column of texts is slow to walk through.
-    texts = [
-        [row, *_text(material.texts[key])]
-        for row, key in enumerate(frame["key"].tolist())
-        if key in material.texts
-    ]
     vectors: Vectors = {}
     truths = dict(zip(frame["instance_id"].tolist(), frame["truth"].tolist(), strict=True))
     shown = [
@@ -101,13 +95,19 @@ def details_data(
         for key in truths
     ]
     return {
-        "head": HEAD,
         "colours": [BELOW, ABOVE],
         "again": list(again),
-        "texts": texts,
         "instances": shown,
         "vectors": list(vectors),
     }
+
+
+def texts_data(frame: pd.DataFrame, material: Material) -> dict[str, Any]:
+    """What the page's script reads when an instance is opened: command lines and logs, by row."""
+    # Lists, since a column of texts is slow to walk through.
+    keys = enumerate(frame["key"].tolist())
+    texts = [[row, *_text(material.texts[key])] for row, key in keys if key in material.texts]
+    return {"head": HEAD, "texts": texts}
 
 
 def falsified_means(instance: Instance, known: Mapping[str, type[Generator]]) -> str:
@@ -140,16 +140,18 @@ def _column(frame: pd.DataFrame, column: ResultColumn) -> dict[str, Any]:
         # In the order of the alphabet, so that a column sorts by its codes.
         order = sorted(range(len(texts)), key=lambda code: alphabetical(texts[code]))
         places = np.argsort(order)
-        return {**shown, "values": [texts[code] for code in order], "codes": places[codes].tolist()}
+        return {**shown, "values": [texts[code] for code in order], "codes": _short(places[codes].tolist())}
     # JSON has no infinity and no NaN; the page shows what is below zero as not known.
     numbers = frame[column.name].astype("float64").replace([np.inf, -np.inf], np.nan).fillna(-1)
     numbers = numbers.round(column.digits)
     whole = column.digits == 0
-    return {
-        **shown,
-        "digits": column.digits,
-        "numbers": (numbers.astype("int64") if whole else numbers).tolist(),
-    }
+    cells = (numbers.astype("int64") if whole else numbers).tolist()
+    return {**shown, "digits": column.digits, "numbers": _short(cells)}
+
+
+def _short(cells: list[Any]) -> list[Any]:
+    """One cell for a column in which all are alike, as in most runs half of the columns are."""
+    return cells[:1] if len(set(cells)) == 1 else cells
 
 
 def alphabetical(text: str) -> tuple[str | int, ...]:

@@ -18,7 +18,7 @@ from salver.judge.columns import SHARES, SOLVED
 from salver.report.figures.background import Drawing
 from salver.report.figures.plot import Plot
 from salver.report.page.board import board_cells
-from salver.report.page.data import details_data, embedded, results_data, run_again
+from salver.report.page.data import details_data, embedded, results_data, run_again, texts_data
 from salver.report.page.material import Material
 from salver.report.results import Results
 from salver.report.table import Table
@@ -52,6 +52,7 @@ def render_page(found: Results, material: Material, drawing: Drawing) -> str:
     run, frame = found.run, found.frame
     wrong = frame[frame["outcome"] == "wrong"].sort_values(["solver", "suite", "instance"])
     details = details_data(frame, run.instances.by_id, material, run_again(run.manifest))
+    texts = texts_data(frame, material)
     shown_first = results_data(frame, found.order, found.profile.name, bool(found.unfinished))
     suite_board, *others = _different(found.boards)
     plots = drawing()
@@ -63,7 +64,7 @@ def render_page(found: Results, material: Material, drawing: Drawing) -> str:
             policy=_policy(script, style),
             script=script,
             style=style,
-            data={"data": embedded(shown_first), "details": embedded(details)},
+            data={"data": embedded(shown_first), "details": embedded(details), "texts": embedded(texts)},
             facts=_flat(_facts(run.manifest)),
             suite=run.manifest.suite,
             title=run.manifest.title,

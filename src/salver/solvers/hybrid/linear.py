@@ -28,6 +28,7 @@ from salver.nets.affine import ROUNDING
 from salver.solvers.bounding.relaxation import TINY, UNDERFLOW
 from salver.solvers.journal import TWO_SIDED, Refutation, Weighted
 from salver.solvers.milp.program import Milp
+from salver.solvers.query import Budget
 from salver.spec import Atom, Ball
 
 Array = npt.NDArray[np.float64]
@@ -188,11 +189,12 @@ class LinearRelaxation:
         """Gives a binary its range back."""
         self._bound(column, self.model.lower[column], self.model.upper[column])
 
-    def refuted(self, nearest: bool = True) -> bool:
+    def refuted(self, nearest: bool = True, budget: Budget | None = None) -> bool:
         """Whether no point has the present bounds; False also where that could not be certified.
 
         Args:
             nearest: where there is a ball, look for the point nearest to its centre, too.
+            budget: once it is over, rows that the last point violates are left out.
         """
         while True:
             self.backend.run()
@@ -203,7 +205,8 @@ class LinearRelaxation:
             if status != highspy.HighsModelStatus.kOptimal:
                 return False
             solution = np.array(self.backend.getSolution().col_value) + self._middle
-            if self._add_violated(solution) or (nearest and self._add_tangent(solution)):
+            more = budget is None or not budget.over
+            if more and (self._add_violated(solution) or (nearest and self._add_tangent(solution))):
                 continue
             self.point = solution * self._unit
             return False

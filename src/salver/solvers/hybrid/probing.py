@@ -71,7 +71,7 @@ def probe(
         return Probed(closed=True)
     relaxation = LinearRelaxation(model, rows)
     atoms = [a for clause in query.prop.comparisons for part in clause for a in part] if record else []
-    if relaxation.refuted():
+    if relaxation.refuted(budget=budget):
         closing = relaxation.refutation(atoms) if record else None
         return Probed(closed=True, solves=relaxation.solves, closing=closing)
     probing = _Probing(bounds, relaxation, model.neurons, budget, record, atoms)

@@ -1,9 +1,10 @@
 """Branch and bound that decides mask and ReLU together.
 
-A node is bounded (`node.tighten`), then its linear relaxation is solved, and where few enough neurons are
-open both sides of each are probed there (`probing`). What remains open is split: on a neuron, and once all
-are decided on what is left to choose, until a part is one linear program. How few neurons are few enough for
-probing is learnt while searching: success raises a threshold, failure lowers it.
+A node is bounded (`node.tighten`), then its linear relaxation is solved where few enough neurons are open.
+Where still fewer are, both sides of each are probed there (`probing`). What remains open is split: on a
+neuron, and once all are decided on what is left to choose, until a part is one linear program. How few are
+few enough is learnt while searching: success raises a threshold, failure lowers it. With many inputs and
+open neurons a relaxation takes several times as long as bounds and rarely closes a part.
 
 A part is closed by a certificate alone: by bounds that are rounded outwards, or by multipliers that are
 evaluated again with an allowance for rounding. A mixed-integer back end looks for points where hardly any
@@ -37,6 +38,8 @@ from salver.solvers.watchdog import is_out_of_memory
 
 Array = npt.NDArray[np.float64]
 
+RELAX_FIRST = 100
+"""Open neurons up to which the linear relaxation is always solved at first."""
 PROBE_FIRST = 50
 """Open neurons up to which probing is tried at first."""
 LAST_LAYER = 2.0
@@ -48,6 +51,8 @@ MOST_RECORDED = 50_000
 LIKE_ONE = 500
 """Numbers that passes keep which count as a refutation."""
 ALLOWANCE_S = 1.0
+RELAXING_SHARE = 0.25
+"""Of the seconds for bounds, up to which parts with more open neurons are relaxed, too."""
 LEAF_BACKEND = "scip"
 """HiGHS is quicker on whole small queries, but was seen to run past its time limit by tens of seconds."""
 THIN = "a part has neither a certificate nor a point that survives replay: it is decided by rounding"
@@ -130,11 +135,14 @@ class TreeSearch:
     attack: AttackTurns | None = None
     cover: CoverTurns | None = None
     classes: ClassTree | None = None
+    relaxing: _Threshold = field(default_factory=lambda: _Threshold(RELAX_FIRST))
     probing: _Threshold = field(default_factory=lambda: _Threshold(PROBE_FIRST))
     leaf: _Threshold = field(default_factory=lambda: _Threshold(LEAF_FIRST))
     doubt: str = ""
     statistics: Statistics = field(default_factory=Statistics)
     recorded: int = 0
+    bounding_s: float = 0.0
+    relaxing_s: float = 0.0
 
     def __post_init__(self) -> None:
         self.ahead = None
@@ -185,9 +193,10 @@ class TreeSearch:
             if bounds is None:
                 self.statistics.closed += 1
                 return Result(Verdict.UNSAT)
-            if "relaxation" in self.options.without and bounds.undecided:
+            allowed = self._allowed(bounds.undecided)
+            if allowed.over and bounds.undecided:
                 break
-            probed = self._probe(query, bounds, node)
+            probed = self._probe(query, bounds, node, allowed)
             if node.journal is not None:
                 node.journal.refuted += probed.refuted
                 node.journal.closing = probed.closing
@@ -231,6 +240,12 @@ class TreeSearch:
 
     def _tighten(self, query: Query, node: SearchNode) -> Bounds | None:
         """Bounds of a node, whose passes are kept as long as there is room."""
+        begun = time.monotonic()
+        bounds = self._noted(query, node)
+        self.bounding_s += time.monotonic() - begun
+        return bounds
+
+    def _noted(self, query: Query, node: SearchNode) -> Bounds | None:
         if node.journal is None or self.recorded >= MOST_RECORDED:
             return tighten(query, replace(node, journal=None), self.options.without)
         before = len(node.journal.passes)
@@ -246,13 +261,31 @@ class TreeSearch:
         _, pre, _ = self.query.program.evaluate(point[None])
         return sorted(nodes, key=lambda node: _is_in(node.decision, pre))
 
-    def _probe(self, query: Query, bounds: Bounds, node: SearchNode) -> Probed:
+    def _allowed(self, undecided: int) -> Budget:
+        """For the linear relaxation of a part: all that is left where it is small enough."""
+        if undecided and "relaxation" in self.options.without:
+            return Budget(0.0)
+        if undecided <= self.relaxing.value:
+            return Budget(self.budget.left)
+        return Budget(min(RELAXING_SHARE * self.bounding_s - self.relaxing_s, self.budget.left))
+
+    def _probe(self, query: Query, bounds: Bounds, node: SearchNode, allowed: Budget) -> Probed:
+        begun = time.monotonic()
+        probed = self._relaxed(query, bounds, node, allowed)
+        self.relaxing_s += time.monotonic() - begun
+        if probed.closed:
+            self.relaxing.success(bounds.undecided)
+        elif probed.decided < 0.1 * bounds.undecided:
+            self.relaxing.failure(bounds.undecided)
+        return probed
+
+    def _relaxed(self, query: Query, bounds: Bounds, node: SearchNode, allowed: Budget) -> Probed:
         earlier_open = any((np.asarray(signs) == 0).any() for signs in bounds.signs[:-1])
         size = bounds.undecided / (1.0 if earlier_open else LAST_LAYER)
         sides = 0 < size <= self.probing.value and "probing" not in self.options.without
         try:
             record = node.journal is not None and self.recorded < MOST_RECORDED
-            probed = probe(query, bounds, node.rows, self.budget, sides, record)
+            probed = probe(query, bounds, node.rows, allowed, sides, record)
         except Exception as error:  # of the back end, whatever it is: the node is split on
             return self._failed(error, bounds)
         self.statistics.programs += probed.solves

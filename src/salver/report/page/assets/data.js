@@ -3,7 +3,9 @@
 
 function make(name, attributes = {}, ...children) {
   const element = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) {
+  // Thousands are made, and pairs of key and value would be as many more.
+  for (const key in attributes) {
+    const value = attributes[key];
     if (value !== null && value !== false) element.setAttribute(key, value === true ? "" : value);
   }
   element.append(...children);
@@ -51,20 +53,31 @@ async function readElement(id) {
   return new Response(stream).json();
 }
 
-// What the results need. `whole` adds what only the gallery and the views of instances show.
+// What the results need. `whole` adds what the gallery and the views of instances show, `logged` what only the latter do.
 async function readData() {
-  const data = await readElement("data");
-  data.byName = Object.fromEntries(data.columns.map((column) => [column.name, column]));
-  for (const column of data.columns) {
-    if (column.codes) column.codes = Int32Array.from(column.codes);
-    else column.numbers = Float64Array.from(column.numbers);
-  }
+  const data = withColumns(await readElement("data"));
   data.logs = data.logs.split("\n");
-  let whole = null;
+  let whole = null, logged = null;
   data.whole = () => {
     whole = whole || drawnFirst().then(() => readElement("details")).then((details) => addDetails(data, details));
     return whole;
   };
+  data.logged = async () => {
+    await data.whole();
+    logged = logged || readElement("texts").then(({ head, texts }) => Object.assign(data, { head, textOf: new Map(texts.map(([row, ...text]) => [row, text])) }));
+    return logged;
+  };
+  return data;
+}
+
+// One cell stands for a column in which all are alike.
+function withColumns(data) {
+  const cells = (Kind, given) => (given.length === data.rows ? new Kind(given) : new Kind(data.rows).fill(given[0]));
+  for (const column of data.columns) {
+    if (column.codes) column.codes = cells(Int32Array, column.codes);
+    else column.numbers = cells(Float64Array, column.numbers);
+  }
+  data.byName = Object.fromEntries(data.columns.map((column) => [column.name, column]));
   return data;
 }
 
@@ -73,7 +86,6 @@ const drawnFirst = () => new Promise((done) => requestAnimationFrame(() => setTi
 
 function addDetails(data, details) {
   Object.assign(data, details);
-  data.textOf = new Map(data.texts.map(([row, ...text]) => [row, text]));
   // By name and by id; an id is never taken for a name.
   data.numberOf = new Map(data.instances.map((instance, number) => [instance.name, number]));
   data.ids.forEach((id, number) => data.numberOf.set(id, number));

@@ -64,7 +64,7 @@ class Views {
     const { hash } = location;
     this.report.hidden = true;
     this.instance.hidden = false;
-    await this.data.whole();
+    await this.data.logged();
     if (location.hash !== hash) return;
     let number;
     try {

@@ -44,15 +44,15 @@ function perInstance(data, rows) {
 
 // The rows that a solver would have that picks the best of all runs for each instance and repetition.
 function virtualBest(data, rows, repetitionOf = () => 0) {
-  const { solver, wall_s: wall } = data.byName;
+  const { at, ids, ranks } = data, { solver, wall_s: { numbers: wall }, outcome: { codes } } = data.byName;
   const name = (row) => solver.values[solver.codes[row]];
-  const isBetter = (a, b) => (rankOf(data, a) - rankOf(data, b) || wall.numbers[a] - wall.numbers[b] || ascending(name(a), name(b))) < 0;
-  const picked = new Map();
+  const isBetter = (a, b) => (ranks[codes[a]] - ranks[codes[b]] || wall[a] - wall[b] || ascending(name(a), name(b))) < 0;
+  const picked = [];
   for (const row of rows) {
-    const key = data.at[row] + data.ids.length * repetitionOf(row);
-    if (!picked.has(key) || isBetter(row, picked.get(key))) picked.set(key, row);
+    const key = at[row] + ids.length * repetitionOf(row), best = picked[key];
+    if (best === undefined || isBetter(row, best)) picked[key] = row;
   }
-  return Int32Array.from(picked.values()).sort();
+  return Int32Array.from(picked.filter((row) => row !== undefined)).sort();
 }
 
 const POINTS = { right: 10, wrong: -150 };

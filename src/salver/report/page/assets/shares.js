@@ -33,11 +33,11 @@ class Shares {
     const { data, counted } = this, { outcome, solver } = data.byName;
     const column = data.byName[this.by.value], cells = column && (column.codes || column.numbers);
     const kinds = outcome.values.map((word) => ["verified", "falsified"].indexOf(word) + 1);
-    const found = new Map();
+    const found = new Map(), width = 3 * solver.values.length + 3;
     const add = (row, who) => {
       const group = cells ? cells[row] : 0, kind = kinds[outcome.codes[row]];
-      if (!found.has(group)) found.set(group, new Int32Array(3 * solver.values.length + 3));
-      const counts = found.get(group);
+      let counts = found.get(group);
+      if (!counts) found.set(group, counts = new Int32Array(width));
       counts[3 * who] += 1;
       if (kind) counts[3 * who + kind] += 1;
     };

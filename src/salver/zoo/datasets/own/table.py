@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,7 +99,8 @@ def _label_column(names: Sequence[str], stated: str | None, where: str) -> int:
     found = [place for place, name in enumerate(names) if name.lower() in LABELS]
     if len(found) != 1:
         what = "no column is" if not found else "more than one column is"
-        hint = f'name it: dataset = {{ path = "{Path(where).name}", label = "{names[-1]}" }}'
+        stated = f'dataset = {{ path = "{Path(where).name}", label = "{names[-1]}" }}'
+        hint = f"name it: --label {quote(names[-1])}, or in a suite {stated}"
         raise SalverError(f"{what} called {', '.join(LABELS[:-1])} or {LABELS[-1]}", where, hint)
     return found[0]
 
