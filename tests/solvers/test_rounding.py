@@ -102,6 +102,18 @@ def test_coefficients_that_underflow_refute_nothing_beside_values_that_are_large
     assert not _Search(SaysInfeasible(np.array([unit])), composed, []).closed()
 
 
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_coefficients_that_overflow_refute_nothing_beside_values_that_are_small() -> None:
+    """A column of -1e-200 meets the row exactly; its coefficient times the multiplier is infinite."""
+    rows, limits, point = np.array([[1e200, 1.0]]), np.array([-1.0]), np.array([-1e-200, 0.0])
+    relaxation = relaxation_of(rows, limits, point)
+    relaxation.backend = SaysInfeasible(np.array([1e200]))
+    assert not relaxation.refuted()
+    composed = inputs_alone(point)
+    composed.rows.append(np.column_stack([rows, -limits]))
+    assert not _Search(SaysInfeasible(np.array([1e200])), composed, []).closed()
+
+
 def test_a_row_that_composing_has_rounded_refutes_nothing_by_that() -> None:
     """As stored the row asks for 1e-11 of a column that is 0; what it was added up from is 1."""
     rows, limits, point = np.ones((1, 1)), np.array([1e-11]), np.zeros(1)

@@ -333,6 +333,8 @@ class LinearRelaxation:
         multipliers = np.where(np.isfinite(limits), multipliers, 0.0)
         required = np.where(multipliers != 0.0, limits, 0.0) * multipliers
         weights = self.matrix.T @ multipliers
+        if not np.isfinite(weights).all():
+            return False  # of what overflows, the allowance below knows nothing
         reached = np.where(weights > 0, self.upper, self.lower) * weights
         # Two roundings of everything: of the rows as they stand, and of this sum.
         scale = np.abs(required).sum() + 2.0 * (self._row_size[self.used] @ np.abs(multipliers))

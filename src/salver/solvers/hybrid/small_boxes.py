@@ -205,6 +205,8 @@ class _Search:
         """Whether rows that are required say so; a back end may give the others multipliers near 0 too."""
         multipliers = np.where(self.required, np.maximum(multipliers, 0.0), 0.0)
         weights = multipliers @ self.weights
+        if not np.isfinite(weights).all():
+            return False  # of what overflows, the allowance below knows nothing
         most = np.maximum(weights * self.low, weights * self.high).sum() + multipliers @ self.constant
         return bool(most < -2.0 * ROUNDING * (multipliers @ self.size) - self.lost)
 
