@@ -75,6 +75,7 @@ class Browser:
         self.wait(
             "document.readyState === 'complete' && document.documentElement.dataset.whole !== undefined"
         )
+        self.settle()
 
     def run(self, script: str) -> Any:
         """Value of a JavaScript expression, awaited where it is a promise."""
@@ -117,8 +118,9 @@ class Browser:
         self.settle()
 
     def settle(self) -> None:
-        """Until what an event started has been carried out and drawn."""
+        """Until what an event started has been carried out and drawn, and an instance read."""
         self.run("new Promise((done) => requestAnimationFrame(() => setTimeout(() => done(true), 0)))")
+        self.wait("document.querySelectorAll('#report[hidden], #instance[hidden]').length < 2")
 
     def screenshot(self, path: Path, *, whole: bool = False) -> None:
         """Stores what is seen, or the whole page, as PNG."""

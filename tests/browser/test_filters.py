@@ -128,7 +128,7 @@ def test_filtered_numbers_are_those_of_python(blank: Browser, seed: int) -> None
 
 
 def python_shares(frame: pd.DataFrame, whole: pd.DataFrame) -> list[list[Any]]:
-    """By network: instances, verified and falsified ones of each solver of the run, then of all together."""
+    """By network: instances, verified and falsified ones of each solver and of the virtual best."""
     table = robustness(frame, ("network",))
     names = [
         *sorted(whole["solver"].unique(), key=lambda name: (name.rstrip("0123456789").casefold(), len(name)))

@@ -275,7 +275,7 @@ def test_filters_work_on_shares_and_gallery(page: Browser, results: pd.DataFrame
     chosen = results[(results["network"] == network) & (results["solver"] == "solver-c")]
     (own, together) = page.run(rows)
     assert own[:3] == [network, "solver-c", str(len(chosen))]
-    assert together[:3] == [network, "all together", str(len(chosen))]
+    assert together[:3] == [network, "virtual best", str(len(chosen))]
     for cell, outcome in zip(own[3:5], ("verified", "falsified"), strict=True):
         assert cell.startswith(f"{100 * (chosen['outcome'] == outcome).mean():.0f}% [")
     links = page.run(

@@ -42,7 +42,7 @@ def test_shares_are_those_of_counting_one_by_one(cells: dict) -> None:
         ]
         assert row["verified"] == own.count("verified") / len(own)
         assert row["falsified"] == own.count("falsified") / len(own)
-        assert row["verified"] + row["falsified"] + row["gap"] == pytest.approx(1)
+        assert row["verified"] + row["falsified"] + row["open"] == pytest.approx(1)
         assert row["wrong"] == own.count("wrong")
         for name in ("verified", "falsified"):
             assert row[f"{name}_low"] - 1e-12 <= row[name] <= row[f"{name}_high"] + 1e-12

@@ -224,7 +224,7 @@ def test_page_escapes_what_comes_from_outside(report: Path) -> None:
     assert ODD not in text
     assert "&lt;i&gt;50% &amp; a_b|c&lt;/i&gt;" in text
     assert "alert(1)</script>" not in text
-    assert _Page(text).tags.count("script") == 3
+    assert _Page(text).tags.count("script") == 4
 
 
 def test_page_names_wrong_answers_and_disagreements(report: Path) -> None:

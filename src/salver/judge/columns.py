@@ -200,7 +200,7 @@ SHARES = (
     ShareColumn("instances"),
     ShareColumn("verified", "verified [95%]", share=True, interval=True, best="most"),
     ShareColumn("falsified", "falsified [95%]", share=True, interval=True, best="most"),
-    ShareColumn("gap", share=True, best="least"),
+    ShareColumn("open", share=True, best="least"),
     ShareColumn("wrong"),
     ShareColumn("par2", "PAR-2 (s)", digits=2, best="least"),
 )

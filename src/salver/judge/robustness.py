@@ -65,7 +65,7 @@ def robustness(frame: pd.DataFrame, by: Sequence[str], unfinished: bool = False)
 
 def _as_shares(table: pd.DataFrame, unfinished: bool) -> pd.DataFrame:
     runs = table["instances"]
-    table = table.assign(gap=(runs - table["verified"] - table["falsified"]) / runs)
+    table = table.assign(open=(runs - table["verified"] - table["falsified"]) / runs)
     for name in ("verified", "falsified"):
         low, high = wilson(table[name], runs)
         table = table.assign(**{name: table[name] / runs, f"{name}_low": low, f"{name}_high": high})

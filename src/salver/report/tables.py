@@ -246,9 +246,7 @@ def shares_latex(found: Mapping[str, pd.DataFrame], notices: Sequence[str] = ())
 
 def shares_caption(by: Sequence[str]) -> str:
     """What a table of `robustness` shows."""
-    told = (
-        "Shares of the instances verified and falsified, with Wilson intervals at 95 %, and the gap between"
-    )
+    told = "Shares of the instances verified, falsified and open, with Wilson intervals at 95 %"
     return f"{told}, by {', '.join(by)}."
 
 

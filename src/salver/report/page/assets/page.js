@@ -63,9 +63,10 @@ class Views {
   async showInstance(encoded) {
     const { hash } = location;
     this.report.hidden = true;
-    this.instance.hidden = false;
     await this.data.logged();
     if (location.hash !== hash) return;
+    // Only now, so that nobody sees, or prints, a view that is still empty.
+    this.instance.hidden = false;
     let number;
     try {
       number = this.data.numberOf.get(decodeURIComponent(encoded));

@@ -2,7 +2,6 @@
 
 const GROUPS = ["network", "question", "method", "epsilon", "norm", "family", "suite"];
 const MOST_SHARES = 300;
-const TOGETHER = "all together";
 
 function shareBar(verified, falsified) {
   const part = (kind, from, to) => drawn("path", { class: kind, d: `M${100 * from} 1H${100 * to}V7H${100 * from}z` });
@@ -28,7 +27,7 @@ class Shares {
     this.render();
   }
 
-  // Of each group: of each solver its instances, verified and falsified ones, and last of all together.
+  // Of each group: of each solver its instances, verified and falsified ones, and last of the virtual best.
   groups() {
     const { data, counted } = this, { outcome, solver } = data.byName;
     const column = data.byName[this.by.value], cells = column && (column.codes || column.numbers);
@@ -56,7 +55,7 @@ class Shares {
     const total = found.length;
     const lines = found.filter(([, who]) => total <= MOST_SHARES || who === values.length).map((one) => this.line(...one));
     const heads = [...(column ? [[column.label, false]] : []), ["solver", false], ["instances", true], ["verified [95%]", true], ["falsified [95%]", true], ["open", true]];
-    const caption = `Share verified and falsified${column ? `, by ${column.label}` : ""}${total > MOST_SHARES ? "; only all solvers together, since there are so many" : ""}`;
+    const caption = `Share verified and falsified${column ? `, by ${column.label}` : ""}${total > MOST_SHARES ? "; only of the virtual best, since there are so many lines" : ""}`;
     const table = make("table", { class: "sortable shares" }, make("caption", {}, caption),
       make("thead", {}, make("tr", {}, ...heads.map(([name, number]) =>
         make("th", { scope: "col", "data-number": number }, make("button", { type: "button" }, name))))),
@@ -68,7 +67,7 @@ class Shares {
     const share = (hits) => make("td", { class: "number" }, shareText(hits, runs));
     const { values } = this.data.byName.solver, isTogether = who === values.length;
     return make("tr", { class: isTogether ? "summary" : null }, ...(this.by.value ? [make("td", { class: "text" }, group)] : []),
-      make("th", { scope: "row" }, isTogether ? TOGETHER : values[who], shareBar(verified / runs, falsified / runs)),
+      make("th", { scope: "row" }, isTogether ? VIRTUAL_BEST : values[who], shareBar(verified / runs, falsified / runs)),
       make("td", { class: "number" }, String(runs)), share(verified), share(falsified),
       make("td", { class: "number" }, `${fixed(100 * ((runs - verified - falsified) / runs), 0)}%`));
   }
