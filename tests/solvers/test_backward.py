@@ -97,6 +97,33 @@ def test_a_small_term_beside_large_ones_is_kept() -> None:
         assert found[0][0] == 0.0
 
 
+def test_a_small_term_beside_large_ones_that_cancel_is_kept() -> None:
+    """The row itself is near 0, so that only what it adds up says how far it may be off."""
+    for seed in range(50):
+        rng = np.random.default_rng(seed)
+        matrix, u = np.array([[1.0, *rng.normal(size=9)]]), np.array([0.0, *(1e6 * rng.normal(size=9))])
+        matrix[0, -1] = -(matrix[0, :-1] @ u[:-1]) / u[-1]
+        exact = sum(Fraction(a) * Fraction(b) for a, b in zip(matrix[0].tolist(), u.tolist(), strict=True))
+        row, most = outwards(Fraction(exact)), u.copy()
+        most[0] = 1.0
+        found = narrowed(matrix, np.array([row[0]]), np.array([row[1]]), u, most)
+        assert found is not None
+        assert found[0][0] == 0.0
+
+
+def test_an_end_far_from_0_is_kept_where_the_rows_say_next_to_nothing() -> None:
+    """What a sum of rows says about u_0 is below the rounding of u_0 itself."""
+    for seed in range(50):
+        rng = np.random.default_rng(seed)
+        least = np.array([1e13 * (1.0 + rng.random()), -1e6])
+        most = np.array([least[0] + 20.0, 1e6])
+        u = np.array([least[0] if seed % 2 else most[0], 1e3 * rng.normal()])
+        row = outwards(Fraction(u[0]) + Fraction(u[1]))
+        found = narrowed(np.ones((1, 2)), np.array([row[0] - 0.25]), np.array([row[1] + 0.25]), least, most)
+        assert found is not None
+        assert found[0][0] <= u[0] <= found[1][0]
+
+
 @pytest.mark.parametrize("rows", [4, 40])
 def test_rows_of_narrow_ranges_determine_what_they_read(rows: int) -> None:
     rng = np.random.default_rng(rows)

@@ -210,6 +210,39 @@ def test_a_point_of_the_one_alternative_that_bounds_leave_solves_the_program(
         assert highs(model, 30.0, 1, 0)[0] == "feasible"
 
 
+@pytest.mark.parametrize("seed", [0, 1, 3])
+def test_one_alternative_is_enough_and_none_is_not(tmp_path: Path, seed: int) -> None:
+    """Bounds leave the others; a point meets one with nothing to spare, wherever it stands, or misses all."""
+    from salver.solvers.milp.highs import solve as highs
+
+    query = random_query(tmp_path, seed)
+    low, high = query.prop.input_lower, query.prop.input_upper
+    bounds = propagate(query.program, low, high)
+    x = np.random.default_rng(seed).uniform(low, high)
+    outputs = query.program.evaluate(x)[0][0]
+    sides = outputs - bounds.output_lower, bounds.output_upper - outputs
+    entry = int(np.minimum(*sides).argmax())
+    below, above = (0.1 * side[entry] for side in sides)
+    assert min(below, above) > 1e-3
+    missed = (Atom(entry, "<=", constant=float(outputs[entry] - below)),)
+    touched, beyond = (
+        (Atom(entry, ">=", constant=float(value)),) for value in (outputs[entry], outputs[entry] + above)
+    )
+    cases = (
+        ((touched,), "feasible"),
+        ((beyond,), "infeasible"),
+        ((missed, touched), "feasible"),
+        ((touched, missed), "feasible"),
+        ((missed, beyond), "infeasible"),
+    )
+    for clause, expected in cases:
+        never = (Atom(entry, ">=", constant=1e6),)
+        model = build(query.program, Property(low, high, ((*clause, never),), len(outputs)), bounds)
+        assert model is not None
+        model.lower[: len(x)] = model.upper[: len(x)] = x
+        assert highs(model, 30.0, 1, 0)[0] == expected
+
+
 def test_an_alternative_that_bounds_only_touch_is_left(tmp_path: Path) -> None:
     query = random_query(tmp_path, 0)
     box = query.prop.input_lower, query.prop.input_upper

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import queue
 from itertools import permutations
+from types import SimpleNamespace
 
 import pytest
 
@@ -58,6 +59,16 @@ def test_one_node_that_is_left_open_is_no_unsat(
         assert state.outstanding.value == 0
 
 
+def test_a_witness_ends_a_share_whatever_the_others_left_open(
+    query: Query, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = iter([LEFT_OPEN[0], Result(Verdict.SAT), *LEFT_OPEN])
+    monkeypatch.setattr(parallel, "search", lambda *_: next(given))
+    state = shared([root_node(query)] * 4)
+    assert _search_share(query, Budget(60.0), Options(), state, None).verdict is Verdict.SAT
+    assert state.outstanding.value == 2
+
+
 def test_nodes_that_nobody_had_the_time_to_search_are_no_unsat(query: Query) -> None:
     found = _search_share(query, Budget(0.0), Options(), shared([root_node(query)]), None)
     assert found.verdict is Verdict.TIMED_OUT
@@ -70,3 +81,25 @@ def test_one_process_that_leaves_something_open_is_no_unsat(open_: Result) -> No
         for number in range(3):
             answers.put(open_ if number == place else UNSAT)
         assert _collect([None] * 3, answers, Budget(60.0)) == open_
+
+
+@pytest.mark.parametrize("status", [-9, 3])
+def test_the_part_of_a_process_that_ended_without_an_answer_is_left_open(status: int) -> None:
+    for statuses in ((status, 0), (0, status), (status, status)):
+        workers = [SimpleNamespace(exitcode=code) for code in statuses]
+        answers: queue.Queue[Result] = queue.Queue()
+        answers.put(UNSAT)
+        assert _collect(workers, answers, Budget(20.0)).verdict is Verdict.UNKNOWN
+
+
+def test_processes_that_do_not_answer_in_time_leave_all_open() -> None:
+    answers: queue.Queue[Result] = queue.Queue()
+    answers.put(UNSAT)
+    assert _collect([None] * 2, answers, Budget(-1.0)).verdict is Verdict.TIMED_OUT
+
+
+def test_a_process_without_memory_ends_the_search_before_others_answer() -> None:
+    answers: queue.Queue[Result] = queue.Queue()
+    answers.put(Result(Verdict.UNKNOWN, reason=f"{parallel._NO_MEMORY} (MemoryError)"))
+    alive = SimpleNamespace(exitcode=None)
+    assert _collect([alive] * 2, answers, Budget(20.0)).verdict is Verdict.UNKNOWN

@@ -12,8 +12,8 @@ from scipy import sparse
 
 from salver.nets.affine import Affine
 from salver.nets.program import MaskBlock, PreActivation, Program, ReluBlock
-from salver.solvers.bounding.backward import tighten_backwards
-from salver.solvers.bounding.bounds import least_over_input
+from salver.solvers.bounding.backward import quotient, tighten_backwards
+from salver.solvers.bounding.bounds import interval, least_over_input
 from salver.solvers.bounding.class_dual import ClassDual
 from salver.solvers.bounding.composed import Composed
 from salver.solvers.bounding.halfspaces import Halfspaces, lower_bounds
@@ -223,6 +223,28 @@ def test_sums_that_underflow_are_bounded_from_below() -> None:
     rows, constant = np.array([[3e-162, -4e-162]]), np.zeros(1)
     assert rows[0] @ x == 0.0
     assert Fraction(lower_bounds(rows, constant, nothing, x, x)[0]) <= in_exact(rows, constant, x)[0]
+    bounds = propagate(inputs_alone(x).program, x, x)
+    assert Fraction(least_over_input(bounds, rows, constant, constant)[0]) <= in_exact(rows, constant, x)[0]
+
+
+def test_intervals_hold_the_exact_values_of_a_point() -> None:
+    for seed in SEEDS:
+        rng = np.random.default_rng(seed)
+        rows, x = rng.normal(size=(20, 4)), rng.normal(size=4)
+        for constant in (rng.normal(size=20), -(rows @ x)):
+            low, high, _ = interval(Affine({-1: rows}, constant), propagate(inputs_alone(x).program, x, x))
+            values = in_exact(rows, constant, x)
+            assert (exact(low) <= values).all()
+            assert (values <= exact(high)).all()
+
+
+def test_quotients_lie_in_their_ranges() -> None:
+    rng = np.random.default_rng(0)
+    product, divisor = rng.normal(size=50), rng.normal(size=50)
+    low, high = quotient((product, product), (divisor, divisor))
+    values = exact(product) / exact(divisor)
+    assert (exact(low) <= values).all()
+    assert (values <= exact(high)).all()
 
 
 @pytest.mark.parametrize(("large", "cancels"), [(1.0, False), (1e12, False), (2.0**40, True)])
@@ -299,3 +321,79 @@ def test_what_a_row_reads_besides_a_mask_counts_with_its_whole_range() -> None:
     assert not found.infeasible
     assert found.signs[0][0] >= 0
     assert found.block_upper[0][0] == 1.0
+
+
+def test_what_cancels_besides_a_mask_leaves_the_mask_open() -> None:
+    """The output is 1e-3 where the mask is on; the other terms are 1e12 and cancel."""
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        weight, x = 1e12 * (1.0 + rng.random()), 1.0 + rng.random()
+        constant = -weight * x
+        program = Program(
+            2,
+            (PreActivation(Affine({-1: np.array([[1.0, 0.0]])}, np.array([-0.5]))),),
+            (MaskBlock(0, 1),),
+            Affine({0: np.full((1, 1), 1e-3), -1: np.array([[0.0, weight]])}, np.full(1, constant)),
+        )
+        bounds = propagate(program, np.array([0.0, x]), np.array([1.0, x]))
+        value = Fraction(1e-3) + Fraction(weight) * Fraction(x) + Fraction(constant)
+        near = below(np.array([value]))[0]
+        limits = (Atom(0, ">=", constant=near), Atom(0, "<=", constant=float(np.nextafter(near, np.inf))))
+        prop = Property(bounds.input_lower, bounds.input_upper, tuple(((limit,),) for limit in limits), 1)
+        found = tighten_backwards(program, prop, bounds)
+        assert not found.infeasible
+        assert found.signs[0][0] >= 0
+
+
+def crossing(rng: np.random.Generator) -> tuple[ClassDual, Array, Array]:
+    """A row over two open neurons of large, nearly equal terms, in a box that is a point.
+
+    Returns:
+        Bounds of the row, its weights [2], and the exact arguments [2] at the point, which are near 0.
+    """
+    x, first = rng.random(2), 1e12 * rng.random((1, 2))
+    weight = np.vstack([first, first * (1 + 1e-9 * rng.random())])
+    bias = -(weight @ x)
+    rows = Affine({0: 1e-9 * rng.normal(size=(1, 2))}, np.zeros(1))
+    program = Program(2, (PreActivation(Affine({-1: weight}, bias)),), (ReluBlock(0, 2),), rows)
+    dual = ClassDual.over(program, propagate(program, x, x), rows)
+    assert dual is not None
+    return dual, rows.terms[0][0], exact(weight) @ exact(x) + exact(bias)
+
+
+def test_bounds_of_the_class_count_what_multipliers_cancel() -> None:
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        dual, weights, z = crossing(rng)
+        parts = dual.start(np.zeros(1, np.intp))
+        signs = np.where(z > 0, 1, -1).astype(np.int8)[:, None]
+        parts = replace(parts, signs=(signs,), multipliers=(dual.relus[0].width,))
+        found = dual.certified(parts, np.ones(1, np.float32)).bounds
+        assert Fraction(found[0]) <= exact(weights) @ np.maximum(z, 0)
+
+
+@pytest.mark.parametrize("number", [-1.0, 2.0, np.inf, -np.inf, np.nan])
+def test_no_slope_or_multiplier_makes_a_bound_of_the_class_wrong(number: float) -> None:
+    """max(x, 0) - 2 x in [-1, 1] is -1 at x = 1."""
+    rows = Affine({0: np.ones((1, 1)), -1: np.full((1, 1), -2.0)}, np.zeros(1))
+    program = Program(1, (PreActivation(Affine({-1: np.eye(1)}, np.zeros(1))),), (ReluBlock(0, 1),), rows)
+    dual = ClassDual.over(program, propagate(program, -np.ones(1), np.ones(1)), rows)
+    assert dual is not None
+    parts, drawn = dual.start(np.zeros(1, np.intp)), np.full((1, 1), number, np.float32)
+    for sign in (0, 1):
+        at = replace(parts, signs=(np.full((1, 1), sign, np.int8),), slopes=(drawn,), multipliers=(drawn,))
+        assert not dual.certified(at, np.ones(1, np.float32)).bounds[0] > -1.0
+
+
+def test_a_slope_that_underflows_counts_beside_a_large_weight() -> None:
+    """-1e38 max(x, 0) for x in [-1e38, h] is least at h; of h / (h + 1e38) a digit or two are left."""
+    rows = Affine({0: np.full((1, 1), -1e38)}, np.zeros(1))
+    program = Program(1, (PreActivation(Affine({-1: np.eye(1)}, np.zeros(1))),), (ReluBlock(0, 1),), rows)
+    for seed in SEEDS:
+        high = np.array([1e-284 * (1 + np.random.default_rng(seed).random())])
+        bounds = propagate(program, np.array([-1e38]), high)
+        bounds = replace(bounds, pre_upper=[high], block_upper={**bounds.block_upper, 0: high})
+        dual = ClassDual.over(program, bounds, rows)
+        assert dual is not None
+        found = dual.certified(dual.start(np.zeros(1, np.intp)), np.ones(1, np.float32)).bounds
+        assert Fraction(found[0]) <= Fraction(-1e38) * Fraction(high[0])

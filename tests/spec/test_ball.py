@@ -56,6 +56,20 @@ def test_the_squared_radius_is_rounded_up_to_binary32() -> None:
     assert ball.square == pytest.approx(0.01, rel=1e-6)
 
 
+def test_a_box_that_touches_a_ball_has_a_point_of_it_and_no_radius_is_too_small() -> None:
+    for seed in range(50):
+        rng = np.random.default_rng(seed)
+        centre, x = rng.normal(size=3), rng.normal(size=3)
+        square = sum(
+            (Fraction(a) - Fraction(b)) ** 2 for a, b in zip(x.tolist(), centre.tolist(), strict=True)
+        )
+        near = float(square)
+        ball = Ball(centre, near if Fraction(near) >= square else float(np.nextafter(near, np.inf)))
+        assert ball.holds(x)
+        assert not ball.misses(x, x)
+        assert Fraction(ball.radius) ** 2 >= Fraction(ball.square)
+
+
 @pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(seeds)

@@ -158,7 +158,7 @@ class Ball:
         """
         d = x - self.centre
         largest = np.maximum(np.abs(x), np.abs(self.centre)) + self.radius
-        slop = 1e-14 * len(d) * (float(np.abs(d) @ largest) + self.radius * float(np.linalg.norm(d)))
+        slop = 1e-14 * len(d) * float(np.abs(d) @ largest)
         return -d, float(self.radius * np.linalg.norm(d) + d @ self.centre + slop)
 
 

@@ -309,9 +309,9 @@ def narrowed(matrix: Array, low: Array, high: Array, least: Array, most: Array) 
     how = estimates(matrix, low, high, least, most)
     if not isinstance(how, Estimates):
         return (least, most) if how is None else None
-    chosen, (low, high) = how.chosen, how.ranges
-    limits = np.fmax(np.abs(low), np.abs(high)) + how.sizes
-    system = _System(matrix[how.kept], how.ranges, limits, (least, most), chosen)
+    chosen = how.chosen
+    # Met with what the rows can reach, their ranges are no larger than what they add up.
+    system = _System(matrix[how.kept], how.ranges, how.sizes, (least, most), chosen)
     found = [system.of_rows(how.rows), system.of_sums(how.sums)]
     least, most = least.copy(), most.copy()
     for below, above in found:
@@ -345,8 +345,8 @@ class _System:
         least, most = interval_product(rest, *self.known)
         slop = ROUNDING * 2.0 * self.limits[rows] + TINY
         ends = (self.ranges[0][rows] - most - slop) / pivot, (self.ranges[1][rows] - least + slop) / pivot
-        room = ROUNDING * np.maximum(np.abs(ends[0]), np.abs(ends[1])) + TINY
-        return np.minimum(*ends) - room, np.maximum(*ends) + room
+        # The slop counts what dividing rounds, but for what underflows.
+        return np.minimum(*ends) - TINY, np.maximum(*ends) + TINY
 
     def of_sums(self, inverse: Array) -> tuple[Array, Array]:
         """Ranges [c] of the chosen entries by sums of rows with weights [c, k]."""

@@ -194,8 +194,8 @@ class Composed:
         """Rows [k] with one more coefficient for each of some columns [k], no less than the limits."""
         at = np.arange(len(limits))
         weights = np.zeros((len(at), len(self._largest))) if row is None else row.weights.copy()
-        size = np.zeros(len(at)) if row is None else row.size
         for column, coefficient in columns:
+            # Exact where the row does not read the column; else the limit is as large as the coefficient.
             weights[at, column] += coefficient
-            size = size + np.abs(coefficient) * self._largest[column]
+        size = np.zeros(len(at)) if row is None else row.size
         self.rows.append(self.at_least(RoundedRows(weights, size), limits))
