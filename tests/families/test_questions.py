@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from torch import nn
@@ -57,6 +58,12 @@ def posed(explanation: Explanation, question: Question) -> PosedQuestion:
     pytest.fail("no network gives the question a meaning")
 
 
+def tied_by_rounding(maps: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Of each map [count, n], whether two entries differ, but by no more than rounding does."""
+    gaps = np.diff(np.sort(maps, axis=1), axis=1)
+    return np.asarray(((gaps > 0) & (gaps < 1e-12)).any(axis=1))
+
+
 def pairs() -> Iterator[Any]:
     """Every map with every question; the quick part has each map once, and the questions in turn."""
     for number, explanation in enumerate(MAPS):
@@ -75,7 +82,11 @@ def test_any_question_about_any_map_asks_what_it_says(
     x = np.random.default_rng(1).uniform(-1, 1, (400, 9))
     outputs, facts = evaluate(draft.graph, x), draft.facts
     expected = facts.expected_outputs(draft.classifier, x)
-    assert (np.abs(outputs - expected).max(axis=1) <= 1e-4).mean() > 0.98
+    agree = np.abs(outputs - expected).max(axis=1) <= 1e-4
+    # Ranks of entries that differ by rounding alone may be counted either way.
+    tied = tied_by_rounding(facts.map_in(outputs)) | tied_by_rounding(facts.map_in(expected))
+    assert (agree | tied).mean() > 0.98
+    assert agree.mean() > 0.9
     logits, maps = outputs[:, : facts.logits], facts.map_in(outputs)
     wanted = broken(logits, maps, asked.reference, facts.label)
     holds = draft.prop.margin(outputs) >= 0

@@ -191,5 +191,5 @@ def test_validate_names_a_graph_that_fixes_its_batch(tmp_path):
     path.write_bytes(to_bytes(model))
     (folder / "SHA256SUMS").write_text(checksums(folder))
     _, complaints = validate(folder)
-    assert [one.file for one in complaints] == [manifest.instances[0].onnx]
-    assert "rows at once" in complaints[0].what
+    assert [one.file for one in complaints] == ["manifest.json", manifest.instances[0].onnx]
+    assert "rows at once" in complaints[1].what

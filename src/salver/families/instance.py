@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -307,3 +307,13 @@ class Manifest(Record):
     recipe: str
     data: tuple[DataCard, ...] = Field(default=(), exclude_if=lambda cards: not cards)
     instances: tuple[Instance, ...]
+
+
+def refuse_twins(instances: Iterable[Instance]) -> None:
+    """Raises a SalverError where two instances have one content: their results could not be told apart."""
+    seen: dict[str, str] = {}
+    for instance in instances:
+        if instance.id in seen:
+            what = f"instances {seen[instance.id]} and {instance.name} have the same content"
+            raise SalverError(what, instance.suite, "remove one of them from the set")
+        seen[instance.id] = instance.name

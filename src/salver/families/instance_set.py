@@ -7,7 +7,7 @@ import gzip
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,16 +86,6 @@ def read_manifest(folder: Path) -> Manifest:
                 f"{one.name!r} has timeout {one.timeout}", str(path), "correct its manifest.json"
             )
     return manifest
-
-
-def refuse_twins(instances: Iterable[Instance]) -> None:
-    """Raises a SalverError where two instances have one content: their results could not be told apart."""
-    seen: dict[str, str] = {}
-    for instance in instances:
-        if instance.id in seen:
-            what = f"instances {seen[instance.id]} and {instance.name} have the same content"
-            raise SalverError(what, instance.suite, "remove one of them from the set")
-        seen[instance.id] = instance.name
 
 
 def write_set(

@@ -21,8 +21,8 @@ import vnnlib
 from salver.core.confined import list_inside, read_inside, unpack_inside
 from salver.core.errors import SalverError, plain_reason
 from salver.explain.reference import POINTS, differ
-from salver.families.instance import Instance, Manifest
-from salver.families.instance_set import checksums, read_manifest, refuse_twins, refuse_wrong_instance
+from salver.families.instance import Instance, Manifest, refuse_twins
+from salver.families.instance_set import checksums, read_manifest, refuse_wrong_instance
 from salver.judge.loaded import read_set
 from salver.judge.stated import networks_of, values_at
 from salver.nets.network import Network, evaluate

@@ -15,8 +15,7 @@ from salver.core.confined import UnfitFileError, read_inside, sha256_inside, unp
 from salver.core.errors import SalverError
 from salver.core.files import sync
 from salver.families.instance import Instance, content_id
-from salver.families.instance_set import read_manifest
-from salver.nets.onnx.file import MOST_BYTES
+from salver.families.instance_set import MOST_BYTES, read_manifest
 from salver.spec.read import MOST_BYTES as MOST_TEXT_BYTES
 
 FOLDER = "set"

@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 from pydantic import Field
 
 from salver.core.records import Record
-from salver.families.instance import Instance
-from salver.families.instance_set import refuse_twins
+from salver.families.instance import Instance, refuse_twins
 from salver.runners.answers import Claim, Job, RunRecord
 from salver.runners.contract import Runner, why_unsupported
 from salver.supervise.finished import MEASURED, Finished, Limits, Termination
