@@ -70,13 +70,18 @@ def relaxation_of(rows: Array, limits: Array, point: Array, size: Array | None =
     return LinearRelaxation(Milp(*columns, matrix, limits, open_, len(point), row_size=size))
 
 
+def drawn_rows(seed: int, cancels: bool) -> tuple[np.random.Generator, Array, Array]:
+    """Six rows and a point [6] of whole numbers, at which their sums may cancel to 0."""
+    rng = np.random.default_rng(seed)
+    point = np.append(rng.integers(-99, 99, 5), 1).astype(float)
+    return rng, point, cancelling(rng, point) if cancels else rng.normal(size=(6, 6))
+
+
 @pytest.mark.parametrize("cancels", [True, False])
 def test_no_multipliers_refute_a_linear_program_with_a_point(cancels: bool) -> None:
     """The rows hold at the point with nothing to spare: its sums are 0, or the limits are its values."""
     for seed in SEEDS:
-        rng = np.random.default_rng(seed)
-        point = np.append(rng.integers(-99, 99, 5), 1).astype(float)
-        rows = cancelling(rng, point) if cancels else rng.normal(size=(6, 6))
+        rng, point, rows = drawn_rows(seed, cancels)
         relaxation = relaxation_of(rows, below(exact(rows) @ exact(point)), point)
         for _ in range(10):
             relaxation.backend = SaysInfeasible(rng.random(6))
@@ -132,9 +137,7 @@ def inputs_alone(point: Array) -> Composed:
 @pytest.mark.parametrize("cancels", [True, False])
 def test_no_multipliers_refute_a_small_box_with_a_point(cancels: bool) -> None:
     for seed in SEEDS:
-        rng = np.random.default_rng(seed)
-        point = np.append(rng.integers(-99, 99, 5), 1).astype(float)
-        rows = cancelling(rng, point) if cancels else rng.normal(size=(6, 6))
+        rng, point, rows = drawn_rows(seed, cancels)
         composed = inputs_alone(point)
         limits = below(exact(rows) @ exact(point))
         composed.rows.append(np.column_stack([rows, -limits]))
