@@ -22,7 +22,8 @@ from salver.families.named_files import names_a_file
 from salver.families.search import significant
 from salver.nets.classifier import read_classifier
 from salver.nets.network import Network
-from salver.nets.onnx.file import KERAS, network_name
+from salver.nets.onnx.file import network_name
+from salver.nets.onnx.other_kinds import KERAS
 from salver.nets.torch_bridge import from_torch
 from salver.spec import Norm
 from salver.zoo.datasets import NAMES, Dataset, DataSource, load, open_dataset, open_point

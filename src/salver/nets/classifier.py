@@ -16,8 +16,9 @@ import onnx
 
 from salver.nets.network import Network, free_prefix, single
 from salver.nets.onnx.declared import inputs_of
-from salver.nets.onnx.file import KERAS, inferred, load_model, refuse_several_outputs
+from salver.nets.onnx.file import inferred, load_model, refuse_several_outputs
 from salver.nets.onnx.normal import captured, choose, normal_form
+from salver.nets.onnx.other_kinds import KERAS
 from salver.nets.onnx.reader import from_model, rows_of
 
 _CLOSINGS = ("LogSoftmax", "Sigmoid", "Softmax")

@@ -25,8 +25,6 @@ MOST_BYTES = 512 << 20
 _SHORT = 64
 GZIP = b"\x1f\x8b"
 _POSITIVE = ("strides", "dilations", "kernel_shape", "group")
-KERAS = (".h5", ".hdf5", ".keras")
-"""Endings of Keras files, which explanations are made of and queries are not."""
 OLDEST_OPERATORS = 7
 """Opset from which on arithmetic broadcasts by shape alone; before, attributes said how."""
 
@@ -162,12 +160,8 @@ def _refuse_size(count: int, path: Path) -> None:
 
 def _refuse_other_kinds(data: bytes, path: Path) -> None:
     """Refuses what is no ONNX file at first sight, and says what it is."""
-    if kind := other_kind(data):
-        what, hint = kind
-        if path.suffix.lower() in KERAS and hint.startswith("let its name end"):
-            # It does: so this is a place where salver reads ONNX alone, such as the network of a query.
-            hint = 'write it as ONNX: model.export("net.onnx", format="onnx")'
-        raise SalverError(what, str(path), hint)
+    if kind := other_kind(data, path.suffix.lower()):
+        raise SalverError(kind[0], str(path), kind[1])
 
 
 def refuse_oddities(model: onnx.ModelProto, where: str) -> None:

@@ -239,13 +239,14 @@ class TreeSearch:
         return nodes if node.journal is None else _recorded(node.journal, nodes)
 
     def _tighten(self, query: Query, node: SearchNode) -> Bounds | None:
-        """Bounds of a node, whose passes are kept as long as there is room."""
+        """Bounds of a node; the seconds for them are counted."""
         begun = time.monotonic()
-        bounds = self._noted(query, node)
+        bounds = self._recorded_bounds(query, node)
         self.bounding_s += time.monotonic() - begun
         return bounds
 
-    def _noted(self, query: Query, node: SearchNode) -> Bounds | None:
+    def _recorded_bounds(self, query: Query, node: SearchNode) -> Bounds | None:
+        """Bounds of a node, whose passes are kept as long as there is room."""
         if node.journal is None or self.recorded >= MOST_RECORDED:
             return tighten(query, replace(node, journal=None), self.options.without)
         before = len(node.journal.passes)
@@ -270,6 +271,7 @@ class TreeSearch:
         return Budget(min(RELAXING_SHARE * self.bounding_s - self.relaxing_s, self.budget.left))
 
     def _probe(self, query: Query, bounds: Bounds, node: SearchNode, allowed: Budget) -> Probed:
+        """What the relaxation says; its seconds are counted, and up to which size it is solved is learnt."""
         begun = time.monotonic()
         probed = self._relaxed(query, bounds, node, allowed)
         self.relaxing_s += time.monotonic() - begun
