@@ -16,6 +16,7 @@ from salver.core.errors import SalverError
 from salver.core.records import parse_record
 from salver.explain.explanation import METHODS, Explanation
 from salver.explain.gradient import Gradient
+from salver.explain.masked_copies import MaskedCopies
 from salver.explain.ranking import UndefinedConditionError
 from salver.families import conditions
 from salver.families.factory import InstanceFactory, Point, PosedQuestion
@@ -83,10 +84,11 @@ def test_any_question_about_any_map_asks_what_it_says(
     outputs, facts = evaluate(draft.graph, x), draft.facts
     expected = facts.expected_outputs(draft.classifier, x)
     agree = np.abs(outputs - expected).max(axis=1) <= 1e-4
-    # Ranks of entries that differ by rounding alone may be counted either way.
-    tied = tied_by_rounding(facts.map_in(outputs)) | tied_by_rounding(facts.map_in(expected))
-    assert (agree | tied).mean() > 0.98
-    assert agree.mean() > 0.9
+    if isinstance(explanation, MaskedCopies):
+        # Copies leave out biases, so ranks of entries that differ by rounding alone are counted either way.
+        assert agree.mean() > 0.9
+        agree |= tied_by_rounding(facts.map_in(outputs)) | tied_by_rounding(facts.map_in(expected))
+    assert agree.mean() > 0.98
     logits, maps = outputs[:, : facts.logits], facts.map_in(outputs)
     wanted = broken(logits, maps, asked.reference, facts.label)
     holds = draft.prop.margin(outputs) >= 0

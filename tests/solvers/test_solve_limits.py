@@ -51,9 +51,8 @@ SLEEPING_WORKERS = (
     "return parallel.search_in_parallel(query, budget, Options(2), 'root')"
 )
 LIMIT_S = 1.2
-ATTEMPTS = 20
-"""A loaded machine only adds to an overrun, so the smallest of many is held against the promise: an idle one
-needs no second."""
+ATTEMPTS = 3
+"""A loaded machine only adds to an overrun, so the smallest of a few is held against the promise."""
 OVERRUN_S = 0.5
 MOST_S = 300.0
 """For what only a fault keeps from coming."""

@@ -24,7 +24,6 @@ from salver.solvers.query import Budget, Options, Query, Verdict
 from salver.spec import Clause, Property
 
 EXPONENTS = (-40, -13, 13, 40)
-EXTREMES = (-40, 40)
 DECISIVE = {Verdict.SAT, Verdict.UNSAT}
 LOGITS = 3
 
@@ -123,7 +122,7 @@ def test_a_verdict_does_not_feel_the_scale(
         query, whole = scaled_query(seed), unscaled(name, seed)
         assert whole in DECISIVE
         found.add(whole)
-        for exponent in EXPONENTS if name == "hybrid" else EXTREMES:
+        for exponent in EXPONENTS:
             changed = SCALINGS[scaling](query, 2.0**exponent)
             assert verdict(name, changed.query(tmp_path)) is whole, (seed, exponent)
     assert found == DECISIVE
@@ -136,7 +135,7 @@ def test_marabou_says_the_same_or_nothing(
     pytest.importorskip("maraboupy")
     for seed in range(3):
         query, truth = scaled_query(seed), unscaled("hybrid", seed)
-        for exponent in EXTREMES:
+        for exponent in (-40, 40):
             changed = SCALINGS[scaling](query, 2.0**exponent)
             assert verdict("marabou", changed.query(tmp_path)) in (truth, Verdict.UNKNOWN)
 

@@ -26,27 +26,21 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "weights"
 
 
-AFTER_ONE_EPOCH = {
-    "bandit-6x6": "49979414584422cd0713477648467959f0ef660d73e40380422d605c0ab108c8",
-    "digits-conv": "1125bf7d922f5d26c5c35edbff803624d7de7e253afc5ea25291c9f155e4929c",
-    "digits-conv-dense": "e7ff52e2a955418567eb111758ec9f3060cd770ed9127420b7ea6c33cf82b96f",
-    "digits-gap": "6ce81d2bc04302c7d98cf3e633c0e7def4c7f98f2b7ed32e5ea654dd9d55ee32",
-    "digits-pool": "f8c2b36c3e794b39de0691da7593361d77b4faf9ec948a55eb87c6fd7a5cd6f5",
-}
-"""Hashes of the weights with seed 0. What changes the pinned weights, of 40 epochs, changes these too."""
-
-
 @pytest.mark.slow
-def test_a_zoo_network_learns_its_task_and_gets_the_pinned_weights() -> None:
-    module = trained(ZOO["digits-32x32"], 0)
-    assert accuracy(module, datasets.load("digits")) >= 0.95
-    assert weights_sha256(module) == pinned("digits-32x32", 0)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("key", "weights"), AFTER_ONE_EPOCH.items(), ids=AFTER_ONE_EPOCH)
-def test_an_architecture_begins_as_it_did(key: str, weights: str) -> None:
-    assert weights_sha256(trained(ZOO[key].model_copy(update={"epochs": 1}), 0)) == weights
+@pytest.mark.parametrize(
+    ("key", "floor"),
+    [
+        ("bandit-6x6", 0.99),
+        ("digits-32x32", 0.95),
+        ("digits-conv", 0.95),
+        ("digits-conv-dense", 0.94),
+        ("digits-pool", 0.94),
+    ],
+)
+def test_a_zoo_network_learns_its_task_and_gets_the_pinned_weights(key: str, floor: float) -> None:
+    module = trained(ZOO[key], 0)
+    assert accuracy(module, datasets.load(ZOO[key].dataset)) >= floor
+    assert weights_sha256(module) == pinned(key, 0)
 
 
 @pytest.mark.slow
